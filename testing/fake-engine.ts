@@ -1,0 +1,290 @@
+/**
+ * A deterministic engine for tests of everything in front of the engines: text that answers the last user message, and a tone for speech.
+ *
+ * In: any {@link GenerationRequest}. Out: the same events every time for the same request, one token at a time. It keeps the whole
+ * `Engine` contract (abort, early return, stop strings, max tokens, thinking budget, close, usage), runs no model, and counts a token
+ * per word. Knobs make it slow, busy, broken or short of context.
+ */
+
+import {
+  EngineError,
+  type Engine,
+  type EngineEvent,
+  type EngineModel,
+  type EngineStatus,
+  type EngineVoice,
+  type GenerationRequest,
+  type PromptUsage,
+} from '../src/engines/engine.ts'
+
+/** What the fake writes for one request. */
+export interface FakeReply {
+  readonly reasoning?: string
+  readonly text: string
+}
+
+export interface FakeEngineOptions {
+  readonly id?: string
+  /** Ids served; `fake-omni` when absent. */
+  readonly models?: readonly string[]
+  /** What to answer; by default it repeats the last user text and names the media seen. */
+  readonly reply?: (request: GenerationRequest) => FakeReply
+  /** Pause before every token, milliseconds; 0 yields to the event loop only. */
+  readonly tokenDelayMs?: number
+  /** Pause before `start`, milliseconds. */
+  readonly startDelayMs?: number
+  readonly contextLength?: number
+  readonly maxOutputTokens?: number
+  /** Speech frames (80 ms each) per answer token. */
+  readonly framesPerToken?: number
+  /** Frequency of the tone, hertz. */
+  readonly toneHertz?: number
+  readonly voices?: readonly EngineVoice[]
+  readonly thinking?: boolean
+  /** Without speech the model lists `text` only and refuses `speech`. */
+  readonly speech?: boolean
+  /** Requests running plus waiting at most; the next gets `overloaded`. */
+  readonly maxRequests?: number
+  /** Throws instead of sending `start`. */
+  readonly failBefore?: (request: GenerationRequest) => Error | undefined
+  /** Throws in place of the event with this number (0 is `start`). */
+  readonly failAt?: { readonly event: number; readonly error: Error }
+  readonly status?: () => Partial<EngineStatus>
+}
+
+/** What a test may look at afterwards. */
+export interface FakeEngine extends Engine {
+  /** Requests as they came in, in order. */
+  readonly requests: readonly GenerationRequest[]
+  /** Ids whose work was ended by an abort or an early return. */
+  readonly aborted: readonly string[]
+}
+
+const sampleRate = 24_000
+const samplesPerFrame = 1_920
+
+/** A {@link FakeEngine}; see {@link FakeEngineOptions} for its knobs. */
+export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
+  const modelIds = options.models ?? ['fake-omni']
+  const speech = options.speech ?? true
+  const thinking = options.thinking ?? true
+  const contextLength = options.contextLength ?? 65_536
+  const voices = options.voices ?? [
+    { name: 'Cherry', speaker: 'chelsie', native: false },
+    { name: 'Ethan', speaker: 'ethan', native: true },
+    { name: 'Chelsie', speaker: 'chelsie', native: true },
+  ]
+  const requests: GenerationRequest[] = []
+  const aborted: string[] = []
+  const closing = new AbortController()
+  let active = 0
+
+  function check(request: GenerationRequest): PromptUsage {
+    if (closing.signal.aborted) throw new EngineError('engine_closed', 'The engine is closed.')
+    if (!modelIds.includes(request.model))
+      throw new EngineError('unknown_model', `No model '${request.model}'; loaded: ${modelIds.join(', ')}.`, {
+        param: 'model',
+      })
+    if (request.speech && !speech)
+      throw new EngineError('unsupported', 'This checkpoint has no speech; ask for text only.', { param: 'modalities' })
+    const voice = request.speech?.voice.toLowerCase()
+    if (voice !== undefined && !voices.some((known) => known.name.toLowerCase() === voice))
+      throw new EngineError('unsupported', `Unknown voice '${request.speech?.voice}'.`, { param: 'audio.voice' })
+    if (request.thinking && !thinking)
+      throw new EngineError('unsupported', 'This checkpoint cannot think.', { param: 'enable_thinking' })
+    const prompt = countFakePrompt(request)
+    if (prompt.total >= contextLength)
+      throw new EngineError(
+        'context_overflow',
+        `The prompt takes ${prompt.total} tokens and the context holds ${contextLength}.`,
+        { param: 'messages' },
+      )
+    if (prompt.total + request.maxTokens > contextLength)
+      throw new EngineError(
+        'context_overflow',
+        `Prompt (${prompt.total}) plus max_tokens (${request.maxTokens}) is over the context of ${contextLength}.`,
+        { param: 'max_tokens' },
+      )
+    return prompt
+  }
+
+  async function* run(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    const prompt = check(request)
+    signal.throwIfAborted()
+    if (options.maxRequests !== undefined && active >= options.maxRequests)
+      throw new EngineError('overloaded', `${active} requests are running; try again later.`)
+    active += 1
+    requests.push(request)
+    let finished = false
+    let sent = 0
+    const step = async (event: EngineEvent, delayMs: number): Promise<EngineEvent> => {
+      await pause(delayMs, AbortSignal.any([signal, closing.signal]))
+      signal.throwIfAborted()
+      if (closing.signal.aborted) throw new EngineError('engine_closed', 'The engine was closed.')
+      if (options.failAt && sent === options.failAt.event) throw options.failAt.error
+      sent += 1
+      return event
+    }
+    try {
+      const failure = options.failBefore?.(request)
+      if (failure) throw failure
+      yield await step({ type: 'start', prompt }, options.startDelayMs ?? 0)
+      const reply = (options.reply ?? echo)(request)
+      const tokenDelay = options.tokenDelayMs ?? 0
+      let reasoningTokens = 0
+      if (request.thinking) {
+        for (const token of words(reply.reasoning ?? 'Let me think about that.')) {
+          if (reasoningTokens >= (request.thinking.budget ?? Infinity)) break
+          reasoningTokens += 1
+          yield await step({ type: 'reasoning-delta', text: token }, tokenDelay)
+        }
+      }
+      const tokens = words(cutAtStop(reply.text, request.stop))
+      const spoken = tokens.slice(0, request.maxTokens)
+      let frames = 0
+      for (const text of spoken) {
+        yield await step({ type: 'text-delta', text }, tokenDelay)
+        if (!request.speech) continue
+        const count = options.framesPerToken ?? 3
+        yield await step({ type: 'audio-delta', pcm: tone(options.toneHertz ?? 440, frames, count) }, 0)
+        frames += count
+      }
+      const reason = tokens.length > request.maxTokens ? 'length' : 'stop'
+      const usage = { prompt, textTokens: spoken.length, reasoningTokens, audioTokens: frames }
+      const end = await step({ type: 'end', reason, usage }, 0)
+      finished = true
+      yield end
+    } catch (error) {
+      if (signal.aborted) aborted.push(request.id)
+      finished = true
+      throw error
+    } finally {
+      if (!finished) aborted.push(request.id)
+      active -= 1
+    }
+  }
+
+  return {
+    id: options.id ?? 'fake',
+    requests,
+    aborted,
+    models: () => {
+      const model = (id: string): EngineModel => ({
+        id,
+        architecture: 'FakeOmniForConditionalGeneration',
+        input: ['text', 'image', 'audio', 'video'],
+        output: speech ? ['text', 'audio'] : ['text'],
+        thinking,
+        contextLength,
+        maxOutputTokens: options.maxOutputTokens ?? 16_384,
+        voices: speech ? voices : [],
+        weights: 'none',
+        device: 'cpu',
+      })
+      return Promise.resolve(modelIds.map(model))
+    },
+    countPrompt: async (request) => check(request),
+    generate: (request, signal) => run(request, signal),
+    status: () => ({ ready: !closing.signal.aborted, active, waiting: 0, ...options.status?.() }),
+    close: async () => closing.abort(),
+  }
+}
+
+/** The fake's own token counts: a token per word, per 32 x 32 pixels, per 40 ms of sound and per two frames of 32 x 32. */
+export function countFakePrompt(request: GenerationRequest): PromptUsage {
+  let text = 2
+  let image = 0
+  let audio = 0
+  let video = 0
+  const tiles = (size: { width: number; height: number }): number =>
+    Math.max(1, Math.round(size.width / 32)) * Math.max(1, Math.round(size.height / 32))
+  for (const message of request.messages) {
+    text += 4
+    for (const part of message.content) {
+      switch (part.type) {
+        case 'text':
+          text += words(part.text).length
+          break
+        case 'image':
+          image += tiles(part.image)
+          break
+        case 'audio':
+          audio += Math.ceil((part.audio.samples.length / part.audio.sampleRate) * 25)
+          break
+        case 'video': {
+          const first = part.video.frames[0]
+          if (first) video += Math.ceil(part.video.frames.length / 2) * tiles(first)
+          if (part.video.audio) audio += Math.ceil((part.video.audio.samples.length / part.video.audio.sampleRate) * 25)
+          break
+        }
+        default:
+          part satisfies never
+      }
+    }
+  }
+  return { total: text + image + audio + video, text, image, audio, video }
+}
+
+function echo(request: GenerationRequest): FakeReply {
+  const last = request.messages.findLast((message) => message.role === 'user')
+  const seen: string[] = []
+  let text = ''
+  for (const part of last?.content ?? []) {
+    switch (part.type) {
+      case 'text':
+        text += part.text
+        break
+      case 'image':
+        seen.push(`an image of ${part.image.width} by ${part.image.height}`)
+        break
+      case 'audio':
+        seen.push(`${(part.audio.samples.length / part.audio.sampleRate).toFixed(1)} seconds of sound`)
+        break
+      case 'video':
+        seen.push(`${part.video.frames.length} frames${part.video.audio ? ' with sound' : ''}`)
+        break
+      default:
+        part satisfies never
+    }
+  }
+  return { text: `You said: ${text}${seen.length > 0 ? ` I got ${seen.join(' and ')}.` : ''}` }
+}
+
+/** Splits text into tokens that join to it again: words of Latin text with the space before them, single Han characters. */
+function words(text: string): string[] {
+  return text.match(/\s*(?:\p{Script=Han}|[^\s\p{Script=Han}]+)|\s+$/gu) ?? []
+}
+
+function cutAtStop(text: string, stop: readonly string[]): string {
+  let end = text.length
+  for (const needle of stop) {
+    const at = needle === '' ? -1 : text.indexOf(needle)
+    if (at >= 0 && at < end) end = at
+  }
+  return text.slice(0, end)
+}
+
+/** `count` frames of a sine that goes on in phase from frame `from`. */
+function tone(hertz: number, from: number, count: number): Int16Array {
+  const pcm = new Int16Array(count * samplesPerFrame)
+  for (let index = 0; index < pcm.length; index += 1) {
+    const seconds = (from * samplesPerFrame + index) / sampleRate
+    pcm[index] = Math.round(Math.sin(2 * Math.PI * hertz * seconds) * 8_000)
+  }
+  return pcm
+}
+
+/** Waits, or returns at once when the signal fires; the caller looks at the signal. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (milliseconds === 0) return new Promise((resolve) => void setImmediate(resolve))
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve()
+    const timer = setTimeout(done, milliseconds)
+    function done(): void {
+      signal.removeEventListener('abort', done)
+      clearTimeout(timer)
+      resolve()
+    }
+    signal.addEventListener('abort', done, { once: true })
+  })
+}

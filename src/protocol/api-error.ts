@@ -1,0 +1,59 @@
+/**
+ * The one error the front door answers with, and the body it is rendered to.
+ *
+ * In: an {@link ApiError} (made by `error-catalogue.ts`) and the request's uuid. Out: the JSON body of the compatible
+ * mode. Gateway errors carry `request_id` only, model errors carry `id` as well.
+ */
+import { z } from 'zod'
+
+export const apiErrorBodySchema = z
+  .object({
+    error: z.object({
+      message: z.string().describe('What went wrong and how to put it right.'),
+      type: z.string(),
+      param: z.string().nullable().describe('The request field the error is about, dotted, or null.'),
+      code: z.string().nullable(),
+    }),
+    id: z.string().optional().describe('`chatcmpl-` and the request id; on errors found past the gateway only.'),
+    request_id: z.string().describe('The uuid also sent as `x-request-id`.'),
+  })
+  .meta({ id: 'Error' })
+
+export type ApiErrorBody = z.infer<typeof apiErrorBodySchema>
+
+export interface ApiErrorInit {
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  readonly message: string
+  readonly param?: string | null
+  /** `gateway` when the request never reached a model: such bodies have no `id`. */
+  readonly scope?: 'gateway' | 'model'
+  readonly cause?: unknown
+}
+
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  readonly param: string | null
+  readonly scope: 'gateway' | 'model'
+
+  constructor(init: ApiErrorInit) {
+    super(init.message, init.cause === undefined ? undefined : { cause: init.cause })
+    this.status = init.status
+    this.type = init.type
+    this.code = init.code
+    this.param = init.param ?? null
+    this.scope = init.scope ?? 'model'
+  }
+
+  /** The body sent over HTTP, and, once a stream has begun, inside it. `requestId` is a uuid with dashes. */
+  toBody(requestId: string): ApiErrorBody {
+    const error = { message: this.message, type: this.type, param: this.param, code: this.code }
+    return this.scope === 'gateway'
+      ? { error, request_id: requestId }
+      : { error, id: `chatcmpl-${requestId}`, request_id: requestId }
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Server-sent events as the compatible mode frames them: `data: {json}` and an empty line, ended by `data: [DONE]`.
+ * Used by the server to write, and by the playground, the command line and tests to read. Runs in browsers.
+ */
+
+export const DONE = '[DONE]'
+
+/** One event of JSON. */
+export function sseEvent(value: unknown): string {
+  return `data: ${JSON.stringify(value)}\n\n`
+}
+
+export const SSE_DONE = `data: ${DONE}\n\n`
+
+/**
+ * Reads the `data` of every event, whatever the network cut the bytes into; comments and other fields are skipped.
+ * Ends with the stream; `[DONE]` is yielded as it is. Returning early cancels the stream.
+ */
+export async function* readSse(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const reader = stream.getReader()
+  const decoder = new TextDecoder()
+  let rest = ''
+  let data: string[] = []
+  let finished = false
+  try {
+    while (!finished) {
+      const { done, value } = await reader.read()
+      finished = done
+      rest += done ? decoder.decode() : decoder.decode(value, { stream: true })
+      const lines = rest.split(/\r\n|\n|\r(?!$)/)
+      rest = done ? '' : (lines.pop() ?? '')
+      if (done) lines.push('')
+      for (const line of lines) {
+        if (line.startsWith('data:')) data.push(line.slice(line[5] === ' ' ? 6 : 5))
+        else if (line === '' && data.length > 0) {
+          yield data.join('\n')
+          data = []
+        }
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {})
+  }
+}

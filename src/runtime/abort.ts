@@ -1,0 +1,33 @@
+/**
+ * One signal for a batch: it fires once nobody in the batch wants the result any more.
+ *
+ * In: the members' signals. Out: a signal for the stage call; dispose it when the call is over.
+ */
+
+export interface BatchSignal extends Disposable {
+  readonly signal: AbortSignal
+}
+
+/** Fires with the last member's reason when all have fired. */
+export function whenAllAborted(signals: readonly AbortSignal[]): BatchSignal {
+  const controller = new AbortController()
+  let left = 0
+  const listeners: { signal: AbortSignal; listener: () => void }[] = []
+  for (const signal of signals) {
+    if (signal.aborted) continue
+    left += 1
+    const listener = (): void => {
+      left -= 1
+      if (left === 0) controller.abort(signal.reason)
+    }
+    signal.addEventListener('abort', listener, { once: true })
+    listeners.push({ signal, listener })
+  }
+  if (left === 0) controller.abort(signals.at(-1)?.reason)
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      for (const { signal, listener } of listeners) signal.removeEventListener('abort', listener)
+    },
+  }
+}

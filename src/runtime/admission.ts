@@ -1,0 +1,85 @@
+/**
+ * What a request needs of a loaded model, checked before anything is allocated.
+ *
+ * In: a request, the model's stages and a prepared prompt. Out: errors that name the field, or how much cache to reserve. Pure.
+ */
+
+import { EngineError, type GenerationRequest, type InputModality } from '../engines/engine.ts'
+import type { OmniModel } from '../models/stages.ts'
+
+/** Tokens kept for the reasoning block's markers and the white space around it. */
+const markerTokens = 8
+/** Model Studio's longest chain of thought. */
+const longestReasoning = 32_768
+
+/** What a model can read, from the stages it has. */
+export function inputModalities(model: Pick<OmniModel, 'audioEncoder' | 'visionEncoder'>): InputModality[] {
+  return [
+    'text',
+    ...(model.visionEncoder ? (['image'] as const) : []),
+    ...(model.audioEncoder ? (['audio'] as const) : []),
+    ...(model.visionEncoder ? (['video'] as const) : []),
+  ]
+}
+
+/** Whether a model has every stage of speech. */
+export function canSpeakAtAll(model: OmniModel): boolean {
+  return Boolean(model.talker && model.codePredictor && model.code2wav && model.speech)
+}
+
+/** Throws `unsupported` for media, speech or thinking that the checkpoint does not have. */
+export function checkModalities(request: GenerationRequest, model: OmniModel, canThink: boolean): void {
+  const can = new Set<string>(inputModalities(model))
+  for (const message of request.messages) {
+    for (const part of message.content) {
+      if (!can.has(part.type) || (part.type === 'video' && part.video.audio && !can.has('audio')))
+        throw new EngineError('unsupported', `This checkpoint cannot read ${part.type}; remove that part.`, {
+          param: 'messages',
+        })
+    }
+  }
+  if (request.speech && !canSpeakAtAll(model))
+    throw new EngineError('unsupported', "This checkpoint has no talker; ask for modalities ['text'] only.", {
+      param: 'modalities',
+    })
+  if (request.thinking && !canThink)
+    throw new EngineError('unsupported', 'This checkpoint does not think; leave enable_thinking out.', {
+      param: 'enable_thinking',
+    })
+}
+
+export interface Reservation {
+  /** Tokens of cache: prompt, reasoning and answer. */
+  readonly capacity: number
+  /** Most tokens generated. */
+  readonly tokenLimit: number
+  readonly reasoningBudget: number
+}
+
+/** How much cache a request may need. Throws `context_overflow` when it does not fit. */
+export function reserve(
+  request: GenerationRequest,
+  promptTokens: number,
+  contextLength: number,
+  canThink: boolean,
+): Reservation {
+  const room = contextLength - promptTokens
+  if (room <= 0)
+    throw new EngineError(
+      'context_overflow',
+      `The prompt takes ${promptTokens} tokens and the context holds ${contextLength}; shorten the messages.`,
+      { param: 'messages' },
+    )
+  if (request.maxTokens > room)
+    throw new EngineError(
+      'context_overflow',
+      `The prompt (${promptTokens} tokens) and max_tokens (${request.maxTokens}) exceed the context of ${contextLength}; ` +
+        `lower max_tokens to ${room} or less.`,
+      { param: 'max_tokens' },
+    )
+  const spare = Math.max(0, room - request.maxTokens - markerTokens)
+  const reasoningBudget = request.thinking ? Math.min(request.thinking.budget ?? longestReasoning, spare) : Infinity
+  const extra = request.thinking ? reasoningBudget + markerTokens : canThink ? Math.min(spare, markerTokens) : 0
+  const tokenLimit = Math.min(room, request.maxTokens + extra)
+  return { capacity: promptTokens + tokenLimit, tokenLimit, reasoningBudget }
+}

@@ -1,0 +1,158 @@
+/**
+ * Turns generated token ids into what a reader sees and what the talker speaks.
+ *
+ * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part of a stop
+ * string), and the ids that may be spoken: those whose text has been sent, never reasoning. White space around the reasoning block is
+ * dropped. Pure but for its state.
+ */
+
+import type { Detokenizer } from '../prompt/detokenizer.ts'
+import { createStopStrings } from './stop-strings.ts'
+
+/** What the runtime needs of a tokenizer. */
+export interface RuntimeTokenizer {
+  createDetokenizer(): Detokenizer
+  encode(text: string): ArrayLike<number>
+  /** Id of a token by its exact text, such as `</think>`. */
+  tokenId(token: string): number | undefined
+}
+
+export interface ReplyReaderOptions {
+  readonly tokenizer: RuntimeTokenizer
+  readonly stop: readonly string[]
+  /** Ids around the reasoning; absent when they are to be read as text. */
+  readonly think?: { readonly open: number; readonly close: number } | undefined
+  /** Whether the prompt ends inside a reasoning block. */
+  readonly startsInReasoning?: boolean
+}
+
+export interface ReplyPiece {
+  readonly channel: 'reasoning' | 'text'
+  readonly text: string
+}
+
+export interface ReplyStep {
+  readonly pieces: readonly ReplyPiece[]
+  /** Ids released to the talker, in order. */
+  readonly spoken: readonly number[]
+  /** A stop string has been met: the reply is over. */
+  readonly stopped: boolean
+}
+
+/** A token of the answer whose text is not all sent yet. `end` is where its text ends, once known. */
+interface HeldToken {
+  readonly id: number
+  end: number | undefined
+}
+
+export class ReplyReader {
+  readonly #options: ReplyReaderOptions
+  readonly #stops
+  #detokenizer: Detokenizer
+  #channel: 'reasoning' | 'text'
+  /** Whether the channel has shown anything but white space (which is dropped at the edges of reasoning). */
+  #trimming: boolean
+  /** Length of the answer read so far, and how much of it has been sent. */
+  #read = 0
+  #sent = 0
+  #held: HeldToken[] = []
+  /** Sent text that belongs to no released token. */
+  #unspoken = ''
+  #reasoningTokens = 0
+  #textTokens = 0
+
+  constructor(options: ReplyReaderOptions) {
+    this.#options = options
+    this.#stops = createStopStrings(options.stop)
+    this.#detokenizer = options.tokenizer.createDetokenizer()
+    this.#channel = options.startsInReasoning ? 'reasoning' : 'text'
+    this.#trimming = options.startsInReasoning ?? false
+  }
+
+  get reasoning(): boolean {
+    return this.#channel === 'reasoning'
+  }
+
+  /** Tokens inside the reasoning block so far. */
+  get reasoningTokens(): number {
+    return this.#reasoningTokens
+  }
+
+  /** Answer tokens so far; markers of the reasoning block and the white space after it are not counted. */
+  get textTokens(): number {
+    return this.#textTokens
+  }
+
+  /** Reads one generated id (not the end token). `speak: false` keeps an answer token from the talker. */
+  push(id: number, options: { speak: boolean } = { speak: true }): ReplyStep {
+    const think = this.#options.think
+    if (think && id === think.open && this.#channel === 'text') return this.#switchTo('reasoning')
+    if (think && id === think.close) {
+      return this.#channel === 'reasoning' ? this.#switchTo('text') : { pieces: [], spoken: [], stopped: false }
+    }
+    const raw = this.#detokenizer.push(id)
+    const text = this.#trimmed(raw)
+    if (this.#channel === 'reasoning') {
+      this.#reasoningTokens += 1
+      return { pieces: piece('reasoning', text), spoken: [], stopped: false }
+    }
+    if (this.#trimming && raw !== '') return { pieces: [], spoken: [], stopped: false }
+    this.#textTokens += 1
+    if (options.speak) this.#held.push({ id, end: undefined })
+    return this.#readAnswer(text)
+  }
+
+  /** The rest, when the reply ended otherwise than by a stop string. */
+  finish(): ReplyStep {
+    const rest = this.#trimmed(this.#detokenizer.finish())
+    if (this.#channel === 'reasoning') return { pieces: piece('reasoning', rest), spoken: [], stopped: false }
+    const step = this.#readAnswer(rest)
+    if (step.stopped) return step
+    const text = this.#stops.flush()
+    const spoken = [...step.spoken, ...this.#held.map((token) => token.id)]
+    this.#held = []
+    return { pieces: [...step.pieces, ...piece('text', text)], spoken, stopped: false }
+  }
+
+  #readAnswer(text: string): ReplyStep {
+    if (text === '') return { pieces: [], spoken: [], stopped: false }
+    this.#read += text.length
+    for (const token of this.#held) token.end ??= this.#read
+    const { text: safe, stopped } = this.#stops.push(text)
+    this.#sent += safe.length
+    this.#unspoken += safe
+    const spoken: number[] = []
+    while (this.#held[0]?.end !== undefined && this.#held[0].end <= this.#sent) {
+      const token = this.#held.shift()!
+      spoken.push(token.id)
+      const after = this.#sent - (token.end ?? this.#sent)
+      this.#unspoken = this.#unspoken.slice(this.#unspoken.length - after)
+    }
+    // A token that runs into the stop string was shown in part: speak that part, as tokens of its own.
+    if (stopped && this.#held.length > 0 && this.#unspoken.trim() !== '')
+      spoken.push(...Array.from(this.#options.tokenizer.encode(this.#unspoken)))
+    if (stopped) this.#held = []
+    return { pieces: piece('text', safe), spoken, stopped }
+  }
+
+  #switchTo(channel: 'reasoning' | 'text'): ReplyStep {
+    const rest = this.#trimmed(this.#detokenizer.finish())
+    const pieces = piece(this.#channel, this.#channel === 'text' ? '' : rest)
+    const before = this.#channel === 'text' && rest !== '' ? this.#readAnswer(rest) : undefined
+    this.#channel = channel
+    this.#trimming = true
+    this.#detokenizer = this.#options.tokenizer.createDetokenizer()
+    return before ?? { pieces, spoken: [], stopped: false }
+  }
+
+  #trimmed(text: string): string {
+    if (!this.#trimming) return text
+    const rest = text.trimStart()
+    if (rest !== '') this.#trimming = false
+    return rest
+  }
+}
+
+function piece(channel: ReplyPiece['channel'], text: string): readonly ReplyPiece[] {
+  return text === '' ? [] : [{ channel, text }]
+}

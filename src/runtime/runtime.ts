@@ -1,0 +1,425 @@
+/**
+ * Runs a loaded model for many requests at once.
+ *
+ * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting requests, run one
+ * encoder job, one batched thinker step, one batched speech step. So speech is made while text is still being written, a long prompt
+ * is read in pieces between other replies' tokens, and whoever reads slowly or leaves affects only his own request.
+ *
+ * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` for what is computed; DESIGN section 4.
+ */
+
+import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../engines/engine.ts'
+import type { OmniModel } from '../models/stages.ts'
+import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import { whenAllAborted } from './abort.ts'
+import { checkModalities, reserve } from './admission.ts'
+import type { GenerationSettings, StageSampling } from './generation-settings.ts'
+import type { Clock, RequestMetrics } from './metrics.ts'
+import { PromptFeatures } from './prompt-features.ts'
+import { createRandom, randomStream } from './random.ts'
+import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
+import { RequestTask, type TaskResources } from './request-task.ts'
+import { createSampler, type Sampler } from './sampler.ts'
+import { SpeechEmbeddings } from './speech-embeddings.ts'
+import { canSpeak, speechStep, type SpeechJob } from './speech-step.ts'
+import { SpeechTask } from './speech-task.ts'
+import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
+import { prefillBudget, thinkerStep } from './thinker-step.ts'
+
+export interface RuntimeOptions {
+  readonly model: OmniModel
+  readonly tokenizer: RuntimeTokenizer
+  /** Template, tokens, positions and features of a request. May take its time; rejects with an `EngineError`. */
+  readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
+  /** Token counts only; `prepare` is used when absent. */
+  readonly count?: (request: GenerationRequest, signal: AbortSignal) => Promise<PromptUsage>
+  readonly generation: GenerationSettings
+  /** Whether the checkpoint can be asked to reason. */
+  readonly thinking?: boolean
+  /** Read `<think>` as plain text (parity tests with random weights). */
+  readonly plainThink?: boolean
+  /** At most the thinker's. */
+  readonly contextLength?: number
+  /** Native speaker for a voice name (lower case), or undefined when there is none to stand in. */
+  readonly speakerFor?: (voice: string) => string | undefined
+  /** Requests worked on at once. */
+  readonly maxConcurrent?: number
+  /** Requests waiting for a place; one more is `overloaded`. */
+  readonly maxWaiting?: number
+  /** Prompt tokens read in one step when nobody waits. */
+  readonly prefillTokens?: number
+  /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
+  readonly bufferedEvents?: number
+  readonly onMetrics?: (metrics: RequestMetrics) => void
+  readonly clock?: Clock
+}
+
+export class Runtime {
+  readonly #options: RuntimeOptions
+  readonly #model: OmniModel
+  readonly #embeddings: SpeechEmbeddings | undefined
+  readonly #think: { readonly open: number; readonly close: number } | undefined
+  readonly #clock: Clock
+  readonly contextLength: number
+  #waiting: RequestTask[] = []
+  #active: RequestTask[] = []
+  #closed = false
+  #wake: (() => void) | undefined
+  #millisecondsPerToken: number | undefined
+  readonly #loop: Promise<void>
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options
+    const model = options.model
+    this.#model = model
+    this.#clock = options.clock ?? (() => performance.now())
+    this.contextLength = Math.min(options.contextLength ?? Infinity, model.thinker.contextLength)
+    this.#embeddings =
+      model.talker && model.speech ? new SpeechEmbeddings(model.thinker, model.talker, model.speech) : undefined
+    const open = options.tokenizer.tokenId('<think>')
+    const close = options.tokenizer.tokenId('</think>')
+    this.#think = open !== undefined && close !== undefined && !options.plainThink ? { open, close } : undefined
+    this.#loop = this.#run()
+  }
+
+  /** Requests with a place, and requests waiting for one. */
+  get load(): { active: number; waiting: number } {
+    return { active: this.#active.length, waiting: this.#waiting.length }
+  }
+
+  /** Tokens the prompt would take. Throws as {@link generate} before its first event. */
+  async countPrompt(request: GenerationRequest, signal: AbortSignal): Promise<PromptUsage> {
+    this.#check(request)
+    const usage = this.#options.count
+      ? await this.#options.count(request, signal)
+      : (await this.#options.prepare(request, signal)).usage
+    reserve(request, usage.total, this.contextLength, this.#think !== undefined)
+    return usage
+  }
+
+  /** See `Engine.generate`. */
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    signal.throwIfAborted()
+    const task = this.#submit(request)
+    const onAbort = (): void => {
+      task.abort(signal.reason)
+      this.#notify()
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      for (;;) {
+        const event = await task.queue.next()
+        if (event === undefined) return
+        yield event
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      task.abort(new DOMException('The reader left.', 'AbortError'))
+      this.#notify()
+      await task.settled
+    }
+  }
+
+  /** Ends live requests with `engine_closed` and waits until the last stage call has returned. The model stays the caller's. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const task of [...this.#active, ...this.#waiting]) task.abort(closedError())
+    this.#notify()
+    await this.#loop
+  }
+
+  #check(request: GenerationRequest): void {
+    if (this.#closed) throw closedError()
+    checkModalities(request, this.#model, this.#options.thinking === true && this.#think !== undefined)
+    if (request.speech) this.#speakerId(request.speech.voice)
+  }
+
+  #submit(request: GenerationRequest): RequestTask {
+    this.#check(request)
+    const limit = this.#options.maxWaiting ?? 64
+    const places = this.#options.maxConcurrent ?? 4
+    if (this.#waiting.length >= limit && this.#active.length >= places)
+      throw new EngineError(
+        'overloaded',
+        `${this.#active.length} requests are running and ${this.#waiting.length} waiting; try again later.`,
+      )
+    const task = new RequestTask(request, {
+      bufferedEvents: this.#options.bufferedEvents ?? 128,
+      clock: this.#clock,
+      sampleRate: this.#model.code2wav?.sampleRate ?? 24_000,
+      onDrain: () => this.#notify(),
+      onSettled: (metrics) => this.#options.onMetrics?.(metrics),
+    })
+    this.#waiting.push(task)
+    this.#notify()
+    return task
+  }
+
+  #speakerId(voice: string): number {
+    const speakers = this.#model.speech?.speakers ?? new Map<string, number>()
+    const name = voice.toLowerCase()
+    const speaker = this.#options.speakerFor ? this.#options.speakerFor(name) : speakers.has(name) ? name : undefined
+    const id = speaker === undefined ? undefined : speakers.get(speaker)
+    if (id === undefined)
+      throw new EngineError(
+        'unsupported',
+        `No speaker for voice '${voice}'; this checkpoint has ${[...speakers.keys()].join(', ') || 'none'}.`,
+        { param: 'audio.voice' },
+      )
+    return id
+  }
+
+  #notify(): void {
+    this.#wake?.()
+    this.#wake = undefined
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const woken = new Promise<void>((resolve) => (this.#wake = resolve))
+      this.#reap()
+      if (this.#closed && this.#active.length === 0 && this.#waiting.length === 0) return
+      this.#admit()
+      const worked = await this.#step()
+      if (!worked) await woken
+      // Lets timers, messages and readers have their turn even where the stages answer at once.
+      else await new Promise<void>((resolve) => void setImmediate(resolve))
+    }
+  }
+
+  /** Drops what has been given up and what is complete. */
+  #reap(): void {
+    for (const task of [...this.#active, ...this.#waiting]) {
+      // While its prompt is being made nothing native is held; the promise finds it over.
+      if (task.signal.aborted) task.fail(task.signal.reason)
+      else task.endIfDone()
+    }
+    this.#active = this.#active.filter((task) => task.phase !== 'over')
+    this.#waiting = this.#waiting.filter((task) => task.phase !== 'over')
+  }
+
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#active.length < (this.#options.maxConcurrent ?? 4)) {
+      const task = this.#waiting.shift()!
+      this.#active.push(task)
+      task.phase = 'preparing'
+      void this.#prepare(task)
+    }
+    for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) if (!this.#begin(task)) break
+  }
+
+  async #prepare(task: RequestTask): Promise<void> {
+    try {
+      const prompt = await this.#options.prepare(task.request, task.signal)
+      if (task.gone) return
+      task.prompt = prompt
+      task.phase = 'prepared'
+    } catch (error) {
+      task.fail(error)
+    } finally {
+      this.#notify()
+    }
+  }
+
+  /** Reserves caches and starts; false when memory is short and somebody else will give some back. */
+  #begin(task: RequestTask): boolean {
+    try {
+      task.begin(task.prompt!, this.#reserve(task))
+      return true
+    } catch (error) {
+      const short = error instanceof EngineError && error.code === 'overloaded'
+      if (short && this.#active.some((other) => other.holdsMemory && other.phase !== 'over')) return false
+      task.fail(error)
+      return true
+    }
+  }
+
+  #reserve(task: RequestTask): TaskResources {
+    const { request } = task
+    const prompt = task.prompt!
+    const { generation, tokenizer } = this.#options
+    const think = this.#think
+    const { capacity, tokenLimit, reasoningBudget } = reserve(
+      request,
+      prompt.tokenIds.length,
+      this.contextLength,
+      think !== undefined,
+    )
+    const startsInReasoning = think !== undefined && endsInside(prompt.tokenIds, think.open, think.close)
+    const { sampling } = request
+    const sampler = createSampler(
+      {
+        temperature: sampling.temperature,
+        topP: sampling.topP,
+        topK: sampling.topK,
+        repetitionPenalty: sampling.repetitionPenalty,
+        presencePenalty: sampling.presencePenalty,
+      },
+      createRandom(sampling.seed, randomStream.thinker),
+      prompt.tokenIds,
+    )
+    const sequence = this.#model.thinker.newSequence(capacity)
+    try {
+      return {
+        sequence,
+        sampler,
+        reader: new ReplyReader({ tokenizer, stop: request.stop, think, startsInReasoning }),
+        speech: request.speech && this.#newSpeech(request, prompt),
+        endTokenIds: new Set([...generation.endTokenIds, ...(request.stopTokenIds ?? [])]),
+        tokenLimit,
+        reasoningBudget,
+        closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
+      }
+    } catch (error) {
+      sequence[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  #newSpeech(request: GenerationRequest, prompt: PreparedPrompt): SpeechTask {
+    const { talker, code2wav, speech: config, thinker } = this.#model
+    const { generation } = this.#options
+    if (!talker || !code2wav || !config || !request.speech) throw new Error('The request was not checked for speech.')
+    const plan = planTalkerPrompt(prompt, config)
+    const maxFrames = generation.maxSpeechFrames
+    const sequence = talker.newSequence(plan.userRows.length + openingRows + maxFrames)
+    const seed = request.sampling.seed
+    try {
+      return new SpeechTask({
+        plan,
+        tokenIds: prompt.tokenIds,
+        speakerId: this.#speakerId(request.speech.voice),
+        sequence,
+        stream: code2wav.newStream(),
+        sampler: stageSampler(generation.talker, seed, randomStream.talker, config.suppressedCodecIds),
+        codeSampler: stageSampler(generation.codePredictor, seed, randomStream.codePredictor),
+        maxFrames,
+        codeGroups: config.codeGroups,
+        thinkerHidden: thinker.hiddenSize,
+      })
+    } catch (error) {
+      sequence[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** One turn of everything that can go on. Returns whether anything could. */
+  async #step(): Promise<boolean> {
+    const encoded = await this.#encodeOne()
+    const written = await this.#writeText()
+    const spoken = await this.#speak()
+    return encoded || written || spoken || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
+  }
+
+  async #encodeOne(): Promise<boolean> {
+    const task = this.#active.find((candidate) => candidate.runnable && candidate.phase === 'encoding')
+    if (!task) return false
+    const { features } = task.prompt!
+    const feature = features[task.encoded.length]!
+    try {
+      const { audioEncoder, visionEncoder } = this.#model
+      switch (feature.type) {
+        case 'audio':
+          task.encoded.push({
+            rows: feature.rows,
+            embeddings: await audioEncoder!.encode(feature.mel, feature.frames, task.signal),
+          })
+          break
+        case 'vision':
+          task.encoded.push({
+            rows: feature.rows,
+            ...(await visionEncoder!.encode(feature.patches, feature.grid, task.signal)),
+          })
+          break
+        default:
+          feature satisfies never
+      }
+      if (task.encoded.length < features.length) return true
+      task.features = new PromptFeatures(task.encoded, this.#model.thinker.hiddenSize)
+      task.encoded.length = 0
+      task.phase = 'prefill'
+    } catch (error) {
+      task.fail(task.signal.aborted ? task.signal.reason : error)
+    }
+    return true
+  }
+
+  async #writeText(): Promise<boolean> {
+    const tasks = this.#active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
+    if (tasks.length === 0) return false
+    const reading = tasks.some((task) => task.phase === 'prefill')
+    const budget = prefillBudget({
+      othersWait: this.#active.some((task) => task.runnable && task.phase !== 'prefill'),
+      millisecondsPerToken: this.#millisecondsPerToken,
+      largest: this.#options.prefillTokens ?? 256,
+    })
+    using batch = whenAllAborted(tasks.map((task) => task.signal))
+    const started = this.#clock()
+    try {
+      const read = await thinkerStep(this.#model.thinker, tasks, budget, batch.signal)
+      if (reading && read > 0) this.#millisecondsPerToken = (this.#clock() - started) / read
+    } catch (error) {
+      for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : internal(error))
+    }
+    return true
+  }
+
+  async #speak(): Promise<boolean> {
+    const { talker, codePredictor, speech: config } = this.#model
+    const tasks = this.#active.filter((task) => task.runnable && task.speech && canSpeak(task.speech))
+    if (tasks.length === 0 || !talker || !codePredictor || !config || !this.#embeddings) return false
+    using batch = whenAllAborted(tasks.map((task) => task.signal))
+    await speechStep(
+      tasks.map((task) => speechJob(task)),
+      {
+        talker,
+        codePredictor,
+        embeddings: this.#embeddings,
+        config,
+        prefillRows: this.#options.prefillTokens ?? 256,
+        signal: batch.signal,
+      },
+    )
+    return true
+  }
+}
+
+function speechJob(task: RequestTask): SpeechJob {
+  return {
+    speech: task.speech!,
+    get gone() {
+      return task.gone
+    },
+    emit: (pcm) => task.emitAudio(pcm),
+    fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : internal(error)),
+  }
+}
+
+function isComplete(task: RequestTask): boolean {
+  return task.signal.aborted || (task.phase === 'told' && (task.speech?.finished ?? true))
+}
+
+function stageSampler(
+  settings: StageSampling,
+  seed: number,
+  stream: number,
+  suppressed: readonly number[] = [],
+): Sampler {
+  return createSampler({ ...settings, suppressed }, createRandom(seed, stream))
+}
+
+/** Whether the last of two markers to occur is the opening one, in the prompt's last turn. */
+function endsInside(ids: Int32Array, open: number, close: number): boolean {
+  return ids.lastIndexOf(open) > ids.lastIndexOf(close)
+}
+
+function closedError(): EngineError {
+  return new EngineError('engine_closed', 'The engine was closed.')
+}
+
+/** Keeps engine errors and the abort's reason; wraps what a stage threw. */
+function internal(error: unknown): unknown {
+  if (error instanceof EngineError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new EngineError('internal', `The model failed: ${message}`, { cause: error })
+}

@@ -1,0 +1,76 @@
+/**
+ * Which prompt tokens the talker reads, and where they stand in its own sequence.
+ *
+ * In: a prepared prompt and the checkpoint's special ids. Out: the plan of the talker's first input: every user turn (text by its
+ * embedding, media by the thinker's hidden state), then nine rows that open the spoken reply. Pure.
+ * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` (user mask, assistant start) and
+ * `_get_talker_assistant_parts`.
+ */
+
+import type { SpeechConfig } from '../models/stages.ts'
+import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+
+/** Rows of the assistant's opening: three of its header, four pads, begin of speech, first text. */
+export const openingRows = 9
+
+export interface TalkerPlan {
+  /** Prompt rows of user turns, ascending. */
+  readonly userRows: Int32Array
+  /** 1 where a user row is a media placeholder, read as the thinker's hidden state. */
+  readonly isMedia: Uint8Array
+  /** The three ids of the reply's header: `<|im_start|>`, `assistant`, newline. */
+  readonly header: Int32Array
+  /** Positions of the user rows and the opening, [3, userRows.length + openingRows]. */
+  readonly positions: Int32Array
+  /** Position of the talker's first generated code. */
+  readonly nextPosition: number
+}
+
+/** Throws when the prompt has no assistant header to open the reply. */
+export function planTalkerPrompt(
+  prompt: Pick<PreparedPrompt, 'tokenIds' | 'positions' | 'nextPosition' | 'features'>,
+  config: SpeechConfig,
+): TalkerPlan {
+  const { tokenIds } = prompt
+  const length = tokenIds.length
+  const media = new Uint8Array(length)
+  for (const feature of prompt.features) for (const row of feature.rows) media[row] = 1
+
+  const kept: number[] = []
+  const keptPositions: number[] = []
+  let assistantStart = -1
+  let next = 0
+  let turnStart = 0
+  while (turnStart < length) {
+    let turnEnd = turnStart + 1
+    while (turnEnd < length && tokenIds[turnEnd] !== config.imStartTokenId) turnEnd += 1
+    const role = tokenIds[Math.min(turnStart + 1, length - 1)]
+    if (tokenIds[turnStart] === config.imStartTokenId && role === config.assistantTokenId) assistantStart = turnStart
+    if (role === config.userTokenId) {
+      const from = prompt.positions[turnStart]!
+      const until = turnEnd < length ? prompt.positions[turnEnd]! : prompt.nextPosition
+      for (let row = turnStart; row < turnEnd; row += 1) {
+        kept.push(row)
+        for (let axis = 0; axis < 3; axis += 1) keptPositions.push(prompt.positions[axis * length + row]! - from + next)
+      }
+      next += until - from
+    }
+    turnStart = turnEnd
+  }
+  if (assistantStart < 0 || assistantStart + 3 > length)
+    throw new Error('The prompt does not end in an assistant header, so there is nothing to speak.')
+
+  const rows = kept.length + openingRows
+  const positions = new Int32Array(3 * rows)
+  for (let axis = 0; axis < 3; axis += 1) {
+    for (let row = 0; row < kept.length; row += 1) positions[axis * rows + row] = keptPositions[row * 3 + axis]!
+    for (let row = 0; row < openingRows; row += 1) positions[axis * rows + kept.length + row] = next + row
+  }
+  return {
+    userRows: Int32Array.from(kept),
+    isMedia: Uint8Array.from(kept, (row) => media[row]!),
+    header: tokenIds.slice(assistantStart, assistantStart + 3),
+    positions,
+    nextPosition: next + openingRows,
+  }
+}

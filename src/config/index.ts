@@ -1,0 +1,3 @@
+/** Settings of the server: flags, environment, file. */
+export * from './load.ts'
+export * from './settings.ts'

@@ -1,0 +1,114 @@
+/**
+ * Settings from, in rising order: defaults, the configuration file, the environment, the command line.
+ *
+ * In: flags as commander parsed them, an environment, and a file's path (`--config`, `OMNISERVE_CONFIG`, or
+ * `omniserve.json` in the working folder when there is one). Out: {@link Settings}, or a {@link ConfigError} naming where
+ * the bad value came from and what it should be.
+ */
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import path from 'node:path'
+import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+export interface ConfigSources {
+  /** Values by setting name; undefined where the flag was not given. */
+  readonly flags?: Readonly<Record<string, unknown>>
+  readonly environment?: Readonly<Record<string, string | undefined>>
+  /** The file to read; it must exist. */
+  readonly file?: string | undefined
+  /** Where `omniserve.json` is looked for when no file is named. */
+  readonly folder?: string | undefined
+}
+
+const names = Object.keys(SETTINGS).filter((name): name is SettingName => name in SETTINGS)
+
+/** @throws ConfigError for an unreadable file, an unknown key, or a value that does not fit. */
+export async function loadSettings(sources: ConfigSources): Promise<Settings> {
+  const environment = sources.environment ?? {}
+  const fromFile = await readConfigFile(sources.file ?? environment['OMNISERVE_CONFIG'], sources.folder)
+  const result: Partial<Record<SettingName, unknown>> = {}
+  for (const name of names) {
+    const row = SETTINGS[name]
+    const variable = environmentName(name)
+    const given = environment[variable]
+    const candidates: [unknown, string][] = [
+      [sources.flags?.[name], `flag ${row.flags.split(' ')[0] ?? ''}`],
+      [
+        given === '' || given === undefined ? undefined : 'repeatable' in row ? given.split(',') : given,
+        `variable ${variable}`,
+      ],
+      [fromFile.values[name], `key "${name}" of ${fromFile.path}`],
+    ]
+    const found = candidates.find(([value]) => value !== undefined)
+    if (found === undefined) {
+      result[name] = row.fallback
+      continue
+    }
+    const [value, origin] = found
+    const parsed = row.schema.safeParse(value)
+    if (!parsed.success) {
+      const shown = 'secret' in row ? '(hidden)' : JSON.stringify(value)
+      throw new ConfigError(
+        `${origin}: ${parsed.error.issues[0]?.message ?? 'not valid'}. Given: ${shown}. It is ${row.description}.`,
+      )
+    }
+    result[name] = parsed.data
+  }
+  // Every name of SETTINGS has just been filled in by its own schema or fallback.
+  return result as Settings
+}
+
+async function readConfigFile(
+  file: string | undefined,
+  folder: string | undefined,
+): Promise<{ path: string; values: Readonly<Record<string, unknown>> }> {
+  const named = file !== undefined && file !== ''
+  if (!named && folder === undefined) return { path: '', values: {} }
+  const target = named ? file : path.join(folder ?? '', 'omniserve.json')
+  let text: string
+  try {
+    text = await readFile(target, 'utf8')
+  } catch (error) {
+    if (!named && error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      return { path: target, values: {} }
+    throw new ConfigError(
+      `cannot read the configuration file ${target}: ${error instanceof Error ? error.message : ''}`,
+    )
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new ConfigError(`${target} is not JSON: ${error instanceof Error ? error.message : ''}`)
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new ConfigError(`${target} should hold one JSON object`)
+  }
+  const values = { ...json }
+  for (const key of Object.keys(values)) {
+    if (!(key in SETTINGS) && key !== '$schema') {
+      throw new ConfigError(`${target} has an unknown key "${key}"; known are ${names.join(', ')}`)
+    }
+  }
+  return { path: target, values }
+}
+
+/** Whether only this machine can reach a host: `localhost`, 127.0.0.0/8, `::1`. */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '').toLowerCase()
+  if (bare === 'localhost' || bare === '::1' || bare.endsWith('.localhost')) return true
+  return isIP(bare) === 4 && bare.startsWith('127.')
+}
+
+/** @throws ConfigError when the server would be open to the network without a key. */
+export function checkExposure(settings: Settings): void {
+  if (settings.apiKey.length === 0 && !isLoopback(settings.host)) {
+    throw new ConfigError(
+      `refusing to listen on ${settings.host} without a key: anyone who reaches it could use it. Set --api-key (or OMNISERVE_API_KEY), or listen on 127.0.0.1.`,
+    )
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * A compute device, ready to run graphs: the CPU with a persistent thread pool, or a GPU.
+ *
+ * In: device and threads. Out: a {@link Backend} that allocates tensors, runs graphs one after the other on worker threads
+ * (the event loop stays free), stops a graph when a signal aborts, and counts the native bytes that live.
+ */
+
+import { availableParallelism } from 'node:os'
+
+import { TensorError, TensorLibraryError } from './errors.ts'
+import { loadLibrary, type DeviceKind, type Library } from './library.ts'
+import { callAddress, callAsync, pointerAt, type Address, type Native } from './native.ts'
+import { selfTest } from './self-test.ts'
+
+export interface BackendOptions {
+  /** `auto` takes the best GPU whose package is installed and works, else the CPU. Default `auto`. */
+  readonly device?: DeviceKind | 'auto'
+  /** Compute threads of the CPU. Default: all cores, 16 at most. */
+  readonly threads?: number
+  /** Accept a build of the library that the tests did not run with. */
+  readonly allowUntested?: boolean
+}
+
+/** Native bytes held, by what holds them. */
+export interface NativeMemory {
+  /** Tensor data: weights, caches, activations. Mapped files are not counted. */
+  readonly buffers: number
+  /** Records of tensors and graphs. */
+  readonly contexts: number
+  /** Live native objects: contexts, buffers, allocators. */
+  readonly objects: number
+}
+
+const STATUS_ABORTED = 1
+
+/**
+ * Loads the library, opens the device and checks that it computes right numbers.
+ * Throws TensorLibraryError: package missing, untested version, wrong numbers.
+ */
+export async function loadBackend(options: BackendOptions = {}): Promise<Backend> {
+  const threads = options.threads ?? Math.min(16, availableParallelism())
+  if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
+    throw new TensorError(`threads must be an integer from 1 to 512, got ${threads}`)
+  }
+  const wanted = options.device ?? 'auto'
+  const order: readonly DeviceKind[] = wanted === 'auto' ? ['cuda', 'metal', 'vulkan', 'cpu'] : [wanted]
+  const load = options.allowUntested === undefined ? {} : { allowUntested: options.allowUntested }
+  let reason: unknown
+  for (const kind of order) {
+    let backend: Backend | undefined
+    try {
+      backend = openBackend(loadLibrary(kind, load), kind, threads)
+      await selfTest(backend)
+      return backend
+    } catch (error) {
+      backend?.[Symbol.dispose]()
+      // With `auto`, a GPU that is not there is no error; what the CPU says is.
+      reason = error
+    }
+  }
+  throw reason
+}
+
+function openBackend(library: Library, kind: DeviceKind, threads: number): Backend {
+  const { native } = library
+  const cpu = native.backend_dev_by_type(0)
+  if (cpu === null)
+    throw new TensorLibraryError(`${library.packageName} has no CPU backend that this processor can run`)
+  let device: Address | null = null
+  if (kind === 'cpu') device = cpu
+  else {
+    const count = Number(native.backend_dev_count())
+    for (let i = 0; i < count && device === null; i++) {
+      const candidate = native.backend_dev_get(i)
+      if (candidate === null) continue
+      const registry = native.backend_dev_backend_reg(candidate)
+      const name = registry === null ? '' : native.backend_reg_name(registry).toLowerCase()
+      if (name.startsWith(kind === 'metal' ? 'm' : kind) && native.backend_dev_type(candidate) !== 0) device = candidate
+    }
+  }
+  if (device === null) {
+    throw new TensorLibraryError(
+      `device ${kind}: ${library.packageName} is installed but finds no such device or driver here`,
+    )
+  }
+  return new Backend(library, kind, device, cpu, threads)
+}
+
+/** See the file header. Made by {@link loadBackend}. */
+export class Backend implements Disposable {
+  readonly library: Library
+  readonly kind: DeviceKind
+  readonly threads: number
+  /** The device as its driver names it. */
+  readonly deviceName: string
+  /** @internal */
+  readonly native: Native
+  /** @internal The device's default buffers. */
+  readonly bufferType: Address
+  /** @internal Buffer types that rearrange weights for speed (CPU only), best first. */
+  readonly extraBufferTypes: readonly Address[]
+  /** @internal Device and, where it is no CPU, the CPU that takes what the device cannot run. */
+  readonly backends: readonly Address[]
+  readonly #device: Address
+  readonly #cpuRegistry: Address
+  #threadpool: Address | null = null
+  readonly #abortFlag: Address
+  #queue: Promise<unknown> = Promise.resolve()
+  #queued = 0
+  #disposed = false
+  #buffers = 0
+  #contexts = 0
+  #objects = 0
+
+  constructor(library: Library, kind: DeviceKind, device: Address, cpuDevice: Address, threads: number) {
+    const native = library.native
+    this.library = library
+    this.native = native
+    this.kind = kind
+    this.threads = threads
+    this.#device = device
+    this.deviceName = native.backend_dev_description(device)
+    const registry = native.backend_dev_backend_reg(cpuDevice)
+    if (registry === null) throw new TensorLibraryError('the CPU device has no registry')
+    this.#cpuRegistry = registry
+    const flag = native.init(1024, false)
+    const cpu = native.backend_dev_init(cpuDevice, null)
+    if (flag === null || cpu === null)
+      throw new TensorLibraryError('the CPU backend could not be started: out of memory')
+    this.#abortFlag = flag
+    this.#startThreads(cpu)
+    const own = kind === 'cpu' ? cpu : native.backend_dev_init(device, null)
+    if (own === null) {
+      this.#stopThreads(cpu)
+      native.free(flag)
+      throw new TensorLibraryError(`device ${kind} (${this.deviceName}) could not be started`)
+    }
+    this.backends = kind === 'cpu' ? [cpu] : [own, cpu]
+    const bufferType = native.backend_get_default_buffer_type(own)
+    if (bufferType === null) throw new TensorLibraryError(`device ${kind} has no buffers`)
+    this.bufferType = bufferType
+    this.extraBufferTypes = kind === 'cpu' ? this.#findExtraBufferTypes(cpuDevice) : []
+  }
+
+  /** Total and free bytes as the device reports them (for the CPU: the machine's). */
+  deviceMemory(): { free: number; total: number } {
+    const free = new BigUint64Array(1)
+    const total = new BigUint64Array(1)
+    this.native.backend_dev_memory(this.#device, free, total)
+    return { free: Number(free[0]), total: Number(total[0]) }
+  }
+
+  /** Native bytes and objects that live now; all zero once everything made from this backend is disposed. */
+  get memory(): NativeMemory {
+    return { buffers: this.#buffers, contexts: this.#contexts, objects: this.#objects }
+  }
+
+  /** Jobs waiting or running. */
+  get queued(): number {
+    return this.#queued
+  }
+
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
+  /**
+   * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
+   * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before its turn.
+   */
+  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
+    if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
+    this.#queued++
+    const result = this.#queue.then(() => {
+      signal?.throwIfAborted()
+      if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
+      return job()
+    })
+    const settled = (): void => {
+      this.#queued--
+    }
+    this.#queue = result.then(settled, settled)
+    return result
+  }
+
+  /** @internal Frees something native: now when nothing runs, else once all jobs queued so far are done. */
+  release(free: () => void): void {
+    if (this.#queued === 0) free()
+    else void this.enqueue(free)
+  }
+
+  /**
+   * @internal Runs `compute(backend or scheduler, graph)` on a worker thread; inside a job only. An abort stops the graph
+   * after the running operation and rejects with the signal's reason.
+   */
+  async runNative(start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    this.native.set_no_alloc(this.#abortFlag, false)
+    const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      const status = await start()
+      if (status === STATUS_ABORTED) signal?.throwIfAborted()
+      if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  /** @internal */
+  newContext(bytes: number): Address {
+    const context = this.native.init(bytes, true)
+    if (context === null) throw new TensorError(`out of memory: ${bytes} bytes for tensor records`)
+    this.#contexts += bytes
+    this.#objects++
+    return context
+  }
+
+  /** @internal */
+  freeContext(context: Address, bytes: number): void {
+    this.native.free(context)
+    this.#contexts -= bytes
+    this.#objects--
+  }
+
+  /** @internal Counts a native buffer (or allocator) of `bytes`; negative when it grows smaller. */
+  account(bytes: number, objects: number): void {
+    this.#buffers += bytes
+    this.#objects += objects
+  }
+
+  /** Waits for nothing: dispose when no job runs. Throws when one does. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return
+    if (this.#queued > 0) throw new TensorError('the backend is disposed while computations run; await them first')
+    this.#disposed = true
+    const cpu = this.backends.at(-1)
+    if (this.backends.length > 1 && this.backends[0] !== undefined) this.native.backend_free(this.backends[0])
+    if (cpu !== undefined) this.#stopThreads(cpu)
+    this.native.free(this.#abortFlag)
+  }
+
+  #procedure(name: string): Address {
+    const address = this.native.backend_reg_get_proc_address(this.#cpuRegistry, name)
+    if (address === null) throw new TensorLibraryError(`the CPU backend lacks ${name}`)
+    return address
+  }
+
+  #startThreads(cpu: Address): void {
+    callAddress(this.#procedure('ggml_backend_set_n_threads'), 'v:pi', cpu, this.threads)
+    // Without a lasting pool, each graph would pay 4 ms to start threads. The parameters are opaque to us: the library
+    // fills a buffer larger than they can be.
+    const parameters = new Uint8Array(4096)
+    this.native.threadpool_params_init(parameters, this.threads)
+    this.#threadpool = callAddress(this.#procedure('ggml_threadpool_new'), 'p:d', parameters)
+    if (this.#threadpool !== null) {
+      callAddress(this.#procedure('ggml_backend_cpu_set_threadpool'), 'v:pp', cpu, this.#threadpool)
+    }
+    // Cancelling needs a native predicate: this one returns the flag of a context made for nothing else.
+    const predicate = this.native.symbol('ggml_get_no_alloc')
+    callAddress(this.#procedure('ggml_backend_set_abort_callback'), 'v:ppp', cpu, predicate, this.#abortFlag)
+  }
+
+  #stopThreads(cpu: Address): void {
+    this.native.backend_free(cpu)
+    if (this.#threadpool !== null) callAddress(this.#procedure('ggml_threadpool_free'), 'v:p', this.#threadpool)
+    this.#threadpool = null
+  }
+
+  #findExtraBufferTypes(cpuDevice: Address): Address[] {
+    const get = this.native.backend_reg_get_proc_address(this.#cpuRegistry, 'ggml_backend_dev_get_extra_bufts')
+    if (get === null) return []
+    const list = callAddress(get, 'p:p', cpuDevice)
+    const found: Address[] = []
+    for (let i = 0; list !== null; i++) {
+      const type = pointerAt(list, i)
+      if (type === null) break
+      found.push(type)
+    }
+    return found
+  }
+}
+
+/** @internal Computes a graph on the device. */
+export function computeGraph(backend: Backend, graph: Address): Promise<number> {
+  const own = backend.backends[0]
+  if (own === undefined) return Promise.reject(new TensorError('the backend has no device'))
+  return callAsync(backend.native.backend_graph_compute, own, graph)
+}

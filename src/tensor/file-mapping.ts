@@ -1,0 +1,147 @@
+/**
+ * A file's bytes at an address: mapped where the system can (Linux, macOS), read into memory elsewhere (Windows).
+ *
+ * Mapped pages are shared with other processes and can be evicted; nothing is copied. Checked on Linux; macOS uses the same calls,
+ * Windows reads, neither was run.
+ */
+
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+
+import koffi from 'koffi'
+
+import { TensorError } from './errors.ts'
+import { bytesAt, type Address } from './native.ts'
+
+interface Libc {
+  mmap(
+    address: Address | null,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ): Address | null
+  munmap(address: Address, length: number): number
+  madvise(address: Address, length: number, advice: number): number
+}
+
+let libc: Libc | undefined
+
+function systemCalls(): Libc | undefined {
+  if (process.platform === 'win32') return undefined
+  if (libc) return libc
+  const library = koffi.load(process.platform === 'darwin' ? 'libSystem.B.dylib' : 'libc.so.6')
+  libc = {
+    mmap: library.func('void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)'),
+    munmap: library.func('int munmap(void *address, size_t length)'),
+    madvise: library.func('int madvise(void *address, size_t length, int advice)'),
+  } as unknown as Libc
+  return libc
+}
+
+const PROT_READ = 1
+const PROT_READ_WRITE = 3
+const MAP_SHARED = 1
+const MAP_PRIVATE_FIXED = 0x12
+const MADV_WILLNEED = 3
+const MAP_FAILED = 0xffffffffffffffffn
+
+/** See the file header. */
+export class FileMapping implements Disposable {
+  readonly path: string
+  readonly address: Address
+  readonly size: number
+  /** False where the file was read into memory instead. */
+  readonly mapped: boolean
+  readonly #owner: Uint8Array | undefined
+  #disposed = false
+
+  private constructor(path: string, address: Address, size: number, owner?: Uint8Array) {
+    this.path = path
+    this.address = address
+    this.size = size
+    this.mapped = owner === undefined
+    this.#owner = owner
+  }
+
+  /** Maps a file. Throws the system's error when it cannot be opened, {@link TensorError} when it is empty or cannot be mapped. */
+  static open(path: string, options: { mode?: 'map' | 'read' } = {}): FileMapping {
+    const fd = openSync(path, 'r')
+    try {
+      const { size } = fstatSync(fd)
+      if (size === 0) throw new TensorError(`${path} is empty`)
+      const calls = options.mode === 'read' ? undefined : systemCalls()
+      if (!calls) {
+        // Room to start at an address that tensors may have.
+        const memory = new Uint8Array(size + ALIGNMENT)
+        const start = addressOf(memory)
+        const skip = Number((BigInt(ALIGNMENT) - (start % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
+        for (let at = 0; at < size;) {
+          const count = readSync(fd, memory, skip + at, Math.min(size - at, 1 << 30), at)
+          if (count === 0) throw new TensorError(`${path} became shorter while it was read`)
+          at += count
+        }
+        return new FileMapping(path, start + BigInt(skip), size, memory)
+      }
+      const address = calls.mmap(null, size, PROT_READ, MAP_SHARED, fd, 0)
+      if (address === null || address === MAP_FAILED)
+        throw new TensorError(`${path} could not be mapped (errno ${koffi.errno()})`)
+      return new FileMapping(path, address, size)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** The bytes from `offset`, sharing the mapping's memory: valid until it is disposed. */
+  bytes(offset: number, length: number): Uint8Array {
+    if (this.#disposed) throw new TensorError(`${this.path} is unmapped`)
+    if (offset < 0 || length < 0 || offset + length > this.size) {
+      throw new TensorError(`${this.path} has ${this.size} bytes; ${length} from ${offset} are beyond its end`)
+    }
+    return this.#owner
+      ? new Uint8Array(
+          this.#owner.buffer,
+          this.#owner.byteOffset + Number(this.address - addressOf(this.#owner)) + offset,
+          length,
+        )
+      : bytesAt(this.address + BigInt(offset), length)
+  }
+
+  /** Asks the system to read a range ahead of its use. */
+  prefetch(offset = 0, length = this.size - offset): void {
+    if (!this.mapped || this.#disposed) return
+    const page = 65536
+    const start = Math.floor(offset / page) * page
+    systemCalls()?.madvise(this.address + BigInt(start), length + offset - start, MADV_WILLNEED)
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    if (this.mapped) systemCalls()?.munmap(this.address, this.size)
+  }
+}
+
+/** Tensor data in place must start at a multiple of this. */
+export const ALIGNMENT = 32
+
+function addressOf(array: Uint8Array): Address {
+  return koffi.address(koffi.as(array, 'void *')) as Address
+}
+
+/** @internal Whether {@link mapOver} works here. */
+export function canMapOver(): boolean {
+  return systemCalls() !== undefined
+}
+
+/**
+ * @internal Puts a file's pages in place of memory that is there: `address`, `length` and `offset` are multiples of 65536. Writes
+ * stay private. Throws TensorError when the system refuses.
+ */
+export function mapOver(fd: number, offset: number, address: Address, length: number): void {
+  const calls = systemCalls()
+  if (!calls) throw new TensorError('files cannot be mapped on this system')
+  if (calls.mmap(address, length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset) !== address) {
+    throw new TensorError(`a cache file could not be mapped (errno ${koffi.errno()})`)
+  }
+}

@@ -1,0 +1,378 @@
+/**
+ * Describes one computation: inputs, operations, outputs. What model code and `src/nn` write their graphs with.
+ *
+ * In: tensors (weights, caches, inputs). Out: tensors that stand for results; nothing runs until the graph does. Every
+ * operation checks shapes and types and throws {@link TensorError}, because ggml would end the process. Dimensions are in
+ * ggml order: contiguous first, the reverse of PyTorch's. See `operations-layout.ts` and `operations-elementwise.ts` for
+ * the rest of the operations.
+ */
+
+import type { Backend } from './backend.ts'
+import type { Address } from './native.ts'
+import { ElementwiseOperations } from './operations-elementwise.ts'
+import { newTensor } from './tensor-buffer.ts'
+import { hasContiguousRows, isContiguous, type Tensor } from './tensor.ts'
+import { tensorTypes, type TensorType } from './types.ts'
+
+/** Types that inputs can have. */
+export type InputType = 'f32' | 'f16' | 'i32' | 'i64'
+
+export interface RotaryOptions {
+  /** Leading dimensions that are rotated; the rest pass through. Default: all of the head. */
+  readonly dimensions?: number
+  readonly base: number
+  /** `neox` pairs i with i + dimensions/2 (transformers' rotate_half); `interleaved` pairs 2i with 2i+1. Default `neox`. */
+  readonly style?: 'neox' | 'interleaved'
+  /** Divides frequencies, [dimensions/2]. */
+  readonly frequencyFactors?: Tensor<'f32'>
+}
+
+export interface MultimodalRotaryOptions {
+  readonly dimensions?: number
+  readonly base: number
+  /** Frequencies given to the temporal, height and width positions (`mrope_section`), summing to dimensions/2. */
+  readonly sections: readonly [number, number, number]
+  /** Sections interleaved as THWTHW... (Qwen3-Omni) instead of TTTHHHWWW (Qwen2.5-Omni). */
+  readonly interleaved: boolean
+}
+
+const ROPE_NEOX = 2
+const ROPE_MROPE = 8
+const ROPE_IMROPE = 40
+const PRECISION_F32 = 10
+
+/** Context length of the original model, read by the library only when positions are stretched, which we never ask for. */
+const UNSTRETCHED = 32768
+
+export class GraphBuilder extends ElementwiseOperations {
+  /** @internal */
+  readonly inputs = new Map<string, Tensor<InputType>>()
+  readonly #graph: Address
+
+  /** @internal */
+  constructor(backend: Backend, context: Address, graph: Address, limit: number) {
+    super(backend, context, limit)
+    this.#graph = graph
+  }
+
+  /** Data given at each run, by this name. */
+  input<T extends InputType>(name: string, type: T, dimensions: readonly number[]): Tensor<T> {
+    if (this.inputs.has(name)) this.fail('input', `${name} is declared twice`)
+    this.reserve('input')
+    const tensor = newTensor(this.backend, this.context, name, type, dimensions)
+    this.native.set_input(tensor.handle)
+    // The output mark keeps later results out of its memory.
+    this.native.set_output(tensor.handle)
+    this.inputs.set(name, tensor)
+    return tensor
+  }
+
+  /** Makes the graph run this operation, in the order of these calls, though no output depends on it (cache writes). */
+  effect(tensor: Tensor): void {
+    this.native.build_forward_expand(this.#graph, tensor.handle)
+  }
+
+  /** @internal Keeps a result until it was read. */
+  output<T extends TensorType>(tensor: Tensor<T>): Tensor<T> {
+    // Views would lose their memory to later results.
+    const own = tensor.isView ? this.copy(tensor) : tensor
+    this.native.set_output(own.handle)
+    this.native.build_forward_expand(this.#graph, own.handle)
+    return own
+  }
+
+  /**
+   * Matrix product along the first dimension: weight [k, n, ...], x [k, m, ...] to [n, m, ...]; the weight broadcasts over
+   * dimensions 2 and 3 of x. `exact` asks devices that compute in half precision for f32.
+   */
+  mulMat(weight: Tensor, x: Tensor<'f32' | 'f16'>, options: { exact?: boolean } = {}): Tensor<'f32'> {
+    this.reserve('mulMat')
+    if (x.repacked) this.fail('mulMat', 'the second operand is a repacked weight', weight, x)
+    if (weight.shape[0] !== x.shape[0]) this.fail('mulMat', 'first dimensions differ', weight, x)
+    if (x.shape[2] % weight.shape[2] !== 0 || x.shape[3] % weight.shape[3] !== 0)
+      this.fail('mulMat', 'batch dimensions do not divide', weight, x)
+    if (!hasContiguousRows(weight) || !hasContiguousRows(x))
+      this.fail('mulMat', 'rows are not contiguous; call cont first', weight, x)
+    if (weight.strides[1] < weight.strides[0])
+      this.fail('mulMat', 'the first operand is transposed; call cont first', weight, x)
+    if (!isMatrixType(weight.type)) this.fail('mulMat', `${weight.type} has no matrix product`, weight, x)
+    const handle = this.native.mul_mat(this.context, weight.handle, x.handle)
+    if (options.exact && handle !== null) this.native.mul_mat_set_prec(handle, PRECISION_F32)
+    return this.made(handle, 'f32', [weight.shape[1], x.shape[1], x.shape[2], x.shape[3]])
+  }
+
+  /**
+   * Matrix products with chosen experts: weights [k, n, experts], x [k, 1 or used, tokens], ids i32 [used, tokens] to
+   * [n, used, tokens].
+   */
+  mulMatId(weights: Tensor, x: Tensor<'f32'>, ids: Tensor<'i32'>): Tensor<'f32'> {
+    this.reserve('mulMatId')
+    const fits =
+      weights.shape[0] === x.shape[0] &&
+      weights.shape[3] === 1 &&
+      x.shape[3] === 1 &&
+      ids.shape[2] === 1 &&
+      ids.shape[3] === 1 &&
+      ids.shape[1] === x.shape[2] &&
+      ids.shape[0] % x.shape[1] === 0
+    if (!fits) this.fail('mulMatId', 'want [k, n, experts], [k, 1 or used, tokens], [used, tokens]', weights, x, ids)
+    if (ids.type !== 'i32' || x.type !== 'f32') this.fail('mulMatId', 'want f32 rows and i32 ids', weights, x, ids)
+    if (!hasContiguousRows(weights) || !hasContiguousRows(x))
+      this.fail('mulMatId', 'rows are not contiguous', weights, x)
+    if (!isMatrixType(weights.type)) this.fail('mulMatId', `${weights.type} has no matrix product`, weights)
+    return this.made(this.native.mul_mat_id(this.context, weights.handle, x.handle, ids.handle), 'f32', [
+      weights.shape[1],
+      ids.shape[0],
+      x.shape[2],
+      1,
+    ])
+  }
+
+  /** Adds to each chosen expert's result its bias: a [n, used, tokens] + bias [n, experts] at ids [used, tokens]. */
+  addId(a: Tensor<'f32'>, bias: Tensor<'f32'>, ids: Tensor<'i32'>): Tensor<'f32'> {
+    this.readable('addId', a, bias, ids)
+    if (a.shape[0] !== bias.shape[0] || a.shape[1] !== ids.shape[0] || a.shape[2] !== ids.shape[1])
+      this.fail('addId', 'shapes do not fit', a, bias, ids)
+    return this.made(this.native.add_id(this.context, a.handle, bias.handle, ids.handle), 'f32', a.shape)
+  }
+
+  /** Rows by number: table [n, rows, d2, d3] of any float type, ids i32 [count, d2, d3] to f32 [n, count, d2, d3]. */
+  getRows(table: Tensor, ids: Tensor<'i32'>): Tensor<'f32'> {
+    this.readable('getRows', table, ids)
+    if (ids.type !== 'i32') this.fail('getRows', 'ids must be i32', table, ids)
+    if (!isMatrixType(table.type)) this.fail('getRows', 'the table must hold floats', table, ids)
+    if (table.shape[2] !== ids.shape[1] || table.shape[3] !== ids.shape[2] || ids.shape[3] !== 1) {
+      this.fail('getRows', 'batch dimensions differ', table, ids)
+    }
+    if (!hasContiguousRows(table)) this.fail('getRows', 'rows are not contiguous', table)
+    return this.made(this.native.get_rows(this.context, table.handle, ids.handle), 'f32', [
+      table.shape[0],
+      ids.shape[0],
+      table.shape[2],
+      table.shape[3],
+    ])
+  }
+
+  /**
+   * Writes rows of x [n, count] into table [n, rows] at ids (i64 or i32) [count], converting to the table's type. Returns a view of
+   * the table; give it to {@link effect} so that it runs.
+   */
+  setRows<T extends TensorType>(table: Tensor<T>, x: Tensor<'f32'>, ids: Tensor<'i64' | 'i32'>): Tensor<T> {
+    this.readable('setRows', table, x, ids)
+    const fits =
+      table.shape[0] === x.shape[0] &&
+      x.shape[1] === ids.shape[0] &&
+      x.shape[2] === table.shape[2] &&
+      x.shape[3] === table.shape[3] &&
+      x.shape[2] % ids.shape[1] === 0 &&
+      x.shape[3] % ids.shape[2] === 0 &&
+      ids.shape[3] === 1
+    if (!fits) this.fail('setRows', 'shapes do not fit', table, x, ids)
+    if (x.type !== 'f32' || (ids.type !== 'i64' && ids.type !== 'i32'))
+      this.fail('setRows', 'want f32 rows and i64 or i32 ids', table, x, ids)
+    if (!hasContiguousRows(x) || !hasContiguousRows(table)) this.fail('setRows', 'rows are not contiguous', table, x)
+    return this.made(
+      this.native.set_rows(this.context, table.handle, x.handle, ids.handle),
+      table.type,
+      table.shape,
+      table.strides,
+      true,
+    )
+  }
+
+  /** Rotary positions: x [head, heads, tokens], positions i32 [tokens]. */
+  rotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, options: RotaryOptions): Tensor<'f32'> {
+    const dimensions = this.#checkRotary('rotary', x, positions, 1, options.dimensions)
+    const factors = options.frequencyFactors
+    if (factors && factors.shape[0] < dimensions / 2) this.fail('rotary', 'too few frequency factors', x, factors)
+    const mode = options.style === 'interleaved' ? 0 : ROPE_NEOX
+    const handle = this.native.rope_ext(
+      this.context,
+      x.handle,
+      positions.handle,
+      factors?.handle ?? null,
+      dimensions,
+      mode,
+      UNSTRETCHED,
+      options.base,
+      1,
+      0,
+      1,
+      32,
+      1,
+    )
+    return this.made(handle, 'f32', x.shape)
+  }
+
+  /**
+   * Multimodal rotary positions, rotate_half style: x [head, heads, tokens], positions i32 [4 * tokens]: all temporal ones, then
+   * height, width, and a fourth axis that no section uses (zeros).
+   */
+  multimodalRotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, options: MultimodalRotaryOptions): Tensor<'f32'> {
+    const dimensions = this.#checkRotary('multimodalRotary', x, positions, 4, options.dimensions)
+    const [t, h, w] = options.sections
+    if (t + h + w !== dimensions / 2)
+      this.fail('multimodalRotary', `sections ${t}, ${h}, ${w} do not sum to half of ${dimensions}`, x)
+    const handle = this.native.rope_multi(
+      this.context,
+      x.handle,
+      positions.handle,
+      null,
+      dimensions,
+      new Int32Array([t, h, w, 0]),
+      options.interleaved ? ROPE_IMROPE : ROPE_MROPE,
+      UNSTRETCHED,
+      options.base,
+      1,
+      0,
+      1,
+      32,
+      1,
+    )
+    return this.made(handle, 'f32', x.shape)
+  }
+
+  /**
+   * softmax(q k / scale + mask) v in one operation: q [head, tokens, heads], k and v [head, cached, kv heads] (f16, f32, or q8_0), mask f16
+   * [cached, tokens], to [head, heads, tokens]. Query heads share key heads in consecutive groups.
+   */
+  flashAttention(
+    q: Tensor<'f32'>,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor<'f16'> | undefined,
+    scale: number,
+  ): Tensor<'f32'> {
+    this.readable('flashAttention', q, k, v)
+    const fits =
+      q.shape[0] === k.shape[0] &&
+      k.shape[1] === v.shape[1] &&
+      k.shape[2] === v.shape[2] &&
+      q.shape[2] % k.shape[2] === 0 &&
+      q.shape[3] === k.shape[3] &&
+      k.shape[3] === v.shape[3]
+    if (!fits) this.fail('flashAttention', 'shapes do not fit', q, k, v)
+    if (!hasContiguousRows(q) || !hasContiguousRows(k) || !hasContiguousRows(v))
+      this.fail('flashAttention', 'rows are not contiguous', q, k, v)
+    if (mask) {
+      if (mask.type !== 'f16') this.fail('flashAttention', 'the mask must be f16', mask)
+      if (mask.shape[0] !== k.shape[1] || mask.shape[1] < q.shape[1] || q.shape[2] % mask.shape[2] !== 0)
+        this.fail('flashAttention', 'the mask does not fit', q, k, mask)
+      if (!isContiguous(mask)) this.fail('flashAttention', 'the mask is not contiguous', mask)
+    }
+    const handle = this.native.flash_attn_ext(
+      this.context,
+      q.handle,
+      k.handle,
+      v.handle,
+      mask?.handle ?? null,
+      scale,
+      0,
+      0,
+    )
+    if (handle !== null) this.native.flash_attn_ext_set_prec(handle, PRECISION_F32)
+    return this.made(handle, 'f32', [v.shape[0], q.shape[2], q.shape[1], q.shape[3]])
+  }
+
+  /**
+   * Gathers convolution windows of x [width, height, channels, batch] for a kernel of [kw, kh]:
+   * to [kw * kh * channels, out width, out height, batch]; within a window kw runs fastest, then kh, then channels.
+   */
+  im2col(
+    x: Tensor<'f32'>,
+    kernel: Tensor,
+    options: {
+      stride?: readonly [number, number]
+      padding?: readonly [number, number]
+      dilation?: readonly [number, number]
+    } = {},
+  ): Tensor<'f32'> {
+    const [s0, s1] = options.stride ?? [1, 1]
+    const [p0, p1] = options.padding ?? [0, 0]
+    const [d0, d1] = options.dilation ?? [1, 1]
+    this.readable('im2col', x, kernel)
+    if (kernel.shape[2] !== x.shape[2]) this.fail('im2col', 'channels differ', x, kernel)
+    if (!isContiguous(x)) this.fail('im2col', 'x is not contiguous', x)
+    const width = outputLength(x.shape[0], kernel.shape[0], s0, p0, d0)
+    const height = outputLength(x.shape[1], kernel.shape[1], s1, p1, d1)
+    if (width < 1 || height < 1) this.fail('im2col', 'the kernel is larger than the padded input', x, kernel)
+    const handle = this.native.im2col(
+      this.context,
+      kernel.handle,
+      x.handle,
+      s0,
+      s1,
+      p0,
+      p1,
+      d0,
+      d1,
+      true,
+      tensorTypes.f32.id,
+    )
+    return this.made(handle, 'f32', [kernel.shape[0] * kernel.shape[1] * kernel.shape[2], width, height, x.shape[3]])
+  }
+
+  /**
+   * Scatter-adds transposed-convolution columns: [kernel * channels, tokens] (kernel fastest) to
+   * [(tokens - 1) * stride + kernel - 2 * padding, channels]. Time is contiguous in the result.
+   */
+  col2im1d(columns: Tensor<'f32'>, stride: number, channels: number, padding = 0): Tensor<'f32'> {
+    this.readable('col2im1d', columns)
+    if (columns.shape[0] % channels !== 0)
+      this.fail('col2im1d', `rows are no multiple of ${channels} channels`, columns)
+    if (!isContiguous(columns)) this.fail('col2im1d', 'the columns are not contiguous', columns)
+    const kernel = columns.shape[0] / channels
+    const length = (columns.shape[1] - 1) * stride + kernel - 2 * padding
+    if (length < 1) this.fail('col2im1d', `padding ${padding} leaves nothing`, columns)
+    return this.made(this.native.col2im_1d(this.context, columns.handle, stride, channels, padding), 'f32', [
+      length,
+      channels,
+      1,
+      1,
+    ])
+  }
+
+  /**
+   * Causal depthwise convolution: x [kernel - 1 + tokens, channels, batch] (time contiguous), kernel [taps, channels] to
+   * [channels, tokens, batch].
+   */
+  depthwiseCausal(x: Tensor<'f32'>, kernel: Tensor<'f32'>): Tensor<'f32'> {
+    this.readable('depthwiseCausal', x, kernel)
+    const tokens = x.shape[0] - kernel.shape[0] + 1
+    if (x.shape[1] !== kernel.shape[1] || tokens < 1 || x.shape[3] !== 1)
+      this.fail('depthwiseCausal', 'shapes do not fit', x, kernel)
+    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwiseCausal', 'wants contiguous tensors', x, kernel)
+    return this.made(this.native.ssm_conv(this.context, x.handle, kernel.handle), 'f32', [
+      x.shape[1],
+      tokens,
+      x.shape[2],
+      1,
+    ])
+  }
+
+  #checkRotary(
+    operation: string,
+    x: Tensor<'f32'>,
+    positions: Tensor<'i32'>,
+    axes: number,
+    dimensions = x.shape[0],
+  ): number {
+    this.readable(operation, x, positions)
+    if (positions.type !== 'i32' || positions.shape[0] !== x.shape[2] * axes || positions.shape[1] !== 1) {
+      this.fail(operation, `wants i32 positions [${x.shape[2] * axes}] for ${x.shape[2]} tokens`, x, positions)
+    }
+    if (dimensions % 2 !== 0 || dimensions > x.shape[0])
+      this.fail(operation, `cannot rotate ${dimensions} dimensions`, x)
+    if (!hasContiguousRows(x)) this.fail(operation, 'rows are not contiguous', x)
+    return dimensions
+  }
+}
+
+/** Output length of a convolution along one dimension. */
+export function outputLength(input: number, kernel: number, stride: number, padding: number, dilation: number): number {
+  return Math.floor((input + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+}
+
+function isMatrixType(type: TensorType): boolean {
+  return type !== 'i8' && type !== 'i16' && type !== 'i32' && type !== 'i64'
+}

@@ -1,0 +1,111 @@
+/**
+ * Graphs kept by key, sharing one working memory: build once for (tokens, cache bucket), run many times.
+ *
+ * In: a key that names everything the graph's description depends on (shapes, and which caches it reads), the description,
+ * the inputs. Out: the outputs. The least recently used graphs are dropped.
+ */
+
+import type { Backend } from './backend.ts'
+import {
+  buildGraph,
+  Graph,
+  type GraphOptions,
+  type Inputs,
+  type Outputs,
+  type OutputTensors,
+  type RunOptions,
+} from './graph.ts'
+import type { GraphBuilder } from './graph-builder.ts'
+import { Scratch } from './scratch.ts'
+
+export interface GraphCacheOptions extends GraphOptions {
+  /** Most graphs kept. Default 32. */
+  readonly capacity?: number
+}
+
+export class GraphCache implements Disposable {
+  readonly #backend: Backend
+  readonly #options: GraphCacheOptions
+  readonly #scratch: Scratch
+  readonly #graphs = new Map<string, Graph>()
+  #disposed = false
+  #built = 0
+
+  constructor(backend: Backend, options: GraphCacheOptions = {}) {
+    this.#backend = backend
+    this.#options = options
+    this.#scratch = new Scratch(backend)
+  }
+
+  /** Graphs built so far: stays put while keys repeat. */
+  get built(): number {
+    return this.#built
+  }
+
+  get size(): number {
+    return this.#graphs.size
+  }
+
+  /** Bytes of working memory shared by the graphs. */
+  get scratchBytes(): number {
+    return this.#scratch.bytes
+  }
+
+  /**
+   * Runs the graph kept under `key`, building it first when there is none. `build` must depend on nothing that `key` does not
+   * name. Rejects with TensorError on wrong shapes or inputs, with the signal's reason when aborted.
+   */
+  run<O extends OutputTensors>(
+    key: string,
+    build: (g: GraphBuilder) => O,
+    inputs: Inputs,
+    options: RunOptions = {},
+  ): Promise<Outputs<O>> {
+    return this.#backend.enqueue(() => {
+      const graph = this.#get(key, build)
+      graph.check(inputs)
+      return graph.runNow(inputs, options.signal)
+    }, options.signal)
+  }
+
+  /** Drops graphs whose key matches, such as those that read a cache about to be released. */
+  forget(matches: (key: string) => boolean): void {
+    for (const [key, graph] of this.#graphs) {
+      if (!matches(key)) continue
+      this.#graphs.delete(key)
+      graph[Symbol.dispose]()
+    }
+  }
+
+  #get<O extends OutputTensors>(key: string, build: (g: GraphBuilder) => O): Graph<O> {
+    const known = this.#graphs.get(key)
+    if (known && !known.stale) {
+      this.#graphs.delete(key)
+      this.#graphs.set(key, known)
+      return known as unknown as Graph<O>
+    }
+    if (known) {
+      this.#graphs.delete(key)
+      known[Symbol.dispose]()
+    }
+    const graph = this.#scratch.shared
+      ? new Graph(this.#backend, this.#scratch, build, this.#options, false)
+      : buildGraph(this.#backend, build, this.#options)
+    this.#built++
+    this.#graphs.set(key, graph as unknown as Graph)
+    for (const [oldest, old] of this.#graphs) {
+      if (!old.stale && this.#graphs.size <= (this.#options.capacity ?? 32)) continue
+      if (oldest === key) continue
+      this.#graphs.delete(oldest)
+      old[Symbol.dispose]()
+    }
+    return graph
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.forget(() => true)
+    this.#backend.release(() => this.#scratch[Symbol.dispose]())
+  }
+}

@@ -1,0 +1,55 @@
+/** The numeric library: what model code, `src/nn` and `src/weights` may use. */
+
+export { Backend, loadBackend, type BackendOptions, type NativeMemory } from './backend.ts'
+export { TensorError, TensorLibraryError } from './errors.ts'
+export { FileMapping } from './file-mapping.ts'
+export { fromBfloat16Array, fromHalf, fromHalfArray, HALF_NEGATIVE_INFINITY, toHalf, toHalfArray } from './float16.ts'
+export {
+  GraphBuilder,
+  outputLength,
+  type InputType,
+  type MultimodalRotaryOptions,
+  type RotaryOptions,
+} from './graph-builder.ts'
+export { GraphCache, type GraphCacheOptions } from './graph-cache.ts'
+export {
+  buildGraph,
+  Graph,
+  type GraphOptions,
+  type InputData,
+  type Inputs,
+  type Outputs,
+  type OutputTensors,
+  type RunOptions,
+} from './graph.ts'
+export { findPackage, packagesFor, testedBuilds, type DeviceKind } from './library.ts'
+export { dequantize, halfToFloat, quantize } from './quantize.ts'
+export {
+  allocateTensors,
+  bytesOf,
+  readTensor,
+  TensorBuffer,
+  writeTensor,
+  type TensorSpec,
+  type TypedArray,
+} from './tensor-buffer.ts'
+export { describe, elementCount, isContiguous, toShape, type Shape, type Tensor } from './tensor.ts'
+export {
+  isTensorType,
+  rowBytes,
+  tensorBytes,
+  tensorTypes,
+  typeFromId,
+  typeInfo,
+  type FloatType,
+  type QuantisedType,
+  type TensorType,
+} from './types.ts'
+export {
+  loadWeights,
+  WeightSet,
+  type LoadWeightsOptions,
+  type WeightSource,
+  type WeightSpec,
+  type WeightUse,
+} from './weights.ts'

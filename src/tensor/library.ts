@@ -1,0 +1,159 @@
+/**
+ * Finds, loads and checks the native library: ggml, as published inside `@node-llama-cpp/<platform>` (MIT).
+ *
+ * The packages are optional dependencies: the platform's CPU package comes with `npm ci`, GPU ones are installed on
+ * purpose. ggml's API drifts between versions and its mistakes end the process, so a version that this project's tests
+ * did not run with is refused, with a message that says what was found and what is wanted.
+ */
+
+import { existsSync, readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+
+import { TensorLibraryError } from './errors.ts'
+import { bindNative, type Native } from './native.ts'
+import { tensorTypes } from './types.ts'
+
+export type DeviceKind = 'cpu' | 'vulkan' | 'cuda' | 'metal'
+
+/** Builds of the library that the tests ran with. */
+export const testedBuilds: readonly { readonly version: string; readonly commit: string }[] = [
+  { version: '0.25.1', commit: '0ad4a86' },
+]
+
+export interface Library {
+  readonly native: Native
+  readonly version: string
+  readonly commit: string
+  /** Folder of the shared libraries. */
+  readonly directory: string
+  /** npm package they came from. */
+  readonly packageName: string
+}
+
+/** Packages to try for a device on this platform, best first. */
+export function packagesFor(device: DeviceKind, platform = process.platform, arch = process.arch): string[] {
+  const system = platform === 'darwin' ? 'mac' : platform === 'win32' ? 'win' : platform
+  const base = `@node-llama-cpp/${system}-${arch === 'arm' ? 'armv7l' : arch}`
+  switch (device) {
+    case 'cpu':
+      return platform === 'darwin' ? (arch === 'arm64' ? [`${base}-metal`] : [base]) : [base]
+    case 'metal':
+      return platform === 'darwin' && arch === 'arm64' ? [`${base}-metal`] : []
+    case 'vulkan':
+      return platform === 'darwin' ? [] : [`${base}-vulkan`]
+    case 'cuda':
+      return platform === 'darwin' ? [] : [`${base}-cuda`]
+    default:
+      return device satisfies never
+  }
+}
+
+/** The folder with the shared libraries of an installed package, or undefined. */
+export function findPackage(packageName: string): string | undefined {
+  let entry: string
+  try {
+    entry = createRequire(import.meta.url).resolve(packageName)
+  } catch {
+    return undefined
+  }
+  const bins = join(dirname(entry), '..', 'bins')
+  if (!existsSync(bins)) return undefined
+  return readdirSync(bins)
+    .map((name) => join(bins, name))
+    .find((folder) => findLibraries(folder) !== undefined)
+}
+
+function findLibraries(folder: string): { base: string; loader: string } | undefined {
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch {
+    return undefined
+  }
+  const base = names.find((name) => /^(lib)?ggml-base(\..*)?\.(so|dylib|dll)$/.test(name))
+  const loader = names.find((name) => /^(lib)?ggml(\.v?[\d.]+)?\.(so|dylib|dll)$/.test(name))
+  return base && loader ? { base: join(folder, base), loader: join(folder, loader) } : undefined
+}
+
+/**
+ * Throws {@link TensorLibraryError} unless the build is one that was tested. `allowUntested` (or the environment variable
+ * `OMNISERVE_ALLOW_UNTESTED_GGML=1`) lets it pass, at the user's risk; the numeric self-test still runs.
+ */
+export function checkVersion(version: string, commit: string, packageName: string, allowUntested = false): void {
+  const known = testedBuilds.some((build) => build.version === version && commit.startsWith(build.commit))
+  if (known || allowUntested || process.env['OMNISERVE_ALLOW_UNTESTED_GGML'] === '1') return
+  const wanted = testedBuilds.map((build) => `${build.version} (${build.commit})`).join(', ')
+  throw new TensorLibraryError(
+    `${packageName} holds ggml ${version} (${commit}), which omniserve was not tested with; tested: ${wanted}. ` +
+      `Install the package version named in omniserve's package.json, or set OMNISERVE_ALLOW_UNTESTED_GGML=1 to try at your own risk.`,
+  )
+}
+
+/** Throws when the library's block sizes differ from {@link tensorTypes}. */
+export function verifyTypeTable(native: Native): void {
+  for (const [name, info] of Object.entries(tensorTypes)) {
+    const blockSize = Number(native.blck_size(info.id))
+    const blockBytes = Number(native.type_size(info.id))
+    if (blockSize !== info.blockSize || blockBytes !== info.blockBytes) {
+      throw new TensorLibraryError(
+        `type ${name}: the library stores ${blockSize} elements in ${blockBytes} bytes, expected ${info.blockSize} in ${info.blockBytes}`,
+      )
+    }
+  }
+}
+
+const loaded = new Map<string, Library>()
+
+/**
+ * Loads the library for a device. One process can hold one package: asking for a second one throws.
+ * Throws {@link TensorLibraryError} naming the package to install when none is there.
+ */
+export function loadLibrary(device: DeviceKind, options: { allowUntested?: boolean } = {}): Library {
+  const candidates = packagesFor(device)
+  for (const packageName of candidates) {
+    const existing = loaded.get(packageName)
+    if (existing) return existing
+  }
+  if (device === 'cpu') {
+    // Every package holds the CPU backend too, and two copies in one process would clash.
+    const any = [...loaded.values()][0]
+    if (any) return any
+  }
+  for (const packageName of candidates) {
+    const directory = findPackage(packageName)
+    const files = directory === undefined ? undefined : findLibraries(directory)
+    if (directory === undefined || !files) continue
+    const other = [...loaded.keys()][0]
+    if (other !== undefined) {
+      throw new TensorLibraryError(
+        `${other} is loaded already; a process can use one build of ggml, not ${packageName} too`,
+      )
+    }
+    let native: Native
+    try {
+      native = bindNative(files.base, files.loader)
+    } catch (cause) {
+      throw new TensorLibraryError(`${packageName} could not be loaded: ${String(cause)}`, { cause })
+    }
+    const version = native.version()
+    const commit = native.commit()
+    checkVersion(version, commit, packageName, options.allowUntested)
+    verifyTypeTable(native)
+    // A failed assertion would start a debugger to print a backtrace; the message alone is wanted.
+    process.env['GGML_NO_BACKTRACE'] = '1'
+    if (process.env['OMNISERVE_GGML_LOG'] !== '1') {
+      // A native no-op in place of the logger: ggml logs from worker threads, where a JavaScript callback could dead-lock.
+      native.log_set(native.symbol('ggml_is_quantized'), null)
+    }
+    native.backend_load_all_from_path(directory)
+    const library: Library = { native, version, commit, directory, packageName }
+    loaded.set(packageName, library)
+    return library
+  }
+  throw new TensorLibraryError(
+    candidates.length === 0
+      ? `device ${device} does not exist on ${process.platform} ${process.arch}`
+      : `device ${device} needs the package ${candidates.join(' or ')}: npm install ${candidates[0]}@3.22.1`,
+  )
+}

@@ -1,0 +1,250 @@
+/**
+ * Graph operations that work element by element or along rows: arithmetic, activations, norms, reductions, sorting.
+ *
+ * Rows are the first dimension. Second operands of arithmetic broadcast: each of their dimensions must divide the first's.
+ */
+
+import { LayoutOperations } from './operations-layout.ts'
+import { hasContiguousRows, isContiguous, sameShape, type Tensor } from './tensor.ts'
+import { tensorTypes } from './types.ts'
+
+type Unary =
+  | 'sqr'
+  | 'sqrt'
+  | 'log'
+  | 'sin'
+  | 'cos'
+  | 'exp'
+  | 'abs'
+  | 'neg'
+  | 'relu'
+  | 'elu'
+  | 'tanh'
+  | 'sigmoid'
+  | 'silu'
+  | 'gelu'
+  | 'gelu_erf'
+  | 'cumsum'
+
+export abstract class ElementwiseOperations extends LayoutOperations {
+  /** a + b, b broadcast. a may be f32 or f16; the result has a's type. */
+  add<T extends 'f32' | 'f16'>(a: Tensor<T>, b: Tensor<'f32' | 'f16'>): Tensor<T> {
+    return this.#binary('add', a, b)
+  }
+
+  sub<T extends 'f32' | 'f16'>(a: Tensor<T>, b: Tensor<'f32' | 'f16'>): Tensor<T> {
+    return this.#binary('sub', a, b)
+  }
+
+  mul<T extends 'f32' | 'f16'>(a: Tensor<T>, b: Tensor<'f32' | 'f16'>): Tensor<T> {
+    return this.#binary('mul', a, b)
+  }
+
+  div<T extends 'f32' | 'f16'>(a: Tensor<T>, b: Tensor<'f32' | 'f16'>): Tensor<T> {
+    return this.#binary('div', a, b)
+  }
+
+  /** a * factor + bias, scalars. */
+  scale(a: Tensor<'f32'>, factor: number, bias = 0): Tensor<'f32'> {
+    this.readable('scale', a)
+    if (!isContiguous(a)) this.fail('scale', 'the tensor is not contiguous', a)
+    return this.made(this.native.scale_bias(this.context, a.handle, factor, bias), 'f32', a.shape)
+  }
+
+  /** Limits values to [low, high]. */
+  clamp(a: Tensor<'f32'>, low: number, high: number): Tensor<'f32'> {
+    // The library clamps in place; the copy keeps the operand.
+    const own = this.copy(a)
+    this.reserve('clamp')
+    return this.made(this.native.clamp(this.context, own.handle, low, high), 'f32', own.shape, own.strides, true)
+  }
+
+  sqr(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('sqr', a)
+  }
+
+  sqrt(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('sqrt', a)
+  }
+
+  log(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('log', a)
+  }
+
+  sin(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('sin', a)
+  }
+
+  cos(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('cos', a)
+  }
+
+  exp(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('exp', a)
+  }
+
+  abs(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('abs', a)
+  }
+
+  neg(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('neg', a)
+  }
+
+  relu(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('relu', a)
+  }
+
+  elu(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('elu', a)
+  }
+
+  tanh(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('tanh', a)
+  }
+
+  sigmoid(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('sigmoid', a)
+  }
+
+  /** x * sigmoid(x). */
+  silu(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('silu', a)
+  }
+
+  /** GELU with the error function (PyTorch's default, `gelu`). Exact. */
+  geluErf(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('gelu_erf', a)
+  }
+
+  /** GELU, tanh form (`gelu_pytorch_tanh`), by the library's half-precision table: about 1e-3 off. Fast. */
+  geluTanhTable(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('gelu', a)
+  }
+
+  /** GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
+  geluTanh(a: Tensor<'f32'>): Tensor<'f32'> {
+    const twice = 2 * Math.sqrt(2 / Math.PI)
+    const inner = this.mul(this.scale(this.sqr(this.cont(a)), twice * 0.044715, twice), a)
+    return this.mul(this.sigmoid(inner), a)
+  }
+
+  /** silu(gate) * up, two tensors of one shape. */
+  swiglu(gate: Tensor<'f32'>, up: Tensor<'f32'>): Tensor<'f32'> {
+    this.readable('swiglu', gate, up)
+    if (!sameShape(gate.shape, up.shape)) this.fail('swiglu', 'shapes differ', gate, up)
+    if (!isContiguous(gate, 1) || !isContiguous(up, 1)) this.fail('swiglu', 'rows are not contiguous', gate, up)
+    return this.made(this.native.swiglu_split(this.context, gate.handle, up.handle), 'f32', gate.shape)
+  }
+
+  /** silu(first half) * second half of each row: [2n, ...] to [n, ...]. */
+  swigluFused(a: Tensor<'f32'>): Tensor<'f32'> {
+    this.readable('swigluFused', a)
+    if (a.shape[0] % 2 !== 0) this.fail('swigluFused', 'rows have an odd number of elements', a)
+    if (!isContiguous(a, 1)) this.fail('swigluFused', 'rows are not contiguous', a)
+    const [n, d1, d2, d3] = a.shape
+    return this.made(this.native.swiglu(this.context, a.handle), 'f32', [n / 2, d1, d2, d3])
+  }
+
+  /** (x - mean) / sqrt(variance + epsilon) along rows; scale and bias are the caller's. */
+  layerNorm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
+    this.#rows('layerNorm', a)
+    return this.made(this.native.norm(this.context, a.handle, epsilon), 'f32', a.shape)
+  }
+
+  /** x / sqrt(mean(x^2) + epsilon) along rows; the weight is the caller's. */
+  rmsNorm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
+    this.#rows('rmsNorm', a)
+    return this.made(this.native.rms_norm(this.context, a.handle, epsilon), 'f32', a.shape)
+  }
+
+  /** x / max(norm(x), epsilon) along rows. */
+  l2Norm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
+    this.#rows('l2Norm', a)
+    return this.made(this.native.l2_norm(this.context, a.handle, epsilon), 'f32', a.shape)
+  }
+
+  /**
+   * softmax(a * scale + mask) along rows. `mask`: [row, at least a.shape[1], ...], f16 or f32, contiguous, broadcast over
+   * dimensions 2 and 3.
+   */
+  softMax(a: Tensor<'f32'>, options: { mask?: Tensor<'f32' | 'f16'>; scale?: number } = {}): Tensor<'f32'> {
+    const { mask, scale = 1 } = options
+    this.readable('softMax', a, ...(mask ? [mask] : []))
+    if (!isContiguous(a)) this.fail('softMax', 'the tensor is not contiguous', a)
+    if (mask) {
+      const fits =
+        mask.shape[0] === a.shape[0] &&
+        mask.shape[1] >= a.shape[1] &&
+        a.shape[2] % mask.shape[2] === 0 &&
+        a.shape[3] % mask.shape[3] === 0
+      if (!fits) this.fail('softMax', 'the mask does not fit', a, mask)
+      if (!isContiguous(mask)) this.fail('softMax', 'the mask is not contiguous', a, mask)
+    }
+    return this.made(this.native.soft_max_ext(this.context, a.handle, mask?.handle ?? null, scale, 0), 'f32', a.shape)
+  }
+
+  /** Sum of each row: [n, ...] to [1, ...]. */
+  sumRows(a: Tensor<'f32'>): Tensor<'f32'> {
+    this.#rows('sumRows', a)
+    return this.made(this.native.sum_rows(this.context, a.handle), 'f32', [1, a.shape[1], a.shape[2], a.shape[3]])
+  }
+
+  /** Mean of each row: [n, ...] to [1, ...]. */
+  meanRows(a: Tensor<'f32'>): Tensor<'f32'> {
+    this.#rows('meanRows', a)
+    return this.made(this.native.mean(this.context, a.handle), 'f32', [1, a.shape[1], a.shape[2], a.shape[3]])
+  }
+
+  /** Running sum along rows. */
+  cumulativeSum(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('cumsum', a)
+  }
+
+  /** Index of the largest entry of each row of a matrix: [n, rows] to [rows]. */
+  argmax(a: Tensor<'f32'>): Tensor<'i32'> {
+    this.#rows('argmax', a)
+    if (a.shape[2] !== 1 || a.shape[3] !== 1) this.fail('argmax', 'wants a matrix', a)
+    return this.made(this.native.argmax(this.context, a.handle), 'i32', [a.shape[1], 1, 1, 1])
+  }
+
+  /** Indices that sort each row. */
+  argsort(a: Tensor<'f32'>, order: 'ascending' | 'descending' = 'descending'): Tensor<'i32'> {
+    this.#rows('argsort', a)
+    return this.made(this.native.argsort(this.context, a.handle, order === 'ascending' ? 0 : 1), 'i32', a.shape)
+  }
+
+  /** Indices of the k largest entries of each row, largest first: [n, rows] to a view [k, rows]. */
+  topK(a: Tensor<'f32'>, k: number): Tensor<'i32'> {
+    if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('topK', `rows have no ${k} entries`, a)
+    const sorted = this.argsort(a)
+    return this.slice(sorted, 0, 0, k)
+  }
+
+  #unary(operation: Unary, a: Tensor<'f32'>): Tensor<'f32'> {
+    this.readable(operation, a)
+    if (a.type !== 'f32') this.fail(operation, 'wants f32', a)
+    if (!isContiguous(a, 1)) this.fail(operation, 'the tensor is not contiguous', a)
+    return this.made(this.native[operation](this.context, a.handle), 'f32', a.shape)
+  }
+
+  #rows(operation: string, a: Tensor<'f32'>): void {
+    this.readable(operation, a)
+    if (a.type !== 'f32') this.fail(operation, 'wants f32', a)
+    if (!hasContiguousRows(a)) this.fail(operation, 'rows are not contiguous', a)
+  }
+
+  #binary<T extends 'f32' | 'f16'>(
+    operation: 'add' | 'sub' | 'mul' | 'div',
+    a: Tensor<T>,
+    b: Tensor<'f32' | 'f16'>,
+  ): Tensor<T> {
+    this.readable(operation, a, b)
+    if (tensorTypes[a.type].quantised || tensorTypes[b.type].quantised) this.fail(operation, 'wants f32 or f16', a, b)
+    if (a.shape.some((extent, i) => extent % (b.shape[i as 0 | 1 | 2 | 3] ?? 1) !== 0)) {
+      this.fail(operation, 'the second shape does not divide the first', a, b)
+    }
+    if (!hasContiguousRows(a) || !hasContiguousRows(b)) this.fail(operation, 'rows are not contiguous', a, b)
+    return this.made(this.native[operation](this.context, a.handle, b.handle), a.type, a.shape)
+  }
+}

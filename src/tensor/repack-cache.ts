@@ -1,0 +1,162 @@
+/**
+ * Repacked weights kept in a file and mapped at the next start: 0.2 s instead of seconds, and evictable memory.
+ *
+ * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in use, and the
+ * weights' names, types, shapes and order. A file that does not fit is rewritten; older ones of the same source are removed.
+ */
+
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+
+import type { Backend } from './backend.ts'
+import { canMapOver, mapOver } from './file-mapping.ts'
+import { bytesAt, type Address } from './native.ts'
+import type { Tensor } from './tensor.ts'
+
+export interface RepackCacheOptions {
+  /** Folder of the cache files; made when missing. */
+  readonly directory: string
+  /** Names the source file's content, such as its hash. Letters, digits, `-` and `_`. */
+  readonly key: string
+}
+
+/** Alignment of data in the file and in memory: the largest page size of the platforms we run on. */
+const PAGE = 65536
+const CHUNK = 64 << 20
+
+export class RepackCache {
+  static readonly page = PAGE
+  readonly path: string
+  readonly #prefix: string
+  readonly #directory: string
+  readonly #bytes: number
+
+  private constructor(directory: string, prefix: string, hash: string, bytes: number) {
+    this.#directory = directory
+    this.#prefix = prefix
+    this.#bytes = bytes
+    this.path = join(directory, `${prefix}${hash}.repacked`)
+  }
+
+  /** The cache of these weights, or undefined where files cannot be mapped. */
+  static forSet(
+    backend: Backend,
+    bufferType: Address,
+    weights: readonly { readonly tensor: Tensor }[],
+    bytes: number,
+    options: RepackCacheOptions,
+  ): RepackCache | undefined {
+    if (!canMapOver()) return undefined
+    const hash = createHash('sha256')
+    hash.update(
+      JSON.stringify([
+        1,
+        backend.library.version,
+        backend.library.commit,
+        backend.native.backend_buft_name(bufferType),
+        cpuKernels(backend),
+        bytes,
+        weights.map(({ tensor }) => [tensor.name, tensor.type, tensor.shape]),
+      ]),
+    )
+    const prefix = `${options.key.replaceAll(/[^A-Za-z0-9_-]/g, '_')}.${backend.native.backend_buft_name(bufferType)}.`
+    return new RepackCache(options.directory, prefix, hash.digest('hex').slice(0, 24), bytes)
+  }
+
+  /** Whether the file is there and whole. */
+  exists(): boolean {
+    if (!existsSync(this.path) || statSync(this.path).size !== this.#fileBytes) return false
+    const fd = openSync(this.path, 'r')
+    try {
+      const header = Buffer.alloc(this.#header.length)
+      readSync(fd, header, 0, header.length, 0)
+      return header.equals(this.#header)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Maps the file's weights in place of the memory at `address` (a multiple of 65536). */
+  mapInto(address: Address): void {
+    const fd = openSync(this.path, 'r')
+    try {
+      mapOver(fd, PAGE, address, this.#dataBytes)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Writes the weights at `address` to the file. A full disk or a read-only folder is no error: there is no cache then. */
+  async save(address: Address, signal?: AbortSignal): Promise<void> {
+    const temporary = `${this.path}.${process.pid}.tmp`
+    try {
+      mkdirSync(this.#directory, { recursive: true })
+      const file = await open(temporary, 'w')
+      try {
+        await file.write(this.#header, 0, this.#header.length, 0)
+        for (let at = 0; at < this.#dataBytes; at += CHUNK) {
+          signal?.throwIfAborted()
+          const length = Math.min(CHUNK, this.#dataBytes - at)
+          const bytes = bytesAt(address + BigInt(at), length)
+          for (let sent = 0; sent < length;)
+            sent += (await file.write(bytes, sent, length - sent, PAGE + at + sent)).bytesWritten
+        }
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, this.path)
+      for (const name of readdirSync(this.#directory)) {
+        if (name.startsWith(this.#prefix) && name.endsWith('.repacked') && join(this.#directory, name) !== this.path) {
+          rmSync(join(this.#directory, name), { force: true })
+        }
+      }
+    } catch (error) {
+      await rm(temporary, { force: true })
+      signal?.throwIfAborted()
+      process.emitWarning(`repacked weights could not be kept in ${this.path}: ${String(error)}`)
+    }
+  }
+
+  get #dataBytes(): number {
+    return Math.ceil(this.#bytes / PAGE) * PAGE
+  }
+
+  get #fileBytes(): number {
+    return PAGE + this.#dataBytes
+  }
+
+  get #header(): Buffer {
+    return Buffer.from(`omniserve repacked weights ${this.path.split(/[\\/]/).at(-1)}\n`)
+  }
+}
+
+/** Which build of the CPU kernels is in use, and on which processor. */
+function cpuKernels(backend: Backend): string {
+  return `${loadedKernels()} ${cpus()[0]?.model ?? process.arch} ${backend.deviceName}`
+}
+
+function loadedKernels(): string {
+  if (process.platform === 'linux') {
+    return /libggml-cpu[^/\s]*\.so/.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0] ?? 'unknown'
+  }
+  const report = process.report?.getReport() as { sharedObjects?: string[] } | undefined
+  return (
+    report?.sharedObjects
+      ?.find((path) => /ggml-cpu/.test(path))
+      ?.split(/[\\/]/)
+      .at(-1) ?? 'unknown'
+  )
+}

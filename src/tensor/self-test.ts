@@ -1,0 +1,73 @@
+/**
+ * A small computation with a known answer, run whenever a device is opened: a driver or a build that computes wrong numbers is
+ * refused at start instead of talking nonsense later.
+ */
+
+import type { Backend } from './backend.ts'
+import { TensorLibraryError } from './errors.ts'
+import { buildGraph } from './graph.ts'
+import { quantize } from './quantize.ts'
+import { loadWeights } from './weights.ts'
+
+const K = 256
+const N = 64
+const M = 3
+
+/** Throws {@link TensorLibraryError} naming the operation that is off. */
+export async function selfTest(backend: Backend): Promise<void> {
+  let seed = 12345
+  const random = (): number => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff
+    return seed / 0x40000000 - 1
+  }
+  const weight = Float32Array.from({ length: K * N }, random)
+  const x = Float32Array.from({ length: K * M }, random)
+  using weights = await loadWeights(backend, [
+    { name: 'f32', type: 'f32', shape: [K, N], use: 'matmul', source: weight },
+    { name: 'q8_0', type: 'q8_0', shape: [K, N], use: 'matmul', source: await quantize(backend, 'q8_0', weight, K) },
+    { name: 'q4_0', type: 'q4_0', shape: [K, N], use: 'matmul', source: await quantize(backend, 'q4_0', weight, K) },
+  ])
+  using graph = buildGraph(backend, (g) => {
+    const input = g.input('x', 'f32', [K, M])
+    return {
+      f32: g.mulMat(weights.get('f32'), input, { exact: true }),
+      q8_0: g.mulMat(weights.get('q8_0'), input),
+      q4_0: g.mulMat(weights.get('q4_0'), input),
+      norm: g.rmsNorm(input, 1e-6),
+      softMax: g.softMax(g.scale(input, 3)),
+    }
+  })
+  const result = await graph.run({ x })
+  const product = new Float32Array(N * M)
+  const norm = new Float32Array(K * M)
+  const softMax = new Float32Array(K * M)
+  for (let m = 0; m < M; m++) {
+    const row = x.subarray(m * K, m * K + K)
+    for (let n = 0; n < N; n++)
+      product[m * N + n] = row.reduce((sum, value, k) => sum + value * (weight[n * K + k] ?? 0), 0)
+    const root = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / K + 1e-6)
+    const all = row.reduce((sum, value) => sum + Math.exp(3 * value), 0)
+    for (const [k, value] of row.entries()) {
+      norm[m * K + k] = value / root
+      softMax[m * K + k] = Math.exp(3 * value) / all
+    }
+  }
+  const loose = backend.kind === 'cpu' ? 1e-5 : 2e-3
+  verify('mul_mat f32', result.f32, product, loose)
+  verify('mul_mat q8_0', result.q8_0, product, 0.02)
+  verify('mul_mat q4_0', result.q4_0, product, 0.15)
+  verify('rms_norm', result.norm, norm, loose)
+  verify('soft_max', result.softMax, softMax, loose)
+}
+
+function verify(operation: string, values: Float32Array, expected: Float32Array, limit: number): void {
+  let difference = 0
+  let size = 0
+  for (const [i, value] of expected.entries()) {
+    difference += ((values[i] ?? 0) - value) ** 2
+    size += value ** 2
+  }
+  const error = Math.sqrt(difference / size)
+  if (!(error <= limit))
+    throw new TensorLibraryError(`self-test: ${operation} is off by ${error.toExponential(2)} (limit ${limit})`)
+}

@@ -214,7 +214,7 @@ def thinker_only(ids: dict, vocab: int) -> dict:
 
 CHECKPOINTS = {
     "tiny-moe": dict(build=moe, dtype="bfloat16", merges=180, seed=11, rope=NEW_ROPE),
-    "tiny-mixed": dict(build=mixed, dtype="bfloat16", merges=150, seed=12, rope=OLD_ROPE, shard="250KB"),
+    "tiny-mixed": dict(build=mixed, dtype="bfloat16", merges=150, seed=105, rope=OLD_ROPE, shard="250KB"),
     "tiny-dense": dict(build=dense, dtype="float16", merges=120, seed=13, rope=NEW_ROPE, fused=True),
     "tiny-thinker": dict(build=thinker_only, dtype="float32", merges=120, seed=14, rope=OLD_ROPE),
 }

@@ -27,6 +27,7 @@ class GoldenFile:
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         save_file(self.tensors, self.path.with_suffix(".safetensors"))
+        self.path.with_suffix(".safetensors").chmod(0o644)
         self.path.with_suffix(".json").write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n")
         size = self.path.with_suffix(".safetensors").stat().st_size + self.path.with_suffix(".json").stat().st_size
         print(f"{self.path.name}: {len(self.tensors)} tensors, {size / 1e3:.0f} kB")

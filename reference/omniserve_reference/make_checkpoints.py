@@ -31,6 +31,8 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
                 normal(parameter, 0.1, 0.4)
             else:
                 normal(parameter, 0.05)
+        elif "embed_tokens" in name and model.config.thinker_config.tie_word_embeddings:
+            normal(parameter, 0.25)  # else each token predicts itself
         elif "embed_tokens" in name or "code_embedding" in name or "codec_embedding" in name:
             normal(parameter, 1.0)
         elif "pos_embed" in name:
@@ -43,13 +45,22 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
             normal(parameter, 1.0 / parameter.shape[0] ** 0.5)
         elif ".block.1.conv.weight" in name:  # transposed: [in, out, kernel], two taps meet in each sample
             normal(parameter, 1.0 / (2 * parameter.shape[0]) ** 0.5)
+        elif ".conv1.conv." in name or ".conv2.conv." in name:
+            normal(parameter, 0.6 / parameter[0].numel() ** 0.5)
         elif parameter.ndim == 3 and "experts" in name:
             normal(parameter, 1.0 / parameter.shape[2] ** 0.5)
         else:
             fan_in = parameter[0].numel()
             normal(parameter, 1.0 / fan_in**0.5)
     if hasattr(model, "code2wav"):
-        model.code2wav.decoder[-1].conv.weight.mul_(0.15)
+        config = model.config.code2wav_config
+        codes = torch.randint(0, config.codebook_size, (1, config.num_quantizers, 16), generator=generator)
+        last = model.code2wav.decoder[-1].conv
+        last.bias.zero_()
+        last.weight.mul_(0.01)
+        last.weight.mul_(0.15 / model.code2wav(codes).pow(2).mean().sqrt())
+        # Speech that ends at once is an error in transformers; make the end token rarer.
+        model.talker.codec_head.weight[model.config.talker_config.codec_eos_token_id].mul_(0.5)
 
 
 def old_rope_spelling(config: dict) -> None:

@@ -70,10 +70,19 @@ def main() -> None:
             position_ids, next_position = positions(model, processed)
             golden.put(f"conversation.{case}.positions", position_ids)
             golden.put(f"conversation.{case}.tokens", ids, np.int32)
+            # Several sounds are padded to the longest before the transform, which changes a shorter one's last frames.
+            mels = []
+            if "input_features" in processed["outputs"]:
+                masks = processed["outputs"]["feature_attention_mask"]
+                for index, (mel, mask) in enumerate(zip(processed["outputs"]["input_features"].numpy(), masks)):
+                    frames = int(mask.sum())
+                    mels.append(
+                        {"frames": frames, **sampled(golden, f"conversation.{case}.mel.{index}", mel[:, :frames])}
+                    )
             facts["conversations"].append(
                 {"name": case, "messages": messages, "useAudioInVideo": processed["use_audio_in_video"],
                  "text": processed["text"], "tokens": len(ids), "nextPosition": next_position,
-                 "imageGrids": processed["outputs"].get("image_grid_thw", torch.zeros(0, 3)).tolist(),
+                 "mels": mels, "imageGrids": processed["outputs"].get("image_grid_thw", torch.zeros(0, 3)).tolist(),
                  "videoGrids": processed["outputs"].get("video_grid_thw", torch.zeros(0, 3)).tolist()}
             )  # fmt: skip
         golden.save()

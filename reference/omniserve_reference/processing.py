@@ -47,12 +47,12 @@ def run(processor: Qwen3OmniMoeProcessor, messages: list[dict], config) -> dict:
         kwargs["audio"] = audio
     if in_video:
         kwargs |= dict(load_audio_from_video=True, audio_from_video_indices=sources)
-    position_ids_per_second = config.thinker_config.position_id_per_seconds
+    # An attribute, because `__call__` of this version drops the argument of the same name.
+    processor.n_window = config.thinker_config.audio_config.n_window
     outputs = processor(
         text=[rendered],
         return_tensors="pt",
-        n_window=config.thinker_config.audio_config.n_window,
-        position_id_per_seconds=position_ids_per_second,
+        position_id_per_seconds=config.thinker_config.position_id_per_seconds,
         **kwargs,
     )
     return {"text": rendered, "outputs": outputs, "use_audio_in_video": in_video}

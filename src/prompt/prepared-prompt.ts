@@ -29,5 +29,7 @@ export interface PreparedPrompt {
   /** Position of the first generated token (all three axes); the next ones count on from it. */
   readonly nextPosition: number
   readonly features: readonly PromptFeature[]
+  /** The template has opened a `<think>` block: the reply begins as reasoning. */
+  readonly insideReasoning: boolean
   readonly usage: PromptUsage
 }

@@ -1,0 +1,182 @@
+/**
+ * Messages to the text the model was trained on, by the checkpoint's own Jinja chat template.
+ *
+ * In: roles, texts and media places. Out: text whose special tokens all come from the template. Spellings of special
+ * tokens inside a message are broken up by a marker character that the tokenizer drops again, so a message stays data
+ * however it is spelt, and everything else is tokenised exactly as transformers does it.
+ *
+ * Reference: transformers `apply_chat_template`; chat_template.jinja, chat_template.json, tokenizer_config.json.
+ */
+
+import { Template } from '@huggingface/jinja'
+import { EngineError, type GenerationMessage } from '../engines/engine.ts'
+import { isObject, type PromptFiles, readJson } from './prompt-files.ts'
+import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
+
+export interface RenderedChat {
+  readonly text: string
+  /** Drop this character before tokenising what lies between special tokens. */
+  readonly marker: string
+  /** The reply starts inside an open `<think>` block. */
+  readonly insideReasoning: boolean
+}
+
+export interface ChatTemplate {
+  /**
+   * What `enable_thinking` does to the prompt: nothing (`fixed`), or something (`switch`).
+   */
+  readonly thinking: 'fixed' | 'switch'
+  /** `thinking` is handed to the template as `enable_thinking`; undefined leaves the variable unset. */
+  render(messages: readonly GenerationMessage[], thinking: boolean | undefined): RenderedChat
+}
+
+/**
+ * ChatML, as every Qwen model speaks it: used by a checkpoint that brings no template.
+ */
+const chatMl = `{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' -}}
+{%- if message.content is string -%}{{- message.content -}}
+{%- else -%}{%- for part in message.content -%}
+{%- if part.type == 'image' -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- elif part.type == 'video' -%}{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
+{%- elif part.type == 'audio' -%}{{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}
+{%- else -%}{{- part.text -}}{%- endif -%}
+{%- endfor -%}{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}`
+
+/** Finds the template in a checkpoint's files, in the order transformers looks; ChatML when there is none. */
+export async function loadChatTemplate(files: PromptFiles, tokenizer: PromptTokenizer): Promise<ChatTemplate> {
+  const named = await files.readText('chat_template.jinja')
+  const sources = [
+    named,
+    templateOf(await readJson(files, 'chat_template.json')),
+    templateOf(await readJson(files, 'processor_config.json')),
+    templateOf(await readJson(files, 'tokenizer_config.json')),
+  ]
+  return createChatTemplate(sources.find((source) => source !== undefined) ?? chatMl, tokenizer)
+}
+
+/** Compiles a template. Throws `bad_checkpoint` when its syntax is broken. */
+export function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTemplate {
+  let template: Template
+  try {
+    template = new Template(source)
+  } catch (error) {
+    throw new EngineError('bad_checkpoint', `the chat template cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  function run(messages: readonly unknown[], thinking: boolean | undefined): string {
+    const variables: Record<string, unknown> = { messages, add_generation_prompt: true }
+    if (thinking !== undefined) variables.enable_thinking = thinking
+    try {
+      return template.render(variables)
+    } catch (error) {
+      // Templates refuse role orders they do not know by raise_exception.
+      throw new EngineError('unsupported', `the chat template refused the messages: ${(error as Error).message}`, {
+        param: 'messages',
+        cause: error,
+      })
+    }
+  }
+  const probe = [{ role: 'user', content: 'x' }]
+  return {
+    thinking: run(probe, true) === run(probe, false) ? 'fixed' : 'switch',
+    render(messages, thinking) {
+      const marker = unusedCharacter(messages)
+      const text = run(
+        messages.map((message) => templateMessage(message, tokenizer.addedTokens, marker)),
+        thinking,
+      )
+      const opening = text.slice(text.lastIndexOf('<|im_start|>'))
+      return { text, marker, insideReasoning: opening.lastIndexOf('<think>') > opening.lastIndexOf('</think>') }
+    },
+  }
+}
+
+function templateOf(file: { readonly [key: string]: unknown } | undefined): string | undefined {
+  const value = file?.chat_template
+  if (typeof value === 'string') return value
+  if (isObject(value) && typeof value.default === 'string') return value.default
+  if (Array.isArray(value)) {
+    const entry: unknown = value.find((item: unknown) => isObject(item) && item.name === 'default')
+    if (isObject(entry) && typeof entry.template === 'string') return entry.template
+  }
+  return undefined
+}
+
+/** A message as templates expect it: text only as a string, otherwise a list of parts. Adjacent texts are joined. */
+function templateMessage(message: GenerationMessage, tokens: readonly AddedToken[], marker: string): object {
+  // A reply's reasoning tags are structure that templates look for, and not special: leave them.
+  const guarded = message.role === 'assistant' ? tokens.filter((token) => token.special) : tokens
+  const parts: { type: string; text?: string }[] = []
+  let run = ''
+  const flush = (): void => {
+    if (run !== '') parts.push({ type: 'text', text: neutralise(run, guarded, marker) })
+    run = ''
+  }
+  for (const part of message.content) {
+    switch (part.type) {
+      case 'text':
+        run += part.text
+        break
+      case 'image':
+      case 'audio':
+      case 'video':
+        flush()
+        parts.push({ type: part.type })
+        break
+      default:
+        part satisfies never
+    }
+  }
+  flush()
+  const textOnly = parts.every((part) => part.type === 'text')
+  return { role: message.role, content: textOnly ? parts.map((part) => part.text).join('') : parts }
+}
+
+/**
+ * Puts the marker inside every spelling of a token, and at an end of the text that could complete one together with
+ * the template's own characters, so that no added token can be read from it.
+ */
+export function neutralise(text: string, tokens: readonly AddedToken[], marker: string): string {
+  let out = text
+  for (const { content } of tokens) {
+    // A token of one character cannot be broken up; the family has none.
+    if (content.length < 2) continue
+    // Again, because occurrences may overlap.
+    while (out.includes(content)) out = out.replaceAll(content, content[0]! + marker + content.slice(1))
+  }
+  const opens = tokens.some(({ content }) => endsInPrefix(out, content))
+  const closes = tokens.some(({ content }) => startsInSuffix(out, content))
+  return (closes ? marker : '') + out + (opens ? marker : '')
+}
+
+/** Two characters at least: a text ending in `<` is common and the template never writes `|im_start|>` after it. */
+function endsInPrefix(text: string, token: string): boolean {
+  for (let length = Math.min(text.length, token.length - 1); length >= 2; length--) {
+    if (text.endsWith(token.slice(0, length))) return true
+  }
+  return false
+}
+
+function startsInSuffix(text: string, token: string): boolean {
+  for (let length = Math.min(text.length, token.length - 1); length >= 2; length--) {
+    if (text.startsWith(token.slice(-length))) return true
+  }
+  return false
+}
+
+/** A private-use character that no message contains. */
+function unusedCharacter(messages: readonly GenerationMessage[]): string {
+  const texts = messages.flatMap((message) => message.content.map((part) => (part.type === 'text' ? part.text : '')))
+  for (let code = 0xe000; code <= 0xf8ff; code++) {
+    const character = String.fromCharCode(code)
+    if (!texts.some((text) => text.includes(character))) return character
+  }
+  throw new EngineError('unsupported', 'the messages use every private-use character; remove some of them', {
+    param: 'messages',
+  })
+}

@@ -1,0 +1,116 @@
+/**
+ * Multimodal rotary positions of a prompt: text counts up on all three axes, vision spreads over time, height and width.
+ *
+ * In: the prompt as a list of spans. Out: [3, tokens] and where the reply goes on.
+ *
+ * Positions are whole numbers. They are exactly transformers' whenever a temporal patch lasts a whole number of position
+ * ids (always at 2, 1 or 0.5 frames per second, where it is 13, 26 or 52); at other rates transformers' fractional
+ * times are rounded to the nearest id.
+ *
+ * Reference: transformers `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index`.
+ */
+
+import { interleave, videoTokenTimes } from './placeholders.ts'
+import type { Grid } from './vision-patches.ts'
+
+/** A stretch of the prompt. Start and end markers are text. */
+export type Span =
+  | { readonly type: 'text'; readonly tokens: number }
+  | { readonly type: 'audio'; readonly tokens: number }
+  | { readonly type: 'vision'; readonly grid: Grid; readonly secondsPerPatch: number }
+  | {
+      readonly type: 'video-with-audio'
+      readonly grid: Grid
+      readonly secondsPerPatch: number
+      readonly audioTokens: number
+    }
+
+export interface PositionOptions {
+  /** spatial_merge_size */
+  readonly merge: number
+  /** position_id_per_seconds */
+  readonly rate: number
+}
+
+/** `next` is the position of the first generated token on all axes. */
+export function ropePositions(
+  spans: readonly Span[],
+  { merge, rate }: PositionOptions,
+): { positions: Int32Array; next: number } {
+  const axes: [number[], number[], number[]] = [[], [], []]
+  // One past the largest position of the last piece, which need not be the largest of all.
+  let start = 0
+  let largest = -1
+  const put = (t: number, h: number, w: number): number => {
+    axes[0].push(t)
+    axes[1].push(h)
+    axes[2].push(w)
+    const top = Math.max(t, h, w)
+    if (top > largest) largest = top
+    return top
+  }
+  const count = (tokens: number): void => {
+    for (let i = 0; i < tokens; i++) put(start + i, start + i, start + i)
+    start += tokens
+  }
+  for (const span of spans) {
+    switch (span.type) {
+      case 'text':
+      case 'audio':
+        count(span.tokens)
+        break
+      case 'vision': {
+        const video = visionPositions(span.grid, span.secondsPerPatch, merge, rate)
+        let top = start - 1
+        for (let i = 0; i < video.length; i++) {
+          top = Math.max(top, put(start + Math.round(video.t[i]!), start + video.h[i]!, start + video.w[i]!))
+        }
+        start = top + 1
+        break
+      }
+      case 'video-with-audio': {
+        const video = visionPositions(span.grid, span.secondsPerPatch, merge, rate)
+        const order = interleave(video.t, span.audioTokens)
+        let v = 0
+        let a = 0
+        let top = start - 1
+        for (const isVideo of order) {
+          // The tail that is left when one of the two has run out is one piece; before it, each token is.
+          const inTail = v === video.length || a === span.audioTokens
+          let here: number
+          if (isVideo) {
+            here = put(start + Math.round(video.t[v]!), start + video.h[v]!, start + video.w[v]!)
+            v++
+          } else {
+            here = put(start + a, start + a, start + a)
+            a++
+          }
+          top = inTail ? Math.max(top, here) : start - 1
+        }
+        start = top + 1
+        break
+      }
+      default:
+        span satisfies never
+    }
+  }
+  return { positions: Int32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: largest + 1 }
+}
+
+function visionPositions(
+  [temporal, height, width]: Grid,
+  secondsPerPatch: number,
+  merge: number,
+  rate: number,
+): { length: number; t: Float64Array; h: Int32Array; w: Int32Array } {
+  const rows = Math.floor(height / merge)
+  const columns = Math.floor(width / merge)
+  const length = temporal * rows * columns
+  const h = new Int32Array(length)
+  const w = new Int32Array(length)
+  for (let i = 0; i < length; i++) {
+    h[i] = Math.floor(i / columns) % rows
+    w[i] = i % columns
+  }
+  return { length, t: videoTokenTimes(temporal, rows * columns, secondsPerPatch, rate), h, w }
+}

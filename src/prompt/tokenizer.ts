@@ -1,0 +1,160 @@
+/**
+ * Text to token ids and back, for the byte-level BPE tokenizers of the Qwen family.
+ *
+ * In: a checkpoint's tokenizer.json. Out: ids. Text of the conversation (`encodeText`) and text of the chat template
+ * (`encodeMarkup`) are kept apart: only the latter can ever produce a special token.
+ *
+ * Reference: Hugging Face `tokenizers` (Rust) as driven by transformers `Qwen2TokenizerFast`.
+ */
+
+import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
+import { EngineError } from '../engines/engine.ts'
+import { byteOfCharacter } from './byte-level.ts'
+import { folderFiles, isObject, type PromptFiles, readJson, requireJson } from './prompt-files.ts'
+
+/** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
+export interface AddedToken {
+  readonly id: number
+  readonly content: string
+  /** Special tokens are never shown to a reader; `<think>` and `<tool_call>` are added but not special. */
+  readonly special: boolean
+}
+
+export interface PromptTokenizer {
+  /** One more than the largest id. */
+  readonly vocabSize: number
+  readonly addedTokens: readonly AddedToken[]
+  /** Ids of plain data. `<|im_start|>` in it becomes the tokens of its eleven-odd characters. */
+  encodeText(text: string): number[]
+  /**
+   * Ids of trusted text, in which added tokens count. Every `marker` character is dropped before encoding, so a token
+   * whose spelling is broken up by a marker stays plain text (see `neutralise` in chat-template.ts).
+   */
+  encodeMarkup(text: string, marker?: string): number[]
+  /** The id of a token by its spelling in the vocabulary, or undefined. */
+  idOf(token: string): number | undefined
+  /** The added token with this id, or undefined when it is an ordinary one. */
+  addedToken(id: number): AddedToken | undefined
+  /** The bytes an id stands for. Unknown ids (padding of the embedding table) give no bytes. */
+  bytesOf(id: number): Uint8Array
+  /** Text of whole ids; bytes that are not UTF-8 become U+FFFD. `skipSpecial` leaves special tokens out. */
+  decode(ids: Iterable<number>, options?: { skipSpecial?: boolean }): string
+}
+
+/**
+ * Loads tokenizer.json (and tokenizer_config.json, when present).
+ *
+ * Throws `EngineError('bad_checkpoint')` when the file is missing, broken or not byte-level BPE.
+ */
+export async function loadTokenizer(source: string | PromptFiles): Promise<PromptTokenizer> {
+  const files = typeof source === 'string' ? folderFiles(source) : source
+  const definition = await requireJson(files, 'tokenizer.json')
+  const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
+  try {
+    return createTokenizer(definition, config)
+  } catch (error) {
+    if (error instanceof EngineError) throw error
+    throw new EngineError(
+      'bad_checkpoint',
+      `tokenizer.json in ${files.location} cannot be used: ${(error as Error).message}`,
+      { cause: error },
+    )
+  }
+}
+
+/** Builds a tokenizer from the parsed tokenizer.json and tokenizer_config.json. */
+export function createTokenizer(definition: object, config: object = {}): PromptTokenizer {
+  const decoder = (definition as { decoder?: unknown }).decoder
+  if (!isObject(decoder) || decoder.type !== 'ByteLevel') {
+    throw new EngineError(
+      'bad_checkpoint',
+      'tokenizer.json: decoder.type must be ByteLevel; other tokenizer kinds are not supported',
+    )
+  }
+  const inner = new HubTokenizer(definition, config)
+  const model = inner.model
+  if (model === null) throw new Error('it has no model')
+  const added: AddedToken[] = [...inner.get_added_tokens_decoder().values()].map(({ id, content, special }) => ({
+    id,
+    content,
+    special,
+  }))
+  const addedById = new Map(added.map((token) => [token.id, token]))
+  const addedByContent = new Map(added.map((token) => [token.content, token]))
+  // Leftmost, longest match, as the Rust library does.
+  const splitter =
+    added.length === 0
+      ? undefined
+      : new RegExp(
+          `(${[...addedByContent.keys()]
+            .toSorted((a, b) => b.length - a.length)
+            .map(escapeRegExp)
+            .join('|')})`,
+          'u',
+        )
+  const utf8 = new TextEncoder()
+  const vocabSize = Math.max(model.vocab.length, ...added.map((token) => token.id + 1))
+
+  function encodeText(text: string): number[] {
+    if (text === '') return []
+    const normal = inner.normalizer === null ? text : inner.normalizer(text)
+    if (normal === '') return []
+    const words = inner.pre_tokenizer === null ? [normal] : inner.pre_tokenizer(normal, { section_index: 0 })
+    return model!(words).map((token: string) => {
+      const id = model!.tokens_to_ids.get(token) ?? model!.unk_token_id
+      if (id === undefined) throw new Error(`tokenizer.json has no token for ${JSON.stringify(token)}`)
+      return id
+    })
+  }
+
+  function encodeMarkup(text: string, marker?: string): number[] {
+    const pieces = splitter === undefined ? [text] : text.split(splitter)
+    const ids: number[] = []
+    for (const piece of pieces) {
+      const token = addedByContent.get(piece)
+      if (token !== undefined) ids.push(token.id)
+      else for (const id of encodeText(marker === undefined ? piece : piece.replaceAll(marker, ''))) ids.push(id)
+    }
+    return ids
+  }
+
+  function bytesOf(id: number): Uint8Array {
+    const token = addedById.get(id)
+    if (token !== undefined) return utf8.encode(token.content)
+    const spelling = model!.vocab[id]
+    if (spelling === undefined) return new Uint8Array(0)
+    const bytes = new Uint8Array(spelling.length)
+    for (let i = 0; i < spelling.length; i++) {
+      const byte = byteOfCharacter(spelling.charAt(i))
+      // A vocabulary entry that is not in the byte alphabet is plain text.
+      if (byte === undefined) return utf8.encode(spelling)
+      bytes[i] = byte
+    }
+    return bytes
+  }
+
+  function decode(ids: Iterable<number>, options: { skipSpecial?: boolean } = {}): string {
+    const text = new TextDecoder('utf-8', { ignoreBOM: true })
+    let out = ''
+    for (const id of ids) {
+      if (options.skipSpecial === true && addedById.get(id)?.special === true) continue
+      out += text.decode(bytesOf(id), { stream: true })
+    }
+    return out + text.decode()
+  }
+
+  return {
+    vocabSize,
+    addedTokens: added,
+    encodeText,
+    encodeMarkup,
+    idOf: (token) => addedByContent.get(token)?.id ?? model.tokens_to_ids.get(token),
+    addedToken: (id) => addedById.get(id),
+    bytesOf,
+    decode,
+  }
+}
+
+function escapeRegExp(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`)
+}

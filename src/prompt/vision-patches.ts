@@ -1,0 +1,123 @@
+/**
+ * Pixels to the flattened patches that the vision encoder reads.
+ *
+ * In: one image, or a clip's frames, already fetched and upright. Out: rows [t * h * w, channels * temporal * patch *
+ * patch] in the encoder's merge order (each square of merge * merge patches stays together).
+ *
+ * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
+ */
+
+import type { RgbImage } from '../engines/engine.ts'
+import { type ResizeStyle, resizeBicubic } from './bicubic-resize.ts'
+import { createBreather } from './breathe.ts'
+import { type PixelLimits, smartResize } from './smart-resize.ts'
+
+/** From preprocessor_config.json. */
+export interface VisionFeatureConfig {
+  readonly patchSize: number
+  readonly temporalPatchSize: number
+  readonly mergeSize: number
+  readonly limits: PixelLimits
+  readonly resize: ResizeStyle
+  /** Multiplied into 8-bit values: 1/255. */
+  readonly rescale: number
+  readonly mean: readonly [number, number, number]
+  readonly deviation: readonly [number, number, number]
+  /** Videos: share the pixel budget of a whole clip among its frames. Undefined when there is none. */
+  readonly clipTokens?: number
+}
+
+/** [t, h, w] in patches. */
+export type Grid = readonly [number, number, number]
+
+/** The grid of one image (`frames` 1) or clip. Throws `unsupported` for impossible shapes. */
+export function visionGrid(height: number, width: number, frames: number, config: VisionFeatureConfig): Grid {
+  const factor = config.patchSize * config.mergeSize
+  const [h, w] = smartResize(height, width, factor, frameLimits(frames, config))
+  return [Math.ceil(frames / config.temporalPatchSize), h / config.patchSize, w / config.patchSize]
+}
+
+/** Placeholder tokens of a grid. */
+export function gridTokens([t, h, w]: Grid, mergeSize: number): number {
+  return t * Math.floor(h / mergeSize) * Math.floor(w / mergeSize)
+}
+
+function frameLimits(frames: number, config: VisionFeatureConfig): PixelLimits {
+  const { limits, clipTokens } = config
+  if (clipTokens === undefined) return limits
+  const factor = config.patchSize * config.mergeSize
+  const budget = Math.trunc(clipTokens * factor * factor * 0.9)
+  const share = Math.floor((budget * config.temporalPatchSize) / frames)
+  return { min: limits.min, max: Math.max(Math.min(limits.max, share), Math.trunc(limits.min * 1.05)) }
+}
+
+/**
+ * Resizes, normalises and flattens. The last frame is repeated until the count is a multiple of the temporal patch.
+ * All frames must be of one size. Yields to the event loop; throws the signal's reason.
+ */
+export async function visionPatches(
+  frames: readonly RgbImage[],
+  config: VisionFeatureConfig,
+  signal?: AbortSignal,
+): Promise<{ patches: Float32Array; grid: Grid }> {
+  const first = frames[0]!
+  const grid = visionGrid(first.height, first.width, frames.length, config)
+  const [t, h, w] = grid
+  const { patchSize: patch, temporalPatchSize: temporal, mergeSize: merge } = config
+  const width = w * patch
+  const height = h * patch
+  const table = normaliseTable(config)
+  const plane = patch * patch
+  const row = 3 * temporal * plane
+  const patches = new Float32Array(t * h * w * row)
+  const breathe = createBreather(signal)
+  for (let frame = 0; frame < t * temporal; frame++) {
+    if (frame >= frames.length) {
+      // Repeats of the last frame lie in the same patches: copy its plane.
+      repeatFrame(patches, grid, frame, temporal, plane)
+      continue
+    }
+    const { data } = await resizeBicubic(frames[frame]!, width, height, config.resize, signal)
+    const inTemporal = frame % temporal
+    let index = Math.floor(frame / temporal) * h * w * row
+    for (let blockY = 0; blockY < h / merge; blockY++) {
+      const pause = breathe()
+      if (pause !== undefined) await pause
+      for (let blockX = 0; blockX < w / merge; blockX++) {
+        for (let inBlock = 0; inBlock < merge * merge; inBlock++, index += row) {
+          const top = (blockY * merge + Math.floor(inBlock / merge)) * patch
+          const left = (blockX * merge + (inBlock % merge)) * patch
+          for (let channel = 0; channel < 3; channel++) {
+            const values = table[channel]!
+            let to = index + (channel * temporal + inTemporal) * plane
+            for (let y = 0; y < patch; y++) {
+              let from = ((top + y) * width + left) * 3 + channel
+              for (let x = 0; x < patch; x++, from += 3) patches[to++] = values[data[from]!]!
+            }
+          }
+        }
+      }
+    }
+  }
+  return { patches, grid }
+}
+
+/** Copies the plane before `frame` in each of its patches. */
+function repeatFrame(patches: Float32Array, [, h, w]: Grid, frame: number, temporal: number, plane: number): void {
+  const row = 3 * temporal * plane
+  const start = Math.floor(frame / temporal) * h * w * row
+  const inTemporal = frame % temporal
+  for (let patch = 0; patch < h * w; patch++) {
+    for (let channel = 0; channel < 3; channel++) {
+      const to = start + patch * row + (channel * temporal + inTemporal) * plane
+      patches.copyWithin(to, to - plane, to)
+    }
+  }
+}
+
+/** The normalised value of each 8-bit level, per channel, in single precision. */
+function normaliseTable({ rescale, mean, deviation }: VisionFeatureConfig): Float32Array[] {
+  return mean.map((average, channel) =>
+    Float32Array.from({ length: 256 }, (_, level) => (level * rescale - average) / deviation[channel]!),
+  )
+}

@@ -1,0 +1,151 @@
+/**
+ * The header of one safetensors file: which tensors it holds, where, and of what shape. Strict: a file that lies about
+ * itself is refused before a byte of it is used.
+ *
+ * In: a path. Out: entries with absolute byte ranges. Data is read or mapped elsewhere.
+ *
+ * Reference: the safetensors format (8-byte little-endian header length, JSON header, data without gaps or overlaps).
+ */
+
+import { type FileHandle, open } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { EngineError } from '../engines/engine.ts'
+
+/** Element types that checkpoints of the family come in. Integers are buffers, never weights to multiply with. */
+export type StoredFloat = 'f32' | 'f16' | 'bf16'
+export type StoredType = StoredFloat | 'i8' | 'i16' | 'i32' | 'i64' | 'u8'
+
+export interface SafetensorsEntry {
+  readonly name: string
+  readonly type: StoredType
+  /** PyTorch order: the last dimension is contiguous. */
+  readonly shape: readonly number[]
+  /** Byte range in the file. */
+  readonly offset: number
+  readonly length: number
+}
+
+export interface SafetensorsHeader {
+  readonly path: string
+  readonly entries: ReadonlyMap<string, SafetensorsEntry>
+  /** The writer's notes (`__metadata__`). */
+  readonly notes: Readonly<Record<string, string>>
+}
+
+const types: Readonly<Record<string, { readonly type: StoredType; readonly bytes: number }>> = {
+  F32: { type: 'f32', bytes: 4 },
+  F16: { type: 'f16', bytes: 2 },
+  BF16: { type: 'bf16', bytes: 2 },
+  I8: { type: 'i8', bytes: 1 },
+  I16: { type: 'i16', bytes: 2 },
+  I32: { type: 'i32', bytes: 4 },
+  I64: { type: 'i64', bytes: 8 },
+  U8: { type: 'u8', bytes: 1 },
+}
+
+/** The reference implementation's limit. */
+const largestHeader = 100_000_000
+
+/**
+ * Reads and checks the header of one file.
+ *
+ * Throws `EngineError('bad_checkpoint')` naming the file, the tensor and what is wrong: truncated file, header out of
+ * bounds, unknown element type, size that does not match the shape, ranges that overlap, leave gaps or run past the end.
+ */
+export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+  const file = basename(path)
+  const fail = (what: string, cause?: unknown): EngineError =>
+    new EngineError('bad_checkpoint', `${file} is not a sound safetensors file: ${what}`, { cause })
+  let handle: FileHandle
+  try {
+    handle = await open(path, 'r')
+  } catch (error) {
+    throw new EngineError('bad_checkpoint', `cannot open ${path}: ${messageOf(error)}`, { cause: error })
+  }
+  try {
+    const { size } = await handle.stat()
+    if (size < 8) throw fail(`it has ${size} bytes; download it again`)
+    const prefix = Buffer.alloc(8)
+    await handle.read(prefix, 0, 8, 0)
+    const headerLength = prefix.readBigUInt64LE(0)
+    if (headerLength > BigInt(largestHeader)) throw fail(`its header claims ${headerLength} bytes`)
+    const dataStart = 8 + Number(headerLength)
+    if (dataStart > size)
+      throw fail(`its header claims ${headerLength} bytes but the file has ${size}; download it again`)
+    const bytes = Buffer.alloc(Number(headerLength))
+    await handle.read(bytes, 0, bytes.length, 8)
+    let parsed: unknown
+    try {
+      parsed = JSON.parse(bytes.toString('utf8'))
+    } catch (error) {
+      throw fail('its header is not JSON', error)
+    }
+    if (!isRecord(parsed)) throw fail('its header is not a JSON object')
+    const notes: Record<string, string> = {}
+    const entries = new Map<string, SafetensorsEntry>()
+    for (const [name, value] of Object.entries(parsed)) {
+      if (name === '__metadata__') {
+        if (isRecord(value)) for (const [key, note] of Object.entries(value)) notes[key] = String(note)
+        continue
+      }
+      entries.set(name, checkEntry(name, value, dataStart, fail))
+    }
+    checkRanges([...entries.values()], dataStart, size, fail)
+    return { path, entries, notes }
+  } finally {
+    await handle.close()
+  }
+}
+
+type Fail = (what: string) => EngineError
+
+function checkEntry(name: string, value: unknown, dataStart: number, fail: Fail): SafetensorsEntry {
+  if (!isRecord(value)) throw fail(`tensor ${name} is not described`)
+  const { dtype, shape, data_offsets: offsets } = value
+  if (typeof dtype !== 'string') throw fail(`tensor ${name} has no dtype`)
+  const known = Object.hasOwn(types, dtype) ? types[dtype] : undefined
+  if (known === undefined) {
+    const hint = dtype.startsWith('F8') || dtype.startsWith('F4') ? '; get the bfloat16 checkpoint and convert it' : ''
+    throw new EngineError(
+      'bad_checkpoint',
+      `tensor ${name} is stored as ${dtype}, which is not supported (F32, F16 and BF16 are)${hint}`,
+    )
+  }
+  if (!isNaturalArray(shape)) throw fail(`tensor ${name} has a broken shape`)
+  if (!isNaturalArray(offsets) || offsets.length !== 2) throw fail(`tensor ${name} has broken data_offsets`)
+  const [begin, end] = [offsets[0]!, offsets[1]!]
+  const elements = shape.reduce((product, dimension) => product * dimension, 1)
+  if (end - begin !== elements * known.bytes) {
+    throw fail(
+      `tensor ${name} [${shape.join(', ')}] ${dtype} needs ${elements * known.bytes} bytes but has ${end - begin}`,
+    )
+  }
+  return { name, type: known.type, shape, offset: dataStart + begin, length: end - begin }
+}
+
+function checkRanges(entries: readonly SafetensorsEntry[], dataStart: number, size: number, fail: Fail): void {
+  let end = dataStart
+  let before = ''
+  for (const entry of entries.toSorted((a, b) => a.offset - b.offset || a.length - b.length)) {
+    if (entry.offset < end) throw fail(`tensors ${before} and ${entry.name} overlap`)
+    if (entry.offset > end) throw fail(`${entry.offset - end} bytes before tensor ${entry.name} belong to no tensor`)
+    end = entry.offset + entry.length
+    before = entry.name
+    if (end > size) {
+      throw fail(`it is cut short: tensor ${entry.name} ends at byte ${end} of ${size}; download it again`)
+    }
+  }
+  if (end !== size) throw fail(`${size - end} bytes at its end belong to no tensor`)
+}
+
+function isNaturalArray(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

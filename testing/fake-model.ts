@@ -382,6 +382,7 @@ export function fakePrepare(request: GenerationRequest): Promise<PreparedPrompt>
     positions,
     nextPosition: ids.length,
     features,
+    insideReasoning: request.thinking !== undefined,
     usage: { total: ids.length, ...counts },
   })
 }

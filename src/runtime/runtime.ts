@@ -245,7 +245,7 @@ export class Runtime {
       this.contextLength,
       think !== undefined,
     )
-    const startsInReasoning = think !== undefined && endsInside(prompt.tokenIds, think.open, think.close)
+    const startsInReasoning = think !== undefined && prompt.insideReasoning
     const { sampling } = request
     const sampler = createSampler(
       {
@@ -406,11 +406,6 @@ function stageSampler(
   suppressed: readonly number[] = [],
 ): Sampler {
   return createSampler({ ...settings, suppressed }, createRandom(seed, stream))
-}
-
-/** Whether the last of two markers to occur is the opening one, in the prompt's last turn. */
-function endsInside(ids: Int32Array, open: number, close: number): boolean {
-  return ids.lastIndexOf(open) > ids.lastIndexOf(close)
 }
 
 function closedError(): EngineError {

@@ -9,6 +9,7 @@
 
 import type { SpeechConfig } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import { type RowRange, talkerPositions } from './talker-positions.ts'
 
 /** Rows of the assistant's opening: three of its header, four pads, begin of speech, first text. */
 export const openingRows = 9
@@ -36,41 +37,33 @@ export function planTalkerPrompt(
   const media = new Uint8Array(length)
   for (const feature of prompt.features) for (const row of feature.rows) media[row] = 1
 
-  const kept: number[] = []
-  const keptPositions: number[] = []
+  const turns: RowRange[] = []
   let assistantStart = -1
-  let next = 0
   let turnStart = 0
   while (turnStart < length) {
     let turnEnd = turnStart + 1
     while (turnEnd < length && tokenIds[turnEnd] !== config.imStartTokenId) turnEnd += 1
     const role = tokenIds[Math.min(turnStart + 1, length - 1)]
     if (tokenIds[turnStart] === config.imStartTokenId && role === config.assistantTokenId) assistantStart = turnStart
-    if (role === config.userTokenId) {
-      const from = prompt.positions[turnStart]!
-      const until = turnEnd < length ? prompt.positions[turnEnd]! : prompt.nextPosition
-      for (let row = turnStart; row < turnEnd; row += 1) {
-        kept.push(row)
-        for (let axis = 0; axis < 3; axis += 1) keptPositions.push(prompt.positions[axis * length + row]! - from + next)
-      }
-      next += until - from
-    }
+    if (role === config.userTokenId) turns.push({ from: turnStart, until: turnEnd })
     turnStart = turnEnd
   }
   if (assistantStart < 0 || assistantStart + 3 > length)
     throw new Error('The prompt does not end in an assistant header, so there is nothing to speak.')
 
+  const kept = turns.flatMap(({ from, until }) => Array.from({ length: until - from }, (_, index) => from + index))
+  const user = talkerPositions(prompt, turns)
   const rows = kept.length + openingRows
   const positions = new Int32Array(3 * rows)
   for (let axis = 0; axis < 3; axis += 1) {
-    for (let row = 0; row < kept.length; row += 1) positions[axis * rows + row] = keptPositions[row * 3 + axis]!
-    for (let row = 0; row < openingRows; row += 1) positions[axis * rows + kept.length + row] = next + row
+    positions.set(user.positions.subarray(axis * kept.length, (axis + 1) * kept.length), axis * rows)
+    for (let row = 0; row < openingRows; row += 1) positions[axis * rows + kept.length + row] = user.next + row
   }
   return {
     userRows: Int32Array.from(kept),
     isMedia: Uint8Array.from(kept, (row) => media[row]!),
     header: tokenIds.slice(assistantStart, assistantStart + 3),
     positions,
-    nextPosition: next + openingRows,
+    nextPosition: user.next + openingRows,
   }
 }

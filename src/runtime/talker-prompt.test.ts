@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest'
+import { createFakeModel, fakeIds } from '../../testing/fake-model.ts'
+import type { PromptFeature } from '../prompt/prepared-prompt.ts'
+import { planTalkerPrompt } from './talker-prompt.ts'
+
+const config = createFakeModel().speech!
+
+/** Positions of all three axes from (temporal, height, width) triples or plain numbers. */
+function axes(values: readonly (number | readonly [number, number, number])[]): Int32Array {
+  const triple = (value: number | readonly [number, number, number]): readonly number[] =>
+    typeof value === 'number' ? [value, value, value] : value
+  return Int32Array.from([0, 1, 2].flatMap((axis) => values.map((value) => triple(value)[axis]!)))
+}
+
+const { imStart, imEnd, user, assistant, system, media } = fakeIds
+const turn = (role: number, ...content: number[]): number[] => [imStart, role, 10, ...content, imEnd, 10]
+const header = [imStart, assistant, 10]
+
+describe('planTalkerPrompt', () => {
+  it('keeps user turns and the last header, and closes the gaps between them', () => {
+    const ids = [...turn(system, 1, 2), ...turn(user, 3), ...turn(assistant, 4, 5, 6), ...turn(user, 7, 8), ...header]
+    const plan = planTalkerPrompt(
+      { tokenIds: Int32Array.from(ids), positions: axes(ids.keys().toArray()), nextPosition: ids.length, features: [] },
+      config,
+    )
+    expect(Array.from(plan.userRows, (row) => ids[row])).toEqual([...turn(user, 3), ...turn(user, 7, 8)])
+    expect(Array.from(plan.header)).toEqual(header)
+    expect(Array.from(plan.positions)).toEqual(Array.from(axes(Array.from({ length: 13 + 9 }, (_, row) => row))))
+    expect(plan.nextPosition).toBe(22)
+  })
+
+  it("moves a picture's grid with its turn", () => {
+    const ids = [...turn(system), ...turn(user, media, media, 3), ...header]
+    // The grid of two starts at 8 and is one high: text goes on at 10.
+    const places: (number | [number, number, number])[] = [0, 1, 2, 3, 4, 5, 6, 7, [8, 8, 8], [8, 8, 9]]
+    const rest = [10, 11, 12, 13, 14, 15]
+    const features: PromptFeature[] = [
+      { type: 'vision', patches: new Float32Array(0), grid: [1, 1, 2], rows: Int32Array.of(8, 9) },
+    ]
+    const plan = planTalkerPrompt(
+      { tokenIds: Int32Array.from(ids), positions: axes([...places, ...rest]), nextPosition: 16, features },
+      config,
+    )
+    expect(Array.from(plan.isMedia)).toEqual([0, 0, 0, 1, 1, 0, 0, 0])
+    const opening = Array.from({ length: 9 }, (_, row) => 8 + row)
+    expect(Array.from(plan.positions)).toEqual(Array.from(axes([0, 1, 2, [3, 3, 3], [3, 3, 4], 5, 6, 7, ...opening])))
+  })
+
+  it('counts a clip with sound like text, unless a picture follows', () => {
+    const clip: (number | [number, number, number])[] = [[3, 3, 3], [3, 3, 4], 3, 4, [16, 3, 3], [16, 3, 4]]
+    const clipFeatures = (from: number): PromptFeature[] => [
+      {
+        type: 'vision',
+        patches: new Float32Array(0),
+        grid: [2, 1, 2],
+        rows: Int32Array.of(from, from + 1, from + 4, from + 5),
+      },
+      { type: 'audio', mel: new Float32Array(0), frames: 0, rows: Int32Array.of(from + 2, from + 3) },
+    ]
+    const six = [media, media, media, media, media, media]
+    const alone = [...turn(user, ...six), ...header]
+    const plan = planTalkerPrompt(
+      {
+        tokenIds: Int32Array.from(alone),
+        positions: axes([0, 1, 2, ...clip, 17, 18, 19, 20, 21]),
+        nextPosition: 22,
+        features: clipFeatures(3),
+      },
+      config,
+    )
+    expect(Array.from(plan.positions)).toEqual(Array.from(axes(Array.from({ length: 11 + 9 }, (_, row) => row))))
+
+    const followed = [...turn(user, ...six, media), ...header]
+    const both = planTalkerPrompt(
+      {
+        tokenIds: Int32Array.from(followed),
+        positions: axes([0, 1, 2, ...clip, 17, 18, 19, 20, 21, 22]),
+        nextPosition: 23,
+        features: [
+          ...clipFeatures(3),
+          { type: 'vision', patches: new Float32Array(0), grid: [1, 1, 1], rows: Int32Array.of(9) },
+        ],
+      },
+      config,
+    )
+    const opening = Array.from({ length: 9 }, (_, row) => 20 + row)
+    expect(Array.from(both.positions)).toEqual(Array.from(axes([0, 1, 2, ...clip, 17, 18, 19, ...opening])))
+  })
+
+  it('refuses a prompt without an assistant header', () => {
+    const ids = turn(user, 3)
+    expect(() =>
+      planTalkerPrompt(
+        { tokenIds: Int32Array.from(ids), positions: axes(ids.keys().toArray()), nextPosition: 6, features: [] },
+        config,
+      ),
+    ).toThrow('assistant header')
+  })
+})

@@ -30,7 +30,7 @@ export interface RotaryOptions {
 export interface MultimodalRotaryOptions {
   readonly dimensions?: number
   readonly base: number
-  /** Frequencies given to the temporal, height and width positions (`mrope_section`), summing to dimensions/2. */
+  /** Frequencies given to the temporal, height and width positions (`mrope_section`). */
   readonly sections: readonly [number, number, number]
   /** Sections interleaved as THWTHW... (Qwen3-Omni) instead of TTTHHHWWW (Qwen2.5-Omni). */
   readonly interleaved: boolean
@@ -38,6 +38,7 @@ export interface MultimodalRotaryOptions {
 
 const ROPE_NEOX = 2
 const ROPE_MROPE = 8
+const ROPE_VISION = 24
 const ROPE_IMROPE = 40
 const PRECISION_F32 = 10
 
@@ -206,20 +207,24 @@ export class GraphBuilder extends ElementwiseOperations {
 
   /**
    * Multimodal rotary positions, rotate_half style: x [head, heads, tokens], positions i32 [4 * tokens]: all temporal ones, then
-   * height, width, and a fourth axis that no section uses (zeros).
+   * height, then width, then the temporal ones again (interleaved sections leave some frequencies to a fourth axis, which
+   * transformers gives to the temporal one).
    */
   multimodalRotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, options: MultimodalRotaryOptions): Tensor<'f32'> {
     const dimensions = this.#checkRotary('multimodalRotary', x, positions, 4, options.dimensions)
     const [t, h, w] = options.sections
-    if (t + h + w !== dimensions / 2)
+    const rest = dimensions / 2 - t - h - w
+    // Interleaved sections are a pattern that may be cut off or leave a rest; consecutive ones must fill the head.
+    if (rest !== 0 && !options.interleaved) {
       this.fail('multimodalRotary', `sections ${t}, ${h}, ${w} do not sum to half of ${dimensions}`, x)
+    }
     const handle = this.native.rope_multi(
       this.context,
       x.handle,
       positions.handle,
       null,
       dimensions,
-      new Int32Array([t, h, w, 0]),
+      new Int32Array([t, h, w, Math.max(0, rest)]),
       options.interleaved ? ROPE_IMROPE : ROPE_MROPE,
       UNSTRETCHED,
       options.base,
@@ -348,6 +353,34 @@ export class GraphBuilder extends ElementwiseOperations {
       x.shape[2],
       1,
     ])
+  }
+
+  /**
+   * Rotary positions of image patches: x [head, heads, patches], positions i32 [4 * patches]: rows, columns, rows, columns. The first
+   * half of the frequencies turns by the row, the second half, starting anew, by the column.
+   */
+  visionRotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, base: number): Tensor<'f32'> {
+    this.#checkRotary('visionRotary', x, positions, 4)
+    const quarter = x.shape[0] / 4
+    if (!Number.isInteger(quarter)) this.fail('visionRotary', 'the head size is no multiple of 4', x)
+    const sections = new Int32Array([quarter, quarter, quarter, quarter])
+    const handle = this.native.rope_multi(
+      this.context,
+      x.handle,
+      positions.handle,
+      null,
+      x.shape[0] / 2,
+      sections,
+      ROPE_VISION,
+      UNSTRETCHED,
+      base,
+      1,
+      0,
+      1,
+      32,
+      1,
+    )
+    return this.made(handle, 'f32', x.shape)
   }
 
   #checkRotary(

@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { buildGraph, GraphCache, loadBackend, loadWeights, type Backend, type WeightSet } from '../tensor/index.ts'
+import {
+  Attention,
+  declareParameters,
+  joinPositions,
+  KvCache,
+  KvStep,
+  loadedParameters,
+  Rotary,
+  type Parameters,
+} from './index.ts'
+import { maximumDifference, random, referenceAttention } from './test-references.ts'
+
+const options = { hidden: 48, heads: 6, keyValueHeads: 2, headSize: 16, queryKeyNorm: 1e-6, bias: true }
+const rotary = new Rotary({ kind: 'multimodal', base: 10_000, sections: [3, 3, 2], interleaved: true })
+
+let backend: Backend
+let weights: WeightSet
+let attention: Attention
+const values = new Map<string, Float32Array>()
+
+beforeAll(async () => {
+  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  const construct = (p: Parameters): Attention => new Attention(p, options)
+  const declared = declareParameters(construct)
+  for (const { name, shape } of declared) values.set(name, random(shape[0] * shape[1], 0.3, name.length))
+  weights = await loadWeights(
+    backend,
+    declared.map(({ name, shape, use }) => ({
+      name,
+      type: 'f32',
+      shape,
+      use,
+      source: values.get(name) ?? new Float32Array(),
+    })),
+  )
+  attention = construct(loadedParameters(weights))
+})
+afterAll(() => {
+  weights[Symbol.dispose]()
+  expect(backend.memory.objects).toBe(0)
+  backend[Symbol.dispose]()
+})
+
+const positionsOf = (from: number, tokens: number): Int32Array =>
+  Int32Array.from({ length: 3 * tokens }, (_, i) => from + (i % tokens) + 5 * Math.floor(i / tokens))
+
+describe('attention with caches', () => {
+  it.each([
+    { window: undefined, limit: 2e-6, type: 'f32' as const },
+    { window: 4, limit: 2e-6, type: 'f32' as const },
+    { window: undefined, limit: 2e-3, type: 'f16' as const },
+  ])(
+    'equals the reference step by step, two sequences in a step ($type, window $window)',
+    async ({ window, limit, type }) => {
+      using graphs = new GraphCache(backend)
+      const cacheOptions = { layers: 1, keyValueHeads: 2, headSize: 16, capacity: 300, type }
+      using a = new KvCache(backend, cacheOptions)
+      using b = new KvCache(backend, cacheOptions)
+      const histories = new Map<KvCache, { x: Float32Array[]; length: number }>([
+        [a, { x: [], length: 0 }],
+        [b, { x: [], length: 0 }],
+      ])
+      const steps: [KvCache, number][][] = [
+        [[a, 5]],
+        [
+          [b, 3],
+          [a, 1],
+        ],
+        [
+          [a, 1],
+          [b, 1],
+        ],
+        [[b, 7]],
+        [[a, 1]],
+      ]
+      let seed = 100
+      for (const items of steps) {
+        const step = new KvStep(
+          items.map(([cache, tokens]) => ({ cache, tokens })),
+          { window, repeats: 3 },
+        )
+        const x = random(step.tokens * 48, 1, seed++)
+        const positions = joinPositions(
+          items.map(([cache, tokens]) => positionsOf(cache.length, tokens)),
+          3,
+        )
+        const { y } = await graphs.run(
+          step.key,
+          (g) => {
+            const rotation = { rotary, positions: rotary.input(g, step.tokens) }
+            return { y: attention.forward(g, g.input('x', 'f32', [48, step.tokens]), step.segments(g), 0, rotation) }
+          },
+          { x, positions: rotary.positions(positions), ...step.inputs() },
+        )
+        step.advance()
+        let start = 0
+        for (const [cache, tokens] of items) {
+          const history = histories.get(cache)
+          if (!history) throw new Error('no history')
+          history.x.push(x.slice(start * 48, (start + tokens) * 48))
+          history.length += tokens
+          const all = new Float32Array(history.length * 48)
+          let at = 0
+          for (const part of history.x) {
+            all.set(part, at)
+            at += part.length
+          }
+          const expected = referenceAttention(values, options, all, positionsOf(0, history.length), {
+            window,
+            sections: [3, 3, 2],
+          })
+          expect(
+            maximumDifference(
+              y.slice(start * 48, (start + tokens) * 48),
+              expected.slice((history.length - tokens) * 48),
+            ),
+          ).toBeLessThan(limit)
+          start += tokens
+        }
+      }
+    },
+  )
+
+  it('attends within blocks', async () => {
+    const lengths = [4, 4, 4, 3, 2]
+    const tokens = 17
+    const x = random(tokens * 48, 1, 7)
+    using graph = buildGraph(backend, (g) => {
+      const rotation = { rotary, positions: rotary.input(g, tokens) }
+      return { y: attention.encode(g, g.input('x', 'f32', [48, tokens]), { lengths, rotation }) }
+    })
+    const { y } = await graph.run({ x, positions: rotary.positions(positionsOf(0, tokens)) })
+    const expected = referenceAttention(values, options, x, positionsOf(0, tokens), { lengths, sections: [3, 3, 2] })
+    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+  })
+
+  it('refuses what does not fit', () => {
+    using cache = new KvCache(backend, { layers: 1, keyValueHeads: 1, headSize: 16, capacity: 8 })
+    expect(() => new KvStep([{ cache, tokens: 9 }])).toThrow(/holds 0 of at most 8 tokens; 9 more do not fit/)
+    expect(
+      () =>
+        new KvStep([
+          { cache, tokens: 1 },
+          { cache, tokens: 1 },
+        ]),
+    ).toThrow(/twice/)
+  })
+})

@@ -1,0 +1,103 @@
+/**
+ * How modules ask for their weights, by the checkpoint's names.
+ *
+ * A module's constructor takes {@link Parameters} and asks for each weight by name, shape and use. The same constructor runs twice:
+ * once with {@link declareParameters}, which only records what is asked (to check a checkpoint, to convert and load it), and once
+ * with {@link loadedParameters}, which hands out the loaded tensors. So the list of weights cannot differ from what the graphs use.
+ *
+ * Shapes are in ggml order: a PyTorch weight [out, in] is [in, out].
+ */
+
+import { TensorError, toShape, type Shape, type Tensor, type WeightSet, type WeightUse } from '../tensor/index.ts'
+
+/**
+ * How a stored weight is made from checkpoint tensors (PyTorch shapes):
+ * - `plain`: the tensor itself;
+ * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, asked for as `experts.NAME`;
+ * - `conv-taps`: a Conv1d weight [out, in, kernel] as kernel matrices, [in, out, kernel] in ggml order;
+ * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, kernel * out] in ggml order, kernel faster;
+ * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [in * kernel..., out].
+ */
+export type ParameterLayout = 'plain' | 'experts' | 'conv-taps' | 'conv-columns' | 'conv-flat'
+
+/**
+ * How coarsely it may be stored: `exact` stays f32 (norms, biases, scales), `fine` keeps at least 8 bits, `coarse` may take any type.
+ */
+export type ParameterPrecision = 'exact' | 'fine' | 'coarse'
+
+export interface ParameterRequest {
+  readonly shape: readonly number[]
+  /** Default `other`. */
+  readonly use?: WeightUse
+  readonly layout?: ParameterLayout
+  /** Default: `coarse` for matmul and experts, `exact` otherwise. */
+  readonly precision?: ParameterPrecision
+}
+
+export interface ParameterDeclaration {
+  /** Full name, dots between modules. */
+  readonly name: string
+  readonly shape: Shape
+  readonly use: WeightUse
+  readonly layout: ParameterLayout
+  readonly precision: ParameterPrecision
+}
+
+export interface Parameters {
+  /** Full name of the module, empty at the root. */
+  readonly path: string
+  /** The parameters of a module inside this one. */
+  scope(name: string | number): Parameters
+  /** One weight of this module. Throws {@link TensorError} when the loaded weight is missing or has another shape. */
+  get(name: string, request: ParameterRequest): Tensor
+}
+
+/** Runs a constructor and returns what it asked for, in order. Placeholders must not reach a graph. */
+export function declareParameters(construct: (parameters: Parameters) => unknown): ParameterDeclaration[] {
+  const declarations = new Map<string, ParameterDeclaration>()
+  construct(
+    parameters('', (name, request) => {
+      const known = declarations.get(name)
+      const declaration = declarationOf(name, request)
+      if (known && JSON.stringify(known) !== JSON.stringify(declaration)) {
+        throw new TensorError(`parameter ${name} is asked for twice, differently`)
+      }
+      declarations.set(name, declaration)
+      return {
+        handle: 0n,
+        type: 'f32',
+        shape: declaration.shape,
+        strides: [0, 0, 0, 0],
+        name,
+        repacked: false,
+        isView: false,
+      }
+    }),
+  )
+  return [...declarations.values()]
+}
+
+/** Hands out loaded weights; `prefix` is put before each name. */
+export function loadedParameters(weights: WeightSet, prefix = ''): Parameters {
+  return parameters(prefix, (name, request) => weights.get(name, declarationOf(name, request).shape))
+}
+
+function parameters(path: string, get: (name: string, request: ParameterRequest) => Tensor): Parameters {
+  const join = (name: string | number): string => (path === '' ? String(name) : `${path}.${name}`)
+  return {
+    path,
+    scope: (name) => parameters(join(name), get),
+    get: (name, request) => get(join(name), request),
+  }
+}
+
+function declarationOf(name: string, request: ParameterRequest): ParameterDeclaration {
+  const use = request.use ?? 'other'
+  return {
+    name,
+    shape: toShape(request.shape, name),
+    use,
+    layout: request.layout ?? 'plain',
+    precision: request.precision ?? (use === 'other' ? 'exact' : 'coarse'),
+  }
+}

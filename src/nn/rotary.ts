@@ -1,0 +1,94 @@
+/**
+ * Rotary position embeddings: which frequencies turn by which position.
+ *
+ * Reference: transformers `apply_rotary_pos_emb`, `Qwen3OmniMoeThinkerTextRotaryEmbedding` (multimodal, interleaved),
+ * `Qwen2_5OmniRotaryEmbedding` (multimodal, consecutive sections), `apply_rotary_pos_emb_vision`.
+ */
+
+import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
+
+export type RotaryConfig =
+  /** One position per token. */
+  | { readonly kind: 'plain'; readonly base: number; readonly dimensions?: number }
+  /** Temporal, height and width position per token. */
+  | {
+      readonly kind: 'multimodal'
+      readonly base: number
+      readonly sections: readonly [number, number, number]
+      readonly interleaved: boolean
+    }
+  /** Row and column of an image patch. */
+  | { readonly kind: 'vision'; readonly base: number }
+
+/** One rotation for all layers of a model: declares the positions once per graph, then turns queries and keys. */
+export class Rotary {
+  readonly config: RotaryConfig
+
+  constructor(config: RotaryConfig) {
+    this.config = config
+  }
+
+  /** Declares the graph's position input; give it the result of {@link positions} at each run. */
+  input(g: GraphBuilder, tokens: number, name = 'positions'): Tensor<'i32'> {
+    return g.input(name, 'i32', [this.config.kind === 'plain' ? tokens : 4 * tokens])
+  }
+
+  /**
+   * Positions as the graph wants them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width); `vision` [2, patches]
+   * (row, column). Several sequences are joined by {@link joinPositions} first.
+   */
+  positions(values: Int32Array): Int32Array {
+    const { kind } = this.config
+    switch (kind) {
+      case 'plain':
+        return values
+      case 'multimodal': {
+        if (values.length % 3 !== 0)
+          throw new TensorError(`${values.length} multimodal positions are no three per token`)
+        const tokens = values.length / 3
+        const all = new Int32Array(4 * tokens)
+        all.set(values)
+        all.set(values.subarray(0, tokens), 3 * tokens)
+        return all
+      }
+      case 'vision': {
+        const all = new Int32Array(2 * values.length)
+        all.set(values)
+        all.set(values, values.length)
+        return all
+      }
+      default:
+        return kind satisfies never
+    }
+  }
+
+  /** x: [head, heads, tokens]. */
+  apply(g: GraphBuilder, x: Tensor<'f32'>, positions: Tensor<'i32'>): Tensor<'f32'> {
+    const { config } = this
+    switch (config.kind) {
+      case 'plain':
+        return g.rotary(x, positions, config)
+      case 'multimodal':
+        return g.multimodalRotary(x, positions, config)
+      case 'vision':
+        return g.visionRotary(x, positions, config.base)
+      default:
+        return config satisfies never
+    }
+  }
+}
+
+/** Joins the positions of sequences that share a step: each [axes, tokens of the sequence], to [axes, all tokens]. */
+export function joinPositions(parts: readonly Int32Array[], axes: number): Int32Array {
+  if (parts.length === 1 && parts[0]) return parts[0]
+  const total = parts.reduce((sum, part) => sum + part.length, 0) / axes
+  const joined = new Int32Array(total * axes)
+  for (let axis = 0, at = 0; axis < axes; axis++) {
+    for (const part of parts) {
+      const tokens = part.length / axes
+      joined.set(part.subarray(axis * tokens, (axis + 1) * tokens), at)
+      at += tokens
+    }
+  }
+  return joined
+}

@@ -63,7 +63,7 @@ export const errors = {
     }),
   methodNotSupported: (method: string) =>
     new ApiError({
-      status: 405,
+      status: 400,
       ...INVALID,
       scope: 'gateway',
       message: `Request method '${method}' is not supported.`,

@@ -1,0 +1,74 @@
+/**
+ * The bounded queue in front of the engines: some requests are worked on, some wait in line, the rest are refused at once.
+ */
+import { errors } from '../protocol/index.ts'
+
+export interface AdmissionOptions {
+  readonly maxActive: number
+  readonly maxWaiting: number
+}
+
+interface Waiter {
+  readonly admit: () => void
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #line: Waiter[] = []
+  #active = 0
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  get waiting(): number {
+    return this.#line.length
+  }
+
+  /**
+   * Waits for a place, in order of arrival, and gives it as a `Disposable` to be released once.
+   * @throws ApiError 503 when the line is full; the signal's reason once aborted, leaving the line.
+   */
+  async enter(signal: AbortSignal): Promise<Disposable> {
+    signal.throwIfAborted()
+    if (this.#active < this.#options.maxActive) {
+      this.#active += 1
+      return this.#place()
+    }
+    if (this.#line.length >= this.#options.maxWaiting) throw errors.overloaded()
+    await new Promise<void>((resolve, reject) => {
+      const waiter: Waiter = {
+        admit: () => {
+          signal.removeEventListener('abort', leave)
+          resolve()
+        },
+      }
+      const leave = (): void => {
+        const at = this.#line.indexOf(waiter)
+        if (at >= 0) this.#line.splice(at, 1)
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      this.#line.push(waiter)
+    })
+    return this.#place()
+  }
+
+  /** The place passes to the first in line without becoming free in between. */
+  #place(): Disposable {
+    let released = false
+    return {
+      [Symbol.dispose]: () => {
+        if (released) return
+        released = true
+        const next = this.#line.shift()
+        if (next === undefined) this.#active -= 1
+        else next.admit()
+      },
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/** The front door: middleware and routes put together. `app.request()` drives it without a network. */
+import { Hono } from 'hono'
+import { errors } from '../protocol/index.ts'
+import { guardOrigin, requireKey } from './middleware/guard.ts'
+import { renderError, requestContext } from './middleware/request-context.ts'
+import { openApiDocument } from './openapi.ts'
+import { chatCompletions } from './routes/chat-completions.ts'
+import { listModels, listVoices, showModel } from './routes/models.ts'
+import { playground } from './routes/playground.ts'
+import { type ReferenceDocument, referencePage } from './routes/reference-page.ts'
+import { health, metrics, ready } from './routes/status.ts'
+import { tokensCount } from './routes/tokens-count.ts'
+import type { AppEnv, Services } from './services.ts'
+
+export interface AppOptions {
+  /** The folder of the built playground. */
+  readonly playgroundFolder?: string
+}
+
+export function createApp(services: Services, options: AppOptions = {}): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  app.use(requestContext(services))
+  app.use(guardOrigin(services))
+  app.onError((error, c) => renderError(services, error, c))
+  app.notFound((c) => {
+    throw errors.notFound(c.req.path.slice(0, 200))
+  })
+
+  const document = openApiDocument(services.version)
+  app.get('/health', health(services))
+  app.get('/ready', ready(services))
+  app.get('/openapi.json', (c) => c.json(document))
+  app.get('/reference', referencePage(document as unknown as ReferenceDocument))
+  app.get('/metrics', requireKey(services), metrics(services))
+
+  const api = new Hono<AppEnv>()
+  api.use(requireKey(services))
+  api.post('/chat/completions', chatCompletions(services))
+  api.post('/tokens/count', tokensCount(services))
+  api.get('/models', listModels(services))
+  api.get('/models/:id', showModel(services))
+  api.get('/voices', listVoices(services))
+  for (const path of ['/chat/completions', '/tokens/count', '/models', '/models/:id', '/voices']) {
+    api.all(path, (c) => {
+      throw errors.methodNotSupported(c.req.method)
+    })
+  }
+  app.route('/compatible-mode/v1', api)
+  app.route('/v1', api)
+  if (options.playgroundFolder !== undefined) app.use(playground(options.playgroundFolder))
+  return app
+}

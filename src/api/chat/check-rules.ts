@@ -1,0 +1,244 @@
+/**
+ * The rules of an API model, checked before anything is fetched and before any header is sent. Pure.
+ *
+ * In: a parsed request and its model. Out: a {@link Plan}: what is asked for, with defaults filled in.
+ * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
+ */
+import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
+import type { SamplingOptions } from '../../engines/engine.ts'
+import { type ChatCompletionRequest, errors, type Message, urlOf, type UserPart } from '../../protocol/index.ts'
+
+/** Where a medium is in the request, and what it was given as. */
+export type MediaRef =
+  | { readonly type: 'image'; readonly source: string; readonly param: string }
+  | { readonly type: 'audio'; readonly source: string; readonly param: string }
+  | { readonly type: 'video'; readonly source: string; readonly param: string; readonly fps: number | undefined }
+  | {
+      readonly type: 'frames'
+      readonly sources: readonly string[]
+      readonly param: string
+      readonly fps: number | undefined
+    }
+
+export type PlanPart = { readonly type: 'text'; readonly text: string } | MediaRef
+
+export interface PlanMessage {
+  readonly role: 'system' | 'user' | 'assistant'
+  readonly parts: readonly PlanPart[]
+}
+
+export interface Plan {
+  readonly model: CatalogueModel
+  /** The name as requested; chunks echo it. */
+  readonly modelName: string
+  readonly messages: readonly PlanMessage[]
+  readonly stream: boolean
+  readonly includeUsage: boolean
+  readonly speech: { readonly voice: string } | undefined
+  readonly thinking: { readonly budget: number } | undefined
+  readonly sampling: SamplingOptions
+  readonly maxTokens: number
+  readonly stop: readonly string[]
+  readonly stopTokenIds: readonly number[]
+  readonly maxInput: number
+}
+
+export interface RuleOptions {
+  /** Takes requests without `stream: true` when they want text only. */
+  readonly lenientNonStream: boolean
+  /** For token counting, which streams nothing. */
+  readonly ignoreStream?: boolean
+}
+
+/** @throws ApiError for the first rule broken. */
+export function checkRules(request: ChatCompletionRequest, model: CatalogueModel, options: RuleOptions): Plan {
+  const speaks = checkModalities(request)
+  checkStream(request, speaks, options)
+  const thinking = checkThinking(request, model, speaks)
+  const speech = speaks ? { voice: checkAudio(request, model) } : undefined
+  checkUnsupported(request)
+  const limits = limitsOf(model, thinking !== undefined)
+  const ceiling = request.max_completion_tokens ?? undefined
+  if (ceiling !== undefined && (ceiling < 1 || ceiling > limits.maxOutput + (limits.maxReasoning ?? 0))) {
+    throw errors.maxTokensRange(limits.maxOutput + (limits.maxReasoning ?? 0), 'max_completion_tokens')
+  }
+  const asked = request.max_tokens ?? undefined
+  if (asked !== undefined && (asked < 1 || asked > limits.maxOutput)) {
+    throw errors.maxTokensRange(limits.maxOutput, 'max_tokens')
+  }
+  const messages = checkMessages(request, model, speaks)
+  const defaults = model.rules.sampling
+  // Null, 0 and anything over 100 leave the choice to top_p alone.
+  const topK = request.top_k === undefined ? defaults.topK : (request.top_k ?? 0)
+  const stop = typeof request.stop === 'string' ? [request.stop] : (request.stop ?? [])
+  return {
+    model,
+    modelName: request.model,
+    messages,
+    stream: request.stream === true,
+    includeUsage: request.stream_options?.include_usage === true,
+    speech,
+    thinking: thinking && { budget: Math.min(thinking.budget, ceiling ?? Number.POSITIVE_INFINITY) },
+    sampling: {
+      temperature: request.temperature ?? defaults.temperature,
+      topP: request.top_p ?? defaults.topP,
+      ...(topK >= 1 && topK <= 100 ? { topK } : {}),
+      presencePenalty: request.presence_penalty ?? defaults.presencePenalty,
+      repetitionPenalty: request.repetition_penalty ?? defaults.repetitionPenalty,
+      seed: request.seed ?? defaults.seed,
+    },
+    maxTokens: Math.min(asked ?? limits.maxOutput, ceiling ?? limits.maxOutput, limits.maxOutput),
+    stop: stop.filter((item): item is string => typeof item === 'string' && item !== ''),
+    stopTokenIds: stop.filter((item): item is number => typeof item === 'number'),
+    maxInput: limits.maxInput,
+  }
+}
+
+/** Whether audio is asked for. */
+function checkModalities(request: ChatCompletionRequest): boolean {
+  const asked = request.modalities ?? ['text']
+  const set = new Set(asked)
+  const known = [...set].every((name) => name === 'text' || name === 'audio')
+  if (!known || !set.has('text')) throw errors.modalitiesUnsupported(asked.map((name) => name.slice(0, 40)).slice(0, 8))
+  return set.has('audio')
+}
+
+function checkStream(request: ChatCompletionRequest, speaks: boolean, options: RuleOptions): void {
+  if (request.stream === true || options.ignoreStream === true) return
+  if (speaks) throw errors.audioNeedsStream()
+  if (!options.lenientNonStream) throw errors.streamOnly()
+  if (request.enable_thinking === true) throw errors.thinkingNeedsStream()
+}
+
+function checkThinking(
+  request: ChatCompletionRequest,
+  model: CatalogueModel,
+  speaks: boolean,
+): { readonly budget: number } | undefined {
+  const longest = model.thinking?.maxReasoning
+  const budget = request.thinking_budget ?? undefined
+  if (request.enable_thinking === true && longest === undefined) throw errors.thinkingNotSupported(request.model)
+  if (budget !== undefined && longest !== undefined && (budget < 1 || budget > longest)) {
+    throw errors.thinkingBudget(longest)
+  }
+  if (request.enable_thinking !== true || longest === undefined) return undefined
+  if (speaks) throw errors.thinkingExcludesAudio()
+  return { budget: budget ?? longest }
+}
+
+/** The voice to speak with. An absent `audio` object means the model's default voice. */
+function checkAudio(request: ChatCompletionRequest, model: CatalogueModel): string {
+  const { audio } = request
+  if (audio === undefined || audio === null) return model.defaultVoice
+  const voice = audio.voice ?? undefined
+  const format = audio.format ?? undefined
+  if (voice === undefined) throw errors.fieldRequired('audio.voice')
+  if (format === undefined) throw errors.fieldRequired('audio.format')
+  if (format !== 'wav') throw errors.audioFormatUnsupported()
+  if (model.voices.includes(voice)) return voice
+  throw model.rules.voiceError === 'named'
+    ? errors.voiceUnsupported(voice.slice(0, 80))
+    : errors.voiceNotInList(model.voices)
+}
+
+function checkUnsupported(request: ChatCompletionRequest): void {
+  if ((request.tools?.length ?? 0) > 0) throw errors.toolsUnsupported('tools')
+  if (request.enable_search === true) throw errors.searchUnsupported()
+  const format = request.response_format?.type ?? 'text'
+  if (format !== 'text') throw errors.responseFormatUnsupported(format.slice(0, 40))
+  if ((request.n ?? 1) !== 1) throw errors.onlyOneChoice()
+}
+
+function checkMessages(request: ChatCompletionRequest, model: CatalogueModel, speaks: boolean): readonly PlanMessage[] {
+  const { messages } = request
+  if (!messages.some((message) => message.role === 'user')) throw errors.noUserMessage()
+  const last = messages.length - 1
+  const plan = messages.flatMap((message, index): PlanMessage[] => {
+    const param = `messages.${index}`
+    switch (message.role) {
+      case 'system':
+        // With audio out, turbo takes no system message; the service ignores it rather than refuse it.
+        return speaks && model.rules.ignoresSystemWithAudio
+          ? []
+          : [{ role: 'system', parts: textParts(message.content) }]
+      case 'assistant':
+        return [checkAssistant(message, param)]
+      case 'user':
+        return [{ role: 'user', parts: checkUser(message.content, param, model) }]
+      case 'tool':
+      case 'function':
+        throw errors.toolsUnsupported(param)
+      default:
+        return message satisfies never
+    }
+  })
+  if (messages[last]?.role !== 'user') throw errors.lastMessageNotUser(`messages.${last}.role`)
+  const input = plan.some(
+    (message) => message.role === 'user' && message.parts.some((part) => part.type !== 'text' || part.text !== ''),
+  )
+  if (!input) throw errors.inputLength(limitsOf(model, false).maxInput)
+  return plan
+}
+
+function checkAssistant(message: Extract<Message, { role: 'assistant' }>, param: string): PlanMessage {
+  if ((message.tool_calls?.length ?? 0) > 0) throw errors.toolsUnsupported(`${param}.tool_calls`)
+  if (message.content === undefined || message.content === null) throw errors.contentRequired(`${param}.content`)
+  return { role: 'assistant', parts: textParts(message.content) }
+}
+
+function textParts(content: string | readonly { readonly text: string }[]): readonly PlanPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }]
+  return content.map((part) => ({ type: 'text', text: part.text }))
+}
+
+/** One modality beside text; several pictures, but one sound or clip. */
+function checkUser(content: string | readonly UserPart[], param: string, model: CatalogueModel): readonly PlanPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }]
+  const parts = content.map((part, index) => planPart(part, `${param}.content.${index}`))
+  const media = parts.filter((part) => part.type !== 'text')
+  if (media.length > 1 && media.some((part) => part.type !== 'image')) throw errors.mixedModalities(`${param}.content`)
+  for (const part of media) checkSources(part, model)
+  return parts
+}
+
+function planPart(part: UserPart, param: string): PlanPart {
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text }
+    case 'image_url':
+      return { type: 'image', source: urlOf(part.image_url), param: `${param}.image_url` }
+    case 'input_audio':
+      return { type: 'audio', source: part.input_audio.data, param: `${param}.input_audio.data` }
+    case 'video_url':
+      return { type: 'video', source: urlOf(part.video_url), param: `${param}.video_url`, fps: part.fps ?? undefined }
+    case 'video':
+      return { type: 'frames', sources: part.video, param: `${param}.video`, fps: part.fps ?? undefined }
+    default:
+      return part satisfies never
+  }
+}
+
+function checkSources(part: MediaRef, model: CatalogueModel): void {
+  const { video, maxDataUriBytes } = model.rules.media
+  if (part.type === 'frames') {
+    const count = part.sources.length
+    if (count < video.minFrames || count > video.maxFrames) {
+      throw errors.framesRange(video.minFrames, video.maxFrames, part.param)
+    }
+    part.sources.forEach((source, index) => checkSource(source, `${part.param}.${index}`, maxDataUriBytes))
+    return
+  }
+  checkSource(part.source, part.param, maxDataUriBytes)
+}
+
+/** A quick look, so that a bad URL costs nothing; the media room looks closer. */
+function checkSource(source: string, param: string, maxDataUriBytes: number): void {
+  const head = source.slice(0, 8).trimStart().toLowerCase()
+  if (head.startsWith('data:')) {
+    if (source.length > maxDataUriBytes) throw errors.dataUriTooLarge(param)
+    return
+  }
+  if (!head.startsWith('http:') && !head.startsWith('https:')) {
+    throw errors.urlInvalid(param, 'Give an http or https URL, or a data URI: Base64 needs `data:;base64,` before it.')
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * From engine events to the text of server-sent events. Pure: the clock and the id come from outside.
+ *
+ * In: one reply's facts, then its events. Out: SSE text. What is the same in every chunk is written out once.
+ * Reference: the result samples of the Qwen-Omni guide (December 2025).
+ */
+import type { TextCarrier } from '../../catalogue/index.ts'
+import { type ChunkDelta, type FinishReason, SSE_DONE, sseEvent, type Usage } from '../../protocol/index.ts'
+import { AudioPieces } from './audio-pieces.ts'
+
+export interface ReplyFacts {
+  /** The request's uuid. */
+  readonly requestId: string
+  /** Seconds since 1970. */
+  readonly created: number
+  /** As requested. */
+  readonly model: string
+  readonly thinking: boolean
+  /** Where text goes when the reply is also spoken. */
+  readonly spokenTextIn: TextCarrier
+  readonly speaks: boolean
+}
+
+export class ChunkWriter {
+  readonly #facts: ReplyFacts
+  readonly #tail: string
+  readonly #audioTail: string
+  readonly #audio = new AudioPieces()
+  #answering: boolean
+
+  constructor(facts: ReplyFacts) {
+    this.#facts = facts
+    this.#answering = !facts.thinking
+    const id = `chatcmpl-${facts.requestId}`
+    this.#tail = `,"created":${facts.created},"system_fingerprint":null,"model":${JSON.stringify(facts.model)},"id":"${id}"}\n\n`
+    this.#audioTail = `","expires_at":${facts.created},"id":"audio_${facts.requestId}"}}`
+  }
+
+  /** Samples spoken so far. */
+  get samples(): number {
+    return this.#audio.samples
+  }
+
+  /** The chunk that opens the reply. */
+  role(): string {
+    const delta: ChunkDelta = this.#facts.thinking
+      ? { content: null, role: 'assistant', reasoning_content: '' }
+      : { content: '', role: 'assistant' }
+    return this.#chunk(JSON.stringify(delta), 'null')
+  }
+
+  reasoning(text: string): string {
+    return this.#chunk(`{"content":null,"reasoning_content":${JSON.stringify(text)}}`, 'null')
+  }
+
+  text(text: string): string {
+    this.#answering = true
+    const json = JSON.stringify(text)
+    if (!this.#facts.speaks) return this.#chunk(`{"content":${json}}`, 'null')
+    switch (this.#facts.spokenTextIn) {
+      case 'content':
+        return this.#chunk(`{"content":${json}}`, 'null')
+      case 'transcript':
+        return this.#chunk(`{"audio":{"transcript":${json}}}`, 'null')
+      case 'both':
+        return this.#chunk(`{"content":${json},"audio":{"transcript":${json}}}`, 'null')
+      default:
+        return this.#facts.spokenTextIn satisfies never
+    }
+  }
+
+  /** 24 kHz mono samples; nothing while too few for a piece have come in. */
+  audio(pcm: Int16Array): string {
+    let out = ''
+    for (const piece of this.#audio.push(pcm)) out += this.#audioChunk(piece)
+    return out
+  }
+
+  /** The rest of the sound, the finish chunk, the usage chunk when asked for, and the end mark. */
+  end(reason: FinishReason, usage: Usage | undefined): string {
+    let out = ''
+    for (const piece of this.#audio.end()) out += this.#audioChunk(piece)
+    const delta: ChunkDelta =
+      this.#facts.thinking && this.#answering ? { content: '', reasoning_content: null } : { content: '' }
+    out += this.#chunk(JSON.stringify(delta), `"${reason}"`)
+    if (usage !== undefined) {
+      out += `data: {"choices":[],"object":"chat.completion.chunk","usage":${JSON.stringify(usage)}${this.#tail}`
+    }
+    return out + SSE_DONE
+  }
+
+  /** What a stream that has begun ends with when it fails. */
+  static error(body: unknown): string {
+    return sseEvent(body) + SSE_DONE
+  }
+
+  #audioChunk(piece: string): string {
+    return this.#chunk(`{"audio":{"data":"${piece}${this.#audioTail}`, 'null')
+  }
+
+  #chunk(delta: string, finish: string): string {
+    return `data: {"choices":[{"delta":${delta},"finish_reason":${finish},"index":0,"logprobs":null}],"object":"chat.completion.chunk","usage":null${this.#tail}`
+  }
+}

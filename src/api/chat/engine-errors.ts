@@ -1,0 +1,32 @@
+/** From the engine's errors to the wire's. The text says when it is the loaded checkpoint, not the API model, that is short. */
+import { EngineError } from '../../engines/engine.ts'
+import { ApiError, errors } from '../../protocol/index.ts'
+
+/** Anything thrown while a request was worked on, as an {@link ApiError}. `checkpoint` is the loaded one's name. */
+export function engineErrorToApi(error: unknown, checkpoint: string, contextLength: number): ApiError {
+  if (error instanceof ApiError) return error
+  if (!(error instanceof EngineError)) return errors.internal(error)
+  switch (error.code) {
+    case 'unsupported':
+      return errors.checkpointUnsupported(
+        `The checkpoint '${checkpoint}' loaded here cannot do this: ${error.message} Load one that can with --model or --bind.`,
+        error.param ?? null,
+      )
+    case 'context_overflow':
+      return errors.inputLength(
+        contextLength,
+        `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
+      )
+    case 'overloaded':
+      return errors.overloaded()
+    case 'unknown_model':
+    case 'bad_checkpoint':
+    case 'engine_crashed':
+    case 'engine_closed':
+      return errors.unavailable(undefined, error)
+    case 'internal':
+      return errors.internal(error)
+    default:
+      return error.code satisfies never
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Everything between a request's body and the engine: rules, media, counting, and the checkpoint that answers.
+ *
+ * In: parsed JSON. Out: a {@link Prepared} request that may be run or only priced. Nothing has been sent yet, so every
+ * error is still plain HTTP.
+ */
+import { type CountedMessage, promptTokens, type PromptTokens, VideoShapeError } from '../../accounting/index.ts'
+import type { GenerationMessage, GenerationRequest } from '../../engines/engine.ts'
+import { ApiError, errors, parseChatRequest } from '../../protocol/index.ts'
+import type { LoadedModel } from '../engine-host.ts'
+import type { Services } from '../services.ts'
+import { checkRules, type Plan } from './check-rules.ts'
+import { engineErrorToApi } from './engine-errors.ts'
+import { resolveMedia } from './resolve-media.ts'
+
+export interface Prepared {
+  readonly plan: Plan
+  readonly loaded: LoadedModel
+  /** As billed, by the API model's rules. */
+  readonly prompt: PromptTokens
+  readonly generation: GenerationRequest
+  readonly warnings: readonly string[]
+}
+
+/** Parses and checks a body. Cheap: nothing is fetched. @throws ApiError */
+export function planRequest(services: Services, json: unknown, forCounting = false): Plan {
+  const { catalogue, settings } = services
+  const request = parseChatRequest(json, (name) => {
+    if (catalogue.isOnOtherWire(name)) throw errors.modelNotSupported(name)
+    return catalogue.find(name) !== undefined
+  })
+  const model = catalogue.find(request.model)
+  if (model === undefined) throw errors.modelNotFound(request.model)
+  return checkRules(request, model, { lenientNonStream: settings.lenientNonStream, ignoreStream: forCounting })
+}
+
+/** Fetches, decodes and counts. @throws ApiError; the signal's reason once aborted. */
+export async function prepare(services: Services, plan: Plan, id: string, signal: AbortSignal): Promise<Prepared> {
+  const { rules } = plan.model
+  const loaded = services.host.resolve(plan.model.id, plan.thinking !== undefined)
+  if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
+  checkAbilities(plan, loaded)
+
+  const { video } = rules.tokens
+  const resolved = await resolveMedia(
+    plan.messages,
+    { media: rules.media, sampledFrames: { min: video.minFrames, max: video.maxFrames, fps: video.fps } },
+    services.media,
+    signal,
+  )
+  const { speechPrompt, settings } = services
+  const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
+  const counted = speechText === undefined ? resolved.counted : withSystemCounted(resolved.counted, speechText)
+  const prompt = await countPrompt(services, plan, counted, signal)
+
+  const shown =
+    speechText !== undefined &&
+    (speechPrompt?.always === true || loaded.model.contextLength >= settings.speechPromptMinContext)
+  const messages = shown ? withSystem(resolved.generation, speechText) : resolved.generation
+  return {
+    plan,
+    loaded,
+    prompt,
+    warnings: resolved.warnings,
+    generation: {
+      id,
+      model: loaded.model.id,
+      messages,
+      ...(plan.speech && { speech: plan.speech }),
+      ...(plan.thinking && { thinking: plan.thinking }),
+      sampling: plan.sampling,
+      maxTokens: Math.min(plan.maxTokens, loaded.model.maxOutputTokens),
+      stop: plan.stop,
+      ...(plan.stopTokenIds.length > 0 && { stopTokenIds: plan.stopTokenIds }),
+    },
+  }
+}
+
+/** Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when it cannot take it. */
+export async function checkpointPromptTokens(prepared: Prepared, signal: AbortSignal): Promise<number> {
+  const { engine, model } = prepared.loaded
+  try {
+    const usage = await engine.countPrompt({ ...prepared.generation, maxTokens: 1 }, signal)
+    return usage.total
+  } catch (error) {
+    signal.throwIfAborted()
+    throw engineErrorToApi(error, model.id, model.contextLength)
+  }
+}
+
+async function countPrompt(
+  services: Services,
+  plan: Plan,
+  messages: readonly CountedMessage[],
+  signal: AbortSignal,
+): Promise<PromptTokens> {
+  try {
+    const prompt = await promptTokens(messages, plan.model.rules.tokens, services.counter, plan.maxInput, signal)
+    if (prompt.total > plan.maxInput) throw errors.inputLength(plan.maxInput)
+    return prompt
+  } catch (error) {
+    if (error instanceof ApiError) throw error
+    if (error instanceof VideoShapeError) throw errors.videoInvalid('messages', error.message)
+    throw error
+  }
+}
+
+/** What the API model promises and the checkpoint behind it cannot do. */
+function checkAbilities(plan: Plan, { model }: LoadedModel): void {
+  const lacks = (what: string, param: string): never => {
+    throw errors.checkpointUnsupported(
+      `The checkpoint '${model.id}' loaded here ${what}, though ${plan.modelName} does. Load one that can with --model or --bind.`,
+      param,
+    )
+  }
+  if (plan.speech !== undefined && !model.output.includes('audio')) lacks('has no speech output', 'modalities')
+  if (plan.thinking !== undefined && !model.thinking) lacks('cannot think', 'enable_thinking')
+  for (const message of plan.messages) {
+    for (const part of message.parts) {
+      if (part.type === 'text') continue
+      const needed = part.type === 'frames' ? 'video' : part.type
+      if (!model.input.includes(needed)) lacks(`takes no ${needed} input`, part.param)
+    }
+  }
+}
+
+/** `text` before the conversation, as or in its system message. */
+function withSystem(messages: readonly GenerationMessage[], text: string): readonly GenerationMessage[] {
+  const [first, ...rest] = messages
+  const opening = { type: 'text', text } as const
+  if (first?.role !== 'system') return [{ role: 'system', content: [opening] }, ...messages]
+  return [{ role: 'system', content: [opening, { type: 'text', text: '\n' }, ...first.content] }, ...rest]
+}
+
+function withSystemCounted(messages: readonly CountedMessage[], text: string): readonly CountedMessage[] {
+  const [first, ...rest] = messages
+  const opening = { type: 'text', text } as const
+  if (first?.role !== 'system') return [{ role: 'system', parts: [opening] }, ...messages]
+  return [{ role: 'system', parts: [opening, { type: 'text', text: '\n' }, ...first.parts] }, ...rest]
+}

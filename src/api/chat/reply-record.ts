@@ -1,0 +1,101 @@
+/** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line and the metrics. */
+import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
+import type { EngineUsage } from '../../engines/engine.ts'
+import type { Cost, Usage } from '../../protocol/index.ts'
+import type { Services } from '../services.ts'
+import type { Prepared } from './prepare.ts'
+
+const SAMPLES_PER_SECOND = 24_000
+
+export type Outcome = 'stop' | 'length' | 'error' | 'cancelled'
+
+export class ReplyRecord {
+  readonly #services: Services
+  readonly #prepared: Prepared
+  readonly #caller: string
+  readonly #arrived: number
+  readonly #begun = performance.now()
+  #firstText: number | undefined
+  #firstAudio: number | undefined
+  #samples = 0
+  #written = false
+
+  /** `arrived` by `performance.now()`, in milliseconds. */
+  constructor(services: Services, prepared: Prepared, caller: string, arrived: number) {
+    this.#services = services
+    this.#prepared = prepared
+    this.#caller = caller
+    this.#arrived = arrived
+  }
+
+  text(): void {
+    this.#firstText ??= this.#sinceArrival()
+  }
+
+  audio(samples: number): void {
+    this.#firstAudio ??= this.#sinceArrival()
+    this.#samples += samples
+  }
+
+  /** The reply's usage, as billed: text by the engine's count, speech by its length. */
+  usage(engine: Pick<EngineUsage, 'textTokens' | 'reasoningTokens'>): Usage {
+    const rules = { ...this.#prepared.plan.model.rules.tokens, audioMinSeconds: 0 }
+    return buildUsage(this.#prepared.prompt, {
+      text: engine.textTokens,
+      reasoning: engine.reasoningTokens,
+      audio: this.#samples === 0 ? 0 : audioTokens(this.#samples / SAMPLES_PER_SECOND, rules),
+    })
+  }
+
+  /** Writes the log line and the metrics, once. */
+  finish(
+    outcome: Outcome,
+    usage: Usage | undefined,
+    error?: { readonly code: string | null; readonly status: number },
+  ): void {
+    if (this.#written) return
+    this.#written = true
+    const { plan, loaded, prompt, generation, warnings } = this.#prepared
+    const { metrics, log, rateLimiter } = this.#services
+    const total = this.#sinceArrival()
+    const cost: Cost | undefined =
+      usage === undefined || plan.model.prices === undefined ? undefined : costOf(usage, plan.model.prices)
+    if (error !== undefined) metrics.error(error.code, error.status)
+    if (outcome === 'cancelled') metrics.cancelled(plan.modelName)
+    if (usage !== undefined) {
+      metrics.reply({
+        model: plan.modelName,
+        usage,
+        cost,
+        firstText: this.#firstText,
+        firstAudio: this.#firstAudio,
+        total,
+        speechSeconds: this.#samples / SAMPLES_PER_SECOND,
+        speechWall: (performance.now() - this.#begun) / 1000,
+      })
+    }
+    rateLimiter?.charge(this.#caller, plan.model.id, plan.model.rules.rateLimit, usage?.total_tokens ?? prompt.total)
+    log.info(
+      {
+        requestId: generation.id,
+        caller: this.#caller,
+        model: plan.modelName,
+        checkpoint: loaded.model.id,
+        outcome,
+        ...(error === undefined ? {} : { code: error.code }),
+        usage,
+        cost,
+        firstTextSeconds: this.#firstText,
+        firstAudioSeconds: this.#firstAudio,
+        totalSeconds: total,
+        speechSeconds: this.#samples / SAMPLES_PER_SECOND,
+        ...(warnings.length > 0 ? { warnings } : {}),
+      },
+      'chat completion',
+    )
+  }
+
+  #sinceArrival(): number {
+    return (performance.now() - this.#arrived) / 1000
+  }
+}

@@ -1,0 +1,37 @@
+/** Gives each request its uuid, and answers errors with the catalogue's body. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { ApiError, errors } from '../../protocol/index.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const requestId = services.uuid()
+    c.set('requestId', requestId)
+    c.set('caller', 'anonymous')
+    c.header('x-request-id', requestId)
+    await next()
+  }
+}
+
+/** The one place where errors become responses. */
+export function renderError(services: Services, thrown: unknown, c: Context<AppEnv>): Response {
+  const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
+  // Set by the first middleware; absent only if that one failed.
+  const requestId: string | undefined = c.get('requestId')
+  const id = requestId ?? services.uuid()
+  services.metrics.error(error.code, error.status)
+  const facts = {
+    requestId: id,
+    method: c.req.method,
+    path: c.req.path,
+    status: error.status,
+    code: error.code,
+    param: error.param,
+  }
+  if (error.status >= 500) services.log.error({ ...facts, err: error.cause ?? error }, error.message)
+  else services.log.info(facts, error.message)
+  c.header('content-type', 'application/json')
+  c.header('x-request-id', id)
+  // Headers set so far, those for other origins among them, stay.
+  return c.body(JSON.stringify(error.toBody(id)), error.status as 400)
+}

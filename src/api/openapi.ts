@@ -1,0 +1,181 @@
+/** The OpenAPI 3.1 description of the server, made from the same schemas that check requests. */
+import { z } from 'zod'
+// Importing the protocol registers its schemas under their ids.
+import '../protocol/index.ts'
+
+type Json = Record<string, unknown>
+
+const API_ROOT = '/compatible-mode/v1'
+
+function componentSchemas(): Json {
+  const { schemas } = z.toJSONSchema(z.globalRegistry, {
+    target: 'draft-2020-12',
+    io: 'input',
+    unrepresentable: 'any',
+    uri: (id) => `#/components/schemas/${id}`,
+  })
+  const entries = Object.entries(schemas).map(([id, schema]) => {
+    const { $schema, $id, id: _, ...rest } = schema as Json
+    void $schema
+    void $id
+    void _
+    return [id, rest] as const
+  })
+  return Object.fromEntries(entries)
+}
+
+const ref = (id: string): Json => ({ $ref: `#/components/schemas/${id}` })
+
+const json = (id: string, description: string): Json => ({
+  description,
+  headers: { 'x-request-id': { $ref: '#/components/headers/RequestId' } },
+  content: { 'application/json': { schema: ref(id) } },
+})
+
+const errorResponses = (...statuses: readonly number[]): Json =>
+  Object.fromEntries(statuses.map((status) => [String(status), json('Error', ERROR_MEANINGS[status] ?? 'Error')]))
+
+const ERROR_MEANINGS: Readonly<Record<number, string>> = {
+  400: 'The request breaks a rule of the API or of the model; `param` names the field.',
+  401: 'No key, or a wrong one.',
+  403: 'The page or name the request comes from may not call.',
+  404: 'No such model or path.',
+  413: 'The body is too large.',
+  429: 'Over the rate limit of the key.',
+  500: 'An internal error.',
+  503: 'Too many requests are waiting, or the engine is starting or stopping.',
+}
+
+/** Builds the document. `version` is the package's. */
+export function openApiDocument(version: string): Json {
+  const chat = {
+    operationId: 'createChatCompletion',
+    summary: 'Answer a conversation',
+    description:
+      'Text and one other modality in, text and speech out, streamed. Compatible with Model Studio’s Qwen-Omni and with the OpenAI SDKs.',
+    tags: ['Chat'],
+    requestBody: { required: true, content: { 'application/json': { schema: ref('ChatCompletionRequest') } } },
+    responses: {
+      200: {
+        description: 'The reply: a stream, or one object on a lenient server.',
+        headers: {
+          'x-request-id': { $ref: '#/components/headers/RequestId' },
+          'x-omniserve-warnings': {
+            description: 'What was done otherwise than asked, such as a sound track left out.',
+            schema: { type: 'string' },
+          },
+        },
+        content: {
+          'text/event-stream': {
+            schema: {
+              type: 'string',
+              description:
+                'Events `data: ` and a ChatCompletionChunk (#/components/schemas/ChatCompletionChunk) each, the last one `data: [DONE]`. A failure after the first byte is an event holding an Error.',
+            },
+          },
+          'application/json': { schema: ref('ChatCompletion') },
+        },
+      },
+      ...errorResponses(400, 401, 403, 404, 413, 429, 500, 503),
+    },
+  }
+  const count = {
+    operationId: 'countTokens',
+    summary: 'What a request would be billed, without running it',
+    tags: ['Chat'],
+    requestBody: { required: true, content: { 'application/json': { schema: ref('ChatCompletionRequest') } } },
+    responses: { 200: json('TokensCount', 'The count.'), ...errorResponses(400, 401, 403, 404, 413, 500, 503) },
+  }
+  const models = {
+    operationId: 'listModels',
+    summary: 'The models of the region',
+    tags: ['Catalogue'],
+    responses: { 200: json('ModelList', 'The models.'), ...errorResponses(401, 403) },
+  }
+  const model = {
+    operationId: 'getModel',
+    summary: 'One model',
+    tags: ['Catalogue'],
+    parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }],
+    responses: { 200: json('Model', 'The model.'), ...errorResponses(401, 403, 404) },
+  }
+  const voices = {
+    operationId: 'listVoices',
+    summary: 'The voices of each model, and who speaks them here',
+    tags: ['Catalogue'],
+    parameters: [{ name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only this model’s.' }],
+    responses: { 200: json('VoiceList', 'The voices.'), ...errorResponses(401, 403, 404) },
+  }
+  const open = { security: [] }
+  const text = (description: string, type: string): Json => ({
+    description,
+    content: { [type]: { schema: { type: 'string' } } },
+  })
+  const paths: Json = {}
+  for (const [root, suffix] of [
+    [API_ROOT, ''],
+    ['/v1', 'V1'],
+  ] as const) {
+    const named = <T extends { operationId: string }>(operation: T): T => ({
+      ...operation,
+      operationId: operation.operationId + suffix,
+    })
+    paths[`${root}/chat/completions`] = { post: named(chat) }
+    paths[`${root}/tokens/count`] = { post: named(count) }
+    paths[`${root}/models`] = { get: named(models) }
+    paths[`${root}/models/{id}`] = { get: named(model) }
+    paths[`${root}/voices`] = { get: named(voices) }
+  }
+  const status = (operationId: string, summary: string, responses: Json, secured = false): Json => ({
+    get: { operationId, summary, tags: ['Server'], responses, ...(secured ? {} : open) },
+  })
+  paths['/health'] = status('health', 'The process answers', { 200: json('Health', 'Always.') })
+  paths['/ready'] = status('ready', 'Requests can be served', {
+    200: json('Ready', 'Ready.'),
+    503: json('Ready', 'Not ready, and why.'),
+  })
+  paths['/metrics'] = status(
+    'metrics',
+    'Prometheus figures',
+    { 200: text('Figures.', 'text/plain'), ...errorResponses(401) },
+    true,
+  )
+  paths['/openapi.json'] = status('openapi', 'This document', {
+    200: { description: 'OpenAPI 3.1.', content: { 'application/json': { schema: { type: 'object' } } } },
+  })
+  paths['/reference'] = status('reference', 'This document for people', { 200: text('A page.', 'text/html') })
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'omniserve',
+      version,
+      summary: 'Qwen-Omni on your own machine',
+      description: 'The wire of Model Studio’s Qwen-Omni (guide of December 2025), self-hosted.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    security: [{ key: [] }],
+    tags: [
+      { name: 'Chat', description: 'Conversations, streamed.' },
+      { name: 'Catalogue', description: 'Models and voices.' },
+      { name: 'Server', description: 'Health and figures.' },
+    ],
+    paths,
+    components: {
+      securitySchemes: {
+        key: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'Any key is accepted, or none, by a loopback server started without --api-key.',
+        },
+      },
+      headers: {
+        RequestId: {
+          description: 'The request’s uuid; also in the reply’s `id`.',
+          schema: { type: 'string', format: 'uuid' },
+        },
+      },
+      schemas: componentSchemas(),
+    },
+  }
+}

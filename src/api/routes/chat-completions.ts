@@ -1,0 +1,83 @@
+/** `POST /chat/completions`. Reference: the Qwen-Omni guide (December 2025); docs/life-of-a-request.md. */
+import type { Context } from 'hono'
+import { ApiError, errors } from '../../protocol/index.ts'
+import { ChunkWriter } from '../chat/chunk-writer.ts'
+import { engineErrorToApi } from '../chat/engine-errors.ts'
+import { planRequest, prepare } from '../chat/prepare.ts'
+import { ReplyRecord } from '../chat/reply-record.ts'
+import { startGeneration } from '../chat/start-generation.ts'
+import { streamReply } from '../chat/stream-reply.ts'
+import { wholeReply } from '../chat/whole-reply.ts'
+import { readJson } from '../read-body.ts'
+import { RequestScope } from '../request-scope.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+export function chatCompletions(services: Services) {
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    const arrived = performance.now()
+    const { requestId, caller } = c.var
+    const scope = new RequestScope(services, c.req.raw.signal)
+    let modelName = 'unknown'
+    try {
+      const json = await readJson(c.req.raw, services.settings.maxBodyBytes)
+      const plan = planRequest(services, json)
+      modelName = plan.modelName
+      services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
+      scope.own(await services.admission.enter(scope.signal))
+      const prepared = await prepare(services, plan, requestId, scope.signal)
+      const record = new ReplyRecord(services, prepared, caller, arrived)
+      const started = await startGeneration(prepared, scope.signal)
+      const { model } = prepared.loaded
+      const explain = (error: unknown): ApiError | undefined =>
+        scope.explain((other) => engineErrorToApi(other, model.id, model.contextLength))(error)
+      const created = Math.floor(services.now() / 1000)
+      if (started.warnings.length > 0) {
+        // Header values are ASCII; what is not is percent-encoded.
+        c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
+      }
+      services.metrics.request('chat', modelName, 200)
+      if (!plan.stream) {
+        try {
+          const reply = await wholeReply(started.events, record, { requestId, created, model: modelName })
+          scope.end()
+          return c.json(reply)
+        } catch (error) {
+          const explained = explain(error)
+          record.finish(explained === undefined ? 'cancelled' : 'error', undefined)
+          throw explained ?? error
+        }
+      }
+      const body = streamReply({
+        events: started.events,
+        writer: new ChunkWriter({
+          requestId,
+          created,
+          model: modelName,
+          thinking: plan.thinking !== undefined,
+          speaks: plan.speech !== undefined,
+          spokenTextIn: services.settings.textCarrier[plan.model.id] ?? 'content',
+        }),
+        record,
+        requestId,
+        includeUsage: plan.includeUsage,
+        explain,
+        cancel: () => scope.abort(),
+        done: () => scope.end(),
+      })
+      c.header('content-type', 'text/event-stream;charset=UTF-8')
+      c.header('cache-control', 'no-cache')
+      c.header('x-accel-buffering', 'no')
+      return c.body(body)
+    } catch (error) {
+      const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      scope.end()
+      services.metrics.request('chat', modelName, explained?.status ?? 499)
+      if (explained === undefined) {
+        services.metrics.cancelled(modelName)
+        // Nobody is left to read this.
+        return c.body(null, 499 as 400)
+      }
+      throw explained
+    }
+  }
+}

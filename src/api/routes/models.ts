@@ -1,0 +1,145 @@
+/** `GET /models`, `GET /models/{id}` and `GET /voices`: the catalogue, and what answers for it here. */
+import type { Context } from 'hono'
+import { type CatalogueModel, type ModeLimits, voiceNamed } from '../../catalogue/index.ts'
+import type { EngineModel } from '../../engines/engine.ts'
+import { errors, type ModelList, type ModelListing, type VoiceList, type VoiceListing } from '../../protocol/index.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+export function listModels(services: Services) {
+  return (c: Context<AppEnv>): Response => {
+    const list: ModelList = { object: 'list', data: services.catalogue.models.map((model) => listing(services, model)) }
+    return c.json(list)
+  }
+}
+
+/** @throws ApiError 404 */
+export function showModel(services: Services) {
+  return (c: Context<AppEnv>): Response => {
+    const name = c.req.param('id') ?? ''
+    const model = services.catalogue.find(name)
+    if (model === undefined) throw errors.modelNotFound(name.slice(0, 200))
+    return c.json(listing(services, model))
+  }
+}
+
+/** All models' voices, or those of `?model=`. @throws ApiError 404 */
+export function listVoices(services: Services) {
+  return (c: Context<AppEnv>): Response => {
+    const name = c.req.query('model')
+    const named = name === undefined ? undefined : services.catalogue.find(name)
+    if (name !== undefined && named === undefined) throw errors.modelNotFound(name.slice(0, 200))
+    const models = named === undefined ? services.catalogue.models : [named]
+    const list: VoiceList = {
+      object: 'list',
+      data: models.map((model) => ({
+        model: model.id,
+        default_voice: model.defaultVoice,
+        voices: voicesOf(model, services.host.resolve(model.id, false)?.model),
+      })),
+    }
+    return c.json(list)
+  }
+}
+
+function voicesOf(model: CatalogueModel, checkpoint: EngineModel | undefined): VoiceListing[] {
+  return model.voices.map((name): VoiceListing => {
+    const voice = voiceNamed(name)
+    const spoken = checkpoint?.voices.find((candidate) => candidate.name.toLowerCase() === name.toLowerCase())
+    return {
+      name,
+      display_name: voice.displayName,
+      description: voice.description,
+      languages: [...model.rules.languages],
+      ...(voice.dialect === undefined ? {} : { dialect: voice.dialect }),
+      native: spoken?.native ?? null,
+      spoken_by: spoken?.speaker ?? null,
+    }
+  })
+}
+
+function listing(services: Services, model: CatalogueModel): ModelListing {
+  const { rules, prices } = model
+  const normal = services.host.resolve(model.id, false)?.model
+  return {
+    id: model.id,
+    object: 'model',
+    created: Math.floor(Date.parse(`${model.date}T00:00:00Z`) / 1000),
+    owned_by: 'qwen',
+    region: services.catalogue.region,
+    family: model.family,
+    kind: model.kind,
+    ...(model.sameAs === undefined ? {} : { same_as: model.sameAs }),
+    also_known_as: [...model.alsoKnownAs],
+    input_modalities: ['text', 'image', 'audio', 'video'],
+    output_modalities: ['text', 'audio'],
+    voices: [...model.voices],
+    limits: {
+      normal: modeLimits(model.normal),
+      ...(model.thinking === undefined ? {} : { thinking: modeLimits(model.thinking) }),
+    },
+    defaults: {
+      temperature: rules.sampling.temperature,
+      top_p: rules.sampling.topP,
+      top_k: rules.sampling.topK,
+      presence_penalty: rules.sampling.presencePenalty,
+      repetition_penalty: rules.sampling.repetitionPenalty,
+      seed: rules.sampling.seed,
+    },
+    media: {
+      image: {
+        max_bytes: rules.media.image.maxBytes,
+        min_side_over: rules.media.image.minSideOver,
+        max_aspect_ratio: rules.media.image.maxAspectRatio,
+      },
+      audio: { max_bytes: rules.media.audio.maxBytes, max_seconds: rules.media.audio.maxSeconds },
+      video: {
+        max_bytes: rules.media.video.maxBytes,
+        max_seconds: rules.media.video.maxSeconds,
+        min_frames: rules.media.video.minFrames,
+        max_frames: rules.media.video.maxFrames,
+      },
+      max_data_uri_bytes: rules.media.maxDataUriBytes,
+    },
+    rate_limit: {
+      requests_per_minute: rules.rateLimit.requestsPerMinute,
+      tokens_per_minute: rules.rateLimit.tokensPerMinute,
+    },
+    ...(prices === undefined
+      ? {}
+      : {
+          prices: {
+            currency: prices.currency,
+            per_tokens: 1_000_000 as const,
+            input_text: prices.inputText,
+            input_audio: prices.inputAudio,
+            input_image_video: prices.inputImageVideo,
+            output_text: prices.outputText,
+            output_text_multimodal: prices.outputTextMultimodal,
+            output_audio: prices.outputAudio,
+          },
+        }),
+    served_by:
+      normal === undefined
+        ? null
+        : {
+            checkpoint: normal.id,
+            architecture: normal.architecture,
+            weights: normal.weights,
+            device: normal.device,
+            context_length: normal.contextLength,
+            max_output: normal.maxOutputTokens,
+            input_modalities: [...normal.input],
+            output_modalities: [...normal.output],
+            thinking: services.host.resolve(model.id, true)?.model.thinking ?? false,
+          },
+  }
+}
+
+function modeLimits(limits: ModeLimits) {
+  return {
+    context_length: limits.contextLength,
+    max_input: limits.maxInput,
+    ...(limits.maxReasoning === undefined ? {} : { max_reasoning: limits.maxReasoning }),
+    max_output: limits.maxOutput,
+  }
+}

@@ -1,0 +1,52 @@
+/** `POST /tokens/count`: what a chat completion would be billed for its prompt, and whether it fits, without running it. */
+import type { Context } from 'hono'
+import { buildUsage, costOf, NO_COMPLETION } from '../../accounting/index.ts'
+import { ApiError, errors, type TokensCount } from '../../protocol/index.ts'
+import { checkpointPromptTokens, planRequest, prepare } from '../chat/prepare.ts'
+import { readJson } from '../read-body.ts'
+import { RequestScope } from '../request-scope.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+export function tokensCount(services: Services) {
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    const scope = new RequestScope(services, c.req.raw.signal)
+    try {
+      const json = await readJson(c.req.raw, services.settings.maxBodyBytes)
+      const plan = planRequest(services, json, true)
+      scope.own(await services.admission.enter(scope.signal))
+      const prepared = await prepare(services, plan, c.var.requestId, scope.signal)
+      const { model } = prepared.loaded
+      const usage = buildUsage(prepared.prompt, NO_COMPLETION)
+      const warnings = [...prepared.warnings]
+      let checkpointTokens: number | null = null
+      try {
+        checkpointTokens = await checkpointPromptTokens(prepared, scope.signal)
+      } catch (error) {
+        // Counting answers even where running would not; the reason is told.
+        if (!(error instanceof ApiError) || error.status >= 500) throw error
+        warnings.push(error.message)
+      }
+      const answer: TokensCount = {
+        object: 'tokens.count',
+        model: plan.modelName,
+        usage,
+        cost: plan.model.prices === undefined ? null : costOf(usage, plan.model.prices),
+        limits: {
+          max_input: plan.maxInput,
+          checkpoint: model.id,
+          checkpoint_prompt_tokens: checkpointTokens,
+          checkpoint_context: model.contextLength,
+        },
+        warnings,
+      }
+      services.metrics.request('tokens-count', plan.modelName, 200)
+      return c.json(answer)
+    } catch (error) {
+      const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      if (explained === undefined) return c.body(null, 499 as 400)
+      throw explained
+    } finally {
+      scope.end()
+    }
+  }
+}

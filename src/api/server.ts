@@ -1,0 +1,157 @@
+/**
+ * A listening server: services made from settings, the app, and an orderly end.
+ *
+ * In: settings and the engines that answer. Out: a {@link RunningServer}. `stop` refuses what is new, lets replies finish
+ * within the grace, then closes engines and media.
+ */
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { serve } from '@hono/node-server'
+import type { Logger } from 'pino'
+import { createTextCounter, SPEECH_PROMPT, type TextCounter } from '../accounting/index.ts'
+import { createCatalogue } from '../catalogue/index.ts'
+import { checkExposure, ConfigError, type Settings } from '../config/index.ts'
+import type { Engine } from '../engines/engine.ts'
+import { createMediaLoader } from '../media/index.ts'
+import { Admission } from './admission.ts'
+import { createApp } from './app.ts'
+import type { MediaPort } from './chat/resolve-media.ts'
+import { createEngineHost } from './engine-host.ts'
+import { Metrics } from './metrics.ts'
+import { RateLimiter } from './rate-limit.ts'
+import type { Services } from './services.ts'
+import { Shutdown } from './shutdown.ts'
+
+export interface ServerOptions {
+  readonly settings: Settings
+  /** Engines by the checkpoint names of `--model` and `--bind`. The server closes them. */
+  readonly engines: ReadonlyMap<string, Engine>
+  readonly log: Logger
+  readonly version: string
+  readonly playgroundFolder?: string
+  /** For tests; by default the media room with `--media-allow-host`. */
+  readonly media?: MediaPort & Partial<AsyncDisposable>
+  readonly counter?: TextCounter
+  readonly now?: () => number
+}
+
+export interface RunningServer extends AsyncDisposable {
+  /** Such as `http://127.0.0.1:8000`. */
+  readonly url: string
+  readonly services: Services
+  /** Idempotent. `graceMs` defaults to the settings'. */
+  stop(graceMs?: number): Promise<void>
+}
+
+/** Starts listening. @throws ConfigError for settings that do not go together, such as an open address without a key. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { settings } = options
+  checkExposure(settings)
+  const services = await createServices(options)
+  const app = createApp(
+    services,
+    options.playgroundFolder === undefined ? {} : { playgroundFolder: options.playgroundFolder },
+  )
+  const server = await listen(app.fetch, settings)
+  const { port } = server.address() as AddressInfo
+  const shown = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+
+  let stopped: Promise<void> | undefined
+  const stop = (graceMs = settings.shutdownGrace * 1000): Promise<void> => {
+    stopped ??= (async () => {
+      const finished = services.shutdown.begin(graceMs)
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeIdleConnections()
+      await finished
+      await services.host.close()
+      // Replies are written; give their last bytes a moment, then cut connections kept alive.
+      server.closeIdleConnections()
+      const timer = setTimeout(() => server.closeAllConnections(), 1000)
+      await closed
+      clearTimeout(timer)
+      if (Symbol.asyncDispose in services.media) await (services.media as AsyncDisposable)[Symbol.asyncDispose]()
+    })()
+    return stopped
+  }
+  return { url: `http://${shown}:${port}`, services, stop, [Symbol.asyncDispose]: () => stop() }
+}
+
+/** The services behind the routes; also what tests of the app without a network use. */
+export async function createServices(options: ServerOptions): Promise<Services> {
+  const { settings } = options
+  const catalogue = createCatalogue(settings.region, settings.alias)
+  const find = (name: string, flag: string): string => {
+    const id = catalogue.find(name)?.id
+    if (id === undefined)
+      throw new ConfigError(`${flag} ${name}: the ${settings.region} catalogue has no such API model`)
+    return id
+  }
+  const bind = Object.fromEntries(
+    Object.entries(settings.bind).map(([key, checkpoint]) => {
+      const [name = '', mode] = key.split(':')
+      if (mode !== undefined && mode !== 'thinking')
+        throw new ConfigError(`--bind ${key}: the only mode is ":thinking"`)
+      return [find(name, '--bind') + (mode === undefined ? '' : `:${mode}`), checkpoint]
+    }),
+  )
+  for (const name of Object.keys(settings.textCarrier)) find(name, '--text-carrier')
+  const [host, counter, speechPrompt] = await Promise.all([
+    createEngineHost({ engines: options.engines, model: settings.model, bind }),
+    options.counter ?? createTextCounter(),
+    readSpeechPrompt(settings),
+  ])
+  const now = options.now ?? Date.now
+  const admission = new Admission({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
+  const metrics = new Metrics()
+  metrics.watch(admission, host)
+  return {
+    settings,
+    version: options.version,
+    catalogue,
+    host,
+    media: options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost }),
+    counter,
+    admission,
+    rateLimiter: settings.rateLimit ? new RateLimiter(settings.region, now) : undefined,
+    metrics,
+    log: options.log,
+    shutdown: new Shutdown(),
+    speechPrompt,
+    now,
+    uuid: randomUUID,
+  }
+}
+
+async function readSpeechPrompt(settings: Settings): Promise<Services['speechPrompt']> {
+  switch (settings.speechPrompt) {
+    case 'default':
+      return { text: SPEECH_PROMPT, always: false }
+    case 'none':
+      return undefined
+    default:
+      try {
+        return { text: (await readFile(settings.speechPrompt, 'utf8')).trim(), always: true }
+      } catch (error) {
+        throw new ConfigError(`--speech-prompt: cannot read ${settings.speechPrompt}`, { cause: error })
+      }
+  }
+}
+
+function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch, hostname: settings.host, port: settings.port }, () => {
+      server.off('error', fail)
+      resolve(server as Server)
+    })
+    const fail = (error: Error): void => {
+      const taken = 'code' in error && error.code === 'EADDRINUSE'
+      const hint = taken
+        ? `port ${settings.port} of ${settings.host} is taken; choose another with --port`
+        : error.message
+      reject(new ConfigError(`cannot listen: ${hint}`, { cause: error }))
+    }
+    server.once('error', fail)
+  })
+}

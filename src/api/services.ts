@@ -1,0 +1,43 @@
+/** What the routes work with, made once at start. */
+import type { Logger } from 'pino'
+import type { TextCounter } from '../accounting/index.ts'
+import type { Catalogue } from '../catalogue/index.ts'
+import type { Settings } from '../config/index.ts'
+import type { Admission } from './admission.ts'
+import type { MediaPort } from './chat/resolve-media.ts'
+import type { EngineHost } from './engine-host.ts'
+import type { Metrics } from './metrics.ts'
+import type { RateLimiter } from './rate-limit.ts'
+import type { Shutdown } from './shutdown.ts'
+
+export interface Services {
+  readonly settings: Settings
+  readonly version: string
+  readonly catalogue: Catalogue
+  readonly host: EngineHost
+  readonly media: MediaPort
+  readonly counter: TextCounter
+  readonly admission: Admission
+  readonly rateLimiter: RateLimiter | undefined
+  readonly metrics: Metrics
+  readonly log: Logger
+  readonly shutdown: Shutdown
+  /** The text put before spoken conversations; undefined for none. `always` when the user chose it. */
+  readonly speechPrompt: { readonly text: string; readonly always: boolean } | undefined
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  /** A fresh uuid. */
+  readonly uuid: () => string
+}
+
+/** What middleware leaves for the routes. */
+export interface RequestVariables {
+  /** The request's uuid, also its `x-request-id`. */
+  requestId: string
+  /** A digest that stands for the caller's key; `anonymous` without one. */
+  caller: string
+}
+
+export interface AppEnv {
+  Variables: RequestVariables
+}

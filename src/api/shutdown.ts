@@ -1,0 +1,46 @@
+/** Stopping: new requests are refused, those begun are finished, and after the grace what is left is cut. */
+
+export class Shutdown {
+  readonly #cut = new AbortController()
+  readonly #idle: (() => void)[] = []
+  #running = 0
+  #stopping = false
+
+  /** Whether new requests are refused. */
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
+  /** Aborted when the grace is over. */
+  get signal(): AbortSignal {
+    return this.#cut.signal
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  /** Marks a request as begun; dispose it when its last byte is written. */
+  enter(): Disposable {
+    this.#running += 1
+    let left = false
+    return {
+      [Symbol.dispose]: () => {
+        if (left) return
+        left = true
+        this.#running -= 1
+        if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve()
+      },
+    }
+  }
+
+  /** Refuses what is new, waits up to `graceMs` milliseconds for what runs, then cuts it. Resolves once nothing runs. */
+  async begin(graceMs: number): Promise<void> {
+    this.#stopping = true
+    if (this.#running === 0) return
+    const idle = new Promise<void>((resolve) => this.#idle.push(resolve))
+    const timer = setTimeout(() => this.#cut.abort(new Error('the server is stopping')), graceMs)
+    await idle
+    clearTimeout(timer)
+  }
+}

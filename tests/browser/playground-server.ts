@@ -1,0 +1,45 @@
+/**
+ * The real front door with the built playground and an engine of the test's choice, on a free loopback port.
+ *
+ * In: the engine, settings as flags. Out: a running server. Used by the browser tests, the browser benchmarks, and by hand:
+ * `node tests/browser/playground-server.ts 8123`.
+ */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { pino } from 'pino'
+import { startServer, type RunningServer } from '../../src/api/index.ts'
+import { loadSettings } from '../../src/config/index.ts'
+import type { Engine } from '../../src/engines/engine.ts'
+import { createFakeEngine } from '../../testing/fake-engine.ts'
+
+export const playgroundFolder = fileURLToPath(new URL('../../web/dist', import.meta.url))
+
+/** Whether the playground is built, as `npm test` does first. */
+export const playgroundIsBuilt = existsSync(`${playgroundFolder}/index.html`)
+
+/** Starts a server whose checkpoint `nano` is `engine`. */
+export async function startPlayground(engine: Engine, flags: Record<string, unknown> = {}): Promise<RunningServer> {
+  const settings = await loadSettings({ flags: { port: 0, logLevel: 'silent', ...flags } })
+  return startServer({
+    settings,
+    engines: new Map([['nano', engine]]),
+    log: pino({ level: 'silent' }),
+    version: '0.0.0-test',
+    playgroundFolder,
+  })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const engine = createFakeEngine({
+    models: ['nano'],
+    tokenDelayMs: 40,
+    reply: (request) => ({
+      reasoning: 'The person says hello. I should answer briefly, and say what I am.',
+      text: request.messages.at(-1)?.content.some((part) => part.type === 'image')
+        ? 'A red circle on a pale ground. It is in the middle of the picture, and nothing else is there.'
+        : 'Hello! I am nano, a small model that **sees**, **hears** and **speaks**. Try:\n\n1. a picture\n2. a recording\n3. a short clip\n',
+    }),
+  })
+  const server = await startPlayground(engine, { port: process.argv[2] ?? '8123' })
+  console.log(`ready on ${server.url}`)
+}

@@ -1,0 +1,146 @@
+/** The page: conversations, the conversation, settings. Panels are columns on wide screens and sheets on narrow ones. */
+import { CSPProvider } from '@base-ui/react/csp-provider'
+import { Tooltip } from '@base-ui/react/tooltip'
+import { Menu, SlidersHorizontal } from 'lucide-react'
+import { useEffect, useState, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import { Composer } from './components/composer/composer.tsx'
+import { HistoryPanel } from './components/history-panel.tsx'
+import { SettingsPanel } from './components/settings/settings-panel.tsx'
+import { ConversationView } from './components/turns/conversation-view.tsx'
+import { FailureNotice } from './components/turns/failure-notice.tsx'
+import { IconButton } from './components/ui/button.tsx'
+import { Modal } from './components/ui/modal.tsx'
+import { Toasts } from './components/ui/toasts.tsx'
+import { useMediaQuery } from './components/use-media-query.ts'
+import { currentModel, useStore } from './state/store.ts'
+
+function ServerBadge(): ReactElement {
+  const { t } = useTranslation()
+  const server = useStore((state) => state.server)
+  const reason = useStore((state) => state.serverReason)
+  const model = useStore(currentModel)
+  const served = model?.served_by?.checkpoint
+  return (
+    <span className="server" data-state={server} role="status" title={reason || undefined}>
+      <span className="server-dot" aria-hidden="true" />
+      {server === 'ready' && model ? (
+        <span>
+          {model.id}
+          {served === undefined ? null : <span className="server-checkpoint"> · {served}</span>}
+        </span>
+      ) : (
+        t(`server.${server}`)
+      )}
+    </span>
+  )
+}
+
+export function App(): ReactElement {
+  const { t } = useTranslation()
+  const hasHistoryColumn = useMediaQuery('(min-width: 1000px)')
+  const hasSettingsColumn = useMediaQuery('(min-width: 1240px)')
+  const [history, setHistory] = useState(false)
+  const [settings, setSettings] = useState(false)
+  const [settingsColumn, setSettingsColumn] = useState(true)
+  const catalogue = useStore((state) => state.catalogue)
+  const failure = useStore((state) => state.catalogueFailure)
+  const server = useStore((state) => state.server)
+  const busy = useStore((state) => state.running !== undefined)
+
+  useEffect(() => {
+    const { refreshCatalogue, checkServer, startHistory } = useStore.getState()
+    void startHistory()
+    void refreshCatalogue()
+    void checkServer()
+    const check = (): void => {
+      if (document.visibilityState === 'visible') void checkServer()
+    }
+    document.addEventListener('visibilitychange', check)
+    return () => document.removeEventListener('visibilitychange', check)
+  }, [])
+  // Asked more often while something is wrong.
+  useEffect(() => {
+    const timer = setInterval(
+      () => {
+        if (document.visibilityState === 'visible' && !busy) void useStore.getState().checkServer()
+      },
+      server === 'ready' ? 20_000 : 3000,
+    )
+    return () => clearInterval(timer)
+  }, [server, busy])
+  useEffect(() => {
+    document.title = t('app.title')
+  }, [t])
+
+  const openSettings = (): void => {
+    if (hasSettingsColumn) setSettingsColumn(true)
+    else setSettings(true)
+  }
+  return (
+    <CSPProvider disableStyleElements>
+      <Tooltip.Provider delay={400}>
+        <Toasts>
+          <a className="skip" href="#message">
+            {t('app.skip')}
+          </a>
+          <div className="app">
+            {hasHistoryColumn ? (
+              <nav className="side side-left" aria-label={t('history.title')}>
+                <div className="brand">
+                  <img src="/favicon.svg" alt="" width={26} height={26} />
+                  omniserve
+                </div>
+                <HistoryPanel onDone={() => {}} />
+              </nav>
+            ) : (
+              <Modal open={history} onOpenChange={setHistory} title={t('history.title')} side="left">
+                <HistoryPanel onDone={() => setHistory(false)} />
+              </Modal>
+            )}
+            <main className="main" aria-label={t('app.conversation')}>
+              <header className="head">
+                {hasHistoryColumn ? null : (
+                  <IconButton label={t('app.menu')} onClick={() => setHistory(true)}>
+                    <Menu size={20} />
+                  </IconButton>
+                )}
+                <ServerBadge />
+                <IconButton
+                  label={t('app.settings')}
+                  className="head-end"
+                  aria-expanded={hasSettingsColumn ? settingsColumn : settings}
+                  onClick={() => (hasSettingsColumn ? setSettingsColumn(!settingsColumn) : setSettings(true))}
+                >
+                  <SlidersHorizontal size={19} />
+                </IconButton>
+              </header>
+              {catalogue === 'failed' && failure !== undefined ? (
+                <div className="banner">
+                  <FailureNotice
+                    failure={failure}
+                    onRetry={() => void useStore.getState().refreshCatalogue()}
+                    onOpenSettings={openSettings}
+                  />
+                </div>
+              ) : null}
+              <ConversationView onOpenSettings={openSettings} />
+              <Composer />
+            </main>
+            {hasSettingsColumn ? (
+              settingsColumn ? (
+                <aside className="side side-right" aria-label={t('app.settings')}>
+                  <SettingsPanel />
+                </aside>
+              ) : null
+            ) : (
+              <Modal open={settings} onOpenChange={setSettings} title={t('app.settings')} side="right">
+                <SettingsPanel />
+              </Modal>
+            )}
+          </div>
+        </Toasts>
+      </Tooltip.Provider>
+    </CSPProvider>
+  )
+}

@@ -1,0 +1,308 @@
+/** Everything a request can be set to, with what the API forbids disabled and explained; and the page's own choices. */
+import { Collapsible } from '@base-ui/react/collapsible'
+import { Radio } from '@base-ui/react/radio'
+import { RadioGroup } from '@base-ui/react/radio-group'
+import { ChevronRight, RotateCcw } from 'lucide-react'
+import { useId, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import { speaks, speechReason, systemReason, thinkingReason, thinks } from '../../api/rules.ts'
+import type { ModelListing } from '../../api/types.ts'
+import { LANGUAGES, setLanguage, type LanguageCode } from '../../i18n/index.ts'
+import { currentModel, useStore } from '../../state/store.ts'
+import { THEMES, useTheme } from '../use-theme.ts'
+import { Button } from '../ui/button.tsx'
+import { NumberInput, ReasonText, SelectField, SliderField, SwitchField } from '../ui/field.tsx'
+import { useReason } from '../use-reason.ts'
+import { ModelSection } from './model-section.tsx'
+import { VoicePicker } from './voice-picker.tsx'
+
+function OutputSection({ model }: { model: ModelListing }): ReactElement {
+  const { t } = useTranslation()
+  const say = useReason()
+  const id = useId()
+  const settings = useStore((state) => state.settings)
+  const set = useStore((state) => state.setSettings)
+  const voices = useStore((state) => state.voices.find((entry) => entry.model === model.id)?.voices)
+  const noSpeech = say(speechReason(model, settings))
+  const spoken = speaks(model, settings)
+  return (
+    <section className="section">
+      <div className="field">
+        <span id={`${id}-label`} className="field-label">
+          {t('settings.output')}
+        </span>
+        <RadioGroup
+          className="segments"
+          aria-labelledby={`${id}-label`}
+          aria-describedby={`${id}-note`}
+          value={spoken ? 'speech' : 'text'}
+          onValueChange={(value) => set({ speech: value === 'speech' })}
+        >
+          <Radio.Root value="text" className="segment">
+            {t('settings.textOnly')}
+          </Radio.Root>
+          <Radio.Root value="speech" className="segment" disabled={noSpeech !== undefined}>
+            {t('settings.speech')}
+          </Radio.Root>
+        </RadioGroup>
+        {noSpeech === undefined ? null : <ReasonText id={`${id}-note`}>{noSpeech}</ReasonText>}
+      </div>
+      <VoicePicker
+        voices={voices ?? []}
+        value={settings.voice}
+        reason={spoken ? undefined : (noSpeech ?? t('reason.textOnlyNoVoice'))}
+        onChange={(voice) => set({ voice })}
+      />
+      <SwitchField
+        label={t('settings.autoplay')}
+        checked={settings.autoplay}
+        onChange={(autoplay) => set({ autoplay })}
+      />
+    </section>
+  )
+}
+
+function ThinkingSection({ model }: { model: ModelListing }): ReactElement {
+  const { t } = useTranslation()
+  const say = useReason()
+  const settings = useStore((state) => state.settings)
+  const set = useStore((state) => state.setSettings)
+  const max = model.limits.thinking?.max_reasoning ?? 1
+  const reason = say(thinkingReason(model))
+  const active = thinks(model, settings)
+  return (
+    <section className="section">
+      <SwitchField
+        label={t('settings.thinking')}
+        help={t('settings.thinkingHelp')}
+        reason={reason}
+        checked={active}
+        onChange={(thinking) => set({ thinking })}
+      />
+      <NumberInput
+        label={t('settings.budget')}
+        value={settings.thinkingBudget}
+        fallback={max}
+        min={1}
+        max={max}
+        step={256}
+        reason={active ? undefined : (reason ?? t('reason.thinkingOff'))}
+        help={t('settings.budgetHelp', { max })}
+        onChange={(thinkingBudget) => set({ thinkingBudget })}
+      />
+    </section>
+  )
+}
+
+function SystemSection({ model }: { model: ModelListing }): ReactElement {
+  const { t } = useTranslation()
+  const say = useReason()
+  const id = useId()
+  const settings = useStore((state) => state.settings)
+  const set = useStore((state) => state.setSettings)
+  const reason = say(systemReason(model, settings))
+  return (
+    <section className="section">
+      <div className="field">
+        <label htmlFor={id} className="field-label">
+          {t('settings.system')}
+        </label>
+        <textarea
+          id={id}
+          className="input"
+          rows={3}
+          placeholder={t('settings.systemPlaceholder')}
+          value={settings.system}
+          disabled={reason !== undefined}
+          aria-describedby={`${id}-note`}
+          onChange={(event) => set({ system: event.target.value })}
+        />
+        {reason === undefined ? null : <ReasonText id={`${id}-note`}>{reason}</ReasonText>}
+      </div>
+    </section>
+  )
+}
+
+function SamplingSection({ model }: { model: ModelListing }): ReactElement {
+  const { t } = useTranslation()
+  const id = useId()
+  const settings = useStore((state) => state.settings)
+  const set = useStore((state) => state.setSettings)
+  const { defaults } = model
+  const maxOutput = thinks(model, settings) ? (model.limits.thinking?.max_output ?? 1) : model.limits.normal.max_output
+  return (
+    <section className="section">
+      <Collapsible.Root>
+        <Collapsible.Trigger className="fold">
+          <ChevronRight size={15} className="chevron" aria-hidden="true" />
+          {t('settings.sampling')}
+        </Collapsible.Trigger>
+        <Collapsible.Panel className="fold-panel">
+          <SliderField
+            label={t('settings.temperature')}
+            value={settings.temperature}
+            fallback={defaults.temperature}
+            min={0}
+            max={1.99}
+            step={0.01}
+            onChange={(temperature) => set({ temperature })}
+          />
+          <SliderField
+            label={t('settings.topP')}
+            value={settings.topP}
+            fallback={defaults.top_p}
+            min={0.01}
+            max={1}
+            step={0.01}
+            onChange={(topP) => set({ topP })}
+          />
+          <SliderField
+            label={t('settings.topK')}
+            value={settings.topK}
+            fallback={defaults.top_k}
+            min={1}
+            max={100}
+            step={1}
+            onChange={(topK) => set({ topK })}
+          />
+          <SliderField
+            label={t('settings.presencePenalty')}
+            value={settings.presencePenalty}
+            fallback={defaults.presence_penalty}
+            min={-2}
+            max={2}
+            step={0.1}
+            onChange={(presencePenalty) => set({ presencePenalty })}
+          />
+          <SliderField
+            label={t('settings.repetitionPenalty')}
+            value={settings.repetitionPenalty}
+            fallback={defaults.repetition_penalty}
+            min={0.5}
+            max={2}
+            step={0.01}
+            onChange={(repetitionPenalty) => set({ repetitionPenalty })}
+          />
+          <NumberInput
+            label={t('settings.seed')}
+            value={settings.seed}
+            fallback={defaults.seed}
+            min={0}
+            max={2 ** 31 - 1}
+            step={1}
+            onChange={(seed) => set({ seed })}
+          />
+          <NumberInput
+            label={t('settings.maxTokens')}
+            value={settings.maxTokens}
+            fallback={maxOutput}
+            min={1}
+            max={maxOutput}
+            step={64}
+            onChange={(maxTokens) => set({ maxTokens })}
+          />
+          <div className="field">
+            <label htmlFor={id} className="field-label">
+              {t('settings.stop')}
+            </label>
+            <textarea
+              id={id}
+              className="input"
+              rows={2}
+              aria-describedby={`${id}-note`}
+              value={settings.stop.join('\n')}
+              onChange={(event) => set({ stop: event.target.value.split('\n') })}
+              onBlur={() => set({ stop: settings.stop.filter((text) => text !== '') })}
+            />
+            <p id={`${id}-note`} className="help">
+              {t('settings.stopHelp')}
+            </p>
+          </div>
+          <SwitchField label={t('settings.stream')} reason={t('settings.streamReason')} checked onChange={() => {}} />
+          <Button
+            onClick={() =>
+              set({
+                temperature: null,
+                topP: null,
+                topK: null,
+                presencePenalty: null,
+                repetitionPenalty: null,
+                seed: null,
+                maxTokens: null,
+                stop: [],
+              })
+            }
+          >
+            <RotateCcw size={15} />
+            {t('settings.reset')}
+          </Button>
+        </Collapsible.Panel>
+      </Collapsible.Root>
+    </section>
+  )
+}
+
+function PageSection(): ReactElement {
+  const { t, i18n } = useTranslation()
+  const id = useId()
+  const [theme, setTheme] = useTheme()
+  const settings = useStore((state) => state.settings)
+  const set = useStore((state) => state.setSettings)
+  const refresh = useStore((state) => state.refreshCatalogue)
+  return (
+    <section className="section">
+      <h3 className="section-title">{t('settings.page')}</h3>
+      <SelectField
+        label={t('settings.language')}
+        value={i18n.language as LanguageCode}
+        choices={LANGUAGES.map(({ code, name }) => ({ value: code, label: name }))}
+        onChange={(code) => void setLanguage(code)}
+      />
+      <SelectField
+        label={t('settings.theme')}
+        value={theme}
+        choices={THEMES.map((value) => ({
+          value,
+          label: t(`settings.theme${value[0]!.toUpperCase()}${value.slice(1)}`),
+        }))}
+        onChange={setTheme}
+      />
+      <div className="field">
+        <label htmlFor={id} className="field-label">
+          {t('settings.apiKey')}
+        </label>
+        <input
+          id={id}
+          className="input"
+          type="password"
+          autoComplete="off"
+          value={settings.apiKey}
+          aria-describedby={`${id}-note`}
+          onChange={(event) => set({ apiKey: event.target.value.trim() })}
+          onBlur={() => void refresh()}
+        />
+        <p id={`${id}-note`} className="help">
+          {t('settings.apiKeyHelp')}
+        </p>
+      </div>
+    </section>
+  )
+}
+
+export function SettingsPanel(): ReactElement {
+  const model = useStore(currentModel)
+  return (
+    <div className="settings">
+      {model === undefined ? null : (
+        <>
+          <ModelSection model={model} />
+          <OutputSection model={model} />
+          <ThinkingSection model={model} />
+          <SystemSection model={model} />
+          <SamplingSection model={model} />
+        </>
+      )}
+      <PageSection />
+    </div>
+  )
+}

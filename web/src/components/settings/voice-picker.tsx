@@ -1,0 +1,103 @@
+/** Picks a voice: name, what it sounds like, languages, and whether the loaded checkpoint really has it. Searchable. */
+import { Combobox } from '@base-ui/react/combobox'
+import { Check, ChevronsUpDown } from 'lucide-react'
+import { useId, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import type { VoiceListing } from '../../api/types.ts'
+import { ReasonText } from '../ui/field.tsx'
+
+interface VoicePickerProps {
+  voices: readonly VoiceListing[]
+  value: string
+  reason: string | undefined
+  onChange: (name: string) => void
+}
+
+/** Names of languages in the page's language: `Chinese (Cantonese), English`. */
+export function languagesOf(voice: VoiceListing, language: string, dialect: (name: string) => string): string {
+  const names = new Intl.DisplayNames([language], { type: 'language' })
+  return voice.languages
+    .map((code) => (code === 'zh' && voice.dialect !== undefined ? dialect(voice.dialect) : (names.of(code) ?? code)))
+    .join(', ')
+}
+
+export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProps): ReactElement {
+  const { t, i18n } = useTranslation()
+  const id = useId()
+  const selected = voices.find((voice) => voice.name === value) ?? null
+  const languages = (voice: VoiceListing): string =>
+    languagesOf(voice, i18n.language, (name) => t(`dialect.${name}`, { defaultValue: name }))
+  const about = (voice: VoiceListing): string => t(`voice.${voice.name}`, { defaultValue: voice.description })
+  const contains = (voice: VoiceListing, query: string): boolean =>
+    [voice.name, voice.display_name, about(voice), languages(voice)]
+      .join(' ')
+      .toLowerCase()
+      .includes(query.trim().toLowerCase())
+  return (
+    <div className="field">
+      <Combobox.Root
+        items={voices}
+        value={selected}
+        onValueChange={(voice) => {
+          if (voice !== null) onChange(voice.name)
+        }}
+        itemToStringLabel={(voice: VoiceListing) => voice.name}
+        filter={contains}
+        disabled={reason !== undefined}
+        autoHighlight
+      >
+        <label htmlFor={id} className="field-label">
+          {t('settings.voice')}
+        </label>
+        <div className="combo">
+          <Combobox.Input
+            id={id}
+            className="input"
+            placeholder={t('settings.searchVoice')}
+            aria-describedby={`${id}-note`}
+            onFocus={(event) => event.currentTarget.select()}
+          />
+          <Combobox.Trigger className="combo-trigger" aria-label={t('settings.searchVoice')}>
+            <ChevronsUpDown size={15} />
+          </Combobox.Trigger>
+        </div>
+        <Combobox.Portal>
+          <Combobox.Positioner className="layer" sideOffset={4}>
+            <Combobox.Popup className="popup voice-popup" aria-label={t('settings.voice')}>
+              <Combobox.Empty className="popup-empty">{t('settings.noVoice')}</Combobox.Empty>
+              <Combobox.List className="popup-list">
+                {(voice: VoiceListing) => (
+                  <Combobox.Item key={voice.name} value={voice} className="option">
+                    <Combobox.ItemIndicator className="option-check" keepMounted>
+                      <Check size={15} />
+                    </Combobox.ItemIndicator>
+                    <span className="option-body">
+                      <span className="option-title">
+                        {voice.name} <span className="voice-local">{voice.display_name}</span>
+                        {voice.native === false ? <span className="badge">{t('settings.standInBadge')}</span> : null}
+                      </span>
+                      <span className="option-note">{about(voice)}</span>
+                      <span className="option-note option-faint">{languages(voice)}</span>
+                    </span>
+                  </Combobox.Item>
+                )}
+              </Combobox.List>
+            </Combobox.Popup>
+          </Combobox.Positioner>
+        </Combobox.Portal>
+      </Combobox.Root>
+      {reason !== undefined ? (
+        <ReasonText id={`${id}-note`}>{reason}</ReasonText>
+      ) : selected === null ? null : (
+        <p id={`${id}-note`} className="help">
+          {about(selected)}. {languages(selected)}.{' '}
+          {selected.native === null
+            ? ''
+            : selected.native
+              ? t('settings.native')
+              : t('settings.standIn', { speaker: selected.spoken_by ?? '?' })}
+        </p>
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,73 @@
+/** The turns, kept scrolled to the newest unless the person scrolled up; or the welcome page when there is none. */
+import { useEffect, useRef, useState, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import type { AssistantTurn } from '../../state/conversation.ts'
+import { useStore } from '../../state/store.ts'
+import { AssistantTurnView } from './assistant-turn.tsx'
+import { CodeDialog } from './code-dialog.tsx'
+import { UserTurnView } from './user-turn.tsx'
+import { Welcome } from './welcome.tsx'
+
+/** Says to screen readers what happens to the newest reply, once, not word by word. */
+function Announcer(): ReactElement {
+  const { t } = useTranslation()
+  const last = useStore((state) => state.conversation.turns.at(-1))
+  const text =
+    last?.role !== 'assistant'
+      ? ''
+      : last.status === 'done'
+        ? `${t('turn.assistant')}: ${last.text}`
+        : last.status === 'stopped'
+          ? t('turn.stopped')
+          : last.status === 'failed'
+            ? ''
+            : t('turn.waiting')
+  return (
+    <div role="status" className="sr-only">
+      {text}
+    </div>
+  )
+}
+
+export function ConversationView({ onOpenSettings }: { onOpenSettings: () => void }): ReactElement {
+  const { t } = useTranslation()
+  const conversation = useStore((state) => state.conversation)
+  const [code, setCode] = useState<AssistantTurn>()
+  const scroller = useRef<HTMLDivElement>(null)
+  const follow = useRef(true)
+
+  useEffect(() => {
+    follow.current = true
+  }, [conversation.id, conversation.turns.length])
+
+  useEffect(() => {
+    const element = scroller.current
+    if (element !== null && follow.current) element.scrollTop = element.scrollHeight
+  }, [conversation])
+
+  return (
+    <div
+      ref={scroller}
+      className="conversation"
+      tabIndex={-1}
+      onScroll={(event) => {
+        const { scrollTop, scrollHeight, clientHeight } = event.currentTarget
+        follow.current = scrollHeight - scrollTop - clientHeight < 80
+      }}
+    >
+      <div className="column">
+        <h1 className="sr-only">{t('app.title')}</h1>
+        {conversation.turns.length === 0 ? <Welcome /> : null}
+        {conversation.turns.map((turn) =>
+          turn.role === 'user' ? (
+            <UserTurnView key={turn.id} turn={turn} media={conversation.media} />
+          ) : (
+            <AssistantTurnView key={turn.id} turn={turn} onShowCode={setCode} onOpenSettings={onOpenSettings} />
+          ),
+        )}
+      </div>
+      <Announcer />
+      <CodeDialog turn={code} media={conversation.media} onClose={() => setCode(undefined)} />
+    </div>
+  )
+}

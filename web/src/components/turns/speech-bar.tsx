@@ -1,0 +1,132 @@
+/** A reply's speech: play and pause, the waveform with the place in it, download. Also while it is still arriving. */
+import { Download, Pause, Play } from 'lucide-react'
+import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import { fitPeaks } from '../../audio/peaks.ts'
+import { player, SPEECH_RATE } from '../../audio/speech-player.ts'
+import { encodeWav, joinPcm } from '../../audio/wav.ts'
+import { formatClock } from '../../i18n/format.ts'
+import { liveSpeech, outlineOf } from '../../state/live-speech.ts'
+import { downloadBlob } from '../copy-text.ts'
+import { IconButton } from '../ui/button.tsx'
+
+interface SpeechBarProps {
+  turnId: string
+  /** Undefined while the speech is arriving. */
+  pcm: Int16Array | undefined
+}
+
+/** Draws bars, those already heard in the accent colour. */
+function draw(canvas: HTMLCanvasElement, bins: readonly number[], share: number): void {
+  const ratio = devicePixelRatio
+  const width = Math.round(canvas.clientWidth * ratio)
+  const height = Math.round(canvas.clientHeight * ratio)
+  if (canvas.width !== width) canvas.width = width
+  if (canvas.height !== height) canvas.height = height
+  const context = canvas.getContext('2d')
+  if (context === null || width === 0) return
+  const style = getComputedStyle(canvas)
+  const played = style.getPropertyValue('--wave-played')
+  const rest = style.getPropertyValue('--wave-rest')
+  const step = 3 * ratio
+  const columns = Math.max(1, Math.floor(width / step))
+  const bars = fitPeaks(bins, columns)
+  const wide = bars.length === 0 ? step : Math.min(step * 2, width / bars.length)
+  context.clearRect(0, 0, width, height)
+  bars.forEach((peak, index) => {
+    const tall = Math.max(2 * ratio, Math.sqrt(peak) * height * 0.95)
+    context.fillStyle = (index + 0.5) / bars.length <= share ? played : rest
+    context.beginPath()
+    context.roundRect(index * wide, (height - tall) / 2, Math.max(1, wide - ratio), tall, ratio)
+    context.fill()
+  })
+}
+
+export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
+  const { t } = useTranslation()
+  const state = useSyncExternalStore(player.subscribe, player.getState)
+  const canvas = useRef<HTMLCanvasElement>(null)
+  const mine = state.id === turnId
+  const [place, setPlace] = useState(0)
+  const [total, setTotal] = useState(pcm === undefined ? 0 : pcm.length / SPEECH_RATE)
+  const moving = (mine && state.status === 'playing') || pcm === undefined
+
+  useEffect(() => {
+    let frame = 0
+    const paint = (): void => {
+      const speech = pcm === undefined ? liveSpeech(turnId) : undefined
+      const samples = pcm?.length ?? speech?.samples ?? 0
+      const bins = (pcm === undefined ? speech?.peaks : outlineOf(pcm))?.bins ?? []
+      const seconds = player.state.id === turnId ? player.position() : place
+      if (canvas.current) draw(canvas.current, bins, samples === 0 ? 0 : (seconds * SPEECH_RATE) / samples)
+      setTotal(samples / SPEECH_RATE)
+      if (player.state.id === turnId) setPlace(seconds)
+      if (moving) frame = requestAnimationFrame(paint)
+    }
+    paint()
+    const resized = new ResizeObserver(() => paint())
+    if (canvas.current) resized.observe(canvas.current)
+    return () => {
+      cancelAnimationFrame(frame)
+      resized.disconnect()
+    }
+  }, [turnId, pcm, moving, mine, place])
+
+  // When the speech has been heard to its end, the next play starts over.
+  useEffect(() => {
+    if (!mine && pcm !== undefined) setPlace(0)
+  }, [mine, pcm])
+
+  const samplesNow = (): Int16Array => pcm ?? joinPcm(liveSpeech(turnId)?.pieces ?? [])
+  const toggle = (): void => {
+    if (!mine) player.play(turnId, samplesNow(), place >= total - 0.05 ? 0 : place)
+    else if (state.status === 'playing') player.pause()
+    else player.resume()
+  }
+  const playing = mine && state.status === 'playing'
+  return (
+    <div className="speech" data-playing={playing || undefined}>
+      <IconButton
+        label={playing ? t('speech.pause') : t('speech.play')}
+        className="speech-play"
+        disabled={pcm === undefined && !mine}
+        onClick={toggle}
+      >
+        {playing ? <Pause size={16} fill="currentColor" /> : <Play size={16} fill="currentColor" />}
+      </IconButton>
+      <div className="wave">
+        <canvas ref={canvas} className="wave-canvas" aria-hidden="true" />
+        <input
+          type="range"
+          className="wave-seek"
+          aria-label={t('speech.position')}
+          aria-valuetext={t('speech.positionText', { now: formatClock(place), total: formatClock(total) })}
+          min={0}
+          max={Math.max(total, 0.01)}
+          step={0.1}
+          value={Math.min(place, total)}
+          disabled={pcm === undefined}
+          onChange={(event) => {
+            const seconds = Number(event.target.value)
+            setPlace(seconds)
+            if (pcm !== undefined && mine) player.play(turnId, pcm, seconds)
+          }}
+        />
+      </div>
+      <span className="number speech-time" aria-hidden="true">
+        {mine || place > 0 ? `${formatClock(place)} / ` : ''}
+        {formatClock(total)}
+      </span>
+      <IconButton
+        label={t('speech.download')}
+        disabled={pcm === undefined}
+        reason={pcm === undefined ? t('reason.busy') : undefined}
+        onClick={() => {
+          if (pcm !== undefined) downloadBlob(encodeWav(pcm, SPEECH_RATE), `reply-${turnId.slice(0, 8)}.wav`)
+        }}
+      >
+        <Download size={16} />
+      </IconButton>
+    </div>
+  )
+}

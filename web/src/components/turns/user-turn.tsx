@@ -1,0 +1,85 @@
+/** What the person sent: files and text, with edit, copy and delete. */
+import { Copy, Pencil, Trash2 } from 'lucide-react'
+import { useState, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import type { Media, UserTurn } from '../../state/conversation.ts'
+import { useStore } from '../../state/store.ts'
+import { copyText } from '../copy-text.ts'
+import { Button, IconButton } from '../ui/button.tsx'
+import { notify } from '../ui/toasts.tsx'
+import { MediaView } from './media-view.tsx'
+
+export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<string, Media> }): ReactElement {
+  const { t } = useTranslation()
+  const busy = useStore((state) => state.running !== undefined)
+  const edit = useStore((state) => state.edit)
+  const deleteTurn = useStore((state) => state.deleteTurn)
+  const [draft, setDraft] = useState<string>()
+  const files = turn.mediaIds.map((id) => media[id]).filter((item) => item !== undefined)
+  const reason = busy ? t('reason.busy') : undefined
+  const submit = (): void => {
+    if (draft === undefined || (draft.trim() === '' && files.length === 0)) return
+    setDraft(undefined)
+    void edit(turn.id, draft.trim())
+  }
+  return (
+    <article className="turn turn-user" aria-label={t('turn.you')}>
+      {files.length > 0 ? (
+        <div className="turn-media">
+          {files.map((item) => (
+            <MediaView key={item.id} media={item} />
+          ))}
+        </div>
+      ) : null}
+      {draft === undefined ? (
+        turn.text === '' ? null : (
+          <p className="bubble">{turn.text}</p>
+        )
+      ) : (
+        <div className="editor">
+          <textarea
+            className="input"
+            aria-label={t('turn.edit')}
+            value={draft}
+            rows={3}
+            // The person asked to edit just now.
+            // oxlint-disable-next-line jsx-a11y/no-autofocus
+            autoFocus
+            onChange={(event) => setDraft(event.target.value)}
+            onKeyDown={(event) => {
+              if (event.key === 'Escape') setDraft(undefined)
+              if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+                event.preventDefault()
+                submit()
+              }
+            }}
+          />
+          <div className="row row-end">
+            <Button onClick={() => setDraft(undefined)}>{t('app.cancel')}</Button>
+            <Button variant="primary" onClick={submit}>
+              {t('turn.save')}
+            </Button>
+          </div>
+        </div>
+      )}
+      <div className="actions">
+        <IconButton label={t('turn.edit')} reason={reason} onClick={() => setDraft(turn.text)}>
+          <Pencil size={15} />
+        </IconButton>
+        <IconButton
+          label={t('turn.copy')}
+          onClick={() => {
+            void copyText(turn.text).then((done) =>
+              notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
+            )
+          }}
+        >
+          <Copy size={15} />
+        </IconButton>
+        <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>
+          <Trash2 size={15} />
+        </IconButton>
+      </div>
+    </article>
+  )
+}

@@ -1,0 +1,71 @@
+/** The first page of an empty conversation: what answers here, how to load more, what to try. */
+import type { ReactElement } from 'react'
+import { Calculator, Hand, Languages, Shapes } from 'lucide-react'
+import { useTranslation } from 'react-i18next'
+import { drawExample } from '../../media/example-picture.ts'
+import { currentModel, useStore } from '../../state/store.ts'
+
+const COMMANDS = `omniserve pull Qwen/Qwen2.5-Omni-3B
+omniserve serve --model Qwen/Qwen2.5-Omni-3B`
+
+const STARTERS = [
+  { key: 'hello', icon: Hand, picture: false },
+  { key: 'picture', icon: Shapes, picture: true },
+  { key: 'sum', icon: Calculator, picture: false },
+  { key: 'chinese', icon: Languages, picture: false },
+] as const
+
+export function Welcome(): ReactElement {
+  const { t } = useTranslation()
+  const served = useStore((state) => currentModel(state)?.served_by)
+  const setDraftText = useStore((state) => state.setDraftText)
+  const attach = useStore((state) => state.attach)
+  const send = useStore((state) => state.send)
+  const isNano = served?.checkpoint === 'nano'
+  const start = async (key: (typeof STARTERS)[number]['key'], picture: boolean): Promise<void> => {
+    if (picture) attach(await drawExample())
+    setDraftText(t(`welcome.try.${key}.text`))
+    await send()
+  }
+  return (
+    <section className="welcome">
+      <img src="/favicon.svg" alt="" width={52} height={52} className="welcome-mark" />
+      <h2>{t('welcome.title')}</h2>
+      <p className="lead">{t('welcome.lead')}</p>
+      <h3 className="sr-only">{t('welcome.tryTitle')}</h3>
+      <div className="starters">
+        {STARTERS.map(({ key, icon: Icon, picture }) => (
+          <button
+            key={key}
+            type="button"
+            className="starter"
+            disabled={!served}
+            onClick={() => void start(key, picture)}
+          >
+            <Icon size={18} aria-hidden="true" />
+            <span className="starter-title">{t(`welcome.try.${key}.title`)}</span>
+            <span className="starter-text">{t(`welcome.try.${key}.text`)}</span>
+          </button>
+        ))}
+      </div>
+      <p className="help">{t('welcome.or')}</p>
+      <div className="cards">
+        {served ? (
+          <div className="card">
+            <h3>{isNano ? t('welcome.nanoTitle') : t('welcome.otherTitle', { checkpoint: served.checkpoint })}</h3>
+            {isNano ? <p>{t('welcome.nano')}</p> : null}
+            <p className="help">{t('welcome.other', { ...served })}</p>
+          </div>
+        ) : null}
+        <div className="card">
+          <h3>{t('welcome.realTitle')}</h3>
+          <p>{t('welcome.real')}</p>
+          <pre tabIndex={0} className="commands">
+            {COMMANDS}
+          </pre>
+          <p className="help">{t('welcome.realNote')}</p>
+        </div>
+      </div>
+    </section>
+  )
+}

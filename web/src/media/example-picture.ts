@@ -1,0 +1,27 @@
+/** A picture to try with: a red circle on a pale ground, drawn here so that nothing is fetched. */
+import type { Media } from '../state/conversation.ts'
+
+export async function drawExample(): Promise<Media> {
+  const canvas = document.createElement('canvas')
+  canvas.width = 448
+  canvas.height = 448
+  const context = canvas.getContext('2d')
+  if (context === null) throw new Error('The browser gives no canvas.')
+  context.fillStyle = '#f4efe6'
+  context.fillRect(0, 0, 448, 448)
+  context.fillStyle = '#d92626'
+  context.beginPath()
+  context.arc(224, 224, 128, 0, 2 * Math.PI)
+  context.fill()
+  const blob = await new Promise<Blob>((resolve, reject) => {
+    canvas.toBlob((made) => (made ? resolve(made) : reject(new Error('The picture could not be drawn.'))), 'image/png')
+  })
+  return {
+    id: crypto.randomUUID(),
+    kind: 'image',
+    name: 'circle.png',
+    source: { type: 'blob', blob },
+    width: 448,
+    height: 448,
+  }
+}

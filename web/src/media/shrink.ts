@@ -1,0 +1,46 @@
+/**
+ * Makes a file that is too large for the API small enough, where the browser can: pictures are redrawn, sound becomes 16 kHz
+ * mono WAV. A video is not recoded; its frames can be sent instead (`frames.ts`).
+ */
+import { RECORDING_RATE } from '../audio/recorder.ts'
+import { encodeWav, floatToInt16 } from '../audio/wav.ts'
+import type { Media } from '../state/conversation.ts'
+import { shrinkImage } from './frames.ts'
+
+/** A copy of the media of at most `bytes`. Throws when that cannot be done. */
+export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
+  if (media.source.type !== 'blob') throw new Error('Only files can be made smaller.')
+  const { blob } = media.source
+  const base = media.name.replace(/\.[^.]+$/, '')
+  if (media.kind === 'image') {
+    const small = await shrinkImage(blob, bytes)
+    const { width, height } = small
+    return {
+      ...media,
+      id: crypto.randomUUID(),
+      name: `${base}.jpg`,
+      source: { type: 'blob', blob: small.blob },
+      width,
+      height,
+    }
+  }
+  if (media.kind === 'audio') {
+    const context = new OfflineAudioContext(1, 1, RECORDING_RATE)
+    const decoded = await context.decodeAudioData(await blob.arrayBuffer())
+    const mono = new Float32Array(decoded.length)
+    for (let channel = 0; channel < decoded.numberOfChannels; channel++) {
+      const samples = decoded.getChannelData(channel)
+      for (let i = 0; i < mono.length; i++) mono[i]! += samples[i]! / decoded.numberOfChannels
+    }
+    const wav = encodeWav(floatToInt16(mono), RECORDING_RATE)
+    if (wav.size > bytes) throw new Error('The sound is too long, even at 16 kHz mono.')
+    return {
+      ...media,
+      id: crypto.randomUUID(),
+      name: `${base}.wav`,
+      source: { type: 'blob', blob: wav },
+      duration: decoded.duration,
+    }
+  }
+  throw new Error('A video cannot be made smaller here. Send its frames instead.')
+}

@@ -1,0 +1,88 @@
+/**
+ * What a conversation is: turns, and the media they show.
+ *
+ * Media are kept beside the turns and never changed, and every reply keeps the request it answered with its media named, not
+ * copied ({@link StoredRequest}), so the request can be rebuilt to the byte even after earlier turns were edited or deleted.
+ */
+import type { ChatRequest, Usage } from '../api/types.ts'
+import type { Failure } from '../api/errors.ts'
+
+export type MediaKind = 'image' | 'audio' | 'video' | 'frames'
+
+/** Where the bytes are: in the browser (`blob`), on the web (`url`), or a list of frames taken from a clip. */
+export type MediaSource =
+  | { type: 'blob'; blob: Blob }
+  | { type: 'url'; url: string }
+  | { type: 'frames'; frames: Blob[]; fps: number }
+
+export interface Media {
+  id: string
+  kind: MediaKind
+  name: string
+  source: MediaSource
+  width?: number
+  height?: number
+  /** Seconds. */
+  duration?: number
+}
+
+export interface UserTurn {
+  id: string
+  role: 'user'
+  text: string
+  mediaIds: string[]
+}
+
+export interface Metrics {
+  /** Milliseconds from sending the request. */
+  firstReasoning?: number
+  firstText?: number
+  firstAudio?: number
+  total?: number
+}
+
+export interface AssistantTurn {
+  id: string
+  role: 'assistant'
+  status: 'waiting' | 'streaming' | 'done' | 'stopped' | 'failed'
+  text: string
+  reasoning: string
+  /** 24 kHz mono, once the reply is over. */
+  pcm?: Int16Array
+  model: string
+  voice?: string
+  metrics: Metrics
+  usage?: Usage
+  finishReason?: string
+  failure?: Failure
+  requestId?: string
+  request: StoredRequest
+}
+
+export type Turn = UserTurn | AssistantTurn
+
+export interface Conversation {
+  id: string
+  title: string
+  createdAt: number
+  updatedAt: number
+  turns: Turn[]
+  media: Record<string, Media>
+}
+
+/** A request whose data URIs are replaced by `media:ID` (or `media:ID#N` for the Nth frame). */
+export type StoredRequest = ChatRequest
+
+export function newConversation(now: number): Conversation {
+  return { id: crypto.randomUUID(), title: '', createdAt: now, updatedAt: now, turns: [], media: {} }
+}
+
+/** The first words of the first message, or the name of its file. */
+export function titleOf(conversation: Conversation): string {
+  const first = conversation.turns.find((turn) => turn.role === 'user')
+  if (!first) return ''
+  const text = first.text.trim().replaceAll(/\s+/g, ' ')
+  if (text !== '') return text.length > 60 ? `${text.slice(0, 59)}…` : text
+  const mediaId = first.mediaIds[0]
+  return mediaId === undefined ? '' : (conversation.media[mediaId]?.name ?? '')
+}

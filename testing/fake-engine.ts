@@ -183,7 +183,10 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       })
       return Promise.resolve(modelIds.map(model))
     },
-    countPrompt: async (request) => check(request),
+    countPrompt: async (request, signal) => {
+      signal?.throwIfAborted()
+      return check(request)
+    },
     generate: (request, signal) => run(request, signal),
     status: () => ({ ready: !closing.signal.aborted, active, waiting: 0, ...options.status?.() }),
     close: async () => closing.abort(),
@@ -196,8 +199,6 @@ export function countFakePrompt(request: GenerationRequest): PromptUsage {
   let image = 0
   let audio = 0
   let video = 0
-  const tiles = (size: { width: number; height: number }): number =>
-    Math.max(1, Math.round(size.width / 32)) * Math.max(1, Math.round(size.height / 32))
   for (const message of request.messages) {
     text += 4
     for (const part of message.content) {
@@ -223,6 +224,10 @@ export function countFakePrompt(request: GenerationRequest): PromptUsage {
     }
   }
   return { total: text + image + audio + video, text, image, audio, video }
+}
+
+function tiles(size: { width: number; height: number }): number {
+  return Math.max(1, Math.round(size.width / 32)) * Math.max(1, Math.round(size.height / 32))
 }
 
 function echo(request: GenerationRequest): FakeReply {

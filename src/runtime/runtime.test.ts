@@ -108,10 +108,7 @@ describe('reasoning', () => {
 
 describe('speech', () => {
   const { ttsBegin, ttsEnd, ttsPad, imStart, assistant } = fakeIds
-  const opening = (first: number): number[] => [
-    ...[imStart, assistant, 10],
-    ...[ttsPad, ttsPad, ttsPad, ttsPad, ttsBegin, first],
-  ]
+  const opening = (first: number): number[] => [imStart, assistant, 10, ttsPad, ttsPad, ttsPad, ttsPad, ttsBegin, first]
 
   it('reads user turns, the opening, then a token a frame, an end row and pads', async () => {
     const { runtime, model } = start({ script: answer('abcd') })
@@ -166,8 +163,14 @@ describe('speech', () => {
     expect(reply.usage.prompt).toMatchObject({ audio: 3, image: 4 })
     const hidden = (row: number): number => 1000 + row
     expect(model.talkerRows[0]!.slice(0, 22)).toEqual([
-      ...[imStart, fakeIds.user, 10, hidden(3), hidden(4), hidden(5), ...bytes('q')],
-      ...[hidden(7), hidden(8), hidden(9), hidden(10), fakeIds.imEnd, 10],
+      imStart,
+      fakeIds.user,
+      10,
+      ...[3, 4, 5].map(hidden),
+      ...bytes('q'),
+      ...[7, 8, 9, 10].map(hidden),
+      fakeIds.imEnd,
+      10,
       ...opening(97),
     ])
   })

@@ -20,7 +20,7 @@ describe('planTalkerPrompt', () => {
   it('keeps user turns and the last header, and closes the gaps between them', () => {
     const ids = [...turn(system, 1, 2), ...turn(user, 3), ...turn(assistant, 4, 5, 6), ...turn(user, 7, 8), ...header]
     const plan = planTalkerPrompt(
-      { tokenIds: Int32Array.from(ids), positions: axes(ids.keys().toArray()), nextPosition: ids.length, features: [] },
+      { tokenIds: Int32Array.from(ids), positions: axes([...ids.keys()]), nextPosition: ids.length, features: [] },
       config,
     )
     expect(Array.from(plan.userRows, (row) => ids[row])).toEqual([...turn(user, 3), ...turn(user, 7, 8)])
@@ -91,7 +91,7 @@ describe('planTalkerPrompt', () => {
     const ids = turn(user, 3)
     expect(() =>
       planTalkerPrompt(
-        { tokenIds: Int32Array.from(ids), positions: axes(ids.keys().toArray()), nextPosition: 6, features: [] },
+        { tokenIds: Int32Array.from(ids), positions: axes([...ids.keys()]), nextPosition: 6, features: [] },
         config,
       ),
     ).toThrow('assistant header')

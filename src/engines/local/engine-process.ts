@@ -1,0 +1,169 @@
+/**
+ * One engine process seen from the server: started, watched, spoken to, ended.
+ *
+ * In: what to load. Out: messages, and one `onExit` when it is gone for any reason. It does not restart itself; `supervisor.ts` does.
+ */
+
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { EngineError } from '../engine.ts'
+import { fromErrorMessage } from './error-messages.ts'
+import type { FromProcess, LoadedModel, LoadOptions, ProcessBeat, ToProcess } from './messages.ts'
+
+export interface EngineProcessOptions {
+  readonly load: LoadOptions
+  /** Module that calls `hostEngine`. */
+  readonly entry: URL
+  /** Silence after which a loaded process counts as hung, milliseconds. */
+  readonly hangMilliseconds: number
+  readonly onMessage: (message: FromProcess) => void
+  readonly onExit: (description: string) => void
+  /** Lines it writes, such as the numeric library's last words. */
+  readonly onLog: (line: string) => void
+}
+
+const keptLines = 60
+/** A line that says what went wrong, among those of a stack trace. */
+const telling = /assert|error|fail|abort|cannot|unable|out of memory/i
+
+export class EngineProcess {
+  readonly #child: ChildProcess
+  readonly #options: EngineProcessOptions
+  readonly #lastLines: string[] = []
+  #heard = performance.now()
+  #loaded = false
+  #gone = false
+  #hung = false
+  readonly #watchdog: NodeJS.Timeout
+  readonly #exited: Promise<void>
+  beat: ProcessBeat | undefined
+
+  constructor(options: EngineProcessOptions) {
+    this.#options = options
+    this.#child = fork(fileURLToPath(options.entry), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    })
+    for (const stream of [this.#child.stdout, this.#child.stderr]) this.#readLines(stream)
+    this.#child.on('message', (message: FromProcess) => this.#receive(message))
+    this.#exited = new Promise((resolve) => {
+      const over = (description: string): void => {
+        if (this.#gone) return
+        this.#gone = true
+        clearInterval(this.#watchdog)
+        resolve()
+        options.onExit(description)
+      }
+      this.#child.on('error', (error) => over(`could not be run: ${error.message}`))
+      // `close` comes after the last lines of its output have been read.
+      this.#child.on('close', (code, signal) => over(this.#describeExit(code, signal)))
+    })
+    this.#watchdog = setInterval(() => this.#watch(), Math.min(1000, options.hangMilliseconds / 4))
+    this.#watchdog.unref()
+    void this.send({ type: 'load', options: options.load })
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  /** Sends a message; resolves once it has left, also when the process is gone. */
+  send(message: ToProcess): Promise<void> {
+    if (this.#gone || !this.#child.connected) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#child.send(message, () => resolve())
+    })
+  }
+
+  /** Asks it to end, and makes it after `grace` milliseconds. */
+  async end(grace: number): Promise<void> {
+    void this.send({ type: 'close' })
+    const timer = setTimeout(() => this.kill(), grace)
+    await this.#exited
+    clearTimeout(timer)
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  #receive(message: FromProcess): void {
+    this.#heard = performance.now()
+    if (message.type === 'loaded') this.#loaded = true
+    if (message.type === 'beat') this.beat = message.beat
+    this.#options.onMessage(message)
+  }
+
+  #watch(): void {
+    // Loading may keep its thread busy for long; afterwards silence means that it hangs.
+    if (!this.#loaded || performance.now() - this.#heard < this.#options.hangMilliseconds) return
+    this.#hung = true
+    this.kill()
+  }
+
+  #readLines(stream: NodeJS.ReadableStream | null): void {
+    let rest = ''
+    stream?.setEncoding('utf8')
+    stream?.on('data', (text: string) => {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) this.#line(line)
+    })
+    stream?.on('end', () => this.#line(rest))
+  }
+
+  #line(line: string): void {
+    if (line.trim() === '') return
+    this.#lastLines.push(line)
+    if (this.#lastLines.length > keptLines) this.#lastLines.shift()
+    this.#options.onLog(line)
+  }
+
+  #describeExit(code: number | null, signal: NodeJS.Signals | null): string {
+    const how = this.#hung ? 'hung and was ended' : signal === null ? `ended with code ${code}` : `ended by ${signal}`
+    const told = this.#lastLines.filter((line) => telling.test(line)).slice(0, 2)
+    const lines = told.length > 0 ? told : this.#lastLines.slice(-2)
+    const words = lines.length > 0 ? `; it said: ${lines.join(' | ').slice(0, 500)}` : ''
+    return `${how}${words}`
+  }
+}
+
+/** Starts a process and waits for its model. Throws `bad_checkpoint` or whatever loading failed with. */
+export async function startEngineProcess(
+  options: EngineProcessOptions,
+  signal?: AbortSignal,
+): Promise<{ process: EngineProcess; loaded: LoadedModel }> {
+  signal?.throwIfAborted()
+  const outcome = Promise.withResolvers<LoadedModel>()
+  const onAbort = (): void => outcome.reject(signal?.reason)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  let waiting = true
+  const engineProcess = new EngineProcess({
+    ...options,
+    onMessage(message) {
+      if (message.type === 'loaded') outcome.resolve(message.loaded)
+      else if (message.type === 'failed') outcome.reject(fromErrorMessage(message.error))
+      else options.onMessage(message)
+    },
+    onExit(description) {
+      if (waiting)
+        outcome.reject(new EngineError('bad_checkpoint', `The engine process ${description} while loading the model.`))
+      else options.onExit(description)
+    },
+  })
+  try {
+    const loaded = await outcome.promise
+    waiting = false
+    return { process: engineProcess, loaded }
+  } catch (error) {
+    engineProcess.kill()
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}

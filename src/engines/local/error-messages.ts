@@ -1,0 +1,24 @@
+/** Errors across the process boundary: an `EngineError` stays one, anything else becomes `internal`. */
+
+import { EngineError } from '../engine.ts'
+import type { ErrorMessage } from './messages.ts'
+
+export function toErrorMessage(error: unknown): ErrorMessage {
+  if (error instanceof EngineError)
+    return {
+      code: error.code,
+      message: error.message,
+      ...(error.param !== undefined && { param: error.param }),
+      ...(error.stack !== undefined && { stack: error.stack }),
+    }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    code: 'internal',
+    message,
+    ...(error instanceof Error && error.stack !== undefined && { stack: error.stack }),
+  }
+}
+
+export function fromErrorMessage({ code, message, param, stack }: ErrorMessage): EngineError {
+  return new EngineError(code, message, { ...(param !== undefined && { param }), cause: stack })
+}

@@ -1,0 +1,308 @@
+/**
+ * The engine that runs a checkpoint on this machine, in a process of its own.
+ *
+ * In: {@link LocalEngineOptions}. Out: an `Engine`. The numeric library ends its process on an internal assertion; the server survives,
+ * requests in flight get `engine_crashed`, and the process is started again.
+ *
+ * Reference: DESIGN sections 3 and 6; ENGINE, "An assertion failure always ends the process".
+ */
+
+import { availableParallelism } from 'node:os'
+import type { RequestMetrics } from '../../runtime/metrics.ts'
+import {
+  EngineError,
+  type Engine,
+  type EngineEvent,
+  type EngineModel,
+  type EngineStatus,
+  type GenerationRequest,
+  type PromptUsage,
+} from '../engine.ts'
+import { fromErrorMessage } from './error-messages.ts'
+import type { EngineProcess } from './engine-process.ts'
+import { Exchange, fullCredit } from './exchange.ts'
+import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ProcessBeat } from './messages.ts'
+import { detachArrays, slices } from './request-packing.ts'
+import { Supervisor } from './supervisor.ts'
+import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
+
+export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
+  /** Name it is served under; the checkpoint folder's name when absent. */
+  readonly id?: string
+  /** Voices offered. When absent: the checkpoint's own speakers, and any other name is spoken by the first of them. */
+  readonly voices?: VoiceMapping
+  /** What each request cost, once it is over. */
+  readonly onMetrics?: (metrics: RequestMetrics) => void
+  /** Lines for the log: what the process writes, crashes, restarts. */
+  readonly onLog?: (line: string) => void
+  /** Silence after which the process counts as hung, milliseconds. */
+  readonly hangMilliseconds?: number
+  /** First and longest pause before a restart, milliseconds. */
+  readonly restartPause?: readonly [first: number, longest: number]
+  /** Given up when it fires before the model is loaded. */
+  readonly signal?: AbortSignal
+  /** The process's module; tests bring their own. */
+  readonly processEntry?: URL
+}
+
+/** A local engine with what only it can tell. */
+export interface LocalEngine extends Engine {
+  /** Id of the engine process, while there is one. */
+  readonly processId: number | undefined
+  /** Times the process has been restarted. */
+  readonly restarts: number
+  /** Asks the process how it stands. Throws `engine_crashed` when there is none. */
+  inspect(): Promise<ProcessBeat>
+}
+
+const closeGrace = 5000
+
+/**
+ * Starts the engine process and loads the checkpoint.
+ * @throws EngineError `bad_checkpoint` when it cannot be loaded, with the reason; the signal's reason when it fires.
+ */
+export async function createLocalEngine(options: LocalEngineOptions): Promise<LocalEngine> {
+  const engine = new ProcessEngine(options)
+  await engine.start(options.signal)
+  return engine
+}
+
+class ProcessEngine implements LocalEngine {
+  readonly id: string
+  readonly #options: LocalEngineOptions
+  readonly #supervisor: Supervisor
+  readonly #exchanges = new Map<number, Exchange>()
+  readonly #counts = new Map<number, PromiseWithResolvers<PromptUsage>>()
+  readonly #inspections = new Set<PromiseWithResolvers<ProcessBeat>>()
+  #loaded: LoadedModel | undefined
+  #model: EngineModel | undefined
+  #nextNumber = 1
+  #closed: Promise<void> | undefined
+
+  constructor(options: LocalEngineOptions) {
+    this.#options = options
+    this.id = options.id ?? options.checkpoint.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, '')
+    const [firstPause, longestPause] = options.restartPause ?? [500, 30_000]
+    this.#supervisor = new Supervisor({
+      load: loadOptions(this.id, options),
+      entry: options.processEntry ?? defaultEntry(),
+      hangMilliseconds: options.hangMilliseconds ?? 60_000,
+      firstPause,
+      longestPause,
+      onMessage: (message) => this.#receive(message),
+      onCrash: (description) => this.#crashed(description),
+      onLog: (line) => options.onLog?.(line),
+    })
+  }
+
+  get processId(): number | undefined {
+    return this.#supervisor.process?.pid
+  }
+
+  get restarts(): number {
+    return this.#supervisor.restarts
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    const loaded = await this.#supervisor.start(signal)
+    this.#loaded = loaded
+    const voices = (this.#options.voices ?? nativeVoices)(loaded.speakers)
+    this.#model = { ...loaded.model, voices }
+  }
+
+  async models(): Promise<readonly EngineModel[]> {
+    return this.#model ? [this.#model] : []
+  }
+
+  async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage> {
+    signal?.throwIfAborted()
+    const process = this.#ready(request)
+    const speaker = this.#speakerFor(request)
+    const number = this.#nextNumber++
+    const outcome = Promise.withResolvers<PromptUsage>()
+    outcome.promise.catch(() => undefined)
+    this.#counts.set(number, outcome)
+    const onAbort = (): void => {
+      void process.send({ type: 'abort', exchange: number })
+      outcome.reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      const packed = await this.#pack(process, number, request, speaker, signal)
+      void process.send({ type: 'count', exchange: number, request: packed })
+      return await outcome.promise
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      this.#counts.delete(number)
+    }
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    signal.throwIfAborted()
+    const process = this.#ready(request)
+    const speaker = this.#speakerFor(request)
+    const number = this.#nextNumber++
+    const exchange = new Exchange(number, (events) => void process.send({ type: 'credit', exchange: number, events }))
+    this.#exchanges.set(number, exchange)
+    const onAbort = (): void => void process.send({ type: 'abort', exchange: number })
+    signal.addEventListener('abort', onAbort, { once: true })
+    let begun = false
+    try {
+      const packed = await this.#pack(process, number, request, speaker, signal)
+      begun = true
+      void process.send({ type: 'generate', exchange: number, request: packed, credit: fullCredit })
+      for (;;) {
+        const event = await exchange.next(signal)
+        if (event === undefined) return
+        yield event
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      if (!exchange.over && !process.gone) {
+        void process.send({ type: 'abort', exchange: number })
+        if (begun) await exchange.finished
+      }
+      this.#exchanges.delete(number)
+    }
+  }
+
+  status(): EngineStatus {
+    const reason = this.#closed ? 'closed' : this.#supervisor.reason
+    const live = this.#exchanges.size
+    const waiting = Math.min(live, this.#supervisor.process?.beat?.waiting ?? 0)
+    return {
+      ready: reason === undefined && this.#model !== undefined,
+      active: live - waiting,
+      waiting,
+      ...(reason !== undefined && { reason }),
+    }
+  }
+
+  async inspect(): Promise<ProcessBeat> {
+    const process = this.#supervisor.process
+    if (!process) throw this.#absent()
+    const outcome = Promise.withResolvers<ProcessBeat>()
+    outcome.promise.catch(() => undefined)
+    this.#inspections.add(outcome)
+    void process.send({ type: 'beat' })
+    return outcome.promise
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#endAll(new EngineError('engine_closed', 'The engine was closed.'))
+    await this.#supervisor.close(closeGrace)
+  }
+
+  #receive(message: FromProcess): void {
+    switch (message.type) {
+      case 'event':
+        this.#exchanges.get(message.exchange)?.push(message.event)
+        break
+      case 'done':
+        this.#exchanges.get(message.exchange)?.close()
+        break
+      case 'error': {
+        const error = fromErrorMessage(message.error)
+        this.#exchanges.get(message.exchange)?.close(error)
+        this.#counts.get(message.exchange)?.reject(error)
+        break
+      }
+      case 'counted':
+        this.#counts.get(message.exchange)?.resolve(message.usage)
+        break
+      case 'metrics':
+        this.#options.onMetrics?.(message.metrics)
+        break
+      case 'beat':
+        for (const outcome of this.#inspections) outcome.resolve(message.beat)
+        this.#inspections.clear()
+        break
+      case 'loaded':
+      case 'failed':
+        break
+      default:
+        message satisfies never
+    }
+  }
+
+  #crashed(description: string): void {
+    this.#options.onLog?.(`The engine process ${description}. It is being restarted.`)
+    this.#endAll(
+      new EngineError('engine_crashed', `The engine process ${description}. It is being restarted; try again.`),
+    )
+  }
+
+  #endAll(error: EngineError): void {
+    for (const exchange of this.#exchanges.values()) exchange.close(error)
+    for (const outcome of [...this.#counts.values(), ...this.#inspections]) outcome.reject(error)
+    this.#inspections.clear()
+  }
+
+  /** The process to send to. Throws for a wrong model, a closed engine, or a process that is being restarted. */
+  #ready(request: GenerationRequest): EngineProcess {
+    if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
+    if (request.model !== this.id)
+      throw new EngineError('unknown_model', `No model '${request.model}' here; this engine serves '${this.id}'.`, {
+        param: 'model',
+      })
+    const process = this.#supervisor.process
+    if (!process) throw this.#absent()
+    return process
+  }
+
+  #absent(): EngineError {
+    if (this.#closed) return new EngineError('engine_closed', 'The engine is closed.')
+    return new EngineError('engine_crashed', `No engine process: ${this.#supervisor.reason ?? 'it ended'}; try again.`)
+  }
+
+  #speakerFor(request: GenerationRequest): string | undefined {
+    if (!request.speech) return undefined
+    const { voices } = this.#model!
+    return findSpeaker(request.speech.voice, voices, this.#loaded!.speakers, this.#options.voices !== undefined)
+  }
+
+  /** Sends the request's media ahead in slices, giving way to the event loop between them. */
+  async #pack(
+    process: EngineProcess,
+    number: number,
+    request: GenerationRequest,
+    speaker: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<PackedRequest> {
+    const { messages, speech: _speech, ...rest } = request
+    const { value, arrays, bytes } = detachArrays(messages)
+    for (const slice of slices(arrays)) {
+      await process.send({ type: 'slice', exchange: number, bytes: slice })
+      await new Promise<void>((resolve) => void setImmediate(resolve))
+      signal?.throwIfAborted()
+    }
+    return { request: rest, messages: value, bytes, ...(speaker !== undefined && { speaker }) }
+  }
+}
+
+/** What crosses to the process: everything but what only the server can use. */
+function loadOptions(id: string, options: LocalEngineOptions): LoadOptions {
+  const load: Record<string, unknown> = { ...options, id, threads: options.threads ?? availableParallelism() }
+  for (const own of ownOptions) delete load[own]
+  return { checkpoint: options.checkpoint, id, ...load }
+}
+
+const ownOptions = [
+  'voices',
+  'onMetrics',
+  'onLog',
+  'hangMilliseconds',
+  'restartPause',
+  'signal',
+  'processEntry',
+] as const satisfies readonly Exclude<keyof LocalEngineOptions, keyof LoadOptions>[]
+
+/** The process's module beside this one: TypeScript from source, JavaScript in `dist`. */
+function defaultEntry(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './process-main.ts' : './process-main.js', import.meta.url)
+}

@@ -1,0 +1,93 @@
+/**
+ * What the server and an engine process say to each other over Node's IPC channel (structured clone, `serialization: 'advanced'`).
+ *
+ * Numbers tell exchanges apart; they are the server's. Media travel ahead of their request in slices, so that neither side's event
+ * loop stalls on one large message.
+ */
+
+import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../engine.ts'
+import type { RequestMetrics } from '../../runtime/metrics.ts'
+
+/** What an engine process is to load. Plain data: it crosses the process boundary. */
+export interface LoadOptions {
+  /** Folder of a checkpoint, or a file made by `omniserve convert`. */
+  readonly checkpoint: string
+  /** Name it is served under. */
+  readonly id: string
+  readonly device?: string
+  /** Threads for the numeric library; by default the machine's cores. */
+  readonly threads?: number
+  /** Requests worked on at once. */
+  readonly maxConcurrent?: number
+  /** Requests waiting for a place. */
+  readonly maxWaiting?: number
+  /** At most the checkpoint's own. */
+  readonly contextLength?: number
+  /** Most answer tokens a request may ask for. */
+  readonly maxOutputTokens?: number
+  /** Where repacked weights are kept. */
+  readonly cacheDirectory?: string
+  /** Reserved memory in bytes that loading must leave free. */
+  readonly keepFree?: number
+  /** For parity tests: talker and code predictor greedy, `<think>` read as text, caches and activations in f32. */
+  readonly exact?: boolean
+}
+
+/** What a process has loaded. */
+export interface LoadedModel {
+  readonly model: Omit<EngineModel, 'voices'>
+  /** Speakers of its talker, lower case; empty without speech. */
+  readonly speakers: readonly string[]
+}
+
+/** How a process stands; sent once a second. */
+export interface ProcessBeat {
+  readonly active: number
+  readonly waiting: number
+  /** Native memory of caches, weights and scratch. */
+  readonly nativeBytes: number
+  readonly residentBytes: number
+  /** Longest time its event loop was held up since the last beat, milliseconds. */
+  readonly longestStallMs: number
+}
+
+export interface ErrorMessage {
+  readonly code: EngineErrorCode
+  readonly message: string
+  readonly param?: string
+  readonly stack?: string
+}
+
+export type ToProcess =
+  | { readonly type: 'load'; readonly options: LoadOptions }
+  /** The next slice of a large array of exchange `exchange`. */
+  | { readonly type: 'slice'; readonly exchange: number; readonly bytes: Uint8Array }
+  | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
+  | { readonly type: 'count'; readonly exchange: number; readonly request: PackedRequest }
+  /** The server has read this many events more. */
+  | { readonly type: 'credit'; readonly exchange: number; readonly events: number }
+  | { readonly type: 'abort'; readonly exchange: number }
+  | { readonly type: 'beat' }
+  | { readonly type: 'close' }
+
+export type FromProcess =
+  | { readonly type: 'loaded'; readonly loaded: LoadedModel }
+  | { readonly type: 'failed'; readonly error: ErrorMessage }
+  | { readonly type: 'event'; readonly exchange: number; readonly event: EngineEvent }
+  /** The exchange is over and holds nothing any more. */
+  | { readonly type: 'done'; readonly exchange: number }
+  | { readonly type: 'error'; readonly exchange: number; readonly error: ErrorMessage }
+  | { readonly type: 'counted'; readonly exchange: number; readonly usage: PromptUsage }
+  | { readonly type: 'metrics'; readonly metrics: RequestMetrics }
+  | { readonly type: 'beat'; readonly beat: ProcessBeat }
+
+/** A request whose speaker is decided and whose large arrays went ahead. */
+export interface PackedRequest {
+  readonly request: Omit<GenerationRequest, 'messages' | 'speech'>
+  /** `messages` with arrays replaced by {@link ArrayStub}s. */
+  readonly messages: unknown
+  /** Bytes that went ahead. */
+  readonly bytes: number
+  /** Native speaker to speak with. */
+  readonly speaker?: string
+}

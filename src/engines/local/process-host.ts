@@ -1,0 +1,187 @@
+/**
+ * The inside of an engine process: loads one model and answers the server's messages until told to close.
+ *
+ * In: {@link ToProcess} messages. Out: {@link FromProcess} messages. A request runs ahead of its reader by the credit given, no more; the
+ * process ends itself when the server is gone.
+ */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { EngineError, type GenerationMessage, type GenerationRequest } from '../engine.ts'
+import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { Runtime } from '../../runtime/runtime.ts'
+import { toErrorMessage } from './error-messages.ts'
+import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ToProcess } from './messages.ts'
+import { attachArrays } from './request-packing.ts'
+
+/** A loaded model as the process serves it. */
+export interface HostedModel extends LoadedModel {
+  readonly runtime: Runtime
+  nativeBytes(): number
+  /** Releases everything native; called after the runtime has closed. */
+  dispose(): void
+}
+
+export type HostedModelLoader = (
+  options: LoadOptions,
+  onMetrics: (metrics: RequestMetrics) => void,
+) => Promise<HostedModel>
+
+interface Exchange {
+  readonly abort: AbortController
+  credit: number
+  more: (() => void) | undefined
+}
+
+const beatMilliseconds = 1000
+
+/** Serves over this process's IPC channel. Call once, from the process's entry. */
+export function hostEngine(load: HostedModelLoader): void {
+  const exchanges = new Map<number, Exchange>()
+  const slices = new Map<number, Uint8Array[]>()
+  let model: HostedModel | undefined
+  let closing = false
+  const delay = monitorEventLoopDelay({ resolution: 20 })
+  delay.enable()
+
+  const beat = (): void => {
+    const longestStallMs = Math.max(0, delay.max / 1e6 - 20)
+    delay.reset()
+    send({
+      type: 'beat',
+      beat: {
+        active: model?.runtime.load.active ?? 0,
+        waiting: model?.runtime.load.waiting ?? 0,
+        nativeBytes: model?.nativeBytes() ?? 0,
+        residentBytes: process.memoryUsage.rss(),
+        longestStallMs: Number.isFinite(longestStallMs) ? longestStallMs : 0,
+      },
+    })
+  }
+  const timer = setInterval(beat, beatMilliseconds)
+
+  async function close(): Promise<void> {
+    if (closing) return
+    closing = true
+    clearInterval(timer)
+    try {
+      await model?.runtime.close()
+      model?.dispose()
+    } finally {
+      process.disconnect?.()
+      process.exit(0)
+    }
+  }
+
+  function unpack(exchange: number, packed: PackedRequest): GenerationRequest {
+    const parts = slices.get(exchange) ?? []
+    slices.delete(exchange)
+    const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts, packed.bytes)
+    // What `detachArrays` took apart on the other side.
+    const messages = attachArrays(packed.messages, bytes) as readonly GenerationMessage[]
+    return {
+      ...packed.request,
+      messages,
+      ...(packed.speaker !== undefined && { speech: { voice: packed.speaker } }),
+    }
+  }
+
+  function open(number: number, credit: number): Exchange {
+    const exchange: Exchange = { abort: new AbortController(), credit, more: undefined }
+    exchanges.set(number, exchange)
+    return exchange
+  }
+
+  function loaded(): HostedModel {
+    if (!model) throw new EngineError('engine_closed', 'The model is not loaded yet.')
+    return model
+  }
+
+  async function generate(number: number, packed: PackedRequest, credit: number): Promise<void> {
+    const exchange = open(number, credit)
+    try {
+      const request = unpack(number, packed)
+      for await (const event of loaded().runtime.generate(request, exchange.abort.signal)) {
+        send({ type: 'event', exchange: number, event })
+        exchange.credit -= 1
+        while (exchange.credit <= 0 && !exchange.abort.signal.aborted)
+          await new Promise<void>((resolve) => (exchange.more = resolve))
+        if (exchange.abort.signal.aborted) break
+      }
+      send({ type: 'done', exchange: number })
+    } catch (error) {
+      send({ type: 'error', exchange: number, error: toErrorMessage(error) })
+    } finally {
+      exchanges.delete(number)
+    }
+  }
+
+  async function count(number: number, packed: PackedRequest): Promise<void> {
+    const exchange = open(number, 0)
+    try {
+      const usage = await loaded().runtime.countPrompt(unpack(number, packed), exchange.abort.signal)
+      send({ type: 'counted', exchange: number, usage })
+    } catch (error) {
+      send({ type: 'error', exchange: number, error: toErrorMessage(error) })
+    } finally {
+      exchanges.delete(number)
+    }
+  }
+
+  async function start(options: LoadOptions): Promise<void> {
+    try {
+      model = await load(options, (metrics) => send({ type: 'metrics', metrics }))
+      send({ type: 'loaded', loaded: { model: model.model, speakers: model.speakers } })
+    } catch (error) {
+      send({ type: 'failed', error: toErrorMessage(error) })
+    }
+  }
+
+  process.on('message', (message: ToProcess) => {
+    switch (message.type) {
+      case 'load':
+        void start(message.options)
+        break
+      case 'slice': {
+        const parts = slices.get(message.exchange) ?? []
+        parts.push(message.bytes)
+        slices.set(message.exchange, parts)
+        break
+      }
+      case 'generate':
+        void generate(message.exchange, message.request, message.credit)
+        break
+      case 'count':
+        void count(message.exchange, message.request)
+        break
+      case 'credit': {
+        const exchange = exchanges.get(message.exchange)
+        if (!exchange) break
+        exchange.credit += message.events
+        exchange.more?.()
+        exchange.more = undefined
+        break
+      }
+      case 'abort': {
+        slices.delete(message.exchange)
+        const exchange = exchanges.get(message.exchange)
+        exchange?.abort.abort(new DOMException('The request was aborted.', 'AbortError'))
+        exchange?.more?.()
+        break
+      }
+      case 'beat':
+        beat()
+        break
+      case 'close':
+        void close()
+        break
+      default:
+        message satisfies never
+    }
+  })
+  // The server is gone: nobody reads any more.
+  process.on('disconnect', () => void close())
+}
+
+function send(message: FromProcess): void {
+  if (process.connected) process.send?.(message, () => undefined)
+}

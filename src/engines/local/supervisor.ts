@@ -1,0 +1,92 @@
+/**
+ * Keeps one engine process alive: starts it, and starts it again with growing pauses when it has crashed.
+ *
+ * In: process options. Out: the current process, or the reason why there is none.
+ */
+
+import { type EngineProcess, type EngineProcessOptions, startEngineProcess } from './engine-process.ts'
+import type { LoadedModel } from './messages.ts'
+
+export interface SupervisorOptions extends Omit<EngineProcessOptions, 'onExit'> {
+  /** Called each time the process is gone without having been asked to end. */
+  readonly onCrash: (description: string) => void
+  /** First pause before a restart, milliseconds; doubles up to `longestPause`, and starts over after a minute of health. */
+  readonly firstPause: number
+  readonly longestPause: number
+}
+
+const healthyMilliseconds = 60_000
+
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  #process: EngineProcess | undefined
+  #reason: string | undefined = 'starting'
+  #pause: number
+  #startedAt = 0
+  #timer: NodeJS.Timeout | undefined
+  readonly #closing = new AbortController()
+  #restarting: Promise<void> | undefined
+  restarts = 0
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    this.#pause = options.firstPause
+  }
+
+  /** The process that serves, if there is one now. */
+  get process(): EngineProcess | undefined {
+    return this.#process
+  }
+
+  /** Why there is none. */
+  get reason(): string | undefined {
+    return this.#process ? undefined : this.#reason
+  }
+
+  /** Starts the first process. Throws what loading failed with. */
+  async start(signal?: AbortSignal): Promise<LoadedModel> {
+    const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal]
+    const { process, loaded } = await startEngineProcess(
+      { ...this.#options, onExit: (description) => this.#lost(description) },
+      AbortSignal.any(signals),
+    )
+    this.#process = process
+    this.#reason = undefined
+    this.#startedAt = performance.now()
+    return loaded
+  }
+
+  /** Ends the process for good. */
+  async close(grace: number): Promise<void> {
+    this.#closing.abort(new DOMException('The engine was closed.', 'AbortError'))
+    clearTimeout(this.#timer)
+    this.#reason = 'closed'
+    const process = this.#process
+    this.#process = undefined
+    await Promise.allSettled([process?.end(grace), this.#restarting])
+  }
+
+  #lost(description: string): void {
+    if (this.#closing.signal.aborted) return
+    this.#process = undefined
+    if (performance.now() - this.#startedAt > healthyMilliseconds) this.#pause = this.#options.firstPause
+    this.#options.onCrash(description)
+    this.#plan(description)
+  }
+
+  #plan(description: string): void {
+    this.#reason = `the engine process ${description}; restarting`
+    this.#timer = setTimeout(() => (this.#restarting = this.#restart()), this.#pause)
+    this.#timer.unref()
+    this.#pause = Math.min(this.#pause * 2, this.#options.longestPause)
+  }
+
+  async #restart(): Promise<void> {
+    try {
+      await this.start()
+      this.restarts += 1
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#plan(`could not be restarted: ${String(error)}`)
+    }
+  }
+}

@@ -1,0 +1,12 @@
+import { describeEngine } from './engine-contract.ts'
+import { createFakeEngine } from './fake-engine.ts'
+
+const reply = 'The quick brown fox jumps over the lazy dog. '.repeat(20)
+
+describeEngine('fake', {
+  create: () => Promise.resolve(createFakeEngine({ reply: () => ({ text: reply }), maxRequests: 6 })),
+  model: 'fake-omni',
+  voice: 'Cherry',
+  long: {},
+  places: 6,
+})

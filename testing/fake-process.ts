@@ -1,0 +1,56 @@
+/** An engine process around the fake model, for tests of everything between the server and the process. */
+
+import { hostEngine } from '../src/engines/local/process-host.ts'
+import { inputModalities } from '../src/runtime/admission.ts'
+import { defaultGeneration } from '../src/runtime/generation-settings.ts'
+import { Runtime } from '../src/runtime/runtime.ts'
+import { createFakeModel, fakeIds, fakePrepare, fakeTokenizer, replyStart } from './fake-model.ts'
+import { EngineError } from '../src/engines/engine.ts'
+
+hostEngine(async (options, onMetrics) => {
+  if (options.checkpoint.includes('missing'))
+    throw new EngineError('bad_checkpoint', `There is no checkpoint in ${options.checkpoint}.`)
+  if (options.checkpoint.includes('dies')) {
+    console.error('GGML_ASSERT(false) failed')
+    process.abort()
+  }
+  const model = createFakeModel({
+    contextLength: options.contextLength ?? 4096,
+    thinkerDelay: () => 1,
+    // Ends after as many letters as the request has, times 20; noise is close enough for sampling to matter.
+    script: (ids) => {
+      const start = replyStart(ids)
+      const turn = start - ids.slice(0, start).lastIndexOf(fakeIds.user)
+      return ids.length - start > 20 * turn ? fakeIds.imEnd : 97 + ((ids.length * 7 + start) % 26)
+    },
+    sharpness: 4,
+  })
+  const runtime = new Runtime({
+    model,
+    tokenizer: fakeTokenizer,
+    prepare: fakePrepare,
+    generation: { ...defaultGeneration, endTokenIds: [fakeIds.imEnd] },
+    thinking: true,
+    onMetrics,
+    ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
+    ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+  })
+  return {
+    model: {
+      id: options.id,
+      architecture: model.architecture,
+      input: inputModalities(model),
+      output: ['text', 'audio'],
+      thinking: true,
+      contextLength: runtime.contextLength,
+      maxOutputTokens: 1024,
+      weights: 'none',
+      device: 'cpu',
+    },
+    speakers: [...model.speech!.speakers.keys()],
+    runtime,
+    // The fake has no native memory; live caches and streams stand for it.
+    nativeBytes: () => 1000 + model.alive().sequences + model.alive().streams,
+    dispose: () => model[Symbol.dispose](),
+  }
+})

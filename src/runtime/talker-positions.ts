@@ -91,11 +91,11 @@ function listMedia(features: PreparedPrompt['features']): Medium[] {
   const media: Medium[] = []
   for (const { feature, from, until } of spans) {
     if (feature.type === 'audio') {
-      const clip = vision.find((span) => from < span.until && until > span.from)
+      const clip = vision.find((span) => touches(span, { from, until }))
       if (!clip) media.push({ kind: 'audio', from, until })
       continue
     }
-    const sound = spans.find((span) => span.feature.type === 'audio' && span.from < until && span.until > from)
+    const sound = spans.find((span) => span.feature.type === 'audio' && touches(span, { from, until }))
     if (sound)
       media.push({
         kind: 'video-with-audio',
@@ -105,4 +105,9 @@ function listMedia(features: PreparedPrompt['features']): Medium[] {
     else media.push({ kind: feature.grid[0] > 1 ? 'video' : 'image', from, until })
   }
   return media.toSorted((left, right) => left.from - right.from)
+}
+
+/** Whether two media share a stretch of the prompt: no marker stands between a clip's frames and its sound, in whatever order. */
+function touches(left: RowRange, right: RowRange): boolean {
+  return left.from <= right.until && right.from <= left.until
 }

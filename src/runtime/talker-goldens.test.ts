@@ -1,0 +1,29 @@
+/** The talker's positions and the rows it reads, against transformers' for every golden conversation. */
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { goldenMessages, loadGoldens, tinyCheckpoint } from '../../testing/golden-conversations.ts'
+import { parseConfig } from '../models/qwen3-omni/config.ts'
+import { createPromptBuilder } from '../prompt/prompt-builder.ts'
+import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
+
+describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'])('%s', async (name) => {
+  const goldens = await loadGoldens(name)
+  const folder = tinyCheckpoint(name)
+  const builder = await createPromptBuilder(folder)
+  const config = parseConfig(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')))
+
+  it.each(goldens.cases)('$name', async (golden) => {
+    const prompt = await builder.prepare(goldenMessages(golden))
+    const plan = planTalkerPrompt(prompt, config.speech!.ids)
+    const expected = goldens.array(`case.${golden.name}.talker-prefill-positions`)!
+    expect(plan.userRows.length + openingRows).toBe(expected.length / 3)
+    // Three frames a second make positions that transformers leaves fractional and we round.
+    const tolerance = golden.name === 'video-three-fps' ? 0.5 : 0
+    const worst = plan.positions.reduce((most, value, index) => Math.max(most, Math.abs(value - expected[index]!)), 0)
+    expect(worst).toBeLessThanOrEqual(tolerance)
+    const steps = goldens.array(`case.${golden.name}.talker-step-positions`)
+    if (steps) expect(Math.abs(plan.nextPosition - steps[0]!)).toBeLessThanOrEqual(tolerance)
+  })
+})

@@ -1,6 +1,15 @@
 /** Parts of neural networks, as model code uses them. */
 
 export { Attention, attendBlocks, attendCached, type AttentionOptions, type Rotation } from './attention.ts'
+export {
+  CausalConv1d,
+  CausalConvTranspose1d,
+  Conv2d,
+  DepthwiseCausalConv1d,
+  prepend,
+  type ConvolutionOptions,
+} from './convolution.ts'
+export { ConvNeXtBlock } from './convnext.ts'
 export { Embedding } from './embedding.ts'
 export {
   causalMask,
@@ -11,6 +20,7 @@ export {
   type StepItem,
   type StepOptions,
 } from './kv-cache.ts'
+export { layoutShape, rearrange } from './layouts.ts'
 export { Linear, type LinearOptions } from './linear.ts'
 export { MixtureOfExperts, type MixtureOptions } from './mixture-of-experts.ts'
 export { activate, GatedMlp, PlainMlp, toActivation, type Activation } from './mlp.ts'
@@ -24,4 +34,5 @@ export {
   type ParameterRequest,
   type Parameters,
 } from './parameters.ts'
+export { SnakeBeta } from './snake.ts'
 export { joinPositions, Rotary, type RotaryConfig } from './rotary.ts'

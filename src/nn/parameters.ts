@@ -14,11 +14,15 @@ import { TensorError, toShape, type Shape, type Tensor, type WeightSet, type Wei
  * How a stored weight is made from checkpoint tensors (PyTorch shapes):
  * - `plain`: the tensor itself;
  * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, asked for as `experts.NAME`;
- * - `conv-taps`: a Conv1d weight [out, in, kernel] as kernel matrices, [in, out, kernel] in ggml order;
- * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, kernel * out] in ggml order, kernel faster;
- * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [in * kernel..., out].
+ * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, in fastest: PyTorch
+ *   `weight.permute(0, 2, 1)`;
+ * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, out faster than
+ *   kernel: PyTorch `weight.permute(2, 1, 0)`;
+ * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [kernel * in, out] in ggml order: the same bytes.
+ *
+ * `rearrange` in `layouts.ts` does the last three.
  */
-export type ParameterLayout = 'plain' | 'experts' | 'conv-taps' | 'conv-columns' | 'conv-flat'
+export type ParameterLayout = 'plain' | 'experts' | 'conv-windows' | 'conv-columns' | 'conv-flat'
 
 /**
  * How coarsely it may be stored: `exact` stays f32 (norms, biases, scales), `fine` keeps at least 8 bits, `coarse` may take any type.

@@ -285,7 +285,7 @@ export class GraphBuilder extends ElementwiseOperations {
    */
   im2col(
     x: Tensor<'f32'>,
-    kernel: Tensor,
+    kernel: readonly [number, number],
     options: {
       stride?: readonly [number, number]
       padding?: readonly [number, number]
@@ -295,15 +295,18 @@ export class GraphBuilder extends ElementwiseOperations {
     const [s0, s1] = options.stride ?? [1, 1]
     const [p0, p1] = options.padding ?? [0, 0]
     const [d0, d1] = options.dilation ?? [1, 1]
-    this.readable('im2col', x, kernel)
-    if (kernel.shape[2] !== x.shape[2]) this.fail('im2col', 'channels differ', x, kernel)
+    const [kw, kh] = kernel
+    this.readable('im2col', x)
+    this.reserve('im2col')
     if (!isContiguous(x)) this.fail('im2col', 'x is not contiguous', x)
-    const width = outputLength(x.shape[0], kernel.shape[0], s0, p0, d0)
-    const height = outputLength(x.shape[1], kernel.shape[1], s1, p1, d1)
-    if (width < 1 || height < 1) this.fail('im2col', 'the kernel is larger than the padded input', x, kernel)
+    const width = outputLength(x.shape[0], kw, s0, p0, d0)
+    const height = outputLength(x.shape[1], kh, s1, p1, d1)
+    if (width < 1 || height < 1) this.fail('im2col', `the kernel [${kw}, ${kh}] is larger than the padded input`, x)
+    // The library takes the kernel's shape from a tensor, whose data it does not read.
+    const shape = newTensor(this.backend, this.context, 'kernel shape', 'f16', [kw, kh, x.shape[2], 1])
     const handle = this.native.im2col(
       this.context,
-      kernel.handle,
+      shape.handle,
       x.handle,
       s0,
       s1,
@@ -314,7 +317,40 @@ export class GraphBuilder extends ElementwiseOperations {
       true,
       tensorTypes.f32.id,
     )
-    return this.made(handle, 'f32', [kernel.shape[0] * kernel.shape[1] * kernel.shape[2], width, height, x.shape[3]])
+    return this.made(handle, 'f32', [kw * kh * x.shape[2], width, height, x.shape[3]])
+  }
+
+  /**
+   * Gathers windows over time, channels contiguous: x [channels, time] to [channels * kernel, frames]; frame t holds the frames of x
+   * at t * stride, t * stride + dilation, ... one after the other.
+   */
+  windows(
+    x: Tensor<'f32'>,
+    frames: number,
+    options: { kernel: number; stride?: number; dilation?: number },
+  ): Tensor<'f32'> {
+    const { kernel, stride = 1, dilation = 1 } = options
+    const [channels, time] = x.shape
+    if ((frames - 1) * stride + (kernel - 1) * dilation >= time || x.shape[2] !== 1 || x.shape[3] !== 1) {
+      this.fail(
+        'windows',
+        `${frames} windows of ${kernel} frames, stride ${stride}, dilation ${dilation}, do not fit`,
+        x,
+      )
+    }
+    const starts = this.arange(frames, stride)
+    const within = this.arange(kernel, dilation)
+    const rows = this.add(this.repeat(this.reshape(starts, 1, frames), kernel, frames), within)
+    const ids = this.reshape(this.cast(rows, 'i32'), kernel * frames)
+    return this.reshape(this.getRows(x, ids), channels * kernel, frames)
+  }
+
+  /** 0, step, 2 step, ...: [count]. Exact for integers below 2^24. */
+  arange(count: number, step = 1): Tensor<'f32'> {
+    this.reserve('arange')
+    if (!Number.isInteger(count) || count < 1 || Math.abs(count * step) >= 2 ** 24)
+      this.fail('arange', `cannot count ${count} steps of ${step}`)
+    return this.made(this.native.arange(this.context, 0, count * step, step), 'f32', [count, 1, 1, 1])
   }
 
   /**

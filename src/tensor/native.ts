@@ -142,7 +142,7 @@ const signatures = {
   backend_sched_free: 'v:p',
   threadpool_params_init: 'v:di',
   // operations: context first
-  dup: 'p:pp',
+  arange: 'p:pfff',
   cont: 'p:pp',
   transpose: 'p:pp',
   permute: 'p:ppiiii',

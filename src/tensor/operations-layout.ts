@@ -18,7 +18,7 @@ import {
   type Shape,
   type Tensor,
 } from './tensor.ts'
-import { rowBytes, tensorTypes, type FloatType, type TensorType } from './types.ts'
+import { rowBytes, tensorBytes, tensorTypes, type FloatType, type TensorType } from './types.ts'
 
 type Axis = 0 | 1 | 2 | 3
 
@@ -83,6 +83,9 @@ export abstract class LayoutOperations {
         `[${dimensions.join(', ')}] from byte ${offset} ends at ${end}, beyond the tensor's ${extentBytes(a)} bytes`,
         a,
       )
+    }
+    if (offset + tensorBytes(a.type, shape) > extentBytes(a)) {
+      this.fail('view', `[${dimensions.join(', ')}] overlaps itself, which the library refuses`, a)
     }
     const handle = this.native.view_4d(this.context, a.handle, ...shape, s1, s2, s3, offset)
     return this.made(handle, a.type, shape, [dense[0], s1, s2, s3], true)

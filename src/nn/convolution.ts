@@ -1,0 +1,199 @@
+/**
+ * Convolutions over time, channels contiguous: x [channels, time].
+ *
+ * Causal ones look back only. For streaming, each takes the frames before x as `history` (default: zeros) and tells how many it needs
+ * (`context`), so that pieces joined equal the whole. Windows are gathered by frame numbers and multiplied as one matrix.
+ *
+ * Reference: transformers `Qwen3OmniMoeCausalConvNet`, `Qwen3OmniMoeCausalTransConvNet`; torch.nn.Conv2d.
+ */
+
+import { TensorError, outputLength, type GraphBuilder, type Tensor } from '../tensor/index.ts'
+import type { ParameterPrecision, Parameters } from './parameters.ts'
+
+export interface ConvolutionOptions {
+  readonly kernel: number
+  readonly stride?: number
+  readonly dilation?: number
+  /** Default true. */
+  readonly bias?: boolean
+  readonly precision?: ParameterPrecision
+}
+
+/** Puts `context` frames before x: the history's last ones, or zeros. */
+export function prepend(g: GraphBuilder, x: Tensor<'f32'>, context: number, history?: Tensor<'f32'>): Tensor<'f32'> {
+  if (context === 0) return x
+  if (!history)
+    return g.pad(x, [
+      [0, 0],
+      [context, 0],
+    ])
+  if (history.shape[1] < context)
+    throw new TensorError(`the history has ${history.shape[1]} frames, ${context} are needed`)
+  return g.concat(g.slice(history, 1, history.shape[1] - context, context), x, 1)
+}
+
+/** Conv1d with padding on the left only. x: [in, time] to [out, time / stride]. */
+export class CausalConv1d {
+  readonly weight: Tensor
+  readonly bias: Tensor<'f32'> | undefined
+  /** Frames before x that the first output depends on. */
+  readonly context: number
+  readonly #kernel: number
+  readonly #stride: number
+  readonly #dilation: number
+
+  constructor(parameters: Parameters, inChannels: number, outChannels: number, options: ConvolutionOptions) {
+    this.#kernel = options.kernel
+    this.#stride = options.stride ?? 1
+    this.#dilation = options.dilation ?? 1
+    this.context = (this.#kernel - 1) * this.#dilation + 1 - this.#stride
+    this.weight = parameters.get('weight', {
+      shape: [inChannels * options.kernel, outChannels],
+      use: 'matmul',
+      layout: 'conv-windows',
+      precision: options.precision ?? 'fine',
+    })
+    this.bias = options.bias === false ? undefined : (parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>)
+  }
+
+  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
+    if (x.shape[1] % this.#stride !== 0) {
+      throw new TensorError(
+        `a convolution of stride ${this.#stride} wants a multiple of it in frames, got ${x.shape[1]}`,
+      )
+    }
+    const frames = x.shape[1] / this.#stride
+    const extended = g.cont(prepend(g, x, this.context, history))
+    const windows =
+      this.#kernel === 1 && this.#stride === 1
+        ? extended
+        : g.windows(extended, frames, { kernel: this.#kernel, stride: this.#stride, dilation: this.#dilation })
+    const y = g.mulMat(this.weight, windows)
+    return this.bias ? g.add(y, this.bias) : y
+  }
+}
+
+/**
+ * ConvTranspose1d whose first and last `kernel - stride` samples are cut off: x [in, time] to [out, time * stride - (kernel -
+ * stride)]. The kernel is a multiple of the stride. With a history of `context` frames, nothing is cut on the left: x then yields
+ * time * stride samples.
+ */
+export class CausalConvTranspose1d {
+  readonly weight: Tensor
+  readonly bias: Tensor<'f32'>
+  /** Frames before x that its first sample depends on. */
+  readonly context: number
+  readonly stride: number
+  readonly #out: number
+  readonly #overlap: number
+
+  constructor(
+    parameters: Parameters,
+    inChannels: number,
+    outChannels: number,
+    options: { readonly kernel: number; readonly stride: number; readonly precision?: ParameterPrecision },
+  ) {
+    const { kernel, stride } = options
+    if (kernel % stride !== 0)
+      throw new TensorError(`transposed convolution: kernel ${kernel} is no multiple of stride ${stride}`)
+    this.stride = stride
+    this.#out = outChannels
+    this.#overlap = kernel / stride
+    this.context = this.#overlap - 1
+    this.weight = parameters.get('weight', {
+      shape: [inChannels, outChannels * kernel],
+      use: 'matmul',
+      layout: 'conv-columns',
+      precision: options.precision ?? 'fine',
+    })
+    this.bias = parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>
+  }
+
+  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
+    const input = history && this.context > 0 ? prepend(g, x, this.context, history) : x
+    const blocks = input.shape[1] - this.context
+    if (blocks < 1)
+      throw new TensorError(`a transposed convolution needs more than ${this.context} frames, got ${input.shape[1]}`)
+    const out = this.#out
+    // [out, kernel, frames]: frame t adds its j-th stride of columns to block t + j.
+    const columns = g.mulMat(this.weight, g.cont(input))
+    let sum: Tensor<'f32'> | undefined
+    for (let j = 0; j < this.#overlap; j++) {
+      const part = g.view(columns, [out * this.stride, blocks], {
+        strides: [columns.strides[1]],
+        offset: (this.context - j) * columns.strides[1] + j * this.stride * out * 4,
+      })
+      sum = sum ? g.add(sum, part) : part
+    }
+    if (!sum) throw new TensorError('a transposed convolution without kernel')
+    return g.add(g.reshape(g.cont(sum), out, blocks * this.stride), this.bias)
+  }
+}
+
+/** Depthwise Conv1d with padding on the left only. x: [channels, time] to the same. */
+export class DepthwiseCausalConv1d {
+  readonly weight: Tensor<'f32'>
+  readonly bias: Tensor<'f32'>
+  readonly context: number
+
+  constructor(parameters: Parameters, channels: number, kernel: number) {
+    this.context = kernel - 1
+    this.weight = parameters.get('weight', { shape: [kernel, 1, channels] }) as Tensor<'f32'>
+    this.bias = parameters.get('bias', { shape: [channels] }) as Tensor<'f32'>
+  }
+
+  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
+    const extended = prepend(g, x, this.context, history)
+    const kernel = g.reshape(this.weight, this.weight.shape[0], x.shape[0])
+    return g.add(g.depthwiseCausal(g.cont(g.transpose(extended)), kernel), this.bias)
+  }
+}
+
+/** Conv2d. x: [width, height, in, batch] to [out, width', height', batch]: channels come out contiguous. */
+export class Conv2d {
+  readonly weight: Tensor
+  readonly bias: Tensor<'f32'> | undefined
+  readonly #kernel: readonly [number, number]
+  readonly #stride: readonly [number, number]
+  readonly #padding: readonly [number, number]
+
+  /** Pairs are [width, height]. */
+  constructor(
+    parameters: Parameters,
+    inChannels: number,
+    outChannels: number,
+    options: {
+      readonly kernel: readonly [number, number]
+      readonly stride?: readonly [number, number]
+      readonly padding?: readonly [number, number]
+      /** Default true. */
+      readonly bias?: boolean
+      readonly precision?: ParameterPrecision
+    },
+  ) {
+    this.#kernel = options.kernel
+    this.#stride = options.stride ?? [1, 1]
+    this.#padding = options.padding ?? [0, 0]
+    this.weight = parameters.get('weight', {
+      shape: [this.#kernel[0] * this.#kernel[1] * inChannels, outChannels],
+      use: 'matmul',
+      layout: 'conv-flat',
+      precision: options.precision ?? 'fine',
+    })
+    this.bias = options.bias === false ? undefined : (parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>)
+  }
+
+  /** [width', height'] for an input of [width, height]. */
+  outputSize(width: number, height: number): [number, number] {
+    return [
+      outputLength(width, this.#kernel[0], this.#stride[0], this.#padding[0], 1),
+      outputLength(height, this.#kernel[1], this.#stride[1], this.#padding[1], 1),
+    ]
+  }
+
+  forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
+    const windows = g.im2col(x, this.#kernel, { stride: this.#stride, padding: this.#padding })
+    const y = g.mulMat(this.weight, windows)
+    return this.bias ? g.add(y, this.bias) : y
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Rearranges convolution weights of a checkpoint into the matrices that the graphs multiply with.
+ *
+ * In: f32 values in PyTorch order with their PyTorch shape. Out: f32 values in the order of a {@link ParameterLayout}.
+ */
+
+import { TensorError } from '../tensor/index.ts'
+import type { ParameterLayout } from './parameters.ts'
+
+/** Shape in ggml order that a checkpoint tensor of PyTorch shape `shape` has in this layout (`experts`: of one expert). */
+export function layoutShape(layout: ParameterLayout, shape: readonly number[]): number[] {
+  const [a = 1, b = 1, c = 1] = shape
+  switch (layout) {
+    case 'plain':
+    case 'experts':
+      return shape.length === 0 ? [1] : [...shape].reverse()
+    case 'conv-windows':
+      return [b * c, a]
+    case 'conv-columns':
+      return [a, b * c]
+    case 'conv-flat':
+      return [shape.slice(1).reduce((product, extent) => product * extent, 1), a]
+    default:
+      return layout satisfies never
+  }
+}
+
+/** The values in the layout's order. `plain`, `experts` and `conv-flat` return `values` itself. */
+export function rearrange(layout: ParameterLayout, values: Float32Array, shape: readonly number[]): Float32Array {
+  if (values.length !== shape.reduce((product, extent) => product * extent, 1)) {
+    throw new TensorError(`${values.length} values are no [${shape.join(', ')}]`)
+  }
+  switch (layout) {
+    case 'plain':
+    case 'experts':
+    case 'conv-flat':
+      return values
+    case 'conv-windows':
+      return permute3(values, shape, [0, 2, 1])
+    case 'conv-columns':
+      return permute3(values, shape, [2, 1, 0])
+    default:
+      return layout satisfies never
+  }
+}
+
+/** Row-major `values.permute(order)` of three dimensions. */
+function permute3(
+  values: Float32Array,
+  shape: readonly number[],
+  order: readonly [number, number, number],
+): Float32Array {
+  if (shape.length !== 3) throw new TensorError(`a 1-d convolution weight has 3 dimensions, not [${shape.join(', ')}]`)
+  const strides = [(shape[1] ?? 1) * (shape[2] ?? 1), shape[2] ?? 1, 1]
+  const [n0, n1, n2] = order.map((axis) => shape[axis] ?? 1) as [number, number, number]
+  const [s0, s1, s2] = order.map((axis) => strides[axis] ?? 1) as [number, number, number]
+  const result = new Float32Array(values.length)
+  let at = 0
+  for (let i = 0; i < n0; i++) {
+    for (let j = 0; j < n1; j++) {
+      for (let k = 0; k < n2; k++) result[at++] = values[i * s0 + j * s1 + k * s2] ?? 0
+    }
+  }
+  return result
+}

@@ -1,0 +1,2 @@
+/** The rate every sound is delivered at: what Qwen-Omni's feature extractors are fed, Hz. */
+export const soundRate = 16_000

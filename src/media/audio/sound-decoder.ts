@@ -1,0 +1,210 @@
+/**
+ * One sound stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
+ *
+ * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, handed to `emit`. Channels are mixed down with
+ * FFmpeg's usual weights (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
+ * become silence and are counted.
+ */
+import {
+  AV_CHANNEL_ORDER_NATIVE,
+  AV_CHANNEL_ORDER_UNSPEC,
+  AV_SAMPLE_FMT_DBL,
+  AV_SAMPLE_FMT_DBLP,
+  AV_SAMPLE_FMT_FLT,
+  AV_SAMPLE_FMT_FLTP,
+  type AVSampleFormat,
+} from 'node-av/constants'
+import {
+  avChannelLayoutDefault,
+  avGetCodecName,
+  type ChannelLayout,
+  Codec,
+  CodecContext,
+  Frame,
+  type Packet,
+  SoftwareResampleContext,
+  type Stream,
+} from 'node-av/lib'
+import { audioDecoders } from '../av/formats.ts'
+import { soundRate } from './rate.ts'
+
+/** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
+const minRate = 1000
+const maxRate = 1_000_000
+
+/** Samples per emitted piece: 256 KB. */
+const pieceSamples = 65_536
+
+export class SoundDecoder implements Disposable {
+  readonly codecName: string
+  /** Packets the decoder refused. */
+  failedPackets = 0
+  packets = 0
+  /** Samples that were infinite or not a number. */
+  nonFinite = 0
+  /** Samples emitted or about to be. */
+  samples = 0
+  readonly #context: CodecContext
+  readonly #frame: Frame
+  readonly #emit: (piece: Float32Array) => void
+  #resampler: SoftwareResampleContext | undefined
+  #input = ''
+  #piece = new Float32Array(pieceSamples)
+  #filled = 0
+  #output = Buffer.alloc(0)
+
+  /** @throws Error when there is no allowed decoder for the stream, or it does not open */
+  constructor(stream: Stream, emit: (piece: Float32Array) => void) {
+    const codec = Codec.findDecoder(stream.codecpar.codecId)
+    this.codecName = avGetCodecName(stream.codecpar.codecId) ?? 'unknown'
+    if (codec === null || !audioDecoders.includes(codec.name ?? '')) {
+      throw new Error(`no decoder for ${this.codecName} sound`)
+    }
+    this.#emit = emit
+    this.#context = new CodecContext()
+    this.#context.allocContext3(codec)
+    this.#context.parametersToContext(stream.codecpar)
+    this.#context.pktTimebase = stream.timeBase
+    this.#context.threadCount = 1
+    this.#context.setOption('max_samples', 1_048_576) // not as open options: freeing those crashes
+    if (this.#context.open2Sync(codec, null) < 0) {
+      this.#context.freeContext()
+      throw new Error(`the ${this.codecName} decoder does not take this sound`)
+    }
+    this.#frame = new Frame()
+    this.#frame.alloc()
+  }
+
+  /** Decodes one packet; a broken one is counted and skipped. */
+  push(packet: Packet): void {
+    this.packets += 1
+    if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
+    this.#receive()
+  }
+
+  /** Silence before the first sample, seconds, so that sound and pictures share one clock. */
+  pad(seconds: number): void {
+    this.#take(new Float32Array(Math.round(seconds * soundRate)))
+  }
+
+  /** What decoder and resampler still hold. */
+  flush(): void {
+    this.#context.sendPacketSync(null)
+    this.#receive()
+    this.#drain()
+    if (this.#filled > 0) this.#emit(this.#piece.slice(0, this.#filled))
+    this.#filled = 0
+  }
+
+  [Symbol.dispose](): void {
+    this.#resampler?.free()
+    this.#frame.free()
+    this.#context.freeContext()
+  }
+
+  #receive(): void {
+    while (this.#context.receiveFrameSync(this.#frame) >= 0) {
+      this.#convert(this.#frame)
+      this.#frame.unref()
+    }
+  }
+
+  #convert(frame: Frame): void {
+    const { sampleRate, channelLayout, nbSamples } = frame
+    const format = frame.format as AVSampleFormat
+    const planes = frame.extendedData
+    if (nbSamples <= 0 || planes === null || sampleRate < minRate || sampleRate > maxRate) {
+      this.failedPackets += 1
+      return
+    }
+    this.#scrub(planes, format)
+    const input = `${sampleRate} ${format} ${channelLayout.nbChannels} ${channelLayout.mask}`
+    if (input !== this.#input || this.#resampler === undefined) {
+      this.#drain()
+      this.#resampler = createResampler(channelLayout, format, sampleRate)
+      this.#input = input
+    }
+    this.#resample(planes, nbSamples)
+  }
+
+  #resample(planes: Buffer[] | null, count: number): number {
+    const resampler = this.#resampler!
+    const capacity = Math.max(resampler.getOutSamples(count), 256)
+    if (this.#output.length < capacity * 4) this.#output = Buffer.alloc(capacity * 4)
+    const made = resampler.convertSync([this.#output], capacity, planes, count)
+    if (made < 0) {
+      this.failedPackets += 1
+      return 0
+    }
+    if (made > 0) this.#take(new Float32Array(this.#output.buffer, this.#output.byteOffset, made))
+    return made
+  }
+
+  /** Ends the current resampler, taking the samples its filter still holds. */
+  #drain(): void {
+    if (this.#resampler === undefined) return
+    while (this.#resample(null, 0) > 0);
+    this.#resampler.free()
+    this.#resampler = undefined
+  }
+
+  #take(samples: Float32Array): void {
+    for (let i = 0; i < samples.length; i += 1) {
+      const sample = samples[i]!
+      this.#piece[this.#filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#notANumber()
+      this.#filled += 1
+      if (this.#filled === pieceSamples) {
+        this.#emit(this.#piece)
+        this.#piece = new Float32Array(pieceSamples)
+        this.#filled = 0
+      }
+    }
+    this.samples += samples.length
+  }
+
+  #notANumber(): number {
+    this.nonFinite += 1
+    return 0
+  }
+
+  /** Makes float input finite before the resampler's filter spreads one bad sample over its neighbours. */
+  #scrub(planes: readonly Buffer[], format: AVSampleFormat): void {
+    const double = format === AV_SAMPLE_FMT_DBL || format === AV_SAMPLE_FMT_DBLP
+    if (!double && format !== AV_SAMPLE_FMT_FLT && format !== AV_SAMPLE_FMT_FLTP) return
+    for (const { buffer, byteOffset, byteLength } of planes) {
+      const values = double
+        ? new Float64Array(buffer, byteOffset, Math.floor(byteLength / 8))
+        : new Float32Array(buffer, byteOffset, Math.floor(byteLength / 4))
+      for (let i = 0; i < values.length; i += 1) {
+        if (Number.isFinite(values[i]!)) continue
+        values[i] = 0
+        this.nonFinite += 1
+      }
+    }
+  }
+}
+
+function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: number): SoftwareResampleContext {
+  const mono = avChannelLayoutDefault(1)
+  const channels = Math.max(1, layout.nbChannels)
+  const given = layout.order === AV_CHANNEL_ORDER_UNSPEC ? avChannelLayoutDefault(channels) : layout
+  const resampler = new SoftwareResampleContext()
+  const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, given, format, rate)
+  if (set >= 0 && given.order === AV_CHANNEL_ORDER_NATIVE && resampler.init() >= 0) return resampler
+  resampler.free()
+  // A layout FFmpeg cannot weigh (many discrete channels, ambisonics): the mean of all channels.
+  const plain = new SoftwareResampleContext()
+  const unknown = { nbChannels: channels, order: AV_CHANNEL_ORDER_UNSPEC, mask: 0n }
+  if (plain.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, unknown, format, rate) < 0) {
+    throw new Error(`sound with ${channels} channels at ${rate} Hz cannot be resampled`)
+  }
+  plain.setMatrix(
+    Array.from({ length: channels }, () => 1 / channels),
+    channels,
+  )
+  if (plain.init() < 0) {
+    plain.free()
+    throw new Error(`sound with ${channels} channels at ${rate} Hz cannot be resampled`)
+  }
+  return plain
+}

@@ -1,0 +1,141 @@
+/**
+ * What the front door and a decoder process say to each other.
+ *
+ * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over a
+ * pipe of its own (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes
+ * of payload: pixels and samples never pass through JSON or a structured clone.
+ */
+import type { MediaErrorCode, MediaKind } from '../errors.ts'
+import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'
+import type { SpooledBytes } from '../fetch/spool.ts'
+
+export type DecodeJob = { readonly id: number; readonly input: SpooledBytes } & (
+  | { readonly kind: 'image'; readonly limits: Required<ImageLimits> }
+  | { readonly kind: 'audio'; readonly limits: Required<AudioLimits> }
+  | { readonly kind: 'video'; readonly limits: Required<VideoLimits> }
+)
+
+export interface ImageHeader {
+  readonly type: 'image'
+  readonly width: number
+  readonly height: number
+  /** Size as stored, orientation applied, before any scaling down. */
+  readonly sourceWidth: number
+  readonly sourceHeight: number
+  readonly format: string
+}
+
+export interface FrameHeader {
+  readonly type: 'frame'
+  readonly width: number
+  readonly height: number
+  /** Seconds from the clip's start. */
+  readonly timestamp: number
+}
+
+export interface PcmHeader {
+  /** Little-endian 32-bit floats, 16 kHz mono, following on from the one before. */
+  readonly type: 'pcm'
+}
+
+/** What is known of the whole once everything was sent. */
+export interface DoneHeader {
+  readonly type: 'done'
+  readonly warnings: readonly string[]
+  readonly video?: VideoFacts
+}
+
+export interface VideoFacts {
+  readonly durationSeconds: number
+  /** Stored size, rotation applied, pixel aspect not. */
+  readonly width: number
+  readonly height: number
+  readonly sourceFrameCount: number
+  readonly sourceFps: number
+  readonly sampledFps: number
+  readonly hasAudio: boolean
+  readonly codec: string
+}
+
+export interface ErrorHeader {
+  readonly type: 'error'
+  readonly code: MediaErrorCode
+  readonly message: string
+  readonly kind: MediaKind
+  readonly detail?: string
+}
+
+export type ReplyHeader = (ImageHeader | FrameHeader | PcmHeader | DoneHeader | ErrorHeader) & {
+  /** The job's id. */
+  readonly id: number
+  /** Payload length. */
+  readonly bytes: number
+}
+
+export interface DecoderReply {
+  readonly header: ReplyHeader
+  readonly payload: Uint8Array
+}
+
+/** Index of the reply pipe among the child's file descriptors. */
+export const replyFd = 4
+
+/** Longest JSON header taken; a child that says more is broken. */
+const maxHeaderBytes = 64 * 1024
+
+/** A header and the length prefix before it, ready to write. */
+export function encodeHeader(header: ReplyHeader): Buffer {
+  const json = Buffer.from(JSON.stringify(header))
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(json.length)
+  return Buffer.concat([length, json])
+}
+
+/**
+ * Cuts the reply pipe's bytes into replies. Payloads are written once, into memory of their own size.
+ *
+ * @throws RangeError on a header or payload longer than allowed: the child is not to be trusted any more
+ */
+export class ReplyReader {
+  readonly #maxPayloadBytes: number
+  #prefix: Buffer = Buffer.alloc(0)
+  #header: ReplyHeader | undefined
+  #payload = new Uint8Array(0)
+  #filled = 0
+
+  constructor(maxPayloadBytes: number) {
+    this.#maxPayloadBytes = maxPayloadBytes
+  }
+
+  *push(chunk: Buffer): Generator<DecoderReply> {
+    let rest = chunk
+    for (;;) {
+      if (this.#header === undefined) {
+        this.#prefix = this.#prefix.length === 0 ? rest : Buffer.concat([this.#prefix, rest])
+        if (this.#prefix.length < 4) return
+        const length = this.#prefix.readUInt32LE(0)
+        if (length > maxHeaderBytes) throw new RangeError('decoder reply header too long')
+        if (this.#prefix.length < 4 + length) return
+        const header = JSON.parse(this.#prefix.toString('utf8', 4, 4 + length)) as ReplyHeader
+        if (!(header.bytes >= 0 && header.bytes <= this.#maxPayloadBytes)) {
+          throw new RangeError('decoder reply payload too long')
+        }
+        rest = this.#prefix.subarray(4 + length)
+        this.#prefix = Buffer.alloc(0)
+        this.#header = header
+        this.#payload = new Uint8Array(header.bytes)
+        this.#filled = 0
+      }
+      const take = Math.min(rest.length, this.#payload.length - this.#filled)
+      this.#payload.set(rest.subarray(0, take), this.#filled)
+      this.#filled += take
+      rest = rest.subarray(take)
+      if (this.#filled < this.#payload.length) return
+      const reply = { header: this.#header, payload: this.#payload }
+      this.#header = undefined
+      this.#payload = new Uint8Array(0)
+      yield reply
+      if (rest.length === 0) return
+    }
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * A small pool of decoder processes.
+ *
+ * Media libraries parse what strangers send; here they do it in child processes that hold no secrets, may take only so
+ * much memory and time, and are killed when a request is cancelled or a limit is met. A child serves one job at a time and
+ * is replaced after a crash, a kill or a number of jobs. Children start when first needed and end when idle.
+ *
+ * In: {@link DecodeJob}s without their id. Out: replies, in order, through `onReply`; errors are {@link MediaError}.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { abortedError, illegalCode, MediaError } from '../errors.ts'
+import { type DecodeJob, type DecoderReply, replyFd, ReplyReader } from './messages.ts'
+
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
+export type JobRequest = WithoutId<DecodeJob>
+
+export interface DecoderPoolOptions {
+  /** Most children at once. */
+  readonly workers: number
+  /** Jobs that may wait; one more is refused with `overloaded`. */
+  readonly maxWaiting: number
+  /** Wall time of one job, milliseconds. */
+  readonly timeoutMs: number
+  /** Resident memory of one child, bytes. */
+  readonly memoryBytes: number
+  /** A child is replaced after this many. */
+  readonly jobsPerWorker: number
+  /** A child without work for this long is ended, milliseconds. */
+  readonly idleMs: number
+}
+
+export interface PoolStatus {
+  readonly workers: number
+  readonly active: number
+  readonly waiting: number
+  readonly pids: readonly number[]
+}
+
+interface Task {
+  readonly job: JobRequest
+  readonly onReply: (reply: DecoderReply) => void
+  readonly signal: AbortSignal
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+  readonly abort: () => void
+}
+
+interface Worker {
+  readonly child: ChildProcess
+  served: number
+  task: Task | undefined
+  taskId: number
+  timer: NodeJS.Timeout | undefined
+  idle: NodeJS.Timeout | undefined
+  /** Why we killed it, if we did. */
+  verdict: MediaError | undefined
+}
+
+/** A payload larger than any frame or image we ask for means a child gone wrong. */
+const maxPayloadBytes = 512 * 1024 * 1024
+
+export class DecoderPool implements AsyncDisposable {
+  readonly #options: DecoderPoolOptions
+  readonly #workers = new Set<Worker>()
+  readonly #waiting: Task[] = []
+  #nextId = 1
+  #closed = false
+
+  constructor(options: DecoderPoolOptions) {
+    this.#options = options
+  }
+
+  status(): PoolStatus {
+    const workers = [...this.#workers]
+    return {
+      workers: workers.length,
+      active: workers.filter(({ task }) => task !== undefined).length,
+      waiting: this.#waiting.length,
+      pids: workers.map(({ child }) => child.pid ?? 0),
+    }
+  }
+
+  /**
+   * Runs one job; settles when the child says it is done.
+   *
+   * @throws MediaError what the child reports, or `decode_timeout`, `decode_memory`, `overloaded`, `aborted`
+   */
+  run(job: JobRequest, onReply: (reply: DecoderReply) => void, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed || signal.aborted) {
+        reject(abortedError(signal))
+        return
+      }
+      if (this.#waiting.length >= this.#options.maxWaiting) {
+        reject(new MediaError('overloaded', 'Too many media files are waiting to be decoded; try again shortly.'))
+        return
+      }
+      const task: Task = { job, onReply, signal, resolve, reject, abort: () => this.#abort(task) }
+      signal.addEventListener('abort', task.abort, { once: true })
+      this.#waiting.push(task)
+      this.#dispatch()
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    for (const task of this.#waiting.splice(0)) settle(task, abortedError(undefined))
+    await Promise.all(
+      [...this.#workers].map(async (worker) => {
+        worker.child.ref()
+        const gone = new Promise((resolve) => worker.child.once('exit', resolve))
+        if (worker.child.exitCode !== null || worker.child.signalCode !== null) return
+        this.#kill(worker, abortedError(undefined))
+        await gone
+      }),
+    )
+  }
+
+  #dispatch(): void {
+    while (this.#waiting.length > 0 && !this.#closed) {
+      let worker = [...this.#workers].find(({ task, verdict }) => task === undefined && verdict === undefined)
+      if (worker === undefined) {
+        if (this.#workers.size >= this.#options.workers) return
+        worker = this.#start()
+      }
+      this.#assign(worker, this.#waiting.shift()!)
+    }
+  }
+
+  #assign(worker: Worker, task: Task): void {
+    clearTimeout(worker.idle)
+    worker.task = task
+    worker.taskId = this.#nextId
+    this.#nextId += 1
+    const seconds = this.#options.timeoutMs / 1000
+    worker.timer = setTimeout(
+      () => this.#kill(worker, new MediaError('decode_timeout', `Decoding took longer than ${seconds} s.`)),
+      this.#options.timeoutMs,
+    )
+    worker.child.ref()
+    worker.child.channel?.ref()
+    ;(worker.child.stdio[replyFd] as { ref?: () => void }).ref?.()
+    worker.child.send({ ...task.job, id: worker.taskId } as DecodeJob, () => {
+      // A failed send means a dying child; its exit is what settles the task.
+    })
+  }
+
+  #start(): Worker {
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const child = fork(fileURLToPath(new URL(`./worker.${extension}`, import.meta.url)), [], {
+      // No environment: no keys for a library to leak, no NODE_OPTIONS, no proxy. PATH-less Windows still needs its root.
+      env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
+      execArgv: ['--max-old-space-size=256', '--no-warnings'],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'],
+    })
+    const worker: Worker = {
+      child,
+      served: 0,
+      task: undefined,
+      taskId: 0,
+      timer: undefined,
+      idle: undefined,
+      verdict: undefined,
+    }
+    this.#workers.add(worker)
+    child.send({ memoryBytes: this.#options.memoryBytes }, () => {})
+    const reader = new ReplyReader(maxPayloadBytes)
+    const pipe = child.stdio[replyFd] as Readable
+    pipe.on('data', (chunk: Buffer) => {
+      try {
+        for (const reply of reader.push(chunk)) this.#reply(worker, reply)
+      } catch (cause) {
+        this.#kill(worker, new MediaError('decode_memory', 'The decoder sent more than it may.', { cause }))
+      }
+    })
+    pipe.on('error', () => {})
+    child.on('error', () => this.#gone(worker, null, null))
+    child.on('exit', (code, signal) => this.#gone(worker, code, signal))
+    return worker
+  }
+
+  #reply(worker: Worker, reply: DecoderReply): void {
+    const { task } = worker
+    if (task === undefined || reply.header.id !== worker.taskId) return
+    const { header } = reply
+    if (header.type !== 'done' && header.type !== 'error') {
+      task.onReply(reply)
+      return
+    }
+    let error: Error | undefined
+    if (header.type === 'done') task.onReply(reply)
+    else error = new MediaError(header.code, header.message, { kind: header.kind, detail: header.detail })
+    this.#release(worker)
+    settle(task, error)
+    this.#dispatch()
+  }
+
+  /** The worker is free again: to be reused, retired, or ended when idle. */
+  #release(worker: Worker): void {
+    clearTimeout(worker.timer)
+    worker.task = undefined
+    worker.served += 1
+    if (worker.served >= this.#options.jobsPerWorker) {
+      this.#retire(worker)
+      return
+    }
+    // An idle child must not keep the server alive.
+    worker.child.unref()
+    worker.child.channel?.unref()
+    ;(worker.child.stdio[replyFd] as { unref?: () => void }).unref?.()
+    worker.idle = setTimeout(() => this.#retire(worker), this.#options.idleMs)
+    worker.idle.unref()
+  }
+
+  #retire(worker: Worker): void {
+    clearTimeout(worker.idle)
+    this.#workers.delete(worker)
+    if (worker.child.connected) worker.child.disconnect() // the child ends when its channel closes
+    setTimeout(() => worker.child.kill('SIGKILL'), 2000).unref()
+  }
+
+  #abort(task: Task): void {
+    const queued = this.#waiting.indexOf(task)
+    if (queued >= 0) {
+      this.#waiting.splice(queued, 1)
+      settle(task, abortedError(task.signal))
+      return
+    }
+    const worker = [...this.#workers].find((candidate) => candidate.task === task)
+    if (worker !== undefined) this.#kill(worker, abortedError(task.signal))
+  }
+
+  /** Ends the child at once; its task fails with `verdict` now, not when the process is gone. */
+  #kill(worker: Worker, verdict: MediaError): void {
+    worker.verdict ??= verdict
+    worker.child.kill('SIGKILL')
+    const { task } = worker
+    clearTimeout(worker.timer)
+    worker.task = undefined
+    if (task !== undefined) settle(task, verdict)
+  }
+
+  #gone(worker: Worker, code: number | null, signal: NodeJS.Signals | null): void {
+    clearTimeout(worker.timer)
+    clearTimeout(worker.idle)
+    this.#workers.delete(worker)
+    const { task } = worker
+    worker.task = undefined
+    if (task !== undefined) settle(task, worker.verdict ?? crashed(task, code, signal))
+    this.#dispatch()
+  }
+}
+
+function crashed(task: Task, code: number | null, signal: NodeJS.Signals | null): MediaError {
+  const { kind } = task.job
+  // The watchdog inside the child, or the kernel, ends it by SIGKILL; V8 out of memory aborts.
+  if (signal === 'SIGKILL' || signal === 'SIGABRT' || code === 134) {
+    return new MediaError('decode_memory', 'Decoding took more memory than allowed.', { kind })
+  }
+  const how = signal ?? `exit code ${code}`
+  return new MediaError(illegalCode(kind), `The ${kind} made its decoder fail (${how}); it is broken.`, { kind })
+}
+
+function settle(task: Task, error?: Error): void {
+  task.signal.removeEventListener('abort', task.abort)
+  if (error === undefined) task.resolve()
+  else task.reject(error)
+}

@@ -1,0 +1,85 @@
+/**
+ * The decoder process: takes one job at a time from its parent, decodes, sends pixels and samples back.
+ *
+ * A second thread watches the process's resident memory, because the first one may be inside a library that is busy
+ * allocating; past the limit the process ends itself and the parent reports `decode_memory`.
+ *
+ * In, out: see `messages.ts`. Errors of any kind become an `error` reply, so that the process can be used again.
+ */
+import { once } from 'node:events'
+import { Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
+import { illegalCode, MediaError } from '../errors.ts'
+import { type DecodeJob, encodeHeader, type ReplyHeader, replyFd } from './messages.ts'
+
+/** Sends one reply; settles when the parent has taken enough of it, so that a slow parent slows the decoder. */
+export type Send = (header: DistributiveOmit<ReplyHeader, 'id' | 'bytes'>, payload?: Uint8Array) => Promise<void>
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+
+const replies = new Socket({ fd: replyFd, readable: false, writable: true })
+replies.on('error', () => process.exit(0)) // the parent is gone
+process.on('disconnect', () => process.exit(0))
+
+function sender(id: number): Send {
+  return async (header, payload) => {
+    replies.write(encodeHeader({ ...header, id, bytes: payload?.length ?? 0 } as ReplyHeader))
+    if (payload !== undefined && payload.length > 0 && !replies.write(payload)) await once(replies, 'drain')
+  }
+}
+
+async function decode(job: DecodeJob, send: Send): Promise<void> {
+  switch (job.kind) {
+    case 'image': {
+      const { decodeImage } = await import('../image/decode.ts')
+      return decodeImage(job.input, job.limits, send)
+    }
+    case 'audio': {
+      const { decodeAudio } = await import('../audio/decode.ts')
+      return decodeAudio(job.input, job.limits, send)
+    }
+    case 'video': {
+      const { decodeVideo } = await import('../video/decode.ts')
+      return decodeVideo(job.input, job.limits, send)
+    }
+    default:
+      return job satisfies never
+  }
+}
+
+async function serve(job: DecodeJob): Promise<void> {
+  const send = sender(job.id)
+  try {
+    await decode(job, send)
+  } catch (error) {
+    const known = error instanceof MediaError
+    const detail = known ? error.detail : undefined
+    const reason = error instanceof Error ? error.message : String(error)
+    await send({
+      type: 'error',
+      code: known ? error.code : illegalCode(job.kind),
+      message: known ? error.message : `The ${job.kind} cannot be decoded: ${reason.slice(0, 200)}.`,
+      kind: job.kind,
+      ...(detail === undefined ? {} : { detail }),
+    })
+  }
+}
+
+/** Polls from a thread of its own: the main thread cannot while a library holds it. */
+function watchMemory(memoryBytes: number): void {
+  const source = `
+    const { workerData } = require('node:worker_threads')
+    setInterval(() => {
+      if (process.memoryUsage.rss() > workerData.memoryBytes) process.kill(process.pid, 'SIGKILL')
+    }, 20)`
+  const watchdog = new Worker(source, {
+    eval: true,
+    workerData: { memoryBytes },
+    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 },
+  })
+  watchdog.unref()
+}
+
+process.on('message', (message: DecodeJob | { memoryBytes: number }) => {
+  if ('memoryBytes' in message) watchMemory(message.memoryBytes)
+  else void serve(message)
+})

@@ -1,0 +1,289 @@
+/**
+ * The guarded downloader: one URL to bytes, by plain http(s), without ever reaching an address it should not.
+ *
+ * At each hop the name is resolved once, the answers are checked, and the connection goes to a checked address (SNI and
+ * Host stay the name's), so an answer that changes between check and use changes nothing. Bytes, redirects, silence and
+ * total time are capped; a file that is plainly the wrong thing is dropped at its first bytes. Proxy settings in the
+ * environment are ignored: a proxy would resolve names for itself.
+ *
+ * In: a URL and limits. Out: a {@link Spool} the caller disposes of. Errors: {@link MediaError}.
+ */
+import { lookup } from 'node:dns/promises'
+import http from 'node:http'
+import https from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+import { abortedError, MediaError } from '../errors.ts'
+import { checkUrl, parseUrl } from '../source.ts'
+import { sniffLength } from '../sniff.ts'
+import { type HostAllowList, isPublicAddress } from './address.ts'
+import { Spool } from './spool.ts'
+
+export interface ResolvedAddress {
+  readonly address: string
+  readonly family: number
+}
+
+/** Name to addresses. Injected by tests; the default asks the system once per hop. */
+export type Resolver = (hostname: string, signal: AbortSignal) => Promise<readonly ResolvedAddress[]>
+
+export interface DownloadTimeouts {
+  /** Resolving, connecting and the response's headers, per hop, milliseconds. */
+  readonly connectMs: number
+  /** Longest silence within a body, milliseconds. */
+  readonly idleMs: number
+  /** Everything, redirects included, milliseconds. */
+  readonly totalMs: number
+}
+
+export interface DownloadOptions {
+  readonly allow: HostAllowList
+  readonly resolve?: Resolver | undefined
+  readonly timeouts: DownloadTimeouts
+  readonly maxRedirects: number
+  readonly maxBytes: number
+  readonly directory: string
+  /** Called once with the first {@link sniffLength} bytes, or all if fewer; throwing stops the download. */
+  readonly onHead?: (head: Uint8Array) => Promise<void>
+  readonly signal: AbortSignal
+}
+
+export const systemResolver: Resolver = async (hostname) => lookup(hostname, { all: true, verbatim: true })
+
+/** Content types that are certainly not media: an error page or an API's answer. */
+const pageTypes = /^(text\/(html|css|javascript|xml)|application\/(json|xhtml\+xml|xml|javascript|problem\+json))\b/i
+
+/**
+ * Fetches `url` under the given limits.
+ *
+ * @throws MediaError `url_invalid`, `forbidden_host`, `download_failed`, `download_timeout`, `not_found`, `unauthorized`,
+ * `too_large`, `wrong_content_type`, `aborted`, or whatever `onHead` throws
+ */
+export async function download(url: URL, options: DownloadOptions): Promise<Spool> {
+  const deadline = new AbortController()
+  const timer = setTimeout(() => deadline.abort(), options.timeouts.totalMs)
+  const signal = AbortSignal.any([options.signal, deadline.signal])
+  try {
+    return await follow(url, options, signal)
+  } catch (error) {
+    if (options.signal.aborted) throw abortedError(options.signal)
+    if (deadline.signal.aborted) {
+      throw timeout(`The media was not downloaded within ${options.timeouts.totalMs / 1000} s.`, error)
+    }
+    throw error instanceof MediaError ? error : failed('The media could not be downloaded.', error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function follow(start: URL, options: DownloadOptions, signal: AbortSignal): Promise<Spool> {
+  let url = start
+  for (let hop = 0; hop <= options.maxRedirects; hop += 1) {
+    signal.throwIfAborted()
+    // oxlint-disable-next-line no-await-in-loop -- each hop is known only from the one before
+    const response = await request(url, options, signal)
+    const status = response.statusCode ?? 0
+    const location = response.headers.location
+    if (status >= 300 && status < 400 && status !== 304 && location !== undefined) {
+      response.destroy()
+      const next = parseUrl(location, url)
+      if (next === null) throw failed('The media URL redirects to something that is no URL.')
+      checkUrl(next)
+      url = next
+      continue
+    }
+    try {
+      checkResponse(response, status, options.maxBytes)
+      // oxlint-disable-next-line no-await-in-loop -- last hop
+      return await readBody(response, options, signal)
+    } finally {
+      response.destroy()
+    }
+  }
+  throw failed(`The media URL redirects more than ${options.maxRedirects} times.`)
+}
+
+/** Resolves, checks, connects to a checked address; gives the response once its headers are in. */
+async function request(url: URL, options: DownloadOptions, signal: AbortSignal): Promise<http.IncomingMessage> {
+  const connectTimer = new AbortController()
+  const timer = setTimeout(() => connectTimer.abort(), options.timeouts.connectMs)
+  const hopSignal = AbortSignal.any([signal, connectTimer.signal])
+  try {
+    const addresses = await checkedAddresses(url, options, hopSignal)
+    return await connect(url, addresses, hopSignal, connectTimer.signal)
+  } catch (error) {
+    if (connectTimer.signal.aborted && !signal.aborted) {
+      throw timeout(`The media's server did not answer within ${options.timeouts.connectMs / 1000} s.`, error)
+    }
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function checkedAddresses(
+  url: URL,
+  options: DownloadOptions,
+  signal: AbortSignal,
+): Promise<readonly ResolvedAddress[]> {
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const family = isIP(host)
+  let all: readonly ResolvedAddress[]
+  try {
+    all =
+      family === 0 ? await race((options.resolve ?? systemResolver)(host, signal), signal) : [{ address: host, family }]
+  } catch (error) {
+    if (signal.aborted) throw error
+    throw failed(`The host ${host} could not be found.`, error)
+  }
+  const usable = options.allow.allows(url) ? all : all.filter(({ address }) => isPublicAddress(address))
+  if (usable.length === 0) {
+    if (all.length === 0) throw failed(`The host ${host} has no address.`)
+    throw new MediaError(
+      'forbidden_host',
+      `The media URL leads to ${host}, which is not on the public internet. ` +
+        `Send the file as a data URI, or allow the host with --media-allow-host.`,
+      { source: 'url' },
+    )
+  }
+  return usable
+}
+
+function connect(
+  url: URL,
+  addresses: readonly ResolvedAddress[],
+  signal: AbortSignal,
+  connectSignal: AbortSignal,
+): Promise<http.IncomingMessage> {
+  const pinned: LookupFunction = (_hostname, lookupOptions, callback) => {
+    const all = addresses.map(({ address, family }) => ({ address, family }))
+    if (lookupOptions.all === true) callback(null, all)
+    else callback(null, all[0]!.address, all[0]!.family)
+  }
+  const client = url.protocol === 'https:' ? https : http
+  return new Promise((resolve, reject) => {
+    const sent = client.request(url, {
+      method: 'GET',
+      agent: false,
+      lookup: pinned,
+      headers: { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'omniserve' },
+      maxHeaderSize: 16_384,
+    })
+    const abort = () => sent.destroy(connectSignal.aborted ? new Error('connect timeout') : new Error('aborted'))
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    sent.once('response', (response) => {
+      signal.removeEventListener('abort', abort)
+      const peer = response.socket.remoteAddress
+      if (peer !== undefined && !addresses.some(({ address }) => sameAddress(address, peer))) {
+        response.destroy()
+        reject(new MediaError('forbidden_host', 'The media URL was answered from an address that was not checked.'))
+        return
+      }
+      response.on('error', () => {}) // read errors are seen by the reader; a late one must not be uncaught
+      resolve(response)
+    })
+    sent.once('error', (error) => {
+      signal.removeEventListener('abort', abort)
+      reject(signal.aborted ? error : failed(`The media's server could not be reached: ${error.message}.`, error))
+    })
+    sent.on('error', () => {})
+    sent.end()
+  })
+}
+
+function sameAddress(checked: string, peer: string): boolean {
+  return checked === peer || `::ffff:${checked}` === peer || canonical(checked) === canonical(peer)
+}
+
+function canonical(address: string): string {
+  return address.includes(':') ? (parseUrl(`http://[${address}]`)?.hostname ?? address) : address
+}
+
+function checkResponse(response: http.IncomingMessage, status: number, maxBytes: number): void {
+  if (status === 404 || status === 410) throw new MediaError('not_found', `The media URL was answered with ${status}.`)
+  if (status === 401 || status === 403) {
+    throw new MediaError(
+      'unauthorized',
+      `The media URL was answered with ${status}; it must be readable without a login.`,
+    )
+  }
+  if (status !== 200) throw failed(`The media URL was answered with ${status}.`)
+  const encoding = response.headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw failed(`The media URL was answered with content-encoding ${encoding.slice(0, 40)}, which was not asked for.`)
+  }
+  const type = response.headers['content-type']
+  if (type !== undefined && pageTypes.test(type)) {
+    throw new MediaError('wrong_content_type', `The media URL was answered with ${type.slice(0, 80)}, not with media.`)
+  }
+  const length = response.headers['content-length']
+  if (length !== undefined && Number(length) > maxBytes) throw tooLarge(maxBytes, Number(length))
+}
+
+async function readBody(response: http.IncomingMessage, options: DownloadOptions, signal: AbortSignal): Promise<Spool> {
+  const spool = new Spool(options.directory)
+  const head: Buffer[] = []
+  let headBytes = 0
+  let checked = false
+  let silent = false
+  const idle = setTimeout(() => {
+    silent = true
+    response.destroy(new Error('idle'))
+  }, options.timeouts.idleMs)
+  const abort = () => response.destroy(new Error('aborted'))
+  signal.addEventListener('abort', abort, { once: true })
+  const checkHead = async () => {
+    checked = true
+    await options.onHead?.(Buffer.concat(head))
+    head.length = 0
+  }
+  try {
+    signal.throwIfAborted()
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      idle.refresh()
+      if (spool.size + chunk.length > options.maxBytes) throw tooLarge(options.maxBytes)
+      await spool.write(chunk)
+      if (!checked) {
+        head.push(chunk)
+        headBytes += chunk.length
+        if (headBytes >= sniffLength) await checkHead()
+      }
+    }
+    if (!response.complete) throw failed("The media's server closed the connection before the whole file was sent.")
+    if (!checked) await checkHead()
+    return spool
+  } catch (error) {
+    await spool[Symbol.asyncDispose]()
+    if (signal.aborted || error instanceof MediaError) throw error
+    if (silent) throw timeout(`The media's server sent nothing for ${options.timeouts.idleMs / 1000} s.`, error)
+    throw failed("The media's server closed the connection before the whole file was sent.", error)
+  } finally {
+    clearTimeout(idle)
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** `promise`, or a rejection as soon as the signal is aborted. */
+function race<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new Error('aborted', { cause: signal.reason }))
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
+
+function tooLarge(maxBytes: number, bytes?: number): MediaError {
+  const is = bytes === undefined ? `more than ${maxBytes}` : String(bytes)
+  return new MediaError('too_large', `The media file has ${is} bytes; at most ${maxBytes} are taken.`, {
+    source: 'url',
+  })
+}
+
+function failed(message: string, cause?: unknown): MediaError {
+  return new MediaError('download_failed', message, { source: 'url', cause })
+}
+
+function timeout(message: string, cause?: unknown): MediaError {
+  return new MediaError('download_timeout', message, { source: 'url', cause })
+}

@@ -1,0 +1,69 @@
+/**
+ * Bytes on their way from a download to a decoder: in memory while few, in a private temporary file once many.
+ *
+ * A 256 MB video must not sit in the front door's memory. Disposing deletes the file.
+ */
+import { randomUUID } from 'node:crypto'
+import { type FileHandle, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** Up to this many bytes stay in memory. */
+export const spoolMemoryBytes = 8 * 1024 * 1024
+
+/** Where the bytes are, as a decoder process is told. */
+export type SpooledBytes = { readonly memory: Uint8Array } | { readonly path: string }
+
+export class Spool implements AsyncDisposable {
+  readonly #directory: string
+  readonly #memoryBytes: number
+  #chunks: Buffer[] = []
+  #file: { path: string; handle: FileHandle } | undefined
+  #size = 0
+
+  /** @param directory an existing folder only we can read */
+  constructor(directory: string, memoryBytes = spoolMemoryBytes) {
+    this.#directory = directory
+    this.#memoryBytes = memoryBytes
+  }
+
+  static of(bytes: Buffer): Spool {
+    const spool = new Spool('', Number.POSITIVE_INFINITY)
+    spool.#chunks = [bytes]
+    spool.#size = bytes.length
+    return spool
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  async write(chunk: Buffer): Promise<void> {
+    this.#size += chunk.length
+    if (this.#file === undefined) {
+      this.#chunks.push(chunk)
+      if (this.#size <= this.#memoryBytes) return
+      const path = join(this.#directory, randomUUID())
+      this.#file = { path, handle: await open(path, 'wx', 0o600) }
+      const pending = this.#chunks
+      this.#chunks = []
+      for (const part of pending) await this.#file.handle.writeFile(part) // appends: the handle keeps its position
+      return
+    }
+    await this.#file.handle.writeFile(chunk)
+  }
+
+  bytes(): SpooledBytes {
+    if (this.#file !== undefined) return { path: this.#file.path }
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return { memory: this.#chunks[0]! }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#chunks = []
+    const file = this.#file
+    this.#file = undefined
+    if (file === undefined) return
+    await file.handle.close().catch(() => {})
+    await rm(file.path, { force: true })
+  }
+}

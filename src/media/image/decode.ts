@@ -1,0 +1,169 @@
+/**
+ * An image file to interleaved 8-bit RGB, in a decoder process.
+ *
+ * In: JPEG, PNG, WebP, GIF, TIFF, AVIF (libvips), BMP, SGI, JPEG 2000 (FFmpeg), ICO, ICNS (the largest picture inside);
+ * never SVG, which can refer to other files. Out: one `image` reply. Size is checked by the header before a pixel is
+ * decoded. Orientation is applied; of animations the first frame counts; palettes, grey, 16 bits and CMYK become RGB;
+ * transparency shows white, as Qwen's own loader has it. Colour profiles of RGB images are not applied, because the
+ * models were trained on pixels read without them.
+ */
+import { readFileSync } from 'node:fs'
+import sharp, { type Metadata, type Sharp } from 'sharp'
+import type { Send } from '../decoder/worker.ts'
+import { MediaError } from '../errors.ts'
+import type { SpooledBytes } from '../fetch/spool.ts'
+import type { ImageLimits } from '../limits.ts'
+import { expectKind, type ImageFormat, sniff, sniffLength } from '../sniff.ts'
+import { headerSize, type Size } from './dimensions.ts'
+import { applyMask, largestIcon } from './icon.ts'
+
+sharp.cache(false)
+sharp.concurrency(1)
+
+type Limits = Required<ImageLimits>
+
+/** @throws MediaError `image_illegal`, `image_dimensions` */
+export async function decodeImage(source: SpooledBytes, limits: Limits, send: Send): Promise<void> {
+  const bytes = 'memory' in source ? asBuffer(source.memory) : readFileSync(source.path)
+  const sniffed = await sniff(bytes.subarray(0, sniffLength))
+  expectKind(sniffed, 'image')
+  const format = sniffed.imageFormat!
+  const { image, size } = await openImage(bytes, format, limits)
+  const { data, info } = await rendered(image, size, limits)
+  await send(
+    {
+      type: 'image',
+      width: info.width,
+      height: info.height,
+      sourceWidth: size.width,
+      sourceHeight: size.height,
+      format,
+    },
+    data,
+  )
+  await send({ type: 'done', warnings: [] })
+}
+
+interface OpenImage {
+  readonly image: Sharp
+  /** As shown: orientation applied. */
+  readonly size: Size
+}
+
+async function openImage(bytes: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
+  switch (format) {
+    case 'jpeg':
+    case 'png':
+    case 'webp':
+    case 'gif':
+    case 'tiff':
+    case 'avif':
+      return openVips(bytes, format, limits)
+    case 'bmp':
+    case 'sgi':
+    case 'jp2':
+      return openStill(bytes, format, limits)
+    case 'ico':
+    case 'icns':
+      return openIcon(bytes, format, limits)
+    default:
+      return format satisfies never
+  }
+}
+
+async function openVips(bytes: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
+  const options = { limitInputPixels: limits.maxPixels, failOn: 'error', sequentialRead: true, pages: 1 } as const
+  const metadata = await readHeader(sharp(bytes, { ...options, limitInputPixels: false }), format)
+  const size = { width: metadata.autoOrient.width, height: metadata.autoOrient.height }
+  checkSize(size, limits)
+  return { image: sharp(bytes, { ...options, autoOrient: true, ignoreIcc: metadata.space !== 'cmyk' }), size }
+}
+
+async function readHeader(image: Sharp, format: ImageFormat): Promise<Metadata> {
+  try {
+    return await image.metadata()
+  } catch (cause) {
+    throw new MediaError('image_illegal', `The ${format} image cannot be opened: ${reasonOf(cause)}.`, { cause })
+  }
+}
+
+async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: Limits): Promise<OpenImage> {
+  const size = headerSize(bytes, format)
+  if (size === undefined) throw new MediaError('image_illegal', `The ${format} image's header is broken.`)
+  checkSize(size, limits)
+  const { decodeStill } = await import('./still.ts')
+  return raw(decodeStill(bytes, format, limits.maxPixels))
+}
+
+async function openIcon(bytes: Buffer, format: 'ico' | 'icns', limits: Limits): Promise<OpenImage> {
+  const picture = largestIcon(bytes, format)
+  switch (picture.format) {
+    case 'png':
+      return openVips(picture.bytes, 'png', limits)
+    case 'jp2':
+      return openStill(picture.bytes, 'jp2', limits)
+    case 'bmp': {
+      const size = headerSize(picture.bytes, 'bmp')
+      if (size === undefined) throw new MediaError('image_illegal', "The icon's bitmap is broken.")
+      checkSize(size, limits)
+      const { decodeStill } = await import('./still.ts')
+      return raw(applyMask(decodeStill(picture.bytes, 'bmp', limits.maxPixels), picture.mask, picture.hasAlpha))
+    }
+    case 'rgba':
+      checkSize(picture, limits)
+      return raw(picture)
+    default:
+      return picture satisfies never
+  }
+}
+
+function raw({ width, height, data }: Size & { data: Uint8Array }): OpenImage {
+  return { image: sharp(data, { raw: { width, height, channels: 4 } }), size: { width, height } }
+}
+
+async function rendered(image: Sharp, size: Size, limits: Limits) {
+  const pixels = size.width * size.height
+  let pipeline = image
+  if (pixels > limits.maxOutputPixels) {
+    const scale = Math.sqrt(limits.maxOutputPixels / pixels)
+    const fit = (side: number) => Math.max(1, Math.floor(side * scale))
+    pipeline = pipeline.resize(fit(size.width), fit(size.height), { fit: 'fill' })
+  }
+  try {
+    const { data, info } = await pipeline
+      .flatten({ background: '#ffffff' })
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`)
+    return { data, info }
+  } catch (cause) {
+    throw new MediaError('image_illegal', `The image is broken: ${reasonOf(cause)}.`, { cause })
+  }
+}
+
+/** @throws MediaError `image_dimensions`, with the service's own words as detail */
+function checkSize({ width, height }: Size, limits: Limits): void {
+  if (width * height > limits.maxPixels) {
+    const detail = `${width} x ${height} is more than ${limits.maxPixels} pixels`
+    throw new MediaError('image_dimensions', `The image is too large: ${detail}.`, { detail })
+  }
+  if (Math.min(width, height) <= limits.minSide) {
+    const detail = `height:${height} or width:${width} must be larger than ${limits.minSide}`
+    throw new MediaError('image_dimensions', `The image is too small: ${detail}.`, { detail })
+  }
+  if (Math.max(width, height) / Math.min(width, height) > limits.maxAspect) {
+    const ratio = Math.max(width, height) / Math.min(width, height)
+    const detail = `absolute aspect ratio must be smaller than ${limits.maxAspect}, got ${ratio}`
+    throw new MediaError('image_dimensions', `The image is too narrow: ${detail}.`, { detail })
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function reasonOf(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message.split('\n')[0]!.slice(0, 160).replace(/\.$/, '')
+}

@@ -1,0 +1,27 @@
+/**
+ * Frames of one list brought to one size: the first frame's. In the front door's process, on pixels we decoded.
+ */
+import sharp from 'sharp'
+import type { RgbImage } from '../../engines/engine.ts'
+
+/** Frames of another size than the first are scaled to it (cubic); the rest are passed on as they are. */
+export async function unifySizes(images: readonly RgbImage[]): Promise<RgbImage[]> {
+  const first = images[0]
+  if (first === undefined) return []
+  const { width, height } = first
+  const out: RgbImage[] = []
+  for (const image of images) {
+    if (image.width === width && image.height === height) {
+      out.push({ width, height, data: image.data })
+      continue
+    }
+    const raw = { width: image.width, height: image.height, channels: 3 } as const
+    // oxlint-disable-next-line no-await-in-loop -- one at a time keeps memory down
+    const data = await sharp(image.data, { raw })
+      .resize(width, height, { fit: 'fill', kernel: 'cubic' })
+      .raw()
+      .toBuffer()
+    out.push({ width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) })
+  }
+  return out
+}

@@ -1,0 +1,145 @@
+/**
+ * One picture stream to RGB frames: FFmpeg's decoder and scaler.
+ *
+ * In: packets. Out: decoded frames in the order they are shown; rendered, interleaved 8-bit RGB with square pixels, the
+ * right way up, at most so many pixels, all of one size. Colours follow each frame's own colour space and range.
+ */
+import { availableParallelism } from 'node:os'
+import { AV_PIX_FMT_RGB24 } from 'node-av/constants'
+import { avGetCodecName, Codec, CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
+import { videoDecoders } from '../av/formats.ts'
+import { rate } from '../av/time.ts'
+import { MediaError } from '../errors.ts'
+import { orient, type Orientation } from './display-matrix.ts'
+
+type OnFrame = (frame: Frame) => Promise<void> | undefined
+
+export class PictureDecoder implements Disposable {
+  failedPackets = 0
+  readonly #context: CodecContext
+  readonly #frame: Frame
+
+  static codecName(stream: Stream): string {
+    return avGetCodecName(stream.codecpar.codecId) ?? 'unknown'
+  }
+
+  /** @throws MediaError `video_invalid` when there is no allowed decoder, or it does not open */
+  constructor(stream: Stream, maxPixels: number) {
+    const name = PictureDecoder.codecName(stream)
+    const codec = Codec.findDecoder(stream.codecpar.codecId)
+    if (codec === null || !videoDecoders.includes(codec.name ?? '')) {
+      throw new MediaError('video_invalid', `The video's pictures are ${name}, which cannot be decoded. Send H.264.`)
+    }
+    this.#context = new CodecContext()
+    this.#context.allocContext3(codec)
+    this.#context.parametersToContext(stream.codecpar)
+    this.#context.pktTimebase = stream.timeBase
+    this.#context.threadCount = Math.min(4, availableParallelism())
+    this.#context.setOption('max_pixels', maxPixels)
+    if (this.#context.open2Sync(codec, null) < 0) {
+      this.#context.freeContext()
+      throw new MediaError('video_invalid', `The video's ${name} pictures cannot be decoded.`)
+    }
+    this.#frame = new Frame()
+    this.#frame.alloc()
+  }
+
+  /** Undefined when no frame made its taker wait. */
+  push(packet: Packet, onFrame: OnFrame): Promise<void> | undefined {
+    if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
+    return this.#receive(onFrame)
+  }
+
+  flush(onFrame: OnFrame): Promise<void> | undefined {
+    this.#context.sendPacketSync(null)
+    return this.#receive(onFrame)
+  }
+
+  [Symbol.dispose](): void {
+    this.#frame.free()
+    this.#context.freeContext()
+  }
+
+  #receive(onFrame: OnFrame): Promise<void> | undefined {
+    let pending: Promise<void> | undefined
+    while (this.#context.receiveFrameSync(this.#frame) >= 0) {
+      const taken = onFrame(this.#frame) // renders at once; only sending is left to wait for
+      if (taken !== undefined) pending = pending === undefined ? taken : Promise.all([pending, taken]).then(() => {})
+      this.#frame.unref()
+    }
+    return pending
+  }
+}
+
+/** Pixel aspects outside this are headers gone wrong. */
+const saneAspect = (aspect: number | undefined) =>
+  aspect !== undefined && aspect >= 0.1 && aspect <= 10 ? aspect : undefined
+
+export class FrameRenderer implements Disposable {
+  readonly #orientation: Orientation
+  readonly #maxPixels: number
+  readonly #scaler = new SoftwareScaleContext()
+  #target: { width: number; height: number } | undefined
+  #output: Frame | undefined
+
+  constructor(orientation: Orientation, maxPixels: number) {
+    this.#orientation = orientation
+    this.#maxPixels = maxPixels
+    this.#scaler.allocContext()
+    this.#scaler.setOption('sws_flags', 'bicubic+accurate_rnd+full_chroma_int')
+  }
+
+  /**
+   * @param streamAspect the container's pixel aspect, which goes before the codec's
+   * @throws MediaError `video_invalid`
+   */
+  render(frame: Frame, streamAspect: number | undefined): { data: Uint8Array; width: number; height: number } {
+    this.#target ??= this.#size(frame, saneAspect(streamAspect) ?? saneAspect(rate(frame.sampleAspectRatio)) ?? 1)
+    const { width, height } = this.#target
+    const output = this.#prepareOutput(width, height)
+    if (this.#scaler.scaleFrameSync(output, frame) < 0) {
+      throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
+    }
+    return orient(packed(output, width, height), width, height, this.#orientation)
+  }
+
+  [Symbol.dispose](): void {
+    this.#output?.free()
+    this.#scaler.freeContext()
+  }
+
+  #size({ width, height }: Frame, pixelAspect: number): { width: number; height: number } {
+    const shown = width * pixelAspect
+    const scale = Math.min(1, Math.sqrt(this.#maxPixels / (shown * height)))
+    // Rounded down when scaled, so that the product keeps to the limit.
+    const round = scale < 1 ? Math.floor : Math.round
+    return { width: Math.max(1, round(shown * scale)), height: Math.max(1, round(height * scale)) }
+  }
+
+  #prepareOutput(width: number, height: number): Frame {
+    if (this.#output === undefined) {
+      const output = new Frame()
+      output.alloc()
+      output.width = width
+      output.height = height
+      output.format = AV_PIX_FMT_RGB24
+      output.allocBuffer()
+      this.#output = output
+    }
+    return this.#output
+  }
+}
+
+/** Rows without the padding FFmpeg puts at their ends; a copy of its own. */
+function packed(frame: Frame, width: number, height: number): Uint8Array {
+  const plane = frame.data![0]!
+  const stride = frame.linesize[0]!
+  const row = width * 3
+  const out = new Uint8Array(row * height)
+  if (stride === row) {
+    out.set(plane.subarray(0, out.length))
+    return out
+  }
+  for (let y = 0; y < height; y += 1) out.set(plane.subarray(y * stride, y * stride + row), y * row)
+  return out
+}

@@ -1,0 +1,93 @@
+/**
+ * A clip's frames in time, from its packets alone: how many there are, when each is shown, at which rate.
+ *
+ * Headers lie or are missing (no duration, no frame count, variable rates); packets do not, and reading them costs a
+ * fraction of decoding. Runs in a decoder process.
+ */
+import { AVDISCARD_ALL, AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
+import type { Stream } from 'node-av/lib'
+import type { MediaInput } from '../av/input.ts'
+import { rate, seconds } from '../av/time.ts'
+
+export interface Timeline {
+  readonly frameCount: number
+  /** Frames per second over the whole clip. */
+  readonly fps: number
+  /** When each frame is shown, in the stream's time base, ascending; empty when packets carry no times. */
+  readonly times: readonly bigint[]
+  readonly durationSeconds: number
+  /** Start of the pictures and of the sound on the container's clock, seconds. */
+  readonly start: number
+  readonly soundStart: number | undefined
+  readonly soundPackets: number
+}
+
+/** More frames than any allowed clip can have: 150 s at 1 000 frames a second. */
+const mostFrames = 150_000
+
+/**
+ * Reads every packet once.
+ *
+ * @returns undefined when the clip runs past `mostSeconds`
+ */
+export function readTimeline(
+  input: MediaInput,
+  video: Stream,
+  sound: Stream | undefined,
+  mostSeconds: number,
+): Timeline | undefined {
+  for (const { index } of input.streams) {
+    if (index !== video.index && index !== sound?.index) input.streams[index]!.discard = AVDISCARD_ALL
+  }
+  const base = video.timeBase
+  const times: bigint[] = []
+  let untimed = 0
+  let first = Number.POSITIVE_INFINITY
+  let end = Number.NEGATIVE_INFINITY
+  let soundStart: number | undefined
+  let soundPackets = 0
+  let tooLong = false
+  input.readPackets((packet) => {
+    if (packet.streamIndex === sound?.index) {
+      soundPackets += 1
+      soundStart ??= seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, sound.timeBase)
+      return true
+    }
+    if (packet.streamIndex !== video.index || packet.size === 0 || packet.flags & AV_PKT_FLAG_DISCARD) return true
+    const time = packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts
+    if (time === AV_NOPTS_VALUE) untimed += 1
+    else {
+      times.push(time)
+      const at = seconds(time, base) ?? 0
+      first = Math.min(first, at)
+      end = Math.max(end, at + (seconds(packet.duration, base) ?? 0))
+    }
+    tooLong = times.length + untimed > mostFrames || end - first > mostSeconds
+    return !tooLong
+  })
+  if (tooLong) return undefined
+
+  const frameCount = times.length + untimed
+  const timed = untimed === 0 && times.length > 0
+  times.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+  const declared = rate(video.avgFrameRate) ?? rate(video.rFrameRate)
+  const span = timed ? end - first : 0
+  const measured = timed && frameCount > 1 && span > 0 ? frameCount / span : undefined
+  // The average over all packets is what OpenCV and decord report; measured only where nothing is declared or it cannot be.
+  const fps = declared !== undefined && plausible(declared, measured) ? declared : (measured ?? declared ?? 25)
+  const durationSeconds = Math.max(span, timed ? (end - first > 0 ? 0 : frameCount / fps) : frameCount / fps)
+  if (durationSeconds > mostSeconds) return undefined
+  return {
+    frameCount,
+    fps,
+    times: timed ? times : [],
+    durationSeconds,
+    start: timed ? first : 0,
+    soundStart,
+    soundPackets,
+  }
+}
+
+function plausible(declared: number, measured: number | undefined): boolean {
+  return measured === undefined || (declared < measured * 1.5 && declared > measured / 1.5)
+}

@@ -32,6 +32,7 @@ export const en = {
   composer: {
     label: 'Message',
     placeholder: 'Ask something, or drop a picture, sound or clip',
+    placeholderShort: 'Ask something',
     send: 'Send',
     stop: 'Stop the reply',
     attach: 'Add a file',
@@ -273,6 +274,16 @@ export const en = {
     server: 'This is a fault of the server. Its log has more under the request id below.',
     request: 'Change what the message names and send again.',
   },
+  dialect: {
+    beijing: 'Chinese (Beijing)',
+    cantonese: 'Chinese (Cantonese)',
+    hokkien: 'Chinese (Hokkien)',
+    nanjing: 'Chinese (Nanjing)',
+    shaanxi: 'Chinese (Shaanxi)',
+    shanghai: 'Chinese (Shanghai)',
+    sichuan: 'Chinese (Sichuan)',
+    tianjin: 'Chinese (Tianjin)',
+  },
   welcome: {
     title: 'Talk to Qwen-Omni on your own machine',
     lead: 'Text, pictures, sound and video in. Text and speech out, streamed. Nothing leaves this machine.',
@@ -294,4 +305,5 @@ export const en = {
   },
 }
 
-export type Texts = typeof en
+/** What a translation must have. Voices may be missing: the server's own words are shown then. */
+export type Texts = typeof en & { voice?: Record<string, string> }

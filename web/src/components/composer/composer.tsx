@@ -10,6 +10,7 @@ import { toFailure } from '../../api/errors.ts'
 import { formatMoney } from '../../i18n/format.ts'
 import { IconButton } from '../ui/button.tsx'
 import { notify } from '../ui/toasts.tsx'
+import { useMediaQuery } from '../use-media-query.ts'
 import { useReason } from '../use-reason.ts'
 import { AttachMenu } from './attach-menu.tsx'
 import { CameraDialog } from './camera-dialog.tsx'
@@ -33,6 +34,7 @@ export function Composer(): ReactElement {
   const box = useRef<HTMLTextAreaElement>(null)
   const [overlay, setOverlay] = useState<Overlay>()
   const [recording, setRecording] = useState(false)
+  const narrow = useMediaQuery('(max-width: 600px)')
 
   // The box grows with its text.
   useEffect(() => {
@@ -130,7 +132,7 @@ export function Composer(): ReactElement {
               rows={1}
               aria-label={t('composer.label')}
               aria-describedby="composer-hint"
-              placeholder={t('composer.placeholder')}
+              placeholder={narrow ? t('composer.placeholderShort') : t('composer.placeholder')}
               value={draftText}
               onChange={(event) => state.setDraftText(event.target.value)}
               onKeyDown={(event) => {

@@ -18,7 +18,7 @@ export function languagesOf(voice: VoiceListing, language: string, dialect: (nam
   const names = new Intl.DisplayNames([language], { type: 'language' })
   return voice.languages
     .map((code) => (code === 'zh' && voice.dialect !== undefined ? dialect(voice.dialect) : (names.of(code) ?? code)))
-    .join(', ')
+    .join(language.startsWith('zh') ? '、' : ', ')
 }
 
 export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProps): ReactElement {
@@ -89,13 +89,14 @@ export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProp
       {reason !== undefined ? (
         <ReasonText id={`${id}-note`}>{reason}</ReasonText>
       ) : selected === null ? null : (
-        <p id={`${id}-note`} className="help">
-          {about(selected)}. {languages(selected)}.{' '}
-          {selected.native === null
-            ? ''
-            : selected.native
-              ? t('settings.native')
-              : t('settings.standIn', { speaker: selected.spoken_by ?? '?' })}
+        <p id={`${id}-note`} className="help lines">
+          <span>{about(selected)}</span>
+          <span>{languages(selected)}</span>
+          {selected.native === null ? null : (
+            <span>
+              {selected.native ? t('settings.native') : t('settings.standIn', { speaker: selected.spoken_by ?? '?' })}
+            </span>
+          )}
         </p>
       )}
     </div>

@@ -42,7 +42,8 @@ export function ConversationView({ onOpenSettings }: { onOpenSettings: () => voi
 
   useEffect(() => {
     const element = scroller.current
-    if (element !== null && follow.current) element.scrollTop = element.scrollHeight
+    if (element !== null && follow.current)
+      element.scrollTop = conversation.turns.length === 0 ? 0 : element.scrollHeight
   }, [conversation])
 
   return (

@@ -1,6 +1,6 @@
 /** A reply's speech: play and pause, the waveform with the place in it, download. Also while it is still arriving. */
 import { Download, Pause, Play } from 'lucide-react'
-import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react'
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { fitPeaks } from '../../audio/peaks.ts'
 import { player, SPEECH_RATE } from '../../audio/speech-player.ts'
@@ -47,35 +47,53 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
   const state = useSyncExternalStore(player.subscribe, player.getState)
   const canvas = useRef<HTMLCanvasElement>(null)
   const mine = state.id === turnId
+  const playing = mine && state.status === 'playing'
+  /** Seconds into the speech. */
   const [place, setPlace] = useState(0)
   const [total, setTotal] = useState(pcm === undefined ? 0 : pcm.length / SPEECH_RATE)
-  const moving = (mine && state.status === 'playing') || pcm === undefined
+  const moving = playing || pcm === undefined
 
-  useEffect(() => {
-    let frame = 0
-    const paint = (): void => {
+  const paint = useCallback(
+    (seconds: number): void => {
       const speech = pcm === undefined ? liveSpeech(turnId) : undefined
       const samples = pcm?.length ?? speech?.samples ?? 0
       const bins = (pcm === undefined ? speech?.peaks : outlineOf(pcm))?.bins ?? []
-      const seconds = player.state.id === turnId ? player.position() : place
-      if (canvas.current) draw(canvas.current, bins, samples === 0 ? 0 : (seconds * SPEECH_RATE) / samples)
       setTotal(samples / SPEECH_RATE)
-      if (player.state.id === turnId) setPlace(seconds)
-      if (moving) frame = requestAnimationFrame(paint)
-    }
-    paint()
-    const resized = new ResizeObserver(() => paint())
-    if (canvas.current) resized.observe(canvas.current)
-    return () => {
-      cancelAnimationFrame(frame)
-      resized.disconnect()
-    }
-  }, [turnId, pcm, moving, mine, place])
+      if (canvas.current) draw(canvas.current, bins, samples === 0 ? 0 : (seconds * SPEECH_RATE) / samples)
+    },
+    [turnId, pcm],
+  )
 
-  // When the speech has been heard to its end, the next play starts over.
   useEffect(() => {
-    if (!mine && pcm !== undefined) setPlace(0)
-  }, [mine, pcm])
+    if (!moving) return undefined
+    let frame = 0
+    const step = (): void => {
+      const seconds = player.state.id === turnId ? player.position() : 0
+      setPlace(seconds)
+      paint(seconds)
+      frame = requestAnimationFrame(step)
+    }
+    step()
+    return () => cancelAnimationFrame(frame)
+  }, [turnId, moving, paint])
+
+  // Heard to its end, or another speech took over: the next play starts over.
+  useEffect(() => {
+    if (!mine) setPlace(0)
+  }, [mine])
+
+  useEffect(() => {
+    if (moving) return undefined
+    paint(place)
+    const again = (): void => paint(place)
+    addEventListener('resize', again)
+    const media = matchMedia('(prefers-color-scheme: dark)')
+    media.addEventListener('change', again)
+    return () => {
+      removeEventListener('resize', again)
+      media.removeEventListener('change', again)
+    }
+  }, [moving, place, paint])
 
   const samplesNow = (): Int16Array => pcm ?? joinPcm(liveSpeech(turnId)?.pieces ?? [])
   const toggle = (): void => {
@@ -83,7 +101,6 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
     else if (state.status === 'playing') player.pause()
     else player.resume()
   }
-  const playing = mine && state.status === 'playing'
   return (
     <div className="speech" data-playing={playing || undefined}>
       <IconButton

@@ -32,9 +32,27 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
         </div>
       ) : null}
       {draft === undefined ? (
-        turn.text === '' ? null : (
-          <p className="bubble">{turn.text}</p>
-        )
+        <div className="bubble-row">
+          {turn.text === '' ? null : <p className="bubble">{turn.text}</p>}
+          <div className="actions">
+            <IconButton label={t('turn.edit')} reason={reason} onClick={() => setDraft(turn.text)}>
+              <Pencil size={15} />
+            </IconButton>
+            <IconButton
+              label={t('turn.copy')}
+              onClick={() => {
+                void copyText(turn.text).then((done) =>
+                  notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
+                )
+              }}
+            >
+              <Copy size={15} />
+            </IconButton>
+            <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>
+              <Trash2 size={15} />
+            </IconButton>
+          </div>
+        </div>
       ) : (
         <div className="editor">
           <textarea
@@ -62,24 +80,6 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
           </div>
         </div>
       )}
-      <div className="actions">
-        <IconButton label={t('turn.edit')} reason={reason} onClick={() => setDraft(turn.text)}>
-          <Pencil size={15} />
-        </IconButton>
-        <IconButton
-          label={t('turn.copy')}
-          onClick={() => {
-            void copyText(turn.text).then((done) =>
-              notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
-            )
-          }}
-        >
-          <Copy size={15} />
-        </IconButton>
-        <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>
-          <Trash2 size={15} />
-        </IconButton>
-      </div>
     </article>
   )
 }

@@ -1,0 +1,177 @@
+/**
+ * A checkpoint folder to one file that is mapped at start: weights quantised, experts stacked, convolutions in the order that the
+ * graphs read, and the small files (config, tokenizer, template, preprocessing) inside.
+ *
+ * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 64 MiB of a tensor is
+ * held as f32, and the arithmetic runs on the library's threads.
+ *
+ * Reference: docs/decisions/2026-11-23-converted-file.md
+ */
+
+import { rename, rm, stat, statfs } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { EngineError } from '../engines/engine.ts'
+import type { ParameterDeclaration } from '../nn/parameters.ts'
+import { type Backend, type TensorType, toShape } from '../tensor/index.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write.ts'
+import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { FileReader, parameterBytes } from './read-parameter.ts'
+import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
+
+/** Small files that go into the converted file when the folder has them. */
+const embeddedFiles = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.json',
+  'chat_template.jinja',
+  'preprocessor_config.json',
+  'video_preprocessor_config.json',
+  'processor_config.json',
+  'omniserve.json',
+] as const
+
+export interface ConvertProgress {
+  /** The parameter that was just written. */
+  readonly tensor: string
+  readonly type: TensorType
+  readonly tensorsDone: number
+  readonly tensors: number
+  /** Bytes of the output, so far and in all. */
+  readonly bytesDone: number
+  readonly bytes: number
+}
+
+export interface ConvertOptions extends WeightTypeChoice {
+  /** Path of the file to write; by habit it ends in `.gguf`. Written beside as `.partial` and renamed when whole. */
+  readonly output: string
+  readonly naming?: CheckpointNaming
+  readonly onProgress?: (progress: ConvertProgress) => void
+  readonly signal?: AbortSignal
+}
+
+export interface ConvertResult {
+  readonly path: string
+  readonly bytes: number
+  /** Weights that could not take the type asked for, because their rows do not divide into its blocks. */
+  readonly fallbacks: readonly { readonly name: string; readonly type: TensorType }[]
+  readonly ignored: readonly { readonly name: string; readonly reason: string }[]
+}
+
+/**
+ * Converts an opened folder. `backend` is any CPU backend.
+ *
+ * Throws `EngineError('bad_checkpoint')` when the folder does not fit the declarations, is a converted file already, or the disk
+ * is too small; the signal's reason once aborted, leaving no file behind.
+ */
+export async function convertCheckpoint(
+  backend: Backend,
+  checkpoint: Checkpoint,
+  declarations: readonly ParameterDeclaration[],
+  options: ConvertOptions,
+): Promise<ConvertResult> {
+  const { output, signal } = options
+  if (checkpoint.kind !== 'folder') {
+    throw new EngineError('bad_checkpoint', `${checkpoint.location} is converted already; give the original folder`)
+  }
+  signal?.throwIfAborted()
+  const { recipes, ignored } = matchParameters(checkpoint, declarations, options.naming)
+  const items = recipes.map((recipe) => ({ recipe, type: chooseType(recipe.declaration, options) }))
+  const plan = items.map(({ recipe, type }, index): GgufTensorPlan => {
+    const { name, shape } = recipe.declaration
+    return { name: Buffer.byteLength(name) > 63 ? `t.${index}` : name, type, shape: trim(shape) }
+  })
+  const metadata = await metadataOf(checkpoint, recipes, options)
+  const bytes = GgufWriter.size(metadata, plan)
+  await checkDisk(output, bytes)
+  const partial = `${output}.partial`
+  try {
+    await using reader = new FileReader()
+    await using writer = await GgufWriter.create(partial, metadata, plan)
+    for (const [index, { recipe, type }] of items.entries()) {
+      for await (const chunk of parameterBytes(reader, recipe, type, backend, signal)) await writer.append(chunk)
+      options.onProgress?.({
+        tensor: recipe.declaration.name,
+        type,
+        tensorsDone: index + 1,
+        tensors: items.length,
+        bytesDone: writer.position,
+        bytes,
+      })
+    }
+    await writer.finish()
+    signal?.throwIfAborted()
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
+  await rename(partial, output)
+  return { path: output, bytes, ignored, fallbacks: fallbacksOf(items, options) }
+}
+
+async function metadataOf(
+  checkpoint: Checkpoint,
+  recipes: readonly Recipe[],
+  choice: WeightTypeChoice,
+): Promise<GgufMetadata> {
+  const metadata: Record<string, string | number | readonly string[]> = {
+    'general.architecture': typeof checkpoint.config.model_type === 'string' ? checkpoint.config.model_type : 'unknown',
+    'general.name': basename(checkpoint.location),
+    'general.quantization_version': 2,
+    'omniserve.format': 1,
+    'omniserve.weights': describeChoice(choice),
+    'omniserve.tensor_names': recipes.map((recipe) => recipe.declaration.name),
+  }
+  for (const file of embeddedFiles) {
+    const text = await checkpoint.readText(file)
+    if (text !== undefined) metadata[`omniserve.file.${file}`] = text
+  }
+  return metadata
+}
+
+/** `q4_0 (code-predictor q8_0)` */
+function describeChoice({ type, stages = {} }: WeightTypeChoice): string {
+  const others = weightStages.flatMap((stage) => (stages[stage] === undefined ? [] : [`${stage} ${stages[stage]}`]))
+  return others.length === 0 ? type : `${type} (${others.join(', ')})`
+}
+
+/** Compares with what a row of 256 elements would have got. */
+function fallbacksOf(
+  items: readonly { readonly recipe: Recipe; readonly type: TensorType }[],
+  choice: WeightTypeChoice,
+): { name: string; type: TensorType }[] {
+  return items.flatMap(({ recipe, type }) => {
+    const { name, precision } = recipe.declaration
+    return chooseType({ name, precision, shape: toShape([256]) }, choice) === type ? [] : [{ name, type }]
+  })
+}
+
+async function checkDisk(output: string, bytes: number): Promise<void> {
+  const folder = dirname(output)
+  let free: number
+  try {
+    const { bavail, bsize } = await statfs(folder)
+    free = bavail * bsize
+  } catch (error) {
+    throw new EngineError('bad_checkpoint', `cannot write ${output}: ${(error as Error).message}`, { cause: error })
+  }
+  // A file that is there is replaced only when the new one is whole, so its room does not count.
+  if (bytes > free) {
+    throw new EngineError(
+      'bad_checkpoint',
+      `${output} needs ${(bytes / 1e9).toFixed(2)} GB and the disk has ${(free / 1e9).toFixed(2)} GB left`,
+    )
+  }
+  const there = await stat(output).catch(() => undefined)
+  if (there?.isDirectory() === true) {
+    throw new EngineError('bad_checkpoint', `${output} is a folder; give the path of the file to write`)
+  }
+}
+
+function trim(shape: readonly number[]): readonly number[] {
+  let rank = shape.length
+  while (rank > 1 && shape[rank - 1] === 1) rank--
+  return shape.slice(0, rank)
+}

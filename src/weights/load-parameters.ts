@@ -1,0 +1,90 @@
+/**
+ * Weights onto a device: what the graphs ask for, out of a checkpoint that has exactly that.
+ *
+ * In: an opened checkpoint and the model's declarations. Out: the tensor room's WeightSet, named as declared. Weights whose
+ * stored form is the wanted one are used where they lie in the mapped file; the others are read and converted first.
+ */
+
+import { EngineError } from '../engines/engine.ts'
+import type { ParameterDeclaration } from '../nn/parameters.ts'
+import {
+  type Backend,
+  loadWeights,
+  type LoadWeightsOptions,
+  tensorBytes,
+  type TensorType,
+  type WeightSet,
+  type WeightSpec,
+} from '../tensor/index.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { FileReader, parameterBytes } from './read-parameter.ts'
+import { chooseType, type WeightTypeChoice } from './weight-types.ts'
+
+export interface LoadParametersOptions extends LoadWeightsOptions {
+  /**
+   * Converts the weights of a folder while loading (for small checkpoints and tests; `omniserve convert` does it once for all).
+   * Left out, weights keep their stored type, norms and biases becoming f32. Converted files keep theirs in any case.
+   */
+  readonly types?: WeightTypeChoice
+  /** The family's other spellings, and stored tensors that no graph uses. Anything else unused is an error. */
+  readonly naming?: CheckpointNaming
+}
+
+/**
+ * Loads every declared parameter. The checkpoint must outlive the set (weights may lie in its mapped files).
+ *
+ * Throws `EngineError('bad_checkpoint')` when tensors are missing, misshapen or unused; the signal's reason once aborted.
+ */
+export async function loadParameters(
+  backend: Backend,
+  checkpoint: Checkpoint,
+  declarations: readonly ParameterDeclaration[],
+  options: LoadParametersOptions = {},
+): Promise<WeightSet> {
+  const { recipes } = matchParameters(checkpoint, declarations, options.naming)
+  await using reader = new FileReader()
+  const specs: WeightSpec[] = []
+  for (const recipe of recipes) {
+    options.signal?.throwIfAborted()
+    specs.push(
+      await weightSpec(reader, checkpoint, recipe, loadedType(recipe, checkpoint, options.types), backend, options),
+    )
+  }
+  try {
+    return await loadWeights(backend, specs, options)
+  } catch (error) {
+    if (options.signal?.aborted === true || error instanceof EngineError) throw error
+    throw new EngineError('bad_checkpoint', `${checkpoint.location}: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** The type a parameter has once loaded. */
+export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: WeightTypeChoice): TensorType {
+  if (checkpoint.kind === 'converted') return recipe.type
+  if (types !== undefined) return chooseType(recipe.declaration, types)
+  return recipe.declaration.precision === 'exact' ? 'f32' : recipe.type
+}
+
+async function weightSpec(
+  reader: FileReader,
+  checkpoint: Checkpoint,
+  recipe: Recipe,
+  type: TensorType,
+  backend: Backend,
+  options: LoadParametersOptions,
+): Promise<WeightSpec> {
+  const { declaration, segments, rearranged } = recipe
+  const { name, shape, use } = declaration
+  const [segment] = segments
+  if (type === recipe.type && !rearranged && segments.length === 1 && segment !== undefined) {
+    return { name, type, shape, use, source: { mapping: checkpoint.mapping(segment.file), offset: segment.offset } }
+  }
+  const source = new Uint8Array(tensorBytes(type, shape))
+  let at = 0
+  for await (const bytes of parameterBytes(reader, recipe, type, backend, options.signal)) {
+    source.set(bytes, at)
+    at += bytes.length
+  }
+  return { name, type, shape, use, source }
+}

@@ -1,0 +1,124 @@
+/**
+ * A parameter's elements out of its files, in the declared order, piece by piece.
+ *
+ * In: a recipe of match-parameters.ts. Out: f32 or stored bytes in chunks of whole rows, so that converting a large tensor never
+ * holds more than a chunk of it as f32.
+ */
+
+import { type FileHandle, open } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { EngineError } from '../engines/engine.ts'
+import { rearrange } from '../nn/layouts.ts'
+import { type Backend, halfToFloat, quantize, rowBytes, type TensorType } from '../tensor/index.ts'
+import type { Recipe } from './match-parameters.ts'
+
+/** Elements converted at a time: 64 MiB of f32. */
+const chunkElements = 1 << 24
+
+/** Keeps files open between reads. */
+export class FileReader implements AsyncDisposable {
+  readonly #handles = new Map<string, Promise<FileHandle>>()
+
+  /** Fills `target` from `offset` on. Throws `bad_checkpoint` when the file is shorter than its header said. */
+  async read(file: string, offset: number, target: Uint8Array): Promise<void> {
+    let handle = this.#handles.get(file)
+    if (handle === undefined) {
+      handle = open(file, 'r')
+      this.#handles.set(file, handle)
+    }
+    const opened = await handle
+    for (let done = 0; done < target.length;) {
+      const { bytesRead } = await opened.read(target, done, target.length - done, offset + done)
+      if (bytesRead === 0) {
+        throw new EngineError('bad_checkpoint', `${basename(file)} became shorter while it was read`)
+      }
+      done += bytesRead
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const opened = [...this.#handles.values()]
+    this.#handles.clear()
+    await Promise.allSettled(opened.map(async (handle) => (await handle).close()))
+  }
+}
+
+/**
+ * Yields the parameter's bytes as `type`, front to back. Stops with the signal's reason.
+ *
+ * The stored type must be a float type, or `type` the stored type itself.
+ */
+export async function* parameterBytes(
+  reader: FileReader,
+  recipe: Recipe,
+  type: TensorType,
+  backend: Backend,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { layout, shape } = recipe.declaration
+  const columns = shape[0]
+  if (recipe.rearranged) {
+    const values = await toFloats(recipe.type, await wholeTensor(reader, recipe), backend)
+    signal?.throwIfAborted()
+    yield await quantize(backend, type, rearrange(layout, values, recipe.storedShape), columns)
+    return
+  }
+  for await (const bytes of storedChunks(reader, recipe, signal)) {
+    if (type === recipe.type) yield bytes
+    else yield await quantize(backend, type, await toFloats(recipe.type, bytes, backend), columns)
+    signal?.throwIfAborted()
+  }
+}
+
+async function wholeTensor(reader: FileReader, { segments }: Recipe): Promise<Uint8Array> {
+  const whole = new Uint8Array(segments.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const { file, offset, length } of segments) {
+    await reader.read(file, offset, whole.subarray(at, at + length))
+    at += length
+  }
+  return whole
+}
+
+/** Stored elements in chunks of whole rows. */
+async function* storedChunks(
+  reader: FileReader,
+  { segments, type, declaration }: Recipe,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const row = rowBytes(type, declaration.shape[0])
+  const most = Math.max(1, Math.floor(chunkElements / declaration.shape[0])) * row
+  // Small segments (experts) are gathered, large ones are cut.
+  let pending: { file: string; offset: number; length: number }[] = []
+  let size = 0
+  const flush = async (): Promise<Uint8Array> => {
+    signal?.throwIfAborted()
+    const chunk = new Uint8Array(size)
+    let at = 0
+    for (const { file, offset, length } of pending) {
+      await reader.read(file, offset, chunk.subarray(at, at + length))
+      at += length
+    }
+    pending = []
+    size = 0
+    return chunk
+  }
+  for (const { file, offset, length } of segments) {
+    for (let done = 0; done < length;) {
+      const take = Math.min(length - done, most - size)
+      pending.push({ file, offset: offset + done, length: take })
+      size += take
+      done += take
+      if (size === most) yield await flush()
+    }
+  }
+  if (size > 0) yield await flush()
+}
+
+async function toFloats(type: TensorType, bytes: Uint8Array, backend: Backend): Promise<Float32Array> {
+  if (type === 'f32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  if (type !== 'f16' && type !== 'bf16') {
+    throw new EngineError('bad_checkpoint', `weights stored as ${type} cannot be turned into another type`)
+  }
+  return halfToFloat(backend, type, new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2))
+}

@@ -53,7 +53,7 @@ export class CausalConv1d {
       layout: 'conv-windows',
       precision: options.precision ?? 'fine',
     })
-    this.bias = options.bias === false ? undefined : (parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>)
+    this.bias = options.bias === false ? undefined : parameters.vector('bias', [outChannels])
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
@@ -106,7 +106,7 @@ export class CausalConvTranspose1d {
       layout: 'conv-columns',
       precision: options.precision ?? 'fine',
     })
-    this.bias = parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>
+    this.bias = parameters.vector('bias', [outChannels])
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
@@ -138,8 +138,8 @@ export class DepthwiseCausalConv1d {
 
   constructor(parameters: Parameters, channels: number, kernel: number) {
     this.context = kernel - 1
-    this.weight = parameters.get('weight', { shape: [kernel, 1, channels] }) as Tensor<'f32'>
-    this.bias = parameters.get('bias', { shape: [channels] }) as Tensor<'f32'>
+    this.weight = parameters.vector('weight', [kernel, 1, channels])
+    this.bias = parameters.vector('bias', [channels])
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
@@ -180,7 +180,7 @@ export class Conv2d {
       layout: 'conv-flat',
       precision: options.precision ?? 'fine',
     })
-    this.bias = options.bias === false ? undefined : (parameters.get('bias', { shape: [outChannels] }) as Tensor<'f32'>)
+    this.bias = options.bias === false ? undefined : parameters.vector('bias', [outChannels])
   }
 
   /** [width', height'] for an input of [width, height]. */

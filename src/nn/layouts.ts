@@ -13,7 +13,7 @@ export function layoutShape(layout: ParameterLayout, shape: readonly number[]): 
   switch (layout) {
     case 'plain':
     case 'experts':
-      return shape.length === 0 ? [1] : [...shape].reverse()
+      return shape.length === 0 ? [1] : shape.toReversed()
     case 'conv-windows':
       return [b * c, a]
     case 'conv-columns':
@@ -52,8 +52,8 @@ function permute3(
 ): Float32Array {
   if (shape.length !== 3) throw new TensorError(`a 1-d convolution weight has 3 dimensions, not [${shape.join(', ')}]`)
   const strides = [(shape[1] ?? 1) * (shape[2] ?? 1), shape[2] ?? 1, 1]
-  const [n0, n1, n2] = order.map((axis) => shape[axis] ?? 1) as [number, number, number]
-  const [s0, s1, s2] = order.map((axis) => strides[axis] ?? 1) as [number, number, number]
+  const [n0 = 1, n1 = 1, n2 = 1] = order.map((axis) => shape[axis] ?? 1)
+  const [s0 = 1, s1 = 1, s2 = 1] = order.map((axis) => strides[axis] ?? 1)
   const result = new Float32Array(values.length)
   let at = 0
   for (let i = 0; i < n0; i++) {

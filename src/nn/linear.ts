@@ -26,7 +26,7 @@ export class Linear {
       use: 'matmul',
       ...(precision && { precision }),
     })
-    this.bias = options.bias ? (parameters.get('bias', { shape: [outFeatures] }) as Tensor<'f32'>) : undefined
+    this.bias = options.bias ? parameters.vector('bias', [outFeatures]) : undefined
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {

@@ -307,7 +307,7 @@ describe('feed-forward', () => {
     const y = await run((p) => new GatedMlp(p, 16, 24), checkpoint, { shape: [16, 3], values: x })
     const expected = [0, 1, 2].flatMap((t) =>
       gated(
-        [...x.slice(t * 16, t * 16 + 16)],
+        Array.from(x.slice(t * 16, t * 16 + 16)),
         checkpoint['gate_proj.weight'].values,
         checkpoint['up_proj.weight'].values,
         checkpoint['down_proj.weight'].values,
@@ -345,7 +345,7 @@ describe('feed-forward', () => {
     }
     const expected: number[] = []
     for (let t = 0; t < tokens; t++) {
-      const row = [...x.slice(t * hidden, (t + 1) * hidden)]
+      const row = Array.from(x.slice(t * hidden, (t + 1) * hidden))
       const logits = referenceLinear(row, checkpoint['gate.weight'].values, hidden)
       const all = logits.reduce((sum, v) => sum + Math.exp(v), 0)
       const best = logits
@@ -385,7 +385,7 @@ describe('feed-forward', () => {
     const x = random(24, 2, 3)
     const y = await run((p) => new LayerNorm(p, 12), { weight, bias }, { shape: [12, 2], values: x })
     const expected = [0, 1].flatMap((t) => {
-      const row = [...x.slice(t * 12, t * 12 + 12)]
+      const row = Array.from(x.slice(t * 12, t * 12 + 12))
       const mean = row.reduce((a, b) => a + b) / 12
       const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / 12
       return row.map(

@@ -11,7 +11,7 @@ export class RmsNorm {
   readonly epsilon: number
 
   constructor(parameters: Parameters, size: number, epsilon: number) {
-    this.weight = parameters.get('weight', { shape: [size] }) as Tensor<'f32'>
+    this.weight = parameters.vector('weight', [size])
     this.epsilon = epsilon
   }
 
@@ -27,8 +27,8 @@ export class LayerNorm {
   readonly epsilon: number
 
   constructor(parameters: Parameters, size: number, epsilon = 1e-5) {
-    this.weight = parameters.get('weight', { shape: [size] }) as Tensor<'f32'>
-    this.bias = parameters.get('bias', { shape: [size] }) as Tensor<'f32'>
+    this.weight = parameters.vector('weight', [size])
+    this.bias = parameters.vector('bias', [size])
     this.epsilon = epsilon
   }
 
@@ -42,7 +42,7 @@ export class LayerScale {
   readonly scale: Tensor<'f32'>
 
   constructor(parameters: Parameters, name: string, channels: number) {
-    this.scale = parameters.get(name, { shape: [channels] }) as Tensor<'f32'>
+    this.scale = parameters.vector(name, [channels])
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {

@@ -54,6 +54,8 @@ export interface Parameters {
   scope(name: string | number): Parameters
   /** One weight of this module. Throws {@link TensorError} when the loaded weight is missing or has another shape. */
   get(name: string, request: ParameterRequest): Tensor
+  /** A norm, bias or scale: always f32. */
+  vector(name: string, shape: readonly number[]): Tensor<'f32'>
 }
 
 /** Runs a constructor and returns what it asked for, in order. Placeholders must not reach a graph. */
@@ -92,7 +94,16 @@ function parameters(path: string, get: (name: string, request: ParameterRequest)
     path,
     scope: (name) => parameters(join(name), get),
     get: (name, request) => get(join(name), request),
+    vector: (name, shape) => {
+      const tensor = get(join(name), { shape })
+      if (!isFloat32(tensor)) throw new TensorError(`weight ${join(name)} must be stored as f32, not ${tensor.type}`)
+      return tensor
+    },
   }
+}
+
+function isFloat32(tensor: Tensor): tensor is Tensor<'f32'> {
+  return tensor.type === 'f32'
 }
 
 function declarationOf(name: string, request: ParameterRequest): ParameterDeclaration {

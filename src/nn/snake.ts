@@ -12,8 +12,8 @@ export class SnakeBeta {
   readonly beta: Tensor<'f32'>
 
   constructor(parameters: Parameters, channels: number) {
-    this.alpha = parameters.get('alpha', { shape: [channels] }) as Tensor<'f32'>
-    this.beta = parameters.get('beta', { shape: [channels] }) as Tensor<'f32'>
+    this.alpha = parameters.vector('alpha', [channels])
+    this.beta = parameters.vector('beta', [channels])
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {

@@ -53,10 +53,10 @@ export class FileMapping implements Disposable {
   readonly size: number
   /** False where the file was read into memory instead. */
   readonly mapped: boolean
-  readonly #owner: Uint8Array | undefined
+  readonly #owner: Address | undefined
   #disposed = false
 
-  private constructor(path: string, address: Address, size: number, owner?: Uint8Array) {
+  private constructor(path: string, address: Address, size: number, owner?: Address) {
     this.path = path
     this.address = address
     this.size = size
@@ -73,15 +73,18 @@ export class FileMapping implements Disposable {
       const calls = options.mode === 'read' ? undefined : systemCalls()
       if (!calls) {
         // Room to start at an address that tensors may have.
-        const memory = new Uint8Array(size + ALIGNMENT)
-        const start = addressOf(memory)
-        const skip = Number((BigInt(ALIGNMENT) - (start % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
+        const memory = koffi.alloc('uint8_t', size + ALIGNMENT) as Address
+        const skip = Number((BigInt(ALIGNMENT) - (memory % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
+        const bytes = bytesAt(memory, size + ALIGNMENT)
         for (let at = 0; at < size;) {
-          const count = readSync(fd, memory, skip + at, Math.min(size - at, 1 << 30), at)
-          if (count === 0) throw new TensorError(`${path} became shorter while it was read`)
+          const count = readSync(fd, bytes, skip + at, Math.min(size - at, 1 << 30), at)
+          if (count === 0) {
+            koffi.free(memory)
+            throw new TensorError(`${path} became shorter while it was read`)
+          }
           at += count
         }
-        return new FileMapping(path, start + BigInt(skip), size, memory)
+        return new FileMapping(path, memory + BigInt(skip), size, memory)
       }
       const address = calls.mmap(null, size, PROT_READ, MAP_SHARED, fd, 0)
       if (address === null || address === MAP_FAILED)
@@ -98,13 +101,7 @@ export class FileMapping implements Disposable {
     if (offset < 0 || length < 0 || offset + length > this.size) {
       throw new TensorError(`${this.path} has ${this.size} bytes; ${length} from ${offset} are beyond its end`)
     }
-    return this.#owner
-      ? new Uint8Array(
-          this.#owner.buffer,
-          this.#owner.byteOffset + Number(this.address - addressOf(this.#owner)) + offset,
-          length,
-        )
-      : bytesAt(this.address + BigInt(offset), length)
+    return bytesAt(this.address + BigInt(offset), length)
   }
 
   /** Asks the system to read a range ahead of its use. */
@@ -118,16 +115,13 @@ export class FileMapping implements Disposable {
   [Symbol.dispose](): void {
     if (this.#disposed) return
     this.#disposed = true
-    if (this.mapped) systemCalls()?.munmap(this.address, this.size)
+    if (this.#owner === undefined) systemCalls()?.munmap(this.address, this.size)
+    else koffi.free(this.#owner)
   }
 }
 
 /** Tensor data in place must start at a multiple of this. */
 export const ALIGNMENT = 32
-
-function addressOf(array: Uint8Array): Address {
-  return koffi.address(koffi.as(array, 'void *')) as Address
-}
 
 /** @internal Whether {@link mapOver} works here. */
 export function canMapOver(): boolean {

@@ -224,7 +224,7 @@ function bind<T extends Record<string, Signature>>(library: LibraryHandle, table
   const bound: Record<string, unknown> = {}
   for (const [name, signature] of Object.entries(table)) {
     const [result, args] = signature.split(':') as [ResultKind, string]
-    const kinds = [...args].map((kind) => spelled[kind as Kind])
+    const kinds = Array.from(args, (kind) => spelled[kind as Kind])
     bound[name] = library.func(`ggml_${name}`, spelled[result], kinds)
   }
   return bound as Table<T>
@@ -255,7 +255,7 @@ export function callAddress<S extends Signature>(
     const [result, kinds] = signature.split(':') as [ResultKind, string]
     prototype = koffi.proto(
       spelled[result],
-      [...kinds].map((kind) => spelled[kind as Kind]),
+      Array.from(kinds, (kind) => spelled[kind as Kind]),
     )
     prototypes.set(signature, prototype)
   }

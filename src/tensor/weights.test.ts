@@ -1,0 +1,209 @@
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import {
+  buildGraph,
+  dequantize,
+  FileMapping,
+  halfToFloat,
+  loadBackend,
+  loadWeights,
+  quantize,
+  rowBytes,
+  tensorBytes,
+  toHalf,
+  fromHalf,
+  type Backend,
+  type TensorType,
+  type WeightSet,
+  type WeightSpec,
+} from './index.ts'
+
+let backend: Backend
+let folder: string
+beforeAll(async () => {
+  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  folder = mkdtempSync(join(tmpdir(), 'omniserve-weights-'))
+})
+afterAll(() => {
+  expect(backend.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
+  backend[Symbol.dispose]()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const values = (count: number, seed = 1): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37 + seed) * Math.cos(i * 0.011))
+
+const K = 512
+const N = 128
+const x = values(K * 3, 9)
+
+async function products(weights: WeightSet, name: string): Promise<Float32Array> {
+  using graph = buildGraph(backend, (g) => ({ y: g.mulMat(weights.get(name, [K, N]), g.input('x', 'f32', [K, 3])) }))
+  return (await graph.run({ x })).y
+}
+
+function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let difference = 0
+  let size = 0
+  for (let i = 0; i < expected.length; i++) {
+    difference += ((actual[i] ?? 0) - (expected[i] ?? 0)) ** 2
+    size += (expected[i] ?? 0) ** 2
+  }
+  return Math.sqrt(difference / size)
+}
+
+describe('number formats', () => {
+  it.each<[TensorType, number]>([
+    ['f32', 0],
+    ['f16', 5e-4],
+    ['bf16', 4e-3],
+    ['q8_0', 0.01],
+    ['q6_k', 0.03],
+    ['q5_k', 0.05],
+    ['q5_0', 0.06],
+    ['q4_k', 0.09],
+    ['q4_0', 0.11],
+  ])('%s comes back within %f', async (type, limit) => {
+    const w = values(K * N)
+    const stored = await quantize(backend, type, w, K)
+    expect(stored.byteLength).toBe(tensorBytes(type, [K, N]))
+    expect(relativeError(await dequantize(backend, type, stored, K), w)).toBeLessThanOrEqual(limit)
+  })
+
+  it('refuses rows that cut a block', async () => {
+    expect(() => rowBytes('q4_k', 128)).toThrow(/a row of 128 elements cannot be stored as q4_k: its blocks hold 256/)
+    await expect(quantize(backend, 'q8_0', new Float32Array(33), 33)).rejects.toThrow(/blocks hold 32/)
+    await expect(quantize(backend, 'q8_0', new Float32Array(33), 32)).rejects.toThrow(/33 values are no rows of 32/)
+  })
+
+  it('halves round as the library does', async () => {
+    const w = Float32Array.from([
+      0,
+      -0,
+      1,
+      -2.5,
+      65504,
+      65519,
+      70000,
+      1e-8,
+      6e-8,
+      3.1e-5,
+      0.1,
+      1 / 3,
+      Number.POSITIVE_INFINITY,
+    ])
+    const halves = new Uint16Array((await quantize(backend, 'f16', w, w.length)).buffer)
+    expect([...w].map(toHalf)).toEqual([...halves])
+    expect([...halves].map(fromHalf)).toEqual([...(await halfToFloat(backend, 'f16', halves))])
+    expect([...(await halfToFloat(backend, 'bf16', Uint16Array.of(0x3f80, 0xc020)))]).toEqual([1, -2.5])
+  })
+})
+
+describe('placing weights', () => {
+  it('maps, copies and repacks: the same products', async () => {
+    const w = values(K * N)
+    const q4 = await quantize(backend, 'q4_0', w, K)
+    const path = join(folder, 'weights.bin')
+    writeFileSync(path, Buffer.concat([Buffer.alloc(64), q4, Buffer.from(w.buffer)]))
+    for (const mode of ['map', 'read'] as const) {
+      using mapping = FileMapping.open(path, { mode })
+      expect(Buffer.from(mapping.bytes(64, q4.length)).equals(q4)).toBe(true)
+      const spec = (
+        name: string,
+        use: WeightSpec['use'],
+        type: TensorType,
+        source: WeightSpec['source'],
+      ): WeightSpec => ({ name, use, type, shape: [K, N], source })
+      using weights = await loadWeights(backend, [
+        spec('mapped', 'other', 'q4_0', { mapping, offset: 64 }),
+        spec('copied', 'other', 'q4_0', q4),
+        spec('repacked', 'matmul', 'q4_0', { mapping, offset: 64 }),
+        spec('plain', 'matmul', 'f32', { mapping, offset: 64 + q4.length }),
+      ])
+      expect(weights.bytes.mapped).toBe(q4.length + w.byteLength)
+      expect(weights.bytes.copied).toBe(q4.length)
+      const mapped = await products(weights, 'mapped')
+      expect(await products(weights, 'copied')).toEqual(mapped)
+      expect(relativeError(await products(weights, 'repacked'), mapped)).toBeLessThan(1e-2)
+      expect(relativeError(mapped, await products(weights, 'plain'))).toBeLessThan(0.15)
+      const repacked = weights.get('repacked')
+      if (repacked.repacked) {
+        expect(() => buildGraph(backend, (g) => ({ y: g.getRows(repacked, g.input('i', 'i32', [1])) }))).toThrow(
+          /rearranged for matrix products/,
+        )
+      }
+    }
+  })
+
+  it('keeps repacked weights in a file and maps it', async () => {
+    const directory = join(folder, 'cache')
+    const specs = async (seed: number): Promise<WeightSpec[]> => [
+      {
+        name: 'a',
+        type: 'q4_0',
+        shape: [K, N],
+        use: 'matmul',
+        source: await quantize(backend, 'q4_0', values(K * N, seed), K),
+      },
+      {
+        name: 'e',
+        type: 'q4_0',
+        shape: [K, N, 4],
+        use: 'experts',
+        source: await quantize(backend, 'q4_0', values(K * N * 4, seed), K),
+      },
+    ]
+    const repackCache = { directory, key: 'test' }
+    using first = await loadWeights(backend, await specs(1), { repackCache })
+    if (first.bytes.repacked === 0) return
+    expect(readdirSync(directory)).toHaveLength(1)
+    const progress: number[] = []
+    // Other bytes under the same key show that the file is what is read.
+    using second = await loadWeights(backend, await specs(2), {
+      repackCache,
+      onProgress: (fraction) => progress.push(fraction),
+    })
+    expect(second.bytes).toMatchObject({ repacked: 0, copied: 0 })
+    expect(progress.at(-1)).toBe(1)
+    expect(await products(second, 'a')).toEqual(await products(first, 'a'))
+    // A damaged file is written anew.
+    const [file] = readdirSync(directory)
+    truncateSync(join(directory, file ?? ''), 70_000)
+    using third = await loadWeights(backend, await specs(1), { repackCache })
+    expect(third.bytes.repacked).toBeGreaterThan(0)
+    expect(await products(third, 'a')).toEqual(await products(first, 'a'))
+    // Other weights under the key replace the file.
+    using fourth = await loadWeights(backend, (await specs(1)).slice(0, 1), { repackCache })
+    expect(fourth.names).toEqual(['a'])
+    expect(readdirSync(directory)).toHaveLength(1)
+  })
+
+  it('says what is wrong, and leaves nothing behind', async () => {
+    const before = backend.memory
+    const path = join(folder, 'short.bin')
+    writeFileSync(path, Buffer.alloc(100))
+    using mapping = FileMapping.open(path)
+    const load = (spec: Partial<WeightSpec>): Promise<WeightSet> =>
+      loadWeights(backend, [
+        { name: 'w', type: 'f32', shape: [4, 4], use: 'other', source: new Float32Array(16), ...spec },
+      ])
+    await expect(load({ source: { mapping, offset: 64 } })).rejects.toThrow(
+      /weight w ends beyond the end of .*short\.bin: the file is cut off/,
+    )
+    await expect(load({ source: new Float32Array(15) })).rejects.toThrow(/takes 64 bytes, 60 given/)
+    const one: WeightSpec = { name: 'w', type: 'f32', shape: [1], use: 'other', source: new Float32Array(1) }
+    await expect(loadWeights(backend, [one, one])).rejects.toThrow(/weight w is given twice/)
+    await expect(loadWeights(backend, [one], { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop')
+    using weights = await loadWeights(backend, [one])
+    expect(() => weights.get('v')).toThrow(/no weight v/)
+    expect(() => weights.get('w', [2])).toThrow(/should be \[2\]/)
+    expect(() => FileMapping.open(join(folder, 'none.bin'))).toThrow(/ENOENT/)
+    expect(() => mapping.bytes(90, 20)).toThrow(/has 100 bytes; 20 from 90/)
+    weights[Symbol.dispose]()
+    expect(backend.memory).toEqual(before)
+  })
+})

@@ -4,7 +4,9 @@
  * In: the engine, settings as flags. Out: a running server. Used by the browser tests, the browser benchmarks, and by hand:
  * `node tests/browser/playground-server.ts 8123`.
  */
-import { existsSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { startServer, type RunningServer } from '../../src/api/index.ts'
@@ -17,15 +19,27 @@ export const playgroundFolder = fileURLToPath(new URL('../../web/dist', import.m
 /** Whether the playground is built, as `npm test` does first. */
 export const playgroundIsBuilt = existsSync(`${playgroundFolder}/index.html`)
 
+/** The built playground with more files beside it, for what a test must load from the same origin. */
+export function playgroundWith(files: Record<string, string>): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-playground-'))
+  cpSync(playgroundFolder, folder, { recursive: true })
+  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text)
+  return folder
+}
+
 /** Starts a server whose checkpoint `nano` is `engine`. */
-export async function startPlayground(engine: Engine, flags: Record<string, unknown> = {}): Promise<RunningServer> {
+export async function startPlayground(
+  engine: Engine,
+  flags: Record<string, unknown> = {},
+  folder: string = playgroundFolder,
+): Promise<RunningServer> {
   const settings = await loadSettings({ flags: { port: 0, logLevel: 'silent', ...flags } })
   return startServer({
     settings,
     engines: new Map([['nano', engine]]),
     log: pino({ level: 'silent' }),
     version: '0.0.0-test',
-    playgroundFolder,
+    playgroundFolder: folder,
   })
 }
 

@@ -1,0 +1,98 @@
+/**
+ * Debian's Chromium for the browser tests, with a fake microphone and camera, and pages that remember what went wrong.
+ *
+ * In: an address. Out: pages. A page's `problems` are its console errors, exceptions and broken content security policy;
+ * `foreign` are requests to other hosts. Without Chromium the tests are skipped, and say so.
+ */
+import { existsSync } from 'node:fs'
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import { describe, expect } from 'vitest'
+import { playgroundIsBuilt } from './playground-server.ts'
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+)
+
+const missing =
+  executablePath === undefined
+    ? 'Chromium is not installed (Debian package chromium)'
+    : playgroundIsBuilt
+      ? undefined
+      : 'the playground is not built (npm run build)'
+if (missing !== undefined) console.warn(`NOT RUN: tests/browser, because ${missing}.`)
+
+/** `describe`, or a loud skip when there is no browser or nothing to show in it. */
+export const describeInBrowser = describe.skipIf(missing !== undefined)
+
+/** `microphone` is a WAV file that is heard in a loop. */
+export async function launchBrowser(options: { microphone?: string } = {}): Promise<Browser> {
+  const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+  if (options.microphone !== undefined) fake.push(`--use-file-for-fake-audio-capture=${options.microphone}`)
+  return chromium.launch({
+    ...(executablePath === undefined ? {} : { executablePath }),
+    args: ['--no-sandbox', '--disable-gpu', ...fake],
+  })
+}
+
+export interface WatchedPage {
+  readonly page: Page
+  readonly problems: string[]
+  readonly foreign: string[]
+  /** Bodies of the chat requests the page sent. */
+  readonly requests: Record<string, unknown>[]
+}
+
+/** A fresh context (no history, no settings) with the playground open and its models listed. */
+export async function openPlayground(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions & { settings?: Record<string, unknown>; before?: (page: Page) => Promise<void> } = {},
+): Promise<WatchedPage> {
+  const { settings, before, ...contextOptions } = options
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    locale: 'en-US',
+    acceptDownloads: true,
+    ...contextOptions,
+  })
+  const page = await context.newPage()
+  page.setDefaultTimeout(15_000)
+  const watched: WatchedPage = { page, problems: [], foreign: [], requests: [] }
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') watched.problems.push(message.text())
+  })
+  page.on('pageerror', (error) => watched.problems.push(String(error)))
+  page.on('request', (request) => {
+    if (/^https?:/.test(request.url()) && !request.url().startsWith(url)) watched.foreign.push(request.url())
+    if (request.method() === 'POST' && request.url().endsWith('/chat/completions'))
+      watched.requests.push(request.postDataJSON() as Record<string, unknown>)
+  })
+  if (settings !== undefined)
+    await page.addInitScript(`localStorage.setItem('omniserve.settings', ${JSON.stringify(JSON.stringify(settings))})`)
+  await before?.(page)
+  await page.goto(url)
+  await page.locator('#message').waitFor()
+  return watched
+}
+
+/** Sends a text and waits until `replies` replies are complete. */
+export async function ask(page: Page, text: string, replies = 1): Promise<void> {
+  await page.locator('#message').fill(text)
+  await page.getByRole('button', { name: 'Send', exact: true }).click()
+  await repliesDone(page, replies)
+}
+
+/** Waits until an expression is true in the page. (Playwright's own waiting needs `unsafe-eval`, which the page forbids.) */
+export async function until(page: Page, expression: string, timeout = 15_000): Promise<void> {
+  await expect.poll(() => page.evaluate<boolean>(`Boolean(${expression})`), { timeout, interval: 50 }).toBe(true)
+}
+
+/** Waits until exactly `replies` replies are there and none is being made. */
+export async function repliesDone(page: Page, replies: number): Promise<void> {
+  await until(
+    page,
+    `document.querySelectorAll('.turn-assistant').length === ${replies} &&
+     document.querySelectorAll('.turn-assistant[aria-busy="false"]').length === ${replies}`,
+    20_000,
+  )
+}

@@ -1,0 +1,223 @@
+/** The playground against the real front door: text, speech that is really heard, several turns, stop, edit, history. */
+import { readFile } from 'node:fs/promises'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunningServer } from '../../src/api/index.ts'
+import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
+import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
+import { playgroundWith, startPlayground } from './playground-server.ts'
+
+/** Records every sample that passes the player's output, in the audio thread. */
+const TAP = `
+class Tap extends AudioWorkletProcessor {
+  process(inputs) {
+    const samples = inputs[0]?.[0]
+    if (samples) this.port.postMessage(samples.slice())
+    return true
+  }
+}
+registerProcessor('tap', Tap)
+`
+
+async function tapSpeech(page: Page): Promise<void> {
+  await page.evaluate(`(async () => {
+    const { player } = globalThis.omniservePlayground
+    const context = player.unlock()
+    await context.audioWorklet.addModule('/test-tap.js')
+    const node = new AudioWorkletNode(context, 'tap', { numberOfOutputs: 0 })
+    globalThis.tapped = []
+    node.port.onmessage = (event) => { for (const sample of event.data) globalThis.tapped.push(sample) }
+    player.output.connect(node)
+  })()`)
+}
+
+/** What the fake engine says, as 16-bit samples: 440 Hz, in phase from the first frame on. */
+function expectedTone(samples: number): Int16Array {
+  return Int16Array.from({ length: samples }, (_, index) =>
+    Math.round(Math.sin((2 * Math.PI * 440 * index) / 24_000) * 8000),
+  )
+}
+
+describeInBrowser('conversation', () => {
+  let browser: Browser
+  let engine: FakeEngine
+  let server: RunningServer
+
+  beforeAll(async () => {
+    engine = createFakeEngine({ models: ['nano'], tokenDelayMs: 30, framesPerToken: 3 })
+    server = await startPlayground(engine, {}, playgroundWith({ 'test-tap.js': TAP }))
+    browser = await launchBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop(0)
+  })
+
+  it('answers in text and in speech that reaches the audio graph without a gap', async () => {
+    const { page, problems, foreign, requests } = await openPlayground(browser, server.url)
+    await page.locator('.starter').first().waitFor()
+    await tapSpeech(page)
+    await ask(page, 'one two three four five six')
+    expect(await page.locator('.turn-assistant .prose').innerText()).toBe('You said: one two three four five six')
+    // 8 tokens of 3 frames of 1920 samples.
+    const samples = 8 * 3 * 1920
+    await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
+    const heard = await page.evaluate<number[]>(`globalThis.tapped`)
+    const first = heard.findIndex((sample) => sample !== 0) - 1
+    const expected = expectedTone(samples)
+    let worst = 0
+    for (let index = 0; index < samples; index += 1)
+      worst = Math.max(worst, Math.abs((heard[first + index] ?? 9) - (expected[index] ?? 0) / 32768))
+    // Every sample in its place: nothing lost, doubled, resampled or delayed between the pieces.
+    expect(worst).toBeLessThan(1e-4)
+    const { scheduled, peak, underruns } = await page.evaluate<{ scheduled: number; peak: number; underruns: number }>(
+      `globalThis.omniservePlayground.player.statistics`,
+    )
+    expect({ scheduled, underruns }).toEqual({ scheduled: samples, underruns: 0 })
+    expect(peak).toBeGreaterThan(0.2)
+    expect(requests[0]).toMatchObject({
+      model: 'qwen3-omni-flash',
+      stream: true,
+      modalities: ['text', 'audio'],
+      audio: { voice: 'Cherry', format: 'wav' },
+    })
+
+    // Figures beside the reply.
+    const metrics = await page.locator('.metrics').innerText()
+    expect(metrics).toMatch(/first token \d+ ms/)
+    expect(metrics).toMatch(/first sound \d+ ms/)
+    expect(metrics).toMatch(/24 audio \+ 8 text out/)
+    expect(metrics).toMatch(/\$0\.000\d+/)
+    expect(problems).toEqual([])
+    expect(foreign).toEqual([])
+
+    // The download is the same speech, as a WAV file.
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download WAV' }).click(),
+    ])
+    const wav = await readFile((await download.path()) ?? '')
+    expect(wav.toString('latin1', 0, 4) + wav.toString('latin1', 8, 12)).toBe('RIFFWAVE')
+    expect(wav.readUInt32LE(24)).toBe(24_000)
+    const body = new Int16Array(wav.buffer.slice(wav.byteOffset + 44, wav.byteOffset + wav.length))
+    expect(body.length).toBe(samples)
+    expect(body).toEqual(expected)
+
+    // Replay from the middle, pause, go on.
+    await page.getByRole('slider', { name: 'Place in the speech' }).fill('1')
+    await page.getByRole('button', { name: 'Play', exact: true }).click()
+    await page.getByRole('button', { name: 'Pause', exact: true }).click()
+    const paused = await page.evaluate<number>(`globalThis.omniservePlayground.player.position()`)
+    expect(paused).toBeGreaterThanOrEqual(1)
+    expect(paused).toBeLessThan(1.9)
+    await page.getByRole('button', { name: 'Play', exact: true }).click()
+    await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
+    await page.context().close()
+  })
+
+  it('keeps several turns, edits, retries, deletes, and finds them again after a reload', async () => {
+    const { page, problems, requests } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(page, 'first question', 1)
+    await ask(page, 'second question', 2)
+    expect(requests[1]?.['messages']).toEqual([
+      { role: 'user', content: 'first question' },
+      { role: 'assistant', content: 'You said: first question' },
+      { role: 'user', content: 'second question' },
+    ])
+
+    const firstTurn = page.getByRole('article', { name: 'You' }).first()
+    await firstTurn.hover()
+    await firstTurn.getByRole('button', { name: 'Edit and send again' }).click()
+    await firstTurn.getByRole('textbox').fill('changed question')
+    await firstTurn.getByRole('button', { name: 'Send again' }).click()
+    await page.getByText('You said: changed question').waitFor()
+    await repliesDone(page, 1)
+    expect(requests[2]?.['messages']).toEqual([{ role: 'user', content: 'changed question' }])
+
+    await page.getByRole('button', { name: 'Answer again' }).click()
+    await expect.poll(() => requests.length).toBe(4)
+    expect(requests[3]?.['messages']).toEqual(requests[2]?.['messages'])
+    await repliesDone(page, 1)
+
+    await page.reload()
+    await page.getByText('You said: changed question').waitFor()
+    expect(await page.locator('.history-item').count()).toBe(1)
+    expect(await page.locator('.metrics').innerText()).toMatch(/text in/)
+
+    await page.getByRole('article', { name: 'You' }).hover()
+    await page.getByRole('article', { name: 'You' }).getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('heading', { name: 'Talk to Qwen-Omni' }).waitFor()
+    await expect.poll(() => page.locator('.history-item').count()).toBe(0)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('keeps speech in the history, and switches between conversations', async () => {
+    const { page, problems } = await openPlayground(browser, server.url)
+    await ask(page, 'with speech')
+    await page.getByRole('button', { name: 'New conversation' }).click()
+    await ask(page, 'another one')
+    expect(await page.locator('.history-item').count()).toBe(2)
+    await page.reload()
+    await page.getByText('You said: another one').waitFor()
+    await page.locator('.history-open', { hasText: 'with speech' }).click()
+    await page.getByText('You said: with speech').waitFor()
+    await page.getByRole('button', { name: 'Play', exact: true }).click()
+    await expect
+      .poll(() => page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.scheduled`))
+      .toBe(4 * 3 * 1920)
+
+    await page.locator('.history-item', { hasText: 'another one' }).hover()
+    await page.getByRole('button', { name: /Delete conversation .*another one/ }).click()
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete' }).click()
+    await expect.poll(() => page.locator('.history-item').count()).toBe(1)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('stops a reply: the work ends on the server and what arrived stays', async () => {
+    const { page, problems } = await openPlayground(browser, server.url)
+    const before = engine.aborted.length
+    await page.locator('#message').fill(Array.from({ length: 300 }, (_, index) => `word${index}`).join(' '))
+    await page.keyboard.press('Enter')
+    await page.locator('.turn-assistant .prose', { hasText: 'word5' }).waitFor()
+    await page.getByRole('button', { name: 'Stop the reply' }).click()
+    await page.locator('.turn-assistant .note', { hasText: 'Stopped' }).waitFor()
+    await expect.poll(() => engine.aborted.length).toBe(before + 1)
+    const text = await page.locator('.turn-assistant .prose').innerText()
+    expect(text).toContain('word5')
+    expect(text).not.toContain('word299')
+    expect(await page.evaluate(`globalThis.omniservePlayground.player.state.status`)).toBe('idle')
+    // What arrived can be heard again.
+    await page.getByRole('button', { name: 'Play', exact: true }).click()
+    await page.getByRole('button', { name: 'Pause', exact: true }).waitFor()
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('plays only what is asked for when speech is not to start by itself', async () => {
+    const { page } = await openPlayground(browser, server.url, { settings: { autoplay: false } })
+    await ask(page, 'quiet')
+    expect(await page.evaluate(`globalThis.omniservePlayground.player.statistics.scheduled`)).toBe(0)
+    await page.getByRole('button', { name: 'Play', exact: true }).click()
+    await expect
+      .poll(() => page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.scheduled`))
+      .toBe(3 * 3 * 1920)
+    await page.context().close()
+  })
+
+  it('shows Markdown without running what is in it', async () => {
+    const { page, problems, foreign } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(
+      page,
+      '**bold** `code` <img src=x onerror=alert(1)> ![picture](https://example.com/a.png) [link](javascript:alert(1))',
+    )
+    const prose = page.locator('.turn-assistant .prose')
+    expect(await prose.locator('strong').innerText()).toBe('bold')
+    expect(await prose.locator('img, script').count()).toBe(0)
+    expect(await prose.getByText('link').getAttribute('href')).not.toContain('javascript')
+    expect(problems).toEqual([])
+    expect(foreign).toEqual([])
+    await page.context().close()
+  })
+})

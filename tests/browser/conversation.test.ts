@@ -130,7 +130,7 @@ describeInBrowser('conversation', () => {
     await firstTurn.getByRole('button', { name: 'Edit and send again' }).click()
     await firstTurn.getByRole('textbox').fill('changed question')
     await firstTurn.getByRole('button', { name: 'Send again' }).click()
-    await page.getByText('You said: changed question').waitFor()
+    await page.getByText('You said: changed question', { exact: true }).waitFor()
     await repliesDone(page, 1)
     expect(requests[2]?.['messages']).toEqual([{ role: 'user', content: 'changed question' }])
 
@@ -140,7 +140,7 @@ describeInBrowser('conversation', () => {
     await repliesDone(page, 1)
 
     await page.reload()
-    await page.getByText('You said: changed question').waitFor()
+    await page.getByText('You said: changed question', { exact: true }).waitFor()
     expect(await page.locator('.history-item').count()).toBe(1)
     expect(await page.locator('.metrics').innerText()).toMatch(/text in/)
 
@@ -159,9 +159,9 @@ describeInBrowser('conversation', () => {
     await ask(page, 'another one')
     expect(await page.locator('.history-item').count()).toBe(2)
     await page.reload()
-    await page.getByText('You said: another one').waitFor()
+    await page.getByText('You said: another one', { exact: true }).waitFor()
     await page.locator('.history-open', { hasText: 'with speech' }).click()
-    await page.getByText('You said: with speech').waitFor()
+    await page.getByText('You said: with speech', { exact: true }).waitFor()
     await page.getByRole('button', { name: 'Play', exact: true }).click()
     await expect
       .poll(() => page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.scheduled`))

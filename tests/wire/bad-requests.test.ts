@@ -1,5 +1,6 @@
 /** Bad requests, one row each: status, code, param, message. The server still serves after every one of them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { apiErrorBodySchema } from '../../src/protocol/index.ts'
 import { dataUri, type FileServer, png, serveFiles, wav } from '../support/media.ts'
 import { startTestServer, type TestServer } from '../support/server.ts'
 
@@ -974,7 +975,7 @@ describe('bad requests', () => {
   it.each(ROWS)('%s', async (_, body, status, code, param, message) => {
     const json = (typeof body === 'string' ? body : JSON.stringify(body)).replaceAll('{files}', files.url)
     const response = await server.chat(json)
-    const answer = await response.json()
+    const answer = apiErrorBodySchema.parse(await response.json())
     const { error } = answer
     expect({ status: response.status, code: error.code, param: error.param }).toEqual({ status, code, param })
     if (typeof message === 'string') expect(error.message).toContain(message)

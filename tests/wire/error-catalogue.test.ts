@@ -7,15 +7,12 @@ import { request as httpRequest } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MediaError, type MediaErrorCode, mediaErrorCodes } from '../../src/media/index.ts'
 import { EngineError } from '../../src/engines/engine.ts'
-import type { ErrorName } from '../../src/protocol/index.ts'
+import { type ApiErrorBody, apiErrorBodySchema, type ErrorName } from '../../src/protocol/index.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
 interface Answer {
   readonly status: number
-  readonly body: {
-    readonly error: { code: string | null; type: string; message: string; param: string | null }
-    readonly id?: string
-  }
+  readonly body: ApiErrorBody
 }
 interface Case {
   readonly make: () => Promise<Answer>
@@ -66,7 +63,10 @@ afterAll(async () => {
   for (const server of servers) await server[Symbol.asyncDispose]()
 })
 
-const read = async (response: Response): Promise<Answer> => ({ status: response.status, body: await response.json() })
+const read = async (response: Response): Promise<Answer> => ({
+  status: response.status,
+  body: apiErrorBodySchema.parse(await response.json()),
+})
 const chat = (body: unknown) => async () => read(await plain.chat(body))
 const changed = (change: Record<string, unknown>) => chat({ ...hello, ...change })
 const spoken = { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }
@@ -409,8 +409,8 @@ describe('error catalogue', () => {
 
   it('is documented, row by row', () => {
     const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
-    for (const name of Object.keys(CASES)) expect(page).toContain(`| ${name} |`)
-    expect(page.match(/^\| \w+ \| \d/gm)).toHaveLength(Object.keys(CASES).length)
+    for (const name of Object.keys(CASES)) expect(page).toMatch(new RegExp(`^\\| ${name} +\\|`, 'm'))
+    expect(page.match(/^\| \w+ +\| \d/gm)).toHaveLength(Object.keys(CASES).length)
   })
 
   it('answers a foreign host name on a keyless server', async () => {

@@ -1,0 +1,271 @@
+/** Pictures, sound, clips, microphone and camera, each seen by the engine as it should; limits and refusals handled. */
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunningServer } from '../../src/api/index.ts'
+import type { GenerationPart } from '../../src/engines/engine.ts'
+import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
+import { describeInBrowser, launchBrowser, openPlayground, repliesDone } from './browser.ts'
+import { picture, syllables, temporaryFile } from './media-files.ts'
+import { startPlayground } from './playground-server.ts'
+
+const CLIP = 'testdata/media/clip.webm'
+const settings = { speech: false }
+
+async function choose(page: Page, item: string, file: string | string[]): Promise<void> {
+  await page.getByRole('button', { name: 'Add a file' }).click()
+  const [chooser] = await Promise.all([
+    page.waitForEvent('filechooser'),
+    page.getByRole('menuitem', { name: new RegExp(`^${item}`) }).click(),
+  ])
+  await chooser.setFiles(file)
+}
+
+async function send(page: Page, text: string, replies = 1): Promise<void> {
+  await page.locator('#message').fill(text)
+  await page.getByRole('button', { name: 'Send', exact: true }).click()
+  await repliesDone(page, replies)
+}
+
+/** Gives files to the page as a paste or a drop would. */
+async function transfer(page: Page, kind: 'paste' | 'drop', bytes: Buffer, name: string, type: string): Promise<void> {
+  await page.evaluate(`(() => {
+    const bytes = Uint8Array.from(atob(${JSON.stringify(bytes.toString('base64'))}), (c) => c.charCodeAt(0))
+    const data = new DataTransfer()
+    data.items.add(new File([bytes], ${JSON.stringify(name)}, { type: ${JSON.stringify(type)} }))
+    const target = document.querySelector('#message')
+    if (${JSON.stringify(kind)} === 'paste')
+      target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
+    else for (const step of ['dragenter', 'dragover', 'drop'])
+      target.dispatchEvent(new DragEvent(step, { dataTransfer: data, bubbles: true, cancelable: true }))
+  })()`)
+}
+
+describeInBrowser('media', () => {
+  let browser: Browser
+  let engine: FakeEngine
+  let server: RunningServer
+  const parts = (): readonly GenerationPart[] => engine.requests.at(-1)?.messages.at(-1)?.content ?? []
+
+  beforeAll(async () => {
+    engine = createFakeEngine({ models: ['nano'] })
+    server = await startPlayground(engine)
+    browser = await launchBrowser({ microphone: temporaryFile('speech.wav', syllables(4, 48_000)) })
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop(0)
+  })
+
+  it('sends pictures that were picked, pasted and dropped', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings })
+    await choose(page, 'Picture', [temporaryFile('first.png', await picture(64, 48))])
+    await transfer(page, 'paste', await picture(80, 40), 'pasted.png', 'image/png')
+    await transfer(page, 'drop', await picture(96, 32, { format: 'jpeg' }), 'dropped.jpg', 'image/jpeg')
+    await page.getByText('dropped.jpg').waitFor()
+    expect(await page.locator('.chip').allInnerTexts()).toEqual([
+      expect.stringContaining('64×48'),
+      expect.stringContaining('80×40'),
+      expect.stringContaining('96×32'),
+    ])
+    await page.getByRole('button', { name: 'Remove pasted.png' }).click()
+    await send(page, 'compare')
+    expect(parts().map((part) => (part.type === 'image' ? [part.image.width, part.image.height] : part.type))).toEqual([
+      [64, 48],
+      [96, 32],
+      'text',
+    ])
+    // They are still there after a reload.
+    await page.reload()
+    await page.getByRole('img', { name: 'first.png' }).waitFor()
+    expect(await page.getByRole('img', { name: 'first.png' }).evaluate('(image) => image.naturalWidth')).toBe(64)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('tries the example picture of the first page', async () => {
+    const { page, problems } = await openPlayground(browser, server.url)
+    await page.getByRole('button', { name: /Show a picture/ }).click()
+    await repliesDone(page, 1)
+    const [image] = parts()
+    expect(image?.type === 'image' && [image.image.width, image.image.height]).toEqual([448, 448])
+    // Red in the middle.
+    if (image?.type === 'image')
+      expect([...image.image.data.subarray((224 * 448 + 224) * 3, (224 * 448 + 224) * 3 + 3)]).toEqual([217, 38, 38])
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('records the microphone with a level and sends what was said', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings, permissions: ['microphone'] })
+    await page.getByRole('button', { name: 'Record from the microphone' }).click()
+    const meter = page.getByRole('meter', { name: 'Microphone level' })
+    await expect
+      .poll(async () => Number(await meter.getAttribute('aria-valuenow')), { timeout: 10_000 })
+      .toBeGreaterThan(2)
+    await page.waitForTimeout(1800)
+    await page.getByRole('button', { name: 'Stop and add' }).click()
+    await page.locator('.chip', { hasText: /Recording .*wav/ }).waitFor()
+    await send(page, 'what did I say?')
+    const [audio] = parts()
+    expect(audio?.type).toBe('audio')
+    if (audio?.type !== 'audio') return
+    const { samples, sampleRate } = audio.audio
+    expect(samples.length / sampleRate).toBeGreaterThan(1.5)
+    const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0)
+    expect(peak).toBeGreaterThan(0.02)
+    // Syllables with pauses: loud and quiet stretches both occur.
+    const loudness = Array.from({ length: Math.floor(samples.length / 800) }, (_, index) =>
+      samples.subarray(index * 800, index * 800 + 800).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0),
+    )
+    expect(loudness.filter((value) => value > peak / 2).length).toBeGreaterThan(3)
+    expect(loudness.filter((value) => value < peak / 10).length).toBeGreaterThan(3)
+    expect(problems).toEqual([])
+
+    await page.getByRole('button', { name: 'Record from the microphone' }).click()
+    await page.getByRole('button', { name: 'Throw away' }).click()
+    await page.locator('#message').waitFor()
+    expect(await page.locator('.chip').count()).toBe(0)
+    await page.context().close()
+  })
+
+  it('says kindly that the microphone was refused', async () => {
+    const { page } = await openPlayground(browser, server.url, {
+      settings,
+      before: (before) =>
+        before.addInitScript(
+          `navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))`,
+        ),
+    })
+    await page.getByRole('button', { name: 'Record from the microphone' }).click()
+    await page.getByText('The browser was not allowed to use it.').first().waitFor()
+    expect(await page.locator('#message').isVisible()).toBe(true)
+    await page.context().close()
+  })
+
+  it('takes a picture and frames with the camera', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings, permissions: ['camera'] })
+    const openCamera = async (): Promise<void> => {
+      await page.getByRole('button', { name: 'Add a file' }).click()
+      await page.getByRole('menuitem', { name: /^Camera/ }).click()
+    }
+    await openCamera()
+    await page.getByRole('button', { name: 'Take a picture' }).click()
+    await page.locator('.chip').waitFor()
+    await send(page, 'what is this?')
+    const [image] = parts()
+    expect(image?.type === 'image' && image.image.width).toBeGreaterThan(300)
+
+    await openCamera()
+    await page.getByRole('button', { name: 'Take frames' }).click()
+    await page.getByRole('button', { name: 'Stop (3)' }).click()
+    await page.locator('.chip', { hasText: '3 frames' }).waitFor()
+    await send(page, 'and now?', 2)
+    const [video] = parts()
+    expect(video?.type === 'video' && video.video.frames.length).toBeGreaterThanOrEqual(2)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('sends a clip with its sound, and its frames without', async () => {
+    const { page, problems, requests } = await openPlayground(browser, server.url, { settings })
+    await choose(page, 'Video file', CLIP)
+    await page.locator('.chip', { hasText: 'clip.webm' }).waitFor()
+    await send(page, 'what happens?')
+    const [video] = parts()
+    expect(video?.type === 'video' && video.video.frames.length).toBeGreaterThan(2)
+    expect(video?.type === 'video' && video.video.audio !== undefined).toBe(true)
+
+    await page.getByRole('button', { name: 'Add a file' }).click()
+    await page.getByRole('menuitem', { name: /^Frames from a clip/ }).click()
+    const [chooser] = await Promise.all([
+      page.waitForEvent('filechooser'),
+      page.getByRole('button', { name: 'Choose a clip' }).click(),
+    ])
+    await chooser.setFiles(CLIP)
+    await page.getByRole('button', { name: 'Add 4 frames' }).click()
+    await page.locator('.chip', { hasText: '4 frames' }).waitFor()
+    await send(page, 'and here?', 2)
+    const [frames] = parts()
+    expect(frames?.type === 'video' && [frames.video.frames.length, frames.video.audio]).toEqual([4, undefined])
+    const messages = requests[1]?.['messages'] as { content: { type: string; video: string[] }[] }[]
+    expect(messages.at(-1)?.content[0]?.type).toBe('video')
+    expect(messages.at(-1)?.content[0]?.video.every((frame) => frame.startsWith('data:image/jpeg;base64,'))).toBe(true)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('keeps to one kind of media in a message, with the reason in the menu', async () => {
+    const { page } = await openPlayground(browser, server.url, { settings })
+    await choose(page, 'Sound file', temporaryFile('sound.wav', syllables(1, 16_000)))
+    await page.locator('.chip', { hasText: 'sound.wav' }).waitFor()
+    await page.getByRole('button', { name: 'Add a file' }).click()
+    const image = page.getByRole('menuitem', { name: /^Picture/ })
+    expect(await image.getAttribute('aria-disabled')).toBe('true')
+    expect(await image.innerText()).toContain('One message takes text and one kind of media')
+    await page.keyboard.press('Escape')
+    expect(await page.getByRole('button', { name: /^Record from the microphone/ }).getAttribute('aria-disabled')).toBe(
+      'true',
+    )
+    await transfer(page, 'drop', await picture(40, 40), 'late.png', 'image/png')
+    await page.getByText('One message takes text and one kind of media').first().waitFor()
+    expect(await page.locator('.chip').count()).toBe(1)
+    await page.context().close()
+  })
+
+  it('makes a huge picture smaller, and does not send what is no media', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings })
+    const huge = await picture(2100, 1400, { noisy: true })
+    expect(huge.length).toBeGreaterThan(8_000_000)
+    await choose(page, 'Picture', temporaryFile('huge.png', huge))
+    await page.getByText(/is too large: the API takes files of up to 7.5 MB/).waitFor()
+    expect(await page.getByRole('button', { name: 'Send', exact: true }).getAttribute('aria-disabled')).toBe('true')
+    await page.getByRole('button', { name: 'Make smaller' }).click()
+    await page.locator('.chip', { hasText: 'huge.jpg' }).waitFor()
+    await send(page, 'what is it?')
+    const [image] = parts()
+    expect(image?.type === 'image' && image.image.width).toBe(2100)
+
+    await transfer(page, 'drop', Buffer.from('hello'), 'notes.txt', 'text/plain')
+    await page.getByText('“notes.txt” is no picture, sound or video.').first().waitFor()
+    await transfer(page, 'drop', await picture(9, 9), 'tiny.png', 'image/png')
+    await page.getByText('Too small: both sides must be over 10 pixels.').waitFor()
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('sends a link for the server to fetch, and shows its refusal', async () => {
+    const { page, requests } = await openPlayground(browser, server.url, { settings })
+    await page.getByRole('button', { name: 'Add a file' }).click()
+    await page.getByRole('menuitem', { name: /^Link to a file/ }).click()
+    await page.getByRole('textbox', { name: 'Address' }).fill('nonsense')
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByText('Enter an address that begins with http').waitFor()
+    await page.getByRole('textbox', { name: 'Address' }).fill('http://127.0.0.1:9/sound.mp3')
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.locator('.chip', { hasText: 'sound.mp3' }).waitFor()
+    await send(page, 'what is said?')
+    const messages = requests[0]?.['messages'] as { content: unknown[] }[]
+    expect(messages[0]?.content[0]).toEqual({
+      type: 'input_audio',
+      input_audio: { data: 'http://127.0.0.1:9/sound.mp3', format: 'mp3' },
+    })
+    await page.getByRole('alert').getByText('The server refused the request').waitFor()
+    await page.getByText('private addresses are refused unless').waitFor()
+    await page.context().close()
+  })
+
+  it('counts the tokens of a message before it is sent', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings })
+    await choose(page, 'Picture', temporaryFile('square.png', await picture(320, 320)))
+    await page.locator('.chip').waitFor()
+    await page.locator('#message').fill('count me')
+    await page.getByRole('button', { name: 'Count tokens' }).click()
+    // 100 tokens of picture and 2 of its markers, and the words.
+    await page
+      .getByText(/^1\d\d prompt tokens of 49152 · \$0\.000/)
+      .first()
+      .waitFor()
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+})

@@ -58,8 +58,11 @@ export interface ThinkerStage extends Disposable {
 }
 
 export interface AudioEncoderStage extends Disposable {
-  /** Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. */
-  encode(mel: Float32Array, frames: number, signal?: AbortSignal): Promise<Float32Array>
+  /**
+   * Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. `longestFrames`: frames of the longest audio in the request;
+   * transformers pads a shorter one's last chunk to the longest chunk, which shows in its last token. Default: `frames`.
+   */
+  encode(mel: Float32Array, frames: number, signal?: AbortSignal, longestFrames?: number): Promise<Float32Array>
 }
 
 export interface VisionEncoderStage extends Disposable {
@@ -127,7 +130,7 @@ export interface CodePredictorStage extends Disposable {
 export interface Code2WavStream extends Disposable {
   /** `codes`: [frames, groups]. Returns the samples these frames complete, 24 kHz in [-1, 1]. */
   push(codes: Int32Array, signal?: AbortSignal): Promise<Float32Array>
-  /** The samples still owed after the last frame. */
+  /** The samples still owed after the last frame (Qwen3-Omni: none, a whole decode cuts them off). */
   finish(signal?: AbortSignal): Promise<Float32Array>
 }
 

@@ -1,0 +1,219 @@
+/**
+ * The audio encoder: log-mel frames to thinker embeddings, 13 tokens per chunk of (usually) 100 frames.
+ *
+ * Three strided convolutions work on one chunk at a time; attention sees one window of several chunks. Windows do not see each other, so
+ * they run one after the other: memory stays bounded for long audio, and an abort takes effect between them.
+ * Reference: transformers `Qwen3OmniMoeAudioEncoder`.
+ */
+
+import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
+import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
+import type { AudioEncoderStage } from '../stages.ts'
+import type { AudioEncoderConfig } from './config.ts'
+
+class AudioEncoderLayer {
+  readonly self_attn: Attention
+  readonly self_attn_layer_norm: LayerNorm
+  readonly final_layer_norm: LayerNorm
+  readonly mlp: PlainMlp
+
+  constructor(parameters: Parameters, config: AudioEncoderConfig) {
+    const { width, heads, feedForward } = config
+    this.self_attn = new Attention(parameters.scope('self_attn'), {
+      hidden: width,
+      heads,
+      keyValueHeads: heads,
+      headSize: width / heads,
+      bias: true,
+      outputBias: true,
+      outputName: 'out_proj',
+      precision: 'fine',
+    })
+    this.self_attn_layer_norm = new LayerNorm(parameters.scope('self_attn_layer_norm'), width)
+    this.final_layer_norm = new LayerNorm(parameters.scope('final_layer_norm'), width)
+    this.mlp = new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
+      precision: 'fine',
+    })
+  }
+
+  /** x: [width, tokens of one window]. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
+    const attended = g.add(x, this.self_attn.encode(g, this.self_attn_layer_norm.forward(g, x)))
+    return g.add(attended, this.mlp.forward(g, this.final_layer_norm.forward(g, attended)))
+  }
+}
+
+/** The audio encoder's weights and graph. */
+export class AudioEncoderModel {
+  readonly conv2d1: Conv2d
+  readonly conv2d2: Conv2d
+  readonly conv2d3: Conv2d
+  readonly conv_out: Linear
+  readonly layers: readonly AudioEncoderLayer[]
+  readonly ln_post: LayerNorm
+  readonly proj1: Linear
+  readonly proj2: Linear
+  readonly config: AudioEncoderConfig
+
+  /** `parameters`: the scope `audio_tower`. */
+  constructor(parameters: Parameters, config: AudioEncoderConfig) {
+    this.config = config
+    const { width, convolutionChannels: channels } = config
+    const convolution = (name: string, inChannels: number): Conv2d =>
+      new Conv2d(parameters.scope(name), inChannels, channels, { kernel: [3, 3], stride: [2, 2], padding: [1, 1] })
+    this.conv2d1 = convolution('conv2d1', 1)
+    this.conv2d2 = convolution('conv2d2', channels)
+    this.conv2d3 = convolution('conv2d3', channels)
+    const bands = reducedLength(config.melBins)
+    this.conv_out = new Linear(parameters.scope('conv_out'), channels * bands, width, { precision: 'fine' })
+    this.layers = Array.from(
+      { length: config.layers },
+      (_, layer) => new AudioEncoderLayer(parameters.scope('layers').scope(layer), config),
+    )
+    this.ln_post = new LayerNorm(parameters.scope('ln_post'), width)
+    this.proj1 = new Linear(parameters.scope('proj1'), width, width, { bias: true, precision: 'fine' })
+    this.proj2 = new Linear(parameters.scope('proj2'), width, config.outputWidth, { bias: true, precision: 'fine' })
+  }
+
+  /** One chunk: mel [frames, bins] (time contiguous) to [width, tokens], positions from 0 added. */
+  chunk(g: GraphBuilder, mel: Tensor<'f32'>, positions: Tensor<'f32'>): Tensor<'f32'> {
+    let x: Tensor<'f32'> = g.reshape(mel, mel.shape[0], mel.shape[1], 1, 1)
+    for (const [i, convolution] of [this.conv2d1, this.conv2d2, this.conv2d3].entries()) {
+      const y = g.geluErf(convolution.forward(g, x))
+      // Channels come out contiguous: back to [time, bands, channels], and last to [bands, channels, time] for `conv_out`.
+      x = g.cont(i < 2 ? g.permute(y, 2, 0, 1, 3) : g.permute(y, 1, 2, 0, 3))
+    }
+    const [bands, channels, tokens] = x.shape
+    const projected = this.conv_out.forward(g, g.reshape(x, bands * channels, tokens))
+    return g.add(projected, g.slice(positions, 1, 0, tokens))
+  }
+
+  /** x: [width, tokens of one window] to [output width, tokens]. */
+  transform(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
+    let hidden = x
+    for (const layer of this.layers) hidden = layer.forward(g, hidden)
+    const inner = activate(g, this.config.activation, this.proj1.forward(g, this.ln_post.forward(g, hidden)))
+    return this.proj2.forward(g, inner)
+  }
+}
+
+/** Length after three convolutions of stride 2. */
+export function reducedLength(frames: number): number {
+  return Math.ceil(Math.ceil(Math.ceil(frames / 2) / 2) / 2)
+}
+
+export class AudioEncoder implements AudioEncoderStage {
+  readonly #model: AudioEncoderModel
+  readonly #graphs: GraphCache
+  readonly #positions: Float32Array
+  readonly #positionCount: number
+
+  constructor(backend: Backend, model: AudioEncoderModel) {
+    this.#model = model
+    const { config } = model
+    this.#graphs = new GraphCache(backend, { capacity: 8, maxNodes: 60 * (config.layers + config.windowChunks) + 200 })
+    this.#positionCount = reducedLength(config.chunkFrames)
+    this.#positions = sinusoids(this.#positionCount, config.width)
+  }
+
+  async encode(mel: Float32Array, frames: number, signal?: AbortSignal, longestFrames = frames): Promise<Float32Array> {
+    const { config } = this.#model
+    const { melBins, chunkFrames, windowChunks, outputWidth } = config
+    if (frames < 1 || mel.length !== frames * melBins)
+      throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
+    // The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token.
+    const paddedFrames = Math.min(chunkFrames, Math.max(frames, longestFrames))
+    const pieces: Float32Array[] = []
+    for (let start = 0; start < frames; start += chunkFrames * windowChunks) {
+      const window = Math.min(chunkFrames * windowChunks, frames - start)
+      const whole = Math.floor(window / chunkFrames)
+      const rest = window % chunkFrames
+      const shape: WindowShape = { whole, rest, padded: rest === 0 ? 0 : paddedFrames }
+      const inputs: Record<string, Float32Array> = { positions: this.#positions }
+      for (let i = 0; i < whole; i++)
+        inputs[`mel.${i}`] = cut(mel, melBins, frames, start + i * chunkFrames, chunkFrames, chunkFrames)
+      if (rest > 0) inputs['rest'] = cut(mel, melBins, frames, start + whole * chunkFrames, rest, paddedFrames)
+      const { embeddings } = await this.#graphs.run(
+        `${shape.whole} ${shape.rest} ${shape.padded}`,
+        (g) => ({ embeddings: this.#build(g, shape) }),
+        inputs,
+        signal ? { signal } : {},
+      )
+      pieces.push(embeddings)
+    }
+    return pieces.length === 1 && pieces[0] ? pieces[0] : joinPieces(pieces, outputWidth)
+  }
+
+  #build(g: GraphBuilder, { whole, rest, padded }: WindowShape): Tensor<'f32'> {
+    const { config } = this.#model
+    const positions = g.input('positions', 'f32', [config.width, this.#positionCount])
+    let tokens: Tensor<'f32'> | undefined
+    const append = (part: Tensor<'f32'>): void => {
+      tokens = tokens ? g.concat(tokens, part, 1) : part
+    }
+    for (let i = 0; i < whole; i++) {
+      const mel = g.input(`mel.${i}`, 'f32', [config.chunkFrames, config.melBins])
+      append(this.#model.chunk(g, mel, positions))
+    }
+    if (rest > 0) {
+      const chunk = this.#model.chunk(g, g.input('rest', 'f32', [padded, config.melBins]), positions)
+      append(g.cont(g.slice(chunk, 1, 0, reducedLength(rest))))
+    }
+    if (!tokens) throw new RangeError('a window without frames')
+    return this.#model.transform(g, tokens)
+  }
+
+  [Symbol.dispose](): void {
+    this.#graphs[Symbol.dispose]()
+  }
+}
+
+interface WindowShape {
+  /** Chunks of full length. */
+  readonly whole: number
+  /** Frames of the last, shorter chunk, and the length it is padded to. */
+  readonly rest: number
+  readonly padded: number
+}
+
+/** `count` frames of every band from `start`, zeros up to `padded`. */
+function cut(
+  mel: Float32Array,
+  bins: number,
+  frames: number,
+  start: number,
+  count: number,
+  padded: number,
+): Float32Array {
+  const chunk = new Float32Array(bins * padded)
+  for (let bin = 0; bin < bins; bin++)
+    chunk.set(mel.subarray(bin * frames + start, bin * frames + start + count), bin * padded)
+  return chunk
+}
+
+/** [length, channels]: sines, then cosines. Reference: transformers `SinusoidsPositionEmbedding`. */
+function sinusoids(length: number, channels: number): Float32Array {
+  const half = channels / 2
+  const increment = Math.log(10_000) / (half - 1)
+  const table = new Float32Array(length * channels)
+  for (let i = 0; i < half; i++) {
+    const inverse = Math.fround(Math.exp(Math.fround(-increment * i)))
+    for (let position = 0; position < length; position++) {
+      const angle = Math.fround(position * inverse)
+      table[position * channels + i] = Math.sin(angle)
+      table[position * channels + half + i] = Math.cos(angle)
+    }
+  }
+  return table
+}
+
+function joinPieces(pieces: readonly Float32Array[], width: number): Float32Array {
+  const joined = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    if (piece.length % width !== 0) throw new RangeError(`a piece of ${piece.length} values is no rows of ${width}`)
+    joined.set(piece, at)
+    at += piece.length
+  }
+  return joined
+}

@@ -1,0 +1,159 @@
+/**
+ * One reply's vocoder: takes codes in pieces of any size, gives the samples they complete.
+ */
+
+import {
+  allocateTensors,
+  GraphCache,
+  HALF_NEGATIVE_INFINITY,
+  type Backend,
+  type Tensor,
+  type TensorBuffer,
+} from '../../tensor/index.ts'
+import type { Code2WavStage, Code2WavStream } from '../stages.ts'
+import type { Code2WavModel, StreamState } from './code2wav.ts'
+
+/** Frames per computation: bounds working memory and the wait for an abort. */
+const LONGEST_PIECE = 16
+
+let nextStream = 1
+
+export class Code2Wav implements Code2WavStage {
+  readonly samplesPerFrame: number
+  readonly sampleRate = 24_000
+  readonly #backend: Backend
+  readonly #model: Code2WavModel
+  readonly #graphs: GraphCache
+
+  constructor(backend: Backend, model: Code2WavModel) {
+    this.#backend = backend
+    this.#model = model
+    const { layers, codeGroups, upsampleRates, upsamplingRatios } = model.config
+    this.#graphs = new GraphCache(backend, {
+      maxNodes: 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 220 * upsampleRates.length + 300,
+    })
+    this.samplesPerFrame = model.samplesPerFrame
+  }
+
+  newStream(): Code2WavStream {
+    return new Stream(this.#backend, this.#model, this.#graphs)
+  }
+
+  [Symbol.dispose](): void {
+    this.#graphs[Symbol.dispose]()
+  }
+}
+
+class Stream implements Code2WavStream {
+  readonly #id = nextStream++
+  readonly #backend: Backend
+  readonly #model: Code2WavModel
+  readonly #graphs: GraphCache
+  readonly #carried = new Map<string, TensorBuffer<'state'>>()
+  /** Frames decoded. */
+  #decoded = 0
+  /** Codes of first frames that alone give no sample: group ids, frame by frame. */
+  #waiting: number[] = []
+  #state: 'open' | 'broken' | 'disposed' = 'open'
+
+  constructor(backend: Backend, model: Code2WavModel, graphs: GraphCache) {
+    this.#backend = backend
+    this.#model = model
+    this.#graphs = graphs
+  }
+
+  async push(codes: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    if (this.#state !== 'open') throw new Error(`this vocoder stream is ${this.#state}`)
+    const { codeGroups, codebookSize } = this.#model.config
+    if (codes.length % codeGroups !== 0)
+      throw new RangeError(`${codes.length} codes are no frames of ${codeGroups} groups`)
+    for (const code of codes) {
+      if (code < 0 || code >= codebookSize) throw new RangeError(`code ${code} is not in a codebook of ${codebookSize}`)
+      this.#waiting.push(code)
+    }
+    const pieces: Float32Array[] = []
+    while (this.#waiting.length > 0) {
+      const frames = Math.min(LONGEST_PIECE, this.#waiting.length / codeGroups)
+      if (this.#decoded === 0 && this.#model.samplesAfter(frames) < 1) break
+      const piece = this.#waiting.slice(0, frames * codeGroups)
+      try {
+        pieces.push(await this.#decode(piece, frames, signal))
+      } catch (error) {
+        // What is carried may be half of this piece and half of the one before.
+        this.#state = 'broken'
+        throw error
+      }
+      this.#waiting.splice(0, frames * codeGroups)
+      this.#decoded += frames
+    }
+    return join(pieces)
+  }
+
+  /** Nothing is owed: a whole decode cuts off what would follow. */
+  finish(signal?: AbortSignal): Promise<Float32Array> {
+    return signal?.aborted ? Promise.reject(signal.reason as Error) : Promise.resolve(new Float32Array())
+  }
+
+  async #decode(codes: readonly number[], frames: number, signal?: AbortSignal): Promise<Float32Array> {
+    const { codeGroups, codebookSize, window } = this.#model.config
+    const ids = new Int32Array(codes.length)
+    for (let frame = 0; frame < frames; frame++) {
+      for (let group = 0; group < codeGroups; group++)
+        ids[group * frames + frame] = group * codebookSize + (codes[frame * codeGroups + group] ?? 0)
+    }
+    const past = this.#model.carriedFrames
+    const started = this.#decoded > 0
+    const state: StreamState = { started, carried: (name, channels, count) => this.#tensor(name, channels, count) }
+    const { samples } = await this.#graphs.run(
+      `wav${this.#id}: ${frames} ${started}`,
+      (g) => ({ samples: this.#model.forward(g, frames, state) }),
+      {
+        codes: ids,
+        positions: Int32Array.from({ length: frames }, (_, i) => this.#decoded + i),
+        mask: windowMask(this.#decoded, frames, past, window),
+      },
+      signal ? { signal } : {},
+    )
+    return samples
+  }
+
+  #tensor(name: string, channels: number, frames: number): Tensor<'f32'> {
+    let buffer = this.#carried.get(name)
+    if (!buffer) {
+      buffer = allocateTensors(this.#backend, { state: { type: 'f32', shape: [channels, frames] } })
+      this.#carried.set(name, buffer)
+    }
+    return buffer.tensors.state as Tensor<'f32'>
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#state === 'disposed') return
+    this.#state = 'disposed'
+    const own = `wav${this.#id}:`
+    this.#graphs.forget((key) => key.startsWith(own))
+    for (const buffer of this.#carried.values()) buffer[Symbol.dispose]()
+  }
+}
+
+/** f16 [past + frames, frames]: the frame at `start + row` sees frames that exist, up to itself, `window` at most. */
+function windowMask(start: number, frames: number, past: number, window: number): Uint16Array {
+  const width = past + frames
+  const mask = new Uint16Array(width * frames).fill(HALF_NEGATIVE_INFINITY)
+  for (let row = 0; row < frames; row++) {
+    const own = past + row
+    const oldest = Math.max(own - window + 1, past - start, 0)
+    mask.fill(0, row * width + oldest, row * width + own + 1)
+  }
+  return mask
+}
+
+function join(pieces: readonly Float32Array[]): Float32Array {
+  if (pieces.length === 1 && pieces[0]) return pieces[0]
+  const joined = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    joined.set(piece, at)
+    at += piece.length
+  }
+  return joined
+}

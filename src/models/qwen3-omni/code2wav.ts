@@ -1,0 +1,262 @@
+/**
+ * The vocoder: codec codes to 24 kHz samples, frame by frame as they come.
+ *
+ * In: codes [frames, groups] in pieces of any size. Out: samples that, joined, are what decoding all codes at once gives. Every part looks
+ * back only, so a stream carries what the next piece needs: keys and values of the last window, and the frames that convolutions reach
+ * back to. A decoder block's samples need the next frame, so the first piece is short by what is cut off an undivided decode, and
+ * nothing is owed at the end.
+ *
+ * transformers' `chunked_decode` instead decodes chunks anew and loses that many samples at each seam; its `forward` is the reference here.
+ * Reference: transformers `Qwen3OmniMoeCode2Wav`.
+ */
+
+import {
+  Attention,
+  CausalConv1d,
+  CausalConvTranspose1d,
+  ConvNeXtBlock,
+  Embedding,
+  GatedMlp,
+  LayerScale,
+  RmsNorm,
+  Rotary,
+  SnakeBeta,
+  type Parameters,
+} from '../../nn/index.ts'
+import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
+import type { Code2WavConfig } from './config.ts'
+
+/** Tensors that a stream carries from piece to piece. */
+export interface StreamState {
+  /** False for the first piece: there is nothing to carry on from. */
+  readonly started: boolean
+  /** The carried tensor of this name, and its declaration when asked for the first time: [channels, frames]. */
+  carried(name: string, channels: number, frames: number): Tensor<'f32'>
+}
+
+class TransformerLayer {
+  readonly self_attn: Attention
+  readonly mlp: GatedMlp
+  readonly input_layernorm: RmsNorm
+  readonly post_attention_layernorm: RmsNorm
+  readonly self_attn_layer_scale: LayerScale
+  readonly mlp_layer_scale: LayerScale
+
+  constructor(parameters: Parameters, config: Code2WavConfig) {
+    const { hidden, epsilon } = config
+    this.self_attn = new Attention(parameters.scope('self_attn'), {
+      hidden,
+      heads: config.heads,
+      keyValueHeads: config.keyValueHeads,
+      headSize: config.headSize,
+      bias: config.attentionBias,
+      outputBias: config.attentionBias,
+      precision: 'fine',
+    })
+    this.mlp = new GatedMlp(parameters.scope('mlp'), hidden, config.feedForward, { precision: 'fine' })
+    this.input_layernorm = new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon)
+    this.post_attention_layernorm = new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon)
+    this.self_attn_layer_scale = new LayerScale(parameters.scope('self_attn_layer_scale'), 'scale', hidden)
+    this.mlp_layer_scale = new LayerScale(parameters.scope('mlp_layer_scale'), 'scale', hidden)
+  }
+}
+
+class ResidualUnit {
+  readonly act1: SnakeBeta
+  readonly conv1: CausalConv1d
+  readonly act2: SnakeBeta
+  readonly conv2: CausalConv1d
+
+  constructor(parameters: Parameters, channels: number, dilation: number) {
+    this.act1 = new SnakeBeta(parameters.scope('act1'), channels)
+    this.conv1 = new CausalConv1d(inner(parameters, 'conv1'), channels, channels, { kernel: 7, dilation })
+    this.act2 = new SnakeBeta(parameters.scope('act2'), channels)
+    this.conv2 = new CausalConv1d(inner(parameters, 'conv2'), channels, channels, { kernel: 1 })
+  }
+}
+
+class DecoderBlock {
+  readonly snake: SnakeBeta
+  readonly upsample: CausalConvTranspose1d
+  readonly units: readonly ResidualUnit[]
+
+  constructor(parameters: Parameters, inChannels: number, outChannels: number, rate: number) {
+    const block = parameters.scope('block')
+    this.snake = new SnakeBeta(block.scope(0), inChannels)
+    this.upsample = new CausalConvTranspose1d(inner(block, 1), inChannels, outChannels, {
+      kernel: 2 * rate,
+      stride: rate,
+    })
+    this.units = [1, 3, 9].map((dilation, i) => new ResidualUnit(block.scope(2 + i), outChannels, dilation))
+  }
+}
+
+/** The checkpoint's causal convolutions hold their torch module under `conv`. */
+function inner(parameters: Parameters, name: string | number): Parameters {
+  return parameters.scope(name).scope('conv')
+}
+
+/** The vocoder's weights and graph. */
+export class Code2WavModel {
+  readonly code_embedding: Embedding
+  readonly layers: readonly TransformerLayer[]
+  readonly norm: RmsNorm
+  readonly rotary: Rotary
+  readonly upsample: readonly { readonly conv: CausalConvTranspose1d; readonly block: ConvNeXtBlock }[]
+  readonly first: CausalConv1d
+  readonly blocks: readonly DecoderBlock[]
+  readonly snake: SnakeBeta
+  readonly last: CausalConv1d
+  readonly config: Code2WavConfig
+
+  /** `parameters`: the scope `code2wav`. */
+  constructor(parameters: Parameters, config: Code2WavConfig) {
+    this.config = config
+    const { hidden, decoderWidth, upsampleRates, upsamplingRatios } = config
+    this.code_embedding = new Embedding(
+      parameters.scope('code_embedding'),
+      config.codebookSize * config.codeGroups,
+      hidden,
+      { precision: 'fine' },
+    )
+    const transformer = parameters.scope('pre_transformer')
+    this.layers = Array.from(
+      { length: config.layers },
+      (_, layer) => new TransformerLayer(transformer.scope('layers').scope(layer), config),
+    )
+    this.norm = new RmsNorm(transformer.scope('norm'), hidden, config.epsilon)
+    this.rotary = new Rotary({ kind: 'plain', base: config.rotaryBase })
+    this.upsample = upsamplingRatios.map((ratio, i) => {
+      const pair = parameters.scope('upsample').scope(i)
+      return {
+        conv: new CausalConvTranspose1d(inner(pair, 0), hidden, hidden, { kernel: ratio, stride: ratio }),
+        block: new ConvNeXtBlock(pair.scope(1), hidden),
+      }
+    })
+    const decoder = parameters.scope('decoder')
+    this.first = new CausalConv1d(inner(decoder, 0), hidden, decoderWidth, { kernel: 7 })
+    this.blocks = upsampleRates.map(
+      (rate, i) => new DecoderBlock(decoder.scope(1 + i), decoderWidth / 2 ** i, decoderWidth / 2 ** (i + 1), rate),
+    )
+    const narrow = decoderWidth / 2 ** upsampleRates.length
+    this.snake = new SnakeBeta(decoder.scope(1 + upsampleRates.length), narrow)
+    this.last = new CausalConv1d(inner(decoder, 2 + upsampleRates.length), narrow, 1, { kernel: 7 })
+  }
+
+  /** Samples per code frame. */
+  get samplesPerFrame(): number {
+    return [...this.config.upsampleRates, ...this.config.upsamplingRatios].reduce((total, rate) => total * rate, 1)
+  }
+
+  /** Samples that the first `frames` frames complete; at most 0 while there are too few. */
+  samplesAfter(frames: number): number {
+    let length = frames
+    for (const ratio of this.config.upsamplingRatios) length *= ratio
+    for (const rate of this.config.upsampleRates) length = (length - 1) * rate
+    return length
+  }
+
+  /** Keys and values that a stream carries per layer: the frames before the current one that it may see. */
+  get carriedFrames(): number {
+    return this.config.window - 1
+  }
+
+  /** Samples [count] of a piece of `frames` frames. Declares `codes` [groups * frames], `positions` and `mask`. */
+  forward(g: GraphBuilder, frames: number, state: StreamState): Tensor<'f32'> {
+    const { hidden, codeGroups } = this.config
+    const rows = this.code_embedding.forward(g, g.input('codes', 'i32', [codeGroups * frames]))
+    let x: Tensor<'f32'> | undefined
+    for (let group = 0; group < codeGroups; group++) {
+      const part = g.view(rows, [hidden, frames], {
+        strides: [rows.strides[1]],
+        offset: group * frames * rows.strides[1],
+      })
+      x = x ? g.add(x, part) : part
+    }
+    if (!x) throw new RangeError('no code groups')
+    x = this.#transform(g, g.scale(g.cont(x), 1 / codeGroups), frames, state)
+    for (const [i, { conv, block }] of this.upsample.entries()) {
+      x = conv.forward(g, x)
+      x = carry(g, state, `upsample.${i}`, x, block.context, (history, input) => block.forward(g, input, history))
+    }
+    x = this.#causal(g, state, 'first', this.first, x)
+    for (const [i, block] of this.blocks.entries()) {
+      const { upsample } = block
+      x = carry(g, state, `block.${i}`, block.snake.forward(g, x), upsample.context, (history, input) =>
+        upsample.forward(g, input, state.started ? history : undefined),
+      )
+      for (const [j, unit] of block.units.entries()) {
+        const filtered = this.#causal(g, state, `block.${i}.${j}`, unit.conv1, unit.act1.forward(g, x))
+        x = g.add(x, unit.conv2.forward(g, unit.act2.forward(g, filtered)))
+      }
+    }
+    const wave = this.#causal(g, state, 'last', this.last, this.snake.forward(g, x))
+    return g.clamp(g.reshape(wave, wave.shape[1]), -1, 1)
+  }
+
+  #causal(
+    g: GraphBuilder,
+    state: StreamState,
+    name: string,
+    convolution: CausalConv1d,
+    x: Tensor<'f32'>,
+  ): Tensor<'f32'> {
+    return carry(g, state, name, x, convolution.context, (history, input) => convolution.forward(g, input, history))
+  }
+
+  #transform(g: GraphBuilder, x: Tensor<'f32'>, frames: number, state: StreamState): Tensor<'f32'> {
+    const { heads, keyValueHeads, headSize } = this.config
+    const past = this.carriedFrames
+    const width = keyValueHeads * headSize
+    const positions = this.rotary.input(g, frames)
+    const mask = g.input('mask', 'f16', [past + frames, frames])
+    let hidden = x
+    for (const [i, layer] of this.layers.entries()) {
+      const { q, k, v } = layer.self_attn.project(g, layer.input_layernorm.forward(g, hidden), {
+        rotary: this.rotary,
+        positions,
+      })
+      const extended = (name: string, fresh: Tensor<'f32'>): Tensor<'f32'> => {
+        const flat = g.reshape(g.cont(fresh), width, frames)
+        return carry(g, state, `${name}.${i}`, flat, past, (history, input) =>
+          history ? g.concat(history, input, 1) : input,
+        )
+      }
+      const stored = (all: Tensor<'f32'>): Tensor<'f32'> =>
+        g.view(all, [headSize, past + frames, keyValueHeads], { strides: [all.strides[1], headSize * 4] })
+      const keys = stored(extended('keys', k))
+      const values = stored(extended('values', v))
+      const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, values, mask, headSize ** -0.5)
+      const projected = layer.self_attn.o_proj.forward(g, g.reshape(attended, heads * headSize, frames))
+      hidden = g.add(hidden, layer.self_attn_layer_scale.forward(g, projected))
+      const fed = layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, hidden))
+      hidden = g.add(hidden, layer.mlp_layer_scale.forward(g, fed))
+    }
+    return this.norm.forward(g, hidden)
+  }
+}
+
+/**
+ * Runs `apply` on x with the frames that came before it, then keeps the last `context` frames for the next piece. The order matters: the
+ * carried tensor is read before it is overwritten.
+ */
+function carry(
+  g: GraphBuilder,
+  state: StreamState,
+  name: string,
+  x: Tensor<'f32'>,
+  context: number,
+  apply: (history: Tensor<'f32'> | undefined, x: Tensor<'f32'>) => Tensor<'f32'>,
+): Tensor<'f32'> {
+  if (context === 0) return apply(undefined, x)
+  const [channels, frames] = x.shape
+  const history = state.carried(name, channels, context)
+  const y = apply(history, x)
+  g.effect(y)
+  const recent =
+    frames >= context
+      ? g.slice(x, 1, frames - context, context)
+      : g.concat(g.slice(history, 1, frames, context - frames), x, 1)
+  g.effect(g.copyInto(g.cont(recent), history))
+  return y
+}

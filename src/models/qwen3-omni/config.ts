@@ -1,0 +1,428 @@
+/**
+ * config.json of a Qwen3-Omni checkpoint, checked and spelt one way.
+ *
+ * In: the parsed file, in transformers 4's spelling (`rope_scaling` and `rope_theta`, `num_experts`) or 5's (`rope_parameters`,
+ * `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not do (other rotary types, sliding thinker attention) is an
+ * error here, not a wrong answer later.
+ *
+ * Reference: transformers `configuration_qwen3_omni_moe.py`.
+ */
+
+import { toActivation, type Activation } from '../../nn/index.ts'
+import { TensorError } from '../../tensor/index.ts'
+import { ConfigReader } from '../config-reader.ts'
+import type { SpeechConfig } from '../stages.ts'
+
+export interface AudioEncoderConfig {
+  readonly melBins: number
+  readonly width: number
+  readonly layers: number
+  readonly heads: number
+  readonly feedForward: number
+  readonly activation: Activation
+  readonly convolutionChannels: number
+  readonly outputWidth: number
+  readonly maxPositions: number
+  /** Mel frames per chunk of the convolutions (`2 * n_window`). */
+  readonly chunkFrames: number
+  /** Chunks that attend to each other (`n_window_infer / chunkFrames`). */
+  readonly windowChunks: number
+}
+
+export interface VisionEncoderConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly feedForward: number
+  readonly activation: Activation
+  readonly channels: number
+  readonly patch: number
+  readonly temporalPatch: number
+  /** `spatial_merge_size`: patches per side that become one token. */
+  readonly merge: number
+  readonly outputWidth: number
+  /** Side of the square table of learned positions. */
+  readonly positionGrid: number
+  /** Layers whose output is merged and added to the thinker's first layers. */
+  readonly deepstackLayers: readonly number[]
+  readonly rotaryBase: number
+}
+
+export interface SparseConfig {
+  readonly experts: number
+  readonly used: number
+  readonly width: number
+  readonly renormalise: boolean
+  /** Width of the expert that all tokens share; the talker's only. */
+  readonly shared?: number
+}
+
+export interface DecoderConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly feedForward: number
+  readonly vocabulary: number
+  readonly context: number
+  readonly epsilon: number
+  readonly attentionBias: boolean
+  readonly rotaryBase: number
+  /** Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per token. */
+  readonly rotarySections?: readonly [number, number, number]
+  /** Per layer whether it is sparse. */
+  readonly sparseLayers: readonly boolean[]
+  readonly sparse?: SparseConfig
+}
+
+export interface ThinkerConfig extends DecoderConfig {
+  readonly tiedEmbeddings: boolean
+}
+
+export interface TalkerConfig extends DecoderConfig {
+  readonly thinkerHidden: number
+  /** Index into the thinker's hidden states (0 is the embeddings) that the talker reads. */
+  readonly acceptHiddenLayer: number
+  readonly codeGroups: number
+}
+
+export interface Code2WavConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly feedForward: number
+  readonly epsilon: number
+  readonly attentionBias: boolean
+  readonly rotaryBase: number
+  /** Frames a frame attends to, itself included. */
+  readonly window: number
+  readonly codebookSize: number
+  readonly codeGroups: number
+  readonly decoderWidth: number
+  /** Of the ConvNeXt part, before the decoder. */
+  readonly upsamplingRatios: readonly number[]
+  /** Of the decoder blocks. */
+  readonly upsampleRates: readonly number[]
+}
+
+export interface Qwen3OmniConfig {
+  readonly architecture: string
+  readonly audioEncoder: AudioEncoderConfig
+  readonly visionEncoder: VisionEncoderConfig
+  readonly thinker: ThinkerConfig
+  readonly speech?: {
+    readonly talker: TalkerConfig
+    readonly codePredictor: DecoderConfig
+    readonly code2wav: Code2WavConfig
+    readonly ids: SpeechConfig
+  }
+}
+
+export const ARCHITECTURES = [
+  'Qwen3OmniMoeForConditionalGeneration',
+  'Qwen3OmniMoeThinkerForConditionalGeneration',
+] as const
+
+/** Throws `EngineError('bad_checkpoint')` naming the key. */
+export function parseConfig(json: unknown): Qwen3OmniConfig {
+  const root = new ConfigReader(json)
+  const architecture = architectureOf(json)
+  if (architecture === ARCHITECTURES[1]) {
+    return { architecture, ...parseThinkerParts(root) }
+  }
+  const thinkerRoot = root.object('thinker_config')
+  const parts = parseThinkerParts(thinkerRoot)
+  const base = { architecture, ...parts }
+  if (!root.boolean('enable_audio_output', true)) return base
+  const talkerRoot = root.object('talker_config')
+  const talker = parseTalker(talkerRoot, parts.thinker)
+  const codePredictor = parseDecoder(talkerRoot.object('code_predictor_config'), { sparse: 'never', multimodal: false })
+  checkCodePredictor(talkerRoot.object('code_predictor_config'), codePredictor, talker)
+  const code2wav = parseCode2Wav(root.object('code2wav_config'), talker)
+  return { ...base, speech: { talker, codePredictor, code2wav, ids: parseSpeechIds(root, talkerRoot, talker) } }
+}
+
+function architectureOf(json: unknown): string {
+  const named = (json as { architectures?: unknown }).architectures
+  const first: unknown = Array.isArray(named) ? named[0] : undefined
+  if (typeof first === 'string' && (ARCHITECTURES as readonly string[]).includes(first)) return first
+  return new ConfigReader(json).fail('architectures', `should name ${ARCHITECTURES.join(' or ')}`)
+}
+
+function parseThinkerParts(root: ConfigReader): Pick<Qwen3OmniConfig, 'thinker' | 'audioEncoder' | 'visionEncoder'> {
+  const text = root.object('text_config')
+  // transformers ties by the thinker's own switch; older files repeat it inside text_config.
+  const tiedEmbeddings = root.boolean('tie_word_embeddings', text.boolean('tie_word_embeddings', false))
+  const thinker = { ...parseDecoder(text, { sparse: 'by-layer', multimodal: true }), tiedEmbeddings }
+  const audioEncoder = parseAudioEncoder(root.object('audio_config'))
+  const visionEncoder = parseVisionEncoder(root.object('vision_config'))
+  const audioRoot = root.object('audio_config')
+  if (audioEncoder.outputWidth !== thinker.hidden)
+    audioRoot.fail('output_dim', `is ${audioEncoder.outputWidth} but the thinker's hidden_size is ${thinker.hidden}`)
+  if (visionEncoder.outputWidth !== thinker.hidden)
+    root
+      .object('vision_config')
+      .fail('out_hidden_size', `is ${visionEncoder.outputWidth} but the thinker's hidden_size is ${thinker.hidden}`)
+  if (visionEncoder.deepstackLayers.length > thinker.layers)
+    root.object('vision_config').fail('deepstack_visual_indexes', `has more entries than the thinker has layers`)
+  return { thinker, audioEncoder, visionEncoder }
+}
+
+function activation(reader: ConfigReader, key: string, fallback: string): Activation {
+  try {
+    return toActivation(reader.string(key, fallback))
+  } catch (error) {
+    if (error instanceof TensorError) reader.fail(key, error.message)
+    throw error
+  }
+}
+
+function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
+  const chunkFrames = 2 * reader.integer('n_window')
+  const windowFrames = reader.integer('n_window_infer', { least: chunkFrames })
+  const width = reader.integer('d_model', { least: 4 })
+  const heads = reader.integer('encoder_attention_heads')
+  if (width % heads !== 0) reader.fail('d_model', `is ${width}, which ${heads} heads do not divide`)
+  if (width % 2 !== 0) reader.fail('d_model', 'should be even')
+  // Token counts assume 13 tokens a chunk (`_get_feat_extract_output_lengths`).
+  if (Math.ceil(chunkFrames / 8) !== 13) reader.fail('n_window', 'should make 13 tokens a chunk: 49 to 52')
+  return {
+    chunkFrames,
+    windowChunks: Math.floor(windowFrames / chunkFrames),
+    width,
+    heads,
+    melBins: reader.integer('num_mel_bins'),
+    layers: reader.integer('encoder_layers'),
+    feedForward: reader.integer('encoder_ffn_dim'),
+    activation: activation(reader, 'activation_function', 'gelu'),
+    convolutionChannels: reader.integer('downsample_hidden_size'),
+    outputWidth: reader.integer('output_dim'),
+    maxPositions: reader.integer('max_source_positions', { least: 13 }),
+  }
+}
+
+function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
+  const hidden = reader.integer('hidden_size')
+  const heads = reader.integer('num_heads')
+  const layers = reader.integer('depth')
+  if (hidden % heads !== 0 || (hidden / heads) % 4 !== 0)
+    reader.fail('hidden_size', `is ${hidden}: each of ${heads} heads should get a multiple of 4`)
+  const positions = reader.integer('num_position_embeddings')
+  const positionGrid = Math.floor(Math.sqrt(positions))
+  if (positionGrid * positionGrid !== positions) reader.fail('num_position_embeddings', 'should be a square number')
+  const deepstackLayers = reader.integers('deepstack_visual_indexes', [8, 16, 24])
+  if (deepstackLayers.some((layer, i) => layer >= layers || layer <= (deepstackLayers[i - 1] ?? -1)))
+    reader.fail('deepstack_visual_indexes', `should name layers below ${layers}, in order`)
+  return {
+    layers,
+    hidden,
+    heads,
+    positionGrid,
+    deepstackLayers,
+    feedForward: reader.integer('intermediate_size'),
+    activation: activation(reader, 'hidden_act', 'gelu_pytorch_tanh'),
+    channels: reader.integer('in_channels', { fallback: 3 }),
+    patch: reader.integer('patch_size'),
+    temporalPatch: reader.integer('temporal_patch_size'),
+    merge: reader.integer('spatial_merge_size'),
+    outputWidth: reader.integer('out_hidden_size'),
+    rotaryBase: reader.has('rope_parameters')
+      ? reader.object('rope_parameters').number('rope_theta', 10_000)
+      : reader.number('rope_theta', 10_000),
+  }
+}
+
+interface RotaryFacts {
+  readonly base: number
+  readonly sections?: readonly [number, number, number]
+}
+
+/** Both spellings: `rope_parameters`, or `rope_theta` beside `rope_scaling`. */
+function parseRotary(reader: ConfigReader, headSize: number, multimodal: boolean): RotaryFacts {
+  const key = reader.has('rope_parameters')
+    ? 'rope_parameters'
+    : reader.has('rope_scaling')
+      ? 'rope_scaling'
+      : undefined
+  const rope = key === undefined ? undefined : reader.object(key)
+  if (rope) {
+    for (const name of ['rope_type', 'type']) {
+      const type = rope.string(name, 'default')
+      if (type !== 'default' && type !== 'mrope') rope.fail(name, `is ${type}; only default is supported`)
+    }
+    if (!rope.boolean('mrope_interleaved', rope.boolean('interleaved', true)))
+      rope.fail('mrope_interleaved', 'is false; Qwen3-Omni interleaves')
+  }
+  const base = rope?.has('rope_theta') ? rope.number('rope_theta') : reader.number('rope_theta', multimodal ? 1e6 : 1e4)
+  if (!multimodal) return { base }
+  const [, h = 20, w = 20] = rope?.integers('mrope_section', [24, 20, 20]) ?? []
+  // Height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., as many as its section says and the head has; time the rest.
+  const half = headSize / 2
+  const height = Math.min(h, Math.ceil((half - 1) / 3))
+  const width = Math.min(w, Math.ceil((half - 2) / 3))
+  return { base, sections: [half - height - width, height, width] }
+}
+
+function parseDecoder(
+  reader: ConfigReader,
+  options: { sparse: 'never' | 'by-layer' | 'always'; multimodal: boolean },
+): DecoderConfig {
+  const layers = reader.integer('num_hidden_layers')
+  const hidden = reader.integer('hidden_size')
+  const heads = reader.integer('num_attention_heads')
+  const keyValueHeads = reader.integer('num_key_value_heads', { fallback: heads })
+  if (heads % keyValueHeads !== 0)
+    reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
+  const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
+  if (headSize % 2 !== 0) reader.fail('head_dim', 'should be even')
+  if (reader.has('sliding_window') && reader.boolean('use_sliding_window', true))
+    reader.fail('sliding_window', 'is set, which is not supported here')
+  if (activation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
+  const rotary = parseRotary(reader, headSize, options.multimodal)
+  const experts = options.sparse === 'never' ? 0 : expertsOf(reader)
+  const sparseLayers = Array.from(
+    { length: layers },
+    (_, layer) => options.sparse === 'always' || (experts > 0 && isSparse(reader, layer)),
+  )
+  if (options.sparse === 'always' && experts === 0) reader.fail('num_experts', 'should be at least 1')
+  return {
+    layers,
+    hidden,
+    heads,
+    keyValueHeads,
+    headSize,
+    feedForward: reader.integer('intermediate_size'),
+    vocabulary: reader.integer('vocab_size'),
+    context: reader.integer('max_position_embeddings'),
+    epsilon: reader.number('rms_norm_eps', 1e-6),
+    attentionBias: reader.boolean('attention_bias', false),
+    rotaryBase: rotary.base,
+    ...(rotary.sections && { rotarySections: rotary.sections }),
+    sparseLayers,
+    ...(sparseLayers.some(Boolean) && { sparse: parseSparse(reader, experts, options.sparse === 'always') }),
+  }
+}
+
+function expertsOf(reader: ConfigReader): number {
+  return reader.integer(reader.has('num_experts') ? 'num_experts' : 'num_local_experts', { least: 0 })
+}
+
+function isSparse(reader: ConfigReader, layer: number): boolean {
+  const step = reader.integer('decoder_sparse_step', { fallback: 1 })
+  return !reader.integers('mlp_only_layers', []).includes(layer) && (layer + 1) % step === 0
+}
+
+function parseSparse(reader: ConfigReader, experts: number, talker: boolean): SparseConfig {
+  const used = reader.integer('num_experts_per_tok')
+  if (used > experts) reader.fail('num_experts_per_tok', `is ${used} of ${experts} experts`)
+  return {
+    experts,
+    used,
+    width: reader.integer('moe_intermediate_size'),
+    renormalise: reader.boolean('norm_topk_prob', !talker),
+    ...(talker && { shared: reader.integer('shared_expert_intermediate_size') }),
+  }
+}
+
+function parseTalker(reader: ConfigReader, thinker: ThinkerConfig): TalkerConfig {
+  const thinkerHidden = reader.integer('thinker_hidden_size', { fallback: thinker.hidden })
+  if (thinkerHidden !== thinker.hidden)
+    reader.fail('thinker_hidden_size', `is ${thinkerHidden} but the thinker's hidden_size is ${thinker.hidden}`)
+  const acceptHiddenLayer = reader.integer('accept_hidden_layer', { least: 0 })
+  if (acceptHiddenLayer > thinker.layers)
+    reader.fail('accept_hidden_layer', `is ${acceptHiddenLayer} but the thinker has ${thinker.layers} layers`)
+  return {
+    // The talker has no dense layers: transformers replaces them whatever `mlp_only_layers` says.
+    ...parseDecoder(reader.object('text_config'), { sparse: 'always', multimodal: true }),
+    thinkerHidden,
+    acceptHiddenLayer,
+    codeGroups: reader.integer('num_code_groups', { least: 2 }),
+  }
+}
+
+function checkCodePredictor(reader: ConfigReader, predictor: DecoderConfig, talker: TalkerConfig): void {
+  if (predictor.hidden !== talker.hidden)
+    reader.fail('hidden_size', `is ${predictor.hidden} but the talker's is ${talker.hidden}`)
+  const groups = reader.integer('num_code_groups', { fallback: talker.codeGroups })
+  if (groups !== talker.codeGroups)
+    reader.fail('num_code_groups', `is ${groups} but the talker has ${talker.codeGroups}`)
+}
+
+function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConfig {
+  const hidden = reader.integer('hidden_size')
+  const heads = reader.integer('num_attention_heads')
+  const keyValueHeads = reader.integer('num_key_value_heads', { fallback: heads })
+  if (heads % keyValueHeads !== 0)
+    reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
+  const codeGroups = reader.integer('num_quantizers')
+  if (codeGroups !== talker.codeGroups)
+    reader.fail('num_quantizers', `is ${codeGroups} but the talker makes ${talker.codeGroups} codes a frame`)
+  if (activation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
+  const upsampleRates = reader.integers('upsample_rates')
+  const upsamplingRatios = reader.integers('upsampling_ratios')
+  if ([...upsampleRates, ...upsamplingRatios].some((rate) => rate < 1))
+    reader.fail('upsample_rates', 'should be positive')
+  const decoderWidth = reader.integer('decoder_dim')
+  if (decoderWidth % 2 ** upsampleRates.length !== 0)
+    reader.fail('decoder_dim', `is ${decoderWidth}, which ${upsampleRates.length} halvings do not divide`)
+  const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
+  return {
+    hidden,
+    heads,
+    keyValueHeads,
+    headSize,
+    codeGroups,
+    upsampleRates,
+    upsamplingRatios,
+    decoderWidth,
+    layers: reader.integer('num_hidden_layers'),
+    feedForward: reader.integer('intermediate_size'),
+    epsilon: reader.number('rms_norm_eps', 1e-5),
+    attentionBias: reader.boolean('attention_bias', false),
+    rotaryBase: parseRotary(reader, headSize, false).base,
+    window: reader.integer('sliding_window'),
+    codebookSize: reader.integer('codebook_size'),
+  }
+}
+
+function parseSpeechIds(root: ConfigReader, talkerRoot: ConfigReader, talker: TalkerConfig): SpeechConfig {
+  const id = (reader: ConfigReader, key: string): number => reader.integer(key, { least: 0 })
+  const codec = (key: string): number => {
+    const value = id(talkerRoot, key)
+    if (value >= talker.vocabulary) talkerRoot.fail(key, `is ${value}, outside the codec vocabulary`)
+    return value
+  }
+  const codecEosId = codec('codec_eos_token_id')
+  const suppressedCodecIds: number[] = []
+  for (let i = Math.max(0, talker.vocabulary - 1024); i < talker.vocabulary; i++) {
+    if (i !== codecEosId) suppressedCodecIds.push(i)
+  }
+  const speakers = new Map<string, number>()
+  for (const [name, speaker] of talkerRoot.integerMap('speaker_id')) {
+    if (speaker >= talker.vocabulary)
+      talkerRoot.fail(`speaker_id.${name}`, `is ${speaker}, outside the codec vocabulary`)
+    speakers.set(name.toLowerCase(), speaker)
+  }
+  if (speakers.size === 0) talkerRoot.fail('speaker_id', 'should name at least one speaker')
+  return {
+    codecEosId,
+    suppressedCodecIds,
+    speakers,
+    imStartTokenId: id(root, 'im_start_token_id'),
+    systemTokenId: id(root, 'system_token_id'),
+    userTokenId: id(root, 'user_token_id'),
+    assistantTokenId: id(root, 'assistant_token_id'),
+    ttsBosTokenId: id(root, 'tts_bos_token_id'),
+    ttsEosTokenId: id(root, 'tts_eos_token_id'),
+    ttsPadTokenId: id(root, 'tts_pad_token_id'),
+    codecBosId: codec('codec_bos_id'),
+    codecPadId: codec('codec_pad_id'),
+    codecNothinkId: codec('codec_nothink_id'),
+    codecThinkBosId: codec('codec_think_bos_id'),
+    codecThinkEosId: codec('codec_think_eos_id'),
+    codeGroups: talker.codeGroups,
+  }
+}

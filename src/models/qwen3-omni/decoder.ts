@@ -1,0 +1,106 @@
+/**
+ * The decoder that thinker and talker share: attention with normed queries and keys, then a dense or sparse feed-forward.
+ *
+ * In: embeddings [hidden, tokens of all sequences]. Out: hidden states after the final norm, and those of one chosen layer.
+ * Reference: transformers `Qwen3OmniMoeThinkerTextModel`, `Qwen3OmniMoeTalkerModel`.
+ */
+
+import {
+  Attention,
+  GatedMlp,
+  MixtureOfExperts,
+  RmsNorm,
+  Rotary,
+  type Parameters,
+  type Segment,
+} from '../../nn/index.ts'
+import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
+import type { DecoderConfig } from './config.ts'
+
+export class DecoderLayer {
+  readonly self_attn: Attention
+  readonly mlp: GatedMlp | MixtureOfExperts
+  readonly input_layernorm: RmsNorm
+  readonly post_attention_layernorm: RmsNorm
+
+  constructor(parameters: Parameters, config: DecoderConfig, layer: number) {
+    const { hidden, epsilon, sparse } = config
+    this.self_attn = new Attention(parameters.scope('self_attn'), {
+      hidden,
+      heads: config.heads,
+      keyValueHeads: config.keyValueHeads,
+      headSize: config.headSize,
+      queryKeyNorm: epsilon,
+      bias: config.attentionBias,
+      outputBias: config.attentionBias,
+    })
+    const mlp = parameters.scope('mlp')
+    this.mlp =
+      config.sparseLayers[layer] && sparse
+        ? new MixtureOfExperts(mlp, {
+            hidden,
+            intermediate: sparse.width,
+            experts: sparse.experts,
+            used: sparse.used,
+            renormalise: sparse.renormalise,
+            ...(sparse.shared !== undefined && { shared: sparse.shared }),
+          })
+        : new GatedMlp(mlp, hidden, config.feedForward)
+    this.input_layernorm = new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon)
+    this.post_attention_layernorm = new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon)
+  }
+}
+
+export interface DecoderRun {
+  readonly segments: readonly Segment[]
+  readonly positions: Tensor<'i32'>
+  /** Added to the output of layers 0, 1, ...: [hidden, tokens] each. */
+  readonly deepstack?: readonly Tensor<'f32'>[]
+  /** Which hidden states to return besides the last: 0 is the input, k the output of layer k - 1. */
+  readonly capture?: number
+}
+
+export class Decoder {
+  readonly layers: readonly DecoderLayer[]
+  readonly norm: RmsNorm
+  readonly rotary: Rotary
+  readonly config: DecoderConfig
+
+  constructor(parameters: Parameters, config: DecoderConfig) {
+    this.config = config
+    this.layers = Array.from(
+      { length: config.layers },
+      (_, layer) => new DecoderLayer(parameters.scope('layers').scope(layer), config, layer),
+    )
+    this.norm = new RmsNorm(parameters.scope('norm'), config.hidden, config.epsilon)
+    this.rotary = new Rotary(
+      config.rotarySections
+        ? { kind: 'multimodal', base: config.rotaryBase, sections: config.rotarySections, interleaved: true }
+        : { kind: 'plain', base: config.rotaryBase },
+    )
+  }
+
+  /** x: [hidden, tokens]. Returns the normed last hidden state and the captured one. */
+  forward(
+    g: GraphBuilder,
+    x: Tensor<'f32'>,
+    run: DecoderRun,
+  ): { hidden: Tensor<'f32'>; captured: Tensor<'f32'> | undefined } {
+    const rotation = { rotary: this.rotary, positions: run.positions }
+    let captured = run.capture === 0 ? x : undefined
+    let hidden = x
+    for (const [i, layer] of this.layers.entries()) {
+      const attended = layer.self_attn.forward(g, layer.input_layernorm.forward(g, hidden), run.segments, i, rotation)
+      hidden = g.add(hidden, attended)
+      hidden = g.add(hidden, layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, hidden)))
+      // transformers records a layer's output before the vision features are added to it.
+      if (run.capture === i + 1) captured = hidden
+      const extra = run.deepstack?.[i]
+      if (extra) hidden = g.add(hidden, extra)
+    }
+    const normed = this.norm.forward(g, hidden)
+    // The last of transformers' hidden states is the normed one.
+    if (run.capture === this.layers.length) captured = normed
+    return { hidden: normed, captured }
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * A Qwen3-Omni checkpoint put together: its parts' weights, declared and then loaded, and its stages.
+ *
+ * Reference: transformers `Qwen3OmniMoeForConditionalGeneration`.
+ */
+
+import { declareParameters, loadedParameters, type ParameterDeclaration, type Parameters } from '../../nn/index.ts'
+import type { Backend, WeightSet } from '../../tensor/index.ts'
+import type { CheckpointNaming, ModelFamily, ModelOptions } from '../family.ts'
+import type { OmniModel } from '../stages.ts'
+import { AudioEncoder, AudioEncoderModel } from './audio-encoder.ts'
+import { CodePredictor, CodePredictorModel } from './code-predictor.ts'
+import { Code2Wav } from './code2wav-stream.ts'
+import { Code2WavModel } from './code2wav.ts'
+import { ARCHITECTURES, parseConfig, type Qwen3OmniConfig } from './config.ts'
+import { Talker, TalkerModel } from './talker.ts'
+import { Thinker, ThinkerModel } from './thinker.ts'
+import { VisionEncoder, VisionEncoderModel } from './vision-encoder.ts'
+
+/** Every part with its weights. */
+class Modules {
+  readonly thinker: ThinkerModel
+  readonly audio_tower: AudioEncoderModel
+  readonly visual: VisionEncoderModel
+  readonly speech:
+    | { readonly talker: TalkerModel; readonly code_predictor: CodePredictorModel; readonly code2wav: Code2WavModel }
+    | undefined
+
+  constructor(parameters: Parameters, config: Qwen3OmniConfig) {
+    const thinker = parameters.scope('thinker')
+    this.thinker = new ThinkerModel(thinker, config.thinker)
+    this.audio_tower = new AudioEncoderModel(thinker.scope('audio_tower'), config.audioEncoder)
+    this.visual = new VisionEncoderModel(thinker.scope('visual'), config.visionEncoder)
+    const { speech } = config
+    if (!speech) return
+    const talker = parameters.scope('talker')
+    this.speech = {
+      talker: new TalkerModel(talker, speech.talker),
+      code_predictor: new CodePredictorModel(
+        talker.scope('code_predictor'),
+        speech.codePredictor,
+        speech.talker.codeGroups,
+      ),
+      code2wav: new Code2WavModel(parameters.scope('code2wav'), speech.code2wav),
+    }
+  }
+}
+
+class Qwen3OmniModel implements OmniModel {
+  readonly architecture: string
+  readonly thinker: Thinker
+  readonly audioEncoder: AudioEncoder
+  readonly visionEncoder: VisionEncoder
+  readonly talker?: Talker
+  readonly codePredictor?: CodePredictor
+  readonly code2wav?: Code2Wav
+  readonly speech?: NonNullable<OmniModel['speech']>
+
+  constructor(backend: Backend, weights: WeightSet, config: Qwen3OmniConfig, options: ModelOptions) {
+    const modules = new Modules(loadedParameters(weights), config)
+    const cache = options.cacheType === undefined ? {} : { cacheType: options.cacheType }
+    this.architecture = config.architecture
+    this.thinker = new Thinker(backend, modules.thinker, {
+      ...cache,
+      ...(config.speech && { capture: config.speech.talker.acceptHiddenLayer }),
+    })
+    this.audioEncoder = new AudioEncoder(backend, modules.audio_tower)
+    this.visionEncoder = new VisionEncoder(backend, modules.visual)
+    if (!modules.speech || !config.speech) return
+    const { talker, code_predictor, code2wav } = modules.speech
+    this.talker = new Talker(backend, talker, cache)
+    this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
+    this.code2wav = new Code2Wav(backend, code2wav)
+    this.speech = config.speech.ids
+  }
+
+  [Symbol.dispose](): void {
+    this.thinker[Symbol.dispose]()
+    this.audioEncoder[Symbol.dispose]()
+    this.visionEncoder[Symbol.dispose]()
+    this.talker?.[Symbol.dispose]()
+    this.codePredictor?.[Symbol.dispose]()
+    this.code2wav?.[Symbol.dispose]()
+  }
+}
+
+/** Module paths of transformers 5, which `save_pretrained` may write, to the hub's. */
+const RENAMES: readonly (readonly [RegExp, string])[] = [
+  [/^thinker\.model\.language_model\./, 'thinker.model.'],
+  [/^thinker\.model\.(audio_tower|visual)\./, 'thinker.$1.'],
+]
+
+function namingOf(config: Qwen3OmniConfig): CheckpointNaming {
+  const alone = config.architecture === ARCHITECTURES[1]
+  return {
+    canonicalName(name) {
+      const full = alone ? `thinker.${name}` : name
+      const rename = RENAMES.find(([pattern]) => pattern.test(full))
+      return rename ? full.replace(rename[0], rename[1]) : full
+    },
+    ignored: [
+      { pattern: /\.(original_)?inv_freq$/, reason: 'rotary frequencies follow from config.json' },
+      { pattern: /\.positional_embedding\.positional_embedding$/, reason: 'sinusoids follow from config.json' },
+      { pattern: /^code2wav\.code_offset$/, reason: 'offsets of the codebooks follow from config.json' },
+      ...(config.thinker.tiedEmbeddings
+        ? [{ pattern: /^thinker\.lm_head\.weight$/, reason: 'tied to the embeddings' }]
+        : []),
+      ...(config.speech ? [] : [{ pattern: /^(talker|code2wav)\./, reason: 'config.json switches speech off' }]),
+    ],
+  }
+}
+
+export const qwen3Omni: ModelFamily = {
+  architectures: ARCHITECTURES,
+  read(json) {
+    const config = parseConfig(json)
+    let declarations: ParameterDeclaration[] | undefined
+    return {
+      architecture: config.architecture,
+      contextLength: config.thinker.context,
+      naming: namingOf(config),
+      ...(config.speech && { speech: config.speech.ids }),
+      get declarations() {
+        declarations ??= declareParameters((parameters) => new Modules(parameters, config))
+        return declarations
+      },
+      build: (backend, weights, options = {}) => new Qwen3OmniModel(backend, weights, config, options),
+    }
+  },
+}

@@ -1,0 +1,149 @@
+/**
+ * The talker: projected thinker states to the first codec code of each speech frame.
+ *
+ * In: embeddings and positions per sequence. Out: logits over the codec vocabulary and the hidden state, of each sequence's last token.
+ * Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration`.
+ */
+
+import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
+import { GraphCache, type Backend } from '../../tensor/index.ts'
+import type { TalkerInput, TalkerOutput, TalkerStage } from '../stages.ts'
+import type { TalkerConfig } from './config.ts'
+import { Decoder } from './decoder.ts'
+import { decoderSequence, DecoderSequence } from './sequence.ts'
+import { checkIds, type DecoderStageOptions } from './thinker.ts'
+
+/** The talker's weights. */
+export class TalkerModel {
+  readonly decoder: Decoder
+  readonly codec_embedding: Embedding
+  readonly codec_head: Linear
+  readonly text_projection: PlainMlp
+  readonly hidden_projection: PlainMlp
+  readonly config: TalkerConfig
+
+  /** `parameters`: the scope `talker`. */
+  constructor(parameters: Parameters, config: TalkerConfig) {
+    this.config = config
+    const { hidden, vocabulary, thinkerHidden, feedForward } = config
+    const model = parameters.scope('model')
+    this.decoder = new Decoder(model, config)
+    this.codec_embedding = new Embedding(model.scope('codec_embedding'), vocabulary, hidden)
+    this.codec_head = new Linear(parameters.scope('codec_head'), hidden, vocabulary)
+    const projection = (name: string): PlainMlp =>
+      new PlainMlp(parameters.scope(name), ['linear_fc1', 'linear_fc2'], [thinkerHidden, feedForward, hidden], 'silu')
+    this.text_projection = projection('text_projection')
+    this.hidden_projection = projection('hidden_projection')
+  }
+}
+
+export class Talker implements TalkerStage {
+  readonly vocabSize: number
+  readonly hiddenSize: number
+  readonly codeGroups: number
+  readonly #backend: Backend
+  readonly #model: TalkerModel
+  readonly #graphs: GraphCache
+  readonly #options: DecoderStageOptions
+
+  constructor(backend: Backend, model: TalkerModel, options: DecoderStageOptions = {}) {
+    this.#backend = backend
+    this.#model = model
+    this.#options = options
+    this.#graphs = new GraphCache(backend, { maxNodes: 250 * model.config.layers + 1000 })
+    this.vocabSize = model.config.vocabulary
+    this.hiddenSize = model.config.hidden
+    this.codeGroups = model.config.codeGroups
+  }
+
+  newSequence(capacity: number): DecoderSequence {
+    const { layers, keyValueHeads, headSize } = this.#model.config
+    const type = this.#options.cacheType ?? 'f16'
+    return new DecoderSequence(this.#backend, this.#graphs, { layers, keyValueHeads, headSize, capacity, type })
+  }
+
+  async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<TalkerOutput[]> {
+    const { decoder, codec_head, config } = this.#model
+    const step = new KvStep(
+      inputs.map(({ sequence, embeddings }) => ({
+        cache: decoderSequence(sequence).cache,
+        tokens: embeddings.length / config.hidden,
+      })),
+      { repeats: config.heads / config.keyValueHeads },
+    )
+    const embeddings = new Float32Array(step.tokens * config.hidden)
+    const last = new Int32Array(inputs.length)
+    let at = 0
+    for (const [i, input] of inputs.entries()) {
+      embeddings.set(input.embeddings, at)
+      at += input.embeddings.length
+      last[i] = at / config.hidden - 1
+      if (input.positions.length * config.hidden !== 3 * input.embeddings.length)
+        throw new RangeError(`${input.positions.length} positions given; 3 per token are wanted`)
+    }
+    const { logits, hidden } = await this.#graphs.run(
+      step.key,
+      (g) => {
+        const run = decoder.forward(g, g.input('embeddings', 'f32', [config.hidden, step.tokens]), {
+          segments: step.segments(g),
+          positions: decoder.rotary.input(g, step.tokens),
+        })
+        const rows = g.getRows(run.hidden, g.input('last', 'i32', [inputs.length]))
+        return { logits: codec_head.forward(g, rows), hidden: rows }
+      },
+      {
+        embeddings,
+        last,
+        positions: decoder.rotary.positions(
+          joinPositions(
+            inputs.map((input) => input.positions),
+            3,
+          ),
+        ),
+        ...step.inputs(),
+      },
+      signal ? { signal } : {},
+    )
+    step.advance()
+    return inputs.map((_, i) => ({
+      logits: logits.slice(i * this.vocabSize, (i + 1) * this.vocabSize),
+      hidden: hidden.slice(i * this.hiddenSize, (i + 1) * this.hiddenSize),
+    }))
+  }
+
+  projectText(embeddings: Float32Array): Promise<Float32Array> {
+    return this.#project('text', this.#model.text_projection, embeddings)
+  }
+
+  projectHidden(hidden: Float32Array): Promise<Float32Array> {
+    return this.#project('hidden', this.#model.hidden_projection, hidden)
+  }
+
+  async embedCodec(ids: Int32Array): Promise<Float32Array> {
+    if (ids.length === 0) return new Float32Array()
+    checkIds(ids, this.vocabSize)
+    const { codec_embedding } = this.#model
+    const { rows } = await this.#graphs.run(
+      `codec ${ids.length}`,
+      (g) => ({ rows: codec_embedding.forward(g, g.input('ids', 'i32', [ids.length])) }),
+      { ids },
+    )
+    return rows
+  }
+
+  async #project(name: string, mlp: PlainMlp, values: Float32Array): Promise<Float32Array> {
+    const { thinkerHidden } = this.#model.config
+    const tokens = values.length / thinkerHidden
+    if (tokens === 0) return new Float32Array()
+    const { projected } = await this.#graphs.run(
+      `${name} ${tokens}`,
+      (g) => ({ projected: mlp.forward(g, g.input('x', 'f32', [thinkerHidden, tokens])) }),
+      { x: values },
+    )
+    return projected
+  }
+
+  [Symbol.dispose](): void {
+    this.#graphs[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Loads a tiny checkpoint of testdata/checkpoints in f32, for comparing with goldens.
+ */
+
+import { describeModel, type OmniModel } from '../src/models/index.ts'
+import { loadBackend, type Backend } from '../src/tensor/index.ts'
+import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
+import { testdataPath } from './golden.ts'
+
+export const tinyCheckpoints = ['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'] as const
+export type TinyCheckpoint = (typeof tinyCheckpoints)[number]
+
+export interface TinyModel extends Disposable {
+  readonly model: OmniModel
+  readonly backend: Backend
+  /** Parsed config.json. */
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+/** Disposing it releases everything native. */
+export async function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
+  const backend = await loadBackend({ device: 'cpu', threads: 1 })
+  const checkpoint = await openCheckpoint(testdataPath(`checkpoints/${name}`))
+  const description = describeModel(checkpoint.config)
+  const weights = await loadParameters(backend, checkpoint, description.declarations, {
+    naming: description.naming,
+    types: { type: 'f32', stages: allF32 },
+  })
+  const model = description.build(backend, weights, { cacheType: 'f32' })
+  return {
+    model,
+    backend,
+    config: checkpoint.config,
+    [Symbol.dispose]() {
+      model[Symbol.dispose]()
+      weights[Symbol.dispose]()
+      checkpoint[Symbol.dispose]()
+      backend[Symbol.dispose]()
+    },
+  }
+}
+
+const allF32 = {
+  'audio-encoder': 'f32',
+  'vision-encoder': 'f32',
+  'code-predictor': 'f32',
+  code2wav: 'f32',
+} as const

@@ -18,7 +18,7 @@ import {
 } from '../src/engines/engine.ts'
 
 /** What the fake writes for one request. */
-export interface FakeReply {
+interface FakeReply {
   readonly reasoning?: string
   readonly text: string
 }
@@ -194,7 +194,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
 }
 
 /** The fake's own token counts: a token per word, per 32 x 32 pixels, per 40 ms of sound and per two frames of 32 x 32. */
-export function countFakePrompt(request: GenerationRequest): PromptUsage {
+function countFakePrompt(request: GenerationRequest): PromptUsage {
   let text = 2
   let image = 0
   let audio = 0

@@ -27,7 +27,7 @@ export const fakeIds = {
   media: 266,
 } as const
 
-export const fakeVocabulary = 300
+const fakeVocabulary = 300
 const hidden = 4
 const codecVocabulary = 64
 const codecEnd = 60
@@ -314,7 +314,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
 }
 
 /** The sound of one frame: a ramp whose height is the sum of its codes. */
-export function fakeWave(codes: ArrayLike<number>): Float32Array {
+function fakeWave(codes: ArrayLike<number>): Float32Array {
   const sum = Array.from(codes).reduce((left, right) => left + right, 0)
   return Float32Array.from({ length: samplesPerFrame }, (_, index) => (sum / 200) * (index / samplesPerFrame))
 }

@@ -43,7 +43,7 @@ export async function readReply(
 }
 
 /** Joins a reply's events. Throws when it has no end. */
-export function summarise(events: readonly EngineEvent[]): Reply {
+function summarise(events: readonly EngineEvent[]): Reply {
   let text = ''
   let reasoning = ''
   const sound: Int16Array[] = []

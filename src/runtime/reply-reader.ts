@@ -26,7 +26,7 @@ export interface ReplyReaderOptions {
   readonly startsInReasoning?: boolean
 }
 
-export interface ReplyPiece {
+interface ReplyPiece {
   readonly channel: 'reasoning' | 'text'
   readonly text: string
 }

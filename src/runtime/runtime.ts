@@ -348,11 +348,7 @@ export class Runtime {
     const tasks = this.#active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
     if (tasks.length === 0) return false
     const reading = tasks.some((task) => task.phase === 'prefill')
-    const budget = prefillBudget({
-      othersWait: this.#active.some((task) => task.runnable && task.phase !== 'prefill'),
-      millisecondsPerToken: this.#millisecondsPerToken,
-      largest: this.#options.prefillTokens ?? 256,
-    })
+    const budget = this.#readingBudget(this.#active.some((task) => task.runnable && task.phase !== 'prefill'))
     using batch = whenAllAborted(tasks.map((task) => task.signal))
     const started = this.#clock()
     try {
@@ -362,6 +358,14 @@ export class Runtime {
       for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : internal(error))
     }
     return true
+  }
+
+  #readingBudget(othersWait: boolean): number {
+    return prefillBudget({
+      othersWait,
+      millisecondsPerToken: this.#millisecondsPerToken,
+      largest: this.#options.prefillTokens ?? 256,
+    })
   }
 
   async #speak(): Promise<boolean> {
@@ -376,7 +380,7 @@ export class Runtime {
         codePredictor,
         embeddings: this.#embeddings,
         config,
-        prefillRows: this.#options.prefillTokens ?? 256,
+        prefillRows: this.#readingBudget(this.#active.length > 1),
         signal: batch.signal,
       },
     )

@@ -44,7 +44,8 @@ export function attachArrays(value: unknown, bytes: Uint8Array): unknown {
   const visit = (node: unknown): unknown => {
     if (isStub(node)) {
       if (node.at + node.bytes > bytes.length) throw new Error('Part of the request was lost on its way.')
-      const own = bytes.slice(node.at, node.at + node.bytes)
+      // Not `slice`: a Buffer's shares its memory.
+      const own = Uint8Array.from(bytes.subarray(node.at, node.at + node.bytes))
       switch (node.array) {
         case 'u8':
           return own

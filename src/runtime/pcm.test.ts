@@ -1,0 +1,12 @@
+import { expect, it } from 'vitest'
+import { chunkFrames, toInt16 } from './pcm.ts'
+
+it('rounds and clips', () => {
+  expect(Array.from(toInt16(Float32Array.of(0, 1, -1, 0.5, 2, -2, NaN, -1.00002)))).toEqual([
+    0, 32_767, -32_767, 16_384, 32_767, -32_768, 0, -32_768,
+  ])
+})
+
+it('begins with short chunks', () => {
+  expect([0, 1, 2, 3, 4, 5].map(chunkFrames)).toEqual([2, 4, 8, 16, 25, 25])
+})

@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest'
+import { prefillBudget, sharePrefill } from './thinker-step.ts'
+
+it('shares a chunk evenly, and gives what short prompts leave to long ones', () => {
+  expect(sharePrefill([1000], 256)).toEqual([256])
+  expect(sharePrefill([1000, 1000], 256)).toEqual([128, 128])
+  expect(sharePrefill([1000, 10, 100], 256)).toEqual([146, 10, 100])
+  expect(sharePrefill([5, 5, 5], 2)).toEqual([1, 1, 1])
+  expect(sharePrefill([], 256)).toEqual([])
+})
+
+it('keeps chunks short only when others wait', () => {
+  const largest = 256
+  expect(prefillBudget({ othersWait: false, millisecondsPerToken: 50, largest })).toBe(256)
+  expect(prefillBudget({ othersWait: true, millisecondsPerToken: undefined, largest })).toBe(16)
+  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 50, largest })).toBe(16)
+  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 4, largest })).toBe(32)
+  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 0.01, largest })).toBe(256)
+})

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import type { GenerationPart } from '../../src/engines/engine.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
-import { describeInBrowser, launchBrowser, openPlayground, repliesDone } from './browser.ts'
+import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { picture, syllables, temporaryFile } from './media-files.ts'
 import { startPlayground } from './playground-server.ts'
 
@@ -77,7 +77,7 @@ describeInBrowser('media', () => {
     // They are still there after a reload.
     await page.reload()
     await page.getByRole('img', { name: 'first.png' }).waitFor()
-    expect(await page.getByRole('img', { name: 'first.png' }).evaluate('(image) => image.naturalWidth')).toBe(64)
+    await until(page, `document.querySelector('img[alt="first.png"]').naturalWidth === 64`)
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -131,10 +131,11 @@ describeInBrowser('media', () => {
   it('says kindly that the microphone was refused', async () => {
     const { page } = await openPlayground(browser, server.url, {
       settings,
-      before: (before) =>
-        before.addInitScript(
+      before: async (before) => {
+        await before.addInitScript(
           `navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'))`,
-        ),
+        )
+      },
     })
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
     await page.getByText('The browser was not allowed to use it.').first().waitFor()

@@ -41,15 +41,13 @@ function pythonLiteral(value: unknown, indent: string): string {
 }
 
 function curl(request: ChatRequest, baseUrl: string): string {
-  const body = JSON.stringify(request, null, 2)
-  let mark = 'JSON'
-  while (body.split('\n').includes(mark)) mark += '_'
+  // In a quoted heredoc nothing is expanded, and no line of JSON is the bare word that ends it.
   return `curl -N ${baseUrl}/chat/completions \\
   -H "Authorization: Bearer \${OMNISERVE_API_KEY:-any}" \\
   -H "Content-Type: application/json" \\
-  --data-binary @- <<'${mark}'
-${body}
-${mark}
+  --data-binary @- <<'JSON'
+${JSON.stringify(request, null, 2)}
+JSON
 `
 }
 

@@ -33,7 +33,7 @@ function open(): Promise<IDBPDatabase<Schema>> {
 /** Newest first. */
 export async function listConversations(): Promise<ConversationSummary[]> {
   const all = await (await open()).getAllFromIndex('summaries', 'updatedAt')
-  return all.reverse()
+  return all.toReversed()
 }
 
 export async function loadConversation(id: string): Promise<Conversation | undefined> {

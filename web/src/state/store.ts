@@ -34,23 +34,23 @@ export interface State {
   /** The reply being made. */
   running: { turnId: string; abort: AbortController } | undefined
 
-  refreshCatalogue(): Promise<void>
-  checkServer(): Promise<void>
-  setSettings(change: Partial<Settings>): void
-  setDraftText(text: string): void
-  attach(media: Media): void
-  replaceMedia(id: string, media: Media): void
-  detach(id: string): void
-  send(): Promise<void>
-  stop(): void
-  retry(turnId: string): Promise<void>
-  edit(turnId: string, text: string): Promise<void>
-  deleteTurn(turnId: string): void
-  newChat(): void
-  openChat(id: string): Promise<void>
-  deleteChat(id: string): Promise<void>
-  startHistory(): Promise<void>
-  countDraft(): Promise<TokensCount>
+  refreshCatalogue: () => Promise<void>
+  checkServer: () => Promise<void>
+  setSettings: (change: Partial<Settings>) => void
+  setDraftText: (text: string) => void
+  attach: (media: Media) => void
+  replaceMedia: (id: string, media: Media) => void
+  detach: (id: string) => void
+  send: () => Promise<void>
+  stop: () => void
+  retry: (turnId: string) => Promise<void>
+  edit: (turnId: string, text: string) => Promise<void>
+  deleteTurn: (turnId: string) => void
+  newChat: () => void
+  openChat: (id: string) => Promise<void>
+  deleteChat: (id: string) => Promise<void>
+  startHistory: () => Promise<void>
+  countDraft: () => Promise<TokensCount>
 }
 
 const LAST = 'omniserve.conversation'

@@ -251,7 +251,7 @@ function PageSection(): ReactElement {
   const refresh = useStore((state) => state.refreshCatalogue)
   return (
     <section className="section">
-      <h3 className="section-title">{t('settings.page')}</h3>
+      <h2 className="section-title">{t('settings.page')}</h2>
       <SelectField
         label={t('settings.language')}
         value={i18n.language as LanguageCode}

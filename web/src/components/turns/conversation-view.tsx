@@ -12,8 +12,12 @@ import { Welcome } from './welcome.tsx'
 function Announcer(): ReactElement {
   const { t } = useTranslation()
   const last = useStore((state) => state.conversation.turns.at(-1))
+  const running = useStore((state) => state.running?.turnId)
+  // Only replies made while the page is open are news.
+  const announced = useRef<string>(undefined)
+  if (running !== undefined) announced.current = running
   const text =
-    last?.role !== 'assistant'
+    last?.role !== 'assistant' || last.id !== announced.current
       ? ''
       : last.status === 'done'
         ? `${t('turn.assistant')}: ${last.text}`

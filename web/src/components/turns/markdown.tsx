@@ -20,7 +20,7 @@ function CodeBlock({ children }: { children?: ReactNode }): ReactElement {
         className="icon-button icon-small code-copy"
         aria-label={copied ? t('turn.copied') : t('code.copy')}
         onClick={() => {
-          void copyText(ref.current?.textContent ?? '').then((done) => setCopied(done))
+          void copyText(ref.current?.textContent ?? '').then(setCopied)
         }}
       >
         {copied ? <Check size={14} /> : <Copy size={14} />}

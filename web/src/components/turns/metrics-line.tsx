@@ -47,9 +47,10 @@ export function MetricsLine({ turn }: { turn: AssistantTurn }): ReactElement | n
   if (turn.requestId !== undefined) rows.push([t('metrics.request'), turn.requestId])
   return (
     <Popover.Root>
-      <Popover.Trigger className="metrics" aria-label={`${t('metrics.details')}: ${items.join(', ')}`}>
+      <Popover.Trigger className="metrics">
+        <span className="sr-only">{t('metrics.details')}: </span>
         {items.map((item) => (
-          <span key={item}>{item}</span>
+          <span key={item}>{item} </span>
         ))}
       </Popover.Trigger>
       <Popover.Portal>

@@ -1,0 +1,115 @@
+/** What goes wrong, shown as the API gives it, with what to do: refusals, keys, broken streams, a server that goes away. */
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { EngineError } from '../../src/engines/engine.ts'
+import { createFakeEngine } from '../../testing/fake-engine.ts'
+import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone } from './browser.ts'
+import { startPlayground } from './playground-server.ts'
+
+describeInBrowser('failures', () => {
+  let browser: Browser
+  beforeAll(async () => {
+    browser = await launchBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+  })
+
+  it('shows a refusal with code, field and advice, and answers once it is mended', async () => {
+    await using server = await startPlayground(
+      createFakeEngine({ models: ['nano'], contextLength: 40, maxOutputTokens: 8 }),
+    )
+    const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(page, Array.from({ length: 60 }, () => 'word').join(' '))
+    const alert = page.locator('.failure')
+    expect(await alert.getByText('The server refused the request').isVisible()).toBe(true)
+    expect(await alert.innerText()).toMatch(/400/)
+    expect(await alert.innerText()).toMatch(/invalid_parameter_error/)
+    expect(await alert.innerText()).toContain('Shorten the message')
+    expect(await alert.innerText()).toMatch(/[0-9a-f]{8}-[0-9a-f]{4}-/)
+    const turn = page.getByRole('article', { name: 'You' })
+    await turn.hover()
+    await turn.getByRole('button', { name: 'Edit and send again' }).click()
+    await turn.getByRole('textbox').fill('short')
+    await page.keyboard.press('Enter')
+    await page.getByText('You said: short', { exact: true }).waitFor()
+    expect(await alert.count()).toBe(0)
+    await page.context().close()
+  })
+
+  it('asks for the key of a server that has keys', async () => {
+    await using server = await startPlayground(createFakeEngine({ models: ['nano'] }), { apiKey: ['secret'] })
+    const { page } = await openPlayground(browser, server.url)
+    await page.getByText('Incorrect API key provided.').waitFor()
+    await page.getByText('Enter a key of this server under Settings').waitFor()
+    await page.getByLabel('API key').fill('secret')
+    await page.keyboard.press('Tab')
+    await page.getByText('Incorrect API key provided.').waitFor({ state: 'detached' })
+    await ask(page, 'hello')
+    await page.getByText('You said: hello', { exact: true }).waitFor()
+    await page.context().close()
+  })
+
+  it('keeps what arrived when the engine fails in the middle, and tries again', async () => {
+    let broken = true
+    const whole = createFakeEngine({ models: ['nano'] })
+    const failing = createFakeEngine({
+      models: ['nano'],
+      tokenDelayMs: 20,
+      failAt: {
+        event: 4,
+        error: new EngineError('engine_crashed', 'The engine process ended; it is being restarted.'),
+      },
+    })
+    await using server = await startPlayground({
+      ...whole,
+      generate: (request, signal) => (broken ? failing : whole).generate(request, signal),
+    })
+    const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(page, 'one two three four five')
+    expect(await page.locator('.turn-assistant .prose').innerText()).toBe('You said: one')
+    await page.locator('.failure').waitFor()
+    broken = false
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByText('You said: one two three four five', { exact: true }).waitFor()
+    expect(await page.locator('.failure').count()).toBe(0)
+    await page.context().close()
+  })
+
+  it('notices a lost connection, and that the server is back', async () => {
+    const engine = () => createFakeEngine({ models: ['nano'], tokenDelayMs: 40 })
+    const server = await startPlayground(engine())
+    const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await page.getByText('qwen3-omni-flash').first().waitFor()
+    await page.locator('#message').fill(Array.from({ length: 200 }, (_, index) => `w${index}`).join(' '))
+    await page.keyboard.press('Enter')
+    await page.locator('.turn-assistant .prose', { hasText: 'w3' }).waitFor()
+    await server.stop(0)
+    await repliesDone(page, 1)
+    await page.locator('.failure').waitFor()
+    expect(await page.locator('.turn-assistant .prose').innerText()).toContain('w3')
+    await page.getByText('Server not reachable').waitFor()
+
+    await using again = await startPlayground(engine(), { port: new URL(server.url).port })
+    expect(again.url).toBe(server.url)
+    await page.locator('.server[data-state="ready"]').waitFor()
+    await page.locator('#message').fill('welcome back')
+    await page.keyboard.press('Enter')
+    await page.getByText('You said: welcome back', { exact: true }).waitFor()
+    await page.context().close()
+  })
+
+  it('opens, and says so, when the server cannot list its models', async () => {
+    await using server = await startPlayground(createFakeEngine({ models: ['nano'] }))
+    const { page } = await openPlayground(browser, server.url, {
+      before: async (before) => {
+        await before.route('**/models', (route) => route.fulfill({ status: 502, body: '<h1>Bad gateway</h1>' }))
+      },
+    })
+    await page.getByText('Something other than omniserve answered').waitFor()
+    await page.unroute('**/models')
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.locator('.starter:not([disabled])').first().waitFor()
+    await page.context().close()
+  })
+})

@@ -1,0 +1,163 @@
+/** Settings: what is sent, what is disabled and why, voices, thinking, languages, appearance. */
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunningServer } from '../../src/api/index.ts'
+import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
+import { ask, describeInBrowser, launchBrowser, openPlayground } from './browser.ts'
+import { startPlayground } from './playground-server.ts'
+
+describeInBrowser('settings', () => {
+  let browser: Browser
+  let engine: FakeEngine
+  let server: RunningServer
+
+  beforeAll(async () => {
+    engine = createFakeEngine({
+      models: ['nano'],
+      tokenDelayMs: 15,
+      reply: () => ({ reasoning: 'Seven and five make twelve.', text: 'Twelve.' }),
+    })
+    server = await startPlayground(engine)
+    browser = await launchBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop(0)
+  })
+
+  it('thinks first, with the reasoning folded, and says why there is no speech', async () => {
+    const { page, problems, requests } = await openPlayground(browser, server.url)
+    await page.getByRole('switch', { name: 'Think first' }).click()
+    await page.getByText('The API gives no speech while thinking is on.').first().waitFor()
+    expect(await page.getByRole('radio', { name: 'Text and speech' }).getAttribute('aria-disabled')).toBe('true')
+    expect(await page.getByRole('combobox', { name: 'Voice' }).isDisabled()).toBe(true)
+    await page.getByRole('textbox', { name: 'Thinking budget' }).fill('4')
+    await page.keyboard.press('Tab')
+    await ask(page, 'What is 7 plus 5?')
+    expect(requests[0]).toMatchObject({ enable_thinking: true, thinking_budget: 4, modalities: ['text'] })
+    expect(requests[0]).not.toHaveProperty('audio')
+    const fold = page.getByRole('button', { name: /^Reasoning/ })
+    expect(await fold.getAttribute('aria-expanded')).toBe('false')
+    await fold.click()
+    // The budget of 4 tokens held.
+    expect(await page.locator('.reasoning-panel').innerText()).toBe('Seven and five make')
+    expect(await page.locator('.turn-assistant > .prose').innerText()).toBe('Twelve.')
+    expect(await page.locator('.metrics').innerText()).toMatch(/4 reasoning/)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('picks a voice by what it sounds like, and says when it is a stand-in', async () => {
+    const { page, problems, requests } = await openPlayground(browser, server.url)
+    const voice = page.getByRole('combobox', { name: 'Voice' })
+    await voice.click()
+    expect(await page.getByRole('option').count()).toBe(17)
+    await voice.fill('cantonese')
+    expect(await page.getByRole('option').allInnerTexts()).toEqual([
+      expect.stringContaining('Rocky'),
+      expect.stringContaining('Kiki'),
+    ])
+    await voice.fill('Ethan')
+    await page.keyboard.press('Enter')
+    await page.getByText('The checkpoint was trained with this voice.').waitFor()
+    await voice.fill('Cherry')
+    await page.keyboard.press('Enter')
+    await page.getByText('Spoken by chelsie: the checkpoint was not trained with this voice.').waitFor()
+    await voice.fill('Ethan')
+    await page.keyboard.press('Enter')
+    await ask(page, 'hello')
+    expect(requests[0]).toMatchObject({ audio: { voice: 'Ethan', format: 'wav' } })
+    expect(problems).toEqual([])
+    // The choice is kept.
+    await page.reload()
+    await expect.poll(() => voice.inputValue()).toBe('Ethan')
+    await page.context().close()
+  })
+
+  it('sends sampling only when it was changed, and can go back', async () => {
+    const { page, requests } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(page, 'plain')
+    expect(Object.keys(requests[0] ?? {})).toEqual(['model', 'messages', 'stream', 'stream_options', 'modalities'])
+
+    await page.getByRole('textbox', { name: 'System message' }).fill('Be brief.')
+    await page.getByRole('button', { name: 'Sampling' }).click()
+    const temperature = page.getByRole('slider', { name: 'Temperature' })
+    await temperature.focus()
+    await page.keyboard.press('ArrowLeft')
+    await page.getByRole('slider', { name: 'Top K' }).focus()
+    await page.keyboard.press('ArrowRight')
+    await page.getByRole('textbox', { name: 'Seed' }).fill('7')
+    await page.keyboard.press('Tab')
+    await page.getByRole('textbox', { name: 'Stop texts' }).fill('END\nSTOP')
+    await ask(page, 'changed', 2)
+    expect(requests[1]).toMatchObject({ temperature: 0.89, top_k: 51, seed: 7, stop: ['END', 'STOP'] })
+    expect((requests[1]?.['messages'] as unknown[])[0]).toEqual({ role: 'system', content: 'Be brief.' })
+    expect(engine.requests.at(-1)?.sampling).toMatchObject({ temperature: 0.89, topK: 51, seed: 7 })
+
+    await page.getByRole('button', { name: 'Default values' }).click()
+    await ask(page, 'again', 3)
+    expect(requests[2]).not.toHaveProperty('temperature')
+    expect(requests[2]).not.toHaveProperty('stop')
+    await page.context().close()
+  })
+
+  it('knows what turbo models cannot do', async () => {
+    const { page, problems, requests } = await openPlayground(browser, server.url, {
+      settings: { system: 'Be brief.' },
+    })
+    await page.getByRole('combobox', { name: 'Model' }).click()
+    await page.getByRole('option', { name: /^qwen-omni-turbo answered/ }).click()
+    await page.getByText('qwen-omni-turbo has no thinking mode.').first().waitFor()
+    expect(await page.getByRole('switch', { name: 'Think first' }).isDisabled()).toBe(true)
+    await page.getByText('Turbo models ignore the system message when they speak').waitFor()
+    expect(await page.getByRole('textbox', { name: 'System message' }).isDisabled()).toBe(true)
+    await ask(page, 'hello')
+    expect(requests[0]).toMatchObject({ model: 'qwen-omni-turbo', messages: [{ role: 'user', content: 'hello' }] })
+    await page.getByRole('button', { name: /^Limits/ }).click()
+    await page.getByText('30,720 tokens').waitFor()
+    await page.getByRole('radio', { name: 'Text', exact: true }).click()
+    expect(await page.getByRole('textbox', { name: 'System message' }).isDisabled()).toBe(false)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('says which checkpoint cannot speak or think', async () => {
+    const silent = await startPlayground(createFakeEngine({ models: ['nano'], speech: false, thinking: false }))
+    try {
+      const { page, requests } = await openPlayground(browser, silent.url)
+      await page.getByText('The loaded checkpoint nano cannot speak.').first().waitFor()
+      await page.getByText('The loaded checkpoint nano cannot think.').first().waitFor()
+      await ask(page, 'hello')
+      expect(requests[0]).toMatchObject({ modalities: ['text'] })
+      await page.context().close()
+    } finally {
+      await silent.stop(0)
+    }
+  })
+
+  it('speaks three languages: the browser’s at first, then the chosen one', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { locale: 'zh-TW' })
+    await page.getByRole('heading', { name: '在自己的機器上與 Qwen-Omni 對話' }).waitFor()
+    await page.getByRole('combobox', { name: '語言' }).click()
+    await page.getByRole('option', { name: '简体中文' }).click()
+    await page.getByRole('heading', { name: '在自己的机器上与 Qwen-Omni 对话' }).waitFor()
+    expect(await page.evaluate(`document.documentElement.lang`)).toBe('zh-Hans')
+    expect(await page.locator('.settings').innerText()).toContain('阳光活泼')
+    await page.reload()
+    await page.getByRole('heading', { name: '在自己的机器上与 Qwen-Omni 对话' }).waitFor()
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('is dark when the system is, unless told otherwise', async () => {
+    const { page } = await openPlayground(browser, server.url, { colorScheme: 'dark' })
+    const ground = (): Promise<string> => page.evaluate(`getComputedStyle(document.body).backgroundColor`)
+    expect(await ground()).toBe('rgb(20, 21, 23)')
+    await page.getByRole('combobox', { name: 'Appearance' }).click()
+    await page.getByRole('option', { name: 'Light' }).click()
+    expect(await ground()).toBe('rgb(246, 245, 242)')
+    await page.reload()
+    expect(await ground()).toBe('rgb(246, 245, 242)')
+    await page.context().close()
+  })
+})

@@ -2,8 +2,10 @@
 
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import type { GenerationMessage, GenerationPart, RgbImage } from '../engines/engine.ts'
+import type { RgbImage } from '../engines/engine.ts'
 import { readSafetensorsHeader } from '../weights/safetensors.ts'
+import { formulaAudio, formulaImage } from '../../testing/formula-media.ts'
+import { type GoldenCase, goldenMessages } from '../../testing/golden-conversations.ts'
 import { logMel } from './log-mel.ts'
 import { audioTokens } from './placeholders.ts'
 import { createPromptBuilder } from './prompt-builder.ts'
@@ -15,65 +17,23 @@ interface Sampled {
   step: number
   sum: number
 }
-type GoldenPart =
-  | { type: 'text'; text: string }
-  | { type: 'image'; width: number; height: number; seed: number }
-  | { type: 'audio'; samples: number; seed: number }
-  | { type: 'video'; width: number; height: number; frames: number; fps: number; audioSamples: number; seed: number }
 interface Facts {
   images: { width: number; height: number; seed: number; grid: number[]; patches: Sampled }[]
   audio: { samples: number; seed: number; frames: number; tokens: number; mel: Sampled }[]
   videos: { width: number; height: number; frames: number; seed: number; grid: number[]; patches: Sampled }[]
   conversations: {
     name: string
-    messages: { role: 'system' | 'user' | 'assistant'; content: GoldenPart[] }[]
+    messages: GoldenCase['messages']
     tokens: number
     nextPosition: number
   }[]
 }
 
-// The formulas of reference/omniserve_reference/media.py.
-function image(width: number, height: number, seed: number): RgbImage {
-  const data = new Uint8Array(width * height * 3)
-  let i = 0
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      for (let c = 0; c < 3; c++) {
-        data[i++] = x * (3 + (seed % 5)) + y * 5 + c * 40 + ((x * y) >> 4) * 7 + ((x ^ y) & 15) * (seed % 7) * 2
-      }
-    }
-  }
-  return { width, height, data }
-}
-function sound(samples: number, seed: number): Float32Array {
-  return Float32Array.from({ length: samples }, (_, i) => {
-    const tone = (((i * (2 + (seed % 5))) % 160) - 80) * 60
-    const noise = (((i * 7919 + ((i * i) % 1009) * 31) % 2001) - 1000) * 3
-    return ((tone + noise) * (1 + ((i >> 12) % 4))) / 131072
-  })
-}
-function part(golden: GoldenPart): GenerationPart {
-  switch (golden.type) {
-    case 'text':
-      return golden
-    case 'image':
-      return { type: 'image', image: image(golden.width, golden.height, golden.seed) }
-    case 'audio':
-      return { type: 'audio', audio: { sampleRate: 16_000, samples: sound(golden.samples, golden.seed) } }
-    case 'video': {
-      const { width, height, frames, fps, audioSamples, seed } = golden
-      return {
-        type: 'video',
-        video: {
-          fps,
-          frames: Array.from({ length: frames }, (_, n) => image(width, height, seed + n)),
-          timestamps: Array.from({ length: frames }, (_, n) => n / fps),
-          ...(audioSamples > 0 ? { audio: { sampleRate: 16_000, samples: sound(audioSamples, seed) } } : {}),
-        },
-      }
-    }
-  }
-}
+const image = (width: number, height: number, seed: number): RgbImage => ({
+  width,
+  height,
+  data: formulaImage(width, height, seed),
+})
 
 const root = new URL('../../testdata/', import.meta.url)
 
@@ -115,17 +75,14 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
   })
 
   it.each(facts.audio)('hears $samples samples', async (fact) => {
-    const { mel, frames } = await logMel(sound(fact.samples, fact.seed), config.audio)
+    const { mel, frames } = await logMel(formulaAudio(fact.samples, fact.seed), config.audio)
     expect(frames).toBe(fact.frames)
     expect(audioTokens(frames, config.audio.window)).toBe(fact.tokens)
     expect(worst(mel, fact.mel)).toBeLessThan(1e-5)
   })
 
   it.each(facts.conversations)('lays out the conversation "$name"', async (fact) => {
-    const messages: GenerationMessage[] = fact.messages.map(({ role, content }) => ({
-      role,
-      content: content.map(part),
-    }))
+    const messages = goldenMessages(fact)
     const prompt = await builder.prepare(messages)
     expect([...prompt.tokenIds]).toEqual(golden(`conversation.${fact.name}.tokens`))
     const positions = golden(`conversation.${fact.name}.positions`)

@@ -15,7 +15,7 @@ import {
   testConfig,
   type TestTensor,
   writeCheckpoint,
-} from './test-checkpoints.ts'
+} from '../../testing/checkpoint-files.ts'
 
 let root: string
 let count = 0

@@ -11,7 +11,8 @@ import { basename, join } from 'node:path'
 import { EngineError } from '../engines/engine.ts'
 import { FileMapping, type TensorType } from '../tensor/index.ts'
 import { readGgufHeader } from './gguf-read.ts'
-import { messageOf, readSafetensorsHeader, type StoredType } from './safetensors.ts'
+import { messageOf } from './message-of.ts'
+import { readSafetensorsHeader, type StoredType } from './safetensors.ts'
 
 export interface StoredTensor {
   /** As stored. */

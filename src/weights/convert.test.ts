@@ -16,7 +16,7 @@ import { convertCheckpoint, type ConvertProgress } from './convert.ts'
 import { readGgufHeader } from './gguf-read.ts'
 import { loadParameters } from './load-parameters.ts'
 import { checkMemory, checkpointMemory, estimateMemory } from './memory.ts'
-import { bf16, declare, f32, type TestTensor, values, writeCheckpoint } from './test-checkpoints.ts'
+import { bf16, declare, f32, type TestTensor, values, writeCheckpoint } from '../../testing/checkpoint-files.ts'
 import { chooseType, parseWeightStage, parseWeightType, type WeightType } from './weight-types.ts'
 
 let backend: Backend
@@ -88,8 +88,8 @@ async function rowsOf(tensor: Tensor, columns: number, from: number, to: number)
   using graph = buildGraph(backend, (g) => ({
     values: g.getRows(g.reshape(tensor, columns, rows), g.input('ids', 'i32', [to - from])),
   }))
-  const { values } = await graph.run({ ids: Int32Array.from({ length: to - from }, (_, i) => from + i) })
-  return values
+  const { values: rowValues } = await graph.run({ ids: Int32Array.from({ length: to - from }, (_, i) => from + i) })
+  return rowValues
 }
 
 /** Root mean square error over root mean square. */
@@ -255,8 +255,8 @@ describe('converting', () => {
     const start = performance.now()
     await convertCheckpoint(backend, checkpoint, wanted, { type: 'q4_k', output: join(root, 'free.gguf') })
     clearInterval(timer)
-    // A blocked loop would tick once or twice.
-    expect(ticks).toBeGreaterThan(((performance.now() - start) / 5) * 0.3)
+    // A blocked loop would tick once or twice; a busy machine makes the others late.
+    expect(ticks).toBeGreaterThan(3 + ((performance.now() - start) / 5) * 0.05)
   })
 })
 

@@ -16,6 +16,7 @@ import { type Backend, type TensorType, toShape } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write.ts'
 import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
 import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
 
@@ -155,7 +156,7 @@ async function checkDisk(output: string, bytes: number): Promise<void> {
     const { bavail, bsize } = await statfs(folder)
     free = bavail * bsize
   } catch (error) {
-    throw new EngineError('bad_checkpoint', `cannot write ${output}: ${(error as Error).message}`, { cause: error })
+    throw new EngineError('bad_checkpoint', `cannot write ${output}: ${messageOf(error)}`, { cause: error })
   }
   // A file that is there is replaced only when the new one is whole, so its room does not count.
   if (bytes > free) {

@@ -8,7 +8,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { EngineError } from '../engines/engine.ts'
 import { tensorBytes, type TensorType, typeFromId } from '../tensor/index.ts'
-import { messageOf } from './safetensors.ts'
+import { messageOf } from './message-of.ts'
 
 export type GgufValue = string | number | bigint | boolean | readonly GgufValue[]
 

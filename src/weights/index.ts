@@ -24,3 +24,13 @@ export {
   type WeightTypeChoice,
   weightTypes,
 } from './weight-types.ts'
+export {
+  type HubName,
+  isCheckpointFile,
+  parseHubId,
+  pullCheckpoint,
+  type PullOptions,
+  type PullProgress,
+  type PullResult,
+} from './hub/pull.ts'
+export { PullError, type PullErrorCode } from './hub/pull-error.ts'

@@ -18,6 +18,7 @@ import {
 } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
 import { chooseType, type WeightTypeChoice } from './weight-types.ts'
 
@@ -55,7 +56,7 @@ export async function loadParameters(
     return await loadWeights(backend, specs, options)
   } catch (error) {
     if (options.signal?.aborted === true || error instanceof EngineError) throw error
-    throw new EngineError('bad_checkpoint', `${checkpoint.location}: ${(error as Error).message}`, { cause: error })
+    throw new EngineError('bad_checkpoint', `${checkpoint.location}: ${messageOf(error)}`, { cause: error })
   }
 }
 

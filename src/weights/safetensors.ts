@@ -10,6 +10,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { EngineError } from '../engines/engine.ts'
+import { messageOf } from './message-of.ts'
 
 /** Element types that checkpoints of the family come in. Integers are buffers, never weights to multiply with. */
 export type StoredFloat = 'f32' | 'f16' | 'bf16'
@@ -144,8 +145,4 @@ function isNaturalArray(value: unknown): value is number[] {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

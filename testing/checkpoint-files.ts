@@ -1,8 +1,8 @@
-/** Test support: small checkpoint folders written from numbers, and declarations to match. */
+/** Small checkpoint folders written from numbers, and declarations to match. */
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { declareParameters, type ParameterDeclaration, type ParameterRequest } from '../nn/index.ts'
+import { declareParameters, type ParameterDeclaration, type ParameterRequest } from '../src/nn/index.ts'
 
 export interface TestTensor {
   readonly dtype: 'F32' | 'F16' | 'BF16' | 'I64' | 'F8_E4M3'

@@ -1,0 +1,122 @@
+/**
+ * What files a model has on its hub, where to fetch them, and what they must hash to.
+ *
+ * Reference: Hugging Face hub API (`/api/models/ID/tree/REV`, `/ID/resolve/REV/PATH`), ModelScope API
+ * (`/api/v1/models/ID/repo/files`, `/api/v1/models/ID/repo`).
+ */
+
+import { listFiles, modelInfo } from '@huggingface/hub'
+import { messageOf } from '../message-of.ts'
+import type { HubClient } from './hub-client.ts'
+import { PullError } from './pull-error.ts'
+
+export type FileHash =
+  /** SHA-256 of the content, hexadecimal. */
+  | { readonly kind: 'sha256'; readonly value: string }
+  /** SHA-1 of git's blob: `blob SIZE\0` and the content. */
+  | { readonly kind: 'git-sha1'; readonly value: string }
+
+export interface HubFile {
+  /** Relative, forward slashes, checked to stay inside the target folder. */
+  readonly path: string
+  readonly size: number
+  readonly url: string
+  readonly hash?: FileHash
+}
+
+export interface HubListing {
+  /** The commit, where the hub tells it. */
+  readonly revision: string
+  readonly files: readonly HubFile[]
+}
+
+/** Lists at one commit, so that files of two versions never mix. */
+export async function listHuggingFace(client: HubClient, id: string, revision = 'main'): Promise<HubListing> {
+  const { endpoint } = client.options
+  const hub = {
+    hubUrl: endpoint,
+    fetch: async (input: unknown, init?: { headers?: unknown }) =>
+      client.get(String(input), (init?.headers ?? {}) as Record<string, string>),
+  } as unknown as { hubUrl: string; fetch: typeof fetch }
+  return listing(client, async () => {
+    const { sha } = await modelInfo({ ...hub, name: id, revision, additionalFields: ['sha'] })
+    const files: HubFile[] = []
+    for await (const entry of listFiles({
+      ...hub,
+      repo: { type: 'model', name: id },
+      revision: sha,
+      recursive: true,
+    })) {
+      if (entry.type !== 'file') continue
+      const value = entry.lfs?.oid ?? entry.oid
+      files.push({
+        path: checkedPath(entry.path),
+        size: checkedSize(entry.lfs?.size ?? entry.size, entry.path),
+        url: `${endpoint}/${id}/resolve/${sha}/${encodePath(entry.path)}`,
+        ...(value === undefined ? {} : { hash: { kind: entry.lfs === undefined ? 'git-sha1' : 'sha256', value } }),
+      })
+    }
+    return { revision: sha, files }
+  })
+}
+
+export async function listModelScope(client: HubClient, id: string, revision = 'master'): Promise<HubListing> {
+  const base = `${client.options.endpoint}/api/v1/models/${id}/repo`
+  return listing(client, async () => {
+    const response = await client.get(`${base}/files?Revision=${encodeURIComponent(revision)}&Recursive=true`)
+    const body = (await response.json()) as { Code?: unknown; Message?: unknown; Data?: { Files?: unknown } }
+    if (body.Code !== 200) {
+      throw new PullError('not_found', `ModelScope has no ${id} at ${revision}: ${String(body.Message ?? body.Code)}`)
+    }
+    if (!Array.isArray(body.Data?.Files)) throw new TypeError('no list of files')
+    const files = (body.Data.Files as Record<string, unknown>[])
+      .filter((entry) => entry.Type !== 'tree')
+      .map((entry): HubFile => {
+        const path = checkedPath(String(entry.Path))
+        const query = new URLSearchParams({ Revision: revision, FilePath: path })
+        return {
+          path,
+          size: checkedSize(entry.Size, path),
+          url: `${base}?${query.toString()}`,
+          ...(typeof entry.Sha256 === 'string' && entry.Sha256 !== ''
+            ? { hash: { kind: 'sha256', value: entry.Sha256.toLowerCase() } }
+            : {}),
+        }
+      })
+    return { revision, files }
+  })
+}
+
+/** Turns whatever a broken answer causes into a PullError. */
+async function listing(client: HubClient, list: () => Promise<HubListing>): Promise<HubListing> {
+  try {
+    return await list()
+  } catch (error) {
+    client.options.signal?.throwIfAborted()
+    if (error instanceof PullError) throw error
+    throw new PullError(
+      'bad_listing',
+      `${client.options.name} sent a listing that makes no sense: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    )
+  }
+}
+
+/** Refuses names that would leave the target folder or hide in it. */
+function checkedPath(path: string): string {
+  const parts = path.split('/')
+  const odd = parts.some((part) => part === '' || part === '.' || part === '..' || /[\\:\0]/.test(part))
+  if (odd) throw new Error(`a file named ${JSON.stringify(path)}`)
+  return path
+}
+
+function checkedSize(size: unknown, path: string): number {
+  if (typeof size === 'number' && Number.isSafeInteger(size) && size >= 0) return size
+  throw new Error(`${path} has size ${JSON.stringify(size)}`)
+}
+
+function encodePath(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/')
+}

@@ -1,0 +1,352 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { parseHubId, pullCheckpoint, type PullOptions, type PullProgress } from './pull.ts'
+import { sendContent, TestHub } from '../../../testing/hub-server.ts'
+
+const weights = randomBytes(300_000)
+const second = randomBytes(120_000)
+const content = {
+  'config.json': '{"architectures":["Tiny"]}',
+  'model-00001-of-00002.safetensors': weights,
+  'model-00002-of-00002.safetensors': second,
+  'tokenizer.json': '{}',
+  'pytorch_model.bin': 'not wanted',
+  'folder/extra.json': 'not wanted',
+}
+
+const large = 'model-00001-of-00002.safetensors'
+
+let root: string
+let hub: TestHub
+let count = 0
+let pauses: number[]
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'omniserve-pull-'))
+})
+afterAll(() => rm(root, { recursive: true }))
+beforeEach(async () => {
+  pauses = []
+  hub = await new TestHub(content, ['config.json', 'tokenizer.json']).start()
+})
+afterEach(() => hub[Symbol.asyncDispose]())
+
+const options = (more: Partial<PullOptions> = {}): PullOptions => ({
+  folder: join(root, `case-${count++}`),
+  endpoint: hub.endpoint,
+  env: {},
+  pause: async (milliseconds) => {
+    pauses.push(milliseconds)
+  },
+  ...more,
+})
+
+async function expectWhole(folder: string): Promise<void> {
+  const names = [
+    'config.json',
+    'model-00001-of-00002.safetensors',
+    'model-00002-of-00002.safetensors',
+    'tokenizer.json',
+  ]
+  expect((await readdir(folder)).toSorted()).toEqual(['.omniserve-pull.json', ...names])
+  for (const name of names) {
+    expect((await readFile(join(folder, name))).equals(hub.files.get(name)!), name).toBe(true)
+  }
+}
+/** Waits until the first file in parts has as many bytes on disk. */
+const stored = (folder: string, bytes: number): Promise<void> =>
+  vi.waitFor(
+    async () => {
+      const part = (await readdir(folder)).find((file) => file.startsWith(large) && file.endsWith('.partial'))
+      expect((await stat(join(folder, part!))).size).toBe(bytes)
+    },
+    { timeout: 20_000, interval: 10 },
+  )
+/** Does something the first `times` that a file's content is asked for. */
+const onContent = (file: string, times: number, act: (...args: Parameters<TestHub['mischief']>) => void): void => {
+  let left = times
+  hub.mischief = (request, response) => {
+    if (!request.url!.startsWith(`/${file}`) || left-- <= 0) return false
+    act(request, response)
+    return true
+  }
+}
+
+describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) => {
+  it('fetches the checkpoint, checked, with progress', async () => {
+    const steps: PullProgress[] = []
+    const asked = options({ hub: name, onProgress: (step) => steps.push(step) })
+    const result = await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    const bytes = weights.length + second.length + content['config.json'].length + 2
+    expect(result).toMatchObject({ hub: name, id: hub.id, bytes, bytesFetched: bytes })
+    expect(result.files).toHaveLength(4)
+    expect(result.revision).toBe(name === 'huggingface' ? hub.commit : 'master')
+    expect(steps.at(-1)).toMatchObject({ bytesDone: bytes, bytes, filesDone: 4, files: 4 })
+    expect(steps.map(({ bytesDone }) => bytesDone)).toEqual(
+      steps.map(({ bytesDone }) => bytesDone).toSorted((a, b) => a - b),
+    )
+  })
+
+  it('fetches nothing twice', async () => {
+    const asked = options({ hub: name })
+    await pullCheckpoint(hub.id, asked)
+    hub.log.length = 0
+    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ bytesFetched: 0 })
+    expect(hub.log.filter(({ host }) => host === 'cdn')).toEqual([])
+    // Without the ledger, by reading what is there.
+    await rm(join(asked.folder, '.omniserve-pull.json'))
+    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ bytesFetched: 0 })
+  })
+
+  it('goes on where a connection broke', async () => {
+    const asked = options({ hub: name })
+    onContent(large, 2, (request, response) => {
+      const from = Number(/\d+/.exec(request.headers.range ?? '0')![0])
+      response.writeHead(from > 0 ? 206 : 200, {
+        'content-length': weights.length - from,
+        'content-range': `bytes ${from}-${weights.length - 1}/${weights.length}`,
+      })
+      response.write(weights.subarray(from, from + 70_000))
+      void stored(asked.folder, from + 70_000).then(() => response.destroy())
+    })
+    const result = await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    expect(hub.contentRequests(large).map(({ range }) => range)).toEqual([undefined, 'bytes=70000-', 'bytes=140000-'])
+    expect(result.bytesFetched).toBe(result.bytes)
+  })
+
+  it('keeps the token to the hub', async () => {
+    hub.token = 'hf_secret'
+    const asked = options({ hub: name, env: { HF_TOKEN: 'hf_secret', MODELSCOPE_API_TOKEN: 'hf_secret' } })
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    for (const { host, authorization } of hub.log)
+      expect(authorization).toBe(host === 'hub' ? 'Bearer hf_secret' : undefined)
+  })
+})
+
+describe('broken transfers', () => {
+  it('resume from an earlier run', async () => {
+    const asked = options()
+    const stop = new AbortController()
+    onContent(large, 1, (_, response) => {
+      response.writeHead(200, { 'content-length': weights.length })
+      response.write(weights.subarray(0, 100_000))
+      void stored(asked.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
+    })
+    await expect(pullCheckpoint(hub.id, { ...asked, signal: stop.signal, parallel: 1 })).rejects.toThrow('ctrl-c')
+    const left = (await readdir(asked.folder)).filter((file) => file.endsWith('.partial'))
+    expect(left).toHaveLength(1)
+    expect((await stat(join(asked.folder, left[0]!))).size).toBe(100_000)
+    hub.log.length = 0
+    const first: PullProgress[] = []
+    const result = await pullCheckpoint(hub.id, { ...asked, onProgress: (step) => first.push(step) })
+    expect(hub.contentRequests(large).map(({ range }) => range)).toEqual(['bytes=100000-'])
+    expect(result.bytesFetched).toBe(result.bytes - 100_000)
+    expect(first[0]!.bytesDone).toBeGreaterThan(100_000)
+    await expectWhole(asked.folder)
+  })
+
+  it('start over where the server cannot resume', async () => {
+    let cut = true
+    const asked = options()
+    hub.mischief = (request, response) => {
+      if (!request.url!.startsWith(`/${large}`)) return false
+      response.writeHead(200, { 'content-length': weights.length })
+      if (cut) {
+        response.write(weights.subarray(0, 50_000))
+        void stored(asked.folder, 50_000).then(() => response.destroy())
+      } else response.end(weights)
+      cut = false
+      return true
+    }
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+  })
+
+  it('fetch again what an earlier run left damaged', async () => {
+    const asked = options()
+    const stop = new AbortController()
+    onContent(large, 1, (_, response) => {
+      response.writeHead(200, { 'content-length': weights.length })
+      response.write(Buffer.alloc(100_000, 7))
+      void stored(asked.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
+    })
+    await expect(pullCheckpoint(hub.id, { ...asked, signal: stop.signal })).rejects.toThrow('ctrl-c')
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    expect(hub.contentRequests(large).map(({ range }) => range)).toEqual([undefined, 'bytes=100000-', undefined])
+  })
+
+  it('are given up when nothing comes any more', async () => {
+    onContent(large, 99, (_, response) => response.destroy())
+    const asked = options({ tries: 3 })
+    await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject({ name: 'PullError', code: 'network' })
+    expect(pauses.length).toBeGreaterThanOrEqual(2)
+    expect((await readdir(asked.folder)).some((file) => file === large)).toBe(false)
+  })
+
+  it('are noticed when they only stall', async () => {
+    onContent(large, 1, (_, response) => {
+      response.writeHead(200, { 'content-length': weights.length })
+      response.write(weights.subarray(0, 10_000))
+    })
+    const asked = options({ stallAfter: 1500 })
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    expect(hub.contentRequests(large)).toHaveLength(2)
+  })
+
+  it.each(['model-00002-of-00002.safetensors', 'config.json'])(
+    'that changed a byte of %s are refused',
+    async (file) => {
+      hub.mischief = (request, response) => {
+        if (!request.url!.startsWith(`/${file}`)) return false
+        const wrong = Buffer.from(hub.files.get(file)!)
+        wrong[5] = wrong[5]! ^ 1
+        sendContent(wrong, request, response)
+        return true
+      }
+      const asked = options()
+      await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject({
+        code: 'checksum',
+        message: expect.stringContaining(file) as string,
+      })
+      expect((await readdir(asked.folder)).filter((name) => name.startsWith(file))).toEqual([])
+    },
+  )
+
+  it('that bring too much are refused', async () => {
+    onContent(large, 99, (_, response) => response.writeHead(200).end(Buffer.concat([weights, weights])))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject({ code: 'checksum' })
+  })
+
+  it('replace a file that changed on disk', async () => {
+    const asked = options()
+    await pullCheckpoint(hub.id, asked)
+    await writeFile(join(asked.folder, large), Buffer.alloc(weights.length))
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+  })
+})
+
+describe('refusals', () => {
+  const refusal = (code: string, ...parts: string[]) => ({
+    name: 'PullError',
+    code,
+    message: expect.stringMatching(new RegExp(parts.join('.*'), 's')) as string,
+  })
+
+  it('of a missing or wrong token name the variable', async () => {
+    hub.token = 'right'
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(
+      refusal('unauthorized', 'wants a token', 'HF_TOKEN'),
+    )
+    await expect(pullCheckpoint(hub.id, options({ token: 'wrong' }))).rejects.toMatchObject(
+      refusal('unauthorized', 'refuses the token', 'HF_TOKEN'),
+    )
+    await expect(pullCheckpoint(`modelscope:${hub.id}`, options())).rejects.toMatchObject(
+      refusal('unauthorized', 'MODELSCOPE_API_TOKEN'),
+    )
+    expect(JSON.stringify(hub.log.map(({ path }) => path))).not.toContain('wrong')
+  })
+
+  it('of an unknown model or revision', async () => {
+    await expect(pullCheckpoint('Qwen/Nothing', options())).rejects.toMatchObject(refusal('not_found', 'Qwen/Nothing'))
+    await expect(pullCheckpoint(hub.id, options({ revision: 'v9' }))).rejects.toMatchObject(refusal('not_found', 'v9'))
+    hub.mischief = (_, response) => {
+      response.writeHead(200).end('{"Code": 10010205001, "Message": "record not found"}')
+      return true
+    }
+    await expect(pullCheckpoint('ms:Qwen/Nothing', options())).rejects.toMatchObject(
+      refusal('not_found', 'record not found'),
+    )
+  })
+
+  it('to go on are waited for as long as asked', async () => {
+    let left = 2
+    hub.mischief = (_, response) => {
+      if (left-- <= 0) return false
+      if (left === 1) response.writeHead(429, { 'retry-after': '7' }).end()
+      else response.writeHead(503).end()
+      return true
+    }
+    const asked = options()
+    await pullCheckpoint(hub.id, asked)
+    await expectWhole(asked.folder)
+    expect(pauses).toEqual([7000, 2000])
+  })
+
+  it('that do not end', async () => {
+    hub.mischief = (_, response) => {
+      response.writeHead(429).end()
+      return true
+    }
+    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(refusal('rate_limited', '429'))
+    hub.mischief = (_, response) => {
+      response.writeHead(502).end()
+      return true
+    }
+    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(refusal('network', '502'))
+    const asked = options({ tries: 2 })
+    await hub[Symbol.asyncDispose]()
+    await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject(
+      refusal('network', 'cannot be reached', 'ECONNREFUSED'),
+    )
+    hub = await new TestHub(content).start()
+  })
+
+  it.each([['../evil.json'], ['/etc/evil.json'], ['a\\..\\evil.json'], ['folder//evil.json'], ['C:evil.json']])(
+    'of a file named %s',
+    async (path) => {
+      hub.extraEntries = [{ type: 'file', path, size: 3, oid: 'x', Path: path, Type: 'blob', Size: 3 }]
+      for (const name of ['huggingface', 'modelscope'] as const) {
+        await expect(pullCheckpoint(hub.id, options({ hub: name }))).rejects.toMatchObject(
+          refusal('bad_listing', 'a file named'),
+        )
+      }
+    },
+  )
+
+  it('of listings that make no sense', async () => {
+    hub.mischief = (_, response) => {
+      response.writeHead(200).end('<html>')
+      return true
+    }
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing'))
+    hub.mischief = () => false
+    hub.extraEntries = [{ type: 'file', path: 'x.json', size: -3, oid: 'x' }]
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'size -3'))
+  })
+
+  it('of what is no checkpoint', async () => {
+    hub.files.delete('config.json')
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'no config.json'))
+    hub.files.set('config.json', Buffer.from('{}'))
+    for (const name of hub.files.keys()) if (name.endsWith('.safetensors')) hub.files.delete(name)
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'no safetensors'))
+  })
+
+  it('for want of disk space, before fetching', async () => {
+    hub.extraEntries = [{ type: 'file', path: 'huge.safetensors', size: 2 ** 52, oid: 'x' }]
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('disk_full', 'GB left'))
+    expect(hub.log.filter(({ host }) => host === 'cdn')).toEqual([])
+  })
+
+  it.each(['Qwen', 'Qwen/../x', '../x', 'a/b/c', 'http://x/y', 'Qwen/', ''])('of the id %j', async (id) => {
+    await expect(pullCheckpoint(id, options())).rejects.toMatchObject(refusal('bad_request', 'OWNER/NAME'))
+  })
+})
+
+it('reads ids', () => {
+  expect(parseHubId('Qwen/Qwen3-Omni-30B-A3B-Instruct')).toEqual({
+    hub: 'huggingface',
+    id: 'Qwen/Qwen3-Omni-30B-A3B-Instruct',
+  })
+  expect(parseHubId('modelscope:Qwen/X').hub).toBe('modelscope')
+  expect(parseHubId('hf:Qwen/X', 'modelscope').hub).toBe('huggingface')
+  expect(parseHubId('Qwen/X', 'modelscope').hub).toBe('modelscope')
+})

@@ -1,6 +1,6 @@
 /** "Copy as": the programs copied from the page send exactly the request the page sent. */
 import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
@@ -101,8 +101,6 @@ describeInBrowser('copy as code', () => {
     expect(python).toContain('"top_k": 7')
     expect(python).toContain('temperature=0.4')
     expect(problems).toEqual([])
-    const keep = process.env['OMNISERVE_KEEP_PYTHON']
-    if (keep !== undefined) writeFileSync(keep, python)
     await page.context().close()
   })
 })

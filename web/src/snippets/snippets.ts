@@ -82,8 +82,8 @@ ${spoken ? 'audio = ""\n' : ''}for chunk in completion:
         print(delta.content, end="", flush=True)
 ${
   spoken
-    ? `    if getattr(delta, "audio", None):
-        audio += delta.audio.get("data") or ""
+    ? `    # Older versions of the package give a dict here, newer ones an object.
+    audio += (delta.model_dump().get("audio") or {}).get("data") or ""
 
 with wave.open("reply.wav", "wb") as file:
     file.setnchannels(1)

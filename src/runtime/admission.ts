@@ -58,7 +58,7 @@ export interface Reservation {
 
 /** How much cache a request may need. Throws `context_overflow` when it does not fit. */
 export function reserve(
-  request: GenerationRequest,
+  request: Pick<GenerationRequest, 'maxTokens' | 'thinking'>,
   promptTokens: number,
   contextLength: number,
   canThink: boolean,

@@ -25,6 +25,7 @@ import { canSpeak, speechStep, type SpeechJob } from './speech-step.ts'
 import { SpeechTask } from './speech-task.ts'
 import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
 import { prefillBudget, thinkerStep } from './thinker-step.ts'
+import { Undo } from './undo.ts'
 
 export interface RuntimeOptions {
   readonly model: OmniModel
@@ -50,6 +51,8 @@ export interface RuntimeOptions {
   readonly prefillTokens?: number
   /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
   readonly bufferedEvents?: number
+  /** Throws `overloaded` when the caches just made are more than the machine should hold. */
+  readonly checkRoom?: () => void
   readonly onMetrics?: (metrics: RequestMetrics) => void
   readonly clock?: Clock
 }
@@ -239,8 +242,10 @@ export class Runtime {
     const prompt = task.prompt!
     const { generation, tokenizer } = this.#options
     const think = this.#think
+    // A checkpoint that always reasons needs room for it, asked or not.
+    const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
     const { capacity, tokenLimit, reasoningBudget } = reserve(
-      request,
+      { maxTokens: request.maxTokens, ...(thinking && { thinking }) },
       prompt.tokenIds.length,
       this.contextLength,
       think !== undefined,
@@ -258,21 +263,20 @@ export class Runtime {
       createRandom(sampling.seed, randomStream.thinker),
       prompt.tokenIds,
     )
-    const sequence = this.#model.thinker.newSequence(capacity)
-    try {
-      return {
-        sequence,
-        sampler,
-        reader: new ReplyReader({ tokenizer, stop: request.stop, think, startsInReasoning }),
-        speech: request.speech && this.#newSpeech(request, prompt),
-        endTokenIds: new Set([...generation.endTokenIds, ...(request.stopTokenIds ?? [])]),
-        tokenLimit,
-        reasoningBudget,
-        closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
-      }
-    } catch (error) {
-      sequence[Symbol.dispose]()
-      throw error
+    using undo = new Undo()
+    const sequence = undo.use(this.#model.thinker.newSequence(capacity))
+    const speech = request.speech && undo.use(this.#newSpeech(request, prompt))
+    this.#options.checkRoom?.()
+    undo.keep()
+    return {
+      sequence,
+      sampler,
+      reader: new ReplyReader({ tokenizer, stop: request.stop, think, startsInReasoning }),
+      speech,
+      endTokenIds: new Set([...generation.endTokenIds, ...(request.stopTokenIds ?? [])]),
+      tokenLimit,
+      reasoningBudget,
+      closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
     }
   }
 
@@ -282,25 +286,24 @@ export class Runtime {
     if (!talker || !code2wav || !config || !request.speech) throw new Error('The request was not checked for speech.')
     const plan = planTalkerPrompt(prompt, config)
     const maxFrames = generation.maxSpeechFrames
-    const sequence = talker.newSequence(plan.userRows.length + openingRows + maxFrames)
+    using undo = new Undo()
+    const sequence = undo.use(talker.newSequence(plan.userRows.length + openingRows + maxFrames))
+    const stream = undo.use(code2wav.newStream())
     const seed = request.sampling.seed
-    try {
-      return new SpeechTask({
-        plan,
-        tokenIds: prompt.tokenIds,
-        speakerId: this.#speakerId(request.speech.voice),
-        sequence,
-        stream: code2wav.newStream(),
-        sampler: stageSampler(generation.talker, seed, randomStream.talker, config.suppressedCodecIds),
-        codeSampler: stageSampler(generation.codePredictor, seed, randomStream.codePredictor),
-        maxFrames,
-        codeGroups: config.codeGroups,
-        thinkerHidden: thinker.hiddenSize,
-      })
-    } catch (error) {
-      sequence[Symbol.dispose]()
-      throw error
-    }
+    const task = new SpeechTask({
+      plan,
+      tokenIds: prompt.tokenIds,
+      speakerId: this.#speakerId(request.speech.voice),
+      sequence,
+      stream,
+      sampler: stageSampler(generation.talker, seed, randomStream.talker, config.suppressedCodecIds),
+      codeSampler: stageSampler(generation.codePredictor, seed, randomStream.codePredictor),
+      maxFrames,
+      codeGroups: config.codeGroups,
+      thinkerHidden: thinker.hiddenSize,
+    })
+    undo.keep()
+    return task
   }
 
   /** One turn of everything that can go on. Returns whether anything could. */

@@ -7,6 +7,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { EngineError } from '../engine.ts'
+import { deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { FromProcess, LoadedModel, LoadOptions, ProcessBeat, ToProcess } from './messages.ts'
 
@@ -139,7 +140,7 @@ export async function startEngineProcess(
   signal?: AbortSignal,
 ): Promise<{ process: EngineProcess; loaded: LoadedModel }> {
   signal?.throwIfAborted()
-  const outcome = Promise.withResolvers<LoadedModel>()
+  const outcome = deferred<LoadedModel>()
   const onAbort = (): void => outcome.reject(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
   let waiting = true

@@ -5,6 +5,7 @@
  */
 
 import type { EngineEvent } from '../engine.ts'
+import { deferred } from './deferred.ts'
 
 /** Events the process may send ahead of the reader. */
 export const fullCredit = 32
@@ -65,7 +66,7 @@ export class Exchange {
   }
 
   async #somethingNew(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
+    const { promise, resolve } = deferred<void>()
     const wake = (): void => resolve()
     this.#waiter = wake
     signal.addEventListener('abort', wake, { once: true })

@@ -18,6 +18,7 @@ import {
   type GenerationRequest,
   type PromptUsage,
 } from '../engine.ts'
+import { type Deferred, deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { EngineProcess } from './engine-process.ts'
 import { Exchange, fullCredit } from './exchange.ts'
@@ -72,8 +73,8 @@ class ProcessEngine implements LocalEngine {
   readonly #options: LocalEngineOptions
   readonly #supervisor: Supervisor
   readonly #exchanges = new Map<number, Exchange>()
-  readonly #counts = new Map<number, PromiseWithResolvers<PromptUsage>>()
-  readonly #inspections = new Set<PromiseWithResolvers<ProcessBeat>>()
+  readonly #counts = new Map<number, Deferred<PromptUsage>>()
+  readonly #inspections = new Set<Deferred<ProcessBeat>>()
   #loaded: LoadedModel | undefined
   #model: EngineModel | undefined
   #nextNumber = 1
@@ -119,7 +120,7 @@ class ProcessEngine implements LocalEngine {
     const process = this.#ready(request)
     const speaker = this.#speakerFor(request)
     const number = this.#nextNumber++
-    const outcome = Promise.withResolvers<PromptUsage>()
+    const outcome = deferred<PromptUsage>()
     outcome.promise.catch(() => undefined)
     this.#counts.set(number, outcome)
     const onAbort = (): void => {
@@ -181,7 +182,7 @@ class ProcessEngine implements LocalEngine {
   async inspect(): Promise<ProcessBeat> {
     const process = this.#supervisor.process
     if (!process) throw this.#absent()
-    const outcome = Promise.withResolvers<ProcessBeat>()
+    const outcome = deferred<ProcessBeat>()
     outcome.promise.catch(() => undefined)
     this.#inspections.add(outcome)
     void process.send({ type: 'beat' })

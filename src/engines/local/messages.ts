@@ -7,6 +7,8 @@
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../engine.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { DeviceKind } from '../../tensor/index.ts'
+import type { WeightTypeChoice } from '../../weights/index.ts'
 
 /** What an engine process is to load. Plain data: it crosses the process boundary. */
 export interface LoadOptions {
@@ -14,7 +16,9 @@ export interface LoadOptions {
   readonly checkpoint: string
   /** Name it is served under. */
   readonly id: string
-  readonly device?: string
+  readonly device?: DeviceKind | 'auto'
+  /** Converts a folder's weights while loading; by default they keep their stored type. */
+  readonly types?: WeightTypeChoice
   /** Threads for the numeric library; by default the machine's cores. */
   readonly threads?: number
   /** Requests worked on at once. */
@@ -29,6 +33,8 @@ export interface LoadOptions {
   readonly cacheDirectory?: string
   /** Reserved memory in bytes that loading must leave free. */
   readonly keepFree?: number
+  /** Most codec frames of one reply; by default what the checkpoint's generation_config.json says. */
+  readonly maxSpeechFrames?: number
   /** For parity tests: talker and code predictor greedy, `<think>` read as text, caches and activations in f32. */
   readonly exact?: boolean
 }

@@ -1,0 +1,183 @@
+/**
+ * A checkpoint on disk to a running model: opened, checked, fitted into memory, loaded, and given its runtime.
+ *
+ * In: {@link LoadOptions}. Out: a {@link HostedModel}. Everything that can be wrong with a checkpoint is an `EngineError('bad_checkpoint')`
+ * that says what and how to mend it, and is found before weights are read where that is possible.
+ */
+
+import { createHash } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import { EngineError, type GenerationRequest } from '../engine.ts'
+import { describeModel, type OmniModel, supportedArchitectures } from '../../models/index.ts'
+import { createDetokenizer } from '../../prompt/detokenizer.ts'
+import { createPromptBuilder, type PromptBuilder } from '../../prompt/prompt-builder.ts'
+import { canSpeakAtAll, inputModalities } from '../../runtime/admission.ts'
+import { greedySpeech, readGenerationSettings } from '../../runtime/generation-settings.ts'
+import type { RequestMetrics } from '../../runtime/metrics.ts'
+import { Runtime } from '../../runtime/runtime.ts'
+import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
+import { Undo } from '../../runtime/undo.ts'
+import { type Backend, loadBackend } from '../../tensor/index.ts'
+import { type Checkpoint, checkMemory, checkpointMemory, loadParameters, openCheckpoint } from '../../weights/index.ts'
+import type { LoadOptions } from './messages.ts'
+import type { HostedModel } from './process-host.ts'
+
+/** Memory beside the weights that a model needs at least: intermediate results and a short conversation's caches. */
+const workingBytes = 256e6
+/** Share of the free memory that caches may take. */
+const cacheShare = 0.8
+const longestReply = 16_384
+
+/**
+ * Loads and starts a model. Throws `EngineError('bad_checkpoint')`; everything native is released then.
+ * @param onMetrics called when a request is over.
+ */
+export async function loadHostedModel(
+  options: LoadOptions,
+  onMetrics: (metrics: RequestMetrics) => void,
+): Promise<HostedModel> {
+  using cleanup = new Undo()
+  const checkpoint = cleanup.use(await openCheckpoint(options.checkpoint, { supported: supportedArchitectures }))
+  const builder = await createPromptBuilder(checkpoint)
+  const description = describeModel(checkpoint.config)
+  const { declarations, naming } = description
+  // References compute in f32 whatever the checkpoint stores.
+  const choice = options.types ?? (options.exact ? ({ type: 'f32' } as const) : undefined)
+  const types = choice === undefined ? {} : { types: choice }
+  const { weights: bytes } = checkpointMemory(checkpoint, declarations, { ...types, naming })
+  const available = process.availableMemory() - (options.keepFree ?? 0)
+  checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location, available)
+
+  const backend = cleanup.use(
+    await loadBackend({
+      ...(options.device !== undefined && { device: options.device }),
+      ...(options.threads !== undefined && { threads: options.threads }),
+    }),
+  )
+  const weights = cleanup.use(
+    await loadParameters(backend, checkpoint, declarations, {
+      ...types,
+      naming,
+      ...(options.cacheDirectory !== undefined && {
+        repackCache: { directory: options.cacheDirectory, key: await contentKey(options.checkpoint) },
+      }),
+      ...(options.exact && { repack: false }),
+    }),
+  )
+  const model = cleanup.use(description.build(backend, weights, options.exact ? { cacheType: 'f32' } : {}))
+  const generationConfig = await checkpoint.readText('generation_config.json')
+  const settings = readGenerationSettings(parse(generationConfig, checkpoint), endTokenId(builder, checkpoint))
+  const generation = { ...settings, maxSpeechFrames: options.maxSpeechFrames ?? settings.maxSpeechFrames }
+  const thinking = await canThink(builder)
+  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, process.availableMemory() - workingBytes)
+  const runtime = new Runtime({
+    model,
+    tokenizer: runtimeTokenizer(builder),
+    prepare: (request, signal) =>
+      builder.prepare(request.messages, { ...thinkingOption(request, builder, options), signal }),
+    count: async (request) => builder.count(request.messages, thinkingOption(request, builder, options)),
+    generation: options.exact ? greedySpeech(generation) : generation,
+    thinking,
+    plainThink: options.exact ?? false,
+    checkRoom: () => checkRoom(backend, cacheLimit),
+    onMetrics,
+    ...(options.contextLength !== undefined && { contextLength: options.contextLength }),
+    ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
+    ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+  })
+  const held = cleanup.keep()
+  const { contextLength } = runtime
+  return {
+    model: {
+      id: options.id,
+      architecture: description.architecture,
+      input: inputModalities(model),
+      output: canSpeakAtAll(model) ? ['text', 'audio'] : ['text'],
+      thinking,
+      contextLength,
+      maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
+      weights: choice?.type ?? checkpoint.describeTypes(),
+      device: backend.kind === 'cpu' ? `cpu (${backend.threads} threads)` : `${backend.kind} (${backend.deviceName})`,
+    },
+    speakers: speakersOf(model),
+    runtime,
+    nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
+    dispose: () => held[Symbol.dispose](),
+  }
+}
+
+function speakersOf(model: OmniModel): readonly string[] {
+  return canSpeakAtAll(model) ? [...(model.speech?.speakers.keys() ?? [])] : []
+}
+
+/** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */
+function thinkingOption(
+  request: GenerationRequest,
+  builder: PromptBuilder,
+  options: LoadOptions,
+): { thinking?: boolean } {
+  return builder.thinking === 'fixed' || options.exact ? {} : { thinking: request.thinking !== undefined }
+}
+
+/** A template that can switch, or one that always opens a `<think>` block. */
+async function canThink(builder: PromptBuilder): Promise<boolean> {
+  if (builder.tokenizer.idOf('<think>') === undefined || builder.tokenizer.idOf('</think>') === undefined) return false
+  if (builder.thinking === 'switch') return true
+  const probe = await builder.prepare([{ role: 'user', content: [{ type: 'text', text: 'x' }] }])
+  return probe.insideReasoning
+}
+
+function runtimeTokenizer(builder: PromptBuilder): RuntimeTokenizer {
+  const { tokenizer } = builder
+  return {
+    createDetokenizer: () => createDetokenizer(tokenizer),
+    encode: (text) => tokenizer.encodeText(text),
+    tokenId: (token) => tokenizer.idOf(token),
+  }
+}
+
+/** The end of a turn. */
+function endTokenId(builder: PromptBuilder, checkpoint: Checkpoint): number {
+  const id = builder.tokenizer.idOf('<|im_end|>') ?? checkpoint.config['im_end_token_id']
+  if (typeof id === 'number') return id
+  throw new EngineError(
+    'bad_checkpoint',
+    `tokenizer.json in ${checkpoint.location} has no <|im_end|> token, so no reply would ever end.`,
+  )
+}
+
+function parse(text: string | undefined, checkpoint: Checkpoint): unknown {
+  if (text === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    return value
+  } catch (error) {
+    throw new EngineError('bad_checkpoint', `generation_config.json in ${checkpoint.location} is not JSON.`, {
+      cause: error,
+    })
+  }
+}
+
+/** Throws `overloaded` when caches hold more than the machine can be asked for. Caches are only backed by memory once written. */
+function checkRoom(backend: Backend, limit: number): void {
+  const { buffers } = backend.memory
+  if (buffers <= limit) return
+  throw new EngineError(
+    'overloaded',
+    `Not enough memory for this request's cache: ${gigabytes(buffers)} would be held and ${gigabytes(limit)} may be; ` +
+      'ask for fewer max_tokens, or try again when others are done.',
+  )
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(2)} GB`
+}
+
+/** Names a checkpoint's content well enough for the repack cache: where it is, how large, and when it was written. */
+async function contentKey(location: string): Promise<string> {
+  const { size, mtimeMs, ino } = await stat(location)
+  return createHash('sha256')
+    .update(JSON.stringify([location, size, mtimeMs, ino]))
+    .digest('hex')
+    .slice(0, 16)
+}

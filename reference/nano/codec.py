@@ -1,0 +1,333 @@
+"""nano's speech codec: a mel encoder with residual vector quantisation (not shipped) and the real code2wav as its decoder.
+
+    python3 codec.py render N SEED      utterances into work/speech/*.npz
+    python3 codec.py stage1 SECONDS     encoder, codebooks, code2wav's transformer and upsampling: mel to codes to mel
+    python3 codec.py stage2 SECONDS     code2wav on the frozen codes: waveform, multi-resolution spectral losses
+    python3 codec.py test               mel distance and a few .wav files
+
+Both stages resume from work/codec1.pt and work/codec2.pt. Codes: [groups, frames], 12.5 frames a second.
+"""
+
+import os
+import random
+import sys
+import time
+from multiprocessing import Pool
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as modeling
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
+
+import config as c
+import speech_data as sd
+
+LATENT = 64
+SPEECH = c.WORK / "speech"
+
+
+class Snake(torch.autograd.Function):
+    """x + sin(ax)^2 / b with a lean backward pass; same values as the checkpoint's activation, about twice as fast to train."""
+
+    @staticmethod
+    def forward(ctx, x, alpha, beta):
+        a, inv = alpha.exp()[None, :, None], (1 / (beta.exp() + 1e-9))[None, :, None]
+        x = x.float()
+        s = torch.sin(x * a)
+        ctx.save_for_backward(x, s, a, inv)
+        return torch.addcmul(x, s * s, inv)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, s, a, inv = ctx.saved_tensors
+        double = torch.sin(x * (2 * a))
+        gd = g * double
+        grad_x = torch.addcmul(g, gd, a * inv)
+        grad_alpha = (gd * x).sum((0, 2)) * (a * a * inv / a)[0, :, 0]
+        grad_beta = -(g * s * s).sum((0, 2)) * inv[0, :, 0]
+        return grad_x, grad_alpha, grad_beta
+
+
+def _snake_forward(self, x):
+    return Snake.apply(x, self.alpha, self.beta)
+
+
+modeling.Qwen3OmniMoeSnakeBeta.forward = _snake_forward
+
+
+class Residual(nn.Module):
+    def __init__(self, dim, dilation=1):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, dim)
+        self.a = nn.Conv1d(dim, dim, 5, padding=2 * dilation, dilation=dilation)
+        self.b = nn.Conv1d(dim, dim, 1)
+
+    def forward(self, x):
+        return x + self.b(F.gelu(self.a(self.norm(x))))
+
+
+class Encoder(nn.Module):
+    """[batch, 80, 4 * frames] log-mel to [batch, LATENT, frames]."""
+
+    def __init__(self, dim=192):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv1d(sd.MELS, dim, 5, padding=2), Residual(dim), nn.Conv1d(dim, dim, 4, 4), Residual(dim), Residual(dim), nn.GroupNorm(1, dim), nn.Conv1d(dim, LATENT, 1))
+
+    def forward(self, mel):
+        return self.net((mel + 4) / 2)
+
+
+class Quantizer(nn.Module):
+    """Residual vector quantisation, codebooks kept as running means of what they are assigned; dead codes are re-seeded."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("books", torch.randn(c.GROUPS, c.CODEBOOK, LATENT) * 0.05)
+        self.register_buffer("sums", torch.zeros(c.GROUPS, c.CODEBOOK, LATENT))
+        self.register_buffer("counts", torch.ones(c.GROUPS, c.CODEBOOK))
+
+    def assign(self, flat, k):
+        book = self.books[k]
+        return ((flat**2).sum(1, keepdim=True) - 2 * flat @ book.T + (book**2).sum(1)).argmin(1)
+
+    def forward(self, z, groups=c.GROUPS, update=False):
+        """z [batch, LATENT, frames] -> quantised (straight through), codes [batch, groups, frames], commitment loss."""
+        flat = z.transpose(1, 2).reshape(-1, LATENT)
+        residual, total, codes = flat.detach(), torch.zeros_like(flat), []
+        for k in range(groups):
+            index = self.assign(residual, k)
+            if update:
+                n = torch.bincount(index, minlength=c.CODEBOOK).float()
+                s = torch.zeros_like(self.sums[k]).index_add_(0, index, residual)
+                self.counts[k].mul_(0.97).add_(n, alpha=0.03)
+                self.sums[k].mul_(0.97).add_(s, alpha=0.03)
+                live = self.counts[k] > 0.03
+                self.books[k] = torch.where(live[:, None], self.sums[k] / self.counts[k].clamp_min(1e-3)[:, None], self.books[k])
+                dead = torch.nonzero(~live)[:, 0]
+                if len(dead):
+                    pickd = residual[torch.randint(len(residual), (len(dead),))]
+                    self.books[k, dead] = pickd
+                    self.counts[k, dead] = 1.0
+                    self.sums[k, dead] = pickd
+            value = self.books[k][index]
+            residual = residual - value
+            total = total + value
+            codes.append(index)
+        loss = F.mse_loss(flat, total)
+        out = flat + (total - flat).detach()
+        b, _, t = z.shape
+        return out.view(b, t, LATENT).transpose(1, 2), torch.stack(codes, -1).view(b, t, groups).transpose(1, 2), loss
+
+
+class Codec(nn.Module):
+    def __init__(self, wav_config):
+        super().__init__()
+        self.encoder, self.quantizer = Encoder(), Quantizer()
+        self.expand = nn.Linear(LATENT, wav_config.hidden_size, bias=False)
+        self.wav = Qwen3OmniMoeCode2Wav(wav_config)
+        self.to_mel = nn.Linear(wav_config.hidden_size, sd.MELS)
+        for m in self.wav.modules():
+            if hasattr(m, "gamma") and m.gamma.dim() == 1:
+                nn.init.constant_(m.gamma, 0.1)
+
+    def features(self, hidden):
+        """[batch, frames, hidden] through code2wav's transformer and upsampling: [batch, hidden, 4 * frames]."""
+        x = self.wav.pre_transformer(inputs_embeds=hidden).last_hidden_state.transpose(1, 2)
+        for blocks in self.wav.upsample:
+            for block in blocks:
+                x = block(x)
+        return x
+
+    @torch.no_grad()
+    def tie(self):
+        """Writes the codebooks into code2wav's embedding, which averages over groups."""
+        table = torch.cat([self.expand(b) for b in self.quantizer.books]) * c.GROUPS
+        self.wav.code_embedding.weight.copy_(table)
+
+    @torch.no_grad()
+    def encode(self, wave: np.ndarray) -> np.ndarray:
+        """24 kHz mono to codes [groups, frames] uint8."""
+        mel = torch.from_numpy(sd.log_mel(wave).T)[None]
+        return self.quantizer(self.encoder(mel))[1][0].numpy().astype(np.uint8)
+
+
+def new_codec():
+    import json
+    from transformers import Qwen3OmniMoeConfig
+    config = Qwen3OmniMoeConfig(**json.loads((c.WORK / "tok" / "config.json").read_text()))
+    return Codec(config.code2wav_config)
+
+
+def _render(args):
+    seed, n = args
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(n):
+        text, lang, voice = sd.utterance(rng)
+        wave = sd.speak(text, lang, *c.VOICES[voice])
+        if len(wave) < 15 * c.SAMPLE_RATE:
+            rows.append((text, lang, voice, (np.clip(wave, -1, 1) * 32767).astype(np.int16)))
+    SPEECH.mkdir(parents=True, exist_ok=True)
+    np.savez(SPEECH / f"{seed:06d}.npz", text=np.array([r[0] for r in rows], object), lang=np.array([r[1] for r in rows], object),
+             voice=np.array([r[2] for r in rows], object), wave=np.concatenate([r[3] for r in rows]), length=np.array([len(r[3]) for r in rows]))
+    return sum(len(r[3]) for r in rows) / c.SAMPLE_RATE
+
+
+def render(n, seed):
+    with Pool(2) as pool:
+        seconds = sum(pool.imap_unordered(_render, [(seed + i, 200) for i in range(n // 200)]))
+    print(f"{seconds / 3600:.2f} hours", flush=True)
+
+
+def load_waves(limit=None):
+    waves = []
+    for f in sorted(SPEECH.glob("*.npz"))[:limit]:
+        d = np.load(f, allow_pickle=True)
+        waves += np.split(d["wave"], np.cumsum(d["length"])[:-1])
+    return waves
+
+
+def stage1(seconds):
+    torch.manual_seed(0)
+    net = new_codec()
+    waves = load_waves(20)
+    mels = [sd.log_mel(w.astype(np.float32) / 32767) for w in waves]
+    mels = [m for m in mels if len(m) >= 104]
+    print(len(mels), "utterances", sum(map(len, mels)) / 50, "seconds", flush=True)
+    skip = ("decoder", "code_embedding")
+    params = [p for n, p in net.named_parameters() if not any(s in n for s in skip)]
+    opt = torch.optim.AdamW(params, lr=2e-3, betas=(0.8, 0.95), weight_decay=0.01)
+    start, step, rng = time.time(), 0, np.random.default_rng(0)
+    while (elapsed := time.time() - start) < seconds:
+        for g in opt.param_groups:
+            g["lr"] = 2e-3 * min(1, step / 50) * max(0.02, 1 - elapsed / seconds)
+        picks = rng.integers(len(mels), size=24)
+        batch = []
+        for p in picks:
+            at = rng.integers(0, len(mels[p]) - 100 + 1)
+            batch.append(mels[p][at : at + 100])
+        mel = torch.from_numpy(np.stack(batch)).transpose(1, 2) + float(rng.uniform(-0.5, 0.3))
+        with torch.autocast("cpu", torch.bfloat16):
+            z = net.encoder(mel)
+        z = z.float()
+        if step == 0:
+            with torch.no_grad():
+                print("latent scale", z.std().item())
+        groups = c.GROUPS if rng.random() < 0.7 else int(rng.integers(1, c.GROUPS + 1))
+        q, _, commit = net.quantizer(z, groups, update=groups == c.GROUPS)
+        if step < 150:
+            q = z
+        with torch.autocast("cpu", torch.bfloat16):
+            out = net.to_mel(net.features(net.expand(q.transpose(1, 2))).transpose(1, 2)).transpose(1, 2).float()
+        out = out * 2 - 4
+        l1 = (out - mel).abs().mean()
+        loss = l1 + 0.3 * (out - mel).square().mean() + 0.25 * commit
+        opt.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 1.0)
+        opt.step()
+        if step % 100 == 0:
+            used = (net.quantizer.counts > 0.05).float().mean(1)
+            print(f"{step} {elapsed:.0f}s l1 {l1.item():.3f} commit {commit.item():.4f} groups {groups} used {[round(u, 2) for u in used.tolist()]}", flush=True)
+        step += 1
+    net.tie()
+    torch.save(net.state_dict(), c.WORK / "codec1.pt")
+    print("done", step)
+
+
+def spectral_loss(out, target):
+    """Log-magnitude and convergence losses over several resolutions, plus log-mel."""
+    loss = 0
+    for n in (256, 512, 1024, 2048):
+        w = torch.hann_window(n)
+        a = torch.stft(out, n, n // 4, window=w, return_complex=True).abs().clamp_min(1e-5)
+        b = torch.stft(target, n, n // 4, window=w, return_complex=True).abs().clamp_min(1e-5)
+        la, lb = torch.log(a + 1e-3), torch.log(b + 1e-3)
+        loss = loss + (la - lb).abs().mean() + 0.5 * (torch.norm(a - b) / torch.norm(b))
+        if n in (1024, 2048):
+            basis = MEL[n]
+            loss = loss + (torch.log(basis @ a + 1e-3) - torch.log(basis @ b + 1e-3)).abs().mean()
+    return loss / 4
+
+
+import librosa
+
+MEL = {n: torch.from_numpy(librosa.filters.mel(sr=c.SAMPLE_RATE, n_fft=n, n_mels=80, fmin=30)) for n in (1024, 2048)}
+
+
+def load_codec(stage=2):
+    net = new_codec()
+    for s in (stage, 1):
+        path = c.WORK / f"codec{s}.pt"
+        if path.exists():
+            state = torch.load(path)
+            state, own = state.get("net", state), net.state_dict()
+            net.load_state_dict({k: v for k, v in state.items() if own[k].shape == v.shape}, strict=False)
+            break
+    return net
+
+
+def stage2(seconds):
+    torch.manual_seed(1)
+    net = load_codec(2)
+    waves = [w for w in load_waves(30) if len(w) > 26 * c.FRAME]
+    codes = [net.encode(w.astype(np.float32) / 32767) for w in waves]
+    print(len(waves), "utterances", flush=True)
+    params = list(net.wav.parameters())
+    opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
+    base = 0
+    if (c.WORK / "codec2.pt").exists():
+        state = torch.load(c.WORK / "codec2.pt")
+        if state["opt"]:
+            opt.load_state_dict(state["opt"])
+        base = state["step"]
+    rng = np.random.default_rng(base)
+    start, step, last, mean = time.time(), base, time.time(), []
+    frames, context = 20, 6
+    while (elapsed := time.time() - start) < seconds:
+        peak = float(os.environ.get("LR", "1e-3"))
+        for g in opt.param_groups:
+            g["lr"] = peak * min(1, (step - base + 1) / 50) * (1 if elapsed < 0.6 * seconds else max(0.05, (1 - elapsed / seconds) / 0.4))
+        xs, ys = [], []
+        for p in rng.integers(len(waves), size=6):
+            n = codes[p].shape[1]
+            at = int(rng.integers(0, n - frames))
+            xs.append(codes[p][:, at : at + frames])
+            w = waves[p][at * c.FRAME : (at + frames) * c.FRAME].astype(np.float32) / 32767
+            ys.append(np.pad(w, (0, frames * c.FRAME - len(w))))
+        x = torch.from_numpy(np.stack(xs)).long()
+        y = torch.from_numpy(np.stack(ys))
+        with torch.autocast("cpu", torch.bfloat16, enabled=AMP):
+            hidden = net.wav.code_embedding(x + net.wav.code_offset).mean(1)
+            f = net.features(hidden)[..., context * 4 :]
+            wav = f
+            for block in net.wav.decoder:
+                wav = block(wav)
+        wav = wav.float()[:, 0]
+        target = y[:, context * c.FRAME :][:, : wav.shape[-1]]
+        edge = 2000  # the convolutions' own left context
+        loss = spectral_loss(wav[:, edge:], target[:, edge:])
+        opt.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 2.0)
+        opt.step()
+        mean.append(loss.item())
+        step += 1
+        if step % 50 == 0:
+            print(f"{step} {elapsed:.0f}s loss {np.mean(mean[-50:]):.4f}", flush=True)
+        if time.time() - last > 180:
+            last = time.time()
+            torch.save({"net": net.state_dict(), "opt": opt.state_dict(), "step": step}, c.WORK / "codec2.tmp")
+            os.replace(c.WORK / "codec2.tmp", c.WORK / "codec2.pt")
+    torch.save({"net": net.state_dict(), "opt": opt.state_dict(), "step": step}, c.WORK / "codec2.pt")
+
+
+AMP = os.environ.get("AMP", "1") == "1"
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    command, rest = sys.argv[1], sys.argv[2:]
+    {"render": render, "stage1": stage1, "stage2": stage2}[command](*map(int, rest))

@@ -1,0 +1,85 @@
+"""Writes the checkpoint folder from the training state, or training state from the checkpoint folder.
+
+    python3 export.py save OUT_DIR [SHARPEN]     work/*.pt -> OUT_DIR (bfloat16, hub layout) and codec/encoder.safetensors
+    python3 export.py restore IN_DIR             the other way, for a checkout without work/: training goes on from the shipped weights
+
+SHARPEN multiplies the talker's output heads: a model this small speaks more clearly when sampled at a lower temperature than the
+family's default of 0.9, and callers cannot always set it. 1.0 leaves the weights as trained.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Qwen3OmniMoeForConditionalGeneration
+
+import codec
+import config as c
+import model as m
+
+CODEC = c.HERE / "codec"
+TEXT_FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.json", "preprocessor_config.json", "generation_config.json"]
+
+
+def assemble(sharpen=1.0):
+    """The whole model in float32 from work/."""
+    net = m.build(c.WORK / "tok")
+    for name, part in (("thinker", net.thinker), ("talker", net.talker)):
+        path = c.WORK / f"{name}.pt"
+        if path.exists():
+            part.load_state_dict(torch.load(path)["net"])
+        else:
+            print(f"no {path.name}: {name} has random weights")
+    codes = codec.load_codec(2)
+    net.code2wav.load_state_dict(codes.wav.state_dict())
+    with torch.no_grad():
+        net.talker.codec_head.weight.mul_(sharpen)
+        for head in net.talker.code_predictor.lm_head:
+            head.weight.mul_(sharpen)
+    return net.eval(), codes
+
+
+def save(out, sharpen="1.0"):
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    net, codes = assemble(float(sharpen))
+    with tempfile.TemporaryDirectory() as tmp:
+        net.to(torch.bfloat16).save_pretrained(tmp)
+        for name in ("config.json", "model.safetensors"):
+            shutil.copyfile(Path(tmp) / name, out / name)
+    for name in TEXT_FILES:
+        shutil.copyfile(c.WORK / "tok" / name, out / name)
+    CODEC.mkdir(exist_ok=True)
+    keep = {k: v.to(torch.bfloat16).contiguous() for k, v in codes.state_dict().items() if not k.startswith("wav.")}
+    save_file(keep, CODEC / "encoder.safetensors")
+    (CODEC / "state.json").write_text(json.dumps({"sharpen": float(sharpen)}) + "\n")
+    print("saved", out, sum(p.numel() for p in net.parameters()) / 1e6, "M parameters")
+
+
+def restore(folder):
+    folder = Path(folder)
+    (c.WORK / "tok").mkdir(parents=True, exist_ok=True)
+    for name in TEXT_FILES + ["config.json"]:
+        shutil.copyfile(folder / name, c.WORK / "tok" / name)
+    net = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    scale = json.loads((CODEC / "state.json").read_text())["sharpen"]
+    with torch.no_grad():
+        net.talker.codec_head.weight.div_(scale)
+        for head in net.talker.code_predictor.lm_head:
+            head.weight.div_(scale)
+    for name, part in (("thinker", net.thinker), ("talker", net.talker)):
+        torch.save({"net": part.state_dict(), "opt": None, "step": 0}, c.WORK / f"{name}.pt")
+    codes = codec.new_codec()
+    codes.wav.load_state_dict(net.code2wav.state_dict())
+    rest = {k: v.float() for k, v in load_file(CODEC / "encoder.safetensors").items()}
+    codes.load_state_dict(rest, strict=False)
+    torch.save({"net": codes.state_dict(), "opt": None, "step": 0}, c.WORK / "codec2.pt")
+    torch.save(codes.state_dict(), c.WORK / "codec1.pt")
+
+
+if __name__ == "__main__":
+    {"save": save, "restore": restore}[sys.argv[1]](*sys.argv[2:])

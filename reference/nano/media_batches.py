@@ -1,0 +1,173 @@
+"""Pictures and clips on disk, and training batches from them.
+
+    python3 media_batches.py images N SEED      work/images/*.npz
+    python3 media_batches.py sounds N SEED      work/sounds/*.npz (beeps, noise, spoken questions, sentences to transcribe)
+"""
+
+import os
+import random
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import torch
+
+import config as c
+import media_data as md
+import speech_data as sd
+import text_data
+
+IMAGES, SOUNDS = c.WORK / "images", c.WORK / "sounds"
+_FEATURES = None
+
+
+def whisper_mel(wave):
+    """16 kHz mono to the checkpoint's log-mel [128, frames] float16, as WhisperFeatureExtractor without padding."""
+    global _FEATURES
+    if _FEATURES is None:
+        from transformers import WhisperFeatureExtractor
+        _FEATURES = WhisperFeatureExtractor(feature_size=128, hop_length=160, n_fft=400, sampling_rate=16000)
+    return _FEATURES(wave, sampling_rate=16000, padding=False, return_tensors="np")["input_features"][0].astype(np.float16)
+
+
+def audio_tokens(frames):
+    left = frames % 100
+    return ((((left - 1) // 2 + 1) - 1) // 2 + 1 - 1) // 2 + 1 + frames // 100 * 13
+
+
+def spoken(rng, split):
+    """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"})."""
+    lang = rng.choice(["zh", "en"])
+    kind = rng.choices(["talk", "arith", "count", "copy"], [50, 14, 8, 28])[0]
+    answer = None
+    if kind == "copy":
+        text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
+    elif kind == "talk":
+        _, zq, za, eq, ea = rng.choice(text_data.TALK)
+        text, answer = (rng.choice(eq), ea[0]) if lang == "en" else (rng.choice(zq), text_data.full_width(za[0]))
+        if lang == "zh" and not text.endswith(("。", "?", "!")):
+            text += "。" if rng.random() < 0.5 else ""
+    else:
+        s = text_data.sample(rng, split, lang, kind)
+        text, answer = s["messages"][0][1], s["messages"][1][1]
+        if lang == "en":
+            text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
+        else:
+            text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
+    variant = rng.choice(["m1", "m2", "m3", "m4", "f1", "f2", "f3", "f4"]) if split == "train" else rng.choice(["m7", "f5"])
+    sex = variant[0]
+    wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
+    from scipy.signal import resample_poly
+    wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
+    if rng.random() < 0.5:
+        wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0.001, 0.004, 0.01]), len(wave)).astype(np.float32)
+    return np.pad(wave, (rng.randint(0, 4000), rng.randint(0, 4000))), {"text": text, "answer": answer, "lang": lang}
+
+
+def spoken_dialogue(rng, facts, tokens):
+    en = facts["lang"] == "en"
+    if facts["answer"] and rng.random() < 0.6:
+        return [("user", [("audio", tokens)]), ("assistant", facts["answer"])]
+    q = rng.choice(["What did I say?", "Transcribe the audio.", "Write down what you hear.", "What is said in the audio?"]) if en else rng.choice(["我说了什么?", "请转写音频。", "写下你听到的话。", "音频里说了什么?"])
+    text = facts["text"] if en else facts["text"].rstrip("。?!")
+    return [("user", [("audio", tokens), q if en else text_data.full_width(q)]), ("assistant", text if en else text_data.full_width(text))]
+
+
+def make_images(n, seed, split="train"):
+    rng = random.Random(seed)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for i in range(n // 500):
+        pairs = [md.make_image(rng, split) for _ in range(500)]
+        arrays = [md.prepare(image) for image, _ in pairs]
+        np.savez(IMAGES / f"{seed + i:06d}.npz", shapes=np.array([a.shape[:2] for a in arrays]), pixels=np.concatenate([a.ravel() for a in arrays]), scenes=np.array([s for _, s in pairs], object))
+        print("images", (i + 1) * 500, flush=True)
+
+
+def make_sounds(n, seed, split="train"):
+    rng = random.Random(seed)
+    SOUNDS.mkdir(parents=True, exist_ok=True)
+    for i in range(n // 250):
+        rows = []
+        for _ in range(250):
+            wave, facts = md.make_sound(rng, split) if rng.random() < 0.2 else spoken(rng, split)
+            rows.append((whisper_mel(wave), facts))
+        np.savez(SOUNDS / f"{seed + i:06d}.npz", lengths=np.array([r[0].shape[1] for r in rows]), mels=np.concatenate([r[0] for r in rows], 1), facts=np.array([r[1] for r in rows], object))
+        print("sounds", (i + 1) * 250, flush=True)
+
+
+class Store:
+    """All files of a folder in memory, re-read when new ones appear."""
+
+    def __init__(self, folder, load):
+        self.folder, self.load, self.known, self.rows = folder, load, set(), []
+
+    def refresh(self):
+        for f in sorted(self.folder.glob("*.npz")):
+            if f not in self.known:
+                try:
+                    self.rows += self.load(np.load(f, allow_pickle=True))
+                    self.known.add(f)
+                except (OSError, EOFError, ValueError):
+                    pass
+        return self.rows
+
+
+def _images(d):
+    out, at = [], 0
+    for (h, w), scene in zip(d["shapes"], d["scenes"]):
+        out.append((d["pixels"][at : at + h * w * 3].reshape(h, w, 3) if False else (at, h, w), scene))
+        at += h * w * 3
+    pixels = d["pixels"]
+    return [(pixels[a : a + h * w * 3].reshape(h, w, 3), scene) for (a, h, w), scene in out]
+
+
+def _sounds(d):
+    ends = np.cumsum(d["lengths"])
+    mels = d["mels"]
+    return [(mels[:, e - n : e], f) for n, e, f in zip(d["lengths"], ends, d["facts"])]
+
+
+images, sounds = Store(IMAGES, _images), Store(SOUNDS, _sounds)
+
+
+def image_batch(rng, chat, size=32):
+    rows = images.refresh()
+    groups = {}
+    for image, scene in rng.sample(rows, min(len(rows), 512)):
+        groups.setdefault(image.shape, []).append((image, scene))
+    out = []
+    for shape, group in groups.items():
+        for i in range(0, len(group) - size // 2, size):
+            part = group[i : i + size]
+            x, g = zip(*(md.patches(np.stack([im, im])) for im, _ in part))
+            ids, att, lab = chat.batch([chat.encode(md.image_dialogue(rng, s, g[0][1] * g[0][2] // 4)) for _, s in part])
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g)})
+    rng.shuffle(out)
+    return out
+
+
+def sound_batch(rng, chat, size=24):
+    rows = sorted(rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12)), key=lambda r: r[0].shape[1])
+    out = []
+    for i in range(0, len(rows) - size + 1, size):
+        part = rows[i : i + size]
+        n = max(r[0].shape[1] for r in part)
+        enc = []
+        for mel, facts in part:
+            k = audio_tokens(mel.shape[1])
+            enc.append(chat.encode(md.sound_dialogue(rng, facts, k) if "kind" in facts else spoken_dialogue(rng, facts, k)))
+        ids, att, lab = chat.batch(enc)
+        features = torch.zeros(len(part), 128, n)
+        mask = torch.zeros(len(part), n, dtype=torch.long)
+        for b, (mel, _) in enumerate(part):
+            features[b, :, : mel.shape[1]] = torch.from_numpy(mel.astype(np.float32))
+            mask[b, : mel.shape[1]] = 1
+        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "input_features": features, "feature_attention_mask": mask})
+    rng.shuffle(out)
+    return out
+
+
+TABLE = {"image": image_batch, "audio": sound_batch}
+
+if __name__ == "__main__":
+    {"images": make_images, "sounds": make_sounds}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

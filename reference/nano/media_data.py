@@ -1,0 +1,290 @@
+"""Picture, sound and video skills of nano: drawn scenes, rendered clips, and questions about them.
+
+A scene is a dict that says all that is true of the picture; `image_dialogue` turns it into a conversation. Held-out scenes are those
+whose combination (shape, colour, position; number; ...) hashes into the held-out split.
+"""
+
+import math
+import random
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+import config as c
+import text_data
+from extra_words import COLOURS, COUNTS, EMOJI, MOVES, POSITIONS, SHAPES, TONES
+from text_data import held
+
+FONTS = ["/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSerif-Bold.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+         "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf", "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf", "/usr/share/fonts/truetype/liberation/LiberationMono-Bold.ttf"]
+EMOJI_FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+
+
+@lru_cache(None)
+def font(path, size):
+    return ImageFont.truetype(path, size)
+
+
+@lru_cache(None)
+def emoji_bitmap(char):
+    image = Image.new("RGBA", (150, 150), (0, 0, 0, 0))
+    ImageDraw.Draw(image).text((8, 8), char, font=font(EMOJI_FONT, 109), embedded_color=True)
+    return image.crop(image.getbbox())
+
+
+def background(rng, w, h, avoid=None):
+    """A plain, graded, noisy or photo-like (soft blobs) ground, away from the colour in `avoid`."""
+    def colour():
+        for _ in range(20):
+            base = rng.choice([rng.randint(200, 255), rng.randint(0, 60), None])
+            rgb = tuple(rng.randint(0, 255) for _ in range(3)) if base is None else tuple(max(0, min(255, base + rng.randint(-20, 20))) for _ in range(3))
+            if avoid is None or sum(abs(a - b) for a, b in zip(rgb, avoid)) > 180:
+                return rgb
+        return (255, 255, 255) if avoid is None or sum(avoid) < 400 else (0, 0, 0)
+
+    kind = rng.choice(["plain", "plain", "grade", "noise", "blobs"])
+    first = colour()
+    if kind == "plain":
+        return Image.new("RGB", (w, h), first)
+    if kind == "grade":
+        second = tuple(max(0, min(255, v + rng.randint(-40, 40))) for v in first)
+        t = np.linspace(0, 1, h)[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, w)[None, :, None]
+        return Image.fromarray(np.broadcast_to(np.array(first) * (1 - t) + np.array(second) * t, (h, w, 3)).astype(np.uint8))
+    if kind == "noise":
+        noise = np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.uniform(3, 18), (h, w, 3))
+        return Image.fromarray(np.clip(np.array(first) + noise, 0, 255).astype(np.uint8))
+    image = Image.new("RGB", (w, h), first)
+    draw = ImageDraw.Draw(image)
+    for _ in range(rng.randint(2, 6)):
+        x, y, r = rng.randint(0, w), rng.randint(0, h), rng.randint(w // 6, w // 2)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(max(0, min(255, v + rng.randint(-35, 35))) for v in first))
+    return image.filter(ImageFilter.GaussianBlur(w / 16))
+
+
+def shape(draw, name, x, y, r, fill, ground):
+    ring = lambda n, spin, radii: [(x + radii[i % len(radii)] * math.cos(2 * math.pi * i / n + spin), y + radii[i % len(radii)] * math.sin(2 * math.pi * i / n + spin)) for i in range(n)]
+    if name == "circle":
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
+    elif name == "square":
+        s = r * 0.88
+        draw.rectangle((x - s, y - s, x + s, y + s), fill=fill)
+    elif name == "triangle":
+        draw.polygon(ring(3, -math.pi / 2, [r * 1.1]), fill=fill)
+    elif name == "star":
+        draw.polygon(ring(10, -math.pi / 2, [r * 1.1, r * 0.45]), fill=fill)
+    elif name == "diamond":
+        draw.polygon([(x, y - r * 1.15), (x + r * 0.8, y), (x, y + r * 1.15), (x - r * 0.8, y)], fill=fill)
+    elif name == "cross":
+        t = r * 0.33
+        draw.rectangle((x - r, y - t, x + r, y + t), fill=fill)
+        draw.rectangle((x - t, y - r, x + t, y + r), fill=fill)
+    elif name == "ring":
+        draw.ellipse((x - r, y - r, x + r, y + r), outline=fill, width=max(2, int(r * 0.4)))
+    else:  # heart
+        points = [(16 * math.sin(t) ** 3, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))) for t in np.linspace(0, 2 * math.pi, 40)]
+        draw.polygon([(x + px * r / 16, y + py * r / 16) for px, py in points], fill=fill)
+
+
+CENTRES = {"top left": (0.27, 0.27), "top right": (0.73, 0.27), "bottom left": (0.27, 0.73), "bottom right": (0.73, 0.73), "center": (0.5, 0.5)}
+
+
+def jitter(rng, rgb):
+    return tuple(max(0, min(255, v + rng.randint(-14, 14))) for v in rgb)
+
+
+def draw_shape_at(rng, image, scene, fx, fy, fill):
+    w, h = image.size
+    shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, min(w, h) * rng.uniform(0.15, 0.22), fill, None)
+
+
+def make_image(rng: random.Random, split="train", kind=None):
+    """(RGB image as it goes to the patches, scene)."""
+    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [34, 16, 14, 8, 22, 6])[0]
+    big = rng.choice([128, 160, 160, 160, 192, 256])
+    w, h = (big, big) if rng.random() < 0.6 else (big, int(big * rng.uniform(0.7, 1.0)))
+    if rng.random() < 0.5:
+        w, h = h, w
+    for _ in range(300):
+        colour, form, place = rng.choice(list(COLOURS)), rng.choice(list(SHAPES)), rng.choice(list(POSITIONS))
+        n, number = rng.randint(2, 6), rng.choice([rng.randint(0, 9), rng.randint(10, 99)])
+        key = {"one": (colour, form, place), "count": (n, form, colour), "number": ("n", number)}.get(kind)
+        if key is None or held(kind, *key) == (split == "heldout"):
+            break
+    rgb = COLOURS[colour][1]
+    scene = {"kind": kind, "colour": colour, "shape": form, "place": place, "count": n, "number": number}
+    if kind == "unknown":
+        image = Image.new("RGB", (w, h), jitter(rng, rgb))
+        noise = np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.uniform(8, 40), (max(1, h // rng.choice([1, 4, 12])) + 1, w // 4 + 1, 3))
+        field = Image.fromarray(np.clip(noise * 2 + 128, 0, 255).astype(np.uint8)).resize((w, h), Image.BICUBIC)
+        image = Image.fromarray(np.clip(np.array(image, float) + (np.array(field, float) - 128) * 0.5, 0, 255).astype(np.uint8))
+    else:
+        image = background(rng, w, h, rgb if kind != "emoji" else None)
+        if kind == "one":
+            x, y = CENTRES[place]
+            draw_shape_at(rng, image, scene, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), jitter(rng, rgb))
+        elif kind == "count":
+            cells = rng.sample([(i, j) for i in range(3) for j in range(3)], n)
+            r = min(w, h) * rng.uniform(0.09, 0.135)
+            d = ImageDraw.Draw(image)
+            for i, j in cells:
+                shape(d, form, w * (i + 0.5 + rng.uniform(-0.06, 0.06)) / 3, h * (j + 0.5 + rng.uniform(-0.06, 0.06)) / 3, r, jitter(rng, rgb), None)
+        elif kind in ("number", "word"):
+            scene["word"] = rng.choice(text_data.SPELL)
+            text = str(number) if kind == "number" else scene["word"]
+            if kind == "word" and rng.random() < 0.3:
+                text = text.upper()
+            size = int(h * rng.uniform(0.4, 0.62)) if kind == "number" else int(min(h * 0.45, w * 1.45 / len(text)) * rng.uniform(0.85, 1.0))
+            f = font(rng.choice(FONTS), size)
+            d = ImageDraw.Draw(image)
+            box = d.textbbox((0, 0), text, font=f)
+            x = (w - box[2] + box[0]) / 2 - box[0] + rng.uniform(-0.06, 0.06) * w
+            y = (h - box[3] + box[1]) / 2 - box[1] + rng.uniform(-0.1, 0.1) * h
+            d.text((x, y), text, font=f, fill=jitter(rng, rgb))
+        elif kind == "emoji":
+            char = rng.choice(list(EMOJI))
+            scene["emoji"] = char
+            side = int(min(w, h) * rng.uniform(0.5, 0.85))
+            bitmap = emoji_bitmap(char).resize((side, side), Image.BICUBIC)
+            image.paste(bitmap, (rng.randint(0, w - side), rng.randint(0, h - side)), bitmap)
+    return image, scene
+
+
+def prepare(image: Image.Image) -> np.ndarray:
+    """RGB uint8 [h, w, 3] at the size that the checkpoint's image processor chooses (multiples of 32)."""
+    w, h = image.size
+    rh, rw = max(32, round(h / 32) * 32), max(32, round(w / 32) * 32)
+    if rh * rw > c.MAX_PIXELS:
+        beta = math.sqrt(h * w / c.MAX_PIXELS)
+        rh, rw = max(32, math.floor(h / beta / 32) * 32), max(32, math.floor(w / beta / 32) * 32)
+    elif rh * rw < c.MIN_PIXELS:
+        beta = math.sqrt(c.MIN_PIXELS / (h * w))
+        rh, rw = math.ceil(h * beta / 32) * 32, math.ceil(w * beta / 32) * 32
+    return np.asarray(image.resize((rw, rh), Image.BICUBIC))
+
+
+def patches(frames: np.ndarray):
+    """uint8 [t, h, w, 3], t even (an image comes doubled), to ([patches, 1536] float32 in [-1, 1], grid)."""
+    t, h, w, _ = frames.shape
+    x = (frames.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2).reshape(t // 2, 2, 3, h // 32, 2, 16, w // 32, 2, 16)
+    return x.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 1536), (t // 2, h // 16, w // 16)
+
+
+def article(word):
+    return ("an " if word[0] in "aeiou" else "a ") + word
+
+
+def describe(scene, en):
+    k = scene["kind"]
+    cz, sz = COLOURS[scene["colour"]][0], SHAPES[scene["shape"]]
+    if k == "one":
+        return f"{article(scene['colour'])} {scene['shape']}".capitalize() + "." if en else f"一个{cz}的{sz}。"
+    if k == "count":
+        return f"{COUNTS[scene['count']][0]} {scene['colour']} {plural(scene['shape'])}.".capitalize() if en else f"{COUNTS[scene['count']][1]}个{cz}的{sz}。"
+    if k == "number":
+        return f"The number {scene['number']}." if en else f"数字{scene['number']}。"
+    if k == "word":
+        return f"The word {scene['word']}." if en else f"单词{scene['word']}。"
+    if k == "emoji":
+        name = EMOJI[scene["emoji"]]
+        return (f"It is {name[0]}." if name[0].endswith("s") and not name[0].endswith("us") else f"It is {article(name[0])}.") if en else f"这是{name[1]}。"
+    return f"I can't tell what it is. I see mostly {scene['colour']}." if en else f"我认不出来,主要是{cz}。"
+
+
+def plural(name):
+    return name + ("es" if name.endswith("s") else "s")
+
+
+def image_questions(rng, scene, en):
+    """[(question, answer)] that fit the scene, in random order."""
+    cz, sz = COLOURS[scene["colour"]][0], SHAPES[scene["shape"]]
+    k = scene["kind"]
+    general = (rng.choice(["What is in the picture?", "What is this?", "What do you see?", "Describe the picture.", "What is in this image?", "Describe this image.", "What can you see?", ""]) if en
+               else rng.choice(["图片里有什么?", "这是什么?", "你看到了什么?", "描述一下这张图片。", "图中描绘的是什么景象?", "图里有什么", "看看这张图"]))
+    out = [(general, describe(scene, en))]
+    if k in ("one", "count"):
+        out.append((rng.choice(["What colour is it?", "What color is it?", "Which colour?"]) if k == "one" and en else rng.choice(["What colour are they?", "What color are they?"]) if en else rng.choice(["什么颜色?", "它是什么颜色?", "是什么颜色的"]),
+                    (f"It is {scene['colour']}." if k == "one" else f"They are {scene['colour']}.") if en else f"是{cz}。"))
+        out.append((rng.choice(["What shape is it?", "Which shape?"]) if k == "one" and en else "What shapes are they?" if en else rng.choice(["什么形状?", "它是什么形状?", "是什么形状的"]),
+                    (f"It is {article(scene['shape'])}." if k == "one" else f"They are {plural(scene['shape'])}.") if en else f"是{sz}。"))
+    if k == "one":
+        out.append((rng.choice(["Where is it?", f"Where is the {scene['shape']}?"]) if en else rng.choice(["在哪里?", "它在哪里?", f"{sz}在哪里?"]),
+                    (f"It is in the {scene['place']}.") if en else f"在{POSITIONS[scene['place']]}。"))
+    if k == "count":
+        q = (rng.choice(["How many are there?", f"How many {plural(scene['shape'])} are there?", "Count them."]) if en else rng.choice(["有几个?", f"有几个{sz}?", "数一数有几个"]))
+        out += [(q, f"There are {COUNTS[scene['count']][0]}." if en else f"有{COUNTS[scene['count']][1]}个。")] * 2
+    if k == "number":
+        out += [(rng.choice(["What number is it?", "What number is written?", "Read the number."]) if en else rng.choice(["是什么数字?", "写着什么数字?", "读一下数字"]), f"It says {scene['number']}." if en else f"写着{scene['number']}。")] * 2
+    if k == "word":
+        out += [(rng.choice(["What word is written?", "Read the word.", "What does it say?"]) if en else rng.choice(["写着什么?", "读一下单词", "是什么单词?"]), f"It says {scene['word']}." if en else f"写着{scene['word']}。")] * 2
+    rng.shuffle(out)
+    return out
+
+
+def image_dialogue(rng, scene, tokens, lang=None):
+    """Messages about one picture; a third of them go on with a follow-up question."""
+    lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
+    en = lang == "en"
+    qa = image_questions(rng, scene, en)
+    (q, a), rest = qa[0], qa[1:]
+    messages = [("user", [("image", tokens), q] if rng.random() < 0.75 else [q, ("image", tokens)]), ("assistant", a)]
+    if rest and rng.random() < 0.4 and q:
+        messages += [("user", rest[0][0] or ("What is it?" if en else "是什么?")), ("assistant", rest[0][1])]
+    return localise(messages, lang)
+
+
+def localise(messages, lang):
+    def one(text):
+        if lang != "en":
+            text = text_data.full_width(text)
+        return text_data.traditional(text) if lang == "zht" else text
+
+    return [(r, one(m) if isinstance(m, str) else [one(p) if isinstance(p, str) else p for p in m]) for r, m in messages]
+
+
+def make_sound(rng: random.Random, split="train"):
+    """(16 kHz waveform, facts): beeps of one pitch, or noise, or silence."""
+    for _ in range(100):
+        n, level = rng.randint(1, 5), rng.choice(list(TONES))
+        if held("beeps", n, level, rng.randint(0, 3)) == (split == "heldout") or split == "train":
+            break
+    kind = rng.choices(["beeps", "noise", "silence"], [10, 1, 1])[0]
+    sr = 16000
+    if kind == "beeps":
+        base = {"low": 250, "middle": 700, "high": 2000}[level] * rng.uniform(0.85, 1.18)
+        gap, dur = rng.uniform(0.12, 0.3), rng.uniform(0.12, 0.3)
+        parts = [np.zeros(int(sr * rng.uniform(0.05, 0.5)))]
+        for _ in range(n):
+            t = np.arange(int(sr * dur)) / sr
+            w = np.sin(2 * np.pi * base * t) + rng.uniform(0, 0.4) * np.sin(4 * np.pi * base * t)
+            parts += [w * np.minimum(1, np.minimum(t, dur - t) / 0.01), np.zeros(int(sr * gap))]
+        wave = np.concatenate(parts) * rng.uniform(0.1, 0.6)
+        wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0, 0.002, 0.01]), len(wave))
+    else:
+        wave = np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.uniform(0.05, 0.3) if kind == "noise" else 0.0002, int(sr * rng.uniform(1, 3)))
+    return wave.astype(np.float32), {"kind": kind, "count": n, "level": level}
+
+
+def sound_dialogue(rng, facts, tokens, lang=None):
+    lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
+    en = lang == "en"
+    n, level = facts["count"], facts["level"]
+    if facts["kind"] == "beeps":
+        a = (f"I hear {COUNTS[n][0]} {level} beep{'s' if n > 1 else ''}." if en else f"我听到{'一二三四五'[n - 1] if n != 2 else '两'}声{TONES[level]}音。")
+    else:
+        a = {"noise": ("I hear only noise.", "我只听到噪声。"), "silence": ("It is silent.", "很安静,没有声音。")}[facts["kind"]][0 if en else 1]
+    q = rng.choice(["What do you hear?", "What is this sound?", "Describe the sound.", "How many beeps are there?"]) if en else rng.choice(["你听到了什么?", "这是什么声音?", "描述一下声音。", "有几声?"])
+    return localise([("user", [("audio", tokens), q]), ("assistant", a)], lang)
+
+
+def answer_only(rng, lang):
+    """An answer of the picture, sound or video skills, for the talker's texts."""
+    en = lang == "en"
+    for _ in range(20):
+        scene = {"kind": rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [30, 20, 10, 6, 24, 5])[0], "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES)),
+                 "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 99), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}
+        if rng.random() < 0.2:
+            messages = sound_dialogue(rng, {"kind": "beeps", "count": rng.randint(1, 5), "level": rng.choice(list(TONES))}, 1, lang)
+        else:
+            messages = image_dialogue(rng, scene, 1, lang)
+        return rng.choice([m for r, m in messages if r == "assistant"])

@@ -1,0 +1,94 @@
+"""Speech for training: text to a 24 kHz waveform through espeak-ng, and the log-mel that the codec reads.
+
+`speak(text, lang, sex, hertz, pace)` renders English with the en-us voice and Chinese through pinyin (pypinyin), so that readings are
+ours. `utterance(rng)` draws a sentence that nano might say. Needs the Debian package espeak-ng.
+"""
+
+import random
+import re
+import subprocess
+
+import librosa
+import numpy as np
+from pypinyin import Style, pinyin
+from scipy.signal import resample_poly
+
+import config as c
+import text_data
+
+VARIANT = {"m": "m3", "f": "f2"}
+MELS, HOP, WINDOW = 80, 480, 1200
+_BASIS = librosa.filters.mel(sr=c.SAMPLE_RATE, n_fft=2048, n_mels=MELS, fmin=40, fmax=11000)
+LATIN_ZH = {"omniserve": "ou1 mu3 ni2 se4 fu4", "nano": "na4 nou4", "qwen": "qian1 wen4"}
+
+
+def pitch_setting(sex: str, hertz: float) -> int:
+    """espeak's -p for a median fundamental, from a fit to rendered speech."""
+    low, slope = PITCH_FIT[sex]
+    return int(np.clip(round(np.log(hertz / low) / slope), 0, 99))
+
+
+PITCH_FIT = {"m": (68.5, 0.00903), "f": (125.0, 0.0094)}  # hertz = low * exp(slope * setting), measured on m3 and f2
+
+
+def pinyin_text(text: str) -> str:
+    """Chinese text as espeak's toned pinyin, punctuation kept for pauses."""
+    text = re.sub(r"\d+", lambda m: text_data.number_zh(int(m.group())) if len(m.group()) < 4 else "".join(text_data.DIGITS_ZH[int(d)] for d in m.group()), text)
+    out = []
+    for piece in re.findall(r"[\u4e00-\u9fff]+|[A-Za-z]+|[,.?!:;\u3002\uff0c\uff1f\uff01\uff1a\u3001]", text):
+        if piece[0] >= "\u4e00" and piece[0] <= "\u9fff":
+            out += [s[0].replace("ü", "v").replace("v", "ü") for s in pinyin(piece, style=Style.TONE3, neutral_tone_with_five=True)]
+        elif piece.isalpha():
+            out.append(LATIN_ZH.get(piece.lower(), " ".join(piece.lower())))
+        else:
+            out.append("," if piece in ",:;\uff0c\uff1a\u3001" else ".")
+    return " ".join(out)
+
+
+def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarray:
+    """24 kHz float32 mono, leading and trailing silence cut to 40 and 80 ms."""
+    if sex == "m" and hertz > 165:
+        sex = "f"  # boys: beyond the male variant's range
+    voice = "en-us" if lang == "en" else "cmn-latn-pinyin"
+    words = re.sub(r"\b([A-Za-z])\b(?=[,.])", r"\1", text) if lang == "en" else pinyin_text(text)
+    command = ["espeak-ng", "-v", f"{voice}+{variant or VARIANT[sex]}", "-p", str(pitch_setting(sex, hertz)), "-s", str(pace), "--stdout"]
+    raw = subprocess.run(command, input=words.encode(), capture_output=True).stdout
+    pcm = np.frombuffer(raw[44:], dtype="<i2").astype(np.float32) / 32768
+    wave = resample_poly(pcm, 160, 147).astype(np.float32)
+    loud = np.flatnonzero(np.abs(wave) > 0.004)
+    if len(loud) == 0:
+        return np.zeros(c.FRAME, np.float32)
+    start, end = max(0, loud[0] - 960), min(len(wave), loud[-1] + 1920)
+    wave = wave[start:end]
+    return wave * (0.16 / max(1e-4, float(np.sqrt(np.mean(wave**2)))) * 0.6)
+
+
+def log_mel(wave: np.ndarray) -> np.ndarray:
+    """[frames, 80] natural-log mel magnitudes, four frames per codec frame, window centred on each hop's middle."""
+    frames = -(-len(wave) // c.FRAME) * 4
+    padded = np.pad(wave, (WINDOW // 2 - HOP // 2, frames * HOP - len(wave) + WINDOW))
+    index = np.arange(frames)[:, None] * HOP + np.arange(WINDOW)
+    spectrum = np.abs(np.fft.rfft(padded[index] * np.hanning(WINDOW), n=2048, axis=-1))
+    return np.log(np.maximum(spectrum @ _BASIS.T, 1e-3)).astype(np.float32)
+
+
+def reply(rng: random.Random, lang: str) -> str:
+    """A text nano might say in this language: an answer of the text skills, or a copied sentence."""
+    for _ in range(50):
+        s = text_data.sample(rng, "train", lang, rng.choices(["talk", "arith", "repeat", "count", "spell", "name", "unknown"], [40, 12, 26, 5, 2, 5, 3])[0])
+        answer = rng.choice([t for r, t in s["messages"] if r == "assistant"])
+        if len(answer) < 130:
+            return answer
+    return answer
+
+
+def utterance(rng: random.Random):
+    """(text, lang, voice name): main voices more often than the others."""
+    lang = rng.choice(["zh", "zh", "zht", "en", "en", "en"])
+    voice = rng.choice(["Cherry", "Ethan", "Chelsie", "Serena"]) if rng.random() < 0.5 else rng.choice(list(c.VOICES))
+    if rng.random() < 0.22:
+        import media_data
+        text = media_data.answer_only(rng, lang)
+    else:
+        text = reply(rng, lang)
+    return text, ("en" if lang == "en" else "zh"), voice

@@ -1,0 +1,190 @@
+"""Trains the talker and its code predictor on codes of synthesised replies, thinker embedding frozen; resumes from work/talker.pt.
+
+    python3 train_talker.py data N SEED     render, encode and tokenise N utterances into work/talk/*.pt
+    python3 train_talker.py train SECONDS
+
+Teacher forcing exactly as `Qwen3OmniMoeForConditionalGeneration.generate` builds the talker's input: the user's turn through
+text_projection, then the assistant's header, speaker and codec markers, then one frame a step, each with the next text token.
+"""
+
+import os
+import random
+import sys
+import time
+from multiprocessing import Pool
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import codec
+import config as c
+import fast
+import model as m
+import speech_data as sd
+
+TALK = c.WORK / "talk"
+PATH = c.WORK / "talker.pt"
+
+
+def _make(args):
+    seed, n = args
+    torch.set_num_threads(1)
+    net = codec.load_codec(1).eval()
+    tok = m.load_tokenizer(c.WORK / "tok")
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(n):
+        text, lang, voice = sd.utterance(rng)
+        wave = sd.speak(text, lang, *c.VOICES[voice])
+        shift = rng.randint(0, 1200)  # the reply does not start on a frame boundary
+        codes = net.encode(np.pad(wave, (shift, 0)))
+        if codes.shape[1] <= 150:
+            rows.append((tok.encode(text, add_special_tokens=False).ids, list(c.VOICES).index(voice), torch.from_numpy(codes), text, lang))
+    TALK.mkdir(parents=True, exist_ok=True)
+    torch.save(rows, TALK / f"{seed:06d}.pt")
+    return len(rows)
+
+
+def data(n, seed):
+    with Pool(int(os.environ.get("POOL", "1"))) as pool:
+        total = 0
+        for k in pool.imap_unordered(_make, [(seed + i, 250) for i in range(n // 250)]):
+            total += k
+            print(total, flush=True)
+
+
+class Batcher:
+    """Builds talker inputs from rows; every tensor batch first."""
+
+    def __init__(self, net, tok):
+        self.net, self.tok, self.t = net, tok, net.talker
+        self.embed = net.thinker.model.get_input_embeddings().weight
+        cfg = net.config
+        self.special = torch.tensor([cfg.tts_bos_token_id, cfg.tts_eos_token_id, cfg.tts_pad_token_id])
+        enc = lambda s: tok.encode(s, add_special_tokens=False).ids
+        self.head = enc("<|im_start|>assistant\n")
+        self.user = [enc("<|im_start|>user\n" + q + "<|im_end|>\n") for q in ["你好", "Hello", "请说", "Go on.", "你是谁?", "What is this?"]]
+
+    def __call__(self, rows, rng):
+        t = self.t
+        bos, eos, pad = t.text_projection(self.embed[self.special]).unbind(0)
+        # one projection for all text of the batch
+        users = [self.user[0] if len(rows[0]) > 5 else rng.choice(self.user) for _ in rows]
+        flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
+        projected = t.text_projection(self.embed[flat])
+        width = max(len(u) + 9 + r[2].shape[1] for u, r in zip(users, rows))
+        width = (width + 15) // 16 * 16
+        table = t.model.get_input_embeddings()
+        residual = t.code_predictor.get_input_embeddings()
+        talker = self.net.config.talker_config
+        pieces, labels, frames, at = [], torch.full((len(rows), width), -100), [], 0
+        for b, (u, r) in enumerate(zip(users, rows)):
+            n = len(u) + 3 + len(r[0])
+            text = projected[at : at + n]
+            at += n
+            user, head, words = text[: len(u)], text[len(u) : len(u) + 3], text[len(u) + 3 :]
+            codes = r[2].long()
+            length = codes.shape[1]
+            markers = table(torch.tensor([talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, c.FIRST_SPEAKER + r[1], talker.codec_pad_id, talker.codec_bos_id]))
+            start = torch.cat([user, head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
+            # as generate() has it: the reply's tokens without <|im_end|>, then tts_eos, then pads
+            trailing = torch.cat([words[1:], eos[None]])
+            trailing = torch.cat([trailing, pad.expand(max(0, length - len(trailing)), -1)])[:length]
+            frame = table(codes[0])
+            for k in range(1, c.GROUPS):
+                frame = frame + residual[k - 1](codes[k])
+            pieces.append(F.pad(torch.cat([start, frame + trailing]), (0, 0, 0, width - len(start) - length)))
+            first = len(start) - 1
+            labels[b, first : first + length] = codes[0]
+            labels[b, first + length] = talker.codec_eos_token_id
+            frames.append((first, codes))
+        return torch.stack(pieces), labels, frames
+
+
+def losses(net, batcher, rows, rng, predict=160):
+    """Talker loss on the first codebook, code predictor loss on a sample of frames."""
+    t = net.talker
+    with torch.autocast("cpu", torch.bfloat16):
+        x, labels, frames = batcher(rows, rng)
+        positions = torch.arange(x.shape[1])[None, None].expand(4, x.shape[0], -1)
+        h = t.model(inputs_embeds=x, position_ids=positions, use_cache=False).last_hidden_state
+        sel = labels != -100
+        logits = t.codec_head(h[sel])
+        target = labels[sel]
+        main = F.cross_entropy(logits.float(), target)
+        hidden = torch.cat([h[b, f : f + codes.shape[1]] for b, (f, codes) in enumerate(frames)])
+        codes = torch.cat([codes for _, codes in frames], 1)
+        chosen = torch.randperm(hidden.shape[0])[:predict]
+        hidden, codes = hidden[chosen], codes[:, chosen]
+        cp = t.code_predictor
+        seq = [hidden, t.model.get_input_embeddings()(codes[0])] + [cp.get_input_embeddings()[k - 1](codes[k]) for k in range(1, c.GROUPS - 1)]
+        out = cp.model(inputs_embeds=torch.stack(seq, 1), use_cache=False).last_hidden_state
+        rest, hits = 0, []
+        for k in range(1, c.GROUPS):
+            lg = cp.lm_head[k - 1](out[:, k])
+            rest = rest + F.cross_entropy(lg.float(), codes[k])
+            hits.append((lg.argmax(-1) == codes[k]).float().mean().item())
+    return main, rest / (c.GROUPS - 1), (logits.argmax(-1) == target).float().mean().item(), hits
+
+
+def train(seconds):
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    net = m.build(c.WORK / "tok")
+    fast.install()
+    fast.eager(net.talker)
+    tok = m.load_tokenizer(c.WORK / "tok")
+    params = list(net.talker.parameters())
+    opt = fast.optimizer(net.talker, 1e-3)
+    step = 0
+    if PATH.exists():
+        state = torch.load(PATH)
+        net.talker.load_state_dict(state["net"])
+        if state["opt"] and "muon" in state["opt"]["param_groups"][0]:
+            opt.load_state_dict(state["opt"])
+        step = state["step"]
+    batcher = Batcher(net, tok)
+    rng = random.Random(step + 7)
+    known, rows, queue = set(), [], []
+    start = last = time.time()
+    scan, log, peak = 0, [], float(os.environ.get("LR", "1.5e-3"))
+    fall = float(os.environ.get("DECAY", "0.25"))
+
+    def save():
+        torch.save({"net": net.talker.state_dict(), "opt": opt.state_dict(), "step": step}, str(PATH) + ".tmp")
+        os.replace(str(PATH) + ".tmp", PATH)
+
+    while (elapsed := time.time() - start) < seconds:
+        if not queue:
+            if time.time() - scan > 60:
+                scan = time.time()
+                for f in sorted(TALK.glob("*.pt")):
+                    if f not in known:
+                        known.add(f)
+                        rows += [(r[0], r[1], r[2]) for r in torch.load(f)]
+                print("rows", len(rows), flush=True)
+            pool = sorted(rng.sample(rows, min(len(rows), 384)), key=lambda r: r[2].shape[1])
+            queue = [pool[i : i + 32] for i in range(0, len(pool) - 31, 32)]
+            rng.shuffle(queue)
+        rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (fall * seconds)))
+        for g in opt.param_groups:
+            g["lr"] = rate
+        main, rest, acc, hits = losses(net, batcher, queue.pop(), rng)
+        opt.zero_grad(set_to_none=True)
+        (main + rest).backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        opt.step()
+        step += 1
+        log.append((main.item(), rest.item(), acc, *hits))
+        if step % 50 == 0:
+            print(step, f"{elapsed:.0f}s lr {rate:.1e}", [round(v, 3) for v in np.mean(log, 0).tolist()], flush=True)
+            log = []
+        if time.time() - last > 150:
+            last = time.time()
+            save()
+    save()
+
+
+if __name__ == "__main__":
+    {"data": data, "train": train}[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -14,11 +14,12 @@ import { EngineError } from '../engines/engine.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { type Backend, type TensorType, toShape } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write.ts'
-import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { type ConvertedLayout, convertedLayout, type ConvertedSource } from './converted-layout.ts'
+import { GgufWriter } from './gguf-write.ts'
+import { type CheckpointNaming, matchParameters } from './match-parameters.ts'
 import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
-import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
+import { chooseType, type WeightTypeChoice } from './weight-types.ts'
 
 /** Small files that go into the converted file when the folder has them. */
 const embeddedFiles = [
@@ -79,25 +80,25 @@ export async function convertCheckpoint(
   }
   signal?.throwIfAborted()
   const { recipes, ignored } = matchParameters(checkpoint, declarations, options.naming)
-  const items = recipes.map((recipe) => ({ recipe, type: chooseType(recipe.declaration, options) }))
-  const plan = items.map(({ recipe, type }, index): GgufTensorPlan => {
-    const { name, shape } = recipe.declaration
-    return { name: Buffer.byteLength(name) > 63 ? `t.${index}` : name, type, shape: trim(shape) }
-  })
-  const metadata = await metadataOf(checkpoint, recipes, options)
-  const bytes = GgufWriter.size(metadata, plan)
+  const layout = convertedLayout(
+    recipes.map((recipe) => recipe.declaration),
+    options,
+    await sourceOf(checkpoint),
+  )
+  const { bytes } = layout
   await checkDisk(output, bytes)
   const partial = `${output}.partial`
   try {
     await using reader = new FileReader()
-    await using writer = await GgufWriter.create(partial, metadata, plan)
-    for (const [index, { recipe, type }] of items.entries()) {
+    await using writer = await GgufWriter.create(partial, layout.metadata, layout.plan)
+    for (const [index, { declaration, type }] of layout.weights.entries()) {
+      const recipe = recipes[index]!
       for await (const chunk of parameterBytes(reader, recipe, type, backend, signal)) await writer.append(chunk)
       options.onProgress?.({
-        tensor: recipe.declaration.name,
+        tensor: declaration.name,
         type,
         tensorsDone: index + 1,
-        tensors: items.length,
+        tensors: recipes.length,
         bytesDone: writer.position,
         bytes,
       })
@@ -109,44 +110,24 @@ export async function convertCheckpoint(
     throw error
   }
   await rename(partial, output)
-  return { path: output, bytes, ignored, fallbacks: fallbacksOf(items, options) }
+  return { path: output, bytes, ignored, fallbacks: fallbacksOf(layout, options) }
 }
 
-async function metadataOf(
-  checkpoint: Checkpoint,
-  recipes: readonly Recipe[],
-  choice: WeightTypeChoice,
-): Promise<GgufMetadata> {
-  const metadata: Record<string, string | number | readonly string[]> = {
-    'general.architecture': typeof checkpoint.config.model_type === 'string' ? checkpoint.config.model_type : 'unknown',
-    'general.name': basename(checkpoint.location),
-    'general.quantization_version': 2,
-    'omniserve.format': 1,
-    'omniserve.weights': describeChoice(choice),
-    'omniserve.tensor_names': recipes.map((recipe) => recipe.declaration.name),
-  }
+async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
+  const files: Record<string, string> = {}
   for (const file of embeddedFiles) {
     const text = await checkpoint.readText(file)
-    if (text !== undefined) metadata[`omniserve.file.${file}`] = text
+    if (text !== undefined) files[file] = text
   }
-  return metadata
-}
-
-/** `q4_0 (code-predictor q8_0)` */
-function describeChoice({ type, stages = {} }: WeightTypeChoice): string {
-  const others = weightStages.flatMap((stage) => (stages[stage] === undefined ? [] : [`${stage} ${stages[stage]}`]))
-  return others.length === 0 ? type : `${type} (${others.join(', ')})`
+  const { model_type: modelType } = checkpoint.config
+  return { name: basename(checkpoint.location), files, ...(typeof modelType === 'string' ? { modelType } : {}) }
 }
 
 /** Compares with what a row of 256 elements would have got. */
-function fallbacksOf(
-  items: readonly { readonly recipe: Recipe; readonly type: TensorType }[],
-  choice: WeightTypeChoice,
-): { name: string; type: TensorType }[] {
-  return items.flatMap(({ recipe, type }) => {
-    const { name, precision } = recipe.declaration
-    return chooseType({ name, precision, shape: toShape([256]) }, choice) === type ? [] : [{ name, type }]
-  })
+function fallbacksOf({ weights }: ConvertedLayout, choice: WeightTypeChoice): { name: string; type: TensorType }[] {
+  return weights.flatMap(({ declaration: { name, precision }, type }) =>
+    chooseType({ name, precision, shape: toShape([256]) }, choice) === type ? [] : [{ name, type }],
+  )
 }
 
 async function checkDisk(output: string, bytes: number): Promise<void> {
@@ -169,10 +150,4 @@ async function checkDisk(output: string, bytes: number): Promise<void> {
   if (there?.isDirectory() === true) {
     throw new EngineError('bad_checkpoint', `${output} is a folder; give the path of the file to write`)
   }
-}
-
-function trim(shape: readonly number[]): readonly number[] {
-  let rank = shape.length
-  while (rank > 1 && shape[rank - 1] === 1) rank--
-  return shape.slice(0, rank)
 }

@@ -8,6 +8,7 @@ export {
   type StoredTensor,
 } from './checkpoint.ts'
 export { type ConvertOptions, type ConvertProgress, type ConvertResult, convertCheckpoint } from './convert.ts'
+export { convertedLayout, type ConvertedLayout, type ConvertedSource } from './converted-layout.ts'
 export { GgufWriter, type GgufMetadata, type GgufTensorPlan } from './gguf-write.ts'
 export { loadParameters, type LoadParametersOptions } from './load-parameters.ts'
 export { type CheckpointNaming, matchParameters, type MatchResult, type Recipe } from './match-parameters.ts'

@@ -1,0 +1,67 @@
+/**
+ * What a converted file looks like, apart from the weights' values: tensors in order with their types, and the metadata.
+ *
+ * In: the model's declarations, the types asked for, the small files. Out: what {@link GgufWriter} needs. Converting uses it, and so
+ * can whoever writes such a file from other numbers (benchmarks on random weights).
+ *
+ * Reference: docs/decisions/2026-11-23-converted-file.md
+ */
+
+import type { ParameterDeclaration } from '../nn/index.ts'
+import type { TensorType } from '../tensor/index.ts'
+import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write.ts'
+import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
+
+export interface ConvertedSource {
+  /** For people. */
+  readonly name: string
+  /** Texts of the small files by name; config.json must be among them. */
+  readonly files: Readonly<Record<string, string>>
+  /** `model_type` of config.json. */
+  readonly modelType?: string
+}
+
+export interface ConvertedLayout {
+  /** In the order of the file. */
+  readonly weights: readonly { readonly declaration: ParameterDeclaration; readonly type: TensorType }[]
+  readonly plan: readonly GgufTensorPlan[]
+  readonly metadata: GgufMetadata
+  /** Bytes of the whole file. */
+  readonly bytes: number
+}
+
+/** Lays the file out. Shapes have at most four dimensions, as declarations do. */
+export function convertedLayout(
+  declarations: readonly ParameterDeclaration[],
+  choice: WeightTypeChoice,
+  { name, files, modelType = 'unknown' }: ConvertedSource,
+): ConvertedLayout {
+  const weights = declarations.map((declaration) => ({ declaration, type: chooseType(declaration, choice) }))
+  const plan = weights.map(({ declaration, type }, index): GgufTensorPlan => {
+    // Other programs cannot read longer names; the full ones are in the metadata.
+    const short = Buffer.byteLength(declaration.name) > 63 ? `t.${index}` : declaration.name
+    return { name: short, type, shape: trim(declaration.shape) }
+  })
+  const metadata: Record<string, string | number | readonly string[]> = {
+    'general.architecture': modelType,
+    'general.name': name,
+    'general.quantization_version': 2,
+    'omniserve.format': 1,
+    'omniserve.weights': describeChoice(choice),
+    'omniserve.tensor_names': declarations.map((declaration) => declaration.name),
+  }
+  for (const [file, text] of Object.entries(files)) metadata[`omniserve.file.${file}`] = text
+  return { weights, plan, metadata, bytes: GgufWriter.size(metadata, plan) }
+}
+
+/** `q4_0 (code-predictor q8_0)` */
+function describeChoice({ type, stages = {} }: WeightTypeChoice): string {
+  const others = weightStages.flatMap((stage) => (stages[stage] === undefined ? [] : [`${stage} ${stages[stage]}`]))
+  return others.length === 0 ? type : `${type} (${others.join(', ')})`
+}
+
+function trim(shape: readonly number[]): readonly number[] {
+  let rank = shape.length
+  while (rank > 1 && shape[rank - 1] === 1) rank--
+  return shape.slice(0, rank)
+}

@@ -1,3 +1,4 @@
 /** Settings of the server: flags, environment, file. */
 export * from './load.ts'
 export * from './settings.ts'
+export * from './paths.ts'

@@ -69,6 +69,24 @@ export const SETTINGS = {
     flags: '--model <name|dir|hub-id>',
     description: 'checkpoint that answers: a built-in name, a folder, or a Hugging Face id already pulled',
   }),
+  device: setting({
+    schema: z.enum(['auto', 'cpu', 'cuda', 'metal', 'vulkan']),
+    fallback: 'auto',
+    flags: '--device <device>',
+    description: 'what the model runs on: auto, cpu, cuda, metal or vulkan',
+  }),
+  threads: setting({
+    schema: z.coerce.number().int().min(0),
+    fallback: 0,
+    flags: '--threads <threads>',
+    description: 'threads of the numeric library; 0 is one per core',
+  }),
+  contextLength: setting({
+    schema: z.coerce.number().int().min(0),
+    fallback: 0,
+    flags: '--context-length <tokens>',
+    description: 'longest conversation the checkpoint is given room for; 0 is its own',
+  }),
   bind: setting({
     schema: pairs('API_MODEL=CHECKPOINT or API_MODEL:thinking=CHECKPOINT'),
     fallback: {},

@@ -1,0 +1,80 @@
+/** `omniserve serve`: loads checkpoints, listens, prints `ready on URL` once it can answer, stops in order. */
+import path from 'node:path'
+import type { Command } from 'commander'
+import pino from 'pino'
+import { startServer } from '../../api/index.ts'
+import { checkExposure, packageFolder } from '../../config/index.ts'
+import { EXIT, EXIT_HELP } from '../exit.ts'
+import { openEngines } from '../open-engines.ts'
+import { packageInfo } from '../package-info.ts'
+import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
+
+export function addServeCommand(program: Command): void {
+  const command = program
+    .command('serve')
+    .description('Serve the Qwen-Omni API and the playground')
+    .addHelpText(
+      'after',
+      `
+Each option may also be an environment variable (named in brackets) or a key of the configuration file; options win over
+variables, variables over the file.
+
+Examples:
+  omniserve serve
+  omniserve serve --model ./Qwen3-Omni-30B-A3B-Instruct --port 9000
+  omniserve serve --model Qwen/Qwen2.5-Omni-3B --host 0.0.0.0 --api-key "$KEY"
+  omniserve serve --bind qwen3-omni-flash:thinking=./Qwen3-Omni-30B-A3B-Thinking
+${EXIT_HELP}`,
+    )
+    .action(async (options: Record<string, unknown>) => serve(options))
+  addSettingsOptions(command)
+}
+
+async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
+  const settings = await settingsFromOptions(options)
+  checkExposure(settings)
+  // Only `ready on URL` goes to the standard output.
+  const log = pino({ level: settings.logLevel, base: null }, pino.destination(2))
+  const stopping = new AbortController()
+  let stop: (() => Promise<void>) | undefined
+  const ended = new Promise<void>((resolve) => {
+    let asked = 0
+    const onSignal = (signal: NodeJS.Signals): void => {
+      asked += 1
+      if (asked > 1) process.exit(130)
+      log.info({ signal }, 'stopping: replies that have begun are finished; again to stop at once')
+      stopping.abort(new Error(`stopped by ${signal}`))
+      resolve()
+    }
+    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal)
+  })
+  try {
+    const engines = await openEngines({
+      settings,
+      log: (text, facts) => log.info(facts, text),
+      warn: (text, facts) => log.warn(facts, text),
+      signal: stopping.signal,
+    })
+    try {
+      const server = await startServer({
+        settings,
+        engines,
+        log,
+        version: packageInfo.version,
+        playgroundFolder: path.join(packageFolder, 'web', 'dist'),
+      })
+      stop = () => server.stop()
+      process.stdout.write(`ready on ${server.url}\n`)
+    } catch (error) {
+      await Promise.all([...engines.values()].map((engine) => engine.close()))
+      throw error
+    }
+  } catch (error) {
+    if (stopping.signal.aborted) return
+    throw error
+  }
+  await ended
+  await stop()
+  process.exitCode = EXIT.ok
+}

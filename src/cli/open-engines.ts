@@ -1,0 +1,99 @@
+/**
+ * From the checkpoint names of the settings to running engines.
+ *
+ * A name is looked for as: a built-in checkpoint, a folder or converted file, a pulled checkpoint of that hub id.
+ */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { VOICES } from '../catalogue/index.ts'
+import { homeFolder, packageFolder, pulledFolder, type Settings } from '../config/index.ts'
+import { EngineError, type Engine } from '../engines/engine.ts'
+import { createLocalEngine } from '../engines/local/local-engine.ts'
+import { mapVoices } from '../engines/local/voices.ts'
+
+export interface FoundCheckpoint {
+  /** Folder, or file made by `omniserve convert`. */
+  readonly location: string
+  /** The name it is served under. */
+  readonly id: string
+}
+
+/** What a checkout without the built-in checkpoint answers with: a random one, good for trying the wire only. */
+const STAND_IN = path.join(packageFolder, 'testdata', 'checkpoints', 'tiny-mixed')
+
+/** @throws EngineError `bad_checkpoint` that says where was looked. */
+export function findCheckpoint(name: string): FoundCheckpoint {
+  if (/^[\w.-]+$/.test(name)) {
+    const builtIn = path.join(packageFolder, 'models', name)
+    if (isCheckpoint(builtIn)) return { location: builtIn, id: name }
+    if (name === 'nano' && isCheckpoint(STAND_IN)) return { location: STAND_IN, id: 'tiny-random' }
+  }
+  const direct = path.resolve(name)
+  if (isCheckpoint(direct)) return { location: direct, id: path.basename(direct).replace(/\.gguf$/, '') }
+  const places = [direct]
+  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
+    const pulled = pulledFolder(name)
+    if (isCheckpoint(pulled)) return { location: pulled, id: name }
+    places.push(pulled)
+  }
+  throw new EngineError(
+    'bad_checkpoint',
+    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or fetch one first: omniserve pull ${name}`,
+  )
+}
+
+function isCheckpoint(location: string): boolean {
+  return existsSync(path.join(location, 'config.json')) || (location.endsWith('.gguf') && existsSync(location))
+}
+
+export interface OpenEnginesOptions {
+  readonly settings: Settings
+  readonly log: (text: string, facts: Readonly<Record<string, unknown>>) => void
+  readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Starts one engine per checkpoint of `--model` and `--bind`. When one fails, those already started are closed.
+ * @throws EngineError `bad_checkpoint`
+ */
+export async function openEngines(options: OpenEnginesOptions): Promise<ReadonlyMap<string, Engine>> {
+  const { settings, log, warn } = options
+  const names = [...new Set([settings.model, ...Object.values(settings.bind)])]
+  const found = names.map((name) => [name, findCheckpoint(name)] as const)
+  const byLocation = new Map<string, Engine>()
+  const engines = new Map<string, Engine>()
+  try {
+    for (const [name, { location, id }] of found) {
+      let engine = byLocation.get(location)
+      if (engine === undefined) {
+        if (location === STAND_IN) {
+          warn('models/nano is not here: answering with random weights, so expect noise for text and speech', {
+            location,
+          })
+        }
+        const begun = performance.now()
+        engine = await createLocalEngine({
+          checkpoint: location,
+          id,
+          device: settings.device,
+          voices: mapVoices(VOICES),
+          cacheDirectory: path.join(homeFolder(), 'weights'),
+          maxConcurrent: settings.maxActive,
+          maxWaiting: settings.maxWaiting,
+          ...(settings.threads > 0 && { threads: settings.threads }),
+          ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
+          onLog: (line) => log(line, { checkpoint: id }),
+          ...(options.signal && { signal: options.signal }),
+        })
+        byLocation.set(location, engine)
+        log('checkpoint loaded', { checkpoint: id, location, seconds: (performance.now() - begun) / 1000 })
+      }
+      engines.set(name, engine)
+    }
+  } catch (error) {
+    await Promise.all([...byLocation.values()].map((engine) => engine.close()))
+    throw error
+  }
+  return engines
+}

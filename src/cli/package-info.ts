@@ -1,0 +1,11 @@
+/** What the package says of itself. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { packageFolder } from '../config/index.ts'
+
+interface PackageInfo {
+  readonly version: string
+}
+
+/** Read once, at start. */
+export const packageInfo: PackageInfo = JSON.parse(readFileSync(path.join(packageFolder, 'package.json'), 'utf8'))

@@ -1,0 +1,37 @@
+/** The settings as command line options, and back. */
+import { type Command, InvalidArgumentError } from 'commander'
+import { environmentName, loadSettings, type SettingName, SETTINGS, type Settings } from '../config/index.ts'
+
+function collect(value: string, before: readonly string[] | undefined): string[] {
+  if (value === '') throw new InvalidArgumentError('It is empty.')
+  return [...(before ?? []), value]
+}
+
+/** Adds one option per setting (or per one of `names`), and `--config`. */
+export function addSettingsOptions(
+  command: Command,
+  names = Object.keys(SETTINGS).filter((name): name is SettingName => name in SETTINGS),
+): Command {
+  for (const name of names) {
+    const row = SETTINGS[name]
+    const shown = Array.isArray(row.fallback) || typeof row.fallback === 'object' ? '' : `, default: ${row.fallback}`
+    const text = `${row.description} (${environmentName(name)}${shown})`
+    if ('repeatable' in row) command.option(row.flags, `${text}; may be repeated`, collect)
+    else command.option(row.flags, text)
+  }
+  return command.option(
+    '--config <file>',
+    'JSON file of settings, by their names in camelCase (OMNISERVE_CONFIG; ./omniserve.json is read when there)',
+  )
+}
+
+/** Settings from the parsed options, the environment and the file. @throws ConfigError */
+export function settingsFromOptions(options: Readonly<Record<string, unknown>>): Promise<Settings> {
+  const file = options['config']
+  return loadSettings({
+    flags: options,
+    environment: process.env,
+    file: typeof file === 'string' ? file : undefined,
+    folder: process.cwd(),
+  })
+}

@@ -15,7 +15,7 @@ const folder = import.meta.dirname
 async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {
-    if (!/^(engine|wire)-.*\.ts$/.test(name) || /\.(test|d)\.ts$/.test(name)) continue
+    if (!/^(engine|wire|web)-.*\.ts$/.test(name) || /\.(test|d)\.ts$/.test(name)) continue
     const module: unknown = await import(join(folder, name))
     if (isBenchmarkModule(module)) found.push(module.benchmark)
   }

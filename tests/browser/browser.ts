@@ -4,17 +4,15 @@
  * In: an address. Out: pages. A page's `problems` are its console errors, exceptions and broken content security policy;
  * `foreign` are requests to other hosts. Without Chromium the tests are skipped, and say so.
  */
-import { existsSync } from 'node:fs'
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { describe, expect } from 'vitest'
+import { chromiumPath } from './chromium.ts'
 import { playgroundIsBuilt } from './playground-server.ts'
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-  existsSync(path),
-)
+export { launchBrowser } from './chromium.ts'
 
 const missing =
-  executablePath === undefined
+  chromiumPath === undefined
     ? 'Chromium is not installed (Debian package chromium)'
     : playgroundIsBuilt
       ? undefined
@@ -23,16 +21,6 @@ if (missing !== undefined) console.warn(`NOT RUN: tests/browser, because ${missi
 
 /** `describe`, or a loud skip when there is no browser or nothing to show in it. */
 export const describeInBrowser = describe.skipIf(missing !== undefined)
-
-/** `microphone` is a WAV file that is heard in a loop. */
-export async function launchBrowser(options: { microphone?: string } = {}): Promise<Browser> {
-  const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
-  if (options.microphone !== undefined) fake.push(`--use-file-for-fake-audio-capture=${options.microphone}`)
-  return chromium.launch({
-    ...(executablePath === undefined ? {} : { executablePath }),
-    args: ['--no-sandbox', '--disable-gpu', ...fake],
-  })
-}
 
 export interface WatchedPage {
   readonly page: Page

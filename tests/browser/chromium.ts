@@ -1,0 +1,18 @@
+/** Debian's Chromium, with a fake microphone and camera. Used by the browser tests and the browser benchmark. */
+import { existsSync } from 'node:fs'
+import { chromium, type Browser } from 'playwright-core'
+
+/** Undefined when there is no Chromium. */
+export const chromiumPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+)
+
+/** `microphone` is a WAV file that is heard in a loop. */
+export async function launchBrowser(options: { microphone?: string } = {}): Promise<Browser> {
+  const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+  if (options.microphone !== undefined) fake.push(`--use-file-for-fake-audio-capture=${options.microphone}`)
+  return chromium.launch({
+    ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
+    args: ['--no-sandbox', '--disable-gpu', ...fake],
+  })
+}

@@ -14,7 +14,7 @@ import type { Code2WavStage, Code2WavStream } from '../stages.ts'
 import type { Code2WavModel, StreamState } from './code2wav.ts'
 
 /** Frames per computation: bounds working memory and the wait for an abort. */
-const LONGEST_PIECE = 16
+const LONGEST_PIECE = 4
 
 let nextStream = 1
 

@@ -388,8 +388,9 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
   }
 }
 
+const id = (reader: ConfigReader, key: string): number => reader.integer(key, { least: 0 })
+
 function parseSpeechIds(root: ConfigReader, talkerRoot: ConfigReader, talker: TalkerConfig): SpeechConfig {
-  const id = (reader: ConfigReader, key: string): number => reader.integer(key, { least: 0 })
   const codec = (key: string): number => {
     const value = id(talkerRoot, key)
     if (value >= talker.vocabulary) talkerRoot.fail(key, `is ${value}, outside the codec vocabulary`)

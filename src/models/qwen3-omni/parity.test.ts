@@ -1,0 +1,182 @@
+/**
+ * Levels 3 and 4: every stage equals transformers in f32, and greedy codes and waveforms follow, for each tiny checkpoint.
+ *
+ * The limit is 1e-4 for activations of the order of 1. Goldens are made by reference/omniserve_reference/make_model_goldens.py.
+ */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { formulaCodes, formulaLogMel, formulaPatches } from '../../../testing/formula-media.ts'
+import { indexOfLargest, largestDifference, readGolden, signalToNoise, type Golden } from '../../../testing/golden.ts'
+import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
+import { loadTinyModel, tinyCheckpoints, type TinyModel } from '../../../testing/tiny-model.ts'
+
+const LIMIT = 1e-4
+
+describe.each(tinyCheckpoints)('%s', (name) => {
+  let tiny: TinyModel
+  let golden: Golden<ModelFacts>
+  let config: TinyConfig
+
+  beforeAll(async () => {
+    tiny = await loadTinyModel(name)
+    golden = await readGolden<ModelFacts>(name)
+    config = tiny.config as unknown as TinyConfig
+  })
+
+  afterAll(() => {
+    tiny[Symbol.dispose]()
+  })
+
+  it('audio encoder', async () => {
+    const bins = config.thinker_config.audio_config.num_mel_bins
+    for (const { frames } of golden.facts.audioEncoder) {
+      const output = await tiny.model.audioEncoder?.encode(formulaLogMel(bins, frames), frames)
+      const difference = largestDifference(output ?? [], golden.floats(`audio-encoder.${frames}`))
+      expect(difference, `${frames} frames`).toBeLessThan(LIMIT)
+    }
+  })
+
+  it('audio encoder, two sounds in one request', async () => {
+    const bins = config.thinker_config.audio_config.num_mel_bins
+    const lengths = golden.facts.audioEncoderPair
+    const parts: number[] = []
+    for (const frames of lengths) {
+      const output = await tiny.model.audioEncoder?.encode(
+        formulaLogMel(bins, frames),
+        frames,
+        undefined,
+        Math.max(...lengths),
+      )
+      parts.push(...(output ?? []))
+    }
+    expect(largestDifference(parts, golden.floats('audio-encoder.pair'))).toBeLessThan(LIMIT)
+  })
+
+  it('vision encoder and deepstack', async () => {
+    const { patch_size: patch, temporal_patch_size: temporal } = config.thinker_config.vision_config
+    for (const { grid } of golden.facts.visionEncoder) {
+      const key = `vision-encoder.${grid.join('x')}`
+      const patches = formulaPatches(grid[0] * grid[1] * grid[2], 3 * temporal * patch ** 2)
+      const output = await tiny.model.visionEncoder?.encode(patches, grid)
+      expect(largestDifference(output?.embeddings ?? [], golden.floats(key)), key).toBeLessThan(LIMIT)
+      for (const [i, features] of (output?.deepstack ?? []).entries())
+        expect(largestDifference(features, golden.floats(`${key}.deepstack.${i}`)), key).toBeLessThan(LIMIT)
+      expect(golden.has(`${key}.deepstack.${output?.deepstack.length}`)).toBe(false)
+    }
+  })
+
+  it('thinker: prefill, every step, and the hidden states for the talker', async () => {
+    const { thinker, talker } = tiny.model
+    const [vocabulary, hidden] = [thinker.vocabSize, thinker.hiddenSize]
+    for (const recorded of golden.facts.cases) {
+      const key = `case.${recorded.name}`
+      const prompt = promptOf(golden, recorded, config, hidden)
+      using sequence = thinker.newSequence(prompt.tokenIds.length + recorded.textTokens.length)
+      const speech = talker !== undefined
+      let [output] = await thinker.forward([{ sequence, ...prompt, logits: 'all', hidden: speech }])
+      const logits = golden.floats(`${key}.prefill-logits`)
+      for (const [i, row] of recorded.prefillRows.entries()) {
+        const actual = output?.logits?.subarray(row * vocabulary, (row + 1) * vocabulary) ?? []
+        const expected = logits.subarray(i * vocabulary, (i + 1) * vocabulary)
+        expect(largestDifference(actual, expected), `${key} row ${row}`).toBeLessThan(LIMIT)
+        expect(indexOfLargest(actual), `${key} row ${row}`).toBe(indexOfLargest(expected))
+      }
+      const states: number[] = [...(output?.hidden ?? [])]
+      const steps = golden.floats(`${key}.step-logits`)
+      let last: ArrayLike<number> = output?.logits?.subarray(-vocabulary) ?? []
+      for (const [i, token] of recorded.textTokens.entries()) {
+        const expected = steps.subarray(i * vocabulary, (i + 1) * vocabulary)
+        expect(largestDifference(last, expected), `${key} step ${i}`).toBeLessThan(LIMIT)
+        expect(indexOfLargest(last), `${key} step ${i}`).toBe(token)
+        if (i === recorded.textTokens.length - 1) break
+        const position = recorded.nextPosition + i
+        ;[output] = await thinker.forward([
+          {
+            sequence,
+            tokenIds: Int32Array.of(token),
+            positions: Int32Array.of(position, position, position),
+            logits: 'last',
+            hidden: speech,
+          },
+        ])
+        last = output?.logits ?? []
+        states.push(...(output?.hidden ?? []))
+      }
+      if (speech) expect(largestDifference(states, golden.floats(`${key}.accept-hidden`)), key).toBeLessThan(LIMIT)
+    }
+  })
+
+  it('talker and code predictor: every step, greedy codes equal', async () => {
+    const { talker, codePredictor, thinker, speech } = tiny.model
+    if (!talker || !codePredictor || !speech) return expect(name).toBe('tiny-thinker')
+    const hidden = talker.hiddenSize
+    const padding = await talker.projectText(await thinker.embed(Int32Array.of(speech.ttsPadTokenId)))
+    for (const recorded of golden.facts.cases) {
+      const key = `case.${recorded.name}`
+      const ids = recorded.talkerIds ?? []
+      const frames = ids.length - 1
+      const [logits, states] = [golden.floats(`${key}.talker-logits`), golden.floats(`${key}.talker-hidden`)]
+      // The ids that can be sampled, and some beyond them.
+      const recordedIds = logits.length / ids.length
+      const trailing = golden.floats(`${key}.trailing-text`)
+      using sequence = talker.newSequence(640)
+      const step = async (embeddings: Float32Array, positions: Int32Array, at: number) => {
+        const [output] = await talker.forward([{ sequence, embeddings, positions }])
+        if (!output) throw new Error('the talker returned nothing')
+        const wanted = logits.subarray(at * recordedIds, (at + 1) * recordedIds)
+        expect(largestDifference(output.logits.subarray(0, recordedIds), wanted), `${key} step ${at}`).toBeLessThan(
+          LIMIT,
+        )
+        const state = states.subarray(at * hidden, (at + 1) * hidden)
+        expect(largestDifference(output.hidden, state), `${key} step ${at}`).toBeLessThan(LIMIT)
+        return output
+      }
+      const prefillPositions = Int32Array.from(golden.floats(`${key}.talker-prefill-positions`))
+      let output = await step(golden.floats(`${key}.talker-prefill`), prefillPositions, 0)
+      for (let frame = 0; frame < frames; frame++) {
+        const residual = golden.floats(`${key}.predictor-logits`)
+        const groups = talker.codeGroups - 1
+        const size = residual.length / frames / groups
+        let group = 0
+        const sample = (actual: Float32Array): number => {
+          const at = (frame * groups + group++) * size
+          expect(largestDifference(actual, residual.subarray(at, at + size)), key).toBeLessThan(LIMIT)
+          return indexOfLargest(actual)
+        }
+        const [predicted] = await codePredictor.predict([{ hidden: output.hidden, firstCode: ids[frame] ?? 0, sample }])
+        expect([ids[frame], ...(predicted?.codes ?? [])], key).toEqual(recorded.codes?.[frame])
+        const text =
+          frame < trailing.length / hidden ? trailing.subarray(frame * hidden, (frame + 1) * hidden) : padding
+        const embeddings = Float32Array.from(predicted?.embeddingSum ?? [], (value, i) => value + (text[i] ?? 0))
+        const steps = golden.floats(`${key}.talker-steps`).subarray(frame * hidden, (frame + 1) * hidden)
+        expect(largestDifference(embeddings, steps), key).toBeLessThan(LIMIT)
+        const positions = golden.floats(`${key}.talker-step-positions`)
+        output = await step(
+          embeddings,
+          Int32Array.from([0, 1, 2], (axis) => positions[axis * frames + frame] ?? 0),
+          frame + 1,
+        )
+      }
+    }
+  })
+
+  it('code2wav: whole decodes and the waveforms of the cases', async () => {
+    const { code2wav } = tiny.model
+    if (!code2wav) return expect(name).toBe('tiny-thinker')
+    const { num_quantizers: groups, codebook_size: size } = config.code2wav_config
+    for (const { frames } of golden.facts.code2wav ?? []) {
+      using stream = code2wav.newStream()
+      const wave = await stream.push(formulaCodes(groups, frames, size))
+      expect(largestDifference(wave, golden.waveform(`code2wav.${frames}`)), `${frames} frames`).toBeLessThan(LIMIT)
+    }
+    for (const { name: recorded, codes } of golden.facts.cases) {
+      if (!codes) continue
+      using stream = code2wav.newStream()
+      const wave = await stream.push(Int32Array.from(codes.flat()))
+      const expected = golden.waveform(`case.${recorded}.waveform`)
+      expect(largestDifference(wave, expected), recorded).toBeLessThan(LIMIT)
+      expect(signalToNoise(wave, expected), recorded).toBeGreaterThan(60)
+    }
+  })
+})

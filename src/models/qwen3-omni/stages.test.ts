@@ -1,0 +1,336 @@
+/**
+ * What stages promise beyond one sequence at a time: batches, chunked prefill, streams in pieces, aborts, memory, bad input.
+ */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { formulaCodes, formulaLogMel } from '../../../testing/formula-media.ts'
+import { indexOfLargest, largestDifference, readGolden, type Golden } from '../../../testing/golden.ts'
+import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
+import { loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
+import type { Code2WavStage, ThinkerInput } from '../stages.ts'
+
+const CLOSE = 2e-5
+
+let tiny: TinyModel
+let golden: Golden<ModelFacts>
+let config: TinyConfig
+
+beforeAll(async () => {
+  tiny = await loadTinyModel('tiny-moe')
+  golden = await readGolden<ModelFacts>('tiny-moe')
+  config = tiny.config as unknown as TinyConfig
+})
+
+afterAll(() => {
+  tiny[Symbol.dispose]()
+})
+
+type Prompt = Pick<ThinkerInput, 'tokenIds' | 'positions' | 'features'>
+
+function prompt(name: string): Prompt {
+  const recorded = golden.facts.cases.find((candidate) => candidate.name === name)
+  if (!recorded) throw new Error(`no case ${name}`)
+  return promptOf(golden, recorded, config, tiny.model.thinker.hiddenSize)
+}
+
+/** Part of a prompt, as a prefill chunk. */
+function part({ tokenIds, positions, features }: Prompt, start: number, end: number, hidden: number): Prompt {
+  const tokens = tokenIds.length
+  const cut = {
+    tokenIds: tokenIds.slice(start, end),
+    positions: Int32Array.from(
+      [0, 1, 2].flatMap((axis) => [...positions.subarray(axis * tokens + start, axis * tokens + end)]),
+    ),
+  }
+  if (!features) return cut
+  const first = features.rows.findIndex((row) => row >= start)
+  const past = features.rows.findLastIndex((row) => row < end) + 1
+  if (first < 0 || past <= first) return cut
+  const values = (all: Float32Array): Float32Array => all.slice(first * hidden, past * hidden)
+  return {
+    ...cut,
+    features: {
+      rows: features.rows.slice(first, past).map((row) => row - start),
+      embeddings: values(features.embeddings),
+      deepstack: (features.deepstack ?? []).map(values),
+    },
+  }
+}
+
+describe('thinker', () => {
+  it('gives each sequence of a batch what it gives it alone, through prefill and steps of different lengths', async () => {
+    const { thinker } = tiny.model
+    const names = ['text', 'images', 'audio', 'mixed']
+    const alone: Float32Array[][] = []
+    for (const name of names) {
+      using sequence = thinker.newSequence(600)
+      const [first] = await thinker.forward([{ sequence, ...prompt(name), logits: 'last', hidden: true }])
+      const [second] = await thinker.forward([
+        {
+          sequence,
+          tokenIds: Int32Array.of(65),
+          positions: Int32Array.of(500, 500, 500),
+          logits: 'last',
+          hidden: true,
+        },
+      ])
+      alone.push([first?.logits, first?.hidden, second?.logits, second?.hidden].map((v) => v ?? new Float32Array()))
+    }
+    using stack = new DisposableStack()
+    const sequences = names.map(() => stack.use(thinker.newSequence(600)))
+    const both = await thinker.forward(
+      names.map((name, i) => ({ sequence: sequences[i]!, ...prompt(name), logits: 'last', hidden: true })),
+    )
+    // The second step is one token for three of them, in another order.
+    const order = [3, 1, 0]
+    const next = await thinker.forward(
+      order.map((i) => ({
+        sequence: sequences[i]!,
+        tokenIds: Int32Array.of(65),
+        positions: Int32Array.of(500, 500, 500),
+        logits: 'last',
+        hidden: true,
+      })),
+    )
+    for (const [i] of names.entries()) {
+      expect(largestDifference(both[i]?.logits ?? [], alone[i]?.[0] ?? [])).toBeLessThan(CLOSE)
+      expect(largestDifference(both[i]?.hidden ?? [], alone[i]?.[1] ?? [])).toBeLessThan(CLOSE)
+    }
+    for (const [at, i] of order.entries()) {
+      expect(largestDifference(next[at]?.logits ?? [], alone[i]?.[2] ?? [])).toBeLessThan(CLOSE)
+      expect(largestDifference(next[at]?.hidden ?? [], alone[i]?.[3] ?? [])).toBeLessThan(CLOSE)
+    }
+    expect(sequences.map((sequence) => sequence.length)).toEqual(
+      names.map((name, i) => prompt(name).tokenIds.length + (order.includes(i) ? 1 : 0)),
+    )
+  })
+
+  it('gives the same for a prompt in chunks, beside another sequence that is decoding', async () => {
+    const { thinker } = tiny.model
+    const whole = prompt('mixed')
+    using reference = thinker.newSequence(500)
+    const [expected] = await thinker.forward([{ sequence: reference, ...whole, logits: 'last', hidden: true }])
+    using sequence = thinker.newSequence(500)
+    using other = thinker.newSequence(50)
+    const hidden: number[] = []
+    let logits: Float32Array | undefined
+    for (let start = 0, turn = 0; start < whole.tokenIds.length; start += 61, turn++) {
+      const end = Math.min(start + 61, whole.tokenIds.length)
+      const [output, beside] = await thinker.forward([
+        {
+          sequence,
+          ...part(whole, start, end, thinker.hiddenSize),
+          logits: end === whole.tokenIds.length ? 'last' : 'none',
+          hidden: true,
+        },
+        {
+          sequence: other,
+          tokenIds: Int32Array.of(70),
+          positions: Int32Array.of(turn, turn, turn),
+          logits: 'last',
+          hidden: false,
+        },
+      ])
+      hidden.push(...(output?.hidden ?? []))
+      logits = output?.logits
+      expect(beside?.logits?.length).toBe(thinker.vocabSize)
+      expect(beside?.hidden).toBeUndefined()
+    }
+    expect(largestDifference(logits ?? [], expected?.logits ?? [])).toBeLessThan(CLOSE)
+    expect(largestDifference(hidden, expected?.hidden ?? [])).toBeLessThan(CLOSE)
+  })
+
+  it('returns nothing but fills the cache when neither logits nor hidden states are wanted', async () => {
+    const { thinker } = tiny.model
+    using sequence = thinker.newSequence(100)
+    const [output] = await thinker.forward([{ sequence, ...prompt('text'), logits: 'none', hidden: false }])
+    expect(output).toEqual({})
+    expect(sequence.length).toBe(prompt('text').tokenIds.length)
+  })
+
+  it('refuses ids outside the vocabulary, wrong positions and more tokens than the sequence holds', async () => {
+    const { thinker } = tiny.model
+    using sequence = thinker.newSequence(4)
+    const attempt = (tokenIds: number[], positions: number): Promise<unknown> =>
+      thinker.forward([
+        {
+          sequence,
+          tokenIds: Int32Array.from(tokenIds),
+          positions: new Int32Array(positions),
+          logits: 'last',
+          hidden: false,
+        },
+      ])
+    await expect(attempt([thinker.vocabSize], 3)).rejects.toThrow(/not in a table/)
+    await expect(attempt([-1], 3)).rejects.toThrow(/not in a table/)
+    await expect(attempt([1, 2], 3)).rejects.toThrow(/3 per token/)
+    await expect(attempt([1, 2, 3, 4, 5], 15)).rejects.toThrow(/at most 4 tokens/)
+    await expect(thinker.embed(Int32Array.of(1_000_000))).rejects.toThrow(/not in a table/)
+    expect(sequence.length).toBe(0)
+  })
+
+  it('says how much memory a context would need when there is none', () => {
+    expect(() => tiny.model.thinker.newSequence(1e10)).toThrow(
+      expect.objectContaining({
+        code: 'overloaded',
+        message: expect.stringMatching(/10000000000 tokens \(\d+ MiB\)/) as string,
+      }),
+    )
+  })
+
+  it('stops at an abort, leaving the sequence as it was and usable', async () => {
+    const { thinker } = tiny.model
+    using sequence = thinker.newSequence(100)
+    const abort = new AbortController()
+    abort.abort(new Error('gone'))
+    const input = { sequence, ...prompt('text'), logits: 'last', hidden: false } as const
+    await expect(thinker.forward([input], abort.signal)).rejects.toThrow('gone')
+    expect(sequence.length).toBe(0)
+    const [output] = await thinker.forward([input])
+    expect(indexOfLargest(output?.logits ?? [])).toBe(golden.facts.cases[0]?.textTokens[0])
+  })
+})
+
+describe('talker and code predictor', () => {
+  it('give each sequence of a batch what they give it alone', async () => {
+    const { talker, codePredictor } = tiny.model
+    if (!talker || !codePredictor) throw new Error('tiny-moe speaks')
+    const names = ['text', 'audio', 'mixed']
+    const inputs = names.map((name) => ({
+      embeddings: golden.floats(`case.${name}.talker-prefill`),
+      positions: Int32Array.from(golden.floats(`case.${name}.talker-prefill-positions`)),
+    }))
+    using stack = new DisposableStack()
+    const together = await talker.forward(
+      inputs.map((input) => ({ ...input, sequence: stack.use(talker.newSequence(500)) })),
+    )
+    // Eleven frames at once are more than one batch.
+    const frames = Array.from({ length: 11 }, (_, i) => ({
+      hidden: together[i % 3]?.hidden ?? new Float32Array(),
+      firstCode: (i * 7) % 64,
+      sample: (logits: Float32Array) => indexOfLargest(logits),
+    }))
+    const predicted = await codePredictor.predict(frames)
+    for (const [i, input] of inputs.entries()) {
+      using sequence = talker.newSequence(500)
+      const [alone] = await talker.forward([{ ...input, sequence }])
+      expect(largestDifference(together[i]?.logits ?? [], alone?.logits ?? [])).toBeLessThan(CLOSE)
+      expect(largestDifference(together[i]?.hidden ?? [], alone?.hidden ?? [])).toBeLessThan(CLOSE)
+    }
+    for (const [i, frame] of frames.entries()) {
+      const [alone] = await codePredictor.predict([frame])
+      expect(predicted[i]?.codes).toEqual(alone?.codes)
+      expect(largestDifference(predicted[i]?.embeddingSum ?? [], alone?.embeddingSum ?? [])).toBeLessThan(CLOSE)
+    }
+  })
+})
+
+describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s, streamed', (name) => {
+  let own: TinyModel
+  let stage: Code2WavStage
+  let codes: Int32Array
+  let whole: Float32Array
+  let groups: number
+  const frames = name === 'tiny-moe' ? 27 : 45
+
+  beforeAll(async () => {
+    own = await loadTinyModel(name)
+    if (!own.model.code2wav) throw new Error(`${name} speaks`)
+    stage = own.model.code2wav
+    const { num_quantizers, codebook_size } = (own.config as unknown as TinyConfig).code2wav_config
+    groups = num_quantizers
+    codes = formulaCodes(groups, frames, codebook_size)
+    using stream = stage.newStream()
+    whole = await stream.push(codes)
+  })
+
+  afterAll(() => {
+    own[Symbol.dispose]()
+  })
+
+  async function inPieces(sizes: (at: number) => number): Promise<Float32Array> {
+    using stream = stage.newStream()
+    const samples: number[] = []
+    for (let at = 0; at < frames;) {
+      const size = Math.min(sizes(at), frames - at)
+      samples.push(...(await stream.push(codes.slice(at * groups, (at + size) * groups))))
+      at += size
+    }
+    samples.push(...(await stream.finish()))
+    return Float32Array.from(samples)
+  }
+
+  it('gives frames times samples per frame, less what a whole decode cuts off', () => {
+    const cut = frames * stage.samplesPerFrame - whole.length
+    expect(cut).toBe({ 'tiny-moe': 555, 'tiny-mixed': 50, 'tiny-dense': 14 }[name])
+  })
+
+  it('equals the whole for every chunk size', async () => {
+    for (let size = 1; size <= frames; size += size < 20 ? 1 : 7)
+      expect(largestDifference(await inPieces(() => size), whole), `chunks of ${size}`).toBeLessThan(CLOSE)
+  })
+
+  it('equals the whole for chunks of changing size, and with empty ones between', async () => {
+    expect(largestDifference(await inPieces((at) => 1 + ((at * 5) % 11)), whole)).toBeLessThan(CLOSE)
+    using stream = stage.newStream()
+    expect((await stream.push(new Int32Array())).length).toBe(0)
+  })
+
+  it('keeps streams apart', async () => {
+    using first = stage.newStream()
+    using second = stage.newStream()
+    const shifted = codes.map((code) => (code + 1) % 32)
+    const a: number[] = []
+    for (let at = 0; at < frames; at += 9) {
+      const range: [number, number] = [at * groups, Math.min(frames, at + 9) * groups]
+      const [mine] = await Promise.all([first.push(codes.slice(...range)), second.push(shifted.slice(...range))])
+      a.push(...mine)
+    }
+    expect(largestDifference(a, whole)).toBeLessThan(CLOSE)
+  })
+
+  it('refuses broken codes, and to go on after an abort', async () => {
+    using stream = stage.newStream()
+    await expect(stream.push(new Int32Array(groups + 1))).rejects.toThrow(/no frames/)
+    await expect(stream.push(new Int32Array(groups).fill(9999))).rejects.toThrow(/code 9999/)
+    const abort = new AbortController()
+    abort.abort(new Error('gone'))
+    await expect(stream.push(codes, abort.signal)).rejects.toThrow('gone')
+    await expect(stream.push(codes)).rejects.toThrow(/broken/)
+  })
+})
+
+describe('audio encoder', () => {
+  it('stops at an abort and refuses a log-mel of the wrong size', async () => {
+    const { audioEncoder } = tiny.model
+    const bins = config.thinker_config.audio_config.num_mel_bins
+    const abort = new AbortController()
+    abort.abort(new Error('gone'))
+    await expect(audioEncoder?.encode(formulaLogMel(bins, 900), 900, abort.signal)).rejects.toThrow('gone')
+    await expect(audioEncoder?.encode(formulaLogMel(bins, 10), 11)).rejects.toThrow(/no \[128, 11\]/)
+  })
+})
+
+describe('a model', () => {
+  it('returns all native memory when sequences, streams, stages and weights are disposed', async () => {
+    const own = await loadTinyModel('tiny-dense')
+    const { thinker, talker, codePredictor, code2wav } = own.model
+    const sequence = thinker.newSequence(300)
+    await thinker.forward([
+      { sequence, tokenIds: Int32Array.of(1, 2), positions: new Int32Array(6), logits: 'last', hidden: true },
+    ])
+    const before = own.backend.memory.buffers
+    const another = thinker.newSequence(300)
+    expect(own.backend.memory.buffers).toBeGreaterThan(before)
+    another[Symbol.dispose]()
+    expect(own.backend.memory.buffers).toBe(before)
+    const stream = code2wav?.newStream()
+    await stream?.push(Int32Array.of(1, 2, 3, 4))
+    await codePredictor?.predict([{ hidden: new Float32Array(talker?.hiddenSize ?? 0), firstCode: 1, sample: () => 3 }])
+    stream?.[Symbol.dispose]()
+    sequence[Symbol.dispose]()
+    own[Symbol.dispose]()
+    expect(own.backend.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
+  })
+})

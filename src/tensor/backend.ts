@@ -11,6 +11,7 @@ import { TensorError, TensorLibraryError } from './errors.ts'
 import { loadLibrary, type DeviceKind, type Library } from './library.ts'
 import { callAddress, callAsync, pointerAt, type Address, type Native } from './native.ts'
 import { selfTest } from './self-test.ts'
+import { ThreadGovernor } from './thread-governor.ts'
 
 export interface BackendOptions {
   /** `auto` takes the best GPU whose package is installed and works, else the CPU. Default `auto`. */
@@ -103,7 +104,9 @@ export class Backend implements Disposable {
   readonly backends: readonly Address[]
   readonly #device: Address
   readonly #cpuRegistry: Address
-  #threadpool: Address | null = null
+  readonly #governor: ThreadGovernor
+  readonly #threadpools = new Map<number, Address>()
+  #threadsInUse = 0
   readonly #abortFlag: Address
   #queue: Promise<unknown> = Promise.resolve()
   #queued = 0
@@ -118,6 +121,7 @@ export class Backend implements Disposable {
     this.native = native
     this.kind = kind
     this.threads = threads
+    this.#governor = new ThreadGovernor(threads)
     this.#device = device
     this.deviceName = native.backend_dev_description(device)
     const registry = native.backend_dev_backend_reg(cpuDevice)
@@ -195,14 +199,36 @@ export class Backend implements Disposable {
    */
   async runNative(start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
-    this.native.set_no_alloc(this.#abortFlag, false)
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
+    let crawls = false
+    const watch =
+      this.threads > 1
+        ? setInterval(() => {
+            if (crawls || !this.#governor.shouldRestart()) return
+            crawls = true
+            stop()
+          }, 50)
+        : undefined
     try {
-      const status = await start()
-      if (status === STATUS_ABORTED) signal?.throwIfAborted()
-      if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
+      for (;;) {
+        crawls = false
+        this.#useThreads(this.#governor.begin())
+        this.native.set_no_alloc(this.#abortFlag, false)
+        signal?.throwIfAborted()
+        const status = await start()
+        if (status === STATUS_ABORTED) {
+          signal?.throwIfAborted()
+          // Others took the cores: once more from the start, with fewer threads. Graphs can be repeated, because
+          // inputs keep their memory and cache writes go to rows by number.
+          if (crawls) continue
+        }
+        if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
+        this.#governor.end()
+        return
+      }
     } finally {
+      clearInterval(watch)
       signal?.removeEventListener('abort', stop)
     }
   }
@@ -247,24 +273,36 @@ export class Backend implements Disposable {
   }
 
   #startThreads(cpu: Address): void {
-    callAddress(this.#procedure('ggml_backend_set_n_threads'), 'v:pi', cpu, this.threads)
-    // Without a lasting pool, each graph would pay 4 ms to start threads. The parameters are opaque to us: the library
-    // fills a buffer larger than they can be.
-    const parameters = new Uint8Array(4096)
-    this.native.threadpool_params_init(parameters, this.threads)
-    this.#threadpool = callAddress(this.#procedure('ggml_threadpool_new'), 'p:d', parameters)
-    if (this.#threadpool !== null) {
-      callAddress(this.#procedure('ggml_backend_cpu_set_threadpool'), 'v:pp', cpu, this.#threadpool)
-    }
+    this.#useThreads(this.threads, cpu)
     // Cancelling needs a native predicate: this one returns the flag of a context made for nothing else.
     const predicate = this.native.symbol('ggml_get_no_alloc')
     callAddress(this.#procedure('ggml_backend_set_abort_callback'), 'v:ppp', cpu, predicate, this.#abortFlag)
   }
 
+  /** Lets the CPU compute with this many threads. Without a lasting pool, each graph would pay 4 ms to start them. */
+  #useThreads(threads: number, cpu = this.backends.at(-1)): void {
+    if (threads === this.#threadsInUse || cpu === undefined) return
+    let pool = this.#threadpools.get(threads)
+    if (pool === undefined) {
+      // The parameters are opaque to us: the library fills a buffer larger than they can be.
+      const parameters = new Uint8Array(4096)
+      this.native.threadpool_params_init(parameters, threads)
+      const made = callAddress(this.#procedure('ggml_threadpool_new'), 'p:d', parameters)
+      if (made === null) throw new TensorLibraryError(`${threads} threads could not be started`)
+      pool = made
+      this.#threadpools.set(threads, pool)
+    }
+    callAddress(this.#procedure('ggml_backend_set_n_threads'), 'v:pi', cpu, threads)
+    callAddress(this.#procedure('ggml_backend_cpu_set_threadpool'), 'v:pp', cpu, pool)
+    this.#threadsInUse = threads
+  }
+
   #stopThreads(cpu: Address): void {
     this.native.backend_free(cpu)
-    if (this.#threadpool !== null) callAddress(this.#procedure('ggml_threadpool_free'), 'v:p', this.#threadpool)
-    this.#threadpool = null
+    for (const pool of this.#threadpools.values()) {
+      callAddress(this.#procedure('ggml_threadpool_free'), 'v:p', pool)
+    }
+    this.#threadpools.clear()
   }
 
   #findExtraBufferTypes(cpuDevice: Address): Address[] {

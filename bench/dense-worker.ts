@@ -1,0 +1,164 @@
+/**
+ * One side of the dense comparison, in a process of its own: ours or node-llama-cpp's. The parent sends one {@link Command} at a time.
+ */
+
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+
+import { loadBackend } from '../src/tensor/index.ts'
+import { denseFile } from './dense-file.ts'
+import { DenseModel } from './dense-model.ts'
+
+export type Command =
+  | {
+      readonly do: 'load'
+      readonly path: string
+      readonly type: 'q4_0' | 'q4_k' | 'q8_0'
+      readonly threads: number
+      readonly context: number
+      readonly cache?: string
+      readonly peer?: string
+    }
+  /** Empties the context and reads these tokens. Replies with milliseconds. */
+  | { readonly do: 'prefill'; readonly tokens: readonly number[] }
+  /** Reads tokens one by one. Replies with milliseconds each. */
+  | { readonly do: 'decode'; readonly tokens: readonly number[] }
+  /** Reads one token and replies with the probabilities of the given ones after it, and the likeliest. */
+  | { readonly do: 'probabilities'; readonly token: number; readonly of: readonly number[] }
+  /** Longest gap of the event loop while it reads a token, milliseconds. */
+  | { readonly do: 'gap'; readonly token: number }
+  | { readonly do: 'end' }
+
+interface Side {
+  prefill(tokens: readonly number[]): Promise<void>
+  read(token: number): Promise<void>
+  probabilities(token: number): Promise<(token: number) => number>
+}
+
+async function ours(command: Command & { do: 'load' }): Promise<Side> {
+  const { tensors } = denseFile(command.path, command.type)
+  const backend = await loadBackend({ device: 'cpu', threads: command.threads })
+  const model = await DenseModel.load(backend, command.path, tensors, {
+    ...(command.cache && { repackCache: { directory: command.cache, key: `dense-${command.type}` } }),
+  })
+  let cache = model.newCache(command.context)
+  return {
+    async prefill(tokens) {
+      cache[Symbol.dispose]()
+      cache = model.newCache(command.context)
+      for (let at = 0; at < tokens.length; at += 512)
+        await model.forward(cache, Int32Array.from(tokens.slice(at, at + 512)))
+    },
+    async read(token) {
+      await model.forward(cache, Int32Array.of(token))
+    },
+    async probabilities(token) {
+      const logits = await model.forward(cache, Int32Array.of(token))
+      const top = logits.reduce((a, b) => Math.max(a, b))
+      const all = logits.reduce((sum, logit) => sum + Math.exp(logit - top), 0)
+      return (id) => Math.exp((logits[id] ?? 0) - top) / all
+    },
+  }
+}
+
+/** The parts of node-llama-cpp that are used here. */
+interface PeerSequence {
+  clearHistory(): Promise<void>
+  evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
+  controlledEvaluate(
+    input: readonly unknown[],
+  ): Promise<readonly ({ next: { probabilities?: Map<number, number> } } | undefined)[]>
+}
+interface PeerModule {
+  getLlama(options: object): Promise<{
+    loadModel(options: object): Promise<{ createContext(options: object): Promise<{ getSequence(): PeerSequence }> }>
+  }>
+}
+
+async function theirs(command: Command & { do: 'load' }): Promise<Side> {
+  const entry = createRequire(`${command.peer}/package.json`).resolve('node-llama-cpp')
+  const peer = (await import(pathToFileURL(entry).href)) as PeerModule
+  const llama = await peer.getLlama({
+    build: 'never',
+    gpu: false,
+    usePrebuiltBinaries: true,
+    logLevel: 'error',
+    maxThreads: command.threads,
+  })
+  const model = await llama.loadModel({ modelPath: command.path, useMmap: true })
+  const context = await model.createContext({
+    contextSize: command.context,
+    batchSize: 512,
+    threads: command.threads,
+    sequences: 1,
+    flashAttention: true,
+  })
+  const sequence = context.getSequence()
+  return {
+    async prefill(tokens) {
+      await sequence.clearHistory()
+      await sequence.evaluateWithoutGeneratingNewTokens(tokens)
+    },
+    read: (token) => sequence.evaluateWithoutGeneratingNewTokens([token]),
+    async probabilities(token) {
+      const output = await sequence.controlledEvaluate([
+        [token, { generateNext: { probabilities: true, options: { temperature: 1 } } }],
+      ])
+      const found = output.at(-1)?.next.probabilities
+      return (id) => found?.get(id) ?? Number.NaN
+    },
+  }
+}
+
+let side: Side | undefined
+
+async function handle(command: Command): Promise<unknown> {
+  if (command.do === 'load') {
+    const begun = performance.now()
+    side = await (command.peer === undefined ? ours(command) : theirs(command))
+    return performance.now() - begun
+  }
+  if (command.do === 'end') process.exit(0)
+  if (!side) throw new Error('not loaded')
+  const begun = performance.now()
+  switch (command.do) {
+    case 'prefill':
+      await side.prefill(command.tokens)
+      return performance.now() - begun
+    case 'decode': {
+      const durations: number[] = []
+      for (const token of command.tokens) {
+        const from = performance.now()
+        await side.read(token)
+        durations.push(performance.now() - from)
+      }
+      return durations
+    }
+    case 'probabilities': {
+      const of = await side.probabilities(command.token)
+      return command.of.map(of)
+    }
+    case 'gap': {
+      let last = performance.now()
+      let longest = 0
+      const timer = setInterval(() => {
+        const now = performance.now()
+        longest = Math.max(longest, now - last)
+        last = now
+      }, 1)
+      await side.read(command.token)
+      clearInterval(timer)
+      return longest
+    }
+    default:
+      return command satisfies never
+  }
+}
+
+process.on('message', (command: Command) => {
+  handle(command).then(
+    (result) => process.send?.({ result }),
+    (error: unknown) =>
+      process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  )
+})

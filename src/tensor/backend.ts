@@ -195,15 +195,16 @@ export class Backend implements Disposable {
 
   /**
    * @internal Runs `compute(backend or scheduler, graph)` on a worker thread; inside a job only. An abort stops the graph
-   * after the running operation and rejects with the signal's reason.
+   * after the running operation and rejects with the signal's reason. A `repeatable` one that crawls, because other programs take the
+   * cores, is stopped and begun again with fewer threads.
    */
-  async runNative(start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
+  async runNative(repeatable: boolean, start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
     let crawls = false
     const watch =
-      this.threads > 1
+      repeatable && this.threads > 1
         ? setInterval(() => {
             if (crawls || !this.#governor.shouldRestart()) return
             crawls = true

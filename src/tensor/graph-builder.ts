@@ -68,10 +68,7 @@ export class GraphBuilder extends ElementwiseOperations {
     return tensor
   }
 
-  /**
-   * Makes the graph run this operation, in the order of these calls, though no output depends on it (cache writes). A graph may be stopped and
-   * begun again, so what is written must not change what the graph reads before the write: append, do not accumulate.
-   */
+  /** Makes the graph run this operation, in the order of these calls, though no output depends on it (cache writes). */
   effect(tensor: Tensor): void {
     this.native.build_forward_expand(this.#graph, tensor.handle)
   }

@@ -62,6 +62,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   readonly #inputs: ReadonlyMap<string, Tensor>
   readonly #outputs: O
   readonly #graph: Address
+  readonly #repeatable: boolean
   #context: Address | null
   readonly #contextBytes: number
 
@@ -92,6 +93,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       for (const input of builder.inputs.values()) native.build_forward_expand(graph, input.handle)
       this.#outputs = outputs as unknown as O
       this.#inputs = builder.inputs
+      this.#repeatable = builder.repeatable
       this.#graph = graph
       this.nodes = native.graph_n_nodes(graph)
       scratch.allocate(graph)
@@ -153,6 +155,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     }
     const scheduler = this.#scratch.scheduler
     await this.#backend.runNative(
+      this.#repeatable,
       () =>
         scheduler === null
           ? computeGraph(this.#backend, this.#graph)

@@ -28,6 +28,7 @@ export abstract class LayoutOperations {
   /** @internal */
   readonly backend: Backend
   #created = 0
+  #repeatable = true
   readonly #limit: number
 
   /** @internal */
@@ -35,6 +36,11 @@ export abstract class LayoutOperations {
     this.backend = backend
     this.context = context
     this.#limit = limit
+  }
+
+  /** @internal Whether running it twice does what running it once does. Writes of rows by number do not spoil that. */
+  get repeatable(): boolean {
+    return this.#repeatable
   }
 
   /** Tensors made so far. */
@@ -144,9 +150,13 @@ export abstract class LayoutOperations {
     return this.made(this.native.cast(this.context, a.handle, tensorTypes[type].id), type, a.shape)
   }
 
-  /** Copies `from` into the memory of `to` (converting its type); returns a view of `to`. Use with {@link GraphBuilder.effect}. */
+  /**
+   * Copies `from` into the memory of `to` (converting its type); returns a view of `to`. Use with {@link GraphBuilder.effect}. A graph
+   * with such writes is never stopped and begun again, because what it reads may be what it wrote.
+   */
   copyInto<T extends TensorType>(from: Tensor, to: Tensor<T>): Tensor<T> {
     this.readable('copyInto', from, to)
+    this.#repeatable = false
     if (elementCount(from) !== elementCount(to)) this.fail('copyInto', 'the numbers of elements differ', from, to)
     return this.made(this.native.cpy(this.context, from.handle, to.handle), to.type, to.shape, to.strides, true)
   }

@@ -18,9 +18,14 @@ export interface TinyModel extends Disposable {
 }
 
 /** Disposing it releases everything native. */
-export async function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
+export function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
+  return loadModel(testdataPath(`checkpoints/${name}`))
+}
+
+/** As {@link loadTinyModel}, from any folder. */
+export async function loadModel(folder: string): Promise<TinyModel> {
   const backend = await loadBackend({ device: 'cpu', threads: 1 })
-  const checkpoint = await openCheckpoint(testdataPath(`checkpoints/${name}`))
+  const checkpoint = await openCheckpoint(folder)
   const description = describeModel(checkpoint.config)
   const weights = await loadParameters(backend, checkpoint, description.declarations, {
     naming: description.naming,

@@ -103,15 +103,15 @@ export function reducedLength(frames: number): number {
 }
 
 export class AudioEncoder implements AudioEncoderStage {
+  readonly #backend: Backend
   readonly #model: AudioEncoderModel
-  readonly #graphs: GraphCache
   readonly #positions: Float32Array
   readonly #positionCount: number
 
   constructor(backend: Backend, model: AudioEncoderModel) {
+    this.#backend = backend
     this.#model = model
     const { config } = model
-    this.#graphs = new GraphCache(backend, { capacity: 8, maxNodes: 60 * (config.layers + config.windowChunks) + 200 })
     this.#positionCount = reducedLength(config.chunkFrames)
     this.#positions = sinusoids(this.#positionCount, config.width)
   }
@@ -124,6 +124,8 @@ export class AudioEncoder implements AudioEncoderStage {
     // The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token.
     const paddedFrames = Math.min(chunkFrames, Math.max(frames, longestFrames))
     const pieces: Float32Array[] = []
+    // Working memory goes back when the sound is done.
+    using graphs = new GraphCache(this.#backend, { maxNodes: 60 * (config.layers + windowChunks) + 200 })
     for (let start = 0; start < frames; start += chunkFrames * windowChunks) {
       const window = Math.min(chunkFrames * windowChunks, frames - start)
       const whole = Math.floor(window / chunkFrames)
@@ -133,7 +135,7 @@ export class AudioEncoder implements AudioEncoderStage {
       for (let i = 0; i < whole; i++)
         inputs[`mel.${i}`] = cut(mel, melBins, frames, start + i * chunkFrames, chunkFrames, chunkFrames)
       if (rest > 0) inputs['rest'] = cut(mel, melBins, frames, start + whole * chunkFrames, rest, paddedFrames)
-      const { embeddings } = await this.#graphs.run(
+      const { embeddings } = await graphs.run(
         `${shape.whole} ${shape.rest} ${shape.padded}`,
         (g) => ({ embeddings: this.#build(g, shape) }),
         inputs,
@@ -163,9 +165,8 @@ export class AudioEncoder implements AudioEncoderStage {
     return this.#model.transform(g, tokens)
   }
 
-  [Symbol.dispose](): void {
-    this.#graphs[Symbol.dispose]()
-  }
+  /** Nothing is held between calls. */
+  [Symbol.dispose](): void {}
 }
 
 interface WindowShape {

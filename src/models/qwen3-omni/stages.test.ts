@@ -2,15 +2,36 @@
  * What stages promise beyond one sequence at a time: batches, chunked prefill, streams in pieces, aborts, memory, bad input.
  */
 
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { formulaCodes, formulaLogMel } from '../../../testing/formula-media.ts'
-import { indexOfLargest, largestDifference, readGolden, type Golden } from '../../../testing/golden.ts'
+import { indexOfLargest, largestDifference, readGolden, testdataPath, type Golden } from '../../../testing/golden.ts'
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
-import { loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
+import { loadModel, loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
 import type { Code2WavStage, ThinkerInput } from '../stages.ts'
 
 const CLOSE = 2e-5
+
+/** Rewrites a checkpoint as `Qwen3OmniMoeThinkerForConditionalGeneration.save_pretrained` does: module paths without `thinker`. */
+async function saveThinkerAlone(from: string, to: string): Promise<void> {
+  const file = await readFile(join(from, 'model.safetensors'))
+  const length = Number(file.readBigUInt64LE(0))
+  const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<string, unknown>
+  const renamed = Object.fromEntries(
+    Object.entries(header).map(([name, value]) => [name.replace(/^thinker\./, ''), value]),
+  )
+  const text = Buffer.from(JSON.stringify(renamed))
+  const size = Buffer.alloc(8)
+  size.writeBigUInt64LE(BigInt(text.length))
+  await writeFile(join(to, 'model.safetensors'), Buffer.concat([size, text, file.subarray(8 + length)]))
+  const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8')) as Record<string, object>
+  const alone = { ...config['thinker_config'], architectures: ['Qwen3OmniMoeThinkerForConditionalGeneration'] }
+  await writeFile(join(to, 'config.json'), JSON.stringify(alone))
+}
 
 let tiny: TinyModel
 let golden: Golden<ModelFacts>
@@ -313,6 +334,30 @@ describe('audio encoder', () => {
 })
 
 describe('a model', () => {
+  it('loads when its thinker was saved alone, and computes the same', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'omniserve-thinker-'))
+    try {
+      await saveThinkerAlone(testdataPath('checkpoints/tiny-thinker'), folder)
+      using alone = await loadModel(folder)
+      using whole = await loadTinyModel('tiny-thinker')
+      const logits: Float32Array[] = []
+      for (const { model } of [alone, whole]) {
+        expect(model.talker).toBeUndefined()
+        using sequence = model.thinker.newSequence(10)
+        const tokenIds = Int32Array.of(5, 6, 7)
+        const [output] = await model.thinker.forward([
+          { sequence, tokenIds, positions: Int32Array.of(0, 1, 2, 0, 1, 2, 0, 1, 2), logits: 'last', hidden: false },
+        ])
+        logits.push(output?.logits ?? new Float32Array())
+      }
+      expect(alone.model.architecture).toBe('Qwen3OmniMoeThinkerForConditionalGeneration')
+      expect(logits[0]?.length).toBe(whole.model.thinker.vocabSize)
+      expect(logits[0]).toEqual(logits[1])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
   it('returns all native memory when sequences, streams, stages and weights are disposed', async () => {
     const own = await loadTinyModel('tiny-dense')
     const { thinker, talker, codePredictor, code2wav } = own.model

@@ -63,6 +63,7 @@ export class Talker implements TalkerStage {
   }
 
   async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<TalkerOutput[]> {
+    if (inputs.length === 0) return []
     const { decoder, codec_head, config } = this.#model
     const step = new KvStep(
       inputs.map(({ sequence, embeddings }) => ({

@@ -69,6 +69,7 @@ export class Thinker implements ThinkerStage {
   }
 
   async forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]> {
+    if (inputs.length === 0) return []
     const plan = this.#plan(inputs)
     const { step } = plan
     const outputs = await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, signal ? { signal } : {})

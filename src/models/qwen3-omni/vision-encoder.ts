@@ -156,12 +156,12 @@ function patchSize(config: VisionEncoderConfig): number {
 }
 
 export class VisionEncoder implements VisionEncoderStage {
+  readonly #backend: Backend
   readonly #model: VisionEncoderModel
-  readonly #graphs: GraphCache
 
   constructor(backend: Backend, model: VisionEncoderModel) {
+    this.#backend = backend
     this.#model = model
-    this.#graphs = new GraphCache(backend, { capacity: 4, maxNodes: 80 * model.config.layers + 400 })
   }
 
   async encode(
@@ -182,8 +182,10 @@ export class VisionEncoder implements VisionEncoderStage {
     const embeddings = new Float32Array(frames * tokens * width)
     const deepstack = config.deepstackLayers.map(() => new Float32Array(frames * tokens * width))
     const places = placesOf(rows, columns, config)
+    // Working memory, which grows with the picture, goes back when it is done.
+    using graphs = new GraphCache(this.#backend, { maxNodes: 80 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
-      const outputs = await this.#graphs.run(
+      const outputs = await graphs.run(
         `${perFrame}`,
         (g) => this.#model.forward(g, perFrame),
         {
@@ -204,9 +206,8 @@ export class VisionEncoder implements VisionEncoderStage {
     return { embeddings, deepstack }
   }
 
-  [Symbol.dispose](): void {
-    this.#graphs[Symbol.dispose]()
-  }
+  /** Nothing is held between calls. */
+  [Symbol.dispose](): void {}
 }
 
 interface Places {

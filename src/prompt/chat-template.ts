@@ -13,7 +13,7 @@ import { EngineError, type GenerationMessage } from '../engines/engine.ts'
 import { isObject, type PromptFiles, readJson } from './prompt-files.ts'
 import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
 
-export interface RenderedChat {
+interface RenderedChat {
   readonly text: string
   /** Drop this character before tokenising what lies between special tokens. */
   readonly marker: string
@@ -59,7 +59,7 @@ export async function loadChatTemplate(files: PromptFiles, tokenizer: PromptToke
 }
 
 /** Compiles a template. Throws `bad_checkpoint` when its syntax is broken. */
-export function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTemplate {
+function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTemplate {
   let template: Template
   try {
     template = new Template(source)
@@ -141,7 +141,7 @@ function templateMessage(message: GenerationMessage, tokens: readonly AddedToken
  * Puts the marker inside every spelling of a token, and at an end of the text that could complete one together with
  * the template's own characters, so that no added token can be read from it.
  */
-export function neutralise(text: string, tokens: readonly AddedToken[], marker: string): string {
+function neutralise(text: string, tokens: readonly AddedToken[], marker: string): string {
   let out = text
   for (const { content } of tokens) {
     // A token of one character cannot be broken up; the family has none.

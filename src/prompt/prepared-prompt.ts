@@ -7,7 +7,7 @@
 import type { PromptUsage } from '../engines/engine.ts'
 
 /** Where one medium's encoder output goes. */
-export interface Placement {
+interface Placement {
   /** Token rows (absolute, ascending) whose embeddings it replaces. */
   readonly rows: Int32Array
 }

@@ -32,7 +32,7 @@ export interface ProcessorConfig {
 }
 
 /** Ids from thinker_config. */
-export interface SpecialTokens {
+interface SpecialTokens {
   readonly image: number
   readonly video: number
   readonly audio: number

@@ -24,7 +24,7 @@ export type MediumShape =
     }
 
 /** Token rows of one medium. */
-export interface MediumRows {
+interface MediumRows {
   readonly vision?: Int32Array
   readonly audio?: Int32Array
 }

@@ -2,7 +2,7 @@
  * A checkpoint folder to one file that is mapped at start: weights quantised, experts stacked, convolutions in the order that the
  * graphs read, and the small files (config, tokenizer, template, preprocessing) inside.
  *
- * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 64 MiB of a tensor is
+ * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 16 MiB of a tensor is
  * held as f32, and the arithmetic runs on the library's threads.
  *
  * Reference: docs/decisions/2026-11-23-converted-file.md
@@ -93,7 +93,14 @@ export async function convertCheckpoint(
     await using writer = await GgufWriter.create(partial, layout.metadata, layout.plan)
     for (const [index, { declaration, type }] of layout.weights.entries()) {
       const recipe = recipes[index]!
-      for await (const chunk of parameterBytes(reader, recipe, type, backend, signal)) await writer.append(chunk)
+      // The next chunk is read and quantised while one is written.
+      let written: Promise<void> = Promise.resolve()
+      for await (const chunk of parameterBytes(reader, recipe, type, backend, signal)) {
+        await written
+        written = writer.append(chunk)
+        written.catch(() => undefined)
+      }
+      await written
       options.onProgress?.({
         tensor: declaration.name,
         type,

@@ -10,9 +10,9 @@ import { EngineError } from '../engines/engine.ts'
 import { tensorBytes, type TensorType, typeFromId } from '../tensor/index.ts'
 import { messageOf } from './message-of.ts'
 
-export type GgufValue = string | number | bigint | boolean | readonly GgufValue[]
+type GgufValue = string | number | bigint | boolean | readonly GgufValue[]
 
-export interface GgufTensor {
+interface GgufTensor {
   readonly name: string
   readonly type: TensorType
   /** ggml order: contiguous dimension first. */

@@ -22,7 +22,7 @@ export interface CheckpointNaming {
   canonicalName?(name: string): string
 }
 
-export interface Segment {
+interface Segment {
   readonly file: string
   readonly offset: number
   readonly length: number

@@ -12,8 +12,8 @@ import { rearrange } from '../nn/layouts.ts'
 import { type Backend, halfToFloat, quantize, rowBytes, type TensorType } from '../tensor/index.ts'
 import type { Recipe } from './match-parameters.ts'
 
-/** Elements converted at a time: 64 MiB of f32. */
-const chunkElements = 1 << 24
+/** Elements converted at a time: 16 MiB of f32. */
+const chunkElements = 1 << 22
 
 /** Keeps files open between reads. */
 export class FileReader implements AsyncDisposable {

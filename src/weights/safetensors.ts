@@ -16,7 +16,7 @@ import { messageOf } from './message-of.ts'
 export type StoredFloat = 'f32' | 'f16' | 'bf16'
 export type StoredType = StoredFloat | 'i8' | 'i16' | 'i32' | 'i64' | 'u8'
 
-export interface SafetensorsEntry {
+interface SafetensorsEntry {
   readonly name: string
   readonly type: StoredType
   /** PyTorch order: the last dimension is contiguous. */

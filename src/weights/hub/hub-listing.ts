@@ -10,7 +10,7 @@ import { messageOf } from '../message-of.ts'
 import type { HubClient } from './hub-client.ts'
 import { PullError } from './pull-error.ts'
 
-export type FileHash =
+type FileHash =
   /** SHA-256 of the content, hexadecimal. */
   | { readonly kind: 'sha256'; readonly value: string }
   /** SHA-1 of git's blob: `blob SIZE\0` and the content. */

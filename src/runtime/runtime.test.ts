@@ -9,7 +9,7 @@ import {
   type FakeModelOptions,
 } from '../../testing/fake-model.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
-import type { EngineEvent } from '../engines/engine.ts'
+import { EngineError, type EngineEvent } from '../engines/engine.ts'
 import { defaultGeneration, greedySpeech } from './generation-settings.ts'
 import type { RequestMetrics } from './metrics.ts'
 import { Runtime, type RuntimeOptions } from './runtime.ts'
@@ -300,6 +300,19 @@ describe('many at once', () => {
     expect(Math.max(...model.thinkerBatches.map((batch) => batch.length))).toBe(1)
     await expect(readReply(runtime, makeRequest({ maxTokens: 200 }))).rejects.toMatchObject({ code: 'overloaded' })
   })
+})
+
+it('gives caches back at once when they are more than the machine should hold', async () => {
+  const { runtime, model } = start(
+    {},
+    {
+      checkRoom: () => {
+        throw new EngineError('overloaded', 'Too much.')
+      },
+    },
+  )
+  await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({ message: 'Too much.' })
+  expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
 })
 
 describe('ending early', () => {

@@ -7,7 +7,6 @@
  * Reference: DESIGN sections 3 and 6; ENGINE, "An assertion failure always ends the process".
  */
 
-import { availableParallelism } from 'node:os'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import {
   EngineError,
@@ -288,9 +287,9 @@ class ProcessEngine implements LocalEngine {
 
 /** What crosses to the process: everything but what only the server can use. */
 function loadOptions(id: string, options: LocalEngineOptions): LoadOptions {
-  const load: Record<string, unknown> = { ...options, id, threads: options.threads ?? availableParallelism() }
+  const load: Record<string, unknown> = { ...options }
   for (const own of ownOptions) delete load[own]
-  return { checkpoint: options.checkpoint, id, ...load }
+  return { checkpoint: options.checkpoint, ...load, id }
 }
 
 const ownOptions = [

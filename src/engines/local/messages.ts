@@ -19,7 +19,7 @@ export interface LoadOptions {
   readonly device?: DeviceKind | 'auto'
   /** Converts a folder's weights while loading; by default they keep their stored type. */
   readonly types?: WeightTypeChoice
-  /** Threads for the numeric library; by default the machine's cores. */
+  /** Threads for the numeric library; by default all cores, and one for small checkpoints, which more threads only slow down. */
   readonly threads?: number
   /** Requests worked on at once. */
   readonly maxConcurrent?: number

@@ -1,14 +1,11 @@
 /** Keyboard, screen readers, phone width, and the content security policy. */
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
 import { ask, describeInBrowser, launchBrowser, openPlayground, until } from './browser.ts'
 import { startPlayground } from './playground-server.ts'
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 interface Violation {
   id: string
@@ -22,7 +19,7 @@ async function violations(page: Page, options: { popup?: boolean } = {}): Promis
   await page.evaluate(
     `Promise.all(document.getAnimations().filter((a) => a.effect.getComputedTiming().iterations !== Infinity).map((a) => a.finished.catch(() => {})))`,
   )
-  await page.evaluate(axeSource)
+  await page.evaluate(axe.source)
   const found = await page.evaluate<Violation[]>(
     `axe.run(document, { rules: { region: { enabled: ${options.popup !== true} } }, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then((result) => result.violations)`,
   )

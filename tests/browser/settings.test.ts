@@ -91,7 +91,7 @@ describeInBrowser('settings', () => {
     await page.getByRole('textbox', { name: 'Stop texts' }).fill('END\nSTOP')
     await ask(page, 'changed', 2)
     expect(requests[1]).toMatchObject({ temperature: 0.89, top_k: 51, seed: 7, stop: ['END', 'STOP'] })
-    expect((requests[1]?.['messages'] as unknown[])[0]).toEqual({ role: 'system', content: 'Be brief.' })
+    expect(requests[1]).toMatchObject({ messages: expect.arrayContaining([{ role: 'system', content: 'Be brief.' }]) })
     expect(engine.requests.at(-1)?.sampling).toMatchObject({ temperature: 0.89, topK: 51, seed: 7 })
 
     await page.getByRole('button', { name: 'Default values' }).click()

@@ -48,6 +48,17 @@ export async function countTokens(request: ChatRequest, apiKey: string, signal?:
 
 export interface StreamStart {
   requestId: string
+  /** What the server did otherwise than asked, such as leaving out a sound track it could not read. */
+  warnings: string
+}
+
+/** The header's text is percent-encoded where it is not ASCII. */
+function decodeHeader(value: string | null): string {
+  try {
+    return decodeURI(value ?? '')
+  } catch {
+    return value ?? ''
+  }
 }
 
 /** Streams one reply. `onStart` is told when the headers are in. Errors sent inside the stream are thrown. */
@@ -59,7 +70,10 @@ export async function* streamChat(
 ): AsyncGenerator<ChatChunk, void, void> {
   const init = { method: 'POST', headers: { ...headers(apiKey), 'content-type': 'application/json' }, body }
   const response = await send(`${BASE_PATH}/chat/completions`, init, signal)
-  onStart({ requestId: response.headers.get('x-request-id') ?? '' })
+  onStart({
+    requestId: response.headers.get('x-request-id') ?? '',
+    warnings: decodeHeader(response.headers.get('x-omniserve-warnings')),
+  })
   if (response.body === null) throw new RequestFailure({ kind: 'protocol', message: 'The reply has no body.' })
   let finished = false
   try {

@@ -27,7 +27,7 @@ const FORMATS: Record<string, string> = {
 }
 
 /** The `format` of an audio part: from the media type, else from the name's ending. */
-export function audioFormat(media: Media): string | undefined {
+function audioFormat(media: Media): string | undefined {
   const type = media.source.type === 'blob' ? (media.source.blob.type.split(';')[0] ?? '') : ''
   const name = media.source.type === 'url' ? media.source.url.split(/[?#]/)[0]! : media.name
   return FORMATS[type] ?? /\.([a-z0-9]{2,4})$/i.exec(name)?.[1]?.toLowerCase()

@@ -21,13 +21,13 @@ interface Segment {
   length: number
 }
 
-export interface PlayerState {
+interface PlayerState {
   /** What is playing, or undefined. */
   id: string | undefined
   status: 'idle' | 'playing' | 'paused'
 }
 
-export interface PlayerStatistics {
+interface PlayerStatistics {
   /** Samples handed to the audio graph since the page was opened, and the loudest of them. */
   scheduled: number
   peak: number
@@ -37,7 +37,7 @@ export interface PlayerStatistics {
   startsAt: number
 }
 
-export class SpeechPlayer {
+class SpeechPlayer {
   readonly statistics: PlayerStatistics = { scheduled: 0, peak: 0, underruns: 0, startsAt: 0 }
   #context: AudioContext | undefined
   #output: GainNode | undefined

@@ -35,7 +35,7 @@ function pythonLiteral(value: unknown, indent: string): string {
       return `[${value.map((item) => pythonLiteral(item, inner)).join(', ')}]`
     return `[\n${value.map((item) => `${inner}${pythonLiteral(item, inner)},\n`).join('')}${indent}]`
   }
-  const entries = Object.entries(value as object).filter(([, item]) => item !== undefined)
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined)
   const lines = entries.map(([key, item]) => `${inner}${JSON.stringify(key)}: ${pythonLiteral(item, inner)},\n`)
   return `{\n${lines.join('')}${indent}}`
 }

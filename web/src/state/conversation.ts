@@ -10,7 +10,7 @@ import type { Failure } from '../api/errors.ts'
 export type MediaKind = 'image' | 'audio' | 'video' | 'frames'
 
 /** Where the bytes are: in the browser (`blob`), on the web (`url`), or a list of frames taken from a clip. */
-export type MediaSource =
+type MediaSource =
   | { type: 'blob'; blob: Blob }
   | { type: 'url'; url: string }
   | { type: 'frames'; frames: Blob[]; fps: number }
@@ -33,7 +33,7 @@ export interface UserTurn {
   mediaIds: string[]
 }
 
-export interface Metrics {
+interface Metrics {
   /** Milliseconds from sending the request. */
   firstReasoning?: number
   firstText?: number
@@ -56,6 +56,8 @@ export interface AssistantTurn {
   finishReason?: string
   failure?: Failure
   requestId?: string
+  /** What the server says it did otherwise than asked. */
+  warnings?: string
   request: StoredRequest
 }
 

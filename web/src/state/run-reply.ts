@@ -90,8 +90,8 @@ export async function runReply(options: ReplyOptions): Promise<void> {
     const body = JSON.stringify(await inlineMedia(request, options.media))
     signal.throwIfAborted()
     began = performance.now()
-    const chunks = streamChat(body, options.apiKey, signal, ({ requestId }) => {
-      if (requestId !== '') change({ requestId })
+    const chunks = streamChat(body, options.apiKey, signal, ({ requestId, warnings }) => {
+      change({ ...(requestId !== '' && { requestId }), ...(warnings !== '' && { warnings }) })
     })
     for await (const chunk of chunks) take(chunk)
     turn = { ...turn, status: 'done' }

@@ -15,7 +15,7 @@ import * as history from './history.ts'
 import { runReply } from './run-reply.ts'
 import { loadSettings, saveSettings, type Settings } from './settings.ts'
 
-export type ServerState = 'unknown' | 'ready' | 'starting' | 'down'
+type ServerState = 'unknown' | 'ready' | 'starting' | 'down'
 
 export interface State {
   models: ModelListing[]

@@ -16,7 +16,7 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
   const setSettings = useStore((state) => state.setSettings)
   const limits = thinks(model, settings) ? (model.limits.thinking ?? model.limits.normal) : model.limits.normal
   const number = new Intl.NumberFormat(i18n.language)
-  const tokens = (count: number): string => t('settings.tokens', { count: number.format(count) as unknown as number })
+  const tokens = (count: number): string => t('settings.tokens', { amount: number.format(count) })
   const bytes = (value: number): string => formatBytes(value, i18n.language)
   const { image, audio, video } = model.media
   const sent = bytes(rawByteLimit(model))
@@ -41,6 +41,7 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
   )
   if (model.served_by) {
     rows.push([t('settings.checkpoint'), `${model.served_by.checkpoint} (${model.served_by.weights})`])
+    rows.push([t('settings.checkpointContext'), tokens(model.served_by.context_length)])
     rows.push([t('settings.device'), model.served_by.device])
   }
   return (

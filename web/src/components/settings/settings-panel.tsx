@@ -129,7 +129,8 @@ function SamplingSection({ model }: { model: ModelListing }): ReactElement {
   const settings = useStore((state) => state.settings)
   const set = useStore((state) => state.setSettings)
   const { defaults } = model
-  const maxOutput = thinks(model, settings) ? (model.limits.thinking?.max_output ?? 1) : model.limits.normal.max_output
+  const limit = thinks(model, settings) ? (model.limits.thinking?.max_output ?? 1) : model.limits.normal.max_output
+  const maxOutput = Math.min(limit, model.served_by?.max_output ?? limit)
   return (
     <section className="section">
       <Collapsible.Root>

@@ -14,7 +14,7 @@ interface VoicePickerProps {
 }
 
 /** Names of languages in the page's language: `Chinese (Cantonese), English`. */
-export function languagesOf(voice: VoiceListing, language: string, dialect: (name: string) => string): string {
+function languagesOf(voice: VoiceListing, language: string, dialect: (name: string) => string): string {
   const names = new Intl.DisplayNames([language], { type: 'language' })
   return voice.languages
     .map((code) => (code === 'zh' && voice.dialect !== undefined ? dialect(voice.dialect) : (names.of(code) ?? code)))

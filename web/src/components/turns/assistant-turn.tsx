@@ -1,6 +1,6 @@
 /** A reply: reasoning (folded), text, speech, figures, failure, and what can be done with it. */
 import { Collapsible } from '@base-ui/react/collapsible'
-import { ChevronRight, CodeXml, Copy, RotateCcw, Trash2 } from 'lucide-react'
+import { ChevronRight, CodeXml, Copy, RotateCcw, Trash2, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { formatMilliseconds } from '../../i18n/format.ts'
@@ -61,6 +61,12 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
       {turn.pcm !== undefined || turn.metrics.firstAudio !== undefined ? (
         <SpeechBar key={turn.id} turnId={turn.id} pcm={turn.pcm} />
       ) : null}
+      {turn.warnings === undefined ? null : (
+        <p className="note note-warning">
+          <TriangleAlert size={15} aria-hidden="true" />
+          {turn.warnings}
+        </p>
+      )}
       {turn.status === 'stopped' ? <p className="note">{t('turn.stopped')}</p> : null}
       {turn.finishReason === 'length' ? <p className="note">{t('turn.length')}</p> : null}
       {turn.failure === undefined ? null : (

@@ -21,7 +21,7 @@ export function Welcome(): ReactElement {
   const setDraftText = useStore((state) => state.setDraftText)
   const attach = useStore((state) => state.attach)
   const send = useStore((state) => state.send)
-  const isNano = served?.checkpoint === 'nano'
+  const kind = served?.checkpoint === 'nano' ? 'nano' : served?.checkpoint === 'tiny-random' ? 'random' : 'other'
   const start = async (key: (typeof STARTERS)[number]['key'], picture: boolean): Promise<void> => {
     if (picture) attach(await drawExample())
     setDraftText(t(`welcome.try.${key}.text`))
@@ -52,8 +52,8 @@ export function Welcome(): ReactElement {
       <div className="cards">
         {served ? (
           <div className="card">
-            <h3>{isNano ? t('welcome.nanoTitle') : t('welcome.otherTitle', { checkpoint: served.checkpoint })}</h3>
-            {isNano ? <p>{t('welcome.nano')}</p> : null}
+            <h3>{t(`welcome.${kind}Title`, { checkpoint: served.checkpoint })}</h3>
+            {kind === 'other' ? null : <p>{t(`welcome.${kind}`)}</p>}
             <p className="help">{t('welcome.other', { ...served })}</p>
           </div>
         ) : null}

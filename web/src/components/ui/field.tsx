@@ -88,7 +88,7 @@ export function SliderField({ label, value, fallback, min, max, step, onChange }
       min={min}
       max={max}
       step={step}
-      onValueChange={(next) => onChange(next as number)}
+      onValueChange={(next) => onChange(next)}
     >
       <div className="field-row">
         <Slider.Label className="field-label">{label}</Slider.Label>
@@ -163,7 +163,7 @@ export function NumberInput({
   )
 }
 
-export interface Choice<Value extends string> {
+interface Choice<Value extends string> {
   value: Value
   label: string
   note?: string | undefined

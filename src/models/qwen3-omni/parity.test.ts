@@ -13,6 +13,22 @@ import { loadTinyModel, tinyCheckpoints, type TinyModel } from '../../../testing
 
 const LIMIT = 1e-4
 
+/** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
+const figures = new Map<string, Record<string, string>>()
+
+afterAll(() => {
+  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(figures))
+})
+
+function expectClose(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>, where: string): void {
+  const difference = largestDifference(actual, expected)
+  const known = figures.get(stage) ?? {}
+  const checkpoint = where.split(' ', 1)[0] ?? ''
+  known[checkpoint] = Math.max(difference, Number(known[checkpoint] ?? 0)).toExponential(1)
+  figures.set(stage, known)
+  expect(difference, `${stage}: ${where}`).toBeLessThan(LIMIT)
+}
+
 describe.each(tinyCheckpoints)('%s', (name) => {
   let tiny: TinyModel
   let golden: Golden<ModelFacts>
@@ -32,8 +48,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
     const bins = config.thinker_config.audio_config.num_mel_bins
     for (const { frames } of golden.facts.audioEncoder) {
       const output = await tiny.model.audioEncoder?.encode(formulaLogMel(bins, frames), frames)
-      const difference = largestDifference(output ?? [], golden.floats(`audio-encoder.${frames}`))
-      expect(difference, `${frames} frames`).toBeLessThan(LIMIT)
+      expectClose('audio encoder', output ?? [], golden.floats(`audio-encoder.${frames}`), `${name} ${frames} frames`)
     }
   })
 
@@ -50,7 +65,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       )
       parts.push(...(output ?? []))
     }
-    expect(largestDifference(parts, golden.floats('audio-encoder.pair'))).toBeLessThan(LIMIT)
+    expectClose('audio encoder', parts, golden.floats('audio-encoder.pair'), `${name} pair`)
   })
 
   it('vision encoder and deepstack', async () => {
@@ -59,9 +74,9 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       const key = `vision-encoder.${grid.join('x')}`
       const patches = formulaPatches(grid[0] * grid[1] * grid[2], 3 * temporal * patch ** 2)
       const output = await tiny.model.visionEncoder?.encode(patches, grid)
-      expect(largestDifference(output?.embeddings ?? [], golden.floats(key)), key).toBeLessThan(LIMIT)
+      expectClose('vision encoder', output?.embeddings ?? [], golden.floats(key), `${name} ${key}`)
       for (const [i, features] of (output?.deepstack ?? []).entries())
-        expect(largestDifference(features, golden.floats(`${key}.deepstack.${i}`)), key).toBeLessThan(LIMIT)
+        expectClose('deepstack', features, golden.floats(`${key}.deepstack.${i}`), `${name} ${key}`)
       expect(golden.has(`${key}.deepstack.${output?.deepstack.length}`)).toBe(false)
     }
   })
@@ -79,7 +94,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       for (const [i, row] of recorded.prefillRows.entries()) {
         const actual = output?.logits?.subarray(row * vocabulary, (row + 1) * vocabulary) ?? []
         const expected = logits.subarray(i * vocabulary, (i + 1) * vocabulary)
-        expect(largestDifference(actual, expected), `${key} row ${row}`).toBeLessThan(LIMIT)
+        expectClose('thinker prefill logits', actual, expected, `${name} ${key} row ${row}`)
         expect(indexOfLargest(actual), `${key} row ${row}`).toBe(indexOfLargest(expected))
       }
       const states: number[] = [...(output?.hidden ?? [])]
@@ -87,7 +102,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       let last: ArrayLike<number> = output?.logits?.subarray(-vocabulary) ?? []
       for (const [i, token] of recorded.textTokens.entries()) {
         const expected = steps.subarray(i * vocabulary, (i + 1) * vocabulary)
-        expect(largestDifference(last, expected), `${key} step ${i}`).toBeLessThan(LIMIT)
+        expectClose('thinker step logits', last, expected, `${name} ${key} step ${i}`)
         expect(indexOfLargest(last), `${key} step ${i}`).toBe(token)
         if (i === recorded.textTokens.length - 1) break
         const position = recorded.nextPosition + i
@@ -103,7 +118,8 @@ describe.each(tinyCheckpoints)('%s', (name) => {
         last = output?.logits ?? []
         states.push(...(output?.hidden ?? []))
       }
-      if (speech) expect(largestDifference(states, golden.floats(`${key}.accept-hidden`)), key).toBeLessThan(LIMIT)
+      if (speech)
+        expectClose('hidden states for the talker', states, golden.floats(`${key}.accept-hidden`), `${name} ${key}`)
     }
   })
 
@@ -125,11 +141,9 @@ describe.each(tinyCheckpoints)('%s', (name) => {
         const [output] = await talker.forward([{ sequence, embeddings, positions }])
         if (!output) throw new Error('the talker returned nothing')
         const wanted = logits.subarray(at * recordedIds, (at + 1) * recordedIds)
-        expect(largestDifference(output.logits.subarray(0, recordedIds), wanted), `${key} step ${at}`).toBeLessThan(
-          LIMIT,
-        )
+        expectClose('talker logits', output.logits.subarray(0, recordedIds), wanted, `${name} ${key} step ${at}`)
         const state = states.subarray(at * hidden, (at + 1) * hidden)
-        expect(largestDifference(output.hidden, state), `${key} step ${at}`).toBeLessThan(LIMIT)
+        expectClose('talker hidden', output.hidden, state, `${name} ${key} step ${at}`)
         return output
       }
       const prefillPositions = Int32Array.from(golden.floats(`${key}.talker-prefill-positions`))
@@ -141,7 +155,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
         let group = 0
         const sample = (actual: Float32Array): number => {
           const at = (frame * groups + group++) * size
-          expect(largestDifference(actual, residual.subarray(at, at + size)), key).toBeLessThan(LIMIT)
+          expectClose('code predictor logits', actual, residual.subarray(at, at + size), `${name} ${key}`)
           return indexOfLargest(actual)
         }
         const [predicted] = await codePredictor.predict([{ hidden: output.hidden, firstCode: ids[frame] ?? 0, sample }])
@@ -150,7 +164,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
           frame < trailing.length / hidden ? trailing.subarray(frame * hidden, (frame + 1) * hidden) : padding
         const embeddings = Float32Array.from(predicted?.embeddingSum ?? [], (value, i) => value + (text[i] ?? 0))
         const steps = golden.floats(`${key}.talker-steps`).subarray(frame * hidden, (frame + 1) * hidden)
-        expect(largestDifference(embeddings, steps), key).toBeLessThan(LIMIT)
+        expectClose('sum of code embeddings', embeddings, steps, `${name} ${key}`)
         const positions = golden.floats(`${key}.talker-step-positions`)
         output = await step(
           embeddings,
@@ -168,14 +182,14 @@ describe.each(tinyCheckpoints)('%s', (name) => {
     for (const { frames } of golden.facts.code2wav ?? []) {
       using stream = code2wav.newStream()
       const wave = await stream.push(formulaCodes(groups, frames, size))
-      expect(largestDifference(wave, golden.waveform(`code2wav.${frames}`)), `${frames} frames`).toBeLessThan(LIMIT)
+      expectClose('code2wav', wave, golden.waveform(`code2wav.${frames}`), `${name} ${frames} frames`)
     }
     for (const { name: recorded, codes } of golden.facts.cases) {
       if (!codes) continue
       using stream = code2wav.newStream()
       const wave = await stream.push(Int32Array.from(codes.flat()))
       const expected = golden.waveform(`case.${recorded}.waveform`)
-      expect(largestDifference(wave, expected), recorded).toBeLessThan(LIMIT)
+      expectClose('code2wav', wave, expected, `${name} ${recorded}`)
       expect(signalToNoise(wave, expected), recorded).toBeGreaterThan(60)
     }
   })

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { buildGraph, GraphCache, loadBackend, loadWeights, type Backend, type WeightSet } from '../tensor/index.ts'
 import {
+  attendBlocks,
   Attention,
   declareParameters,
   joinPositions,
@@ -74,6 +75,9 @@ describe('attention with caches', () => {
           [b, 1],
         ],
         [[b, 7]],
+        [[a, 70]],
+        [[b, 30]],
+        [[a, 2]],
         [[a, 1]],
       ]
       let seed = 100
@@ -134,6 +138,37 @@ describe('attention with caches', () => {
     })
     const { y } = await graph.run({ x, positions: rotary.positions(positionsOf(0, tokens)) })
     const expected = referenceAttention(values, options, x, positionsOf(0, tokens), { lengths, sections: [3, 3, 2] })
+    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+  })
+
+  it('attends within blocks of heads that are no multiple of 16', async () => {
+    const [head, heads, tokens] = [40, 2, 70]
+    const [q, k, v] = [
+      random(head * heads * tokens, 1, 1),
+      random(head * heads * tokens, 1, 2),
+      random(head * heads * tokens, 1, 3),
+    ]
+    const lengths = [66, 2, 2]
+    using graph = buildGraph(backend, (g) => {
+      const input = (name: string) => g.input(name, 'f32', [head, heads, tokens])
+      return { y: attendBlocks(g, input('q'), input('k'), input('v'), 0.2, { lengths }) }
+    })
+    const { y } = await graph.run({ q, k, v })
+    const expected: number[] = []
+    for (let t = 0; t < tokens; t++) {
+      const [from, to] = t < 66 ? [0, 66] : t < 68 ? [66, 68] : [68, 70]
+      for (let h = 0; h < heads; h++) {
+        const at = (token: number): number => (token * heads + h) * head
+        const powers = Array.from({ length: to - from }, (_, j) => {
+          let sum = 0
+          for (let i = 0; i < head; i++) sum += (q[at(t) + i] ?? 0) * (k[at(from + j) + i] ?? 0)
+          return Math.exp(sum * 0.2)
+        })
+        const all = powers.reduce((a, b) => a + b)
+        for (let i = 0; i < head; i++)
+          expected.push(powers.reduce((sum, p, j) => sum + (p / all) * (v[at(from + j) + i] ?? 0), 0))
+      }
+    }
     expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
   })
 

@@ -123,9 +123,15 @@ export class Attention {
   }
 }
 
+/** From this many query rows on, the library works in tiles, six times as fast. */
+const TILE = 64
+/** Filling up to a tile pays from this many rows on. */
+const FILL = 16
+
 /**
- * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads], mask f16 [rows, tokens]; to
- * [head * heads, tokens]. A single token's query heads are folded: those sharing a key head become rows, so each key is read once.
+ * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads]; to [head * heads, tokens]. `mask` is f16 [rows,
+ * tokens], or [rows, tokens * heads / kv heads] with each token's row repeated: then query heads that share a key head become
+ * query rows, so that each key is read once, and few tokens still fill a tile.
  */
 export function attendCached(
   g: GraphBuilder,
@@ -138,13 +144,31 @@ export function attendCached(
   const [head, heads, tokens] = q.shape
   const keyValueHeads = keys.shape[2]
   const group = heads / keyValueHeads
-  if (tokens === 1 && group > 1 && mask.shape[1] >= group) {
-    const folded = g.reshape(g.cont(q), head, group, keyValueHeads)
-    const attended = g.flashAttention(folded, keys, values, mask, scale)
-    return g.reshape(g.cont(g.permute(attended, 0, 2, 1, 3)), head * heads, 1)
+  const rows = tokens * group
+  if (group === 1 || mask.shape[1] < rows) {
+    const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, values, mask, scale)
+    return g.reshape(attended, head * heads, tokens)
   }
-  const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, values, mask, scale)
-  return g.reshape(attended, head * heads, tokens)
+  // [head, group, kv heads, tokens] to [head, group, tokens, kv heads]: row = token * group + head of the group.
+  const split = g.reshape(g.cont(q), head, group, keyValueHeads, tokens)
+  let folded = g.reshape(g.cont(g.permute(split, 0, 1, 3, 2)), head, rows, keyValueHeads)
+  const filled = rows >= FILL && rows < TILE && mask.shape[1] >= TILE ? TILE : rows
+  if (filled > rows)
+    folded = g.pad(folded, [
+      [0, 0],
+      [0, filled - rows],
+    ])
+  const attended = g.flashAttention(folded, keys, values, mask, scale)
+  // [head, kv heads, group, tokens] to [head, group, kv heads, tokens].
+  const apart = g.view(attended, [head, keyValueHeads, group, tokens])
+  return g.reshape(g.cont(g.permute(apart, 0, 2, 1, 3)), head * heads, tokens)
+}
+
+/** Mask rows that {@link attendCached} wants for this many tokens, when each is repeated for a group of heads. */
+export function foldedRows(tokens: number, group: number): number {
+  if (group === 1 || tokens >= TILE) return tokens
+  const rows = tokens * group
+  return rows >= FILL && rows < TILE ? TILE : rows
 }
 
 /**
@@ -159,6 +183,13 @@ export function attendBlocks(
   options: { lengths?: readonly number[]; mask?: Tensor<'f16'> } = {},
 ): Tensor<'f32'> {
   const [head, heads, tokens] = q.shape
+  if (head > 32 && head % 16 !== 0) {
+    // The library's tiles want heads of a multiple of 16; zeros change no product.
+    const wider = (all: Tensor<'f32'>): Tensor<'f32'> => g.pad(all, [[0, 16 - (head % 16)]])
+    const attended = attendBlocks(g, wider(q), wider(k), wider(v), scale, options)
+    const apart = g.reshape(attended, attended.shape[0] / heads, heads, tokens)
+    return g.reshape(g.cont(g.slice(apart, 0, 0, head)), head * heads, tokens)
+  }
   const lengths = options.lengths ?? [tokens]
   if (lengths.reduce((sum, length) => sum + length, 0) !== tokens) {
     throw new TensorError(`blocks of ${lengths.join(', ')} do not make ${tokens} tokens`)

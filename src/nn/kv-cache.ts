@@ -17,6 +17,7 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../tensor/index.ts'
+import { foldedRows } from './attention.ts'
 
 export interface KvCacheOptions {
   readonly layers: number
@@ -124,7 +125,7 @@ export interface Segment {
   readonly bucket: number
   /** Cache rows that the new tokens are written to, i64 [tokens]. */
   readonly rows: Tensor<'i64'>
-  /** f16 [bucket, tokens (at least `repeats`)], 0 where visible and -infinity elsewhere. */
+  /** f16, 0 where visible and -infinity elsewhere: [bucket, tokens], or with each token's row repeated (`attendCached`). */
   readonly mask: Tensor<'f16'>
 }
 
@@ -132,8 +133,8 @@ export interface StepOptions {
   /** Tokens see at most this many latest tokens, themselves included (`sliding_window`). Default: all. */
   readonly window?: number | undefined
   /**
-   * Rows of the mask for a single new token, at least: attention folds the query heads of a group into rows then. Give
-   * heads / kv heads. Default 1.
+   * Heads / kv heads. When given, the masks of few tokens repeat each token's row so often: attention makes the heads of a group
+   * into rows then, which is faster. Default 1.
    */
   readonly repeats?: number
 }
@@ -190,7 +191,7 @@ export class KvStep {
     const inputs: Record<string, BigInt64Array | Uint16Array> = {}
     for (const [i, { cache, tokens, bucket }] of this.#items.entries()) {
       inputs[`kv.rows.${i}`] = BigInt64Array.from({ length: tokens }, (_, token) => BigInt(cache.length + token))
-      inputs[`kv.mask.${i}`] = causalMask(cache.length, tokens, bucket, this.#window, this.#maskRows(tokens))
+      inputs[`kv.mask.${i}`] = causalMask(cache.length, tokens, bucket, this.#window, this.#repeated(tokens))
     }
     return inputs
   }
@@ -201,24 +202,29 @@ export class KvStep {
   }
 
   #maskRows(tokens: number): number {
-    return tokens === 1 ? this.#repeats : tokens
+    return foldedRows(tokens, this.#repeats)
+  }
+
+  #repeated(tokens: number): { repeats: number; rows: number } {
+    const rows = this.#maskRows(tokens)
+    return { repeats: rows === tokens ? 1 : this.#repeats, rows }
   }
 }
 
 /**
- * f16 mask [width, rows]: row r, of the token at `past + r`, sees columns up to its own and at most `window` of them. With one
- * token, all rows are its.
+ * f16 mask [width, rows]: the token at `past + i` sees columns up to its own and at most `window` of them. Each token has `repeats` rows
+ * one after the other; rows beyond the last token's are open.
  */
 export function causalMask(
   past: number,
   tokens: number,
   width: number,
   window = Number.POSITIVE_INFINITY,
-  rows = tokens,
+  { repeats = 1, rows = tokens * repeats }: { repeats?: number; rows?: number } = {},
 ): Uint16Array {
   const mask = new Uint16Array(width * rows)
-  for (let row = 0; row < rows; row++) {
-    const position = past + (tokens === 1 ? 0 : row)
+  for (let row = 0; row < tokens * repeats; row++) {
+    const position = past + Math.floor(row / repeats)
     mask.fill(HALF_NEGATIVE_INFINITY, row * width + position + 1, (row + 1) * width)
     const hidden = position + 1 - window
     if (hidden > 0) mask.fill(HALF_NEGATIVE_INFINITY, row * width, row * width + hidden)

@@ -4,8 +4,10 @@
  * In: any allowed container with a sound stream (pictures and cover art are passed over). Out: `pcm` replies and `done`.
  * A broken file is decoded as far as it is whole, with a warning; one that yields nothing is an error.
  */
-import { AVDISCARD_ALL, AVMEDIA_TYPE_AUDIO, AV_NOPTS_VALUE } from 'node-av/constants'
+import { AVDISCARD_ALL, AVMEDIA_TYPE_AUDIO } from 'node-av/constants'
+import type { Stream } from 'node-av/lib'
 import { MediaInput } from '../av/input.ts'
+import { seconds } from '../av/time.ts'
 import { MediaError } from '../errors.ts'
 import { type AudioLimits, durationTolerance } from '../limits.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
@@ -48,7 +50,7 @@ export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLi
   await send({ type: 'done', warnings: soundWarnings(decoder, declaredSeconds(stream)) })
 }
 
-function openDecoder(stream: ConstructorParameters<typeof SoundDecoder>[0], pieces: Float32Array[]): SoundDecoder {
+function openDecoder(stream: Stream, pieces: Float32Array[]): SoundDecoder {
   try {
     return new SoundDecoder(stream, (piece) => pieces.push(piece))
   } catch (cause) {
@@ -84,9 +86,8 @@ export function soundWarnings(decoder: SoundDecoder, declared: number | undefine
 }
 
 /** What the stream's header says; most raw formats say nothing exact. */
-function declaredSeconds(stream: { duration: bigint; timeBase: { num: number; den: number } }): number | undefined {
-  if (stream.duration === AV_NOPTS_VALUE || stream.duration <= 0n || stream.timeBase.den === 0) return undefined
-  return (Number(stream.duration) * stream.timeBase.num) / stream.timeBase.den
+function declaredSeconds(stream: Stream): number | undefined {
+  return stream.duration > 0n ? seconds(stream.duration, stream.timeBase) : undefined
 }
 
 function tooLong(limits: Required<AudioLimits>): MediaError {

@@ -2,7 +2,7 @@
  * One sound stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
  *
  * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, handed to `emit`. Channels are mixed down with
- * FFmpeg's usual weights (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
+ * FFmpeg's usual weights, summing to one (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
  * become silence and are counted.
  */
 import {
@@ -16,7 +16,6 @@ import {
 } from 'node-av/constants'
 import {
   avChannelLayoutDefault,
-  avGetCodecName,
   type ChannelLayout,
   Codec,
   CodecContext,
@@ -25,7 +24,7 @@ import {
   SoftwareResampleContext,
   type Stream,
 } from 'node-av/lib'
-import { audioDecoders } from '../av/formats.ts'
+import { audioDecoders, codecName } from '../av/formats.ts'
 import { soundRate } from './rate.ts'
 
 /** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
@@ -56,7 +55,7 @@ export class SoundDecoder implements Disposable {
   /** @throws Error when there is no allowed decoder for the stream, or it does not open */
   constructor(stream: Stream, emit: (piece: Float32Array) => void) {
     const codec = Codec.findDecoder(stream.codecpar.codecId)
-    this.codecName = avGetCodecName(stream.codecpar.codecId) ?? 'unknown'
+    this.codecName = codecName(stream.codecpar)
     if (codec === null || !audioDecoders.includes(codec.name ?? '')) {
       throw new Error(`no decoder for ${this.codecName} sound`)
     }
@@ -190,6 +189,8 @@ function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: nu
   const given = layout.order === AV_CHANNEL_ORDER_UNSPEC ? avChannelLayoutDefault(channels) : layout
   const resampler = new SoftwareResampleContext()
   const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, given, format, rate)
+  // Between floats FFmpeg lets a mix grow past full scale; this makes the weights sum to one (stereo: the mean).
+  resampler.setOption('rematrix_maxval', 1)
   if (set >= 0 && given.order === AV_CHANNEL_ORDER_NATIVE && resampler.init() >= 0) return resampler
   resampler.free()
   // A layout FFmpeg cannot weigh (many discrete channels, ambisonics): the mean of all channels.

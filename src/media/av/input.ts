@@ -101,9 +101,9 @@ function unreadable(kind: MediaKind, code: number): MediaError {
 }
 
 interface ByteSource {
-  read(size: number): Buffer | null
-  seek(offset: bigint, whence: number): bigint
-  close(): void
+  readonly read: (size: number) => Buffer | null
+  readonly seek: (offset: bigint, whence: number) => bigint
+  readonly close: () => void
 }
 
 function byteSource(source: SpooledBytes): ByteSource {
@@ -127,14 +127,14 @@ function byteSource(source: SpooledBytes): ByteSource {
 function cursor(size: number, readAt: (position: number, size: number) => Buffer, close = () => {}): ByteSource {
   let position = 0
   return {
-    read(wanted) {
+    read: (wanted) => {
       const take = Math.min(wanted, size - position)
       if (take <= 0) return null
       const bytes = readAt(position, take)
       position += bytes.length
       return bytes
     },
-    seek(offset, whence) {
+    seek: (offset, whence) => {
       if ((whence & AVSEEK_SIZE) !== 0) return BigInt(size)
       const base = whence === AVSEEK_CUR ? position : whence === AVSEEK_END ? size : 0
       const next = base + Number(offset)

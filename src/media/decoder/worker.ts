@@ -22,7 +22,7 @@ process.on('disconnect', () => process.exit(0))
 
 function sender(id: number): Send {
   return async (header, payload) => {
-    replies.write(encodeHeader({ ...header, id, bytes: payload?.length ?? 0 } as ReplyHeader))
+    replies.write(encodeHeader({ ...header, id, bytes: payload?.length ?? 0 }))
     if (payload !== undefined && payload.length > 0 && !replies.write(payload)) await once(replies, 'drain')
   }
 }

@@ -102,10 +102,21 @@ const packedTypes: Readonly<Record<string, { side: number; mask?: string }>> = {
 }
 
 /** Sides of the types that hold a PNG or JPEG 2000 file. */
-const encodedTypes: Readonly<Record<string, number>> = {
-  ...{ icp4: 16, icp5: 32, icp6: 64, ic07: 128, ic08: 256, ic09: 512, ic10: 1024 },
-  ...{ ic11: 32, ic12: 64, ic13: 256, ic14: 512, icsb: 18, icsB: 36, sb24: 24, SB24: 48, ic04: 16, ic05: 32 },
-}
+const encodedTypes: Readonly<Record<string, number>> = Object.fromEntries(
+  Object.entries({
+    16: 'icp4 ic04',
+    18: 'icsb',
+    24: 'sb24',
+    32: 'icp5 ic05 ic11',
+    36: 'icsB',
+    48: 'SB24',
+    64: 'icp6 ic12',
+    128: 'ic07',
+    256: 'ic08 ic13',
+    512: 'ic09 ic14',
+    1024: 'ic10',
+  }).flatMap(([side, types]) => types.split(' ').map((type) => [type, Number(side)])),
+)
 
 function fromIcns(file: Buffer): IconPicture {
   const entries = new Map<string, Buffer>()

@@ -6,8 +6,8 @@
  */
 import { availableParallelism } from 'node:os'
 import { AV_PIX_FMT_RGB24 } from 'node-av/constants'
-import { avGetCodecName, Codec, CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
-import { videoDecoders } from '../av/formats.ts'
+import { Codec, CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
+import { codecName, videoDecoders } from '../av/formats.ts'
 import { rate } from '../av/time.ts'
 import { MediaError } from '../errors.ts'
 import { orient, type Orientation } from './display-matrix.ts'
@@ -20,7 +20,7 @@ export class PictureDecoder implements Disposable {
   readonly #frame: Frame
 
   static codecName(stream: Stream): string {
-    return avGetCodecName(stream.codecpar.codecId) ?? 'unknown'
+    return codecName(stream.codecpar)
   }
 
   /** @throws MediaError `video_invalid` when there is no allowed decoder, or it does not open */
@@ -97,6 +97,10 @@ export class FrameRenderer implements Disposable {
     this.#target ??= this.#size(frame, saneAspect(streamAspect) ?? saneAspect(rate(frame.sampleAspectRatio)) ?? 1)
     const { width, height } = this.#target
     const output = this.#prepareOutput(width, height)
+    // Same transfer and primaries on both sides: high dynamic range is passed on as its code values, as the model's
+    // own loader does, not mapped to another display.
+    output.colorTrc = frame.colorTrc
+    output.colorPrimaries = frame.colorPrimaries
     if (this.#scaler.scaleFrameSync(output, frame) < 0) {
       throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
     }

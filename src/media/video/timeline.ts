@@ -43,7 +43,8 @@ export function readTimeline(
   const times: bigint[] = []
   let untimed = 0
   let first = Number.POSITIVE_INFINITY
-  let end = Number.NEGATIVE_INFINITY
+  let last = Number.NEGATIVE_INFINITY
+  let lastLength = 0
   let soundStart: number | undefined
   let soundPackets = 0
   let tooLong = false
@@ -54,15 +55,15 @@ export function readTimeline(
       return true
     }
     if (packet.streamIndex !== video.index || packet.size === 0 || packet.flags & AV_PKT_FLAG_DISCARD) return true
-    const time = packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts
+    const time = packet.pts // decoding times would not do: a container without these (AVI) is counted through
     if (time === AV_NOPTS_VALUE) untimed += 1
     else {
       times.push(time)
       const at = seconds(time, base) ?? 0
       first = Math.min(first, at)
-      end = Math.max(end, at + (seconds(packet.duration, base) ?? 0))
+      if (at >= last) [last, lastLength] = [at, seconds(packet.duration, base) ?? 0]
     }
-    tooLong = times.length + untimed > mostFrames || end - first > mostSeconds
+    tooLong = times.length + untimed > mostFrames || last - first > mostSeconds
     return !tooLong
   })
   if (tooLong) return undefined
@@ -71,11 +72,12 @@ export function readTimeline(
   const timed = untimed === 0 && times.length > 0
   times.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
   const declared = rate(video.avgFrameRate) ?? rate(video.rFrameRate)
-  const span = timed ? end - first : 0
-  const measured = timed && frameCount > 1 && span > 0 ? frameCount / span : undefined
-  // The average over all packets is what OpenCV and decord report; measured only where nothing is declared or it cannot be.
+  const between = timed && frameCount > 1 && last > first ? (last - first) / (frameCount - 1) : undefined
+  const length = lastLength > 0 ? lastLength : (between ?? 0)
+  const measured = between === undefined ? undefined : frameCount / (last - first + length)
+  // The declared average is what OpenCV and decord report; measured only where none is declared or it cannot be true.
   const fps = declared !== undefined && plausible(declared, measured) ? declared : (measured ?? declared ?? 25)
-  const durationSeconds = Math.max(span, timed ? (end - first > 0 ? 0 : frameCount / fps) : frameCount / fps)
+  const durationSeconds = measured === undefined ? frameCount / fps : frameCount / measured
   if (durationSeconds > mostSeconds) return undefined
   return {
     frameCount,

@@ -92,6 +92,17 @@ describe('local engine', () => {
     }
   })
 
+  it('finishes replies when a terminal interrupts the whole process group', async () => {
+    const engine = await create()
+    try {
+      const reply = readReply(engine, makeRequest({ maxTokens: 60 }))
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.kill(engine.processId!, signal)
+      expect((await reply).usage.textTokens).toBe(60)
+    } finally {
+      await engine.close()
+    }
+  })
+
   it('restarts a process that hangs', async () => {
     const lines: string[] = []
     const engine = await create({ hangMilliseconds: 1500, onLog: (line) => lines.push(line) })

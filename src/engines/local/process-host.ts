@@ -178,6 +178,8 @@ export function hostEngine(load: HostedModelLoader): void {
         message satisfies never
     }
   })
+  // Ctrl-C and service managers signal the whole group; the server decides when we end, after its replies are out.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
   // The server is gone: nobody reads any more.
   process.on('disconnect', () => void close())
 }

@@ -45,6 +45,33 @@ describe('the Qwen tokenizer', () => {
   })
 })
 
+it('reads vocab.json and merges.txt where there is no tokenizer.json', async () => {
+  const folder = new URL('../../testdata/checkpoints/tiny-moe/', import.meta.url).pathname
+  const { model } = JSON.parse(await readFile(`${folder}tokenizer.json`, 'utf8')) as {
+    model: { vocab: object; merges: (string | string[])[] }
+  }
+  const merges = model.merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' ')))
+  const texts: Record<string, string> = {
+    'vocab.json': JSON.stringify(model.vocab),
+    'merges.txt': `#version: 0.2\n${merges.join('\n')}\n`,
+    'tokenizer_config.json': await readFile(`${folder}tokenizer_config.json`, 'utf8'),
+  }
+  const files = { location: 'memory', readText: async (name: string) => texts[name] }
+  const older = await loadTokenizer(files)
+  for (const text of [
+    "I'll describe the picture.\n\n  What 12?",
+    '<|im_start|>user\n<think>x</think><|audio_pad|>',
+    'Grüße 你好',
+  ]) {
+    expect(older.encodeMarkup(text)).toEqual(tiny.encodeMarkup(text))
+  }
+  expect(older.addedTokens).toEqual(tiny.addedTokens)
+  texts['tokenizer_config.json'] = '{}'
+  await expect(loadTokenizer(files)).rejects.toThrow('added_tokens_decoder')
+  delete texts['merges.txt']
+  await expect(loadTokenizer(files)).rejects.toThrow('memory has no tokenizer.json')
+})
+
 describe.each([
   ['qwen', qwen],
   ['tiny', tiny],

@@ -1,7 +1,7 @@
 /**
  * Text to token ids and back, for the byte-level BPE tokenizers of the Qwen family.
  *
- * In: a checkpoint's tokenizer.json. Out: ids. Text of the conversation (`encodeText`) and text of the chat template
+ * In: a checkpoint's tokenizer files. Out: ids. Text of the conversation (`encodeText`) and text of the chat template
  * (`encodeMarkup`) are kept apart: only the latter can ever produce a special token.
  *
  * Reference: Hugging Face `tokenizers` (Rust) as driven by transformers `Qwen2TokenizerFast`.
@@ -11,6 +11,7 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
 import { EngineError } from '../engines/engine.ts'
 import { byteOfCharacter } from './byte-level.ts'
 import { folderFiles, isObject, type PromptFiles, readJson, requireJson } from './prompt-files.ts'
+import { readVocabulary } from './qwen-vocabulary.ts'
 
 /** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
 export interface AddedToken {
@@ -42,14 +43,17 @@ export interface PromptTokenizer {
 }
 
 /**
- * Loads tokenizer.json (and tokenizer_config.json, when present).
+ * Loads tokenizer.json, or vocab.json and merges.txt where there is none, and tokenizer_config.json.
  *
  * Throws `EngineError('bad_checkpoint')` when the file is missing, broken or not byte-level BPE.
  */
 export async function loadTokenizer(source: string | PromptFiles): Promise<PromptTokenizer> {
   const files = typeof source === 'string' ? folderFiles(source) : source
-  const definition = await requireJson(files, 'tokenizer.json')
   const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
+  const definition =
+    (await readJson(files, 'tokenizer.json')) ??
+    (await readVocabulary(files, config)) ??
+    (await requireJson(files, 'tokenizer.json'))
   try {
     return createTokenizer(definition, config)
   } catch (error) {

@@ -26,14 +26,18 @@ const embeddedFiles = [
   'config.json',
   'generation_config.json',
   'tokenizer.json',
+  'vocab.json',
+  'merges.txt',
   'tokenizer_config.json',
   'chat_template.json',
   'chat_template.jinja',
   'preprocessor_config.json',
   'video_preprocessor_config.json',
   'processor_config.json',
-  'omniserve.json',
 ] as const
+
+/** Not needed beside the newer file that says the same. */
+const olderThan: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
 
 export interface ConvertProgress {
   /** The parameter that was just written. */
@@ -124,7 +128,7 @@ async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
   const files: Record<string, string> = {}
   for (const file of embeddedFiles) {
     const text = await checkpoint.readText(file)
-    if (text !== undefined) files[file] = text
+    if (text !== undefined && !(file in olderThan && olderThan[file]! in files)) files[file] = text
   }
   const { model_type: modelType } = checkpoint.config
   return { name: basename(checkpoint.location), files, ...(typeof modelType === 'string' ? { modelType } : {}) }

@@ -1,0 +1,60 @@
+/**
+ * A tokenizer definition from the older pair of files, vocab.json and merges.txt, for checkpoints that bring no tokenizer.json.
+ *
+ * Out: what the family's tokenizer.json would say. The split pattern is not in those files; it is the family's.
+ *
+ * Reference: transformers `Qwen2Tokenizer` (pattern, NFC, byte-level BPE), tokenizer_config.json `added_tokens_decoder`.
+ */
+
+import { EngineError } from '../engines/engine.ts'
+import { isObject, type JsonObject, type PromptFiles, readJson } from './prompt-files.ts'
+
+/** How Qwen2 and its successors cut text into words. */
+const splitPattern =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/** Undefined when vocab.json or merges.txt is missing. Throws `bad_checkpoint` when one is broken. */
+export async function readVocabulary(files: PromptFiles, config: JsonObject): Promise<JsonObject | undefined> {
+  const vocab = await readJson(files, 'vocab.json')
+  const merges = await files.readText('merges.txt')
+  if (vocab === undefined || merges === undefined) return undefined
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false }
+  return {
+    version: '1.0',
+    added_tokens: addedTokens(files, config),
+    normalizer: { type: 'NFC' },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: splitPattern }, behavior: 'Isolated', invert: false },
+        byteLevel,
+      ],
+    },
+    post_processor: byteLevel,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '',
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab,
+      merges: merges
+        .split(/\r?\n/)
+        .filter((line, number) => line !== '' && !(number === 0 && line.startsWith('#version'))),
+    },
+  }
+}
+
+function addedTokens(files: PromptFiles, config: JsonObject): object[] {
+  const decoder = config.added_tokens_decoder
+  if (!isObject(decoder)) {
+    throw new EngineError(
+      'bad_checkpoint',
+      `tokenizer_config.json in ${files.location} lacks added_tokens_decoder, which is needed where there is no tokenizer.json`,
+    )
+  }
+  return Object.entries(decoder).flatMap(([id, token]) => (isObject(token) ? [{ ...token, id: Number(id) }] : []))
+}

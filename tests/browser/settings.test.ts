@@ -50,27 +50,31 @@ describeInBrowser('settings', () => {
   it('picks a voice by what it sounds like, and says when it is a stand-in', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url)
     const voice = page.getByRole('combobox', { name: 'Voice' })
+    const search = page.getByRole('combobox', { name: 'Search voices or languages' })
+    const pick = async (name: string): Promise<void> => {
+      if (!(await search.isVisible())) await voice.click()
+      await search.fill(name)
+      await page.keyboard.press('Enter')
+      await search.waitFor({ state: 'hidden' })
+    }
     await voice.click()
     expect(await page.getByRole('option').count()).toBe(17)
-    await voice.fill('cantonese')
+    await search.fill('cantonese')
     expect(await page.getByRole('option').allInnerTexts()).toEqual([
       expect.stringContaining('Rocky'),
       expect.stringContaining('Kiki'),
     ])
-    await voice.fill('Ethan')
-    await page.keyboard.press('Enter')
+    await pick('Ethan')
     await page.getByText('The checkpoint was trained with this voice.').waitFor()
-    await voice.fill('Cherry')
-    await page.keyboard.press('Enter')
+    await pick('Cherry')
     await page.getByText('Spoken by chelsie: the checkpoint was not trained with this voice.').waitFor()
-    await voice.fill('Ethan')
-    await page.keyboard.press('Enter')
+    await pick('Ethan')
     await ask(page, 'hello')
     expect(requests[0]).toMatchObject({ audio: { voice: 'Ethan', format: 'wav' } })
     expect(problems).toEqual([])
     // The choice is kept.
     await page.reload()
-    await expect.poll(() => voice.inputValue()).toBe('Ethan')
+    await expect.poll(() => voice.innerText()).toContain('Ethan')
     await page.context().close()
   })
 

@@ -2,7 +2,7 @@
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { Tooltip } from '@base-ui/react/tooltip'
 import { Menu, SlidersHorizontal } from 'lucide-react'
-import { useEffect, useState, type ReactElement } from 'react'
+import { useEffect, useState, type MouseEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { Composer } from './components/composer/composer.tsx'
 import { HistoryPanel } from './components/history-panel.tsx'
@@ -34,6 +34,14 @@ function ServerBadge(): ReactElement {
       )}
     </span>
   )
+}
+
+/** The link's target is the form, which is always there; the box in it is where one wants to be. */
+function focusMessage(event: MouseEvent): void {
+  const box = document.querySelector<HTMLElement>('#message')
+  if (box === null) return
+  event.preventDefault()
+  box.focus()
 }
 
 export function App(): ReactElement {
@@ -81,7 +89,7 @@ export function App(): ReactElement {
     <CSPProvider disableStyleElements>
       <Tooltip.Provider delay={400}>
         <Toasts>
-          <a className="skip" href="#message">
+          <a className="skip" href="#composer" onClick={focusMessage}>
             {t('app.skip')}
           </a>
           <div className="app">

@@ -100,6 +100,8 @@ export function Composer(): ReactElement {
         </div>
       ) : null}
       <form
+        id="composer"
+        tabIndex={-1}
         className="composer"
         onSubmit={(event) => {
           event.preventDefault()

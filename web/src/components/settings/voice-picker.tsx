@@ -46,24 +46,25 @@ export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProp
         disabled={reason !== undefined}
         autoHighlight
       >
-        <label htmlFor={id} className="field-label">
-          {t('settings.voice')}
-        </label>
-        <div className="combo">
-          <Combobox.Input
-            id={id}
-            className="input"
-            placeholder={t('settings.searchVoice')}
-            aria-describedby={`${id}-note`}
-            onFocus={(event) => event.currentTarget.select()}
-          />
-          <Combobox.Trigger className="combo-trigger" aria-label={t('settings.searchVoice')}>
+        <Combobox.Label className="field-label">{t('settings.voice')}</Combobox.Label>
+        <Combobox.Trigger className="input select-trigger" aria-describedby={`${id}-note`}>
+          <span className="select-value">
+            {value} <span className="voice-local">{selected?.display_name}</span>
+          </span>
+          <Combobox.Icon className="select-icon">
             <ChevronsUpDown size={15} />
-          </Combobox.Trigger>
-        </div>
+          </Combobox.Icon>
+        </Combobox.Trigger>
         <Combobox.Portal>
-          <Combobox.Positioner className="layer" sideOffset={4}>
+          <Combobox.Positioner className="layer" sideOffset={4} align="end">
             <Combobox.Popup className="popup voice-popup" aria-label={t('settings.voice')}>
+              <div className="popup-search">
+                <Combobox.Input
+                  className="input"
+                  aria-label={t('settings.searchVoice')}
+                  placeholder={t('settings.searchVoice')}
+                />
+              </div>
               <Combobox.Empty className="popup-empty">{t('settings.noVoice')}</Combobox.Empty>
               <Combobox.List className="popup-list">
                 {(voice: VoiceListing) => (

@@ -205,6 +205,7 @@ def thinker_only(ids: dict, vocab: int) -> dict:
     config["thinker_config"]["text_config"] |= dict(
         hidden_size=32, num_hidden_layers=1, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1,
         head_dim=16, mlp_only_layers=[], num_experts=4, num_experts_per_tok=2,
+        rope_parameters=multimodal_rope(1_000_000, [4, 3, 1]),
     )  # fmt: skip
     config["thinker_config"]["audio_config"]["output_dim"] = 32
     config["thinker_config"]["vision_config"]["out_hidden_size"] = 32

@@ -1,7 +1,8 @@
-"""Writes the tiny random checkpoints to testdata/checkpoints. Run: python -m omniserve_reference.make_checkpoints"""
+"""Writes the tiny random checkpoints to testdata/checkpoints. Run: python -m omniserve_reference.make_checkpoints [name ...]"""
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -95,8 +96,9 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def main() -> None:
-    for name, options in CHECKPOINTS.items():
+def main(names: list[str]) -> None:
+    for name in names:
+        options = CHECKPOINTS[name]
         folder = ROOT / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -137,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or list(CHECKPOINTS))

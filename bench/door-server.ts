@@ -1,0 +1,75 @@
+/**
+ * A server for `wire-front-door.ts` in a process of its own: the front door over the fake engine, or a bare Node `http` handler that writes
+ * the same chunks, made beforehand. Prints its port; answers `memory` on its standard input with its resident bytes.
+ *
+ * Usage: node bench/door-server.ts door|bare TOKENS DELAY_MS speech|text
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { ChunkWriter } from '../src/api/chat/chunk-writer.ts'
+import { fakeEngine, startTestServer } from '../tests/support/server.ts'
+
+const [kind = 'door', tokensText = '100', delayText = '0', what = 'text'] = process.argv.slice(2)
+const tokens = Number(tokensText)
+const delay = Number(delayText)
+const speaks = what === 'speech'
+const engine = fakeEngine({ reply: () => ({ text: ' word'.repeat(tokens) }), tokenDelayMs: delay, framesPerToken: 1 })
+
+/** The chunks of one reply, and whether the engine waits before each. */
+async function madeBeforehand(): Promise<{ readonly text: string; readonly waits: boolean }[]> {
+  const writer = new ChunkWriter({
+    requestId: '00000000-0000-4000-8000-000000000000',
+    created: 1,
+    model: 'qwen3-omni-flash',
+    thinking: false,
+    speaks,
+    spokenTextIn: 'content',
+  })
+  const chunks = [{ text: writer.role(), waits: true }]
+  const request = {
+    id: '1',
+    model: 'fake-omni',
+    messages: [],
+    sampling: { temperature: 0, topP: 1, presencePenalty: 0, repetitionPenalty: 1, seed: 1 },
+    maxTokens: tokens,
+    stop: [],
+    ...(speaks ? { speech: { voice: 'Cherry' } } : {}),
+  }
+  const quick = fakeEngine({ reply: () => ({ text: ' word'.repeat(tokens) }), framesPerToken: 1 })
+  for await (const event of quick.generate(request, new AbortController().signal)) {
+    if (event.type === 'text-delta') chunks.push({ text: writer.text(event.text), waits: true })
+    if (event.type === 'audio-delta') chunks.push({ text: writer.audio(event.pcm), waits: false })
+    if (event.type === 'end') chunks.push({ text: writer.end('stop', undefined), waits: false })
+  }
+  return chunks
+}
+
+async function startBare(): Promise<number> {
+  const chunks = await madeBeforehand()
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    void (async () => {
+      for (const { text, waits } of chunks) {
+        if (delay > 0 && waits) await sleep(delay)
+        else await setImmediate()
+        if (!response.write(text)) await new Promise((resolve) => response.once('drain', resolve))
+      }
+      response.end()
+    })()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+const port =
+  kind === 'bare'
+    ? await startBare()
+    : Number(new URL((await startTestServer({ maxActive: 1000, maxWaiting: 1000 }, engine)).url).port)
+process.stdout.write(`${port}\n`)
+createInterface({ input: process.stdin }).on('line', () => {
+  process.stdout.write(`${process.memoryUsage.rss()} ${process.resourceUsage().maxRSS * 1024}\n`)
+})
+process.stdin.on('end', () => process.exit(0))

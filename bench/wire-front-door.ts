@@ -1,0 +1,134 @@
+/**
+ * What the front door costs: 200 streams at once through it, against a bare Node `http` handler that writes the same chunks.
+ * Clients and servers share this machine's cores, so figures are of both; the difference is the door's.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { type Benchmark, round, type Row } from './harness.ts'
+
+interface Child extends AsyncDisposable {
+  readonly port: number
+  /** Resident bytes now, and at most so far. */
+  memory(): Promise<readonly [now: number, peak: number]>
+}
+
+async function start(...args: readonly string[]): Promise<Child> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('door-server.ts', import.meta.url)), ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const line = async (): Promise<string> => String((await lines.next()).value)
+  const port = Number(await line())
+  return {
+    port,
+    async memory() {
+      child.stdin.write('memory\n')
+      const [now = 0, peak = 0] = (await line()).split(' ').map(Number)
+      return [now, peak]
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end()
+      await once(child, 'exit')
+    },
+  }
+}
+
+const END = Buffer.from('data: [DONE]')
+
+/** One stream to its end: milliseconds to the first bytes, and between arrivals after that. */
+function stream(
+  port: number,
+  body: string,
+  agent: Agent,
+): Promise<{ readonly first: number; readonly gaps: readonly number[] }> {
+  return new Promise((resolve, reject) => {
+    const begun = performance.now()
+    const gaps: number[] = []
+    let last = 0
+    let first = 0
+    const outgoing = request(
+      { port, host: '127.0.0.1', method: 'POST', path: '/v1/chat/completions', agent },
+      (response) => {
+        let tail = Buffer.alloc(0)
+        response.on('data', (bytes: Buffer) => {
+          const now = performance.now()
+          if (last === 0) first = now - begun
+          else gaps.push(now - last)
+          last = now
+          tail = Buffer.concat([tail, bytes]).subarray(-END.length - 4)
+        })
+        response.on('end', () => {
+          if (tail.includes(END)) resolve({ first, gaps })
+          else reject(new Error(`a stream ended early, with status ${response.statusCode}`))
+        })
+      },
+    )
+    outgoing.on('error', reject)
+    outgoing.end(body)
+  })
+}
+
+function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+}
+
+async function measure(name: string, args: readonly string[], streams: number, tokens: number): Promise<Row> {
+  await using server = await start(...args)
+  const speech = args.at(-1) === 'speech'
+  const body = JSON.stringify({
+    model: 'qwen3-omni-flash',
+    stream: true,
+    messages: [{ role: 'user', content: 'x' }],
+    ...(speech ? { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } } : {}),
+  })
+  const agent = new Agent({ keepAlive: true, maxSockets: streams })
+  // Warm: compiled code, open connections.
+  await Promise.all(Array.from({ length: Math.min(20, streams) }, () => stream(server.port, body, agent)))
+  const [idle] = await server.memory()
+  const begun = performance.now()
+  const results = await Promise.all(Array.from({ length: streams }, () => stream(server.port, body, agent)))
+  const seconds = (performance.now() - begun) / 1000
+  const [, peak] = await server.memory()
+  agent.destroy()
+  const gaps = results.flatMap((result) => result.gaps)
+  return {
+    case: name,
+    'tokens/s': round((streams * tokens) / seconds),
+    'first ms p50': round(
+      quantile(
+        results.map((result) => result.first),
+        0.5,
+      ),
+    ),
+    'gap ms p50': round(quantile(gaps, 0.5)),
+    'gap ms p99': round(quantile(gaps, 0.99)),
+    'idle MB': round(idle / 1e6),
+    'peak MB': round(peak / 1e6),
+  }
+}
+
+export const benchmark: Benchmark = {
+  name: 'wire-front-door',
+  title: '200 streams at once: the front door against a bare Node http handler writing the same chunks',
+  async run({ quick, log }) {
+    const streams = quick ? 50 : 200
+    const tokens = quick ? 50 : 200
+    const rows: Row[] = []
+    for (const [label, delay, what] of [
+      ['text, flat out', '0', 'text'],
+      ['speech, flat out', '0', 'speech'],
+      ['text, a token each 40 ms', '40', 'text'],
+    ] as const) {
+      const count = delay === '0' ? tokens : tokens / 2
+      for (const kind of ['bare', 'door']) {
+        log(`${label}: ${kind}`)
+        rows.push(await measure(`${label}: ${kind}`, [kind, String(count), delay, what], streams, count))
+      }
+    }
+    return rows
+  },
+}

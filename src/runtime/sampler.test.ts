@@ -41,9 +41,9 @@ describe('distribution', () => {
   }
 
   it('is softmax of logits over temperature when nothing is cut', () => {
-    const { ids, probabilities } = distribution(Float32Array.of(1, 2, 4), { temperature: 2, topP: 1 })
+    const { ids, weights, total } = distribution(Float32Array.of(1, 2, 4), { temperature: 2, topP: 1 })
     expect(Array.from(ids)).toEqual([0, 1, 2])
-    softmax([0.5, 1, 2]).forEach((value, index) => expect(probabilities[index]).toBeCloseTo(value, 12))
+    softmax([0.5, 1, 2]).forEach((value, index) => expect(weights[index]! / total).toBeCloseTo(value, 12))
   })
 
   it('keeps ties at the k-th largest', () => {

@@ -79,39 +79,46 @@ export function argmax(values: Float32Array): number {
   return best
 }
 
-/** The ids that top-k and top-p leave, ascending, with their probabilities (sum 1). Temperature must be above 0. */
+/** What top-k and top-p leave. */
+export interface Distribution {
+  /** Ascending. */
+  readonly ids: Int32Array
+  /** Proportional to the probabilities; `weights[i] / total` is the probability of `ids[i]`. */
+  readonly weights: Float64Array
+  readonly total: number
+}
+
+/** The ids that may be drawn, with their probabilities. Temperature must be above 0. */
 export function distribution(
   logits: Float32Array,
   settings: Pick<SamplerSettings, 'temperature' | 'topK' | 'topP'>,
-): { ids: Int32Array; probabilities: Float64Array } {
+): Distribution {
   const highest = logits[argmax(logits)]!
   const { temperature, topP } = settings
   const topK = settings.topK !== undefined && settings.topK > 0 ? Math.min(settings.topK, logits.length) : undefined
   const floor = topK === undefined || topK === logits.length ? -Infinity : kthLargest(logits, topK)
-  const kept: number[] = []
-  for (let id = 0; id < logits.length; id += 1) if (logits[id]! >= floor && logits[id]! > -Infinity) kept.push(id)
-  let ids = Int32Array.from(kept)
-  let weights = new Float64Array(ids.length)
+  const ids = new Int32Array(logits.length)
+  const weights = new Float64Array(logits.length)
+  let count = 0
   let total = 0
-  for (let index = 0; index < ids.length; index += 1) {
-    const weight = Math.exp((logits[ids[index]!]! - highest) / temperature)
-    weights[index] = weight
+  for (let id = 0; id < logits.length; id += 1) {
+    const logit = logits[id]!
+    if (!(logit >= floor) || logit === -Infinity) continue
+    const weight = Math.exp((logit - highest) / temperature)
+    ids[count] = id
+    weights[count] = weight
+    count += 1
     total += weight
   }
-  if (topP < 1) {
-    const left = nucleus(weights, total, topP)
-    ids = ids.filter((_, index) => left[index] === 1)
-    weights = weights.filter((_, index) => left[index] === 1)
-    total = weights.reduce((sum, weight) => sum + weight, 0)
-  }
-  return { ids, probabilities: weights.map((weight) => weight / total) }
+  const all = { ids: ids.subarray(0, count), weights: weights.subarray(0, count), total }
+  return topP < 1 ? nucleus(all, topP) : all
 }
 
 function draw(logits: Float32Array, settings: SamplerSettings, random: Random): number {
-  const { ids, probabilities } = distribution(logits, settings)
-  let left = random()
+  const { ids, weights, total } = distribution(logits, settings)
+  let left = random() * total
   for (let index = 0; index < ids.length; index += 1) {
-    left -= probabilities[index]!
+    left -= weights[index]!
     if (left < 0) return ids[index]!
   }
   return ids[ids.length - 1]!
@@ -137,23 +144,31 @@ function kthLargest(values: Float32Array, k: number): number {
 }
 
 /**
- * Marks what top-p keeps: a token goes when it and all less likely ones sum to at most 1 - topP; one token always stays.
+ * Keeps what top-p keeps: a token goes when it and all less likely ones sum to at most 1 - topP; one token always stays.
  * Tokens each below (1 - topP) / count go without sorting: all of them together cannot reach the limit.
  */
-function nucleus(weights: Float64Array, total: number, topP: number): Uint8Array {
+function nucleus({ ids, weights, total }: Distribution, topP: number): Distribution {
   const limit = (1 - topP) * total
   const sure = limit / weights.length
-  const kept = new Uint8Array(weights.length)
   let removed = 0
   const undecided: number[] = []
   for (let index = 0; index < weights.length; index += 1) {
-    if (weights[index]! < sure) removed += weights[index]!
+    const weight = weights[index]!
+    if (weight < sure) removed += weight
     else undecided.push(index)
   }
   undecided.sort((left, right) => weights[left]! - weights[right]! || right - left)
-  undecided.forEach((index, rank) => {
-    removed += weights[index]!
-    if (removed > limit || rank === undecided.length - 1) kept[index] = 1
-  })
-  return kept
+  let first = 0
+  while (first < undecided.length - 1) {
+    removed += weights[undecided[first]!]!
+    if (removed > limit) break
+    first += 1
+  }
+  const kept = Int32Array.from(undecided.slice(first)).sort()
+  const keptWeights = Float64Array.from(kept, (index) => weights[index]!)
+  return {
+    ids: Int32Array.from(kept, (index) => ids[index]!),
+    weights: keptWeights,
+    total: keptWeights.reduce((sum, weight) => sum + weight, 0),
+  }
 }

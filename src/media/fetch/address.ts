@@ -7,6 +7,7 @@
  *
  * Reference: IANA special-purpose registries as `ipaddr.js` carries them.
  */
+import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { parseUrl } from '../source.ts'
 
@@ -28,7 +29,7 @@ const extraRanges: readonly (readonly [string, number])[] = [
 
 /** True when `address` (IPv4 or IPv6, as text) is a public unicast address. Zone ids and anything malformed are not. */
 export function isPublicAddress(address: string): boolean {
-  if (address.includes('%') || !ipaddr.isValid(address)) return false
+  if (isIP(address) === 0 || address.includes('%')) return false // ipaddr.js alone also takes short forms
   const parsed = ipaddr.parse(address)
   if (parsed.range() !== 'unicast') return false
   return !extraRanges.some(([base, bits]) => {

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createMediaLoader, MediaError, type MediaLoader } from '../index.ts'
+
+const uri = (name: string) =>
+  `data:;base64,${readFileSync(new URL(`../../../testdata/media/${name}`, import.meta.url)).toString('base64')}`
+const alive = (pid: number) => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+const gone = async (pid: number) => {
+  for (let i = 0; i < 100 && alive(pid); i += 1) await new Promise((resolve) => setTimeout(resolve, 20))
+  return !alive(pid)
+}
+const code = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof MediaError ? error.code : String(error)),
+  )
+
+let loader: MediaLoader
+afterEach(() => loader[Symbol.asyncDispose]())
+
+describe('decoder processes', () => {
+  it('are reused, replaced after their share, and gone after close', async () => {
+    loader = createMediaLoader({ workers: 1, jobsPerWorker: 3 })
+    const pids: number[] = []
+    for (let i = 0; i < 5; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other on purpose
+      await loader.image(uri('fields.png'))
+      pids.push(loader.status().pids[0] ?? 0)
+    }
+    expect(pids[0]).toBe(pids[1])
+    expect(pids[3]).not.toBe(pids[0])
+    expect(await gone(pids[0]!)).toBe(true)
+    await loader[Symbol.asyncDispose]()
+    expect(await gone(pids[4]!)).toBe(true)
+    expect(await code(loader.image(uri('fields.png')))).toBe('aborted')
+  })
+
+  it('end when idle', async () => {
+    loader = createMediaLoader({ workers: 1, workerIdleMs: 50 })
+    await loader.image(uri('fields.png'))
+    const [pid] = loader.status().pids
+    expect(await gone(pid!)).toBe(true)
+    expect(loader.status().workers).toBe(0)
+  })
+
+  it('are killed when the request goes away, queued or running', async () => {
+    loader = createMediaLoader({ workers: 1 })
+    await loader.image(uri('fields.png'))
+    const [pid] = loader.status().pids
+    const running = new AbortController()
+    const queued = new AbortController()
+    const first = code(loader.video(uri('clip.mp4'), {}, running.signal))
+    const second = code(loader.image(uri('fields.png'), {}, queued.signal))
+    const third = loader.image(uri('fields.png'))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    queued.abort()
+    expect(await second).toBe('aborted')
+    running.abort()
+    expect(await first).toBe('aborted')
+    expect((await third).width).toBe(64)
+    expect(await gone(pid!)).toBe(true)
+    expect(await code(loader.image(uri('fields.png'), {}, AbortSignal.abort()))).toBe('aborted')
+  })
+
+  it('are killed for time and for memory, and the next file is served', async () => {
+    loader = createMediaLoader({ workers: 1, decodeTimeoutMs: 1 })
+    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_timeout')
+    await loader[Symbol.asyncDispose]()
+    loader = createMediaLoader({ workers: 1, decodeMemoryBytes: 40 * 1024 * 1024 })
+    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
+    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
+  })
+
+  it('survive a crash', async () => {
+    loader = createMediaLoader({ workers: 1 })
+    await loader.image(uri('fields.png'))
+    const failing = code(loader.video(uri('clip.mp4')))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    process.kill(loader.status().pids[0]!, 'SIGSEGV')
+    expect(await failing).toBe('video_invalid')
+    expect((await loader.image(uri('fields.png'))).width).toBe(64)
+  })
+
+  it('have a bounded queue', async () => {
+    loader = createMediaLoader({ workers: 1, maxWaiting: 2 })
+    const codes = await Promise.all(Array.from({ length: 6 }, () => code(loader.image(uri('fields.png')))))
+    expect(codes.filter((value) => value === 'overloaded').length).toBeGreaterThan(0)
+    expect(codes.filter((value) => value === 'none').length).toBeGreaterThanOrEqual(2)
+  })
+
+  it('know no secrets of the server', async () => {
+    process.env['OMNISERVE_TEST_SECRET'] = 'do-not-pass-on'
+    loader = createMediaLoader({ workers: 1 })
+    await loader.image(uri('fields.png'))
+    if (process.platform !== 'linux') return
+    const environment = readFileSync(`/proc/${loader.status().pids[0]}/environ`, 'utf8')
+    expect(environment).not.toContain('do-not-pass-on')
+  })
+})

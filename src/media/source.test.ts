@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest'
+import { MediaError } from './errors.ts'
+import { parseSource } from './source.ts'
+
+const codeOf = (source: string, max = 1000) => {
+  try {
+    parseSource(source, max)
+    return 'none'
+  } catch (error) {
+    return error instanceof MediaError ? error.code : String(error)
+  }
+}
+
+describe('media sources', () => {
+  it.each([
+    ['data:;base64,AQID', [1, 2, 3]],
+    ['data:audio/wav;base64,AQID', [1, 2, 3]],
+    ['data:image/svg+xml;charset=utf-8;base64,AQ==', [1]],
+    ['data:audio/mp3;codecs="a,b";base64,AQI', [1, 2]],
+    ['data:;base64,AQ\nID', [1, 2, 3]],
+    ['DATA:;BASE64,_-8=', [0xff, 0xef]],
+    ['data:;base64,', []],
+  ])('takes %j', (uri, bytes) => {
+    const source = parseSource(uri, 1000)
+    expect(source.kind === 'data' && [...source.bytes]).toEqual(bytes)
+  })
+
+  it('takes http and https', () => {
+    const source = parseSource('https://example.com/a.png?sig=%2B', 1000)
+    expect(source.kind === 'url' && source.url.href).toBe('https://example.com/a.png?sig=%2B')
+  })
+
+  it.each([
+    'UklGRiQAAABXQVZFZm10',
+    'data:audio/wav,abc',
+    'data:;base64,a*b=',
+    'data:;base64,=AAA',
+    'data:audio;base64,AQID',
+    'file:///etc/passwd',
+    'ftp://example.com/a.png',
+    'http://user:secret@example.com/a.png',
+    'concat:a.mp3|b.mp3',
+    '/etc/passwd',
+    '',
+    'A'.repeat(100_000),
+  ])('refuses %.40s', (source) => {
+    expect(codeOf(source)).toBe('url_invalid')
+  })
+
+  it('counts the whole data URI against its limit', () => {
+    const uri = `data:;base64,${'A'.repeat(87)}`
+    expect(codeOf(uri, 100)).toBe('none')
+    expect(codeOf(`${uri}A`, 100)).toBe('data_uri_too_large')
+  })
+
+  it('never repeats a secret in its message', () => {
+    expect(() => parseSource('http://user:secret@example.com/', 1000)).not.toThrow(/secret/)
+  })
+})

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { decodeWav, encodeWav, wavHeader } from './wav.ts'
+
+const file = (name: string) => readFileSync(new URL(`../../testdata/media/${name}`, import.meta.url))
+
+describe('wav', () => {
+  it('writes what it reads', () => {
+    const samples = Int16Array.from([0, 1, -1, 32_767, -32_768, 12_345])
+    const read = decodeWav(encodeWav(samples, 24_000))
+    expect(read).toMatchObject({ sampleRate: 24_000, channels: 1, bitsPerSample: 16 })
+    expect(Array.from(read.samples, (sample) => sample * 32_768)).toEqual(Array.from(samples))
+  })
+
+  it('clips floats and silences what is no number', () => {
+    const read = decodeWav(encodeWav(Float32Array.from([0.5, 2, -2, Number.NaN]), 8000))
+    expect(Array.from(read.samples, (sample) => Math.round(sample * 32_768))).toEqual([16_384, 32_767, -32_768, 0])
+  })
+
+  it('reads a stream whose length was not known', () => {
+    const pcm = Buffer.from(Int16Array.from([100, 200]).buffer)
+    expect(decodeWav(Buffer.concat([wavHeader(24_000), pcm])).samples).toHaveLength(2)
+  })
+
+  it.each([
+    ['tone.wav', 16_000, 16],
+    ['odd-rate.wav', 11_025, 8],
+    ['float.wav', 48_000, 32],
+  ])('reads %s as FFmpeg wrote it', (name, sampleRate, bitsPerSample) => {
+    const read = decodeWav(file(name))
+    expect(read).toMatchObject({ sampleRate, bitsPerSample, channels: 1 })
+    expect(read.samples).toHaveLength(sampleRate)
+    expect(read.samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0)).toBeCloseTo(0.5, 1)
+  })
+
+  it('refuses what it cannot read', () => {
+    expect(() => decodeWav(Buffer.from('RIFF'))).toThrow('not a WAVE file')
+    expect(() => decodeWav(file('mulaw.wav'))).toThrow('coding 7')
+    expect(() => decodeWav(file('tone.wav').subarray(0, 30))).toThrow(RangeError)
+  })
+})

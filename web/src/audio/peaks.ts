@@ -1,7 +1,7 @@
 /**
- * The outline of a sound for drawing: the loudest sample of each 40 ms, grown as the sound comes in.
+ * The outline of a sound for drawing: the loudest sample of each 20 ms, grown as the sound comes in.
  */
-const BIN = 960 // samples: 40 ms at 24 kHz
+const BIN = 480 // samples: 20 ms at 24 kHz
 
 export class Peaks {
   readonly bins: number[] = []

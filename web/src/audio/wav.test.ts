@@ -38,9 +38,9 @@ describe('PCM', () => {
 
 describe('peaks', () => {
   it('keeps the loudest of each stretch, however the sound is cut', () => {
-    const samples = new Int16Array(960 * 3)
+    const samples = new Int16Array(480 * 3)
     samples[10] = -16384
-    samples[960 + 5] = 8192
+    samples[480 + 5] = 8192
     const whole = Peaks.of(samples).bins
     const pieces = new Peaks()
     for (let i = 0; i < samples.length; i += 77) pieces.add(samples.subarray(i, i + 77))

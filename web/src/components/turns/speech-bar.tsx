@@ -31,7 +31,7 @@ function draw(canvas: HTMLCanvasElement, bins: readonly number[], share: number)
   const step = 3 * ratio
   const columns = Math.max(1, Math.floor(width / step))
   const bars = fitPeaks(bins, columns)
-  const wide = bars.length === 0 ? step : Math.min(step * 2, width / bars.length)
+  const wide = bars.length === 0 ? step : Math.min(step * 4, width / bars.length)
   context.clearRect(0, 0, width, height)
   bars.forEach((peak, index) => {
     const tall = Math.max(2 * ratio, Math.sqrt(peak) * height * 0.95)

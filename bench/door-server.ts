@@ -8,6 +8,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import type { EngineEvent, GenerationRequest } from '../src/engines/engine.ts'
 import { ChunkWriter } from '../src/api/chat/chunk-writer.ts'
 import { fakeEngine, startTestServer } from '../tests/support/server.ts'
 
@@ -15,7 +16,23 @@ const [kind = 'door', tokensText = '100', delayText = '0', what = 'text'] = proc
 const tokens = Number(tokensText)
 const delay = Number(delayText)
 const speaks = what === 'speech'
-const engine = fakeEngine({ reply: () => ({ text: ' word'.repeat(tokens) }), tokenDelayMs: delay, framesPerToken: 1 })
+const prompt = { total: 1, text: 1, image: 0, audio: 0, video: 0 }
+const frame = Int16Array.from({ length: 1920 }, (_, index) => Math.round(Math.sin(index / 9) * 8000))
+
+/** Nothing but events, at the pace of the bare handler: what is measured is the door. */
+const engine = {
+  ...fakeEngine(),
+  async *generate(request: GenerationRequest): AsyncGenerator<EngineEvent> {
+    yield { type: 'start', prompt }
+    for (let token = 0; token < tokens; token += 1) {
+      if (delay > 0) await sleep(delay)
+      else await setImmediate()
+      yield { type: 'text-delta', text: ' word' }
+      if (request.speech) yield { type: 'audio-delta', pcm: frame }
+    }
+    yield { type: 'end', reason: 'stop', usage: { prompt, textTokens: tokens, reasoningTokens: 0, audioTokens: 0 } }
+  },
+}
 
 /** The chunks of one reply, and whether the engine waits before each. */
 async function madeBeforehand(): Promise<{ readonly text: string; readonly waits: boolean }[]> {
@@ -28,7 +45,7 @@ async function madeBeforehand(): Promise<{ readonly text: string; readonly waits
     spokenTextIn: 'content',
   })
   const chunks = [{ text: writer.role(), waits: true }]
-  const request = {
+  const request: GenerationRequest = {
     id: '1',
     model: 'fake-omni',
     messages: [],
@@ -37,8 +54,7 @@ async function madeBeforehand(): Promise<{ readonly text: string; readonly waits
     stop: [],
     ...(speaks ? { speech: { voice: 'Cherry' } } : {}),
   }
-  const quick = fakeEngine({ reply: () => ({ text: ' word'.repeat(tokens) }), framesPerToken: 1 })
-  for await (const event of quick.generate(request, new AbortController().signal)) {
+  for await (const event of engine.generate(request)) {
     if (event.type === 'text-delta') chunks.push({ text: writer.text(event.text), waits: true })
     if (event.type === 'audio-delta') chunks.push({ text: writer.audio(event.pcm), waits: false })
     if (event.type === 'end') chunks.push({ text: writer.end('stop', undefined), waits: false })
@@ -53,8 +69,8 @@ async function startBare(): Promise<number> {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     void (async () => {
       for (const { text, waits } of chunks) {
-        if (delay > 0 && waits) await sleep(delay)
-        else await setImmediate()
+        if (waits && delay > 0) await sleep(delay)
+        else if (waits) await setImmediate()
         if (!response.write(text)) await new Promise((resolve) => response.once('drain', resolve))
       }
       response.end()

@@ -1,0 +1,130 @@
+/**
+ * The hostile corpus over and over, in a process of its own, with memory read before and after: what the media room
+ * promises is that nothing stays behind.
+ *
+ * Run by the test, or by hand: `node --expose-gc tests/hostile-media-soak.ts 2000`.
+ */
+import { fork } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { createMediaLoader, MediaError } from '../src/media/index.ts'
+import { hostileFiles } from './hostile-media-corpus.ts'
+import { startHostileServers } from './hostile-media-servers.ts'
+
+export interface SoakResult {
+  readonly requests: number
+  readonly seconds: number
+  /** Resident memory of the server's process after warming up and at the end, and of its decoder processes, MiB. */
+  readonly parentBefore: number
+  readonly parentAfter: number
+  readonly parentGrowth: number
+  readonly decoders: readonly number[]
+  /** Connections and downloads still open. */
+  readonly openHandles: number
+  readonly codes: Readonly<Record<string, number>>
+  /** Cases that got an error they must not get. */
+  readonly unexpected: readonly string[]
+}
+
+/** Runs the soak in a fresh process. */
+export function soakMedia(requests: number): Promise<SoakResult> {
+  return new Promise((resolve, reject) => {
+    const child = fork(fileURLToPath(import.meta.url), [String(requests)], {
+      execArgv: ['--expose-gc', '--no-warnings'],
+    })
+    child.once('message', (result) => resolve(result as SoakResult))
+    child.once('exit', (code) => reject(new Error(`the soak ended with ${code}`)))
+  })
+}
+
+async function soak(requests: number): Promise<SoakResult> {
+  const corpus = hostileFiles('http://127.0.0.1:1/bait')
+  await using servers = await startHostileServers(
+    new Map(corpus.map((file) => [encodeURIComponent(file.name), file.bytes])),
+  )
+  await using loader = createMediaLoader({
+    workers: 2,
+    allowHosts: [servers.hostPort],
+    downloadTimeouts: { connectMs: 50, idleMs: 50, totalMs: 100 },
+  })
+  const paths = ['mute', 'dribble', 'silent', 'short', 'huge', 'loop/0', 'status/404', 'endless/x', 'gzip']
+  const codes: Record<string, number> = {}
+  const unexpected: string[] = []
+  const one = async (i: number) => {
+    const file = corpus[i % corpus.length]!
+    const overNetwork = i % 3 === 1
+    const misbehaving = i % 7 === 3
+    const leave = i % 29 === 5 ? AbortSignal.timeout(3) : undefined
+    const source = misbehaving
+      ? `${servers.origin}/${paths[i % paths.length]}`
+      : overNetwork
+        ? `${servers.origin}/file/${encodeURIComponent(file.name)}`
+        : `data:;base64,${file.bytes.toString('base64')}`
+    let code = 'none'
+    try {
+      await loader[file.kind](source, {}, leave)
+    } catch (error) {
+      code = error instanceof MediaError ? error.code : `not a MediaError: ${String(error)}`
+    }
+    codes[code] = (codes[code] ?? 0) + 1
+    const slow = code === 'download_timeout' // short limits on a busy machine
+    if (!misbehaving && leave === undefined && !slow && !file.codes.includes(code))
+      unexpected.push(`${file.name}: ${code}`)
+    if (code.startsWith('not a MediaError')) unexpected.push(code)
+  }
+  const run = async (from: number, to: number) => {
+    let next = from
+    const lane = async () => {
+      while (next < to) {
+        next += 1
+        // oxlint-disable-next-line no-await-in-loop -- a lane
+        await one(next - 1)
+      }
+    }
+    await Promise.all([lane(), lane(), lane(), lane()])
+  }
+  await run(0, corpus.length * 2)
+  const parentBefore = await settledMemory()
+  const started = performance.now()
+  await run(0, requests)
+  const seconds = (performance.now() - started) / 1000
+  const parentAfter = await settledMemory()
+  const { pids, downloads, active, waiting } = loader.status()
+  return {
+    requests,
+    seconds,
+    parentBefore,
+    parentAfter,
+    parentGrowth: parentAfter / parentBefore - 1,
+    decoders: pids.map(residentOf),
+    openHandles: servers.open() + downloads + active + waiting,
+    codes,
+    unexpected,
+  }
+}
+
+/** Resident memory once the collector has run and the allocator has had a moment, MiB. */
+async function settledMemory(): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 5; i += 1) {
+    globalThis.gc?.()
+    // oxlint-disable-next-line no-await-in-loop -- waiting is the point
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    least = Math.min(least, process.memoryUsage.rss() / 1024 ** 2)
+  }
+  return least
+}
+
+function residentOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) / 256
+  } catch {
+    return Number.NaN
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const result = await soak(Number(process.argv[2] ?? 2000))
+  if (process.send === undefined) console.log(result)
+  else process.send(result, () => process.disconnect())
+}

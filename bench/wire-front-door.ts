@@ -114,7 +114,8 @@ async function measure(name: string, args: readonly string[], streams: number, t
 export const benchmark: Benchmark = {
   name: 'wire-front-door',
   title: '200 streams at once: the front door against a bare Node http handler writing the same chunks',
-  async run({ quick, log }) {
+  async run(context) {
+    const { quick } = context
     const streams = quick ? 50 : 200
     const tokens = quick ? 50 : 200
     const rows: Row[] = []
@@ -125,7 +126,7 @@ export const benchmark: Benchmark = {
     ] as const) {
       const count = delay === '0' ? tokens : tokens / 2
       for (const kind of ['bare', 'door']) {
-        log(`${label}: ${kind}`)
+        context.log(`${label}: ${kind}`)
         rows.push(await measure(`${label}: ${kind}`, [kind, String(count), delay, what], streams, count))
       }
     }

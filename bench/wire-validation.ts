@@ -24,7 +24,8 @@ const agent = new Agent({ keepAlive: true })
 export const benchmark: Benchmark = {
   name: 'wire-validation',
   title: 'Reading and checking requests, with a body of 10 MB and with a small one',
-  async run({ quick, log }) {
+  async run(context) {
+    const { quick } = context
     const times = quick ? 5 : 40
     await using server = await startTestServer()
     const body = (content: unknown, change: object = {}): string =>
@@ -38,7 +39,7 @@ export const benchmark: Benchmark = {
       ['10 MB', picture],
       ['small', 'What is it?'],
     ] as const) {
-      log(name)
+      context.log(name)
       const text = body(content)
       const bytes = Buffer.from(text)
       const repeat = name === 'small' ? 1000 : 1

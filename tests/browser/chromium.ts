@@ -7,10 +7,11 @@ export const chromiumPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '
   existsSync(path),
 )
 
-/** `microphone` is a WAV file that is heard in a loop. */
-export async function launchBrowser(options: { microphone?: string } = {}): Promise<Browser> {
+/** `microphone` is a WAV file that is heard in a loop. `hostName` is one more name of this machine, without https insecure. */
+export async function launchBrowser(options: { microphone?: string; hostName?: string } = {}): Promise<Browser> {
   const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
   if (options.microphone !== undefined) fake.push(`--use-file-for-fake-audio-capture=${options.microphone}`)
+  if (options.hostName !== undefined) fake.push(`--host-resolver-rules=MAP ${options.hostName} 127.0.0.1`)
   return chromium.launch({
     ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
     args: ['--no-sandbox', '--disable-gpu', ...fake],

@@ -115,6 +115,30 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
+  it('waits when speech comes late, and then goes on with the very next sample', async () => {
+    const slow = createFakeEngine({ models: ['nano'], tokenDelayMs: 450, framesPerToken: 3 })
+    const late = await startPlayground(slow, {}, playgroundWith({ 'test-tap.js': TAP }))
+    try {
+      const { page, problems } = await openPlayground(browser, late.url)
+      await page.locator('.starter').first().waitFor()
+      await tapSpeech(page)
+      await ask(page, 'one two three')
+      await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
+      expect(await page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.underruns`)).toBeGreaterThan(
+        0,
+      )
+      // But for silence (and what is left of a zero when the browser interpolates), what is heard is what was sent.
+      const heard = (await page.evaluate<number[]>(`globalThis.tapped`)).filter((sample) => Math.abs(sample) > 1e-5)
+      const sent = [...expectedTone(5 * 3 * 1920)].filter((sample) => sample !== 0)
+      expect(heard.length).toBe(sent.length)
+      expect(heard.every((sample, index) => Math.abs(sample - (sent[index] ?? 0) / 32768) < 1e-4)).toBe(true)
+      expect(problems).toEqual([])
+      await page.context().close()
+    } finally {
+      await late.stop(0)
+    }
+  })
+
   it('keeps several turns, edits, retries, deletes, and finds them again after a reload', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, 'first question', 1)
@@ -181,7 +205,13 @@ describeInBrowser('conversation', () => {
     await page.locator('#message').fill(Array.from({ length: 300 }, (_, index) => `word${index}`).join(' '))
     await page.keyboard.press('Enter')
     await page.locator('.turn-assistant .prose', { hasText: 'word5' }).waitFor()
-    await page.getByRole('button', { name: 'Stop the reply' }).click()
+    // Escape closes the menu first, and stops the reply only then.
+    await page.getByRole('button', { name: 'Add a file' }).click()
+    await page.getByRole('menu').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('menu').waitFor({ state: 'hidden' })
+    expect(await page.getByRole('button', { name: 'Stop the reply' }).isVisible()).toBe(true)
+    await page.keyboard.press('Escape')
     await page.locator('.turn-assistant .note', { hasText: 'Stopped' }).waitFor()
     await expect.poll(() => engine.aborted.length).toBe(before + 1)
     const text = await page.locator('.turn-assistant .prose').innerText()

@@ -99,6 +99,24 @@ describeInBrowser('failures', () => {
     await page.context().close()
   })
 
+  it('works without https, but for the microphone, and says so', async () => {
+    const insecure = await launchBrowser({ hostName: 'omniserve.example' })
+    try {
+      await using server = await startPlayground(createFakeEngine({ models: ['nano'] }), { apiKey: ['secret'] })
+      const url = server.url.replace('127.0.0.1', 'omniserve.example')
+      const { page, problems } = await openPlayground(insecure, url, { settings: { apiKey: 'secret' } })
+      expect(await page.evaluate(`isSecureContext`)).toBe(false)
+      await ask(page, 'over plain http')
+      await page.getByText('You said: over plain http', { exact: true }).waitFor()
+      expect(await page.evaluate(`globalThis.omniservePlayground.player.statistics.peak`)).toBeGreaterThan(0.2)
+      await page.getByRole('button', { name: 'Record from the microphone' }).click()
+      await page.getByText('only on https or localhost').first().waitFor()
+      expect(problems).toEqual([])
+    } finally {
+      await insecure.close()
+    }
+  })
+
   it('opens, and says so, when the server cannot list its models', async () => {
     await using server = await startPlayground(createFakeEngine({ models: ['nano'] }))
     const { page } = await openPlayground(browser, server.url, {

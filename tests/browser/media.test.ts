@@ -121,6 +121,16 @@ describeInBrowser('media', () => {
     expect(loudness.filter((value) => value < peak / 10).length).toBeGreaterThan(3)
     expect(problems).toEqual([])
 
+    // A question that is only spoken.
+    await page.getByRole('button', { name: 'Record from the microphone' }).click()
+    await page.getByText('0:01').waitFor()
+    await page.getByRole('button', { name: 'Stop and add' }).click()
+    await page.locator('.chip').waitFor()
+    await page.getByRole('button', { name: 'Send', exact: true }).click()
+    await repliesDone(page, 2)
+    expect(parts().map(({ type }) => type)).toEqual(['audio'])
+    expect(problems).toEqual([])
+
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
     await page.getByRole('button', { name: 'Throw away' }).click()
     await page.locator('#message').waitFor()

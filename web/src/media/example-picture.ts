@@ -1,5 +1,6 @@
 /** A picture to try with: a red circle on a pale ground, drawn here so that nothing is fetched. */
 import type { Media } from '../state/conversation.ts'
+import { newId } from '../state/new-id.ts'
 
 export async function drawExample(): Promise<Media> {
   const canvas = document.createElement('canvas')
@@ -17,7 +18,7 @@ export async function drawExample(): Promise<Media> {
     canvas.toBlob((made) => (made ? resolve(made) : reject(new Error('The picture could not be drawn.'))), 'image/png')
   })
   return {
-    id: crypto.randomUUID(),
+    id: newId(),
     kind: 'image',
     name: 'circle.png',
     source: { type: 'blob', blob },

@@ -5,6 +5,7 @@
  * server then decides.
  */
 import type { Media, MediaKind } from '../state/conversation.ts'
+import { newId } from '../state/new-id.ts'
 
 export class MediaError extends Error {
   readonly reason: 'unknownType' | 'unreadable'
@@ -73,7 +74,7 @@ export async function mediaFromFile(file: File): Promise<Media> {
   const kind = kindOf(file.name, file.type)
   if (kind === undefined) throw new MediaError('unknownType', file.name)
   if (file.size === 0) throw new MediaError('unreadable', file.name)
-  const media: Media = { id: crypto.randomUUID(), kind, name: file.name, source: { type: 'blob', blob: file } }
+  const media: Media = { id: newId(), kind, name: file.name, source: { type: 'blob', blob: file } }
   if (kind === 'image') {
     Object.assign(media, await imageSize(file))
   } else {
@@ -85,5 +86,5 @@ export async function mediaFromFile(file: File): Promise<Media> {
 
 export function mediaFromLink(url: string, kind: Exclude<MediaKind, 'frames'>): Media {
   const name = decodeURIComponent(new URL(url).pathname.split('/').pop() || new URL(url).host)
-  return { id: crypto.randomUUID(), kind, name, source: { type: 'url', url } }
+  return { id: newId(), kind, name, source: { type: 'url', url } }
 }

@@ -6,6 +6,7 @@ import { RECORDING_RATE } from '../audio/recorder.ts'
 import { encodeWav, floatToInt16 } from '../audio/wav.ts'
 import type { Media } from '../state/conversation.ts'
 import { shrinkImage } from './frames.ts'
+import { newId } from '../state/new-id.ts'
 
 /** A copy of the media of at most `bytes`. Throws when that cannot be done. */
 export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
@@ -17,7 +18,7 @@ export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
     const { width, height } = small
     return {
       ...media,
-      id: crypto.randomUUID(),
+      id: newId(),
       name: `${base}.jpg`,
       source: { type: 'blob', blob: small.blob },
       width,
@@ -36,7 +37,7 @@ export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
     if (wav.size > bytes) throw new Error('The sound is too long, even at 16 kHz mono.')
     return {
       ...media,
-      id: crypto.randomUUID(),
+      id: newId(),
       name: `${base}.wav`,
       source: { type: 'blob', blob: wav },
       duration: decoded.duration,

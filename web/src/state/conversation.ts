@@ -6,6 +6,7 @@
  */
 import type { ChatRequest, Usage } from '../api/types.ts'
 import type { Failure } from '../api/errors.ts'
+import { newId } from './new-id.ts'
 
 export type MediaKind = 'image' | 'audio' | 'video' | 'frames'
 
@@ -76,7 +77,7 @@ export interface Conversation {
 export type StoredRequest = ChatRequest
 
 export function newConversation(now: number): Conversation {
-  return { id: crypto.randomUUID(), title: '', createdAt: now, updatedAt: now, turns: [], media: {} }
+  return { id: newId(), title: '', createdAt: now, updatedAt: now, turns: [], media: {} }
 }
 
 /** The first words of the first message, or the name of its file. */

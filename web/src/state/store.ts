@@ -14,6 +14,7 @@ import { newConversation, titleOf, type Conversation, type Media, type UserTurn 
 import * as history from './history.ts'
 import { runReply } from './run-reply.ts'
 import { loadSettings, saveSettings, type Settings } from './settings.ts'
+import { newId } from './new-id.ts'
 
 type ServerState = 'unknown' | 'ready' | 'starting' | 'down'
 
@@ -88,7 +89,7 @@ export const useStore = create<State>()((set, get) => {
     if (model === undefined) return
     const abort = new AbortController()
     const request = buildRequest(conversation, conversation.turns.length, model, settings)
-    const turnId = crypto.randomUUID()
+    const turnId = newId()
     set({ running: { turnId, abort } })
     if (request.audio !== undefined && settings.autoplay) player.unlock()
     await runReply({
@@ -171,7 +172,7 @@ export const useStore = create<State>()((set, get) => {
       const { draftText, draftMedia, running } = get()
       if (running || (draftText.trim() === '' && draftMedia.length === 0)) return
       const turn: UserTurn = {
-        id: crypto.randomUUID(),
+        id: newId(),
         role: 'user',
         text: draftText.trim(),
         mediaIds: draftMedia.map((media) => media.id),

@@ -8,6 +8,7 @@ import type { Media } from '../../state/conversation.ts'
 import { Button, IconButton } from '../ui/button.tsx'
 import { Modal } from '../ui/modal.tsx'
 import { notify } from '../ui/toasts.tsx'
+import { newId } from '../../state/new-id.ts'
 
 const FPS = 2
 
@@ -62,7 +63,7 @@ function CameraView({ maxFrames, minFrames, onClose, onMedia }: Omit<CameraDialo
   const finish = (taken: Blob[]): void => {
     if (taken.length >= minFrames)
       onMedia({
-        id: crypto.randomUUID(),
+        id: newId(),
         kind: 'frames',
         name: name(t, i18n.language),
         source: { type: 'frames', frames: taken, fps: FPS },
@@ -88,7 +89,7 @@ function CameraView({ maxFrames, minFrames, onClose, onMedia }: Omit<CameraDialo
     if (video.current === null) return
     const { blob, width, height } = await drawJpeg(video.current, 1280, 0.9)
     onMedia({
-      id: crypto.randomUUID(),
+      id: newId(),
       kind: 'image',
       name: `${name(t, i18n.language)}.jpg`,
       source: { type: 'blob', blob },

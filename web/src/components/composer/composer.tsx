@@ -20,6 +20,7 @@ import { MediaChip } from './media-chip.tsx'
 import { RecorderBar } from './recorder-bar.tsx'
 import { useAddMedia } from './use-add-media.ts'
 import { useDropZone } from './use-drop-zone.ts'
+import { newId } from '../../state/new-id.ts'
 
 type Overlay = 'camera' | 'link' | { clip: { blob: Blob; name: string } | 'pick'; replaces?: string }
 
@@ -46,7 +47,10 @@ export function Composer(): ReactElement {
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
-      if (event.key === 'Escape' && !event.defaultPrevented && useStore.getState().running) useStore.getState().stop()
+      if (event.key !== 'Escape' || event.defaultPrevented || useStore.getState().running === undefined) return
+      // Escape closes what is open before it stops the reply.
+      if (document.querySelector('[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]') === null)
+        useStore.getState().stop()
     }
     addEventListener('keydown', onKey)
     return () => removeEventListener('keydown', onKey)
@@ -64,7 +68,7 @@ export function Composer(): ReactElement {
     if (result === undefined || result.duration < 0.1) return
     if (result.peak < 0.002) notify(t('recorder.silent'), 'problem')
     addMedia({
-      id: crypto.randomUUID(),
+      id: newId(),
       kind: 'audio',
       name: `${t('recorder.name', { time: new Date().toLocaleTimeString(i18n.language) })}.wav`,
       source: { type: 'blob', blob: result.blob },

@@ -11,6 +11,7 @@ import { FrameStrip } from '../turns/media-view.tsx'
 import { Button } from '../ui/button.tsx'
 import { SliderField } from '../ui/field.tsx'
 import { Modal } from '../ui/modal.tsx'
+import { newId } from '../../state/new-id.ts'
 
 interface FramesDialogProps {
   /** Open with a clip, or `'pick'` to choose one. */
@@ -117,7 +118,7 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
               onClick={() => {
                 if (frames === undefined) return
                 onMedia({
-                  id: crypto.randomUUID(),
+                  id: newId(),
                   kind: 'frames',
                   name: clip.name,
                   source: {

@@ -1,0 +1,148 @@
+/** `omniserve serve` as a process: ready line, a reply from a real checkpoint, an orderly end, exit codes, help. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { environmentName, SETTINGS } from '../../src/config/index.ts'
+import { readReply, usageAddsUp } from '../support/reply.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const checkpoint = fileURLToPath(new URL('../../testdata/checkpoints/tiny-mixed', import.meta.url))
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly errors: string
+}
+
+function start(args: readonly string[], environment: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...environment } })
+  let out = ''
+  let errors = ''
+  child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
+  const ended: Promise<Ended> = once(child, 'close').then(([code]: (number | null)[]) => ({
+    code: code ?? null,
+    out,
+    errors,
+  }))
+  return { child, ended, errors: () => errors }
+}
+
+describe('omniserve serve', () => {
+  let running: ReturnType<typeof start>
+  let url = ''
+  beforeAll(async () => {
+    running = start([
+      'serve',
+      '--port',
+      '0',
+      '--model',
+      checkpoint,
+      '--api-key',
+      'sk-very-secret',
+      '--context-length',
+      '2048',
+    ])
+    const [line]: string[] = await once(createInterface({ input: running.child.stdout }), 'line')
+    expect(line).toMatch(/^ready on http:\/\/127\.0\.0\.1:\d+$/)
+    url = line?.slice('ready on '.length) ?? ''
+  })
+  afterAll(() => running.child.kill('SIGKILL'))
+
+  const chat = (change: object) =>
+    fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer sk-very-secret' },
+      body: JSON.stringify({
+        model: 'qwen3-omni-flash',
+        stream: true,
+        stream_options: { include_usage: true },
+        max_tokens: 4,
+        messages: [{ role: 'user', content: 'hi' }],
+        ...change,
+      }),
+    })
+
+  it('answers from a real checkpoint, in text and thinking', async () => {
+    expect((await fetch(`${url}/ready`)).status).toBe(200)
+    const reply = await readReply(await chat({}))
+    expect(reply.error).toBeUndefined()
+    expect(reply.done).toBe(true)
+    expect(reply.usage && usageAddsUp(reply.usage)).toBe(true)
+    // Random weights end where they like.
+    expect(reply.usage?.completion_tokens).toBeLessThanOrEqual(4)
+    const thinking = await readReply(await chat({ enable_thinking: true, thinking_budget: 3 }))
+    expect([thinking.error, thinking.done]).toEqual([undefined, true])
+  })
+
+  it('says what the loaded checkpoint is', async () => {
+    const headers = { authorization: 'Bearer sk-very-secret' }
+    const model = await (await fetch(`${url}/v1/models/qwen3-omni-flash`, { headers })).json()
+    expect(model).toMatchObject({
+      served_by: {
+        checkpoint: 'tiny-mixed',
+        architecture: 'Qwen3OmniMoeForConditionalGeneration',
+        context_length: 2048,
+      },
+    })
+    const voices = await (await fetch(`${url}/v1/voices?model=qwen3-omni-flash`, { headers })).text()
+    expect(voices).toMatch(/"name":"Cherry".*?"native":false,"spoken_by":"(ryan|vivian)"/)
+    expect(voices).toMatch(/"name":"Ryan".*?"native":true,"spoken_by":"ryan"/)
+  })
+
+  it('ends in order when told to, and has logged no key', async () => {
+    running.child.kill('SIGTERM')
+    const { code, out, errors } = await running.ended
+    expect([code, out.trim().split('\n').length]).toEqual([0, 1])
+    expect(errors).toContain('"msg":"chat completion"')
+    expect(errors).toContain('stopping')
+    expect(errors).not.toContain('sk-very-secret')
+  })
+})
+
+describe('omniserve', () => {
+  it('shows every setting in its help, with its variable', async () => {
+    const { code, out } = await start(['serve', '--help']).ended
+    expect(code).toBe(0)
+    const text = out.replaceAll(/\s+/g, ' ')
+    for (const [name, row] of Object.entries(SETTINGS)) {
+      expect(text).toContain(row.flags)
+      expect(text).toContain(environmentName(name))
+    }
+    expect(text).toContain('Examples:')
+  })
+
+  it.each([
+    [['serve', '--port', 'x'], {}, 2, 'flag --port'],
+    [['serve', '--host', '0.0.0.0'], {}, 2, 'refusing to listen on 0.0.0.0 without a key'],
+    [['serve'], { OMNISERVE_REGION: 'mars' }, 2, 'variable OMNISERVE_REGION'],
+    [['serve', '--what'], {}, 2, "unknown option '--what'"],
+    [['serve', '--bind', 'gpt-4=tiny'], { OMNISERVE_MODEL: checkpoint }, 3, "no checkpoint 'tiny'"],
+    [['serve', '--model', '/no/such/folder'], {}, 3, "no checkpoint '/no/such/folder'"],
+    [
+      ['serve', '--model', 'Qwen/Qwen3-Omni-30B-A3B-Instruct'],
+      { OMNISERVE_HOME: '/no/such/home' },
+      3,
+      'omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct',
+    ],
+  ] as const)('%j ends with an exit code and one line', async (args, environment, expected, text) => {
+    const { code, out, errors } = await start(args, environment).ended
+    expect([code, out]).toEqual([expected, ''])
+    expect(errors).toContain(text)
+    expect(errors).not.toMatch(/\n\s+at /)
+  })
+
+  it('says that a port is taken', async () => {
+    const taken = createServer()
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+    const { port } = taken.address() as AddressInfo
+    const { code, errors } = await start(['serve', '--port', String(port), '--model', checkpoint]).ended
+    expect(code).toBe(2)
+    expect(errors).toContain(`port ${port} of 127.0.0.1 is taken`)
+    taken.close()
+  })
+})

@@ -13,6 +13,7 @@ import {
   type Parameters,
 } from './index.ts'
 import { maximumDifference, random, referenceAttention } from './test-references.ts'
+import { deviceLimit, testDevice } from '../tensor/test-device.ts'
 
 const options = { hidden: 48, heads: 6, keyValueHeads: 2, headSize: 16, queryKeyNorm: 1e-6, bias: true }
 const rotary = new Rotary({ kind: 'multimodal', base: 10_000, sections: [3, 3, 2], interleaved: true })
@@ -23,7 +24,7 @@ let attention: Attention
 const values = new Map<string, Float32Array>()
 
 beforeAll(async () => {
-  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  backend = await loadBackend({ device: testDevice, threads: 2 })
   const construct = (p: Parameters): Attention => new Attention(p, options)
   const declared = declareParameters(construct)
   for (const { name, shape } of declared) values.set(name, random(shape[0] * shape[1], 0.3, name.length))
@@ -121,7 +122,7 @@ describe('attention with caches', () => {
               y.slice(start * 48, (start + tokens) * 48),
               expected.slice((history.length - tokens) * 48),
             ),
-          ).toBeLessThan(limit)
+          ).toBeLessThan(deviceLimit(limit))
           start += tokens
         }
       }
@@ -138,7 +139,7 @@ describe('attention with caches', () => {
     })
     const { y } = await graph.run({ x, positions: rotary.positions(positionsOf(0, tokens)) })
     const expected = referenceAttention(values, options, x, positionsOf(0, tokens), { lengths, sections: [3, 3, 2] })
-    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 
   it('attends within blocks of heads that are no multiple of 16', async () => {
@@ -169,7 +170,7 @@ describe('attention with caches', () => {
           expected.push(powers.reduce((sum, p, j) => sum + (p / all) * (v[at(from + j) + i] ?? 0), 0))
       }
     }
-    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 
   it('refuses what does not fit', () => {

@@ -26,10 +26,11 @@ import {
   type Parameters,
 } from './index.ts'
 import { maximumDifference, random, referenceLinear } from './test-references.ts'
+import { deviceLimit, testDevice } from '../tensor/test-device.ts'
 
 let backend: Backend
 beforeAll(async () => {
-  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  backend = await loadBackend({ device: testDevice, threads: 2 })
 })
 afterAll(() => {
   expect(backend.memory.objects).toBe(0)
@@ -104,7 +105,7 @@ describe('convolutions', () => {
       }
       return sum
     })
-    expect(maximumDifference(y, expected)).toBeLessThan(5e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
   it.each([
@@ -136,7 +137,7 @@ describe('convolutions', () => {
     }
     const cut = kernel - stride
     const kept = Array.from({ length: out }, (_, o) => full.slice(o * whole + cut, (o + 1) * whole - cut)).flat()
-    expect(maximumDifference(y, toFrames(kept, out))).toBeLessThan(5e-6)
+    expect(maximumDifference(y, toFrames(kept, out))).toBeLessThan(deviceLimit(5e-6))
   })
 
   it('two-dimensional, strided and padded, batched', async () => {
@@ -169,7 +170,7 @@ describe('convolutions', () => {
       }
       return sum
     })
-    expect(maximumDifference(y, expected)).toBeLessThan(5e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
   it('gives joined pieces what the whole gives', async () => {
@@ -218,7 +219,7 @@ describe('convolutions', () => {
       before = { x: piece.slice(-6 * up.context), y: joined.slice(-5 * conv.context) }
       at += length
     }
-    expect(maximumDifference(pieces, expected)).toBeLessThan(1e-6)
+    expect(maximumDifference(pieces, expected)).toBeLessThan(deviceLimit(1e-6))
   })
 
   it('ConvNeXt block', async () => {
@@ -268,7 +269,7 @@ describe('convolutions', () => {
       const outer = referenceLinear(inner, of('pwconv2.weight'), 32, of('pwconv2.bias'))
       expected.push(...outer.map((v, c) => (x[t * channels + c] ?? 0) + v * (of('gamma')[c] ?? 0)))
     }
-    expect(maximumDifference(y, expected)).toBeLessThan(5e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
   it('Snake with separate magnitude', async () => {
@@ -281,7 +282,7 @@ describe('convolutions', () => {
       const c = i % channels
       return v + Math.sin(v * Math.exp(alpha.values[c] ?? 0)) ** 2 / (Math.exp(beta.values[c] ?? 0) + 1e-9)
     })
-    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 })
 
@@ -313,7 +314,7 @@ describe('feed-forward', () => {
         checkpoint['down_proj.weight'].values,
       ),
     )
-    expect(maximumDifference(y, expected)).toBeLessThan(5e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
   it.each([
@@ -376,7 +377,7 @@ describe('feed-forward', () => {
       }
       expected.push(...sum)
     }
-    expect(maximumDifference(y, expected)).toBeLessThan(5e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
   it('layer norm', async () => {
@@ -392,6 +393,6 @@ describe('feed-forward', () => {
         (v, i) => ((v - mean) / Math.sqrt(variance + 1e-5)) * (weight.values[i] ?? 0) + (bias.values[i] ?? 0),
       )
     })
-    expect(maximumDifference(y, expected)).toBeLessThan(2e-6)
+    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 })

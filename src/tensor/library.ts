@@ -72,7 +72,7 @@ function findLibraries(folder: string): { base: string; loader: string } | undef
     return undefined
   }
   const base = names.find((name) => /^(lib)?ggml-base(\..*)?\.(so|dylib|dll)$/.test(name))
-  const loader = names.find((name) => /^(lib)?ggml(\.v?[\d.]+)?\.(so|dylib|dll)$/.test(name))
+  const loader = names.find((name) => /^(lib)?ggml(\.[a-z]+)?(\.v?[\d.]+)?\.(so|dylib|dll)$/.test(name))
   return base && loader ? { base: join(folder, base), loader: join(folder, loader) } : undefined
 }
 

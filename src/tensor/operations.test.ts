@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { buildGraph, loadBackend, type Backend, type GraphBuilder, type Inputs, type Tensor } from './index.ts'
+import { deviceLimit, testDevice } from './test-device.ts'
 
 let backend: Backend
 beforeAll(async () => {
-  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  backend = await loadBackend({ device: testDevice, threads: 2 })
 })
 afterAll(() => {
   expect(backend.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
@@ -34,7 +35,7 @@ const close = (actual: readonly number[], expected: ArrayLike<number>, limit = 2
   expect(actual.length).toBe(expected.length)
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs((actual[i] ?? Number.NaN) - (expected[i] ?? Number.NaN))
-    if (!(difference <= limit * Math.max(1, Math.abs(expected[i] ?? 0)))) {
+    if (!(difference <= deviceLimit(limit) * Math.max(1, Math.abs(expected[i] ?? 0)))) {
       throw new Error(`element ${i} is ${actual[i]}, expected ${expected[i]}`)
     }
   }

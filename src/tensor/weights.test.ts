@@ -21,11 +21,12 @@ import {
   type WeightSet,
   type WeightSpec,
 } from './index.ts'
+import { testDevice } from './test-device.ts'
 
 let backend: Backend
 let folder: string
 beforeAll(async () => {
-  backend = await loadBackend({ device: 'cpu', threads: 2 })
+  backend = await loadBackend({ device: testDevice, threads: 2 })
   folder = mkdtempSync(join(tmpdir(), 'omniserve-weights-'))
 })
 afterAll(() => {

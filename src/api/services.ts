@@ -39,5 +39,7 @@ export interface RequestVariables {
 }
 
 export interface AppEnv {
+  /** Node's response; absent where the app is driven without a network. */
+  Bindings: { readonly outgoing?: { destroy(): unknown } }
   Variables: RequestVariables
 }

@@ -188,6 +188,12 @@ export const SETTINGS = {
     flags: '--request-timeout <seconds>',
     description: 'longest a request may take; 0 is no limit',
   }),
+  stallTimeout: setting({
+    schema: seconds,
+    fallback: 300,
+    flags: '--stall-timeout <seconds>',
+    description: 'how long a caller may leave a reply unread before it is cut off; 0 is no limit',
+  }),
   shutdownGrace: setting({
     schema: seconds,
     fallback: 30,

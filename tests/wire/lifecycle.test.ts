@@ -78,6 +78,43 @@ describe('a caller', () => {
   })
 })
 
+/** Asks for a long reply and never reads it. */
+function unreadingCaller(server: TestServer) {
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+  socket.pause()
+  socket.on('error', () => {})
+  const body = JSON.stringify({ ...hello, modalities: ['text', 'audio'] })
+  socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  return socket
+}
+
+describe('a caller that never reads', () => {
+  it('is cut off after the stall timeout, and its place given to the next', async () => {
+    await using server = await startTestServer({ stallTimeout: 0.3, maxActive: 1 }, fakeEngine({ reply: long(40_000) }))
+    const socket = unreadingCaller(server)
+    await until(() => server.engine.requests.length === 1)
+    expect((await readReply(await server.chat({ ...hello, max_tokens: 3 }))).done).toBe(true)
+    expect(server.engine.aborted).toHaveLength(1)
+    socket.destroy()
+  })
+
+  it('does not keep the server from stopping, nor from timing out', async () => {
+    const server = await startTestServer({}, fakeEngine({ reply: long(40_000) }))
+    const socket = unreadingCaller(server)
+    await until(() => server.engine.requests.length === 1)
+    await sleep(300)
+    const begun = performance.now()
+    await server.stop(100)
+    expect(performance.now() - begun).toBeLessThan(3000)
+    socket.destroy()
+    await using timed = await startTestServer({ requestTimeout: 0.5 }, fakeEngine({ reply: long(40_000) }))
+    const other = unreadingCaller(timed)
+    await until(() => timed.engine.aborted.length === 1)
+    await until(idle(timed))
+    other.destroy()
+  })
+})
+
 describe('a reply that fails after it began', () => {
   it('ends with the error as an event, and the end mark', async () => {
     const error = new EngineError('engine_crashed', 'the process ended')

@@ -214,5 +214,6 @@ it('memory comes back', { timeout: 600_000 }, async () => {
   const result = await soakMedia(requests)
   expect(result.unexpected).toEqual([])
   expect(result.openHandles).toBe(0)
+  expect(result.liveGrowth).toBeLessThan(0.05)
   expect(result.parentGrowth).toBeLessThan(requests >= 2000 ? 0.05 : 0.15)
 })

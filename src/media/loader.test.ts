@@ -44,19 +44,11 @@ const near = (actual: readonly number[][], expected: readonly number[][], by: nu
 }
 
 describe('images', () => {
-  it.each([
-    ...[
-      'fields.png',
-      'fields.webp',
-      'fields.bmp',
-      'fields.tiff',
-      'fields.gif',
-      'fields.sgi',
-      'fields.jp2',
-      'fields.j2k',
-    ],
-    ...['palette.png', 'palette.bmp', 'animated.gif', 'animated.webp', 'packed.icns', 'png.icns'],
-  ])('%s, every pixel as drawn', async (name) => {
+  it.each(
+    'fields.png fields.webp fields.bmp fields.tiff fields.gif fields.sgi fields.jp2 fields.j2k palette.png palette.bmp animated.gif animated.webp packed.icns png.icns'.split(
+      ' ',
+    ),
+  )('%s, every pixel as drawn', async (name) => {
     const image = await loader.image(uri(name))
     expect(image.data).toHaveLength(image.width * image.height * 3)
     near(corners(image), [red!, green!, blue!, grey!], 0)
@@ -182,10 +174,11 @@ describe('sound', () => {
 })
 
 describe('video', () => {
-  it.each([
-    ...['clip.mp4', 'clip.mov', 'clip.mkv', 'clip.flv', 'clip.avi', 'clip.wmv', 'clip.webm', 'clip.ts'],
-    ...['fragmented.mp4', 'hevc.mp4', 'av1.mp4', 'odd.avi', 'silent.mp4', 'hdr.mp4'],
-  ])('%s: the right frames, and its sound', async (name) => {
+  it.each(
+    'clip.mp4 clip.mov clip.mkv clip.flv clip.avi clip.wmv clip.webm clip.ts fragmented.mp4 hevc.mp4 av1.mp4 odd.avi silent.mp4 hdr.mp4'.split(
+      ' ',
+    ),
+  )('%s: the right frames, and its sound', async (name) => {
     const clip = await loader.video(uri(name))
     expect(clip).toMatchObject({
       width: 64,

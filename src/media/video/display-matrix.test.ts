@@ -10,7 +10,7 @@ const matrix = (a: number, b: number, c: number, d: number) => {
 /** One letter per pixel, rows by commas. */
 const picture = (text: string) => {
   const rows = text.split(',')
-  const data = Uint8Array.from([...rows.join('')].flatMap((letter) => [letter.charCodeAt(0), 0, 0]))
+  const data = Uint8Array.from(Array.from(rows.join('')).flatMap((letter) => [letter.charCodeAt(0), 0, 0]))
   return { data, width: rows[0]!.length, height: rows.length }
 }
 const show = ({ data, width, height }: { data: Uint8Array; width: number; height: number }) =>

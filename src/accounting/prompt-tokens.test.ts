@@ -77,6 +77,16 @@ describe('prompt tokens', () => {
     expect([...pieces(text, 500)].join('')).toBe(text)
   })
 
+  it('remembers what it counted, within bounds', async () => {
+    const text = 'The same words again. '.repeat(5000)
+    const first = await counter.count(text)
+    const begun = performance.now()
+    for (let round = 0; round < 20; round += 1) expect(await counter.count(text)).toBe(first)
+    expect(performance.now() - begun).toBeLessThan(50)
+    for (let filler = 0; filler < 6; filler += 1) await counter.count(`${filler}${' '.repeat(900_000)}`, 1e6)
+    expect(await counter.count(text)).toBe(first)
+  }, 60_000)
+
   it('gives up on what is over the limit, quickly and whatever it is made of', async () => {
     const begun = performance.now()
     for (const text of ['a'.repeat(9e6), '你'.repeat(3e6), 'ab '.repeat(3e6), '😀'.repeat(2e6)]) {

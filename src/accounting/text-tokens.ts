@@ -16,6 +16,12 @@ const LONGEST_TOKEN = 128
 /** Pieces of about this many UTF-16 units are encoded at a time. */
 const PIECE = 4096
 
+/** Shorter texts are not worth remembering. */
+const SHORT = 64
+
+/** UTF-16 units of all texts remembered. */
+const SEEN_SIZE = 4 * 1024 * 1024
+
 /** A letter before a mark or space that starts a word: the pre-tokenizer always cuts here, so counts add up. */
 const SAFE_CUT = /\p{L}(?=[^\p{L}\p{N}\p{M}\r\n]\p{L})/gu
 
@@ -39,10 +45,15 @@ export async function createTextCounter(): Promise<TextCounter> {
   const encode = (text: string): number =>
     text === '' ? 0 : tokenizer.encode(text, { add_special_tokens: false }).ids.length
 
+  const seen = new SeenTexts()
+
   return {
     async count(text, limit = Number.POSITIVE_INFINITY, signal) {
-      if (text.length <= PIECE) return encode(text)
+      if (text.length < SHORT) return encode(text)
       if (text.length > limit * LONGEST_TOKEN) return limit + 1
+      const known = seen.get(text)
+      if (known !== undefined) return known
+      if (text.length <= PIECE) return seen.keep(text, encode(text))
       let total = 0
       for (const piece of pieces(text)) {
         total += encode(piece)
@@ -50,8 +61,35 @@ export async function createTextCounter(): Promise<TextCounter> {
         await setImmediate()
         signal?.throwIfAborted()
       }
-      return total
+      return seen.keep(text, total)
     },
+  }
+}
+
+/** Counts of texts seen lately: a conversation sends its past again with every turn. The oldest go first. */
+class SeenTexts {
+  readonly #counts = new Map<string, number>()
+  #size = 0
+
+  get(text: string): number | undefined {
+    const count = this.#counts.get(text)
+    if (count === undefined) return undefined
+    // Moved to the end: the latest.
+    this.#counts.delete(text)
+    this.#counts.set(text, count)
+    return count
+  }
+
+  keep(text: string, count: number): number {
+    if (text.length > SEEN_SIZE / 4) return count
+    this.#size += text.length
+    this.#counts.set(text, count)
+    for (const oldest of this.#counts.keys()) {
+      if (this.#size <= SEEN_SIZE) break
+      this.#counts.delete(oldest)
+      this.#size -= oldest.length
+    }
+    return count
   }
 }
 

@@ -1,5 +1,4 @@
 /** The front door. */
 export { createApp } from './app.ts'
-export { openApiDocument } from './openapi.ts'
 export { createServices, type RunningServer, type ServerOptions, startServer } from './server.ts'
 export type { Services } from './services.ts'

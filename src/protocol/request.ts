@@ -9,7 +9,7 @@
  */
 import { z } from 'zod'
 
-export const MAX_SEED = 2 ** 31 - 1
+const MAX_SEED = 2 ** 31 - 1
 
 const imageUrlSchema = z
   .union([z.string(), z.object({ url: z.string() })])
@@ -81,8 +81,6 @@ const toolMessageSchema = z
 const functionMessageSchema = z
   .object({ role: z.literal('function'), content: textContent.nullish(), name: z.string().nullish() })
   .meta({ id: 'FunctionMessage', description: 'Parsed, then refused: these models take no tools here.' })
-
-export const ROLES = ['system', 'assistant', 'user', 'tool', 'function'] as const
 
 export const messageSchema = z
   .discriminatedUnion('role', [

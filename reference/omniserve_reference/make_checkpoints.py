@@ -96,46 +96,49 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_checkpoint(folder: Path, options: dict) -> None:
+    """Writes one checkpoint folder, replacing what stands there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tokenizer = build_tokenizer(options["merges"])
+    ids = token_ids(tokenizer)
+    vocab = (tokenizer.get_vocab_size() + 31) // 32 * 32
+    plain = options["build"](ids, vocab)
+    config = Qwen3OmniMoeConfig(**json.loads(json.dumps(plain)))
+    model = Qwen3OmniMoeForConditionalGeneration(config).float().eval()
+    initialise(model, options["seed"])
+    model = model.to(getattr(torch, options["dtype"]))
+    model.save_pretrained(
+        folder,
+        max_shard_size=options.get("shard", "5GB"),
+        save_original_format=not options.get("fused", False),
+    )
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    written = json.loads((folder / "config.json").read_text())
+    if options["rope"] == OLD_ROPE:
+        old_rope_spelling(written)
+    write_json(folder / "config.json", written)
+    write_json(
+        folder / "generation_config.json",
+        {
+            "do_sample": True, "eos_token_id": [ids["im_end"]], "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
+            "temperature": 0.7, "top_k": 20, "top_p": 0.8, "talker_max_new_tokens": 4096,
+            "talker_repetition_penalty": 1.05, "talker_temperature": 0.9, "talker_top_k": 50, "talker_top_p": 1.0,
+        },
+    )  # fmt: skip
+    write_json(folder / "preprocessor_config.json", preprocessor_config(plain))
+    write_json(folder / "chat_template.json", {"chat_template": CHAT_TEMPLATE})
+    write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    size = sum(f.stat().st_size for f in folder.iterdir())
+    print(f"{folder.name}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.2f} MB, vocab {vocab}")
+
+
 def main(names: list[str]) -> None:
     for name in names:
-        options = CHECKPOINTS[name]
-        folder = ROOT / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        tokenizer = build_tokenizer(options["merges"])
-        ids = token_ids(tokenizer)
-        vocab = (tokenizer.get_vocab_size() + 31) // 32 * 32
-        plain = options["build"](ids, vocab)
-        config = Qwen3OmniMoeConfig(**json.loads(json.dumps(plain)))
-        model = Qwen3OmniMoeForConditionalGeneration(config).float().eval()
-        initialise(model, options["seed"])
-        model = model.to(getattr(torch, options["dtype"]))
-        model.save_pretrained(
-            folder,
-            max_shard_size=options.get("shard", "5GB"),
-            save_original_format=not options.get("fused", False),
-        )
-        (folder / "generation_config.json").unlink(missing_ok=True)
-        written = json.loads((folder / "config.json").read_text())
-        if options["rope"] == OLD_ROPE:
-            old_rope_spelling(written)
-        write_json(folder / "config.json", written)
-        write_json(
-            folder / "generation_config.json",
-            {
-                "do_sample": True, "eos_token_id": [ids["im_end"]], "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
-                "temperature": 0.7, "top_k": 20, "top_p": 0.8, "talker_max_new_tokens": 4096,
-                "talker_repetition_penalty": 1.05, "talker_temperature": 0.9, "talker_top_k": 50, "talker_top_p": 1.0,
-            },
-        )  # fmt: skip
-        write_json(folder / "preprocessor_config.json", preprocessor_config(plain))
-        write_json(folder / "chat_template.json", {"chat_template": CHAT_TEMPLATE})
-        write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer))
-        tokenizer.save(str(folder / "tokenizer.json"))
-        for file in folder.iterdir():
-            file.chmod(0o644)
-        size = sum(f.stat().st_size for f in folder.iterdir())
-        print(f"{name}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.2f} MB, vocab {vocab}")
+        write_checkpoint(ROOT / name, CHECKPOINTS[name])
 
 
 if __name__ == "__main__":

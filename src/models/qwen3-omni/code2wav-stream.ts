@@ -30,7 +30,7 @@ export class Code2Wav implements Code2WavStage {
     this.#model = model
     const { layers, codeGroups, upsampleRates, upsamplingRatios } = model.config
     this.#graphs = new GraphCache(backend, {
-      maxNodes: 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 220 * upsampleRates.length + 300,
+      maxNodes: 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300,
     })
     this.samplesPerFrame = model.samplesPerFrame
   }

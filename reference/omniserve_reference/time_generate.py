@@ -1,0 +1,77 @@
+"""Times one whole reply, text and speech, in transformers on the CPU; prints JSON. For the pipeline benchmark.
+
+Run: python -m omniserve_reference.time_generate FOLDER --text-tokens 48 --frames 100 [--threads 2] [--dtype float32]
+
+Both ends are forced: end tokens are suppressed, so every run makes the same number of tokens and frames. transformers gives no audio
+before all of it is done, so the time to the first audio is the whole time.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+from transformers import Qwen3OmniMoeForConditionalGeneration, Qwen3OmniMoeProcessor
+
+
+class FirstToken:
+    """A streamer that notes when the first new token came."""
+
+    def __init__(self) -> None:
+        self.calls, self.at = 0, 0.0
+
+    def put(self, _: torch.Tensor) -> None:
+        self.calls += 1
+        if self.calls == 2:  # the first call brings the prompt
+            self.at = time.perf_counter()
+
+    def end(self) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--text-tokens", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--prompt", default="Describe the sound of the band.")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    processor = Qwen3OmniMoeProcessor.from_pretrained(options.folder)
+    model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(options.folder, dtype=getattr(torch, options.dtype))
+    model.eval()
+    messages = [{"role": "user", "content": [{"type": "text", "text": options.prompt}]}]
+    rendered = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    inputs = processor(text=[rendered], return_tensors="pt")
+    talker = model.config.talker_config
+    specials = list(range(talker.text_config.vocab_size - 1024, talker.text_config.vocab_size))
+    results = []
+    for _ in range(2):  # the second run is warm
+        streamer = FirstToken()
+        start, cpu = time.perf_counter(), time.process_time()
+        sequences, wave = model.generate(
+            **inputs, speaker=next(iter(talker.speaker_id)), thinker_max_new_tokens=options.text_tokens,
+            thinker_suppress_tokens=[model.config.im_end_token_id], thinker_do_sample=False, thinker_streamer=streamer,
+            talker_max_new_tokens=options.frames + 1, talker_do_sample=False, talker_suppress_tokens=specials,
+        )  # fmt: skip
+        total = time.perf_counter() - start
+        results.append(
+            {
+                "promptTokens": inputs["input_ids"].shape[1],
+                "textTokens": sequences.shape[1] - inputs["input_ids"].shape[1],
+                "samples": wave.numel(),
+                "secondsToFirstToken": streamer.at - start,
+                "secondsToFirstAudio": total,
+                "secondsTotal": total,
+                "cpuSeconds": time.process_time() - cpu,
+                "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        )
+    print(json.dumps(results[-1]))
+
+
+if __name__ == "__main__":
+    main()

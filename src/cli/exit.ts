@@ -1,11 +1,21 @@
-/** How commands end. Documented in `--help`. */
+/** How commands end, and what is said when they fail: one line for people, never a stack. Documented in `--help` and docs/cli.md. */
 import { ConfigError } from '../config/index.ts'
 import { EngineError } from '../engines/engine.ts'
+import { PullError } from '../weights/hub/pull-error.ts'
 
-export const EXIT = { ok: 0, failed: 1, usage: 2, checkpoint: 3 } as const
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  checkpoint: 3,
+  unreachable: 4,
+  refused: 5,
+  interrupted: 130,
+} as const
 
 export const EXIT_HELP = `
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 a checkpoint that cannot be loaded.`
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 a checkpoint that cannot be loaded, 4 a server or hub that
+cannot be reached, 5 a request that the API refused, 130 interrupted.`
 
 /** A failure that is told in one line, without a stack. */
 export class CommandError extends Error {
@@ -17,14 +27,77 @@ export class CommandError extends Error {
   }
 }
 
-/** The code for an error, and what to print: one line for what people can put right, a stack for what they cannot. */
-export function explainFailure(error: unknown): { readonly exitCode: number; readonly text: string } {
-  if (error instanceof CommandError) return { exitCode: error.exitCode, text: `omniserve: ${error.message}` }
-  if (error instanceof ConfigError) return { exitCode: EXIT.usage, text: `omniserve: ${error.message}` }
+/** Ctrl-C, or a polite request to end. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+}
+
+/**
+ * The code for an error, and what to print. With `OMNISERVE_DEBUG=1` the stack follows, for reports of faults.
+ * @param environment where `OMNISERVE_DEBUG` is looked for
+ */
+export function explainFailure(
+  error: unknown,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): { readonly exitCode: number; readonly text: string } {
+  const { exitCode, message } = explain(error)
+  const stack = environment['OMNISERVE_DEBUG'] === '1' && error instanceof Error ? `\n${error.stack ?? ''}` : ''
+  return { exitCode, text: `omniserve: ${message}${stack}` }
+}
+
+function explain(error: unknown): { readonly exitCode: number; readonly message: string } {
+  if (error instanceof CommandError) return { exitCode: error.exitCode, message: error.message }
+  if (error instanceof ConfigError) return { exitCode: EXIT.usage, message: error.message }
+  if (error instanceof Interrupted) return { exitCode: EXIT.interrupted, message: 'interrupted' }
+  if (error instanceof PullError) return { exitCode: pullExit(error), message: error.message }
   if (error instanceof EngineError) {
-    const exitCode = error.code === 'bad_checkpoint' ? EXIT.checkpoint : EXIT.failed
-    return { exitCode, text: `omniserve: ${error.message}` }
+    switch (error.code) {
+      case 'bad_checkpoint':
+        return { exitCode: EXIT.checkpoint, message: error.message }
+      case 'unsupported':
+        return { exitCode: EXIT.usage, message: error.message }
+      default:
+        return { exitCode: EXIT.failed, message: error.message }
+    }
   }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return { exitCode: EXIT.failed, text: `omniserve: ${text}` }
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string' && 'syscall' in error) {
+    return { exitCode: EXIT.failed, message: systemMessage(error.code, error) }
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    exitCode: EXIT.failed,
+    message: `${message}\nThis looks like a fault of omniserve. Run again with OMNISERVE_DEBUG=1 for the details to report.`,
+  }
+}
+
+function pullExit(error: PullError): number {
+  switch (error.code) {
+    case 'bad_request':
+      return EXIT.usage
+    case 'not_found':
+    case 'unauthorized':
+    case 'rate_limited':
+    case 'network':
+      return EXIT.unreachable
+    case 'checksum':
+    case 'disk_full':
+    case 'bad_listing':
+      return EXIT.failed
+    default:
+      return error.code satisfies never
+  }
+}
+
+const systemTexts: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or folder',
+  EACCES: 'permission denied',
+  EISDIR: 'it is a folder',
+  ENOTDIR: 'part of the path is not a folder',
+  ENOSPC: 'the disk is full',
+  EROFS: 'the disk is read-only',
+}
+
+function systemMessage(code: string, error: Error): string {
+  const where = 'path' in error && typeof error.path === 'string' ? `${error.path}: ` : ''
+  return `${where}${systemTexts[code] ?? error.message}`
 }

@@ -1,30 +1,53 @@
 #!/usr/bin/env node
-/** The `omniserve` command. One file per subcommand in `commands/`. */
+/** The `omniserve` command. One file per subcommand in `commands/`; only the one that is called is loaded. */
 import { Command, CommanderError } from 'commander'
-import { addServeCommand } from './commands/serve.ts'
 import { EXIT, EXIT_HELP, explainFailure } from './exit.ts'
+import { clearStatus } from './output.ts'
 import { packageInfo } from './package-info.ts'
 
-export function createProgram(): Command {
+type AddCommand = (program: Command) => void
+
+/** In the order that `--help` lists them. */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  serve: async () => (await import('./commands/serve.ts')).addServeCommand,
+  chat: async () => (await import('./commands/chat.ts')).addChatCommand,
+  pull: async () => (await import('./commands/pull.ts')).addPullCommand,
+  convert: async () => (await import('./commands/convert.ts')).addConvertCommand,
+  models: async () => (await import('./commands/models.ts')).addModelsCommand,
+  voices: async () => (await import('./commands/voices.ts')).addVoicesCommand,
+  tokens: async () => (await import('./commands/tokens.ts')).addTokensCommand,
+  bench: async () => (await import('./commands/bench.ts')).addBenchCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).addDoctorCommand,
+}
+
+/** @param only the one subcommand that is needed; all when it is none of them */
+async function createProgram(only: string | undefined): Promise<Command> {
   const program = new Command('omniserve')
     .description('Qwen-Omni on your own machine')
     .version(packageInfo.version, '-V, --version')
     .showHelpAfterError('(omniserve COMMAND --help shows what it takes)')
     .addHelpText('after', EXIT_HELP)
     .exitOverride()
-  addServeCommand(program)
+  const names = only !== undefined && only in COMMANDS ? [only] : Object.keys(COMMANDS)
+  for (const name of names) (await COMMANDS[name]?.())?.(program)
+  if (names.length > 1) {
+    const { addCompletionCommand } = await import('./commands/completion.ts')
+    await addCompletionCommand(program)
+  }
   // Subcommands made by `command()` take over these settings when they are made; those added elsewhere need them too.
   for (const command of program.commands) command.exitOverride()
   return program
 }
 
 try {
-  await createProgram().parseAsync()
+  const program = await createProgram(process.argv[2])
+  await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
     // Commander has printed its message, or the help that was asked for.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
   } else {
+    clearStatus()
     const { exitCode, text } = explainFailure(error)
     process.stderr.write(`${text}\n`)
     process.exitCode = exitCode

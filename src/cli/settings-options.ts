@@ -7,10 +7,11 @@ function collect(value: string, before: readonly string[] | undefined): string[]
   return [...(before ?? []), value]
 }
 
-/** Adds one option per setting (or per one of `names`), and `--config`. */
+/** Adds one option per setting (or per one of `names`), and, unless `file` is false, `--config`. */
 export function addSettingsOptions(
   command: Command,
-  names = Object.keys(SETTINGS).filter((name): name is SettingName => name in SETTINGS),
+  names: readonly SettingName[] = Object.keys(SETTINGS).filter((name): name is SettingName => name in SETTINGS),
+  { file = true }: { readonly file?: boolean } = {},
 ): Command {
   for (const name of names) {
     const row = SETTINGS[name]
@@ -19,6 +20,7 @@ export function addSettingsOptions(
     if ('repeatable' in row) command.option(row.flags, `${text}; may be repeated`, collect)
     else command.option(row.flags, text)
   }
+  if (!file) return command
   return command.option(
     '--config <file>',
     'JSON file of settings, by their names in camelCase (OMNISERVE_CONFIG; ./omniserve.json is read when there)',

@@ -1,0 +1,105 @@
+/**
+ * One request and its streamed reply, over the wire.
+ *
+ * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times. Reads what this server sends
+ * and what the hosted service sends.
+ */
+import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
+import { apiFailure, type Door } from './door.ts'
+
+export const SPEECH_RATE = 24_000
+
+export interface ReplyListener {
+  readonly onReasoning?: (text: string) => void
+  readonly onText?: (text: string) => void
+  /** 24 kHz mono. */
+  readonly onSpeech?: (samples: Int16Array) => void
+  /** What the server warns of, before the reply begins. */
+  readonly onWarning?: (text: string) => void
+}
+
+export interface Reply {
+  readonly id: string
+  readonly text: string
+  readonly reasoning: string
+  readonly finishReason: string | null
+  readonly usage: Usage | null
+  /** Samples of speech. */
+  readonly samples: number
+  /** Milliseconds from sending to the first text (reasoning included), the first sample, and the end. */
+  readonly times: { readonly firstToken: number | null; readonly firstAudio: number | null; readonly total: number }
+}
+
+/**
+ * Sends `body` (streaming and usage are added) and reads the reply.
+ * @throws CommandError when the server cannot be reached, refuses, or breaks off; the signal's reason once aborted
+ */
+export async function ask(
+  door: Door,
+  body: Omit<ChatCompletionRequest, 'stream' | 'stream_options'>,
+  listener: ReplyListener,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const begun = performance.now()
+  const response = await door.fetch('/chat/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+    signal,
+  })
+  const warnings = response.headers.get('x-omniserve-warnings')
+  if (warnings !== null) listener.onWarning?.(decodeURI(warnings))
+  const samples = new SampleReader()
+  const reply = { id: '', text: '', reasoning: '', finishReason: null as string | null, usage: null as Usage | null }
+  let firstToken: number | null = null
+  let firstAudio: number | null = null
+  let count = 0
+  const since = (): number => performance.now() - begun
+  if (response.body === null) throw apiFailure(response.status, 'the reply has no body', null)
+  for await (const data of readSse(response.body)) {
+    signal.throwIfAborted()
+    if (data === DONE) break
+    const event: ChatCompletionChunk | { error: unknown } = JSON.parse(data)
+    if ('error' in event) throw apiFailure(response.status, data, response.headers.get('x-request-id'))
+    reply.id = event.id
+    reply.usage = event.usage ?? reply.usage
+    const choice = event.choices[0]
+    if (choice === undefined) continue
+    reply.finishReason = choice.finish_reason ?? reply.finishReason
+    const { content, reasoning_content: reasoning, audio } = choice.delta
+    if (reasoning) {
+      firstToken ??= since()
+      reply.reasoning += reasoning
+      listener.onReasoning?.(reasoning)
+    }
+    const text = (content ?? '') + (audio?.transcript ?? '')
+    if (text !== '') {
+      firstToken ??= since()
+      reply.text += text
+      listener.onText?.(text)
+    }
+    if (audio?.data) {
+      const pcm = samples.read(audio.data)
+      if (pcm.length === 0) continue
+      firstAudio ??= since()
+      count += pcm.length
+      listener.onSpeech?.(pcm)
+    }
+  }
+  signal.throwIfAborted()
+  return { ...reply, samples: count, times: { firstToken, firstAudio, total: since() } }
+}
+
+/** Base64 pieces to samples; a piece may end in the middle of one. */
+class SampleReader {
+  #rest: Buffer = Buffer.alloc(0)
+
+  read(base64: string): Int16Array {
+    const bytes = Buffer.concat([this.#rest, Buffer.from(base64, 'base64')])
+    const whole = bytes.length - (bytes.length % 2)
+    this.#rest = bytes.subarray(whole)
+    const samples = new Int16Array(whole / 2)
+    for (let i = 0; i < samples.length; i += 1) samples[i] = bytes.readInt16LE(i * 2)
+    return samples
+  }
+}

@@ -1,0 +1,35 @@
+/** What questions are asked with, and the request made of that. */
+import { createCatalogue } from '../catalogue/index.ts'
+import type { ChatCompletionRequest, Message } from '../protocol/index.ts'
+import type { findPlayer } from './speech-output.ts'
+
+export interface ChatSettings {
+  /** API model. */
+  readonly model: string
+  readonly system: string | undefined
+  /** Undefined for text alone. */
+  readonly voice: string | undefined
+  readonly thinking: boolean
+  readonly sampling: Partial<
+    Pick<ChatCompletionRequest, 'temperature' | 'top_p' | 'top_k' | 'max_tokens' | 'seed' | 'thinking_budget'>
+  >
+  readonly player: ReturnType<typeof findPlayer>
+}
+
+/** The voice of a model when none is named. */
+export function defaultVoice(model: string): string {
+  return createCatalogue('intl').find(model)?.defaultVoice ?? 'Cherry'
+}
+
+/** The body for these messages. */
+export function requestBody(settings: ChatSettings, messages: readonly Message[]): ChatCompletionRequest {
+  const { voice, system } = settings
+  return {
+    model: settings.model,
+    messages: [...(system === undefined ? [] : [{ role: 'system' as const, content: system }]), ...messages],
+    modalities: voice === undefined ? ['text'] : ['text', 'audio'],
+    ...(voice !== undefined && { audio: { voice, format: 'wav' } }),
+    ...(settings.thinking && { enable_thinking: true }),
+    ...settings.sampling,
+  }
+}

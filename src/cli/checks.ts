@@ -1,0 +1,294 @@
+/**
+ * The checks of `omniserve doctor`.
+ *
+ * In: settings. Out: one {@link Check} after the other. None of them throws for what it finds; what can end a process is tried in another.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, statfs } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os'
+import path from 'node:path'
+import { checkExposure, homeFolder, packageFolder, type Settings } from '../config/index.ts'
+import { createMediaLoader, encodeWav } from '../media/index.ts'
+import { type DeviceKind, findPackage, loadBackend, packagesFor } from '../tensor/index.ts'
+import { explainFailure } from './exit.ts'
+import { adviseType } from './memory-advice.ts'
+import { findCheckpoint } from './open-engines.ts'
+import { bytesText, listText } from './output.ts'
+import { packageInfo } from './package-info.ts'
+import { findPlayer } from './speech-output.ts'
+import { readCheckpointFacts } from './unloaded-engine.ts'
+
+export interface Check {
+  readonly name: string
+  /** `warn` is worth knowing and stops nothing. */
+  readonly status: 'ok' | 'warn' | 'fail'
+  readonly found: string
+  readonly fix?: string
+}
+
+/** Runs every check, cheap ones first. */
+export async function* checkMachine(settings: Settings, signal: AbortSignal): AsyncGenerator<Check, void, undefined> {
+  yield checkNode(process.versions.node)
+  yield await checkProcessor()
+  yield checkMemorySize(totalmem(), process.availableMemory())
+  yield await checkDevice('cpu', signal)
+  for (const device of ['cuda', 'metal', 'vulkan'] as const) {
+    if (packagesFor(device).length > 0) yield await checkGpu(device, settings.device === device, signal)
+  }
+  yield await checkDecoder(signal)
+  yield await checkCheckpoint(settings.model)
+  yield await checkPort(settings)
+  yield await checkFolder()
+  yield checkPlayground()
+  yield checkPlayer()
+}
+
+/** @param version such as `24.1.0` */
+export function checkNode(version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const found = `Node ${version}, omniserve ${packageInfo.version}, ${platform()} ${arch()}`
+  if (major < 20 || (major === 20 && minor < 19)) {
+    return { name: 'Node', status: 'fail', found, fix: 'Install Node 20.19 or later: https://nodejs.org' }
+  }
+  return { name: 'Node', status: 'ok', found }
+}
+
+async function checkProcessor(): Promise<Check> {
+  const name = 'processor'
+  const model = cpus()[0]?.model.trim() ?? 'unknown'
+  const found = `${availableParallelism()} cores, ${model}`
+  const flags =
+    platform() === 'linux' && arch() === 'x64' ? await readFile('/proc/cpuinfo', 'utf8').catch(() => '') : ''
+  if (flags !== '' && !/\bavx2\b/.test(flags)) {
+    return {
+      name,
+      status: 'warn',
+      found: `${found}, without AVX2`,
+      fix: 'It works, several times slower than a processor with AVX2.',
+    }
+  }
+  return { name, status: 'ok', found }
+}
+
+/** @param total @param available bytes */
+export function checkMemorySize(total: number, available: number): Check {
+  const found = `${bytesText(total)}, ${bytesText(available)} of it free`
+  if (available < 1e9) {
+    return { name: 'memory', status: 'warn', found, fix: 'End other programs: even small checkpoints want 1 GB.' }
+  }
+  return { name: 'memory', status: 'ok', found }
+}
+
+export interface Probe {
+  readonly ok: boolean
+  readonly text: string
+}
+
+/** Loads a device and its self-test. To be called in a process of its own. */
+export async function probeDevice(device: DeviceKind): Promise<Probe> {
+  try {
+    using backend = await loadBackend({ device })
+    const { version, packageName } = backend.library
+    return { ok: true, text: `${backend.deviceName}, ggml ${version} of ${packageName}, computes right numbers` }
+  } catch (error) {
+    return {
+      ok: false,
+      text:
+        explainFailure(error, {})
+          .text.replace(/^omniserve: /, '')
+          .split('\n')[0] ?? '',
+    }
+  }
+}
+
+async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Probe> {
+  const main = process.argv[1] ?? ''
+  const child = spawn(process.execPath, [...process.execArgv, main, 'doctor', '--probe', device], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000,
+    signal,
+  })
+  let output = ''
+  let errors = ''
+  child.stdout.on('data', (text: Buffer) => {
+    output += text.toString()
+  })
+  child.stderr.on('data', (text: Buffer) => {
+    errors = (errors + text.toString()).slice(-400)
+  })
+  const ended = await new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code, killed) => resolve(killed === null ? `code ${code}` : killed))
+  })
+  signal.throwIfAborted()
+  try {
+    return JSON.parse(output) as Probe
+  } catch {
+    return { ok: false, text: `the numeric library ended its process (${ended}) ${errors.trim()}` }
+  }
+}
+
+async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Check> {
+  const { ok, text } = await probeApart(device, signal)
+  if (ok) return { name: 'numeric library', status: 'ok', found: text }
+  const fix = `Install again with optional packages: npm ci (the library is ${packagesFor(device).join(' or ')}; on Linux it wants glibc 2.34 or later)`
+  return { name: 'numeric library', status: 'fail', found: text, fix }
+}
+
+async function checkGpu(device: DeviceKind, wanted: boolean, signal: AbortSignal): Promise<Check> {
+  const [packageName = ''] = packagesFor(device)
+  if (!packagesFor(device).some((candidate) => findPackage(candidate) !== undefined)) {
+    const found = `${packageName} is not installed`
+    return wanted
+      ? { name: device, status: 'fail', found, fix: `npm install ${packageName}, or --device cpu` }
+      : { name: device, status: 'ok', found: `${found} (only needed for such a GPU)` }
+  }
+  const { ok, text } = await probeApart(device, signal)
+  if (ok) return { name: device, status: 'ok', found: text }
+  return {
+    name: device,
+    status: wanted ? 'fail' : 'warn',
+    found: text,
+    fix: 'Check the driver, or run with --device cpu.',
+  }
+}
+
+async function checkDecoder(signal: AbortSignal): Promise<Check> {
+  const name = 'media decoder'
+  const fix =
+    'Install again: npm ci (pictures are read by sharp, sound and video by node-av, which brings its own FFmpeg)'
+  try {
+    const { default: sharp } = await import('sharp')
+    const picture = await sharp({ create: { width: 32, height: 32, channels: 3, background: { r: 255, g: 0, b: 0 } } })
+      .png()
+      .toBuffer()
+    const sound = encodeWav(new Int16Array(16_000).fill(1000), 16_000)
+    await using loader = createMediaLoader({ workers: 1, decodeTimeoutMs: 30_000 })
+    const image = await loader.image(`data:image/png;base64,${picture.toString('base64')}`, {}, signal)
+    const audio = await loader.audio(`data:;base64,${Buffer.from(sound).toString('base64')}`, {}, signal)
+    const right = image.data[0] === 255 && image.data[1] === 0 && Math.abs(audio.durationSeconds - 1) < 0.05
+    if (right) return { name, status: 'ok', found: 'reads a picture and a sound' }
+    return { name, status: 'fail', found: 'reads a picture and a sound wrongly', fix }
+  } catch (error) {
+    signal.throwIfAborted()
+    return { name, status: 'fail', found: error instanceof Error ? error.message : String(error), fix }
+  }
+}
+
+async function checkCheckpoint(model: string): Promise<Check> {
+  const name = 'checkpoint'
+  try {
+    const found = findCheckpoint(model)
+    const { model: facts, storedBytes, speakers, description } = await readCheckpointFacts(found)
+    const speaks = speakers.length > 0 ? `speaks as ${listText(speakers)}` : 'does not speak'
+    const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(storedBytes)}, ${speaks}`
+    const available = process.availableMemory()
+    if (storedBytes + 256e6 > available) {
+      const { type, bytes } = adviseType(description)
+      const smaller =
+        type === undefined || bytes >= storedBytes
+          ? 'Use a smaller checkpoint or a machine with more memory.'
+          : `omniserve convert ${model} --quantize ${type} makes it ${bytesText(bytes)}.`
+      return { name, status: 'fail', found: `${text}, but ${bytesText(available)} of memory are free`, fix: smaller }
+    }
+    if (found.id === 'tiny-random' && model === 'nano') {
+      return { name, status: 'warn', found: text, fix: 'models/nano is not here: random weights answer with noise.' }
+    }
+    return { name, status: 'ok', found: text }
+  } catch (error) {
+    const text = explainFailure(error, {}).text.replace(/^omniserve: /, '')
+    return {
+      name,
+      status: 'fail',
+      found: text,
+      fix: 'Name another with --model, or fetch it: omniserve pull OWNER/NAME',
+    }
+  }
+}
+
+async function checkPort(settings: Settings): Promise<Check> {
+  const { host, port } = settings
+  const name = 'port'
+  try {
+    checkExposure(settings)
+  } catch (error) {
+    return {
+      name,
+      status: 'fail',
+      found: error instanceof Error ? error.message : '',
+      fix: 'Set --api-key or --host 127.0.0.1.',
+    }
+  }
+  const problem = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+    const server = createServer()
+    server.once('error', resolve)
+    server.listen(port, host, () => server.close(() => resolve(undefined)))
+  })
+  if (problem === undefined)
+    return { name, status: 'ok', found: port === 0 ? 'any free one' : `${host}:${port} is free` }
+  if (problem.code !== 'EADDRINUSE') {
+    return {
+      name,
+      status: 'fail',
+      found: `${host}:${port}: ${problem.message}`,
+      fix: 'Choose another --port or --host.',
+    }
+  }
+  const ours = await isOurs(host, port)
+  return ours
+    ? { name, status: 'ok', found: `an omniserve answers on ${host}:${port}` }
+    : {
+        name,
+        status: 'fail',
+        found: `${host}:${port} is taken by another program`,
+        fix: 'Choose another: --port 8001.',
+      }
+}
+
+async function isOurs(host: string, port: number): Promise<boolean> {
+  try {
+    const shown = host.includes(':') ? `[${host}]` : host
+    const response = await fetch(`http://${shown}:${port}/health`, { signal: AbortSignal.timeout(2000) })
+    const body: unknown = await response.json()
+    return typeof body === 'object' && body !== null && 'status' in body && body.status === 'ok' && 'version' in body
+  } catch {
+    return false
+  }
+}
+
+async function checkFolder(): Promise<Check> {
+  const folder = homeFolder()
+  try {
+    await mkdir(folder, { recursive: true })
+    const { bavail, bsize } = await statfs(folder)
+    const free = bavail * bsize
+    const found = `${folder}, ${bytesText(free)} free`
+    if (free < 2e9)
+      return { name: 'disk', status: 'warn', found, fix: 'Free some, or set OMNISERVE_HOME to a larger disk.' }
+    return { name: 'disk', status: 'ok', found }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return { name: 'disk', status: 'fail', found: reason, fix: 'Set OMNISERVE_HOME to a folder that can be written.' }
+  }
+}
+
+function checkPlayground(): Check {
+  const built = existsSync(path.join(packageFolder, 'web', 'dist', 'index.html'))
+  return built
+    ? { name: 'playground', status: 'ok', found: 'built' }
+    : { name: 'playground', status: 'warn', found: 'not built', fix: 'npm run build (the API works without)' }
+}
+
+function checkPlayer(): Check {
+  const player = findPlayer()
+  return player === undefined
+    ? {
+        name: 'player',
+        status: 'warn',
+        found: 'none',
+        fix: 'For chat --play install ffmpeg, alsa-utils, pulseaudio-utils or sox.',
+      }
+    : { name: 'player', status: 'ok', found: `${player.command} (chat --play)` }
+}

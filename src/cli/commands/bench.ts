@@ -1,0 +1,251 @@
+/** `omniserve bench`: how fast a checkpoint is on this machine, measured through the front door. */
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import sharp from 'sharp'
+import type { EngineModel } from '../../engines/engine.ts'
+import { encodeWav } from '../../media/wav.ts'
+import type { ChatCompletionRequest, UserPart } from '../../protocol/index.ts'
+import { ask, type Reply, SPEECH_RATE } from '../ask.ts'
+import { defaultVoice } from '../chat-settings.ts'
+import { type Door, openDoor } from '../door.ts'
+import { EXIT_HELP } from '../exit.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { addDoorOptions, addRunOptions, type DoorFlags, integerFrom, settingFlags } from '../options.ts'
+import { bytesText, endWithReader, note, print, printJson, table } from '../output.ts'
+import { createProgress } from '../progress.ts'
+
+interface BenchFlags extends DoorFlags {
+  readonly model: string
+  readonly runs: number
+  readonly maxTokens: number
+  readonly json?: boolean
+}
+
+interface Case {
+  readonly name: string
+  readonly content: readonly UserPart[]
+  readonly speaks: boolean
+}
+
+interface Measured {
+  readonly case: string
+  readonly runs: number
+  readonly prompt_tokens: number
+  readonly text_tokens: number
+  /** Medians, milliseconds. */
+  readonly first_token_ms: number | null
+  readonly first_audio_ms: number | null
+  readonly total_ms: number
+  /** Text tokens after the first, per second. */
+  readonly text_tokens_per_second: number | null
+  readonly speech_seconds: number | null
+  /** Seconds of work per second of speech; under 1 is faster than it is heard. */
+  readonly real_time_factor: number | null
+}
+
+export function addBenchCommand(program: Command): void {
+  const command = program
+    .command('bench')
+    .description('Measure how fast a checkpoint answers on this machine')
+    .option('--model <name>', 'API model', 'qwen3-omni-flash')
+    .option('--runs <number>', 'measured runs of each case, after one that is not', integerFrom(1), 3)
+    .option('--max-tokens <tokens>', 'most text tokens of an answer', integerFrom(2), 48)
+    .option('--json', 'print JSON')
+  addRunOptions(addDoorOptions(command))
+  command
+    .addHelpText(
+      'after',
+      `
+Times are medians, seen by a client: from sending the request to the first text, the first sample, the end.
+
+Examples:
+  omniserve bench
+  omniserve bench --checkpoint omni.gguf --runs 5 --json
+  omniserve bench --url http://127.0.0.1:8000
+${EXIT_HELP}`,
+    )
+    .action(async (flags: BenchFlags) => bench(flags))
+}
+
+async function bench(flags: BenchFlags): Promise<void> {
+  endWithReader()
+  const signal = interruptSignal()
+  const begun = performance.now()
+  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: true, signal })
+  const loadSeconds = door.remote ? null : (performance.now() - begun) / 1000
+  const model = (await door.engines.values().next().value?.models())?.[0]
+  const peak = new PeakMemory(door)
+  const cases = await casesFor(model)
+  const measured: Measured[] = []
+  const progress = createProgress('count')
+  const total = cases.length * (flags.runs + 1)
+  let done = 0
+  try {
+    for (const { name, content, speaks } of cases) {
+      const replies: Reply[] = []
+      for (let run = 0; run <= flags.runs; run += 1) {
+        progress.update(done, total, name)
+        const reply = await ask(door, bodyFor(flags, content, speaks), {}, signal)
+        // The first run warms caches and decoders up.
+        if (run > 0) replies.push(reply)
+        await peak.look()
+        done += 1
+      }
+      measured.push(summary(name, replies, speaks))
+    }
+    progress.update(done, total, '')
+  } finally {
+    progress.stop()
+  }
+  const facts = {
+    target: door.name,
+    weights: model?.weights ?? null,
+    device: model?.device ?? null,
+    load_seconds: loadSeconds,
+    peak_memory_bytes: peak.bytes,
+  }
+  if (flags.json === true) {
+    printJson({ ...facts, cases: measured })
+    return
+  }
+  const where = model === undefined ? '' : `: ${model.weights} on ${model.device}`
+  print(`${door.name}${where}`)
+  print(
+    table(
+      ['CASE', 'PROMPT', 'FIRST TOKEN', 'FIRST SOUND', 'IN ALL', 'TEXT', 'SPEECH', 'RTF'],
+      measured.map((row) => [
+        row.case,
+        `${row.prompt_tokens} tokens`,
+        milliseconds(row.first_token_ms),
+        milliseconds(row.first_audio_ms),
+        milliseconds(row.total_ms),
+        row.text_tokens_per_second === null ? '-' : `${row.text_tokens_per_second.toFixed(1)} tok/s`,
+        row.speech_seconds === null ? '-' : `${row.speech_seconds.toFixed(2)} s`,
+        row.real_time_factor === null ? '-' : row.real_time_factor.toFixed(2),
+      ]),
+    ),
+  )
+  const loaded = loadSeconds === null ? '' : `started in ${loadSeconds.toFixed(2)} s, `
+  if (peak.bytes !== null) print(`${loaded}peak memory of the engine ${bytesText(peak.bytes)}`)
+  note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens each`)
+}
+
+/** What the checkpoint can do; a server of another machine is taken to do it all. */
+async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
+  const speaks = model === undefined || model.output.includes('audio')
+  const reads = (kind: 'image' | 'audio'): boolean => model === undefined || model.input.includes(kind)
+  const text: UserPart = { type: 'text', text: 'Who are you?' }
+  return [
+    { name: 'text', content: [text], speaks: false },
+    ...(speaks ? [{ name: 'text to speech', content: [text], speaks: true }] : []),
+    ...(reads('image')
+      ? [{ name: 'picture', content: [await picture(), question('What is this?')], speaks: false }]
+      : []),
+    ...(reads('audio') ? [{ name: 'sound', content: [sound(), question('What do you hear?')], speaks: false }] : []),
+  ]
+}
+
+function question(text: string): UserPart {
+  return { type: 'text', text }
+}
+
+/** A red disc on white, 448 pixels wide: 196 picture tokens. */
+async function picture(): Promise<UserPart> {
+  const disc =
+    '<svg xmlns="http://www.w3.org/2000/svg" width="448" height="448"><rect width="448" height="448" fill="#fff"/><circle cx="224" cy="224" r="150" fill="#d22"/></svg>'
+  const png = await sharp(Buffer.from(disc)).png().toBuffer()
+  return { type: 'image_url', image_url: { url: `data:image/png;base64,${png.toString('base64')}` } }
+}
+
+/** Four seconds of a tone that swells. */
+function sound(): UserPart {
+  const rate = 16_000
+  const samples = Float32Array.from(
+    { length: 4 * rate },
+    (_, i) => 0.4 * Math.sin((2 * Math.PI * 440 * i) / rate) * (i / (4 * rate)),
+  )
+  return {
+    type: 'input_audio',
+    input_audio: { data: `data:;base64,${Buffer.from(encodeWav(samples, rate)).toString('base64')}` },
+  }
+}
+
+function bodyFor(flags: BenchFlags, content: readonly UserPart[], speaks: boolean): ChatCompletionRequest {
+  return {
+    model: flags.model,
+    messages: [{ role: 'user', content: [...content] }],
+    modalities: speaks ? ['text', 'audio'] : ['text'],
+    ...(speaks && { audio: { voice: defaultVoice(flags.model), format: 'wav' } }),
+    max_tokens: flags.maxTokens,
+    temperature: 0,
+    seed: 1,
+  }
+}
+
+function summary(name: string, replies: readonly Reply[], speaks: boolean): Measured {
+  const textTokens = ({ usage }: Reply): number => usage?.completion_tokens_details?.text_tokens ?? 0
+  const firstToken = median(replies.map(({ times }) => times.firstToken))
+  const totalTime = median(replies.map(({ times }) => times.total)) ?? 0
+  const speechSeconds = speaks ? median(replies.map(({ samples }) => samples / SPEECH_RATE)) : null
+  const rate = speaks
+    ? null
+    : median(
+        replies.map((reply) => {
+          const seconds = (reply.times.total - (reply.times.firstToken ?? 0)) / 1000
+          const after = textTokens(reply) - 1
+          return after < 1 || seconds <= 0 ? null : after / seconds
+        }),
+      )
+  return {
+    case: name,
+    runs: replies.length,
+    prompt_tokens: replies[0]?.usage?.prompt_tokens ?? 0,
+    text_tokens: median(replies.map(textTokens)) ?? 0,
+    first_token_ms: firstToken,
+    first_audio_ms: speaks ? median(replies.map(({ times }) => times.firstAudio)) : null,
+    total_ms: totalTime,
+    text_tokens_per_second: rate,
+    speech_seconds: speechSeconds,
+    real_time_factor: speechSeconds === null || speechSeconds === 0 ? null : totalTime / 1000 / speechSeconds,
+  }
+}
+
+/** Of those that are known; null without any. */
+function median(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null).toSorted((a, b) => a - b)
+  return known[Math.floor((known.length - 1) / 2)] ?? null
+}
+
+function milliseconds(value: number | null): string {
+  return value === null ? '-' : `${Math.round(value)} ms`
+}
+
+/** Resident memory of the engine processes, the most that was seen. */
+class PeakMemory {
+  readonly #door: Door
+  bytes: number | null = null
+
+  constructor(door: Door) {
+    this.#door = door
+  }
+
+  async look(): Promise<void> {
+    let sum = 0
+    for (const engine of new Set(this.#door.engines.values())) {
+      const id = 'processId' in engine && typeof engine.processId === 'number' ? engine.processId : undefined
+      if (id === undefined) return
+      sum += await peakOf(id)
+    }
+    if (sum > 0) this.bytes = Math.max(this.bytes ?? 0, sum)
+  }
+}
+
+/** The high-water mark that Linux keeps; 0 elsewhere. */
+async function peakOf(processId: number): Promise<number> {
+  try {
+    const text = await readFile(`/proc/${processId}/status`, 'utf8')
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024
+  } catch {
+    return 0
+  }
+}

@@ -1,0 +1,225 @@
+/** `omniserve chat`: one question, or a conversation. Speaks the wire with a server, or with a checkpoint run in this process. */
+import { type Command, Option } from 'commander'
+import { createCatalogue } from '../../catalogue/index.ts'
+import type { UserPart } from '../../protocol/index.ts'
+import { ask } from '../ask.ts'
+import { attach, attachFrames } from '../attachments.ts'
+import { type ChatSettings, defaultVoice, requestBody } from '../chat-settings.ts'
+import { type Door, openDoor } from '../door.ts'
+import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { readStandardInput } from '../input.ts'
+import { interruptSignal } from '../interrupt.ts'
+import {
+  addDoorOptions,
+  addRunOptions,
+  collect,
+  type DoorFlags,
+  integerFrom,
+  numberIn,
+  settingFlags,
+} from '../options.ts'
+import { endWithReader, note, printJson, styled, warn } from '../output.ts'
+import { usageText } from '../reply-text.ts'
+import { requirePlayer, SpeechOutput } from '../speech-output.ts'
+
+interface ChatFlags extends DoorFlags {
+  readonly model: string
+  readonly image?: readonly string[]
+  readonly audio?: readonly string[]
+  readonly video?: readonly string[]
+  readonly frame?: readonly string[]
+  readonly system?: string
+  readonly voice?: string
+  readonly saveAudio?: string
+  readonly play?: boolean
+  readonly thinking?: boolean
+  readonly thinkingBudget?: number
+  readonly temperature?: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly maxTokens?: number
+  readonly seed?: number
+  readonly json?: boolean
+  readonly usage?: boolean
+}
+
+export function addChatCommand(program: Command): void {
+  const command = program
+    .command('chat')
+    .description('Ask once, or talk; with pictures, sound, video, and speech out')
+    .argument('[words...]', 'the question; - stands for the standard input; without any, a conversation begins')
+    .option('--model <name>', 'API model; a name that is none is taken as --checkpoint', 'qwen3-omni-flash')
+    .option('--image <file|url>', 'show a picture; may be repeated', collect)
+    .option('--audio <file|url>', 'let it hear a sound; may be repeated', collect)
+    .option('--video <file|url>', 'show a clip with its sound; may be repeated', collect)
+    .option('--frame <file|url>', 'one picture of a clip given as pictures; repeat in time order', collect)
+    .option('--system <text>', 'system message')
+    .option('--voice <name>', 'answer aloud in this voice (see: omniserve voices)')
+    .option('--save-audio <file>', 'write the speech to a WAV file; speaks even without --voice')
+    .option('--play', 'play the speech as it arrives, by ffplay, pw-play, paplay, aplay, play or afplay')
+    .option('--thinking', 'reason first; shown dimmed on the standard error')
+    .option('--thinking-budget <tokens>', 'most tokens of reasoning', integerFrom(1))
+    .option('--temperature <number>', 'from 0 (always the same) to below 2', numberIn(0))
+    .option('--top-p <number>', 'over 0, up to 1', numberIn(0))
+    .option('--top-k <number>', '0 switches it off', integerFrom(0))
+    .option('--max-tokens <tokens>', 'most tokens of the answer', integerFrom(1))
+    .option('--seed <number>', 'same seed, same answer', integerFrom(0))
+    .option('--usage', 'print tokens and times after the answer')
+    .option('--json', 'print one JSON object in place of the text')
+    .addOption(new Option('--verbose', "print the server's log"))
+  addRunOptions(addDoorOptions(command))
+  command
+    .addHelpText(
+      'after',
+      `
+Files are sent inside the request; URLs are fetched by the server. The answer goes to the standard output, all else to the
+standard error. In a conversation, /help lists what can be typed; Ctrl-C stops an answer.
+
+Examples:
+  omniserve chat
+  omniserve chat "Who are you?"
+  omniserve chat "what is this?" --image cat.jpg --voice Cherry --save-audio out.wav
+  omniserve chat "What is said here?" --audio talk.mp3 --play
+  cat notes.txt | omniserve chat "Sum this up:" -
+  omniserve chat "Hello" --checkpoint ./Qwen3-Omni-30B-A3B-Instruct
+  omniserve chat "Hello" --url http://127.0.0.1:8000 --json
+${EXIT_HELP}`,
+    )
+    .action(async (words: string[], flags: ChatFlags) => chat(words, flags))
+}
+
+async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
+  endWithReader()
+  const { model, checkpoint } = nameModel(flags)
+  const player = flags.play === true ? requirePlayer() : undefined
+  const spoken = await readWords(words)
+  const hasMedia = [flags.image, flags.audio, flags.video, flags.frame].some((list) => list !== undefined)
+  const talking = spoken === undefined && !hasMedia
+  if (talking && flags.json === true) throw new CommandError('--json answers one question; give it', EXIT.usage)
+  if (talking && flags.saveAudio !== undefined) {
+    throw new CommandError('--save-audio is for one question; in a conversation type /save FILE', EXIT.usage)
+  }
+  // A conversation has its own Ctrl-C.
+  const signal = talking ? new AbortController().signal : interruptSignal()
+  const settings: ChatSettings = {
+    model,
+    system: flags.system,
+    voice: flags.voice ?? (flags.saveAudio !== undefined || player !== undefined ? defaultVoice(model) : undefined),
+    thinking: flags.thinking === true || flags.thinkingBudget !== undefined,
+    sampling: samplingOf(flags),
+    player,
+  }
+  await using door = await openDoor({
+    url: flags.url,
+    apiKey: flags.apiKey,
+    checkpoint,
+    flags: settingFlags(flags),
+    load: true,
+    verbose: flags.verbose,
+    signal,
+  })
+  if (talking) {
+    const { converse } = await import('../conversation.ts')
+    await converse(door, settings)
+    return
+  }
+  await answerOnce(door, settings, await contentOf(door, spoken, flags), flags, signal)
+}
+
+/** `--model` may name a checkpoint too: the API model is then the catalogue's first. */
+function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpoint: string | undefined } {
+  const { model, checkpoint, url } = flags
+  const known = createCatalogue('intl').find(model) ?? createCatalogue('cn').find(model)
+  // What the server has is the server's to say.
+  if (known !== undefined || url !== undefined) return { model, checkpoint }
+  if (checkpoint !== undefined) {
+    throw new CommandError(`--model ${model}: the catalogue has no such model; see: omniserve models`, EXIT.usage)
+  }
+  return { model: 'qwen3-omni-flash', checkpoint: model }
+}
+
+/** The question; undefined when there is none and a person sits at the terminal. */
+async function readWords(words: readonly string[]): Promise<string | undefined> {
+  const wantsInput = words.includes('-') || (words.length === 0 && process.stdin.isTTY !== true)
+  const input = wantsInput ? (await readStandardInput()).trim() : ''
+  if (words.length === 0) return input === '' ? undefined : input
+  return words.map((word) => (word === '-' ? input : word)).join(words.includes('-') ? '\n' : ' ')
+}
+
+function samplingOf(flags: ChatFlags): ChatSettings['sampling'] {
+  return {
+    ...(flags.temperature !== undefined && { temperature: flags.temperature }),
+    ...(flags.topP !== undefined && { top_p: flags.topP }),
+    ...(flags.topK !== undefined && { top_k: flags.topK }),
+    ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
+    ...(flags.seed !== undefined && { seed: flags.seed }),
+    ...(flags.thinkingBudget !== undefined && { thinking_budget: flags.thinkingBudget }),
+  }
+}
+
+async function contentOf(door: Door, text: string | undefined, flags: ChatFlags): Promise<string | UserPart[]> {
+  const parts: UserPart[] = []
+  for (const source of flags.image ?? []) parts.push(await attach(door, 'image', source))
+  for (const source of flags.audio ?? []) parts.push(await attach(door, 'audio', source))
+  for (const source of flags.video ?? []) parts.push(await attach(door, 'video', source))
+  if (flags.frame !== undefined) parts.push(await attachFrames(door, flags.frame))
+  if (parts.length === 0) return text ?? ''
+  if (text !== undefined && text !== '') parts.push({ type: 'text', text })
+  return parts
+}
+
+async function answerOnce(
+  door: Door,
+  settings: ChatSettings,
+  content: string | UserPart[],
+  flags: ChatFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const json = flags.json === true
+  await using speech = new SpeechOutput(settings.player)
+  let reasoned = false
+  const reply = await ask(
+    door,
+    requestBody(settings, [{ role: 'user', content }]),
+    {
+      onReasoning(text) {
+        reasoned = true
+        if (!json) process.stderr.write(styled('dim', text, process.stderr))
+      },
+      onText(text) {
+        if (reasoned && !json) process.stderr.write('\n')
+        reasoned = false
+        if (!json) process.stdout.write(text)
+      },
+      onSpeech: (samples) => speech.write(samples),
+      onWarning: warn,
+    },
+    signal,
+  )
+  if (!json) process.stdout.write('\n')
+  if (flags.saveAudio !== undefined) {
+    await speech.save(flags.saveAudio)
+    if (!json) note(styled('dim', `${speech.seconds.toFixed(2)} s of speech in ${flags.saveAudio}`, process.stderr))
+  }
+  await speech.end(signal)
+  if (json) {
+    printJson({
+      id: reply.id,
+      model: settings.model,
+      text: reply.text,
+      ...(reply.reasoning !== '' && { reasoning: reply.reasoning }),
+      finish_reason: reply.finishReason,
+      audio: settings.voice === undefined ? null : { file: flags.saveAudio ?? null, seconds: speech.seconds },
+      usage: reply.usage,
+      milliseconds: {
+        first_token: rounded(reply.times.firstToken),
+        first_audio: rounded(reply.times.firstAudio),
+        total: rounded(reply.times.total),
+      },
+    })
+  } else if (flags.usage === true) note(usageText(reply))
+}
+
+function rounded(milliseconds: number | null): number | null {
+  return milliseconds === null ? null : Math.round(milliseconds)
+}

@@ -1,0 +1,129 @@
+/** `omniserve convert`: a checkpoint folder to one file, quantised, that is mapped in a moment at start. */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import { describeModel, supportedArchitectures } from '../../models/index.ts'
+import { loadBackend } from '../../tensor/index.ts'
+import {
+  convertCheckpoint,
+  openCheckpoint,
+  parseWeightStage,
+  parseWeightType,
+  type WeightStage,
+  weightStages,
+  type WeightType,
+  weightTypes,
+} from '../../weights/index.ts'
+import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { adviseType } from '../memory-advice.ts'
+import { findCheckpoint } from '../open-engines.ts'
+import { integerFrom } from '../options.ts'
+import { bytesText, note, print, printJson } from '../output.ts'
+import { createProgress } from '../progress.ts'
+
+interface ConvertFlags {
+  readonly quantize: string
+  readonly stage?: Partial<Record<WeightStage, WeightType>>
+  readonly output?: string
+  readonly threads?: number
+  readonly force?: boolean
+  readonly json?: boolean
+}
+
+export function addConvertCommand(program: Command): void {
+  program
+    .command('convert')
+    .description('Turn a checkpoint folder into one quantised file')
+    .argument('<checkpoint>', 'folder, or the id of a pulled checkpoint')
+    .option('--quantize <type>', `auto (what this machine holds), or ${weightTypes.join(', ')}`, 'auto')
+    .option('--stage <stage=type>', `another type for one of ${weightStages.join(', ')}; may be repeated`, readStage)
+    .option('--output <file>', 'file to write (default: ./NAME-TYPE.gguf)')
+    .option('--threads <threads>', 'threads that quantise (default: one per core)', integerFrom(1))
+    .option('--force', 'replace the file if it is there')
+    .option('--json', 'print what was written as JSON')
+    .addHelpText(
+      'after',
+      `
+Norms and biases stay in 32 bits; the code predictor and the encoders keep at least 8 unless --stage says otherwise.
+
+Examples:
+  omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct
+  omniserve convert ./Qwen3-Omni-30B-A3B-Instruct --quantize q4_0 --stage talker=q8_0 --output omni.gguf
+  omniserve serve --model omni.gguf
+${EXIT_HELP}`,
+    )
+    .action(async (checkpoint: string, flags: ConvertFlags) => convert(checkpoint, flags))
+}
+
+function readStage(
+  value: string,
+  before: Partial<Record<WeightStage, WeightType>> | undefined,
+): Partial<Record<WeightStage, WeightType>> {
+  const [stage = '', type = ''] = value.split('=')
+  try {
+    return { ...before, [parseWeightStage(stage)]: parseWeightType(type) }
+  } catch (error) {
+    throw new InvalidArgumentError(`${error instanceof Error ? error.message : ''}. It reads STAGE=TYPE.`)
+  }
+}
+
+async function convert(name: string, flags: ConvertFlags): Promise<void> {
+  const asked = flags.quantize === 'auto' ? undefined : parseWeightType(flags.quantize)
+  const { location, id } = findCheckpoint(name)
+  const signal = interruptSignal()
+  using checkpoint = await openCheckpoint(location, { supported: supportedArchitectures, signal })
+  const { declarations, naming, ...rest } = describeModel(checkpoint.config)
+  const advice = adviseType({ declarations, naming, ...rest })
+  const type = asked ?? advice.type
+  if (type === undefined) {
+    throw new CommandError(
+      `${name} needs ${bytesText(advice.bytes)} even with 4 bits, and weights may take ${bytesText(advice.room)} here; name a type with --quantize to convert it for another machine`,
+    )
+  }
+  const output = path.resolve(flags.output ?? `${path.basename(id)}-${type}.gguf`)
+  if (existsSync(output) && flags.force !== true) {
+    throw new CommandError(`${output} is there already; --force replaces it, --output names another`, EXIT.usage)
+  }
+  if (asked === undefined) note(`quantizing to ${type}: the finest type that this machine holds well`)
+  const begun = performance.now()
+  const progress = createProgress('bytes')
+  using backend = await loadBackend({
+    device: 'cpu',
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+  })
+  let result
+  try {
+    result = await convertCheckpoint(backend, checkpoint, declarations, {
+      output,
+      naming,
+      type,
+      ...(flags.stage !== undefined && { stages: flags.stage }),
+      onProgress: ({ bytesDone, bytes, tensorsDone, tensors }) =>
+        progress.update(bytesDone, bytes, `${tensorsDone}/${tensors} weights`),
+      signal,
+    })
+  } finally {
+    progress.stop()
+  }
+  const seconds = (performance.now() - begun) / 1000
+  if (flags.json === true) {
+    printJson({
+      path: result.path,
+      bytes: result.bytes,
+      type,
+      stages: flags.stage ?? {},
+      fallbacks: result.fallbacks,
+      ignored: result.ignored,
+      seconds,
+    })
+    return
+  }
+  print(`${result.path}: ${bytesText(result.bytes)}, ${type}, in ${seconds.toFixed(1)} s`)
+  if (result.fallbacks.length > 0) {
+    note(
+      `${result.fallbacks.length} weights have rows that do not divide into blocks of ${type} and took a finer type (--json lists them)`,
+    )
+  }
+  note(`Next: omniserve serve --model ${path.relative(process.cwd(), result.path)}`)
+}

@@ -1,0 +1,62 @@
+/** `omniserve doctor`: looks at everything a server needs on this machine and says what to put right. */
+import { type Command, Option } from 'commander'
+import { checkMachine, type Check, probeDevice } from '../checks.ts'
+import { EXIT, EXIT_HELP } from '../exit.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { endWithReader, print, printJson, styled } from '../output.ts'
+import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
+
+interface DoctorFlags extends Record<string, unknown> {
+  readonly json?: boolean
+  readonly probe?: 'cpu' | 'cuda' | 'metal' | 'vulkan'
+}
+
+export function addDoctorCommand(program: Command): void {
+  const command = program
+    .command('doctor')
+    .description('Check this machine and say what to fix')
+    .option('--json', 'print JSON')
+    // The numeric library can end its process, so each device is tried in a process of its own.
+    .addOption(new Option('--probe <device>').hideHelp())
+  addSettingsOptions(command, ['host', 'port', 'model', 'device', 'threads'])
+    .addHelpText(
+      'after',
+      `
+Checks Node, cores, memory, the numeric library and GPUs (with a computation of known result), the media decoder (with a
+picture and a sound), the checkpoint's files and memory, the port, folders and players. Ends with 1 when something must be fixed.
+
+Examples:
+  omniserve doctor
+  omniserve doctor --model Qwen/Qwen3-Omni-30B-A3B-Instruct --port 9000 --json
+${EXIT_HELP}`,
+    )
+    .action(async (flags: DoctorFlags) => doctor(flags))
+}
+
+async function doctor(flags: DoctorFlags): Promise<void> {
+  endWithReader()
+  if (flags.probe !== undefined) {
+    printJson(await probeDevice(flags.probe))
+    return
+  }
+  const settings = await settingsFromOptions(flags)
+  const checks: Check[] = []
+  for await (const check of checkMachine(settings, interruptSignal())) {
+    checks.push(check)
+    if (flags.json !== true) show(check)
+  }
+  const failed = checks.filter(({ status }) => status === 'fail').length
+  const warned = checks.filter(({ status }) => status === 'warn').length
+  if (flags.json === true) printJson({ ok: failed === 0, checks })
+  else if (failed > 0) print(`\n${failed} to fix${warned > 0 ? `, ${warned} to know about` : ''}.`)
+  else print(warned > 0 ? `\nReady; ${warned} to know about.` : '\nReady.')
+  if (failed > 0) process.exitCode = EXIT.failed
+}
+
+const marks = { ok: ['green', 'ok  '], warn: ['yellow', 'note'], fail: ['red', 'FAIL'] } as const
+
+function show({ name, status, found, fix }: Check): void {
+  const [colour, mark] = marks[status]
+  print(`${styled(colour, mark)}  ${name.padEnd(16)}  ${found}`)
+  if (fix !== undefined) print(`${' '.repeat(24)}${styled('bold', fix)}`)
+}

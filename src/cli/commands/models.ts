@@ -1,0 +1,141 @@
+/** `omniserve models`: the API's models and limits, and the checkpoints that can answer for them. */
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { homeFolder, packageFolder } from '../../config/index.ts'
+import { modelListSchema } from '../../protocol/index.ts'
+import { type Door, openDoor, readAnswer } from '../door.ts'
+import { EXIT_HELP, explainFailure } from '../exit.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { findCheckpoint } from '../open-engines.ts'
+import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
+import { bytesText, countText, endWithReader, listText, print, printJson, styled, table } from '../output.ts'
+import { readCheckpointFacts } from '../unloaded-engine.ts'
+
+interface LocalCheckpoint {
+  readonly name: string
+  readonly location: string
+  readonly architecture?: string
+  readonly weights?: string
+  readonly bytes?: number
+  readonly context_length?: number
+  readonly input_modalities?: readonly string[]
+  readonly output_modalities?: readonly string[]
+  readonly thinking?: boolean
+  readonly speakers?: readonly string[]
+  /** Why it cannot be loaded. */
+  readonly problem?: string
+}
+
+export function addModelsCommand(program: Command): void {
+  const command = program
+    .command('models')
+    .description('List API models with their limits, and the checkpoints of this machine')
+    .option('--json', 'print JSON: `data` as GET /v1/models gives it, and `checkpoints`')
+  addDoorOptions(command)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  omniserve models
+  omniserve models --checkpoint ./Qwen3-Omni-30B-A3B-Instruct --json
+  omniserve models --url http://127.0.0.1:8000
+${EXIT_HELP}`,
+    )
+    .action(async (flags: DoorFlags & { readonly json?: boolean }) => models(flags))
+}
+
+async function models(flags: DoorFlags & { readonly json?: boolean }): Promise<void> {
+  endWithReader()
+  const signal = interruptSignal()
+  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
+  const response = await door.fetch('/models', { signal })
+  const list = await readAnswer(response, modelListSchema)
+  const checkpoints = door.remote ? [] : await localCheckpoints(door)
+  if (flags.json === true) {
+    printJson({ ...list, ...(door.remote ? {} : { checkpoints }) })
+    return
+  }
+  print(
+    table(
+      ['API MODEL', 'CONTEXT', 'INPUT', 'OUTPUT', 'THINKS', 'VOICES', 'ANSWERED BY'],
+      list.data.map((model) => [
+        model.id,
+        countText(model.limits.normal.context_length),
+        countText(model.limits.normal.max_input),
+        countText(model.limits.normal.max_output),
+        model.limits.thinking === undefined ? 'no' : `${countText(model.limits.thinking.max_reasoning ?? 0)} tokens`,
+        String(model.voices.length),
+        model.served_by?.checkpoint ?? '-',
+      ]),
+    ),
+  )
+  if (door.remote) return
+  print()
+  print(
+    table(
+      ['CHECKPOINT', 'WEIGHTS', 'SIZE', 'CONTEXT', 'READS', 'SPEAKS', 'THINKS'],
+      checkpoints.map((row) =>
+        row.problem === undefined
+          ? [
+              row.name,
+              row.weights ?? '',
+              bytesText(row.bytes ?? 0),
+              countText(row.context_length ?? 0),
+              (row.input_modalities ?? []).join(' '),
+              (row.speakers ?? []).length === 0 ? 'no' : listText(row.speakers ?? [], 2),
+              row.thinking === true ? 'yes' : 'no',
+            ]
+          : [row.name, styled('red', row.problem)],
+      ),
+    ),
+  )
+}
+
+/** What is built in, what was pulled, and what the settings name. */
+async function localCheckpoints(door: Door): Promise<LocalCheckpoint[]> {
+  const pulled = await pulledNames(path.join(homeFolder(), 'checkpoints'))
+  const builtIn = await names(path.join(packageFolder, 'models'))
+  const all = [...new Set([...door.engines.keys(), ...builtIn, ...pulled])]
+  return Promise.all(all.map(describe))
+}
+
+async function describe(name: string): Promise<LocalCheckpoint> {
+  let location = ''
+  try {
+    const found = findCheckpoint(name)
+    location = found.location
+    const { model, speakers, storedBytes } = await readCheckpointFacts(found)
+    return {
+      name,
+      location,
+      architecture: model.architecture,
+      weights: model.weights,
+      bytes: storedBytes,
+      context_length: model.contextLength,
+      input_modalities: model.input,
+      output_modalities: model.output,
+      thinking: model.thinking,
+      speakers,
+    }
+  } catch (error) {
+    return { name, location, problem: explainFailure(error).text.replace(/^omniserve: /, '') }
+  }
+}
+
+async function pulledNames(folder: string): Promise<string[]> {
+  const owners = await names(folder)
+  const nested = await Promise.all(
+    owners.map(async (owner) => (await names(path.join(folder, owner))).map((name) => `${owner}/${name}`)),
+  )
+  return nested.flat()
+}
+
+async function names(folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+  } catch {
+    return []
+  }
+}

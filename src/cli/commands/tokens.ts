@@ -1,0 +1,149 @@
+/** `omniserve tokens`: what files, a text or a whole request would count and cost, without running anything. */
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { type ChatCompletionRequest, type TokensCount, tokensCountSchema, type UserPart } from '../../protocol/index.ts'
+import { attach, kindOfFile } from '../attachments.ts'
+import { type Door, openDoor, readAnswer } from '../door.ts'
+import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { readStandardInput } from '../input.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
+import { countText, endWithReader, print, printJson, table, warn } from '../output.ts'
+
+interface TokensFlags extends DoorFlags {
+  readonly text?: string
+  readonly request?: string
+  readonly model: string
+  readonly voice?: string
+  readonly json?: boolean
+}
+
+interface Counted {
+  /** The file; absent for a text or a request. */
+  readonly file?: string
+  readonly count: TokensCount
+}
+
+export function addTokensCommand(program: Command): void {
+  const command = program
+    .command('tokens')
+    .description('Count what files or a request would cost, without running them')
+    .argument('[files...]', 'pictures, sounds, clips and texts, each counted as a question of its own')
+    .option('--text <text>', 'a question to count, with each of the files')
+    .option('--request <file>', 'count the body of a chat completion, JSON; - is the standard input')
+    .option('--model <name>', 'API model whose rules and prices count', 'qwen3-omni-flash')
+    .option('--voice <name>', 'count as a spoken conversation')
+    .option('--json', 'print JSON as POST /v1/tokens/count gives it; for files, a list of it with `file`')
+  addDoorOptions(command)
+    .addHelpText(
+      'after',
+      `
+What a file is, its content tells; of a URL, its ending.
+
+Examples:
+  omniserve tokens cat.jpg talk.mp3
+  omniserve tokens clip.mp4 --text "What happens here?" --model qwen-omni-turbo
+  omniserve tokens --request body.json --json
+${EXIT_HELP}`,
+    )
+    .action(async (files: string[], flags: TokensFlags) => tokens(files, flags))
+}
+
+async function tokens(files: readonly string[], flags: TokensFlags): Promise<void> {
+  endWithReader()
+  if (flags.request !== undefined && (files.length > 0 || flags.text !== undefined)) {
+    throw new CommandError('--request is counted alone; leave the files and --text out', EXIT.usage)
+  }
+  if (flags.request === undefined && files.length === 0 && flags.text === undefined) {
+    throw new CommandError('nothing to count: give files, --text or --request', EXIT.usage)
+  }
+  const signal = interruptSignal()
+  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
+  const counted: Counted[] = []
+  if (flags.request !== undefined) {
+    counted.push({ count: await count(door, await readRequest(flags.request), signal) })
+  } else if (files.length === 0) {
+    counted.push({ count: await count(door, requestOf([textPart(flags.text ?? '')], flags), signal) })
+  }
+  for (const file of files) {
+    const parts = [await partOf(door, file), ...(flags.text === undefined ? [] : [textPart(flags.text)])]
+    counted.push({ file, count: await count(door, requestOf(parts, flags), signal) })
+  }
+  if (flags.json !== true) show(counted)
+  else if (files.length === 0) printJson(counted[0]?.count)
+  else printJson({ object: 'list', data: counted.map((row) => ({ file: row.file, ...row.count })) })
+}
+
+function textPart(text: string): UserPart {
+  return { type: 'text', text }
+}
+
+async function partOf(door: Door, file: string): Promise<UserPart> {
+  if (/^https?:\/\//i.test(file)) {
+    const suffix = /\.(\w+)(?:[?#].*)?$/.exec(file)?.[1]?.toLowerCase() ?? ''
+    if (/^(mp3|wav|flac|ogg|opus|m4a|aac|amr|wma)$/.test(suffix)) return attach(door, 'audio', file)
+    if (/^(mp4|mov|mkv|webm|avi|flv|wmv|ts)$/.test(suffix)) return attach(door, 'video', file)
+    return attach(door, 'image', file)
+  }
+  const kind = await kindOfFile(file)
+  switch (kind) {
+    case 'text':
+      return textPart(await readFile(file, 'utf8'))
+    case undefined:
+      throw new CommandError(`${file} is no picture, sound, clip or text`, EXIT.usage)
+    default:
+      return attach(door, kind, file)
+  }
+}
+
+function requestOf(content: readonly UserPart[], { model, voice }: TokensFlags): Partial<ChatCompletionRequest> {
+  return {
+    model,
+    messages: [{ role: 'user', content: [...content] }],
+    ...(voice !== undefined && { modalities: ['text', 'audio'], audio: { voice, format: 'wav' } }),
+  }
+}
+
+async function readRequest(file: string): Promise<unknown> {
+  const text = file === '-' ? await readStandardInput() : await readFile(file, 'utf8')
+  try {
+    const value: unknown = JSON.parse(text)
+    return value
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : ''
+    throw new CommandError(`--request ${file} is not JSON: ${reason}`, EXIT.usage)
+  }
+}
+
+async function count(door: Door, request: unknown, signal: AbortSignal): Promise<TokensCount> {
+  const response = await door.fetch('/tokens/count', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+    signal,
+  })
+  return readAnswer(response, tokensCountSchema)
+}
+
+function show(counted: readonly Counted[]): void {
+  const rows = counted.map(({ file, count: { usage, cost, limits } }) => {
+    const details = usage.prompt_tokens_details ?? {}
+    const cells = [details.text_tokens, details.image_tokens, details.audio_tokens, details.video_tokens]
+    return [
+      file ?? 'request',
+      ...cells.map((amount) => (amount === undefined ? '-' : countText(amount))),
+      `${countText(usage.prompt_tokens)} of ${countText(limits.max_input)}`,
+      cost === null ? '-' : `${cost.currency} ${cost.input.toFixed(6)}`,
+      limits.checkpoint_prompt_tokens === null
+        ? '-'
+        : `${countText(limits.checkpoint_prompt_tokens)} of ${countText(limits.checkpoint_context ?? 0)}`,
+    ]
+  })
+  const checkpoint = counted[0]?.count.limits.checkpoint ?? 'checkpoint'
+  print(
+    table(['', 'TEXT', 'PICTURE', 'SOUND', 'VIDEO', 'PROMPT', 'LIST PRICE', `FOR ${checkpoint.toUpperCase()}`], rows),
+  )
+  for (const { file, count: answer } of counted) {
+    for (const text of answer.warnings) warn(file === undefined ? text : `${file}: ${text}`)
+  }
+}

@@ -1,0 +1,63 @@
+/** `omniserve voices`: a model's voices, and who speaks them in the checkpoint that answers. */
+import { type Command } from 'commander'
+import { voiceListSchema, type VoiceListing } from '../../protocol/index.ts'
+import { openDoor, readAnswer } from '../door.ts'
+import { EXIT_HELP } from '../exit.ts'
+import { interruptSignal } from '../interrupt.ts'
+import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
+import { endWithReader, print, printJson, styled, table } from '../output.ts'
+
+interface VoicesFlags extends DoorFlags {
+  readonly model?: string
+  readonly json?: boolean
+}
+
+export function addVoicesCommand(program: Command): void {
+  const command = program
+    .command('voices')
+    .description('List voices, their languages, and who speaks them here')
+    .option('--model <name>', 'API model (default: all, one after the other)')
+    .option('--json', 'print JSON as GET /v1/voices gives it')
+  addDoorOptions(command)
+    .addHelpText(
+      'after',
+      `
+A voice is "own" when the checkpoint was trained with it; any other is spoken by the speaker named in its place.
+
+Examples:
+  omniserve voices --model qwen3-omni-flash
+  omniserve voices --model qwen3-omni-flash-2025-12-01 --json
+${EXIT_HELP}`,
+    )
+    .action(async (flags: VoicesFlags) => voices(flags))
+}
+
+async function voices(flags: VoicesFlags): Promise<void> {
+  endWithReader()
+  const signal = interruptSignal()
+  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
+  const query = flags.model === undefined ? '' : `?model=${encodeURIComponent(flags.model)}`
+  const list = await readAnswer(await door.fetch(`/voices${query}`, { signal }), voiceListSchema)
+  if (flags.json === true) {
+    printJson(list)
+    return
+  }
+  for (const [index, model] of list.data.entries()) {
+    if (index > 0) print()
+    print(styled('bold', `${model.model} (default ${model.default_voice})`))
+    // The Chinese name is wide and comes last, where it moves nothing.
+    const rows = model.voices.map((voice) => [
+      voice.name,
+      spokenBy(voice),
+      voice.dialect ?? voice.languages.join(' '),
+      voice.description,
+      voice.display_name,
+    ])
+    print(table(['VOICE', 'HERE', 'SPEAKS', 'DESCRIPTION', 'NAME'], rows))
+  }
+}
+
+function spokenBy({ native, spoken_by: speaker }: VoiceListing): string {
+  if (native === null) return 'no speech'
+  return native ? 'own' : `as ${speaker}`
+}

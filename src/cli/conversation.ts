@@ -1,0 +1,293 @@
+/**
+ * A conversation at the terminal.
+ *
+ * What is typed is said; lines that begin with a slash do something else (`/help`). Answers stream; Ctrl-C stops one, or at an empty
+ * prompt ends the conversation, as Ctrl-D does. What was said is kept in memory only.
+ */
+import { createInterface } from 'node:readline/promises'
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import type { Message, UserPart } from '../protocol/index.ts'
+import { ask, type Reply } from './ask.ts'
+import { attach, type AttachmentKind, kindOfFile } from './attachments.ts'
+import { type ChatSettings, defaultVoice, requestBody } from './chat-settings.ts'
+import type { Door } from './door.ts'
+import { CommandError, explainFailure, Interrupted } from './exit.ts'
+import { note, print, styled, warn } from './output.ts'
+import { usageText } from './reply-text.ts'
+import { requirePlayer, SpeechOutput } from './speech-output.ts'
+
+const HELP = `/image FILE|URL   show a picture with what you say next
+/audio FILE|URL   let it hear a sound        /video FILE|URL   show a clip
+/file FILE        any of the three, by what the file is
+/drop             forget what was attached
+/voice NAME|off   answer aloud, or no more   /play on|off      through the speakers
+/save FILE        the last answer's speech as a WAV file
+/thinking on|off  reason first               /system TEXT      system message (empty: none)
+/retry            answer the last question again
+/usage            tokens and times of the last answer
+/clear            begin anew                 /exit             end (also Ctrl-D)
+"""               begins and ends a text of several lines`
+
+const COMMANDS = [
+  '/image',
+  '/audio',
+  '/video',
+  '/file',
+  '/drop',
+  '/voice',
+  '/play',
+  '/save',
+  '/thinking',
+  '/system',
+  '/retry',
+  '/usage',
+  '/clear',
+  '/help',
+  '/exit',
+]
+
+/** Talks until the person ends it. */
+export async function converse(door: Door, settings: ChatSettings): Promise<void> {
+  const conversation = new Conversation(door, settings)
+  const lines = createInterface({ input: process.stdin, output: process.stdout, completer: complete, terminal: true })
+  let ended = false
+  lines.on('close', () => {
+    ended = true
+  })
+  lines.on('SIGINT', () => {
+    if (conversation.stop()) return
+    if (lines.line === '') lines.close()
+    else lines.write(null, { ctrl: true, name: 'u' })
+  })
+  print(`${styled('bold', `${settings.model} on ${door.name}`)}. /help for commands, Ctrl-D to end.`)
+  try {
+    while (!ended) {
+      const line = await read(lines, conversation.prompt)
+      if (line === undefined) break
+      if (!(await conversation.take(line))) break
+    }
+  } finally {
+    lines.close()
+  }
+}
+
+async function read(lines: ReturnType<typeof createInterface>, prompt: string): Promise<string | undefined> {
+  const first = await question(lines, prompt)
+  if (first === undefined || first.trim() !== '"""') return first
+  const block: string[] = []
+  for (;;) {
+    const line = await question(lines, '... ')
+    if (line === undefined) return undefined
+    if (line.trim() === '"""') return block.join('\n')
+    block.push(line)
+  }
+}
+
+/** Undefined once the input has ended. */
+async function question(lines: ReturnType<typeof createInterface>, prompt: string): Promise<string | undefined> {
+  const ended = new AbortController()
+  const onClose = (): void => ended.abort()
+  lines.once('close', onClose)
+  try {
+    return await lines.question(prompt, { signal: ended.signal })
+  } catch {
+    return undefined
+  } finally {
+    lines.off('close', onClose)
+  }
+}
+
+class Conversation {
+  readonly #door: Door
+  #settings: ChatSettings
+  #messages: Message[] = []
+  #attached: UserPart[] = []
+  #last: { readonly reply: Reply; readonly speech: SpeechOutput } | undefined
+  #answering: AbortController | undefined
+
+  constructor(door: Door, settings: ChatSettings) {
+    this.#door = door
+    this.#settings = settings
+  }
+
+  get prompt(): string {
+    const attached = this.#attached.length === 0 ? '' : `[+${this.#attached.length}] `
+    return styled('cyan', `${attached}> `)
+  }
+
+  /** Stops the answer that is being given. False when there is none. */
+  stop(): boolean {
+    if (this.#answering === undefined) return false
+    this.#answering.abort(new Interrupted('stopped'))
+    return true
+  }
+
+  /** Does what a line says. False ends the conversation. */
+  async take(line: string): Promise<boolean> {
+    const text = line.trim()
+    if (text === '') return true
+    if (/^\/(exit|quit|bye)$/.test(text)) return false
+    try {
+      const command = /^\/([a-z]+)(?:\s+(.*))?$/s.exec(text)
+      if (command === null) await this.#say([...this.#attached, { type: 'text', text: line }])
+      else await this.#do(command[1] ?? '', (command[2] ?? '').trim())
+    } catch (error) {
+      if (error instanceof Interrupted) note(styled('dim', '(stopped)', process.stderr))
+      else note(styled('red', explainFailure(error).text.replace(/^omniserve: /, ''), process.stderr))
+    }
+    return true
+  }
+
+  async #do(command: string, value: string): Promise<void> {
+    switch (command) {
+      case 'image':
+      case 'audio':
+      case 'video':
+        await this.#attach(command, value)
+        break
+      case 'file': {
+        const kind = await kindOfFile(needed(value, '/file FILE'))
+        if (kind === undefined || kind === 'text') throw new CommandError(`${value} is no picture, sound or clip`)
+        await this.#attach(kind, value)
+        break
+      }
+      case 'drop':
+        this.#attached = []
+        break
+      case 'voice': {
+        const voice = value === 'off' ? undefined : value === '' ? defaultVoice(this.#settings.model) : value
+        this.#settings = { ...this.#settings, voice }
+        print(voice === undefined ? 'Answers are written.' : `Answers are spoken by ${voice}.`)
+        break
+      }
+      case 'play':
+        this.#settings = {
+          ...this.#settings,
+          player: isOn(value) ? requirePlayer() : undefined,
+          voice: this.#settings.voice ?? (isOn(value) ? defaultVoice(this.#settings.model) : undefined),
+        }
+        break
+      case 'save':
+        await this.#save(needed(value, '/save FILE'))
+        break
+      case 'thinking':
+        this.#settings = { ...this.#settings, thinking: isOn(value) }
+        break
+      case 'system':
+        this.#settings = { ...this.#settings, system: value === '' ? undefined : value }
+        break
+      case 'retry':
+        await this.#retry()
+        break
+      case 'usage':
+        print(this.#last === undefined ? 'Nothing was answered yet.' : usageText(this.#last.reply))
+        break
+      case 'clear':
+        this.#messages = []
+        this.#attached = []
+        print('Forgotten.')
+        break
+      case 'help':
+        print(HELP)
+        break
+      default:
+        throw new CommandError(`/${command} is not known; /help lists what is`)
+    }
+  }
+
+  async #attach(kind: AttachmentKind, source: string): Promise<void> {
+    const name = needed(source, `/${kind} FILE`).replace(/^(['"])(.*)\1$/, '$2')
+    this.#attached.push(await attach(this.#door, kind, name))
+  }
+
+  async #save(file: string): Promise<void> {
+    const speech = this.#last?.speech
+    if (speech === undefined || speech.seconds === 0) {
+      throw new CommandError('the last answer was not spoken; /voice NAME and ask again')
+    }
+    await speech.save(file)
+    print(`${speech.seconds.toFixed(2)} s of speech in ${file}`)
+  }
+
+  async #retry(): Promise<void> {
+    const at = this.#messages.findLastIndex(({ role }) => role === 'user')
+    const message = this.#messages[at]
+    if (message === undefined || !Array.isArray(message.content)) throw new CommandError('nothing was asked yet')
+    this.#messages = this.#messages.slice(0, at)
+    await this.#say(message.content as UserPart[])
+  }
+
+  async #say(content: readonly UserPart[]): Promise<void> {
+    const asked: Message = { role: 'user', content: [...content] }
+    const stopping = new AbortController()
+    this.#answering = stopping
+    const speech = new SpeechOutput(this.#settings.player)
+    let said = ''
+    let reasoned = false
+    try {
+      const reply = await ask(
+        this.#door,
+        requestBody(this.#settings, [...this.#messages, asked]),
+        {
+          onReasoning(text) {
+            reasoned = true
+            process.stdout.write(styled('dim', text))
+          },
+          onText(text) {
+            if (reasoned) process.stdout.write('\n\n')
+            reasoned = false
+            said += text
+            process.stdout.write(text)
+          },
+          onSpeech: (samples) => speech.write(samples),
+          onWarning: warn,
+        },
+        stopping.signal,
+      )
+      print()
+      this.#last = { reply, speech }
+      this.#attached = []
+      await speech.end(stopping.signal)
+    } catch (error) {
+      if (said !== '') print()
+      throw error
+    } finally {
+      await speech[Symbol.asyncDispose]()
+      this.#answering = undefined
+      // What was said stays said, also when it was cut short; a refused question is not repeated.
+      if (said !== '') this.#messages = [...this.#messages, asked, { role: 'assistant', content: said }]
+    }
+  }
+}
+
+function needed(value: string, usage: string): string {
+  if (value === '') throw new CommandError(`say which: ${usage}`)
+  return value
+}
+
+function isOn(value: string): boolean {
+  if (value === 'on' || value === '') return true
+  if (value === 'off') return false
+  throw new CommandError('say on or off')
+}
+
+/** Tab: names of commands, then paths. */
+function complete(line: string): [string[], string] {
+  if (/^\/[a-z]*$/.test(line)) return [COMMANDS.filter((command) => command.startsWith(line)), line]
+  const given = /^\/(?:image|audio|video|file|save)\s+(.*)$/.exec(line)?.[1]
+  if (given === undefined) return [[], line]
+  const folder =
+    given.endsWith('/') || given === ''
+      ? given
+      : path.dirname(given) === '.' && !given.startsWith('./')
+        ? ''
+        : `${path.dirname(given)}/`
+  try {
+    const entries = readdirSync(folder === '' ? '.' : folder, { withFileTypes: true })
+    const paths = entries.map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : ''))
+    return [paths.filter((candidate) => candidate.startsWith(given)), given]
+  } catch {
+    return [[], given]
+  }
+}

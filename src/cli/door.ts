@@ -1,0 +1,213 @@
+/**
+ * The front door as the command line knocks at it: a running server, or one made in this process for the time of a command.
+ *
+ * In: `--url`, or the checkpoint's settings. Out: a {@link Door} whose `fetch` speaks the wire either way, so a command works the same on
+ * this machine, on another, and against the hosted service.
+ */
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import pino from 'pino'
+import type { z } from 'zod'
+import { startServer } from '../api/index.ts'
+import { VOICES } from '../catalogue/index.ts'
+import { loadSettings, type Settings } from '../config/index.ts'
+import type { Engine } from '../engines/engine.ts'
+import { mapVoices } from '../engines/local/voices.ts'
+import { apiErrorBodySchema } from '../protocol/index.ts'
+import { CommandError, EXIT } from './exit.ts'
+import { LocalFiles } from './local-files.ts'
+import { findCheckpoint, openEngines } from './open-engines.ts'
+import { clearStatus, note, status, warn } from './output.ts'
+import { packageInfo } from './package-info.ts'
+import { createUnloadedEngine } from './unloaded-engine.ts'
+
+export interface Door extends AsyncDisposable {
+  /** For people: a URL, or the checkpoint's name. */
+  readonly name: string
+  readonly remote: boolean
+  /** Engines behind a door of this process, by checkpoint name; empty for a remote one. */
+  readonly engines: ReadonlyMap<string, Engine>
+  /** Lends a file too large for a data URI; undefined where the server is not ours. */
+  readonly lend: ((path: string) => string) | undefined
+  /**
+   * Sends a request to a route such as `/chat/completions`, and returns the answer if it is one.
+   * @throws CommandError with exit code 4 when nothing answers, 5 with the API's own words when it refuses
+   */
+  fetch(route: string, init?: RequestInit): Promise<Response>
+}
+
+export interface DoorOptions {
+  /** `http://HOST[:PORT]`, with or without a path; without one `/compatible-mode/v1` is added. */
+  readonly url?: string | undefined
+  readonly apiKey?: string | undefined
+  /** Checkpoint for a door of our own; by default what the settings say. */
+  readonly checkpoint?: string | undefined
+  /** Other settings from options, by name. */
+  readonly flags?: Readonly<Record<string, unknown>> | undefined
+  /** Whether weights are needed, or only what can be known without them. */
+  readonly load: boolean
+  /** Log lines of the server to the standard error. */
+  readonly verbose?: boolean | undefined
+  readonly signal: AbortSignal
+}
+
+/** @throws CommandError, ConfigError; EngineError `bad_checkpoint` */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  if (options.url !== undefined) return remoteDoor(options.url, options.apiKey)
+  const settings = await doorSettings(options)
+  const files = await LocalFiles.start()
+  try {
+    return await localDoor(settings, files, options)
+  } catch (error) {
+    await files[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** The settings of `serve`, less what guards a server against its own user. */
+async function doorSettings(options: Pick<DoorOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
+  const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
+  const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
+  const bind = options.checkpoint === undefined ? loaded.bind : {}
+  return { ...loaded, bind, rateLimit: false }
+}
+
+async function localDoor(given: Settings, files: LocalFiles, options: DoorOptions): Promise<Door> {
+  // Other people of this machine cannot call what listens for one command only.
+  const key = randomUUID()
+  const settings: Settings = {
+    ...given,
+    host: '127.0.0.1',
+    port: 0,
+    apiKey: [key],
+    mediaAllowHost: [...given.mediaAllowHost, files.host],
+  }
+  const { signal } = options
+  let engines: ReadonlyMap<string, Engine>
+  if (options.load) {
+    status(`loading ${settings.model} ...`)
+    try {
+      engines = await openEngines({
+        settings,
+        log: (text, facts) => {
+          if (options.verbose === true) note(`${text} ${JSON.stringify(facts)}`)
+        },
+        warn: (text) => warn(text),
+        signal,
+      })
+    } finally {
+      clearStatus()
+    }
+  } else engines = await unloadedEngines(settings)
+  const log = pino({ level: options.verbose === true ? 'info' : 'silent', base: null }, pino.destination(2))
+  const server = await startServer({ settings, engines, log, version: packageInfo.version })
+  const remote = remoteDoor(server.url, key)
+  return {
+    ...remote,
+    name: settings.model,
+    remote: false,
+    engines,
+    lend: (file) => files.lend(path.resolve(file)),
+    async [Symbol.asyncDispose]() {
+      await server.stop(0)
+      await files[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function unloadedEngines(settings: Settings): Promise<ReadonlyMap<string, Engine>> {
+  const names = [...new Set([settings.model, ...Object.values(settings.bind)])]
+  const opened = names.map(
+    async (name) => [name, await createUnloadedEngine(findCheckpoint(name), mapVoices(VOICES))] as const,
+  )
+  return new Map(await Promise.all(opened))
+}
+
+function remoteDoor(given: string, key: string | undefined): Door {
+  const base = baseUrl(given)
+  return {
+    name: base,
+    remote: true,
+    engines: new Map(),
+    lend: undefined,
+    async fetch(route, init) {
+      const headers = new Headers(init?.headers)
+      if (key !== undefined) headers.set('authorization', `Bearer ${key}`)
+      let response: Response
+      try {
+        response = await fetch(base + route, { ...init, headers })
+      } catch (error) {
+        if (init?.signal?.aborted === true) throw init.signal.reason
+        throw new CommandError(
+          `cannot reach ${base}: ${connectionText(error)}. Start a server with: omniserve serve. Without --url the checkpoint runs in this command.`,
+          EXIT.unreachable,
+        )
+      }
+      return accepted(response)
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
+
+/** @throws CommandError for what is no http(s) address */
+export function baseUrl(given: string): string {
+  let url: URL
+  try {
+    url = new URL(/^https?:\/\//i.test(given) ? given : `http://${given}`)
+  } catch {
+    throw new CommandError(`--url ${given}: should read http://HOST:PORT`, EXIT.usage)
+  }
+  const pathname = url.pathname.replace(/\/+$/, '')
+  return `${url.origin}${pathname === '' ? '/compatible-mode/v1' : pathname}`
+}
+
+function connectionText(error: unknown): string {
+  const cause = error instanceof Error ? (error.cause ?? error) : error
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : ''
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'nothing listens there'
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'the name is not known'
+    default:
+      return cause instanceof Error ? cause.message : String(cause)
+  }
+}
+
+async function accepted(response: Response): Promise<Response> {
+  if (response.ok) return response
+  const text = await response.text()
+  throw apiFailure(response.status, text, response.headers.get('x-request-id'))
+}
+
+/** The API's error as a failure of the command: its message, and the field it is about. */
+export function apiFailure(httpStatus: number, body: string, requestId: string | null): CommandError {
+  let parsed
+  try {
+    parsed = apiErrorBodySchema.safeParse(JSON.parse(body))
+  } catch {
+    // Not JSON: no server of this API.
+  }
+  if (parsed?.success !== true) {
+    const shown = body.trim().slice(0, 200)
+    return new CommandError(`the server answered HTTP ${httpStatus}${shown === '' ? '' : `: ${shown}`}`, EXIT.refused)
+  }
+  const { error, request_id: id } = parsed.data
+  const field = error.param === null ? '' : ` [${error.param}]`
+  const kind = error.code ?? error.type
+  return new CommandError(
+    `the API refused the request (${httpStatus} ${kind})${field}: ${error.message} (request ${requestId ?? id})`,
+    EXIT.refused,
+  )
+}
+
+/** A route's answer, checked. @throws CommandError when it is no answer of this API's, as the hosted service's model list is */
+export async function readAnswer<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
+  const text = await response.text()
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch {
+    throw new CommandError(`the server's answer is not an omniserve's: ${text.trim().slice(0, 120)}`, EXIT.refused)
+  }
+}

@@ -1,0 +1,28 @@
+/** Which number format a checkpoint's weights need on this machine. */
+import { totalmem } from 'node:os'
+import type { ModelDescription } from '../models/index.ts'
+import { estimateMemory, type WeightType } from '../weights/index.ts'
+
+/** What `--quantize auto` chooses among, finest first. Finer ones gain little and run slower. */
+const candidates = ['q8_0', 'q6_k', 'q4_0'] as const satisfies readonly WeightType[]
+
+/** Of the machine's memory: the rest is for caches, the system and other programs. */
+const share = 0.8
+const working = 1e9
+
+export interface Advice {
+  /** Undefined when nothing fits. */
+  readonly type: WeightType | undefined
+  /** Bytes of weights of `type`, or of the smallest there is. */
+  readonly bytes: number
+  /** Bytes that weights may take here. */
+  readonly room: number
+}
+
+/** @param memory bytes of the machine; by default of this one */
+export function adviseType(description: ModelDescription, memory: number = totalmem()): Advice {
+  const room = Math.max(0, share * memory - working)
+  const sizes = candidates.map((type) => [type, estimateMemory(description.declarations, { type }).weights] as const)
+  const fitting = sizes.find(([, bytes]) => bytes <= room)
+  return { type: fitting?.[0], bytes: fitting?.[1] ?? sizes.at(-1)?.[1] ?? 0, room }
+}

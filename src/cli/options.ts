@@ -1,0 +1,74 @@
+/** Options that several commands share, and readers of their values. */
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { addSettingsOptions } from './settings-options.ts'
+
+export interface DoorFlags {
+  readonly url?: string
+  readonly apiKey?: string
+  readonly checkpoint?: string
+  readonly device?: string
+  readonly threads?: string
+  readonly contextLength?: string
+  readonly region?: string
+  readonly verbose?: boolean
+}
+
+/** `--url` and `--api-key`, and `--checkpoint` for answering without a server. */
+export function addDoorOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--url <url>', 'a running server, or the hosted service; without it the checkpoint runs here').env(
+        'OMNISERVE_URL',
+      ),
+    )
+    .addOption(new Option('--api-key <key>', 'key for --url').env('OMNISERVE_API_KEY'))
+    .option('--checkpoint <name|dir|hub-id>', 'checkpoint that runs here (OMNISERVE_MODEL, default: nano)')
+    .addOption(
+      new Option('--region <region>', 'whose models and prices (OMNISERVE_REGION, default: intl)').choices([
+        'intl',
+        'cn',
+      ]),
+    )
+}
+
+/** How the model runs, for commands that load weights. */
+export function addRunOptions(command: Command): Command {
+  return addSettingsOptions(command, ['device', 'threads', 'contextLength'], { file: false })
+}
+
+/** Repeatable option. */
+export function collect(value: string, before: readonly string[] | undefined): string[] {
+  if (value === '') throw new InvalidArgumentError('It is empty.')
+  return [...(before ?? []), value]
+}
+
+/** A number option; ranges beyond these are the API's to judge. */
+export function numberIn(least: number, most = Number.POSITIVE_INFINITY): (value: string) => number {
+  return (value) => {
+    const number = Number(value)
+    if (value.trim() === '' || Number.isNaN(number) || number < least || number > most) {
+      throw new InvalidArgumentError(
+        Number.isFinite(most)
+          ? `It should be a number from ${least} to ${most}.`
+          : `It should be a number from ${least} up.`,
+      )
+    }
+    return number
+  }
+}
+
+export function integerFrom(least: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value)
+    if (value.trim() === '' || !Number.isSafeInteger(number) || number < least) {
+      throw new InvalidArgumentError(`It should be a whole number from ${least} up.`)
+    }
+    return number
+  }
+}
+
+/** The settings among a command's options, for the door. */
+export function settingFlags(flags: DoorFlags): Readonly<Record<string, unknown>> {
+  const { device, threads, contextLength, region } = flags
+  return { device, threads, contextLength, region }
+}

@@ -9,12 +9,16 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { Tokenizer } from '@huggingface/tokenizers'
+import { SeenTexts } from './seen-texts.ts'
 
 /** No token of the vocabulary is longer, in UTF-16 units. */
 const LONGEST_TOKEN = 128
 
 /** Pieces of about this many UTF-16 units are encoded at a time. */
-const PIECE = 4096
+const PIECE = 2048
+
+/** Where there is nowhere to cut, less: the tokenizer's time grows with the square of an unbroken run. */
+const BLIND_PIECE = 512
 
 /** Shorter texts are not worth remembering. */
 const SHORT = 64
@@ -45,7 +49,7 @@ export async function createTextCounter(): Promise<TextCounter> {
   const encode = (text: string): number =>
     text === '' ? 0 : tokenizer.encode(text, { add_special_tokens: false }).ids.length
 
-  const seen = new SeenTexts()
+  const seen = new SeenTexts(SEEN_SIZE)
 
   return {
     async count(text, limit = Number.POSITIVE_INFINITY, signal) {
@@ -53,7 +57,6 @@ export async function createTextCounter(): Promise<TextCounter> {
       if (text.length > limit * LONGEST_TOKEN) return limit + 1
       const known = seen.get(text)
       if (known !== undefined) return known
-      if (text.length <= PIECE) return seen.keep(text, encode(text))
       let total = 0
       for (const piece of pieces(text)) {
         total += encode(piece)
@@ -66,33 +69,6 @@ export async function createTextCounter(): Promise<TextCounter> {
   }
 }
 
-/** Counts of texts seen lately: a conversation sends its past again with every turn. The oldest go first. */
-class SeenTexts {
-  readonly #counts = new Map<string, number>()
-  #size = 0
-
-  get(text: string): number | undefined {
-    const count = this.#counts.get(text)
-    if (count === undefined) return undefined
-    // Moved to the end: the latest.
-    this.#counts.delete(text)
-    this.#counts.set(text, count)
-    return count
-  }
-
-  keep(text: string, count: number): number {
-    if (text.length > SEEN_SIZE / 4) return count
-    this.#size += text.length
-    this.#counts.set(text, count)
-    for (const oldest of this.#counts.keys()) {
-      if (this.#size <= SEEN_SIZE) break
-      this.#counts.delete(oldest)
-      this.#size -= oldest.length
-    }
-    return count
-  }
-}
-
 /** Cuts a long text where the tokenizer would cut anyway; only a text without such places is cut blindly. */
 export function* pieces(text: string, size = PIECE): Generator<string> {
   const normal = text.normalize('NFC')
@@ -100,7 +76,7 @@ export function* pieces(text: string, size = PIECE): Generator<string> {
   while (normal.length - start > size) {
     SAFE_CUT.lastIndex = start + size
     const found = SAFE_CUT.exec(normal.slice(0, start + 2 * size))
-    let end = found === null ? start + size : SAFE_CUT.lastIndex
+    let end = found === null ? start + Math.min(size, BLIND_PIECE) : SAFE_CUT.lastIndex
     // Never between the two halves of a character.
     if (found === null && /[\uDC00-\uDFFF]/.test(normal[end] ?? '')) end += 1
     yield normal.slice(start, end)

@@ -11,7 +11,8 @@ import { randomBytes } from 'node:crypto'
 import { tensorBytes, tensorTypes, type TensorType } from '../src/tensor/index.ts'
 
 export const dense = {
-  layers: 36,
+  /** `OMNISERVE_BENCH_LAYERS` takes fewer, where 8k tokens of the whole would take too long. */
+  layers: Number(process.env['OMNISERVE_BENCH_LAYERS'] ?? 36),
   hidden: 2048,
   feedForward: 11008,
   heads: 16,

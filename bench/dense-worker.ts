@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
 import { loadBackend } from '../src/tensor/index.ts'
-import { denseFile } from './dense-file.ts'
+import { dense, denseFile } from './dense-file.ts'
 import { DenseModel } from './dense-model.ts'
 
 export type Command =
@@ -23,8 +23,8 @@ export type Command =
   | { readonly do: 'prefill'; readonly tokens: readonly number[] }
   /** Reads tokens one by one. Replies with milliseconds each. */
   | { readonly do: 'decode'; readonly tokens: readonly number[] }
-  /** Reads one token and replies with the probabilities of the given ones after it, and the likeliest. */
-  | { readonly do: 'probabilities'; readonly token: number; readonly of: readonly number[] }
+  /** Reads one token and replies with the logits after it. */
+  | { readonly do: 'logits'; readonly token: number }
   /** Longest gap of the event loop while it reads a token, milliseconds. */
   | { readonly do: 'gap'; readonly token: number }
   | { readonly do: 'end' }
@@ -32,14 +32,14 @@ export type Command =
 interface Side {
   prefill(tokens: readonly number[]): Promise<void>
   read(token: number): Promise<void>
-  probabilities(token: number): Promise<(token: number) => number>
+  logits(token: number): Promise<readonly number[]>
 }
 
 async function ours(command: Command & { do: 'load' }): Promise<Side> {
   const { tensors } = denseFile(command.path, command.type)
   const backend = await loadBackend({ device: 'cpu', threads: command.threads })
   const model = await DenseModel.load(backend, command.path, tensors, {
-    ...(command.cache && { repackCache: { directory: command.cache, key: `dense-${command.type}` } }),
+    ...(command.cache && { repackCache: { directory: command.cache, key: `dense-${dense.layers}-${command.type}` } }),
   })
   let cache = model.newCache(command.context)
   return {
@@ -52,11 +52,8 @@ async function ours(command: Command & { do: 'load' }): Promise<Side> {
     async read(token) {
       await model.forward(cache, Int32Array.of(token))
     },
-    async probabilities(token) {
-      const logits = await model.forward(cache, Int32Array.of(token))
-      const top = logits.reduce((a, b) => Math.max(a, b))
-      const all = logits.reduce((sum, logit) => sum + Math.exp(logit - top), 0)
-      return (id) => Math.exp((logits[id] ?? 0) - top) / all
+    async logits(token) {
+      return Array.from(await model.forward(cache, Int32Array.of(token)))
     },
   }
 }
@@ -67,7 +64,7 @@ interface PeerSequence {
   evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
   controlledEvaluate(
     input: readonly unknown[],
-  ): Promise<readonly ({ next: { probabilities?: Map<number, number> } } | undefined)[]>
+  ): Promise<readonly ({ next: { logits?: Map<number, number> } } | undefined)[]>
 }
 interface PeerModule {
   getLlama(options: object): Promise<{
@@ -100,12 +97,11 @@ async function theirs(command: Command & { do: 'load' }): Promise<Side> {
       await sequence.evaluateWithoutGeneratingNewTokens(tokens)
     },
     read: (token) => sequence.evaluateWithoutGeneratingNewTokens([token]),
-    async probabilities(token) {
-      const output = await sequence.controlledEvaluate([
-        [token, { generateNext: { probabilities: true, options: { temperature: 1 } } }],
-      ])
-      const found = output.at(-1)?.next.probabilities
-      return (id) => found?.get(id) ?? Number.NaN
+    async logits(token) {
+      const options = { temperature: 1, topK: dense.vocabulary, topP: 1, minP: 0 }
+      const output = await sequence.controlledEvaluate([[token, { generateNext: { logits: true, options } }]])
+      const found = output.at(-1)?.next.logits
+      return Array.from({ length: dense.vocabulary }, (_, id) => found?.get(id) ?? Number.NaN)
     },
   }
 }
@@ -134,10 +130,8 @@ async function handle(command: Command): Promise<unknown> {
       }
       return durations
     }
-    case 'probabilities': {
-      const of = await side.probabilities(command.token)
-      return command.of.map(of)
-    }
+    case 'logits':
+      return side.logits(command.token)
     case 'gap': {
       let last = performance.now()
       let longest = 0

@@ -5,8 +5,9 @@
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker as Thread } from 'node:worker_threads'
 
 import { dense, denseFile } from './dense-file.ts'
 import type { Command } from './dense-worker.ts'
@@ -14,7 +15,8 @@ import { median, type Benchmark, type BenchmarkContext, type Row } from './harne
 
 const type = 'q4_0'
 
-class Worker {
+/** A process that runs one side. */
+class Side {
   readonly #process: ChildProcess
 
   constructor() {
@@ -43,117 +45,141 @@ class Worker {
   }
 }
 
-/** Bytes per second that all threads together read from memory: the sum over a large array. */
-function readBandwidth(): number {
-  const words = new Float64Array(1 << 26)
-  let best = 0
-  for (let round = 0; round < 3; round++) {
-    const begun = performance.now()
+/** Bytes per second that all cores together read from memory: each sums one word of every cache line of its own array. */
+async function readBandwidth(cores: number): Promise<number> {
+  const code = `
+    const { parentPort } = require('node:worker_threads')
+    const words = new Float64Array(1 << 25)
     let sum = 0
-    for (let i = 0; i < words.length; i += 8) sum += words[i] ?? 0
-    best = Math.max(best, (words.byteLength / (performance.now() - begun)) * 1000)
-    if (Number.isNaN(sum)) throw new Error('unreachable')
-  }
-  return best
+    const read = () => { for (let i = 0; i < words.length; i += 8) sum += words[i] }
+    read()
+    parentPort.once('message', () => {
+      let best = 0
+      for (let round = 0; round < 16; round++) {
+        const begun = performance.now()
+        read()
+        best = Math.max(best, (words.byteLength / (performance.now() - begun)) * 1000)
+      }
+      parentPort.postMessage({ best, sum })
+    })
+    parentPort.postMessage('ready')`
+  const threads = Array.from({ length: cores }, () => new Thread(code, { eval: true }))
+  const next = (thread: Thread): Promise<{ best: number }> =>
+    new Promise((resolve, reject) => {
+      thread.once('message', resolve)
+      thread.once('error', reject)
+    })
+  await Promise.all(threads.map(next))
+  const results = threads.map(next)
+  for (const thread of threads) thread.postMessage('go')
+  const measured = await Promise.all(results)
+  await Promise.all(threads.map((thread) => thread.terminate()))
+  return measured.reduce((sum, { best }) => sum + best, 0)
 }
 
-async function run(context: BenchmarkContext): Promise<Row[]> {
-  const path = join(context.directory, `dense-3b-${type}.gguf`)
+async function run(context: BenchmarkContext, size: number): Promise<Row[]> {
+  const path = join(context.directory, `dense-${dense.layers}-${type}.gguf`)
   context.log(`writing ${path}`)
   const { bytesPerToken } = denseFile(path, type)
   const threads = availableParallelism()
-  const peerFolder = import.meta.dirname
-  const peerInstalled = existsSync(join(peerFolder, 'node_modules', 'node-llama-cpp'))
+  const peerInstalled = existsSync(join(import.meta.dirname, 'node_modules', 'node-llama-cpp'))
   if (!peerInstalled)
     context.log('node-llama-cpp is not installed in bench/: measuring ours alone (see bench/package.json)')
-  const contexts = context.quick ? [512] : [512, 8192]
   const rows: Row[] = []
-  for (const size of contexts) {
-    const load = { do: 'load', path, type, threads, context: size + 512 } as const
-    const our = new Worker()
-    const peer = peerInstalled ? new Worker() : undefined
-    try {
-      const ourLoad = await our.ask<number>({ ...load, cache: context.directory })
-      const peerLoad = await peer?.ask<number>({ ...load, peer: peerFolder })
-      const sides = [our, ...(peer ? [peer] : [])]
-      const prompt = Array.from({ length: size }, (_, i) => 1000 + ((i * 13) % 100_000))
-      const prefill: number[][] = sides.map(() => [])
-      const rounds = size > 1000 || context.quick ? 1 : 3
-      for (let round = 0; round < rounds; round++) {
-        for (const [i, side] of sides.entries())
-          prefill[i]?.push(await side.ask<number>({ do: 'prefill', tokens: prompt }))
-      }
-      const decode: number[][] = sides.map(() => [])
-      for (let round = 0; round < (context.quick ? 2 : 6); round++) {
-        for (const [i, side] of sides.entries()) {
-          const tokens = Array.from({ length: 8 }, (_, token) => 2000 + round * 8 + token)
-          decode[i]?.push(...(await side.ask<number[]>({ do: 'decode', tokens })))
-        }
-        context.signal.throwIfAborted()
-      }
-      const speed = (values: readonly number[][], i: number, tokens: number): number =>
-        (tokens / median(values[i] ?? [])) * 1000
-      const ratio = (ours: number, theirs: number): Row[string] => (peer ? ours / theirs : '')
-      for (const [name, values, tokens] of [
-        ['decode', decode, 1],
-        ['prefill', prefill, size],
-      ] as const) {
-        const ours = speed(values, 0, tokens)
-        const theirs = peer ? speed(values, 1, tokens) : 0
-        rows.push({
-          case: `${name} at ${size}`,
-          'omniserve tok/s': ours,
-          'node-llama-cpp tok/s': peer ? theirs : '',
-          ratio: ratio(ours, theirs),
-        })
-      }
-      rows.push({
-        case: `load at ${size}, s`,
-        'omniserve tok/s': ourLoad / 1000,
-        'node-llama-cpp tok/s': (peerLoad ?? 0) / 1000,
-      })
-      if (size === 512) {
-        const gaps: number[] = []
-        for (let i = 0; i < 5; i++) gaps.push(await our.ask<number>({ do: 'gap', token: 3000 + i }))
-        rows.push({
-          case: 'longest event-loop gap while a token is computed, ms',
-          'omniserve tok/s': Math.max(...gaps),
-        })
-        const perSecond = (bytesPerToken / median(decode[0] ?? [])) * 1000
-        rows.push({ case: 'weights read while decoding, GB/s', 'omniserve tok/s': perSecond / 1e9 })
-        rows.push({ case: 'memory read by one thread, GB/s', 'omniserve tok/s': readBandwidth() / 1e9 })
-        if (peer) rows.push(await compareLogits(our, peer, prompt))
-      }
-    } finally {
-      our.stop()
-      peer?.stop()
-    }
+  const add = (name: string, unit: string, ours: number, theirs?: number, ratio?: number): void => {
+    rows.push({
+      case: name,
+      omniserve: ours,
+      'node-llama-cpp': theirs ?? '',
+      unit,
+      ratio: ratio ?? '',
+    })
   }
-  rows.push({ case: 'file, GB', 'omniserve tok/s': statSync(path).size / 1e9 })
+  const load = { do: 'load', path, type, threads, context: size + 512 } as const
+  const our = new Side()
+  const peer = peerInstalled ? new Side() : undefined
+  const sides = peer ? [our, peer] : [our]
+  try {
+    const ourLoad = await our.ask<number>({ ...load, cache: context.directory })
+    const peerLoad = await peer?.ask<number>({ ...load, peer: import.meta.dirname })
+    add(`load of ${dense.layers} layers`, 's', ourLoad / 1000, peerLoad === undefined ? undefined : peerLoad / 1000)
+    const prompt = Array.from({ length: size }, (_, i) => 1000 + ((i * 13) % 100_000))
+    const prefill: number[][] = sides.map(() => [])
+    for (let round = 0; round < (size > 1000 || context.quick ? 1 : 3); round++) {
+      for (const [i, side] of sides.entries()) {
+        prefill[i]?.push(await side.ask<number>({ do: 'prefill', tokens: prompt }))
+        context.log(`prefill of ${size}: ${Math.round((prefill[i]?.at(-1) ?? 0) / 100) / 10} s`)
+      }
+    }
+    const decode: number[][] = sides.map(() => [])
+    for (let round = 0; round < (context.quick ? 4 : 8); round++) {
+      for (const [i, side] of sides.entries()) {
+        const tokens = Array.from({ length: 6 }, (_, token) => 2000 + round * 8 + token)
+        decode[i]?.push(...(await side.ask<number[]>({ do: 'decode', tokens })))
+      }
+      context.signal.throwIfAborted()
+    }
+    const compare = (name: string, durations: readonly number[][], tokens: number): void => {
+      const [ours = 0, theirs] = durations.map((values) => (tokens / median(values)) * 1000)
+      add(name, 'tokens/s, median', ours, theirs, theirs === undefined ? undefined : ours / theirs)
+      const [best = 0, theirBest] = durations.map((values) => (tokens / Math.min(...values)) * 1000)
+      add(name, 'tokens/s, best', best, theirBest, theirBest === undefined ? undefined : best / theirBest)
+    }
+    compare(`decode at ${size}`, decode, 1)
+    compare(`prefill of ${size}`, prefill, size)
+    const gaps: number[] = []
+    for (let i = 0; i < 5; i++) gaps.push(await our.ask<number>({ do: 'gap', token: 3000 + i }))
+    add('longest event-loop gap while a token is computed', 'ms, median of 5', median(gaps))
+    const perSecond = bytesPerToken / (Math.min(...(decode[0] ?? [])) / 1000)
+    const bandwidth = await readBandwidth(threads)
+    add('weights read while decoding', 'GB/s, best', perSecond / 1e9)
+    add('memory read by all cores', 'GB/s', bandwidth / 1e9)
+    add('share of the memory bandwidth', '', perSecond / bandwidth)
+    if (peer && size <= 512) {
+      const { difference, same } = await compareLogits(our, peer, prompt)
+      add(
+        `logits against node-llama-cpp (likeliest token ${same ? 'equal' : 'differs'})`,
+        'relative difference',
+        difference,
+      )
+    }
+  } finally {
+    for (const side of sides) side.stop()
+  }
   return rows
 }
 
-/** Log-probabilities of a spread of tokens after the same text, on both sides. */
-async function compareLogits(our: Worker, peer: Worker, prompt: readonly number[]): Promise<Row> {
-  const of = Array.from({ length: dense.vocabulary }, (_, i) => i)
-  const tokens = prompt.slice(0, 64)
+/** The logits of both sides after the same text. */
+async function compareLogits(
+  our: Side,
+  peer: Side,
+  prompt: readonly number[],
+): Promise<{ difference: number; same: boolean }> {
   const results: number[][] = []
   for (const side of [our, peer]) {
-    await side.ask({ do: 'prefill', tokens })
-    results.push(await side.ask<number[]>({ do: 'probabilities', token: 42, of }))
+    await side.ask({ do: 'prefill', tokens: prompt.slice(0, 64) })
+    results.push(await side.ask<number[]>({ do: 'logits', token: 42 }))
   }
   const [ours = [], theirs = []] = results
-  const shared = of.filter((i) => (ours[i] ?? 0) > 0 && (theirs[i] ?? 0) > 0)
-  const differences = shared.map((i) => Math.abs(Math.log(ours[i] ?? 1) - Math.log(theirs[i] ?? 1)))
-  const best = (values: readonly number[]): number => values.indexOf(values.reduce((a, b) => Math.max(a, b)))
-  return {
-    case: `logits: largest difference over ${shared.length} tokens; same likeliest: ${best(ours) === best(theirs) ? 'yes' : 'no'}`,
-    'omniserve tok/s': differences.reduce((a, b) => Math.max(a, b), 0),
+  let difference = 0
+  let size = 0
+  for (const [i, theirLogit] of theirs.entries()) {
+    difference += ((ours[i] ?? 0) - theirLogit) ** 2
+    size += theirLogit ** 2
   }
+  const best = (values: readonly number[]): number => values.indexOf(values.reduce((a, b) => Math.max(a, b)))
+  return { difference: Math.sqrt(difference / size), same: best(ours) === best(theirs) }
 }
 
 export const benchmark: Benchmark = {
   name: 'engine-dense',
-  title: `decode and prefill of a 3B dense decoder (${type}, random weights) against node-llama-cpp, alternating`,
-  run,
+  title: `decode and prefill of a 3B dense decoder (${type}, random weights) at 512 tokens, against node-llama-cpp, alternating`,
+  run: (context) => run(context, 512),
+}
+
+export const longBenchmark: Benchmark = {
+  name: 'engine-dense-8k',
+  title: 'the same at 8,192 tokens',
+  long: true,
+  run: (context) => run(context, 8192),
 }

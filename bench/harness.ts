@@ -1,7 +1,7 @@
 /**
  * What a benchmark is, and how its figures are kept.
  *
- * A file `bench/<room>-<what>.ts` exports `benchmark`; `node bench/run.ts [name...]` runs them one after the other, prints a table for each
+ * A file `bench/<room>-<what>.ts` exports one or more {@link Benchmark}s; `node bench/run.ts [name...]` runs them one after the other, prints a table for each
  * and saves the figures with the machine's description as JSON under `bench/results/`.
  */
 

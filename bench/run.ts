@@ -11,19 +11,19 @@ import { formatTable, runBenchmark, type Benchmark, type BenchmarkContext } from
 
 const folder = import.meta.dirname
 
-/** Benchmarks of the folder: files that export `benchmark`. */
+/** Benchmarks of the folder: what its files export. */
 async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {
     if (!/^(engine|wire|web)-.*\.ts$/.test(name) || /\.(test|d)\.ts$/.test(name)) continue
-    const module: unknown = await import(join(folder, name))
-    if (isBenchmarkModule(module)) found.push(module.benchmark)
+    const module = (await import(join(folder, name))) as Record<string, unknown>
+    for (const value of Object.values(module)) if (isBenchmark(value)) found.push(value)
   }
   return found
 }
 
-function isBenchmarkModule(module: unknown): module is { benchmark: Benchmark } {
-  return typeof module === 'object' && module !== null && 'benchmark' in module
+function isBenchmark(value: unknown): value is Benchmark {
+  return typeof value === 'object' && value !== null && 'name' in value && 'title' in value && 'run' in value
 }
 
 async function main(args: readonly string[]): Promise<number> {

@@ -18,7 +18,7 @@ const SHARE = 0.7
 /** Computing time that a judgement needs, milliseconds. */
 const WINDOW = 40
 const FIRST_PAUSE = 500
-const LONGEST_PAUSE = 8000
+const LONGEST_PAUSE = 4000
 const MANY_PAGES = 200
 
 export class ThreadGovernor {

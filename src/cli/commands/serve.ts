@@ -1,11 +1,8 @@
 /** `omniserve serve`: loads checkpoints, listens, prints `ready on URL` once it can answer, stops in order. */
 import path from 'node:path'
 import type { Command } from 'commander'
-import pino from 'pino'
-import { startServer } from '../../api/index.ts'
 import { checkExposure, packageFolder } from '../../config/index.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
-import { openEngines } from '../open-engines.ts'
 import { packageInfo } from '../package-info.ts'
 import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
 
@@ -33,6 +30,12 @@ ${EXIT_HELP}`,
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
+  // What serves is loaded once it is clear that it will: help and mistakes are answered at once.
+  const [{ default: pino }, { startServer }, { openEngines }] = await Promise.all([
+    import('pino'),
+    import('../../api/index.ts'),
+    import('../open-engines.ts'),
+  ])
   // Only `ready on URL` goes to the standard output.
   const log = pino({ level: settings.logLevel, base: null }, pino.destination(2))
   const stopping = new AbortController()

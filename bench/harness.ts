@@ -56,7 +56,7 @@ export function round(value: number): number {
 }
 
 /** Milliseconds that `work` takes, `times` times, after one run that is not counted. */
-export async function measure(times: number, work: () => Promise<unknown> | unknown): Promise<number[]> {
+export async function measure(times: number, work: () => unknown): Promise<number[]> {
   await work()
   const durations: number[] = []
   for (let i = 0; i < times; i++) {

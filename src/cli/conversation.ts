@@ -4,7 +4,6 @@
  * What is typed is said; lines that begin with a slash do something else (`/help`). Answers stream; Ctrl-C stops one, or at an empty
  * prompt ends the conversation, as Ctrl-D does. What was said is kept in memory only.
  */
-import { createInterface } from 'node:readline/promises'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import type { Message, UserPart } from '../protocol/index.ts'
@@ -13,6 +12,7 @@ import { attach, type AttachmentKind, kindOfFile } from './attachments.ts'
 import { type ChatSettings, defaultVoice, requestBody } from './chat-settings.ts'
 import type { Door } from './door.ts'
 import { CommandError, explainFailure, Interrupted } from './exit.ts'
+import { LineReader } from './line-reader.ts'
 import { note, print, styled, warn } from './output.ts'
 import { usageText } from './reply-text.ts'
 import { requirePlayer, SpeechOutput } from './speech-output.ts'
@@ -50,51 +50,24 @@ const COMMANDS = [
 /** Talks until the person ends it. */
 export async function converse(door: Door, settings: ChatSettings): Promise<void> {
   const conversation = new Conversation(door, settings)
-  const lines = createInterface({ input: process.stdin, output: process.stdout, completer: complete, terminal: true })
-  let ended = false
-  lines.on('close', () => {
-    ended = true
-  })
-  lines.on('SIGINT', () => {
-    if (conversation.stop()) return
-    if (lines.line === '') lines.close()
-    else lines.write(null, { ctrl: true, name: 'u' })
-  })
+  using lines = new LineReader({ complete, onInterrupt: () => conversation.stop() })
   print(`${styled('bold', `${settings.model} on ${door.name}`)}. /help for commands, Ctrl-D to end.`)
-  try {
-    while (!ended) {
-      const line = await read(lines, conversation.prompt)
-      if (line === undefined) break
-      if (!(await conversation.take(line))) break
-    }
-  } finally {
-    lines.close()
+  for (;;) {
+    const line = await readMessage(lines, conversation.prompt)
+    if (line === undefined || !(await conversation.take(line))) break
   }
 }
 
-async function read(lines: ReturnType<typeof createInterface>, prompt: string): Promise<string | undefined> {
-  const first = await question(lines, prompt)
-  if (first === undefined || first.trim() !== '"""') return first
+/** A line, or all between two lines of three quotation marks. */
+async function readMessage(lines: LineReader, prompt: string): Promise<string | undefined> {
+  const first = await lines.read(prompt)
+  if (first?.trim() !== '"""') return first
   const block: string[] = []
   for (;;) {
-    const line = await question(lines, '... ')
+    const line = await lines.read('... ')
     if (line === undefined) return undefined
     if (line.trim() === '"""') return block.join('\n')
     block.push(line)
-  }
-}
-
-/** Undefined once the input has ended. */
-async function question(lines: ReturnType<typeof createInterface>, prompt: string): Promise<string | undefined> {
-  const ended = new AbortController()
-  const onClose = (): void => ended.abort()
-  lines.once('close', onClose)
-  try {
-    return await lines.question(prompt, { signal: ended.signal })
-  } catch {
-    return undefined
-  } finally {
-    lines.off('close', onClose)
   }
 }
 

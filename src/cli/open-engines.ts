@@ -31,14 +31,16 @@ export function findCheckpoint(name: string): FoundCheckpoint {
   const direct = path.resolve(name)
   if (isCheckpoint(direct)) return { location: direct, id: path.basename(direct).replace(/\.gguf$/, '') }
   const places = [direct]
+  let pull = 'omniserve pull OWNER/NAME'
   if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
     const pulled = pulledFolder(name)
     if (isCheckpoint(pulled)) return { location: pulled, id: name }
     places.push(pulled)
+    pull = `omniserve pull ${name}`
   }
   throw new EngineError(
     'bad_checkpoint',
-    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or fetch one first: omniserve pull ${name}`,
+    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or fetch one first: ${pull}`,
   )
 }
 

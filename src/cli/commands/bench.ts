@@ -134,7 +134,7 @@ async function bench(flags: BenchFlags): Promise<void> {
 async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
   const speaks = model === undefined || model.output.includes('audio')
   const reads = (kind: 'image' | 'audio'): boolean => model === undefined || model.input.includes(kind)
-  const text: UserPart = { type: 'text', text: 'Who are you?' }
+  const text = question('Tell me about yourself, and then tell me a story.')
   return [
     { name: 'text', content: [text], speaks: false },
     ...(speaks ? [{ name: 'text to speech', content: [text], speaks: true }] : []),
@@ -193,7 +193,8 @@ function summary(name: string, replies: readonly Reply[], speaks: boolean): Meas
         replies.map((reply) => {
           const seconds = (reply.times.total - (reply.times.firstToken ?? 0)) / 1000
           const after = textTokens(reply) - 1
-          return after < 1 || seconds <= 0 ? null : after / seconds
+          // A handful of tokens says nothing of the rate.
+          return after < 4 || seconds <= 0 ? null : after / seconds
         }),
       )
   return {

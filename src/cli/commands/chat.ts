@@ -1,4 +1,6 @@
 /** `omniserve chat`: one question, or a conversation. Speaks the wire with a server, or with a checkpoint run in this process. */
+import { accessSync, constants } from 'node:fs'
+import path from 'node:path'
 import { type Command, Option } from 'commander'
 import { createCatalogue } from '../../catalogue/index.ts'
 import type { UserPart } from '../../protocol/index.ts'
@@ -91,6 +93,7 @@ ${EXIT_HELP}`,
 async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
   endWithReader()
   const { model, checkpoint } = nameModel(flags)
+  if (flags.saveAudio !== undefined) checkWritable(flags.saveAudio)
   const player = flags.play === true ? requirePlayer() : undefined
   const spoken = await readWords(words)
   const hasMedia = [flags.image, flags.audio, flags.video, flags.frame].some((list) => list !== undefined)
@@ -124,6 +127,15 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
     return
   }
   await answerOnce(door, settings, await contentOf(door, spoken, flags), flags, signal)
+}
+
+/** Found out before the answer is made, not after. */
+function checkWritable(file: string): void {
+  try {
+    accessSync(path.dirname(path.resolve(file)), constants.W_OK)
+  } catch {
+    throw new CommandError(`--save-audio ${file}: its folder is not there or cannot be written`, EXIT.usage)
+  }
 }
 
 /** `--model` may name a checkpoint too: the API model is then the catalogue's first. */

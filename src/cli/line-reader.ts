@@ -1,0 +1,55 @@
+/** Lines typed at a terminal, with editing and Tab; those typed ahead, while an answer is being given, wait their turn. */
+import { createInterface, type Interface } from 'node:readline'
+
+export interface LineReaderOptions {
+  readonly complete: (line: string) => [string[], string]
+  /** Ctrl-C. False when there was nothing to stop: the line is cleared then, and an empty one ends the input. */
+  readonly onInterrupt: () => boolean
+}
+
+export class LineReader implements Disposable {
+  readonly #lines: Interface
+  readonly #waiting: string[] = []
+  #wake: (() => void) | undefined
+  #ended = false
+
+  constructor(options: LineReaderOptions) {
+    this.#lines = createInterface({
+      input: process.stdin,
+      output: process.stdout,
+      completer: options.complete,
+      terminal: true,
+    })
+    this.#lines.on('line', (line) => {
+      this.#waiting.push(line)
+      this.#wake?.()
+    })
+    this.#lines.on('close', () => {
+      this.#ended = true
+      this.#wake?.()
+    })
+    this.#lines.on('SIGINT', () => {
+      if (options.onInterrupt()) return
+      if (this.#lines.line === '') this.#lines.close()
+      else this.#lines.write(null, { ctrl: true, name: 'u' })
+    })
+  }
+
+  /** Undefined once the input has ended. */
+  async read(prompt: string): Promise<string | undefined> {
+    if (this.#waiting.length === 0 && !this.#ended) {
+      this.#lines.setPrompt(prompt)
+      this.#lines.prompt(true)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      this.#wake = undefined
+      this.#lines.setPrompt('')
+    } else if (this.#waiting.length > 0) process.stdout.write(`${prompt}${this.#waiting[0]}\n`)
+    return this.#waiting.shift()
+  }
+
+  [Symbol.dispose](): void {
+    this.#lines.close()
+  }
+}

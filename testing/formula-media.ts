@@ -24,11 +24,6 @@ export function formulaAudio(samples: number, seed: number): Float32Array {
   })
 }
 
-/** Frames of [height, width, 3] uint8. */
-export function formulaVideo(width: number, height: number, frames: number, seed: number): Uint8Array[] {
-  return Array.from({ length: frames }, (_, n) => formulaImage(width, height, seed + n))
-}
-
 /** [bins, frames], for the audio encoder alone. */
 export function formulaLogMel(bins: number, frames: number): Float32Array {
   const mel = new Float32Array(bins * frames)

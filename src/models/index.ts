@@ -4,10 +4,10 @@ import { EngineError } from '../engines/engine.ts'
 import type { ModelDescription, ModelFamily } from './family.ts'
 import { qwen3Omni } from './qwen3-omni/model.ts'
 
-export type { CheckpointNaming, ModelDescription, ModelFamily, ModelOptions } from './family.ts'
+export type { ModelDescription } from './family.ts'
 export type * from './stages.ts'
 
-export const modelFamilies: readonly ModelFamily[] = [qwen3Omni]
+const modelFamilies: readonly ModelFamily[] = [qwen3Omni]
 
 export const supportedArchitectures: readonly string[] = modelFamilies.flatMap(({ architectures }) => architectures)
 

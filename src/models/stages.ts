@@ -104,7 +104,7 @@ export interface TalkerStage extends Disposable {
 }
 
 /** Picks one id from logits; may change the logits array. */
-export type Sample = (logits: Float32Array) => number
+type Sample = (logits: Float32Array) => number
 
 export interface CodePredictorInput {
   /** [talker hidden]: the talker's hidden state that produced the first code. */

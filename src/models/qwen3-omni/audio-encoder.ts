@@ -9,7 +9,7 @@
 import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { AudioEncoderStage } from '../stages.ts'
-import type { AudioEncoderConfig } from './config.ts'
+import type { AudioEncoderConfig } from './config-types.ts'
 
 class AudioEncoderLayer {
   readonly self_attn: Attention
@@ -98,7 +98,7 @@ export class AudioEncoderModel {
 }
 
 /** Length after three convolutions of stride 2. */
-export function reducedLength(frames: number): number {
+function reducedLength(frames: number): number {
   return Math.ceil(Math.ceil(Math.ceil(frames / 2) / 2) / 2)
 }
 

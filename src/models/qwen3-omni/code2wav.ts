@@ -24,7 +24,7 @@ import {
   type Parameters,
 } from '../../nn/index.ts'
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
-import type { Code2WavConfig } from './config.ts'
+import type { Code2WavConfig } from './config-types.ts'
 import { fastSnake } from './fast-snake.ts'
 
 /** Tensors that a stream carries from piece to piece. */

@@ -15,7 +15,7 @@ import {
   type Segment,
 } from '../../nn/index.ts'
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
-import type { DecoderConfig } from './config.ts'
+import type { DecoderConfig } from './config-types.ts'
 
 export class DecoderLayer {
   readonly self_attn: Attention

@@ -8,7 +8,7 @@
 import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend } from '../../tensor/index.ts'
 import type { TalkerInput, TalkerOutput, TalkerStage } from '../stages.ts'
-import type { TalkerConfig } from './config.ts'
+import type { TalkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
 import { decoderSequence, DecoderSequence } from './sequence.ts'
 import { checkIds, type DecoderStageOptions } from './thinker.ts'

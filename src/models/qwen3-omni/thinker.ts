@@ -8,7 +8,7 @@
 import { Embedding, joinPositions, KvStep, Linear, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Inputs, type Tensor } from '../../tensor/index.ts'
 import type { ThinkerInput, ThinkerOutput, ThinkerStage } from '../stages.ts'
-import type { ThinkerConfig } from './config.ts'
+import type { ThinkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
 import { decoderSequence, DecoderSequence } from './sequence.ts'
 

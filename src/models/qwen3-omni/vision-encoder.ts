@@ -9,7 +9,7 @@
 import { attendBlocks, Embedding, LayerNorm, Linear, PlainMlp, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { VisionEncoderStage } from '../stages.ts'
-import type { VisionEncoderConfig } from './config.ts'
+import type { VisionEncoderConfig } from './config-types.ts'
 
 const EPSILON = 1e-6
 

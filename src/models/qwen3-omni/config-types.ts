@@ -1,0 +1,114 @@
+/**
+ * What a Qwen3-Omni configuration says, spelt one way and checked; see config.ts.
+ */
+
+import type { Activation } from '../../nn/index.ts'
+import type { SpeechConfig } from '../stages.ts'
+
+export interface AudioEncoderConfig {
+  readonly melBins: number
+  readonly width: number
+  readonly layers: number
+  readonly heads: number
+  readonly feedForward: number
+  readonly activation: Activation
+  readonly convolutionChannels: number
+  readonly outputWidth: number
+  readonly maxPositions: number
+  /** Mel frames per chunk of the convolutions (`2 * n_window`). */
+  readonly chunkFrames: number
+  /** Chunks that attend to each other (`n_window_infer / chunkFrames`). */
+  readonly windowChunks: number
+}
+
+export interface VisionEncoderConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly feedForward: number
+  readonly activation: Activation
+  readonly channels: number
+  readonly patch: number
+  readonly temporalPatch: number
+  /** `spatial_merge_size`: patches per side that become one token. */
+  readonly merge: number
+  readonly outputWidth: number
+  /** Side of the square table of learned positions. */
+  readonly positionGrid: number
+  /** Layers whose output is merged and added to the thinker's first layers. */
+  readonly deepstackLayers: readonly number[]
+  readonly rotaryBase: number
+}
+
+interface SparseConfig {
+  readonly experts: number
+  readonly used: number
+  readonly width: number
+  readonly renormalise: boolean
+  /** Width of the expert that all tokens share; the talker's only. */
+  readonly shared?: number
+}
+
+export interface DecoderConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly feedForward: number
+  readonly vocabulary: number
+  readonly context: number
+  readonly epsilon: number
+  readonly attentionBias: boolean
+  readonly rotaryBase: number
+  /** Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per token. */
+  readonly rotarySections?: readonly [number, number, number]
+  /** Per layer whether it is sparse. */
+  readonly sparseLayers: readonly boolean[]
+  readonly sparse?: SparseConfig
+}
+
+export interface ThinkerConfig extends DecoderConfig {
+  readonly tiedEmbeddings: boolean
+}
+
+export interface TalkerConfig extends DecoderConfig {
+  readonly thinkerHidden: number
+  /** Index into the thinker's hidden states (0 is the embeddings) that the talker reads. */
+  readonly acceptHiddenLayer: number
+  readonly codeGroups: number
+}
+
+export interface Code2WavConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly feedForward: number
+  readonly epsilon: number
+  readonly attentionBias: boolean
+  readonly rotaryBase: number
+  /** Frames a frame attends to, itself included. */
+  readonly window: number
+  readonly codebookSize: number
+  readonly codeGroups: number
+  readonly decoderWidth: number
+  /** Of the ConvNeXt part, before the decoder. */
+  readonly upsamplingRatios: readonly number[]
+  /** Of the decoder blocks. */
+  readonly upsampleRates: readonly number[]
+}
+
+export interface Qwen3OmniConfig {
+  readonly architecture: string
+  readonly audioEncoder: AudioEncoderConfig
+  readonly visionEncoder: VisionEncoderConfig
+  readonly thinker: ThinkerConfig
+  readonly speech?: {
+    readonly talker: TalkerConfig
+    readonly codePredictor: DecoderConfig
+    readonly code2wav: Code2WavConfig
+    readonly ids: SpeechConfig
+  }
+}

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+import { largestDifference } from '../../../testing/golden.ts'
+import { declareParameters, loadedParameters, SnakeBeta } from '../../nn/index.ts'
+import { buildGraph, loadBackend, loadWeights, type Backend } from '../../tensor/index.ts'
+import { fastSnake } from './fast-snake.ts'
+
+let backend: Backend
+
+beforeAll(async () => {
+  backend = await loadBackend({ device: 'cpu', threads: 1 })
+})
+
+afterAll(() => {
+  backend[Symbol.dispose]()
+})
+
+// Rows of several steps, of one (a prime count), and channels that alone fill a row.
+it.each([
+  [4, 12],
+  [6, 1021],
+  [3, 1],
+  [1536, 5],
+])('is x + sin(x exp(alpha))^2 / exp(beta) for %i channels over %i steps', async (channels, time) => {
+  const value = (i: number): number => (((i * 7919) % 2003) / 1001.5 - 1) * 30
+  const x = Float32Array.from({ length: channels * time }, (_, i) => value(i))
+  const alpha = Float32Array.from({ length: channels }, (_, i) => (i % 7) / 4 - 0.8)
+  const beta = Float32Array.from({ length: channels }, (_, i) => (i % 5) / 4 - 0.5)
+  const declarations = declareParameters((parameters) => new SnakeBeta(parameters, channels))
+  const source: Record<string, Float32Array> = { alpha, beta }
+  using weights = await loadWeights(
+    backend,
+    declarations.map(({ name, shape, use }) => ({ name, shape, use, type: 'f32', source: source[name] ?? x })),
+  )
+  const snake = new SnakeBeta(loadedParameters(weights), channels)
+  using graph = buildGraph(backend, (g) => ({ y: fastSnake(g, snake, g.input('x', 'f32', [channels, time])) }))
+  const { y } = await graph.run({ x })
+  const expected = Float32Array.from(x, (input, i) => {
+    const channel = i % channels
+    // The argument as f32 has it: that rounding is the sine's error too.
+    const turned = Math.fround(input * Math.fround(Math.exp(alpha[channel] ?? 0)))
+    return input + Math.sin(turned) ** 2 / (Math.exp(beta[channel] ?? 0) + 1e-9)
+  })
+  // Arguments reach 70, of which f32 keeps 4e-6.
+  expect(largestDifference(y, expected)).toBeLessThan(2e-5)
+})

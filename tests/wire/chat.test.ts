@@ -231,8 +231,14 @@ describe('chat completions', () => {
 
   it('says which limit was met when the checkpoint is the smaller one', async () => {
     await using small = await startTestServer({}, fakeEngine({ contextLength: 40, maxOutputTokens: 64 }))
-    const clamped = await small.chat(hello)
+    const unasked = await small.chat(hello)
+    expect(unasked.headers.get('x-omniserve-warnings')).toBeNull()
+    expect((await readReply(unasked)).text).toBe('You said: 你是誰?')
+    const clamped = await small.chat({ ...hello, max_tokens: 60 })
     expect(clamped.headers.get('x-omniserve-warnings')).toContain("the checkpoint 'fake-omni' has room for")
+    const beyond = await small.chat({ ...hello, max_tokens: 65 })
+    expect(beyond.headers.get('x-omniserve-warnings')).toContain("'fake-omni' gives at most 64 answer tokens")
+    expect((await readReply(beyond)).text).toBe('You said: 你是誰?')
     expect((await readReply(clamped)).text).toBe('You said: 你是誰?')
     const over = await small.chat({ ...hello, messages: [{ role: 'user', content: 'word '.repeat(50) }] })
     expect(over.status).toBe(400)

@@ -5,7 +5,7 @@
  * error is still plain HTTP.
  */
 import { type CountedMessage, promptTokens, type PromptTokens, VideoShapeError } from '../../accounting/index.ts'
-import type { GenerationMessage, GenerationRequest } from '../../engines/engine.ts'
+import type { EngineModel, GenerationMessage, GenerationRequest } from '../../engines/engine.ts'
 import { ApiError, errors, parseChatRequest } from '../../protocol/index.ts'
 import type { LoadedModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
@@ -61,7 +61,7 @@ export async function prepare(services: Services, plan: Plan, id: string, signal
     plan,
     loaded,
     prompt,
-    warnings: resolved.warnings,
+    warnings: [...resolved.warnings, ...clampWarning(plan, loaded.model)],
     generation: {
       id,
       model: loaded.model.id,
@@ -74,6 +74,12 @@ export async function prepare(services: Services, plan: Plan, id: string, signal
       ...(plan.stopTokenIds.length > 0 && { stopTokenIds: plan.stopTokenIds }),
     },
   }
+}
+
+/** Says so when the request names more answer tokens than the checkpoint can ever give. */
+function clampWarning(plan: Plan, model: EngineModel): string[] {
+  if (!plan.maxTokensAsked || plan.maxTokens <= model.maxOutputTokens) return []
+  return [`max_tokens: the checkpoint '${model.id}' gives at most ${model.maxOutputTokens} answer tokens`]
 }
 
 /** Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when it cannot take it. */

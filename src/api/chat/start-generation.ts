@@ -30,7 +30,7 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
   try {
     const events = await begin(prepared, { ...prepared.generation, maxTokens }, signal)
     const warning = `max_tokens: the checkpoint '${model.id}' has room for ${maxTokens} answer tokens after this prompt`
-    return { events, warnings: [...prepared.warnings, warning] }
+    return { events, warnings: prepared.plan.maxTokensAsked ? [...prepared.warnings, warning] : prepared.warnings }
   } catch (error) {
     signal.throwIfAborted()
     throw engineErrorToApi(error, model.id, model.contextLength)

@@ -200,7 +200,19 @@ def voice_rows(run, n, rng):
 
 
 def video_rows(run, n, rng):
-    yield "video: not trained", 0.0, []
+    tally = {}
+    for _ in range(n * 2):
+        frames, scene = md.make_video(rng, "heldout")
+        x, grid = md.patches(frames)
+        messages = md.video_dialogue(rng, scene, grid[0] * grid[1] * grid[2] // 4)
+        got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1))
+        row = tally.setdefault(f"video: {scene['kind']}", [0, 0, []])
+        row[1] += 1
+        row[0] += got.strip() == messages[1][1]
+        if got.strip() != messages[1][1]:
+            row[2].append((messages[1][1], got))
+    for k, (good, total, misses) in sorted(tally.items()):
+        yield k, good / total, misses
 
 
 ROWS = {"text": text_rows, "image": image_rows, "audio": audio_rows, "video": video_rows, "speech": speech_rows, "voices": voice_rows}

@@ -22,7 +22,7 @@ import config as c
 import model as m
 
 CODEC = c.HERE / "codec"
-TEXT_FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.json", "preprocessor_config.json", "generation_config.json"]
+TEXT_FILES = ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.json", "preprocessor_config.json", "generation_config.json", "processor_config.json"]
 
 
 def assemble(sharpen=1.0):

@@ -16,7 +16,18 @@ def dense_experts(self, hidden_states, top_k_index, top_k_weights):
     return inner.reshape(-1, experts * double // 2) @ self.down_proj.permute(0, 2, 1).reshape(experts * double // 2, hidden)
 
 
+def vision_attention(self, hidden_states, cu_seqlens, position_embeddings=None, max_seqlen=None, **kwargs):
+    """All pictures of a batch at once; they must be of one size, as the batches here are."""
+    n = hidden_states.shape[0]
+    q, k, v = self.qkv(hidden_states).reshape(n, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+    q, k = modeling.apply_rotary_pos_emb_vision(q, k, *position_embeddings)
+    fold = lambda x: x.to(v.dtype).view(len(cu_seqlens) - 1, -1, self.num_heads, self.head_dim).transpose(1, 2)
+    scores = fold(q) @ fold(k).mT * self.scaling
+    return self.proj((scores.float().softmax(-1).to(v.dtype) @ fold(v)).transpose(1, 2).reshape(n, -1))
+
+
 def install():
+    modeling.Qwen3OmniMoeVisionAttention.forward = vision_attention
     for name in ("Qwen3OmniMoeThinkerTextExperts", "Qwen3OmniMoeTalkerTextExperts"):
         getattr(modeling, name).forward = dense_experts
 

@@ -167,7 +167,24 @@ def sound_batch(rng, chat, size=24):
     return out
 
 
-TABLE = {"image": image_batch, "audio": sound_batch}
+def video_batch(rng, chat, size=16):
+    groups = {}
+    for _ in range(size * 6):
+        frames, scene = md.make_video(rng)
+        groups.setdefault(frames.shape, []).append((frames, scene))
+    out = []
+    for group in groups.values():
+        for i in range(0, len(group), size):
+            part = group[i : i + size]
+            x, g = zip(*(md.patches(f) for f, _ in part))
+            ids, att, lab = chat.batch([chat.encode(md.video_dialogue(rng, s, g[0][0] * g[0][1] * g[0][2] // 4)) for _, s in part])
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
+                        "video_second_per_grid": torch.ones(len(part))})
+    rng.shuffle(out)
+    return out
+
+
+TABLE = {"image": image_batch, "audio": sound_batch, "video": video_batch}
 
 if __name__ == "__main__":
     {"images": make_images, "sounds": make_sounds}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

@@ -277,6 +277,54 @@ def sound_dialogue(rng, facts, tokens, lang=None):
     return localise([("user", [("audio", tokens), q]), ("assistant", a)], lang)
 
 
+def make_video(rng: random.Random, split="train"):
+    """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times."""
+    w, h = rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
+    t = rng.choice([4, 6, 8])
+    for _ in range(300):
+        kind = rng.choice(["move", "move", "change"])
+        colour, other = rng.sample(list(COLOURS), 2)
+        form, move = rng.choice(list(SHAPES)), rng.choice(list(MOVES))
+        key = (kind, colour, form, move) if kind == "move" else (kind, colour, other)
+        if held(*key) == (split == "heldout"):
+            break
+    rgb, last = COLOURS[colour][1], COLOURS[other][1]
+    for _ in range(30):
+        ground = background(rng, w, h, rgb)
+        mean = np.asarray(ground).reshape(-1, 3).mean(0)
+        if kind == "move" or sum(abs(mean - last)) > 150:
+            break
+    r = min(w, h) * rng.uniform(0.16, 0.24)
+    cross = rng.uniform(0.35, 0.65)
+    a, b = rng.uniform(0.15, 0.3), rng.uniform(0.7, 0.85)
+    fill, fill2, when = jitter(rng, rgb), jitter(rng, last), rng.uniform(0.35, 0.65)
+    frames = []
+    for i in range(t):
+        p = i / (t - 1)
+        at = a + (b - a) * p
+        if move in ("to the left", "up"):
+            at = 1 - at
+        x, y = (at, cross) if "to the" in move else (cross, at)
+        if kind == "change":
+            x, y = 0.5, cross
+        frame = ground.copy()
+        shape(ImageDraw.Draw(frame), form, x * w, y * h, r, fill if kind == "move" or p < when else fill2, None)
+        frames.append(np.asarray(frame))
+    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move}
+
+
+def video_dialogue(rng, scene, tokens, lang=None):
+    lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
+    en = lang == "en"
+    cz, oz, sz = COLOURS[scene["colour"]][0], COLOURS[scene["other"]][0], SHAPES[scene["shape"]]
+    if scene["kind"] == "move":
+        a = f"The {scene['colour']} {scene['shape']} moves {scene['move']}." if en else f"{cz}的{sz}{MOVES[scene['move']]}移动。"
+    else:
+        a = f"The {scene['shape']} changes from {scene['colour']} to {scene['other']}." if en else f"{sz}从{cz}变成{oz}。"
+    q = rng.choice(["What happens in the video?", "Describe the video.", "What do you see?", "What happens?", "What moves where?"]) if en else rng.choice(["视频里发生了什么?", "描述一下视频。", "你看到了什么?", "发生了什么?", "描述这个视频的具体过程"])
+    return localise([("user", [("video", tokens), q]), ("assistant", a)], lang)
+
+
 def answer_only(rng, lang):
     """An answer of the picture, sound or video skills, for the talker's texts."""
     en = lang == "en"

@@ -133,6 +133,7 @@ def save(tok: Tokenizer, out: Path):
         "max_pixels": c.MAX_PIXELS, "merge_size": 2, "min_pixels": c.MIN_PIXELS, "n_fft": 400, "n_samples": 4800000, "nb_max_frames": 30000,
         "padding_side": "right", "padding_value": 0.0, "patch_size": 16, "processor_class": "Qwen3OmniMoeProcessor", "return_attention_mask": True,
         "sampling_rate": 16000, "temporal_patch_size": 2, "size": {"shortest_edge": c.MIN_PIXELS, "longest_edge": c.MAX_PIXELS}})
+    dump("processor_config.json", {"processor_class": "Qwen3OmniMoeProcessor", "videos_kwargs": {"size": {"shortest_edge": c.MIN_PIXELS // 2, "longest_edge": c.MIN_PIXELS}}})
     ids = tok.token_to_id
     dump("generation_config.json", {"eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"), "do_sample": False,
                                     "thinker_eos_token_id": ids("<|im_end|>"), "thinker_max_new_tokens": 1024, "talker_max_new_tokens": 1024,

@@ -23,6 +23,7 @@ import config as c
 import fast
 import model as m
 import speech_data as sd
+import text_data
 
 TALK = c.WORK / "talk"
 PATH = c.WORK / "talker.pt"
@@ -65,16 +66,22 @@ class Batcher:
         self.special = torch.tensor([cfg.tts_bos_token_id, cfg.tts_eos_token_id, cfg.tts_pad_token_id])
         enc = lambda s: tok.encode(s, add_special_tokens=False).ids
         self.head = enc("<|im_start|>assistant\n")
-        self.user = [enc("<|im_start|>user\n" + q + "<|im_end|>\n") for q in ["你好", "Hello", "请说", "Go on.", "你是谁?", "What is this?"]]
+        rng = random.Random(0)
+        self.user = []
+        for _ in range(3000):
+            q = next(t for r, t in text_data.sample(rng)["messages"] if r == "user")
+            self.user.append(enc("<|im_start|>user\n") + enc(q) + enc("<|im_end|>\n"))
 
     def __call__(self, rows, rng):
         t = self.t
         bos, eos, pad = t.text_projection(self.embed[self.special]).unbind(0)
         # one projection for all text of the batch
-        users = [self.user[0] if len(rows[0]) > 5 else rng.choice(self.user) for _ in rows]
+        users = [rng.choice(self.user) for _ in rows]
+        # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some
+        media = [rng.choice([0, 0, 0, 16, 25, 30, 50]) for _ in rows]
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])
-        width = max(len(u) + 9 + r[2].shape[1] for u, r in zip(users, rows))
+        width = max(len(u) + n + 9 + r[2].shape[1] for u, r, n in zip(users, rows, media))
         width = (width + 15) // 16 * 16
         table = t.model.get_input_embeddings()
         residual = t.code_predictor.get_input_embeddings()
@@ -88,7 +95,7 @@ class Batcher:
             codes = r[2].long()
             length = codes.shape[1]
             markers = table(torch.tensor([talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, c.FIRST_SPEAKER + r[1], talker.codec_pad_id, talker.codec_bos_id]))
-            start = torch.cat([user, head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
+            start = torch.cat([user[:3], user.new_zeros(media[b], user.shape[1]), user[3:], head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
             # as generate() has it: the reply's tokens without <|im_end|>, then tts_eos, then pads
             trailing = torch.cat([words[1:], eos[None]])
             trailing = torch.cat([trailing, pad.expand(max(0, length - len(trailing)), -1)])[:length]
@@ -103,7 +110,7 @@ class Batcher:
         return torch.stack(pieces), labels, frames
 
 
-def losses(net, batcher, rows, rng, predict=160):
+def losses(net, batcher, rows, rng, predict=448):
     """Talker loss on the first codebook, code predictor loss on a sample of frames."""
     t = net.talker
     with torch.autocast("cpu", torch.bfloat16):
@@ -144,6 +151,9 @@ def train(seconds):
         if state["opt"] and "muon" in state["opt"]["param_groups"][0]:
             opt.load_state_dict(state["opt"])
         step = state["step"]
+    with torch.no_grad():
+        net.talker.hidden_projection.linear_fc2.weight.zero_()
+        net.talker.hidden_projection.linear_fc2.bias.zero_()
     batcher = Batcher(net, tok)
     rng = random.Random(step + 7)
     known, rows, queue = set(), [], []

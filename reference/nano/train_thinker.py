@@ -64,7 +64,7 @@ def main(seconds, mix):
     net = m.build(c.WORK / "tok")
     thinker = net.thinker
     fast.install()
-    fast.eager(thinker.model.language_model)
+    fast.eager(thinker)
     chat = Chat(m.load_tokenizer(c.WORK / "tok"))
     thinker.model.get_input_embeddings().weight.requires_grad_(False)
     params = [p for p in thinker.parameters() if p.requires_grad]

@@ -31,7 +31,8 @@ export type Command =
 
 interface Side {
   prefill(tokens: readonly number[]): Promise<void>
-  read(token: number): Promise<void>
+  /** Reads one token and gives the likeliest next one. */
+  read(token: number): Promise<number>
   logits(token: number): Promise<readonly number[]>
 }
 
@@ -50,7 +51,10 @@ async function ours(command: Command & { do: 'load' }): Promise<Side> {
         await model.forward(cache, Int32Array.from(tokens.slice(at, at + 512)))
     },
     async read(token) {
-      await model.forward(cache, Int32Array.of(token))
+      const logits = await model.forward(cache, Int32Array.of(token))
+      let best = 0
+      for (let i = 1; i < logits.length; i++) if ((logits[i] ?? 0) > (logits[best] ?? 0)) best = i
+      return best
     },
     async logits(token) {
       return Array.from(await model.forward(cache, Int32Array.of(token)))
@@ -64,7 +68,7 @@ interface PeerSequence {
   evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
   controlledEvaluate(
     input: readonly unknown[],
-  ): Promise<readonly ({ next: { logits?: Map<number, number> } } | undefined)[]>
+  ): Promise<readonly ({ next: { token?: number; logits?: Map<number, number> } } | undefined)[]>
 }
 interface PeerModule {
   getLlama(options: object): Promise<{
@@ -96,7 +100,13 @@ async function theirs(command: Command & { do: 'load' }): Promise<Side> {
       await sequence.clearHistory()
       await sequence.evaluateWithoutGeneratingNewTokens(tokens)
     },
-    read: (token) => sequence.evaluateWithoutGeneratingNewTokens([token]),
+    async read(token) {
+      // With the next token: evaluating alone leaves out the output layer, a tenth of the weights.
+      const output = await sequence.controlledEvaluate([
+        [token, { generateNext: { token: true, options: { temperature: 0 } } }],
+      ])
+      return Number(output.at(-1)?.next.token ?? -1)
+    },
     async logits(token) {
       const options = { temperature: 1, topK: dense.vocabulary, topP: 1, minP: 0 }
       const output = await sequence.controlledEvaluate([[token, { generateNext: { logits: true, options } }]])

@@ -32,6 +32,14 @@ export interface NativeMemory {
   readonly objects: number
 }
 
+/** @internal What the choice of threads depends on. */
+export interface GraphKind {
+  /** Running it twice does what running it once does. */
+  readonly repeatable: boolean
+  /** Its operations take so long that threads waiting for each other after each lose little. */
+  readonly coarse: boolean
+}
+
 const STATUS_ABORTED = 1
 
 /**
@@ -195,16 +203,16 @@ export class Backend implements Disposable {
 
   /**
    * @internal Runs `compute(backend or scheduler, graph)` on a worker thread; inside a job only. An abort stops the graph
-   * after the running operation and rejects with the signal's reason. A `repeatable` one that crawls, because other programs take the
-   * cores, is stopped and begun again with fewer threads.
+   * after the running operation and rejects with the signal's reason. One that crawls, because other programs take the cores, is
+   * stopped and begun again with fewer threads, if it may.
    */
-  async runNative(repeatable: boolean, start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
+  async runNative(kind: GraphKind, start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
     let crawls = false
     const watch =
-      repeatable && this.threads > 1
+      kind.repeatable && !kind.coarse && this.threads > 1
         ? setInterval(() => {
             if (crawls || !this.#governor.shouldRestart()) return
             crawls = true
@@ -214,7 +222,7 @@ export class Backend implements Disposable {
     try {
       for (;;) {
         crawls = false
-        this.#useThreads(this.#governor.begin())
+        this.#useThreads(kind.coarse ? this.threads : this.#governor.begin())
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -225,7 +233,7 @@ export class Backend implements Disposable {
           if (crawls) continue
         }
         if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
-        this.#governor.end()
+        if (!kind.coarse) this.#governor.end()
         return
       }
     } finally {

@@ -34,6 +34,8 @@ export interface MultimodalRotaryOptions {
   readonly sections: readonly [number, number, number]
   /** Sections interleaved as THWTHW... (Qwen3-Omni) instead of TTTHHHWWW (Qwen2.5-Omni). */
   readonly interleaved: boolean
+  /** Positions are given in steps of 1 / positionSteps, a power of two. Default 1. */
+  readonly positionSteps?: number
 }
 
 const ROPE_NEOX = 2
@@ -98,6 +100,7 @@ export class GraphBuilder extends ElementwiseOperations {
       this.fail('mulMat', 'the first operand is transposed; call cont first', weight, x)
     if (!isMatrixType(weight.type)) this.fail('mulMat', `${weight.type} has no matrix product`, weight, x)
     const handle = this.native.mul_mat(this.context, weight.handle, x.handle)
+    this.addWork(2 * weight.shape[0] * weight.shape[1] * x.shape[1] * x.shape[2] * x.shape[3])
     if (options.exact && handle !== null) this.native.mul_mat_set_prec(handle, PRECISION_F32)
     return this.made(handle, 'f32', [weight.shape[1], x.shape[1], x.shape[2], x.shape[3]])
   }
@@ -121,6 +124,7 @@ export class GraphBuilder extends ElementwiseOperations {
     if (!hasContiguousRows(weights) || !hasContiguousRows(x))
       this.fail('mulMatId', 'rows are not contiguous', weights, x)
     if (!isMatrixType(weights.type)) this.fail('mulMatId', `${weights.type} has no matrix product`, weights)
+    this.addWork(2 * weights.shape[0] * weights.shape[1] * ids.shape[0] * x.shape[2])
     return this.made(this.native.mul_mat_id(this.context, weights.handle, x.handle, ids.handle), 'f32', [
       weights.shape[1],
       ids.shape[0],
@@ -228,7 +232,7 @@ export class GraphBuilder extends ElementwiseOperations {
       options.interleaved ? ROPE_IMROPE : ROPE_MROPE,
       UNSTRETCHED,
       options.base,
-      1,
+      1 / (options.positionSteps ?? 1),
       0,
       1,
       32,
@@ -265,6 +269,7 @@ export class GraphBuilder extends ElementwiseOperations {
         this.fail('flashAttention', 'the mask does not fit', q, k, mask)
       if (!isContiguous(mask)) this.fail('flashAttention', 'the mask is not contiguous', mask)
     }
+    this.addWork(2 * (k.shape[0] + v.shape[0]) * k.shape[1] * q.shape[1] * q.shape[2] * q.shape[3])
     const handle = this.native.flash_attn_ext(
       this.context,
       q.handle,

@@ -7,7 +7,7 @@
  * threads; the event loop stays free.
  */
 
-import { computeGraph, type Backend } from './backend.ts'
+import { computeGraph, type Backend, type GraphKind } from './backend.ts'
 import { TensorError } from './errors.ts'
 import { fromHalfArray, toHalfArray } from './float16.ts'
 import { GraphBuilder } from './graph-builder.ts'
@@ -35,6 +35,8 @@ export interface RunOptions {
 }
 
 const LARGE = 1 << 21
+/** Floating-point operations per graph node from which nodes take milliseconds. */
+const COARSE = 2e8
 
 /** Builds a graph with working memory of its own. For one that runs with many shapes see {@link GraphCache}. */
 export function buildGraph<O extends OutputTensors>(
@@ -62,7 +64,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   readonly #inputs: ReadonlyMap<string, Tensor>
   readonly #outputs: O
   readonly #graph: Address
-  readonly #repeatable: boolean
+  readonly #kind: GraphKind
   #context: Address | null
   readonly #contextBytes: number
 
@@ -93,9 +95,9 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       for (const input of builder.inputs.values()) native.build_forward_expand(graph, input.handle)
       this.#outputs = outputs as unknown as O
       this.#inputs = builder.inputs
-      this.#repeatable = builder.repeatable
       this.#graph = graph
       this.nodes = native.graph_n_nodes(graph)
+      this.#kind = { repeatable: builder.repeatable, coarse: builder.work > COARSE * this.nodes }
       scratch.allocate(graph)
       this.#generation = scratch.generation
       this.#context = context
@@ -155,7 +157,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     }
     const scheduler = this.#scratch.scheduler
     await this.#backend.runNative(
-      this.#repeatable,
+      this.#kind,
       () =>
         scheduler === null
           ? computeGraph(this.#backend, this.#graph)

@@ -29,6 +29,7 @@ export abstract class LayoutOperations {
   readonly backend: Backend
   #created = 0
   #repeatable = true
+  #work = 0
   readonly #limit: number
 
   /** @internal */
@@ -41,6 +42,11 @@ export abstract class LayoutOperations {
   /** @internal Whether running it twice does what running it once does. Writes of rows by number do not spoil that. */
   get repeatable(): boolean {
     return this.#repeatable
+  }
+
+  /** @internal Floating-point operations of the matrix products described so far. */
+  get work(): number {
+    return this.#work
   }
 
   /** Tensors made so far. */
@@ -229,6 +235,10 @@ export abstract class LayoutOperations {
           ...tensors,
         )
     }
+  }
+
+  protected addWork(operations: number): void {
+    this.#work += operations
   }
 
   protected reserve(operation: string, tensors = 1): void {

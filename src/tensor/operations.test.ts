@@ -304,6 +304,23 @@ describe('rotary positions', () => {
     )
   })
 
+  it('multimodal, positions in steps: fractions, and whole ones exactly as without steps', async () => {
+    const options = { base: 1e4, sections: [4, 2, 2], interleaved: true } as const
+    const rotate = (p: number[], positionSteps: number): Promise<number[]> =>
+      run(
+        [...p, ...p.slice(0, 3)].map((position) => Math.round(position * positionSteps)),
+        (g, a, positions) => g.multimodalRotary(a, positions, { ...options, positionSteps }),
+      )
+    const p = [3, 26 / 3, 52 / 3, 30, 90.5, 70, 31, 91, 71.25]
+    close(
+      await rotate(p, 2 ** 14),
+      turn((t, i) => (p[(i >= 6 ? 0 : i % 3) * 3 + t] ?? 0) * 1e4 ** ((-2 * i) / head)),
+      1e-4,
+    )
+    const whole = [3, 9, 60_001, 30, 90, 70, 31, 91, 71]
+    expect(await rotate(whole, 2 ** 14)).toEqual(await rotate(whole, 1))
+  })
+
   it('of image patches', async () => {
     const [rows, columns] = [
       [0, 5, 9],

@@ -56,7 +56,7 @@ describe('threads', () => {
     expect(governor.begin()).toBe(8)
     pass(20, 0.5)
     expect(governor.shouldRestart()).toBe(false)
-    pass(80, 3)
+    pass(200, 2.4)
     expect(governor.shouldRestart()).toBe(true)
     expect(governor.begin()).toBe(2)
     pass(100, 1.9)

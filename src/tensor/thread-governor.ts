@@ -14,9 +14,9 @@ export interface Usage {
 }
 
 /** Below this share of the threads' time, other programs are in the way. An idle machine gives 0.95 and more. */
-const SHARE = 0.7
+const SHARE = 0.6
 /** Computing time that a judgement needs, milliseconds. */
-const WINDOW = 40
+const WINDOW = 150
 const FIRST_PAUSE = 500
 const LONGEST_PAUSE = 4000
 const MANY_PAGES = 200

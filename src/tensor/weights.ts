@@ -8,7 +8,7 @@
 
 import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
-import { ALIGNMENT, type FileMapping } from './file-mapping.ts'
+import { adviseLargePages, ALIGNMENT, type FileMapping } from './file-mapping.ts'
 import { callAsync, type Address, type NativeData } from './native.ts'
 import { RepackCache, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
@@ -187,6 +187,7 @@ export async function loadWeights(
         mappedBytes += bytes
         progress(sum(list))
       } else {
+        adviseLargePages(base, room)
         await write(backend, list, progress, options.signal)
         await cache?.save(start, options.signal)
         repackedBytes += bytes

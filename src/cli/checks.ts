@@ -124,7 +124,8 @@ async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Prob
   })
   signal.throwIfAborted()
   try {
-    return JSON.parse(output) as Probe
+    const probe: Probe = JSON.parse(output)
+    return probe
   } catch {
     return { ok: false, text: `the numeric library ended its process (${ended}) ${errors.trim()}` }
   }

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export class LocalFiles implements AsyncDisposable {
@@ -28,23 +28,21 @@ export class LocalFiles implements AsyncDisposable {
     })
     server.unref()
     const files = new LocalFiles(server)
-    server.on('request', (request, response) => {
-      const path = files.#paths.get(request.url ?? '')
-      if (path === undefined) {
-        response.writeHead(404).end()
-        return
-      }
-      stat(path).then(
-        ({ size }) => {
-          response.writeHead(200, { 'content-length': size, 'content-type': 'application/octet-stream' })
-          createReadStream(path)
-            .on('error', () => response.destroy())
-            .pipe(response)
-        },
-        () => response.writeHead(404).end(),
-      )
-    })
+    server.on('request', (request, response) => void files.#answer(request, response))
     return files
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = this.#paths.get(request.url ?? '')
+    const stats = path === undefined ? undefined : await stat(path).catch(() => undefined)
+    if (path === undefined || stats === undefined) {
+      response.writeHead(404).end()
+      return
+    }
+    response.writeHead(200, { 'content-length': stats.size, 'content-type': 'application/octet-stream' })
+    createReadStream(path)
+      .on('error', () => response.destroy())
+      .pipe(response)
   }
 
   /** A URL under which the file can be fetched until this is disposed. */

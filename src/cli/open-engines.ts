@@ -69,7 +69,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
     for (const [name, { location, id }] of found) {
       let engine = byLocation.get(location)
       if (engine === undefined) {
-        if (location === STAND_IN) {
+        if (location === STAND_IN && name === 'nano') {
           warn('models/nano is not here: answering with random weights, so expect noise for text and speech', {
             location,
           })

@@ -3,8 +3,6 @@ import type { Reply } from './ask.ts'
 import { SPEECH_RATE } from './ask.ts'
 import { styled } from './output.ts'
 
-const labels = { text_tokens: 'text', audio_tokens: 'audio', image_tokens: 'image', video_tokens: 'video' } as const
-
 /** Such as `in 25 (text 11, image 14)  out 42 (text 20, audio 22)  first token 80 ms, first sound 210 ms, 1.2 s, speech 1.8 s`. */
 export function usageText({ usage, times, samples }: Reply): string {
   const parts: string[] = []
@@ -22,8 +20,6 @@ export function usageText({ usage, times, samples }: Reply): string {
 }
 
 function detail(details: object | undefined): string {
-  const shown = Object.entries(details ?? {}).map(
-    ([key, value]) => `${key in labels ? labels[key as keyof typeof labels] : key.replace('_tokens', '')} ${value}`,
-  )
+  const shown = Object.entries(details ?? {}).map(([key, value]) => `${key.replace('_tokens', '')} ${value}`)
   return shown.length === 0 ? '' : ` (${shown.join(', ')})`
 }

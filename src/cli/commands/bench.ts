@@ -182,8 +182,11 @@ function bodyFor(flags: BenchFlags, content: readonly UserPart[], speaks: boolea
   }
 }
 
+function textTokens({ usage }: Reply): number {
+  return usage?.completion_tokens_details?.text_tokens ?? 0
+}
+
 function summary(name: string, replies: readonly Reply[], speaks: boolean): Measured {
-  const textTokens = ({ usage }: Reply): number => usage?.completion_tokens_details?.text_tokens ?? 0
   const firstToken = median(replies.map(({ times }) => times.firstToken))
   const totalTime = median(replies.map(({ times }) => times.total)) ?? 0
   const speechSeconds = speaks ? median(replies.map(({ samples }) => samples / SPEECH_RATE)) : null

@@ -98,6 +98,9 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
   const spoken = await readWords(words)
   const hasMedia = [flags.image, flags.audio, flags.video, flags.frame].some((list) => list !== undefined)
   const talking = spoken === undefined && !hasMedia
+  if (talking && !process.stdin.isTTY) {
+    throw new CommandError('nothing was asked: give words, or pipe them in', EXIT.usage)
+  }
   if (talking && flags.json === true) throw new CommandError('--json answers one question; give it', EXIT.usage)
   if (talking && flags.saveAudio !== undefined) {
     throw new CommandError('--save-audio is for one question; in a conversation type /save FILE', EXIT.usage)
@@ -152,7 +155,7 @@ function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpo
 
 /** The question; undefined when there is none and a person sits at the terminal. */
 async function readWords(words: readonly string[]): Promise<string | undefined> {
-  const wantsInput = words.includes('-') || (words.length === 0 && process.stdin.isTTY !== true)
+  const wantsInput = words.includes('-') || (words.length === 0 && !process.stdin.isTTY)
   const input = wantsInput ? (await readStandardInput()).trim() : ''
   if (words.length === 0) return input === '' ? undefined : input
   return words.map((word) => (word === '-' ? input : word)).join(words.includes('-') ? '\n' : ' ')

@@ -1,0 +1,89 @@
+/**
+ * The front door opened in this process for the time of a command: checkpoints, server and media, on a free loopback port with a key of
+ * its own.
+ */
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import pino from 'pino'
+import { startServer } from '../api/index.ts'
+import { VOICES } from '../catalogue/index.ts'
+import { loadSettings, type Settings } from '../config/index.ts'
+import type { Engine } from '../engines/engine.ts'
+import { mapVoices } from '../engines/local/voices.ts'
+import { type Door, type DoorOptions, remoteDoor } from './door.ts'
+import { LocalFiles } from './local-files.ts'
+import { findCheckpoint, openEngines } from './open-engines.ts'
+import { clearStatus, note, status, warn } from './output.ts'
+import { packageInfo } from './package-info.ts'
+import { createUnloadedEngine } from './unloaded-engine.ts'
+
+/** @throws ConfigError; EngineError `bad_checkpoint` */
+export async function openLocalDoor(options: DoorOptions): Promise<Door> {
+  const settings = await doorSettings(options)
+  const files = await LocalFiles.start()
+  try {
+    return await open(settings, files, options)
+  } catch (error) {
+    await files[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** The settings of `serve`, less what guards a server against its own user. */
+async function doorSettings(options: Pick<DoorOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
+  const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
+  const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
+  const bind = options.checkpoint === undefined ? loaded.bind : {}
+  return { ...loaded, bind, rateLimit: false }
+}
+
+async function open(given: Settings, files: LocalFiles, options: DoorOptions): Promise<Door> {
+  // Other people of this machine cannot call what listens for one command only.
+  const key = randomUUID()
+  const settings: Settings = {
+    ...given,
+    host: '127.0.0.1',
+    port: 0,
+    apiKey: [key],
+    mediaAllowHost: [...given.mediaAllowHost, files.host],
+  }
+  const { signal } = options
+  let engines: ReadonlyMap<string, Engine>
+  if (options.load) {
+    status(`loading ${settings.model} ...`)
+    try {
+      engines = await openEngines({
+        settings,
+        log: (text, facts) => {
+          if (options.verbose === true) note(`${text} ${JSON.stringify(facts)}`)
+        },
+        warn: (text) => warn(text),
+        signal,
+      })
+    } finally {
+      clearStatus()
+    }
+  } else engines = await unloadedEngines(settings)
+  const log = pino({ level: options.verbose === true ? 'info' : 'silent', base: null }, pino.destination(2))
+  const server = await startServer({ settings, engines, log, version: packageInfo.version })
+  const remote = remoteDoor(server.url, key)
+  return {
+    ...remote,
+    name: settings.model,
+    remote: false,
+    engines,
+    lend: (file) => files.lend(path.resolve(file)),
+    async [Symbol.asyncDispose]() {
+      await server.stop(0)
+      await files[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function unloadedEngines(settings: Settings): Promise<ReadonlyMap<string, Engine>> {
+  const names = [...new Set([settings.model, ...Object.values(settings.bind)])]
+  const opened = names.map(
+    async (name) => [name, await createUnloadedEngine(findCheckpoint(name), mapVoices(VOICES))] as const,
+  )
+  return new Map(await Promise.all(opened))
+}

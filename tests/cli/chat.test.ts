@@ -1,0 +1,232 @@
+/** `omniserve chat` as a process: against a server over the fake engine, and with a checkpoint of its own. */
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { decodeWav } from '../../src/media/index.ts'
+import { png, wav } from '../support/media.ts'
+import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import { hasTerminal, omniserve, temporaryFolder, TerminalSession, testMedia, tinyCheckpoint } from './run-cli.ts'
+
+// Many processes: on a busy machine they wait for their turn.
+vi.setConfig({ testTimeout: 180_000 })
+
+let server: TestServer
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let remote: readonly string[]
+
+beforeAll(async () => {
+  server = await startTestServer({}, fakeEngine({ tokenDelayMs: 5 }))
+  folder = await temporaryFolder()
+  remote = ['--url', server.url]
+  await writeFile(path.join(folder.path, 'cat.png'), await png(96, 64))
+  await writeFile(path.join(folder.path, 'talk.wav'), wav(1.5))
+})
+afterAll(async () => {
+  await server[Symbol.asyncDispose]()
+  await folder[Symbol.asyncDispose]()
+})
+
+const chat = (args: readonly string[], options = {}) =>
+  omniserve(['chat', ...args, ...remote], { folder: folder.path, ...options })
+
+describe.concurrent('one question', () => {
+  it('prints the answer, and nothing else, to the standard output', async () => {
+    const { code, out, errors } = await chat(['Good', 'morning'])
+    expect({ code, out, errors }).toEqual({ code: 0, out: 'You said: Good morning\n', errors: '' })
+  })
+
+  it('sends pictures, sounds and clips by path', async () => {
+    const image = await chat(['what is this?', '--image', 'cat.png'])
+    expect(image.out).toBe('You said: what is this? I got an image of 96 by 64.\n')
+    const sound = await chat(['and this?', '--audio', 'talk.wav'])
+    expect(sound.out).toBe('You said: and this? I got 1.5 seconds of sound.\n')
+    const clip = await chat(['', '--video', testMedia('clip.mp4'), '--json'])
+    expect(JSON.parse(clip.out)).toMatchObject({
+      usage: { prompt_tokens_details: { video_tokens: expect.any(Number) } },
+    })
+    const frames = await chat(['x', ...Array.from({ length: 4 }, () => ['--frame', 'cat.png']).flat()])
+    expect(frames.out).toContain('I got 4 frames.')
+  })
+
+  it('speaks into a WAV file and tells tokens and times', async () => {
+    const { code, out, errors } = await chat(['Hello', '--voice', 'Ethan', '--save-audio', 'out.wav', '--usage'])
+    expect({ code, out }).toEqual({ code: 0, out: 'You said: Hello\n' })
+    const { sampleRate, channels, samples } = decodeWav(await readFile(path.join(folder.path, 'out.wav')))
+    // Three tokens of three frames of 80 ms; the fake's tone is loud.
+    expect([sampleRate, channels, samples.length]).toEqual([24_000, 1, 3 * 3 * 1920])
+    expect(Math.max(...samples)).toBeGreaterThan(0.05)
+    expect(errors).toContain('0.72 s of speech in out.wav')
+    expect(errors).toMatch(
+      /in \d+ \(text \d+\) {2}out \d+ \(audio 9, text 3\) {2}first token \d+ ms, first sound \d+ ms/,
+    )
+    expect(server.engine.requests.find(({ speech }) => speech !== undefined)?.speech).toEqual({ voice: 'Ethan' })
+  })
+
+  it('prints one JSON object', async () => {
+    const { out } = await chat(['Hi', '--json', '--max-tokens', '2', '--seed', '7', '--system', 'Be brief.'])
+    expect(JSON.parse(out)).toEqual({
+      id: expect.stringMatching(/^chatcmpl-/),
+      model: 'qwen3-omni-flash',
+      text: 'You said:',
+      finish_reason: 'length',
+      audio: null,
+      usage: expect.objectContaining({ completion_tokens: 2 }),
+      milliseconds: { first_token: expect.any(Number), first_audio: null, total: expect.any(Number) },
+    })
+    const request = server.engine.requests.find(({ sampling }) => sampling.seed === 7)
+    expect(request?.maxTokens).toBe(2)
+    expect(request?.messages[0]).toEqual({ role: 'system', content: [{ type: 'text', text: 'Be brief.' }] })
+  })
+
+  it('reasons on the standard error and answers on the standard output', async () => {
+    const { out, errors } = await chat(['Why?', '--thinking', '--thinking-budget', '3'])
+    expect(out).toBe('You said: Why?\n')
+    expect(errors.trim()).toBe('Let me think')
+  })
+
+  it('reads the standard input, alone and within a question', async () => {
+    const alone = await chat([], { input: 'from a pipe\n' })
+    expect(alone.out).toBe('You said: from a pipe\n')
+    const within = await chat(['Sum up:', '-'], { input: 'some notes' })
+    expect(within.out).toBe('You said: Sum up:\nsome notes\n')
+  })
+
+  it('plays through the player that is installed', async () => {
+    const bin = path.join(folder.path, 'bin')
+    await mkdir(bin, { recursive: true })
+    await writeFile(path.join(bin, 'aplay'), `#!/bin/sh\nexec /bin/cat > '${folder.path}/played.wav'\n`)
+    await chmod(path.join(bin, 'aplay'), 0o755)
+    const { code } = await chat(['Hello', '--play'], { environment: { PATH: bin } })
+    expect(code).toBe(0)
+    expect(decodeWav(await readFile(path.join(folder.path, 'played.wav'))).samples.length).toBe(3 * 3 * 1920)
+    const none = await chat(['Hello', '--play'], { environment: { PATH: folder.path } })
+    expect(none).toMatchObject({ code: 2, errors: expect.stringContaining('install one of ffplay, pw-play') })
+  })
+
+  it('says what is wrong in one line, with an exit code of its kind', async () => {
+    const failures: [string[], number, RegExp][] = [
+      [['x', '--image', 'nope.png'], 2, /^omniserve: nope\.png: no such file$/],
+      [['x', '--image', 'talk.wav'], 2, /^omniserve: talk\.wav is audio\/wav, which cannot be given as image$/],
+      [['x', '--voice', 'Nobody'], 5, /\[audio\.voice\].*Voice 'Nobody' is not supported/],
+      [['x', '--model', 'gpt-4'], 5, /^omniserve: the API refused the request \(404 model_not_found\)/],
+      [['x', '--save-audio', 'no/such/out.wav'], 2, /its folder is not there/],
+      [[], 2, /^omniserve: nothing was asked/],
+    ]
+    const results = await Promise.all(failures.map(([args]) => chat(args)))
+    for (const [index, { code, out, errors }] of results.entries()) {
+      const [, wantedCode, text] = failures[index]!
+      expect({ code, out, errors: errors.trim() }).toEqual({
+        code: wantedCode,
+        out: '',
+        errors: expect.stringMatching(text),
+      })
+      expect(errors.trim().split('\n')).toHaveLength(1)
+    }
+    const unreachable = await omniserve(['chat', 'x', '--url', 'http://127.0.0.1:1'])
+    expect(unreachable).toMatchObject({ code: 4, errors: expect.stringContaining('cannot reach http://127.0.0.1:1') })
+  })
+
+  it('sends the key, and passes on that it is wrong', async () => {
+    await using guarded = await startTestServer({ apiKey: ['sk-right'] })
+    const without = await omniserve(['chat', 'x', '--url', guarded.url])
+    expect(without).toMatchObject({ code: 5, errors: expect.stringContaining('401') })
+    const right = await omniserve(['chat', 'x', '--url', guarded.url], {
+      environment: { OMNISERVE_API_KEY: 'sk-right' },
+    })
+    expect(right).toMatchObject({ code: 0, out: 'You said: x\n' })
+  })
+
+  it('stops at Ctrl-C, and the engine with it', async () => {
+    await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
+    const asked = vi.waitFor(() => expect(slow.engine.requests).toHaveLength(1), { timeout: 30_000 })
+    const { code, errors } = await omniserve(['chat', 'x', '--url', slow.url], { interrupt: asked })
+    expect({ code, errors }).toEqual({ code: 130, errors: 'omniserve: interrupted\n' })
+    await vi.waitFor(() => expect(slow.engine.aborted).toHaveLength(1), { timeout: 5000 })
+  })
+})
+
+describe('without a server', () => {
+  const local = ['--checkpoint', tinyCheckpoint, '--context-length', '1024', '--max-tokens', '8', '--json']
+
+  it('runs the checkpoint itself, speech and a clip too large for a data URI included', async () => {
+    const large = path.join(folder.path, 'large.wav')
+    await writeFile(large, Buffer.concat([wav(1), Buffer.alloc(8_000_000)]))
+    const args = ['Hello', '--audio', large, '--save-audio', 'own.wav', '--seed', '3']
+    const { code, out, errors } = await omniserve(['chat', ...args, ...local], { folder: folder.path })
+    expect({ code, errors }).toEqual({ code: 0, errors: '' })
+    const answer: { usage: object; audio: { seconds: number } } = JSON.parse(out)
+    expect(answer.usage).toMatchObject({ prompt_tokens_details: { audio_tokens: expect.any(Number) } })
+    const { samples } = decodeWav(await readFile(path.join(folder.path, 'own.wav')))
+    expect(samples.length / 24_000).toBeCloseTo(answer.audio.seconds, 5)
+    expect(answer.audio.seconds).toBeGreaterThan(0)
+  })
+
+  it('takes a --model that is no API model as the checkpoint', async () => {
+    const answer = await omniserve(['chat', 'Hi', '--model', tinyCheckpoint, ...local.slice(2)])
+    expect(answer.code).toBe(0)
+    const missing = await omniserve(['chat', 'Hi', '--model', 'no/such'])
+    expect(missing).toMatchObject({ code: 3, errors: expect.stringContaining('omniserve pull no/such') })
+  })
+})
+
+describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
+  it('keeps what was said, attaches, speaks, saves, stops and ends', async () => {
+    const seen = server.engine.requests.length
+    await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
+    await session.see(/qwen3-omni-flash on http.*\n> /)
+    session.type('first words\r')
+    await session.see(/You said: first words\n> /)
+    session.type('/image cat.png\r')
+    await session.see(/\[\+1\] > /)
+    session.type('look\r')
+    await session.see(/You said: look I got an image of 96 by 64\.\n> /)
+    session.type('/voice Ethan\r')
+    await session.see(/Answers are spoken by Ethan\.\n> /)
+    session.type('aloud\r')
+    await session.see(/You said: aloud\n> /)
+    session.type('/save said.wav\r')
+    await session.see(/0\.72 s of speech in said\.wav\n> /)
+    expect(decodeWav(await readFile(path.join(folder.path, 'said.wav'))).samples.length).toBe(0.72 * 24_000)
+    session.type('/usage\r')
+    await session.see(/audio 9, text 3/)
+    session.type('/image nope.png\r')
+    await session.see(/nope\.png: no such file\n> /)
+    session.type('/nonsense\r')
+    await session.see(/\/nonsense is not known/)
+    session.type('"""\rone\rtwo\r"""\r')
+    await session.see(/You said: one\ntwo\n> /)
+    const turns = server.engine.requests
+      .slice(seen)
+      .map(({ messages }) => messages.filter(({ role }) => role !== 'system').length)
+    expect(turns).toEqual([1, 3, 5, 7])
+    session.type('/clear\r')
+    await session.see(/Forgotten\.\n> /)
+    session.type(`${'word '.repeat(400)}\r`)
+    await session.see(/You said: word/)
+    session.type('\u0003')
+    await session.see(/\(stopped\)/)
+    expect(server.engine.requests.at(-1)?.messages).toHaveLength(server.engine.requests.at(-1)?.speech ? 2 : 1)
+    session.type('\u0004')
+    expect(await session.ended).toBe(0)
+  })
+
+  it('completes commands and paths by Tab, and answers lines typed ahead in turn', async () => {
+    await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
+    await session.see(/> /)
+    // One key at a time: what comes in one piece is taken as pasted, Tabs included.
+    session.type('/im')
+    await session.see(/\/im/)
+    session.type('\t')
+    await session.see(/age/)
+    session.type(' cat.p')
+    await session.see(/cat\.p/)
+    session.type('\t')
+    await session.see(/ng/)
+    session.type('\r')
+    await session.see(/\[\+1\] > /)
+    session.type('one\rtwo\r/exit\r')
+    await session.see(/You said: one I got an image/)
+    await session.see(/You said: two\n/)
+    expect(await session.ended).toBe(0)
+  })
+})

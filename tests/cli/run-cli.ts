@@ -1,0 +1,105 @@
+/** The `omniserve` command as a process, and as a process at a terminal. */
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
+
+const repository = fileURLToPath(new URL('../../', import.meta.url))
+const main = path.join(repository, 'src', 'cli', 'main.ts')
+
+/** A whole checkpoint with speech and random weights. */
+export const tinyCheckpoint = path.join(repository, 'testdata', 'checkpoints', 'tiny-mixed')
+
+export function testMedia(name: string): string {
+  return path.join(repository, 'testdata', 'media', name)
+}
+
+export interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly errors: string
+}
+
+export interface CliOptions {
+  readonly input?: string
+  readonly environment?: Readonly<Record<string, string>>
+  readonly folder?: string
+  /** Ctrl-C is pressed then. */
+  readonly interrupt?: Promise<unknown>
+}
+
+function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
+  // Settings of whoever runs the tests are not to be seen.
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('OMNISERVE_'))
+  return { ...Object.fromEntries(inherited), NO_COLOR: '1', ...options.environment }
+}
+
+/** Runs to the end. Without `input` the standard input is empty. */
+export async function omniserve(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
+  const child = spawn(process.execPath, [main, ...args], { cwd: options.folder, env: environmentOf(options) })
+  let out = ''
+  let errors = ''
+  child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(options.input ?? '')
+  void options.interrupt?.then(() => child.kill('SIGINT'))
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  return { code, out, errors }
+}
+
+/** Debian's `script` gives a command a terminal. */
+export const hasTerminal = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0
+
+export class TerminalSession implements AsyncDisposable {
+  readonly #child
+  #seen = ''
+  #from = 0
+  readonly ended: Promise<number | null>
+
+  constructor(args: readonly string[], options: CliOptions = {}) {
+    const quoted = [process.execPath, main, ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`)
+    this.#child = spawn('script', ['-qfec', quoted.join(' '), '/dev/null'], {
+      cwd: options.folder,
+      env: { ...environmentOf(options), TERM: 'xterm' },
+    })
+    this.#child.stdout.on('data', (bytes: Buffer) => (this.#seen += bytes.toString()))
+    this.#child.stdin.on('error', () => undefined)
+    this.ended = new Promise((resolve) => this.#child.once('close', resolve))
+  }
+
+  /** All that was shown, without control sequences. */
+  get screen(): string {
+    return stripVTControlCharacters(this.#seen).replaceAll('\r', '')
+  }
+
+  /** Waits for a text that was not waited for before. */
+  async see(wanted: RegExp): Promise<void> {
+    const deadline = performance.now() + 30_000
+    for (;;) {
+      const found = wanted.exec(this.screen.slice(this.#from))
+      if (found !== null) {
+        this.#from += found.index + found[0].length
+        return
+      }
+      if (performance.now() > deadline) throw new Error(`${String(wanted)} was not seen in:\n${this.screen}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  type(keys: string): void {
+    this.#child.stdin.write(keys)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill()
+    await this.ended
+  }
+}
+
+export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-cli-'))
+  return { path: folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
+}

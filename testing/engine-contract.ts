@@ -187,8 +187,12 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
         ])
       }
       // Graphs and working memory that are kept on purpose are made here.
-      for (let warm = 0; warm < 8; warm += 1) await round()
-      const before = await subject.nativeBytes!(engine)
+      // They come and go with which requests meet in a step, so the most that was held counts.
+      let before = 0
+      for (let warm = 0; warm < 8; warm += 1) {
+        await round()
+        before = Math.max(before, await subject.nativeBytes!(engine))
+      }
       for (let count = 0; count < 10; count += 1) await round()
       expect(await subject.nativeBytes!(engine)).toBeLessThanOrEqual(before * 1.1)
     })

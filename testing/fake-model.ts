@@ -34,6 +34,8 @@ const codecEnd = 60
 const codeGroups = 3
 const heldSamples = 555
 const samplesPerFrame = 1920
+/** Frames (one a second here) that the audio encoder works on at a time. */
+const soundPiece = 10
 
 export interface FakeModelOptions {
   /** The next id, given all ids so far; by default hashed letters, then the end token after a hashed count. */
@@ -42,6 +44,8 @@ export interface FakeModelOptions {
   readonly sharpness?: number
   /** Milliseconds a thinker step takes, given its tokens. */
   readonly thinkerDelay?: (tokens: number) => number
+  /** Milliseconds that the encoder takes for ten seconds of sound, which are one piece of its work. */
+  readonly encoderDelay?: number
   readonly talkerDelay?: (tokens: number) => number
   /** Tokens of cache that all thinker sequences share. */
   readonly memoryTokens?: number
@@ -64,6 +68,10 @@ export interface FakeModel extends OmniModel {
   /** Positions that each talker sequence was given. */
   readonly talkerPositions: readonly number[][]
   readonly calls: Map<string, number>
+  /** What the audio encoder was asked for. */
+  readonly sounds: readonly { frames: number; longestFrames: number }[]
+  /** Encoder calls that have not ended. */
+  readonly encoding: () => number
 }
 
 class FakeSequence implements StageSequence {
@@ -100,6 +108,8 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   const talkerRows: number[][] = []
   const talkerPositions: number[][] = []
   const calls = new Map<string, number>()
+  const sounds: { frames: number; longestFrames: number }[] = []
+  let encoders = 0
   const script = options.script ?? hashedScript
   const talkers = new Map<StageSequence, number>()
 
@@ -146,12 +156,23 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       [Symbol.dispose]: () => undefined,
     },
     audioEncoder: {
-      encode: (_mel, frames, signal) =>
-        stage('audioEncoder', 0, signal, () => new Float32Array(frames * hidden).fill(0.5)),
+      async encode(_mel, frames, { signal, pause, longestFrames = frames } = {}) {
+        sounds.push({ frames, longestFrames })
+        encoders += 1
+        try {
+          for (let done = 0; done < frames; done += soundPiece) {
+            if (done > 0) await pause?.()
+            await stage('audioEncoder', options.encoderDelay ?? 0, signal, () => undefined)
+          }
+          return new Float32Array(frames * hidden).fill(0.5)
+        } finally {
+          encoders -= 1
+        }
+      },
       [Symbol.dispose]: () => undefined,
     },
     visionEncoder: {
-      encode: (_patches, [t, h, w], signal) =>
+      encode: (_patches, [t, h, w], { signal } = {}) =>
         stage('visionEncoder', 0, signal, () => ({
           embeddings: new Float32Array(t * h * w * hidden).fill(0.25),
           deepstack: [new Float32Array(t * h * w * hidden).fill(0.125)],
@@ -310,6 +331,8 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
     talkerRows,
     talkerPositions,
     calls,
+    sounds,
+    encoding: () => encoders,
   }
 }
 
@@ -375,7 +398,7 @@ export function fakePrepare(request: GenerationRequest): Promise<PreparedPrompt>
   ids.push(fakeIds.imStart, fakeIds.assistant, 10)
   if (request.thinking) ids.push(fakeIds.thinkOpen)
   counts.text = ids.length - counts.image - counts.audio
-  const positions = new Int32Array(3 * ids.length)
+  const positions = new Float32Array(3 * ids.length)
   for (let index = 0; index < positions.length; index += 1) positions[index] = index % ids.length
   return Promise.resolve({
     tokenIds: Int32Array.from(ids),

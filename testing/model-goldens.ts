@@ -47,10 +47,10 @@ export function promptOf(
   { name, promptTokens }: ModelCase,
   { thinker_config: config }: TinyConfig,
   hidden: number,
-): { tokenIds: Int32Array; positions: Int32Array; features?: InjectedFeatures } {
+): { tokenIds: Int32Array; positions: Float32Array; features?: InjectedFeatures } {
   const key = `case.${name}`
   const tokenIds = golden.integers(`${key}.tokens`).slice(0, promptTokens)
-  const positions = Int32Array.from(golden.floats(`${key}.positions`))
+  const positions = golden.floats(`${key}.positions`)
   const rows: number[] = []
   const visual: number[] = []
   for (const [i, id] of tokenIds.entries()) {

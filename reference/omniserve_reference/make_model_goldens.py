@@ -17,12 +17,14 @@ AUDIO_FRAMES = [1, 7, 30, 99, 100, 101, 250, 836, 3500]
 GRIDS = [(1, 2, 2), (1, 4, 4), (1, 6, 10), (1, 2, 18), (3, 4, 6)]
 CODE_FRAMES = {"tiny-moe": [1, 2, 5, 30, 61], "tiny-mixed": [1, 2, 7, 40, 331], "tiny-dense": [1, 3, 80, 310]}
 CASES = {
-    "tiny-moe": ["text", "image", "images", "audio-short", "audio", "video-audio", "mixed"],
-    "tiny-mixed": ["text", "unicode", "images", "audio", "video-audio-longer", "mixed-video-audio"],
+    "tiny-moe": ["text", "image", "images", "audio-short", "audio", "video-audio", "mixed", "video-three-fps"],
+    "tiny-mixed": ["text", "unicode", "images", "audio", "video-audio-longer", "mixed-video-audio", "video-three-fps"],
     "tiny-dense": ["text", "image", "audio-long", "mixed"],
     "tiny-thinker": ["text", "images", "audio"],
 }
 TEXT_TOKENS, FRAMES = 12, 14
+# Every so many rows of the hidden states are stored; all of them would be a fifth of the fixtures.
+HIDDEN_STEP = 5
 
 
 class Capture:
@@ -120,7 +122,7 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
 def record_speech(golden: GoldenFile, key: str, model, thinker_result, talker, talker_calls, predictors, result) -> dict:
     accept = model.config.talker_config.accept_hidden_layer
     hidden = torch.cat([step[accept] for step in thinker_result.hidden_states], dim=1)[0]
-    golden.put(f"{key}.accept-hidden", hidden)
+    golden.put(f"{key}.accept-hidden", hidden[::HIDDEN_STEP])
     kwargs, outcome = talker.calls[0][1], talker.calls[0][2]
     golden.put(f"{key}.talker-prefill", kwargs["inputs_embeds"][0])
     golden.put(f"{key}.talker-prefill-positions", talker_calls[0][1]["position_ids"][-3:, 0])

@@ -29,8 +29,8 @@ export interface InjectedFeatures {
 export interface ThinkerInput {
   readonly sequence: StageSequence
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. */
-  readonly positions: Int32Array
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Clips may give fractions. */
+  readonly positions: Float32Array
   readonly features?: InjectedFeatures
   /** Logits of the last token, of every token (tests), or none (a prefill chunk that is not the last). */
   readonly logits: 'last' | 'all' | 'none'
@@ -57,12 +57,22 @@ export interface ThinkerStage extends Disposable {
   embed(tokenIds: Int32Array): Promise<Float32Array>
 }
 
+export interface EncodeOptions {
+  readonly signal?: AbortSignal
+  /** Awaited between pieces of the work (windows of sound, frames of a clip), so that others get their turn. */
+  readonly pause?: () => Promise<void>
+}
+
 export interface AudioEncoderStage extends Disposable {
   /**
    * Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. `longestFrames`: frames of the longest audio in the request;
    * transformers pads a shorter one's last chunk to the longest chunk, which shows in its last token. Default: `frames`.
    */
-  encode(mel: Float32Array, frames: number, signal?: AbortSignal, longestFrames?: number): Promise<Float32Array>
+  encode(
+    mel: Float32Array,
+    frames: number,
+    options?: EncodeOptions & { readonly longestFrames?: number },
+  ): Promise<Float32Array>
 }
 
 export interface VisionEncoderStage extends Disposable {
@@ -70,7 +80,7 @@ export interface VisionEncoderStage extends Disposable {
   encode(
     patches: Float32Array,
     grid: readonly [number, number, number],
-    signal?: AbortSignal,
+    options?: EncodeOptions,
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }>
 }
 
@@ -79,7 +89,7 @@ export interface TalkerInput {
   /** [tokens, talker hidden] */
   readonly embeddings: Float32Array
   /** [3, tokens] */
-  readonly positions: Int32Array
+  readonly positions: Float32Array
 }
 
 export interface TalkerOutput {

@@ -46,8 +46,9 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-const positionsOf = (from: number, tokens: number): Int32Array =>
-  Int32Array.from({ length: 3 * tokens }, (_, i) => from + (i % tokens) + 5 * Math.floor(i / tokens))
+/** Fractions and all: clips have them. */
+const positionsOf = (from: number, tokens: number): Float32Array =>
+  Float32Array.from({ length: 3 * tokens }, (_, i) => 1.375 * (from + (i % tokens)) + 5 * Math.floor(i / tokens))
 
 describe('attention with caches', () => {
   it.each([

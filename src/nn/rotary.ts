@@ -7,6 +7,13 @@
 
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
 
+/**
+ * Multimodal positions may be fractions (clips of three frames a second), the library's are whole numbers: it is given positions in
+ * steps of 1/16384 and frequencies as much smaller. A power of two, so whole positions turn by exactly the same angle as without
+ * it; up to 131,071 of them fit.
+ */
+const POSITION_STEPS = 2 ** 14
+
 export type RotaryConfig =
   /** One position per token. */
   | { readonly kind: 'plain'; readonly base: number; readonly dimensions?: number }
@@ -34,21 +41,25 @@ export class Rotary {
   }
 
   /**
-   * Positions as the graph wants them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width); `vision` [2, patches]
-   * (row, column). Several sequences are joined by {@link joinPositions} first.
+   * Positions as the graph wants them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width; fractions allowed);
+   * `vision` [2, patches] (row, column). Several sequences are joined by {@link joinPositions} first.
    */
-  positions(values: Int32Array): Int32Array {
+  positions(values: Int32Array | Float32Array): Int32Array {
     const { kind } = this.config
     switch (kind) {
       case 'plain':
-        return values
+        return Int32Array.from(values)
       case 'multimodal': {
         if (values.length % 3 !== 0)
           throw new TensorError(`${values.length} multimodal positions are no three per token`)
         const tokens = values.length / 3
         const all = new Int32Array(4 * tokens)
-        all.set(values)
-        all.set(values.subarray(0, tokens), 3 * tokens)
+        for (const [i, value] of values.entries()) {
+          const step = Math.round(value * POSITION_STEPS)
+          if (step > 0x7fffffff) throw new TensorError(`position ${value} is beyond ${2 ** 31 / POSITION_STEPS - 1}`)
+          all[i] = step
+        }
+        all.copyWithin(3 * tokens, 0, tokens)
         return all
       }
       case 'vision': {
@@ -69,7 +80,7 @@ export class Rotary {
       case 'plain':
         return g.rotary(x, positions, config)
       case 'multimodal':
-        return g.multimodalRotary(x, positions, config)
+        return g.multimodalRotary(x, positions, { ...config, positionSteps: POSITION_STEPS })
       case 'vision':
         return g.visionRotary(x, positions, config.base)
       default:
@@ -79,10 +90,13 @@ export class Rotary {
 }
 
 /** Joins the positions of sequences that share a step: each [axes, tokens of the sequence], to [axes, all tokens]. */
-export function joinPositions(parts: readonly Int32Array[], axes: number): Int32Array {
+export function joinPositions<T extends Int32Array | Float32Array>(
+  parts: readonly T[],
+  axes: number,
+): Int32Array | Float32Array {
   if (parts.length === 1 && parts[0]) return parts[0]
   const total = parts.reduce((sum, part) => sum + part.length, 0) / axes
-  const joined = new Int32Array(total * axes)
+  const joined = parts[0] instanceof Float32Array ? new Float32Array(total * axes) : new Int32Array(total * axes)
   for (let axis = 0, at = 0; axis < axes; axis++) {
     for (const part of parts) {
       const tokens = part.length / axes

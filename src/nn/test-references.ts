@@ -72,7 +72,7 @@ export function referenceAttention(
   weights: ReadonlyMap<string, Float32Array>,
   shape: AttentionShape,
   x: Float32Array,
-  positions: Int32Array,
+  positions: Int32Array | Float32Array,
   options: { window?: number | undefined; lengths?: readonly number[]; sections: readonly [number, number, number] },
 ): Float32Array {
   const { hidden, heads, keyValueHeads, headSize } = shape

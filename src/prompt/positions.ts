@@ -3,9 +3,8 @@
  *
  * In: the prompt as a list of spans. Out: [3, tokens] and where the reply goes on.
  *
- * Positions are whole numbers. They are exactly transformers' whenever a temporal patch lasts a whole number of position
- * ids (always at 2, 1 or 0.5 frames per second, where it is 13, 26 or 52); at other rates transformers' fractional
- * times are rounded to the nearest id.
+ * Positions are fractions where a temporal patch lasts no whole number of position ids (at 2, 1 or 0.5 frames a second it
+ * does: 13, 26 or 52), and what follows such a clip goes on from a fraction, as in transformers.
  *
  * Reference: transformers `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index`.
  */
@@ -36,7 +35,7 @@ export interface PositionOptions {
 export function ropePositions(
   spans: readonly Span[],
   { merge, rate }: PositionOptions,
-): { positions: Int32Array; next: number } {
+): { positions: Float32Array; next: number } {
   const axes: [number[], number[], number[]] = [[], [], []]
   // One past the largest position of the last piece, which need not be the largest of all.
   let start = 0
@@ -63,7 +62,7 @@ export function ropePositions(
         const video = visionPositions(span.grid, span.secondsPerPatch, merge, rate)
         let top = start - 1
         for (let i = 0; i < video.length; i++) {
-          top = Math.max(top, put(start + Math.round(video.t[i]!), start + video.h[i]!, start + video.w[i]!))
+          top = Math.max(top, put(start + video.t[i]!, start + video.h[i]!, start + video.w[i]!))
         }
         start = top + 1
         break
@@ -79,7 +78,7 @@ export function ropePositions(
           const inTail = v === video.length || a === span.audioTokens
           let here: number
           if (isVideo) {
-            here = put(start + Math.round(video.t[v]!), start + video.h[v]!, start + video.w[v]!)
+            here = put(start + video.t[v]!, start + video.h[v]!, start + video.w[v]!)
             v++
           } else {
             here = put(start + a, start + a, start + a)
@@ -94,7 +93,7 @@ export function ropePositions(
         span satisfies never
     }
   }
-  return { positions: Int32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: largest + 1 }
+  return { positions: Float32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: largest + 1 }
 }
 
 function visionPositions(

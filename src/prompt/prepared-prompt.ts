@@ -24,8 +24,8 @@ export type PromptFeature =
 
 export interface PreparedPrompt {
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. */
-  readonly positions: Int32Array
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Clips may give fractions. */
+  readonly positions: Float32Array
   /** Position of the first generated token (all three axes); the next ones count on from it. */
   readonly nextPosition: number
   readonly features: readonly PromptFeature[]

@@ -14,6 +14,12 @@ export interface StageSampling {
   readonly repetitionPenalty: number
 }
 
+/** How long speech may get for a text: `frames`, and `perToken` more for each token spoken. */
+export interface SpeechAllowance {
+  readonly frames: number
+  readonly perToken: number
+}
+
 export interface GenerationSettings {
   /** Thinker ids that end the reply. */
   readonly endTokenIds: readonly number[]
@@ -21,6 +27,11 @@ export interface GenerationSettings {
   readonly codePredictor: StageSampling
   /** Most codes the talker may sample in one reply. */
   readonly maxSpeechFrames: number
+  /**
+   * Ends a talker that misses its end token, which would hold its place for minutes. A token of text is a third of a second of speech on
+   * average and a long word or number a second or two, so the default (8 seconds and 2 more a token) cuts no speech that says its text.
+   */
+  readonly speechAllowance: SpeechAllowance
 }
 
 /** transformers' defaults. */
@@ -29,6 +40,8 @@ export const defaultGeneration: GenerationSettings = {
   talker: { temperature: 0.9, topK: 50, topP: 1, repetitionPenalty: 1.05 },
   codePredictor: { temperature: 1, topK: 50, topP: 0.8, repetitionPenalty: 1 },
   maxSpeechFrames: 4096,
+  // Frames are 80 ms long.
+  speechAllowance: { frames: 100, perToken: 25 },
 }
 
 /**
@@ -55,14 +68,16 @@ export function readGenerationSettings(config: unknown, endTokenId: number): Gen
     },
     codePredictor: greedy ? { ...codePredictor, temperature: 0 } : codePredictor,
     maxSpeechFrames: numberOf('talker_max_new_tokens', defaultGeneration.maxSpeechFrames),
+    speechAllowance: defaultGeneration.speechAllowance,
   }
 }
 
-/** The same settings with the talker and the code predictor greedy, as parity tests want them. */
+/** The same settings with the talker and the code predictor greedy and as long as they like, as parity tests want them. */
 export function greedySpeech(settings: GenerationSettings): GenerationSettings {
   return {
     ...settings,
     talker: { ...settings.talker, temperature: 0 },
     codePredictor: { ...settings.codePredictor, temperature: 0 },
+    speechAllowance: { frames: Infinity, perToken: 0 },
   }
 }

@@ -10,6 +10,7 @@ import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
 import { type RequestMetrics, type Clock, Stopwatch } from './metrics.ts'
+import type { EncoderJob } from './encoder-job.ts'
 import type { EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import type { ReplyReader, ReplyStep } from './reply-reader.ts'
 import type { Sampler } from './sampler.ts'
@@ -52,6 +53,9 @@ export class RequestTask {
   phase: TaskPhase = 'waiting'
   prompt: PreparedPrompt | undefined
   readonly encoded: EncodedFeature[] = []
+  /** The medium being encoded, while one is, and the turns its media have had. */
+  encoding: EncoderJob | undefined
+  encoderTurns = 0
   features: PromptFeatures | undefined
   /** Prompt tokens already in the cache. */
   processed = 0
@@ -64,6 +68,7 @@ export class RequestTask {
   #reason: 'stop' | 'length' = 'stop'
   readonly #controller = new AbortController()
   readonly #onSettled: (metrics: RequestMetrics) => void
+  readonly #onToken: ((id: number) => void) | undefined
   readonly #sampleRate: number
   #settle: () => void = () => undefined
   /** Resolves once the task is over and holds nothing. */
@@ -76,6 +81,7 @@ export class RequestTask {
       readonly clock: Clock
       readonly sampleRate: number
       readonly onDrain: () => void
+      readonly onToken?: (id: number) => void
       readonly onSettled: (metrics: RequestMetrics) => void
     },
   ) {
@@ -83,6 +89,7 @@ export class RequestTask {
     this.queue = new EventQueue(options.bufferedEvents, options.onDrain)
     this.stopwatch = new Stopwatch(options.clock)
     this.#onSettled = options.onSettled
+    this.#onToken = options.onToken
     this.#sampleRate = options.sampleRate
     this.settled = new Promise((resolve) => (this.#settle = resolve))
   }
@@ -145,6 +152,7 @@ export class RequestTask {
     const id = forced ?? sampler(logits)
     this.generated += 1
     this.stopwatch.token()
+    this.#onToken?.(id)
     if (endTokenIds.has(id)) return this.#tell('stop', reader.finish())
     const { maxTokens } = this.request
     // The token that a limit cuts the reply at never becomes an input, so transformers' talker never reads it.
@@ -206,6 +214,8 @@ export class RequestTask {
     resources?.sequence[Symbol.dispose]()
     resources?.speech?.[Symbol.dispose]()
     this.features = undefined
+    this.encoding?.cancel(new DOMException('The request is over.', 'AbortError'))
+    this.encoding = undefined
     this.encoded.length = 0
     this.#onSettled(
       this.stopwatch.report(

@@ -9,7 +9,7 @@ import {
   type FakeModelOptions,
 } from '../../testing/fake-model.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
-import { EngineError, type EngineEvent } from '../engines/engine.ts'
+import { EngineError, type EngineEvent, type GenerationMessage } from '../engines/engine.ts'
 import { defaultGeneration, greedySpeech } from './generation-settings.ts'
 import type { RequestMetrics } from './metrics.ts'
 import { Runtime, type RuntimeOptions } from './runtime.ts'
@@ -39,6 +39,15 @@ afterEach(async () => {
     await runtime.close()
     expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
   }
+})
+
+/** A user turn of sounds of so many seconds. */
+const sounds = (...seconds: number[]): GenerationMessage => ({
+  role: 'user',
+  content: seconds.map((length) => ({
+    type: 'audio',
+    audio: { sampleRate: 16_000, samples: new Float32Array(16_000 * length) },
+  })),
 })
 
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)]
@@ -207,6 +216,18 @@ describe('speech', () => {
     expect(reply.pcm.length).toBe(39 * 1920)
   })
 
+  it('bounds speech by its text when the talker never ends', async () => {
+    const bounded = { ...generation, speechAllowance: { frames: 20, perToken: 5 } }
+    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000 }, { generation: bounded })
+    const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
+    expect(reply.usage.audioTokens).toBe(20 + 3 * 5 - 1)
+    expect(reply.reason).toBe('stop')
+    // Text still being written does not count yet, so a long reply is never cut short.
+    const long = start({ script: answer('x'.repeat(60)) }, { generation: bounded })
+    const whole = await readReply(long.runtime, makeRequest({ voice: 'Ethan' }))
+    expect(whole.usage.audioTokens).toBeGreaterThan(60)
+  })
+
   it('refuses unknown voices and checkpoints without speech', async () => {
     const { runtime } = start()
     await expect(readReply(runtime, makeRequest({ voice: 'Nobody' }))).rejects.toMatchObject({
@@ -266,6 +287,26 @@ describe('many at once', () => {
     expect(arrivals.length).toBeGreaterThan(5)
     expect(Math.max(...gaps)).toBeLessThan(600)
     expect(model.thinkerBatches.some((batch) => batch.length === 2 && batch.includes(1))).toBe(true)
+  })
+
+  it('encodes a long sound in pieces between other work, and tells the encoder of the longest sound', async () => {
+    const { runtime, model } = start({ script: answer('ok'), encoderDelay: 5 })
+    const long = readReply(runtime, makeRequest({ messages: [sounds(600, 15, 3)] }))
+    const order: string[] = []
+    void long.then(() => order.push('long'))
+    while ((model.calls.get('audioEncoder') ?? 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+    await readReply(runtime, makeRequest({ text: 'short' }))
+    order.push('text')
+    await readReply(runtime, makeRequest({ messages: [sounds(8)] }))
+    order.push('short')
+    expect((await long).text).toBe('ok')
+    expect(order).toEqual(['text', 'short', 'long'])
+    expect(model.sounds).toEqual([
+      { frames: 600, longestFrames: 600 },
+      { frames: 8, longestFrames: 8 },
+      { frames: 15, longestFrames: 600 },
+      { frames: 3, longestFrames: 600 },
+    ])
   })
 
   it('pauses only the request whose reader is slow', async () => {
@@ -342,6 +383,19 @@ describe('ending early', () => {
     const began = performance.now()
     await expect(reading).rejects.toThrow('gone')
     expect(performance.now() - began).toBeLessThan(1000)
+  })
+
+  it('gives up encoding at an abort, in a piece and between two', async () => {
+    for (const delay of [10_000, 1]) {
+      const { runtime, model } = start({ encoderDelay: delay })
+      const controller = new AbortController()
+      const reading = readReply(runtime, makeRequest({ messages: [sounds(4000)] }), controller.signal)
+      setTimeout(() => controller.abort(new Error('gone')), 30)
+      await expect(reading).rejects.toThrow('gone')
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(model.encoding()).toBe(0)
+      expect(model.calls.get('audioEncoder')).toBeLessThan(100)
+    }
   })
 
   it('counts an early return as an abort, also before the start', async () => {

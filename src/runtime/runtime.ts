@@ -10,12 +10,13 @@
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../engines/engine.ts'
 import type { OmniModel } from '../models/stages.ts'
-import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'
 import { checkModalities, reserve } from './admission.ts'
+import { EncoderJob, type Pause } from './encoder-job.ts'
 import type { GenerationSettings, StageSampling } from './generation-settings.ts'
 import type { Clock, RequestMetrics } from './metrics.ts'
-import { PromptFeatures } from './prompt-features.ts'
+import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import { createRandom, randomStream } from './random.ts'
 import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
@@ -54,7 +55,16 @@ export interface RuntimeOptions {
   /** Throws `overloaded` when the caches just made are more than the machine should hold. */
   readonly checkRoom?: () => void
   readonly onMetrics?: (metrics: RequestMetrics) => void
+  /** Sees what is generated, id by id: parity tests compare more than text and sound. */
+  readonly watch?: ReplyWatcher
   readonly clock?: Clock
+}
+
+export interface ReplyWatcher {
+  /** A thinker token, the end token included. */
+  token(requestId: string, id: number): void
+  /** One frame of speech, [codeGroups]. */
+  frame(requestId: string, codes: Int32Array): void
 }
 
 export class Runtime {
@@ -146,12 +156,14 @@ export class Runtime {
         'overloaded',
         `${this.#active.length} requests are running and ${this.#waiting.length} waiting; try again later.`,
       )
+    const { watch } = this.#options
     const task = new RequestTask(request, {
       bufferedEvents: this.#options.bufferedEvents ?? 128,
       clock: this.#clock,
       sampleRate: this.#model.code2wav?.sampleRate ?? 24_000,
       onDrain: () => this.#notify(),
       onSettled: (metrics) => this.#options.onMetrics?.(metrics),
+      ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
     })
     this.#waiting.push(task)
     this.#notify()
@@ -282,7 +294,7 @@ export class Runtime {
 
   #newSpeech(request: GenerationRequest, prompt: PreparedPrompt): SpeechTask {
     const { talker, code2wav, speech: config, thinker } = this.#model
-    const { generation } = this.#options
+    const { generation, watch } = this.#options
     if (!talker || !code2wav || !config || !request.speech) throw new Error('The request was not checked for speech.')
     const plan = planTalkerPrompt(prompt, config)
     const maxFrames = generation.maxSpeechFrames
@@ -299,6 +311,8 @@ export class Runtime {
       sampler: stageSampler(generation.talker, seed, randomStream.talker, config.suppressedCodecIds),
       codeSampler: stageSampler(generation.codePredictor, seed, randomStream.codePredictor),
       maxFrames,
+      allowance: generation.speechAllowance,
+      ...(watch && { onFrame: (codes: Int32Array) => watch.frame(request.id, codes) }),
       codeGroups: config.codeGroups,
       thinkerHidden: thinker.hiddenSize,
     })
@@ -314,37 +328,49 @@ export class Runtime {
     return encoded || written || spoken || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
   }
 
+  /** A piece of one medium. Who has had the fewest turns comes first, so a picture does not wait for a long clip. */
   async #encodeOne(): Promise<boolean> {
-    const task = this.#active.find((candidate) => candidate.runnable && candidate.phase === 'encoding')
+    const [task] = this.#active
+      .filter((candidate) => candidate.runnable && candidate.phase === 'encoding')
+      .toSorted((left, right) => left.encoderTurns - right.encoderTurns)
     if (!task) return false
     const { features } = task.prompt!
     const feature = features[task.encoded.length]!
+    task.encoderTurns += 1
     try {
-      const { audioEncoder, visionEncoder } = this.#model
-      switch (feature.type) {
-        case 'audio':
-          task.encoded.push({
-            rows: feature.rows,
-            embeddings: await audioEncoder!.encode(feature.mel, feature.frames, task.signal),
-          })
-          break
-        case 'vision':
-          task.encoded.push({
-            rows: feature.rows,
-            ...(await visionEncoder!.encode(feature.patches, feature.grid, task.signal)),
-          })
-          break
-        default:
-          feature satisfies never
-      }
+      task.encoding ??= new EncoderJob((pause) => this.#encode(task, feature, pause))
+      const encoded = await task.encoding.turn()
+      if (!encoded) return true
+      task.encoding = undefined
+      task.encoded.push(encoded)
       if (task.encoded.length < features.length) return true
       task.features = new PromptFeatures(task.encoded, this.#model.thinker.hiddenSize)
       task.encoded.length = 0
       task.phase = 'prefill'
     } catch (error) {
-      task.fail(task.signal.aborted ? task.signal.reason : error)
+      task.fail(task.signal.aborted ? task.signal.reason : internal(error))
     }
     return true
+  }
+
+  async #encode(task: RequestTask, feature: PromptFeature, pause: Pause): Promise<EncodedFeature> {
+    const { audioEncoder, visionEncoder } = this.#model
+    const { signal, prompt } = task
+    const { rows } = feature
+    switch (feature.type) {
+      case 'audio': {
+        const sounds = prompt!.features.filter((other) => other.type === 'audio')
+        const longestFrames = Math.max(...sounds.map(({ frames }) => frames))
+        return {
+          rows,
+          embeddings: await audioEncoder!.encode(feature.mel, feature.frames, { signal, pause, longestFrames }),
+        }
+      }
+      case 'vision':
+        return { rows, ...(await visionEncoder!.encode(feature.patches, feature.grid, { signal, pause })) }
+      default:
+        return feature satisfies never
+    }
   }
 
   async #writeText(): Promise<boolean> {

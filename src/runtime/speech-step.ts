@@ -99,7 +99,7 @@ async function makeFrames(jobs: readonly SpeechJob[], stages: SpeechStages): Pro
     const code = speech.options.sampler(speech.logits!)
     speech.sampled += 1
     speech.logits = undefined
-    if (code === stages.config.codecEosId || speech.sampled >= speech.options.maxFrames) speech.talked = true
+    if (code === stages.config.codecEosId || speech.sampled >= speech.frameLimit) speech.talked = true
     else going.push({ job, code })
   }
   if (going.length === 0) return []
@@ -119,12 +119,13 @@ async function makeFrames(jobs: readonly SpeechJob[], stages: SpeechStages): Pro
     frame[0] = code
     frame.set(codes, 1)
     speech.frames.push(frame)
+    speech.options.onFrame?.(frame)
     speech.frameCount += 1
     const position = speech.options.plan.nextPosition + speech.frameCount - 1
     const input: TalkerInput = {
       sequence: speech.options.sequence,
       embeddings: sum(embeddingSum, speech.nextText(after)),
-      positions: Int32Array.of(position, position, position),
+      positions: Float32Array.of(position, position, position),
     }
     return [job, input]
   })
@@ -174,7 +175,7 @@ async function prefixInput(
     embeddings.set(part, at)
     at += part.length
   }
-  const positions = new Int32Array(3 * (until - from))
+  const positions = new Float32Array(3 * (until - from))
   for (let axis = 0; axis < 3; axis += 1)
     positions.set(plan.positions.subarray(axis * total + from, axis * total + until), axis * (until - from))
   return { input: { sequence, embeddings, positions }, last }

@@ -7,6 +7,7 @@
  * last frame's code embeddings and `trailing_text_hidden[step]`).
  */
 
+import type { SpeechAllowance } from './generation-settings.ts'
 import type { Code2WavStream, StageSequence } from '../models/stages.ts'
 import type { Sampler } from './sampler.ts'
 import type { TalkerPlan } from './talker-prompt.ts'
@@ -20,6 +21,10 @@ export interface SpeechTaskOptions {
   readonly sampler: Sampler
   readonly codeSampler: Sampler
   readonly maxFrames: number
+  /** Most codes for the text there is, once that is complete; see `GenerationSettings`. */
+  readonly allowance: SpeechAllowance
+  /** Sees each frame's codes, [codeGroups]. */
+  readonly onFrame?: (codes: Int32Array) => void
   readonly codeGroups: number
   readonly thinkerHidden: number
 }
@@ -51,7 +56,7 @@ export class SpeechTask implements Disposable {
   firstText: Float32Array | undefined
   readonly #trailing: Float32Array[] = []
   #textEnded = false
-  #heard = false
+  #heard = 0
   #endRead = false
   readonly #mediaOrder = new Map<number, number>()
 
@@ -67,13 +72,13 @@ export class SpeechTask implements Disposable {
   say(ids: readonly number[]): void {
     if (ids.length === 0 || this.talked) return
     this.unread.push(...ids)
-    this.#heard = true
+    this.#heard += ids.length
   }
 
   /** No more text. A reply without any is not spoken at all. */
   endText(): void {
     this.#textEnded = true
-    if (!this.#heard) {
+    if (this.#heard === 0) {
       this.talked = true
       this.finished = true
     }
@@ -110,6 +115,12 @@ export class SpeechTask implements Disposable {
   /** Whether the text row for the next code is known: a row, or the end. */
   get hasText(): boolean {
     return this.#trailing.length > 0 || (this.#textEnded && this.unread.length === 0)
+  }
+
+  /** Codes it may sample in all, as far as is known now. */
+  get frameLimit(): number {
+    const { allowance, maxFrames } = this.options
+    return this.#textEnded ? Math.min(maxFrames, allowance.frames + allowance.perToken * this.#heard) : maxFrames
   }
 
   /** The text row for the next code. Call only when {@link hasText}. */

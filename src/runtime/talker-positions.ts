@@ -22,11 +22,11 @@ type Medium = RowRange & { readonly kind: 'image' | 'video' | 'video-with-audio'
 export function talkerPositions(
   prompt: Pick<PreparedPrompt, 'positions' | 'nextPosition' | 'features'>,
   turns: readonly RowRange[],
-): { positions: Int32Array; next: number } {
+): { positions: Float32Array; next: number } {
   const length = prompt.positions.length / 3
   const rows = turns.reduce((sum, { from, until }) => sum + until - from, 0)
   const flat = countedAsText(prompt.features, turns)
-  const positions = new Int32Array(3 * rows)
+  const positions = new Float32Array(3 * rows)
   let out = 0
   let next = 0
   for (const { from, until } of turns) {

@@ -6,10 +6,10 @@ import { planTalkerPrompt } from './talker-prompt.ts'
 const config = createFakeModel().speech!
 
 /** Positions of all three axes from (temporal, height, width) triples or plain numbers. */
-function axes(values: readonly (number | readonly [number, number, number])[]): Int32Array {
+function axes(values: readonly (number | readonly [number, number, number])[]): Float32Array {
   const triple = (value: number | readonly [number, number, number]): readonly number[] =>
     typeof value === 'number' ? [value, value, value] : value
-  return Int32Array.from([0, 1, 2].flatMap((axis) => values.map((value) => triple(value)[axis]!)))
+  return Float32Array.from([0, 1, 2].flatMap((axis) => values.map((value) => triple(value)[axis]!)))
 }
 
 const { imStart, imEnd, user, assistant, system, media } = fakeIds

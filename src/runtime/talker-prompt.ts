@@ -22,7 +22,7 @@ export interface TalkerPlan {
   /** The three ids of the reply's header: `<|im_start|>`, `assistant`, newline. */
   readonly header: Int32Array
   /** Positions of the user rows and the opening, [3, userRows.length + openingRows]. */
-  readonly positions: Int32Array
+  readonly positions: Float32Array
   /** Position of the talker's first generated code. */
   readonly nextPosition: number
 }
@@ -54,7 +54,7 @@ export function planTalkerPrompt(
   const kept = turns.flatMap(({ from, until }) => Array.from({ length: until - from }, (_, index) => from + index))
   const user = talkerPositions(prompt, turns)
   const rows = kept.length + openingRows
-  const positions = new Int32Array(3 * rows)
+  const positions = new Float32Array(3 * rows)
   for (let axis = 0; axis < 3; axis += 1) {
     positions.set(user.positions.subarray(axis * kept.length, (axis + 1) * kept.length), axis * rows)
     for (let row = 0; row < openingRows; row += 1) positions[axis * rows + kept.length + row] = user.next + row

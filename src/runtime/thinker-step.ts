@@ -91,7 +91,7 @@ function decodeInput(task: RequestTask): ThinkerInput {
   return {
     sequence: task.resources.sequence,
     tokenIds: Int32Array.of(task.lastId),
-    positions: Int32Array.of(position, position, position),
+    positions: Float32Array.of(position, position, position),
     logits: 'last',
     hidden: false,
   }
@@ -101,7 +101,7 @@ function prefillInput(task: RequestTask, count: number): ThinkerInput {
   const { tokenIds, positions } = task.prompt!
   const from = task.processed
   const until = from + count
-  const chunk = new Int32Array(3 * count)
+  const chunk = new Float32Array(3 * count)
   for (let axis = 0; axis < 3; axis += 1)
     chunk.set(positions.subarray(axis * tokenIds.length + from, axis * tokenIds.length + until), axis * count)
   const features = task.features?.slice(from, until)

@@ -14,7 +14,7 @@ import { createPromptBuilder, type PromptBuilder } from '../../prompt/prompt-bui
 import { canSpeakAtAll, inputModalities } from '../../runtime/admission.ts'
 import { greedySpeech, readGenerationSettings } from '../../runtime/generation-settings.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
-import { Runtime } from '../../runtime/runtime.ts'
+import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend } from '../../tensor/index.ts'
@@ -33,10 +33,12 @@ const smallCheckpoint = 200e6
 /**
  * Loads and starts a model. Throws `EngineError('bad_checkpoint')`; everything native is released then.
  * @param onMetrics called when a request is over.
+ * @param watch sees every id; for tests in this process.
  */
 export async function loadHostedModel(
   options: LoadOptions,
   onMetrics: (metrics: RequestMetrics) => void,
+  watch?: ReplyWatcher,
 ): Promise<HostedModel> {
   using cleanup = new Undo()
   const checkpoint = cleanup.use(await openCheckpoint(options.checkpoint, { supported: supportedArchitectures }))
@@ -63,7 +65,7 @@ export async function loadHostedModel(
       ...(options.cacheDirectory !== undefined && {
         repackCache: { directory: options.cacheDirectory, key: await contentKey(options.checkpoint) },
       }),
-      ...(options.exact && { repack: false }),
+      ...((options.exact || options.repack === false) && { repack: false }),
     }),
   )
   const model = cleanup.use(description.build(backend, weights, options.exact ? { cacheType: 'f32' } : {}))
@@ -83,6 +85,7 @@ export async function loadHostedModel(
     plainThink: options.exact ?? false,
     checkRoom: () => checkRoom(backend, cacheLimit),
     onMetrics,
+    ...(watch && { watch }),
     ...(options.contextLength !== undefined && { contextLength: options.contextLength }),
     ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),

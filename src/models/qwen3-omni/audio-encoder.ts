@@ -8,7 +8,7 @@
 
 import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
-import type { AudioEncoderStage } from '../stages.ts'
+import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
 
 class AudioEncoderLayer {
@@ -116,7 +116,11 @@ export class AudioEncoder implements AudioEncoderStage {
     this.#positions = sinusoids(this.#positionCount, config.width)
   }
 
-  async encode(mel: Float32Array, frames: number, signal?: AbortSignal, longestFrames = frames): Promise<Float32Array> {
+  async encode(
+    mel: Float32Array,
+    frames: number,
+    { signal, pause, longestFrames = frames }: EncodeOptions & { readonly longestFrames?: number } = {},
+  ): Promise<Float32Array> {
     const { config } = this.#model
     const { melBins, chunkFrames, windowChunks, outputWidth } = config
     if (frames < 1 || mel.length !== frames * melBins)
@@ -127,6 +131,7 @@ export class AudioEncoder implements AudioEncoderStage {
     // Working memory goes back when the sound is done.
     using graphs = new GraphCache(this.#backend, { maxNodes: 60 * (config.layers + windowChunks) + 200 })
     for (let start = 0; start < frames; start += chunkFrames * windowChunks) {
+      if (start > 0) await pause?.()
       const window = Math.min(chunkFrames * windowChunks, frames - start)
       const whole = Math.floor(window / chunkFrames)
       const rest = window % chunkFrames

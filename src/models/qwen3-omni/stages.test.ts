@@ -60,7 +60,7 @@ function part({ tokenIds, positions, features }: Prompt, start: number, end: num
   const tokens = tokenIds.length
   const cut = {
     tokenIds: tokenIds.slice(start, end),
-    positions: Int32Array.from(
+    positions: Float32Array.from(
       [0, 1, 2].flatMap((axis) => [...positions.subarray(axis * tokens + start, axis * tokens + end)]),
     ),
   }
@@ -91,7 +91,7 @@ describe('thinker', () => {
         {
           sequence,
           tokenIds: Int32Array.of(65),
-          positions: Int32Array.of(500, 500, 500),
+          positions: Float32Array.of(500, 500, 500),
           logits: 'last',
           hidden: true,
         },
@@ -109,7 +109,7 @@ describe('thinker', () => {
       order.map((i) => ({
         sequence: sequences[i]!,
         tokenIds: Int32Array.of(65),
-        positions: Int32Array.of(500, 500, 500),
+        positions: Float32Array.of(500, 500, 500),
         logits: 'last',
         hidden: true,
       })),
@@ -148,7 +148,7 @@ describe('thinker', () => {
         {
           sequence: other,
           tokenIds: Int32Array.of(70),
-          positions: Int32Array.of(turn, turn, turn),
+          positions: Float32Array.of(turn, turn, turn),
           logits: 'last',
           hidden: false,
         },
@@ -178,7 +178,7 @@ describe('thinker', () => {
         {
           sequence,
           tokenIds: Int32Array.from(tokenIds),
-          positions: new Int32Array(positions),
+          positions: new Float32Array(positions),
           logits: 'last',
           hidden: false,
         },
@@ -220,7 +220,7 @@ describe('talker and code predictor', () => {
     const names = ['text', 'audio', 'mixed']
     const inputs = names.map((name) => ({
       embeddings: golden.floats(`case.${name}.talker-prefill`),
-      positions: Int32Array.from(golden.floats(`case.${name}.talker-prefill-positions`)),
+      positions: golden.floats(`case.${name}.talker-prefill-positions`),
     }))
     using stack = new DisposableStack()
     const together = await talker.forward(
@@ -328,7 +328,7 @@ describe('audio encoder', () => {
     const bins = config.thinker_config.audio_config.num_mel_bins
     const abort = new AbortController()
     abort.abort(new Error('gone'))
-    await expect(audioEncoder?.encode(formulaLogMel(bins, 900), 900, abort.signal)).rejects.toThrow('gone')
+    await expect(audioEncoder?.encode(formulaLogMel(bins, 900), 900, { signal: abort.signal })).rejects.toThrow('gone')
     await expect(audioEncoder?.encode(formulaLogMel(bins, 10), 11)).rejects.toThrow(/no \[128, 11\]/)
   })
 })
@@ -346,7 +346,7 @@ describe('a model', () => {
         using sequence = model.thinker.newSequence(10)
         const tokenIds = Int32Array.of(5, 6, 7)
         const [output] = await model.thinker.forward([
-          { sequence, tokenIds, positions: Int32Array.of(0, 1, 2, 0, 1, 2, 0, 1, 2), logits: 'last', hidden: false },
+          { sequence, tokenIds, positions: Float32Array.of(0, 1, 2, 0, 1, 2, 0, 1, 2), logits: 'last', hidden: false },
         ])
         logits.push(output?.logits ?? new Float32Array())
       }
@@ -363,7 +363,7 @@ describe('a model', () => {
     const { thinker, talker, codePredictor, code2wav } = own.model
     const sequence = thinker.newSequence(300)
     await thinker.forward([
-      { sequence, tokenIds: Int32Array.of(1, 2), positions: new Int32Array(6), logits: 'last', hidden: true },
+      { sequence, tokenIds: Int32Array.of(1, 2), positions: new Float32Array(6), logits: 'last', hidden: true },
     ])
     const before = own.backend.memory.buffers
     const another = thinker.newSequence(300)

@@ -8,7 +8,7 @@
 
 import { attendBlocks, Embedding, LayerNorm, Linear, PlainMlp, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
-import type { VisionEncoderStage } from '../stages.ts'
+import type { EncodeOptions, VisionEncoderStage } from '../stages.ts'
 import type { VisionEncoderConfig } from './config-types.ts'
 
 const EPSILON = 1e-6
@@ -167,7 +167,7 @@ export class VisionEncoder implements VisionEncoderStage {
   async encode(
     patches: Float32Array,
     grid: readonly [number, number, number],
-    signal?: AbortSignal,
+    { signal, pause }: EncodeOptions = {},
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }> {
     const { config } = this.#model
     const [frames, rows, columns] = grid
@@ -185,6 +185,7 @@ export class VisionEncoder implements VisionEncoderStage {
     // Working memory, which grows with the picture, goes back when it is done.
     using graphs = new GraphCache(this.#backend, { maxNodes: 80 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
+      if (frame > 0) await pause?.()
       const outputs = await graphs.run(
         `${perFrame}`,
         (g) => this.#model.forward(g, perFrame),

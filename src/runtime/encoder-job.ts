@@ -1,0 +1,46 @@
+/**
+ * An encoder's work on one medium, done a piece a turn, so that a long clip does not keep everybody else waiting.
+ *
+ * In: work that calls `pause` between its pieces (windows of sound, frames of a clip). Out: its result, from the turn that completes it.
+ */
+
+import type { EncodedFeature } from './prompt-features.ts'
+
+/** Resolves when the work may go on; rejects when it has been given up. */
+export type Pause = () => Promise<void>
+
+export class EncoderJob {
+  readonly #work: (pause: Pause) => Promise<EncodedFeature>
+  #result: Promise<EncodedFeature> | undefined
+  #paused: { readonly resume: () => void; readonly giveUp: (reason: unknown) => void } | undefined
+  #atPause: () => void = () => undefined
+  #reason: unknown
+
+  constructor(work: (pause: Pause) => Promise<EncodedFeature>) {
+    this.#work = work
+  }
+
+  /** Works to the next pause (undefined) or to the end. Rejects with what the work failed with. */
+  turn(): Promise<EncodedFeature | undefined> {
+    const paused = new Promise<undefined>((resolve) => (this.#atPause = () => resolve(undefined)))
+    if (this.#result === undefined) this.#result = this.#work(() => this.#pause())
+    else this.#paused?.resume()
+    return Promise.race([this.#result, paused])
+  }
+
+  /** Gives up: work that stands at a pause ends there and lets go of its memory. */
+  cancel(reason: unknown): void {
+    this.#reason ??= reason
+    // Nobody asks for the result any more.
+    this.#result?.catch(() => undefined)
+    this.#paused?.giveUp(reason)
+  }
+
+  #pause(): Promise<void> {
+    if (this.#reason !== undefined) return Promise.reject(this.#reason as Error)
+    return new Promise((resume, giveUp) => {
+      this.#paused = { resume, giveUp }
+      this.#atPause()
+    })
+  }
+}

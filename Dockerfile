@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+# omniserve with the nano checkpoint. docs/deploy.md tells how to run it.
+# Debian, not Alpine: the numeric library wants glibc 2.34 or later.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /omniserve
+COPY package.json package-lock.json ./
+COPY web/package.json web/
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+COPY web web
+RUN npm run build && npm prune --omit=dev --no-audit --no-fund
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production \
+    OMNISERVE_HOME=/data \
+    OMNISERVE_HOST=0.0.0.0
+WORKDIR /omniserve
+COPY --from=build /omniserve/package.json ./
+COPY --from=build /omniserve/node_modules node_modules
+COPY --from=build /omniserve/dist dist
+COPY --from=build /omniserve/web/dist web/dist
+COPY models/nano models/nano
+COPY LICENSE ./
+RUN ln -s /omniserve/dist/cli/main.js /usr/local/bin/omniserve \
+    && chmod +x dist/cli/main.js \
+    && mkdir /data \
+    && chown node:node /data
+USER node
+VOLUME /data
+EXPOSE 8000
+# A large checkpoint takes a while to load; then the answer comes at once.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.OMNISERVE_PORT || 8000) + '/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+STOPSIGNAL SIGTERM
+# Listening on all addresses needs a key: docker run -e OMNISERVE_API_KEY=...
+ENTRYPOINT ["node", "/omniserve/dist/cli/main.js"]
+CMD ["serve"]

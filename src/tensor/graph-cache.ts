@@ -23,6 +23,11 @@ export interface GraphCacheOptions extends GraphOptions {
   readonly capacity?: number
 }
 
+export interface CachedRunOptions extends RunOptions {
+  /** In place of the cache's own `maxNodes`, for a graph that grows with its batch. */
+  readonly maxNodes?: number
+}
+
 export class GraphCache implements Disposable {
   readonly #backend: Backend
   readonly #options: GraphCacheOptions
@@ -59,10 +64,10 @@ export class GraphCache implements Disposable {
     key: string,
     build: (g: GraphBuilder) => O,
     inputs: Inputs,
-    options: RunOptions = {},
+    options: CachedRunOptions = {},
   ): Promise<Outputs<O>> {
     return this.#backend.enqueue(() => {
-      const graph = this.#get(key, build)
+      const graph = this.#get(key, build, options.maxNodes)
       graph.check(inputs)
       return graph.runNow(inputs, options.signal)
     }, options.signal)
@@ -77,7 +82,7 @@ export class GraphCache implements Disposable {
     }
   }
 
-  #get<O extends OutputTensors>(key: string, build: (g: GraphBuilder) => O): Graph<O> {
+  #get<O extends OutputTensors>(key: string, build: (g: GraphBuilder) => O, maxNodes?: number): Graph<O> {
     const known = this.#graphs.get(key)
     if (known && !known.stale) {
       this.#graphs.delete(key)
@@ -88,9 +93,10 @@ export class GraphCache implements Disposable {
       this.#graphs.delete(key)
       known[Symbol.dispose]()
     }
+    const options = maxNodes === undefined ? this.#options : { ...this.#options, maxNodes }
     const graph = this.#scratch.shared
-      ? new Graph(this.#backend, this.#scratch, build, this.#options, false)
-      : buildGraph(this.#backend, build, this.#options)
+      ? new Graph(this.#backend, this.#scratch, build, options, false)
+      : buildGraph(this.#backend, build, options)
     this.#built++
     this.#graphs.set(key, graph as unknown as Graph)
     for (const [oldest, old] of this.#graphs) {

@@ -42,6 +42,11 @@ export class DecoderSequence implements StageSequence {
   }
 }
 
+/** Room in the graph of a decoder step: what the batch shares, and the attention of each of its sequences. */
+export function stepNodes(layers: number, sequences: number): number {
+  return layers * (250 + 24 * sequences) + 2 * sequences + 1000
+}
+
 /** The sequence behind the interface; stages take only their own. */
 export function decoderSequence(sequence: StageSequence): DecoderSequence {
   if (sequence instanceof DecoderSequence) return sequence

@@ -10,7 +10,7 @@ import { GraphCache, type Backend } from '../../tensor/index.ts'
 import type { TalkerInput, TalkerOutput, TalkerStage } from '../stages.ts'
 import type { TalkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
-import { decoderSequence, DecoderSequence } from './sequence.ts'
+import { decoderSequence, DecoderSequence, stepNodes } from './sequence.ts'
 import { checkIds, type DecoderStageOptions } from './thinker.ts'
 
 /** The talker's weights. */
@@ -50,7 +50,7 @@ export class Talker implements TalkerStage {
     this.#backend = backend
     this.#model = model
     this.#options = options
-    this.#graphs = new GraphCache(backend, { maxNodes: 250 * model.config.layers + 1000 })
+    this.#graphs = new GraphCache(backend, { maxNodes: 100 })
     this.vocabSize = model.config.vocabulary
     this.hiddenSize = model.config.hidden
     this.codeGroups = model.config.codeGroups
@@ -103,7 +103,7 @@ export class Talker implements TalkerStage {
         ),
         ...step.inputs(),
       },
-      signal ? { signal } : {},
+      { maxNodes: stepNodes(config.layers, inputs.length), ...(signal && { signal }) },
     )
     step.advance()
     return inputs.map((_, i) => ({

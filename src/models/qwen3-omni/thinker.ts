@@ -10,7 +10,7 @@ import { GraphCache, type Backend, type GraphBuilder, type Inputs, type Tensor }
 import type { ThinkerInput, ThinkerOutput, ThinkerStage } from '../stages.ts'
 import type { ThinkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
-import { decoderSequence, DecoderSequence } from './sequence.ts'
+import { decoderSequence, DecoderSequence, stepNodes } from './sequence.ts'
 
 /** The thinker's weights and graph. */
 export class ThinkerModel {
@@ -56,7 +56,7 @@ export class Thinker implements ThinkerStage {
     this.#backend = backend
     this.#model = model
     this.#options = options
-    this.#graphs = new GraphCache(backend, { maxNodes: 200 * model.config.layers + 1000 })
+    this.#graphs = new GraphCache(backend, { maxNodes: 100 })
     this.vocabSize = model.config.vocabulary
     this.hiddenSize = model.config.hidden
     this.contextLength = model.config.context
@@ -72,7 +72,10 @@ export class Thinker implements ThinkerStage {
     if (inputs.length === 0) return []
     const plan = this.#plan(inputs)
     const { step } = plan
-    const outputs = await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, signal ? { signal } : {})
+    const outputs = await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, {
+      maxNodes: stepNodes(this.#model.config.layers, inputs.length),
+      ...(signal && { signal }),
+    })
     step.advance()
     return this.#split(inputs, plan, outputs)
   }

@@ -1,6 +1,6 @@
 /** What goes in and what comes out: every form of input, the chunks, the usage, the settings. */
 import { readFile } from 'node:fs/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { chatCompletionSchema, type TokensCount, tokensCountSchema } from '../../src/protocol/index.ts'
 import { dataUri, type FileServer, jpeg, png, serveFiles, wav } from '../support/media.ts'
 import { loudness, readReply, usageAddsUp } from '../support/reply.ts'
@@ -240,12 +240,15 @@ describe('chat completions', () => {
     expect(beyond.headers.get('x-omniserve-warnings')).toContain("'fake-omni' gives at most 64 answer tokens")
     expect((await readReply(beyond)).text).toBe('You said: 你是誰?')
     expect((await readReply(clamped)).text).toBe('You said: 你是誰?')
+    // Preparing media for a checkpoint takes seconds: what cannot fit is found out by counting.
+    const generate = vi.spyOn(small.engine, 'generate')
     const over = await small.chat({ ...hello, messages: [{ role: 'user', content: 'word '.repeat(50) }] })
     expect(over.status).toBe(400)
     const { error } = (await over.json()) as { error: { message: string } }
     expect(error.message).toContain(
       "Range of input length should be [1, 40]: the checkpoint 'fake-omni' loaded here holds less than the API model.",
     )
+    expect(generate).not.toHaveBeenCalled()
     // A tiny checkpoint is not shown the speech prompt, though it is counted.
     const reply = await readReply(await small.chat({ ...hello, ...spoken }))
     expect(reply.usage?.prompt_tokens).toBe(207)

@@ -19,7 +19,20 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 const idle = (server: TestServer) => () =>
-  server.services.admission.active === 0 && server.services.shutdown.running === 0
+  server.services.admission.active === 0 &&
+  server.services.shutdown.running === 0 &&
+  server.engine.status().active === 0
+
+describe('a reply that is over', () => {
+  it('is let go of by the engine too, streamed or whole', async () => {
+    await using server = await startTestServer({ lenientNonStream: true })
+    expect((await readReply(await server.chat(hello))).done).toBe(true)
+    await until(idle(server))
+    expect((await server.chat({ ...hello, stream: false })).status).toBe(200)
+    await until(idle(server))
+    expect(server.engine.aborted).toEqual([])
+  })
+})
 
 describe('a caller', () => {
   it('that goes away in mid-stream ends the work', async () => {

@@ -6,7 +6,7 @@ import { Writable } from 'node:stream'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { dataUri, png } from '../support/media.ts'
-import { startTestServer } from '../support/server.ts'
+import { fakeEngine, startTestServer } from '../support/server.ts'
 
 const spoken = {
   model: 'qwen3-omni-flash',
@@ -15,18 +15,44 @@ const spoken = {
   audio: { voice: 'Cherry', format: 'wav' },
 }
 
+/** A log that is kept, and read as one object per line. */
+function keptLog() {
+  let text = ''
+  const sink = new Writable({
+    write(bytes: Buffer, _, done) {
+      text += bytes.toString()
+      done()
+    },
+  })
+  return {
+    log: pino({ level: 'trace' }, sink),
+    text: () => text,
+    lines: () =>
+      text
+        .trim()
+        .split('\n')
+        .map((line): Record<string, unknown> => JSON.parse(line)),
+  }
+}
+
 describe('the log', () => {
+  it('tells the cause of an error inside a stream, which the caller is not told', async () => {
+    const kept = keptLog()
+    const engine = fakeEngine({ failAt: { event: 2, error: new Error('the tensor tore') } })
+    await using server = await startTestServer({}, engine, { log: kept.log })
+    const response = await server.chat({ ...spoken, messages: [{ role: 'user', content: 'hi' }] })
+    expect(await response.text()).not.toContain('tensor')
+    expect(kept.lines().at(-1)).toMatchObject({
+      level: 50,
+      requestId: response.headers.get('x-request-id'),
+      outcome: 'error',
+      err: { message: 'the tensor tore' },
+    })
+  })
+
   it('has one line per reply, with times, usage and cost, and no content, media or key', async () => {
-    let log = ''
-    const sink = new Writable({
-      write(bytes: Buffer, _, done) {
-        log += bytes.toString()
-        done()
-      },
-    })
-    await using server = await startTestServer({ apiKey: ['sk-hidden-key'] }, undefined, {
-      log: pino({ level: 'trace' }, sink),
-    })
+    const kept = keptLog()
+    await using server = await startTestServer({ apiKey: ['sk-hidden-key'] }, undefined, { log: kept.log })
     const picture = dataUri(await png(64, 64), 'image/png')
     const content = [
       { type: 'image_url', image_url: { url: picture } },
@@ -42,10 +68,7 @@ describe('the log', () => {
       )
     ).text()
     await (await server.chat('{}', { headers: { authorization: 'Bearer sk-wrong-key' } })).text()
-    const lines = log
-      .trim()
-      .split('\n')
-      .map((line): Record<string, unknown> => JSON.parse(line))
+    const lines = kept.lines()
     expect(lines).toHaveLength(3)
     expect(lines[0]).toMatchObject({
       requestId: response.headers.get('x-request-id'),
@@ -59,7 +82,7 @@ describe('the log', () => {
     })
     expect(lines[1]).toMatchObject({ status: 400, code: 'invalid_parameter_error', param: 'audio.voice' })
     for (const secret of ['sk-hidden-key', 'sk-wrong-key', 'private question', picture.slice(30, 60)])
-      expect(log).not.toContain(secret)
+      expect(kept.text()).not.toContain(secret)
   })
 })
 

@@ -1,7 +1,7 @@
 /** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line and the metrics. */
 import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
 import type { EngineUsage } from '../../engines/engine.ts'
-import type { Cost, Usage } from '../../protocol/index.ts'
+import type { ApiError, Cost, Usage } from '../../protocol/index.ts'
 import type { Services } from '../services.ts'
 import type { Prepared } from './prepare.ts'
 
@@ -47,12 +47,8 @@ export class ReplyRecord {
     })
   }
 
-  /** Writes the log line and the metrics, once. */
-  finish(
-    outcome: Outcome,
-    usage: Usage | undefined,
-    error?: { readonly code: string | null; readonly status: number },
-  ): void {
+  /** Writes the log line and the metrics, once. The cause of an internal error is told nowhere else. */
+  finish(outcome: Outcome, usage: Usage | undefined, error?: ApiError): void {
     if (this.#written) return
     this.#written = true
     const { plan, loaded, prompt, generation, warnings } = this.#prepared
@@ -75,7 +71,8 @@ export class ReplyRecord {
       })
     }
     rateLimiter?.charge(this.#caller, plan.model.id, plan.model.rules.rateLimit, usage?.total_tokens ?? prompt.total)
-    log.info(
+    const failed = error !== undefined && error.status >= 500
+    log[failed ? 'error' : 'info'](
       {
         requestId: generation.id,
         caller: this.#caller,
@@ -83,6 +80,7 @@ export class ReplyRecord {
         checkpoint: loaded.model.id,
         outcome,
         ...(error === undefined ? {} : { code: error.code }),
+        ...(failed ? { err: error.cause ?? error } : {}),
         usage,
         cost,
         firstTextSeconds: this.#firstText,

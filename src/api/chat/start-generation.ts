@@ -17,24 +17,43 @@ export interface Started {
 /** @throws ApiError for what fails before the reply; the signal's reason once aborted. */
 export async function startGeneration(prepared: Prepared, signal: AbortSignal): Promise<Started> {
   const { model } = prepared.loaded
+  const { maxTokens } = prepared.generation
   try {
+    // Counting is cheap where preparing the media is not. The bill is a guess at what the checkpoint counts.
+    const tight = prepared.prompt.total + maxTokens > model.contextLength
+    if (tight) return await beginWithin(prepared, await roomFor(prepared, signal), signal)
     return { events: await begin(prepared, prepared.generation, signal), warnings: prepared.warnings }
   } catch (error) {
     signal.throwIfAborted()
-    const roomMayDo =
-      error instanceof EngineError && error.code === 'context_overflow' && prepared.generation.maxTokens > 1
-    if (!roomMayDo) throw engineErrorToApi(error, model.id, model.contextLength)
+    if (!overByAnswer(error)) throw engineErrorToApi(error, model.id, model.contextLength)
   }
-  const room = model.contextLength - (await checkpointPromptTokens(prepared, signal))
-  const maxTokens = Math.max(1, Math.min(prepared.generation.maxTokens - 1, room))
+  const room = await roomFor(prepared, signal)
   try {
-    const events = await begin(prepared, { ...prepared.generation, maxTokens }, signal)
-    const warning = `max_tokens: the checkpoint '${model.id}' has room for ${maxTokens} answer tokens after this prompt`
-    return { events, warnings: prepared.plan.maxTokensAsked ? [...prepared.warnings, warning] : prepared.warnings }
+    return await beginWithin(prepared, Math.min(room, maxTokens - 1), signal)
   } catch (error) {
     signal.throwIfAborted()
     throw engineErrorToApi(error, model.id, model.contextLength)
   }
+}
+
+/** Whether the prompt alone would have fitted. */
+function overByAnswer(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'context_overflow' && error.param === 'max_tokens'
+}
+
+/** Answer tokens the checkpoint has room for. @throws ApiError when the prompt alone is too long for it. */
+async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number> {
+  return prepared.loaded.model.contextLength - (await checkpointPromptTokens(prepared, signal))
+}
+
+/** Begins with no more answer tokens than `room`, and says so when the request named more. */
+async function beginWithin(prepared: Prepared, room: number, signal: AbortSignal): Promise<Started> {
+  const { generation, plan, warnings } = prepared
+  const maxTokens = Math.max(1, Math.min(generation.maxTokens, room))
+  const events = await begin(prepared, { ...generation, maxTokens }, signal)
+  if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { events, warnings }
+  const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' has room for ${maxTokens} answer tokens after this prompt`
+  return { events, warnings: [...warnings, warning] }
 }
 
 async function begin(

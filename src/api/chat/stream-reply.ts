@@ -69,6 +69,7 @@ class ReplySource {
         if (next.value.type === 'end') {
           this.#controller?.close()
           this.#end()
+          await this.#leaveEngine()
         }
       }
     } catch (error) {
@@ -124,6 +125,7 @@ class ReplySource {
     this.#stall.unref()
   }
 
+  /** Lets the engine let go of the request: after its last event too, it waits to be asked for one more. */
   async #leaveEngine(): Promise<void> {
     try {
       await this.#reply.events.return?.()

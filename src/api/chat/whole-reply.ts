@@ -19,6 +19,8 @@ export async function wholeReply(
       content += event.text
     }
     if (event.type !== 'end') continue
+    // After its last event, too, the engine holds the request until it is left.
+    await events.return?.()
     const usage = record.usage(event.usage)
     record.finish(event.reason, usage)
     return {

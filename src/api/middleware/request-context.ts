@@ -28,7 +28,9 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
     code: error.code,
     param: error.param,
   }
-  if (error.status >= 500) services.log.error({ ...facts, err: error.cause ?? error }, error.message)
+  // A full queue is no fault: under load it would fill the log with stacks.
+  if (error.status === 503 && error.cause === undefined) services.log.warn(facts, error.message)
+  else if (error.status >= 500) services.log.error({ ...facts, err: error.cause ?? error }, error.message)
   else services.log.info(facts, error.message)
   c.header('content-type', 'application/json')
   c.header('x-request-id', id)

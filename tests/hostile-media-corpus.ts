@@ -190,7 +190,7 @@ export function hostileFiles(bait: string): HostileFile[] {
     'clip.flv',
     'clip.wmv',
     'clip.webm',
-    'clip.ts',
+    'clip.m2ts',
     'fragmented.mp4',
   ]) {
     const codes = ['none', 'video_invalid', 'video_too_short', 'video_audio_undecodable', 'image_dimensions']

@@ -175,7 +175,7 @@ describe('sound', () => {
 
 describe('video', () => {
   it.each(
-    'clip.mp4 clip.mov clip.mkv clip.flv clip.avi clip.wmv clip.webm clip.ts fragmented.mp4 hevc.mp4 av1.mp4 odd.avi silent.mp4 hdr.mp4'.split(
+    'clip.mp4 clip.mov clip.mkv clip.flv clip.avi clip.wmv clip.webm clip.m2ts fragmented.mp4 hevc.mp4 av1.mp4 odd.avi silent.mp4 hdr.mp4'.split(
       ' ',
     ),
   )('%s: the right frames, and its sound', async (name) => {

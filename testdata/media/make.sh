@@ -91,7 +91,7 @@ ff $video $sound $x264 -c:a aac clip.mp4
 ff $video $sound $x264 -c:a aac clip.mov
 ff $video $sound $x264 -c:a aac clip.mkv
 ff $video $sound $x264 -c:a aac clip.flv
-ff $video $sound $x264 -c:a aac clip.m2ts
+ff $video $sound $x264 -c:a aac -f mpegts clip.m2ts
 ff $video $sound -c:v mpeg4 -q:v 2 -c:a libmp3lame clip.avi
 ff $video $sound -c:v wmv2 -q:v 2 -c:a wmav2 clip.wmv
 ff $video $sound -c:v libvpx-vp9 -crf 20 -b:v 0 -c:a libopus clip.webm

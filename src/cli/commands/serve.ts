@@ -19,7 +19,7 @@ variables, variables over the file.
 Examples:
   omniserve serve
   omniserve serve --model ./Qwen3-Omni-30B-A3B-Instruct --port 9000
-  omniserve serve --model Qwen/Qwen2.5-Omni-3B --host 0.0.0.0 --api-key "$KEY"
+  omniserve serve --model qwen3-omni.gguf --host 0.0.0.0 --api-key "$KEY"
   omniserve serve --bind qwen3-omni-flash:thinking=./Qwen3-Omni-30B-A3B-Thinking
 ${EXIT_HELP}`,
     )

@@ -297,7 +297,8 @@ export const en = {
     other: '{{architecture}}, {{weights}}, on {{device}}.',
     realTitle: 'Load a real model',
     real: 'Fetch a checkpoint once, then serve it. The API and this page stay the same.',
-    realNote: 'The 3B model runs on a laptop; the 30B-A3B model wants 24 GB of memory or more.',
+    realNote:
+      'Any Qwen3-Omni checkpoint loads, quantised to what the machine holds: at 4 bits the 30B-A3B model takes about 21 GB.',
     tryTitle: 'Try',
     try: {
       hello: { title: 'Say hello', text: 'Who are you?' },

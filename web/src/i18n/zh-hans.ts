@@ -285,7 +285,7 @@ export const zhHans: Texts = {
     other: '{{architecture}}，{{weights}}，运行在 {{device}}。',
     realTitle: '加载真正的模型',
     real: '下载一次权重，然后启动服务。接口和本页都不变。',
-    realNote: '3B 模型可在笔记本上运行；30B-A3B 模型需要 24 GB 以上内存。',
+    realNote: '任何 Qwen3-Omni 模型都可以加载，并按机器内存量化：30B-A3B 在 4 位时约占 21 GB。',
     tryTitle: '试一试',
     try: {
       hello: { title: '打个招呼', text: '你是谁？' },

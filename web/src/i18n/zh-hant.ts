@@ -285,7 +285,7 @@ export const zhHant: Texts = {
     other: '{{architecture}}，{{weights}}，執行於 {{device}}。',
     realTitle: '載入真正的模型',
     real: '下載一次權重，然後啟動服務。API 和本頁都不變。',
-    realNote: '3B 模型可在筆記本上執行；30B-A3B 模型需要 24 GB 以上記憶體。',
+    realNote: '任何 Qwen3-Omni 模型都可以載入，並按機器記憶體量化：30B-A3B 在 4 位元時約占 21 GB。',
     tryTitle: '試一試',
     try: {
       hello: { title: '打個招呼', text: '你是誰？' },

@@ -5,8 +5,10 @@ import { useTranslation } from 'react-i18next'
 import { drawExample } from '../../media/example-picture.ts'
 import { currentModel, useStore } from '../../state/store.ts'
 
-const COMMANDS = `omniserve pull Qwen/Qwen2.5-Omni-3B
-omniserve serve --model Qwen/Qwen2.5-Omni-3B`
+const COMMANDS = `omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct
+omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct \\
+  --quantize q4_0 --output qwen3-omni.gguf
+omniserve serve --model qwen3-omni.gguf`
 
 const STARTERS = [
   { key: 'hello', icon: Hand, picture: false },

@@ -41,7 +41,11 @@ export interface DoorOptions {
 
 /** @throws CommandError, ConfigError; EngineError `bad_checkpoint` */
 export async function openDoor(options: DoorOptions): Promise<Door> {
-  if (options.url !== undefined) return remoteDoor(options.url, options.apiKey)
+  const { url, checkpoint } = options
+  if (url !== undefined && checkpoint !== undefined) {
+    throw new CommandError(`--checkpoint ${checkpoint} runs here, --url ${url} elsewhere: leave one out`, EXIT.usage)
+  }
+  if (url !== undefined) return remoteDoor(url, options.apiKey)
   const { openLocalDoor } = await import('./local-door.ts')
   return openLocalDoor(options)
 }
@@ -49,6 +53,8 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
 /** @throws CommandError for what is no http(s) address */
 export function remoteDoor(given: string, key: string | undefined): Door {
   const base = baseUrl(given)
+  // OMNISERVE_API_KEY may hold several, for `serve`; any of them opens.
+  const [first] = key?.split(',') ?? []
   return {
     name: base,
     remote: true,
@@ -56,7 +62,7 @@ export function remoteDoor(given: string, key: string | undefined): Door {
     lend: undefined,
     async fetch(route, init) {
       const headers = new Headers(init?.headers)
-      if (key !== undefined) headers.set('authorization', `Bearer ${key}`)
+      if (first !== undefined) headers.set('authorization', `Bearer ${first}`)
       let response: Response
       try {
         response = await fetch(base + route, { ...init, headers })

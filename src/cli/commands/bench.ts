@@ -77,14 +77,15 @@ async function bench(flags: BenchFlags): Promise<void> {
   const peak = new PeakMemory(door)
   const cases = await casesFor(model)
   const measured: Measured[] = []
-  const progress = createProgress('count')
+  // Lines would say little of so short a work.
+  const progress = process.stderr.isTTY ? createProgress('count') : undefined
   const total = cases.length * (flags.runs + 1)
   let done = 0
   try {
     for (const { name, content, speaks } of cases) {
       const replies: Reply[] = []
       for (let run = 0; run <= flags.runs; run += 1) {
-        progress.update(done, total, name)
+        progress?.update(done, total, name)
         const reply = await ask(door, bodyFor(flags, content, speaks), {}, signal)
         // The first run warms caches and decoders up.
         if (run > 0) replies.push(reply)
@@ -93,9 +94,9 @@ async function bench(flags: BenchFlags): Promise<void> {
       }
       measured.push(summary(name, replies, speaks))
     }
-    progress.update(done, total, '')
+    progress?.update(done, total, '')
   } finally {
-    progress.stop()
+    progress?.stop()
   }
   const facts = {
     target: door.name,

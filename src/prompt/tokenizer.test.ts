@@ -69,7 +69,7 @@ it('reads vocab.json and merges.txt where there is no tokenizer.json', async () 
   texts['tokenizer_config.json'] = '{}'
   await expect(loadTokenizer(files)).rejects.toThrow('added_tokens_decoder')
   delete texts['merges.txt']
-  await expect(loadTokenizer(files)).rejects.toThrow('memory has no tokenizer.json')
+  await expect(loadTokenizer(files)).rejects.toThrow('memory has neither tokenizer.json nor vocab.json and merges.txt')
 })
 
 describe.each([

@@ -10,7 +10,7 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
 import { EngineError } from '../engines/engine.ts'
 import { byteOfCharacter } from './byte-level.ts'
-import { folderFiles, isObject, type PromptFiles, readJson, requireJson } from './prompt-files.ts'
+import { folderFiles, isObject, type PromptFiles, readJson } from './prompt-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'
 
 /** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
@@ -50,10 +50,13 @@ export interface PromptTokenizer {
 export async function loadTokenizer(source: string | PromptFiles): Promise<PromptTokenizer> {
   const files = typeof source === 'string' ? folderFiles(source) : source
   const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
-  const definition =
-    (await readJson(files, 'tokenizer.json')) ??
-    (await readVocabulary(files, config)) ??
-    (await requireJson(files, 'tokenizer.json'))
+  const definition = (await readJson(files, 'tokenizer.json')) ?? (await readVocabulary(files, config))
+  if (definition === undefined) {
+    throw new EngineError(
+      'bad_checkpoint',
+      `${files.location} has neither tokenizer.json nor vocab.json and merges.txt; copy them from the checkpoint's hub page`,
+    )
+  }
   try {
     return createTokenizer(definition, config)
   } catch (error) {

@@ -136,6 +136,7 @@ async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpo
   const readText = (name: string): Promise<string | undefined> => readOptional(join(folder, name))
   const config = parseJson(await readText('config.json'), 'config.json', folder)
   architectureOf(config)
+  refuseQuantised(config, folder)
   const tensors = new Map<string, StoredTensor>()
   for (const [file, promised] of await shardsOf(folder, readText)) {
     signal?.throwIfAborted()
@@ -158,6 +159,25 @@ async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpo
     }
   }
   return new Checkpoint(folder, 'folder', config, tensors, readText)
+}
+
+/** Checkpoints that other tools quantised (AWQ, GPTQ, FP8, bitsandbytes) hold packed weights that only those tools read. */
+function refuseQuantised(config: Readonly<Record<string, unknown>>, folder: string): void {
+  const parts = [config, config['thinker_config'], config['talker_config']]
+  for (const part of parts) {
+    const found = isRecord(part) ? part['quantization_config'] : undefined
+    if (!isRecord(found)) continue
+    const method = typeof found['quant_method'] === 'string' ? ` (${found['quant_method']})` : ''
+    throw new EngineError(
+      'bad_checkpoint',
+      `${folder} is quantised${method}, which is not supported; get the bfloat16 checkpoint and make a smaller one of it: ` +
+        'omniserve convert FOLDER --quantize q4_0',
+    )
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
 }
 
 /** File names with the tensors that the index promises for each. */

@@ -78,13 +78,16 @@ export function checkMemory(
 ): void {
   const total = need.weights + need.working
   if (total <= available) return
-  const fitting = weightTypes
+  const smaller = weightTypes
     .toReversed()
     .map((type): [WeightType, number] => [type, estimateMemory(declarations, { type }).weights + need.working])
-    .find(([, bytes]) => bytes <= available && bytes < total)
+    .filter(([, bytes]) => bytes < total)
+  const fitting = smaller.find(([, bytes]) => bytes <= available)
+  const least = smaller.at(-1)
   const advice =
     fitting === undefined
-      ? 'no smaller type would fit; use a smaller checkpoint or a machine with more memory'
+      ? `no smaller type would fit${least ? ` (${least[0]} needs ${gigabytes(least[1])})` : ''}; ` +
+        'use a smaller checkpoint or a machine with more memory'
       : `converted with --quantize ${fitting[0]} it would fit, needing ${gigabytes(fitting[1])}`
   throw new EngineError(
     'bad_checkpoint',

@@ -17,7 +17,7 @@ import type { RequestMetrics } from '../../runtime/metrics.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
-import { type Backend, loadBackend } from '../../tensor/index.ts'
+import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { type Checkpoint, checkMemory, checkpointMemory, loadParameters, openCheckpoint } from '../../weights/index.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
@@ -52,12 +52,7 @@ export async function loadHostedModel(
   const available = process.availableMemory() - (options.keepFree ?? 0)
   checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location, available)
 
-  const backend = cleanup.use(
-    await loadBackend({
-      ...(options.device !== undefined && { device: options.device }),
-      ...threadOption(options.threads, bytes),
-    }),
-  )
+  const backend = cleanup.use(await openDevice(options, bytes))
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
       ...types,
@@ -124,6 +119,19 @@ function isSlowAsStored(checkpoint: Checkpoint): boolean {
     narrow ||= type === 'bf16'
   }
   return narrow && bytes < smallCheckpoint
+}
+
+/** Throws `unsupported` for a device that is not here, threads it cannot have, or a library that was not tested. */
+async function openDevice(options: LoadOptions, bytes: number): Promise<Backend> {
+  try {
+    return await loadBackend({
+      ...(options.device !== undefined && { device: options.device }),
+      ...threadOption(options.threads, bytes),
+    })
+  } catch (error) {
+    if (!(error instanceof TensorError || error instanceof TensorLibraryError)) throw error
+    throw new EngineError('unsupported', error.message, { cause: error })
+  }
 }
 
 /** With many tiny operations a second thread mostly waits, and on a busy machine it waits for its turn: 50 times slower was seen. */

@@ -45,22 +45,20 @@ class Side {
   }
 }
 
-/** Bytes per second that all cores together read from memory: each sums one word of every cache line of its own array. */
+/** Bytes per second that all cores together read from memory: each compares two large equal arrays. */
 async function readBandwidth(cores: number): Promise<number> {
   const code = `
     const { parentPort } = require('node:worker_threads')
-    const words = new Float64Array(1 << 25)
-    let sum = 0
-    const read = () => { for (let i = 0; i < words.length; i += 8) sum += words[i] }
-    read()
+    const [a, b] = [Buffer.alloc(1 << 28, 1), Buffer.alloc(1 << 28, 1)]
     parentPort.once('message', () => {
       let best = 0
-      for (let round = 0; round < 16; round++) {
+      let equal = true
+      for (let round = 0; round < 10; round++) {
         const begun = performance.now()
-        read()
-        best = Math.max(best, (words.byteLength / (performance.now() - begun)) * 1000)
+        equal = equal && a.equals(b)
+        best = Math.max(best, ((a.length + b.length) / (performance.now() - begun)) * 1000)
       }
-      parentPort.postMessage({ best, sum })
+      parentPort.postMessage({ best, equal })
     })
     parentPort.postMessage('ready')`
   const threads = Array.from({ length: cores }, () => new Thread(code, { eval: true }))

@@ -42,7 +42,7 @@ export const benchmark: Benchmark = {
         const wall = (performance.now() - begun) / 1000
         replies.push(...batch)
         factors.push(wall / batch.reduce((sum, { audioSeconds }) => sum + audioSeconds, 0))
-        log(
+        context.log(
           `  ${together} at once: ${batch.map(({ audioSeconds }) => audioSeconds.toFixed(1)).join(' + ')} s of speech in ${wall.toFixed(2)} s`,
         )
       }

@@ -31,6 +31,8 @@ export interface LoadOptions {
   readonly maxOutputTokens?: number
   /** Where repacked weights are kept. */
   readonly cacheDirectory?: string
+  /** False keeps 4-bit weights as the file has them: slower, but mapped in place, without a second copy. Default true. */
+  readonly repack?: boolean
   /** Reserved memory in bytes that loading must leave free. */
   readonly keepFree?: number
   /** Most codec frames of one reply; by default what the checkpoint's generation_config.json says. */

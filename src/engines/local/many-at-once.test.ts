@@ -1,0 +1,102 @@
+/** A real (tiny, random) checkpoint in its process, with much to do at once: nobody waits for the slow, the long, or the large. */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
+import { makeRequest, readReply } from '../../../testing/requests.ts'
+import type { EngineEvent, GenerationMessage, GenerationRequest } from '../engine.ts'
+import { createLocalEngine, type LocalEngine } from './local-engine.ts'
+
+const never = new AbortController().signal
+
+describe('the local engine with much to do', () => {
+  let engine: LocalEngine
+  beforeAll(async () => {
+    engine = await createLocalEngine({
+      checkpoint: tinyCheckpoint('tiny-mixed'),
+      device: 'cpu',
+      threads: 1,
+      maxConcurrent: 6,
+      maxSpeechFrames: 200,
+    })
+  })
+  afterAll(() => engine.close())
+
+  const request = (overrides: Parameters<typeof makeRequest>[0]): GenerationRequest =>
+    makeRequest({ model: engine.id, ...overrides })
+  const nativeBytes = async (): Promise<number> => (await engine.inspect()).nativeBytes
+
+  it('goes on with three replies beside a reader who stops and a prompt of 3,000 tokens', async () => {
+    const slow = engine
+      .generate(request({ text: 'Slowly.', maxTokens: 600, voice: 'Ryan' }), never)
+      [Symbol.asyncIterator]()
+    await slow.next()
+    const arrivals: { at: number; reply: number }[] = []
+    const write = async (reply: number): Promise<void> => {
+      for await (const event of engine.generate(request({ text: `Number ${reply}.`, maxTokens: 250 }), never))
+        if (event.type !== 'start') arrivals.push({ at: performance.now(), reply })
+    }
+    const writing = Promise.all([1, 2, 3].map(write))
+    while (arrivals.length < 15) await new Promise((resolve) => setTimeout(resolve, 5))
+    const long = request({ text: 'y '.repeat(1450), maxTokens: 1 })
+    const begun = performance.now()
+    const counted = await engine.countPrompt(long)
+    expect(counted.total).toBeGreaterThan(2900)
+    await readReply(engine, long)
+    const read = performance.now()
+    // While the prompt was read, each of the others was written on.
+    for (const reply of [1, 2, 3])
+      expect(
+        arrivals.filter((event) => event.reply === reply && event.at > begun && event.at < read).length,
+      ).toBeGreaterThan(2)
+    await writing
+    const rest: EngineEvent['type'][] = []
+    for (let next = await slow.next(); next.done !== true; next = await slow.next()) rest.push(next.value.type)
+    expect(rest.at(-1)).toBe('end')
+    expect(rest.filter((type) => type === 'audio-delta').length).toBeGreaterThan(3)
+  })
+
+  it('lets others write while a long clip is looked at, gives it up at once, and keeps none of its memory', async () => {
+    await readReply(engine, request({ messages: [clip(2)], maxTokens: 2 }))
+    const before = await nativeBytes()
+    const controller = new AbortController()
+    const watching = readReply(engine, request({ messages: [clip(40)], maxTokens: 2 }), controller.signal)
+    const outcome = watching.then(
+      () => 'watched',
+      (error: unknown) => (error as Error).message,
+    )
+    const reply = await readReply(engine, request({ text: 'And you?', maxTokens: 5 }))
+    expect(reply.usage.textTokens).toBeGreaterThan(0)
+    const aborted = performance.now()
+    controller.abort(new Error('gone'))
+    expect(await outcome).toBe('gone')
+    expect(performance.now() - aborted).toBeLessThan(1000)
+    while (engine.status().active > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await nativeBytes()).toBeLessThanOrEqual(before)
+  })
+
+  // What else the machine does counts too, so the best of a few tries is taken.
+  it('never stops the event loop of the server for 20 ms', { retry: 5 }, async () => {
+    const delay = monitorEventLoopDelay({ resolution: 1 })
+    const replies = ['One.', 'Two.', 'Three.', 'Four.'].map((text) => request({ text, maxTokens: 40, voice: 'Ryan' }))
+    const media = request({ messages: [clip(8)], maxTokens: 20, voice: 'Ryan' })
+    delay.enable()
+    await Promise.all([...replies, media].map((one) => readReply(engine, one)))
+    delay.disable()
+    expect(delay.max / 1e6).toBeLessThan(20)
+  })
+})
+
+/** A user turn with a clip at two frames a second. */
+function clip(frames: number): GenerationMessage {
+  const [width, height] = [224, 168]
+  const picture = (frame: number) => ({ width, height, data: new Uint8Array(width * height * 3).fill(frame * 5) })
+  const numbers = Array.from({ length: frames }, (_, frame) => frame)
+  return {
+    role: 'user',
+    content: [
+      { type: 'video', video: { fps: 2, frames: numbers.map(picture), timestamps: numbers.map((frame) => frame / 2) } },
+      { type: 'text', text: 'What happens?' },
+    ],
+  }
+}

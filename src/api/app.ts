@@ -1,4 +1,4 @@
-/** The front door: middleware and routes put together. `app.request()` drives it without a network. */
+/** The front door: middleware and routes put together. */
 import { Hono } from 'hono'
 import { errors } from '../protocol/index.ts'
 import { guardOrigin, requireKey } from './middleware/guard.ts'

@@ -78,7 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return { url: `http://${shown}:${port}`, services, stop, [Symbol.asyncDispose]: () => stop() }
 }
 
-/** The services behind the routes; also what tests of the app without a network use. */
+/** The services behind the routes. */
 export async function createServices(options: ServerOptions): Promise<Services> {
   const { settings } = options
   const catalogue = createCatalogue(settings.region, settings.alias)

@@ -1,4 +1,5 @@
 /** What the routes work with, made once at start. */
+import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { TextCounter } from '../accounting/index.ts'
 import type { Catalogue } from '../catalogue/index.ts'
@@ -39,7 +40,7 @@ export interface RequestVariables {
 }
 
 export interface AppEnv {
-  /** Node's response; absent where the app is driven without a network. */
-  Bindings: { readonly outgoing?: { destroy(): unknown } }
+  /** Node's response, which replies are streamed to. */
+  Bindings: { readonly outgoing: ServerResponse }
   Variables: RequestVariables
 }

@@ -1,10 +1,11 @@
 /**
- * A reply as a stream of server-sent events.
+ * A reply as a stream of server-sent events, written straight to the caller's connection.
  *
- * In: the engine's events after `start`. Out: bytes, made only as fast as the caller reads: the engine is asked for its
- * next event when the last one has been taken. A caller that goes away, or stops reading for too long, ends the work;
- * so does the request's signal, whether or not anybody is reading.
+ * In: the engine's events after `start`. Out: bytes, made only as fast as the caller reads: while the connection is full the
+ * engine is asked for nothing. A caller that goes away, or stops reading for too long, ends the work; so does the
+ * request's signal, whether or not anybody is reading.
  */
+import type { ServerResponse } from 'node:http'
 import type { EngineEvent } from '../../engines/engine.ts'
 import type { ApiError } from '../../protocol/index.ts'
 import { ChunkWriter } from './chunk-writer.ts'
@@ -24,128 +25,113 @@ export interface StreamReply {
   readonly explain: (error: unknown) => ApiError | undefined
   /** Stops the engine. */
   readonly cancel: () => void
-  /** Closes the caller's connection, where there is one. */
-  readonly cutConnection?: (() => void) | undefined
   /** Called once, when nothing more will be made. */
   readonly done: () => void
 }
 
-export function streamReply(reply: StreamReply): ReadableStream<Uint8Array> {
-  const source = new ReplySource(reply)
-  return new ReadableStream<Uint8Array>(source)
+/** Writes the reply to `outgoing`, whose head is written. Resolves when the engine has let go; never rejects. */
+export function streamReply(reply: StreamReply, outgoing: ServerResponse): Promise<void> {
+  return new ReplyStream(reply, outgoing).run()
 }
 
-class ReplySource {
+class ReplyStream {
   readonly #reply: StreamReply
-  readonly #encoder = new TextEncoder()
-  readonly #onAbort = (): void => this.#aborted()
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  #stall: NodeJS.Timeout | undefined
-  #pulling = false
+  readonly #outgoing: ServerResponse
   #ended = false
 
-  constructor(reply: StreamReply) {
+  constructor(reply: StreamReply, outgoing: ServerResponse) {
     this.#reply = reply
+    this.#outgoing = outgoing
   }
 
-  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
-    this.#controller = controller
-    this.#reply.signal.addEventListener('abort', this.#onAbort, { once: true })
-    this.#enqueue(this.#reply.writer.role())
-    this.#watchReader()
-  }
-
-  async pull(): Promise<void> {
-    clearTimeout(this.#stall)
-    this.#pulling = true
+  async run(): Promise<void> {
+    const { events, writer, signal } = this.#reply
+    const outgoing = this.#outgoing
+    const onClose = (): void => this.#left()
+    outgoing.once('close', onClose)
     try {
-      // Some events make no bytes yet; the stream must be given some before this returns.
-      for (let given = false; !given && !this.#ended;) {
-        const next = await this.#reply.events.next()
+      if (outgoing.destroyed) this.#left()
+      else outgoing.write(writer.role())
+      while (!this.#ended) {
+        if (outgoing.writableNeedDrain) await this.#drained()
+        signal.throwIfAborted()
+        const next = await events.next()
+        if (this.#ended) break
         if (next.done === true) throw new Error('the engine ended without an end event')
-        const text = this.#write(next.value)
-        if (text !== '') this.#enqueue(text)
-        given = text !== ''
-        if (next.value.type === 'end') {
-          this.#controller?.close()
-          this.#end()
-          await this.#leaveEngine()
-        }
+        const text = this.#textOf(next.value)
+        if (next.value.type === 'end') this.#end(text)
+        else if (text !== '') outgoing.write(text)
       }
     } catch (error) {
       this.#fail(error)
     } finally {
-      this.#pulling = false
+      outgoing.off('close', onClose)
     }
-    this.#watchReader()
-  }
-
-  /** The connection was closed. */
-  async cancel(): Promise<void> {
-    if (this.#ended) return
-    this.#reply.record.finish('cancelled', undefined)
-    this.#reply.cancel()
-    await this.#leaveEngine()
-    this.#end()
-  }
-
-  /** The signal fired. A pull in progress hears it from the engine; without one, nobody else would. */
-  #aborted(): void {
-    if (this.#pulling || this.#ended) return
-    this.#fail(this.#reply.signal.reason)
-    void this.#leaveEngine()
-  }
-
-  /** Ends the stream with what went wrong, as far as there is someone to tell. */
-  #fail(error: unknown): void {
-    if (this.#ended) return
-    const { record, requestId, explain } = this.#reply
-    const explained = explain(error)
-    if (explained === undefined) {
-      record.finish('cancelled', undefined)
-    } else {
-      record.finish('error', undefined, explained)
-      this.#enqueue(ChunkWriter.error(explained.toBody(requestId)))
-    }
-    this.#controller?.close()
-    this.#end()
-    this.#reply.cancel()
-  }
-
-  #watchReader(): void {
-    if (this.#ended || this.#reply.stallMs === 0) return
-    this.#stall = setTimeout(() => {
-      this.#reply.record.finish('cancelled', undefined)
-      this.#end()
-      this.#reply.cancel()
-      void this.#leaveEngine()
-      if (this.#reply.cutConnection === undefined) this.#controller?.error(new Error('the caller stopped reading'))
-      else this.#reply.cutConnection()
-    }, this.#reply.stallMs)
-    this.#stall.unref()
-  }
-
-  /** Lets the engine let go of the request: after its last event too, it waits to be asked for one more. */
-  async #leaveEngine(): Promise<void> {
     try {
-      await this.#reply.events.return?.()
+      // After its last event, too, the engine holds the request until it is left.
+      await events.return?.()
     } catch {
       // The work was being ended anyway.
     }
   }
 
-  #end(): void {
+  /** Waits until the caller has read, or will not: the loop looks at the signal and the connection afterwards. */
+  #drained(): Promise<void> {
+    const { signal, stallMs } = this.#reply
+    const outgoing = this.#outgoing
+    return new Promise((resolve) => {
+      const timer = stallMs === 0 ? undefined : setTimeout(() => outgoing.destroy(), stallMs)
+      timer?.unref()
+      const go = (): void => {
+        clearTimeout(timer)
+        outgoing.off('drain', go)
+        outgoing.off('close', go)
+        signal.removeEventListener('abort', go)
+        resolve()
+      }
+      outgoing.once('drain', go)
+      outgoing.once('close', go)
+      signal.addEventListener('abort', go, { once: true })
+      if (signal.aborted || outgoing.destroyed) go()
+    })
+  }
+
+  /** The connection was closed before the reply was whole. */
+  #left(): void {
+    if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#stall)
-    this.#reply.signal.removeEventListener('abort', this.#onAbort)
+    this.#reply.record.finish('cancelled', undefined)
+    this.#reply.cancel()
     this.#reply.done()
   }
 
-  #enqueue(text: string): void {
-    this.#controller?.enqueue(this.#encoder.encode(text))
+  /** Ends the stream with what went wrong, as far as there is someone to tell. */
+  #fail(error: unknown): void {
+    if (this.#ended) return
+    const { record, requestId, explain, cancel } = this.#reply
+    const explained = explain(error)
+    if (explained === undefined) record.finish('cancelled', undefined)
+    else record.finish('error', undefined, explained)
+    this.#end(explained === undefined ? '' : ChunkWriter.error(explained.toBody(requestId)))
+    cancel()
   }
 
-  #write(event: EngineEvent): string {
+  /** Writes the last bytes, which a caller who does not read them may not hold for ever. */
+  #end(text: string): void {
+    this.#ended = true
+    const outgoing = this.#outgoing
+    const { stallMs, done } = this.#reply
+    outgoing.end(text)
+    if (stallMs > 0 && !outgoing.writableFinished) {
+      const timer = setTimeout(() => outgoing.destroy(), stallMs)
+      timer.unref()
+      outgoing.once('close', () => clearTimeout(timer))
+      outgoing.once('finish', () => clearTimeout(timer))
+    }
+    done()
+  }
+
+  #textOf(event: EngineEvent): string {
     const { writer, record, includeUsage } = this.#reply
     switch (event.type) {
       case 'start':

@@ -1,4 +1,5 @@
 /** `POST /chat/completions`. Reference: the Qwen-Omni guide (December 2025); docs/life-of-a-request.md. */
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
 import { ApiError, errors } from '../../protocol/index.ts'
 import { ChunkWriter } from '../chat/chunk-writer.ts'
@@ -47,30 +48,34 @@ export function chatCompletions(services: Services) {
           throw explained ?? error
         }
       }
-      const body = streamReply({
-        events: started.events,
-        writer: new ChunkWriter({
-          requestId,
-          created,
-          model: modelName,
-          thinking: plan.thinking !== undefined,
-          speaks: plan.speech !== undefined,
-          spokenTextIn: services.settings.textCarrier[plan.model.id] ?? 'content',
-        }),
-        record,
-        requestId,
-        includeUsage: plan.includeUsage,
-        signal: scope.signal,
-        stallMs: services.settings.stallTimeout * 1000,
-        cutConnection: c.env.outgoing && (() => c.env.outgoing?.destroy()),
-        explain,
-        cancel: () => scope.abort(),
-        done: () => scope.end(),
-      })
       c.header('content-type', 'text/event-stream;charset=UTF-8')
       c.header('cache-control', 'no-cache')
       c.header('x-accel-buffering', 'no')
-      return c.body(body)
+      const { outgoing } = c.env
+      outgoing.writeHead(200, Object.fromEntries(c.body(null).headers))
+      void streamReply(
+        {
+          events: started.events,
+          writer: new ChunkWriter({
+            requestId,
+            created,
+            model: modelName,
+            thinking: plan.thinking !== undefined,
+            speaks: plan.speech !== undefined,
+            spokenTextIn: services.settings.textCarrier[plan.model.id] ?? 'content',
+          }),
+          record,
+          requestId,
+          includeUsage: plan.includeUsage,
+          signal: scope.signal,
+          stallMs: services.settings.stallTimeout * 1000,
+          explain,
+          cancel: () => scope.abort(),
+          done: () => scope.end(),
+        },
+        outgoing,
+      )
+      return RESPONSE_ALREADY_SENT
     } catch (error) {
       const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
       scope.end()

@@ -182,14 +182,14 @@ async function checkCheckpoint(model: string): Promise<Check> {
   const name = 'checkpoint'
   try {
     const found = findCheckpoint(model)
-    const { model: facts, storedBytes, speakers, description } = await readCheckpointFacts(found)
+    const { model: facts, weightBytes, speakers, description } = await readCheckpointFacts(found)
     const speaks = speakers.length > 0 ? `speaks as ${listText(speakers)}` : 'does not speak'
-    const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(storedBytes)}, ${speaks}`
+    const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(weightBytes)}, ${speaks}`
     const available = process.availableMemory()
-    if (storedBytes + 256e6 > available) {
+    if (weightBytes + 256e6 > available) {
       const { type, bytes } = adviseType(description)
       const smaller =
-        type === undefined || bytes >= storedBytes
+        type === undefined || bytes >= weightBytes
           ? 'Use a smaller checkpoint or a machine with more memory.'
           : `omniserve convert ${model} --quantize ${type} makes it ${bytesText(bytes)}.`
       return { name, status: 'fail', found: `${text}, but ${bytesText(available)} of memory are free`, fix: smaller }

@@ -14,7 +14,7 @@ import {
 import type { VoiceMapping } from '../engines/local/voices.ts'
 import { describeModel, type ModelDescription, supportedArchitectures } from '../models/index.ts'
 import { createPromptBuilder, type PromptBuilder } from '../prompt/prompt-builder.ts'
-import { openCheckpoint } from '../weights/index.ts'
+import { checkpointMemory, openCheckpoint } from '../weights/index.ts'
 import type { FoundCheckpoint } from './open-engines.ts'
 
 const longestReply = 16_384
@@ -24,8 +24,8 @@ export interface CheckpointFacts {
   /** Lower-case names; empty when it does not speak. */
   readonly speakers: readonly string[]
   readonly description: ModelDescription
-  /** Bytes of all weights as stored. */
-  readonly storedBytes: number
+  /** Bytes of all weights that are used, in the types they are stored in. */
+  readonly weightBytes: number
   readonly builder: PromptBuilder
 }
 
@@ -40,8 +40,8 @@ export async function readCheckpointFacts({ location, id }: FoundCheckpoint): Pr
       ? [...description.speech.speakers.keys()]
       : []
   const sees = has('thinker.visual.')
-  let storedBytes = 0
-  for (const { length } of checkpoint.tensors.values()) storedBytes += length
+  // Matches every weight by name and shape, as loading does.
+  const { weights } = checkpointMemory(checkpoint, description.declarations, { naming: description.naming })
   return {
     model: {
       id,
@@ -61,7 +61,7 @@ export async function readCheckpointFacts({ location, id }: FoundCheckpoint): Pr
     },
     speakers,
     description,
-    storedBytes,
+    weightBytes: weights,
     builder,
   }
 }

@@ -1,6 +1,6 @@
 /** Every other command as a process: help, output, JSON, errors, exit codes. */
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
@@ -228,21 +228,16 @@ describe.concurrent('doctor', () => {
   })
 
   it('says what to fix, as JSON, and ends with 1', async () => {
+    const broken = path.join(folder.path, 'broken')
+    await cp(tinyCheckpoint, broken, { recursive: true })
+    await rm(path.join(broken, 'model-00005-of-00008.safetensors'))
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo
-    const { code, out } = await run(
-      'doctor',
-      '--model',
-      'no/such',
-      '--port',
-      String(port),
-      '--device',
-      'cuda',
-      '--json',
-    )
+    const { code, out } = await run('doctor', '--model', broken, '--port', String(port), '--device', 'cuda', '--json')
     taken.close()
-    const report: { ok: boolean; checks: { name: string; status: string; fix?: string }[] } = JSON.parse(out)
+    const report: { ok: boolean; checks: { name: string; status: string; found: string; fix?: string }[] } =
+      JSON.parse(out)
     const failed = report.checks.filter(({ status }) => status === 'fail')
     expect({ code, ok: report.ok, failed: failed.map(({ name }) => name) }).toEqual({
       code: 1,
@@ -250,6 +245,7 @@ describe.concurrent('doctor', () => {
       failed: ['cuda', 'checkpoint', 'port'],
     })
     for (const { fix } of failed) expect(fix).toBeTruthy()
+    expect(failed[1]?.found).toContain('lacks 1 of 8 weight files: model-00005-of-00008.safetensors')
   })
 })
 

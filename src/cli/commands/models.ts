@@ -105,13 +105,13 @@ async function describe(name: string): Promise<LocalCheckpoint> {
   try {
     const found = findCheckpoint(name)
     location = found.location
-    const { model, speakers, storedBytes } = await readCheckpointFacts(found)
+    const { model, speakers, weightBytes } = await readCheckpointFacts(found)
     return {
       name,
       location,
       architecture: model.architecture,
       weights: model.weights,
-      bytes: storedBytes,
+      bytes: weightBytes,
       context_length: model.contextLength,
       input_modalities: model.input,
       output_modalities: model.output,

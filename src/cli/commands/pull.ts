@@ -83,10 +83,10 @@ async function adviceFor(folder: string, name: string): Promise<string> {
     import('node:os'),
   ])
   try {
-    const { description, storedBytes } = await readCheckpointFacts({ location: folder, id: name })
+    const { description, weightBytes } = await readCheckpointFacts({ location: folder, id: name })
     const { type, bytes, room } = adviseType(description)
-    if (storedBytes <= room) return `Next: omniserve serve --model ${name}`
-    const machine = `its ${bytesText(storedBytes)} of weights are more than this machine (${bytesText(totalmem())}) holds`
+    if (weightBytes <= room) return `Next: omniserve serve --model ${name}`
+    const machine = `its ${bytesText(weightBytes)} of weights are more than this machine (${bytesText(totalmem())}) holds`
     return type === undefined
       ? `It will not run here: ${machine}, and ${bytesText(bytes)} when quantised to 4 bits.`
       : `Next, because ${machine}: omniserve convert ${name} --quantize ${type}   (${bytesText(bytes)})`

@@ -69,6 +69,7 @@ describe('adviseType', () => {
     [128e9, 'q8_0', 37e9],
     [48e9, 'q6_k', 30e9],
     [32e9, 'q4_0', 21e9],
+    [25.2e9, 'q4_0', 21e9],
     [16e9, undefined, 21e9],
   ])('Qwen3-Omni-30B-A3B on a machine with %d bytes: %s', (memory, type, about) => {
     const advice = adviseType(description, memory)

@@ -6,8 +6,8 @@ import { estimateMemory, type WeightType } from '../weights/index.ts'
 /** What `--quantize auto` chooses among, finest first. Finer ones gain little and run slower. */
 const candidates = ['q8_0', 'q6_k', 'q4_0'] as const satisfies readonly WeightType[]
 
-/** Of the machine's memory: the rest is for caches, the system and other programs. */
-const share = 0.8
+/** Of the machine's memory, and bytes for caches and results: the rest is the system's. */
+const share = 0.9
 const working = 1e9
 
 export interface Advice {

@@ -67,7 +67,7 @@ describe('adviseType', () => {
   const description = describeModel(realConfig)
   it.each([
     [128e9, 'q8_0', 37e9],
-    [48e9, 'q6_k', 30e9],
+    [36e9, 'q6_k', 30e9],
     [32e9, 'q4_0', 21e9],
     [25.2e9, 'q4_0', 21e9],
     [16e9, undefined, 21e9],

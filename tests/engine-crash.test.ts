@@ -1,0 +1,109 @@
+/** `omniserve serve` when its engine process dies under a reply, and when a conversation is too long: what a caller sees. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readReply } from './support/reply.ts'
+
+const repository = fileURLToPath(new URL('../', import.meta.url))
+const main = path.join(repository, 'src', 'cli', 'main.ts')
+const checkpoint = path.join(repository, 'testdata', 'checkpoints', 'tiny-mixed')
+
+/** The engine process among a process's children, by its module. */
+function engineProcess(parent: number): number {
+  const children = readdirSync('/proc').filter((name) => {
+    if (!/^\d+$/.test(name)) return false
+    try {
+      const status = readFileSync(`/proc/${name}/status`, 'utf8')
+      return (
+        status.includes(`\nPPid:\t${parent}\n`) &&
+        readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('process-main')
+      )
+    } catch {
+      return false
+    }
+  })
+  expect(children.length).toBe(1)
+  return Number(children[0])
+}
+
+describe.runIf(process.platform === 'linux')('omniserve serve with a real checkpoint', () => {
+  let server: ChildProcessByStdio<null, Readable, null>
+  let url = ''
+  beforeAll(async () => {
+    server = spawn(process.execPath, [main, 'serve', '--port', '0', '--model', checkpoint, '--threads', '1'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [line]: string[] = await once(createInterface({ input: server.stdout }), 'line')
+    url = line?.slice('ready on '.length) ?? ''
+  })
+  afterAll(() => server.kill('SIGKILL'))
+
+  const ask = (content: string, change: object = {}): Promise<Response> =>
+    fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify({
+        model: 'qwen3-omni-flash',
+        stream: true,
+        messages: [{ role: 'user', content }],
+        seed: 1,
+        ...change,
+      }),
+    })
+
+  it('tells a caller whose engine died, and answers the next one', async () => {
+    const response = await ask('Tell me everything.', {
+      max_tokens: 1500,
+      modalities: ['text', 'audio'],
+      audio: { voice: 'Cherry', format: 'wav' },
+    })
+    expect(response.status).toBe(200)
+    process.kill(engineProcess(server.pid!), 'SIGKILL')
+    const cut = await readReply(response)
+    expect(cut.error?.error.message).toBeTruthy()
+    expect(cut.finish).toBeUndefined()
+    const deadline = performance.now() + 20_000
+    let again = await ask('hi', { max_tokens: 3 })
+    while (again.status !== 200 && performance.now() < deadline) {
+      expect(again.status).toBe(503)
+      await again.text()
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      again = await ask('hi', { max_tokens: 3 })
+    }
+    const reply = await readReply(again)
+    expect([reply.error, reply.done]).toEqual([undefined, true])
+  })
+
+  it('refuses a conversation that is longer than the context before anything is sent', async () => {
+    const response = await ask('many words '.repeat(3000))
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringMatching(/length|context|tokens/i) } })
+  })
+
+  it('lets go of a reply whose caller leaves', async () => {
+    const controller = new AbortController()
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      signal: controller.signal,
+      body: JSON.stringify({
+        model: 'qwen3-omni-flash',
+        stream: true,
+        max_tokens: 2000,
+        messages: [{ role: 'user', content: 'Go on and on.' }],
+      }),
+    })
+    await response.body?.getReader().read()
+    const active = async (): Promise<string | undefined> =>
+      /^omniserve_engine_active (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1]
+    expect(await active()).toBe('1')
+    controller.abort()
+    const deadline = performance.now() + 5000
+    while ((await active()) !== '0' && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(await active()).toBe('0')
+  })
+})

@@ -5,8 +5,6 @@
  * that says what and how to mend it, and is found before weights are read where that is possible.
  */
 
-import { createHash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import { EngineError, type GenerationRequest } from '../engine.ts'
 import { describeModel, type OmniModel, supportedArchitectures } from '../../models/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
@@ -19,6 +17,7 @@ import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { type Checkpoint, checkMemory, checkpointMemory, loadParameters, openCheckpoint } from '../../weights/index.ts'
+import { contentKey } from './content-key.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
 
@@ -58,7 +57,7 @@ export async function loadHostedModel(
       ...types,
       naming,
       ...(options.cacheDirectory !== undefined && {
-        repackCache: { directory: options.cacheDirectory, key: await contentKey(options.checkpoint) },
+        repackCache: { directory: options.cacheDirectory, key: await contentKey(checkpoint) },
       }),
       ...((options.exact || options.repack === false) && { repack: false }),
     }),
@@ -206,13 +205,4 @@ function checkRoom(backend: Backend, limit: number): void {
 
 function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`
-}
-
-/** Names a checkpoint's content well enough for the repack cache: where it is, how large, and when it was written. */
-async function contentKey(location: string): Promise<string> {
-  const { size, mtimeMs, ino } = await stat(location)
-  return createHash('sha256')
-    .update(JSON.stringify([location, size, mtimeMs, ino]))
-    .digest('hex')
-    .slice(0, 16)
 }

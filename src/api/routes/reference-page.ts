@@ -46,7 +46,11 @@ body { max-width: 60rem; margin: 0 auto; padding: 1.5rem }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-top: 1px solid #8886; padding-top: 1rem }
 code, pre { font: 0.9em ui-monospace, monospace } pre { overflow: auto; padding: 1rem; background: #8882; border-radius: 6px }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid #8884 }
-.verb { font-weight: 700; text-transform: uppercase }
+.verb { font-weight: 700; text-transform: uppercase } h2, td, p { overflow-wrap: anywhere }
+@media (max-width: 40rem) {
+  thead { display: none } tbody, tr, td, table { display: block }
+  td { border: 0; padding: 0 } tr { border-bottom: 1px solid #8884; padding: 0.5rem 0 } td:first-child { font-weight: 600 }
+}
 `
 
 const POLICY = [

@@ -21,7 +21,6 @@ import {
   loadedParameters,
   MixtureOfExperts,
   rearrange,
-  SnakeBeta,
   type ParameterDeclaration,
   type Parameters,
 } from './index.ts'
@@ -270,19 +269,6 @@ describe('convolutions', () => {
       expected.push(...outer.map((v, c) => (x[t * channels + c] ?? 0) + v * (of('gamma')[c] ?? 0)))
     }
     expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
-  })
-
-  it('Snake with separate magnitude', async () => {
-    const [channels, time] = [5, 30]
-    const alpha = tensor(1, channels)
-    const beta = tensor(2, channels)
-    const x = random(channels * time, 3, 3)
-    const y = await run((p) => new SnakeBeta(p, channels), { alpha, beta }, { shape: [channels, time], values: x })
-    const expected = x.map((v, i) => {
-      const c = i % channels
-      return v + Math.sin(v * Math.exp(alpha.values[c] ?? 0)) ** 2 / (Math.exp(beta.values[c] ?? 0) + 1e-9)
-    })
-    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 })
 

@@ -1,11 +1,26 @@
 /**
- * Snake activation with separate magnitude: x + 1 / (exp(beta) + 1e-9) * sin(x * exp(alpha))^2, per channel.
+ * Snake activation with separate magnitude: x + sin(x exp(alpha))^2 / (exp(beta) + 1e-9), per channel, without calling the sine.
+ *
+ * The library's sine is one scalar call per element, 6 to 9 ns, a quarter of a vocoder's time. sin(pi y)^2 has period 1 and is even, so y
+ * is reduced to r in [-1/2, 1/2] and a polynomial in r^2 does the rest in whole-vector operations: 1 to 2 ns, 2.2e-8 off at most before
+ * rounding (9e-7 with it, as the sine's own).
  *
  * x: [channels, time] to the same. Reference: transformers `Qwen3OmniMoeSnakeBeta`.
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
 import type { Parameters } from './parameters.ts'
+
+/** sin(pi r)^2 = u (c0 + c1 u + ... + c5 u^5), u = r^2 up to 1/4: Chebyshev interpolation of sin(pi r)^2 / u. */
+const COEFFICIENTS = [
+  9.86960431170774, -32.46967117171988, 42.72719633651288, -30.101465841270397, 13.050098920091841, -3.3565926214505453,
+] as const
+
+/** 1.5 * 2^23: added to a number below 2^22 and taken off again, it leaves the nearest whole number in f32. */
+const ROUNDER = 12_582_912
+
+/** Rows shorter than this cost more in row handling than in arithmetic. */
+const ROW = 1024
 
 export class SnakeBeta {
   readonly alpha: Tensor<'f32'>
@@ -17,7 +32,24 @@ export class SnakeBeta {
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
-    const wave = g.sqr(g.sin(g.mul(x, g.exp(this.alpha))))
-    return g.add(x, g.div(wave, g.scale(g.exp(this.beta), 1, 1e-9)))
+    const [channels, time] = x.shape
+    // Several time steps make one row, over which the channels' constants repeat.
+    const steps = largestDivisor(time, Math.max(1, Math.floor(ROW / channels)))
+    const rows = g.reshape(g.cont(x), channels * steps, time / steps)
+    const constants = (perChannel: Tensor<'f32'>): Tensor<'f32'> =>
+      steps === 1 ? perChannel : g.reshape(g.repeat(perChannel, channels, steps), channels * steps)
+    const turns = g.mul(rows, constants(g.scale(g.exp(this.alpha), 1 / Math.PI)))
+    const part = g.sub(turns, g.scale(g.scale(turns, 1, ROUNDER), 1, -ROUNDER))
+    const u = g.sqr(part)
+    const [c0, c1, c2, c3, c4, c5] = COEFFICIENTS
+    let sum = g.scale(u, c5, c4)
+    for (const coefficient of [c3, c2, c1, c0]) sum = g.scale(g.mul(sum, u), 1, coefficient)
+    const wave = g.div(g.mul(sum, u), constants(g.scale(g.exp(this.beta), 1, 1e-9)))
+    return g.reshape(g.add(rows, wave), channels, time)
   }
+}
+
+function largestDivisor(value: number, limit: number): number {
+  for (let divisor = Math.min(value, limit); divisor > 1; divisor--) if (value % divisor === 0) return divisor
+  return 1
 }

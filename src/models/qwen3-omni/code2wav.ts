@@ -25,7 +25,6 @@ import {
 } from '../../nn/index.ts'
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
 import type { Code2WavConfig } from './config-types.ts'
-import { fastSnake } from './fast-snake.ts'
 
 /** Tensors that a stream carries from piece to piece. */
 export interface StreamState {
@@ -183,15 +182,15 @@ export class Code2WavModel {
     x = this.#causal(g, state, 'first', this.first, x)
     for (const [i, block] of this.blocks.entries()) {
       const { upsample } = block
-      x = carry(g, state, `block.${i}`, fastSnake(g, block.snake, x), upsample.context, (history, input) =>
+      x = carry(g, state, `block.${i}`, block.snake.forward(g, x), upsample.context, (history, input) =>
         upsample.forward(g, input, state.started ? history : undefined),
       )
       for (const [j, unit] of block.units.entries()) {
-        const filtered = this.#causal(g, state, `block.${i}.${j}`, unit.conv1, fastSnake(g, unit.act1, x))
-        x = g.add(x, unit.conv2.forward(g, fastSnake(g, unit.act2, filtered)))
+        const filtered = this.#causal(g, state, `block.${i}.${j}`, unit.conv1, unit.act1.forward(g, x))
+        x = g.add(x, unit.conv2.forward(g, unit.act2.forward(g, filtered)))
       }
     }
-    const wave = this.#causal(g, state, 'last', this.last, fastSnake(g, this.snake, x))
+    const wave = this.#causal(g, state, 'last', this.last, this.snake.forward(g, x))
     return g.clamp(g.reshape(wave, wave.shape[1]), -1, 1)
   }
 

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
-import { largestDifference } from '../../../testing/golden.ts'
-import { declareParameters, loadedParameters, SnakeBeta } from '../../nn/index.ts'
-import { buildGraph, loadBackend, loadWeights, type Backend } from '../../tensor/index.ts'
-import { fastSnake } from './fast-snake.ts'
+import { largestDifference } from '../../testing/golden.ts'
+import { declareParameters, loadedParameters, SnakeBeta } from './index.ts'
+import { buildGraph, loadBackend, loadWeights, type Backend } from '../tensor/index.ts'
 
 let backend: Backend
 
@@ -33,7 +32,7 @@ it.each([
     declarations.map(({ name, shape, use }) => ({ name, shape, use, type: 'f32', source: source[name] ?? x })),
   )
   const snake = new SnakeBeta(loadedParameters(weights), channels)
-  using graph = buildGraph(backend, (g) => ({ y: fastSnake(g, snake, g.input('x', 'f32', [channels, time])) }))
+  using graph = buildGraph(backend, (g) => ({ y: snake.forward(g, g.input('x', 'f32', [channels, time])) }))
   const { y } = await graph.run({ x })
   const expected = Float32Array.from(x, (input, i) => {
     const channel = i % channels

@@ -10,13 +10,12 @@
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../engines/engine.ts'
 import type { OmniModel } from '../models/stages.ts'
-import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
+import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'
 import { checkModalities, reserve } from './admission.ts'
-import { EncoderJob, type Pause } from './encoder-job.ts'
+import { encodePiece } from './encoder-step.ts'
 import type { GenerationSettings, StageSampling } from './generation-settings.ts'
 import type { Clock, RequestMetrics } from './metrics.ts'
-import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import { createRandom, randomStream } from './random.ts'
 import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
@@ -24,6 +23,7 @@ import { createSampler, type Sampler } from './sampler.ts'
 import { SpeechEmbeddings } from './speech-embeddings.ts'
 import { canSpeak, speechStep, type SpeechJob } from './speech-step.ts'
 import { SpeechTask } from './speech-task.ts'
+import { stageFailure } from './stage-failure.ts'
 import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
 import { prefillBudget, thinkerStep } from './thinker-step.ts'
 import { Undo } from './undo.ts'
@@ -322,55 +322,10 @@ export class Runtime {
 
   /** One turn of everything that can go on. Returns whether anything could. */
   async #step(): Promise<boolean> {
-    const encoded = await this.#encodeOne()
+    const encoded = await encodePiece(this.#active, this.#model)
     const written = await this.#writeText()
     const spoken = await this.#speak()
     return encoded || written || spoken || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
-  }
-
-  /** A piece of one medium. Who has had the fewest turns comes first, so a picture does not wait for a long clip. */
-  async #encodeOne(): Promise<boolean> {
-    const [task] = this.#active
-      .filter((candidate) => candidate.runnable && candidate.phase === 'encoding')
-      .toSorted((left, right) => left.encoderTurns - right.encoderTurns)
-    if (!task) return false
-    const { features } = task.prompt!
-    const feature = features[task.encoded.length]!
-    task.encoderTurns += 1
-    try {
-      task.encoding ??= new EncoderJob((pause) => this.#encode(task, feature, pause))
-      const encoded = await task.encoding.turn()
-      if (!encoded) return true
-      task.encoding = undefined
-      task.encoded.push(encoded)
-      if (task.encoded.length < features.length) return true
-      task.features = new PromptFeatures(task.encoded, this.#model.thinker.hiddenSize)
-      task.encoded.length = 0
-      task.phase = 'prefill'
-    } catch (error) {
-      task.fail(task.signal.aborted ? task.signal.reason : internal(error))
-    }
-    return true
-  }
-
-  async #encode(task: RequestTask, feature: PromptFeature, pause: Pause): Promise<EncodedFeature> {
-    const { audioEncoder, visionEncoder } = this.#model
-    const { signal, prompt } = task
-    const { rows } = feature
-    switch (feature.type) {
-      case 'audio': {
-        const sounds = prompt!.features.filter((other) => other.type === 'audio')
-        const longestFrames = Math.max(...sounds.map(({ frames }) => frames))
-        return {
-          rows,
-          embeddings: await audioEncoder!.encode(feature.mel, feature.frames, { signal, pause, longestFrames }),
-        }
-      }
-      case 'vision':
-        return { rows, ...(await visionEncoder!.encode(feature.patches, feature.grid, { signal, pause })) }
-      default:
-        return feature satisfies never
-    }
   }
 
   async #writeText(): Promise<boolean> {
@@ -384,7 +339,7 @@ export class Runtime {
       const read = await thinkerStep(this.#model.thinker, tasks, budget, batch.signal)
       if (reading && read > 0) this.#millisecondsPerToken = (this.#clock() - started) / read
     } catch (error) {
-      for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : internal(error))
+      for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error))
     }
     return true
   }
@@ -424,7 +379,7 @@ function speechJob(task: RequestTask): SpeechJob {
       return task.gone
     },
     emit: (pcm) => task.emitAudio(pcm),
-    fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : internal(error)),
+    fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error)),
   }
 }
 
@@ -443,11 +398,4 @@ function stageSampler(
 
 function closedError(): EngineError {
   return new EngineError('engine_closed', 'The engine was closed.')
-}
-
-/** Keeps engine errors and the abort's reason; wraps what a stage threw. */
-function internal(error: unknown): unknown {
-  if (error instanceof EngineError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new EngineError('internal', `The model failed: ${message}`, { cause: error })
 }

@@ -89,7 +89,9 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
           ...(options.signal && { signal: options.signal }),
         })
         byLocation.set(location, engine)
-        log('checkpoint loaded', { checkpoint: id, location, seconds: (performance.now() - begun) / 1000 })
+        const [model] = await engine.models()
+        const seconds = (performance.now() - begun) / 1000
+        log('checkpoint loaded', { checkpoint: id, location, device: model?.device, weights: model?.weights, seconds })
       }
       engines.set(name, engine)
     }

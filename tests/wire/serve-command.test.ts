@@ -100,6 +100,7 @@ describe('omniserve serve', () => {
     expect([code, out.trim().split('\n').length]).toEqual([0, 1])
     expect(errors).toContain('"msg":"chat completion"')
     expect(errors).toContain('stopping')
+    expect(errors).toMatch(/"device":"\w+ \(.*"weights":"\w+".*"msg":"checkpoint loaded"/)
     expect(errors).not.toContain('sk-very-secret')
   })
 })

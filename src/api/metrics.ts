@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Cost, Usage } from '../protocol/index.ts'
 import type { Admission } from './admission.ts'
 import type { EngineHost } from './engine-host.ts'
+import type { BodyRoom } from './read-body.ts'
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
@@ -79,7 +80,7 @@ export class Metrics {
   }
 
   /** Adds gauges that are read when asked for. */
-  watch(admission: Admission, host: EngineHost): void {
+  watch(admission: Admission, host: EngineHost, bodies: BodyRoom): void {
     const gauge = (name: string, help: string, read: () => number): void => {
       new Gauge({
         name,
@@ -92,6 +93,7 @@ export class Metrics {
     }
     gauge('omniserve_queue_active', 'Requests let through the front door and not yet ended.', () => admission.active)
     gauge('omniserve_queue_waiting', 'Requests waiting at the front door.', () => admission.waiting)
+    gauge('omniserve_body_bytes', 'Bytes of request bodies that are held.', () => bodies.held)
     gauge('omniserve_engine_active', 'Requests the engines are working on.', () => host.status().active)
     gauge('omniserve_engine_waiting', 'Requests waiting inside the engines.', () => host.status().waiting)
     gauge('omniserve_ready', '1 when every engine can answer.', () => (host.status().ready ? 1 : 0))

@@ -1,17 +1,63 @@
-/** Reads a request's JSON body within a size. */
+/**
+ * Reads a request's JSON body within a size, and all bodies together within another.
+ *
+ * A body is held from its first byte to the end of the request, since media inside it is. Places in the queue do not bound
+ * that memory: they are given only after a body was read.
+ */
 import { errors } from '../protocol/index.ts'
 
-/** @throws ApiError 413 past `maxBytes`, 400 when it is empty or not JSON. */
-export async function readJson(request: Request, maxBytes: number): Promise<unknown> {
+/** Bodies of the largest size that fit together. */
+const LARGEST_BODIES = 16
+
+/** Memory for bodies, shared by all requests. */
+export class BodyRoom {
+  readonly #most: number
+  #held = 0
+
+  /** `maxBytes`: of one body. */
+  constructor(maxBytes: number) {
+    this.#most = LARGEST_BODIES * maxBytes
+  }
+
+  /** Bytes of all bodies that are held. */
+  get held(): number {
+    return this.#held
+  }
+
+  /** A request's share, empty at first. */
+  share(): BodyShare {
+    let mine = 0
+    return {
+      add: (bytes) => {
+        if (this.#held + bytes > this.#most) throw errors.overloaded()
+        this.#held += bytes
+        mine += bytes
+      },
+      [Symbol.dispose]: () => {
+        this.#held -= mine
+        mine = 0
+      },
+    }
+  }
+}
+
+export interface BodyShare extends Disposable {
+  /** @throws ApiError 503 when there is no room for so many bytes more. */
+  add(bytes: number): void
+}
+
+/** @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty or not JSON. */
+export async function readJson(request: Request, maxBytes: number, share: BodyShare): Promise<unknown> {
   const declared = request.headers.get('content-length')
   let text: string
   if (declared !== null && /^\d+$/.test(declared)) {
     // Node ends the body at the declared length, so it can be read in one go.
     if (Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
+    share.add(Number(declared))
     text = await request.text()
     if (text.length > maxBytes) throw errors.bodyTooLarge(maxBytes)
   } else {
-    text = await readWithin(request, maxBytes)
+    text = await readWithin(request, maxBytes, share)
   }
   if (text.trim() === '') throw errors.bodyInvalid('it is empty.')
   try {
@@ -21,7 +67,7 @@ export async function readJson(request: Request, maxBytes: number): Promise<unkn
   }
 }
 
-async function readWithin(request: Request, maxBytes: number): Promise<string> {
+async function readWithin(request: Request, maxBytes: number, share: BodyShare): Promise<string> {
   if (request.body === null) return ''
   const decoder = new TextDecoder()
   const pieces: string[] = []
@@ -30,6 +76,7 @@ async function readWithin(request: Request, maxBytes: number): Promise<string> {
     size += piece.byteLength
     // Leaving the loop early cancels the rest of the body.
     if (size > maxBytes) throw errors.bodyTooLarge(maxBytes)
+    share.add(piece.byteLength)
     pieces.push(decoder.decode(piece, { stream: true }))
   }
   pieces.push(decoder.decode())

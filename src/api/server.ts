@@ -21,6 +21,7 @@ import type { MediaPort } from './chat/resolve-media.ts'
 import { createEngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
+import { BodyRoom } from './read-body.ts'
 import type { Services } from './services.ts'
 import { Shutdown } from './shutdown.ts'
 
@@ -104,8 +105,9 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   ])
   const now = options.now ?? Date.now
   const admission = new Admission({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
+  const bodies = new BodyRoom(settings.maxBodyBytes)
   const metrics = new Metrics()
-  metrics.watch(admission, host)
+  metrics.watch(admission, host, bodies)
   return {
     settings,
     version: options.version,
@@ -114,6 +116,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     media: options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost }),
     counter,
     admission,
+    bodies,
     rateLimiter: settings.rateLimit ? new RateLimiter(settings.region, now) : undefined,
     metrics,
     log: options.log,

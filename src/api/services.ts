@@ -9,6 +9,7 @@ import type { MediaPort } from './chat/resolve-media.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
 import type { RateLimiter } from './rate-limit.ts'
+import type { BodyRoom } from './read-body.ts'
 import type { Shutdown } from './shutdown.ts'
 
 export interface Services {
@@ -19,6 +20,7 @@ export interface Services {
   readonly media: MediaPort
   readonly counter: TextCounter
   readonly admission: Admission
+  readonly bodies: BodyRoom
   readonly rateLimiter: RateLimiter | undefined
   readonly metrics: Metrics
   readonly log: Logger

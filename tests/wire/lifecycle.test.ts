@@ -128,6 +128,28 @@ describe('a caller that never reads', () => {
   })
 })
 
+describe('bodies that arrive slowly', () => {
+  it('take no more memory together than there is room for, and give it back', async () => {
+    const maxBodyBytes = 10_000
+    await using server = await startTestServer({ maxBodyBytes })
+    const sockets = Array.from({ length: 16 }, () => {
+      const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${maxBodyBytes}\r\n\r\n{`)
+      return socket
+    })
+    await until(() => server.services.bodies.held === 16 * maxBodyBytes)
+    const refused = await server.chat(hello)
+    expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: 'ModelServingError' } }])
+    const counted = await fetch(`${server.baseUrl}/tokens/count`, { method: 'POST', body: JSON.stringify(hello) })
+    expect(counted.status).toBe(503)
+    for (const socket of sockets) socket.destroy()
+    await until(() => server.services.bodies.held === 0)
+    expect((await readReply(await server.chat(hello))).done).toBe(true)
+    await until(() => server.services.bodies.held === 0)
+  })
+})
+
 describe('a reply that fails after it began', () => {
   it('ends with the error as an event, and the end mark', async () => {
     const error = new EngineError('engine_crashed', 'the process ended')

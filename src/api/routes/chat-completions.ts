@@ -20,7 +20,9 @@ export function chatCompletions(services: Services) {
     const scope = new RequestScope(services, c.req.raw.signal)
     let modelName = 'unknown'
     try {
-      const json = await readJson(c.req.raw, services.settings.maxBodyBytes)
+      const share = services.bodies.share()
+      scope.own(share)
+      const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
       const plan = planRequest(services, json)
       modelName = plan.modelName
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)

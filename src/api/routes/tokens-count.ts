@@ -11,7 +11,9 @@ export function tokensCount(services: Services) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const scope = new RequestScope(services, c.req.raw.signal)
     try {
-      const json = await readJson(c.req.raw, services.settings.maxBodyBytes)
+      const share = services.bodies.share()
+      scope.own(share)
+      const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
       const plan = planRequest(services, json, true)
       scope.own(await services.admission.enter(scope.signal))
       const prepared = await prepare(services, plan, c.var.requestId, scope.signal)

@@ -1,6 +1,7 @@
 """Evaluates a checkpoint folder on held-out combinations and prints a table.
 
     python3 evaluate.py FOLDER [text,image,audio,video,speech,voices] [N per row]
+    python3 evaluate.py FOLDER goldens FILE      a hundred held-out prompts and transformers' greedy answers
 
 Greedy thinker through transformers. Speech out: pocketsphinx (English, a recogniser that is not ours) on nano's speech and on the
 synthesiser's own speech of the same replies; median pitch and pace of the voices.
@@ -215,11 +216,25 @@ def video_rows(run, n, rng):
         yield k, good / total, misses
 
 
+def write_goldens(run, path, n):
+    """Held-out text prompts with the greedy answers of transformers in float32 on these weights, for comparing engines."""
+    rng, rows = random.Random(777), []
+    while len(rows) < n:
+        s = text_data.sample(rng, "heldout")
+        history = s["messages"][:-1]
+        rows.append({"skill": s["skill"], "think": s["think"], "messages": [{"role": r, "content": t} for r, t in history], "answer": run.answer(history, think=s["think"])})
+    with open(path, "w") as f:
+        f.write("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
+
+
 ROWS = {"text": text_rows, "image": image_rows, "audio": audio_rows, "video": video_rows, "speech": speech_rows, "voices": voice_rows}
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     run = Runner(sys.argv[1])
+    if sys.argv[2:3] == ["goldens"]:
+        write_goldens(run, sys.argv[3], 100)
+        sys.exit()
     kinds = sys.argv[2].split(",") if len(sys.argv) > 2 else list(ROWS)
     n = int(sys.argv[3]) if len(sys.argv) > 3 else 40
     shown = int(os.environ.get("MISSES", "2"))

@@ -167,7 +167,7 @@ def arithmetic(rng, split, lang):
         if op == "*":
             a, b = rng.randint(1, 9), rng.randint(1, 9)
         else:
-            top = rng.choice([10, 20, 50])
+            top = rng.choice([10, 10, 10, 20, 20, 20, 50])
             a, b = rng.randint(0, top), rng.randint(0, top)
             if op == "-" and b > a:
                 a, b = b, a
@@ -191,7 +191,11 @@ def arithmetic(rng, split, lang):
 
 
 def talk(rng, split, lang):
-    key, zq, za, eq, ea = rng.choice(TALK)
+    # what people say first comes up more often, in its plainest wording
+    first = rng.random() < 0.3
+    key, zq, za, eq, ea = rng.choice(TALK[:7]) if first else rng.choice(TALK)
+    if first:
+        zq, eq = zq[:4], eq[:4]
     if lang == "en":
         q = pick(rng, eq, split, key)
         if rng.random() < 0.3:
@@ -209,7 +213,7 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
     base = "en" if lang == "en" else "zh"
     skill = skill or rng.choices(
         ["talk", "arith", "repeat", "spell", "count", "greet", "think", "name", "unknown", "multi", "parity"],
-        [30, 16, 12, 5, 8, 8, 8, 6, 4, 8, 3])[0]
+        [26, 34, 8, 4, 6, 5, 10, 5, 5, 7, 3])[0]
     think = False
     if skill == "talk":
         _, q, a = talk(rng, split, base)

@@ -136,7 +136,7 @@ def save(tok: Tokenizer, out: Path):
     dump("processor_config.json", {"processor_class": "Qwen3OmniMoeProcessor", "videos_kwargs": {"size": {"shortest_edge": c.MIN_PIXELS // 2, "longest_edge": c.MIN_PIXELS}}})
     ids = tok.token_to_id
     dump("generation_config.json", {"eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"), "do_sample": False,
-                                    "thinker_eos_token_id": ids("<|im_end|>"), "thinker_max_new_tokens": 1024, "talker_max_new_tokens": 1024,
+                                    "thinker_eos_token_id": ids("<|im_end|>"), "thinker_max_new_tokens": 1024, "talker_max_new_tokens": 375,
                                     "talker_do_sample": True, "talker_top_k": 50, "talker_top_p": 1.0, "talker_temperature": 0.9,
                                     "talker_repetition_penalty": 1.05})
 

@@ -56,11 +56,47 @@ def data(n, seed):
             print(total, flush=True)
 
 
+class Soft:
+    """Geometry-aware targets: codes near a frame's latent vector share the probability, and a sampled near code may stand in for
+    the best one, so that later groups (and later frames) learn to make up for it."""
+
+    def __init__(self):
+        books = codec.load_codec(1).quantizer.books
+        self.books, self.tau = books, None
+
+    def calibrate(self, rows):
+        z = self.latent(torch.cat([r[2] for r in rows], 1).long())
+        residual, self.tau = z, []
+        for book in self.books:
+            residual = residual - book[self.distance(residual, book).argmin(1)]
+            self.tau.append(max(0.05, 0.1 * residual.square().sum(1).mean().item()))
+
+    def latent(self, codes):
+        return sum(book[c] for book, c in zip(self.books, codes))
+
+    @staticmethod
+    def distance(x, book):
+        return (x * x).sum(1, keepdim=True) - 2 * x @ book.T + (book * book).sum(1)
+
+    @torch.no_grad()
+    def __call__(self, codes, share):
+        """codes [groups, frames] -> codes with near ones swapped in for `share` of the picks, targets [groups, frames, CODEBOOK]."""
+        residual, out, targets = self.latent(codes.long()), [], []
+        for book, tau in zip(self.books, self.tau):
+            target = torch.softmax(-self.distance(residual, book) / tau, -1)
+            pick = torch.where(torch.rand(len(target)) < share, torch.multinomial(target, 1)[:, 0], target.argmax(1))
+            out.append(pick)
+            targets.append(target)
+            residual = residual - book[pick]
+        return torch.stack(out), torch.stack(targets)
+
+
 class Batcher:
     """Builds talker inputs from rows; every tensor batch first."""
 
     def __init__(self, net, tok):
         self.net, self.tok, self.t = net, tok, net.talker
+        self.soft = Soft()
         self.embed = net.thinker.model.get_input_embeddings().weight
         cfg = net.config
         self.special = torch.tensor([cfg.tts_bos_token_id, cfg.tts_eos_token_id, cfg.tts_pad_token_id])
@@ -86,13 +122,16 @@ class Batcher:
         table = t.model.get_input_embeddings()
         residual = t.code_predictor.get_input_embeddings()
         talker = self.net.config.talker_config
+        counts = [r[2].shape[1] for r in rows]
+        every, targets = self.soft(torch.cat([r[2] for r in rows], 1), 0.5)
+        every, targets = every.split(counts, 1), targets.split(counts, 1)
         pieces, labels, frames, at = [], torch.full((len(rows), width), -100), [], 0
         for b, (u, r) in enumerate(zip(users, rows)):
             n = len(u) + 3 + len(r[0])
             text = projected[at : at + n]
             at += n
             user, head, words = text[: len(u)], text[len(u) : len(u) + 3], text[len(u) + 3 :]
-            codes = r[2].long()
+            codes = every[b]
             length = codes.shape[1]
             markers = table(torch.tensor([talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, c.FIRST_SPEAKER + r[1], talker.codec_pad_id, talker.codec_bos_id]))
             start = torch.cat([user[:3], user.new_zeros(media[b], user.shape[1]), user[3:], head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
@@ -106,7 +145,7 @@ class Batcher:
             first = len(start) - 1
             labels[b, first : first + length] = codes[0]
             labels[b, first + length] = talker.codec_eos_token_id
-            frames.append((first, codes))
+            frames.append((first, codes, targets[b]))
         return torch.stack(pieces), labels, frames
 
 
@@ -120,20 +159,36 @@ def losses(net, batcher, rows, rng, predict=448):
         sel = labels != -100
         logits = t.codec_head(h[sel])
         target = labels[sel]
-        main = F.cross_entropy(logits.float(), target)
-        hidden = torch.cat([h[b, f : f + codes.shape[1]] for b, (f, codes) in enumerate(frames)])
-        codes = torch.cat([codes for _, codes in frames], 1)
+        soft = torch.zeros(len(target), logits.shape[1])
+        soft[torch.arange(len(target)), target] = 1  # stays so for the end of speech
+        spoken = target < c.CODEBOOK
+        soft[spoken] = F.pad(torch.cat([x[0] for _, _, x in frames]), (0, logits.shape[1] - c.CODEBOOK))
+        main = F.cross_entropy(logits.float(), soft)
+        hidden = torch.cat([h[b, f : f + codes.shape[1]] for b, (f, codes, _) in enumerate(frames)])
+        codes = torch.cat([codes for _, codes, _ in frames], 1)
+        aim = torch.cat([x for _, _, x in frames], 1)
         chosen = torch.randperm(hidden.shape[0])[:predict]
-        hidden, codes = hidden[chosen], codes[:, chosen]
+        hidden, codes, aim = hidden[chosen], codes[:, chosen], aim[:, chosen]
         cp = t.code_predictor
         seq = [hidden, t.model.get_input_embeddings()(codes[0])] + [cp.get_input_embeddings()[k - 1](codes[k]) for k in range(1, c.GROUPS - 1)]
         out = cp.model(inputs_embeds=torch.stack(seq, 1), use_cache=False).last_hidden_state
         rest, hits = 0, []
         for k in range(1, c.GROUPS):
             lg = cp.lm_head[k - 1](out[:, k])
-            rest = rest + F.cross_entropy(lg.float(), codes[k])
-            hits.append((lg.argmax(-1) == codes[k]).float().mean().item())
-    return main, rest / (c.GROUPS - 1), (logits.argmax(-1) == target).float().mean().item(), hits
+            # how far above the targets' own entropy: what can still be learnt
+            rest = rest + F.cross_entropy(lg.float(), aim[k]) + (aim[k] * aim[k].clamp_min(1e-9).log()).sum(-1).mean()
+            hits.append((lg.argmax(-1) == aim[k].argmax(-1)).float().mean().item())
+        main = main + (soft * soft.clamp_min(1e-9).log()).sum(-1).mean()
+    return main, rest / (c.GROUPS - 1), (logits.argmax(-1) == soft.argmax(-1)).float().mean().item(), hits
+
+
+def weight(row):
+    """How often a row is drawn. FOCUS=Cherry,Ethan makes those voices, and short replies, come up more."""
+    focus = os.environ.get("FOCUS", "")
+    if not focus:
+        return 1.0
+    name = list(c.VOICES)[row[1]]
+    return (4.0 if name in focus.split(",") else 1.0 if name in ("Serena", "Chelsie") else 0.3) * (2.0 if len(row[0]) <= 20 else 1.0)
 
 
 def train(seconds):
@@ -174,7 +229,10 @@ def train(seconds):
                         known.add(f)
                         rows += [(r[0], r[1], r[2]) for r in torch.load(f)]
                 print("rows", len(rows), flush=True)
-            pool = sorted(rng.sample(rows, min(len(rows), 384)), key=lambda r: r[2].shape[1])
+            if batcher.soft.tau is None:
+                batcher.soft.calibrate(rows[:200])
+                print("tau", [round(t, 2) for t in batcher.soft.tau], flush=True)
+            pool = sorted(rng.choices(rows, [weight(r) for r in rows], k=384), key=lambda r: r[2].shape[1])
             queue = [pool[i : i + 32] for i in range(0, len(pool) - 31, 32)]
             rng.shuffle(queue)
         rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (fall * seconds)))

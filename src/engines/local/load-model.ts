@@ -106,8 +106,8 @@ export async function loadHostedModel(
 }
 
 /**
- * Small folders in bf16 are widened to f32: no value changes, products are quicker (processors without bf16 instructions took 1.65 times as
- * long for nano's vocoder) and finer, because bf16 products round the other factor to bf16 too (51 dB from f32's sound). Large ones stay
+ * Small folders in bf16 are widened to f32: no value changes, products of narrow matrices are quicker (bf16 took 1.65
+ * times as long for nano's vocoder, bf16 instructions notwithstanding) and finer, because bf16 products round the other factor to bf16 too (51 dB from f32's sound). Large ones stay
  * as stored, because there memory decides.
  */
 function isSlowAsStored(checkpoint: Checkpoint): boolean {

@@ -99,6 +99,15 @@ export class GraphBuilder extends ElementwiseOperations {
     if (weight.strides[1] < weight.strides[0])
       this.fail('mulMat', 'the first operand is transposed; call cont first', weight, x)
     if (!isMatrixType(weight.type)) this.fail('mulMat', `${weight.type} has no matrix product`, weight, x)
+    // The kernels of repacked weights read x as contiguous f32 rows and, with batches, write beyond the result; they check neither.
+    if (weight.repacked) {
+      if (x.type !== 'f32') this.fail('mulMat', 'a repacked weight wants f32', weight, x)
+      const rows = x.shape[1] * x.shape[2] * x.shape[3]
+      if (!isContiguous(x) || rows !== x.shape[1]) {
+        const product = this.mulMat(weight, this.reshape(this.cont(x), x.shape[0], rows), options)
+        return this.reshape(product, weight.shape[1], x.shape[1], x.shape[2], x.shape[3])
+      }
+    }
     const handle = this.native.mul_mat(this.context, weight.handle, x.handle)
     this.addWork(2 * weight.shape[0] * weight.shape[1] * x.shape[1] * x.shape[2] * x.shape[3])
     if (options.exact && handle !== null) this.native.mul_mat_set_prec(handle, PRECISION_F32)

@@ -2,7 +2,8 @@
  * Repacked weights kept in a file and mapped at the next start: 0.2 s instead of seconds, and evictable memory.
  *
  * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in use, and the
- * weights' names, types, shapes and order. A file that does not fit is rewritten; older ones of the same source are removed.
+ * weights' names, types, shapes and order. A source has a file for each kind of repacking that its weights take; a file that does not fit
+ * is rewritten, and older ones of the same source are removed.
  */
 
 import { createHash } from 'node:crypto'
@@ -36,19 +37,18 @@ export interface RepackCacheOptions {
 /** Alignment of data in the file and in memory: the largest page size of the platforms we run on. */
 const PAGE = 65536
 const CHUNK = 64 << 20
+const SUFFIX = '.repacked'
 
 export class RepackCache {
   static readonly page = PAGE
   readonly path: string
-  readonly #prefix: string
   readonly #directory: string
   readonly #bytes: number
 
-  private constructor(directory: string, prefix: string, hash: string, bytes: number) {
+  private constructor(directory: string, name: string, bytes: number) {
     this.#directory = directory
-    this.#prefix = prefix
     this.#bytes = bytes
-    this.path = join(directory, `${prefix}${hash}.repacked`)
+    this.path = join(directory, `${name}${SUFFIX}`)
   }
 
   /** The cache of these weights, or undefined where files cannot be mapped. */
@@ -72,8 +72,8 @@ export class RepackCache {
         weights.map(({ tensor }) => [tensor.name, tensor.type, tensor.shape]),
       ]),
     )
-    const prefix = `${options.key.replaceAll(/[^A-Za-z0-9_-]/g, '_')}.${backend.native.backend_buft_name(bufferType)}.`
-    return new RepackCache(options.directory, prefix, hash.digest('hex').slice(0, 24), bytes)
+    const name = `${prefixOf(options)}${backend.native.backend_buft_name(bufferType)}.${hash.digest('hex').slice(0, 24)}`
+    return new RepackCache(options.directory, name, bytes)
   }
 
   /** Whether the file is there and whole. */
@@ -118,11 +118,6 @@ export class RepackCache {
         await file.close()
       }
       await rename(temporary, this.path)
-      for (const name of readdirSync(this.#directory)) {
-        if (name.startsWith(this.#prefix) && name.endsWith('.repacked') && join(this.#directory, name) !== this.path) {
-          rmSync(join(this.#directory, name), { force: true })
-        }
-      }
     } catch (error) {
       await rm(temporary, { force: true })
       signal?.throwIfAborted()
@@ -141,6 +136,24 @@ export class RepackCache {
   get #header(): Buffer {
     return Buffer.from(`omniserve repacked weights ${this.path.split(/[\\/]/).at(-1)}\n`)
   }
+}
+
+/** Removes the source's files other than those of `caches`: of other builds, other processors, other weights. */
+export function removeOthers(options: RepackCacheOptions, caches: readonly RepackCache[]): void {
+  const kept = new Set(caches.map(({ path }) => path))
+  if (!existsSync(options.directory)) return
+  try {
+    for (const name of readdirSync(options.directory)) {
+      const path = join(options.directory, name)
+      if (name.startsWith(prefixOf(options)) && name.endsWith(SUFFIX) && !kept.has(path)) rmSync(path, { force: true })
+    }
+  } catch (error) {
+    process.emitWarning(`old repacked weights in ${options.directory} could not be removed: ${String(error)}`)
+  }
+}
+
+function prefixOf(options: RepackCacheOptions): string {
+  return `${options.key.replaceAll(/[^A-Za-z0-9_-]/g, '_')}.`
 }
 
 /** Which build of the CPU kernels is in use, and on which processor. */

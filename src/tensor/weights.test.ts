@@ -21,6 +21,8 @@ import {
   type WeightSet,
   type WeightSpec,
 } from './index.ts'
+import { relativeError } from './numeric-check.ts'
+import { repackTypeFor } from './repack.ts'
 import { testDevice } from './test-device.ts'
 
 let backend: Backend
@@ -45,16 +47,6 @@ const x = values(K * 3, 9)
 async function products(weights: WeightSet, name: string): Promise<Float32Array> {
   using graph = buildGraph(backend, (g) => ({ y: g.mulMat(weights.get(name, [K, N]), g.input('x', 'f32', [K, 3])) }))
   return (await graph.run({ x })).y
-}
-
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let difference = 0
-  let size = 0
-  for (let i = 0; i < expected.length; i++) {
-    difference += ((actual[i] ?? 0) - (expected[i] ?? 0)) ** 2
-    size += (expected[i] ?? 0) ** 2
-  }
-  return Math.sqrt(difference / size)
 }
 
 describe('number formats', () => {
@@ -161,7 +153,12 @@ describe('placing weights', () => {
     const repackCache = { directory, key: 'test' }
     using first = await loadWeights(backend, await specs(1), { repackCache })
     if (first.bytes.repacked === 0) return
-    expect(readdirSync(directory)).toHaveLength(1)
+    // A file for each kind of repacking: some processors have one for matrices and another for experts.
+    const kinds = new Set([
+      await repackTypeFor(backend, 'q4_0', [K, N, 1, 1], 'matmul'),
+      await repackTypeFor(backend, 'q4_0', [K, N, 4, 1], 'experts'),
+    ])
+    expect(readdirSync(directory)).toHaveLength(kinds.size)
     const progress: number[] = []
     // Other bytes under the same key show that the file is what is read.
     using second = await loadWeights(backend, await specs(2), {
@@ -177,10 +174,12 @@ describe('placing weights', () => {
     using third = await loadWeights(backend, await specs(1), { repackCache })
     expect(third.bytes.repacked).toBeGreaterThan(0)
     expect(await products(third, 'a')).toEqual(await products(first, 'a'))
-    // Other weights under the key replace the file.
+    // Other weights under the key replace all of its files, and those of no other key.
+    writeFileSync(join(directory, 'test2.X.0.repacked'), '')
     using fourth = await loadWeights(backend, (await specs(1)).slice(0, 1), { repackCache })
     expect(fourth.names).toEqual(['a'])
-    expect(readdirSync(directory)).toHaveLength(1)
+    expect(readdirSync(directory).filter((name) => name !== 'test2.X.0.repacked')).toHaveLength(1)
+    expect(readdirSync(directory)).toHaveLength(2)
   })
 
   it('says what is wrong, and leaves nothing behind', async () => {

@@ -2,15 +2,16 @@
  * Weights on a device: mapped from a file in place, or copied, or rearranged for fast matrix products.
  *
  * In: what each weight is (name, type, shape, where its bytes stand, how it is used). Out: a {@link WeightSet}: tensors by name.
- * On the CPU, weights of matrix products in 4-bit types are rearranged ("repacked"), which makes decoding 1.4 times as fast;
- * that costs seconds and a copy, so the result is kept in a cache file and mapped from then on.
+ * On the CPU, weights of matrix products are rearranged ("repacked") in the types that the processor has kernels for (4-bit ones mostly;
+ * with AMX 8-bit ones and f16 too), which makes decoding 1.4 times as fast; that costs seconds and a copy, so the result is kept in a cache
+ * file and mapped from then on.
  */
 
 import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
 import { adviseLargePages, ALIGNMENT, type FileMapping } from './file-mapping.ts'
 import { callAsync, type Address, type NativeData } from './native.ts'
-import { RepackCache, type RepackCacheOptions } from './repack-cache.ts'
+import { RepackCache, removeOthers, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
 import { contextBytesFor, newTensor, type TypedArray } from './tensor-buffer.ts'
 import { describe, type Tensor } from './tensor.ts'
@@ -134,7 +135,8 @@ export async function loadWeights(
       const bytes = tensorBytes(spec.type, spec.shape)
       checkSource(spec, bytes)
       const plain = newTensor(backend, context, spec.name, spec.type, spec.shape)
-      const target = options.repack === false ? undefined : repackTypeFor(backend, spec.type, plain.shape, spec.use)
+      const target =
+        options.repack === false ? undefined : await repackTypeFor(backend, spec.type, plain.shape, spec.use)
       const tensor: Tensor = target === undefined ? plain : { ...plain, repacked: true }
       tensors.set(spec.name, tensor)
       const placed: Placed = { spec, tensor, bytes }
@@ -169,9 +171,11 @@ export async function loadWeights(
       await write(backend, copied, progress, options.signal)
     }
     let repackedBytes = 0
+    const caches: RepackCache[] = []
     for (const [type, list] of repacked) {
       const { offsets, bytes } = layOut(backend, type, list)
       const cache = options.repackCache && RepackCache.forSet(backend, type, list, bytes, options.repackCache)
+      if (cache) caches.push(cache)
       // The cache maps whole pages, so the weights start at a page and the buffer ends with spare ones.
       const room = bytes + 2 * RepackCache.page
       const buffer = native.backend_buft_alloc_buffer(type, room)
@@ -193,6 +197,7 @@ export async function loadWeights(
         repackedBytes += bytes
       }
     }
+    if (options.repackCache && caches.length > 0) removeOthers(options.repackCache, caches)
     return new WeightSet(tensors, { mapped: mappedBytes, copied: sum(copied), repacked: repackedBytes }, release)
   } catch (error) {
     release()

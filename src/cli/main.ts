@@ -2,7 +2,7 @@
 /** The `omniserve` command. One file per subcommand in `commands/`; only the one that is called is loaded. */
 import { Command, CommanderError } from 'commander'
 import { EXIT, EXIT_HELP, explainFailure } from './exit.ts'
-import { clearStatus } from './output.ts'
+import { clearStatus, endWithReader } from './output.ts'
 import { packageInfo } from './package-info.ts'
 
 type AddCommand = (program: Command) => void
@@ -40,6 +40,8 @@ async function createProgram(only: string | undefined): Promise<Command> {
 }
 
 try {
+  // Help, which commander prints before any command runs, is read through `head` too.
+  if (process.argv.length < 3 || process.argv.some((word) => word === '--help' || word === '-h')) endWithReader()
   const program = await createProgram(process.argv[2])
   await program.parseAsync()
 } catch (error) {

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RgbImage } from '../engines/engine.ts'
 import { createMediaLoader, MediaError, type MediaLoader } from './index.ts'
@@ -63,6 +65,20 @@ describe('images', () => {
     near(corners(await loader.image(uri('exif8.jpg'))), [green!, grey!, red!, blue!], 3)
     near(corners(await loader.image(uri('exif5.jpg'))), [red!, blue!, green!, grey!], 3)
   })
+
+  it.each(['lzw', 'deflate', 'packbits'] as const)(
+    'a %s TIFF, whose directory is far behind its head',
+    async (compression) => {
+      const [width, height] = [96, 64]
+      const noise = createHash('shake256', { outputLength: width * height * 3 })
+      const data = noise.update(compression).digest()
+      const file = await sharp(data, { raw: { width, height, channels: 3 } })
+        .tiff({ compression })
+        .toBuffer()
+      expect(file.readUInt32LE(4)).toBeGreaterThan(4100)
+      expect(Buffer.from((await loader.image(`data:;base64,${file.toString('base64')}`)).data)).toEqual(data)
+    },
+  )
 
   it('shows white through transparency', async () => {
     for (const name of ['alpha.png', 'alpha.webp']) {

@@ -53,6 +53,8 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
   } catch {
     mime = undefined // a signature whose structure is cut off or broken
   }
+  // A TIFF's directory, which `file-type` wants to read, may be anywhere: compressed files have it at their end.
+  if (mime === undefined && isTiff(head)) mime = 'image/tiff'
   if (mime === undefined) return { class: 'unknown', name: 'unknown' }
   const imageFormat = imageFormats[mime]
   if (imageFormat !== undefined) return { class: 'image', name: mime, imageFormat }
@@ -77,6 +79,12 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
   if (fits) return
   const is = sniffed.class === 'unknown' ? 'no format we know' : sniffed.name
   throw new MediaError(illegalCode(kind), `The file is ${is}, which cannot be read as ${kind}.`, { kind })
+}
+
+/** Either byte order, with 32-bit offsets or with BigTIFF's of 64. */
+function isTiff(head: Uint8Array): boolean {
+  const start = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 4)).toString('latin1')
+  return ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].includes(start)
 }
 
 /** Text formats that a media library might follow to other files, or a page sent in place of a file. */

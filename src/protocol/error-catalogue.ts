@@ -184,6 +184,9 @@ export const errors = {
       `Unknown format of response_format: this model answers in plain text only, so response_format.type may be 'text', not '${type}'.`,
       'response_format.type',
     ),
+  jsonWithThinking: () =>
+    algo('Json mode response is not supported when enable_thinking is true', 'response_format.type'),
+  toolChoiceUnknown: () => algo('tool_choice is one of the strings that should be ["none", "auto"]', 'tool_choice'),
   onlyOneChoice: () => algo('Range of n should be [1, 1]: this model gives one choice per request.', 'n'),
   stopMixed: () => algo('stop should be a string, a list of strings or a list of token ids, not a mix.', 'stop'),
 
@@ -216,6 +219,8 @@ export const errors = {
     ),
   hostForbidden: (param: string, hint?: string) =>
     algo(`Don't have authorization to access the media resource${because(hint)}`, param),
+  mediaNotFound: (param: string, hint?: string) =>
+    algo(`Failed to find the requested media resource${because(hint)}`, param),
   downloadFailed: (param: string, hint?: string) =>
     algo(`Failed to download multimodal content.${hint ? ` ${hint}` : ''}`, param),
   downloadTimeout: (param: string, hint?: string) => algo(`Download multimodal file timed out${because(hint)}`, param),

@@ -115,7 +115,8 @@ function jsonType(expected: string): string {
 
 /** A value as shown in an error, never long: data URIs and keys do not belong in messages. */
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'undefined'
+  // JSON has no word for the infinity that 1e400 is read as.
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'undefined')
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }
 

@@ -569,7 +569,7 @@ const ROWS: readonly Row[] = [
     400,
     INVALID,
     'messages.0.content.0.image_url',
-    `${ALGO}Failed to download multimodal content.`,
+    `${ALGO}Failed to find the requested media resource: The media URL was answered with 404.`,
   ],
   [
     'broken host',
@@ -593,7 +593,7 @@ const ROWS: readonly Row[] = [
     400,
     INVALID,
     'messages.0.content.1.image_url',
-    'Failed to download',
+    'Failed to find the requested media resource',
   ],
   [
     'tiny image',
@@ -859,6 +859,14 @@ const ROWS: readonly Row[] = [
     'max_tokens',
     'Range of max_tokens should be [1, 2048]',
   ],
+  [
+    'endless max_tokens',
+    JSON.stringify(flash({ max_tokens: 7 })).replace('7', '1e400'),
+    400,
+    INVALID,
+    'max_tokens',
+    "Infinity is not of type 'number' - 'max_tokens'",
+  ],
   ['max_tokens as string', flash({ max_tokens: '5' }), 400, INVALID, 'max_tokens', 'is not of type'],
   [
     'max_completion_tokens 0',
@@ -912,6 +920,15 @@ const ROWS: readonly Row[] = [
     INVALID,
     'response_format.type',
     'Unknown format of response_format',
+  ],
+  ['forced tool', flash({ tool_choice: 'required' }), 400, INVALID, 'tool_choice', 'should be ["none", "auto"]'],
+  [
+    'JSON mode while thinking',
+    flash({ enable_thinking: true, response_format: { type: 'json_object' } }),
+    400,
+    INVALID,
+    'response_format.type',
+    'Json mode response is not supported when enable_thinking is true',
   ],
   // ── lengths ──
   [

@@ -236,6 +236,16 @@ const CASES: Record<ErrorName, Case> = {
     make: changed({ response_format: { type: 'json_object' } }),
     text: 'Unknown format of response_format',
   },
+  jsonWithThinking: {
+    ...invalid,
+    make: changed({ enable_thinking: true, response_format: { type: 'json_object' } }),
+    text: 'Json mode response is not supported when enable_thinking is true',
+  },
+  toolChoiceUnknown: {
+    ...invalid,
+    make: changed({ tool_choice: 'required' }),
+    text: 'tool_choice is one of the strings that should be ["none", "auto"]',
+  },
   onlyOneChoice: { ...invalid, make: changed({ n: 3 }), text: 'Range of n should be [1, 1]' },
   stopMixed: { ...invalid, make: changed({ stop: ['a', 1] }), text: 'stop should be a string' },
   noUserMessage: {
@@ -297,6 +307,11 @@ const CASES: Record<ErrorName, Case> = {
     ...invalid,
     make: chat(image('http://media/forbidden_host')),
     text: "Don't have authorization to access the media resource",
+  },
+  mediaNotFound: {
+    ...invalid,
+    make: chat(image('http://media/not_found')),
+    text: 'Failed to find the requested media resource: Because of not_found.',
   },
   downloadFailed: {
     ...invalid,

@@ -146,8 +146,11 @@ function checkAudio(request: ChatCompletionRequest, model: CatalogueModel): stri
 
 function checkUnsupported(request: ChatCompletionRequest): void {
   if ((request.tools?.length ?? 0) > 0) throw errors.toolsUnsupported('tools')
+  const choice = request.tool_choice
+  if (typeof choice === 'string' && choice !== 'none' && choice !== 'auto') throw errors.toolChoiceUnknown()
   if (request.enable_search === true) throw errors.searchUnsupported()
   const format = request.response_format?.type ?? 'text'
+  if (format !== 'text' && request.enable_thinking === true) throw errors.jsonWithThinking()
   if (format !== 'text') throw errors.responseFormatUnsupported(format.slice(0, 40))
   if ((request.n ?? 1) !== 1) throw errors.onlyOneChoice()
 }

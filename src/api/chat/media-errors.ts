@@ -14,8 +14,9 @@ export function mediaErrorToApi(error: unknown, ref: MediaRef, limits: MediaLimi
     case 'url_invalid':
       return errors.urlInvalid(param, hint)
     case 'download_failed':
-    case 'not_found':
       return errors.downloadFailed(param, hint)
+    case 'not_found':
+      return errors.mediaNotFound(param, hint)
     case 'download_timeout':
       return errors.downloadTimeout(param, hint)
     case 'unauthorized':

@@ -25,6 +25,8 @@ export type CountedPart =
       readonly audioSeconds: number
     }
 
+export type CountedMedia = Exclude<CountedPart, { readonly type: 'text' }>
+
 export interface CountedMessage {
   readonly role: 'system' | 'user' | 'assistant'
   readonly parts: readonly CountedPart[]
@@ -43,6 +45,26 @@ const MESSAGE_MARKS = 3
 
 /** `<|im_start|>assistant` and a line feed, which the reply is written after. */
 const REPLY_MARKS = 3
+
+/** What one part of media costs. @throws VideoShapeError for clips that cannot be counted */
+export function mediaTokens(part: CountedMedia, rules: TokenRules): Pick<PromptTokens, 'image' | 'audio' | 'video'> {
+  switch (part.type) {
+    case 'image':
+      return { image: imageTokens(part.width, part.height, rules), audio: 0, video: 0 }
+    case 'audio':
+      return { image: 0, audio: audioTokens(part.seconds, rules), video: 0 }
+    case 'frames':
+      return { image: 0, audio: 0, video: frameListTokens(part.width, part.height, part.count, rules) }
+    case 'video':
+      return {
+        image: 0,
+        audio: part.audioSeconds > 0 ? audioTokens(part.audioSeconds, rules) : 0,
+        video: videoTokens(part, rules),
+      }
+    default:
+      return part satisfies never
+  }
+}
 
 /**
  * Counts a whole prompt. Stops early once the text alone is over `limit`.
@@ -70,23 +92,10 @@ export async function promptTokens(
       }
       text += await counter.count(run, limit, signal)
       run = ''
-      switch (part.type) {
-        case 'image':
-          image += imageTokens(part.width, part.height, rules)
-          break
-        case 'audio':
-          audio += audioTokens(part.seconds, rules)
-          break
-        case 'frames':
-          video += frameListTokens(part.width, part.height, part.count, rules)
-          break
-        case 'video':
-          video += videoTokens(part, rules)
-          if (part.audioSeconds > 0) audio += audioTokens(part.audioSeconds, rules)
-          break
-        default:
-          part satisfies never
-      }
+      const media = mediaTokens(part, rules)
+      image += media.image
+      audio += media.audio
+      video += media.video
     }
     text += await counter.count(run, limit, signal)
     if (text > limit) break

@@ -5,6 +5,7 @@
  * that memory: they are given only after a body was read.
  */
 import { errors } from '../protocol/index.ts'
+import { structureFault } from './json-structure.ts'
 
 /** Bodies of the largest size that fit together. */
 const LARGEST_BODIES = 16
@@ -46,7 +47,7 @@ export interface BodyShare extends Disposable {
   add(bytes: number): void
 }
 
-/** @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty or not JSON. */
+/** @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty, not JSON, or has too much structure. */
 export async function readJson(request: Request, maxBytes: number, share: BodyShare): Promise<unknown> {
   const declared = request.headers.get('content-length')
   let text: string
@@ -60,6 +61,8 @@ export async function readJson(request: Request, maxBytes: number, share: BodySh
     text = await readWithin(request, maxBytes, share)
   }
   if (text.trim() === '') throw errors.bodyInvalid('it is empty.')
+  const fault = structureFault(text)
+  if (fault !== undefined) throw errors.bodyInvalid(fault)
   try {
     return JSON.parse(text)
   } catch {

@@ -49,6 +49,9 @@ const ROWS: readonly Row[] = [
   ['list', [], 400, INVALID, null, 'it should be a JSON object'],
   ['string', '"hi"', 400, INVALID, null, 'it should be a JSON object'],
   ['number', '3', 400, INVALID, null, 'it should be a JSON object'],
+  ['a million lists in one another', '['.repeat(1e6) + ']'.repeat(1e6), 400, INVALID, null, 'nested more than 64 deep'],
+  ['a model a million deep', `{"model":${'{"a":'.repeat(1e6)}1${'}'.repeat(1e6 + 1)}`, 400, INVALID, null, 'deep'],
+  ['five million messages', `{"messages":[${'{},'.repeat(5e6)}0]}`, 400, INVALID, null, 'more than 100000 values'],
   ['unescaped control character', '{"model":"a\u0001"}', 400, INVALID, null, 'it is not JSON'],
   // ── model ──
   ['no model', { messages: [user('hi')], stream: true }, 400, null, 'model', 'you must provide a model parameter'],

@@ -4,9 +4,9 @@
  * In: parsed JSON. Out: a {@link Prepared} request that may be run or only priced. Nothing has been sent yet, so every
  * error is still plain HTTP.
  */
-import { type CountedMessage, promptTokens, type PromptTokens, VideoShapeError } from '../../accounting/index.ts'
+import { type CountedMessage, promptTokens, type PromptTokens } from '../../accounting/index.ts'
 import type { EngineModel, GenerationMessage, GenerationRequest } from '../../engines/engine.ts'
-import { ApiError, errors, parseChatRequest } from '../../protocol/index.ts'
+import { errors, parseChatRequest } from '../../protocol/index.ts'
 import type { LoadedModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
@@ -41,13 +41,8 @@ export async function prepare(services: Services, plan: Plan, id: string, signal
   if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
   checkAbilities(plan, loaded)
 
-  const { video } = rules.tokens
-  const resolved = await resolveMedia(
-    plan.messages,
-    { media: rules.media, sampledFrames: { min: video.minFrames, max: video.maxFrames, fps: video.fps } },
-    services.media,
-    signal,
-  )
+  const limits = { media: rules.media, tokens: rules.tokens, maxInput: plan.maxInput }
+  const resolved = await resolveMedia(plan.messages, limits, services.media, signal)
   const { speechPrompt, settings } = services
   const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
   const counted = speechText === undefined ? resolved.counted : withSystemCounted(resolved.counted, speechText)
@@ -100,15 +95,9 @@ async function countPrompt(
   messages: readonly CountedMessage[],
   signal: AbortSignal,
 ): Promise<PromptTokens> {
-  try {
-    const prompt = await promptTokens(messages, plan.model.rules.tokens, services.counter, plan.maxInput, signal)
-    if (prompt.total > plan.maxInput) throw errors.inputLength(plan.maxInput)
-    return prompt
-  } catch (error) {
-    if (error instanceof ApiError) throw error
-    if (error instanceof VideoShapeError) throw errors.videoInvalid('messages', error.message)
-    throw error
-  }
+  const prompt = await promptTokens(messages, plan.model.rules.tokens, services.counter, plan.maxInput, signal)
+  if (prompt.total > plan.maxInput) throw errors.inputLength(plan.maxInput)
+  return prompt
 }
 
 /** What the API model promises and the checkpoint behind it cannot do. */

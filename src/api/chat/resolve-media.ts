@@ -2,12 +2,20 @@
  * Fetches and decodes what a plan refers to, within the API model's limits.
  *
  * In: a {@link Plan}'s messages. Out: the messages as the engine takes them, and as they are counted. A few parts are
- * fetched at a time; the first failure stops the others.
+ * fetched at a time; the first failure stops the others, and so does the token that is one too many: what was decoded is
+ * held until the engine has it, and tokens bound how much that can be.
  */
-import type { CountedMessage, CountedPart } from '../../accounting/index.ts'
-import type { MediaLimits as CatalogueLimits } from '../../catalogue/index.ts'
+import {
+  type CountedMedia,
+  type CountedMessage,
+  type CountedPart,
+  mediaTokens,
+  VideoShapeError,
+} from '../../accounting/index.ts'
+import type { MediaLimits as CatalogueLimits, TokenRules } from '../../catalogue/index.ts'
 import type { GenerationMessage, GenerationPart } from '../../engines/engine.ts'
-import type { LoadedVideo, MediaLoader } from '../../media/index.ts'
+import { defaultImageLimits, type LoadedVideo, type MediaLoader } from '../../media/index.ts'
+import { errors } from '../../protocol/index.ts'
 import type { MediaRef, PlanMessage } from './check-rules.ts'
 import { mediaErrorToApi } from './media-errors.ts'
 
@@ -20,19 +28,33 @@ export interface ResolvedMessages {
   readonly warnings: readonly string[]
 }
 
-interface ResolvedPart {
+interface PlacedPart {
   readonly generation: GenerationPart
   readonly counted: CountedPart
   readonly warnings?: readonly string[]
 }
 
+interface ResolvedPart extends PlacedPart {
+  readonly counted: CountedMedia
+}
+
 export interface ResolveLimits {
   readonly media: CatalogueLimits
-  /** Most frames sampled from a clip's file, and the fewest. */
-  readonly sampledFrames: { readonly min: number; readonly max: number; readonly fps: number }
+  readonly tokens: TokenRules
+  /** Tokens that all media together may take. */
+  readonly maxInput: number
 }
 
 const PARTS_AT_ONCE = 4
+
+/** Pixels of all pictures of a request together, three bytes each. */
+const PIXELS_TOGETHER = 64 * 1024 * 1024
+
+/** Pixels a picture is handed on with: fewer when there are many, but never fewer than are paid for. */
+function pixelsEach(pictures: number, { factor, imageMaxTokens }: TokenRules): number {
+  const share = Math.max(imageMaxTokens * factor * factor, Math.floor(PIXELS_TOGETHER / Math.max(1, pictures)))
+  return Math.min(share, defaultImageLimits.maxOutputPixels)
+}
 
 /** Frames of a file and how fast they go; where a container says neither, what its length makes likely. */
 function frameRate(clip: LoadedVideo): { readonly totalFrames: number; readonly framesPerSecond: number } {
@@ -56,7 +78,10 @@ export async function resolveMedia(
       if (part.type !== 'text') jobs.push({ at: [m, p], ref: part })
     }),
   )
+  const pictures = jobs.filter(({ ref }) => ref.type === 'image').length
+  const maxOutputPixels = pixelsEach(pictures, limits.tokens)
   const resolved = new Map<string, ResolvedPart>()
+  let tokens = 0
   if (jobs.length > 0) {
     const failure = new AbortController()
     const both = AbortSignal.any([signal, failure.signal])
@@ -64,7 +89,10 @@ export async function resolveMedia(
     const worker = async (): Promise<void> => {
       for (const { at, ref } of queue) {
         both.throwIfAborted()
-        resolved.set(at.join('.'), await resolvePart(ref, limits, media, both))
+        const part = await resolvePart(ref, limits, maxOutputPixels, media, both)
+        tokens += tokensOf(part, ref, limits.tokens)
+        if (tokens > limits.maxInput) throw errors.inputLength(limits.maxInput)
+        resolved.set(at.join('.'), part)
       }
     }
     const workers = Array.from({ length: Math.min(PARTS_AT_ONCE, jobs.length) }, worker)
@@ -78,7 +106,7 @@ export async function resolveMedia(
     }
   }
   const parts = messages.map((message, m) =>
-    message.parts.map((part, p): ResolvedPart => {
+    message.parts.map((part, p): PlacedPart => {
       if (part.type === 'text') return { generation: part, counted: part }
       const found = resolved.get(`${m}.${p}`)
       if (found === undefined) throw new Error('a part was not resolved')
@@ -92,19 +120,37 @@ export async function resolveMedia(
   }
 }
 
+function tokensOf({ counted }: ResolvedPart, ref: MediaRef, rules: TokenRules): number {
+  try {
+    const { image, audio, video } = mediaTokens(counted, rules)
+    return image + audio + video
+  } catch (error) {
+    if (error instanceof VideoShapeError) throw errors.videoInvalid(ref.param, error.message)
+    throw error
+  }
+}
+
 async function resolvePart(
   ref: MediaRef,
   limits: ResolveLimits,
+  maxOutputPixels: number,
   media: MediaPort,
   signal: AbortSignal,
 ): Promise<ResolvedPart> {
+  const sampling = limits.tokens.video
   const { image, audio, video, maxDataUriBytes: dataUriMaxBytes } = limits.media
   try {
     switch (ref.type) {
       case 'image': {
         const picture = await media.image(
           ref.source,
-          { maxBytes: image.maxBytes, dataUriMaxBytes, minSide: image.minSideOver, maxAspect: image.maxAspectRatio },
+          {
+            maxBytes: image.maxBytes,
+            dataUriMaxBytes,
+            minSide: image.minSideOver,
+            maxAspect: image.maxAspectRatio,
+            maxOutputPixels,
+          },
           signal,
         )
         return {
@@ -134,9 +180,9 @@ async function resolvePart(
             maxAspect: image.maxAspectRatio,
             maxDurationSeconds: video.maxSeconds,
             minDurationSeconds: video.minSeconds,
-            minFrames: limits.sampledFrames.min,
-            maxFrames: limits.sampledFrames.max,
-            fps: ref.fps ?? limits.sampledFrames.fps,
+            minFrames: sampling.minFrames,
+            maxFrames: sampling.maxFrames,
+            fps: ref.fps ?? sampling.fps,
           },
           signal,
         )
@@ -162,7 +208,7 @@ async function resolvePart(
             maxAspect: image.maxAspectRatio,
             minFrames: video.minFrames,
             maxFrames: video.maxFrames,
-            fps: ref.fps ?? limits.sampledFrames.fps,
+            fps: ref.fps ?? sampling.fps,
           },
           signal,
         )

@@ -7,7 +7,14 @@
  */
 
 import { EngineError } from '../src/engines/engine.ts'
-import type { OmniModel, SpeechConfig, StageSequence, TalkerInput, ThinkerInput } from '../src/models/stages.ts'
+import type {
+  Code2WavStream,
+  OmniModel,
+  SpeechConfig,
+  StageSequence,
+  TalkerInput,
+  ThinkerInput,
+} from '../src/models/stages.ts'
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
 import type { GenerationRequest } from '../src/engines/engine.ts'
@@ -47,6 +54,8 @@ export interface FakeModelOptions {
   /** Milliseconds that the encoder takes for ten seconds of sound, which are one piece of its work. */
   readonly encoderDelay?: number
   readonly talkerDelay?: (tokens: number) => number
+  /** Milliseconds that the vocoder takes for a piece. */
+  readonly vocoderDelay?: number
   /** Tokens of cache that all thinker sequences share. */
   readonly memoryTokens?: number
   readonly contextLength?: number
@@ -101,7 +110,9 @@ class FakeSequence implements StageSequence {
 export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   let sequences = 0
   let streams = 0
-  let busy: string | undefined
+  const busy = new Map<object, string>()
+  /** Whatever is done one at a time. The vocoder works beside the others, on one piece of a reply at a time. */
+  const inTurn = {}
   let reserved = 0
   const thinkerBatches: number[][] = []
   const talkerBatches: number[][] = []
@@ -114,9 +125,16 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   const talkers = new Map<StageSequence, number>()
 
   /** Runs a stage alone, after its delay; the delay ends early when aborted. */
-  async function stage<T>(name: string, delay: number, signal: AbortSignal | undefined, work: () => T): Promise<T> {
-    if (busy) throw new Error(`${name} was called while ${busy} ran.`)
-    busy = name
+  async function stage<T>(
+    name: string,
+    delay: number,
+    signal: AbortSignal | undefined,
+    work: () => T,
+    place: object = inTurn,
+  ): Promise<T> {
+    const other = busy.get(place)
+    if (other !== undefined) throw new Error(`${name} was called while ${other} ran.`)
+    busy.set(place, name)
     try {
       const count = (calls.get(name) ?? 0) + 1
       calls.set(name, count)
@@ -125,7 +143,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       if (options.failIn?.stage === name && count > (options.failIn.after ?? 0)) throw new Error(`${name} broke`)
       return work()
     } finally {
-      busy = undefined
+      busy.delete(place)
     }
   }
 
@@ -290,9 +308,11 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
         streams += 1
         let disposed = false
         let held = new Float32Array(0)
-        return {
+        const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
+          stage('code2wav', options.vocoderDelay ?? 0, signal, work, stream)
+        const stream: Code2WavStream = {
           push: (codes, signal) =>
-            stage('code2wav', 0, signal, () => {
+            vocode(signal, () => {
               if (disposed) throw new Error('A disposed stream was used.')
               const all = new Float32Array(held.length + (codes.length / codeGroups) * samplesPerFrame)
               all.set(held)
@@ -305,17 +325,19 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
               return all.slice(0, all.length - heldSamples)
             }),
           finish: (signal) =>
-            stage('code2wav', 0, signal, () => {
+            vocode(signal, () => {
               const rest = held
               held = new Float32Array(0)
               return rest
             }),
           [Symbol.dispose]() {
             if (disposed) return
+            if (busy.has(stream)) throw new Error('A stream was disposed while it ran.')
             disposed = true
             streams -= 1
           },
         }
+        return stream
       },
       [Symbol.dispose]: () => undefined,
     },

@@ -212,6 +212,7 @@ export class RequestTask {
     const reader = resources?.reader
     this.phase = 'over'
     resources?.sequence[Symbol.dispose]()
+    const decoding = resources?.speech?.decoding
     resources?.speech?.[Symbol.dispose]()
     this.features = undefined
     this.encoding?.cancel(new DOMException('The request is over.', 'AbortError'))
@@ -230,6 +231,7 @@ export class RequestTask {
         this.#sampleRate,
       ),
     )
-    this.#settle()
+    if (decoding) void decoding.then(this.#settle)
+    else this.#settle()
   }
 }

@@ -149,6 +149,23 @@ describe('speech', () => {
     expect(events.slice(firstSound).filter((event) => event.type === 'text-delta').length).toBeGreaterThan(40)
   })
 
+  it('goes on while the vocoder works, but not out of its sight', async () => {
+    const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 20 })
+    let [heard, ahead] = [0, 0]
+    for await (const event of runtime.generate(
+      makeRequest({ maxTokens: 60, voice: 'Ethan' }),
+      new AbortController().signal,
+    )) {
+      if (event.type !== 'audio-delta') continue
+      heard += event.pcm.length / 1920
+      ahead = Math.max(ahead, (model.talkerRows[0]?.length ?? 0) - heard)
+    }
+    // Its prompt is 15 rows and more; then a row a frame, of which 4 may be at work and 12 wait.
+    expect(ahead).toBeGreaterThan(20)
+    expect(ahead).toBeLessThan(40)
+    expect(heard).toBeGreaterThan(90)
+  })
+
   it('reads media of user turns as hidden states, also across chunks', async () => {
     const { runtime, model } = start({ script: answer('ab') }, { prefillTokens: 5 })
     const pcm = { sampleRate: 16_000, samples: new Float32Array(16_000 * 3) }
@@ -383,6 +400,25 @@ describe('ending early', () => {
     const began = performance.now()
     await expect(reading).rejects.toThrow('gone')
     expect(performance.now() - began).toBeLessThan(1000)
+  })
+
+  it('waits for the vocoder to let go, at an abort and at the end', async () => {
+    for (const end of ['abort', 'close'] as const) {
+      const { runtime, model } = start({ script: answer('x'.repeat(60)), vocoderDelay: 10_000 })
+      const controller = new AbortController()
+      const reading = readReply(runtime, makeRequest({ voice: 'Ethan' }), controller.signal)
+      const outcome = reading.then(
+        () => 'read',
+        (error: Error) => error.message,
+      )
+      while (!model.calls.has('code2wav')) await new Promise((resolve) => setTimeout(resolve, 1))
+      const began = performance.now()
+      if (end === 'abort') controller.abort(new Error('gone'))
+      else await runtime.close()
+      expect(await outcome).toBe(end === 'abort' ? 'gone' : 'The engine was closed.')
+      expect(performance.now() - began).toBeLessThan(1000)
+      expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
+    }
   })
 
   it('gives up encoding at an abort, in a piece and between two', async () => {

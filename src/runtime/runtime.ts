@@ -2,7 +2,7 @@
  * Runs a loaded model for many requests at once.
  *
  * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting requests, run one
- * encoder job, one batched thinker step, one batched speech step. So speech is made while text is still being written, a long prompt
+ * encoder job, one batched thinker step, one batched speech step; the vocoder works beside it. So speech is made while text is still being written, a long prompt
  * is read in pieces between other replies' tokens, and whoever reads slowly or leaves affects only his own request.
  *
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` for what is computed; DESIGN section 4.
@@ -76,6 +76,8 @@ export class Runtime {
   readonly contextLength: number
   #waiting: RequestTask[] = []
   #active: RequestTask[] = []
+  /** Not over, or over with the vocoder not yet stopped. */
+  readonly #unsettled = new Set<RequestTask>()
   #closed = false
   #wake: (() => void) | undefined
   #millisecondsPerToken: number | undefined
@@ -139,6 +141,7 @@ export class Runtime {
     for (const task of [...this.#active, ...this.#waiting]) task.abort(closedError())
     this.#notify()
     await this.#loop
+    await Promise.all([...this.#unsettled].map(({ settled }) => settled))
   }
 
   #check(request: GenerationRequest): void {
@@ -166,6 +169,8 @@ export class Runtime {
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
     })
     this.#waiting.push(task)
+    this.#unsettled.add(task)
+    void task.settled.then(() => this.#unsettled.delete(task))
     this.#notify()
     return task
   }
@@ -358,7 +363,7 @@ export class Runtime {
     if (tasks.length === 0 || !talker || !codePredictor || !config || !this.#embeddings) return false
     using batch = whenAllAborted(tasks.map((task) => task.signal))
     await speechStep(
-      tasks.map((task) => speechJob(task)),
+      tasks.map((task) => this.#speechJob(task)),
       {
         talker,
         codePredictor,
@@ -370,16 +375,18 @@ export class Runtime {
     )
     return true
   }
-}
 
-function speechJob(task: RequestTask): SpeechJob {
-  return {
-    speech: task.speech!,
-    get gone() {
-      return task.gone
-    },
-    emit: (pcm) => task.emitAudio(pcm),
-    fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error)),
+  #speechJob(task: RequestTask): SpeechJob {
+    return {
+      speech: task.speech!,
+      get gone() {
+        return task.gone
+      },
+      signal: task.signal,
+      emit: (pcm) => task.emitAudio(pcm),
+      fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error)),
+      wake: () => this.#notify(),
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * One step of the speech pipeline for all replies that can go on: read text, sample a code each, predict the residual codes, decode
- * what is due, run the talker.
+ * One step of the speech pipeline for all replies that can go on: read text, sample a code each, predict the residual codes, have
+ * decoded what is due, run the talker.
  *
  * In: the {@link SpeechJob}s of this step. Out: sound through `emit`; tasks advanced by at most one frame. Stage calls are batched over
- * jobs, so weights are read once a step.
+ * jobs, so weights are read once a step. The vocoder works meanwhile: a step starts it and does not wait for it.
  */
 
 import type { CodePredictorStage, SpeechConfig, TalkerInput, TalkerStage } from '../models/stages.ts'
@@ -16,8 +16,12 @@ export interface SpeechJob {
   readonly speech: SpeechTask
   /** True once the request has been given up; the job is left alone. */
   readonly gone: boolean
+  /** Fires when the request is given up. */
+  readonly signal: AbortSignal
   emit(pcm: Int16Array): void
   fail(error: unknown): void
+  /** There is something to do again: the vocoder has caught up. */
+  wake(): void
 }
 
 export interface SpeechStages {
@@ -31,23 +35,31 @@ export interface SpeechStages {
   readonly signal: AbortSignal
 }
 
+/** Frames that may wait for the vocoder: the talker is to be ahead of it, not out of its sight. */
+const MOST_WAITING = 12
+
 /** Whether {@link speechStep} could do anything for this task now. */
 export function canSpeak(speech: SpeechTask): boolean {
   if (speech.finished) return false
-  if (speech.talked || speech.unread.length > 0) return true
-  return speech.opened ? speech.hasText : speech.canBegin
+  if (speech.unread.length > 0) return true
+  if (speech.talked) return speech.decoding === undefined
+  return speech.opened ? canMakeFrame(speech) : speech.canBegin
+}
+
+function canMakeFrame(speech: SpeechTask): boolean {
+  return speech.opened && !speech.talked && speech.hasText && speech.frames.length < MOST_WAITING
 }
 
 /** Advances every job by one step. Failures of a batch fail its jobs; it rejects only when `signal` aborts. */
 export async function speechStep(jobs: readonly SpeechJob[], stages: SpeechStages): Promise<void> {
   await guarded(jobs, () => readText(jobs, stages))
   const inputs: { job: SpeechJob; input: TalkerInput; last: boolean }[] = []
-  const speaking = jobs.filter(({ gone, speech }) => !gone && !speech.talked && speech.opened && speech.hasText)
+  const speaking = jobs.filter(({ gone, speech }) => !gone && canMakeFrame(speech))
   await guarded(speaking, async () => {
     for (const [job, input] of await makeFrames(speaking, stages)) inputs.push({ job, input, last: true })
   })
-  // Decode before the talker goes on: the listener waits for this, nobody waits for the next code.
-  for (const job of jobs) await guarded([job], () => decodeDue(job, stages.signal))
+  // Begun before the talker goes on: the listener waits for this, nobody waits for the next code.
+  for (const job of jobs) startDecoding(job)
   const opening = jobs.filter(({ gone, speech }) => !gone && !speech.talked && !speech.opened && speech.canBegin)
   let rows = stages.prefillRows
   for (const job of opening) {
@@ -131,23 +143,34 @@ async function makeFrames(jobs: readonly SpeechJob[], stages: SpeechStages): Pro
   })
 }
 
-/** Decodes a chunk when one is full, and the rest when the talker has ended. */
-async function decodeDue(job: SpeechJob, signal: AbortSignal): Promise<void> {
+/** Sets the vocoder to work on a full chunk, or on what is left when the talker has ended; one call at a time for a reply. */
+function startDecoding(job: SpeechJob): void {
   const { speech } = job
-  if (job.gone || speech.finished) return
-  const due = chunkFrames(speech.chunk)
-  if (speech.frames.length < due && !speech.talked) return
-  if (speech.frames.length > 0) {
-    const groups = speech.options.codeGroups
-    const codes = new Int32Array(speech.frames.length * groups)
-    speech.frames.forEach((frame, index) => codes.set(frame, index * groups))
-    speech.frames = []
+  if (job.gone || speech.finished || speech.decoding || !isDue(speech)) return
+  speech.decoding = guarded([job], () => decodeDue(job)).finally(() => {
+    speech.decoding = undefined
+    job.wake()
+  })
+}
+
+function isDue(speech: SpeechTask): boolean {
+  return speech.talked || speech.frames.length >= chunkFrames(speech.chunk)
+}
+
+async function decodeDue(job: SpeechJob): Promise<void> {
+  const { speech, signal } = job
+  const { codeGroups, stream } = speech.options
+  while (speech.frames.length > 0 && isDue(speech)) {
+    const frames = speech.frames.splice(0, chunkFrames(speech.chunk))
+    const codes = new Int32Array(frames.length * codeGroups)
+    frames.forEach((frame, index) => codes.set(frame, index * codeGroups))
     speech.chunk += 1
-    const samples = await speech.options.stream.push(codes, signal)
+    const samples = await stream.push(codes, signal)
+    if (job.gone) return
     if (samples.length > 0) job.emit(toInt16(samples))
   }
-  if (!speech.talked || job.gone) return
-  const rest = await speech.options.stream.finish(signal)
+  if (!speech.talked) return
+  const rest = await stream.finish(signal)
   if (rest.length > 0) job.emit(toInt16(rest))
   speech.finished = true
 }

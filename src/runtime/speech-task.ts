@@ -46,6 +46,8 @@ export class SpeechTask implements Disposable {
   frames: Int32Array[] = []
   frameCount = 0
   chunk = 0
+  /** The vocoder's work on this reply, while there is any. Never rejects. */
+  decoding: Promise<void> | undefined
   /** The talker has ended; what is left is decoding. */
   talked = false
   /** Everything has been decoded. */
@@ -135,8 +137,10 @@ export class SpeechTask implements Disposable {
   [Symbol.dispose](): void {
     this.talked = true
     this.finished = true
-    this.options.sequence[Symbol.dispose]()
-    this.options.stream[Symbol.dispose]()
+    const { sequence, stream } = this.options
+    sequence[Symbol.dispose]()
+    if (this.decoding) void this.decoding.then(() => stream[Symbol.dispose]())
+    else stream[Symbol.dispose]()
     this.logits = undefined
     this.hidden = undefined
     this.frames = []

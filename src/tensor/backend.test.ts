@@ -155,6 +155,17 @@ describe('computing', () => {
     expect(backend.memory).toEqual(before)
   })
 
+  it('frees what was given up during a job as the job ends, so that the backend can go at once', async () => {
+    const own = await loadBackend({ device: 'cpu', threads: 1 })
+    const graphs = Array.from({ length: 30 }, () => buildGraph(own, heavy(1)))
+    const run = graphs[0]!.run(heavyInputs)
+    await new Promise((resolve) => setImmediate(resolve))
+    for (const graph of graphs) graph[Symbol.dispose]()
+    await run
+    expect(own.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
+    own[Symbol.dispose]()
+  })
+
   it.runIf(process.platform === 'linux')('does not grow over many builds and runs', async () => {
     const round = async (): Promise<void> => {
       for (let i = 0; i < 15; i++) {
@@ -169,5 +180,49 @@ describe('computing', () => {
     await round()
     // Thirty graphs with 4 MB of working memory each, had they stayed, would be 120 MB.
     expect(process.memoryUsage.rss() - before).toBeLessThan(60e6)
+  })
+})
+
+describe('a backend beside another', () => {
+  it('computes at the same time, on threads of its own, and stops alone', async () => {
+    using main = await loadBackend({ device: 'cpu', threads: 2 })
+    const side = main.beside()
+    expect(side).not.toBe(main)
+    expect(side).toBe(main.beside())
+    expect(side.threads).toBe(1)
+    using long = buildGraph(side, heavy(400))
+    using short = buildGraph(main, heavy(1))
+    const expected = (await short.run(heavyInputs)).y
+    const controller = new AbortController()
+    let ended = false
+    const running = long.run(heavyInputs, { signal: controller.signal }).finally(() => (ended = true))
+    const outcome = running.then(
+      () => 'computed',
+      (error: Error) => error.message,
+    )
+    for (let i = 0; i < 3; i++) expect((await short.run(heavyInputs)).y).toEqual(expected)
+    expect(ended).toBe(false)
+    controller.abort(new Error('enough'))
+    expect(await outcome).toBe('enough')
+    expect((await short.run(heavyInputs)).y).toEqual(expected)
+  })
+
+  it('counts its memory with the other, and goes with it', async () => {
+    const main = await loadBackend({ device: 'cpu', threads: 2 })
+    const side = main.beside()
+    const graph = buildGraph(side, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
+    expect(main.memory.buffers).toBeGreaterThan(4000)
+    const run = graph.run({ x: new Float32Array(1000) })
+    expect(() => main[Symbol.dispose]()).toThrow(/while computations run/)
+    await run
+    graph[Symbol.dispose]()
+    expect(main.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
+    main[Symbol.dispose]()
+    expect(side.disposed).toBe(true)
+  })
+
+  it('is the same one where there is one thread', async () => {
+    using main = await loadBackend({ device: 'cpu', threads: 1 })
+    expect(main.beside()).toBe(main)
   })
 })

@@ -95,6 +95,13 @@ function openBackend(library: Library, kind: DeviceKind, threads: number): Backe
   return new Backend(library, kind, device, cpu, threads)
 }
 
+/** Counters that backends which stand beside each other share. */
+interface Held {
+  buffers: number
+  contexts: number
+  objects: number
+}
+
 /** See the file header. Made by {@link loadBackend}. */
 export class Backend implements Disposable {
   readonly library: Library
@@ -111,6 +118,7 @@ export class Backend implements Disposable {
   /** @internal Device and, where it is no CPU, the CPU that takes what the device cannot run. */
   readonly backends: readonly Address[]
   readonly #device: Address
+  readonly #cpuDevice: Address
   readonly #cpuRegistry: Address
   readonly #governor: ThreadGovernor
   readonly #threadpools = new Map<number, Address>()
@@ -118,19 +126,34 @@ export class Backend implements Disposable {
   readonly #abortFlag: Address
   #queue: Promise<unknown> = Promise.resolve()
   #queued = 0
+  /** What to free once the job queued last is done. */
+  #releases: (() => void)[] = []
   #disposed = false
-  #buffers = 0
-  #contexts = 0
-  #objects = 0
+  readonly #held: Held
+  /** The backend that this one stands beside and borrows threads from. */
+  readonly #lender: Backend | undefined
+  #beside: Backend | undefined
+  /** Threads that the one beside computes with now. */
+  #lent = 0
 
-  constructor(library: Library, kind: DeviceKind, device: Address, cpuDevice: Address, threads: number) {
+  constructor(
+    library: Library,
+    kind: DeviceKind,
+    device: Address,
+    cpuDevice: Address,
+    threads: number,
+    lender?: Backend,
+  ) {
     const native = library.native
+    this.#lender = lender
+    this.#held = lender ? lender.#held : { buffers: 0, contexts: 0, objects: 0 }
     this.library = library
     this.native = native
     this.kind = kind
     this.threads = threads
     this.#governor = new ThreadGovernor(threads)
     this.#device = device
+    this.#cpuDevice = cpuDevice
     this.deviceName = native.backend_dev_description(device)
     const registry = native.backend_dev_backend_reg(cpuDevice)
     if (registry === null) throw new TensorLibraryError('the CPU device has no registry')
@@ -164,7 +187,7 @@ export class Backend implements Disposable {
 
   /** Native bytes and objects that live now; all zero once everything made from this backend is disposed. */
   get memory(): NativeMemory {
-    return { buffers: this.#buffers, contexts: this.#contexts, objects: this.#objects }
+    return { ...this.#held }
   }
 
   /** Jobs waiting or running. */
@@ -186,19 +209,48 @@ export class Backend implements Disposable {
     const result = this.#queue.then(() => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
-      return job()
+      return this.#lender ? this.#lender.#lend(this.threads, job) : job()
     })
+    const releases: (() => void)[] = []
+    this.#releases = releases
     const settled = (): void => {
       this.#queued--
+      for (const free of releases) free()
     }
     this.#queue = result.then(settled, settled)
     return result
   }
 
-  /** @internal Frees something native: now when nothing runs, else once all jobs queued so far are done. */
+  /**
+   * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least), which this
+   * one then does without. Two that share nothing lose less time side by side than one after the other on all threads, which meet
+   * after each operation. This backend itself on a GPU or with one thread. Its memory is counted here, and it is disposed with this one.
+   */
+  beside(): Backend {
+    if (this.kind !== 'cpu' || this.threads === 1) return this
+    const threads = Math.max(1, Math.floor(this.threads / 4))
+    this.#beside ??= new Backend(this.library, this.kind, this.#device, this.#cpuDevice, threads, this)
+    return this.#beside
+  }
+
+  /** Runs a job of the backend beside this one, on threads taken from this one between two of its jobs. */
+  async #lend<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
+    await this.enqueue(() => {
+      this.#lent = threads
+      // The pool that is left goes to sleep; otherwise its threads would go on waiting in a loop for their next work.
+      this.#useThreads(Math.min(this.#threadsInUse, this.threads - threads))
+    })
+    try {
+      return await job()
+    } finally {
+      this.#lent = 0
+    }
+  }
+
+  /** @internal Frees something native: now when nothing runs, else as soon as all jobs queued so far are done. */
   release(free: () => void): void {
     if (this.#queued === 0) free()
-    else void this.enqueue(free)
+    else this.#releases.push(free)
   }
 
   /**
@@ -222,7 +274,8 @@ export class Backend implements Disposable {
     try {
       for (;;) {
         crawls = false
-        this.#useThreads(kind.coarse ? this.threads : this.#governor.begin())
+        const threads = this.threads - this.#lent
+        this.#useThreads(kind.coarse ? threads : this.#governor.begin(threads))
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -246,28 +299,30 @@ export class Backend implements Disposable {
   newContext(bytes: number): Address {
     const context = this.native.init(bytes, true)
     if (context === null) throw new TensorError(`out of memory: ${bytes} bytes for tensor records`)
-    this.#contexts += bytes
-    this.#objects++
+    this.#held.contexts += bytes
+    this.#held.objects++
     return context
   }
 
   /** @internal */
   freeContext(context: Address, bytes: number): void {
     this.native.free(context)
-    this.#contexts -= bytes
-    this.#objects--
+    this.#held.contexts -= bytes
+    this.#held.objects--
   }
 
   /** @internal Counts a native buffer (or allocator) of `bytes`; negative when it grows smaller. */
   account(bytes: number, objects: number): void {
-    this.#buffers += bytes
-    this.#objects += objects
+    this.#held.buffers += bytes
+    this.#held.objects += objects
   }
 
   /** Waits for nothing: dispose when no job runs. Throws when one does. */
   [Symbol.dispose](): void {
     if (this.#disposed) return
-    if (this.#queued > 0) throw new TensorError('the backend is disposed while computations run; await them first')
+    if (this.#queued > 0 || (this.#beside?.queued ?? 0) > 0)
+      throw new TensorError('the backend is disposed while computations run; await them first')
+    this.#beside?.[Symbol.dispose]()
     this.#disposed = true
     const cpu = this.backends.at(-1)
     if (this.backends.length > 1 && this.backends[0] !== undefined) this.native.backend_free(this.backends[0])

@@ -63,6 +63,18 @@ describe('threads', () => {
     expect(governor.shouldRestart()).toBe(false)
   })
 
+  it('are not judged while some are lent to others', () => {
+    const { governor, pass } = simulate(4)
+    expect(governor.begin(3)).toBe(3)
+    pass(500, 0.5)
+    expect(governor.shouldRestart()).toBe(false)
+    governor.end()
+    expect(governor.begin()).toBe(4)
+    pass(500, 0.5)
+    governor.end()
+    expect(governor.begin(3)).toBe(1)
+  })
+
   it('do not change because of the disk', () => {
     const { governor, state, pass } = simulate(2)
     governor.begin()

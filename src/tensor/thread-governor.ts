@@ -31,6 +31,7 @@ export class ThreadGovernor {
   #wall = 0
   #cpu = 0
   #begun = 0
+  #limited = false
   #usageBefore: Usage = { cpu: 0, diskPages: 0 }
 
   constructor(threads: number, clock: () => number = () => performance.now(), usage: () => Usage = processUsage) {
@@ -40,21 +41,22 @@ export class ThreadGovernor {
     this.#usage = usage
   }
 
-  /** Threads for the computation that begins now. */
-  begin(): number {
+  /** Threads for the computation that begins now, `limit` at most. One that may not have all is no ground for a judgement. */
+  begin(limit = this.#all): number {
     this.#begun = this.#clock()
+    this.#limited = limit < this.#all
     if (this.#threads < this.#all && this.#begun >= this.#retryAt) {
       this.#threads = this.#all
       this.#wall = 0
       this.#cpu = 0
     }
     this.#usageBefore = this.#all > 1 ? this.#usage() : this.#usageBefore
-    return this.#threads
+    return Math.min(this.#threads, limit)
   }
 
   /** While it runs: whether to stop it and begin again with fewer threads. */
   shouldRestart(): boolean {
-    if (this.#threads === 1) return false
+    if (this.#threads === 1 || this.#limited) return false
     const wall = this.#wall + this.#clock() - this.#begun
     const usage = this.#usage()
     if (wall < WINDOW || usage.diskPages - this.#usageBefore.diskPages > MANY_PAGES) return false
@@ -63,7 +65,7 @@ export class ThreadGovernor {
 
   /** When it has run to its end. */
   end(): void {
-    if (this.#threads === 1) return
+    if (this.#threads === 1 || this.#limited) return
     const usage = this.#usage()
     if (usage.diskPages - this.#usageBefore.diskPages > MANY_PAGES) return
     this.#wall += this.#clock() - this.#begun

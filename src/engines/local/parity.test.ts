@@ -71,9 +71,16 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', as
     expect(signalToNoise(waveform, reply.pcm)).toBeGreaterThan(60)
   })
 
-  it('gives the same replies in company', async () => {
+  it('gives the same replies in company, with the vocoder beside', async () => {
+    const company = await loadHostedModel(
+      { checkpoint: tinyCheckpoint(name), id: name, device: 'cpu', threads: 2, exact: true, maxSpeechFrames: 15 },
+      () => undefined,
+      watch,
+    )
     const asked = goldens.cases.map(request)
-    const replies = await Promise.all(asked.map((one) => readReply(hosted.runtime, one)))
+    const replies = await Promise.all(asked.map((one) => readReply(company.runtime, one)))
+    await company.runtime.close()
+    company.dispose()
     replies.forEach((reply, index) => {
       const { name: conversation, text, textTokens, codes } = goldens.cases[index]!
       expect(tokens.get(asked[index]!.id), conversation).toEqual(textTokens)

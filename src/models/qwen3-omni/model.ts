@@ -71,7 +71,8 @@ class Qwen3OmniModel implements OmniModel {
     const { talker, code_predictor, code2wav } = modules.speech
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
-    this.code2wav = new Code2Wav(backend, code2wav)
+    // Nothing that the talker does next depends on the samples.
+    this.code2wav = new Code2Wav(backend.beside(), code2wav)
     this.speech = config.speech.ids
   }
 

@@ -225,6 +225,26 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
+  it('folds a long message, and shows short speech to the tenth of a second', async () => {
+    const { page, problems } = await openPlayground(browser, server.url)
+    const long = Array.from({ length: 30 }, (_, index) => `line ${index}`).join('\n')
+    await ask(page, long)
+    const message = page.getByRole('article', { name: 'You' })
+    const folded = await message.boundingBox()
+    await message.getByRole('button', { name: 'Show all' }).click()
+    expect((await message.boundingBox())?.height).toBeGreaterThan((folded?.height ?? 0) * 1.5)
+    await message.getByRole('button', { name: 'Show less' }).click()
+    expect(await message.boundingBox()).toEqual(folded)
+
+    await page.getByRole('button', { name: 'New conversation' }).click()
+    await ask(page, 'one')
+    // 3 tokens of 3 frames of 80 ms.
+    await expect.poll(() => page.locator('.speech-time').innerText()).toMatch(/0\.7 s$/)
+    expect(await page.getByRole('article', { name: 'You' }).getByRole('button', { name: 'Show all' }).count()).toBe(0)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
   it('plays only what is asked for when speech is not to start by itself', async () => {
     const { page } = await openPlayground(browser, server.url, { settings: { autoplay: false } })
     await ask(page, 'quiet')

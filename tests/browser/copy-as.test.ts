@@ -43,6 +43,22 @@ describeInBrowser('copy as code', () => {
     await server?.stop(0)
   })
 
+  it('copies the commands of the first page as they are shown', async () => {
+    const { page } = await openPlayground(browser, server.url, { permissions: ['clipboard-read', 'clipboard-write'] })
+    await page.getByRole('button', { name: 'Copy the commands' }).click()
+    await page.getByText('Copied', { exact: true }).waitFor()
+    const copied = await page.evaluate<string>(`navigator.clipboard.readText()`)
+    expect(copied).toBe(await page.locator('.commands pre').textContent())
+    // What the shell makes of it: three commands.
+    const { output } = await run('bash', ['-c', `npx() { echo "$@"; }\n${copied}`], '.')
+    expect(output.trim().split('\n')).toEqual([
+      'omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct',
+      'omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct --output qwen3-omni.gguf',
+      'omniserve serve --model qwen3-omni.gguf',
+    ])
+    await page.context().close()
+  })
+
   it('gives curl, Python and Node that reproduce a spoken request with a picture', async () => {
     const { page, requests, problems } = await openPlayground(browser, server.url, {
       permissions: ['clipboard-read', 'clipboard-write'],

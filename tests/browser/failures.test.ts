@@ -88,6 +88,12 @@ describeInBrowser('failures', () => {
     await repliesDone(page, 1)
     await page.locator('.failure').waitFor()
     expect(await page.locator('.turn-assistant .prose').innerText()).toContain('w3')
+    expect(await page.locator('.failure').innerText()).toMatch(/^The server could not finish the reply/)
+    expect(await page.locator('.failure').innerText()).toContain('Try again in a moment')
+    await page.getByRole('button', { name: 'Try again' }).click()
+    // In our words, not the browser's ("Failed to fetch").
+    await page.locator('.failure', { hasText: 'No connection' }).waitFor()
+    expect(await page.locator('.failure').innerText()).toMatch(/^No connection\s+The server went away/)
     await page.getByText('Server not reachable').waitFor()
 
     await using again = await startPlayground(engine(), { port: new URL(server.url).port })

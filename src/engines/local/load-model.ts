@@ -96,7 +96,10 @@ export async function loadHostedModel(
       contextLength,
       maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
       weights: choice?.type ?? checkpoint.describeTypes(),
-      device: backend.kind === 'cpu' ? `cpu (${backend.threads} threads)` : `${backend.kind} (${backend.deviceName})`,
+      device:
+        backend.kind === 'cpu'
+          ? `cpu (${backend.threads} ${backend.threads === 1 ? 'thread' : 'threads'})`
+          : `${backend.kind} (${backend.deviceName})`,
     },
     speakers: speakersOf(model),
     runtime,

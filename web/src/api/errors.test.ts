@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { adviceKey, failureFromResponse, RequestFailure, toFailure } from './errors.ts'
+import { adviceKey, failureFromResponse, isFault, RequestFailure, toFailure } from './errors.ts'
 
 const envelope = {
   error: {
@@ -33,7 +33,9 @@ describe('failures', () => {
       status: 502,
     })
     expect(toFailure(new SyntaxError('x')).kind).toBe('protocol')
-    expect(toFailure(new TypeError('Failed to fetch')).kind).toBe('network')
+    expect(toFailure(new TypeError('Failed to fetch'))).toEqual({ kind: 'network', message: '' })
+    expect(toFailure(new TypeError('network error'))).toEqual({ kind: 'network', message: '' })
+    expect(toFailure(new TypeError('x is undefined')).message).toBe('x is undefined')
     const failure = { kind: 'api' as const, message: 'm' }
     expect(toFailure(new RequestFailure(failure))).toBe(failure)
   })
@@ -46,8 +48,19 @@ describe('failures', () => {
     [{ kind: 'api', message: 'Range of input length should be [1, 49152]', status: 400 }, 'length'],
     [{ kind: 'api', message: 'Download multimodal file timed out', status: 400 }, 'url'],
     [{ kind: 'api', message: '', status: 500 }, 'server'],
+    [{ kind: 'api', message: '', code: 'internal_error' }, 'server'],
+    [{ kind: 'api', message: '', code: 'ModelUnavailable' }, 'unavailable'],
+    [{ kind: 'api', message: '', status: 503, code: 'ModelServingError' }, 'busy'],
+    [{ kind: 'api', message: '', code: 'RequestTimeOut' }, 'busy'],
     [{ kind: 'api', message: '', status: 400 }, 'request'],
   ] as const)('advises on %j', (failure, advice) => {
     expect(adviceKey(failure)).toBe(advice)
+  })
+
+  it('tells a breakdown, also in the middle of a reply, from a refusal', () => {
+    expect(isFault({ kind: 'api', message: '', code: 'ModelUnavailable' })).toBe(true)
+    expect(isFault({ kind: 'api', message: '', status: 500 })).toBe(true)
+    expect(isFault({ kind: 'api', message: '', status: 400 })).toBe(false)
+    expect(isFault({ kind: 'network', message: '' })).toBe(false)
   })
 })

@@ -8,6 +8,7 @@ import type { ApiErrorBody } from './types.ts'
 
 export interface Failure {
   kind: 'api' | 'network' | 'protocol'
+  /** Empty when nothing was said: the browser's own words for a lost connection (`Failed to fetch`) help nobody. */
   message: string
   status?: number
   code?: string
@@ -64,11 +65,23 @@ export async function failureFromResponse(response: Response): Promise<Failure> 
   }
 }
 
+/** What Chromium, Firefox and Safari say when a connection cannot be made or breaks off. */
+const BROWSERS_LOST_CONNECTION = /^(failed to fetch|network ?error.*|load failed|error in input stream)$/i
+
 /** Any thrown value as a failure. Aborts are not failures: check for them first. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof RequestFailure) return error.failure
   if (error instanceof SyntaxError) return { kind: 'protocol', message: error.message }
-  return { kind: 'network', message: error instanceof Error ? error.message : String(error) }
+  const message = error instanceof Error ? error.message : String(error)
+  return { kind: 'network', message: BROWSERS_LOST_CONNECTION.test(message) ? '' : message }
+}
+
+/** Codes that may also come inside a reply that has begun, and then without a status. */
+const BUSY = new Set(['ModelServingError', 'RequestTimeOut'])
+
+/** Whether the server broke down over the request, before the reply or in it, instead of refusing it. */
+export function isFault(failure: Failure): boolean {
+  return failure.kind === 'api' && (failure.status === undefined || failure.status >= 500)
 }
 
 /** Key of the advice for a failure, under `advice` in the translations. */
@@ -78,13 +91,13 @@ export function adviceKey(failure: Failure): string {
   const code = failure.code ?? ''
   if (failure.status === 401 || code === 'invalid_api_key') return 'key'
   if (failure.status === 413) return 'tooLarge'
-  if (failure.status === 429 || code.startsWith('limit_')) return 'busy'
-  if (failure.status === 503) return 'unavailable'
+  if (failure.status === 429 || BUSY.has(code) || code.startsWith('limit_')) return 'busy'
+  if (failure.status === 503 || code === 'ModelUnavailable') return 'unavailable'
   if (failure.status === 404 || code === 'model_not_found') return 'model'
   if (/input length|context|max_tokens|too long/i.test(failure.message)) return 'length'
   if (/mixed modality|same modality/i.test(failure.message)) return 'mixed'
   if (/voice/i.test(failure.message)) return 'voice'
   if (/url|download/i.test(failure.message)) return 'url'
-  if (failure.status !== undefined && failure.status >= 500) return 'server'
+  if (isFault(failure)) return 'server'
   return 'request'
 }

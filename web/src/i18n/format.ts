@@ -22,6 +22,13 @@ export function formatLimit(seconds: number, language: string): string {
   }).format(whole ? seconds / 60 : seconds)
 }
 
+/** A length of sound, or a place in one that is `total` seconds long: `0.9 s` when it is short, `1:07` when it is not. */
+export function formatLength(seconds: number, language: string, total: number = seconds): string {
+  if (total >= 10) return formatClock(seconds)
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 }
+  return `${new Intl.NumberFormat(language, digits).format(seconds)} s`
+}
+
 /** `0:07`. */
 export function formatClock(seconds: number): string {
   const whole = Math.floor(seconds + 0.001)

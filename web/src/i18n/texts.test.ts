@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { VOICES } from '../../../src/catalogue/voices.ts'
 import { en } from './en.ts'
-import { formatBytes, formatClock, formatLimit, formatMilliseconds, formatMoney } from './format.ts'
+import { formatBytes, formatClock, formatLength, formatLimit, formatMilliseconds, formatMoney } from './format.ts'
 import { pickLanguage } from './index.ts'
 import { zhHans } from './zh-hans.ts'
 import { zhHant } from './zh-hant.ts'
@@ -36,10 +36,10 @@ describe.each([
     expect(Object.keys(voice ?? {}).toSorted()).toEqual(VOICES.map(({ name }) => name).toSorted())
   })
 
-  it('has no empty text and no halfwidth comma between Chinese words', () => {
+  it('has no empty text and no halfwidth punctuation between Chinese words', () => {
     for (const [key, text] of flatten(texts)) {
       expect(text, key).not.toBe('')
-      expect(text, key).not.toMatch(/\p{Script=Han},\p{Script=Han}/u)
+      expect(text, key).not.toMatch(/\p{Script=Han}[,:?!]|[\w}][,:?!](\p{Script=Han}|\{\{)|\w,\d+ \p{Script=Han}/u)
     }
   })
 })
@@ -61,6 +61,12 @@ describe('languages and formats', () => {
     ])
     expect([formatLimit(1200, 'en'), formatLimit(150, 'en')]).toEqual(['20 min', '150 sec'])
     expect([formatClock(0), formatClock(61.9)]).toEqual(['0:00', '1:01'])
+    expect([
+      formatLength(0.94, 'en'),
+      formatLength(9.97, 'en'),
+      formatLength(67, 'en'),
+      formatLength(0.4, 'en', 67),
+    ]).toEqual(['0.9 s', '10.0 s', '1:07', '0:00'])
     expect([formatMilliseconds(130.4, 'en'), formatMilliseconds(2444, 'en')]).toEqual(['130 ms', '2.4 s'])
     expect([formatMoney(0.0000432, 'USD', 'en'), formatMoney(1.5, 'CNY', 'en')]).toEqual(['$0.000043', '¥1.50'])
   })

@@ -3,7 +3,7 @@ import type { Texts } from './en.ts'
 
 export const zhHans: Texts = {
   app: {
-    title: 'omniserve 体验场',
+    title: 'omniserve 体验台',
     skip: '跳到输入框',
     conversation: '对话',
     menu: '对话列表',
@@ -64,7 +64,7 @@ export const zhHans: Texts = {
     frameCount_one: '{{count}} 张画面',
     frameCount_other: '{{count}} 张画面',
     count: '计算 Token',
-    counted: '提示共 {{tokens}} Token，上限 {{limit}}',
+    counted: '输入共 {{tokens}} Token，上限 {{limit}}',
     noModel: '没有可用的模型。',
   },
   recorder: {
@@ -109,6 +109,8 @@ export const zhHans: Texts = {
     assistant: '回复',
     copy: '复制文字',
     copied: '已复制',
+    showAll: '展开全文',
+    showLess: '收起',
     edit: '修改后重新发送',
     retry: '重新回答',
     delete: '删除',
@@ -132,7 +134,7 @@ export const zhHans: Texts = {
   },
   metrics: {
     firstToken: '首字 {{ms}}',
-    firstAudio: '首声 {{ms}}',
+    firstAudio: '首音 {{ms}}',
     total: '共 {{ms}}',
     tokens: '输入 {{input}} · 输出 {{output}}',
     cost: '{{cost}}',
@@ -185,7 +187,7 @@ export const zhHans: Texts = {
     thinking: '先思考',
     thinkingHelp: '模型先推理再回答，只输出文本。',
     budget: '思考预算',
-    budgetHelp: '思考最多用多少 Token,1 到 {{max}}',
+    budgetHelp: '思考最多用多少 Token，1 到 {{max}}',
     system: '系统消息',
     systemPlaceholder: '例如：请用一句话简短回答。',
     sampling: '采样',
@@ -246,10 +248,11 @@ export const zhHans: Texts = {
     busy: '设备正被其他程序占用。请关闭后重试。',
     failed: '无法打开设备：{{message}}',
     copy: '浏览器不允许复制。',
-    count: '无法计算 Token:{{message}}',
+    count: '无法计算 Token：{{message}}',
   },
   failure: {
     title: '服务拒绝了请求',
+    fault: '服务未能完成回复',
     network: '连接中断',
     protocol: '返回内容异常',
     status: '状态码',
@@ -276,7 +279,7 @@ export const zhHans: Texts = {
   },
   welcome: {
     title: '在自己的机器上与 Qwen-Omni 对话',
-    lead: '输入文字、图片、声音和视频，流式输出文字和语音。一切都不离开这台机器。',
+    lead: '输入文字、图片、声音和视频，流式输出文字和语音。内容只在你和这台服务器之间传输。',
     nanoTitle: '现在和你对话的是 nano',
     nano: 'nano 是随 omniserve 附带的演示用小模型。它真的会看、会听、会说，但懂得很少：简单的图片、短句和小算术。有了它，所有功能马上就能试用。',
     randomTitle: '现在加载的是随机权重',
@@ -285,6 +288,7 @@ export const zhHans: Texts = {
     other: '{{architecture}}，{{weights}}，运行在 {{device}}。',
     realTitle: '加载真正的模型',
     real: '下载一次权重，然后启动服务。接口和本页都不变。',
+    copyCommands: '复制命令',
     realNote: '任何 Qwen3-Omni 模型都可以加载，并按机器内存量化：30B-A3B 在 4 位时约占 21 GB。',
     tryTitle: '试一试',
     try: {

@@ -3,7 +3,7 @@ import type { Texts } from './en.ts'
 
 export const zhHant: Texts = {
   app: {
-    title: 'omniserve 體驗場',
+    title: 'omniserve 體驗台',
     skip: '跳到輸入框',
     conversation: '對話',
     menu: '對話列表',
@@ -64,7 +64,7 @@ export const zhHant: Texts = {
     frameCount_one: '{{count}} 張畫面',
     frameCount_other: '{{count}} 張畫面',
     count: '計算 Token',
-    counted: '提示共 {{tokens}} Token，上限 {{limit}}',
+    counted: '輸入共 {{tokens}} Token，上限 {{limit}}',
     noModel: '沒有可用的模型。',
   },
   recorder: {
@@ -109,6 +109,8 @@ export const zhHant: Texts = {
     assistant: '回覆',
     copy: '複製文字',
     copied: '已複製',
+    showAll: '展開全文',
+    showLess: '收合',
     edit: '修改後重新傳送',
     retry: '重新回答',
     delete: '刪除',
@@ -132,7 +134,7 @@ export const zhHant: Texts = {
   },
   metrics: {
     firstToken: '首字 {{ms}}',
-    firstAudio: '首聲 {{ms}}',
+    firstAudio: '首音 {{ms}}',
     total: '共 {{ms}}',
     tokens: '輸入 {{input}} · 輸出 {{output}}',
     cost: '{{cost}}',
@@ -185,7 +187,7 @@ export const zhHant: Texts = {
     thinking: '先思考',
     thinkingHelp: '模型先推理再回答，只輸出文字。',
     budget: '思考預算',
-    budgetHelp: '思考最多用多少 Token,1 到 {{max}}',
+    budgetHelp: '思考最多用多少 Token，1 到 {{max}}',
     system: '系統訊息',
     systemPlaceholder: '例如：請用一句話簡短回答。',
     sampling: '取樣',
@@ -246,10 +248,11 @@ export const zhHant: Texts = {
     busy: '裝置正被其他程式佔用。請關閉後重試。',
     failed: '無法開啟裝置：{{message}}',
     copy: '瀏覽器不允許複製。',
-    count: '無法計算 Token:{{message}}',
+    count: '無法計算 Token：{{message}}',
   },
   failure: {
     title: '服務拒絕了請求',
+    fault: '服務未能完成回覆',
     network: '連線中斷',
     protocol: '傳回內容異常',
     status: '狀態碼',
@@ -276,7 +279,7 @@ export const zhHant: Texts = {
   },
   welcome: {
     title: '在自己的機器上與 Qwen-Omni 對話',
-    lead: '輸入文字、圖片、聲音和影片，串流輸出文字和語音。一切都不離開這台機器。',
+    lead: '輸入文字、圖片、聲音和影片，串流輸出文字和語音。內容只在你和這台伺服器之間傳輸。',
     nanoTitle: '現在和你對話的是 nano',
     nano: 'nano 是隨 omniserve 附帶的演示用小模型。它真的會看、會聽、會說，但懂得很少：簡單的圖片、短句和小算術。有了它，所有功能馬上就能試用。',
     randomTitle: '現在載入的是隨機權重',
@@ -285,7 +288,8 @@ export const zhHant: Texts = {
     other: '{{architecture}}，{{weights}}，執行於 {{device}}。',
     realTitle: '載入真正的模型',
     real: '下載一次權重，然後啟動服務。API 和本頁都不變。',
-    realNote: '任何 Qwen3-Omni 模型都可以載入，並按機器記憶體量化：30B-A3B 在 4 位元時約占 21 GB。',
+    copyCommands: '複製指令',
+    realNote: '任何 Qwen3-Omni 模型都可以載入，並按機器記憶體量化：30B-A3B 在 4 位元時約佔 21 GB。',
     tryTitle: '試一試',
     try: {
       hello: { title: '打個招呼', text: '你是誰？' },

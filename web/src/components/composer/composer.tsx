@@ -88,7 +88,7 @@ export function Composer(): ReactElement {
       const counted = t('composer.counted', { tokens: usage.prompt_tokens, limit: limits.max_input })
       notify(cost ? `${counted} · ${formatMoney(cost.total, cost.currency, i18n.language)}` : counted)
     } catch (error) {
-      notify(t('problem.count', { message: toFailure(error).message }), 'problem')
+      notify(t('problem.count', { message: toFailure(error).message || t('failure.network') }), 'problem')
     }
   }
   // A recording must fit the API as a WAV file.

@@ -27,13 +27,13 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
   ]
   if (limits.max_reasoning !== undefined) rows.push([t('settings.maxReasoning'), tokens(limits.max_reasoning)])
   rows.push(
-    [t('metrics.image'), t('composer.limits.image', { bytes: sent, side: image.min_side_over })],
+    [t('composer.image'), t('composer.limits.image', { bytes: sent, side: image.min_side_over })],
     [
-      t('metrics.audio'),
+      t('composer.audio'),
       t('composer.limits.audio', { bytes: sent, duration: formatLimit(audio.max_seconds, i18n.language) }),
     ],
     [
-      t('metrics.video'),
+      t('composer.video'),
       t('composer.limits.video', { bytes: sent, duration: formatLimit(video.max_seconds, i18n.language) }),
     ],
     [t('composer.frames'), t('composer.limits.frames', { min: video.min_frames, max: video.max_frames })],

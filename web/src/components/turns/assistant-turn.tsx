@@ -6,9 +6,8 @@ import { useTranslation } from 'react-i18next'
 import { formatMilliseconds } from '../../i18n/format.ts'
 import type { AssistantTurn } from '../../state/conversation.ts'
 import { useStore } from '../../state/store.ts'
-import { copyText } from '../copy-text.ts'
 import { IconButton } from '../ui/button.tsx'
-import { notify } from '../ui/toasts.tsx'
+import { useCopy } from '../use-copy.ts'
 import { FailureNotice } from './failure-notice.tsx'
 import { Prose } from './prose.tsx'
 import { MetricsLine } from './metrics-line.tsx'
@@ -22,6 +21,7 @@ interface AssistantTurnProps {
 
 export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: AssistantTurnProps): ReactElement {
   const { t, i18n } = useTranslation()
+  const copy = useCopy()
   const busy = useStore((state) => state.running !== undefined)
   const retry = useStore((state) => state.retry)
   const deleteTurn = useStore((state) => state.deleteTurn)
@@ -82,14 +82,7 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
             <IconButton label={t('turn.code')} onClick={() => onShowCode(turn)}>
               <CodeXml size={15} />
             </IconButton>
-            <IconButton
-              label={t('turn.copy')}
-              onClick={() => {
-                void copyText(turn.text).then((done) =>
-                  notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
-                )
-              }}
-            >
+            <IconButton label={t('turn.copy')} onClick={() => copy(turn.text)}>
               <Copy size={15} />
             </IconButton>
             <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>

@@ -8,10 +8,10 @@ import { inlineMedia } from '../../api/request.ts'
 import type { ChatRequest } from '../../api/types.ts'
 import { abbreviate, snippet, type SnippetLanguage } from '../../snippets/snippets.ts'
 import type { AssistantTurn, Media } from '../../state/conversation.ts'
-import { copyText, downloadBlob } from '../copy-text.ts'
+import { downloadBlob } from '../copy-text.ts'
 import { Button } from '../ui/button.tsx'
 import { Modal } from '../ui/modal.tsx'
-import { notify } from '../ui/toasts.tsx'
+import { useCopy } from '../use-copy.ts'
 
 const LANGUAGES: { id: SnippetLanguage; name: string; file: string }[] = [
   { id: 'curl', name: 'curl', file: 'ask.sh' },
@@ -27,6 +27,7 @@ interface CodeDialogProps {
 
 export function CodeDialog({ turn, media, onClose }: CodeDialogProps): ReactElement {
   const { t } = useTranslation()
+  const copy = useCopy()
   const [request, setRequest] = useState<ChatRequest>()
   const [gone, setGone] = useState(false)
   useEffect(() => {
@@ -69,14 +70,7 @@ export function CodeDialog({ turn, media, onClose }: CodeDialogProps): ReactElem
                     <Download size={15} />
                     {t('code.download')}
                   </Button>
-                  <Button
-                    variant="primary"
-                    onClick={() => {
-                      void copyText(text).then((done) =>
-                        notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
-                      )
-                    }}
-                  >
+                  <Button variant="primary" onClick={() => copy(text)}>
                     <Copy size={15} />
                     {t('code.copy')}
                   </Button>

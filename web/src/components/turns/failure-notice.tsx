@@ -2,7 +2,7 @@
 import { RotateCcw, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
-import { adviceKey, type Failure } from '../../api/errors.ts'
+import { adviceKey, isFault, type Failure } from '../../api/errors.ts'
 import { Button } from '../ui/button.tsx'
 
 interface FailureNoticeProps {
@@ -20,14 +20,15 @@ export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNotic
     [t('failure.param'), failure.param],
     [t('failure.request'), failure.requestId],
   ]
-  const title = failure.kind === 'api' ? t('failure.title') : t(`failure.${failure.kind}`)
+  const title =
+    failure.kind === 'api' ? t(isFault(failure) ? 'failure.fault' : 'failure.title') : t(`failure.${failure.kind}`)
   return (
     <div className="failure" role="alert">
       <p className="failure-title">
         <TriangleAlert size={16} aria-hidden="true" />
         {title}
       </p>
-      <p className="failure-message">{failure.message}</p>
+      {failure.message === '' ? null : <p className="failure-message">{failure.message}</p>}
       <p>{t(`advice.${advice}`)}</p>
       <dl className="facts facts-inline">
         {facts.map(([name, value]) =>

@@ -4,7 +4,7 @@ import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { costOf } from '../../api/cost.ts'
 import { SPEECH_RATE } from '../../audio/speech-player.ts'
-import { formatClock, formatMilliseconds, formatMoney } from '../../i18n/format.ts'
+import { formatLength, formatMilliseconds, formatMoney } from '../../i18n/format.ts'
 import type { AssistantTurn } from '../../state/conversation.ts'
 import { useStore } from '../../state/store.ts'
 
@@ -42,7 +42,7 @@ export function MetricsLine({ turn }: { turn: AssistantTurn }): ReactElement | n
     if (total !== undefined && firstToken < total && said > 1)
       rows.push(['', t('metrics.speed', { rate: ((said / (total - firstToken)) * 1000).toFixed(1) })])
   }
-  if (turn.pcm) rows.push([t('metrics.audio'), formatClock(turn.pcm.length / SPEECH_RATE)])
+  if (turn.pcm) rows.push([t('metrics.audio'), formatLength(turn.pcm.length / SPEECH_RATE, i18n.language)])
   if (turn.finishReason !== undefined) rows.push([t('metrics.finish'), turn.finishReason])
   if (turn.requestId !== undefined) rows.push([t('metrics.request'), turn.requestId])
   return (

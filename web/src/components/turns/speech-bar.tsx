@@ -5,7 +5,7 @@ import { useTranslation } from 'react-i18next'
 import { fitPeaks } from '../../audio/peaks.ts'
 import { player, SPEECH_RATE } from '../../audio/speech-player.ts'
 import { encodeWav, joinPcm } from '../../audio/wav.ts'
-import { formatClock } from '../../i18n/format.ts'
+import { formatLength } from '../../i18n/format.ts'
 import { liveSpeech, outlineOf } from '../../state/live-speech.ts'
 import { downloadBlob } from '../copy-text.ts'
 import { IconButton } from '../ui/button.tsx'
@@ -43,7 +43,7 @@ function draw(canvas: HTMLCanvasElement, bins: readonly number[], share: number)
 }
 
 export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
-  const { t } = useTranslation()
+  const { t, i18n } = useTranslation()
   const state = useSyncExternalStore(player.subscribe, player.getState)
   const canvas = useRef<HTMLCanvasElement>(null)
   const mine = state.id === turnId
@@ -52,6 +52,7 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
   const [place, setPlace] = useState(0)
   const [total, setTotal] = useState(pcm === undefined ? 0 : pcm.length / SPEECH_RATE)
   const moving = playing || pcm === undefined
+  const length = (seconds: number): string => formatLength(seconds, i18n.language, total)
 
   const paint = useCallback(
     (seconds: number): void => {
@@ -117,7 +118,7 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
           type="range"
           className="wave-seek"
           aria-label={t('speech.position')}
-          aria-valuetext={t('speech.positionText', { now: formatClock(place), total: formatClock(total) })}
+          aria-valuetext={t('speech.positionText', { now: length(place), total: length(total) })}
           min={0}
           max={Math.max(total, 0.01)}
           step={0.1}
@@ -131,8 +132,8 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
         />
       </div>
       <span className="number speech-time" aria-hidden="true">
-        {mine || place > 0 ? `${formatClock(place)} / ` : ''}
-        {formatClock(total)}
+        {mine || place > 0 ? `${length(place)} / ` : ''}
+        {length(total)}
       </span>
       <IconButton
         label={t('speech.download')}

@@ -4,13 +4,32 @@ import { useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { Media, UserTurn } from '../../state/conversation.ts'
 import { useStore } from '../../state/store.ts'
-import { copyText } from '../copy-text.ts'
 import { Button, IconButton } from '../ui/button.tsx'
-import { notify } from '../ui/toasts.tsx'
+import { useCopy } from '../use-copy.ts'
 import { MediaView } from './media-view.tsx'
+
+/** Longer texts are shown folded. Characters, and lines. */
+const LONG = { characters: 1200, lines: 16 }
+
+function Bubble({ text }: { text: string }): ReactElement {
+  const { t } = useTranslation()
+  const [open, setOpen] = useState(false)
+  const long = text.length > LONG.characters || text.split('\n').length > LONG.lines
+  return (
+    <div className="bubble">
+      <p className={long && !open ? 'bubble-folded' : undefined}>{text}</p>
+      {long ? (
+        <button type="button" className="bubble-more" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {open ? t('turn.showLess') : t('turn.showAll')}
+        </button>
+      ) : null}
+    </div>
+  )
+}
 
 export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<string, Media> }): ReactElement {
   const { t } = useTranslation()
+  const copy = useCopy()
   const busy = useStore((state) => state.running !== undefined)
   const edit = useStore((state) => state.edit)
   const deleteTurn = useStore((state) => state.deleteTurn)
@@ -33,19 +52,12 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
       ) : null}
       {draft === undefined ? (
         <div className="bubble-row">
-          {turn.text === '' ? null : <p className="bubble">{turn.text}</p>}
+          {turn.text === '' ? null : <Bubble text={turn.text} />}
           <div className="actions">
             <IconButton label={t('turn.edit')} reason={reason} onClick={() => setDraft(turn.text)}>
               <Pencil size={15} />
             </IconButton>
-            <IconButton
-              label={t('turn.copy')}
-              onClick={() => {
-                void copyText(turn.text).then((done) =>
-                  notify(done ? t('turn.copied') : t('problem.copy'), done ? 'info' : 'problem'),
-                )
-              }}
-            >
+            <IconButton label={t('turn.copy')} onClick={() => copy(turn.text)}>
               <Copy size={15} />
             </IconButton>
             <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>

@@ -1,14 +1,19 @@
 /** The first page of an empty conversation: what answers here, how to load more, what to try. */
 import type { ReactElement } from 'react'
-import { Calculator, Hand, Languages, Shapes } from 'lucide-react'
+import { Calculator, Copy, Hand, Languages, Shapes } from 'lucide-react'
 import { useTranslation } from 'react-i18next'
 import { drawExample } from '../../media/example-picture.ts'
 import { currentModel, useStore } from '../../state/store.ts'
+import { IconButton } from '../ui/button.tsx'
+import { useCopy } from '../use-copy.ts'
 
-const COMMANDS = `omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct
-omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct \\
-  --quantize q4_0 --output qwen3-omni.gguf
-omniserve serve --model qwen3-omni.gguf`
+/** In lines that fit the card. In Chinese, from the hub that is near. */
+const commandsFrom = (source: string): string => `npx omniserve pull \\
+  ${source}Qwen/Qwen3-Omni-30B-A3B-Instruct
+npx omniserve convert \\
+  Qwen/Qwen3-Omni-30B-A3B-Instruct \\
+  --output qwen3-omni.gguf
+npx omniserve serve --model qwen3-omni.gguf`
 
 const STARTERS = [
   { key: 'hello', icon: Hand, picture: false },
@@ -18,12 +23,14 @@ const STARTERS = [
 ] as const
 
 export function Welcome(): ReactElement {
-  const { t } = useTranslation()
+  const { t, i18n } = useTranslation()
   const served = useStore((state) => currentModel(state)?.served_by)
   const setDraftText = useStore((state) => state.setDraftText)
   const attach = useStore((state) => state.attach)
   const send = useStore((state) => state.send)
   const kind = served?.checkpoint === 'nano' ? 'nano' : served?.checkpoint === 'tiny-random' ? 'random' : 'other'
+  const copy = useCopy()
+  const commands = commandsFrom(i18n.language.startsWith('zh') ? 'modelscope:' : '')
   const start = async (key: (typeof STARTERS)[number]['key'], picture: boolean): Promise<void> => {
     if (picture) attach(await drawExample())
     setDraftText(t(`welcome.try.${key}.text`))
@@ -62,9 +69,12 @@ export function Welcome(): ReactElement {
         <div className="card">
           <h3>{t('welcome.realTitle')}</h3>
           <p>{t('welcome.real')}</p>
-          <pre tabIndex={0} className="commands">
-            {COMMANDS}
-          </pre>
+          <div className="commands">
+            <pre tabIndex={0}>{commands}</pre>
+            <IconButton className="icon-small" label={t('welcome.copyCommands')} onClick={() => copy(commands)}>
+              <Copy size={15} />
+            </IconButton>
+          </div>
           <p className="help">{t('welcome.realNote')}</p>
         </div>
       </div>

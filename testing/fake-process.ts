@@ -4,16 +4,15 @@ import { hostEngine } from '../src/engines/local/process-host.ts'
 import { inputModalities } from '../src/runtime/admission.ts'
 import { defaultGeneration } from '../src/runtime/generation-settings.ts'
 import { Runtime } from '../src/runtime/runtime.ts'
+import { loadLibrary } from '../src/tensor/library.ts'
+import { tensorTypes } from '../src/tensor/types.ts'
 import { createFakeModel, fakeIds, fakePrepare, fakeTokenizer, replyStart } from './fake-model.ts'
 import { EngineError } from '../src/engines/engine.ts'
 
 hostEngine(async (options, onMetrics) => {
   if (options.checkpoint.includes('missing'))
     throw new EngineError('bad_checkpoint', `There is no checkpoint in ${options.checkpoint}.`)
-  if (options.checkpoint.includes('dies')) {
-    console.error('GGML_ASSERT(false) failed')
-    process.abort()
-  }
+  if (options.checkpoint.includes('dies')) failInLibrary()
   const model = createFakeModel({
     contextLength: options.contextLength ?? 4096,
     thinkerDelay: () => 1,
@@ -54,3 +53,11 @@ hostEngine(async (options, onMetrics) => {
     dispose: () => model[Symbol.dispose](),
   }
 })
+
+/** What a mistake in a graph would come to, had `src/tensor` not checked it first: the library ends the process. */
+function failInLibrary(): void {
+  const { native } = loadLibrary('cpu')
+  const context = native.init(1 << 16, true)!
+  const [a, b] = [3, 4].map((extent) => native.new_tensor_4d(context, tensorTypes.f32.id, extent, 1, 1, 1)!)
+  native.mul_mat(context, a!, b!)
+}

@@ -15,7 +15,8 @@ describeEngine<LocalEngine>('local process with a tiny checkpoint', {
       checkpoint: tinyCheckpoint('tiny-mixed'),
       voices: nativeVoices,
       device: 'cpu',
-      threads: 1,
+      // The vocoder beside the loop, then.
+      threads: 2,
       maxConcurrent: 4,
       maxWaiting: 2,
       maxSpeechFrames: 40,
@@ -26,7 +27,8 @@ describeEngine<LocalEngine>('local process with a tiny checkpoint', {
   long: { text: 'Tell me everything.' },
   places: 6,
   nativeBytes: async (engine) => (await engine.inspect()).nativeBytes,
-  crash: (engine) => process.kill(engine.processId!, 'SIGKILL'),
+  // As an assertion of the library ends it.
+  crash: (engine) => process.kill(engine.processId!, 'SIGABRT'),
   samples: true,
 })
 

@@ -1,6 +1,7 @@
 """Chat template and placeholders on plain token ids, as the checkpoint's chat_template.json and processor do it.
 
-A message's content is a string or a list of parts: str, ("image", H, W in merged patches), ("audio", tokens), ("video", tokens).
+A message's content is a string or a list of parts: str, ("image", tokens), ("audio", tokens), ("video", tokens), or ("clip", grids,
+tokens of a grid, seconds of a grid, audio tokens): a video with its sound, interleaved in time.
 """
 
 from functools import lru_cache
@@ -25,9 +26,24 @@ class Chat:
                 out += [self.id("<|vision_start|>")] + [self.id("<|image_pad|>")] * part[1] + [self.id("<|vision_end|>")]
             elif part[0] == "video":
                 out += [self.id("<|vision_start|>")] + [self.id("<|video_pad|>")] * part[1] + [self.id("<|vision_end|>")]
+            elif part[0] == "clip":
+                out += self.clip(*part[1:])
             else:
                 out += [self.id("<|audio_start|>")] + [self.id("<|audio_pad|>")] * part[1] + [self.id("<|audio_end|>")]
         return out
+
+    def clip(self, grids, size, seconds, audio):
+        """A grid's tokens stand before the sound's tokens of the same or a later position (13 positions a second)."""
+        seen, heard, body = 0, 0, []
+        while seen < grids or heard < audio:
+            if seen < grids and (heard == audio or seen * seconds * 13 <= heard):
+                body += [self.id("<|video_pad|>")] * size
+                seen += 1
+            else:
+                body.append(self.id("<|audio_pad|>"))
+                heard += 1
+        start, end = (self.id("<|vision_start|>"), self.id("<|audio_start|>")), (self.id("<|audio_end|>"), self.id("<|vision_end|>"))
+        return [*start, *body, *end]
 
     def encode(self, messages):
         """Token ids and a mask of those the model is to produce (answers and their <|im_end|>)."""

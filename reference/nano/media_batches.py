@@ -38,10 +38,12 @@ def audio_tokens(frames):
 def spoken(rng, split):
     """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"})."""
     lang = rng.choice(["zh", "en"])
-    kind = rng.choices(["talk", "arith", "count", "copy"], [50, 14, 8, 28])[0]
+    kind = rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22])[0]
     answer = None
     if kind == "copy":
         text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
+    elif kind == "reply":
+        text, answer = sd.utterance_text(rng, lang), None
     elif kind == "talk":
         _, zq, za, eq, ea = rng.choice(text_data.TALK)
         text, answer = (rng.choice(eq), ea[0]) if lang == "en" else (rng.choice(zq), text_data.full_width(za[0]))
@@ -115,7 +117,7 @@ class Store:
 def _images(d):
     out, at = [], 0
     for (h, w), scene in zip(d["shapes"], d["scenes"]):
-        out.append((d["pixels"][at : at + h * w * 3].reshape(h, w, 3) if False else (at, h, w), scene))
+        out.append(((at, h, w), scene))
         at += h * w * 3
     pixels = d["pixels"]
     return [(pixels[a : a + h * w * 3].reshape(h, w, 3), scene) for (a, h, w), scene in out]
@@ -133,7 +135,7 @@ images, sounds = Store(IMAGES, _images), Store(SOUNDS, _sounds)
 def image_batch(rng, chat, size=32):
     rows = images.refresh()
     groups = {}
-    for image, scene in rng.sample(rows, min(len(rows), 512)):
+    for image, scene in rng.sample(rows, min(len(rows), 16 * size)):
         groups.setdefault(image.shape, []).append((image, scene))
     out = []
     for shape, group in groups.items():
@@ -146,28 +148,67 @@ def image_batch(rng, chat, size=32):
     return out
 
 
-def sound_batch(rng, chat, size=24):
+def pair_batch(rng, chat, size=24):
+    """Two pictures in a message; one in three pairs shares the colour, one in three the shape."""
+    rows = images.refresh()
+    groups = {}
+    for image, scene in rows:
+        if scene["kind"] == "one":
+            groups.setdefault(image.shape, []).append((image, scene))
+    out = []
+    for group in groups.values():
+        for _ in range(max(1, 8 * len(group) // len(rows))):
+            part, by = [], {}
+            for row in group:
+                by.setdefault(row[1]["colour"], []).append(row)
+                by.setdefault(row[1]["shape"], []).append(row)
+            for _ in range(size):
+                first = rng.choice(group)
+                alike = rng.random()
+                part.append((first, rng.choice(by[first[1]["colour"]] if alike < 0.33 else by[first[1]["shape"]] if alike < 0.66 else group)))
+            x, g = zip(*(md.patches(np.stack([im, im])) for pair in part for im, _ in pair))
+            ids, att, lab = chat.batch([chat.encode(md.pair_dialogue(rng, a[1], b[1], g[0][1] * g[0][2] // 4)) for a, b in part])
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g)})
+    rng.shuffle(out)
+    return out
+
+
+def features(mels):
+    """A list of [128, frames] to padded input_features and feature_attention_mask."""
+    n = max(m.shape[1] for m in mels)
+    padded, mask = torch.zeros(len(mels), 128, n), torch.zeros(len(mels), n, dtype=torch.long)
+    for b, mel in enumerate(mels):
+        padded[b, :, : mel.shape[1]] = torch.from_numpy(mel.astype(np.float32))
+        mask[b, : mel.shape[1]] = 1
+    return {"input_features": padded, "feature_attention_mask": mask}
+
+
+def quiet(mel, before, after):
+    """The log-mel with silence around it (the quietest value is what the extractor clips to)."""
+    return np.pad(mel, ((0, 0), (before, after)), constant_values=mel.min())
+
+
+def said(chat, facts):
+    """What a recogniser of the clip should write, for the encoder's own (CTC) loss; nothing for beeps."""
+    return list(chat.text(facts["text"])) if "kind" not in facts else []
+
+
+def sound_batch(rng, chat, size=32):
     rows = sorted(rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12)), key=lambda r: r[0].shape[1])
     out = []
     for i in range(0, len(rows) - size + 1, size):
-        part = rows[i : i + size]
-        n = max(r[0].shape[1] for r in part)
+        part = [(quiet(mel, rng.randint(0, 60), 0), facts) for mel, facts in rows[i : i + size]]
         enc = []
         for mel, facts in part:
             k = audio_tokens(mel.shape[1])
             enc.append(chat.encode(md.sound_dialogue(rng, facts, k) if "kind" in facts else spoken_dialogue(rng, facts, k)))
         ids, att, lab = chat.batch(enc)
-        features = torch.zeros(len(part), 128, n)
-        mask = torch.zeros(len(part), n, dtype=torch.long)
-        for b, (mel, _) in enumerate(part):
-            features[b, :, : mel.shape[1]] = torch.from_numpy(mel.astype(np.float32))
-            mask[b, : mel.shape[1]] = 1
-        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "input_features": features, "feature_attention_mask": mask})
+        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **features([m for m, _ in part]), "said": [said(chat, f) for _, f in part]})
     rng.shuffle(out)
     return out
 
 
-def video_batch(rng, chat, size=16):
+def video_batch(rng, chat, size=20):
     groups = {}
     for _ in range(size * 6):
         frames, scene = md.make_video(rng)
@@ -184,7 +225,40 @@ def video_batch(rng, chat, size=16):
     return out
 
 
-TABLE = {"image": image_batch, "audio": sound_batch, "video": video_batch}
+def clip(rng, frames, mel):
+    """A sound laid under a video of about its length: (log-mel as long as the video, or a little longer, chat part)."""
+    grids = len(frames) // 2
+    room = grids * 100 - mel.shape[1]
+    before = rng.randint(0, max(0, min(room, 60)))
+    mel = quiet(mel, before, max(0, room - before))
+    return mel, ("clip", grids, frames.shape[1] * frames.shape[2] // 1024, 1.0, audio_tokens(mel.shape[1]))
+
+
+def clip_batch(rng, chat, size=16):
+    """Videos with their sound."""
+    rows = sounds.refresh()
+    groups = {}
+    for _ in range(size * 5):
+        frames, scene = md.make_video(rng)
+        for _ in range(40):
+            mel, facts = rng.choice(rows)
+            if mel.shape[1] <= 50 * len(frames) + 20:
+                break
+        groups.setdefault(frames.shape, []).append((frames, scene, mel, facts))
+    out = []
+    for group in groups.values():
+        for i in range(0, len(group), size):
+            part = group[i : i + size]
+            x, g = zip(*(md.patches(f) for f, *_ in part))
+            mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
+            ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
+                        "video_second_per_grid": torch.ones(len(part)), **features(mels), "use_audio_in_video": True, "said": [said(chat, r[3]) for r in part]})
+    rng.shuffle(out)
+    return out
+
+
+TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
 
 if __name__ == "__main__":
     {"images": make_images, "sounds": make_sounds}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

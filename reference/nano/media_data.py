@@ -274,30 +274,41 @@ def sound_dialogue(rng, facts, tokens, lang=None):
     else:
         a = {"noise": ("I hear only noise.", "我只听到噪声。"), "silence": ("It is silent.", "很安静,没有声音。")}[facts["kind"]][0 if en else 1]
     q = rng.choice(["What do you hear?", "What is this sound?", "Describe the sound.", "How many beeps are there?"]) if en else rng.choice(["你听到了什么?", "这是什么声音?", "描述一下声音。", "有几声?"])
-    return localise([("user", [("audio", tokens), q]), ("assistant", a)], lang)
+    messages = [("user", [("audio", tokens), q]), ("assistant", a)]
+    if facts["kind"] == "beeps" and rng.random() < 0.35:
+        if rng.random() < 0.5:
+            q = rng.choice(["How many were there?", "How many was that?"]) if en else rng.choice(["一共几声?", "有多少声?"])
+            a = f"{COUNTS[n][0].capitalize()}." if en else f"{'一二三四五'[n - 1] if n != 2 else '两'}声。"
+        else:
+            q = rng.choice(["Was it high or low?", "How high was it?"]) if en else rng.choice(["声音高还是低?", "是高音还是低音?"])
+            a = f"It was {level}." if en else f"是{TONES[level]}音。"
+        messages += [("user", q), ("assistant", a)]
+    return localise(messages, lang)
 
 
-def make_video(rng: random.Random, split="train"):
+def make_video(rng: random.Random, split="train", kind=None):
     """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times."""
     w, h = rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
-    t = rng.choice([4, 6, 8])
+    asked = kind
     for _ in range(300):
-        kind = rng.choice(["move", "move", "change"])
+        kind = asked or rng.choice(["move", "move", "change", "appear"])
         colour, other = rng.sample(list(COLOURS), 2)
-        form, move = rng.choice(list(SHAPES)), rng.choice(list(MOVES))
-        key = (kind, colour, form, move) if kind == "move" else (kind, colour, other)
+        form, move, n = rng.choice(list(SHAPES)), rng.choice(list(MOVES)), rng.randint(1, 4)
+        key = {"move": (kind, colour, form, move), "change": (kind, colour, other), "appear": (kind, colour, form, n)}[kind]
         if held(*key) == (split == "heldout"):
             break
+    t = rng.choice([8, 10]) if kind == "appear" else rng.choice([4, 6, 8])
     rgb, last = COLOURS[colour][1], COLOURS[other][1]
     for _ in range(30):
         ground = background(rng, w, h, rgb)
         mean = np.asarray(ground).reshape(-1, 3).mean(0)
-        if kind == "move" or sum(abs(mean - last)) > 150:
+        if kind != "change" or sum(abs(mean - last)) > 150:
             break
     r = min(w, h) * rng.uniform(0.16, 0.24)
     cross = rng.uniform(0.35, 0.65)
     a, b = rng.uniform(0.15, 0.3), rng.uniform(0.7, 0.85)
     fill, fill2, when = jitter(rng, rgb), jitter(rng, last), rng.uniform(0.35, 0.65)
+    shown = appearances(rng, n, t) if kind == "appear" else [True] * t
     frames = []
     for i in range(t):
         p = i / (t - 1)
@@ -305,24 +316,90 @@ def make_video(rng: random.Random, split="train"):
         if move in ("to the left", "up"):
             at = 1 - at
         x, y = (at, cross) if "to the" in move else (cross, at)
-        if kind == "change":
+        if kind != "move":
             x, y = 0.5, cross
         frame = ground.copy()
-        shape(ImageDraw.Draw(frame), form, x * w, y * h, r, fill if kind == "move" or p < when else fill2, None)
+        if shown[i]:
+            shape(ImageDraw.Draw(frame), form, x * w, y * h, r, fill2 if kind == "change" and p >= when else fill, None)
         frames.append(np.asarray(frame))
-    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move}
+    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move, "count": n}
+
+
+def appearances(rng, n, t):
+    """t frames with n separate stretches in which the shape is to be seen."""
+    lengths, gaps = [1] * n, [0] + [1] * (n - 1) + [0]
+    for _ in range(t - sum(lengths) - sum(gaps)):
+        if rng.random() < 0.3:
+            lengths[rng.randrange(n)] += 1
+        else:
+            gaps[rng.randrange(n + 1)] += 1
+    out = [False] * gaps[0]
+    for length, gap in zip(lengths, gaps[1:]):
+        out += [True] * length + [False] * gap
+    return out
+
+
+TIMES = {1: ("once", "一"), 2: ("twice", "两"), 3: ("three times", "三"), 4: ("four times", "四")}
+
+
+def video_answer(scene, en):
+    cz, oz, sz = COLOURS[scene["colour"]][0], COLOURS[scene["other"]][0], SHAPES[scene["shape"]]
+    if scene["kind"] == "move":
+        return f"The {scene['colour']} {scene['shape']} moves {scene['move']}." if en else f"{cz}的{sz}{MOVES[scene['move']]}移动。"
+    if scene["kind"] == "change":
+        return f"The {scene['shape']} changes from {scene['colour']} to {scene['other']}." if en else f"{sz}从{cz}变成{oz}。"
+    return f"The {scene['colour']} {scene['shape']} appears {TIMES[scene['count']][0]}." if en else f"{cz}的{sz}出现了{TIMES[scene['count']][1]}次。"
+
+
+def video_question(rng, en):
+    return rng.choice(["What happens in the video?", "Describe the video.", "What do you see?", "What happens?"]) if en else rng.choice(["视频里发生了什么?", "描述一下视频。", "你看到了什么?", "发生了什么?", "描述这个视频的具体过程"])
 
 
 def video_dialogue(rng, scene, tokens, lang=None):
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
-    cz, oz, sz = COLOURS[scene["colour"]][0], COLOURS[scene["other"]][0], SHAPES[scene["shape"]]
-    if scene["kind"] == "move":
-        a = f"The {scene['colour']} {scene['shape']} moves {scene['move']}." if en else f"{cz}的{sz}{MOVES[scene['move']]}移动。"
+    q = video_question(rng, en)
+    if scene["kind"] == "move" and rng.random() < 0.2:
+        q = "What moves where?" if en else "什么在移动?"
+    elif scene["kind"] == "appear" and rng.random() < 0.5:
+        q = rng.choice(["How many times does it appear?", "Count how often it appears."]) if en else rng.choice(["出现了几次?", "数一数出现了几次"])
+    return localise([("user", [("video", tokens), q]), ("assistant", video_answer(scene, en))], lang)
+
+
+def clip_dialogue(rng, scene, facts, part, lang=None):
+    """A question about what is seen or heard in a clip. `facts` of the sound as `make_sound` or `spoken` gives them; speech is
+    transcribed in its own language."""
+    speech = "kind" not in facts
+    lang = facts["lang"] if speech else lang or rng.choice(["zh", "zht", "en", "en"])
+    en = lang == "en"
+    if rng.random() < 0.4:
+        q, a = video_question(rng, en), video_answer(scene, en)
+    elif speech:
+        q = rng.choice(["What is said in the video?", "What do you hear in the video?"]) if en else rng.choice(["视频里说了什么?", "视频里有人说了什么?"])
+        a = facts["text"] if en else facts["text"].rstrip("。?!")
     else:
-        a = f"The {scene['shape']} changes from {scene['colour']} to {scene['other']}." if en else f"{sz}从{cz}变成{oz}。"
-    q = rng.choice(["What happens in the video?", "Describe the video.", "What do you see?", "What happens?", "What moves where?"]) if en else rng.choice(["视频里发生了什么?", "描述一下视频。", "你看到了什么?", "发生了什么?", "描述这个视频的具体过程"])
-    return localise([("user", [("video", tokens), q]), ("assistant", a)], lang)
+        q = rng.choice(["What do you hear in the video?", "What sound is in the video?"]) if en else rng.choice(["视频里有什么声音?", "你在视频里听到了什么?"])
+        a = sound_dialogue(rng, facts, 1, "en" if en else "zh")[1][1]
+    return localise([("user", [part, q]), ("assistant", a)], lang)
+
+
+def pair_dialogue(rng, first, second, tokens, lang=None):
+    """Two pictures of one shape each: alike or not, or what one of them shows."""
+    lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
+    en = lang == "en"
+    kind = rng.choice(["colour", "shape", "first", "second"])
+    if kind in ("first", "second"):
+        q = rng.choice([f"What is in the {kind} picture?", f"Describe the {kind} picture."]) if en else rng.choice([f"{'第一张' if kind == 'first' else '第二张'}图里有什么?", f"{'第一张' if kind == 'first' else '第二张'}是什么?"])
+        a = describe(first if kind == "first" else second, en)
+    else:
+        name = (lambda s: s["colour"] if en else COLOURS[s["colour"]][0]) if kind == "colour" else (lambda s: article(s["shape"]) if en else SHAPES[s["shape"]])
+        q = rng.choice([f"Are they the same {kind}?", f"Do they have the same {kind}?"]) if en else ("颜色一样吗?" if kind == "colour" else "形状一样吗?")
+        if first[kind] == second[kind]:
+            a = f"Yes, both are {name(first) if kind == 'colour' else plural(first['shape'])}." if en else f"一样,都是{name(first)}。"
+        else:
+            a = f"No, the first is {name(first)} and the second is {name(second)}." if en else f"不一样,第一张是{name(first)},第二张是{name(second)}。"
+    images = [("image", tokens), ("image", tokens)]
+    return localise([("user", [*images, q]), ("assistant", a)], lang)
 
 
 def answer_only(rng, lang):
@@ -331,8 +408,15 @@ def answer_only(rng, lang):
     for _ in range(20):
         scene = {"kind": rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [30, 20, 10, 6, 24, 5])[0], "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES)),
                  "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 99), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}
-        if rng.random() < 0.2:
+        other = {**scene, "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES))}
+        pick = rng.random()
+        if pick < 0.15:
             messages = sound_dialogue(rng, {"kind": "beeps", "count": rng.randint(1, 5), "level": rng.choice(list(TONES))}, 1, lang)
+        elif pick < 0.3:
+            film = {**scene, "kind": rng.choice(["move", "change", "appear"]), "other": other["colour"], "move": rng.choice(list(MOVES)), "count": rng.randint(1, 4)}
+            messages = video_dialogue(rng, film, 1, lang)
+        elif pick < 0.38:
+            messages = pair_dialogue(rng, {**scene, "kind": "one"}, {**other, "kind": "one"}, 1, lang)
         else:
             messages = image_dialogue(rng, scene, 1, lang)
         return rng.choice([m for r, m in messages if r == "assistant"])

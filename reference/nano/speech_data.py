@@ -82,13 +82,16 @@ def reply(rng: random.Random, lang: str) -> str:
     return answer
 
 
+def utterance_text(rng: random.Random, lang: str) -> str:
+    """What nano might say: a reply of the text skills, or one about a picture, a sound or a video."""
+    if rng.random() < 0.3:
+        import media_data
+        return media_data.answer_only(rng, lang)
+    return reply(rng, lang)
+
+
 def utterance(rng: random.Random):
     """(text, lang, voice name): main voices more often than the others."""
     lang = rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     voice = rng.choice(["Cherry", "Ethan", "Chelsie", "Serena"]) if rng.random() < 0.5 else rng.choice(list(c.VOICES))
-    if rng.random() < 0.22:
-        import media_data
-        text = media_data.answer_only(rng, lang)
-    else:
-        text = reply(rng, lang)
-    return text, ("en" if lang == "en" else "zh"), voice
+    return utterance_text(rng, lang), ("en" if lang == "en" else "zh"), voice

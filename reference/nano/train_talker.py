@@ -39,10 +39,9 @@ def _make(args):
     for _ in range(n):
         text, lang, voice = sd.utterance(rng)
         wave = sd.speak(text, lang, *c.VOICES[voice])
-        shift = rng.randint(0, 1200)  # the reply does not start on a frame boundary
-        codes = net.encode(np.pad(wave, (shift, 0)))
-        if codes.shape[1] <= 150:
-            rows.append((tok.encode(text, add_special_tokens=False).ids, list(c.VOICES).index(voice), torch.from_numpy(codes), text, lang))
+        latent = net.latent(wave)
+        if len(latent) <= 150:
+            rows.append((tok.encode(text, add_special_tokens=False).ids, list(c.VOICES).index(voice), latent.half(), text, lang))
     TALK.mkdir(parents=True, exist_ok=True)
     torch.save(rows, TALK / f"{seed:06d}.pt")
     return len(rows)
@@ -57,38 +56,23 @@ def data(n, seed):
 
 
 class Soft:
-    """Geometry-aware targets: codes near a frame's latent vector share the probability, and a sampled near code may stand in for
-    the best one, so that later groups (and later frames) learn to make up for it."""
+    """Targets that know the codec's grid: the levels around a frame's latent share the probability of a code, and a near code may
+    stand in for the best one in what the talker reads, so that it learns to go on from its own small errors."""
 
-    def __init__(self):
-        books = codec.load_codec(1).quantizer.books
-        self.books, self.tau = books, None
-
-    def calibrate(self, rows):
-        z = self.latent(torch.cat([r[2] for r in rows], 1).long())
-        residual, self.tau = z, []
-        for book in self.books:
-            residual = residual - book[self.distance(residual, book).argmin(1)]
-            self.tau.append(max(0.05, 0.1 * residual.square().sum(1).mean().item()))
-
-    def latent(self, codes):
-        return sum(book[c] for book, c in zip(self.books, codes))
-
-    @staticmethod
-    def distance(x, book):
-        return (x * x).sum(1, keepdim=True) - 2 * x @ book.T + (book * book).sum(1)
+    def __init__(self, tau=0.25, wide=0.8):
+        quantizer = codec.Quantizer()
+        self.book, self.spacing, self.tau, self.wide = quantizer.book, quantizer.spacing, tau, wide
 
     @torch.no_grad()
-    def __call__(self, codes, share):
-        """codes [groups, frames] -> codes with near ones swapped in for `share` of the picks, targets [groups, frames, CODEBOOK]."""
-        residual, out, targets = self.latent(codes.long()), [], []
-        for book, tau in zip(self.books, self.tau):
-            target = torch.softmax(-self.distance(residual, book) / tau, -1)
-            pick = torch.where(torch.rand(len(target)) < share, torch.multinomial(target, 1)[:, 0], target.argmax(1))
-            out.append(pick)
-            targets.append(target)
-            residual = residual - book[pick]
-        return torch.stack(out), torch.stack(targets)
+    def __call__(self, latent, share):
+        """latent [frames, LATENT] -> codes [groups, frames] with near ones swapped in for `share` of the frames, targets
+        [groups, frames, CODEBOOK]."""
+        z = latent.float().unflatten(-1, (c.GROUPS, -1)).transpose(0, 1)  # [groups, frames, 3]
+        away = (((z[:, :, None] - self.book) / self.spacing) ** 2).sum(-1)
+        targets = torch.softmax(-away / self.tau, -1)
+        near = torch.multinomial(torch.softmax(-away / self.wide, -1).flatten(0, 1), 1).view(away.shape[:2])
+        swap = torch.rand(away.shape[1]) < share
+        return torch.where(swap, near, away.argmin(-1)), targets
 
 
 class Batcher:
@@ -117,13 +101,13 @@ class Batcher:
         media = [rng.choice([0, 0, 0, 16, 25, 30, 50]) for _ in rows]
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])
-        width = max(len(u) + n + 9 + r[2].shape[1] for u, r, n in zip(users, rows, media))
-        width = (width + 15) // 16 * 16
+        width = max(len(u) + n + 9 + len(r[2]) for u, r, n in zip(users, rows, media))
+        width = (width + 63) // 64 * 64  # few shapes: each is compiled
         table = t.model.get_input_embeddings()
         residual = t.code_predictor.get_input_embeddings()
         talker = self.net.config.talker_config
-        counts = [r[2].shape[1] for r in rows]
-        every, targets = self.soft(torch.cat([r[2] for r in rows], 1), 0.5)
+        counts = [len(r[2]) for r in rows]
+        every, targets = self.soft(torch.cat([r[2] for r in rows]), 0.5)
         every, targets = every.split(counts, 1), targets.split(counts, 1)
         pieces, labels, frames, at = [], torch.full((len(rows), width), -100), [], 0
         for b, (u, r) in enumerate(zip(users, rows)):
@@ -194,7 +178,7 @@ def weight(row):
 def train(seconds):
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     net = m.build(c.WORK / "tok")
-    fast.install()
+    fast.install(dynamic=False)
     fast.eager(net.talker)
     tok = m.load_tokenizer(c.WORK / "tok")
     params = list(net.talker.parameters())
@@ -227,12 +211,9 @@ def train(seconds):
                 for f in sorted(TALK.glob("*.pt")):
                     if f not in known:
                         known.add(f)
-                        rows += [(r[0], r[1], r[2]) for r in torch.load(f)]
+                        rows += [(r[0], r[1], r[2].float()) for r in torch.load(f)]
                 print("rows", len(rows), flush=True)
-            if batcher.soft.tau is None:
-                batcher.soft.calibrate(rows[:200])
-                print("tau", [round(t, 2) for t in batcher.soft.tau], flush=True)
-            pool = sorted(rng.choices(rows, [weight(r) for r in rows], k=384), key=lambda r: r[2].shape[1])
+            pool = sorted(rng.choices(rows, [weight(r) for r in rows], k=384), key=lambda r: len(r[2]))
             queue = [pool[i : i + 32] for i in range(0, len(pool) - 31, 32)]
             rng.shuffle(queue)
         rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (fall * seconds)))

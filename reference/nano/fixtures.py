@@ -1,0 +1,84 @@
+"""Writes the held-out pictures, sounds and videos that `tests/nano.test.ts` asks nano about over HTTP.
+
+    python3 fixtures.py OUT_DIR
+
+cases.json: [{"skill", "kind", "files", "question", "answer"}]; pictures and frames as PNG, sounds as FLAC, videos as H.264 in MP4, those
+with sound with AAC. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+import media_batches as mb
+import media_data as md
+
+RATE = 16000
+
+
+def ask(messages):
+    """Question and answer of a dialogue's first turn."""
+    (_, content), (_, answer) = messages[:2]
+    return next((part for part in content if isinstance(part, str)), ""), answer
+
+
+def film(path, frames, wave=None):
+    with tempfile.TemporaryDirectory() as tmp:
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(f"{tmp}/{i:03d}.png")
+        sound = []
+        if wave is not None:
+            soundfile.write(f"{tmp}/sound.wav", wave, RATE)
+            sound = ["-i", f"{tmp}/sound.wav", "-c:a", "aac", "-b:a", "96k"]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-framerate", "2", "-i", f"{tmp}/%03d.png", *sound, "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", str(path)], check=True)
+
+
+def main(out):
+    out, rng, cases = Path(out), random.Random(4242), []
+    out.mkdir(parents=True, exist_ok=True)
+
+    def add(skill, kind, files, messages):
+        question, answer = ask(messages)
+        cases.append({"skill": skill, "kind": kind, "files": files, "question": question, "answer": answer})
+
+    for i in range(24):
+        image, scene = md.make_image(rng, "heldout", ["one", "count", "number", "emoji"][i % 4])
+        name = f"picture-{i:02d}.png"
+        image.quantize(128).save(out / name, optimize=True)
+        add(scene["kind"], "image", [name], md.image_dialogue(rng, scene, 1, "en" if i % 3 else "zh"))
+    for i in range(12):
+        name = f"sound-{i:02d}.flac"
+        wave, facts = md.make_sound(rng, "heldout") if i < 4 else mb.spoken(rng, "heldout")
+        soundfile.write(out / name, wave, RATE, subtype="PCM_16")
+        add("beeps" if i < 4 else "speech", "audio", [name], md.sound_dialogue(rng, facts, 1) if i < 4 else mb.spoken_dialogue(rng, facts, 1))
+    for i in range(9):
+        frames, scene = md.make_video(rng, "heldout", ["move", "change", "appear"][i % 3])
+        if i < 4:
+            files = []
+            for j, frame in enumerate(frames):
+                files.append(f"frames-{i:02d}-{j}.png")
+                Image.fromarray(frame).quantize(64).save(out / files[-1], optimize=True)
+            add(scene["kind"], "frames", files, md.video_dialogue(rng, scene, 1, "en" if i % 2 else "zh"))
+        else:
+            name = f"video-{i:02d}.mp4"
+            film(out / name, frames)
+            add(scene["kind"], "video", [name], md.video_dialogue(rng, scene, 1, "en" if i % 2 else "zh"))
+    for i in range(3):
+        frames, scene = md.make_video(rng, "heldout", "move")
+        wave, facts = md.make_sound(rng, "heldout")
+        want = len(frames) * RATE // 2
+        name = f"clip-{i:02d}.mp4"
+        film(out / name, frames, wave[:want] if len(wave) > want else np.pad(wave, (0, want - len(wave))))
+        add("sound of a video", "video", [name], md.clip_dialogue(rng, scene, facts, "", "en"))
+    (out / "cases.json").write_text("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

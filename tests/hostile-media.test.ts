@@ -215,6 +215,6 @@ it('memory comes back', { timeout: 600_000 }, async () => {
   expect(result.unexpected).toEqual([])
   expect(result.openHandles).toBe(0)
   expect(result.liveGrowth).toBeLessThan(0.05)
-  // What the C library keeps of freed memory comes on top; it levels off, but not within these few requests.
-  expect(result.parentGrowth).toBeLessThan(0.2)
+  // Of so few requests compiled code is a part.
+  expect(result.parentGrowth).toBeLessThan(requests < 2000 ? 0.1 : 0.05)
 })

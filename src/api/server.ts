@@ -97,7 +97,9 @@ export async function createServices(options: ServerOptions): Promise<Services> 
       return [find(name, '--bind') + (mode === undefined ? '' : `:${mode}`), checkpoint]
     }),
   )
-  for (const name of Object.keys(settings.textCarrier)) find(name, '--text-carrier')
+  const textCarriers = new Map(
+    Object.entries(settings.textCarrier).map(([name, carrier]) => [find(name, '--text-carrier'), carrier]),
+  )
   const [host, counter, speechPrompt] = await Promise.all([
     createEngineHost({ engines: options.engines, model: settings.model, bind }),
     options.counter ?? createTextCounter(),
@@ -122,6 +124,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     log: options.log,
     shutdown: new Shutdown(),
     speechPrompt,
+    textCarriers,
     now,
     uuid: randomUUID,
   }

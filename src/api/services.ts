@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { TextCounter } from '../accounting/index.ts'
-import type { Catalogue } from '../catalogue/index.ts'
+import type { Catalogue, TextCarrier } from '../catalogue/index.ts'
 import type { Settings } from '../config/index.ts'
 import type { Admission } from './admission.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
@@ -27,6 +27,8 @@ export interface Services {
   readonly shutdown: Shutdown
   /** The text put before spoken conversations; undefined for none. `always` when the user chose it. */
   readonly speechPrompt: { readonly text: string; readonly always: boolean } | undefined
+  /** Where the text of spoken replies goes, by model id; `content` for those not named. */
+  readonly textCarriers: ReadonlyMap<string, TextCarrier>
   /** Milliseconds since 1970. */
   readonly now: () => number
   /** A fresh uuid. */

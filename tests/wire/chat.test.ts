@@ -279,6 +279,13 @@ describe('chat completions', () => {
     expect(reply.usage?.completion_tokens_details?.audio_tokens).toBe(36)
   })
 
+  it('knows a model of a setting by its other names too', async () => {
+    await using old = await startTestServer({ textCarrier: { 'qwen-omni-turbo-0326': 'both' } })
+    const reply = await readReply(await old.chat({ ...hello, ...spoken, model: 'qwen-omni-turbo-2025-03-26' }))
+    const transcript = reply.chunks.map((chunk) => chunk.choices[0]?.delta.audio?.transcript ?? '').join('')
+    expect([reply.text, transcript]).toEqual(['You said: 你是誰?', 'You said: 你是誰?'])
+  })
+
   it('lets another checkpoint answer for one model, and for its thinking', async () => {
     const other = fakeEngine({ models: ['other'], reply: () => ({ text: 'other', reasoning: 'hm' }) })
     const main = fakeEngine()

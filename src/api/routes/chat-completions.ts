@@ -64,7 +64,7 @@ export function chatCompletions(services: Services) {
             model: modelName,
             thinking: plan.thinking !== undefined,
             speaks: plan.speech !== undefined,
-            spokenTextIn: services.settings.textCarrier[plan.model.id] ?? 'content',
+            spokenTextIn: services.textCarriers.get(plan.model.id) ?? 'content',
           }),
           record,
           requestId,

@@ -63,15 +63,21 @@ describe('threads', () => {
     expect(governor.shouldRestart()).toBe(false)
   })
 
-  it('are not judged while some are lent to others', () => {
+  it('are judged by what is left of them while some are lent', () => {
     const { governor, pass } = simulate(4)
     expect(governor.begin(3)).toBe(3)
-    pass(500, 0.5)
+    pass(500, 2)
     expect(governor.shouldRestart()).toBe(false)
     governor.end()
     expect(governor.begin()).toBe(4)
-    pass(500, 0.5)
+    pass(100, 3.9)
     governor.end()
+    expect(governor.begin(3)).toBe(3)
+    pass(100, 1.2)
+    // The time with four says nothing about these three.
+    expect(governor.shouldRestart()).toBe(false)
+    pass(100, 1.2)
+    expect(governor.shouldRestart()).toBe(true)
     expect(governor.begin(3)).toBe(1)
   })
 

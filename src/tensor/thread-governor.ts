@@ -31,32 +31,45 @@ export class ThreadGovernor {
   #wall = 0
   #cpu = 0
   #begun = 0
-  #limited = false
+  /** Threads that the computation may have, others being lent. */
+  #limit: number
   #usageBefore: Usage = { cpu: 0, diskPages: 0 }
 
   constructor(threads: number, clock: () => number = () => performance.now(), usage: () => Usage = processUsage) {
     this.#all = threads
     this.#threads = threads
+    this.#limit = threads
     this.#clock = clock
     this.#usage = usage
   }
 
-  /** Threads for the computation that begins now, `limit` at most. One that may not have all is no ground for a judgement. */
+  /**
+   * Threads for the computation that begins now, `limit` at most. The time of threads that are lent counts as the process's, so
+   * with a limit judgements are milder.
+   */
   begin(limit = this.#all): number {
     this.#begun = this.#clock()
-    this.#limited = limit < this.#all
+    if (limit !== this.#limit) {
+      this.#limit = limit
+      this.#wall = 0
+      this.#cpu = 0
+    }
     if (this.#threads < this.#all && this.#begun >= this.#retryAt) {
       this.#threads = this.#all
       this.#wall = 0
       this.#cpu = 0
     }
     this.#usageBefore = this.#all > 1 ? this.#usage() : this.#usageBefore
-    return Math.min(this.#threads, limit)
+    return this.#inUse
+  }
+
+  get #inUse(): number {
+    return Math.min(this.#threads, this.#limit)
   }
 
   /** While it runs: whether to stop it and begin again with fewer threads. */
   shouldRestart(): boolean {
-    if (this.#threads === 1 || this.#limited) return false
+    if (this.#inUse === 1) return false
     const wall = this.#wall + this.#clock() - this.#begun
     const usage = this.#usage()
     if (wall < WINDOW || usage.diskPages - this.#usageBefore.diskPages > MANY_PAGES) return false
@@ -65,7 +78,7 @@ export class ThreadGovernor {
 
   /** When it has run to its end. */
   end(): void {
-    if (this.#threads === 1 || this.#limited) return
+    if (this.#inUse === 1) return
     const usage = this.#usage()
     if (usage.diskPages - this.#usageBefore.diskPages > MANY_PAGES) return
     this.#wall += this.#clock() - this.#begun
@@ -79,8 +92,8 @@ export class ThreadGovernor {
   /** True when threads were taken away. */
   #judge(wall: number, cpu: number): boolean {
     const got = cpu / wall
-    if (got >= SHARE * this.#threads) return false
-    this.#threads = Math.min(this.#threads - 1, Math.max(1, Math.floor(got)))
+    if (got >= SHARE * this.#inUse) return false
+    this.#threads = Math.min(this.#inUse - 1, Math.max(1, Math.floor(got)))
     this.#retryAt = this.#clock() + this.#pause
     this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 2)
     this.#wall = 0

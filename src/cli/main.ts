@@ -26,7 +26,15 @@ async function createProgram(only: string | undefined): Promise<Command> {
     .description('Qwen-Omni on your own machine')
     .version(packageInfo.version, '-V, --version')
     .showHelpAfterError('(omniserve COMMAND --help shows what it takes)')
-    .addHelpText('after', EXIT_HELP)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  omniserve serve
+  omniserve chat "Who are you?" --play
+  omniserve chat --help
+${EXIT_HELP}`,
+    )
     .exitOverride()
   const names = only !== undefined && only in COMMANDS ? [only] : Object.keys(COMMANDS)
   for (const name of names) (await COMMANDS[name]?.())?.(program)

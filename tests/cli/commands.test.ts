@@ -1,15 +1,17 @@
 /** Every other command as a process: help, output, JSON, errors, exit codes. */
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { modelListSchema, tokensCountSchema, voiceListSchema } from '../../src/protocol/index.ts'
 import { TestHub } from '../../testing/hub-server.ts'
 import { png, wav } from '../support/media.ts'
 import { startTestServer } from '../support/server.ts'
-import { omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
+import { mainFile, omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
 
 // Many processes: on a busy machine they wait for their turn.
 vi.setConfig({ testTimeout: 180_000 })
@@ -28,10 +30,11 @@ const run = (...args: string[]) => omniserve(args, { folder: folder.path })
 const local = ['--checkpoint', tinyCheckpoint]
 
 describe.concurrent('help and usage', () => {
-  it('lists every command, and the exit codes', async () => {
+  it('lists every command, examples, and the exit codes', async () => {
     const { code, out } = await run('--help')
     expect(code).toBe(0)
     for (const name of COMMANDS) expect(out).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
+    expect(out).toMatch(/Examples:\n  omniserve serve\n/)
     expect(out).toContain('3 a checkpoint that cannot be loaded')
   })
 
@@ -254,7 +257,35 @@ describe.concurrent('completion', () => {
     const { code, out } = await run('completion', shell)
     expect(code).toBe(0)
     expect(out).toContain('omniserve')
-    expect(out).toContain('complete --')
+    expect(out).toContain('omniserve complete --')
+  })
+
+  it('completes in bash, file names too, and evaluates nothing that was typed', async () => {
+    const script = path.join(folder.path, 'completion.bash')
+    await writeFile(script, (await run('completion', 'bash')).out)
+    const at = async (line: string): Promise<string[]> => {
+      const program = `
+        omniserve() { '${process.execPath}' '${mainFile}' "$@"; }
+        source '${script}'; source '${script}'
+        COMP_LINE=$1 COMP_POINT=\${#1}
+        _omniserve
+        printf '%s\\n' "\${COMPREPLY[@]}"
+        complete -p omniserve`
+      const { stdout, stderr } = await promisify(execFile)('bash', ['-c', program, 'bash', line], { cwd: folder.path })
+      expect(stderr).toBe('')
+      const lines = stdout.trim().split('\n')
+      // What is suggested in vain is left to the shell's own file names.
+      expect(lines.pop()).toBe('complete -o default -F _omniserve omniserve')
+      return lines.filter((word) => word !== '')
+    }
+    expect(await at('omniserve do')).toEqual(['doctor'])
+    expect(await at('omniserve ')).toEqual(expect.arrayContaining(COMMANDS))
+    expect(await at('omniserve chat --sa')).toEqual(['--save-audio'])
+    expect(await at('omniserve chat --voice=Che')).toEqual(['Cherry', 'Chelsie'])
+    expect(await at('omniserve chat hello --voice Eldric\\ S')).toEqual([String.raw`Eldric\ Sage`])
+    expect(await at('omniserve chat --image ca')).toEqual([])
+    expect(await at('omniserve chat "$(touch evaluated)" --usa')).toEqual(['--usage'])
+    expect(existsSync(path.join(folder.path, 'evaluated'))).toBe(false)
   })
 
   it('suggests commands, options and values', async () => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 
 const repository = fileURLToPath(new URL('../../', import.meta.url))
-const main = path.join(repository, 'src', 'cli', 'main.ts')
+export const mainFile = path.join(repository, 'src', 'cli', 'main.ts')
 
 /** A whole checkpoint with speech and random weights. */
 export const tinyCheckpoint = path.join(repository, 'testdata', 'checkpoints', 'tiny-mixed')
@@ -38,7 +38,7 @@ function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
 
 /** Runs to the end. Without `input` the standard input is empty. */
 export async function omniserve(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
-  const child = spawn(process.execPath, [main, ...args], { cwd: options.folder, env: environmentOf(options) })
+  const child = spawn(process.execPath, [mainFile, ...args], { cwd: options.folder, env: environmentOf(options) })
   let out = ''
   let errors = ''
   child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
@@ -60,7 +60,7 @@ export class TerminalSession implements AsyncDisposable {
   readonly ended: Promise<number | null>
 
   constructor(args: readonly string[], options: CliOptions = {}) {
-    const quoted = [process.execPath, main, ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`)
+    const quoted = [process.execPath, mainFile, ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`)
     this.#child = spawn('script', ['-qfec', quoted.join(' '), '/dev/null'], {
       cwd: options.folder,
       env: { ...environmentOf(options), TERM: 'xterm' },

@@ -3,7 +3,25 @@ import tab from '@bomb.sh/tab/commander'
 import type { Command } from 'commander'
 import { createCatalogue, VOICES } from '../../catalogue/index.ts'
 import { weightTypes } from '../../weights/weight-types.ts'
+import { BASH_COMPLETION } from '../completion-bash.ts'
 import { EXIT_HELP } from '../exit.ts'
+import { print } from '../output.ts'
+
+/** What ends the list of suggestions: 0 lets the shell's file names follow. */
+const FILES_TOO = ':0'
+
+/** What `work` prints by `console.log`, as the library does. */
+function printedBy(work: () => void): string[] {
+  const lines: string[] = []
+  const { log } = console
+  console.log = (line: unknown) => lines.push(String(line))
+  try {
+    work()
+  } finally {
+    console.log = log
+  }
+  return lines
+}
 
 /** To be called when all other commands are there. */
 export async function addCompletionCommand(program: Command): Promise<void> {
@@ -38,7 +56,17 @@ export async function addCompletionCommand(program: Command): Promise<void> {
     'log-level',
     ['debug', 'info', 'warn', 'error', 'silent'].map((level) => [level, ''] as const),
   )
-  const command = program.commands.find((candidate) => candidate.name() === 'completion')
+  const subcommand = (name: string): Command | undefined =>
+    program.commands.find((candidate) => candidate.name() === name)
+  subcommand('complete')?.action((words: string[]) => {
+    const lines = printedBy(() => root.parse(words))
+    print(lines.length > 1 ? lines.join('\n') : FILES_TOO)
+  })
+  const command = subcommand('completion')
+  command?.action((shell: string) => {
+    if (shell === 'bash') print(BASH_COMPLETION)
+    else root.setup('omniserve', 'omniserve', shell)
+  })
   command?.description('Print a completion script for a shell').addHelpText(
     'after',
     `

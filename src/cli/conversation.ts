@@ -130,8 +130,10 @@ class Conversation {
         break
       case 'voice': {
         const voice = value === 'off' ? undefined : value === '' ? defaultVoice(this.#settings.model) : value
-        this.#settings = { ...this.#settings, voice }
+        const thought = voice !== undefined && this.#settings.thinking
+        this.#settings = { ...this.#settings, voice, ...(thought && { thinking: false }) }
         print(voice === undefined ? 'Answers are written.' : `Answers are spoken by ${voice}.`)
+        if (thought) print('It reasons no more: the API gives no speech while it does.')
         break
       }
       case 'play':
@@ -139,16 +141,23 @@ class Conversation {
           ...this.#settings,
           player: isOn(value) ? requirePlayer() : undefined,
           voice: this.#settings.voice ?? (isOn(value) ? defaultVoice(this.#settings.model) : undefined),
+          ...(isOn(value) && { thinking: false }),
         }
+        print(isOn(value) ? `Answers are played, spoken by ${this.#settings.voice}.` : 'Answers are not played.')
         break
       case 'save':
         await this.#save(needed(value, '/save FILE'))
         break
-      case 'thinking':
-        this.#settings = { ...this.#settings, thinking: isOn(value) }
+      case 'thinking': {
+        const spoken = isOn(value) && this.#settings.voice !== undefined
+        this.#settings = { ...this.#settings, thinking: isOn(value), ...(spoken && { voice: undefined }) }
+        print(isOn(value) ? 'It reasons before it answers.' : 'It answers at once.')
+        if (spoken) print('Answers are written now: the API gives no speech while it reasons.')
         break
+      }
       case 'system':
         this.#settings = { ...this.#settings, system: value === '' ? undefined : value }
+        print(value === '' ? 'No system message.' : 'Taken as the system message.')
         break
       case 'retry':
         await this.#retry()

@@ -135,6 +135,11 @@ export class SpeechOutput implements AsyncDisposable {
     child.on('exit', (code) => {
       if (code !== null && code !== 0) this.#failure = `${player.command} ended with code ${code}: ${said.trim()}`
     })
+    // ffplay ends with 0 when there is no sound device.
+    child.on('close', () => {
+      const complaint = /^.*(?:failed|error|cannot).*$/im.exec(said)?.[0]
+      if (complaint !== undefined) this.#failure ??= `${player.command} says: ${complaint.trim()}`
+    })
     return child
   }
 }

@@ -95,6 +95,16 @@ def image_rows(run, n, rng):
         row[0] += got.strip() == messages[1][1]
         if got.strip() != messages[1][1]:
             row[2].append((scene["kind"], messages[1][1], got))
+    for _ in range(n * 2):
+        pair = [md.make_image(rng, "heldout", "one") for _ in range(2)]
+        x, grids = zip(*(md.patches(np.stack([a, a])) for a in (np.asarray(image.resize((160, 160))) for image, _ in pair)))
+        messages = md.pair_dialogue(rng, pair[0][1], pair[1][1], 25)
+        got = run.answer(messages[:1], pixel_values=torch.from_numpy(np.concatenate(x)), image_grid_thw=torch.tensor(grids))
+        row = tally.setdefault("image: two compared", [0, 0, []])
+        row[1] += 1
+        row[0] += got.strip() == messages[1][1]
+        if got.strip() != messages[1][1]:
+            row[2].append((messages[1][1], got))
     for k, (good, total, misses) in sorted(tally.items()):
         yield k, good / total, misses
 
@@ -208,6 +218,19 @@ def video_rows(run, n, rng):
         messages = md.video_dialogue(rng, scene, grid[0] * grid[1] * grid[2] // 4)
         got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1))
         row = tally.setdefault(f"video: {scene['kind']}", [0, 0, []])
+        row[1] += 1
+        row[0] += got.strip() == messages[1][1]
+        if got.strip() != messages[1][1]:
+            row[2].append((messages[1][1], got))
+    for _ in range(n):
+        frames, scene = md.make_video(rng, "heldout")
+        wave, facts = md.make_sound(rng, "heldout") if rng.random() < 0.5 else mb.spoken(rng, "heldout")
+        mel, part = mb.clip(rng, frames, mb.whisper_mel(wave)[:, : 50 * len(frames)])
+        x, grid = md.patches(frames)
+        messages = md.clip_dialogue(rng, scene, facts, part)
+        got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1), use_audio_in_video=True,
+                         input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long))
+        row = tally.setdefault("video: with sound, what is seen or heard", [0, 0, []])
         row[1] += 1
         row[0] += got.strip() == messages[1][1]
         if got.strip() != messages[1][1]:

@@ -2,8 +2,8 @@
 
     python3 fixtures.py OUT_DIR
 
-cases.json: [{"skill", "kind", "files", "question", "answer"}]; pictures and frames as PNG, sounds as FLAC, videos as H.264 in MP4, those
-with sound with AAC. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said.
+cases.json: [{"skill", "kind", "files", "question", "answer"}]; pictures and frames as JPEG, sounds as Opus, videos as H.264 in MP4, those
+with sound with AAC: small, and as people have them. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said.
 """
 
 import json
@@ -29,6 +29,12 @@ def ask(messages):
     return next((part for part in content if isinstance(part, str)), ""), answer
 
 
+def record(path, wave):
+    with tempfile.TemporaryDirectory() as tmp:
+        soundfile.write(f"{tmp}/sound.wav", wave, RATE)
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", f"{tmp}/sound.wav", "-c:a", "libopus", "-b:a", "32k", str(path)], check=True)
+
+
 def film(path, frames, wave=None):
     with tempfile.TemporaryDirectory() as tmp:
         for i, frame in enumerate(frames):
@@ -48,23 +54,23 @@ def main(out):
         question, answer = ask(messages)
         cases.append({"skill": skill, "kind": kind, "files": files, "question": question, "answer": answer})
 
-    for i in range(24):
+    for i in range(20):
         image, scene = md.make_image(rng, "heldout", ["one", "count", "number", "emoji"][i % 4])
-        name = f"picture-{i:02d}.png"
-        image.quantize(128).save(out / name, optimize=True)
+        name = f"picture-{i:02d}.jpg"
+        image.save(out / name, quality=88)
         add(scene["kind"], "image", [name], md.image_dialogue(rng, scene, 1, "en" if i % 3 else "zh"))
-    for i in range(12):
-        name = f"sound-{i:02d}.flac"
-        wave, facts = md.make_sound(rng, "heldout") if i < 4 else mb.spoken(rng, "heldout")
-        soundfile.write(out / name, wave, RATE, subtype="PCM_16")
-        add("beeps" if i < 4 else "speech", "audio", [name], md.sound_dialogue(rng, facts, 1) if i < 4 else mb.spoken_dialogue(rng, facts, 1))
+    for i in range(10):
+        name = f"sound-{i:02d}.ogg"
+        wave, facts = md.make_sound(rng, "heldout") if i < 3 else mb.spoken(rng, "heldout")
+        record(out / name, wave)
+        add("beeps" if i < 3 else "speech", "audio", [name], md.sound_dialogue(rng, facts, 1) if i < 3 else mb.spoken_dialogue(rng, facts, 1))
     for i in range(9):
         frames, scene = md.make_video(rng, "heldout", ["move", "change", "appear"][i % 3])
         if i < 4:
             files = []
             for j, frame in enumerate(frames):
-                files.append(f"frames-{i:02d}-{j}.png")
-                Image.fromarray(frame).quantize(64).save(out / files[-1], optimize=True)
+                files.append(f"frames-{i:02d}-{j}.jpg")
+                Image.fromarray(frame).save(out / files[-1], quality=88)
             add(scene["kind"], "frames", files, md.video_dialogue(rng, scene, 1, "en" if i % 2 else "zh"))
         else:
             name = f"video-{i:02d}.mp4"

@@ -16,6 +16,7 @@ import config as c
 import media_data as md
 import speech_data as sd
 import text_data
+from senses import labels_of
 
 IMAGES, SOUNDS = c.WORK / "images", c.WORK / "sounds"
 _FEATURES = None
@@ -143,7 +144,8 @@ def image_batch(rng, chat, size=32):
             part = group[i : i + size]
             x, g = zip(*(md.patches(np.stack([im, im])) for im, _ in part))
             ids, att, lab = chat.batch([chat.encode(md.image_dialogue(rng, s, g[0][1] * g[0][2] // 4)) for _, s in part])
-            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g)})
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g),
+                        "scenes": labels_of([scene for _, scene in part])})
     rng.shuffle(out)
     return out
 
@@ -168,7 +170,8 @@ def pair_batch(rng, chat, size=24):
                 part.append((first, rng.choice(by[first[1]["colour"]] if alike < 0.33 else by[first[1]["shape"]] if alike < 0.66 else group)))
             x, g = zip(*(md.patches(np.stack([im, im])) for pair in part for im, _ in pair))
             ids, att, lab = chat.batch([chat.encode(md.pair_dialogue(rng, a[1], b[1], g[0][1] * g[0][2] // 4)) for a, b in part])
-            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g)})
+            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g),
+                        "scenes": labels_of([scene for pair in part for _, scene in pair])})
     rng.shuffle(out)
     return out
 

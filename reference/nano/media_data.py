@@ -404,7 +404,6 @@ def pair_dialogue(rng, first, second, tokens, lang=None):
 
 def answer_only(rng, lang):
     """An answer of the picture, sound or video skills, for the talker's texts."""
-    en = lang == "en"
     for _ in range(20):
         scene = {"kind": rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [30, 20, 10, 6, 24, 5])[0], "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES)),
                  "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 99), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}

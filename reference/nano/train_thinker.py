@@ -3,8 +3,7 @@
     python3 train_thinker.py SECONDS [text=1,image=0.5,...]
 
 One step is one batch of one kind. The token embedding stays as initialised (see model.py). CPU, bfloat16 autocast.
-What the audio encoder hears is also read by a CTC head of its own (training only): it teaches the encoder to write down words long
-before the thinker learns where to look.
+The encoders are taught directly as well, by heads of their own (`senses.py`).
 """
 
 import os
@@ -22,6 +21,7 @@ import media_batches
 import model as m
 import text_data
 from chat import Chat
+from senses import Ear, Eye
 
 PATH = c.WORK / "thinker.pt"
 
@@ -41,29 +41,10 @@ def makers():
     return {**table, **media_batches.TABLE}
 
 
-class Ear(torch.nn.Module):
-    """CTC over the tokens of what is said, on the audio encoder's output; the last class is the blank."""
-
-    def __init__(self, thinker, tokens):
-        super().__init__()
-        self.head = torch.nn.Linear(thinker.config.audio_config.output_dim, tokens + 1)
-        thinker.model.audio_tower.register_forward_hook(self.keep)
-
-    def keep(self, module, args, output):
-        self.heard = output.last_hidden_state
-
-    def loss(self, counts, said):
-        """counts: the encoder's tokens of each sound; said: token ids of each, empty where there is no speech."""
-        odds = self.head(self.heard).float().log_softmax(-1).split(counts.tolist())
-        odds = torch.nn.utils.rnn.pad_sequence(odds)
-        target = torch.tensor([i for s in said for i in s])
-        return F.ctc_loss(odds, target, counts, torch.tensor([len(s) for s in said]), blank=self.head.out_features - 1, zero_infinity=True)
-
-
-def loss_of(thinker, batch, ear=None):
-    """Loss of the answers' tokens, share of them right, and the ear's loss (0 without a sound)."""
+def loss_of(thinker, batch, ear=None, eye=None):
+    """Loss of the answers' tokens, share of them right, and the loss of ear or eye (0 without a sound or picture)."""
     batch = dict(batch)
-    lab, said = batch.pop("labels"), batch.pop("said", None)
+    lab, said, scenes = batch.pop("labels"), batch.pop("said", None), batch.pop("scenes", None)
     ids = batch["input_ids"]
     with torch.autocast("cpu", torch.bfloat16):
         h = thinker.model(**batch, use_cache=False).last_hidden_state
@@ -73,11 +54,13 @@ def loss_of(thinker, batch, ear=None):
         rows = torch.cat([rows, rows[:1].expand(extra)])
         target = torch.cat([target, torch.full((extra,), -100)])
         logits = thinker.lm_head(h[:, :-1].reshape(-1, h.shape[-1])[rows])
-        heard = 0
+        sensed = 0
+        if eye is not None and scenes is not None:
+            sensed, _ = eye.loss(batch["image_grid_thw"], scenes)
         if said is not None and ear is not None:
-            heard = ear.loss((ids == thinker.config.audio_token_id).sum(1), said)
+            sensed = ear.loss((ids == thinker.config.audio_token_id).sum(1), said)
     hits = (logits.argmax(-1) == target)[: len(rows) - extra]
-    return F.cross_entropy(logits.float(), target), hits.float().mean().item(), heard
+    return F.cross_entropy(logits.float(), target), hits.float().mean().item(), sensed
 
 
 def main(seconds, mix):
@@ -90,17 +73,25 @@ def main(seconds, mix):
     thinker.model.get_input_embeddings().weight.requires_grad_(False)
     params = [p for p in thinker.parameters() if p.requires_grad]
     opt = fast.optimizer(thinker, 1e-3)
-    ear = Ear(thinker, len(chat.tok.get_vocab()))
-    hearing = torch.optim.AdamW(ear.head.parameters(), 3e-3)
+    ear, eye = Ear(thinker, len(chat.tok.get_vocab())), Eye(thinker)
+    heads = torch.optim.AdamW([*ear.parameters(), *eye.parameters()], 2e-3)
     step = 0
     if PATH.exists():
         state = torch.load(PATH)
         thinker.load_state_dict(state["net"])
         if state["opt"] and len(state["opt"]["param_groups"]) == len(opt.param_groups):
             opt.load_state_dict(state["opt"])
-        if "ear" in state:
+        if "eye" in state:
             ear.load_state_dict(state["ear"])
+            eye.load_state_dict(state["eye"])
         step = state["step"]
+    for name, part in (("vision", thinker.model.visual), ("audio", thinker.model.audio_tower)):
+        path = c.WORK / f"{name}.pt"
+        if path.exists() and (not PATH.exists() or path.stat().st_mtime > PATH.stat().st_mtime):
+            print("encoder from", path.name, flush=True)
+            alone = torch.load(path)
+            part.load_state_dict(alone["net"])
+            (ear.head if name == "audio" else eye).load_state_dict(alone["head"])
     table = makers()
     kinds = [k for k in mix if k in table]
     print("kinds", kinds, "step", step, flush=True)
@@ -111,7 +102,7 @@ def main(seconds, mix):
     decay = float(os.environ.get("DECAY", "0.25"))  # share of the run at the end over which the rate falls
 
     def save():
-        torch.save({"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "step": step}, str(PATH) + ".tmp")
+        torch.save({"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict(), "step": step}, str(PATH) + ".tmp")
         os.replace(str(PATH) + ".tmp", PATH)
 
     while (elapsed := time.time() - start) < seconds:
@@ -121,15 +112,15 @@ def main(seconds, mix):
         kind = rng.choices(kinds, [mix[k] for k in kinds])[0]
         if not ready[kind]:
             ready[kind] = table[kind](rng, chat)
-        loss, acc, heard = loss_of(thinker, ready[kind].pop(), ear)
+        loss, acc, sensed = loss_of(thinker, ready[kind].pop(), ear, eye)
         opt.zero_grad(set_to_none=True)
-        hearing.zero_grad(set_to_none=True)
-        (loss + 0.3 * heard).backward()
+        heads.zero_grad(set_to_none=True)
+        (loss + 0.2 * sensed).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        hearing.step()
+        heads.step()
         step += 1
-        log.setdefault(kind, []).append((loss.item(), acc, heard.item() if torch.is_tensor(heard) else 0.0))
+        log.setdefault(kind, []).append((loss.item(), acc, sensed.item() if torch.is_tensor(sensed) else 0.0))
         if step % 100 == 0:
             print(step, f"{elapsed:.0f}s lr {rate:.1e}", {k: [round(sum(column) / len(v), 3) for column in zip(*v)] for k, v in sorted(log.items())}, flush=True)
             log = {}

@@ -1,0 +1,158 @@
+"""Teaches the thinker's encoders alone, before it learns to read them: pictures by what a scene holds, sounds by what is said (CTC).
+
+    python3 pretrain_encoders.py vision SECONDS
+    python3 pretrain_encoders.py audio SECONDS
+
+A step costs a fifth of one through the thinker and tells the encoder much more. Both start from and write to their own file
+(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own.
+"""
+
+import os
+import random
+import sys
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import torch
+
+import config as c
+import fast
+import media_batches as mb
+import media_data as md
+import model as m
+from chat import Chat
+from senses import LABELS, Ear, Eye, labels_of
+
+@torch.no_grad()
+def open_eyes(visual, rng):
+    """A start that knows what pictures are: patches as cosine coefficients of brightness and two colour differences, each to unit
+    variance over drawn pictures, and places as waves. From noise the encoder needs thousands of steps to find as much."""
+    size, width = visual.config.patch_size, visual.config.hidden_size
+    n = torch.arange(size)
+    wave = torch.cos(torch.pi * (n + 0.5) * n[:, None] / size) * torch.where(n == 0, 0.5**0.5, 1.0)[:, None] * (2 / size) ** 0.5
+    colours = torch.tensor([[1, 1, 1], [1, 0, -1], [0.5, -1, 0.5]]) / 3**0.5
+    rows = [colours[k][:, None, None] * torch.outer(wave[u], wave[v]) for k, side in ((0, 8), (1, 4), (2, 4)) for u in range(side) for v in range(side)]
+    basis = torch.stack(rows)[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1) / 2  # both frames of a patch alike
+    patches = torch.from_numpy(np.concatenate([md.patches(np.stack([a, a]))[0] for a in (md.prepare(md.make_image(rng)[0]) for _ in range(200))]))
+    seen = patches @ basis.T
+    scale = 1 / seen.std(0).clamp_min(1e-3)
+    weight, bias = visual.patch_embed.proj.weight, visual.patch_embed.proj.bias
+    weight[: len(basis)] = (basis * scale[:, None]).view(len(basis), *weight.shape[1:])
+    bias[: len(basis)] = -seen.mean(0) * scale
+    side = round(len(visual.pos_embed.weight) ** 0.5)
+    at = torch.linspace(-1, 1, side)[:, None] * torch.arange(1, (width - len(basis)) // 4 + 1) * torch.pi / 4
+    line = torch.cat([at.sin(), at.cos()], 1)  # [side, (width - len(basis)) / 2]
+    visual.pos_embed.weight.zero_()
+    visual.pos_embed.weight[:, len(basis) :] = torch.cat([line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)], 2).flatten(0, 1)
+
+
+def shake(image, rng):
+    """A little brighter or darker, more or less contrast, moved by a few pixels."""
+    x = image.astype(np.float32)
+    x = (x - 128) * rng.uniform(0.85, 1.15) + 128 + rng.uniform(-12, 12)
+    dx, dy = rng.randint(-6, 6), rng.randint(-6, 6)
+    x = np.pad(x, ((6, 6), (6, 6), (0, 0)), "edge")[6 + dy : 6 + dy + image.shape[0], 6 + dx : 6 + dx + image.shape[1]]
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def vision_batches(rng, size=48):
+    groups = {}
+    for image, scene in rng.sample(mb.images.refresh(), 16 * size):
+        groups.setdefault(image.shape, []).append((image, scene))
+    for group in groups.values():
+        for i in range(0, len(group) - size + 1, size):
+            part = group[i : i + size]
+            x, g = zip(*(md.patches(np.stack([im, im])) for im in (shake(image, rng) for image, _ in part)))
+            yield torch.from_numpy(np.concatenate(x)), torch.tensor(g), labels_of([scene for _, scene in part])
+
+
+def train_vision(net, seconds):
+    visual = net.thinker.model.visual
+    if not (c.WORK / "thinker.pt").exists():
+        open_eyes(visual, random.Random(0))
+    eye = Eye(net.thinker)
+
+    def losses(batch):
+        x, grid, labels = batch
+        with torch.autocast("cpu", torch.bfloat16):
+            visual(x, grid_thw=grid)
+            return eye.loss(grid, labels)
+
+    return run("vision", visual, eye, vision_batches, losses, seconds)
+
+
+def train_audio(net, seconds):
+    chat = Chat(m.load_tokenizer(c.WORK / "tok"))
+    ear = Ear(net.thinker, len(chat.tok.get_vocab()))
+    tower = net.thinker.model.audio_tower
+
+    def batches(rng):
+        for batch in mb.sound_batch(rng, chat, 32):
+            yield batch
+
+    def losses(batch):
+        mask = batch["feature_attention_mask"]
+        counts = (batch["input_ids"] == net.thinker.config.audio_token_id).sum(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            tower(batch["input_features"].permute(0, 2, 1)[mask.bool()].T, feature_lens=mask.sum(1))
+            loss = ear.loss(counts, batch["said"])
+        return loss, {}
+
+    return run("audio", tower, ear.head, batches, losses, seconds)
+
+
+def run(name, encoder, head, batches, losses, seconds):
+    path = c.WORK / f"{name}.pt"
+    opt = fast.optimizer(encoder, 1e-3)
+    plain = torch.optim.AdamW(head.parameters(), 3e-3)
+    step = 0
+    if path.exists():
+        state = torch.load(path)
+        encoder.load_state_dict(state["net"])
+        head.load_state_dict(state["head"])
+        opt.load_state_dict(state["opt"])
+        step = state["step"]
+    rng, ready, log, start, saved = random.Random(step + 11), [], [], time.time(), time.time()
+    peak = float(os.environ.get("LR", "2e-3"))
+
+    def save():
+        torch.save({"net": encoder.state_dict(), "head": head.state_dict(), "opt": opt.state_dict(), "step": step}, str(path) + ".tmp")
+        os.replace(str(path) + ".tmp", path)
+
+    while (elapsed := time.time() - start) < seconds:
+        share = min(1, (step + 1) / 100) * min(1.0, max(0.05, (seconds - elapsed) / (0.3 * seconds)))
+        for o, lr in ((opt, peak), (plain, 3e-3)):
+            for g in o.param_groups:
+                g["lr"] = lr * share
+        if not ready:
+            ready = list(batches(rng))
+            rng.shuffle(ready)
+        loss, right = losses(ready.pop())
+        opt.zero_grad(set_to_none=True)
+        plain.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        opt.step()
+        plain.step()
+        step += 1
+        log.append((loss.item(), right))
+        if step % 100 == 0:
+            mean = {k: round(float(np.mean([r[k] for _, r in log if k in r])), 2) for k in LABELS if any(k in r for _, r in log)}
+            print(step, f"{elapsed:.0f}s loss {np.mean([v for v, _ in log]):.3f}", mean, flush=True)
+            log = []
+        if time.time() - saved > 120:
+            saved = time.time()
+            save()
+    save()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    net = m.build(c.WORK / "tok")
+    fast.install(dynamic=False)
+    fast.eager(net.thinker)
+    state = c.WORK / "thinker.pt"
+    if state.exists():
+        net.thinker.load_state_dict(torch.load(state)["net"])
+    {"vision": train_vision, "audio": train_audio}[sys.argv[1]](net, float(sys.argv[2]))

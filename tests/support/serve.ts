@@ -1,0 +1,38 @@
+/** `omniserve serve` as a process of its own on a free port. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+export interface ServeProcess extends AsyncDisposable {
+  readonly url: string
+}
+
+/** Waits for the ready line. @throws when the command ends before it, with what it printed */
+export async function serve(args: readonly string[] = []): Promise<ServeProcess> {
+  const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'error', ...args], {
+    env: { ...process.env, OMNISERVE_HOME: mkdtempSync(path.join(tmpdir(), 'omniserve-home-')) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const closed = once(child, 'close')
+  let printed = ''
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (bytes: Buffer) => {
+      printed += bytes.toString()
+      const ready = /ready on (\S+)/.exec(printed)?.[1]
+      if (ready !== undefined) resolve(ready)
+    })
+    child.once('close', (code) => reject(new Error(`omniserve serve ended with ${code}: ${printed}`)))
+  })
+  return {
+    url,
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGTERM')
+      await closed
+    },
+  }
+}

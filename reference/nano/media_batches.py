@@ -143,7 +143,7 @@ def image_batch(rng, chat, size=32):
         for i in range(0, len(group) - size // 2, size):
             part = group[i : i + size]
             x, g = zip(*(md.patches(np.stack([im, im])) for im, _ in part))
-            ids, att, lab = chat.batch([chat.encode(md.image_dialogue(rng, s, g[0][1] * g[0][2] // 4)) for _, s in part])
+            ids, att, lab = chat.batch([chat.encode(md.image_dialogue(rng, s, g[0][1] * g[0][2] // 4, more=0.85)) for _, s in part])
             out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g),
                         "scenes": labels_of([scene for _, scene in part])})
     rng.shuffle(out)

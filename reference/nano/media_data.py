@@ -221,15 +221,19 @@ def image_questions(rng, scene, en):
     return out
 
 
-def image_dialogue(rng, scene, tokens, lang=None):
-    """Messages about one picture; a third of them go on with a follow-up question."""
+def image_dialogue(rng, scene, tokens, lang=None, more=0.4):
+    """Messages about one picture; with chance `more` each, further questions follow. (Many turns teach more per picture.)"""
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
-    qa = image_questions(rng, scene, en)
-    (q, a), rest = qa[0], qa[1:]
+    (q, a), *rest = image_questions(rng, scene, en)
     messages = [("user", [("image", tokens), q] if rng.random() < 0.75 else [q, ("image", tokens)]), ("assistant", a)]
-    if rest and rng.random() < 0.4 and q:
-        messages += [("user", rest[0][0] or ("What is it?" if en else "是什么?")), ("assistant", rest[0][1])]
+    told = {a}
+    for q, a in rest:
+        if rng.random() >= more:
+            break
+        if a not in told:
+            told.add(a)
+            messages += [("user", q or ("What is it?" if en else "是什么?")), ("assistant", a)]
     return localise(messages, lang)
 
 

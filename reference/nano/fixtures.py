@@ -3,7 +3,8 @@
     python3 fixtures.py OUT_DIR
 
 cases.json: [{"skill", "kind", "files", "question", "answer"}]; pictures and frames as JPEG, sounds as Opus, videos as H.264 in MP4, those
-with sound with AAC: small, and as people have them. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said.
+with sound with AAC: small, and as people have them. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said. Skills
+without a floor in OUT_DIR/floors.json are left out: all fixtures together stay under 15 MB.
 """
 
 import json
@@ -49,6 +50,7 @@ def film(path, frames, wave=None):
 def main(out):
     out, rng, cases = Path(out), random.Random(4242), []
     out.mkdir(parents=True, exist_ok=True)
+    floors = json.loads((out / "floors.json").read_text())
 
     def add(skill, kind, files, messages):
         question, answer = ask(messages)
@@ -83,6 +85,11 @@ def main(out):
         name = f"clip-{i:02d}.mp4"
         film(out / name, frames, wave[:want] if len(wave) > want else np.pad(wave, (0, want - len(wave))))
         add("sound of a video", "video", [name], md.clip_dialogue(rng, scene, facts, "", "en"))
+    for case in cases:
+        if case["skill"] not in floors:
+            for name in case["files"]:
+                (out / name).unlink()
+    cases = [case for case in cases if case["skill"] in floors]
     (out / "cases.json").write_text("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n")
 
 

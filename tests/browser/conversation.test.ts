@@ -53,7 +53,8 @@ describeInBrowser('conversation', () => {
     await server?.stop(0)
   })
 
-  it('answers in text and in speech that reaches the audio graph without a gap', async () => {
+  // Sound is in real time: a machine busy with other tests may be late once, and then there is a gap.
+  it('answers in text and in speech that reaches the audio graph without a gap', { retry: 2 }, async () => {
     const { page, problems, foreign, requests } = await openPlayground(browser, server.url)
     await page.locator('.starter').first().waitFor()
     await tapSpeech(page)

@@ -1,7 +1,8 @@
 """Writes the checkpoint folder from the training state, or training state from the checkpoint folder.
 
     python3 export.py save OUT_DIR [SHARPEN]     work/*.pt -> OUT_DIR (bfloat16, hub layout) and codec/encoder.safetensors
-    python3 export.py restore IN_DIR             the other way, for a checkout without work/: training goes on from the shipped weights
+    python3 export.py restore IN_DIR [PART]      the other way, for a checkout without work/: training goes on from the shipped weights;
+                                                 PART: only the thinker or the talker
 
 SHARPEN multiplies the talker's output heads: a model this small speaks more clearly when sampled at a lower temperature than the
 family's default of 0.9, and callers cannot always set it. 1.0 leaves the weights as trained.
@@ -60,7 +61,7 @@ def save(out, sharpen="1.0"):
     print("saved", out, sum(p.numel() for p in net.parameters()) / 1e6, "M parameters")
 
 
-def restore(folder):
+def restore(folder, only=""):
     folder = Path(folder)
     (c.WORK / "tok").mkdir(parents=True, exist_ok=True)
     for name in TEXT_FILES + ["config.json"]:
@@ -72,7 +73,10 @@ def restore(folder):
         for head in net.talker.code_predictor.lm_head:
             head.weight.div_(scale)
     for name, part in (("thinker", net.thinker), ("talker", net.talker)):
-        torch.save({"net": part.state_dict(), "opt": None, "step": 0}, c.WORK / f"{name}.pt")
+        if only in ("", name):
+            torch.save({"net": part.state_dict(), "opt": None, "step": 0}, c.WORK / f"{name}.pt")
+    if only:
+        return
     codes = codec.new_codec()
     codes.wav.load_state_dict(net.code2wav.state_dict())
     rest = {k: v.float() for k, v in load_file(CODEC / "encoder.safetensors").items()}

@@ -2,14 +2,21 @@
 
 `install()` swaps their forward passes for fused, compiled ones: all experts as one dense product (an expert that the router did not pick
 gets weight zero), q, k and v as one product, attention written out for short sequences, no KV cache. Batches must be padded on the right,
-so that causality is all the mask there is. Products are in bfloat16, the residual stream, norms and router in float32.
+so that causality is all the mask there is. Products are in bfloat16 where the processor multiplies it (elsewhere it is ten times
+slower than float32), the residual stream, norms and router in float32.
 """
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as modeling
 
-HALF = torch.bfloat16
+HALF = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def autocast():
+    """Products of what transformers computes itself in the same type."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=HALF == torch.bfloat16)
 
 
 def rms(x, weight, eps):
@@ -50,19 +57,83 @@ def experts(x, gate, gate_up, down, chosen: int):
     return inner.to(HALF).reshape(-1, count * double // 2) @ down.to(HALF).permute(0, 2, 1).reshape(count * double // 2, hidden)
 
 
+class Picked(torch.autograd.Function):
+    """`experts` over the picked ones only, half the work: for processors whose products are what a step waits for."""
+
+    @staticmethod
+    def forward(ctx, x, odds, gate_up, down):
+        inner = down.shape[-1]
+        y, kept = torch.zeros_like(x), []
+        for e in range(len(gate_up)):
+            rows = odds[:, e].nonzero()[:, 0]
+            part = x[rows]
+            up = part @ gate_up[e].mT
+            a, b = up[:, :inner], up[:, inner:]
+            act = F.silu(a) * b
+            out = act @ down[e].mT
+            y.index_add_(0, rows, out * odds[rows, e, None])
+            kept += [rows, part, up]
+        ctx.save_for_backward(odds, gate_up, down, *kept)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        odds, gate_up, down, *kept = ctx.saved_tensors
+        inner = down.shape[-1]
+        gx, godds = torch.zeros_like(grad), torch.zeros_like(odds)
+        gup, gdown = torch.empty_like(gate_up), torch.empty_like(down)
+        for e in range(len(gate_up)):
+            rows, part, up = kept[3 * e : 3 * e + 3]
+            a, b = up[:, :inner], up[:, inner:]
+            s = torch.sigmoid(a)
+            silu = a * s
+            act = silu * b
+            g, w = grad[rows], odds[rows, e, None]
+            back = g @ down[e]  # before the router's weight
+            godds[rows, e] = (back * act).sum(-1)
+            gdown[e] = (g * w).mT @ act
+            back = back * w
+            gate = torch.cat((back * b * (s + silu * (1 - s)), back * silu), -1)
+            gup[e] = gate.mT @ part
+            gx.index_add_(0, rows, gate @ gate_up[e])
+        return gx, godds, gup, gdown
+
+
+def picked(x, gate, gate_up, down, chosen):
+    odds = (x @ gate.mT).softmax(-1)
+    odds = torch.where(odds >= odds.topk(chosen).values[:, -1:], odds, 0)
+    return Picked.apply(x, odds / odds.sum(-1, keepdim=True), gate_up, down)
+
+
 def dense(x, gate, up, down):
     both = linear(x, torch.cat((gate, up)))
     a, b = both.chunk(2, -1)
     return linear(F.silu(a.float()) * b, down)
 
 
-def _sparse_layer(h, cos, sin, first, second, qkv, out, q_norm, k_norm, gate, gate_up, down, shared, chosen: int, heads: int, kv: int, eps: float):
-    qkv = torch.cat(qkv)
-    h = h + attend(rms(h, first, eps), cos, sin, qkv, out, q_norm, k_norm, heads, kv, eps)
-    x = rms(h, second, eps).flatten(0, 1)
+def _attention_part(h, cos, sin, first, second, qkv, out, q_norm, k_norm, heads: int, kv: int, eps: float):
+    """Residual stream after attention, and its norm for what follows [tokens, hidden]."""
+    h = h + attend(rms(h, first, eps), cos, sin, torch.cat(qkv), out, q_norm, k_norm, heads, kv, eps)
+    return h, rms(h, second, eps).flatten(0, 1)
+
+
+def _shared_part(x, shared):
+    return torch.sigmoid(x @ shared[3].mT) * dense(x, *shared[:3])
+
+
+def _sparse_layer(h, cos, sin, weights, gate, gate_up, down, shared, chosen: int, heads: int, kv: int, eps: float):
+    h, x = _attention_part(h, cos, sin, *weights, heads, kv, eps)
     y = experts(x, gate, gate_up, down, chosen).float()
     if shared is not None:
-        y = y + torch.sigmoid(x @ shared[3].mT) * dense(x, *shared[:3])
+        y = y + _shared_part(x, shared)
+    return h + y.view_as(h)
+
+
+def _picked_layer(h, cos, sin, weights, gate, gate_up, down, shared, chosen: int, heads: int, kv: int, eps: float):
+    h, x = COMPILED[_attention_part](h, cos, sin, *weights, heads, kv, eps)
+    y = picked(x, gate, gate_up, down, chosen)
+    if shared is not None:
+        y = y + COMPILED[_shared_part](x, shared)
     return h + y.view_as(h)
 
 
@@ -104,7 +175,8 @@ def sparse_forward(self, hidden_states, position_embeddings=None, **kwargs):
         shared = (s.gate_proj.weight, s.up_proj.weight, s.down_proj.weight, m.shared_expert_gate.weight)
     with torch.autocast("cpu", enabled=False):
         cos, sin = (p.float() for p in position_embeddings)
-        return COMPILED[_sparse_layer](hidden_states.float(), cos, sin, *weights, m.gate.weight, m.experts.gate_up_proj, m.experts.down_proj, shared, m.gate.top_k, *shape)
+        layer = COMPILED[_sparse_layer] if HALF == torch.bfloat16 else _picked_layer
+        return layer(hidden_states.float(), cos, sin, weights, m.gate.weight, m.experts.gate_up_proj, m.experts.down_proj, shared, m.gate.top_k, *shape)
 
 
 def dense_forward(self, hidden_states, position_embeddings=None, **kwargs):
@@ -129,8 +201,10 @@ def patch_forward(self, hidden_states):
 
 
 def install(dynamic):
-    """dynamic: one slow compilation for all sizes of batches; otherwise a quick one for each, so let there be few."""
-    COMPILED.update({f: torch.compile(f, dynamic=dynamic) for f in (_sparse_layer, _dense_layer, _vision_block)})
+    """dynamic: one slow compilation for all sizes of batches (in float32 none, it takes more than it gives); otherwise a quick one for each, so let there be few."""
+    functions = (_sparse_layer, _attention_part, _shared_part, _dense_layer, _vision_block)
+    plain = dynamic and HALF == torch.float32
+    COMPILED.update({f: f if plain else torch.compile(f, dynamic=dynamic) for f in functions})
     modeling.Qwen3OmniMoeVisionBlock.forward = vision_forward
     modeling.Qwen3OmniMoeVisionPatchEmbed.forward = patch_forward
     modeling.Qwen3OmniMoeThinkerTextDecoderLayer.forward = sparse_forward
@@ -156,7 +230,7 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def orthogonal(g):
-        x = g.bfloat16()
+        x = g.to(HALF)
         flip = x.shape[-2] > x.shape[-1]
         if flip:
             x = x.mT
@@ -166,29 +240,44 @@ class Muon(torch.optim.Optimizer):
             x = a * x + (b * gram + c * gram @ gram) @ x
         return (x.mT if flip else x).float()
 
+    def updates(self, group):
+        """Orthogonal updates of a group's matrices, by their place in it; several processes share the work."""
+        out, ranks, rank = {}, dist.get_world_size() if dist.is_initialized() else 1, dist.get_rank() if dist.is_initialized() else 0
+        for i, p in enumerate(group["params"]):
+            if p.grad is None:
+                continue
+            s = self.state[p]
+            if "m" not in s:
+                s["m"] = torch.zeros_like(p)
+            s["m"].mul_(group["momentum"]).add_(p.grad)
+            out[i] = self.orthogonal(p.grad + group["momentum"] * s["m"]) if len(out) % ranks == rank else torch.zeros_like(p)
+        if ranks > 1 and out:
+            flat = torch.cat([u.flatten() for u in out.values()])
+            dist.all_reduce(flat)
+            out = {i: u.view_as(group["params"][i]) for i, u in zip(out, flat.split([u.numel() for u in out.values()]))}
+        return out
+
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
             lr, wd = group["lr"], group["weight_decay"]
+            if group["muon"]:
+                for i, update in self.updates(group).items():
+                    p = group["params"][i]
+                    p.mul_(1 - lr * wd).add_(update, alpha=-lr * 0.2 * max(p.shape[-2:]) ** 0.5)
+                continue
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 s = self.state[p]
-                if group["muon"]:
-                    if "m" not in s:
-                        s["m"] = torch.zeros_like(p)
-                    s["m"].mul_(group["momentum"]).add_(p.grad)
-                    g = p.grad + group["momentum"] * s["m"]
-                    p.mul_(1 - lr * wd).add_(self.orthogonal(g), alpha=-lr * 0.2 * max(p.shape[-2:]) ** 0.5)
-                else:
-                    if "m" not in s:
-                        s["m"], s["v"], s["t"] = torch.zeros_like(p), torch.zeros_like(p), 0
-                    s["t"] += 1
-                    b1, b2 = group["betas"]
-                    s["m"].lerp_(p.grad, 1 - b1)
-                    s["v"].mul_(b2).addcmul_(p.grad, p.grad, value=1 - b2)
-                    rate = lr * (1 - b2 ** s["t"]) ** 0.5 / (1 - b1 ** s["t"])
-                    p.mul_(1 - lr * (wd if p.dim() > 1 else 0)).addcdiv_(s["m"], s["v"].sqrt().add_(1e-8), value=-rate)
+                if "m" not in s:
+                    s["m"], s["v"], s["t"] = torch.zeros_like(p), torch.zeros_like(p), 0
+                s["t"] += 1
+                b1, b2 = group["betas"]
+                s["m"].lerp_(p.grad, 1 - b1)
+                s["v"].mul_(b2).addcmul_(p.grad, p.grad, value=1 - b2)
+                rate = lr * (1 - b2 ** s["t"]) ** 0.5 / (1 - b1 ** s["t"])
+                p.mul_(1 - lr * (wd if p.dim() > 1 else 0)).addcdiv_(s["m"], s["v"].sqrt().add_(1e-8), value=-rate)
 
 
 def optimizer(module, lr):

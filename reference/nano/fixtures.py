@@ -43,8 +43,8 @@ def film(path, frames, wave=None):
         sound = []
         if wave is not None:
             soundfile.write(f"{tmp}/sound.wav", wave, RATE)
-            sound = ["-i", f"{tmp}/sound.wav", "-c:a", "aac", "-b:a", "96k"]
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-framerate", "2", "-i", f"{tmp}/%03d.png", *sound, "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", str(path)], check=True)
+            sound = ["-i", f"{tmp}/sound.wav", "-c:a", "aac", "-b:a", "48k"]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-framerate", "2", "-i", f"{tmp}/%03d.png", *sound, "-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", str(path)], check=True)
 
 
 def main(out):
@@ -59,8 +59,14 @@ def main(out):
     for i in range(20):
         image, scene = md.make_image(rng, "heldout", ["one", "count", "number", "emoji"][i % 4])
         name = f"picture-{i:02d}.jpg"
-        image.save(out / name, quality=88)
+        image.save(out / name, quality=75)
         add(scene["kind"], "image", [name], md.image_dialogue(rng, scene, 1, "en" if i % 3 else "zh"))
+    for i in range(5):
+        pair = [md.make_image(rng, "heldout", "one") for _ in range(2)]
+        names = [f"pair-{i:02d}-{j}.jpg" for j in range(2)]
+        for name, (image, _) in zip(names, pair):
+            image.resize((160, 160)).save(out / name, quality=75)
+        add("two compared", "images", names, md.pair_dialogue(rng, pair[0][1], pair[1][1], 1, "en" if i % 2 else "zh"))
     for i in range(10):
         name = f"sound-{i:02d}.ogg"
         wave, facts = md.make_sound(rng, "heldout") if i < 3 else mb.spoken(rng, "heldout")
@@ -72,7 +78,7 @@ def main(out):
             files = []
             for j, frame in enumerate(frames):
                 files.append(f"frames-{i:02d}-{j}.jpg")
-                Image.fromarray(frame).save(out / files[-1], quality=88)
+                Image.fromarray(frame).save(out / files[-1], quality=75)
             add(scene["kind"], "frames", files, md.video_dialogue(rng, scene, 1, "en" if i % 2 else "zh"))
         else:
             name = f"video-{i:02d}.mp4"

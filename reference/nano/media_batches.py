@@ -16,7 +16,7 @@ import config as c
 import media_data as md
 import speech_data as sd
 import text_data
-from senses import labels_of
+from senses import films_of, labels_of
 
 IMAGES, SOUNDS = c.WORK / "images", c.WORK / "sounds"
 _FEATURES = None
@@ -99,13 +99,13 @@ def make_sounds(n, seed, split="train"):
 
 
 class Store:
-    """All files of a folder in memory, re-read when new ones appear."""
+    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun), each has its share."""
 
     def __init__(self, folder, load):
         self.folder, self.load, self.known, self.rows = folder, load, set(), []
 
     def refresh(self):
-        for f in sorted(self.folder.glob("*.npz")):
+        for f in sorted(self.folder.glob("*.npz"))[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]:
             if f not in self.known:
                 try:
                     self.rows += self.load(np.load(f, allow_pickle=True))
@@ -139,13 +139,16 @@ def image_batch(rng, chat, size=32):
     for image, scene in rng.sample(rows, min(len(rows), 16 * size)):
         groups.setdefault(image.shape, []).append((image, scene))
     out = []
-    for shape, group in groups.items():
-        for i in range(0, len(group) - size // 2, size):
-            part = group[i : i + size]
-            x, g = zip(*(md.patches(np.stack([im, im])) for im, _ in part))
-            ids, att, lab = chat.batch([chat.encode(md.image_dialogue(rng, s, g[0][1] * g[0][2] // 4, more=0.85)) for _, s in part])
+    for group in groups.values():
+        tokens = group[0][0].shape[0] * group[0][0].shape[1] // 1024
+        talks = [(chat.encode(md.image_dialogue(rng, scene, tokens, more=0.85)), image, scene) for image, scene in group]
+        talks.sort(key=lambda row: len(row[0][0]))  # little padding
+        for i in range(0, len(talks) - size // 2, size):
+            part = talks[i : i + size]
+            x, g = zip(*(md.patches(np.stack([im, im])) for _, im, _ in part))
+            ids, att, lab = chat.batch([row[0] for row in part])
             out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g),
-                        "scenes": labels_of([scene for _, scene in part])})
+                        "scenes": labels_of([scene for *_, scene in part])})
     rng.shuffle(out)
     return out
 
@@ -191,11 +194,6 @@ def quiet(mel, before, after):
     return np.pad(mel, ((0, 0), (before, after)), constant_values=mel.min())
 
 
-def said(chat, facts):
-    """What a recogniser of the clip should write, for the encoder's own (CTC) loss; nothing for beeps."""
-    return list(chat.text(facts["text"])) if "kind" not in facts else []
-
-
 def sound_batch(rng, chat, size=32):
     rows = sorted(rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12)), key=lambda r: r[0].shape[1])
     out = []
@@ -206,7 +204,7 @@ def sound_batch(rng, chat, size=32):
             k = audio_tokens(mel.shape[1])
             enc.append(chat.encode(md.sound_dialogue(rng, facts, k) if "kind" in facts else spoken_dialogue(rng, facts, k)))
         ids, att, lab = chat.batch(enc)
-        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **features([m for m, _ in part]), "said": [said(chat, f) for _, f in part]})
+        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **features([m for m, _ in part]), "facts": [f for _, f in part]})
     rng.shuffle(out)
     return out
 
@@ -223,7 +221,7 @@ def video_batch(rng, chat, size=20):
             x, g = zip(*(md.patches(f) for f, _ in part))
             ids, att, lab = chat.batch([chat.encode(md.video_dialogue(rng, s, g[0][0] * g[0][1] * g[0][2] // 4)) for _, s in part])
             out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
-                        "video_second_per_grid": torch.ones(len(part))})
+                        "video_second_per_grid": torch.ones(len(part)), "scenes": labels_of([film for _, s in part for film in films_of(s)])})
     rng.shuffle(out)
     return out
 
@@ -256,7 +254,8 @@ def clip_batch(rng, chat, size=16):
             mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
             ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
             out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
-                        "video_second_per_grid": torch.ones(len(part)), **features(mels), "use_audio_in_video": True, "said": [said(chat, r[3]) for r in part]})
+                        "video_second_per_grid": torch.ones(len(part)), **features(mels), "use_audio_in_video": True, "facts": [r[3] for r in part],
+                        "scenes": labels_of([film for _, s, *_ in part for film in films_of(s)])})
     rng.shuffle(out)
     return out
 

@@ -291,7 +291,8 @@ def sound_dialogue(rng, facts, tokens, lang=None):
 
 
 def make_video(rng: random.Random, split="train", kind=None):
-    """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times."""
+    """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times.
+    scene["track"]: (x, y, colour) of each frame, None where nothing is shown."""
     w, h = rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
     asked = kind
     for _ in range(300):
@@ -313,7 +314,7 @@ def make_video(rng: random.Random, split="train", kind=None):
     a, b = rng.uniform(0.15, 0.3), rng.uniform(0.7, 0.85)
     fill, fill2, when = jitter(rng, rgb), jitter(rng, last), rng.uniform(0.35, 0.65)
     shown = appearances(rng, n, t) if kind == "appear" else [True] * t
-    frames = []
+    frames, track = [], []
     for i in range(t):
         p = i / (t - 1)
         at = a + (b - a) * p
@@ -325,8 +326,9 @@ def make_video(rng: random.Random, split="train", kind=None):
         frame = ground.copy()
         if shown[i]:
             shape(ImageDraw.Draw(frame), form, x * w, y * h, r, fill2 if kind == "change" and p >= when else fill, None)
+        track.append((x, y, other if kind == "change" and p >= when else colour) if shown[i] else None)
         frames.append(np.asarray(frame))
-    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move, "count": n}
+    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move, "count": n, "track": track}
 
 
 def appearances(rng, n, t):

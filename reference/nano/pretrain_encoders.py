@@ -22,7 +22,11 @@ import media_batches as mb
 import media_data as md
 import model as m
 from chat import Chat
-from senses import LABELS, Ear, Eye, labels_of
+from senses import LABELS, SOUNDS, Ear, Eye, films_of, labels_of
+
+
+HEADS = {}  # what train_thinker.py kept of senses.py
+
 
 @torch.no_grad()
 def open_eyes(visual, rng):
@@ -58,12 +62,18 @@ def shake(image, rng):
 
 def vision_batches(rng, size=48):
     groups = {}
-    for image, scene in rng.sample(mb.images.refresh(), 16 * size):
-        groups.setdefault(image.shape, []).append((image, scene))
+    for image, scene in rng.sample(mb.images.refresh(), 12 * size):
+        image = shake(image, rng)
+        groups.setdefault(image.shape, []).append((np.stack([image, image]), scene))
+    for _ in range(size):
+        frames, scene = md.make_video(rng)
+        for i, film in enumerate(films_of(scene)):
+            groups.setdefault(frames.shape[1:], []).append((frames[2 * i : 2 * i + 2], film))
     for group in groups.values():
+        rng.shuffle(group)
         for i in range(0, len(group) - size + 1, size):
             part = group[i : i + size]
-            x, g = zip(*(md.patches(np.stack([im, im])) for im in (shake(image, rng) for image, _ in part)))
+            x, g = zip(*(md.patches(pair) for pair, _ in part))
             yield torch.from_numpy(np.concatenate(x)), torch.tensor(g), labels_of([scene for _, scene in part])
 
 
@@ -72,19 +82,23 @@ def train_vision(net, seconds):
     if not (c.WORK / "thinker.pt").exists():
         open_eyes(visual, random.Random(0))
     eye = Eye(net.thinker)
+    if "eye" in HEADS:
+        eye.load_state_dict(HEADS["eye"])
 
     def losses(batch):
         x, grid, labels = batch
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast.autocast():
             visual(x, grid_thw=grid)
-            return eye.loss(grid, labels)
+            return eye.loss(len(grid), labels)
 
     return run("vision", visual, eye, vision_batches, losses, seconds)
 
 
 def train_audio(net, seconds):
     chat = Chat(m.load_tokenizer(c.WORK / "tok"))
-    ear = Ear(net.thinker, len(chat.tok.get_vocab()))
+    ear = Ear(net.thinker, chat)
+    if "ear" in HEADS:
+        ear.load_state_dict(HEADS["ear"], strict=False)
     tower = net.thinker.model.audio_tower
 
     def batches(rng):
@@ -94,12 +108,11 @@ def train_audio(net, seconds):
     def losses(batch):
         mask = batch["feature_attention_mask"]
         counts = (batch["input_ids"] == net.thinker.config.audio_token_id).sum(1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast.autocast():
             tower(batch["input_features"].permute(0, 2, 1)[mask.bool()].T, feature_lens=mask.sum(1))
-            loss = ear.loss(counts, batch["said"])
-        return loss, {}
+            return ear.loss(counts, batch["facts"])
 
-    return run("audio", tower, ear.head, batches, losses, seconds)
+    return run("audio", tower, ear, batches, losses, seconds)
 
 
 def run(name, encoder, head, batches, losses, seconds):
@@ -138,7 +151,7 @@ def run(name, encoder, head, batches, losses, seconds):
         step += 1
         log.append((loss.item(), right))
         if step % 100 == 0:
-            mean = {k: round(float(np.mean([r[k] for _, r in log if k in r])), 2) for k in LABELS if any(k in r for _, r in log)}
+            mean = {k: round(float(np.mean([r[k] for _, r in log if k in r])), 2) for k in ["ctc", *LABELS, *SOUNDS] if any(k in r for _, r in log)}
             print(step, f"{elapsed:.0f}s loss {np.mean([v for v, _ in log]):.3f}", mean, flush=True)
             log = []
         if time.time() - saved > 120:
@@ -154,5 +167,7 @@ if __name__ == "__main__":
     fast.eager(net.thinker)
     state = c.WORK / "thinker.pt"
     if state.exists():
-        net.thinker.load_state_dict(torch.load(state)["net"])
+        state = torch.load(state)
+        net.thinker.load_state_dict(state["net"])
+        HEADS = {k: state[k] for k in ("ear", "eye") if k in state}
     {"vision": train_vision, "audio": train_audio}[sys.argv[1]](net, float(sys.argv[2]))

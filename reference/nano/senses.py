@@ -8,72 +8,115 @@ import torch.nn.functional as F
 from torch import nn
 
 import text_data
-from extra_words import COLOURS, EMOJI, POSITIONS, SHAPES
+from extra_words import COLOURS, EMOJI, POSITIONS, SHAPES, TONES
 
 KINDS = ["one", "count", "number", "word", "emoji", "unknown"]
-LABELS = {  # attribute: (classes, kinds of scene that have it)
-    "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown"]), "shape": (list(SHAPES), ["one", "count"]),
+STEPS = ["still", "left", "right", "up", "down"]
+LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one grid of a video, two frames
+    "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
     "place": (list(POSITIONS), ["one"]), "count": ([2, 3, 4, 5, 6], ["count"]), "tens": (list(range(10)), ["number"]),
     "ones": (list(range(10)), ["number"]), "digits": ([1, 2], ["number"]), "word": (list(text_data.SPELL), ["word"]), "emoji": (list(EMOJI), ["emoji"]),
+    "shown": (list(range(4)), ["film", "empty"]), "x": (list(range(6)), ["film"]), "y": (list(range(6)), ["film"]), "step": (STEPS, ["film"]),
 }
 
 
 def labels_of(scenes):
     """{attribute: class of each scene, -100 where it has none}."""
-    facts = [{**s, "tens": s["number"] // 10, "ones": s["number"] % 10, "digits": len(str(s["number"]))} for s in scenes]
-    return {k: torch.tensor([names.index(f[k]) if f["kind"] in kinds else -100 for f in facts]) for k, (names, kinds) in LABELS.items()}
+    facts = [{**s, **({"tens": s["number"] // 10, "ones": s["number"] % 10, "digits": len(str(s["number"]))} if "number" in s else {})} for s in scenes]
+    return {k: torch.tensor([names.index(f[k]) if f["kind"] in kinds and f[k] is not None else -100 for f in facts]) for k, (names, kinds) in LABELS.items()}
+
+
+def films_of(scene):
+    """A video's grids as scenes of their own: what is shown in which of the two frames, where, in what colour, moving where."""
+    out = []
+    for first, second in zip(scene["track"][::2], scene["track"][1::2]):
+        last = second or first
+        film = {"kind": "film" if last else "empty", "shown": 2 * bool(first) + bool(second)}
+        if last:
+            x, y, colour = last
+            film.update(colour=colour, shape=scene["shape"], x=min(5, int(x * 6)), y=min(5, int(y * 6)), step=None)
+            if first and second:
+                dx, dy = second[0] - first[0], second[1] - first[1]
+                film["step"] = "still" if dx == dy == 0 else ("right" if dx > 0 else "left") if dx else ("down" if dy > 0 else "up")
+                if first[2] != second[2]:
+                    film["colour"] = None  # either may be said
+        out.append(film)
+    return out
 
 
 class Eye(nn.Module):
-    """Reads a scene's attributes off the vision encoder's tokens and their places, by a few learned queries."""
+    """Reads a scene's attributes off the mean of the vision encoder's tokens by one linear layer: what an attention that has learned
+    nothing yet sees, so the thinker finds it from the first step."""
 
-    def __init__(self, thinker, queries=12, size=48):
+    def __init__(self, thinker):
         super().__init__()
         width = thinker.config.vision_config.out_hidden_size
         thinker.model.visual.register_forward_hook(self.keep)
-        self.key, self.value = nn.Linear(width + 8, size), nn.Linear(width + 8, size)
-        self.query = nn.Parameter(torch.randn(queries, size) * size**-0.5)
-        self.heads = nn.ModuleDict({k: nn.Linear(queries * size, len(v)) for k, (v, _) in LABELS.items()})
+        self.heads = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, (v, _) in LABELS.items()})
 
     def keep(self, module, args, output):
         self.seen = output.pooler_output
 
-    def loss(self, grid, labels):
-        """grid [pictures, 3] in patches, all alike; labels {attribute: class of each picture, -100 where it has none} -> loss, {attribute: share right}."""
-        rows, columns = (grid[0, 1:] // 2).tolist()
-        odds = self(self.seen.view(len(grid), rows * columns, -1), rows, columns)
+    def loss(self, pictures, labels):
+        """The last `pictures` seen, all of one size; labels {attribute: class of each picture, -100 where it has none} -> loss, {attribute: share right}."""
+        x = self.seen.view(pictures, -1, self.seen.shape[-1]).float().mean(1)
         total, right = 0, {}
         for k, label in labels.items():
-            if (label >= 0).any():
-                total = total + F.cross_entropy(odds[k].float(), label)
-                right[k] = (odds[k].argmax(-1) == label)[label >= 0].float().mean().item()
+            rows = label >= 0
+            if rows.any():
+                odds = self.heads[k](x[rows])
+                total = total + F.cross_entropy(odds, label[rows])
+                right[k] = (odds.argmax(-1) == label[rows]).float().mean().item()
         return total, right
 
-    def forward(self, x, rows, columns):
-        """x [pictures, rows * columns, width] -> {attribute: logits}."""
-        y, z = (torch.linspace(-1, 1, n) for n in (rows, columns))
-        place = torch.cartesian_prod(y, z)
-        place = torch.cat([place, place**2, (place * torch.pi).sin(), (place * torch.pi).cos()], 1)
-        x = torch.cat([x, place.to(x.dtype).expand(len(x), -1, -1)], -1)
-        look = (self.query @ self.key(x).mT).softmax(-1)
-        seen = F.gelu((look @ self.value(x)).flatten(1))
-        return {k: head(seen) for k, head in self.heads.items()}
+
+SOUNDS = {  # attribute: classes
+    "sound": ["speech", "beeps", "noise", "silence"], "beeps": [1, 2, 3, 4, 5], "level": list(TONES),
+    "answer": [a for _, _, za, _, ea in text_data.TALK for a in (ea[0], text_data.full_width(za[0]))],
+}
+
+
+def sounds_of(facts):
+    """{attribute: class of each sound, -100 where it has none}; facts as `make_sound` or `spoken` gives them."""
+    beeps = [f for f in facts if f.get("kind") == "beeps"]
+    out = {"sound": [SOUNDS["sound"].index(f.get("kind", "speech")) for f in facts]}
+    out["beeps"] = [SOUNDS["beeps"].index(f["count"]) if f in beeps else -100 for f in facts]
+    out["level"] = [SOUNDS["level"].index(f["level"]) if f in beeps else -100 for f in facts]
+    out["answer"] = [SOUNDS["answer"].index(f["answer"]) if f.get("answer") in SOUNDS["answer"] else -100 for f in facts]
+    return {k: torch.tensor(v) for k, v in out.items()}
+
+
+def said(chat, facts):
+    """What a recogniser of the clip should write; nothing for beeps."""
+    return list(chat.text(facts["text"])) if "kind" not in facts else []
 
 
 class Ear(nn.Module):
-    """CTC over the tokens of what is said, on the audio encoder's output; the last class is the blank."""
+    """On the audio encoder's output: CTC over the tokens of what is said (the last class is the blank), and off the tokens' mean what
+    the whole sound is: beeps and their number, a question that has a fixed answer."""
 
-    def __init__(self, thinker, tokens):
+    def __init__(self, thinker, chat):
         super().__init__()
-        self.head = nn.Linear(thinker.config.audio_config.output_dim, tokens + 1)
+        width = thinker.config.audio_config.output_dim
+        self.head, self.chat = nn.Linear(width, len(chat.tok.get_vocab()) + 1), chat
+        self.whole = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in SOUNDS.items()})
         thinker.model.audio_tower.register_forward_hook(self.keep)
 
     def keep(self, module, args, output):
         self.heard = output.last_hidden_state
 
-    def loss(self, counts, said):
-        """counts: the encoder's tokens of each sound; said: token ids of each, empty where there is no speech."""
+    def loss(self, counts, facts):
+        """counts: the encoder's tokens of each sound; facts of each -> loss, {attribute: share right}."""
+        parts = self.heard.float().split(counts.tolist())
+        texts = [said(self.chat, f) for f in facts]
         odds = self.head(self.heard).float().log_softmax(-1).split(counts.tolist())
-        odds = nn.utils.rnn.pad_sequence(odds)
-        target = torch.tensor([i for s in said for i in s])
-        return F.ctc_loss(odds, target, counts, torch.tensor([len(s) for s in said]), blank=self.head.out_features - 1, zero_infinity=True)
+        total = F.ctc_loss(nn.utils.rnn.pad_sequence(odds), torch.tensor([i for s in texts for i in s]), counts, torch.tensor([len(s) for s in texts]), blank=self.head.out_features - 1, zero_infinity=True)
+        right = {"ctc": total.item()}
+        mean = torch.stack([x.mean(0) for x in parts])
+        for k, label in sounds_of(facts).items():
+            rows = label >= 0
+            if rows.any():
+                odds = self.whole[k](mean[rows])
+                total = total + 0.5 * F.cross_entropy(odds, label[rows])
+                right[k] = (odds.argmax(-1) == label[rows]).float().mean().item()
+        return total, right

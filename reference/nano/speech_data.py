@@ -4,9 +4,10 @@
 ours. `utterance(rng)` draws a sentence that nano might say. Needs the Debian package espeak-ng.
 """
 
+import ctypes
 import random
 import re
-import subprocess
+from functools import lru_cache
 
 import librosa
 import numpy as np
@@ -45,15 +46,43 @@ def pinyin_text(text: str) -> str:
     return " ".join(out)
 
 
+@lru_cache(None)
+def synthesiser():
+    """espeak-ng in this process, a fifth of the time of its program: function (voice, text, pitch, words a minute) -> int16 at 22.05 kHz."""
+    lib = ctypes.CDLL("libespeak-ng.so.1")
+    pieces = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    def keep(samples, count, events):
+        if samples and count:
+            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    if lib.espeak_Initialize(2, 0, None, 0) != 22050:  # AUDIO_OUTPUT_SYNCHRONOUS
+        raise RuntimeError("espeak-ng does not start; is the package espeak-ng installed?")
+    lib.espeak_SetSynthCallback(keep)
+
+    def run(voice, text, pitch, pace, alive=keep):
+        pieces.clear()
+        if lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice}")
+        lib.espeak_SetParameter(1, pace, 0)  # espeakRATE
+        lib.espeak_SetParameter(3, pitch, 0)  # espeakPITCH
+        words = text.encode() + b"\0"
+        lib.espeak_Synth(words, len(words), 0, 1, 0, 1, None, None)  # POS_CHARACTER, espeakCHARS_UTF8
+        lib.espeak_Synchronize()
+        return np.concatenate(pieces) if pieces else np.zeros(1, np.int16)
+
+    return run
+
+
 def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarray:
     """24 kHz float32 mono, leading and trailing silence cut to 40 and 80 ms."""
     if sex == "m" and hertz > 165:
         sex = "f"  # boys: beyond the male variant's range
     voice = "en-us" if lang == "en" else "cmn-latn-pinyin"
     words = re.sub(r"\b([A-Za-z])\b(?=[,.])", r"\1", text) if lang == "en" else pinyin_text(text)
-    command = ["espeak-ng", "-v", f"{voice}+{variant or VARIANT[sex]}", "-p", str(pitch_setting(sex, hertz)), "-s", str(pace), "--stdout"]
-    raw = subprocess.run(command, input=words.encode(), capture_output=True).stdout
-    pcm = np.frombuffer(raw[44:], dtype="<i2").astype(np.float32) / 32768
+    pcm = synthesiser()(f"{voice}+{variant or VARIANT[sex]}", words, pitch_setting(sex, hertz), int(pace)).astype(np.float32) / 32768
     wave = resample_poly(pcm, 160, 147).astype(np.float32)
     loud = np.flatnonzero(np.abs(wave) > 0.004)
     if len(loud) == 0:

@@ -136,7 +136,7 @@ class Batcher:
 def losses(net, batcher, rows, rng, predict=448):
     """Talker loss on the first codebook, code predictor loss on a sample of frames."""
     t = net.talker
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast.autocast():
         x, labels, frames = batcher(rows, rng)
         positions = torch.arange(x.shape[1])[None, None].expand(4, x.shape[0], -1)
         h = t.model(inputs_embeds=x, position_ids=positions, use_cache=False).last_hidden_state

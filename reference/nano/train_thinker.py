@@ -1,8 +1,9 @@
 """Trains the thinker and its two encoders on the skills' mix; resumes from work/thinker.pt.
 
     python3 train_thinker.py SECONDS [text=1,image=0.5,...]
+    torchrun --nproc-per-node 2 train_thinker.py SECONDS ...    on two free cores: each its own batches, gradients averaged
 
-One step is one batch of one kind. The token embedding stays as initialised (see model.py). CPU, bfloat16 autocast.
+A step is one batch of one kind for each process. The token embedding stays as initialised (see model.py).
 The encoders are taught directly as well, by heads of their own (`senses.py`).
 """
 
@@ -13,6 +14,7 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import config as c
@@ -26,11 +28,14 @@ from senses import Ear, Eye
 PATH = c.WORK / "thinker.pt"
 
 
-def text_batch(rng, chat):
+def text_batch(rng, chat, tokens=4096):
+    """Conversations of about one length in batches of about `tokens`, padding included."""
     pool = sorted((chat.encode(text_data.sample(rng)["messages"]) for _ in range(384)), key=lambda x: len(x[0]))
     out = []
-    for i in range(0, 384, 96):
-        ids, att, lab = chat.batch(pool[i : i + 96])
+    while pool:
+        size = min(96, max(16, tokens // len(pool[-1][0])))
+        ids, att, lab = chat.batch(pool[-size:])
+        pool = pool[:-size]
         out.append({"input_ids": ids, "labels": lab})  # causal and right-padded: no mask needed
     rng.shuffle(out)
     return out
@@ -44,9 +49,9 @@ def makers():
 def loss_of(thinker, batch, ear=None, eye=None):
     """Loss of the answers' tokens, share of them right, and the loss of ear or eye (0 without a sound or picture)."""
     batch = dict(batch)
-    lab, said, scenes = batch.pop("labels"), batch.pop("said", None), batch.pop("scenes", None)
+    lab, facts, scenes = batch.pop("labels"), batch.pop("facts", None), batch.pop("scenes", None)
     ids = batch["input_ids"]
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast.autocast():
         h = thinker.model(**batch, use_cache=False).last_hidden_state
         rows = torch.nonzero(lab[:, 1:].reshape(-1))[:, 0]
         target = ids[:, 1:].reshape(-1)[rows]
@@ -56,14 +61,26 @@ def loss_of(thinker, batch, ear=None, eye=None):
         logits = thinker.lm_head(h[:, :-1].reshape(-1, h.shape[-1])[rows])
         sensed = 0
         if eye is not None and scenes is not None:
-            sensed, _ = eye.loss(batch["image_grid_thw"], scenes)
-        if said is not None and ear is not None:
-            sensed = ear.loss((ids == thinker.config.audio_token_id).sum(1), said)
+            sensed, _ = eye.loss(len(scenes["kind"]), scenes)
+        if facts is not None and ear is not None:
+            sensed = sensed + ear.loss((ids == thinker.config.audio_token_id).sum(1), facts)[0]
     hits = (logits.argmax(-1) == target)[: len(rows) - extra]
     return F.cross_entropy(logits.float(), target), hits.float().mean().item(), sensed
 
 
+def average(params, ranks):
+    """Gradients become their means over all processes; where one has none it counts as zero, where all have none it stays so."""
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in params])
+    dist.all_reduce(flat)
+    flat /= ranks
+    for p, g in zip(params, flat.split([p.numel() for p in params])):
+        p.grad = g.view_as(p) if g.any() else None
+
+
 def main(seconds, mix):
+    ranks, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if ranks > 1:
+        dist.init_process_group("gloo")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     net = m.build(c.WORK / "tok")
     thinker = net.thinker
@@ -73,7 +90,7 @@ def main(seconds, mix):
     thinker.model.get_input_embeddings().weight.requires_grad_(False)
     params = [p for p in thinker.parameters() if p.requires_grad]
     opt = fast.optimizer(thinker, 1e-3)
-    ear, eye = Ear(thinker, len(chat.tok.get_vocab())), Eye(thinker)
+    ear, eye = Ear(thinker, chat), Eye(thinker)
     heads = torch.optim.AdamW([*ear.parameters(), *eye.parameters()], 2e-3)
     step = 0
     if PATH.exists():
@@ -81,9 +98,9 @@ def main(seconds, mix):
         thinker.load_state_dict(state["net"])
         if state["opt"] and len(state["opt"]["param_groups"]) == len(opt.param_groups):
             opt.load_state_dict(state["opt"])
-        if "eye" in state:
-            ear.load_state_dict(state["ear"])
-            eye.load_state_dict(state["eye"])
+        for name, head in (("ear", ear), ("eye", eye)):
+            if name in state:
+                head.load_state_dict(state[name])
         step = state["step"]
     for name, part in (("vision", thinker.model.visual), ("audio", thinker.model.audio_tower)):
         path = c.WORK / f"{name}.pt"
@@ -91,11 +108,11 @@ def main(seconds, mix):
             print("encoder from", path.name, flush=True)
             alone = torch.load(path)
             part.load_state_dict(alone["net"])
-            (ear.head if name == "audio" else eye).load_state_dict(alone["head"])
+            (ear if name == "audio" else eye).load_state_dict(alone["head"])
     table = makers()
     kinds = [k for k in mix if k in table]
     print("kinds", kinds, "step", step, flush=True)
-    rng = random.Random(step + 1)
+    rng = random.Random(step + 1 + 7919 * rank)
     ready = {k: [] for k in kinds}
     start = last = time.time()
     log, peak = {}, float(os.environ.get("LR", "1.2e-3"))
@@ -105,29 +122,39 @@ def main(seconds, mix):
         torch.save({"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict(), "step": step}, str(PATH) + ".tmp")
         os.replace(str(PATH) + ".tmp", PATH)
 
-    while (elapsed := time.time() - start) < seconds:
+    def elapsed_time():
+        """Of the first process, for all: they must stop at the same step."""
+        t = torch.tensor(time.time() - start)
+        if ranks > 1:
+            dist.broadcast(t, 0)
+        return t.item()
+
+    while (elapsed := elapsed_time()) < seconds:
         rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (decay * seconds)))
         for g in opt.param_groups:
             g["lr"] = rate
+        opt.zero_grad(set_to_none=True)
+        heads.zero_grad(set_to_none=True)
         kind = rng.choices(kinds, [mix[k] for k in kinds])[0]
         if not ready[kind]:
             ready[kind] = table[kind](rng, chat)
         loss, acc, sensed = loss_of(thinker, ready[kind].pop(), ear, eye)
-        opt.zero_grad(set_to_none=True)
-        heads.zero_grad(set_to_none=True)
         (loss + 0.2 * sensed).backward()
+        log.setdefault(kind, []).append((loss.item(), acc, sensed.item() if torch.is_tensor(sensed) else 0.0))
+        if ranks > 1:
+            average([*params, *ear.parameters(), *eye.parameters()], ranks)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         heads.step()
         step += 1
-        log.setdefault(kind, []).append((loss.item(), acc, sensed.item() if torch.is_tensor(sensed) else 0.0))
-        if step % 100 == 0:
+        if step % 100 == 0 and rank == 0:
             print(step, f"{elapsed:.0f}s lr {rate:.1e}", {k: [round(sum(column) / len(v), 3) for column in zip(*v)] for k, v in sorted(log.items())}, flush=True)
             log = {}
-        if time.time() - last > 150:
+        if time.time() - last > 150 and rank == 0:
             last = time.time()
             save()
-    save()
+    if rank == 0:
+        save()
 
 
 if __name__ == "__main__":

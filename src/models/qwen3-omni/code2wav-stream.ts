@@ -112,7 +112,8 @@ class Stream implements Code2WavStream {
         positions: Int32Array.from({ length: frames }, (_, i) => this.#decoded + i),
         mask: windowMask(this.#decoded, frames, past, window),
       },
-      signal ? { signal } : {},
+      // The first piece is what somebody waits for; the others have time.
+      { alone: !started, ...(signal ? { signal } : {}) },
     )
     return samples
   }

@@ -56,8 +56,8 @@ def main(out):
         question, answer = ask(messages)
         cases.append({"skill": skill, "kind": kind, "files": files, "question": question, "answer": answer})
 
-    for i in range(20):
-        image, scene = md.make_image(rng, "heldout", ["one", "count", "number", "emoji"][i % 4])
+    for i in range(25):
+        image, scene = md.make_image(rng, "heldout", ["one", "count", "number", "word", "emoji"][i % 5])
         name = f"picture-{i:02d}.jpg"
         image.save(out / name, quality=75)
         add(scene["kind"], "image", [name], md.image_dialogue(rng, scene, 1, "en" if i % 3 else "zh"))

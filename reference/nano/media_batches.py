@@ -36,6 +36,11 @@ def audio_tokens(frames):
     return ((((left - 1) // 2 + 1) - 1) // 2 + 1 - 1) // 2 + 1 + frames // 100 * 13
 
 
+# espeak-ng's variants to learn from; m7 and f5 are kept for the evaluation
+SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david edward john paul robert victor".split(),
+            "f": "f1 f2 f3 f4 Alicia Andrea Annie anika belinda linda steph shelby".split()}
+
+
 def spoken(rng, split):
     """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"})."""
     lang = rng.choice(["zh", "en"])
@@ -57,8 +62,8 @@ def spoken(rng, split):
             text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
         else:
             text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
-    variant = rng.choice(["m1", "m2", "m3", "m4", "f1", "f2", "f3", "f4"]) if split == "train" else rng.choice(["m7", "f5"])
-    sex = variant[0]
+    sex = rng.choice("mf")
+    variant = rng.choice(SPEAKERS[sex]) if split == "train" else {"m": "m7", "f": "f5"}[sex]
     wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
     from scipy.signal import resample_poly
     wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
@@ -209,20 +214,33 @@ def sound_batch(rng, chat, size=32):
     return out
 
 
+WAITING = {"video": {}, "clip": {}}  # rows by shape, until there are enough of one for a batch
+
+
+def full_batches(kind, make, size, count=6):
+    """`count` lists of `size` rows whose frames are of one shape; `make()` gives a row, its frames first."""
+    out, groups = [], WAITING[kind]
+    while len(out) < count:
+        row = make()
+        group = groups.setdefault(row[0].shape, [])
+        group.append(row)
+        if len(group) == size:
+            out.append(groups.pop(row[0].shape))
+    return out
+
+
+def film_inputs(rows, scenes):
+    x, g = zip(*(md.patches(row[0]) for row in rows))
+    return g, {"pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g), "video_second_per_grid": torch.ones(len(rows)),
+               "scenes": labels_of([film for s in scenes for film in films_of(s)])}
+
+
 def video_batch(rng, chat, size=20):
-    groups = {}
-    for _ in range(size * 6):
-        frames, scene = md.make_video(rng)
-        groups.setdefault(frames.shape, []).append((frames, scene))
     out = []
-    for group in groups.values():
-        for i in range(0, len(group), size):
-            part = group[i : i + size]
-            x, g = zip(*(md.patches(f) for f, _ in part))
-            ids, att, lab = chat.batch([chat.encode(md.video_dialogue(rng, s, g[0][0] * g[0][1] * g[0][2] // 4)) for _, s in part])
-            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
-                        "video_second_per_grid": torch.ones(len(part)), "scenes": labels_of([film for _, s in part for film in films_of(s)])})
-    rng.shuffle(out)
+    for part in full_batches("video", lambda: md.make_video(rng), size):
+        g, inputs = film_inputs(part, [s for _, s in part])
+        ids, att, lab = chat.batch([chat.encode(md.video_dialogue(rng, s, g[0][0] * g[0][1] * g[0][2] // 4)) for _, s in part])
+        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **inputs})
     return out
 
 
@@ -235,28 +253,24 @@ def clip(rng, frames, mel):
     return mel, ("clip", grids, frames.shape[1] * frames.shape[2] // 1024, 1.0, audio_tokens(mel.shape[1]))
 
 
-def clip_batch(rng, chat, size=16):
+def clip_batch(rng, chat, size=12):
     """Videos with their sound."""
     rows = sounds.refresh()
-    groups = {}
-    for _ in range(size * 5):
+
+    def make():
         frames, scene = md.make_video(rng)
         for _ in range(40):
             mel, facts = rng.choice(rows)
             if mel.shape[1] <= 50 * len(frames) + 20:
                 break
-        groups.setdefault(frames.shape, []).append((frames, scene, mel, facts))
+        return frames, scene, mel, facts
+
     out = []
-    for group in groups.values():
-        for i in range(0, len(group), size):
-            part = group[i : i + size]
-            x, g = zip(*(md.patches(f) for f, *_ in part))
-            mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
-            ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
-            out.append({"input_ids": ids, "attention_mask": att, "labels": lab, "pixel_values_videos": torch.from_numpy(np.concatenate(x)), "video_grid_thw": torch.tensor(g),
-                        "video_second_per_grid": torch.ones(len(part)), **features(mels), "use_audio_in_video": True, "facts": [r[3] for r in part],
-                        "scenes": labels_of([film for _, s, *_ in part for film in films_of(s)])})
-    rng.shuffle(out)
+    for part in full_batches("clip", make, size):
+        _, inputs = film_inputs(part, [s for _, s, *_ in part])
+        mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
+        ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
+        out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **inputs, **features(mels), "use_audio_in_video": True, "facts": [r[3] for r in part]})
     return out
 
 

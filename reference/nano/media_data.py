@@ -100,7 +100,7 @@ def draw_shape_at(rng, image, scene, fx, fy, fill):
 
 def make_image(rng: random.Random, split="train", kind=None):
     """(RGB image as it goes to the patches, scene)."""
-    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [34, 16, 14, 8, 22, 6])[0]
+    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [22, 20, 24, 18, 12, 4])[0]  # what is harder more often
     big = rng.choice([128, 160, 160, 160, 192, 256])
     w, h = (big, big) if rng.random() < 0.6 else (big, int(big * rng.uniform(0.7, 1.0)))
     if rng.random() < 0.5:
@@ -125,6 +125,7 @@ def make_image(rng: random.Random, split="train", kind=None):
             draw_shape_at(rng, image, scene, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), jitter(rng, rgb))
         elif kind == "count":
             cells = rng.sample([(i, j) for i in range(3) for j in range(3)], n)
+            scene["cells"] = [3 * j + i for i, j in cells]
             r = min(w, h) * rng.uniform(0.09, 0.135)
             d = ImageDraw.Draw(image)
             for i, j in cells:
@@ -296,7 +297,7 @@ def make_video(rng: random.Random, split="train", kind=None):
     w, h = rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
     asked = kind
     for _ in range(300):
-        kind = asked or rng.choice(["move", "move", "change", "appear"])
+        kind = asked or rng.choices(["move", "change", "appear"], [3, 2, 3])[0]
         colour, other = rng.sample(list(COLOURS), 2)
         form, move, n = rng.choice(list(SHAPES)), rng.choice(list(MOVES)), rng.randint(1, 4)
         key = {"move": (kind, colour, form, move), "change": (kind, colour, other), "appear": (kind, colour, form, n)}[kind]

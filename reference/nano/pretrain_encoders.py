@@ -10,7 +10,6 @@ A step costs a fifth of one through the thinker and tells the encoder much more.
 import os
 import random
 import sys
-import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
@@ -23,7 +22,7 @@ import media_data as md
 import model as m
 from chat import Chat
 from senses import LABELS, SOUNDS, Ear, Eye, films_of, labels_of
-
+from training import Run
 
 HEADS = {}  # what train_thinker.py kept of senses.py
 
@@ -83,7 +82,7 @@ def train_vision(net, seconds):
         open_eyes(visual, random.Random(0))
     eye = Eye(net.thinker)
     if "eye" in HEADS:
-        eye.load_state_dict(HEADS["eye"])
+        eye.load_state_dict(HEADS["eye"], strict=False)
 
     def losses(batch):
         x, grid, labels = batch
@@ -91,7 +90,7 @@ def train_vision(net, seconds):
             visual(x, grid_thw=grid)
             return eye.loss(len(grid), labels)
 
-    return run("vision", visual, eye, vision_batches, losses, seconds)
+    return train("vision", visual, eye, vision_batches, losses, seconds)
 
 
 def train_audio(net, seconds):
@@ -112,32 +111,28 @@ def train_audio(net, seconds):
             tower(batch["input_features"].permute(0, 2, 1)[mask.bool()].T, feature_lens=mask.sum(1))
             return ear.loss(counts, batch["facts"])
 
-    return run("audio", tower, ear, batches, losses, seconds)
+    return train("audio", tower, ear, batches, losses, seconds)
 
 
-def run(name, encoder, head, batches, losses, seconds):
-    path = c.WORK / f"{name}.pt"
+def train(name, encoder, head, batches, losses, seconds):
+    run = Run(c.WORK / f"{name}.pt", seconds, 2e-3, warm=100, fall=0.3, low=0.05, every=120)
     opt = fast.optimizer(encoder, 1e-3)
     plain = torch.optim.AdamW(head.parameters(), 3e-3)
-    step = 0
-    if path.exists():
-        state = torch.load(path)
-        encoder.load_state_dict(state["net"])
-        head.load_state_dict(state["head"])
-        opt.load_state_dict(state["opt"])
-        step = state["step"]
-    rng, ready, log, start, saved = random.Random(step + 11), [], [], time.time(), time.time()
-    peak = float(os.environ.get("LR", "2e-3"))
+    if run.state:
+        encoder.load_state_dict(run.state["net"])
+        head.load_state_dict(run.state["head"], strict=False)
+        opt.load_state_dict(run.state["opt"])
+    rng, ready, log = random.Random(run.step + 11), [], []
+    state = lambda: {"net": encoder.state_dict(), "head": head.state_dict(), "opt": opt.state_dict()}
 
-    def save():
-        torch.save({"net": encoder.state_dict(), "head": head.state_dict(), "opt": opt.state_dict(), "step": step}, str(path) + ".tmp")
-        os.replace(str(path) + ".tmp", path)
+    def means():
+        right = {k: round(float(np.mean([r[k] for _, r in log if k in r])), 2) for k in ["ctc", *LABELS, *SOUNDS] if any(k in r for _, r in log)}
+        return f"loss {np.mean([v for v, _ in log]):.3f} {right}"
 
-    while (elapsed := time.time() - start) < seconds:
-        share = min(1, (step + 1) / 100) * min(1.0, max(0.05, (seconds - elapsed) / (0.3 * seconds)))
-        for o, lr in ((opt, peak), (plain, 3e-3)):
-            for g in o.param_groups:
-                g["lr"] = lr * share
+    while run.going():
+        share = run.rate(opt) / run.peak
+        for group in plain.param_groups:
+            group["lr"] = 3e-3 * share
         if not ready:
             ready = list(batches(rng))
             rng.shuffle(ready)
@@ -148,20 +143,14 @@ def run(name, encoder, head, batches, losses, seconds):
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         opt.step()
         plain.step()
-        step += 1
         log.append((loss.item(), right))
-        if step % 100 == 0:
-            mean = {k: round(float(np.mean([r[k] for _, r in log if k in r])), 2) for k in ["ctc", *LABELS, *SOUNDS] if any(k in r for _, r in log)}
-            print(step, f"{elapsed:.0f}s loss {np.mean([v for v, _ in log]):.3f}", mean, flush=True)
+        run.stepped(state)
+        if run.log(100, means):
             log = []
-        if time.time() - saved > 120:
-            saved = time.time()
-            save()
-    save()
+    run.stepped(state, last=True)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     net = m.build(c.WORK / "tok")
     fast.install(dynamic=False)
     fast.eager(net.thinker)

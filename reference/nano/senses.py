@@ -12,18 +12,34 @@ from extra_words import COLOURS, EMOJI, POSITIONS, SHAPES, TONES
 
 KINDS = ["one", "count", "number", "word", "emoji", "unknown"]
 STEPS = ["still", "left", "right", "up", "down"]
+LETTERS = list("_abcdefghijklmnopqrstuvwxyz")  # _: the word is shorter
+PLACES = range(6)
+CELLS = range(9)  # of a picture in thirds
 LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one grid of a video, two frames
     "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
     "place": (list(POSITIONS), ["one"]), "count": ([2, 3, 4, 5, 6], ["count"]), "tens": (list(range(10)), ["number"]),
     "ones": (list(range(10)), ["number"]), "digits": ([1, 2], ["number"]), "word": (list(text_data.SPELL), ["word"]), "emoji": (list(EMOJI), ["emoji"]),
     "shown": (list(range(4)), ["film", "empty"]), "x": (list(range(6)), ["film"]), "y": (list(range(6)), ["film"]), "step": (STEPS, ["film"]),
+    **{f"letter{i}": (LETTERS, ["word"]) for i in PLACES}, **{f"cell{i}": ([False, True], ["count"]) for i in CELLS},
 }
+
+
+def facts_of(scene):
+    """The scene with what its number or word consists of: tens and ones, letters by their place, thirds with a shape in them."""
+    out = dict(scene)
+    if "number" in scene:
+        out.update(tens=scene["number"] // 10, ones=scene["number"] % 10, digits=len(str(scene["number"])))
+    if "word" in scene:
+        out.update((f"letter{i}", scene["word"][i : i + 1] or "_") for i in PLACES)
+    if "cells" in scene:
+        out.update((f"cell{i}", i in scene["cells"]) for i in CELLS)
+    return out
 
 
 def labels_of(scenes):
     """{attribute: class of each scene, -100 where it has none}."""
-    facts = [{**s, **({"tens": s["number"] // 10, "ones": s["number"] % 10, "digits": len(str(s["number"]))} if "number" in s else {})} for s in scenes]
-    return {k: torch.tensor([names.index(f[k]) if f["kind"] in kinds and f[k] is not None else -100 for f in facts]) for k, (names, kinds) in LABELS.items()}
+    facts = [facts_of(scene) for scene in scenes]
+    return {k: torch.tensor([names.index(f[k]) if f["kind"] in kinds and f.get(k) is not None else -100 for f in facts]) for k, (names, kinds) in LABELS.items()}
 
 
 def films_of(scene):

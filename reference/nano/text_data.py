@@ -98,8 +98,38 @@ TALK = [
 ]
 UNKNOWN_ZH = "我太小了,这个我不会。"
 UNKNOWN_EN = "I am too small, I do not know that."
-UNKNOWN_Q_ZH = ["量子力学是什么", "怎么写代码", "股票会涨吗", "谁是总统", "什么是相对论", "帮我写一篇论文", "什么是区块链", "推荐一部电影", "怎么做红烧肉", "历史上谁最伟大", "解释一下经济学", "帮我翻译这段话", "比特币多少钱", "怎么学习编程", "什么是黑洞"]
-UNKNOWN_Q_EN = ["What is quantum physics?", "How do I write code?", "Who is the president?", "Explain relativity.", "Write an essay for me.", "What is a blockchain?", "Recommend a movie.", "How do I cook pasta?", "Explain economics to me.", "What is the price of gold?", "How do I learn programming?", "What is a black hole?", "Write a python program.", "Summarize this article."]
+TOPICS_EN = ("quantum physics, relativity, a blockchain, a black hole, economics, philosophy, the stock market, a neural network, photosynthesis, inflation, democracy, a virus, gravity, evolution, the internet, "
+             "a database, chemistry, the big bang, a transistor, climate change, opera, algebra, electricity, a volcano, the Roman Empire, a mortgage, jazz, cricket, DNA, nuclear power, insurance, poetry, "
+             "an algorithm, the immune system, a glacier, law, marketing, the French Revolution, chess, a compiler, astronomy, yoga, an earthquake, tax, a satellite, sociology, a vaccine, geometry, a penguin colony, Linux").split(", ")
+TASKS_EN = ("write code, cook pasta, learn programming, fix my car, lose weight, invest money, play the guitar, build a website, bake bread, learn German, repair a phone, grow tomatoes, get a visa, write a letter, train a dog, "
+            "buy a house, paint a wall, sleep better, find a job, make coffee, draw a face, travel to Mars, win at chess, clean a carpet, solve an equation, install Windows, sew a shirt, run a marathon, catch a fish, save energy").split(", ")
+WISHES_EN = ("Write an essay for me., Write a python program., Summarize this article., Recommend a movie., Recommend a restaurant., Translate this text., Check my grammar., Write a song about love., Plan my holiday., Book a flight., "
+             "Give me a recipe., Play some rock music., Draw me a picture of a castle., Send an email to my boss., Debug this function., Make a business plan., Order a pizza for me., Read me the news., Set an alarm., Prove this theorem.").split(", ")
+WHO_EN = "the president, the king of Spain, Einstein, Shakespeare, the best player, Napoleon, the richest man, Mozart, the prime minister, the author of this book, Cleopatra, the boss of this company".split(", ")
+TOPICS_ZH = "量子力学 相对论 区块链 黑洞 经济学 哲学 股市 神经网络 光合作用 通货膨胀 民主 病毒 万有引力 进化论 互联网 数据库 化学 宇宙大爆炸 晶体管 气候变化 京剧 代数 电 火山 罗马帝国 房贷 爵士乐 板球 基因 核能 保险 诗歌 算法 免疫系统 冰川 法律 市场营销 法国大革命 象棋 编译器 天文学 瑜伽 地震 税收 卫星 社会学 疫苗 几何学 唐朝 人类历史".split()
+TASKS_ZH = "写代码 做红烧肉 学习编程 修汽车 减肥 投资 弹吉他 做网站 烤面包 学德语 修手机 种番茄 办签证 写信 训练小狗 买房子 刷墙 睡得更好 找工作 煮咖啡 画人脸 去火星 下象棋 洗地毯 解方程 装系统 缝衣服 跑马拉松 钓鱼 省电".split()
+WISHES_ZH = "帮我写一篇论文 推荐一部电影 帮我翻译这段话 总结这篇文章 推荐一家餐厅 帮我改语法 写一首情歌 帮我安排假期 帮我订机票 给我一个菜谱 放一首摇滚乐 画一座城堡 给老板发邮件 帮我调试程序 做一个商业计划 帮我点外卖 给我读新闻 定一个闹钟 证明这个定理 帮我做作业".split()
+WHO_ZH = "总统 西班牙国王 爱因斯坦 李白 最好的球员 拿破仑 世界首富 莫扎特 首相 这本书的作者 秦始皇 这家公司的老板".split()
+
+
+def unknown_question(rng, lang):
+    """Something that nano does not know. (what it is about, question)"""
+    form = rng.choice(["topic", "topic", "task", "wish", "who", "price"])
+    en = lang == "en"
+    if form in ("topic", "price"):
+        x = rng.choice(TOPICS_EN if en else TOPICS_ZH)
+        if form == "topic":
+            return x, rng.choice([f"What is {x}?", f"Explain {x} to me.", f"Explain {x}.", f"How does {x} work?", f"Tell me about {x}."] if en else [f"{x}是什么?", f"什么是{x}?", f"解释一下{x}", f"给我讲讲{x}", f"你知道{x}吗?"])
+        x = rng.choice("gold, oil, silver, a bitcoin, a new car, a flat in London, milk, a laptop".split(", ") if en else "黄金 石油 白银 比特币 新车 北京的房子 牛肉 电脑".split())
+        return x, rng.choice([f"What is the price of {x}?", f"How much does {x} cost?"] if en else [f"{x}多少钱?", f"{x}会涨吗?"])
+    if form == "task":
+        x = rng.choice(TASKS_EN if en else TASKS_ZH)
+        return x, rng.choice([f"How do I {x}?", f"How can I {x}?", f"Teach me to {x}.", f"What do I need to {x}?"] if en else [f"怎么{x}?", f"如何{x}?", f"教我{x}", f"我想{x},该怎么做?"])
+    if form == "wish":
+        x = rng.choice(WISHES_EN if en else WISHES_ZH)
+        return x, x
+    x = rng.choice(WHO_EN if en else WHO_ZH)
+    return x, rng.choice([f"Who is {x}?", f"Who was {x}?", f"Where was {x} born?"] if en else [f"谁是{x}?", f"{x}是谁?", f"{x}在哪里出生?"])
 
 GREETINGS = {
     "fr": (["Bonjour", "Bonjour, qui es-tu ?", "Salut", "Présente-toi."], "Bonjour ! Je suis nano, un petit modèle."),
@@ -161,9 +191,18 @@ def _until(rng, split, make):
     return value
 
 
+FORMS_EN = ["What is {a} {en} {b}?", "{a} {en} {b}?", "How much is {a} {en} {b}?", "{a} {op} {b} = ?", "What is {a}{op}{b}?", "Calculate {a} {op} {b}.", "{a}{op}{b}="]
+FORMS_ZH = ["{a}{zh}{b}等于多少?", "{a}{zh}{b}等于几", "{a}{op}{b}=?", "{a}{op}{b}等于几?", "算一下{a}{zh}{b}", "请计算{a}{op}{b}", "{a}{zh}{b}是多少"]
+OPERATIONS = {"+": ("加", "plus"), "-": ("减", "minus"), "*": ("乘", "times")}
+
+
 def arithmetic(rng, split, lang):
+    """(question, steps, answer). Of sums and differences the operands are held out; products are a table that can only be known, so there it is
+    a product in one wording."""
+    forms = FORMS_EN if lang == "en" else FORMS_ZH
+
     def make():
-        op = rng.choice("++--*")
+        op, form = rng.choice("++--*"), rng.randrange(len(forms))
         if op == "*":
             a, b = rng.randint(1, 9), rng.randint(1, 9)
         else:
@@ -171,23 +210,19 @@ def arithmetic(rng, split, lang):
             a, b = rng.randint(0, top), rng.randint(0, top)
             if op == "-" and b > a:
                 a, b = b, a
-        return ("arith", a, b, op), (a, b, op)
+        return ("arith", a, b, op, *((lang, form) if op == "*" else ())), (a, b, op, form)
 
-    a, b, op = _until(rng, split, make)
+    a, b, op, form = _until(rng, split, make)
     r = {"+": a + b, "-": a - b, "*": a * b}[op]
-    zh = {"+": "加", "-": "减", "*": "乘"}[op]
-    en = {"+": "plus", "-": "minus", "*": "times"}[op]
+    zh, en = OPERATIONS[op]
     if op == "*":
         steps = " + ".join([str(b)] * a) if a <= 4 else f"{a} x {b}"
         think = f"{steps} = {r}."
     else:
         u, v, s = a % 10, b % 10, op
         think = f"{u} {s} {v} = {u + v if s == '+' else u - v}, {a // 10} {s} {b // 10} = {(a // 10 + b // 10) if s == '+' else a // 10 - b // 10}. {a} {s} {b} = {r}."
-    if lang == "en":
-        q = rng.choice([f"What is {a} {en} {b}?", f"{a} {en} {b}?", f"How much is {a} {en} {b}?", f"{a} {op} {b} = ?", f"What is {a}{op}{b}?", f"Calculate {a} {op} {b}.", f"{a}{op}{b}="])
-        return q, think, f"{a} {en} {b} is {r}."
-    q = rng.choice([f"{a}{zh}{b}等于多少?", f"{a}{zh}{b}等于几", f"{a}{op}{b}=?", f"{a}{op}{b}等于几?", f"算一下{a}{zh}{b}", f"请计算{a}{op}{b}", f"{a}{zh}{b}是多少"])
-    return q, think, f"{a}{zh}{b}等于{r}。"
+    q = forms[form].format(a=a, b=b, op=op, zh=zh, en=en)
+    return q, think, f"{a} {en} {b} is {r}." if lang == "en" else f"{a}{zh}{b}等于{r}。"
 
 
 def talk(rng, split, lang):
@@ -238,7 +273,7 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
         def make():
             i = rng.randint(1, 12)
             j = i + rng.randint(2, 8)
-            d = rng.random() < 0.2
+            d = rng.random() < 0.3
             return ("count", i, j, d), (i, j, d)
 
         i, j, down = _until(rng, split, make)
@@ -277,8 +312,12 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
         if rng.random() < 0.75:
             messages += tail
     elif skill == "unknown":
-        qs, a = (UNKNOWN_Q_EN, UNKNOWN_EN) if base == "en" else (UNKNOWN_Q_ZH, UNKNOWN_ZH)
-        messages = [("user", pick(rng, qs, split, "unknown")), ("assistant", a)]
+        def make():
+            about, q = unknown_question(rng, base)
+            q = q.rstrip("?.") if rng.random() < 0.15 else q.lower() if rng.random() < 0.1 else q
+            return ("unknown", about), q
+
+        messages = [("user", _until(rng, split, make)), ("assistant", UNKNOWN_EN if base == "en" else UNKNOWN_ZH)]
     elif skill == "parity":
         def make():
             x, y = rng.randint(0, 99), rng.randint(0, 99)

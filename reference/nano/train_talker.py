@@ -1,7 +1,7 @@
 """Trains the talker and its code predictor on codes of synthesised replies, thinker embedding frozen; resumes from work/talker.pt.
 
     python3 train_talker.py data N SEED     render, encode and tokenise N utterances into work/talk/*.pt
-    python3 train_talker.py train SECONDS
+    python3 train_talker.py train SECONDS   (torchrun --nproc-per-node 2 on two free cores)
 
 Teacher forcing exactly as `Qwen3OmniMoeForConditionalGeneration.generate` builds the talker's input: the user's turn through
 text_projection, then the assistant's header, speaker and codec markers, then one frame a step, each with the next text token.
@@ -24,9 +24,12 @@ import fast
 import model as m
 import speech_data as sd
 import text_data
+from training import Run
 
 TALK = c.WORK / "talk"
 PATH = c.WORK / "talker.pt"
+COMPILED = fast.HALF != torch.float32  # on other processors compiling takes more than it gives
+WIDTHS = 64 if COMPILED else 8  # each compiled shape takes a while: let there be few
 
 
 def _make(args):
@@ -91,18 +94,20 @@ class Batcher:
         for _ in range(3000):
             q = next(t for r, t in text_data.sample(rng)["messages"] if r == "user")
             self.user.append(enc("<|im_start|>user\n") + enc(q) + enc("<|im_end|>\n"))
+        self.user.sort(key=len)
 
     def __call__(self, rows, rng):
         t = self.t
         bos, eos, pad = t.text_projection(self.embed[self.special]).unbind(0)
         # one projection for all text of the batch
-        users = [rng.choice(self.user) for _ in rows]
-        # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some
-        media = [rng.choice([0, 0, 0, 16, 25, 30, 50]) for _ in rows]
+        at = rng.randrange(len(self.user) - 200)  # prompts of about one length: little padding
+        users = [rng.choice(self.user[at : at + 200]) for _ in rows]
+        # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some, one number for the batch
+        media = rng.choice([0, 0, 0, 0, 16, 25, 50])
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])
-        width = max(len(u) + n + 9 + len(r[2]) for u, r, n in zip(users, rows, media))
-        width = (width + 63) // 64 * 64  # few shapes: each is compiled
+        width = max(len(u) + media + 9 + len(r[2]) for u, r in zip(users, rows))
+        width = -(-width // WIDTHS) * WIDTHS
         table = t.model.get_input_embeddings()
         residual = t.code_predictor.get_input_embeddings()
         talker = self.net.config.talker_config
@@ -118,7 +123,7 @@ class Batcher:
             codes = every[b]
             length = codes.shape[1]
             markers = table(torch.tensor([talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, c.FIRST_SPEAKER + r[1], talker.codec_pad_id, talker.codec_bos_id]))
-            start = torch.cat([user[:3], user.new_zeros(media[b], user.shape[1]), user[3:], head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
+            start = torch.cat([user[:3], user.new_zeros(media, user.shape[1]), user[3:], head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
             # as generate() has it: the reply's tokens without <|im_end|>, then tts_eos, then pads
             trailing = torch.cat([words[1:], eos[None]])
             trailing = torch.cat([trailing, pad.expand(max(0, length - len(trailing)), -1)])[:length]
@@ -175,64 +180,63 @@ def weight(row):
     return (4.0 if name in focus.split(",") else 1.0 if name in ("Serena", "Chelsie") else 0.3) * (2.0 if len(row[0]) <= 20 else 1.0)
 
 
+class Rows:
+    """Utterances of work/talk, new files too, in batches of about one length; of several processes each has its share."""
+
+    def __init__(self, run, rng):
+        self.run, self.rng, self.rows, self.known, self.queue, self.scanned = run, rng, [], set(), [], 0.0
+
+    def scan(self):
+        for f in sorted(TALK.glob("*.pt"))[self.run.rank :: self.run.ranks]:
+            if f not in self.known:
+                self.known.add(f)
+                self.rows += [(r[0], r[1], r[2].float()) for r in torch.load(f)]
+        self.weights = [weight(r) for r in self.rows]
+        print("rows", len(self.rows), flush=True)
+
+    def batch(self, size=32):
+        if not self.queue:
+            if time.time() - self.scanned > 60:
+                self.scanned = time.time()
+                self.scan()
+            pool = sorted(self.rng.choices(self.rows, self.weights, k=12 * size), key=lambda r: len(r[2]))
+            self.queue = [pool[i : i + size] for i in range(0, len(pool), size)]
+            self.rng.shuffle(self.queue)
+        return self.queue.pop()
+
+
 def train(seconds):
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    run = Run(PATH, seconds, 1.5e-3)
     net = m.build(c.WORK / "tok")
-    fast.install(dynamic=False)
+    fast.install(dynamic=not COMPILED)
     fast.eager(net.talker)
     tok = m.load_tokenizer(c.WORK / "tok")
     params = list(net.talker.parameters())
     opt = fast.optimizer(net.talker, 1e-3)
-    step = 0
-    if PATH.exists():
-        state = torch.load(PATH)
-        net.talker.load_state_dict(state["net"])
-        if state["opt"] and "muon" in state["opt"]["param_groups"][0]:
-            opt.load_state_dict(state["opt"])
-        step = state["step"]
+    if run.state:
+        net.talker.load_state_dict(run.state["net"])
+        if run.state["opt"] and "muon" in run.state["opt"]["param_groups"][0]:
+            opt.load_state_dict(run.state["opt"])
     with torch.no_grad():
         net.talker.hidden_projection.linear_fc2.weight.zero_()
         net.talker.hidden_projection.linear_fc2.bias.zero_()
     batcher = Batcher(net, tok)
-    rng = random.Random(step + 7)
-    known, rows, queue = set(), [], []
-    start = last = time.time()
-    scan, log, peak = 0, [], float(os.environ.get("LR", "1.5e-3"))
-    fall = float(os.environ.get("DECAY", "0.25"))
-
-    def save():
-        torch.save({"net": net.talker.state_dict(), "opt": opt.state_dict(), "step": step}, str(PATH) + ".tmp")
-        os.replace(str(PATH) + ".tmp", PATH)
-
-    while (elapsed := time.time() - start) < seconds:
-        if not queue:
-            if time.time() - scan > 60:
-                scan = time.time()
-                for f in sorted(TALK.glob("*.pt")):
-                    if f not in known:
-                        known.add(f)
-                        rows += [(r[0], r[1], r[2].float()) for r in torch.load(f)]
-                print("rows", len(rows), flush=True)
-            pool = sorted(rng.choices(rows, [weight(r) for r in rows], k=384), key=lambda r: len(r[2]))
-            queue = [pool[i : i + 32] for i in range(0, len(pool) - 31, 32)]
-            rng.shuffle(queue)
-        rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (fall * seconds)))
-        for g in opt.param_groups:
-            g["lr"] = rate
-        main, rest, acc, hits = losses(net, batcher, queue.pop(), rng)
+    rng = random.Random(run.step + 7 + 7919 * run.rank)
+    rows, log = Rows(run, rng), []
+    state = lambda: {"net": net.talker.state_dict(), "opt": opt.state_dict()}
+    while run.going():
+        run.rate(opt)
+        main, rest, acc, hits = losses(net, batcher, rows.batch(), rng)
         opt.zero_grad(set_to_none=True)
         (main + rest).backward()
+        run.average(params)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        step += 1
         log.append((main.item(), rest.item(), acc, *hits))
-        if step % 50 == 0:
-            print(step, f"{elapsed:.0f}s lr {rate:.1e}", [round(v, 3) for v in np.mean(log, 0).tolist()], flush=True)
+        run.stepped(state)
+        if run.log(50, lambda: [round(v, 3) for v in np.mean(log, 0).tolist()]):
             log = []
-        if time.time() - last > 150:
-            last = time.time()
-            save()
-    save()
+    run.stepped(state, last=True)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ The encoders are taught directly as well, by heads of their own (`senses.py`).
 import os
 import random
 import sys
-import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 
 import config as c
@@ -24,6 +22,7 @@ import model as m
 import text_data
 from chat import Chat
 from senses import Ear, Eye
+from training import Run
 
 PATH = c.WORK / "thinker.pt"
 
@@ -68,20 +67,8 @@ def loss_of(thinker, batch, ear=None, eye=None):
     return F.cross_entropy(logits.float(), target), hits.float().mean().item(), sensed
 
 
-def average(params, ranks):
-    """Gradients become their means over all processes; where one has none it counts as zero, where all have none it stays so."""
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in params])
-    dist.all_reduce(flat)
-    flat /= ranks
-    for p, g in zip(params, flat.split([p.numel() for p in params])):
-        p.grad = g.view_as(p) if g.any() else None
-
-
 def main(seconds, mix):
-    ranks, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if ranks > 1:
-        dist.init_process_group("gloo")
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    run = Run(PATH, seconds, 1.2e-3)
     net = m.build(c.WORK / "tok")
     thinker = net.thinker
     fast.install(dynamic=True)
@@ -92,47 +79,30 @@ def main(seconds, mix):
     opt = fast.optimizer(thinker, 1e-3)
     ear, eye = Ear(thinker, chat), Eye(thinker)
     heads = torch.optim.AdamW([*ear.parameters(), *eye.parameters()], 2e-3)
-    step = 0
-    if PATH.exists():
-        state = torch.load(PATH)
-        thinker.load_state_dict(state["net"])
-        if state["opt"] and len(state["opt"]["param_groups"]) == len(opt.param_groups):
-            opt.load_state_dict(state["opt"])
+    if run.state:
+        thinker.load_state_dict(run.state["net"])
+        if run.state["opt"] and len(run.state["opt"]["param_groups"]) == len(opt.param_groups):
+            opt.load_state_dict(run.state["opt"])
         for name, head in (("ear", ear), ("eye", eye)):
-            if name in state:
-                head.load_state_dict(state[name])
-        step = state["step"]
+            if name in run.state:
+                head.load_state_dict(run.state[name], strict=False)
     for name, part in (("vision", thinker.model.visual), ("audio", thinker.model.audio_tower)):
         path = c.WORK / f"{name}.pt"
         if path.exists() and (not PATH.exists() or path.stat().st_mtime > PATH.stat().st_mtime):
             print("encoder from", path.name, flush=True)
             alone = torch.load(path)
             part.load_state_dict(alone["net"])
-            (ear if name == "audio" else eye).load_state_dict(alone["head"])
+            (ear if name == "audio" else eye).load_state_dict(alone["head"], strict=False)
     table = makers()
     kinds = [k for k in mix if k in table]
-    print("kinds", kinds, "step", step, flush=True)
-    rng = random.Random(step + 1 + 7919 * rank)
+    print("kinds", kinds, "step", run.step, flush=True)
+    rng = random.Random(run.step + 1 + 7919 * run.rank)
     ready = {k: [] for k in kinds}
-    start = last = time.time()
-    log, peak = {}, float(os.environ.get("LR", "1.2e-3"))
-    decay = float(os.environ.get("DECAY", "0.25"))  # share of the run at the end over which the rate falls
-
-    def save():
-        torch.save({"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict(), "step": step}, str(PATH) + ".tmp")
-        os.replace(str(PATH) + ".tmp", PATH)
-
-    def elapsed_time():
-        """Of the first process, for all: they must stop at the same step."""
-        t = torch.tensor(time.time() - start)
-        if ranks > 1:
-            dist.broadcast(t, 0)
-        return t.item()
-
-    while (elapsed := elapsed_time()) < seconds:
-        rate = peak * min(1, (step + 1) / 200) * min(1.0, max(0.03, (seconds - elapsed) / (decay * seconds)))
-        for g in opt.param_groups:
-            g["lr"] = rate
+    log = {}
+    state = lambda: {"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict()}
+    means = lambda: {k: [round(sum(column) / len(v), 3) for column in zip(*v)] for k, v in sorted(log.items())}
+    while run.going():
+        run.rate(opt)
         opt.zero_grad(set_to_none=True)
         heads.zero_grad(set_to_none=True)
         kind = rng.choices(kinds, [mix[k] for k in kinds])[0]
@@ -141,20 +111,14 @@ def main(seconds, mix):
         loss, acc, sensed = loss_of(thinker, ready[kind].pop(), ear, eye)
         (loss + 0.2 * sensed).backward()
         log.setdefault(kind, []).append((loss.item(), acc, sensed.item() if torch.is_tensor(sensed) else 0.0))
-        if ranks > 1:
-            average([*params, *ear.parameters(), *eye.parameters()], ranks)
+        run.average([*params, *ear.parameters(), *eye.parameters()])
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         heads.step()
-        step += 1
-        if step % 100 == 0 and rank == 0:
-            print(step, f"{elapsed:.0f}s lr {rate:.1e}", {k: [round(sum(column) / len(v), 3) for column in zip(*v)] for k, v in sorted(log.items())}, flush=True)
+        run.stepped(state)
+        if run.log(100, means):
             log = {}
-        if time.time() - last > 150 and rank == 0:
-            last = time.time()
-            save()
-    if rank == 0:
-        save()
+    run.stepped(state, last=True)
 
 
 if __name__ == "__main__":

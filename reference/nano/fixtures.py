@@ -90,7 +90,7 @@ def main(out):
         want = len(frames) * RATE // 2
         name = f"clip-{i:02d}.mp4"
         film(out / name, frames, wave[:want] if len(wave) > want else np.pad(wave, (0, want - len(wave))))
-        add("sound of a video", "video", [name], md.clip_dialogue(rng, scene, facts, "", "en"))
+        add("sound of a video", "video", [name], md.clip_dialogue(rng, scene, facts, None, "en"))
     for case in cases:
         if case["skill"] not in floors:
             for name in case["files"]:

@@ -44,15 +44,15 @@ SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david
 def spoken(rng, split):
     """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"})."""
     lang = rng.choice(["zh", "en"])
-    kind = rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22])[0]
+    kind = rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
     if kind == "copy":
         text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
     elif kind == "reply":
         text, answer = sd.utterance_text(rng, lang), None
     elif kind == "talk":
-        _, zq, za, eq, ea = rng.choice(text_data.TALK)
-        text, answer = (rng.choice(eq), ea[0]) if lang == "en" else (rng.choice(zq), text_data.full_width(za[0]))
+        key, zq, za, eq, ea = rng.choice(text_data.TALK)
+        text, answer = (text_data.pick(rng, eq, split, key), ea[0]) if lang == "en" else (text_data.pick(rng, zq, split, key), text_data.full_width(za[0]))
         if lang == "zh" and not text.endswith(("。", "?", "!")):
             text += "。" if rng.random() < 0.5 else ""
     else:

@@ -12,7 +12,7 @@ export async function drawExample(): Promise<Media> {
   context.fillRect(0, 0, 448, 448)
   context.fillStyle = '#d92626'
   context.beginPath()
-  context.arc(224, 224, 128, 0, 2 * Math.PI)
+  context.arc(224, 224, 96, 0, 2 * Math.PI)
   context.fill()
   const blob = await new Promise<Blob>((resolve, reject) => {
     canvas.toBlob((made) => (made ? resolve(made) : reject(new Error('The picture could not be drawn.'))), 'image/png')

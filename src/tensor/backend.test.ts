@@ -208,29 +208,6 @@ describe('a backend beside another', () => {
     expect((await short.run(inputs)).y).toEqual(expected)
   })
 
-  it('computes alone when it is asked to, the other waiting, and is beside it again afterwards', async () => {
-    using main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.beside()
-    using long = buildGraph(side, heavy(12))
-    using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
-    const inputs = { x: new Float32Array(1000).fill(3) }
-    const expected = await long.run(heavyInputs)
-    for (const alone of [true, false, true]) {
-      const order: string[] = []
-      const running = long.run(heavyInputs, { alone }).finally(() => order.push('long'))
-      const waiting = short.run(inputs).finally(() => order.push('short'))
-      expect((await running).y).toEqual(expected.y)
-      expect((await waiting).y[0]).toBe(9)
-      expect(order).toEqual(alone ? ['long', 'short'] : ['short', 'long'])
-    }
-    const controller = new AbortController()
-    const given = long.run(heavyInputs, { alone: true, signal: controller.signal })
-    await new Promise((resolve) => setImmediate(resolve))
-    controller.abort(new Error('enough'))
-    await expect(given).rejects.toThrow('enough')
-    expect((await short.run(inputs)).y[0]).toBe(9)
-  })
-
   it('counts its memory with the other, and goes with it', async () => {
     const main = await loadBackend({ device: 'cpu', threads: 2 })
     const side = main.beside()

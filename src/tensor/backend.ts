@@ -133,7 +133,7 @@ export class Backend implements Disposable {
   /** The backend that this one stands beside and borrows threads from. */
   readonly #lender: Backend | undefined
   #beside: Backend | undefined
-  /** Threads that the one beside computes with now; below zero: those that this one has taken for a job. */
+  /** Threads that the one beside computes with now. */
   #lent = 0
 
   constructor(
@@ -202,19 +202,15 @@ export class Backend implements Disposable {
   /**
    * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
    * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before its turn.
-   * `alone` has a backend that stands beside another wait for a gap in that one's work and take all threads: somebody waits for this job.
    */
-  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = false): Promise<T> {
+  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
     if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
-    const start = async (): Promise<T> => {
+    this.#queued++
+    const result = this.#queue.then(() => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
-      if (!this.#lender) return job()
-      return alone ? this.#takeAll(this.#lender, job) : this.#lender.#lend(this.threads, job)
-    }
-    // At once, so that it stands in the other's queue before what is asked for next.
-    const result = alone && this.#lender && this.#queued === 0 ? start() : this.#queue.then(start)
-    this.#queued++
+      return this.#lender ? this.#lender.#lend(this.threads, job) : job()
+    })
     const releases: (() => void)[] = []
     this.#releases = releases
     const settled = (): void => {
@@ -251,20 +247,6 @@ export class Backend implements Disposable {
     }
   }
 
-  /** Runs a job of this backend as one of the lender's: alone, on all its threads. */
-  #takeAll<T>(lender: Backend, job: () => Promise<T> | T): Promise<T> {
-    return lender.enqueue(async () => {
-      lender.#useThreads(1)
-      this.#lent = this.threads - lender.threads
-      try {
-        return await job()
-      } finally {
-        this.#lent = 0
-        this.#useThreads(this.threads)
-      }
-    })
-  }
-
   /** @internal Frees something native: now when nothing runs, else as soon as all jobs queued so far are done. */
   release(free: () => void): void {
     if (this.#queued === 0) free()
@@ -293,7 +275,7 @@ export class Backend implements Disposable {
       for (;;) {
         crawls = false
         const threads = this.threads - this.#lent
-        this.#useThreads(kind.coarse || this.#lent < 0 ? threads : this.#governor.begin(threads))
+        this.#useThreads(kind.coarse ? threads : this.#governor.begin(threads))
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -304,7 +286,7 @@ export class Backend implements Disposable {
           if (crawls) continue
         }
         if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
-        if (!kind.coarse && this.#lent >= 0) this.#governor.end()
+        if (!kind.coarse) this.#governor.end()
         return
       }
     } finally {

@@ -32,8 +32,6 @@ export interface GraphOptions {
 export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
-  /** On a backend that stands beside another: this time alone, on all threads. See {@link Backend.enqueue}. */
-  readonly alone?: boolean
 }
 
 const LARGE = 1 << 21
@@ -119,13 +117,13 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
    * Arrays must not change until the promise settles.
    */
   run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs<O>> {
-    const { signal, alone } = options
+    const { signal } = options
     try {
       this.check(inputs)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#backend.enqueue(() => this.runNow(inputs, signal), signal, alone)
+    return this.#backend.enqueue(() => this.runNow(inputs, signal), signal)
   }
 
   /** @internal Throws unless the inputs are what the graph declares. */

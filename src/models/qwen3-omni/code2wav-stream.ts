@@ -112,8 +112,7 @@ class Stream implements Code2WavStream {
         positions: Int32Array.from({ length: frames }, (_, i) => this.#decoded + i),
         mask: windowMask(this.#decoded, frames, past, window),
       },
-      // The first piece is what somebody waits for; the others have time.
-      { alone: !started, ...(signal ? { signal } : {}) },
+      signal ? { signal } : {},
     )
     return samples
   }

@@ -108,7 +108,7 @@ async function sound(model: OmniModel, codebook: number, signal: AbortSignal): P
   if (!model.code2wav || groups === undefined) return new Float32Array()
   using stream = model.code2wav.newStream()
   const codes = Int32Array.from({ length: 24 * groups }, (_, i) => (i * 7919 + ((i * i) % 97)) % codebook)
-  return stream.push(codes, signal)
+  return stream.push(codes, { signal })
 }
 
 function decibels(expected: Float32Array, actual: Float32Array): number {

@@ -81,6 +81,8 @@ export interface FakeModel extends OmniModel {
   readonly sounds: readonly { frames: number; longestFrames: number }[]
   /** Encoder calls that have not ended. */
   readonly encoding: () => number
+  /** Frames of each piece that the vocoder was given, and whether nothing else was said to go on meanwhile. */
+  readonly decoded: readonly { frames: number; alone: boolean }[]
 }
 
 class FakeSequence implements StageSequence {
@@ -120,6 +122,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   const talkerPositions: number[][] = []
   const calls = new Map<string, number>()
   const sounds: { frames: number; longestFrames: number }[] = []
+  const decoded: { frames: number; alone: boolean }[] = []
   let encoders = 0
   const script = options.script ?? hashedScript
   const talkers = new Map<StageSequence, number>()
@@ -311,8 +314,9 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
         const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
           stage('code2wav', options.vocoderDelay ?? 0, signal, work, stream)
         const stream: Code2WavStream = {
-          push: (codes, signal) =>
-            vocode(signal, () => {
+          push: (codes, { signal, alone = false } = {}) => {
+            decoded.push({ frames: codes.length / codeGroups, alone })
+            return vocode(signal, () => {
               if (disposed) throw new Error('A disposed stream was used.')
               const all = new Float32Array(held.length + (codes.length / codeGroups) * samplesPerFrame)
               all.set(held)
@@ -323,7 +327,8 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
                 )
               held = all.slice(all.length - heldSamples)
               return all.slice(0, all.length - heldSamples)
-            }),
+            })
+          },
           finish: (signal) =>
             vocode(signal, () => {
               const rest = held
@@ -355,6 +360,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
     calls,
     sounds,
     encoding: () => encoders,
+    decoded,
   }
 }
 

@@ -136,10 +136,16 @@ export interface CodePredictorStage extends Disposable {
   predict(inputs: readonly CodePredictorInput[], signal?: AbortSignal): Promise<CodePredictorOutput[]>
 }
 
+export interface DecodeOptions {
+  readonly signal?: AbortSignal
+  /** Nothing else computes meanwhile, so all threads may be taken; what is asked of other stages waits. */
+  readonly alone?: boolean
+}
+
 /** One reply's vocoder state. What it returns, joined, equals decoding all codes at once. */
 export interface Code2WavStream extends Disposable {
   /** `codes`: [frames, groups]. Returns the samples these frames complete, 24 kHz in [-1, 1]. */
-  push(codes: Int32Array, signal?: AbortSignal): Promise<Float32Array>
+  push(codes: Int32Array, options?: DecodeOptions): Promise<Float32Array>
   /** The samples still owed after the last frame (Qwen3-Omni: none, a whole decode cuts them off). */
   finish(signal?: AbortSignal): Promise<Float32Array>
 }

@@ -2,7 +2,8 @@
  * Convolutions over time, channels contiguous: x [channels, time].
  *
  * Causal ones look back only. For streaming, each takes the frames before x as `history` (default: zeros) and tells how many it needs
- * (`context`), so that pieces joined equal the whole. Windows are gathered by frame numbers and multiplied as one matrix.
+ * (`context`), so that pieces joined equal the whole. Windows are gathered by frame numbers and multiplied as one matrix, or, where a
+ * kernel's product may read overlapping rows (the CPU's), not gathered at all.
  *
  * Reference: transformers `Qwen3OmniMoeCausalConvNet`, `Qwen3OmniMoeCausalTransConvNet`; torch.nn.Conv2d.
  */
@@ -56,7 +57,18 @@ export class CausalConv1d {
     this.bias = options.bias === false ? undefined : parameters.vector('bias', [outChannels])
   }
 
-  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>): Tensor<'f32'> {
+  /** Elements of working memory with which {@link forward} need not gather windows of `frames` frames; 0 when it has none to gather. */
+  roomFor(frames: number): number {
+    const channels = this.weight.shape[0] / this.#kernel
+    return this.context === 0 || this.#stride > 1
+      ? 0
+      : channels * this.#kernel * this.#phases(frames).frames * this.#dilation
+  }
+
+  /** `room`: at least {@link roomFor} elements, which several convolutions may share one after the other. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>, room?: Tensor<'f32'>): Tensor<'f32'> {
+    const needed = this.roomFor(x.shape[1])
+    if (history && room && needed > 0 && room.shape[0] >= needed) return this.#overlapping(g, x, history, room)
     if (x.shape[1] % this.#stride !== 0) {
       throw new TensorError(
         `a convolution of stride ${this.#stride} wants a multiple of it in frames, got ${x.shape[1]}`,
@@ -70,6 +82,40 @@ export class CausalConv1d {
         : g.windows(extended, frames, { kernel: this.#kernel, stride: this.#stride, dilation: this.#dilation })
     const y = g.mulMat(this.weight, windows)
     return this.bias ? g.add(y, this.bias) : y
+  }
+
+  /** Frames a dilation apart follow each other in a phase: frames per phase, rounded up, and those of the history before them. */
+  #phases(frames: number): { frames: number; before: number } {
+    return { frames: Math.ceil(frames / this.#dilation), before: this.#kernel - 1 }
+  }
+
+  /** Lays the frames out in `room` phase by phase, so that a window is a run of frames and the next window begins a frame later. */
+  #overlapping(g: GraphBuilder, x: Tensor<'f32'>, history: Tensor<'f32'>, room: Tensor<'f32'>): Tensor<'f32'> {
+    const [channels, frames] = x.shape
+    const dilation = this.#dilation
+    const { frames: length, before } = this.#phases(frames)
+    const row = 4 * channels
+    const phase = row * (before + length)
+    /** Puts `count` rounds of `phases` frames each at row `to` of the phases. */
+    const lay = (from: Tensor<'f32'>, start: number, phases: number, count: number, to: number): void => {
+      const strides = [from.strides[1], phases * from.strides[1]]
+      const rounds = g.view(from, [channels, phases, count], { strides, offset: start * from.strides[1] })
+      const place = g.view(room, [channels, count, phases], { strides: [row, phase], offset: to * row })
+      g.effect(g.copyInto(g.permute(rounds, 0, 2, 1, 3), place))
+    }
+    const whole = Math.floor(frames / dilation)
+    lay(history, history.shape[1] - this.context, dilation, before, 0)
+    if (whole > 0) lay(x, 0, dilation, whole, before)
+    // What is left does not reach the last phases; their last windows hold anything, and are cut off below.
+    if (whole < length) lay(x, whole * dilation, frames - whole * dilation, 1, before + whole)
+    const windows = g.view(room, [this.weight.shape[0], length, dilation], { strides: [row, phase] })
+    const y = g.mulMat(this.weight, windows)
+    // Before the next convolution takes the room.
+    g.effect(y)
+    const out = this.weight.shape[1]
+    const ordered = dilation === 1 ? y : g.cont(g.permute(y, 0, 2, 1, 3))
+    const result = g.slice(g.reshape(ordered, out, length * dilation), 1, 0, frames)
+    return this.bias ? g.add(result, this.bias) : result
   }
 }
 

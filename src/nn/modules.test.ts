@@ -4,6 +4,7 @@ import {
   buildGraph,
   loadBackend,
   loadWeights,
+  quantize,
   type Backend,
   type GraphBuilder,
   type Tensor,
@@ -219,6 +220,43 @@ describe('convolutions', () => {
       at += length
     }
     expect(maximumDifference(pieces, expected)).toBeLessThan(deviceLimit(1e-6))
+  })
+
+  it.each(['f32', 'bf16', 'q8_0'] as const)('without gathering windows gives the same, %s', async (type) => {
+    if (backend.kind !== 'cpu') return
+    const construct = (p: Parameters) =>
+      [1, 3, 9].map((dilation) => new CausalConv1d(p.scope(dilation), 32, 32, { kernel: 7, dilation }))
+    const declarations = declareParameters(construct)
+    const sources = await Promise.all(
+      declarations.map(async (d, i) => {
+        const values = random(d.shape[0] * d.shape[1], 0.2, i)
+        const own: TensorType = d.use === 'matmul' ? type : 'f32'
+        const source = own === 'f32' ? values : await quantize(backend, type, values, d.shape[0])
+        return { name: d.name, type: own, shape: d.shape, use: d.use, source }
+      }),
+    )
+    using weights = await loadWeights(backend, sources)
+    const layers = construct(loadedParameters(weights))
+    // Fewer frames than the dilation, a whole number of rounds, and some left over.
+    for (const frames of [1, 2, 9, 10, 31]) {
+      const through = (shared: boolean) =>
+        buildGraph(backend, (g) => {
+          const room = shared ? g.room(Math.max(...layers.map((layer) => layer.roomFor(frames)))) : undefined
+          let x = g.input('x', 'f32', [32, frames])
+          for (const [i, layer] of layers.entries())
+            x = layer.forward(g, x, g.input(`past${i}`, 'f32', [32, layer.context]), room)
+          return { y: x }
+        })
+      using gathered = through(false)
+      using overlapping = through(true)
+      const inputs = {
+        x: random(32 * frames, 1, 5),
+        ...Object.fromEntries(layers.map((layer, i) => [`past${i}`, random(32 * layer.context, 1, 6 + i)])),
+      }
+      const { y } = await overlapping.run(inputs)
+      const { y: expected } = await gathered.run(inputs)
+      expect(maximumDifference(y, expected)).toBeLessThan(1e-5)
+    }
   })
 
   it('ConvNeXt block', async () => {

@@ -164,6 +164,11 @@ describe('speech', () => {
     expect(ahead).toBeGreaterThan(20)
     expect(ahead).toBeLessThan(40)
     expect(heard).toBeGreaterThan(90)
+    // A slow vocoder gets all threads while the talker waits for it, not while it goes on.
+    const alone = model.decoded.map((piece) => piece.alone)
+    expect(alone[0]).toBe(false)
+    expect(alone.filter(Boolean).length).toBeGreaterThan(alone.length / 3)
+    expect(alone.filter((is) => !is).length).toBeGreaterThan(alone.length / 6)
   })
 
   it('reads media of user turns as hidden states, also across chunks', async () => {

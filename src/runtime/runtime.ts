@@ -80,6 +80,8 @@ export class Runtime {
   readonly #unsettled = new Set<RequestTask>()
   #closed = false
   #wake: (() => void) | undefined
+  /** Waiting for `#wake`, with nothing to do. */
+  #idle = false
   #millisecondsPerToken: number | undefined
   readonly #loop: Promise<void>
 
@@ -190,6 +192,7 @@ export class Runtime {
   }
 
   #notify(): void {
+    this.#idle = false
     this.#wake?.()
     this.#wake = undefined
   }
@@ -201,7 +204,10 @@ export class Runtime {
       if (this.#closed && this.#active.length === 0 && this.#waiting.length === 0) return
       this.#admit()
       const worked = await this.#step()
-      if (!worked) await woken
+      if (!worked && this.#wake) {
+        this.#idle = true
+        await woken
+      }
       // Lets timers, messages and readers have their turn even where the stages answer at once.
       else await new Promise<void>((resolve) => void setImmediate(resolve))
     }
@@ -386,6 +392,7 @@ export class Runtime {
       emit: (pcm) => task.emitAudio(pcm),
       fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error)),
       wake: () => this.#notify(),
+      idle: () => this.#idle,
     }
   }
 }

@@ -22,6 +22,8 @@ export interface SpeechJob {
   fail(error: unknown): void
   /** There is something to do again: the vocoder has caught up. */
   wake(): void
+  /** True while there is nothing to do before something wakes it. */
+  idle(): boolean
 }
 
 export interface SpeechStages {
@@ -165,7 +167,9 @@ async function decodeDue(job: SpeechJob): Promise<void> {
     const codes = new Int32Array(frames.length * codeGroups)
     frames.forEach((frame, index) => codes.set(frame, index * codeGroups))
     speech.chunk += 1
-    const samples = await stream.push(codes, signal)
+    // The talker goes on beside the last of what was waiting; before that nobody needs the other threads.
+    if (!isDue(speech)) job.wake()
+    const samples = await stream.push(codes, { signal, alone: job.idle() })
     if (job.gone) return
     if (samples.length > 0) job.emit(toInt16(samples))
   }

@@ -135,6 +135,25 @@ describe('computing', () => {
     expect(graphs.size).toBe(1)
   })
 
+  it('computes a brief graph at once, a long one on another thread', async () => {
+    using own = await loadBackend({ device: 'cpu', threads: 1 })
+    using brief = buildGraph(own, (g) => ({ y: g.sqr(g.input('x', 'f32', [100])) }))
+    using long = buildGraph(own, heavy(3))
+    const inputs = { x: new Float32Array(100).fill(3) }
+    /** Whether the event loop had a turn before the result was there. */
+    const turned = async (run: () => Promise<unknown>): Promise<boolean> => {
+      let turn = false
+      setImmediate(() => (turn = true))
+      await run()
+      return turn
+    }
+    expect(await turned(() => brief.run(inputs))).toBe(true)
+    for (let i = 0; i < 50 && (await turned(() => brief.run(inputs))); i++);
+    expect(await turned(() => brief.run(inputs))).toBe(false)
+    expect((await brief.run(inputs)).y[99]).toBe(9)
+    for (let i = 0; i < 3; i++) expect(await turned(() => long.run(heavyInputs))).toBe(true)
+  })
+
   it('refuses a disposed graph', async () => {
     const graph = buildGraph(backend, (g) => ({ y: g.sqr(g.input('x', 'f32', [1])) }))
     graph[Symbol.dispose]()
@@ -206,6 +225,29 @@ describe('a backend beside another', () => {
     controller.abort(new Error('enough'))
     expect(await outcome).toBe('enough')
     expect((await short.run(inputs)).y).toEqual(expected)
+  })
+
+  it('computes alone when it is asked to, the other waiting, and is beside it again afterwards', async () => {
+    using main = await loadBackend({ device: 'cpu', threads: 2 })
+    const side = main.beside()
+    using long = buildGraph(side, heavy(12))
+    using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
+    const inputs = { x: new Float32Array(1000).fill(3) }
+    const expected = await long.run(heavyInputs)
+    for (const alone of [true, false, true]) {
+      const order: string[] = []
+      const running = long.run(heavyInputs, { alone }).finally(() => order.push('long'))
+      const waiting = short.run(inputs).finally(() => order.push('short'))
+      expect((await running).y).toEqual(expected.y)
+      expect((await waiting).y[0]).toBe(9)
+      expect(order).toEqual(alone ? ['long', 'short'] : ['short', 'long'])
+    }
+    const controller = new AbortController()
+    const given = long.run(heavyInputs, { alone: true, signal: controller.signal })
+    await new Promise((resolve) => setImmediate(resolve))
+    controller.abort(new Error('enough'))
+    await expect(given).rejects.toThrow('enough')
+    expect((await short.run(inputs)).y[0]).toBe(9)
   })
 
   it('counts its memory with the other, and goes with it', async () => {

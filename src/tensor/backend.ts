@@ -135,6 +135,8 @@ export class Backend implements Disposable {
   #beside: Backend | undefined
   /** Threads that the one beside computes with now. */
   #lent = 0
+  /** Whether the running job has the lender's threads all to itself. */
+  #alone = false
 
   constructor(
     library: Library,
@@ -202,15 +204,19 @@ export class Backend implements Disposable {
   /**
    * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
    * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before its turn.
+   * `alone`, on a backend beside another: as that one's job, on all its threads. For when it has nothing to do meanwhile.
    */
-  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
+  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = false): Promise<T> {
     if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
-    this.#queued++
-    const result = this.#queue.then(() => {
+    const start = async (): Promise<T> => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
-      return this.#lender ? this.#lender.#lend(this.threads, job) : job()
-    })
+      if (!this.#lender) return job()
+      return alone ? this.#takeAll(this.#lender, job) : this.#lender.#lend(this.threads, job)
+    }
+    // At once, so that it stands in the other's queue before what is asked for next.
+    const result = alone && this.#lender && this.#queued === 0 ? start() : this.#queue.then(start)
+    this.#queued++
     const releases: (() => void)[] = []
     this.#releases = releases
     const settled = (): void => {
@@ -247,6 +253,27 @@ export class Backend implements Disposable {
     }
   }
 
+  /** Runs a job of this backend as one of the lender's: alone, on all its threads. */
+  #takeAll<T>(lender: Backend, job: () => Promise<T> | T): Promise<T> {
+    return lender.enqueue(async () => {
+      // As in #lend: whose pool does not compute is to sleep.
+      lender.#useThreads(1)
+      this.#alone = true
+      try {
+        return await job()
+      } finally {
+        this.#alone = false
+        this.#useThreads(this.threads)
+      }
+    })
+  }
+
+  /** The threads that the running job may have, and who judges how many of them it gets. */
+  get #share(): { threads: number; governor: ThreadGovernor } {
+    if (this.#alone && this.#lender) return { threads: this.#lender.threads, governor: this.#lender.#governor }
+    return { threads: this.threads - this.#lent, governor: this.#governor }
+  }
+
   /** @internal Frees something native: now when nothing runs, else as soon as all jobs queued so far are done. */
   release(free: () => void): void {
     if (this.#queued === 0) free()
@@ -254,19 +281,20 @@ export class Backend implements Disposable {
   }
 
   /**
-   * @internal Runs `compute(backend or scheduler, graph)` on a worker thread; inside a job only. An abort stops the graph
+   * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort stops the graph
    * after the running operation and rejects with the signal's reason. One that crawls, because other programs take the cores, is
    * stopped and begun again with fewer threads, if it may.
    */
-  async runNative(kind: GraphKind, start: () => Promise<number>, signal?: AbortSignal): Promise<void> {
+  async runNative(kind: GraphKind, start: () => Promise<number> | number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
+    const { threads, governor } = this.#share
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
     let crawls = false
     const watch =
-      kind.repeatable && !kind.coarse && this.threads > 1
+      kind.repeatable && !kind.coarse && threads > 1
         ? setInterval(() => {
-            if (crawls || !this.#governor.shouldRestart()) return
+            if (crawls || !governor.shouldRestart()) return
             crawls = true
             stop()
           }, 50)
@@ -274,8 +302,7 @@ export class Backend implements Disposable {
     try {
       for (;;) {
         crawls = false
-        const threads = this.threads - this.#lent
-        this.#useThreads(kind.coarse ? threads : this.#governor.begin(threads))
+        this.#useThreads(kind.coarse ? threads : governor.begin(threads))
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -286,7 +313,7 @@ export class Backend implements Disposable {
           if (crawls) continue
         }
         if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
-        if (!kind.coarse) this.#governor.end()
+        if (!kind.coarse) governor.end()
         return
       }
     } finally {
@@ -383,9 +410,10 @@ export class Backend implements Disposable {
   }
 }
 
-/** @internal Computes a graph on the device. */
-export function computeGraph(backend: Backend, graph: Address): Promise<number> {
+/** @internal Computes a graph on the device: on a worker thread, or at once in this one. Gives its status. */
+export function computeGraph(backend: Backend, graph: Address, atOnce: boolean): Promise<number> | number {
   const own = backend.backends[0]
-  if (own === undefined) return Promise.reject(new TensorError('the backend has no device'))
-  return callAsync(backend.native.backend_graph_compute, own, graph)
+  if (own === undefined) throw new TensorError('the backend has no device')
+  const compute = backend.native.backend_graph_compute
+  return atOnce ? compute(own, graph) : callAsync(compute, own, graph)
 }

@@ -70,6 +70,15 @@ export class GraphBuilder extends ElementwiseOperations {
     return tensor
   }
 
+  /**
+   * Working memory [count] that holds nothing yet, for writes by {@link copyInto} and reads through views. The order of
+   * {@link effect} calls is what keeps reads behind the writes they mean.
+   */
+  room(count: number): Tensor<'f32'> {
+    this.reserve('room')
+    return newTensor(this.backend, this.context, 'room', 'f32', [count])
+  }
+
   /** Makes the graph run this operation, in the order of these calls, though no output depends on it (cache writes). */
   effect(tensor: Tensor): void {
     this.native.build_forward_expand(this.#graph, tensor.handle)

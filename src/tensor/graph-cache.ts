@@ -66,11 +66,15 @@ export class GraphCache implements Disposable {
     inputs: Inputs,
     options: CachedRunOptions = {},
   ): Promise<Outputs<O>> {
-    return this.#backend.enqueue(() => {
-      const graph = this.#get(key, build, options.maxNodes)
-      graph.check(inputs)
-      return graph.runNow(inputs, options.signal)
-    }, options.signal)
+    return this.#backend.enqueue(
+      () => {
+        const graph = this.#get(key, build, options.maxNodes)
+        graph.check(inputs)
+        return graph.runNow(inputs, options.signal)
+      },
+      options.signal,
+      options.alone,
+    )
   }
 
   /** Drops graphs whose key matches, such as those that read a cache about to be released. */

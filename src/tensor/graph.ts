@@ -4,7 +4,8 @@
  * In: a function that describes the computation with a {@link GraphBuilder} and returns its outputs by name. Out: `run`, which
  * takes the inputs as typed arrays and resolves to the outputs as typed arrays. Setting inputs, computing and reading
  * outputs happen as one job of the backend's queue, so concurrent runs cannot mix. The computation is on worker
- * threads; the event loop stays free.
+ * threads; the event loop stays free. Only a graph that was seen to take less than {@link BRIEF} computes in the calling
+ * thread: handing it over and back would take as long, and much longer where other threads keep the processors busy.
  */
 
 import { computeGraph, type Backend, type GraphKind } from './backend.ts'
@@ -32,11 +33,17 @@ export interface GraphOptions {
 export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
+  /** On a backend that stands beside another: this time alone, on all threads. See {@link Backend.enqueue}. */
+  readonly alone?: boolean
 }
 
 const LARGE = 1 << 21
 /** Floating-point operations per graph node from which nodes take milliseconds. */
 const COARSE = 2e8
+/** Milliseconds of a graph that is not worth a worker thread. */
+const BRIEF = 1
+/** Milliseconds after which a graph that was brief no longer is. */
+const LATE = 4
 
 /** Builds a graph with working memory of its own. For one that runs with many shapes see {@link GraphCache}. */
 export function buildGraph<O extends OutputTensors>(
@@ -67,6 +74,8 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   readonly #kind: GraphKind
   #context: Address | null
   readonly #contextBytes: number
+  /** Milliseconds of its quickest computation of late. */
+  #quickest = Infinity
 
   /** @internal Use {@link buildGraph} or {@link GraphCache}. */
   constructor(
@@ -117,13 +126,13 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
    * Arrays must not change until the promise settles.
    */
   run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs<O>> {
-    const { signal } = options
+    const { signal, alone } = options
     try {
       this.check(inputs)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#backend.enqueue(() => this.runNow(inputs, signal), signal)
+    return this.#backend.enqueue(() => this.runNow(inputs, signal), signal, alone)
   }
 
   /** @internal Throws unless the inputs are what the graph declares. */
@@ -155,18 +164,28 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       if (data.byteLength < LARGE) native.backend_tensor_set(tensor.handle, data, 0, data.byteLength)
       else await callAsync(native.backend_tensor_set, tensor.handle, data, 0, data.byteLength)
     }
-    const scheduler = this.#scratch.scheduler
-    await this.#backend.runNative(
-      this.#kind,
-      () =>
-        scheduler === null
-          ? computeGraph(this.#backend, this.#graph)
-          : callAsync(native.backend_sched_graph_compute, scheduler, this.#graph),
-      signal,
-    )
+    await this.#backend.runNative(this.#kind, () => this.#compute(), signal)
     const results: Record<string, Float32Array | Int32Array> = {}
     for (const [name, tensor] of Object.entries(this.#outputs)) results[name] = await this.#read(tensor)
     return results as Outputs<O>
+  }
+
+  #compute(): Promise<number> | number {
+    const { scheduler } = this.#scratch
+    const begun = performance.now()
+    if (scheduler === null && this.#quickest < BRIEF) {
+      const status = computeGraph(this.#backend, this.#graph, true)
+      if (performance.now() - begun > LATE) this.#quickest = Infinity
+      return status
+    }
+    const computing =
+      scheduler === null
+        ? computeGraph(this.#backend, this.#graph, false)
+        : callAsync(this.#backend.native.backend_sched_graph_compute, scheduler, this.#graph)
+    return Promise.resolve(computing).then((status) => {
+      if (status === 0) this.#quickest = Math.min(this.#quickest, performance.now() - begun)
+      return status
+    })
   }
 
   async #read(tensor: Tensor): Promise<Float32Array | Int32Array> {

@@ -60,11 +60,15 @@ export async function loadParameters(
   }
 }
 
-/** The type a parameter has once loaded. */
+/**
+ * The type a parameter has once loaded. Convolutions over time stored in bf16 become f32, which changes no value: their windows are read
+ * where they lie then, and need not be rounded to bf16 first. They are copied in any case.
+ */
 export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: WeightTypeChoice): TensorType {
   if (checkpoint.kind === 'converted') return recipe.type
   if (types !== undefined) return chooseType(recipe.declaration, types)
-  return recipe.declaration.precision === 'exact' ? 'f32' : recipe.type
+  const { precision, layout } = recipe.declaration
+  return precision === 'exact' || (recipe.type === 'bf16' && layout === 'conv-windows') ? 'f32' : recipe.type
 }
 
 async function weightSpec(

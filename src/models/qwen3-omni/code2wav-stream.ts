@@ -10,7 +10,7 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../../tensor/index.ts'
-import type { Code2WavStage, Code2WavStream } from '../stages.ts'
+import type { Code2WavStage, Code2WavStream, DecodeOptions } from '../stages.ts'
 import type { Code2WavModel, StreamState } from './code2wav.ts'
 
 /** Frames per computation: bounds working memory and the wait for an abort. */
@@ -62,7 +62,7 @@ class Stream implements Code2WavStream {
     this.#graphs = graphs
   }
 
-  async push(codes: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+  async push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
     if (this.#state !== 'open') throw new Error(`this vocoder stream is ${this.#state}`)
     const { codeGroups, codebookSize } = this.#model.config
     if (codes.length % codeGroups !== 0)
@@ -77,7 +77,7 @@ class Stream implements Code2WavStream {
       if (this.#decoded === 0 && this.#model.samplesAfter(frames) < 1) break
       const piece = this.#waiting.slice(0, frames * codeGroups)
       try {
-        pieces.push(await this.#decode(piece, frames, signal))
+        pieces.push(await this.#decode(piece, frames, options))
       } catch (error) {
         // What is carried may be half of this piece and half of the one before.
         this.#state = 'broken'
@@ -94,7 +94,7 @@ class Stream implements Code2WavStream {
     return signal?.aborted ? Promise.reject(signal.reason as Error) : Promise.resolve(new Float32Array())
   }
 
-  async #decode(codes: readonly number[], frames: number, signal?: AbortSignal): Promise<Float32Array> {
+  async #decode(codes: readonly number[], frames: number, options: DecodeOptions): Promise<Float32Array> {
     const { codeGroups, codebookSize, window } = this.#model.config
     const ids = new Int32Array(codes.length)
     for (let frame = 0; frame < frames; frame++) {
@@ -112,7 +112,7 @@ class Stream implements Code2WavStream {
         positions: Int32Array.from({ length: frames }, (_, i) => this.#decoded + i),
         mask: windowMask(this.#decoded, frames, past, window),
       },
-      signal ? { signal } : {},
+      options,
     )
     return samples
   }

@@ -317,7 +317,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     await expect(stream.push(new Int32Array(groups).fill(9999))).rejects.toThrow(/code 9999/)
     const abort = new AbortController()
     abort.abort(new Error('gone'))
-    await expect(stream.push(codes, abort.signal)).rejects.toThrow('gone')
+    await expect(stream.push(codes, { signal: abort.signal })).rejects.toThrow('gone')
     await expect(stream.push(codes)).rejects.toThrow(/broken/)
   })
 })

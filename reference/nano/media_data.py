@@ -95,19 +95,20 @@ def jitter(rng, rgb):
 
 def draw_shape_at(rng, image, scene, fx, fy, fill):
     w, h = image.size
-    shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, min(w, h) * rng.uniform(0.15, 0.22), fill, None)
+    most = 0.4 if abs(fx - 0.5) + abs(fy - 0.5) < 0.15 else 0.26  # in the middle there is room
+    shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, min(w, h) * rng.uniform(0.12, rng.choice([0.22, most])), fill, None)
 
 
 def make_image(rng: random.Random, split="train", kind=None):
     """(RGB image as it goes to the patches, scene)."""
-    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [22, 20, 24, 18, 12, 4])[0]  # what is harder more often
+    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [19, 20, 26, 24, 8, 3])[0]  # what is harder more often
     big = rng.choice([128, 160, 160, 160, 192, 256])
     w, h = (big, big) if rng.random() < 0.6 else (big, int(big * rng.uniform(0.7, 1.0)))
     if rng.random() < 0.5:
         w, h = h, w
     for _ in range(300):
         colour, form, place = rng.choice(list(COLOURS)), rng.choice(list(SHAPES)), rng.choice(list(POSITIONS))
-        n, number = rng.randint(2, 6), rng.choice([rng.randint(0, 9), rng.randint(10, 99)])
+        n, number = rng.randint(2, 6), rng.choice([rng.randint(0, 9), rng.randint(10, 99), rng.randint(10, 99), rng.randint(100, 999), rng.randint(100, 999)])
         key = {"one": (colour, form, place), "count": (n, form, colour), "number": ("n", number)}.get(kind)
         if key is None or held(kind, *key) == (split == "heldout"):
             break
@@ -135,12 +136,13 @@ def make_image(rng: random.Random, split="train", kind=None):
             text = str(number) if kind == "number" else scene["word"]
             if kind == "word" and rng.random() < 0.3:
                 text = text.upper()
-            size = int(h * rng.uniform(0.4, 0.62)) if kind == "number" else int(min(h * 0.45, w * 1.45 / len(text)) * rng.uniform(0.85, 1.0))
+            size = int(min(h * rng.uniform(0.4, 0.62), w * 1.4 / len(text))) if kind == "number" else int(min(h * 0.45, w * 1.45 / len(text)) * rng.uniform(0.85, 1.0))
             f = font(rng.choice(FONTS), size)
             d = ImageDraw.Draw(image)
             box = d.textbbox((0, 0), text, font=f)
-            x = (w - box[2] + box[0]) / 2 - box[0] + rng.uniform(-0.06, 0.06) * w
-            y = (h - box[3] + box[1]) / 2 - box[1] + rng.uniform(-0.1, 0.1) * h
+            inside = lambda at, length, low, high: min(max(at, 1 - low), max(1 - low, length - 1 - high))
+            x = inside((w - box[2] - box[0]) / 2 + rng.uniform(-0.06, 0.06) * w, w, box[0], box[2])
+            y = inside((h - box[3] - box[1]) / 2 + rng.uniform(-0.1, 0.1) * h, h, box[1], box[3])
             d.text((x, y), text, font=f, fill=jitter(rng, rgb))
         elif kind == "emoji":
             char = rng.choice(list(EMOJI))
@@ -413,7 +415,7 @@ def answer_only(rng, lang):
     """An answer of the picture, sound or video skills, for the talker's texts."""
     for _ in range(20):
         scene = {"kind": rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [30, 20, 10, 6, 24, 5])[0], "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES)),
-                 "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 99), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}
+                 "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 999), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}
         other = {**scene, "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES))}
         pick = rng.random()
         if pick < 0.15:

@@ -1,7 +1,7 @@
 """Teaches the thinker's encoders alone, before it learns to read them: pictures by what a scene holds, sounds by what is said (CTC).
 
     python3 pretrain_encoders.py vision SECONDS
-    python3 pretrain_encoders.py audio SECONDS
+    python3 pretrain_encoders.py audio SECONDS        (torchrun --nproc-per-node 2 for one of them on two cores)
 
 A step costs a fifth of one through the thinker and tells the encoder much more. Both start from and write to their own file
 (work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own.
@@ -118,11 +118,12 @@ def train(name, encoder, head, batches, losses, seconds):
     run = Run(c.WORK / f"{name}.pt", seconds, 2e-3, warm=100, fall=0.3, low=0.05, every=120)
     opt = fast.optimizer(encoder, 1e-3)
     plain = torch.optim.AdamW(head.parameters(), 3e-3)
+    params = [*encoder.parameters(), *head.parameters()]
     if run.state:
         encoder.load_state_dict(run.state["net"])
         head.load_state_dict(run.state["head"], strict=False)
         opt.load_state_dict(run.state["opt"])
-    rng, ready, log = random.Random(run.step + 11), [], []
+    rng, ready, log = random.Random(run.step + 11 + 7919 * run.rank), [], []
     state = lambda: {"net": encoder.state_dict(), "head": head.state_dict(), "opt": opt.state_dict()}
 
     def means():
@@ -140,6 +141,7 @@ def train(name, encoder, head, batches, losses, seconds):
         opt.zero_grad(set_to_none=True)
         plain.zero_grad(set_to_none=True)
         loss.backward()
+        run.average(params)
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         opt.step()
         plain.step()

@@ -18,17 +18,18 @@ CELLS = range(9)  # of a picture in thirds
 LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one grid of a video, two frames
     "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
     "place": (list(POSITIONS), ["one"]), "count": ([2, 3, 4, 5, 6], ["count"]), "tens": (list(range(10)), ["number"]),
-    "ones": (list(range(10)), ["number"]), "digits": ([1, 2], ["number"]), "word": (list(text_data.SPELL), ["word"]), "emoji": (list(EMOJI), ["emoji"]),
+    "ones": (list(range(10)), ["number"]), "hundreds": (list(range(10)), ["number"]), "figures": ([1, 2, 3], ["number"]), "word": (list(text_data.SPELL), ["word"]), "emoji": (list(EMOJI), ["emoji"]),
     "shown": (list(range(4)), ["film", "empty"]), "x": (list(range(6)), ["film"]), "y": (list(range(6)), ["film"]), "step": (STEPS, ["film"]),
     **{f"letter{i}": (LETTERS, ["word"]) for i in PLACES}, **{f"cell{i}": ([False, True], ["count"]) for i in CELLS},
 }
 
 
 def facts_of(scene):
-    """The scene with what its number or word consists of: tens and ones, letters by their place, thirds with a shape in them."""
+    """The scene with what its number or word consists of: figures by their place, letters by their place, thirds with a shape in them."""
     out = dict(scene)
     if "number" in scene:
-        out.update(tens=scene["number"] // 10, ones=scene["number"] % 10, digits=len(str(scene["number"])))
+        n = scene["number"]
+        out.update(hundreds=n // 100, tens=n // 10 % 10, ones=n % 10, figures=len(str(n)))
     if "word" in scene:
         out.update((f"letter{i}", scene["word"][i : i + 1] or "_") for i in PLACES)
     if "cells" in scene:

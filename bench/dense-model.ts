@@ -124,10 +124,11 @@ export class DenseModel implements Disposable {
         let x = this.#network.embedding.forward(g, g.input('ids', 'i32', [tokens]))
         for (const [i, layer] of this.#network.layers.entries()) {
           x = g.add(x, layer.attention.forward(g, layer.before.forward(g, x), segments, i, rotation))
+          // The last feed-forward for the token whose logits are wanted, as `Decoder` and llama.cpp do it.
+          if (tokens > 1 && i === dense.layers - 1) x = g.slice(x, 1, tokens - 1, 1)
           x = g.add(x, layer.mlp.forward(g, layer.between.forward(g, x)))
         }
-        const last = tokens === 1 ? x : g.slice(x, 1, tokens - 1, 1)
-        return { logits: this.#network.head.forward(g, this.#network.norm.forward(g, last)) }
+        return { logits: this.#network.head.forward(g, this.#network.norm.forward(g, x)) }
       },
       { ids, positions: Int32Array.from(ids, (_, i) => cache.length + i), ...step.inputs() },
     )

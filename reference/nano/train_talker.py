@@ -103,7 +103,7 @@ class Batcher:
         at = rng.randrange(len(self.user) - 200)  # prompts of about one length: little padding
         users = [rng.choice(self.user[at : at + 200]) for _ in rows]
         # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some, one number for the batch
-        media = rng.choice([0, 0, 0, 0, 16, 25, 50])
+        media = rng.choice([0] * 9 + [16, 25, 50])
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])
         width = max(len(u) + media + 9 + len(r[2]) for u, r in zip(users, rows))

@@ -26,8 +26,11 @@ class Run:
         self.began = self.saved = time.time()
 
     def going(self):
-        """Whether there is time for another step; for all processes alike, they must stop at the same step."""
-        t = torch.tensor(time.time() - self.began)
+        """Whether there is time for another step; for all processes alike, they must stop at the same step. A pause (the processes
+        stopped for a while) counts as at most 20 seconds."""
+        now = time.time()
+        self.elapsed, self.began = self.elapsed + min(now - self.began, 20.0), now
+        t = torch.tensor(self.elapsed, dtype=torch.float64)
         if self.ranks > 1:
             dist.broadcast(t, 0)
         self.elapsed = t.item()

@@ -52,14 +52,17 @@ const positionsOf = (from: number, tokens: number): Float32Array =>
 
 describe('attention with caches', () => {
   it.each([
-    { window: undefined, limit: 2e-6, type: 'f32' as const },
-    { window: 4, limit: 2e-6, type: 'f32' as const },
-    { window: undefined, limit: 2e-3, type: 'f16' as const },
+    { window: undefined, limit: 2e-6, type: 'f32' as const, stored: 'columns' as const },
+    { window: 4, limit: 2e-6, type: 'f32' as const, stored: 'columns' as const },
+    { window: undefined, limit: 2e-3, type: 'f16' as const, stored: 'columns' as const },
+    { window: undefined, limit: 2e-6, type: 'f32' as const, stored: 'rows' as const },
+    { window: 4, limit: 2e-6, type: 'f32' as const, stored: 'rows' as const },
+    { window: undefined, limit: 2e-3, type: 'f16' as const, stored: 'rows' as const },
   ])(
-    'equals the reference step by step, two sequences in a step ($type, window $window)',
-    async ({ window, limit, type }) => {
+    'equals the reference step by step, two sequences in a step ($type, window $window, values in $stored)',
+    async ({ window, limit, type, stored }) => {
       using graphs = new GraphCache(backend)
-      const cacheOptions = { layers: 1, keyValueHeads: 2, headSize: 16, capacity: 300, type }
+      const cacheOptions = { layers: 1, keyValueHeads: 2, headSize: 16, capacity: 300, type, values: stored }
       using a = new KvCache(backend, cacheOptions)
       using b = new KvCache(backend, cacheOptions)
       const histories = new Map<KvCache, { x: Float32Array[]; length: number }>([

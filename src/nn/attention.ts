@@ -79,11 +79,25 @@ export class Attention {
       const rows = (all: Tensor<'f32'>): Tensor<'f32'> =>
         segments.length === 1 ? all : g.slice(all, 1, segment.start, segment.tokens)
       g.effect(g.setRows(cache.keys, rows(keys), segment.rows))
-      g.effect(g.setRows(cache.values, rows(values), segment.rows))
+      const { places } = segment
+      if (places)
+        g.effect(
+          g.setRows(
+            g.reshape(cache.values, 1, segment.cache.room * segment.cache.width),
+            g.reshape(rows(values), 1, places.shape[0]),
+            places,
+          ),
+        )
+      else g.effect(g.setRows(cache.values, rows(values), segment.rows))
       const stored = (all: Tensor<'f16' | 'f32'>): Tensor<'f16' | 'f32'> =>
         g.view(all, [headSize, segment.bucket, keyValueHeads], { strides: [all.strides[1], headSize * all.strides[0]] })
       const query = segments.length === 1 ? q : g.slice(q, 2, segment.start, segment.tokens)
-      return attendCached(g, query, stored(cache.keys), stored(cache.values), segment.mask, headSize ** -0.5)
+      const seen = places
+        ? g.view(cache.values, [segment.bucket, headSize, keyValueHeads], {
+            strides: [cache.values.strides[1], headSize * cache.values.strides[1]],
+          })
+        : stored(cache.values)
+      return attendCached(g, query, stored(cache.keys), seen, segment.mask, headSize ** -0.5, places !== undefined)
     })
     return this.o_proj.forward(g, joinTokens(g, parts, heads * headSize))
   }
@@ -128,10 +142,13 @@ const TILE = 64
 /** Filling up to a tile pays from this many rows on. */
 const FILL = 16
 
+/** With values in columns, matrix products are quicker than the library's one operation up to this many rows. */
+const PRODUCTS = 32
+
 /**
  * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads]; to [head * heads, tokens]. `mask` is f16 [rows,
  * tokens], or [rows, tokens * heads / kv heads] with each token's row repeated: then query heads that share a key head become
- * query rows, so that each key is read once, and few tokens still fill a tile.
+ * query rows, so that each key is read once, and few tokens still fill a tile. `columns`: values are [rows, head, kv heads].
  */
 export function attendCached(
   g: GraphBuilder,
@@ -140,34 +157,55 @@ export function attendCached(
   values: Tensor<'f16' | 'f32'>,
   mask: Tensor<'f16'>,
   scale: number,
+  columns = false,
 ): Tensor<'f32'> {
   const [head, heads, tokens] = q.shape
   const keyValueHeads = keys.shape[2]
   const group = heads / keyValueHeads
   const rows = tokens * group
-  if (group === 1 || mask.shape[1] < rows) {
-    const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, values, mask, scale)
+  const folds = mask.shape[1] >= rows
+  const products = columns && folds && rows <= PRODUCTS
+  const seen = columns && !products ? g.cont(g.permute(values, 1, 0, 2, 3)) : values
+  if (!products && (group === 1 || !folds)) {
+    const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, seen, mask, scale)
     return g.reshape(attended, head * heads, tokens)
   }
-  // [head, group, kv heads, tokens] to [head, group, tokens, kv heads]: row = token * group + head of the group.
-  const split = g.reshape(g.cont(q), head, group, keyValueHeads, tokens)
-  let folded = g.reshape(g.cont(g.permute(split, 0, 1, 3, 2)), head, rows, keyValueHeads)
+  const folded = foldHeads(g, q, group)
+  if (products) {
+    const odds = g.softMax(g.mulMat(keys, folded), { mask, scale })
+    const attended = g.mulMat(seen, odds)
+    if (tokens === 1) return g.reshape(attended, head * heads, 1)
+    const apart = g.view(attended, [head, group, tokens, keyValueHeads])
+    return g.reshape(g.cont(g.permute(apart, 0, 1, 3, 2)), head * heads, tokens)
+  }
   const filled = rows >= FILL && rows < TILE && mask.shape[1] >= TILE ? TILE : rows
-  if (filled > rows)
-    folded = g.pad(folded, [
-      [0, 0],
-      [0, filled - rows],
-    ])
-  const attended = g.flashAttention(folded, keys, values, mask, scale)
+  const query =
+    filled > rows
+      ? g.pad(folded, [
+          [0, 0],
+          [0, filled - rows],
+        ])
+      : folded
+  const attended = g.flashAttention(query, keys, seen, mask, scale)
   // [head, kv heads, group, tokens] to [head, group, kv heads, tokens].
   const apart = g.view(attended, [head, keyValueHeads, group, tokens])
   return g.reshape(g.cont(g.permute(apart, 0, 2, 1, 3)), head * heads, tokens)
 }
 
+/** [head, group * kv heads, tokens] to [head, tokens * group, kv heads]: row = token * group + head of the group. */
+function foldHeads(g: GraphBuilder, q: Tensor<'f32'>, group: number): Tensor<'f32'> {
+  const [head, heads, tokens] = q.shape
+  const whole = g.cont(q)
+  if (tokens === 1) return g.reshape(whole, head, group, heads / group)
+  const split = g.reshape(whole, head, group, heads / group, tokens)
+  return g.reshape(g.cont(g.permute(split, 0, 1, 3, 2)), head, tokens * group, heads / group)
+}
+
 /** Mask rows that {@link attendCached} wants for this many tokens, when each is repeated for a group of heads. */
-export function foldedRows(tokens: number, group: number): number {
+export function foldedRows(tokens: number, group: number, columns = false): number {
   if (group === 1 || tokens >= TILE) return tokens
   const rows = tokens * group
+  if (columns && rows <= PRODUCTS) return rows
   return rows >= FILL && rows < TILE ? TILE : rows
 }
 

@@ -5,6 +5,9 @@
  * first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides the rows that are not written or not visible. In a step the
  * linear layers see the tokens of all sequences side by side ([hidden, tokens of A, tokens of B, ...]); only attention goes sequence by
  * sequence.
+ *
+ * On a CPU values are stored in columns, a token's value spread over all rows: then the values of a few tokens are a plain matrix product
+ * over consecutive memory (`attention.ts`).
  */
 
 import {
@@ -27,10 +30,14 @@ export interface KvCacheOptions {
   readonly capacity: number
   /** f16 halves memory and time; f32 keeps parity with f32 references. Default f16. */
   readonly type?: 'f16' | 'f32'
+  /** How values are stored. Default: columns on a CPU, rows elsewhere. */
+  readonly values?: 'rows' | 'columns'
 }
 
 /** Attention reads whole buckets of rows. */
 const BUCKET = 256
+/** Room for tokens is a multiple of this, so that columns are too. */
+const ROUND = 32
 
 let nextId = 1
 
@@ -39,6 +46,12 @@ export class KvCache implements Disposable {
   readonly id = nextId++
   readonly capacity: number
   readonly bytes: number
+  /** Tokens there is room for: the capacity and a few. */
+  readonly room: number
+  /** Whether values are stored in columns. */
+  readonly columns: boolean
+  /** Elements of a token's keys, as of its values: kv heads * head. */
+  readonly width: number
   readonly #options: KvCacheOptions
   readonly #buffer: TensorBuffer
   #length = 0
@@ -50,11 +63,14 @@ export class KvCache implements Disposable {
       throw new TensorError(`a cache needs a capacity of at least 1 token, got ${options.capacity}`)
     }
     this.capacity = options.capacity
+    this.room = roomFor(options.capacity)
+    this.columns = (options.values ?? (backend.kind === 'cpu' ? 'columns' : 'rows')) === 'columns'
+    this.width = keyValueHeads * headSize
     this.#options = options
     const specs: Record<string, { type: 'f16' | 'f32'; shape: number[] }> = {}
     for (let layer = 0; layer < layers; layer++) {
-      specs[`k${layer}`] = { type, shape: [keyValueHeads * headSize, options.capacity] }
-      specs[`v${layer}`] = { type, shape: [keyValueHeads * headSize, options.capacity] }
+      specs[`k${layer}`] = { type, shape: [this.width, this.room] }
+      specs[`v${layer}`] = { type, shape: this.columns ? [this.room, this.width] : [this.width, this.room] }
     }
     this.#buffer = allocateTensors(backend, specs)
     this.bytes = this.#buffer.bytes
@@ -67,7 +83,7 @@ export class KvCache implements Disposable {
       options.layers *
       options.keyValueHeads *
       options.headSize *
-      options.capacity *
+      roomFor(options.capacity) *
       (options.type === 'f32' ? 4 : 2)
     )
   }
@@ -90,7 +106,7 @@ export class KvCache implements Disposable {
     this.#length = length
   }
 
-  /** The stored rows of a layer: [kv heads * head, capacity]. */
+  /** What is stored of a layer: keys [kv heads * head, room]; values too, or in columns [room, kv heads * head]. */
   layer(layer: number): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'> } {
     const keys = this.#buffer.tensors[`k${layer}`]
     const values = this.#buffer.tensors[`v${layer}`]
@@ -101,6 +117,10 @@ export class KvCache implements Disposable {
   [Symbol.dispose](): void {
     this.#buffer[Symbol.dispose]()
   }
+}
+
+function roomFor(capacity: number): number {
+  return Math.ceil(capacity / ROUND) * ROUND
 }
 
 function overflow(cache: KvCache, tokens: number): TensorError {
@@ -125,6 +145,8 @@ export interface Segment {
   readonly bucket: number
   /** Cache rows that the new tokens are written to, i64 [tokens]. */
   readonly rows: Tensor<'i64'>
+  /** Where the new tokens' values go when they are stored in columns, i64 [kv heads * head, tokens] as one row. */
+  readonly places: Tensor<'i64'> | undefined
   /** f16, 0 where visible and -infinity elsewhere: [bucket, tokens], or with each token's row repeated (`attendCached`). */
   readonly mask: Tensor<'f16'>
 }
@@ -158,7 +180,7 @@ export class KvStep {
       if (!Number.isInteger(tokens) || tokens < 1)
         throw new TensorError(`a step needs at least one token, got ${tokens}`)
       if (cache.length + tokens > cache.capacity) throw overflow(cache, tokens)
-      const bucket = Math.min(cache.capacity, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
+      const bucket = Math.min(cache.room, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
       const item = { cache, tokens, start, bucket }
       start += tokens
       return item
@@ -183,7 +205,8 @@ export class KvStep {
       start,
       bucket,
       rows: g.input(`kv.rows.${i}`, 'i64', [tokens]),
-      mask: g.input(`kv.mask.${i}`, 'f16', [bucket, this.#maskRows(tokens)]),
+      places: cache.columns ? g.input(`kv.places.${i}`, 'i64', [tokens * cache.width]) : undefined,
+      mask: g.input(`kv.mask.${i}`, 'f16', [bucket, this.#maskRows(cache, tokens)]),
     }))
   }
 
@@ -191,7 +214,8 @@ export class KvStep {
     const inputs: Record<string, BigInt64Array | Uint16Array> = {}
     for (const [i, { cache, tokens, bucket }] of this.#items.entries()) {
       inputs[`kv.rows.${i}`] = BigInt64Array.from({ length: tokens }, (_, token) => BigInt(cache.length + token))
-      inputs[`kv.mask.${i}`] = causalMask(cache.length, tokens, bucket, this.#window, this.#repeated(tokens))
+      if (cache.columns) inputs[`kv.places.${i}`] = placesOf(cache, tokens)
+      inputs[`kv.mask.${i}`] = causalMask(cache.length, tokens, bucket, this.#window, this.#repeated(cache, tokens))
     }
     return inputs
   }
@@ -201,14 +225,23 @@ export class KvStep {
     for (const { cache, tokens } of this.#items) cache.advance(tokens)
   }
 
-  #maskRows(tokens: number): number {
-    return foldedRows(tokens, this.#repeats)
+  #maskRows(cache: KvCache, tokens: number): number {
+    return foldedRows(tokens, this.#repeats, cache.columns)
   }
 
-  #repeated(tokens: number): { repeats: number; rows: number } {
-    const rows = this.#maskRows(tokens)
+  #repeated(cache: KvCache, tokens: number): { repeats: number; rows: number } {
+    const rows = this.#maskRows(cache, tokens)
     return { repeats: rows === tokens ? 1 : this.#repeats, rows }
   }
+}
+
+/** Element `width * token + i` of the new values goes to column `length + token` of row `i`. */
+function placesOf(cache: KvCache, tokens: number): BigInt64Array {
+  const places = new BigInt64Array(tokens * cache.width)
+  for (let token = 0; token < tokens; token++)
+    for (let i = 0; i < cache.width; i++)
+      places[token * cache.width + i] = BigInt(i * cache.room + cache.length + token)
+  return places
 }
 
 /**

@@ -58,6 +58,8 @@ export interface DecoderRun {
   readonly deepstack?: readonly Tensor<'f32'>[]
   /** Which hidden states to return besides the last: 0 is the input, k the output of layer k - 1. */
   readonly capture?: number
+  /** Tokens whose last hidden states are returned, i32 [count]. Default: all. The last feed-forward computes no others. */
+  readonly rows?: Tensor<'i32'> | undefined
 }
 
 export class Decoder {
@@ -80,7 +82,7 @@ export class Decoder {
     )
   }
 
-  /** x: [hidden, tokens]. Returns the normed last hidden state and the captured one. */
+  /** x: [hidden, tokens]. Returns the normed last hidden states of `rows` and the captured ones of all tokens. */
   forward(
     g: GraphBuilder,
     x: Tensor<'f32'>,
@@ -88,19 +90,22 @@ export class Decoder {
   ): { hidden: Tensor<'f32'>; captured: Tensor<'f32'> | undefined } {
     const rotation = { rotary: this.rotary, positions: run.positions }
     let captured = run.capture === 0 ? x : undefined
+    const capturesLast = run.capture === this.layers.length
     let hidden = x
     for (const [i, layer] of this.layers.entries()) {
       const attended = layer.self_attn.forward(g, layer.input_layernorm.forward(g, hidden), run.segments, i, rotation)
-      hidden = g.add(hidden, attended)
+      const rows = i === this.layers.length - 1 && !capturesLast ? run.rows : undefined
+      const wanted = (all: Tensor<'f32'>): Tensor<'f32'> => (rows ? g.getRows(all, rows) : all)
+      hidden = wanted(g.add(hidden, attended))
       hidden = g.add(hidden, layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, hidden)))
       // transformers records a layer's output before the vision features are added to it.
       if (run.capture === i + 1) captured = hidden
       const extra = run.deepstack?.[i]
-      if (extra) hidden = g.add(hidden, extra)
+      if (extra) hidden = g.add(hidden, wanted(extra))
     }
     const normed = this.norm.forward(g, hidden)
+    if (!capturesLast) return { hidden: normed, captured }
     // The last of transformers' hidden states is the normed one.
-    if (run.capture === this.layers.length) captured = normed
-    return { hidden: normed, captured }
+    return { hidden: run.rows ? g.getRows(normed, run.rows) : normed, captured: normed }
   }
 }

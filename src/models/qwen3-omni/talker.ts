@@ -88,9 +88,9 @@ export class Talker implements TalkerStage {
         const run = decoder.forward(g, g.input('embeddings', 'f32', [config.hidden, step.tokens]), {
           segments: step.segments(g),
           positions: decoder.rotary.input(g, step.tokens),
+          rows: g.input('last', 'i32', [inputs.length]),
         })
-        const rows = g.getRows(run.hidden, g.input('last', 'i32', [inputs.length]))
-        return { logits: codec_head.forward(g, rows), hidden: rows }
+        return { logits: codec_head.forward(g, run.hidden), hidden: run.hidden }
       },
       {
         embeddings,

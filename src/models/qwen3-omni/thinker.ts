@@ -151,15 +151,13 @@ export class Thinker implements ThinkerStage {
       positions: decoder.rotary.input(g, tokens),
       deepstack,
       ...(plan.hiddenWanted && { capture: this.#options.capture ?? 0 }),
+      ...(plan.logitRows > 0 && { rows: g.input('logitRows', 'i32', [plan.logitRows]) }),
     })
     const outputs: Record<string, Tensor<'f32'>> = {}
     if (captured) outputs['hidden'] = captured
-    if (plan.logitRows > 0) {
-      const rows = g.getRows(hidden, g.input('logitRows', 'i32', [plan.logitRows]))
-      outputs['logits'] = this.#model.logits(g, rows)
-    }
-    // A step that returns nothing still has to fill the caches.
-    if (Object.keys(outputs).length === 0) outputs['done'] = g.copy(g.slice(hidden, 1, tokens - 1, 1))
+    if (plan.logitRows > 0) outputs['logits'] = this.#model.logits(g, hidden)
+    // A step that returns nothing still fills the caches, as effects of the graph; it has to have some output.
+    if (Object.keys(outputs).length === 0) outputs['done'] = g.copy(g.slice(x, 1, tokens - 1, 1))
     return outputs
   }
 

@@ -293,10 +293,10 @@ def sound_dialogue(rng, facts, tokens, lang=None):
     return localise(messages, lang)
 
 
-def make_video(rng: random.Random, split="train", kind=None):
-    """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times.
+def make_video(rng: random.Random, split="train", kind=None, size=None):
+    """(frames uint8 [t, h, w, 3] at two a second, scene): one shape that moves, changes colour, or appears several times; `size` is (w, h).
     scene["track"]: (x, y, colour) of each frame, None where nothing is shown."""
-    w, h = rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
+    w, h = size or rng.choice([(128, 128), (128, 128), (160, 96), (96, 160)])
     asked = kind
     for _ in range(300):
         kind = asked or rng.choices(["move", "change", "appear"], [3, 2, 3])[0]

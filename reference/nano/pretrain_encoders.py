@@ -50,19 +50,10 @@ def open_eyes(visual, rng):
     visual.pos_embed.weight[:, len(basis) :] = torch.cat([line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)], 2).flatten(0, 1)
 
 
-def shake(image, rng):
-    """A little brighter or darker, more or less contrast, moved by a few pixels."""
-    x = image.astype(np.float32)
-    x = (x - 128) * rng.uniform(0.85, 1.15) + 128 + rng.uniform(-12, 12)
-    dx, dy = rng.randint(-6, 6), rng.randint(-6, 6)
-    x = np.pad(x, ((6, 6), (6, 6), (0, 0)), "edge")[6 + dy : 6 + dy + image.shape[0], 6 + dx : 6 + dx + image.shape[1]]
-    return np.clip(x, 0, 255).astype(np.uint8)
-
-
 def vision_batches(rng, size=48):
     groups = {}
     for image, scene in rng.sample(mb.images.refresh(), 12 * size):
-        image = shake(image, rng)
+        image = mb.shake(image, rng)
         groups.setdefault(image.shape, []).append((np.stack([image, image]), scene))
     for _ in range(size):
         frames, scene = md.make_video(rng)

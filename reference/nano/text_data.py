@@ -271,9 +271,9 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
         messages = [("user", q), ("assistant", a)]
     elif skill == "count":
         def make():
-            i = rng.randint(1, 12)
+            i = rng.randint(1, rng.choice([12, 12, 40]))
             j = i + rng.randint(2, 8)
-            d = rng.random() < 0.3
+            d = rng.random() < 0.4
             return ("count", i, j, d), (i, j, d)
 
         i, j, down = _until(rng, split, make)

@@ -100,7 +100,7 @@ class Batcher:
         t = self.t
         bos, eos, pad = t.text_projection(self.embed[self.special]).unbind(0)
         # one projection for all text of the batch
-        at = rng.randrange(len(self.user) - 200)  # prompts of about one length: little padding
+        at = int((len(self.user) - 200) * rng.random() ** 1.5)  # prompts of about one length: little padding; short ones more often
         users = [rng.choice(self.user[at : at + 200]) for _ in rows]
         # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some, one number for the batch
         media = rng.choice([0] * 9 + [16, 25, 50])

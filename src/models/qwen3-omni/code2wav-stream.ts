@@ -16,7 +16,16 @@ import type { Code2WavModel, StreamState } from './code2wav.ts'
 /** Frames per computation: bounds working memory and the wait for an abort. */
 const LONGEST_PIECE = 4
 
-let nextStream = 1
+/** Streams whose memory and graphs are kept for the next replies: describing a graph takes 10 ms and more. */
+const KEPT = 4
+
+let nextNumber = 1
+
+/** What a stream carries from piece to piece, and the number by which graphs know it. One stream at a time has it. */
+class Carried {
+  readonly number = nextNumber++
+  readonly tensors = new Map<string, TensorBuffer<'state'>>()
+}
 
 export class Code2Wav implements Code2WavStage {
   readonly samplesPerFrame: number
@@ -24,6 +33,8 @@ export class Code2Wav implements Code2WavStage {
   readonly #backend: Backend
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
+  readonly #kept: Carried[] = []
+  #disposed = false
 
   constructor(backend: Backend, model: Code2WavModel) {
     this.#backend = backend
@@ -36,30 +47,53 @@ export class Code2Wav implements Code2WavStage {
   }
 
   newStream(): Code2WavStream {
-    return new Stream(this.#backend, this.#model, this.#graphs)
+    const carried = this.#kept.pop() ?? new Carried()
+    for (const buffer of carried.tensors.values()) buffer.clear()
+    return new Stream(this.#backend, this.#model, this.#graphs, carried, (whole) => {
+      if (whole && !this.#disposed && this.#kept.length < KEPT) this.#kept.push(carried)
+      else this.#drop(carried)
+    })
+  }
+
+  #drop({ number, tensors }: Carried): void {
+    const own = `wav${number}:`
+    this.#graphs.forget((key) => key.startsWith(own))
+    for (const buffer of tensors.values()) buffer[Symbol.dispose]()
   }
 
   [Symbol.dispose](): void {
+    this.#disposed = true
+    for (const carried of this.#kept.splice(0)) this.#drop(carried)
     this.#graphs[Symbol.dispose]()
   }
 }
 
 class Stream implements Code2WavStream {
-  readonly #id = nextStream++
   readonly #backend: Backend
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
-  readonly #carried = new Map<string, TensorBuffer<'state'>>()
+  readonly #carried: Carried
+  readonly #giveBack: (whole: boolean) => void
+  #decoding = false
   /** Frames decoded. */
   #decoded = 0
   /** Codes of first frames that alone give no sample: group ids, frame by frame. */
   #waiting: number[] = []
   #state: 'open' | 'broken' | 'disposed' = 'open'
 
-  constructor(backend: Backend, model: Code2WavModel, graphs: GraphCache) {
+  /** `giveBack` takes what is carried back when the stream ends; `whole`: another stream may have it. */
+  constructor(
+    backend: Backend,
+    model: Code2WavModel,
+    graphs: GraphCache,
+    carried: Carried,
+    giveBack: (whole: boolean) => void,
+  ) {
     this.#backend = backend
     this.#model = model
     this.#graphs = graphs
+    this.#carried = carried
+    this.#giveBack = giveBack
   }
 
   async push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
@@ -76,12 +110,15 @@ class Stream implements Code2WavStream {
       const frames = Math.min(LONGEST_PIECE, this.#waiting.length / codeGroups)
       if (this.#decoded === 0 && this.#model.samplesAfter(frames) < 1) break
       const piece = this.#waiting.slice(0, frames * codeGroups)
+      this.#decoding = true
       try {
         pieces.push(await this.#decode(piece, frames, options))
       } catch (error) {
         // What is carried may be half of this piece and half of the one before.
         this.#state = 'broken'
         throw error
+      } finally {
+        this.#decoding = false
       }
       this.#waiting.splice(0, frames * codeGroups)
       this.#decoded += frames
@@ -105,7 +142,7 @@ class Stream implements Code2WavStream {
     const started = this.#decoded > 0
     const state: StreamState = { started, carried: (name, channels, count) => this.#tensor(name, channels, count) }
     const { samples } = await this.#graphs.run(
-      `wav${this.#id}: ${frames} ${started}`,
+      `wav${this.#carried.number}: ${frames} ${started}`,
       (g) => ({ samples: this.#model.forward(g, frames, state) }),
       {
         codes: ids,
@@ -118,20 +155,19 @@ class Stream implements Code2WavStream {
   }
 
   #tensor(name: string, channels: number, frames: number): Tensor<'f32'> {
-    let buffer = this.#carried.get(name)
+    let buffer = this.#carried.tensors.get(name)
     if (!buffer) {
       buffer = allocateTensors(this.#backend, { state: { type: 'f32', shape: [channels, frames] } })
-      this.#carried.set(name, buffer)
+      this.#carried.tensors.set(name, buffer)
     }
     return buffer.tensors.state as Tensor<'f32'>
   }
 
   [Symbol.dispose](): void {
     if (this.#state === 'disposed') return
+    const whole = this.#state === 'open' && !this.#decoding
     this.#state = 'disposed'
-    const own = `wav${this.#id}:`
-    this.#graphs.forget((key) => key.startsWith(own))
-    for (const buffer of this.#carried.values()) buffer[Symbol.dispose]()
+    this.#giveBack(whole)
   }
 }
 

@@ -311,6 +311,30 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     expect(largestDifference(a, whole)).toBeLessThan(CLOSE)
   })
 
+  it('takes over the memory and graphs of a stream that ended, and nothing of its sound', async () => {
+    const other = codes.map((code) => (code + 5) % 32)
+    const first = stage.newStream()
+    await first.push(other)
+    first[Symbol.dispose]()
+    const kept = own.backend.memory
+    const second = stage.newStream()
+    await second.push(other)
+    expect(own.backend.memory).toEqual(kept)
+    second[Symbol.dispose]()
+    expect(largestDifference(await inPieces(() => 9), whole)).toBeLessThan(CLOSE)
+  })
+
+  it('keeps the memory of four streams at most', async () => {
+    const perStream = async (count: number): Promise<number> => {
+      const streams = Array.from({ length: count }, () => stage.newStream())
+      await Promise.all(streams.map((stream) => stream.push(codes)))
+      for (const stream of streams) stream[Symbol.dispose]()
+      return own.backend.memory.buffers
+    }
+    const four = await perStream(4)
+    expect(await perStream(7)).toBe(four)
+  })
+
   it('refuses broken codes, and to go on after an abort', async () => {
     using stream = stage.newStream()
     await expect(stream.push(new Int32Array(groups + 1))).rejects.toThrow(/no frames/)

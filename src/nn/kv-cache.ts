@@ -64,8 +64,10 @@ export class KvCache implements Disposable {
     }
     this.capacity = options.capacity
     this.room = roomFor(options.capacity)
-    this.columns = (options.values ?? (backend.kind === 'cpu' ? 'columns' : 'rows')) === 'columns'
     this.width = keyValueHeads * headSize
+    // Places in columns are 32-bit numbers.
+    const byDefault = backend.kind === 'cpu' && this.width * this.room < 2 ** 31 ? 'columns' : 'rows'
+    this.columns = (options.values ?? byDefault) === 'columns'
     this.#options = options
     const specs: Record<string, { type: 'f16' | 'f32'; shape: number[] }> = {}
     for (let layer = 0; layer < layers; layer++) {
@@ -145,8 +147,8 @@ export interface Segment {
   readonly bucket: number
   /** Cache rows that the new tokens are written to, i64 [tokens]. */
   readonly rows: Tensor<'i64'>
-  /** Where the new tokens' values go when they are stored in columns, i64 [kv heads * head, tokens] as one row. */
-  readonly places: Tensor<'i64'> | undefined
+  /** Where the new tokens' values go when they are stored in columns, i32 [kv heads * head, tokens] as one row. */
+  readonly places: Tensor<'i32'> | undefined
   /** f16, 0 where visible and -infinity elsewhere: [bucket, tokens], or with each token's row repeated (`attendCached`). */
   readonly mask: Tensor<'f16'>
 }
@@ -205,13 +207,13 @@ export class KvStep {
       start,
       bucket,
       rows: g.input(`kv.rows.${i}`, 'i64', [tokens]),
-      places: cache.columns ? g.input(`kv.places.${i}`, 'i64', [tokens * cache.width]) : undefined,
+      places: cache.columns ? g.input(`kv.places.${i}`, 'i32', [tokens * cache.width]) : undefined,
       mask: g.input(`kv.mask.${i}`, 'f16', [bucket, this.#maskRows(cache, tokens)]),
     }))
   }
 
   inputs(): Inputs {
-    const inputs: Record<string, BigInt64Array | Uint16Array> = {}
+    const inputs: Record<string, BigInt64Array | Int32Array | Uint16Array> = {}
     for (const [i, { cache, tokens, bucket }] of this.#items.entries()) {
       inputs[`kv.rows.${i}`] = BigInt64Array.from({ length: tokens }, (_, token) => BigInt(cache.length + token))
       if (cache.columns) inputs[`kv.places.${i}`] = placesOf(cache, tokens)
@@ -236,11 +238,11 @@ export class KvStep {
 }
 
 /** Element `width * token + i` of the new values goes to column `length + token` of row `i`. */
-function placesOf(cache: KvCache, tokens: number): BigInt64Array {
-  const places = new BigInt64Array(tokens * cache.width)
-  for (let token = 0; token < tokens; token++)
-    for (let i = 0; i < cache.width; i++)
-      places[token * cache.width + i] = BigInt(i * cache.room + cache.length + token)
+function placesOf(cache: KvCache, tokens: number): Int32Array {
+  const places = new Int32Array(tokens * cache.width)
+  let at = 0
+  for (let token = cache.length; token < cache.length + tokens; token++)
+    for (let i = 0; i < cache.width; i++) places[at++] = i * cache.room + token
   return places
 }
 

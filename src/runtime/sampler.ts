@@ -64,6 +64,8 @@ export function createSampler(settings: SamplerSettings, random: Random, prompt:
   return Object.assign(sample, { observe })
 }
 
+const BROKEN = 'The model produced no finite logit: its weights or inputs are broken.'
+
 /** Index of the largest value, the first of equals. Throws when nothing compares (all NaN or -Infinity). */
 export function argmax(values: Float32Array): number {
   let best = -1
@@ -75,7 +77,7 @@ export function argmax(values: Float32Array): number {
       bestValue = value
     }
   }
-  if (best < 0) throw new Error('The model produced no finite logit: its weights or inputs are broken.')
+  if (best < 0) throw new Error(BROKEN)
   return best
 }
 
@@ -93,24 +95,28 @@ export function distribution(
   logits: Float32Array,
   settings: Pick<SamplerSettings, 'temperature' | 'topK' | 'topP'>,
 ): Distribution {
-  const highest = logits[argmax(logits)]!
   const { temperature, topP } = settings
   const topK = settings.topK !== undefined && settings.topK > 0 ? Math.min(settings.topK, logits.length) : undefined
   const floor = topK === undefined || topK === logits.length ? -Infinity : kthLargest(logits, topK)
-  const ids = new Int32Array(logits.length)
-  const weights = new Float64Array(logits.length)
-  let count = 0
-  let total = 0
+  // Few of many, by top-k; equal logits may make them more than k.
+  const left: number[] = []
+  let highest = -Infinity
   for (let id = 0; id < logits.length; id += 1) {
     const logit = logits[id]!
     if (!(logit >= floor) || logit === -Infinity) continue
-    const weight = Math.exp((logit - highest) / temperature)
-    ids[count] = id
-    weights[count] = weight
-    count += 1
+    left.push(id)
+    if (logit > highest) highest = logit
+  }
+  if (left.length === 0) throw new Error(BROKEN)
+  const ids = Int32Array.from(left)
+  const weights = new Float64Array(ids.length)
+  let total = 0
+  for (let index = 0; index < ids.length; index += 1) {
+    const weight = Math.exp((logits[ids[index]!]! - highest) / temperature)
+    weights[index] = weight
     total += weight
   }
-  const all = { ids: ids.subarray(0, count), weights: weights.subarray(0, count), total }
+  const all = { ids, weights, total }
   return topP < 1 ? nucleus(all, topP) : all
 }
 

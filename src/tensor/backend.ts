@@ -41,6 +41,8 @@ export interface GraphKind {
 }
 
 const STATUS_ABORTED = 1
+/** Of this many brief graphs, one is judged by the governor of threads. */
+const JUDGED = 8
 
 /**
  * Loads the library, opens the device and checks that it computes right numbers.
@@ -126,6 +128,7 @@ export class Backend implements Disposable {
   readonly #abortFlag: Address
   #queue: Promise<unknown> = Promise.resolve()
   #queued = 0
+  #briefRuns = 0
   /** What to free once the job queued last is done. */
   #releases: (() => void)[] = []
   #disposed = false
@@ -283,16 +286,23 @@ export class Backend implements Disposable {
   /**
    * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort stops the graph
    * after the running operation and rejects with the signal's reason. One that crawls, because other programs take the cores, is
-   * stopped and begun again with fewer threads, if it may.
+   * stopped and begun again with fewer threads, if it may. `brief`: it computes here, in less than a millisecond; asking the system for
+   * the processor's time would be a tenth of it, so only some of these are judged.
    */
-  async runNative(kind: GraphKind, start: () => Promise<number> | number, signal?: AbortSignal): Promise<void> {
+  async runNative(
+    kind: GraphKind,
+    start: () => Promise<number> | number,
+    brief: boolean,
+    signal?: AbortSignal,
+  ): Promise<void> {
     signal?.throwIfAborted()
     const { threads, governor } = this.#share
+    const judged = !kind.coarse && (!brief || this.#briefRuns++ % JUDGED === 0)
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
     let crawls = false
     const watch =
-      kind.repeatable && !kind.coarse && threads > 1
+      kind.repeatable && judged && !brief && threads > 1
         ? setInterval(() => {
             if (crawls || !governor.shouldRestart()) return
             crawls = true
@@ -302,7 +312,9 @@ export class Backend implements Disposable {
     try {
       for (;;) {
         crawls = false
-        this.#useThreads(kind.coarse ? threads : governor.begin(threads))
+        // Read anew: lent threads may have come back meanwhile.
+        const now = this.#share.threads
+        this.#useThreads(kind.coarse ? now : judged ? governor.begin(now) : governor.threadsFor(now))
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -313,7 +325,7 @@ export class Backend implements Disposable {
           if (crawls) continue
         }
         if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
-        if (!kind.coarse) governor.end()
+        if (judged) governor.end()
         return
       }
     } finally {

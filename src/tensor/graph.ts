@@ -164,16 +164,21 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       if (data.byteLength < LARGE) native.backend_tensor_set(tensor.handle, data, 0, data.byteLength)
       else await callAsync(native.backend_tensor_set, tensor.handle, data, 0, data.byteLength)
     }
-    await this.#backend.runNative(this.#kind, () => this.#compute(), signal)
+    await this.#backend.runNative(this.#kind, () => this.#compute(), this.#brief, signal)
     const results: Record<string, Float32Array | Int32Array> = {}
     for (const [name, tensor] of Object.entries(this.#outputs)) results[name] = await this.#read(tensor)
     return results as Outputs<O>
   }
 
+  /** Whether it computes in the calling thread. */
+  get #brief(): boolean {
+    return this.#scratch.scheduler === null && this.#quickest < BRIEF
+  }
+
   #compute(): Promise<number> | number {
     const { scheduler } = this.#scratch
     const begun = performance.now()
-    if (scheduler === null && this.#quickest < BRIEF) {
+    if (this.#brief) {
       const status = computeGraph(this.#backend, this.#graph, true)
       if (performance.now() - begun > LATE) this.#quickest = Infinity
       return status

@@ -63,6 +63,11 @@ export class ThreadGovernor {
     return this.#inUse
   }
 
+  /** Threads for a computation that is not judged. */
+  threadsFor(limit: number): number {
+    return Math.min(this.#threads, limit)
+  }
+
   get #inUse(): number {
     return Math.min(this.#threads, this.#limit)
   }

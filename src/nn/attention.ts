@@ -6,6 +6,7 @@
  */
 
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
+import { attendCached } from './attend-cached.ts'
 import type { Segment } from './kv-cache.ts'
 import { Linear } from './linear.ts'
 import { RmsNorm } from './norm.ts'
@@ -135,78 +136,6 @@ export class Attention {
     }
     return { q, k, v }
   }
-}
-
-/** From this many query rows on, the library works in tiles, six times as fast. */
-const TILE = 64
-/** Filling up to a tile pays from this many rows on. */
-const FILL = 16
-
-/** With values in columns, matrix products are quicker than the library's one operation up to this many rows. */
-const PRODUCTS = 32
-
-/**
- * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads]; to [head * heads, tokens]. `mask` is f16 [rows,
- * tokens], or [rows, tokens * heads / kv heads] with each token's row repeated: then query heads that share a key head become
- * query rows, so that each key is read once, and few tokens still fill a tile. `columns`: values are [rows, head, kv heads].
- */
-export function attendCached(
-  g: GraphBuilder,
-  q: Tensor<'f32'>,
-  keys: Tensor<'f16' | 'f32'>,
-  values: Tensor<'f16' | 'f32'>,
-  mask: Tensor<'f16'>,
-  scale: number,
-  columns = false,
-): Tensor<'f32'> {
-  const [head, heads, tokens] = q.shape
-  const keyValueHeads = keys.shape[2]
-  const group = heads / keyValueHeads
-  const rows = tokens * group
-  const folds = mask.shape[1] >= rows
-  const products = columns && folds && rows <= PRODUCTS
-  const seen = columns && !products ? g.cont(g.permute(values, 1, 0, 2, 3)) : values
-  if (!products && (group === 1 || !folds)) {
-    const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, seen, mask, scale)
-    return g.reshape(attended, head * heads, tokens)
-  }
-  const folded = foldHeads(g, q, group)
-  if (products) {
-    const odds = g.softMax(g.mulMat(keys, folded), { mask, scale })
-    const attended = g.mulMat(seen, odds)
-    if (tokens === 1) return g.reshape(attended, head * heads, 1)
-    const apart = g.view(attended, [head, group, tokens, keyValueHeads])
-    return g.reshape(g.cont(g.permute(apart, 0, 1, 3, 2)), head * heads, tokens)
-  }
-  const filled = rows >= FILL && rows < TILE && mask.shape[1] >= TILE ? TILE : rows
-  const query =
-    filled > rows
-      ? g.pad(folded, [
-          [0, 0],
-          [0, filled - rows],
-        ])
-      : folded
-  const attended = g.flashAttention(query, keys, seen, mask, scale)
-  // [head, kv heads, group, tokens] to [head, group, kv heads, tokens].
-  const apart = g.view(attended, [head, keyValueHeads, group, tokens])
-  return g.reshape(g.cont(g.permute(apart, 0, 2, 1, 3)), head * heads, tokens)
-}
-
-/** [head, group * kv heads, tokens] to [head, tokens * group, kv heads]: row = token * group + head of the group. */
-function foldHeads(g: GraphBuilder, q: Tensor<'f32'>, group: number): Tensor<'f32'> {
-  const [head, heads, tokens] = q.shape
-  const whole = g.cont(q)
-  if (tokens === 1) return g.reshape(whole, head, group, heads / group)
-  const split = g.reshape(whole, head, group, heads / group, tokens)
-  return g.reshape(g.cont(g.permute(split, 0, 1, 3, 2)), head, tokens * group, heads / group)
-}
-
-/** Mask rows that {@link attendCached} wants for this many tokens, when each is repeated for a group of heads. */
-export function foldedRows(tokens: number, group: number, columns = false): number {
-  if (group === 1 || tokens >= TILE) return tokens
-  const rows = tokens * group
-  if (columns && rows <= PRODUCTS) return rows
-  return rows >= FILL && rows < TILE ? TILE : rows
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Parts of neural networks, as model code uses them. */
 
-export { Attention, attendBlocks, attendCached, type AttentionOptions, type Rotation } from './attention.ts'
+export { attendCached } from './attend-cached.ts'
+export { Attention, attendBlocks, type AttentionOptions, type Rotation } from './attention.ts'
 export {
   CausalConv1d,
   CausalConvTranspose1d,

@@ -20,7 +20,7 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../tensor/index.ts'
-import { foldedRows } from './attention.ts'
+import { foldedRows } from './attend-cached.ts'
 
 export interface KvCacheOptions {
   readonly layers: number

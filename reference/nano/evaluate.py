@@ -232,8 +232,12 @@ def video_rows(run, n, rng):
             row[2].append((messages[1][1], got))
     for _ in range(n):
         frames, scene = md.make_video(rng, "heldout")
-        wave, facts = md.make_sound(rng, "heldout") if rng.random() < 0.5 else mb.spoken(rng, "heldout")
-        mel, part = mb.clip(rng, frames, mb.whisper_mel(wave)[:, : 50 * len(frames)])
+        make = md.make_sound if rng.random() < 0.5 else mb.spoken
+        whole = None
+        while whole is None or whole.shape[1] > 50 * len(frames):  # what is cut off cannot be heard
+            wave, facts = make(rng, "heldout")
+            whole = mb.whisper_mel(wave)
+        mel, part = mb.clip(rng, frames, whole)
         x, grid = md.patches(frames)
         messages = md.clip_dialogue(rng, scene, facts, part)
         got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1), use_audio_in_video=True,

@@ -225,7 +225,7 @@ def sound_batch(rng, chat, size=32):
     return out
 
 
-WAITING = {"video": {}, "small": {}, "clip": {}}  # rows by shape, until there are enough of one for a batch
+WAITING = {"video": {}, "small": {}, "clip": {}, "small clip": {}}  # rows by shape, until there are enough of one for a batch
 
 
 def full_batches(kind, make, size, count=6):
@@ -268,23 +268,26 @@ def clip(rng, frames, mel):
 
 
 def clip_batch(rng, chat, size=12):
-    """Videos with their sound."""
+    """Videos with their sound, which is speech half of the time; half of them small films, as in `video_batch`."""
     rows = sounds.refresh()
+    spoken_rows, other_rows = [r for r in rows if "kind" not in r[1]], [r for r in rows if "kind" in r[1]]
 
-    def make():
-        frames, scene = md.make_video(rng)
+    def make(**film):
+        frames, scene = md.make_video(rng, **film)
+        of = spoken_rows if rng.random() < 0.5 else other_rows
         for _ in range(40):
-            mel, facts = rng.choice(rows)
+            mel, facts = rng.choice(of)
             if mel.shape[1] <= 50 * len(frames) + 20:
                 break
         return frames, scene, mel, facts
 
     out = []
-    for part in full_batches("clip", make, size):
+    for part in full_batches("clip", make, size, 3) + full_batches("small clip", lambda: make(size=(64, 64)), 3 * size, 3):
         _, inputs = film_inputs(part, [s for _, s, *_ in part])
         mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
         ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
         out.append({"input_ids": ids, "attention_mask": att, "labels": lab, **inputs, **features(mels), "use_audio_in_video": True, "facts": [r[3] for r in part]})
+    rng.shuffle(out)
     return out
 
 

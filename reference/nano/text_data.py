@@ -248,7 +248,7 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
     base = "en" if lang == "en" else "zh"
     skill = skill or rng.choices(
         ["talk", "arith", "repeat", "spell", "count", "greet", "think", "name", "unknown", "multi", "parity"],
-        [26, 34, 8, 4, 6, 5, 10, 5, 5, 7, 3])[0]
+        [26, 33, 8, 4, 9, 5, 10, 5, 5, 7, 3])[0]
     think = False
     if skill == "talk":
         _, q, a = talk(rng, split, base)

@@ -3,6 +3,7 @@
     python3 media_batches.py images N SEED      work/images/*.npz
     python3 media_batches.py sounds N SEED      work/sounds/*.npz (beeps, noise, spoken questions, sentences to transcribe)
     python3 media_batches.py beeps N SEED       the same without speech
+    python3 media_batches.py replies N SEED     what nano says itself, to transcribe
 """
 
 import os
@@ -42,15 +43,16 @@ SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david
             "f": "f1 f2 f3 f4 Alicia Andrea Annie anika belinda linda steph shelby".split()}
 
 
-def spoken(rng, split):
-    """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"})."""
+def spoken(rng, split, only=None):
+    """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"}). `only="reply"`: what nano says itself,
+    half of it in one of its voices."""
     lang = rng.choice(["zh", "en"])
-    kind = rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
+    kind = only or rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
     if kind == "copy":
         text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
     elif kind == "reply":
-        text, answer = sd.utterance_text(rng, lang), None
+        text = text_data.sample(rng, split, lang, "talk")["messages"][-1][1] if only and rng.random() < 0.5 else sd.utterance_text(rng, lang)
     elif kind == "talk":
         key, zq, za, eq, ea = rng.choice(text_data.TALK)
         text, answer = (text_data.pick(rng, eq, split, key), ea[0]) if lang == "en" else (text_data.pick(rng, zq, split, key), text_data.full_width(za[0]))
@@ -63,9 +65,12 @@ def spoken(rng, split):
             text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
         else:
             text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
-    sex = rng.choice("mf")
-    variant = rng.choice(SPEAKERS[sex]) if split == "train" else {"m": "m7", "f": "f5"}[sex]
-    wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
+    if only and rng.random() < 0.5:
+        wave = sd.speak(text, lang, *rng.choice(list(c.VOICES.values())))
+    else:
+        sex = rng.choice("mf")
+        variant = rng.choice(SPEAKERS[sex]) if split == "train" else {"m": "m7", "f": "f5"}[sex]
+        wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
     from scipy.signal import resample_poly
     wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
     if rng.random() < 0.5:
@@ -92,13 +97,13 @@ def make_images(n, seed, split="train"):
         print("images", (i + 1) * 500, flush=True)
 
 
-def make_sounds(n, seed, split="train", speech=0.8):
+def make_sounds(n, seed, split="train", speech=0.8, only=None):
     rng = random.Random(seed)
     SOUNDS.mkdir(parents=True, exist_ok=True)
     for i in range(n // 250):
         rows = []
         for _ in range(250):
-            wave, facts = md.make_sound(rng, split) if rng.random() >= speech else spoken(rng, split)
+            wave, facts = md.make_sound(rng, split) if rng.random() >= speech else spoken(rng, split, only)
             rows.append((whisper_mel(wave), facts))
         np.savez(SOUNDS / f"{seed + i:06d}.npz", lengths=np.array([r[0].shape[1] for r in rows]), mels=np.concatenate([r[0] for r in rows], 1), facts=np.array([r[1] for r in rows], object))
         print("sounds", (i + 1) * 250, flush=True)
@@ -294,4 +299,4 @@ def clip_batch(rng, chat, size=12):
 TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
 
 if __name__ == "__main__":
-    {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0)}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0), "replies": lambda n, seed: make_sounds(n, seed, speech=1, only="reply")}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

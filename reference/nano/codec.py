@@ -5,8 +5,7 @@ neighbours on the grid sound alike. A talker that misses by one step is off by l
 
     python3 codec.py render N SEED      utterances into work/speech/*.npz
     python3 codec.py stage1 SECONDS     encoder, codebooks, code2wav's transformer and upsampling: mel to codes to mel
-    python3 codec.py stage2 SECONDS     code2wav on the frozen codes: waveform, multi-resolution spectral losses
-    python3 codec.py test               mel distance and a few .wav files
+    python3 codec.py stage2 SECONDS     code2wav on the frozen codes: waveform, multi-resolution spectral losses (torchrun works)
 
 Both stages resume from work/codec1.pt and work/codec2.pt. Codes: [groups, frames], 12.5 frames a second.
 """
@@ -17,7 +16,7 @@ import sys
 import time
 from multiprocessing import Pool
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,9 @@ from torch import nn
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
 import config as c
+import fast
 import speech_data as sd
+from training import Run
 
 LEVELS = (8, 8, 4)
 LATENT = len(LEVELS) * c.GROUPS
@@ -156,11 +157,12 @@ def render(n, seed):
 
 
 def load_waves(limit=None):
-    waves = []
+    """[(voice, int16 samples)]"""
+    rows = []
     for f in sorted(SPEECH.glob("*.npz"))[:limit]:
         d = np.load(f, allow_pickle=True)
-        waves += np.split(d["wave"], np.cumsum(d["length"])[:-1])
-    return waves
+        rows += zip(d["voice"], np.split(d["wave"], np.cumsum(d["length"])[:-1]))
+    return rows
 
 
 def stage1(seconds):
@@ -170,7 +172,7 @@ def stage1(seconds):
     if old.exists():
         net.wav.load_state_dict(torch.load(old))
     waves = load_waves(20)
-    mels = [sd.log_mel(w.astype(np.float32) / 32767) for w in waves]
+    mels = [sd.log_mel(w.astype(np.float32) / 32767) for _, w in waves]
     mels = [m for m in mels if len(m) >= 104]
     print(len(mels), "utterances", sum(map(len, mels)) / 50, "seconds", flush=True)
     skip = ("decoder", "code_embedding")
@@ -210,7 +212,8 @@ def stage1(seconds):
 
 
 def spectral_loss(out, target):
-    """Log-magnitude and convergence losses over several resolutions, plus log-mel."""
+    """Log-magnitude and convergence losses over several resolutions, plus log-mel and, where a low voice's harmonics are told apart, the
+    lowest 1.5 kHz once more."""
     loss = 0
     for n in (256, 512, 1024, 2048):
         w = torch.hann_window(n)
@@ -221,6 +224,8 @@ def spectral_loss(out, target):
         if n in (1024, 2048):
             basis = MEL[n]
             loss = loss + (torch.log(basis @ a + 1e-3) - torch.log(basis @ b + 1e-3)).abs().mean()
+    low = int(1500 / c.SAMPLE_RATE * n)
+    loss = loss + (la[:, :low] - lb[:, :low]).abs().mean()  # of the longest window
     return loss / 4
 
 
@@ -243,34 +248,34 @@ def load_codec(stage=2):
 
 def stage2(seconds):
     torch.manual_seed(1)
+    run = Run(c.WORK / "codec2.pt", seconds, 1e-3, fall=0.4)
     net = load_codec(2)
-    waves = [w for w in load_waves(30) if len(w) > 26 * c.FRAME]
+    voices, waves = zip(*(row for row in load_waves(30) if len(row[1]) > 26 * c.FRAME))
     codes = [net.encode(w.astype(np.float32) / 32767) for w in waves]
+    # low voices are the harder half: their harmonics lie close together
+    share = np.array([2.0 if c.VOICES[v][0] == "m" else 1.0 for v in voices])
+    share /= share.sum()
     print(len(waves), "utterances", flush=True)
     params = list(net.wav.parameters())
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
-    base = 0
-    if (c.WORK / "codec2.pt").exists():
-        state = torch.load(c.WORK / "codec2.pt")
-        if state["opt"]:
-            opt.load_state_dict(state["opt"])
-        base = state["step"]
-    rng = np.random.default_rng(base)
-    start, step, last, mean = time.time(), base, time.time(), []
-    frames, context = 20, 6
+    if run.state.get("opt"):
+        opt.load_state_dict(run.state["opt"])
+    rng = np.random.default_rng(run.step + 7919 * run.rank)
+    mean, frames, context = [], 20, 6
+    state = lambda: {"net": net.state_dict(), "opt": opt.state_dict()}
 
-    @torch.compile  # one shape; fuses the snakes into the convolutions' copies
     def decode(x):
         for block in net.wav.decoder:
             x = block(x)
         return x
 
-    while (elapsed := time.time() - start) < seconds:
-        peak = float(os.environ.get("LR", "1e-3"))
-        for g in opt.param_groups:
-            g["lr"] = peak * min(1, (step - base + 1) / 50) * (1 if elapsed < 0.6 * seconds else max(0.05, (1 - elapsed / seconds) / 0.4))
+    if fast.HALF != torch.float32:
+        decode = torch.compile(decode)  # one shape; fuses the snakes into the convolutions' copies (with float32 it takes more than it gives)
+
+    while run.going():
+        run.rate(opt)
         xs, ys = [], []
-        for p in rng.integers(len(waves), size=6):
+        for p in rng.choice(len(waves), size=6, p=share):
             n = codes[p].shape[1]
             at = int(rng.integers(0, n - frames))
             xs.append(codes[p][:, at : at + frames])
@@ -278,7 +283,7 @@ def stage2(seconds):
             ys.append(np.pad(w, (0, frames * c.FRAME - len(w))))
         x = torch.from_numpy(np.stack(xs)).long()
         y = torch.from_numpy(np.stack(ys))
-        with torch.autocast("cpu", torch.bfloat16, enabled=AMP):
+        with fast.autocast():
             hidden = net.wav.code_embedding(x + net.wav.code_offset).mean(1)
             wav = decode(net.features(hidden)[..., context * 4 :])
         wav = wav.float()[:, 0]
@@ -287,20 +292,15 @@ def stage2(seconds):
         loss = spectral_loss(wav[:, edge:], target[:, edge:])
         opt.zero_grad()
         loss.backward()
+        run.average(params)
         nn.utils.clip_grad_norm_(params, 2.0)
         opt.step()
         mean.append(loss.item())
-        step += 1
-        if step % 50 == 0:
-            print(f"{step} {elapsed:.0f}s loss {np.mean(mean[-50:]):.4f}", flush=True)
-        if time.time() - last > 180:
-            last = time.time()
-            torch.save({"net": net.state_dict(), "opt": opt.state_dict(), "step": step}, c.WORK / "codec2.tmp")
-            os.replace(c.WORK / "codec2.tmp", c.WORK / "codec2.pt")
-    torch.save({"net": net.state_dict(), "opt": opt.state_dict(), "step": step}, c.WORK / "codec2.pt")
+        run.stepped(state)
+        if run.log(50, lambda: round(float(np.mean(mean)), 4)):
+            mean = []
+    run.stepped(state, last=True)
 
-
-AMP = os.environ.get("AMP", "1") == "1"
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -75,7 +75,8 @@ def spoken(rng, split, only=None):
     wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
     if rng.random() < 0.5:
         wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0.001, 0.004, 0.01]), len(wave)).astype(np.float32)
-    return np.pad(wave, (rng.randint(0, 4000), rng.randint(0, 4000))), {"text": text, "answer": answer, "lang": lang}
+    edge = lambda: rng.choice([0, rng.randint(0, 4000)])  # speech that begins at once is harder
+    return np.pad(wave, (edge(), edge())), {"text": text, "answer": answer, "lang": lang}
 
 
 def spoken_dialogue(rng, facts, tokens):
@@ -219,7 +220,7 @@ def sound_batch(rng, chat, size=32):
     rows = sorted(rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12)), key=lambda r: r[0].shape[1])
     out = []
     for i in range(0, len(rows) - size + 1, size):
-        part = [(quiet(mel, rng.randint(0, 60), 0), facts) for mel, facts in rows[i : i + size]]
+        part = [(quiet(mel, rng.choice([0, rng.randint(0, 60)]), 0), facts) for mel, facts in rows[i : i + size]]
         enc = []
         for mel, facts in part:
             k = audio_tokens(mel.shape[1])

@@ -154,6 +154,7 @@ describeInBrowser('accessibility', () => {
     await page.getByRole('button', { name: /Show a picture/ }).click()
     await page.locator('.turn-foot').waitFor()
     await page.getByRole('combobox', { name: 'Model' }).click()
+    await page.getByRole('option').first().waitFor()
     await page.keyboard.press('Escape')
     await page.getByRole('button', { name: 'Copy as code' }).click()
     await page.getByRole('dialog').waitFor()

@@ -5,7 +5,7 @@ neighbours on the grid sound alike. A talker that misses by one step is off by l
 
     python3 codec.py render N SEED      utterances into work/speech/*.npz
     python3 codec.py stage1 SECONDS     encoder, codebooks, code2wav's transformer and upsampling: mel to codes to mel
-    python3 codec.py stage2 SECONDS     code2wav on the frozen codes: waveform, multi-resolution spectral losses (torchrun works)
+    python3 codec.py stage2 SECONDS     code2wav on the frozen codes: the waveform, in step with the frames (pitch_lock.py; torchrun works)
 
 Both stages resume from work/codec1.pt and work/codec2.pt. Codes: [groups, frames], 12.5 frames a second.
 """
@@ -17,6 +17,7 @@ import time
 from multiprocessing import Pool
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+import librosa
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3Omni
 
 import config as c
 import fast
+import pitch_lock
 import speech_data as sd
 from training import Run
 
@@ -135,6 +137,10 @@ def new_codec():
     return Codec(config.code2wav_config)
 
 
+def pcm(wave):
+    return (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+
+
 def _render(args):
     seed, n = args
     rng = random.Random(seed)
@@ -143,10 +149,10 @@ def _render(args):
         text, lang, voice = sd.utterance(rng)
         wave = sd.speak(text, lang, *c.VOICES[voice])
         if len(wave) < 15 * c.SAMPLE_RATE:
-            rows.append((text, lang, voice, (np.clip(wave, -1, 1) * 32767).astype(np.int16)))
+            rows.append((text, lang, voice, pcm(wave), pcm(pitch_lock.lock(wave))))
     SPEECH.mkdir(parents=True, exist_ok=True)
     np.savez(SPEECH / f"{seed:06d}.npz", text=np.array([r[0] for r in rows], object), lang=np.array([r[1] for r in rows], object),
-             voice=np.array([r[2] for r in rows], object), wave=np.concatenate([r[3] for r in rows]), length=np.array([len(r[3]) for r in rows]))
+             voice=np.array([r[2] for r in rows], object), wave=np.concatenate([r[3] for r in rows]), locked=np.concatenate([r[4] for r in rows]), length=np.array([len(r[3]) for r in rows]))
     return sum(len(r[3]) for r in rows) / c.SAMPLE_RATE
 
 
@@ -157,11 +163,12 @@ def render(n, seed):
 
 
 def load_waves(limit=None):
-    """[(voice, int16 samples)]"""
+    """[(voice, int16 samples, the same in step with the frames)]"""
     rows = []
     for f in sorted(SPEECH.glob("*.npz"))[:limit]:
         d = np.load(f, allow_pickle=True)
-        rows += zip(d["voice"], np.split(d["wave"], np.cumsum(d["length"])[:-1]))
+        ends = np.cumsum(d["length"])[:-1]
+        rows += zip(d["voice"], np.split(d["wave"], ends), np.split(d["locked"], ends))
     return rows
 
 
@@ -172,7 +179,7 @@ def stage1(seconds):
     if old.exists():
         net.wav.load_state_dict(torch.load(old))
     waves = load_waves(20)
-    mels = [sd.log_mel(w.astype(np.float32) / 32767) for _, w in waves]
+    mels = [sd.log_mel(w.astype(np.float32) / 32767) for _, w, _ in waves]
     mels = [m for m in mels if len(m) >= 104]
     print(len(mels), "utterances", sum(map(len, mels)) / 50, "seconds", flush=True)
     skip = ("decoder", "code_embedding")
@@ -211,26 +218,30 @@ def stage1(seconds):
     print("done", step)
 
 
-def spectral_loss(out, target):
-    """Log-magnitude and convergence losses over several resolutions, plus log-mel and, where a low voice's harmonics are told apart, the
-    lowest 1.5 kHz once more."""
-    loss = 0
+def spectrum(wave, n):
+    """[batch, n / 2 + 1, frames] complex; white noise of unit power has unit power in each."""
+    w = torch.hann_window(n)
+    return torch.stft(wave, n, n // 4, window=w, return_complex=True) / w.square().sum().sqrt()
+
+
+def wave_loss(out, target):
+    """(what magnitudes differ by, what waveforms differ by): log magnitudes and convergence over several resolutions and log-mel; below 4 kHz,
+    where speech in step with the frames follows from its codes, complex spectra with square-rooted magnitudes."""
+    loss, phases = 0, 0
     for n in (256, 512, 1024, 2048):
-        w = torch.hann_window(n)
-        a = torch.stft(out, n, n // 4, window=w, return_complex=True).abs().clamp_min(1e-5)
-        b = torch.stft(target, n, n // 4, window=w, return_complex=True).abs().clamp_min(1e-5)
-        la, lb = torch.log(a + 1e-3), torch.log(b + 1e-3)
-        loss = loss + (la - lb).abs().mean() + 0.5 * (torch.norm(a - b) / torch.norm(b))
-        if n in (1024, 2048):
-            basis = MEL[n]
-            loss = loss + (torch.log(basis @ a + 1e-3) - torch.log(basis @ b + 1e-3)).abs().mean()
-    low = int(1500 / c.SAMPLE_RATE * n)
-    loss = loss + (la[:, :low] - lb[:, :low]).abs().mean()  # of the longest window
-    return loss / 4
+        x, y = spectrum(out, n), spectrum(target, n)
+        a, b = x.abs().clamp_min(1e-6), y.abs().clamp_min(1e-6)
+        loss = loss + (torch.log(a + FLOOR[n]) - torch.log(b + FLOOR[n])).abs().mean() + 0.5 * (torch.norm(a - b) / torch.norm(b))
+        if n in MEL:
+            loss = loss + (torch.log(MEL[n] @ a + FLOOR[n]) - torch.log(MEL[n] @ b + FLOOR[n])).abs().mean()
+        if n in (512, 1024):
+            low = n // 6  # of n bins in 24 kHz
+            apart = x[:, :low] * (a[:, :low] + 1e-3).rsqrt() - y[:, :low] * (b[:, :low] + 1e-3).rsqrt()
+            phases = phases + torch.view_as_real(apart).abs().mean() / b[:, :low].sqrt().mean()
+    return loss / 4, phases / 2
 
 
-import librosa
-
+FLOOR = {n: 1e-3 / (0.375 * n) ** 0.5 for n in (256, 512, 1024, 2048)}  # of magnitudes, against logarithms of nothing
 MEL = {n: torch.from_numpy(librosa.filters.mel(sr=c.SAMPLE_RATE, n_fft=n, n_mels=80, fmin=30)) for n in (1024, 2048)}
 
 
@@ -250,7 +261,7 @@ def stage2(seconds):
     torch.manual_seed(1)
     run = Run(c.WORK / "codec2.pt", seconds, 1e-3, fall=0.4)
     net = load_codec(2)
-    voices, waves = zip(*(row for row in load_waves(30) if len(row[1]) > 26 * c.FRAME))
+    voices, waves, targets = zip(*(row for row in load_waves(40) if len(row[1]) > 26 * c.FRAME))
     codes = [net.encode(w.astype(np.float32) / 32767) for w in waves]
     # low voices are the harder half: their harmonics lie close together
     share = np.array([2.0 if c.VOICES[v][0] == "m" else 1.0 for v in voices])
@@ -279,7 +290,7 @@ def stage2(seconds):
             n = codes[p].shape[1]
             at = int(rng.integers(0, n - frames))
             xs.append(codes[p][:, at : at + frames])
-            w = waves[p][at * c.FRAME : (at + frames) * c.FRAME].astype(np.float32) / 32767
+            w = targets[p][at * c.FRAME : (at + frames) * c.FRAME].astype(np.float32) / 32767
             ys.append(np.pad(w, (0, frames * c.FRAME - len(w))))
         x = torch.from_numpy(np.stack(xs)).long()
         y = torch.from_numpy(np.stack(ys))
@@ -289,15 +300,16 @@ def stage2(seconds):
         wav = wav.float()[:, 0]
         target = y[:, context * c.FRAME :][:, : wav.shape[-1]]
         edge = 2000  # the convolutions' own left context
-        loss = spectral_loss(wav[:, edge:], target[:, edge:])
+        heard, phases = wave_loss(wav[:, edge:], target[:, edge:])
+        loss = heard + phases
         opt.zero_grad()
         loss.backward()
         run.average(params)
         nn.utils.clip_grad_norm_(params, 2.0)
         opt.step()
-        mean.append(loss.item())
+        mean.append((heard.item(), phases.item()))
         run.stepped(state)
-        if run.log(50, lambda: round(float(np.mean(mean)), 4)):
+        if run.log(50, lambda: [round(float(v), 4) for v in np.mean(mean, 0)]):
             mean = []
     run.stepped(state, last=True)
 

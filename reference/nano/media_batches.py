@@ -4,6 +4,7 @@
     python3 media_batches.py sounds N SEED      work/sounds/*.npz (beeps, noise, spoken questions, sentences to transcribe)
     python3 media_batches.py beeps N SEED       the same without speech
     python3 media_batches.py replies N SEED     what nano says itself, to transcribe
+    python3 media_batches.py requests N SEED    what wants an answer
 """
 
 import os
@@ -44,15 +45,15 @@ SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david
 
 
 def spoken(rng, split, only=None):
-    """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"}). `only="reply"`: what nano says itself,
-    half of it in one of its voices."""
+    """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"}). `only`: "reply", what nano says itself,
+    half of it in one of its voices; "request", what wants an answer."""
     lang = rng.choice(["zh", "en"])
-    kind = only or rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
+    kind = "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [3, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
     if kind == "copy":
         text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
     elif kind == "reply":
-        text = text_data.sample(rng, split, lang, "talk")["messages"][-1][1] if only and rng.random() < 0.5 else sd.utterance_text(rng, lang)
+        text = text_data.sample(rng, split, lang, "talk")["messages"][-1][1] if only == "reply" and rng.random() < 0.5 else sd.utterance_text(rng, lang)
     elif kind == "talk":
         key, zq, za, eq, ea = rng.choice(text_data.TALK)
         text, answer = (text_data.pick(rng, eq, split, key), ea[0]) if lang == "en" else (text_data.pick(rng, zq, split, key), text_data.full_width(za[0]))
@@ -65,7 +66,7 @@ def spoken(rng, split, only=None):
             text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
         else:
             text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
-    if only and rng.random() < 0.5:
+    if only == "reply" and rng.random() < 0.5:
         wave = sd.speak(text, lang, *rng.choice(list(c.VOICES.values())))
     else:
         sex = rng.choice("mf")
@@ -146,12 +147,13 @@ images, sounds = Store(IMAGES, _images), Store(SOUNDS, _sounds)
 
 
 def shake(image, rng):
-    """A little brighter or darker, more or less contrast, moved by a few pixels."""
+    """A little brighter or darker, more or less contrast, moved by a few pixels; half of the time through a JPEG file."""
     x = image.astype(np.float32)
     x = (x - 128) * rng.uniform(0.85, 1.15) + 128 + rng.uniform(-12, 12)
     dx, dy = rng.randint(-6, 6), rng.randint(-6, 6)
     x = np.pad(x, ((6, 6), (6, 6), (0, 0)), "edge")[6 + dy : 6 + dy + image.shape[0], 6 + dx : 6 + dx + image.shape[1]]
-    return np.clip(x, 0, 255).astype(np.uint8)
+    x = np.clip(x, 0, 255).astype(np.uint8)
+    return md.compressed(x[None], rng)[0] if rng.random() < 0.5 else x
 
 
 def image_batch(rng, chat, size=32):
@@ -300,4 +302,5 @@ def clip_batch(rng, chat, size=12):
 TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
 
 if __name__ == "__main__":
-    {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0), "replies": lambda n, seed: make_sounds(n, seed, speech=1, only="reply")}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0), "replies": lambda n, seed: make_sounds(n, seed, speech=1, only="reply"),
+     "requests": lambda n, seed: make_sounds(n, seed, speech=1, only="request")}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

@@ -4,6 +4,7 @@ A scene is a dict that says all that is true of the picture; `image_dialogue` tu
 whose combination (shape, colour, position; number; ...) hashes into the held-out split.
 """
 
+import io
 import math
 import random
 from functools import lru_cache
@@ -164,6 +165,16 @@ def prepare(image: Image.Image) -> np.ndarray:
         beta = math.sqrt(c.MIN_PIXELS / (h * w))
         rh, rw = math.ceil(h * beta / 32) * 32, math.ceil(w * beta / 32) * 32
     return np.asarray(image.resize((rw, rh), Image.BICUBIC))
+
+
+def compressed(frames: np.ndarray, rng) -> np.ndarray:
+    """uint8 [t, h, w, 3] as it comes out of JPEG files of one quality, colours at half the resolution."""
+    quality, out = rng.randint(35, 92), []
+    for frame in frames:
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, "JPEG", quality=quality, subsampling=2)
+        out.append(np.asarray(Image.open(file)))
+    return np.stack(out)
 
 
 def patches(frames: np.ndarray):
@@ -331,7 +342,10 @@ def make_video(rng: random.Random, split="train", kind=None, size=None):
             shape(ImageDraw.Draw(frame), form, x * w, y * h, r, fill2 if kind == "change" and p >= when else fill, None)
         track.append((x, y, other if kind == "change" and p >= when else colour) if shown[i] else None)
         frames.append(np.asarray(frame))
-    return np.stack(frames), {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move, "count": n, "track": track}
+    frames = np.stack(frames)
+    if split == "train" and rng.random() < 0.5:
+        frames = compressed(frames, rng)
+    return frames, {"kind": kind, "colour": colour, "other": other, "shape": form, "move": move, "count": n, "track": track}
 
 
 def appearances(rng, n, t):

@@ -4,7 +4,7 @@
     python3 pretrain_encoders.py audio SECONDS        (torchrun --nproc-per-node 2 for one of them on two cores)
 
 A step costs a fifth of one through the thinker and tells the encoder much more. Both start from and write to their own file
-(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own.
+(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own, and they start from its own when that is newer.
 """
 
 import os
@@ -24,6 +24,7 @@ from chat import Chat
 from senses import LABELS, SOUNDS, Ear, Eye, films_of, labels_of
 from training import Run
 
+THINKER = c.WORK / "thinker.pt"
 HEADS = {}  # what train_thinker.py kept of senses.py
 
 
@@ -69,7 +70,7 @@ def vision_batches(rng, size=48):
 
 def train_vision(net, seconds):
     visual = net.thinker.model.visual
-    if not (c.WORK / "thinker.pt").exists():
+    if not THINKER.exists():
         open_eyes(visual, random.Random(0))
     eye = Eye(net.thinker)
     if "eye" in HEADS:
@@ -111,8 +112,9 @@ def train(name, encoder, head, batches, losses, seconds):
     plain = torch.optim.AdamW(head.parameters(), 3e-3)
     params = [*encoder.parameters(), *head.parameters()]
     if run.state:
-        encoder.load_state_dict(run.state["net"])
-        head.load_state_dict(run.state["head"], strict=False)
+        if not THINKER.exists() or run.path.stat().st_mtime > THINKER.stat().st_mtime:
+            encoder.load_state_dict(run.state["net"])
+            head.load_state_dict(run.state["head"], strict=False)
         opt.load_state_dict(run.state["opt"])
     rng, ready, log = random.Random(run.step + 11 + 7919 * run.rank), [], []
     state = lambda: {"net": encoder.state_dict(), "head": head.state_dict(), "opt": opt.state_dict()}
@@ -147,9 +149,8 @@ if __name__ == "__main__":
     net = m.build(c.WORK / "tok")
     fast.install(dynamic=False)
     fast.eager(net.thinker)
-    state = c.WORK / "thinker.pt"
-    if state.exists():
-        state = torch.load(state)
+    if THINKER.exists():
+        state = torch.load(THINKER)
         net.thinker.load_state_dict(state["net"])
         HEADS = {k: state[k] for k in ("ear", "eye") if k in state}
     {"vision": train_vision, "audio": train_audio}[sys.argv[1]](net, float(sys.argv[2]))

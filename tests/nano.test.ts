@@ -161,6 +161,6 @@ describe('nano', () => {
       ])
       rates.push(Math.min(1, errorRate(reply.text, heard.text)))
     }
-    expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length, rates.join(' ')).toBeLessThan(0.45)
+    expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length, rates.join(' ')).toBeLessThan(0.15)
   })
 })

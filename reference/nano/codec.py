@@ -5,6 +5,7 @@ neighbours on the grid sound alike. A talker that misses by one step is off by l
 
     python3 codec.py render N SEED      utterances into work/speech/*.npz
     python3 codec.py stage1 SECONDS     encoder, codebooks, code2wav's transformer and upsampling: mel to codes to mel
+    python3 codec.py trunk SECONDS      code2wav without its decoder on the frozen codes: what lies below 1.2 kHz, read off linearly
     python3 codec.py stage2 SECONDS     code2wav on the frozen codes: the waveform, in step with the frames (pitch_lock.py; torchrun works)
 
 Both stages resume from work/codec1.pt and work/codec2.pt. Codes: [groups, frames], 12.5 frames a second.
@@ -31,6 +32,7 @@ import speech_data as sd
 from training import Run
 
 LEVELS = (8, 8, 4)
+HUM = 60  # samples of speech below 1.2 kHz in one of the 50 features of a second
 LATENT = len(LEVELS) * c.GROUPS
 SPEECH = c.WORK / "speech"
 
@@ -99,6 +101,7 @@ class Codec(nn.Module):
         self.expand = nn.Linear(LATENT, wav_config.hidden_size, bias=False)
         self.wav = Qwen3OmniMoeCode2Wav(wav_config)
         self.to_mel = nn.Linear(wav_config.hidden_size, sd.MELS)
+        self.to_hum = nn.Conv1d(wav_config.hidden_size, HUM, 3, padding=1)
         for m in self.wav.modules():
             if hasattr(m, "gamma") and m.gamma.dim() == 1:
                 nn.init.constant_(m.gamma, 0.1)
@@ -257,17 +260,76 @@ def load_codec(stage=2):
     return net
 
 
+class Targets:
+    """Codes of all utterances and the speech in step with them."""
+
+    def __init__(self, limit=40):
+        voices, waves, self.waves = zip(*(row for row in load_waves(limit) if len(row[1]) > 26 * c.FRAME))
+        net = load_codec(1)
+        self.codes = [net.encode(w.astype(np.float32) / 32767) for w in waves]
+        self.mels = [sd.log_mel(w.astype(np.float32) / 32767).astype(np.float16) for w in waves]
+        # low voices are the harder half: their harmonics lie close together
+        share = np.array([2.0 if c.VOICES[v][0] == "m" else 1.0 for v in voices])
+        self.share = share / share.sum()
+        print(len(waves), "utterances", flush=True)
+
+    def batch(self, rng, size, frames):
+        """codes [size, GROUPS, frames], waveform [size, frames * FRAME], log-mel [size, 4 * frames, MELS]."""
+        xs, ys, ms = [], [], []
+        for p in rng.choice(len(self.codes), size=size, p=self.share):
+            at = int(rng.integers(0, self.codes[p].shape[1] - frames))
+            xs.append(self.codes[p][:, at : at + frames])
+            w = self.waves[p][at * c.FRAME : (at + frames) * c.FRAME].astype(np.float32) / 32767
+            ys.append(np.pad(w, (0, frames * c.FRAME - len(w))))
+            ms.append(self.mels[p][4 * at : 4 * (at + frames)].astype(np.float32))
+        return torch.from_numpy(np.stack(xs)).long(), torch.from_numpy(np.stack(ys)), torch.from_numpy(np.stack(ms))
+
+
+def low_band(wave):
+    """[batch, samples] below 1.2 kHz as [batch, HUM, features]."""
+    from scipy.signal import resample_poly
+    low = torch.from_numpy(resample_poly(wave.numpy(), 1, sd.HOP // HUM, axis=-1).astype(np.float32))
+    return low.unflatten(-1, (-1, HUM)).transpose(1, 2)
+
+
+def hum_loss(out, low):
+    return (out - low).abs().mean() / low.abs().mean()
+
+
+def trunk(seconds):
+    torch.manual_seed(2)
+    run = Run(c.WORK / "codec2.pt", seconds, 2e-3, warm=1, fall=0.6)
+    net = load_codec(2)
+    data = Targets()
+    params = [p for name, p in net.named_parameters() if not any(s in name for s in ("encoder", "expand", "decoder"))]
+    opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
+    rng, mean, context = np.random.default_rng(run.step + 7919 * run.rank), [], 6
+    while run.going():
+        run.rate(opt)
+        x, y, mel = data.batch(rng, 32, 26)
+        with fast.autocast():
+            features = net.features(net.wav.code_embedding(x + net.wav.code_offset).mean(1))
+            hum, seen = net.to_hum(features), net.to_mel(features.transpose(1, 2)) * 2 - 4
+        low = hum_loss(hum.float()[..., 4 * context :], low_band(y)[..., 4 * context :])
+        shape = (seen.float() - mel)[:, 4 * context :].abs().mean()
+        opt.zero_grad()
+        (low + 0.5 * shape).backward()
+        run.average(params)
+        nn.utils.clip_grad_norm_(params, 2.0)
+        opt.step()
+        mean.append((low.item(), shape.item()))
+        run.stepped(lambda: {"net": net.state_dict(), "opt": None})
+        if run.log(50, lambda: [round(float(v), 4) for v in np.mean(mean, 0)]):
+            mean = []
+    run.stepped(lambda: {"net": net.state_dict(), "opt": None}, last=True)
+
+
 def stage2(seconds):
     torch.manual_seed(1)
     run = Run(c.WORK / "codec2.pt", seconds, 1e-3, fall=0.4)
     net = load_codec(2)
-    voices, waves, targets = zip(*(row for row in load_waves(40) if len(row[1]) > 26 * c.FRAME))
-    codes = [net.encode(w.astype(np.float32) / 32767) for w in waves]
-    # low voices are the harder half: their harmonics lie close together
-    share = np.array([2.0 if c.VOICES[v][0] == "m" else 1.0 for v in voices])
-    share /= share.sum()
-    print(len(waves), "utterances", flush=True)
-    params = list(net.wav.parameters())
+    data = Targets()
+    params = [*net.wav.parameters(), *net.to_hum.parameters()]
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
     if run.state.get("opt"):
         opt.load_state_dict(run.state["opt"])
@@ -285,29 +347,22 @@ def stage2(seconds):
 
     while run.going():
         run.rate(opt)
-        xs, ys = [], []
-        for p in rng.choice(len(waves), size=6, p=share):
-            n = codes[p].shape[1]
-            at = int(rng.integers(0, n - frames))
-            xs.append(codes[p][:, at : at + frames])
-            w = targets[p][at * c.FRAME : (at + frames) * c.FRAME].astype(np.float32) / 32767
-            ys.append(np.pad(w, (0, frames * c.FRAME - len(w))))
-        x = torch.from_numpy(np.stack(xs)).long()
-        y = torch.from_numpy(np.stack(ys))
+        x, y, _ = data.batch(rng, 6, frames)
         with fast.autocast():
-            hidden = net.wav.code_embedding(x + net.wav.code_offset).mean(1)
-            wav = decode(net.features(hidden)[..., context * 4 :])
+            features = net.features(net.wav.code_embedding(x + net.wav.code_offset).mean(1))
+            hum = net.to_hum(features)
+            wav = decode(features[..., context * 4 :])
         wav = wav.float()[:, 0]
         target = y[:, context * c.FRAME :][:, : wav.shape[-1]]
         edge = 2000  # the convolutions' own left context
         heard, phases = wave_loss(wav[:, edge:], target[:, edge:])
-        loss = heard + phases
+        low = hum_loss(hum.float()[..., 4 * context :], low_band(y)[..., 4 * context :])
         opt.zero_grad()
-        loss.backward()
+        (heard + phases + 0.5 * low).backward()
         run.average(params)
         nn.utils.clip_grad_norm_(params, 2.0)
         opt.step()
-        mean.append((heard.item(), phases.item()))
+        mean.append((heard.item(), phases.item(), low.item()))
         run.stepped(state)
         if run.log(50, lambda: [round(float(v), 4) for v in np.mean(mean, 0)]):
             mean = []
@@ -317,4 +372,4 @@ def stage2(seconds):
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     command, rest = sys.argv[1], sys.argv[2:]
-    {"render": render, "stage1": stage1, "stage2": stage2}[command](*map(int, rest))
+    {"render": render, "stage1": stage1, "trunk": trunk, "stage2": stage2}[command](*map(int, rest))

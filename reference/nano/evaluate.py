@@ -90,6 +90,15 @@ def text_rows(run, n, rng):
         yield f"text: {skill}", good / total, misses
 
 
+def judge(row, messages, got):
+    """Counts one answer to the last of `messages` in row [right, all, misses]."""
+    right = got.strip() == messages[-1][1]
+    row[0] += right
+    row[1] += 1
+    if not right:
+        row[2].append((messages[-2][1][-1] if isinstance(messages[-2][1], list) else messages[-2][1], messages[-1][1], got))
+
+
 def image_rows(run, n, rng):
     tally = {}
     for _ in range(n * 5):
@@ -113,26 +122,33 @@ def image_rows(run, n, rng):
         row[0] += got.strip() == messages[1][1]
         if got.strip() != messages[1][1]:
             row[2].append((messages[1][1], got))
+    row = tally.setdefault("image: asked again, later in the talk", [0, 0, []])
+    while row[1] < n:
+        image, scene = md.make_image(rng, "heldout")
+        a = md.prepare(image)
+        x, grid = md.patches(np.stack([a, a]))
+        messages = md.image_dialogue(rng, scene, grid[1] * grid[2] // 4, more=1)
+        if len(messages) > 2:
+            judge(row, messages, run.answer(messages[:-1], pixel_values=torch.from_numpy(x), image_grid_thw=torch.tensor([grid])))
     for k, (good, total, misses) in sorted(tally.items()):
         yield k, good / total, misses
 
 
 def audio_rows(run, n, rng):
     tally = {}
-    for i in range(n * 4):
-        if i % 4 == 0:
-            wave, facts = md.make_sound(rng, "heldout")
-            mel = mb.whisper_mel(wave)
-            messages, key = md.sound_dialogue(rng, facts, mb.audio_tokens(mel.shape[1])), f"audio: {facts['kind']}"
-        else:
-            wave, facts = mb.spoken(rng, "heldout")
-            mel = mb.whisper_mel(wave)
-            messages = mb.spoken_dialogue(rng, facts, mb.audio_tokens(mel.shape[1]))
+
+    def ask(key, wave, facts):
+        mel = mb.whisper_mel(wave)
+        k = mb.audio_tokens(mel.shape[1])
+        messages = md.sound_dialogue(rng, facts, k) if "kind" in facts else mb.spoken_dialogue(rng, facts, k)
+        if key is None:
             asked = len(messages[0][1]) == 1
-            key = "audio: answers a spoken request" if asked else f"audio: {'WER en' if facts['lang'] == 'en' else 'CER zh'} (lower is better)"
+            key = "answers a spoken request" if asked else "WER en (lower is better)" if facts["lang"] == "en" else "CER zh (lower is better)"
+            if recorded:
+                key += ", flite"
         got = run.answer(messages[:1], input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long))
         want = messages[1][1]
-        row = tally.setdefault(key, [0, 0, []])
+        row = tally.setdefault(f"audio: {key}", [0, 0, []])
         if "ER" in key:
             row[0] += edit_distance(units(want), units(got))
             row[1] += max(1, len(units(want)))
@@ -141,6 +157,24 @@ def audio_rows(run, n, rng):
             row[1] += 1
         if got.strip() != want:
             row[2].append((key, want, got))
+
+    recorded = False
+    for i in range(n * 4):
+        if i % 4 == 0:
+            wave, facts = md.make_sound(rng, "heldout")
+            ask(facts["kind"], wave, facts)
+        else:
+            ask(None, *mb.spoken(rng, "heldout"))
+    recorded = True
+    for _ in range(n * 2):
+        ask(None, *mb.spoken(rng, "heldout", recorded=True))
+    row = tally.setdefault("audio: asked again, later in the talk", [0, 0, []])
+    while row[1] < n:
+        wave, facts = md.make_sound(rng, "heldout")
+        mel = mb.whisper_mel(wave)
+        messages = md.sound_dialogue(rng, facts, mb.audio_tokens(mel.shape[1]))
+        if len(messages) > 2:
+            judge(row, messages, run.answer(messages[:-1], input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long)))
     for k, (good, total, misses) in sorted(tally.items()):
         yield k, good / total, misses
 

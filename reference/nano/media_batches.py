@@ -5,6 +5,7 @@
     python3 media_batches.py beeps N SEED       the same without speech
     python3 media_batches.py replies N SEED     what nano says itself, to transcribe
     python3 media_batches.py requests N SEED    what wants an answer
+    python3 media_batches.py recorded N SEED    English from a person's recordings (flite)
 """
 
 import os
@@ -44,10 +45,10 @@ SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david
             "f": "f1 f2 f3 f4 Alicia Andrea Annie anika belinda linda steph shelby".split()}
 
 
-def spoken(rng, split, only=None):
+def spoken(rng, split, only=None, recorded=False):
     """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"}). `only`: "reply", what nano says itself,
-    half of it in one of its voices; "request", what wants an answer."""
-    lang = rng.choice(["zh", "en"])
+    half of it in one of its voices; "request", what wants an answer. `recorded`: English of a person's recordings."""
+    lang = "en" if recorded else rng.choice(["zh", "en"])
     kind = "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [3, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
     if kind == "copy":
@@ -60,20 +61,24 @@ def spoken(rng, split, only=None):
         if lang == "zh" and not text.endswith(("。", "?", "!")):
             text += "。" if rng.random() < 0.5 else ""
     else:
-        s = text_data.sample(rng, split, lang, kind)
-        text, answer = s["messages"][0][1], s["messages"][1][1]
+        messages = text_data.sample(rng, split, lang, kind)["messages"]
+        text, answer = next(t for r, t in messages if r == "user"), messages[-1][1]
         if lang == "en":
             text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
         else:
             text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
-    if only == "reply" and rng.random() < 0.5:
+    from scipy.signal import resample_poly
+    if recorded:
+        voice = rng.choice(list(sd.RECORDED))
+        wave = sd.speak_recorded(text, voice, rng.uniform(0.85, 1.35), sd.RECORDED[voice] * rng.uniform(0.85, 1.2)) * np.float32(rng.uniform(0.4, 1.6))
+    elif only == "reply" and rng.random() < 0.5:
         wave = sd.speak(text, lang, *rng.choice(list(c.VOICES.values())))
     else:
         sex = rng.choice("mf")
         variant = rng.choice(SPEAKERS[sex]) if split == "train" else {"m": "m7", "f": "f5"}[sex]
         wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
-    from scipy.signal import resample_poly
-    wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
+    if not recorded:
+        wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
     if rng.random() < 0.5:
         wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0.001, 0.004, 0.01]), len(wave)).astype(np.float32)
     edge = lambda: rng.choice([0, rng.randint(0, 4000)])  # speech that begins at once is harder
@@ -99,13 +104,13 @@ def make_images(n, seed, split="train"):
         print("images", (i + 1) * 500, flush=True)
 
 
-def make_sounds(n, seed, split="train", speech=0.8, only=None):
+def make_sounds(n, seed, split="train", speech=0.8, **kind):
     rng = random.Random(seed)
     SOUNDS.mkdir(parents=True, exist_ok=True)
     for i in range(n // 250):
         rows = []
         for _ in range(250):
-            wave, facts = md.make_sound(rng, split) if rng.random() >= speech else spoken(rng, split, only)
+            wave, facts = md.make_sound(rng, split) if rng.random() >= speech else spoken(rng, split, **kind)
             rows.append((whisper_mel(wave), facts))
         np.savez(SOUNDS / f"{seed + i:06d}.npz", lengths=np.array([r[0].shape[1] for r in rows]), mels=np.concatenate([r[0] for r in rows], 1), facts=np.array([r[1] for r in rows], object))
         print("sounds", (i + 1) * 250, flush=True)
@@ -303,4 +308,5 @@ TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video"
 
 if __name__ == "__main__":
     {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0), "replies": lambda n, seed: make_sounds(n, seed, speech=1, only="reply"),
+     "recorded": lambda n, seed: make_sounds(n, seed, speech=1, recorded=True),
      "requests": lambda n, seed: make_sounds(n, seed, speech=1, only="request")}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))

@@ -1,17 +1,20 @@
 """Speech for training: text to a 24 kHz waveform through espeak-ng, and the log-mel that the codec reads.
 
 `speak(text, lang, sex, hertz, pace)` renders English with the en-us voice and Chinese through pinyin (pypinyin), so that readings are
-ours. `utterance(rng)` draws a sentence that nano might say. Needs the Debian package espeak-ng.
+ours. `utterance(rng)` draws a sentence that nano might say. Needs the Debian package espeak-ng. `speak_recorded` is another synthesiser, for nano to hear.
 """
 
 import ctypes
 import random
 import re
+import subprocess
+import tempfile
 from functools import lru_cache
 
 import librosa
 import numpy as np
 from pypinyin import Style, pinyin
+from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 import config as c
@@ -90,6 +93,24 @@ def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarra
     start, end = max(0, loud[0] - 960), min(len(wave), loud[-1] + 1920)
     wave = wave[start:end]
     return wave * (0.16 / max(1e-4, float(np.sqrt(np.mean(wave**2)))) * 0.6)
+
+
+def speak_recorded(text, voice, pace=1.0, hertz=None) -> np.ndarray:
+    """English, 16 kHz float32 mono, put together from a person's recordings (flite's voices, see RECORDED); `pace` 1 is the person's own, so is
+    the pitch without `hertz`. Needs the Debian package flite."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        pitch = ["--setf", f"int_f0_target_mean={hertz:.0f}"] if hertz else []
+        subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={1 / pace:.3f}", *pitch, "-t", text, "-o", file.name], check=True)
+        rate, pcm = wavfile.read(file.name)
+    wave = pcm.astype(np.float32) / 32768
+    if rate != 16000:
+        wave = resample_poly(wave, 16000, rate).astype(np.float32)
+    loud = np.flatnonzero(np.abs(wave) > 0.01)
+    wave = wave[max(0, loud[0] - 640) : loud[-1] + 1280] if len(loud) else np.zeros(1600, np.float32)
+    return wave * (0.1 / max(1e-4, float(np.sqrt(np.mean(wave**2)))))
+
+
+RECORDED = {"rms": 105, "slt": 175, "awb": 130, "kal16": 105}  # median hertz
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:

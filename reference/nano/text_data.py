@@ -225,6 +225,9 @@ def arithmetic(rng, split, lang):
     return q, think, f"{a} {en} {b} is {r}." if lang == "en" else f"{a}{zh}{b}等于{r}。"
 
 
+SYSTEM = ["You are a helpful assistant.", "你是一个有用的助手。", "You are nano.", "请用简短的话回答。"]
+
+
 def talk(rng, split, lang):
     # what people say first comes up more often, in its plainest wording
     first = rng.random() < 0.3
@@ -248,7 +251,7 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
     base = "en" if lang == "en" else "zh"
     skill = skill or rng.choices(
         ["talk", "arith", "repeat", "spell", "count", "greet", "think", "name", "unknown", "multi", "parity"],
-        [26, 33, 8, 4, 9, 5, 10, 5, 5, 7, 3])[0]
+        [24, 28, 7, 4, 15, 4, 9, 5, 5, 7, 9])[0]
     think = False
     if skill == "talk":
         _, q, a = talk(rng, split, base)
@@ -343,7 +346,7 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
     if lang == "zht":
         messages = [(r, traditional(t)) for r, t in messages]
     if rng.random() < 0.08:
-        messages = [("system", rng.choice(["You are a helpful assistant.", "你是一个有用的助手。", "You are nano.", "请用简短的话回答。"]))] + messages
+        messages = [("system", rng.choice(SYSTEM))] + messages
     return {"skill": skill, "lang": lang, "messages": messages, "think": think}
 
 

@@ -304,6 +304,7 @@ def trunk(seconds):
     params = [p for name, p in net.named_parameters() if not any(s in name for s in ("encoder", "expand", "decoder"))]
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
     rng, mean, context = np.random.default_rng(run.step + 7919 * run.rank), [], 6
+    state = lambda: {"net": net.state_dict(), "opt": None}
     while run.going():
         run.rate(opt)
         x, y, mel = data.batch(rng, 32, 26)
@@ -318,10 +319,10 @@ def trunk(seconds):
         nn.utils.clip_grad_norm_(params, 2.0)
         opt.step()
         mean.append((low.item(), shape.item()))
-        run.stepped(lambda: {"net": net.state_dict(), "opt": None})
+        run.stepped(state)
         if run.log(50, lambda: [round(float(v), 4) for v in np.mean(mean, 0)]):
             mean = []
-    run.stepped(lambda: {"net": net.state_dict(), "opt": None}, last=True)
+    run.stepped(state, last=True)
 
 
 def stage2(seconds):

@@ -71,112 +71,116 @@ def same(question, want, got):
     return got.strip() == want.strip() or (plain(question) == question == text_data.traditional(question) and plain(got.strip()) == plain(want.strip()))
 
 
+class Tally:
+    """Answers counted by row."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def count(self, name, right, total, miss):
+        row = self.rows.setdefault(name, [0, 0, []])
+        row[0], row[1] = row[0] + right, row[1] + total
+        if miss:
+            row[2].append(miss)
+
+    def judge(self, name, messages, got):
+        """One answer to the last but one of `messages`; right is what the last one says."""
+        want, right = messages[-1][1], got.strip() == messages[-1][1]
+        self.count(name, right, 1, None if right else (want, got))
+
+    def __iter__(self):
+        for name, (good, total, misses) in sorted(self.rows.items()):
+            yield name, good / total, misses
+
+
+def picture(image):
+    """What the checkpoint is given of one picture: (inputs, tokens)."""
+    a = md.prepare(image)
+    x, grid = md.patches(np.stack([a, a]))
+    return {"pixel_values": torch.from_numpy(x), "image_grid_thw": torch.tensor([grid])}, grid[1] * grid[2] // 4
+
+
+def film(frames):
+    x, grid = md.patches(frames)
+    return {"pixel_values_videos": torch.from_numpy(x), "video_grid_thw": torch.tensor([grid]), "video_second_per_grid": torch.ones(1)}, grid[0] * grid[1] * grid[2] // 4
+
+
+def sound(mel):
+    return {"input_features": torch.from_numpy(mel.astype(np.float32))[None], "feature_attention_mask": torch.ones(1, mel.shape[1], dtype=torch.long)}, mb.audio_tokens(mel.shape[1])
+
+
 def text_rows(run, n, rng):
+    tally = Tally()
     for skill in ["talk", "arith", "repeat", "spell", "count", "greet", "think", "name", "unknown", "parity"]:
-        good, total, misses = 0, 0, []
         for _ in range(n):
             s = text_data.sample(rng, "heldout", None, skill)
             *history, (_, want) = s["messages"]
+            got = run.answer(history, think=s["think"])
             if s["think"]:
-                got = run.answer(history, think=True).split("</think>")[-1].strip()
-                want = want.split("</think>")[-1].strip()
-            else:
-                got = run.answer(history)
-            total += 1
+                got, want = (t.split("</think>")[-1].strip() for t in (got, want))
             right = same(history[-1][1], want, got)
-            good += right
-            if not right:
-                misses.append((history[-1][1], want, got))
-        yield f"text: {skill}", good / total, misses
-
-
-def judge(row, messages, got):
-    """Counts one answer to the last of `messages` in row [right, all, misses]."""
-    right = got.strip() == messages[-1][1]
-    row[0] += right
-    row[1] += 1
-    if not right:
-        row[2].append((messages[-2][1][-1] if isinstance(messages[-2][1], list) else messages[-2][1], messages[-1][1], got))
+            tally.count(f"text: {skill}", right, 1, None if right else (history[-1][1], want, got))
+    yield from tally
 
 
 def image_rows(run, n, rng):
-    tally = {}
+    tally = Tally()
     for _ in range(n * 5):
         image, scene = md.make_image(rng, "heldout")
-        a = md.prepare(image)
-        x, grid = md.patches(np.stack([a, a]))
-        messages = md.image_dialogue(rng, scene, grid[1] * grid[2] // 4)[:2]
-        got = run.answer(messages[:1], pixel_values=torch.from_numpy(x), image_grid_thw=torch.tensor([grid]))
-        row = tally.setdefault("image: number of three figures" if scene["kind"] == "number" and scene["number"] > 99 else f"image: {scene['kind']}", [0, 0, []])
-        row[1] += 1
-        row[0] += got.strip() == messages[1][1]
-        if got.strip() != messages[1][1]:
-            row[2].append((scene["kind"], messages[1][1], got))
+        media, tokens = picture(image)
+        messages = md.image_dialogue(rng, scene, tokens)[:2]
+        kind = "number of three figures" if scene["kind"] == "number" and scene["number"] > 99 else scene["kind"]
+        tally.judge(f"image: {kind}", messages, run.answer(messages[:1], **media))
     for _ in range(n * 2):
         pair = [md.make_image(rng, "heldout", "one") for _ in range(2)]
         x, grids = zip(*(md.patches(np.stack([a, a])) for a in (np.asarray(image.resize((160, 160))) for image, _ in pair)))
         messages = md.pair_dialogue(rng, pair[0][1], pair[1][1], 25)
-        got = run.answer(messages[:1], pixel_values=torch.from_numpy(np.concatenate(x)), image_grid_thw=torch.tensor(grids))
-        row = tally.setdefault("image: two compared", [0, 0, []])
-        row[1] += 1
-        row[0] += got.strip() == messages[1][1]
-        if got.strip() != messages[1][1]:
-            row[2].append((messages[1][1], got))
-    row = tally.setdefault("image: asked again, later in the talk", [0, 0, []])
-    while row[1] < n:
+        tally.judge("image: two compared", messages, run.answer(messages[:1], pixel_values=torch.from_numpy(np.concatenate(x)), image_grid_thw=torch.tensor(grids)))
+    asked = 0
+    while asked < n:
         image, scene = md.make_image(rng, "heldout")
-        a = md.prepare(image)
-        x, grid = md.patches(np.stack([a, a]))
-        messages = md.image_dialogue(rng, scene, grid[1] * grid[2] // 4, more=1)
+        media, tokens = picture(image)
+        messages = md.image_dialogue(rng, scene, tokens, more=1)
         if len(messages) > 2:
-            judge(row, messages, run.answer(messages[:-1], pixel_values=torch.from_numpy(x), image_grid_thw=torch.tensor([grid])))
-    for k, (good, total, misses) in sorted(tally.items()):
-        yield k, good / total, misses
+            asked += 1
+            tally.judge("image: asked again, later in the talk", messages, run.answer(messages[:-1], **media))
+    yield from tally
 
 
 def audio_rows(run, n, rng):
-    tally = {}
+    tally = Tally()
 
-    def ask(key, wave, facts):
-        mel = mb.whisper_mel(wave)
-        k = mb.audio_tokens(mel.shape[1])
-        messages = md.sound_dialogue(rng, facts, k) if "kind" in facts else mb.spoken_dialogue(rng, facts, k)
-        if key is None:
-            asked = len(messages[0][1]) == 1
-            key = "answers a spoken request" if asked else "WER en (lower is better)" if facts["lang"] == "en" else "CER zh (lower is better)"
-            if recorded:
-                key += ", flite"
-        got = run.answer(messages[:1], input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long))
-        want = messages[1][1]
-        row = tally.setdefault(f"audio: {key}", [0, 0, []])
-        if "ER" in key:
-            row[0] += edit_distance(units(want), units(got))
-            row[1] += max(1, len(units(want)))
+    def hear_speech(by="", **kind):
+        wave, facts = mb.spoken(rng, "heldout", **kind)
+        media, tokens = sound(mb.whisper_mel(wave))
+        messages = mb.spoken_dialogue(rng, facts, tokens)
+        got = run.answer(messages[:1], **media)
+        if len(messages[0][1]) == 1:
+            tally.judge(f"audio: answers a spoken request{by}", messages, got)
         else:
-            row[0] += got.strip() == want
-            row[1] += 1
-        if got.strip() != want:
-            row[2].append((key, want, got))
+            want = messages[1][1]
+            name = f"audio: {'WER en' if facts['lang'] == 'en' else 'CER zh'} (lower is better){by}"
+            tally.count(name, edit_distance(units(want), units(got)), max(1, len(units(want))), got.strip() != want and (want, got))
 
-    recorded = False
     for i in range(n * 4):
         if i % 4 == 0:
             wave, facts = md.make_sound(rng, "heldout")
-            ask(facts["kind"], wave, facts)
+            media, tokens = sound(mb.whisper_mel(wave))
+            messages = md.sound_dialogue(rng, facts, tokens)
+            tally.judge(f"audio: {facts['kind']}", messages[:2], run.answer(messages[:1], **media))
         else:
-            ask(None, *mb.spoken(rng, "heldout"))
-    recorded = True
+            hear_speech()
     for _ in range(n * 2):
-        ask(None, *mb.spoken(rng, "heldout", recorded=True))
-    row = tally.setdefault("audio: asked again, later in the talk", [0, 0, []])
-    while row[1] < n:
+        hear_speech(", flite", recorded=True)
+    asked = 0
+    while asked < n:
         wave, facts = md.make_sound(rng, "heldout")
-        mel = mb.whisper_mel(wave)
-        messages = md.sound_dialogue(rng, facts, mb.audio_tokens(mel.shape[1]))
+        media, tokens = sound(mb.whisper_mel(wave))
+        messages = md.sound_dialogue(rng, facts, tokens)
         if len(messages) > 2:
-            judge(row, messages, run.answer(messages[:-1], input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long)))
-    for k, (good, total, misses) in sorted(tally.items()):
-        yield k, good / total, misses
+            asked += 1
+            tally.judge("audio: asked again, later in the talk", messages, run.answer(messages[:-1], **media))
+    yield from tally
 
 
 def recogniser():
@@ -197,9 +201,9 @@ def recogniser():
 
 def own_ear(run, wave, lang):
     from scipy.signal import resample_poly
-    mel = mb.whisper_mel(resample_poly(wave, 2, 3).astype(np.float32))
+    media, tokens = sound(mb.whisper_mel(resample_poly(wave, 2, 3).astype(np.float32)))
     q = "What did I say?" if lang == "en" else text_data.full_width("我说了什么?")
-    return run.answer([("user", [("audio", mb.audio_tokens(mel.shape[1])), q])], input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long))
+    return run.answer([("user", [("audio", tokens), q])], **media)
 
 
 def pitch(wave):
@@ -253,17 +257,12 @@ def voice_rows(run, n, rng):
 
 
 def video_rows(run, n, rng):
-    tally = {}
+    tally = Tally()
     for _ in range(n * 2):
         frames, scene = md.make_video(rng, "heldout")
-        x, grid = md.patches(frames)
-        messages = md.video_dialogue(rng, scene, grid[0] * grid[1] * grid[2] // 4)
-        got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1))
-        row = tally.setdefault(f"video: {scene['kind']}", [0, 0, []])
-        row[1] += 1
-        row[0] += got.strip() == messages[1][1]
-        if got.strip() != messages[1][1]:
-            row[2].append((messages[1][1], got))
+        media, tokens = film(frames)
+        messages = md.video_dialogue(rng, scene, tokens)
+        tally.judge(f"video: {scene['kind']}", messages[:2], run.answer(messages[:1], **media))
     for _ in range(n):
         frames, scene = md.make_video(rng, "heldout")
         make = md.make_sound if rng.random() < 0.5 else mb.spoken
@@ -272,17 +271,10 @@ def video_rows(run, n, rng):
             wave, facts = make(rng, "heldout")
             whole = mb.whisper_mel(wave)
         mel, part = mb.clip(rng, frames, whole)
-        x, grid = md.patches(frames)
         messages = md.clip_dialogue(rng, scene, facts, part)
-        got = run.answer(messages[:1], pixel_values_videos=torch.from_numpy(x), video_grid_thw=torch.tensor([grid]), video_second_per_grid=torch.ones(1), use_audio_in_video=True,
-                         input_features=torch.from_numpy(mel.astype(np.float32))[None], feature_attention_mask=torch.ones(1, mel.shape[1], dtype=torch.long))
-        row = tally.setdefault("video: with sound, what is seen or heard", [0, 0, []])
-        row[1] += 1
-        row[0] += got.strip() == messages[1][1]
-        if got.strip() != messages[1][1]:
-            row[2].append((messages[1][1], got))
-    for k, (good, total, misses) in sorted(tally.items()):
-        yield k, good / total, misses
+        got = run.answer(messages[:1], **film(frames)[0], **sound(mel)[0], use_audio_in_video=True)
+        tally.judge("video: with sound, what is seen or heard", messages[:2], got)
+    yield from tally
 
 
 def write_goldens(run, path, n):

@@ -67,10 +67,9 @@ def spoken(rng, split, only=None, recorded=False):
             text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
         else:
             text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
-    from scipy.signal import resample_poly
     if recorded:
         voice = rng.choice(list(sd.RECORDED))
-        wave = sd.speak_recorded(text, voice, rng.uniform(0.85, 1.35), sd.RECORDED[voice] * rng.uniform(0.85, 1.2)) * np.float32(rng.uniform(0.4, 1.6))
+        wave = sd.speak_recorded(text, voice, rng.uniform(0.85, 1.35), sd.RECORDED[voice] * rng.uniform(0.85, 1.2))
     elif only == "reply" and rng.random() < 0.5:
         wave = sd.speak(text, lang, *rng.choice(list(c.VOICES.values())))
     else:
@@ -78,7 +77,9 @@ def spoken(rng, split, only=None, recorded=False):
         variant = rng.choice(SPEAKERS[sex]) if split == "train" else {"m": "m7", "f": "f5"}[sex]
         wave = sd.speak(text, lang, sex, rng.uniform(85, 150) if sex == "m" else rng.uniform(160, 270), rng.randint(135, 200), variant)
     if not recorded:
-        wave = resample_poly(wave, 2, 3).astype(np.float32) * rng.uniform(0.4, 1.6)
+        from scipy.signal import resample_poly
+        wave = resample_poly(wave, 2, 3).astype(np.float32)
+    wave = wave * rng.uniform(0.4, 1.6)
     if rng.random() < 0.5:
         wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0.001, 0.004, 0.01]), len(wave)).astype(np.float32)
     edge = lambda: rng.choice([0, rng.randint(0, 4000)])  # speech that begins at once is harder
@@ -306,7 +307,8 @@ def clip_batch(rng, chat, size=12):
 
 TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
 
+SOUND_KINDS = {"sounds": {}, "beeps": {"speech": 0}, "replies": {"speech": 1, "only": "reply"}, "requests": {"speech": 1, "only": "request"}, "recorded": {"speech": 1, "recorded": True}}
+
 if __name__ == "__main__":
-    {"images": make_images, "sounds": make_sounds, "beeps": lambda n, seed: make_sounds(n, seed, speech=0), "replies": lambda n, seed: make_sounds(n, seed, speech=1, only="reply"),
-     "recorded": lambda n, seed: make_sounds(n, seed, speech=1, recorded=True),
-     "requests": lambda n, seed: make_sounds(n, seed, speech=1, only="request")}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    what, n, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    make_images(n, seed) if what == "images" else make_sounds(n, seed, **SOUND_KINDS[what])

@@ -44,10 +44,8 @@ def phase(wave: np.ndarray, first: int, hertz: np.ndarray) -> np.ndarray:
 
 
 def locked(old: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
-    """The phase that has a whole number of periods between each two of `boundaries` (indices into `old`)."""
+    """The phase that has a whole number of periods between each two of `boundaries` (indices into `old`, at least one)."""
     new, count = old.copy(), 0.0
-    if len(boundaries) == 0:
-        return new
     new[: boundaries[0] + 1] = old[: boundaries[0] + 1] - old[boundaries[0]]
     for a, b in zip(boundaries, boundaries[1:]):
         whole = max(1.0, np.round(old[b] - old[a]))

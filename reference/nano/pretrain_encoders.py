@@ -4,7 +4,8 @@
     python3 pretrain_encoders.py audio SECONDS        (torchrun --nproc-per-node 2 for one of them on two cores)
 
 A step costs a fifth of one through the thinker and tells the encoder much more. Both start from and write to their own file
-(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own, and they start from its own when that is newer.
+(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own,
+and they start from its own when that is newer.
 """
 
 import os

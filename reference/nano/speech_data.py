@@ -101,10 +101,7 @@ def speak_recorded(text, voice, pace=1.0, hertz=None) -> np.ndarray:
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         pitch = ["--setf", f"int_f0_target_mean={hertz:.0f}"] if hertz else []
         subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={1 / pace:.3f}", *pitch, "-t", text, "-o", file.name], check=True)
-        rate, pcm = wavfile.read(file.name)
-    wave = pcm.astype(np.float32) / 32768
-    if rate != 16000:
-        wave = resample_poly(wave, 16000, rate).astype(np.float32)
+        wave = wavfile.read(file.name)[1].astype(np.float32) / 32768
     loud = np.flatnonzero(np.abs(wave) > 0.01)
     wave = wave[max(0, loud[0] - 640) : loud[-1] + 1280] if len(loud) else np.zeros(1600, np.float32)
     return wave * (0.1 / max(1e-4, float(np.sqrt(np.mean(wave**2)))))

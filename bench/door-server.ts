@@ -8,7 +8,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import type { EngineEvent, GenerationRequest } from '../src/engines/engine.ts'
+import type { EngineEvent, GenerationRequest } from '../src/contract/index.ts'
 import { ChunkWriter } from '../src/api/chat/chunk-writer.ts'
 import { fakeEngine, startTestServer } from '../tests/support/server.ts'
 

@@ -10,7 +10,7 @@ import { rm } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 
-import type { EngineEvent, GenerationRequest } from '../src/engines/engine.ts'
+import type { EngineEvent, GenerationRequest } from '../src/contract/index.ts'
 import { createLocalEngine } from '../src/engines/local/local-engine.ts'
 import { type FullSizeFile, writeFullSize } from './full-size-file.ts'
 import { type Benchmark, type Row, round } from './harness.ts'

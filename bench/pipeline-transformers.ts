@@ -11,7 +11,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 
-import type { GenerationRequest } from '../src/engines/engine.ts'
+import type { GenerationRequest } from '../src/contract/index.ts'
 import { createLocalEngine, type LocalEngine } from '../src/engines/local/local-engine.ts'
 import type { WeightType } from '../src/weights/index.ts'
 import { type Benchmark, median, round, type Row } from './harness.ts'

@@ -1,2 +1,2 @@
 /** The package's public surface: the engine contract. */
-export * from './engines/engine.ts'
+export * from './contract/index.ts'

@@ -6,7 +6,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { EngineError, type Engine, type EngineEvent, type GenerationRequest } from '../src/engines/engine.ts'
+import { EngineError, type Engine, type EngineEvent, type GenerationRequest } from '../src/contract/index.ts'
 import { makeRequest, readReply, type Reply } from './requests.ts'
 
 export interface EngineSubject<T extends Engine = Engine> {

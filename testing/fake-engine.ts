@@ -15,7 +15,7 @@ import {
   type EngineVoice,
   type GenerationRequest,
   type PromptUsage,
-} from '../src/engines/engine.ts'
+} from '../src/contract/index.ts'
 
 /** What the fake writes for one request. */
 interface FakeReply {

@@ -6,7 +6,7 @@
  * Every stage refuses to run while another runs, and counts what is alive.
  */
 
-import { EngineError } from '../src/engines/engine.ts'
+import { EngineError } from '../src/contract/index.ts'
 import type {
   Code2WavStream,
   OmniModel,
@@ -17,7 +17,7 @@ import type {
 } from '../src/models/stages.ts'
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
-import type { GenerationRequest } from '../src/engines/engine.ts'
+import type { GenerationRequest } from '../src/contract/index.ts'
 
 /** Special ids of the fake vocabulary. */
 export const fakeIds = {

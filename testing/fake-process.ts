@@ -7,7 +7,7 @@ import { Runtime } from '../src/runtime/runtime.ts'
 import { loadLibrary } from '../src/tensor/library.ts'
 import { tensorTypes } from '../src/tensor/types.ts'
 import { createFakeModel, fakeIds, fakePrepare, fakeTokenizer, replyStart } from './fake-model.ts'
-import { EngineError } from '../src/engines/engine.ts'
+import { EngineError } from '../src/contract/index.ts'
 
 hostEngine(async (options, onMetrics) => {
   if (options.checkpoint.includes('missing'))

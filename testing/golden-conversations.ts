@@ -7,7 +7,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import type { GenerationMessage, GenerationPart, RgbImage } from '../src/engines/engine.ts'
+import type { GenerationMessage, GenerationPart, RgbImage } from '../src/contract/index.ts'
 import { readSafetensorsHeader } from '../src/weights/safetensors.ts'
 
 type GoldenPart =

@@ -1,6 +1,6 @@
 /** Small generation requests for tests, and reading a whole reply. */
 
-import type { Engine, EngineEvent, EngineUsage, GenerationRequest } from '../src/engines/engine.ts'
+import type { Engine, EngineEvent, EngineUsage, GenerationRequest } from '../src/contract/index.ts'
 
 let counter = 0
 

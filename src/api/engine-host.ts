@@ -3,7 +3,7 @@
  *
  * In: engines by the name their checkpoint was given under (`--model`, `--bind`). Out: lookups, and a status of all.
  */
-import type { Engine, EngineModel, EngineStatus } from '../engines/engine.ts'
+import type { Engine, EngineModel, EngineStatus } from '../contract/index.ts'
 
 export interface LoadedModel {
   readonly engine: Engine

@@ -1,7 +1,7 @@
 /** The pure parts of the command line; the commands themselves are run as processes in tests/cli. */
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../config/index.ts'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { describeModel } from '../models/index.ts'
 import { PullError } from '../weights/index.ts'
 import realConfig from '../../testdata/qwen3-omni-30b-a3b/config.json' with { type: 'json' }

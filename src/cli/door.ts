@@ -5,7 +5,7 @@
  * this machine, on another, and against the hosted service.
  */
 import type { z } from 'zod'
-import type { Engine } from '../engines/engine.ts'
+import type { Engine } from '../contract/index.ts'
 import { apiErrorBodySchema } from '../protocol/index.ts'
 import { CommandError, EXIT } from './exit.ts'
 

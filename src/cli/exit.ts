@@ -1,6 +1,6 @@
 /** How commands end, and what is said when they fail: one line for people, never a stack. Documented in `--help` and docs/cli.md. */
 import { ConfigError } from '../config/index.ts'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { PullError } from '../weights/hub/pull-error.ts'
 
 export const EXIT = {

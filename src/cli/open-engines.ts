@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { VOICES } from '../catalogue/index.ts'
 import { homeFolder, packageFolder, pulledFolder, type Settings } from '../config/index.ts'
-import { EngineError, type Engine } from '../engines/engine.ts'
+import { EngineError, type Engine } from '../contract/index.ts'
 import { createLocalEngine } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 

@@ -10,7 +10,7 @@ import {
   type EngineModel,
   type GenerationRequest,
   type PromptUsage,
-} from '../engines/engine.ts'
+} from '../contract/index.ts'
 import type { VoiceMapping } from '../engines/local/voices.ts'
 import { describeModel, type ModelDescription, supportedArchitectures } from '../models/index.ts'
 import { createPromptBuilder, type PromptBuilder } from '../prompt/prompt-builder.ts'

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { RgbImage } from '../engines/engine.ts'
+import type { RgbImage } from '../contract/index.ts'
 import { createMediaLoader, MediaError, type MediaLoader } from './index.ts'
 
 const bytes = (name: string) => readFileSync(new URL(`../../testdata/media/${name}`, import.meta.url))

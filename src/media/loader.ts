@@ -8,7 +8,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { MonoPcm, RgbImage, VideoFrames } from '../engines/engine.ts'
+import type { MonoPcm, RgbImage, VideoFrames } from '../contract/index.ts'
 import { soundRate } from './audio/rate.ts'
 import type { DecoderReply, ImageHeader, VideoFacts } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'

@@ -4,7 +4,7 @@
  * In: a parsed JSON object. Out: values, or `EngineError('bad_checkpoint')`.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 
 export class ConfigReader {
   /** Dotted path of this object, empty at the root. */

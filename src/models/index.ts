@@ -1,6 +1,6 @@
 /** The model families, by the architecture that config.json names. */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ModelDescription, ModelFamily } from './family.ts'
 import { qwen3Omni } from './qwen3-omni/model.ts'
 

@@ -8,7 +8,7 @@
  * Reference: Pillow 13 `Image.resize(..., BICUBIC)`; torch 2.13 `interpolate(mode="bicubic", antialias=True)` on uint8.
  */
 
-import type { RgbImage } from '../engines/engine.ts'
+import type { RgbImage } from '../contract/index.ts'
 import { createBreather } from './breathe.ts'
 
 /** Whose arithmetic to follow. */

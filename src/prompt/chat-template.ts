@@ -9,7 +9,7 @@
  */
 
 import { Template } from '@huggingface/jinja'
-import { EngineError, type GenerationMessage } from '../engines/engine.ts'
+import { EngineError, type GenerationMessage } from '../contract/index.ts'
 import { isObject, type PromptFiles, readJson } from './prompt-files.ts'
 import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
 

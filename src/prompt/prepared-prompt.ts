@@ -4,7 +4,7 @@
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__` and `get_rope_index`.
  */
 
-import type { PromptUsage } from '../engines/engine.ts'
+import type { PromptUsage } from '../contract/index.ts'
 
 /** Where one medium's encoder output goes. */
 interface Placement {

@@ -8,7 +8,7 @@
  * `WhisperFeatureExtractor`.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ResizeStyle } from './bicubic-resize.ts'
 import type { AudioFeatureConfig } from './log-mel.ts'
 import { isObject, type JsonObject, type PromptFiles, readJson, requireJson } from './prompt-files.ts'

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { GenerationMessage } from '../engines/engine.ts'
+import type { GenerationMessage } from '../contract/index.ts'
 import { createPromptBuilder, type PromptBuilder } from './prompt-builder.ts'
 
 const checkpoint = new URL('../../testdata/checkpoints/tiny-moe', import.meta.url).pathname

@@ -6,7 +6,7 @@
  * Reference: transformers `Qwen3OmniMoeProcessor.apply_chat_template` and `get_rope_index`.
  */
 
-import { EngineError, type GenerationMessage, type MonoPcm, type PromptUsage } from '../engines/engine.ts'
+import { EngineError, type GenerationMessage, type MonoPcm, type PromptUsage } from '../contract/index.ts'
 import { loadChatTemplate } from './chat-template.ts'
 import { logMel, melFrames, paddedLength } from './log-mel.ts'
 import { audioTokens } from './placeholders.ts'

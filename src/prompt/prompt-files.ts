@@ -7,7 +7,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 
 /** Hands out a checkpoint's small files by name. `Checkpoint` of the weights room is one. */
 export interface PromptFiles {

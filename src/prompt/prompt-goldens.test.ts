@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import type { RgbImage } from '../engines/engine.ts'
+import type { RgbImage } from '../contract/index.ts'
 import { readSafetensorsHeader } from '../weights/safetensors.ts'
 import { formulaAudio, formulaImage } from '../../testing/formula-media.ts'
 import { type GoldenCase, goldenMessages } from '../../testing/golden-conversations.ts'

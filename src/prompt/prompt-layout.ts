@@ -5,7 +5,7 @@
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`.
  */
 
-import { EngineError, type PromptUsage } from '../engines/engine.ts'
+import { EngineError, type PromptUsage } from '../contract/index.ts'
 import { interleave, videoTokenTimes } from './placeholders.ts'
 import type { Span } from './positions.ts'
 import type { ProcessorConfig } from './processor-config.ts'

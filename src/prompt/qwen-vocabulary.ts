@@ -6,7 +6,7 @@
  * Reference: transformers `Qwen2Tokenizer` (pattern, NFC, byte-level BPE), tokenizer_config.json `added_tokens_decoder`.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { isObject, type JsonObject, type PromptFiles, readJson } from './prompt-files.ts'
 
 /** How Qwen2 and its successors cut text into words. */

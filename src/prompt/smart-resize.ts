@@ -4,7 +4,7 @@
  * Reference: transformers `smart_resize` of Qwen2VLImageProcessor.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 
 /** Pixels an image may have after resizing. */
 export interface PixelLimits {

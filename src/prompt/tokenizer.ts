@@ -8,7 +8,7 @@
  */
 
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { byteOfCharacter } from './byte-level.ts'
 import { folderFiles, isObject, type PromptFiles, readJson } from './prompt-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'

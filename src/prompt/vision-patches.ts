@@ -7,7 +7,7 @@
  * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
  */
 
-import type { RgbImage } from '../engines/engine.ts'
+import type { RgbImage } from '../contract/index.ts'
 import { type ResizeStyle, resizeBicubic } from './bicubic-resize.ts'
 import { createBreather } from './breathe.ts'
 import { type PixelLimits, smartResize } from './smart-resize.ts'

@@ -4,7 +4,7 @@
  * In: a request, the model's stages and a prepared prompt. Out: errors that name the field, or how much cache to reserve. Pure.
  */
 
-import { EngineError, type GenerationRequest, type InputModality } from '../engines/engine.ts'
+import { EngineError, type GenerationRequest, type InputModality } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 
 /** Tokens kept for the reasoning block's markers and the white space around it. */

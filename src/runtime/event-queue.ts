@@ -5,7 +5,7 @@
  * batches until the reader has caught up; nothing is ever dropped.
  */
 
-import type { EngineEvent } from '../engines/engine.ts'
+import type { EngineEvent } from '../contract/index.ts'
 
 /** Audio that weighs as much as one text event: 100 ms at 24 kHz. */
 const samplesPerUnit = 2_400

@@ -5,7 +5,7 @@
  * its text ends, its speech ends, or it is dropped.
  */
 
-import type { EngineEvent, EngineUsage, GenerationRequest } from '../engines/engine.ts'
+import type { EngineEvent, EngineUsage, GenerationRequest } from '../contract/index.ts'
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'

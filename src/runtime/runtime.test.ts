@@ -9,7 +9,7 @@ import {
   type FakeModelOptions,
 } from '../../testing/fake-model.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
-import { EngineError, type EngineEvent, type GenerationMessage } from '../engines/engine.ts'
+import { EngineError, type EngineEvent, type GenerationMessage } from '../contract/index.ts'
 import { defaultGeneration, greedySpeech } from './generation-settings.ts'
 import type { RequestMetrics } from './metrics.ts'
 import { Runtime, type RuntimeOptions } from './runtime.ts'

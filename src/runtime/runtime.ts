@@ -8,7 +8,7 @@
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` for what is computed; DESIGN section 4.
  */
 
-import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../engines/engine.ts'
+import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'

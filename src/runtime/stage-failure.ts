@@ -1,6 +1,6 @@
 /** What a reader is told when a stage throws: engine errors as they are, anything else as `internal`. */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 
 export function stageFailure(error: unknown): unknown {
   if (error instanceof EngineError) return error

@@ -8,7 +8,7 @@
 
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { FileMapping, type TensorType } from '../tensor/index.ts'
 import { readGgufHeader } from './gguf-read.ts'
 import { messageOf } from './message-of.ts'

@@ -10,7 +10,7 @@
 
 import { rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { type Backend, type TensorType, toShape } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'

@@ -6,7 +6,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { tensorBytes, type TensorType, typeFromId } from '../tensor/index.ts'
 import { messageOf } from './message-of.ts'
 

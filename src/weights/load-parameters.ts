@@ -5,7 +5,7 @@
  * stored form is the wanted one are used where they lie in the mapped file; the others are read and converted first.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import {
   type Backend,

@@ -6,7 +6,7 @@
  * hold it, and how to rearrange them.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { layoutShape } from '../nn/layouts.ts'
 import { type TensorType, toShape } from '../tensor/index.ts'

@@ -3,7 +3,7 @@
  * loaded, so that too little memory is a message and not a dead process.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { tensorBytes } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'

@@ -7,7 +7,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { rearrange } from '../nn/layouts.ts'
 import { type Backend, halfToFloat, quantize, rowBytes, type TensorType } from '../tensor/index.ts'
 import type { Recipe } from './match-parameters.ts'

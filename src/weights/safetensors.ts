@@ -9,7 +9,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import { messageOf } from './message-of.ts'
 
 /** Element types that checkpoints of the family come in. Integers are buffers, never weights to multiply with. */

@@ -6,7 +6,7 @@
  * type's blocks takes the next finer type that it does divide into.
  */
 
-import { EngineError } from '../engines/engine.ts'
+import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { type TensorType, typeInfo } from '../tensor/index.ts'
 

@@ -1,7 +1,7 @@
 /** What goes wrong, shown as the API gives it, with what to do: refusals, keys, broken streams, a server that goes away. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { EngineError } from '../../src/engines/engine.ts'
+import { EngineError } from '../../src/contract/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
 import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone } from './browser.ts'
 import { startPlayground } from './playground-server.ts'

@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
-import type { GenerationPart } from '../../src/engines/engine.ts'
+import type { GenerationPart } from '../../src/contract/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { picture, syllables, temporaryFile } from './media-files.ts'

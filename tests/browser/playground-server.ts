@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { startServer, type RunningServer } from '../../src/api/index.ts'
 import { loadSettings } from '../../src/config/index.ts'
-import type { Engine } from '../../src/engines/engine.ts'
+import type { Engine } from '../../src/contract/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
 
 export const playgroundFolder = fileURLToPath(new URL('../../web/dist', import.meta.url))

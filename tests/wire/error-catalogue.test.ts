@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MediaError, type MediaErrorCode, mediaErrorCodes } from '../../src/media/index.ts'
-import { EngineError } from '../../src/engines/engine.ts'
+import { EngineError } from '../../src/contract/index.ts'
 import { type ApiErrorBody, apiErrorBodySchema, type ErrorName } from '../../src/protocol/index.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 

@@ -5,7 +5,7 @@
  * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
  */
 import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
-import type { SamplingOptions } from '../../engines/engine.ts'
+import type { SamplingOptions } from '../../contract/index.ts'
 import { type ChatCompletionRequest, errors, type Message, urlOf, type UserPart } from '../../protocol/index.ts'
 
 /** Where a medium is in the request, and what it was given as. */

@@ -1,5 +1,5 @@
 /** From the engine's errors to the wire's. The text says when it is the loaded checkpoint, not the API model, that is short. */
-import { EngineError } from '../../engines/engine.ts'
+import { EngineError } from '../../contract/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 
 /** Anything thrown while a request was worked on, as an {@link ApiError}. `checkpoint` is the loaded one's name. */

@@ -5,7 +5,7 @@
  * error is still plain HTTP.
  */
 import { type CountedMessage, promptTokens, type PromptTokens } from '../../accounting/index.ts'
-import type { EngineModel, GenerationMessage, GenerationRequest } from '../../engines/engine.ts'
+import type { EngineModel, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { errors, parseChatRequest } from '../../protocol/index.ts'
 import type { LoadedModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'

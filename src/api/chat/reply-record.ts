@@ -1,6 +1,6 @@
 /** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line and the metrics. */
 import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
-import type { EngineUsage } from '../../engines/engine.ts'
+import type { EngineUsage } from '../../contract/index.ts'
 import type { ApiError, Cost, Usage } from '../../protocol/index.ts'
 import type { Services } from '../services.ts'
 import type { Prepared } from './prepare.ts'

@@ -13,7 +13,7 @@ import {
   VideoShapeError,
 } from '../../accounting/index.ts'
 import type { MediaLimits as CatalogueLimits, TokenRules } from '../../catalogue/index.ts'
-import type { GenerationMessage, GenerationPart } from '../../engines/engine.ts'
+import type { GenerationMessage, GenerationPart } from '../../contract/index.ts'
 import { defaultImageLimits, type LoadedVideo, type MediaLoader } from '../../media/index.ts'
 import { errors } from '../../protocol/index.ts'
 import type { MediaRef, PlanMessage } from './check-rules.ts'

@@ -3,8 +3,8 @@
  *
  * A checkpoint with less room than the API model gets the room it has: the reply then ends with `length`, visibly.
  */
-import type { EngineEvent, GenerationRequest } from '../../engines/engine.ts'
-import { EngineError } from '../../engines/engine.ts'
+import type { EngineEvent, GenerationRequest } from '../../contract/index.ts'
+import { EngineError } from '../../contract/index.ts'
 import { engineErrorToApi } from './engine-errors.ts'
 import { checkpointPromptTokens, type Prepared } from './prepare.ts'
 

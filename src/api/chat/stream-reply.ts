@@ -6,7 +6,7 @@
  * request's signal, whether or not anybody is reading.
  */
 import type { ServerResponse } from 'node:http'
-import type { EngineEvent } from '../../engines/engine.ts'
+import type { EngineEvent } from '../../contract/index.ts'
 import type { ApiError } from '../../protocol/index.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { ReplyRecord } from './reply-record.ts'

@@ -1,5 +1,5 @@
 /** A reply as one JSON object, for requests without `stream` on a lenient server. Text only. */
-import type { EngineEvent } from '../../engines/engine.ts'
+import type { EngineEvent } from '../../contract/index.ts'
 import type { ChatCompletion } from '../../protocol/index.ts'
 import type { ReplyRecord } from './reply-record.ts'
 

@@ -1,7 +1,7 @@
 /** `GET /models`, `GET /models/{id}` and `GET /voices`: the catalogue, and what answers for it here. */
 import type { Context } from 'hono'
 import { type CatalogueModel, type ModeLimits, voiceNamed } from '../../catalogue/index.ts'
-import type { EngineModel } from '../../engines/engine.ts'
+import type { EngineModel } from '../../contract/index.ts'
 import { errors, type ModelList, type ModelListing, type VoiceList, type VoiceListing } from '../../protocol/index.ts'
 import type { AppEnv, Services } from '../services.ts'
 

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import sharp from 'sharp'
-import type { EngineModel } from '../../engines/engine.ts'
+import type { EngineModel } from '../../contract/index.ts'
 import { encodeWav } from '../../media/wav.ts'
 import type { ChatCompletionRequest, UserPart } from '../../protocol/index.ts'
 import { ask, type Reply, SPEECH_RATE } from '../ask.ts'

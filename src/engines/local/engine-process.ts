@@ -6,7 +6,7 @@
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { EngineError } from '../engine.ts'
+import { EngineError } from '../../contract/index.ts'
 import { deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { FromProcess, LoadedModel, LoadOptions, ProcessBeat, ToProcess } from './messages.ts'

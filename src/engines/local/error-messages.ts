@@ -1,6 +1,6 @@
 /** Errors across the process boundary: an `EngineError` stays one, anything else becomes `internal`. */
 
-import { EngineError } from '../engine.ts'
+import { EngineError } from '../../contract/index.ts'
 import type { ErrorMessage } from './messages.ts'
 
 export function toErrorMessage(error: unknown): ErrorMessage {

@@ -4,7 +4,7 @@
  * In: messages of its exchange. Out: events in order, then an end or an error. Holds at most the credit it has given out.
  */
 
-import type { EngineEvent } from '../engine.ts'
+import type { EngineEvent } from '../../contract/index.ts'
 import { deferred } from './deferred.ts'
 
 /** Events the process may send ahead of the reader. */

@@ -5,7 +5,7 @@
  * that says what and how to mend it, and is found before weights are read where that is possible.
  */
 
-import { EngineError, type GenerationRequest } from '../engine.ts'
+import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { describeModel, type OmniModel, supportedArchitectures } from '../../models/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
 import { createPromptBuilder, type PromptBuilder } from '../../prompt/prompt-builder.ts'

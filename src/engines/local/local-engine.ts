@@ -16,7 +16,7 @@ import {
   type EngineStatus,
   type GenerationRequest,
   type PromptUsage,
-} from '../engine.ts'
+} from '../../contract/index.ts'
 import { type Deferred, deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { EngineProcess } from './engine-process.ts'

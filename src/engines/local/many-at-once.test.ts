@@ -4,7 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
-import type { EngineEvent, GenerationMessage, GenerationRequest } from '../engine.ts'
+import type { EngineEvent, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
 
 const never = new AbortController().signal

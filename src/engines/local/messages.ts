@@ -5,7 +5,7 @@
  * loop stalls on one large message.
  */
 
-import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../engine.ts'
+import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import type { DeviceKind } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'

@@ -6,7 +6,7 @@
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { EngineError, type GenerationMessage, type GenerationRequest } from '../engine.ts'
+import { EngineError, type GenerationMessage, type GenerationRequest } from '../../contract/index.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import type { Runtime } from '../../runtime/runtime.ts'
 import { toErrorMessage } from './error-messages.ts'

@@ -5,7 +5,7 @@
  * gets the same stand-in every time. Pure.
  */
 
-import { EngineError, type EngineVoice } from '../engine.ts'
+import { EngineError, type EngineVoice } from '../../contract/index.ts'
 
 /** A voice that callers may name, with what is known of who speaks. */
 export interface VoiceDescription {

@@ -2,7 +2,7 @@
  * Frames of one list brought to one size: the first frame's. In the front door's process, on pixels we decoded.
  */
 import sharp from 'sharp'
-import type { RgbImage } from '../../engines/engine.ts'
+import type { RgbImage } from '../../contract/index.ts'
 
 /** Frames of another size than the first are scaled to it (cubic); the rest are passed on as they are. */
 export async function unifySizes(images: readonly RgbImage[]): Promise<RgbImage[]> {

@@ -2,7 +2,7 @@
  * One live sequence of a decoder stage: its KV cache, and the graphs that read it.
  */
 
-import { EngineError } from '../../engines/engine.ts'
+import { EngineError } from '../../contract/index.ts'
 import { KvCache, type KvCacheOptions } from '../../nn/index.ts'
 import { TensorError, type Backend, type GraphCache } from '../../tensor/index.ts'
 import type { StageSequence } from '../stages.ts'

@@ -1,0 +1,58 @@
+/**
+ * The contract between the API server and whatever runs a model.
+ *
+ * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. Every engine keeps this contract and is run
+ * against the same contract suite (`testing/engine-contract.ts`).
+ */
+
+import type { EngineEvent, PromptUsage } from './events.ts'
+import type { InputModality, OutputModality } from './media.ts'
+import type { GenerationRequest } from './request.ts'
+
+/** How a voice name is spoken: by a speaker the checkpoint was trained with, or by the stand-in named. */
+export interface EngineVoice {
+  readonly name: string
+  readonly speaker: string
+  readonly native: boolean
+}
+
+/** What a loaded checkpoint can really do. */
+export interface EngineModel {
+  readonly id: string
+  /** `architectures[0]` of its config.json. */
+  readonly architecture: string
+  readonly input: readonly InputModality[]
+  readonly output: readonly OutputModality[]
+  readonly thinking: boolean
+  readonly contextLength: number
+  readonly maxOutputTokens: number
+  readonly voices: readonly EngineVoice[]
+  /** Stored bits of the weights, for people: `f32`, `bf16`, `q8_0`, `q4_0 (code predictor q8_0)`. */
+  readonly weights: string
+  readonly device: string
+}
+
+/** Live figures for `/metrics` and `/ready`. */
+export interface EngineStatus {
+  readonly ready: boolean
+  /** Requests being worked on and waiting inside the engine. */
+  readonly active: number
+  readonly waiting: number
+  readonly reason?: string
+}
+
+export interface Engine {
+  readonly id: string
+  models(): Promise<readonly EngineModel[]>
+  /** Tokens the prompt would take, without running it. Throws the same {@link EngineError}s as `generate` before `start`. */
+  countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage>
+  /**
+   * Runs one request. The iterator throws an {@link EngineError} when it cannot start or go on, and the signal's reason
+   * once aborted; after `end`, an abort or an error it yields nothing more and holds no native memory. Returning early
+   * from the iterator counts as an abort. Consumers that read slowly slow only their own request.
+   */
+  generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<EngineEvent>
+  status(): EngineStatus
+  /** Ends live requests with `engine_closed` and releases everything native. Idempotent. */
+  close(): Promise<void>
+}

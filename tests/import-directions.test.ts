@@ -1,0 +1,62 @@
+/**
+ * Import directions (docs/architecture.md): which folder of `src/` may import which. `contract` and `protocol` are the ground.
+ */
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const source = join(import.meta.dirname, '..', 'src')
+
+/** Folder to the folders it may import. */
+const ALLOWED: Record<string, readonly string[]> = {
+  contract: [],
+  protocol: [],
+  tensor: [],
+  catalogue: ['protocol'],
+  nn: ['tensor'],
+  config: ['contract', 'protocol', 'catalogue'],
+  media: ['contract', 'protocol'],
+  prompt: ['contract', 'protocol'],
+  weights: ['contract', 'protocol', 'tensor', 'nn'],
+  accounting: ['contract', 'protocol', 'catalogue'],
+  models: ['contract', 'nn', 'tensor', 'weights', 'prompt'],
+  runtime: ['contract', 'models', 'prompt'],
+  engines: ['contract', 'protocol', 'runtime', 'models', 'weights', 'tensor', 'prompt', 'media', 'catalogue'],
+  api: ['contract', 'protocol', 'catalogue', 'accounting', 'media', 'engines', 'config'],
+  cli: [
+    'contract',
+    'protocol',
+    'catalogue',
+    'accounting',
+    'media',
+    'engines',
+    'config',
+    'api',
+    'models',
+    'weights',
+    'tensor',
+    'prompt',
+  ],
+}
+
+function importsOf(file: string): string[] {
+  const found = readFileSync(join(source, file), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)
+  return [...found].map(([, path]) => relative(source, join(source, dirname(file), path ?? '')))
+}
+
+const files = globSync('**/*.ts', { cwd: source }).filter((file) => !file.endsWith('.test.ts') && file.includes('/'))
+
+describe('import directions', () => {
+  it('knows every folder', () => {
+    expect(new Set(files.map((file) => file.split('/')[0]))).toEqual(new Set(Object.keys(ALLOWED)))
+  })
+
+  it.each(Object.keys(ALLOWED))('%s imports only what it may', (folder) => {
+    const allowed = new Set([folder, ...(ALLOWED[folder] ?? [])])
+    const wrong = files
+      .filter((file) => file.startsWith(`${folder}/`))
+      .flatMap((file) => importsOf(file).map((path) => ({ file, path })))
+      .filter(({ path }) => !allowed.has(path.split('/')[0] ?? ''))
+    expect(wrong).toEqual([])
+  })
+})

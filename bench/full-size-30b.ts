@@ -123,7 +123,7 @@ async function timed(events: AsyncIterable<EngineEvent>): Promise<Omit<Row, 'cas
     } else if (event.type === 'audio-delta') {
       firstAudio ||= since()
       samples += event.pcm.length
-    } else if (event.type === 'end') tokens = event.usage.textTokens
+    } else if (event.type === 'end') tokens = event.usage.textTokens ?? 0
   }
   return {
     tokens,

@@ -85,7 +85,7 @@ async function ours(engine: LocalEngine, id: string, signal: AbortSignal): Promi
     else if (event.type === 'audio-delta') {
       audio ||= since()
       samples += event.pcm.length
-    } else if (event.type === 'end') tokens = event.usage.textTokens
+    } else if (event.type === 'end') tokens = event.usage.textTokens ?? 0
   }
   return {
     textTokens: tokens,

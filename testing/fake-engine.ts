@@ -7,14 +7,17 @@
  */
 
 import {
+  type AudioFacts,
   EngineError,
   type Engine,
   type EngineEvent,
   type EngineModel,
   type EngineStatus,
   type EngineVoice,
+  type GenerationPart,
   type GenerationRequest,
   type PromptUsage,
+  type ReplyCounts,
 } from '../src/contract/index.ts'
 
 /** What the fake writes for one request. */
@@ -128,29 +131,36 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     try {
       const failure = options.failBefore?.(request)
       if (failure) throw failure
-      yield await step({ type: 'start', prompt }, options.startDelayMs ?? 0)
       const reply = (options.reply ?? echo)(request)
       const tokenDelay = options.tokenDelayMs ?? 0
+      const most = request.maxTotalTokens ?? Infinity
       let reasoningTokens = 0
+      let textTokens = 0
+      let frames = 0
+      const counts = (): ReplyCounts => ({ textTokens, reasoningTokens, audioTokens: frames })
+      for (const part of request.messages.flatMap(({ content }) => content)) await decodePart(part, signal)
+      yield await step({ type: 'start', prompt }, options.startDelayMs ?? 0)
       if (request.thinking) {
         for (const token of words(reply.reasoning ?? 'Let me think about that.')) {
-          if (reasoningTokens >= (request.thinking.budget ?? Infinity)) break
+          if (reasoningTokens >= Math.min(request.thinking.budget ?? Infinity, most)) break
           reasoningTokens += 1
-          yield await step({ type: 'reasoning-delta', text: token }, tokenDelay)
+          yield await step({ type: 'reasoning-delta', text: token, counts: counts() }, tokenDelay)
         }
       }
       const tokens = words(cutAtStop(reply.text, request.stop))
-      const spoken = tokens.slice(0, request.maxTokens)
-      let frames = 0
+      const room = Math.min(request.maxTokens, most - reasoningTokens)
+      const spoken = tokens.slice(0, room)
       for (const text of spoken) {
-        yield await step({ type: 'text-delta', text }, tokenDelay)
+        textTokens += 1
+        yield await step({ type: 'text-delta', text, counts: counts() }, tokenDelay)
         if (!request.speech) continue
         const count = options.framesPerToken ?? 3
-        yield await step({ type: 'audio-delta', pcm: tone(options.toneHertz ?? 440, frames, count) }, 0)
+        const pcm = tone(options.toneHertz ?? 440, frames, count)
         frames += count
+        yield await step({ type: 'audio-delta', pcm, counts: counts() }, 0)
       }
-      const reason = tokens.length > request.maxTokens ? 'length' : 'stop'
-      const usage = { prompt, textTokens: spoken.length, reasoningTokens, audioTokens: frames }
+      const reason = tokens.length > room ? 'length' : 'stop'
+      const usage = { prompt, ...counts() }
       const end = await step({ type: 'end', reason, usage }, 0)
       finished = true
       yield end
@@ -175,6 +185,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         input: ['text', 'image', 'audio', 'video'],
         output: speech ? ['text', 'audio'] : ['text'],
         thinking,
+        capabilities: { tools: false, seed: true, voiceChoice: true, promptByModality: true, countsPrompt: true },
         contextLength,
         maxOutputTokens: options.maxOutputTokens ?? 16_384,
         voices: speech ? voices : [],
@@ -193,6 +204,25 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   }
 }
 
+/** Reads a medium as an engine would, so that a broken file fails before `start`. */
+async function decodePart(part: GenerationPart, signal: AbortSignal): Promise<void> {
+  switch (part.type) {
+    case 'text':
+      return
+    case 'image':
+      await part.image.decode(signal)
+      return
+    case 'audio':
+      await part.audio.decode(signal)
+      return
+    case 'video':
+      await part.video.decode(signal)
+      return
+    default:
+      part satisfies never
+  }
+}
+
 /** The fake's own token counts: a token per word, per 32 x 32 pixels, per 40 ms of sound and per two frames of 32 x 32. */
 function countFakePrompt(request: GenerationRequest): PromptUsage {
   let text = 2
@@ -207,15 +237,15 @@ function countFakePrompt(request: GenerationRequest): PromptUsage {
           text += words(part.text).length
           break
         case 'image':
-          image += tiles(part.image)
+          image += tiles(part.image.facts)
           break
         case 'audio':
-          audio += Math.ceil((part.audio.samples.length / part.audio.sampleRate) * 25)
+          audio += Math.ceil(secondsOf(part.audio.facts) * 25)
           break
         case 'video': {
-          const first = part.video.frames[0]
-          if (first) video += Math.ceil(part.video.frames.length / 2) * tiles(first)
-          if (part.video.audio) audio += Math.ceil((part.video.audio.samples.length / part.video.audio.sampleRate) * 25)
+          const { facts } = part.video
+          video += Math.ceil(facts.frames / 2) * tiles(facts)
+          if (facts.audio) audio += Math.ceil(secondsOf(facts.audio) * 25)
           break
         }
         default:
@@ -230,6 +260,10 @@ function tiles(size: { width: number; height: number }): number {
   return Math.max(1, Math.round(size.width / 32)) * Math.max(1, Math.round(size.height / 32))
 }
 
+function secondsOf({ samples, sampleRate }: AudioFacts): number {
+  return samples / sampleRate
+}
+
 function echo(request: GenerationRequest): FakeReply {
   const last = request.messages.findLast((message) => message.role === 'user')
   const seen: string[] = []
@@ -240,13 +274,13 @@ function echo(request: GenerationRequest): FakeReply {
         text += part.text
         break
       case 'image':
-        seen.push(`an image of ${part.image.width} by ${part.image.height}`)
+        seen.push(`an image of ${part.image.facts.width} by ${part.image.facts.height}`)
         break
       case 'audio':
-        seen.push(`${(part.audio.samples.length / part.audio.sampleRate).toFixed(1)} seconds of sound`)
+        seen.push(`${secondsOf(part.audio.facts).toFixed(1)} seconds of sound`)
         break
       case 'video':
-        seen.push(`${part.video.frames.length} frames${part.video.audio ? ' with sound' : ''}`)
+        seen.push(`${part.video.facts.frames} frames${part.video.facts.audio ? ' with sound' : ''}`)
         break
       default:
         part satisfies never

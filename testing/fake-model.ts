@@ -394,7 +394,7 @@ export function fakePrepare(request: GenerationRequest): Promise<PreparedPrompt>
     return rows
   }
   for (const message of request.messages) {
-    ids.push(fakeIds.imStart, fakeIds[message.role], 10)
+    ids.push(fakeIds.imStart, fakeIds[message.role === 'tool' ? 'user' : message.role], 10)
     for (const part of message.content) {
       switch (part.type) {
         case 'text':
@@ -410,7 +410,7 @@ export function fakePrepare(request: GenerationRequest): Promise<PreparedPrompt>
           })
           break
         case 'audio': {
-          const frames = Math.ceil(part.audio.samples.length / 16_000)
+          const frames = Math.ceil(part.audio.facts.samples / 16_000)
           counts.audio += frames
           features.push({ type: 'audio', mel: new Float32Array(frames), frames, rows: placeholders(frames) })
           break

@@ -41,6 +41,7 @@ hostEngine(async (options, onMetrics) => {
       input: inputModalities(model),
       output: ['text', 'audio'],
       thinking: true,
+      capabilities: { tools: false, seed: true, voiceChoice: true, promptByModality: true, countsPrompt: true },
       contextLength: runtime.contextLength,
       maxOutputTokens: 1024,
       weights: 'none',

@@ -7,6 +7,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { decodedAudio, decodedImage, decodedVideo } from './decoded-media.ts'
 import type { GenerationMessage, GenerationPart, RgbImage } from '../src/contract/index.ts'
 import { readSafetensorsHeader } from '../src/weights/safetensors.ts'
 
@@ -27,7 +28,7 @@ type GoldenPart =
 export interface GoldenCase {
   readonly name: string
   readonly messages: readonly {
-    readonly role: GenerationMessage['role']
+    readonly role: 'system' | 'user' | 'assistant'
     readonly content: readonly GoldenPart[]
   }[]
   readonly speaker: string | null
@@ -89,20 +90,23 @@ function goldenPart(part: GoldenPart): GenerationPart {
     case 'text':
       return part
     case 'image':
-      return { type: 'image', image: goldenImage(part.width, part.height, part.seed) }
+      return { type: 'image', image: decodedImage(goldenImage(part.width, part.height, part.seed)) }
     case 'audio':
-      return { type: 'audio', audio: { sampleRate: 16_000, samples: goldenSound(part.samples, part.seed) } }
+      return {
+        type: 'audio',
+        audio: decodedAudio({ sampleRate: 16_000, samples: goldenSound(part.samples, part.seed) }),
+      }
     case 'video': {
       const { width, height, frames, fps, audioSamples, seed } = part
       const numbers = Array.from({ length: frames }, (_, frame) => frame)
       return {
         type: 'video',
-        video: {
+        video: decodedVideo({
           fps,
           frames: numbers.map((frame) => goldenImage(width, height, seed + frame)),
           timestamps: numbers.map((frame) => frame / fps),
           ...(audioSamples > 0 && { audio: { sampleRate: 16_000, samples: goldenSound(audioSamples, seed) } }),
-        },
+        }),
       }
     }
     default:

@@ -1,6 +1,6 @@
 /** Small generation requests for tests, and reading a whole reply. */
 
-import type { Engine, EngineEvent, EngineUsage, GenerationRequest } from '../src/contract/index.ts'
+import type { EndReason, Engine, EngineEvent, EngineUsage, GenerationRequest, ToolCall } from '../src/contract/index.ts'
 
 let counter = 0
 
@@ -28,7 +28,9 @@ export interface Reply {
   readonly reasoning: string
   readonly pcm: Int16Array
   readonly usage: EngineUsage
-  readonly reason: 'stop' | 'length'
+  readonly reason: EndReason
+  /** Names and arguments of the calls, in order. */
+  readonly toolCalls: readonly ToolCall[]
 }
 
 /** Reads a reply to its end. */
@@ -47,6 +49,7 @@ function summarise(events: readonly EngineEvent[]): Reply {
   let text = ''
   let reasoning = ''
   const sound: Int16Array[] = []
+  const calls: ToolCall[] = []
   let end: Extract<EngineEvent, { type: 'end' }> | undefined
   for (const event of events) {
     switch (event.type) {
@@ -58,6 +61,12 @@ function summarise(events: readonly EngineEvent[]): Reply {
       case 'reasoning-delta':
         reasoning += event.text
         break
+      case 'tool-call-delta': {
+        const { index, id, name } = event
+        const call = (calls[index] ??= { id: id ?? '', name: name ?? '', arguments: '' })
+        calls[index] = { ...call, arguments: call.arguments + event.arguments }
+        break
+      }
       case 'audio-delta':
         sound.push(event.pcm)
         break
@@ -75,5 +84,5 @@ function summarise(events: readonly EngineEvent[]): Reply {
     pcm.set(piece, at)
     at += piece.length
   }
-  return { events, text, reasoning, pcm, usage: end.usage, reason: end.reason }
+  return { events, text, reasoning, pcm, usage: end.usage, reason: end.reason, toolCalls: calls }
 }

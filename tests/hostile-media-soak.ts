@@ -11,7 +11,8 @@ import { fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import koffi from 'koffi'
-import { createMediaLoader, MediaError } from '../src/media/index.ts'
+import { MediaError } from '../src/media/index.ts'
+import { createDecodingLoader } from '../testing/decode-at-once.ts'
 import { hostileFiles } from './hostile-media-corpus.ts'
 import { startHostileServers } from './hostile-media-servers.ts'
 
@@ -50,7 +51,7 @@ async function soak(requests: number): Promise<SoakResult> {
   await using servers = await startHostileServers(
     new Map(corpus.map((file) => [encodeURIComponent(file.name), file.bytes])),
   )
-  await using loader = createMediaLoader({
+  await using loader = createDecodingLoader({
     workers: 2,
     allowHosts: [servers.hostPort],
     downloadTimeouts: { connectMs: 150, idleMs: 150, totalMs: 300 },

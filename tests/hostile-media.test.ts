@@ -9,7 +9,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createMediaLoader, MediaError, type MediaKind, type MediaLoader, type Resolver } from '../src/media/index.ts'
+import { MediaError, type MediaKind, type Resolver } from '../src/media/index.ts'
+import { createDecodingLoader, type DecodingLoader } from '../testing/decode-at-once.ts'
+
 import { type HostileFile, hostileFiles } from './hostile-media-corpus.ts'
 import { type HostileServers, startHostileServers, startRawServer } from './hostile-media-servers.ts'
 import { soakMedia } from './hostile-media-soak.ts'
@@ -18,7 +20,7 @@ const corpus = hostileFiles('http://127.0.0.1:1/bait')
 const toUri = ({ bytes }: HostileFile) => `data:;base64,${bytes.toString('base64')}`
 
 let servers: HostileServers
-let loader: MediaLoader
+let loader: DecodingLoader
 let directory: string
 const asked: string[] = []
 const table: Record<string, string[][]> = {}
@@ -34,7 +36,7 @@ const resolve: Resolver = async (hostname) => {
 beforeAll(async () => {
   servers = await startHostileServers(new Map(corpus.map((file) => [encodeURIComponent(file.name), file.bytes])))
   directory = await mkdtemp(join(tmpdir(), 'hostile-'))
-  loader = createMediaLoader({
+  loader = createDecodingLoader({
     workers: 2,
     allowHosts: [servers.hostPort],
     downloadTimeouts: { connectMs: 400, idleMs: 300, totalMs: 1200 },
@@ -131,7 +133,7 @@ describe('hostile servers', () => {
   it('closed, refused and nonsense answers', async () => {
     await using raw = await startRawServer(Buffer.from('HTTP/9.9 what\r\n\r\n'))
     await using flood = await startRawServer(Buffer.from(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(100_000)}\r\n\r\n`))
-    await using own = createMediaLoader({ allowHosts: ['127.0.0.1'], downloadTimeouts: { connectMs: 500 } })
+    await using own = createDecodingLoader({ allowHosts: ['127.0.0.1'], downloadTimeouts: { connectMs: 500 } })
     for (const port of [raw.port, flood.port, 1]) {
       // oxlint-disable-next-line no-await-in-loop -- a handful
       expect(await codeOf(own.image(`http://127.0.0.1:${port}/`))).toBe('download_failed')
@@ -189,7 +191,7 @@ describe('addresses', () => {
 
   it('an allowed name is fetched, its port held to, its redirects checked', async () => {
     table['files.test'] = [['127.0.0.1']]
-    await using own = createMediaLoader({ allowHosts: [`files.test:${servers.port}`], resolve })
+    await using own = createDecodingLoader({ allowHosts: [`files.test:${servers.port}`], resolve })
     const file = encodeURIComponent('png 11 x 11')
     const image = await own.image(`http://files.test:${servers.port}/file/${file}`)
     expect([image.width, image.height]).toEqual([11, 11])

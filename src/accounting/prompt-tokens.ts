@@ -66,6 +66,24 @@ export function mediaTokens(part: CountedMedia, rules: TokenRules): Pick<PromptT
   }
 }
 
+/** The same prompt with its media as they are known now. @throws VideoShapeError for videos that cannot be counted */
+export function recountMedia(
+  { text }: Pick<PromptTokens, 'text'>,
+  messages: readonly CountedMessage[],
+  rules: TokenRules,
+): PromptTokens {
+  let [image, audio, video] = [0, 0, 0]
+  for (const { parts } of messages)
+    for (const part of parts) {
+      if (part.type === 'text') continue
+      const media = mediaTokens(part, rules)
+      image += media.image
+      audio += media.audio
+      video += media.video
+    }
+  return { text, image, audio, video, total: text + image + audio + video }
+}
+
 /**
  * Counts a whole prompt. Stops early once the text alone is over `limit`.
  * @throws VideoShapeError for clips that cannot be counted; the signal's reason once aborted.

@@ -5,15 +5,15 @@
  */
 import type { Engine, EngineModel, EngineStatus } from '../contract/index.ts'
 
-export interface LoadedModel {
+export interface BoundModel {
   readonly engine: Engine
   readonly model: EngineModel
 }
 
 export interface EngineHost {
   /** The checkpoint for an API model's mode; undefined when none is bound. */
-  resolve(apiModel: string, thinking: boolean): LoadedModel | undefined
-  readonly loaded: readonly LoadedModel[]
+  resolve(apiModel: string, thinking: boolean): BoundModel | undefined
+  readonly loaded: readonly BoundModel[]
   status(): EngineStatus
   close(): Promise<void>
 }
@@ -29,7 +29,7 @@ export interface EngineHostOptions {
 
 /** @throws Error when a name of the settings has no engine, or an engine has no model. */
 export async function createEngineHost(options: EngineHostOptions): Promise<EngineHost> {
-  const byName = new Map<string, LoadedModel>()
+  const byName = new Map<string, BoundModel>()
   for (const [name, engine] of options.engines) {
     const models = await engine.models()
     const model = models.find((candidate) => candidate.id === name) ?? models[0]

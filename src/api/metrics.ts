@@ -1,4 +1,4 @@
-/** Prometheus figures of the front door, in a registry of their own. */
+/** Prometheus metrics of the API server, in a registry of their own. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Cost, Usage } from '../protocol/index.ts'
 import type { Admission } from './admission.ts'
@@ -7,11 +7,9 @@ import type { BodyRoom } from './read-body.ts'
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
-/** How one reply went. */
-export interface ReplyFigures {
+/** How long a whole reply took. */
+export interface ReplyTimes {
   readonly model: string
-  readonly usage: Usage
-  readonly cost: Cost | undefined
   /** Seconds from the request's arrival; undefined when there was none. */
   readonly firstText: number | undefined
   readonly firstAudio: number | undefined
@@ -91,8 +89,8 @@ export class Metrics {
         },
       })
     }
-    gauge('omniserve_queue_active', 'Requests let through the front door and not yet ended.', () => admission.active)
-    gauge('omniserve_queue_waiting', 'Requests waiting at the front door.', () => admission.waiting)
+    gauge('omniserve_queue_active', 'Requests admitted and not yet ended.', () => admission.active)
+    gauge('omniserve_queue_waiting', 'Requests waiting in the request queue.', () => admission.waiting)
     gauge('omniserve_body_bytes', 'Bytes of request bodies that are held.', () => bodies.held)
     gauge('omniserve_engine_active', 'Requests the engines are working on.', () => host.status().active)
     gauge('omniserve_engine_waiting', 'Requests waiting inside the engines.', () => host.status().waiting)
@@ -113,8 +111,8 @@ export class Metrics {
     this.#cancelled.inc({ model })
   }
 
-  reply(figures: ReplyFigures): void {
-    const { model, usage } = figures
+  /** Counts what a reply was billed for, whole or cut off. */
+  usage(model: string, usage: Usage, cost: Cost | undefined): void {
     const add = (direction: string, modality: string, tokens: number | undefined): void => {
       if (tokens !== undefined) this.#tokens.inc({ model, direction, modality }, tokens)
     }
@@ -127,10 +125,14 @@ export class Metrics {
     add('output', 'text', output.text_tokens)
     add('output', 'reasoning', output.reasoning_tokens)
     add('output', 'audio', output.audio_tokens)
-    if (figures.cost !== undefined) this.#cost.inc({ model, currency: figures.cost.currency }, figures.cost.total)
-    if (figures.firstText !== undefined) this.#firstText.observe({ model }, figures.firstText)
-    if (figures.firstAudio !== undefined) this.#firstAudio.observe({ model }, figures.firstAudio)
-    this.#duration.observe({ model }, figures.total)
-    if (figures.speechSeconds > 0) this.#rtf.observe({ model }, figures.speechWall / figures.speechSeconds)
+    if (cost !== undefined) this.#cost.inc({ model, currency: cost.currency }, cost.total)
+  }
+
+  /** Observes the times of a reply that was completed. */
+  reply({ model, firstText, firstAudio, total, speechSeconds, speechWall }: ReplyTimes): void {
+    if (firstText !== undefined) this.#firstText.observe({ model }, firstText)
+    if (firstAudio !== undefined) this.#firstAudio.observe({ model }, firstAudio)
+    this.#duration.observe({ model }, total)
+    if (speechSeconds > 0) this.#rtf.observe({ model }, speechWall / speechSeconds)
   }
 }

@@ -169,7 +169,9 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
     await using loader = createMediaLoader({ workers: 1, decodeTimeoutMs: 30_000 })
     const image = await loader.image(`data:image/png;base64,${picture.toString('base64')}`, {}, signal)
     const audio = await loader.audio(`data:;base64,${Buffer.from(sound).toString('base64')}`, {}, signal)
-    const right = image.data[0] === 255 && image.data[1] === 0 && Math.abs(audio.durationSeconds - 1) < 0.05
+    const { data } = await image.decode(signal)
+    const { samples, sampleRate } = await audio.decode(signal)
+    const right = data[0] === 255 && data[1] === 0 && Math.abs(samples.length / sampleRate - 1) < 0.05
     if (right) return { name, status: 'ok', found: 'reads a picture and a sound' }
     return { name, status: 'fail', found: 'reads a picture and a sound wrongly', fix }
   } catch (error) {

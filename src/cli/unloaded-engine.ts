@@ -11,6 +11,7 @@ import {
   type GenerationRequest,
   type PromptUsage,
 } from '../contract/index.ts'
+import { localCapabilities } from '../engines/local/capabilities.ts'
 import type { VoiceMapping } from '../engines/local/voices.ts'
 import { describeModel, type ModelDescription, supportedArchitectures } from '../models/index.ts'
 import { createPromptBuilder, type PromptBuilder } from '../prompt/prompt-builder.ts'
@@ -54,6 +55,7 @@ export async function readCheckpointFacts({ location, id }: FoundCheckpoint): Pr
       ],
       output: speakers.length > 0 ? ['text', 'audio'] : ['text'],
       thinking: await canThink(builder),
+      capabilities: localCapabilities,
       contextLength: description.contextLength,
       maxOutputTokens: Math.min(longestReply, Math.max(1, Math.floor(description.contextLength / 2))),
       weights: checkpoint.describeTypes(),

@@ -194,6 +194,13 @@ export const SETTINGS = {
     flags: '--stall-timeout <seconds>',
     description: 'how long a caller may leave a reply unread before it is cut off; 0 is no limit',
   }),
+  keepAlive: setting({
+    schema: seconds,
+    fallback: 15,
+    flags: '--keep-alive <seconds>',
+    description:
+      'a comment is sent after so long without a byte of a reply, so that proxies keep it open; 0 sends none',
+  }),
   shutdownGrace: setting({
     schema: seconds,
     fallback: 30,

@@ -16,6 +16,19 @@ export interface EngineVoice {
   readonly native: boolean
 }
 
+/** False: a request that needs it is refused by the engine, and the API server says or computes what is missing. */
+export interface EngineCapabilities {
+  readonly tools: boolean
+  /** The seed decides the reply. */
+  readonly seed: boolean
+  /** The caller's choice of voice is honoured. */
+  readonly voiceChoice: boolean
+  /** Prompt tokens are told by modality. */
+  readonly promptByModality: boolean
+  /** `countPrompt` counts without running the request. */
+  readonly countsPrompt: boolean
+}
+
 /** What a loaded checkpoint can really do. */
 export interface EngineModel {
   readonly id: string
@@ -24,6 +37,8 @@ export interface EngineModel {
   readonly input: readonly InputModality[]
   readonly output: readonly OutputModality[]
   readonly thinking: boolean
+  /** What the engine can honour and tell beyond the modalities. */
+  readonly capabilities: EngineCapabilities
   readonly contextLength: number
   readonly maxOutputTokens: number
   readonly voices: readonly EngineVoice[]
@@ -32,7 +47,7 @@ export interface EngineModel {
   readonly device: string
 }
 
-/** Live figures for `/metrics` and `/ready`. */
+/** Live values for `/metrics` and `/ready`. */
 export interface EngineStatus {
   readonly ready: boolean
   /** Requests being worked on and waiting inside the engine. */

@@ -1,19 +1,48 @@
-/** What an engine is asked: messages, sampling, limits. */
+/** What an engine is asked: messages, tools, sampling, limits. */
 
-import type { MonoPcm, RgbImage, VideoFrames } from './media.ts'
+import type { AudioMedium, ImageMedium, VideoMedium } from './media.ts'
 
-export type GenerationPart =
-  | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'image'; readonly image: RgbImage }
-  | { readonly type: 'audio'; readonly audio: MonoPcm }
-  | { readonly type: 'video'; readonly video: VideoFrames }
-
-export interface GenerationMessage {
-  readonly role: 'system' | 'user' | 'assistant'
-  readonly content: readonly GenerationPart[]
+export interface TextPart {
+  readonly type: 'text'
+  readonly text: string
 }
 
-/** Sampling of the thinker. Ranges are checked by the front door; see the catalogue for each API model's defaults. */
+export type GenerationPart =
+  | TextPart
+  | { readonly type: 'image'; readonly image: ImageMedium }
+  | { readonly type: 'audio'; readonly audio: AudioMedium }
+  | { readonly type: 'video'; readonly video: VideoMedium }
+
+/** A call that the model made in an earlier turn. */
+export interface ToolCall {
+  readonly id: string
+  readonly name: string
+  /** JSON text, as the model wrote it. */
+  readonly arguments: string
+}
+
+export type GenerationMessage =
+  | { readonly role: 'system' | 'user'; readonly content: readonly GenerationPart[] }
+  | {
+      readonly role: 'assistant'
+      readonly content: readonly GenerationPart[]
+      readonly toolCalls?: readonly ToolCall[]
+    }
+  /** The answer of the tool that `toolCallId` called. */
+  | { readonly role: 'tool'; readonly toolCallId: string; readonly content: readonly TextPart[] }
+
+/** A function the model may call. */
+export interface ToolDefinition {
+  readonly name: string
+  readonly description?: string
+  /** JSON schema of the arguments. */
+  readonly parameters?: Readonly<Record<string, unknown>>
+}
+
+/** Which tools may be called: any or none of them, at least one, or the one named. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string }
+
+/** Sampling of the thinker. Ranges are checked by the API server; see the catalogue for each API model's defaults. */
 export interface SamplingOptions {
   /** 0 means greedy. */
   readonly temperature: number
@@ -33,6 +62,12 @@ export interface GenerationRequest {
   /** One of {@link Engine.models}' ids. */
   readonly model: string
   readonly messages: readonly GenerationMessage[]
+  /** Present when the model may call tools. */
+  readonly tools?: readonly ToolDefinition[]
+  /** Default `auto`. */
+  readonly toolChoice?: ToolChoice
+  /** False allows at most one call in a reply. Default true. */
+  readonly parallelToolCalls?: boolean
   /** Present when speech is wanted. `voice` is an API voice name such as `Cherry`; the engine maps it to a speaker. */
   readonly speech?: { readonly voice: string }
   /** Present when the reply is to be reasoned first; `budget` is the most reasoning tokens. */
@@ -40,8 +75,17 @@ export interface GenerationRequest {
   readonly sampling: SamplingOptions
   /** Most answer tokens, reasoning excluded. */
   readonly maxTokens: number
+  /** Most tokens of reasoning and answer together. Default: no such limit. */
+  readonly maxTotalTokens?: number
   /** Texts that end the reply; never emitted, not even in part. */
   readonly stop: readonly string[]
   /** Token ids that end the reply. */
   readonly stopTokenIds?: readonly number[]
+  /**
+   * Whose content this is. What an engine keeps of a request (prefixes, encoded media) serves only requests of an equal scope.
+   * Absent: nothing is kept or reused.
+   */
+  readonly cacheScope?: string
+  /** W3C `traceparent`, handed on by engines that forward requests. */
+  readonly traceparent?: string
 }

@@ -1,16 +1,7 @@
 /**
- * The media room: bytes to pixels and PCM. See `docs/media.md`.
- *
- * One door, {@link createMediaLoader}; everything behind it is guarded, bounded and cancellable.
+ * Media: bytes to pixels and PCM, guarded, bounded and cancellable. See `docs/media.md`.
  */
-export {
-  createMediaLoader,
-  type LoadedAudio,
-  type LoadedImage,
-  type LoadedVideo,
-  type MediaLoader,
-  type MediaLoaderOptions,
-} from './loader.ts'
+export { createMediaLoader, type MediaLoader, type MediaLoaderOptions } from './loader.ts'
 export { MediaError, type MediaErrorCode, mediaErrorCodes, type MediaKind, type SourceKind } from './errors.ts'
 export {
   type AudioLimits,
@@ -22,5 +13,6 @@ export {
   type VideoLimits,
 } from './limits.ts'
 export type { ResolvedAddress, Resolver } from './fetch/download.ts'
+export type { Opened } from './opened-medium.ts'
 export { sampledFrameCount, sampledFrameIndices } from './video/sample-frames.ts'
 export { decodeWav, encodeWav, type WavFile, wavHeader } from './wav.ts'

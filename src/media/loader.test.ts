@@ -3,14 +3,15 @@ import { readFileSync } from 'node:fs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RgbImage } from '../contract/index.ts'
-import { createMediaLoader, MediaError, type MediaLoader } from './index.ts'
+import { createDecodingLoader, type DecodingLoader } from '../../testing/decode-at-once.ts'
+import { MediaError, type MediaLoader } from './index.ts'
 
 const bytes = (name: string) => readFileSync(new URL(`../../testdata/media/${name}`, import.meta.url))
 const uri = (name: string) => `data:;base64,${bytes(name).toString('base64')}`
 
-let loader: MediaLoader
+let loader: DecodingLoader
 beforeAll(() => {
-  loader = createMediaLoader({ workers: 1 })
+  loader = createDecodingLoader({ workers: 1 })
 })
 afterAll(() => loader[Symbol.asyncDispose]())
 

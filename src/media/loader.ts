@@ -1,21 +1,34 @@
 /**
- * The media room's front: a source string to pixels or samples, within limits.
+ * A source string to a medium, within limits.
  *
- * In: an http(s) URL or data URI and the limits of the API model. Out: what an engine takes (`RgbImage`, `MonoPcm`,
- * `VideoFrames`) and the facts accounting needs. Errors: {@link MediaError} only. A loader owns a pool of decoder
- * processes and a private temporary folder; disposing of it ends and deletes them.
+ * In: an http(s) URL or data URI and the limits of the API model. Out: contract media with their facts; pixels and samples when asked
+ * for. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a private temporary folder; disposing of it ends
+ * and deletes them.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { MonoPcm, RgbImage, VideoFrames } from '../contract/index.ts'
+import type {
+  AudioFacts,
+  AudioMedium,
+  ImageFacts,
+  ImageMedium,
+  MonoPcm,
+  RgbImage,
+  VideoFacts,
+  VideoFrames,
+  VideoMedium,
+} from '../contract/index.ts'
 import { soundRate } from './audio/rate.ts'
-import type { DecoderReply, ImageHeader, VideoFacts } from './decoder/messages.ts'
+import type { VideoFacts as DecodedVideoFacts, DecoderReply, DoneHeader, ImageHeader } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'
-import { abortedError, MediaError, type MediaKind, withOrigin } from './errors.ts'
+import { abortedError, MediaError, type MediaKind, type SourceKind, withOrigin } from './errors.ts'
+import { FetchedFile } from './fetched-file.ts'
 import { HostAllowList } from './fetch/address.ts'
 import { download, type DownloadTimeouts, type Resolver } from './fetch/download.ts'
+import { Gate } from './fetch/gate.ts'
 import { Spool } from './fetch/spool.ts'
+import { frameList, openFrames, videoBytes } from './frame-list.ts'
 import {
   type AudioLimits,
   defaultAudioLimits,
@@ -25,6 +38,8 @@ import {
   type ImageLimits,
   type VideoLimits,
 } from './limits.ts'
+import { MemoryBudget } from './memory-budget.ts'
+import { openedMedium, type OpenedAudio, type OpenedImage, type OpenedVideo, type Outcome } from './opened-medium.ts'
 import { expectKind, sniff, sniffLength } from './sniff.ts'
 import { parseSource } from './source.ts'
 
@@ -41,6 +56,8 @@ export interface MediaLoaderOptions {
   readonly decodeTimeoutMs?: number
   /** Resident memory of one decoder process, bytes. Default 1 GiB. */
   readonly decodeMemoryBytes?: number
+  /** Decoded media that are held together, bytes; more wait. Default 512 MiB. */
+  readonly decodedBytes?: number
   /** A decoder process is replaced after this many files. Default 500. */
   readonly jobsPerWorker?: number
   /** An idle decoder process ends after this long, milliseconds. Default 120 000. */
@@ -55,48 +72,28 @@ export interface MediaLoaderOptions {
   readonly resolve?: Resolver
 }
 
-/** Pixels, and the size the file had: token counts are made from `sourceWidth` and `sourceHeight`. */
-export interface LoadedImage extends RgbImage {
-  readonly sourceWidth: number
-  readonly sourceHeight: number
-  readonly format: string
-}
-
-export interface LoadedAudio {
-  /** 16 kHz. */
-  readonly pcm: MonoPcm
-  readonly durationSeconds: number
-  readonly warnings: readonly string[]
-}
-
-export interface LoadedVideo extends Omit<VideoFacts, 'codec'> {
-  readonly video: VideoFrames
-  /** Frames delivered. */
-  readonly frameCount: number
-  /** Length of the sound track; 0 without one. */
-  readonly audioSeconds: number
-  /** What is missing or odd; for the log and the reply's headers, never silence. */
-  readonly warnings: readonly string[]
-}
-
 export interface MediaLoader extends AsyncDisposable {
   /** One image. @throws MediaError */
-  image(source: string, limits?: ImageLimits, signal?: AbortSignal): Promise<LoadedImage>
-  /** One sound, 16 kHz mono. @throws MediaError */
-  audio(source: string, limits?: AudioLimits, signal?: AbortSignal): Promise<LoadedAudio>
-  /** A clip: frames sampled as Qwen's processor does, and its sound. @throws MediaError */
-  video(source: string, limits?: VideoLimits, signal?: AbortSignal): Promise<LoadedVideo>
+  image(source: string, limits?: ImageLimits, signal?: AbortSignal): Promise<OpenedImage>
+  /** One audio, 16 kHz mono once decoded. @throws MediaError */
+  audio(source: string, limits?: AudioLimits, signal?: AbortSignal): Promise<OpenedAudio>
+  /** A video: frames sampled as Qwen's processor does, and its audio track. @throws MediaError */
+  video(source: string, limits?: VideoLimits, signal?: AbortSignal): Promise<OpenedVideo>
   /**
-   * A clip given as images. `limits` are the image's, and of the video's `minFrames`, `maxFrames` and `fps` (the rate the
+   * A video given as images. `limits` are the image's, and of the video's `minFrames`, `maxFrames` and `fps` (the rate the
    * list stands for). Frames after the first take the first one's size. @throws MediaError with `index`
    */
-  frames(
-    sources: readonly string[],
-    limits?: ImageLimits & Pick<VideoLimits, 'minFrames' | 'maxFrames' | 'fps' | 'maxTotalPixels'>,
-    signal?: AbortSignal,
-  ): Promise<VideoFrames>
-  /** Live figures for `/metrics`. */
-  status(): PoolStatus & { readonly downloads: number }
+  frames(sources: readonly string[], limits?: FrameListLimits, signal?: AbortSignal): Promise<OpenedVideo>
+  /** Live values for `/metrics`. */
+  status(): LoaderStatus
+}
+
+export type FrameListLimits = ImageLimits & Pick<VideoLimits, 'minFrames' | 'maxFrames' | 'fps' | 'maxTotalPixels'>
+
+export interface LoaderStatus extends PoolStatus {
+  readonly downloads: number
+  /** Bytes of decoded media that are held. */
+  readonly decodedBytes: number
 }
 
 /** Starts a loader. Nothing is spawned before the first file. @throws TypeError on a malformed `allowHosts` entry */
@@ -110,12 +107,14 @@ class Loader implements MediaLoader {
   readonly #pool: DecoderPool
   readonly #closing = new AbortController()
   readonly #downloads: Gate
+  readonly #budget: MemoryBudget
   #directory: Promise<string> | undefined
 
   constructor(options: MediaLoaderOptions) {
     this.#options = options
     this.#allow = new HostAllowList(options.allowHosts)
     this.#downloads = new Gate(options.maxDownloads ?? 32)
+    this.#budget = new MemoryBudget(options.decodedBytes ?? 512 * 1024 ** 2)
     this.#pool = new DecoderPool({
       workers: options.workers ?? Math.min(4, Math.max(2, availableParallelism())),
       maxWaiting: options.maxWaiting ?? 256,
@@ -126,61 +125,106 @@ class Loader implements MediaLoader {
     })
   }
 
-  async image(source: string, given: ImageLimits = {}, signal?: AbortSignal): Promise<LoadedImage> {
+  image(source: string, limits: ImageLimits = {}, signal?: AbortSignal): Promise<OpenedImage> {
+    return this.#image(source, limits, this.#budget, signal)
+  }
+
+  #image(
+    source: string,
+    given: ImageLimits,
+    budget: MemoryBudget,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenedImage> {
     const limits = fillLimits(given, defaultImageLimits)
-    let image: LoadedImage | undefined
-    await this.#load(source, { kind: 'image', limits }, signal, ({ header, payload }) => {
-      if (header.type === 'image') image = loadedImage(header, payload)
+    const kind = 'image'
+    return this.#open(source, kind, limits, signal, async (file) => {
+      let facts: ImageFacts | undefined
+      await this.#run(file, { kind, limits, probe: true }, file.signal, ({ header }) => {
+        if (header.type === 'image') facts = imageFacts(header)
+      })
+      const { width, height } = facts!
+      return openedMedium<ImageMedium>({
+        ...common(file, budget),
+        kind,
+        facts: facts!,
+        exact: true,
+        bytes: width * height * 3,
+        warnings: [],
+        decode: async (stop) => {
+          let outcome: Outcome<ImageMedium> | undefined
+          await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
+            if (header.type !== 'image') return
+            const decoded = { width: header.width, height: header.height, data: payload }
+            outcome = { decoded, facts: imageFacts(header), warnings: [] }
+          })
+          return outcome!
+        },
+      })
     })
-    return image!
   }
 
-  async audio(source: string, given: AudioLimits = {}, signal?: AbortSignal): Promise<LoadedAudio> {
+  async audio(source: string, given: AudioLimits = {}, signal?: AbortSignal): Promise<OpenedAudio> {
     const limits = fillLimits(given, defaultAudioLimits)
-    const pieces: Uint8Array[] = []
-    let warnings: readonly string[] = []
-    await this.#load(source, { kind: 'audio', limits }, signal, ({ header, payload }) => {
-      if (header.type === 'pcm') pieces.push(payload)
-      else if (header.type === 'done') warnings = header.warnings
-    })
-    const pcm = joinSamples(pieces)
-    return { pcm, durationSeconds: pcm.samples.length / soundRate, warnings }
-  }
-
-  async video(source: string, given: VideoLimits = {}, signal?: AbortSignal): Promise<LoadedVideo> {
-    const limits = fillLimits(given, defaultVideoLimits)
-    const frames: RgbImage[] = []
-    const timestamps: number[] = []
-    const pieces: Uint8Array[] = []
-    let facts: VideoFacts | undefined
-    let warnings: readonly string[] = []
-    await this.#load(source, { kind: 'video', limits }, signal, ({ header, payload }) => {
-      if (header.type === 'frame') {
-        frames.push({ width: header.width, height: header.height, data: payload })
-        timestamps.push(header.timestamp)
-      } else if (header.type === 'pcm') pieces.push(payload)
-      else if (header.type === 'done') {
-        warnings = header.warnings
-        facts = header.video
+    const kind = 'audio'
+    return this.#open(source, kind, limits, signal, async (file) => {
+      const decode = async (stop: AbortSignal): Promise<Outcome<AudioMedium>> => {
+        const pieces: Uint8Array[] = []
+        let warnings: readonly string[] = []
+        await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
+          if (header.type === 'pcm') pieces.push(payload)
+          else if (header.type === 'done') warnings = header.warnings
+        })
+        const decoded = joinSamples(pieces)
+        return { decoded, facts: audioFacts(decoded), warnings }
       }
+      const first = await decode(file.signal)
+      return openedMedium<AudioMedium>({
+        ...common(file, this.#budget),
+        kind,
+        facts: first.facts,
+        exact: true,
+        bytes: first.facts.samples * 4,
+        warnings: first.warnings,
+        decode: once(first, decode),
+      })
     })
-    const { codec: _codec, ...known } = facts!
-    const audio = pieces.length > 0 ? joinSamples(pieces) : undefined
-    const video: VideoFrames = { frames, timestamps, fps: known.sampledFps, ...(audio === undefined ? {} : { audio }) }
-    return {
-      ...known,
-      video,
-      frameCount: frames.length,
-      audioSeconds: (audio?.samples.length ?? 0) / soundRate,
-      warnings,
-    }
   }
 
-  async frames(
-    sources: readonly string[],
-    given: ImageLimits & Pick<VideoLimits, 'minFrames' | 'maxFrames' | 'fps' | 'maxTotalPixels'> = {},
-    signal?: AbortSignal,
-  ): Promise<VideoFrames> {
+  async video(source: string, given: VideoLimits = {}, signal?: AbortSignal): Promise<OpenedVideo> {
+    const limits = fillLimits(given, defaultVideoLimits)
+    const kind = 'video'
+    return this.#open(source, kind, limits, signal, async (file) => {
+      const decode = async (stop: AbortSignal): Promise<Outcome<VideoMedium>> => {
+        const frames: RgbImage[] = []
+        const timestamps: number[] = []
+        const pieces: Uint8Array[] = []
+        let done: DoneHeader | undefined
+        await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
+          if (header.type === 'frame') {
+            frames.push({ width: header.width, height: header.height, data: payload })
+            timestamps.push(header.timestamp)
+          } else if (header.type === 'pcm') pieces.push(payload)
+          else if (header.type === 'done') done = header
+        })
+        const known = done!.video!
+        const audio = pieces.length > 0 ? joinSamples(pieces) : undefined
+        const decoded = { frames, timestamps, fps: known.sampledFps, ...(audio && { audio }) }
+        return { decoded, facts: videoFacts(known, decoded), warnings: done!.warnings }
+      }
+      const first = await decode(file.signal)
+      return openedMedium<VideoMedium>({
+        ...common(file, this.#budget),
+        kind,
+        facts: first.facts,
+        exact: true,
+        bytes: videoBytes(first.facts),
+        warnings: first.warnings,
+        decode: once(first, decode),
+      })
+    })
+  }
+
+  async frames(sources: readonly string[], given: FrameListLimits = {}, signal?: AbortSignal): Promise<OpenedVideo> {
     const least = given.minFrames ?? 2
     const most = given.maxFrames ?? defaultVideoLimits.maxFrames
     if (sources.length < least || sources.length > most) {
@@ -193,31 +237,15 @@ class Loader implements MediaLoader {
     }
     const total = given.maxTotalPixels ?? defaultVideoLimits.maxTotalPixels
     const maxOutputPixels = Math.min(given.maxOutputPixels ?? Infinity, Math.floor(total / sources.length))
-    // One failure ends the others: their answer is of no use any more.
-    const stop = new AbortController()
-    const both = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
-    const load = async (source: string, index: number) => {
-      try {
-        return await this.image(source, { ...given, maxOutputPixels }, both)
-      } catch (error) {
-        const placed = error instanceof MediaError ? withOrigin(error, { index, kind: 'image' }) : error
-        stop.abort(placed)
-        throw placed
-      }
-    }
-    let images: LoadedImage[]
-    try {
-      images = await Promise.all(sources.map(load))
-    } catch (error) {
-      throw signal?.aborted === true ? abortedError(signal) : (stop.signal.reason ?? error)
-    }
-    const { unifySizes } = await import('./image/unify.ts')
-    const fps = given.fps ?? defaultVideoLimits.fps
-    return { frames: await unifySizes(images), timestamps: images.map((_, i) => i / fps), fps }
+    const limits = { ...given, maxOutputPixels }
+    // The list counts its frames as a whole.
+    const uncounted = new MemoryBudget(Infinity)
+    const images = await openFrames(sources, (source, stop) => this.#image(source, limits, uncounted, stop), signal)
+    return frameList(images, given.fps ?? defaultVideoLimits.fps, this.#budget)
   }
 
-  status(): PoolStatus & { readonly downloads: number } {
-    return { ...this.#pool.status(), downloads: this.#downloads.active }
+  status(): LoaderStatus {
+    return { ...this.#pool.status(), downloads: this.#downloads.active, decodedBytes: this.#budget.held }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -227,28 +255,46 @@ class Loader implements MediaLoader {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true })
   }
 
-  async #load(
+  /** Fetches, then has the file looked at. What fails says where the medium came from. */
+  async #open<T>(
     source: string,
-    job: Pick<JobRequest, 'kind' | 'limits'>,
+    kind: MediaKind,
+    limits: Required<Pick<ImageLimits, 'maxBytes' | 'dataUriMaxBytes'>>,
     caller: AbortSignal | undefined,
-    onReply: (reply: DecoderReply) => void,
-  ): Promise<void> {
+    look: (file: FetchedFile) => Promise<T>,
+  ): Promise<T> {
     const signal = caller === undefined ? this.#closing.signal : AbortSignal.any([caller, this.#closing.signal])
-    const kind = job.kind
-    let from: 'url' | 'data' | undefined
+    let from: SourceKind | undefined
+    let file: FetchedFile | undefined
     try {
       if (signal.aborted) throw abortedError(signal)
-      const parsed = parseSource(source, job.limits.dataUriMaxBytes)
+      const parsed = parseSource(source, limits.dataUriMaxBytes)
       from = parsed.kind
-      await using spool =
+      const spool =
         parsed.kind === 'data'
-          ? await checkedBytes(parsed.bytes, kind, job.limits.maxBytes)
-          : await this.#download(parsed.url, kind, job.limits.maxBytes, signal)
+          ? await checkedBytes(parsed.bytes, kind, limits.maxBytes)
+          : await this.#download(parsed.url, kind, limits.maxBytes, signal)
+      file = new FetchedFile(spool, from, signal)
       if (spool.size === 0) throw empty(kind)
-      await this.#pool.run({ ...job, input: spool.bytes() } as JobRequest, onReply, signal)
+      await file.identify(JSON.stringify([kind, limits]))
+      return await look(file)
     } catch (error) {
-      if (error instanceof MediaError) throw withOrigin(error, { kind, source: from })
-      throw error
+      await file?.[Symbol.asyncDispose]()
+      throw error instanceof MediaError ? withOrigin(error, { kind, source: from }) : error
+    }
+  }
+
+  async #run(
+    file: FetchedFile,
+    job: WithoutInput<JobRequest>,
+    caller: AbortSignal,
+    onReply: (reply: DecoderReply) => void,
+  ): Promise<void> {
+    const signal = AbortSignal.any([caller, this.#closing.signal])
+    try {
+      await this.#pool.run({ ...job, input: file.input() } as JobRequest, onReply, signal)
+    } catch (error) {
+      throw error instanceof MediaError ? withOrigin(error, { kind: job.kind, source: file.from }) : error
     }
   }
 
@@ -291,9 +337,48 @@ function empty(kind: MediaKind): MediaError {
   }
 }
 
-function loadedImage(header: ImageHeader, data: Uint8Array): LoadedImage {
-  const { width, height, sourceWidth, sourceHeight, format } = header
-  return { width, height, data, sourceWidth, sourceHeight, format }
+type WithoutInput<T> = T extends unknown ? Omit<T, 'input'> : never
+
+function common(file: FetchedFile, budget: MemoryBudget) {
+  return {
+    files: [file],
+    contentKey: file.contentKey,
+    budget,
+    close: () => file[Symbol.asyncDispose](),
+  }
+}
+
+/** The first reading's outcome for the first who asks; from then on the file is read again. */
+function once<T>(first: T, again: (signal: AbortSignal) => Promise<T>): (signal: AbortSignal) => Promise<T> {
+  let held: T | undefined = first
+  return async (signal) => {
+    const outcome = held ?? (await again(signal))
+    held = undefined
+    return outcome
+  }
+}
+
+function imageFacts({ width, height, sourceWidth, sourceHeight }: ImageHeader): ImageFacts {
+  return { width, height, sourceWidth, sourceHeight }
+}
+
+function audioFacts({ sampleRate, samples }: MonoPcm): AudioFacts {
+  return { sampleRate, samples: samples.length }
+}
+
+function videoFacts(known: DecodedVideoFacts, { frames, fps, audio }: VideoFrames): VideoFacts {
+  const [first] = frames
+  return {
+    width: first?.width ?? 0,
+    height: first?.height ?? 0,
+    sourceWidth: known.width,
+    sourceHeight: known.height,
+    frames: frames.length,
+    fps,
+    seconds: known.durationSeconds,
+    source: { frames: known.sourceFrameCount, fps: known.sourceFps },
+    ...(audio && { audio: audioFacts(audio) }),
+  }
 }
 
 function joinSamples(pieces: readonly Uint8Array[]): MonoPcm {
@@ -304,39 +389,4 @@ function joinSamples(pieces: readonly Uint8Array[]): MonoPcm {
     at += piece.length
   }
   return { sampleRate: soundRate, samples: new Float32Array(bytes.buffer) }
-}
-
-/** Lets so many in at once; the rest wait their turn. */
-class Gate {
-  active = 0
-  readonly #size: number
-  readonly #queue: (() => void)[] = []
-
-  constructor(size: number) {
-    this.#size = size
-  }
-
-  async enter(signal: AbortSignal): Promise<Disposable> {
-    if (this.active >= this.#size) {
-      await new Promise<void>((resolve, reject) => {
-        const go = () => {
-          signal.removeEventListener('abort', leave)
-          resolve()
-        }
-        const leave = () => {
-          this.#queue.splice(this.#queue.indexOf(go), 1)
-          reject(abortedError(signal))
-        }
-        this.#queue.push(go)
-        signal.addEventListener('abort', leave, { once: true })
-      })
-    } else this.active += 1
-    return {
-      [Symbol.dispose]: () => {
-        const next = this.#queue.shift()
-        if (next === undefined) this.active -= 1
-        else next() // the place passes on
-      },
-    }
-  }
 }

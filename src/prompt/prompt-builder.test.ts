@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { GenerationMessage } from '../contract/index.ts'
+import { decodedAudio, decodedImage, decodedVideo } from '../../testing/decoded-media.ts'
 import { createPromptBuilder, type PromptBuilder } from './prompt-builder.ts'
 
 const checkpoint = new URL('../../testdata/checkpoints/tiny-moe', import.meta.url).pathname
@@ -52,7 +53,7 @@ describe('special tokens in a message', () => {
       role: 'user',
       content: [
         { type: 'text', text: '<|image_pad|>' },
-        { type: 'image', image: pixel },
+        { type: 'image', image: decodedImage(pixel) },
       ],
     }
     const { features, tokenIds } = await builder.prepare([message])
@@ -97,7 +98,7 @@ describe('checkpoints with other templates', () => {
       {
         role: 'user',
         content: [
-          { type: 'image', image: pixel },
+          { type: 'image', image: decodedImage(pixel) },
           { type: 'text', text: ' What?' },
         ],
       },
@@ -114,7 +115,9 @@ describe('checkpoints with other templates', () => {
 
   it('reports a template that loses media', async () => {
     const deaf = await variant('{% for m in messages %}{{ m.role }}{% endfor %}')
-    await expect(deaf.prepare([{ role: 'user', content: [{ type: 'image', image: pixel }] }])).rejects.toMatchObject({
+    await expect(
+      deaf.prepare([{ role: 'user', content: [{ type: 'image', image: decodedImage(pixel) }] }]),
+    ).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringContaining('did not place each image once') as string,
     })
@@ -152,17 +155,16 @@ describe('media that cannot be taken', () => {
   const cases: [string, GenerationMessage['content'][number], string][] = [
     [
       'a ribbon',
-      { type: 'image', image: { width: 2001, height: 10, data: new Uint8Array(60_030) } },
+      { type: 'image', image: decodedImage({ width: 2001, height: 10, data: new Uint8Array(60_030) }) },
       'too long and thin',
     ],
-    ['another rate', { type: 'audio', audio: { sampleRate: 8000, samples: new Float32Array(800) } }, '16000 Hz'],
-    ['no frames', { type: 'video', video: { frames: [], timestamps: [], fps: 2 } }, 'at least one frame'],
-    ['no rate', { type: 'video', video: { frames: [pixel], timestamps: [0], fps: 0 } }, 'fps'],
     [
-      'mixed sizes',
-      { type: 'video', video: { frames: [pixel, { ...pixel, width: 32, height: 128 }], timestamps: [0, 1], fps: 1 } },
-      'one size',
+      'another rate',
+      { type: 'audio', audio: decodedAudio({ sampleRate: 8000, samples: new Float32Array(800) }) },
+      '16000 Hz',
     ],
+    ['no frames', { type: 'video', video: decodedVideo({ frames: [], timestamps: [], fps: 2 }) }, 'at least one frame'],
+    ['no rate', { type: 'video', video: decodedVideo({ frames: [pixel], timestamps: [0], fps: 0 }) }, 'fps'],
   ]
   it.each(cases)('%s', async (_, part, message) => {
     await expect(builder.prepare([{ role: 'user', content: [part] }])).rejects.toMatchObject({
@@ -172,9 +174,18 @@ describe('media that cannot be taken', () => {
     expect(() => builder.count([{ role: 'user', content: [part] }])).toThrow(message)
   })
 
+  it('frames of several sizes', async () => {
+    const frames = [pixel, { ...pixel, width: 32, height: 128 }]
+    const video = decodedVideo({ frames, timestamps: [0, 1], fps: 1 })
+    await expect(builder.prepare([{ role: 'user', content: [{ type: 'video', video }] }])).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('one size') as string,
+    })
+  })
+
   it('takes sounds too short for transformers', async () => {
     const samples = new Float32Array(10).fill(0.5)
-    const content = [{ type: 'audio', audio: { sampleRate: 16_000, samples } } as const]
+    const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
     const { features } = await builder.prepare([{ role: 'user', content }])
     expect(features[0]).toMatchObject({ type: 'audio', frames: 1 })
     expect(features[0]!.rows).toHaveLength(1)
@@ -183,7 +194,7 @@ describe('media that cannot be taken', () => {
   it('stops when asked', async () => {
     const stop = new AbortController()
     const samples = new Float32Array(16_000 * 120)
-    const content = [{ type: 'audio', audio: { sampleRate: 16_000, samples } } as const]
+    const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
     const running = builder.prepare([{ role: 'user', content }], { signal: stop.signal })
     setTimeout(() => stop.abort(new Error('enough')), 5)
     await expect(running).rejects.toThrow('enough')

@@ -1,13 +1,27 @@
 /**
- * The prompt room's front: a checkpoint's tokenizer, chat template and preprocessing behind two functions.
+ * A checkpoint's tokenizer, chat template and preprocessing behind two functions.
  *
- * In: messages with decoded media. Out: a {@link PreparedPrompt}, or only its token counts.
+ * In: messages. Out: a {@link PreparedPrompt}, or only its token counts.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.apply_chat_template` and `get_rope_index`.
  */
 
-import { EngineError, type GenerationMessage, type MonoPcm, type PromptUsage } from '../contract/index.ts'
+import {
+  type AudioFacts,
+  EngineError,
+  type GenerationMessage,
+  type MonoPcm,
+  type PromptUsage,
+} from '../contract/index.ts'
 import { loadChatTemplate } from './chat-template.ts'
+import {
+  type DecodedMedium,
+  decodedSize,
+  decodeMedium,
+  mediaParts,
+  type MediumSize,
+  statedSize,
+} from './decoded-messages.ts'
 import { logMel, melFrames, paddedLength } from './log-mel.ts'
 import { audioTokens } from './placeholders.ts'
 import { ropePositions } from './positions.ts'
@@ -34,7 +48,7 @@ export interface PromptBuilder {
    * signal's reason once aborted. Does not check the context length: compare `tokenIds.length`.
    */
   prepare(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PreparedPrompt>
-  /** Token counts as `prepare` would give them, without touching a pixel. */
+  /** Token counts as `prepare` would give them, without decoding anything. */
   count(messages: readonly GenerationMessage[], options?: PromptOptions): PromptUsage
 }
 
@@ -47,13 +61,13 @@ export async function createPromptBuilder(source: string | PromptFiles): Promise
 
   function layOut(
     messages: readonly GenerationMessage[],
+    sizes: readonly MediumSize[],
     options: PromptOptions,
   ): PromptLayout & { insideReasoning: boolean; longest: number } {
-    const parts = mediaParts(messages)
-    const sounds = parts.flatMap(soundOf)
-    for (const sound of sounds) checkSound(sound, config)
-    const longest = Math.max(0, ...sounds.map((sound) => sound.samples.length))
-    const shapes = parts.map((part) => mediumShape(part, longest, config))
+    const tracks = sizes.flatMap(audioOf)
+    for (const track of tracks) checkRate(track, config)
+    const longest = Math.max(0, ...tracks.map(({ samples }) => samples))
+    const shapes = sizes.map((size) => mediumShape(size, longest, config))
     const chat = template.render(messages, options.thinking)
     const ids = tokenizer.encodeMarkup(chat.text, chat.marker)
     return { ...layOutPrompt(ids, shapes, config), insideReasoning: chat.insideReasoning, longest }
@@ -63,43 +77,45 @@ export async function createPromptBuilder(source: string | PromptFiles): Promise
     tokenizer,
     config,
     thinking: template.thinking,
-    count: (messages, options = {}) => layOut(messages, options).usage,
+    count: (messages, options = {}) => layOut(messages, mediaParts(messages).map(statedSize), options).usage,
     async prepare(messages, options = {}) {
       const { signal } = options
       signal?.throwIfAborted()
-      const layout = layOut(messages, options)
+      const media = await Promise.all(mediaParts(messages).map((part) => decodeMedium(part, signal)))
+      for (const medium of media) checkFrames(medium)
+      const layout = layOut(messages, media.map(decodedSize), options)
       const { positions, next } = ropePositions(layout.spans, {
         merge: config.positionMerge,
         rate: config.positionRate,
       })
       const features: PromptFeature[] = []
-      const hear = async (sound: MonoPcm, rows: Int32Array): Promise<void> => {
-        const padded = paddedLength(sound.samples.length, config.audio, layout.longest)
-        features.push({ type: 'audio', rows, ...(await logMel(sound.samples, config.audio, padded, signal)) })
+      const addAudio = async ({ samples }: MonoPcm, rows: Int32Array): Promise<void> => {
+        const padded = paddedLength(samples.length, config.audio, layout.longest)
+        features.push({ type: 'audio', rows, ...(await logMel(samples, config.audio, padded, signal)) })
       }
-      for (const [index, part] of mediaParts(messages).entries()) {
+      for (const [index, medium] of media.entries()) {
         const { vision, audio } = layout.rows[index]!
-        switch (part.type) {
+        switch (medium.type) {
           case 'image':
             features.push({
               type: 'vision',
               rows: vision!,
-              ...(await visionPatches([part.image], config.image, signal)),
+              ...(await visionPatches([medium.image], config.image, signal)),
             })
             break
           case 'audio':
-            await hear(part.audio, audio!)
+            await addAudio(medium.audio, audio!)
             break
           case 'video':
             features.push({
               type: 'vision',
               rows: vision!,
-              ...(await visionPatches(part.video.frames, config.video, signal)),
+              ...(await visionPatches(medium.video.frames, config.video, signal)),
             })
-            if (part.video.audio !== undefined) await hear(part.video.audio, audio!)
+            if (medium.video.audio !== undefined) await addAudio(medium.video.audio, audio!)
             break
           default:
-            part satisfies never
+            medium satisfies never
         }
       }
       signal?.throwIfAborted()
@@ -115,58 +131,49 @@ export async function createPromptBuilder(source: string | PromptFiles): Promise
   }
 }
 
-type MediaPart = Exclude<GenerationMessage['content'][number], { type: 'text' }>
-
-function mediaParts(messages: readonly GenerationMessage[]): MediaPart[] {
-  return messages.flatMap((message) => message.content.filter((part) => part.type !== 'text'))
+function audioOf(size: MediumSize): AudioFacts[] {
+  if (size.type === 'audio') return [size]
+  return size.type === 'video' && size.audio !== undefined ? [size.audio] : []
 }
 
-function soundOf(part: MediaPart): MonoPcm[] {
-  if (part.type === 'audio') return [part.audio]
-  if (part.type === 'video' && part.video.audio !== undefined) return [part.video.audio]
-  return []
-}
-
-function checkSound(sound: MonoPcm, { audio }: ProcessorConfig): void {
-  if (sound.sampleRate === audio.sampleRate) return
-  throw new EngineError('unsupported', `audio must come at ${audio.sampleRate} Hz, not ${sound.sampleRate} Hz`, {
+function checkRate({ sampleRate }: AudioFacts, { audio }: ProcessorConfig): void {
+  if (sampleRate === audio.sampleRate) return
+  throw new EngineError('unsupported', `audio must come at ${audio.sampleRate} Hz, not ${sampleRate} Hz`, {
     param: 'messages',
   })
 }
 
-function mediumShape(part: MediaPart, longest: number, config: ProcessorConfig): MediumShape {
-  const tokensOf = (sound: MonoPcm): number => {
-    const length = sound.samples.length
-    return audioTokens(
-      melFrames(length, paddedLength(length, config.audio, longest), config.audio),
-      config.audio.window,
-    )
-  }
-  switch (part.type) {
+function checkFrames(medium: DecodedMedium): void {
+  if (medium.type !== 'video') return
+  const { frames } = medium.video
+  if (frames.some(({ width, height }) => width !== frames[0]!.width || height !== frames[0]!.height))
+    throw new EngineError('unsupported', "all of a video's frames must have one size", { param: 'messages' })
+}
+
+function mediumShape(size: MediumSize, longest: number, config: ProcessorConfig): MediumShape {
+  const tokensOf = ({ samples }: AudioFacts): number =>
+    audioTokens(melFrames(samples, paddedLength(samples, config.audio, longest), config.audio), config.audio.window)
+  switch (size.type) {
     case 'image':
-      return { type: 'image', grid: visionGrid(part.image.height, part.image.width, 1, config.image) }
+      return { type: 'image', grid: visionGrid(size.height, size.width, 1, config.image) }
     case 'audio':
-      return { type: 'audio', tokens: tokensOf(part.audio) }
+      return { type: 'audio', tokens: tokensOf(size) }
     case 'video': {
-      const { frames, fps, audio } = part.video
-      const first = frames[0]
-      if (first === undefined) {
+      const { width, height, frames, fps, audio } = size
+      if (frames === 0) {
         throw new EngineError('unsupported', 'a video must have at least one frame', { param: 'messages' })
       }
       if (!(fps > 0)) {
         throw new EngineError('unsupported', `a video's fps must be over 0, not ${fps}`, { param: 'messages' })
       }
-      if (frames.some((frame) => frame.width !== first.width || frame.height !== first.height)) {
-        throw new EngineError('unsupported', "all of a video's frames must have one size", { param: 'messages' })
-      }
       return {
         type: 'video',
-        grid: visionGrid(first.height, first.width, frames.length, config.video),
+        grid: visionGrid(height, width, frames, config.video),
         secondsPerPatch: config.video.temporalPatchSize / fps,
         ...(audio === undefined ? {} : { audioTokens: tokensOf(audio) }),
       }
     }
     default:
-      return part satisfies never
+      return size satisfies never
   }
 }

@@ -95,7 +95,7 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
     expect(Math.abs(prompt.nextPosition - fact.nextPosition)).toBeLessThanOrEqual(tolerance)
     expect(builder.count(messages)).toEqual(prompt.usage)
     const { total, text, image: images, audio, video } = prompt.usage
-    expect(text + images + audio + video).toBe(total)
+    expect(text! + images! + audio! + video!).toBe(total)
     checkRows(prompt)
   })
 

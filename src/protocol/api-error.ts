@@ -1,5 +1,5 @@
 /**
- * The one error the front door answers with, and the body it is rendered to.
+ * The one error the API server answers with, and the body it is rendered to.
  *
  * In: an {@link ApiError} (made by `error-catalogue.ts`) and the request's uuid. Out: the JSON body of the compatible
  * mode. Gateway errors carry `request_id` only, model errors carry `id` as well.
@@ -29,6 +29,8 @@ export interface ApiErrorInit {
   readonly param?: string | null
   /** `gateway` when the request never reached a model: such bodies have no `id`. */
   readonly scope?: 'gateway' | 'model'
+  /** When a retry may succeed, milliseconds; sent as `Retry-After`. */
+  readonly retryAfterMs?: number | undefined
   readonly cause?: unknown
 }
 
@@ -39,6 +41,7 @@ export class ApiError extends Error {
   readonly code: string | null
   readonly param: string | null
   readonly scope: 'gateway' | 'model'
+  readonly retryAfterMs: number | undefined
 
   constructor(init: ApiErrorInit) {
     super(init.message, init.cause === undefined ? undefined : { cause: init.cause })
@@ -47,6 +50,7 @@ export class ApiError extends Error {
     this.code = init.code
     this.param = init.param ?? null
     this.scope = init.scope ?? 'model'
+    this.retryAfterMs = init.retryAfterMs
   }
 
   /** The body sent over HTTP, and, once a stream has begun, inside it. `requestId` is a uuid with dashes. */

@@ -25,11 +25,21 @@ export const chunkDeltaSchema = z
     role: z.literal('assistant').optional().describe('In the first chunk only.'),
     content: z.string().nullish(),
     reasoning_content: z.string().nullish(),
+    tool_calls: z
+      .array(
+        z.object({
+          index: z.int(),
+          id: z.string().optional().describe('In the first piece of a call only, as are type and name.'),
+          type: z.literal('function').optional(),
+          function: z.object({ name: z.string().optional(), arguments: z.string() }),
+        }),
+      )
+      .optional(),
     audio: audioDeltaSchema.optional(),
   })
   .meta({ id: 'ChunkDelta' })
 
-export const finishReasonSchema = z.enum(['stop', 'length'])
+export const finishReasonSchema = z.enum(['stop', 'length', 'tool_calls'])
 
 export const chatCompletionChunkSchema = z
   .object({

@@ -75,12 +75,13 @@ export const errors = {
       scope: 'gateway',
       message: `Required body invalid, please check the request body format: it is over ${limit} bytes. Pass media by URL.`,
     }),
-  rateLimited: (region: Region) =>
+  rateLimited: (region: Region, retryAfterMs?: number) =>
     new ApiError({
       status: 429,
       type: 'limit_requests',
       code: 'limit_requests',
       scope: 'gateway',
+      retryAfterMs,
       message: `You have exceeded your current request limit. For details, see: ${ERROR_PAGE[region]}#rate-limit`,
     }),
   tokenQuotaExceeded: () =>
@@ -259,13 +260,13 @@ export const errors = {
       scope: 'gateway',
       message: 'Access denied.',
     }),
-  overloaded: () =>
+  overloaded: (hint?: string, retryAfterMs?: number) =>
     new ApiError({
       status: 503,
       type: 'ModelServingError',
       code: 'ModelServingError',
-      message:
-        'Too many requests. Your requests are being throttled due to system capacity limits. Please try again later.',
+      retryAfterMs,
+      message: `Too many requests. Your requests are being throttled due to system capacity limits. Please try again later.${hint ? ` ${hint}` : ''}`,
     }),
   unavailable: (hint?: string, cause?: unknown) =>
     new ApiError({

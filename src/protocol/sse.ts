@@ -10,6 +10,9 @@ export function sseEvent(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`
 }
 
+/** What proxies see of a reply that is silent for a while. Readers of events pass over it. */
+export const SSE_COMMENT = ': keep-alive\n\n'
+
 export const SSE_DONE = `data: ${DONE}\n\n`
 
 /**

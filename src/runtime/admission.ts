@@ -32,7 +32,7 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
   const can = new Set<string>(inputModalities(model))
   for (const message of request.messages) {
     for (const part of message.content) {
-      if (!can.has(part.type) || (part.type === 'video' && part.video.audio && !can.has('audio')))
+      if (!can.has(part.type) || (part.type === 'video' && part.video.facts.audio && !can.has('audio')))
         throw new EngineError('unsupported', `This checkpoint cannot read ${part.type}; remove that part.`, {
           param: 'messages',
         })
@@ -58,7 +58,7 @@ export interface Reservation {
 
 /** How much cache a request may need. Throws `context_overflow` when it does not fit. */
 export function reserve(
-  request: Pick<GenerationRequest, 'maxTokens' | 'thinking'>,
+  request: Pick<GenerationRequest, 'maxTokens' | 'maxTotalTokens' | 'thinking'>,
   promptTokens: number,
   contextLength: number,
   canThink: boolean,
@@ -80,6 +80,6 @@ export function reserve(
   const spare = Math.max(0, room - request.maxTokens - markerTokens)
   const reasoningBudget = request.thinking ? Math.min(request.thinking.budget ?? longestReasoning, spare) : Infinity
   const extra = request.thinking ? reasoningBudget + markerTokens : canThink ? Math.min(spare, markerTokens) : 0
-  const tokenLimit = Math.min(room, request.maxTokens + extra)
+  const tokenLimit = Math.min(room, request.maxTokens + extra, request.maxTotalTokens ?? Infinity)
   return { capacity: promptTokens + tokenLimit, tokenLimit, reasoningBudget }
 }

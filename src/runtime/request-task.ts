@@ -5,7 +5,7 @@
  * its text ends, its speech ends, or it is dropped.
  */
 
-import type { EngineEvent, EngineUsage, GenerationRequest } from '../contract/index.ts'
+import type { EngineEvent, EngineUsage, GenerationRequest, ReplyCounts } from '../contract/index.ts'
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
@@ -141,7 +141,7 @@ export class RequestTask {
 
   emitAudio(pcm: Int16Array): void {
     this.stopwatch.audio(pcm.length)
-    this.emit({ type: 'audio-delta', pcm })
+    this.emit({ type: 'audio-delta', pcm, counts: this.#counts })
   }
 
   /** Takes the next token: a forced one, or one sampled from `logits` (which it overwrites). */
@@ -184,9 +184,12 @@ export class RequestTask {
   }
 
   get usage(): EngineUsage {
+    return { prompt: this.prompt!.usage, ...this.#counts }
+  }
+
+  get #counts(): Required<ReplyCounts> {
     const { reader, speech } = this.resources
     return {
-      prompt: this.prompt!.usage,
       textTokens: reader.textTokens,
       reasoningTokens: reader.reasoningTokens,
       audioTokens: speech?.frameCount ?? 0,
@@ -195,7 +198,7 @@ export class RequestTask {
 
   #send(step: ReplyStep): void {
     for (const { channel, text } of step.pieces)
-      this.emit({ type: channel === 'reasoning' ? 'reasoning-delta' : 'text-delta', text })
+      this.emit({ type: channel === 'reasoning' ? 'reasoning-delta' : 'text-delta', text, counts: this.#counts })
     this.speech?.say(step.spoken)
   }
 

@@ -8,6 +8,7 @@ import {
   type FakeModel,
   type FakeModelOptions,
 } from '../../testing/fake-model.ts'
+import { decodedAudio, decodedImage } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
 import { EngineError, type EngineEvent, type GenerationMessage } from '../contract/index.ts'
 import { defaultGeneration, greedySpeech } from './generation-settings.ts'
@@ -46,7 +47,7 @@ const sounds = (...seconds: number[]): GenerationMessage => ({
   role: 'user',
   content: seconds.map((length) => ({
     type: 'audio',
-    audio: { sampleRate: 16_000, samples: new Float32Array(16_000 * length) },
+    audio: decodedAudio({ sampleRate: 16_000, samples: new Float32Array(16_000 * length) }),
   })),
 })
 
@@ -134,7 +135,7 @@ describe('speech', () => {
     const { runtime, model } = start({ script: answer('a reply that is long enough for some chunks'), tailFrames: 20 })
     const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
     expect(reply.events.filter((event) => event.type === 'audio-delta').length).toBeGreaterThan(4)
-    for (let frame = 0; frame < reply.usage.audioTokens; frame += 1) {
+    for (let frame = 0; frame < reply.usage.audioTokens!; frame += 1) {
       const top = reply.pcm[frame * 1920 + 1919]!
       expect(reply.pcm[frame * 1920]).toBe(0)
       expect(Math.abs(reply.pcm[frame * 1920 + 960]! - (top * 960) / 1919)).toBeLessThan(2)
@@ -183,9 +184,9 @@ describe('speech', () => {
           {
             role: 'user',
             content: [
-              { type: 'audio', audio: pcm },
+              { type: 'audio', audio: decodedAudio(pcm) },
               { type: 'text', text: 'q' },
-              { type: 'image', image },
+              { type: 'image', image: decodedImage(image) },
             ],
           },
         ],

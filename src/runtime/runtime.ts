@@ -268,7 +268,11 @@ export class Runtime {
     // A checkpoint that always reasons needs room for it, asked or not.
     const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
     const { capacity, tokenLimit, reasoningBudget } = reserve(
-      { maxTokens: request.maxTokens, ...(thinking && { thinking }) },
+      {
+        maxTokens: request.maxTokens,
+        ...(request.maxTotalTokens !== undefined && { maxTotalTokens: request.maxTotalTokens }),
+        ...(thinking && { thinking }),
+      },
       prompt.tokenIds.length,
       this.contextLength,
       think !== undefined,

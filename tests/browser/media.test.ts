@@ -69,11 +69,9 @@ describeInBrowser('media', () => {
     ])
     await page.getByRole('button', { name: 'Remove pasted.png' }).click()
     await send(page, 'compare')
-    expect(parts().map((part) => (part.type === 'image' ? [part.image.width, part.image.height] : part.type))).toEqual([
-      [64, 48],
-      [96, 32],
-      'text',
-    ])
+    expect(
+      parts().map((part) => (part.type === 'image' ? [part.image.facts.width, part.image.facts.height] : part.type)),
+    ).toEqual([[64, 48], [96, 32], 'text'])
     // They are still there after a reload.
     await page.reload()
     await page.getByRole('img', { name: 'first.png' }).waitFor()
@@ -87,10 +85,12 @@ describeInBrowser('media', () => {
     await page.getByRole('button', { name: /Show a picture/ }).click()
     await repliesDone(page, 1)
     const [image] = parts()
-    expect(image?.type === 'image' && [image.image.width, image.image.height]).toEqual([448, 448])
+    expect(image?.type === 'image' && [image.image.facts.width, image.image.facts.height]).toEqual([448, 448])
     // Red in the middle.
     if (image?.type === 'image')
-      expect([...image.image.data.subarray((224 * 448 + 224) * 3, (224 * 448 + 224) * 3 + 3)]).toEqual([217, 38, 38])
+      expect([...(await image.image.decode()).data.subarray((224 * 448 + 224) * 3, (224 * 448 + 224) * 3 + 3)]).toEqual(
+        [217, 38, 38],
+      )
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -109,7 +109,7 @@ describeInBrowser('media', () => {
     const [audio] = parts()
     expect(audio?.type).toBe('audio')
     if (audio?.type !== 'audio') return
-    const { samples, sampleRate } = audio.audio
+    const { samples, sampleRate } = await audio.audio.decode()
     expect(samples.length / sampleRate).toBeGreaterThan(1.5)
     const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0)
     expect(peak).toBeGreaterThan(0.02)
@@ -164,7 +164,7 @@ describeInBrowser('media', () => {
     await page.locator('.chip').waitFor()
     await send(page, 'what is this?')
     const [image] = parts()
-    expect(image?.type === 'image' && image.image.width).toBeGreaterThan(300)
+    expect(image?.type === 'image' && image.image.facts.width).toBeGreaterThan(300)
 
     await openCamera()
     await page.getByRole('button', { name: 'Take frames' }).click()
@@ -174,7 +174,7 @@ describeInBrowser('media', () => {
     await page.locator('.chip', { hasText: /([3-9]|\d\d) frames/ }).waitFor()
     await send(page, 'and now?', 2)
     const [video] = parts()
-    expect(video?.type === 'video' && video.video.frames.length).toBeGreaterThanOrEqual(2)
+    expect(video?.type === 'video' && video.video.facts.frames).toBeGreaterThanOrEqual(2)
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -185,8 +185,8 @@ describeInBrowser('media', () => {
     await page.locator('.chip', { hasText: 'clip.webm' }).waitFor()
     await send(page, 'what happens?')
     const [video] = parts()
-    expect(video?.type === 'video' && video.video.frames.length).toBeGreaterThan(2)
-    expect(video?.type === 'video' && video.video.audio !== undefined).toBe(true)
+    expect(video?.type === 'video' && video.video.facts.frames).toBeGreaterThan(2)
+    expect(video?.type === 'video' && video.video.facts.audio !== undefined).toBe(true)
 
     await page.getByRole('button', { name: 'Add a file' }).click()
     await page.getByRole('menuitem', { name: /^Frames from a clip/ }).click()
@@ -199,7 +199,7 @@ describeInBrowser('media', () => {
     await page.locator('.chip', { hasText: '4 frames' }).waitFor()
     await send(page, 'and here?', 2)
     const [frames] = parts()
-    expect(frames?.type === 'video' && [frames.video.frames.length, frames.video.audio]).toEqual([4, undefined])
+    expect(frames?.type === 'video' && [frames.video.facts.frames, frames.video.facts.audio]).toEqual([4, undefined])
     const messages = requests[1]?.['messages'] as { content: { type: string; video: string[] }[] }[]
     expect(messages.at(-1)?.content[0]?.type).toBe('video')
     expect(messages.at(-1)?.content[0]?.video.every((frame) => frame.startsWith('data:image/jpeg;base64,'))).toBe(true)
@@ -236,7 +236,7 @@ describeInBrowser('media', () => {
     await page.locator('.chip', { hasText: 'huge.jpg' }).waitFor()
     await send(page, 'what is it?')
     const [image] = parts()
-    expect(image?.type === 'image' && image.image.width).toBe(2100)
+    expect(image?.type === 'image' && image.image.facts.width).toBe(2100)
 
     await transfer(page, 'drop', Buffer.from('hello'), 'notes.txt', 'text/plain')
     await page.getByText('“notes.txt” is no picture, sound or video.').first().waitFor()

@@ -38,6 +38,8 @@ export interface Plan {
   readonly thinking: { readonly budget: number } | undefined
   readonly sampling: SamplingOptions
   readonly maxTokens: number
+  /** Of reasoning and answer together (`max_completion_tokens`). */
+  readonly maxTotalTokens: number | undefined
   /** Whether the request names its limit itself; then a checkpoint with less room is worth a warning. */
   readonly maxTokensAsked: boolean
   readonly stop: readonly string[]
@@ -90,6 +92,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
       seed: request.seed ?? defaults.seed,
     },
     maxTokens: Math.min(asked ?? limits.maxOutput, ceiling ?? limits.maxOutput, limits.maxOutput),
+    maxTotalTokens: ceiling,
     maxTokensAsked: asked !== undefined || ceiling !== undefined,
     stop: stop.filter((item): item is string => typeof item === 'string' && item !== ''),
     stopTokenIds: stop.filter((item): item is number => typeof item === 'number'),

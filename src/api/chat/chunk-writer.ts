@@ -5,6 +5,7 @@
  * Reference: the result samples of the Qwen-Omni guide (December 2025).
  */
 import type { TextCarrier } from '../../catalogue/index.ts'
+import type { EngineEvent } from '../../contract/index.ts'
 import { type ChunkDelta, type FinishReason, SSE_DONE, sseEvent, type Usage } from '../../protocol/index.ts'
 import { AudioPieces } from './audio-pieces.ts'
 
@@ -67,6 +68,16 @@ export class ChunkWriter {
       default:
         return this.#facts.spokenTextIn satisfies never
     }
+  }
+
+  /** A piece of a tool call, as OpenAI streams them: id, type and name with the first piece of a call. */
+  toolCall({ index, id, name, arguments: text }: Extract<EngineEvent, { type: 'tool-call-delta' }>): string {
+    const call = {
+      index,
+      ...(id !== undefined && { id, type: 'function' }),
+      function: { ...(name !== undefined && { name }), arguments: text },
+    }
+    return this.#chunk(JSON.stringify({ content: null, tool_calls: [call] }), 'null')
   }
 
   /** 24 kHz mono samples; nothing while too few for a piece have come in. */

@@ -18,11 +18,16 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
       )
     case 'overloaded':
-      return errors.overloaded()
+      return errors.overloaded(error.message, error.retryAfterMs)
+    case 'rate_limited':
+      return errors.rateLimited('intl', error.retryAfterMs)
+    case 'timeout':
+      return errors.timedOut()
     case 'unknown_model':
     case 'bad_checkpoint':
     case 'engine_crashed':
     case 'engine_closed':
+    case 'upstream_failed':
       return errors.unavailable(undefined, error)
     case 'internal':
       return errors.internal(error)

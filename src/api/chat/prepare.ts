@@ -4,10 +4,10 @@
  * In: parsed JSON. Out: a {@link Prepared} request that may be run or only priced. Nothing has been sent yet, so every
  * error is still plain HTTP.
  */
-import { type CountedMessage, promptTokens, type PromptTokens } from '../../accounting/index.ts'
+import { type CountedMessage, promptTokens, type PromptTokens, recountMedia } from '../../accounting/index.ts'
 import type { EngineModel, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { errors, parseChatRequest } from '../../protocol/index.ts'
-import type { LoadedModel } from '../engine-host.ts'
+import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
 import { engineErrorToApi } from './engine-errors.ts'
@@ -15,11 +15,24 @@ import { resolveMedia } from './resolve-media.ts'
 
 export interface Prepared {
   readonly plan: Plan
-  readonly loaded: LoadedModel
-  /** As billed, by the API model's rules. */
-  readonly prompt: PromptTokens
+  readonly loaded: BoundModel
+  /** As billed, by the API model's rules and what is known of the media now. */
+  prompt(): PromptTokens
   readonly generation: GenerationRequest
-  readonly warnings: readonly string[]
+  warnings(): readonly string[]
+  /** Files of the media. An engine has read them when it starts. */
+  readonly media: AsyncDisposable
+}
+
+/** Lets go of what the request no longer waits for. */
+export function disposeInBackground(resource: AsyncDisposable): Disposable {
+  return { [Symbol.dispose]: () => void resource[Symbol.asyncDispose]() }
+}
+
+/** The model that a body names, if the catalogue has it: what is counted under a name must not grow with what callers make up. */
+export function knownModelName({ catalogue }: Services, json: unknown): string | undefined {
+  const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined
+  return typeof model === 'string' && catalogue.find(model) !== undefined ? model : undefined
 }
 
 /** Parses and checks a body. Cheap: nothing is fetched. @throws ApiError */
@@ -34,8 +47,21 @@ export function planRequest(services: Services, json: unknown, forCounting = fal
   return checkRules(request, model, { lenientNonStream: settings.lenientNonStream, ignoreStream: forCounting })
 }
 
-/** Fetches, decodes and counts. @throws ApiError; the signal's reason once aborted. */
-export async function prepare(services: Services, plan: Plan, id: string, signal: AbortSignal): Promise<Prepared> {
+export interface Requester {
+  /** The request's uuid. */
+  readonly id: string
+  /** Stands for the caller's key: what is kept of one caller's requests serves that caller alone. */
+  readonly caller: string
+  readonly traceparent: string | undefined
+}
+
+/** Fetches and counts. @throws ApiError; the signal's reason once aborted. */
+export async function prepare(
+  services: Services,
+  plan: Plan,
+  { id, caller, traceparent }: Requester,
+  signal: AbortSignal,
+): Promise<Prepared> {
   const { rules } = plan.model
   const loaded = services.host.resolve(plan.model.id, plan.thinking !== undefined)
   if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
@@ -45,8 +71,15 @@ export async function prepare(services: Services, plan: Plan, id: string, signal
   const resolved = await resolveMedia(plan.messages, limits, services.media, signal)
   const { speechPrompt, settings } = services
   const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
-  const counted = speechText === undefined ? resolved.counted : withSystemCounted(resolved.counted, speechText)
-  const prompt = await countPrompt(services, plan, counted, signal)
+  const counted = (): readonly CountedMessage[] =>
+    speechText === undefined ? resolved.counted() : withSystemCounted(resolved.counted(), speechText)
+  let prompt: PromptTokens
+  try {
+    prompt = await countPrompt(services, plan, counted(), signal)
+  } catch (error) {
+    await Promise.allSettled(resolved.media.map((medium) => medium[Symbol.asyncDispose]()))
+    throw error
+  }
 
   const shown =
     speechText !== undefined &&
@@ -55,16 +88,24 @@ export async function prepare(services: Services, plan: Plan, id: string, signal
   return {
     plan,
     loaded,
-    prompt,
-    warnings: [...resolved.warnings, ...clampWarning(plan, loaded.model)],
+    prompt: () => recountMedia(prompt, counted(), rules.tokens),
+    warnings: () => [...resolved.warnings(), ...clampWarning(plan, loaded.model)],
+    media: {
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all(resolved.media.map((medium) => medium[Symbol.asyncDispose]()))
+      },
+    },
     generation: {
       id,
       model: loaded.model.id,
       messages,
+      cacheScope: caller,
+      ...(traceparent !== undefined && { traceparent }),
       ...(plan.speech && { speech: plan.speech }),
       ...(plan.thinking && { thinking: plan.thinking }),
       sampling: plan.sampling,
       maxTokens: Math.min(plan.maxTokens, loaded.model.maxOutputTokens),
+      ...(plan.maxTotalTokens !== undefined && { maxTotalTokens: plan.maxTotalTokens }),
       stop: plan.stop,
       ...(plan.stopTokenIds.length > 0 && { stopTokenIds: plan.stopTokenIds }),
     },
@@ -101,7 +142,7 @@ async function countPrompt(
 }
 
 /** What the API model promises and the checkpoint behind it cannot do. */
-function checkAbilities(plan: Plan, { model }: LoadedModel): void {
+function checkAbilities(plan: Plan, { model }: BoundModel): void {
   const lacks = (what: string, param: string): never => {
     throw errors.checkpointUnsupported(
       `The checkpoint '${model.id}' loaded here ${what}, though ${plan.modelName} does. Load one that can with --model or --bind.`,

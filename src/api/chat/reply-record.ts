@@ -1,13 +1,13 @@
-/** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line and the metrics. */
+/** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line, the metrics and the rate limit. */
 import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
-import type { EngineUsage } from '../../contract/index.ts'
+import type { EndReason, ReplyCounts } from '../../contract/index.ts'
 import type { ApiError, Cost, Usage } from '../../protocol/index.ts'
 import type { Services } from '../services.ts'
 import type { Prepared } from './prepare.ts'
 
 const SAMPLES_PER_SECOND = 24_000
 
-export type Outcome = 'stop' | 'length' | 'error' | 'cancelled'
+export type Outcome = EndReason | 'error' | 'cancelled'
 
 export class ReplyRecord {
   readonly #services: Services
@@ -18,6 +18,7 @@ export class ReplyRecord {
   #firstText: number | undefined
   #firstAudio: number | undefined
   #samples = 0
+  #counts: ReplyCounts = {}
   #written = false
 
   /** `arrived` by `performance.now()`, in milliseconds. */
@@ -28,41 +29,50 @@ export class ReplyRecord {
     this.#arrived = arrived
   }
 
-  text(): void {
+  /** Text, reasoning or a tool call came. `counts`: what the engine has generated so far. */
+  text(counts?: ReplyCounts): void {
     this.#firstText ??= this.#sinceArrival()
+    this.#count(counts)
   }
 
-  audio(samples: number): void {
+  audio(samples: number, counts?: ReplyCounts): void {
     this.#firstAudio ??= this.#sinceArrival()
     this.#samples += samples
+    this.#count(counts)
+  }
+
+  #count(counts: ReplyCounts | undefined): void {
+    if (counts) this.#counts = counts
   }
 
   /** The reply's usage, as billed: text by the engine's count, speech by its length. */
-  usage(engine: Pick<EngineUsage, 'textTokens' | 'reasoningTokens'>): Usage {
+  usage(counts: ReplyCounts = this.#counts): Usage {
     const rules = { ...this.#prepared.plan.model.rules.tokens, audioMinSeconds: 0 }
-    return buildUsage(this.#prepared.prompt, {
-      text: engine.textTokens,
-      reasoning: engine.reasoningTokens,
+    return buildUsage(this.#prepared.prompt(), {
+      text: counts.textTokens ?? 0,
+      reasoning: counts.reasoningTokens ?? 0,
       audio: this.#samples === 0 ? 0 : audioTokens(this.#samples / SAMPLES_PER_SECOND, rules),
     })
   }
 
-  /** Writes the log line and the metrics, once. The cause of an internal error is told nowhere else. */
-  finish(outcome: Outcome, usage: Usage | undefined, error?: ApiError): void {
+  /**
+   * Writes the log line and the metrics, once. A reply that was cut off is accounted for what was generated. Only the log has the cause
+   * of an internal error.
+   */
+  finish(outcome: Outcome, usage: Usage = this.usage(), error?: ApiError): void {
     if (this.#written) return
     this.#written = true
-    const { plan, loaded, prompt, generation, warnings } = this.#prepared
+    const { plan, loaded, generation } = this.#prepared
+    const warnings = this.#prepared.warnings()
     const { metrics, log, rateLimiter } = this.#services
     const total = this.#sinceArrival()
-    const cost: Cost | undefined =
-      usage === undefined || plan.model.prices === undefined ? undefined : costOf(usage, plan.model.prices)
+    const cost: Cost | undefined = plan.model.prices === undefined ? undefined : costOf(usage, plan.model.prices)
     if (error !== undefined) metrics.error(error.code, error.status)
     if (outcome === 'cancelled') metrics.cancelled(plan.modelName)
-    if (usage !== undefined) {
+    metrics.usage(plan.modelName, usage, cost)
+    if (outcome !== 'cancelled' && outcome !== 'error') {
       metrics.reply({
         model: plan.modelName,
-        usage,
-        cost,
         firstText: this.#firstText,
         firstAudio: this.#firstAudio,
         total,
@@ -70,7 +80,7 @@ export class ReplyRecord {
         speechWall: (performance.now() - this.#begun) / 1000,
       })
     }
-    rateLimiter?.charge(this.#caller, plan.model.id, plan.model.rules.rateLimit, usage?.total_tokens ?? prompt.total)
+    rateLimiter?.charge(this.#caller, plan.model.id, plan.model.rules.rateLimit, usage.total_tokens)
     const failed = error !== undefined && error.status >= 500
     log[failed ? 'error' : 'info'](
       {

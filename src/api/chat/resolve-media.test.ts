@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { createCatalogue } from '../../catalogue/index.ts'
-import type { LoadedImage } from '../../media/index.ts'
+import type { ImageMedium } from '../../contract/index.ts'
+import type { Opened } from '../../media/index.ts'
+import { decodedImage } from '../../../testing/decoded-media.ts'
 import { ApiError } from '../../protocol/index.ts'
 import type { PlanMessage } from './check-rules.ts'
 import { type MediaPort, resolveMedia } from './resolve-media.ts'
@@ -25,9 +27,14 @@ function port(width: number, height: number) {
   const asked: number[] = []
   const unused = () => Promise.reject(new Error('not asked for'))
   const media: MediaPort = {
-    image: async (_, given): Promise<LoadedImage> => {
+    image: async (_, given): Promise<Opened<ImageMedium>> => {
       asked.push(given?.maxOutputPixels ?? 0)
-      return { width: 1, height: 1, data: new Uint8Array(3), sourceWidth: width, sourceHeight: height, format: 'png' }
+      return {
+        ...decodedImage({ width: 1, height: 1, data: new Uint8Array(3) }),
+        facts: { width: 1, height: 1, sourceWidth: width, sourceHeight: height },
+        warnings: [],
+        [Symbol.asyncDispose]: async () => undefined,
+      }
     },
     audio: unused,
     video: unused,
@@ -53,6 +60,6 @@ describe('pictures', () => {
     const many = port(64, 64)
     const resolved = await resolveMedia(pictures(500), limits, many.media, signal)
     expect(new Set(many.asked)).toEqual(new Set([1280 * 32 * 32]))
-    expect(resolved.counted[0]?.parts).toHaveLength(500)
+    expect(resolved.counted()[0]?.parts).toHaveLength(500)
   })
 })

@@ -1,9 +1,8 @@
 /**
- * Fetches and decodes what a plan refers to, within the API model's limits.
+ * Fetches what a plan refers to, within the API model's limits.
  *
- * In: a {@link Plan}'s messages. Out: the messages as the engine takes them, and as they are counted. A few parts are
- * fetched at a time; the first failure stops the others, and so does the token that is one too many: what was decoded is
- * held until the engine has it, and tokens bound how much that can be.
+ * In: a {@link Plan}'s messages. Out: the messages as the engine takes them, their media still to be decoded, and as they are counted.
+ * A few parts are fetched at a time; the first failure stops the others, and so does the token that is one too many.
  */
 import {
   type CountedMedia,
@@ -13,29 +12,30 @@ import {
   VideoShapeError,
 } from '../../accounting/index.ts'
 import type { MediaLimits as CatalogueLimits, TokenRules } from '../../catalogue/index.ts'
-import type { GenerationMessage, GenerationPart } from '../../contract/index.ts'
-import { defaultImageLimits, type LoadedVideo, type MediaLoader } from '../../media/index.ts'
+import type { AnyMedium, AudioFacts, GenerationMessage, GenerationPart, VideoFacts } from '../../contract/index.ts'
+import { defaultImageLimits, type MediaLoader, type Opened } from '../../media/index.ts'
 import { errors } from '../../protocol/index.ts'
 import type { MediaRef, PlanMessage } from './check-rules.ts'
 import { mediaErrorToApi } from './media-errors.ts'
 
-/** The part of the media room that is used here. */
+/** The part of the media loader that is used here. */
 export type MediaPort = Pick<MediaLoader, 'image' | 'audio' | 'video' | 'frames'>
 
 export interface ResolvedMessages {
   readonly generation: readonly GenerationMessage[]
-  readonly counted: readonly CountedMessage[]
-  readonly warnings: readonly string[]
+  /** As billed, from what is known of the media now: more exact once they have been decoded. */
+  counted(): readonly CountedMessage[]
+  /** What is missing or odd in the media, as far as is known now. */
+  warnings(): readonly string[]
+  /** The files, to be let go of when the request is over. */
+  readonly media: readonly AsyncDisposable[]
 }
 
-interface PlacedPart {
+interface ResolvedPart {
   readonly generation: GenerationPart
-  readonly counted: CountedPart
-  readonly warnings?: readonly string[]
-}
-
-interface ResolvedPart extends PlacedPart {
-  readonly counted: CountedMedia
+  counted(): CountedMedia
+  warnings(): readonly string[]
+  readonly medium: AsyncDisposable
 }
 
 export interface ResolveLimits {
@@ -47,22 +47,23 @@ export interface ResolveLimits {
 
 const PARTS_AT_ONCE = 4
 
-/** Pixels of all pictures of a request together, three bytes each. */
+/** Pixels of all images of a request together, three bytes each. */
 const PIXELS_TOGETHER = 64 * 1024 * 1024
 
 /** Pixels a picture is handed on with: fewer when there are many, but never fewer than are paid for. */
-function pixelsEach(pictures: number, { factor, imageMaxTokens }: TokenRules): number {
-  const share = Math.max(imageMaxTokens * factor * factor, Math.floor(PIXELS_TOGETHER / Math.max(1, pictures)))
+function pixelsEach(images: number, { factor, imageMaxTokens }: TokenRules): number {
+  const share = Math.max(imageMaxTokens * factor * factor, Math.floor(PIXELS_TOGETHER / Math.max(1, images)))
   return Math.min(share, defaultImageLimits.maxOutputPixels)
 }
 
 /** Frames of a file and how fast they go; where a container says neither, what its length makes likely. */
-function frameRate(clip: LoadedVideo): { readonly totalFrames: number; readonly framesPerSecond: number } {
-  if (clip.sourceFps > 0 && clip.sourceFrameCount > 0) {
-    return { totalFrames: clip.sourceFrameCount, framesPerSecond: clip.sourceFps }
-  }
+function frameRate({ source, seconds }: VideoFacts): {
+  readonly totalFrames: number
+  readonly framesPerSecond: number
+} {
+  if (source && source.fps > 0 && source.frames > 0) return { totalFrames: source.frames, framesPerSecond: source.fps }
   const framesPerSecond = 30
-  return { totalFrames: Math.max(2, Math.round(clip.durationSeconds * framesPerSecond)), framesPerSecond }
+  return { totalFrames: Math.max(2, Math.round(seconds * framesPerSecond)), framesPerSecond }
 }
 
 /** @throws ApiError for the first part that cannot be had; the signal's reason once aborted. */
@@ -78,8 +79,8 @@ export async function resolveMedia(
       if (part.type !== 'text') jobs.push({ at: [m, p], ref: part })
     }),
   )
-  const pictures = jobs.filter(({ ref }) => ref.type === 'image').length
-  const maxOutputPixels = pixelsEach(pictures, limits.tokens)
+  const images = jobs.filter(({ ref }) => ref.type === 'image').length
+  const maxOutputPixels = pixelsEach(images, limits.tokens)
   const resolved = new Map<string, ResolvedPart>()
   let tokens = 0
   if (jobs.length > 0) {
@@ -101,32 +102,76 @@ export async function resolveMedia(
     } catch (error) {
       failure.abort(error)
       await Promise.allSettled(workers)
+      await Promise.allSettled([...resolved.values()].map(({ medium }) => medium[Symbol.asyncDispose]()))
       signal.throwIfAborted()
       throw error
     }
   }
-  const parts = messages.map((message, m) =>
-    message.parts.map((part, p): PlacedPart => {
-      if (part.type === 'text') return { generation: part, counted: part }
+  const placed = messages.map((message, m) =>
+    message.parts.map((part, p) => {
+      if (part.type === 'text') return part
       const found = resolved.get(`${m}.${p}`)
       if (found === undefined) throw new Error('a part was not resolved')
       return found
     }),
   )
+  const parts = [...resolved.values()]
   return {
-    generation: messages.map(({ role }, m) => ({ role, content: (parts[m] ?? []).map((part) => part.generation) })),
-    counted: messages.map(({ role }, m) => ({ role, parts: (parts[m] ?? []).map((part) => part.counted) })),
-    warnings: parts.flat().flatMap((part) => part.warnings ?? []),
+    generation: messages.map(({ role }, m) => ({
+      role,
+      content: placed[m]!.map((part) => ('type' in part ? part : part.generation)),
+    })),
+    counted: () =>
+      messages.map(({ role }, m) => ({
+        role,
+        parts: placed[m]!.map((part): CountedPart => ('type' in part ? part : part.counted())),
+      })),
+    warnings: () => parts.flatMap((part) => part.warnings()),
+    media: parts.map(({ medium }) => medium),
   }
 }
 
-function tokensOf({ counted }: ResolvedPart, ref: MediaRef, rules: TokenRules): number {
+function tokensOf(part: ResolvedPart, ref: MediaRef, rules: TokenRules): number {
   try {
-    const { image, audio, video } = mediaTokens(counted, rules)
+    const { image, audio, video } = mediaTokens(part.counted(), rules)
     return image + audio + video
   } catch (error) {
     if (error instanceof VideoShapeError) throw errors.videoInvalid(ref.param, error.message)
     throw error
+  }
+}
+
+/** The medium as the engine gets it: what turns out to be broken fails in the wire's words. */
+function placeMedium<M extends AnyMedium>(
+  medium: Opened<M>,
+  ref: MediaRef,
+  limits: CatalogueLimits,
+): { readonly engine: M; warnings(): readonly string[]; readonly medium: AsyncDisposable } {
+  const decode = async (signal?: AbortSignal): Promise<unknown> => {
+    try {
+      return await medium.decode(signal)
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw mediaErrorToApi(error, ref, limits)
+    }
+  }
+  return {
+    // Facts change when the medium has been decoded, so they are read through. The cast joins what belongs to one kind.
+    engine: {
+      kind: medium.kind,
+      files: medium.files,
+      contentKey: medium.contentKey,
+      get facts() {
+        return medium.facts
+      },
+      get exact() {
+        return medium.exact
+      },
+      decode,
+      release: () => medium.release(),
+    } as unknown as M,
+    warnings: () => medium.warnings.map((warning) => `${ref.param}: ${warning}`),
+    medium,
   }
 }
 
@@ -142,7 +187,7 @@ async function resolvePart(
   try {
     switch (ref.type) {
       case 'image': {
-        const picture = await media.image(
+        const opened = await media.image(
           ref.source,
           {
             maxBytes: image.maxBytes,
@@ -153,25 +198,28 @@ async function resolvePart(
           },
           signal,
         )
+        const { engine, ...placed } = placeMedium(opened, ref, limits.media)
         return {
-          generation: { type: 'image', image: picture },
-          counted: { type: 'image', width: picture.sourceWidth, height: picture.sourceHeight },
+          ...placed,
+          generation: { type: 'image', image: engine },
+          counted: () => ({ type: 'image', width: opened.facts.sourceWidth, height: opened.facts.sourceHeight }),
         }
       }
       case 'audio': {
-        const sound = await media.audio(
+        const opened = await media.audio(
           ref.source,
           { maxBytes: audio.maxBytes, dataUriMaxBytes, maxDurationSeconds: audio.maxSeconds },
           signal,
         )
+        const { engine, ...placed } = placeMedium(opened, ref, limits.media)
         return {
-          generation: { type: 'audio', audio: sound.pcm },
-          counted: { type: 'audio', seconds: sound.durationSeconds },
-          warnings: sound.warnings.map((warning) => `${ref.param}: ${warning}`),
+          ...placed,
+          generation: { type: 'audio', audio: engine },
+          counted: () => ({ type: 'audio', seconds: secondsOf(opened.facts) }),
         }
       }
       case 'video': {
-        const clip = await media.video(
+        const opened = await media.video(
           ref.source,
           {
             maxBytes: video.maxBytes,
@@ -186,20 +234,21 @@ async function resolvePart(
           },
           signal,
         )
+        const { engine, ...placed } = placeMedium(opened, ref, limits.media)
         return {
-          generation: { type: 'video', video: clip.video },
-          counted: {
+          ...placed,
+          generation: { type: 'video', video: engine },
+          counted: () => ({
             type: 'video',
-            width: clip.width,
-            height: clip.height,
-            ...frameRate(clip),
-            audioSeconds: clip.audioSeconds,
-          },
-          warnings: clip.warnings.map((warning) => `${ref.param}: ${warning}`),
+            width: opened.facts.sourceWidth,
+            height: opened.facts.sourceHeight,
+            ...frameRate(opened.facts),
+            audioSeconds: opened.facts.audio ? secondsOf(opened.facts.audio) : 0,
+          }),
         }
       }
       case 'frames': {
-        const frames = await media.frames(
+        const opened = await media.frames(
           ref.sources,
           {
             maxBytes: image.maxBytes,
@@ -212,11 +261,12 @@ async function resolvePart(
           },
           signal,
         )
-        const first = frames.frames[0]
-        if (first === undefined) throw new Error('a frame list without frames was let through')
+        const { width, height, frames } = opened.facts
+        const { engine, ...placed } = placeMedium(opened, ref, limits.media)
         return {
-          generation: { type: 'video', video: frames },
-          counted: { type: 'frames', width: first.width, height: first.height, count: frames.frames.length },
+          ...placed,
+          generation: { type: 'video', video: engine },
+          counted: () => ({ type: 'frames', width, height, count: frames }),
         }
       }
       default:
@@ -226,4 +276,8 @@ async function resolvePart(
     signal.throwIfAborted()
     throw mediaErrorToApi(error, ref, limits.media)
   }
+}
+
+function secondsOf({ samples, sampleRate }: AudioFacts): number {
+  return samples / sampleRate
 }

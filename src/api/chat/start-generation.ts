@@ -20,9 +20,9 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
   const { maxTokens } = prepared.generation
   try {
     // Counting is cheap where preparing the media is not. The bill is a guess at what the checkpoint counts.
-    const tight = prepared.prompt.total + maxTokens > model.contextLength
+    const tight = prepared.prompt().total + maxTokens > model.contextLength
     if (tight) return await beginWithin(prepared, await roomFor(prepared, signal), signal)
-    return { events: await begin(prepared, prepared.generation, signal), warnings: prepared.warnings }
+    return { events: await begin(prepared, prepared.generation, signal), warnings: prepared.warnings() }
   } catch (error) {
     signal.throwIfAborted()
     if (!overByAnswer(error)) throw engineErrorToApi(error, model.id, model.contextLength)
@@ -48,9 +48,10 @@ async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number>
 
 /** Begins with no more answer tokens than `room`, and says so when the request named more. */
 async function beginWithin(prepared: Prepared, room: number, signal: AbortSignal): Promise<Started> {
-  const { generation, plan, warnings } = prepared
+  const { generation, plan } = prepared
   const maxTokens = Math.max(1, Math.min(generation.maxTokens, room))
   const events = await begin(prepared, { ...generation, maxTokens }, signal)
+  const warnings = prepared.warnings()
   if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { events, warnings }
   const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' has room for ${maxTokens} answer tokens after this prompt`
   return { events, warnings: [...warnings, warning] }

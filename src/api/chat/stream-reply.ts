@@ -7,7 +7,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { EngineEvent } from '../../contract/index.ts'
-import type { ApiError } from '../../protocol/index.ts'
+import { type ApiError, SSE_COMMENT } from '../../protocol/index.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { ReplyRecord } from './reply-record.ts'
 
@@ -21,6 +21,8 @@ export interface StreamReply {
   readonly signal: AbortSignal
   /** How long a caller may go without reading, milliseconds; 0 is no limit. */
   readonly stallMs: number
+  /** A comment is sent after so long without a byte, milliseconds, so that proxies keep the connection; 0 sends none. */
+  readonly keepAliveMs: number
   /** What went wrong, as the wire's error; undefined when the caller is gone and nobody is there to read it. */
   readonly explain: (error: unknown) => ApiError | undefined
   /** Stops the engine. */
@@ -49,6 +51,7 @@ class ReplyStream {
     const outgoing = this.#outgoing
     const onClose = (): void => this.#left()
     outgoing.once('close', onClose)
+    const keepAlive = this.#keepAlive()
     try {
       if (outgoing.destroyed) this.#left()
       else outgoing.write(writer.role())
@@ -60,12 +63,16 @@ class ReplyStream {
         if (next.done === true) throw new Error('the engine ended without an end event')
         const text = this.#textOf(next.value)
         if (next.value.type === 'end') this.#end(text)
-        else if (text !== '') outgoing.write(text)
+        else if (text !== '') {
+          outgoing.write(text)
+          keepAlive?.refresh()
+        }
       }
     } catch (error) {
       this.#fail(error)
     } finally {
       outgoing.off('close', onClose)
+      clearInterval(keepAlive)
     }
     try {
       // After its last event, too, the engine holds the request until it is left.
@@ -73,6 +80,15 @@ class ReplyStream {
     } catch {
       // The work was being ended anyway.
     }
+  }
+
+  #keepAlive(): NodeJS.Timeout | undefined {
+    const { keepAliveMs } = this.#reply
+    if (keepAliveMs === 0) return undefined
+    const timer = setInterval(() => {
+      if (!this.#ended && !this.#outgoing.writableNeedDrain) this.#outgoing.write(SSE_COMMENT)
+    }, keepAliveMs)
+    return timer.unref()
   }
 
   /** Waits until the caller has read, or will not: the loop looks at the signal and the connection afterwards. */
@@ -100,7 +116,7 @@ class ReplyStream {
   #left(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#reply.record.finish('cancelled', undefined)
+    this.#reply.record.finish('cancelled')
     this.#reply.cancel()
     this.#reply.done()
   }
@@ -110,7 +126,7 @@ class ReplyStream {
     if (this.#ended) return
     const { record, requestId, explain, cancel } = this.#reply
     const explained = explain(error)
-    if (explained === undefined) record.finish('cancelled', undefined)
+    if (explained === undefined) record.finish('cancelled')
     else record.finish('error', undefined, explained)
     this.#end(explained === undefined ? '' : ChunkWriter.error(explained.toBody(requestId)))
     cancel()
@@ -137,13 +153,16 @@ class ReplyStream {
       case 'start':
         return ''
       case 'reasoning-delta':
-        record.text()
+        record.text(event.counts)
         return writer.reasoning(event.text)
       case 'text-delta':
-        record.text()
+        record.text(event.counts)
         return writer.text(event.text)
+      case 'tool-call-delta':
+        record.text(event.counts)
+        return writer.toolCall(event)
       case 'audio-delta':
-        record.audio(event.pcm.length)
+        record.audio(event.pcm.length, event.counts)
         return writer.audio(event.pcm)
       case 'end': {
         const usage = record.usage(event.usage)

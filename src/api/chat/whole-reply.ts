@@ -15,7 +15,7 @@ export async function wholeReply(
     if (next.done === true) throw new Error('the engine ended without an end event')
     const event = next.value
     if (event.type === 'text-delta') {
-      record.text()
+      record.text(event.counts)
       content += event.text
     }
     if (event.type !== 'end') continue

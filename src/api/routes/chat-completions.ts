@@ -1,10 +1,11 @@
 /** `POST /chat/completions`. Reference: the Qwen-Omni guide (December 2025); docs/life-of-a-request.md. */
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
+import type { EngineEvent } from '../../contract/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 import { ChunkWriter } from '../chat/chunk-writer.ts'
 import { engineErrorToApi } from '../chat/engine-errors.ts'
-import { planRequest, prepare } from '../chat/prepare.ts'
+import { disposeInBackground, knownModelName, planRequest, prepare } from '../chat/prepare.ts'
 import { ReplyRecord } from '../chat/reply-record.ts'
 import { startGeneration } from '../chat/start-generation.ts'
 import { streamReply } from '../chat/stream-reply.ts'
@@ -19,17 +20,23 @@ export function chatCompletions(services: Services) {
     const { requestId, caller } = c.var
     const scope = new RequestScope(services, c.req.raw.signal)
     let modelName = 'unknown'
+    let events: AsyncIterator<EngineEvent> | undefined
     try {
       const share = services.bodies.share()
       scope.own(share)
       const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
+      modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json)
-      modelName = plan.modelName
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
       scope.own(await services.admission.enter(scope.signal))
-      const prepared = await prepare(services, plan, requestId, scope.signal)
+      const traceparent = c.req.header('traceparent')
+      const prepared = await prepare(services, plan, { id: requestId, caller, traceparent }, scope.signal)
+      scope.own(disposeInBackground(prepared.media))
       const record = new ReplyRecord(services, prepared, caller, arrived)
       const started = await startGeneration(prepared, scope.signal)
+      events = started.events
+      // The engine has read them; the reply may take long.
+      void prepared.media[Symbol.asyncDispose]()
       const { model } = prepared.loaded
       const explain = (error: unknown): ApiError | undefined =>
         scope.explain((other) => engineErrorToApi(other, model.id, model.contextLength))(error)
@@ -38,15 +45,15 @@ export function chatCompletions(services: Services) {
         // Header values are ASCII; what is not is percent-encoded.
         c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
       }
-      services.metrics.request('chat', modelName, 200)
       if (!plan.stream) {
         try {
           const reply = await wholeReply(started.events, record, { requestId, created, model: modelName })
           scope.end()
+          services.metrics.request('chat', modelName, 200)
           return c.json(reply)
         } catch (error) {
           const explained = explain(error)
-          record.finish(explained === undefined ? 'cancelled' : 'error', undefined)
+          record.finish(explained === undefined ? 'cancelled' : 'error', undefined, explained)
           throw explained ?? error
         }
       }
@@ -55,6 +62,7 @@ export function chatCompletions(services: Services) {
       c.header('x-accel-buffering', 'no')
       const { outgoing } = c.env
       outgoing.writeHead(200, Object.fromEntries(c.body(null).headers))
+      services.metrics.request('chat', modelName, 200)
       void streamReply(
         {
           events: started.events,
@@ -71,6 +79,7 @@ export function chatCompletions(services: Services) {
           includeUsage: plan.includeUsage,
           signal: scope.signal,
           stallMs: services.settings.stallTimeout * 1000,
+          keepAliveMs: services.settings.keepAlive * 1000,
           explain,
           cancel: () => scope.abort(),
           done: () => scope.end(),
@@ -80,6 +89,8 @@ export function chatCompletions(services: Services) {
       return RESPONSE_ALREADY_SENT
     } catch (error) {
       const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      scope.abort()
+      await events?.return?.().catch(() => undefined)
       scope.end()
       services.metrics.request('chat', modelName, explained?.status ?? 499)
       if (explained === undefined) {

@@ -2,24 +2,29 @@
 import type { Context } from 'hono'
 import { buildUsage, costOf, NO_COMPLETION } from '../../accounting/index.ts'
 import { ApiError, errors, type TokensCount } from '../../protocol/index.ts'
-import { checkpointPromptTokens, planRequest, prepare } from '../chat/prepare.ts'
+import { checkpointPromptTokens, disposeInBackground, knownModelName, planRequest, prepare } from '../chat/prepare.ts'
 import { readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
 export function tokensCount(services: Services) {
   return async (c: Context<AppEnv>): Promise<Response> => {
+    const { requestId, caller } = c.var
+    let modelName = 'unknown'
     const scope = new RequestScope(services, c.req.raw.signal)
     try {
       const share = services.bodies.share()
       scope.own(share)
       const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
+      modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json, true)
+      services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
       scope.own(await services.admission.enter(scope.signal))
-      const prepared = await prepare(services, plan, c.var.requestId, scope.signal)
+      const prepared = await prepare(services, plan, { id: requestId, caller, traceparent: undefined }, scope.signal)
+      scope.own(disposeInBackground(prepared.media))
       const { model } = prepared.loaded
-      const usage = buildUsage(prepared.prompt, NO_COMPLETION)
-      const warnings = [...prepared.warnings]
+      const usage = buildUsage(prepared.prompt(), NO_COMPLETION)
+      const warnings = [...prepared.warnings()]
       let checkpointTokens: number | null = null
       try {
         checkpointTokens = await checkpointPromptTokens(prepared, scope.signal)
@@ -41,10 +46,11 @@ export function tokensCount(services: Services) {
         },
         warnings,
       }
-      services.metrics.request('tokens-count', plan.modelName, 200)
+      services.metrics.request('tokens-count', modelName, 200)
       return c.json(answer)
     } catch (error) {
       const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      services.metrics.request('tokens-count', modelName, explained?.status ?? 499)
       if (explained === undefined) return c.body(null, 499 as 400)
       throw explained
     } finally {

@@ -8,17 +8,20 @@ export function toErrorMessage(error: unknown): ErrorMessage {
     return {
       code: error.code,
       message: error.message,
+      retryable: error.retryable,
       ...(error.param !== undefined && { param: error.param }),
+      ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
       ...(error.stack !== undefined && { stack: error.stack }),
     }
   const message = error instanceof Error ? error.message : String(error)
   return {
     code: 'internal',
     message,
+    retryable: false,
     ...(error instanceof Error && error.stack !== undefined && { stack: error.stack }),
   }
 }
 
-export function fromErrorMessage({ code, message, param, stack }: ErrorMessage): EngineError {
-  return new EngineError(code, message, { ...(param !== undefined && { param }), cause: stack })
+export function fromErrorMessage({ code, message, stack, ...options }: ErrorMessage): EngineError {
+  return new EngineError(code, message, { ...options, cause: stack })
 }

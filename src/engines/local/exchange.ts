@@ -18,7 +18,10 @@ export class Exchange {
   #read = 0
   #over = false
   #error: unknown
+  #failure: { readonly error: unknown } | undefined
   #waiter: (() => void) | undefined
+  /** The process asks for the content of a medium. */
+  onWant: ((index: number) => void) | undefined
   #finish: () => void = () => undefined
   /** Resolves when the process holds nothing of it any more. */
   readonly finished: Promise<void>
@@ -47,6 +50,13 @@ export class Exchange {
     this.#wake()
   }
 
+  /** Ends it for its reader with `error`; the process still holds something until it says otherwise. */
+  fail(error: unknown): void {
+    if (this.#over) return
+    this.#failure ??= { error }
+    this.#wake()
+  }
+
   /** The next event; undefined at the end. Rejects with the error it ended with, or the signal's reason once aborted. */
   async next(signal: AbortSignal): Promise<EngineEvent | undefined> {
     for (;;) {
@@ -57,6 +67,7 @@ export class Exchange {
         if (this.#read % creditBatch === 0 && !this.#over) this.#sendCredit(creditBatch)
         return event
       }
+      if (this.#failure) throw this.#failure.error
       if (this.#over) {
         if (this.#error !== undefined) throw this.#error
         return undefined

@@ -50,7 +50,7 @@ it('answers from a folder as it is on the hub', async () => {
           voice: golden.speaker!,
         }),
       )
-      expect([reply.text, reply.usage.prompt.total]).toEqual([golden.text, golden.promptTokens])
+      expect([reply.text, reply.usage.prompt!.total]).toEqual([golden.text, golden.promptTokens])
       expect(reply.usage.audioTokens).toBe(golden.codes!.length)
     } finally {
       await hosted.runtime.close()

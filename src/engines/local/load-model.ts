@@ -17,6 +17,7 @@ import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { type Checkpoint, checkMemory, checkpointMemory, loadParameters, openCheckpoint } from '../../weights/index.ts'
+import { localCapabilities } from './capabilities.ts'
 import { contentKey } from './content-key.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
@@ -95,6 +96,7 @@ export async function loadHostedModel(
       input: inputModalities(model),
       output: canSpeakAtAll(model) ? ['text', 'audio'] : ['text'],
       thinking,
+      capabilities: localCapabilities,
       contextLength,
       maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
       weights: choice?.type ?? checkpoint.describeTypes(),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { decodedAudio } from '../../../testing/decoded-media.ts'
 import { describeEngine } from '../../../testing/engine-contract.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
@@ -53,7 +54,9 @@ describe('local engine', () => {
     try {
       const samples = new Float32Array(16_000 * 600)
       const request = makeRequest({
-        messages: [{ role: 'user', content: [{ type: 'audio', audio: { sampleRate: 16_000, samples } }] }],
+        messages: [
+          { role: 'user', content: [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) }] },
+        ],
       })
       let longest = 0
       let last = performance.now()

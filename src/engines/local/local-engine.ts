@@ -9,6 +9,7 @@
 
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import {
+  type AnyMedium,
   EngineError,
   type Engine,
   type EngineEvent,
@@ -22,7 +23,7 @@ import { fromErrorMessage } from './error-messages.ts'
 import type { EngineProcess } from './engine-process.ts'
 import { Exchange, fullCredit } from './exchange.ts'
 import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ProcessBeat } from './messages.ts'
-import { detachArrays, slices } from './request-packing.ts'
+import { detachArrays, packMessages, slices } from './request-packing.ts'
 import { Supervisor } from './supervisor.ts'
 import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
 
@@ -39,6 +40,8 @@ export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
   readonly hangMilliseconds?: number
   /** First and longest pause before a restart, milliseconds. */
   readonly restartPause?: readonly [first: number, longest: number]
+  /** How long a request waits for a process that is being restarted, milliseconds. Default 30 s. */
+  readonly restartWait?: number
   /** Given up when it fires before the model is loaded. */
   readonly signal?: AbortSignal
   /** The process's module; tests bring their own. */
@@ -56,6 +59,7 @@ export interface LocalEngine extends Engine {
 }
 
 const closeGrace = 5000
+const defaultRestartWait = 30_000
 
 /**
  * Starts the engine process and loads the checkpoint.
@@ -116,7 +120,7 @@ class ProcessEngine implements LocalEngine {
 
   async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage> {
     signal?.throwIfAborted()
-    const process = this.#ready(request)
+    const process = await this.#ready(request, signal)
     const speaker = this.#speakerFor(request)
     const number = this.#nextNumber++
     const outcome = deferred<PromptUsage>()
@@ -128,8 +132,8 @@ class ProcessEngine implements LocalEngine {
     }
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      const packed = await this.#pack(process, number, request, speaker, signal)
-      void process.send({ type: 'count', exchange: number, request: packed })
+      // Counting needs sizes, which the request carries.
+      void process.send({ type: 'count', exchange: number, request: packRequest(request, speaker).packed })
       return await outcome.promise
     } finally {
       signal?.removeEventListener('abort', onAbort)
@@ -139,17 +143,16 @@ class ProcessEngine implements LocalEngine {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
     signal.throwIfAborted()
-    const process = this.#ready(request)
+    const process = await this.#ready(request, signal)
     const speaker = this.#speakerFor(request)
     const number = this.#nextNumber++
     const exchange = new Exchange(number, (events) => void process.send({ type: 'credit', exchange: number, events }))
     this.#exchanges.set(number, exchange)
     const onAbort = (): void => void process.send({ type: 'abort', exchange: number })
     signal.addEventListener('abort', onAbort, { once: true })
-    let begun = false
     try {
-      const packed = await this.#pack(process, number, request, speaker, signal)
-      begun = true
+      const { packed, media } = packRequest(request, speaker)
+      exchange.onWant = (index) => void this.#deliver(process, exchange, index, media[index], signal)
       void process.send({ type: 'generate', exchange: number, request: packed, credit: fullCredit })
       for (;;) {
         const event = await exchange.next(signal)
@@ -160,7 +163,7 @@ class ProcessEngine implements LocalEngine {
       signal.removeEventListener('abort', onAbort)
       if (!exchange.over && !process.gone) {
         void process.send({ type: 'abort', exchange: number })
-        if (begun) await exchange.finished
+        await exchange.finished
       }
       this.#exchanges.delete(number)
     }
@@ -212,6 +215,9 @@ class ProcessEngine implements LocalEngine {
         this.#counts.get(message.exchange)?.reject(error)
         break
       }
+      case 'want':
+        this.#exchanges.get(message.exchange)?.onWant?.(message.index)
+        break
       case 'counted':
         this.#counts.get(message.exchange)?.resolve(message.usage)
         break
@@ -243,14 +249,14 @@ class ProcessEngine implements LocalEngine {
     this.#inspections.clear()
   }
 
-  /** The process to send to. Throws for a wrong model, a closed engine, or a process that is being restarted. */
-  #ready(request: GenerationRequest): EngineProcess {
+  /** The process to send to, waited for while it is being restarted. Throws for a wrong model, a closed engine, or no process in time. */
+  async #ready(request: GenerationRequest, signal: AbortSignal | undefined): Promise<EngineProcess> {
     if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
     if (request.model !== this.id)
       throw new EngineError('unknown_model', `No model '${request.model}' here; this engine serves '${this.id}'.`, {
         param: 'model',
       })
-    const process = this.#supervisor.process
+    const process = await this.#supervisor.available(this.#options.restartWait ?? defaultRestartWait, signal)
     if (!process) throw this.#absent()
     return process
   }
@@ -266,22 +272,42 @@ class ProcessEngine implements LocalEngine {
     return findSpeaker(request.speech.voice, voices, this.#loaded!.speakers, this.#options.voices !== undefined)
   }
 
-  /** Sends the request's media ahead in slices, giving way to the event loop between them. */
-  async #pack(
+  /** Decodes a medium and sends it in slices, giving way to the event loop between them. A file that is broken ends the request. */
+  async #deliver(
     process: EngineProcess,
-    number: number,
-    request: GenerationRequest,
-    speaker: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<PackedRequest> {
-    const { messages, speech: _speech, ...rest } = request
-    const { value, arrays, bytes } = detachArrays(messages)
-    for (const slice of slices(arrays)) {
-      await process.send({ type: 'slice', exchange: number, bytes: slice })
-      await new Promise<void>((resolve) => void setImmediate(resolve))
-      signal?.throwIfAborted()
+    exchange: Exchange,
+    index: number,
+    medium: AnyMedium | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { number } = exchange
+    try {
+      if (!medium) throw new Error(`The engine process asked for medium ${index}, which the request does not have.`)
+      const { value, arrays, bytes } = detachArrays(await medium.decode(signal))
+      for (const slice of slices(arrays)) {
+        if (exchange.over) return
+        await process.send({ type: 'slice', exchange: number, index, bytes: slice })
+        await new Promise<void>((resolve) => void setImmediate(resolve))
+      }
+      void process.send({ type: 'medium', exchange: number, index, content: value, bytes })
+    } catch (error) {
+      exchange.fail(error)
+      void process.send({ type: 'abort', exchange: number })
+    } finally {
+      medium?.release()
     }
-    return { request: rest, messages: value, bytes, ...(speaker !== undefined && { speaker }) }
+  }
+}
+
+function packRequest(
+  request: GenerationRequest,
+  speaker: string | undefined,
+): { packed: PackedRequest; media: readonly AnyMedium[] } {
+  const { messages, speech: _speech, ...rest } = request
+  const packed = packMessages(messages)
+  return {
+    packed: { request: rest, messages: packed.messages, ...(speaker !== undefined && { speaker }) },
+    media: packed.media,
   }
 }
 
@@ -298,6 +324,7 @@ const ownOptions = [
   'onLog',
   'hangMilliseconds',
   'restartPause',
+  'restartWait',
   'signal',
   'processEntry',
 ] as const satisfies readonly Exclude<keyof LocalEngineOptions, keyof LoadOptions>[]

@@ -1,11 +1,12 @@
 /**
  * What the server and an engine process say to each other over Node's IPC channel (structured clone, `serialization: 'advanced'`).
  *
- * Numbers tell exchanges apart; they are the server's. Media travel ahead of their request in slices, so that neither side's event
- * loop stalls on one large message.
+ * Numbers tell exchanges apart; they are the server's. The process asks for the media it needs; they come in slices, so that neither
+ * side's event loop stalls on one large message.
  */
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
+import type { PackedMessage } from './request-packing.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import type { DeviceKind } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'
@@ -63,13 +64,23 @@ export interface ErrorMessage {
   readonly code: EngineErrorCode
   readonly message: string
   readonly param?: string
+  readonly retryable: boolean
+  readonly retryAfterMs?: number
   readonly stack?: string
 }
 
 export type ToProcess =
   | { readonly type: 'load'; readonly options: LoadOptions }
-  /** The next slice of a large array of exchange `exchange`. */
-  | { readonly type: 'slice'; readonly exchange: number; readonly bytes: Uint8Array }
+  /** The next slice of the decoded medium `index` of a request. */
+  | { readonly type: 'slice'; readonly exchange: number; readonly index: number; readonly bytes: Uint8Array }
+  /** A decoded medium, its arrays as stubs: all its slices have been sent. */
+  | {
+      readonly type: 'medium'
+      readonly exchange: number
+      readonly index: number
+      readonly content: unknown
+      readonly bytes: number
+    }
   | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
   | { readonly type: 'count'; readonly exchange: number; readonly request: PackedRequest }
   /** The server has read this many events more. */
@@ -85,17 +96,16 @@ export type FromProcess =
   /** The exchange is over and holds nothing any more. */
   | { readonly type: 'done'; readonly exchange: number }
   | { readonly type: 'error'; readonly exchange: number; readonly error: ErrorMessage }
+  /** The content of medium `index` is needed. */
+  | { readonly type: 'want'; readonly exchange: number; readonly index: number }
   | { readonly type: 'counted'; readonly exchange: number; readonly usage: PromptUsage }
   | { readonly type: 'metrics'; readonly metrics: RequestMetrics }
   | { readonly type: 'beat'; readonly beat: ProcessBeat }
 
-/** A request whose speaker is decided and whose large arrays went ahead. */
+/** A request whose speaker is decided and whose media stay with the server until they are asked for. */
 export interface PackedRequest {
   readonly request: Omit<GenerationRequest, 'messages' | 'speech'>
-  /** `messages` with arrays replaced by {@link ArrayStub}s. */
-  readonly messages: unknown
-  /** Bytes that went ahead. */
-  readonly bytes: number
+  readonly messages: readonly PackedMessage[]
   /** Native speaker to speak with. */
   readonly speaker?: string
 }

@@ -62,7 +62,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', as
     // transformers decodes the end token too, where it is an ordinary one.
     expect(ended ? golden.text.slice(0, reply.text.length) : golden.text).toBe(reply.text)
     expect(reply.usage.textTokens).toBe(golden.textTokens.length - (ended ? 1 : 0))
-    expect(reply.usage.prompt.total).toBe(golden.promptTokens)
+    expect(reply.usage.prompt!.total).toBe(golden.promptTokens)
     if (!golden.codes) return
     expect(reply.usage.audioTokens).toBe(golden.codes.length)
     const waveform = goldens.array(`case.${golden.name}.waveform`)

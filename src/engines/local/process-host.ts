@@ -6,12 +6,13 @@
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { EngineError, type GenerationMessage, type GenerationRequest } from '../../contract/index.ts'
+import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import type { Runtime } from '../../runtime/runtime.ts'
 import { toErrorMessage } from './error-messages.ts'
 import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ToProcess } from './messages.ts'
-import { attachArrays } from './request-packing.ts'
+import { unpackMessages } from './request-packing.ts'
+import { RequestedMedia } from './requested-media.ts'
 
 /** A loaded model as the process serves it. */
 export interface HostedModel extends LoadedModel {
@@ -28,6 +29,7 @@ export type HostedModelLoader = (
 
 interface Exchange {
   readonly abort: AbortController
+  readonly media: RequestedMedia
   credit: number
   more: (() => void) | undefined
 }
@@ -37,7 +39,6 @@ const beatMilliseconds = 1000
 /** Serves over this process's IPC channel. Call once, from the process's entry. */
 export function hostEngine(load: HostedModelLoader): void {
   const exchanges = new Map<number, Exchange>()
-  const slices = new Map<number, Uint8Array[]>()
   let model: HostedModel | undefined
   let closing = false
   const delay = monitorEventLoopDelay({ resolution: 20 })
@@ -72,21 +73,17 @@ export function hostEngine(load: HostedModelLoader): void {
     }
   }
 
-  function unpack(exchange: number, packed: PackedRequest): GenerationRequest {
-    const parts = slices.get(exchange) ?? []
-    slices.delete(exchange)
-    const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts, packed.bytes)
-    // What `detachArrays` took apart on the other side.
-    const messages = attachArrays(packed.messages, bytes) as readonly GenerationMessage[]
+  function unpack({ media }: Exchange, packed: PackedRequest): GenerationRequest {
     return {
       ...packed.request,
-      messages,
+      messages: unpackMessages(packed.messages, (card) => media.open(card)),
       ...(packed.speaker !== undefined && { speech: { voice: packed.speaker } }),
     }
   }
 
   function open(number: number, credit: number): Exchange {
-    const exchange: Exchange = { abort: new AbortController(), credit, more: undefined }
+    const media = new RequestedMedia((index) => send({ type: 'want', exchange: number, index }))
+    const exchange: Exchange = { abort: new AbortController(), media, credit, more: undefined }
     exchanges.set(number, exchange)
     return exchange
   }
@@ -99,7 +96,7 @@ export function hostEngine(load: HostedModelLoader): void {
   async function generate(number: number, packed: PackedRequest, credit: number): Promise<void> {
     const exchange = open(number, credit)
     try {
-      const request = unpack(number, packed)
+      const request = unpack(exchange, packed)
       for await (const event of loaded().runtime.generate(request, exchange.abort.signal)) {
         send({ type: 'event', exchange: number, event })
         exchange.credit -= 1
@@ -118,7 +115,7 @@ export function hostEngine(load: HostedModelLoader): void {
   async function count(number: number, packed: PackedRequest): Promise<void> {
     const exchange = open(number, 0)
     try {
-      const usage = await loaded().runtime.countPrompt(unpack(number, packed), exchange.abort.signal)
+      const usage = await loaded().runtime.countPrompt(unpack(exchange, packed), exchange.abort.signal)
       send({ type: 'counted', exchange: number, usage })
     } catch (error) {
       send({ type: 'error', exchange: number, error: toErrorMessage(error) })
@@ -141,12 +138,12 @@ export function hostEngine(load: HostedModelLoader): void {
       case 'load':
         void start(message.options)
         break
-      case 'slice': {
-        const parts = slices.get(message.exchange) ?? []
-        parts.push(message.bytes)
-        slices.set(message.exchange, parts)
+      case 'slice':
+        exchanges.get(message.exchange)?.media.slice(message.index, message.bytes)
         break
-      }
+      case 'medium':
+        exchanges.get(message.exchange)?.media.arrive(message.index, message.content, message.bytes)
+        break
       case 'generate':
         void generate(message.exchange, message.request, message.credit)
         break
@@ -162,9 +159,10 @@ export function hostEngine(load: HostedModelLoader): void {
         break
       }
       case 'abort': {
-        slices.delete(message.exchange)
         const exchange = exchanges.get(message.exchange)
-        exchange?.abort.abort(new DOMException('The request was aborted.', 'AbortError'))
+        const reason = new DOMException('The request was aborted.', 'AbortError')
+        exchange?.abort.abort(reason)
+        exchange?.media.close(reason)
         exchange?.more?.()
         break
       }

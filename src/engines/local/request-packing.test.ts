@@ -13,7 +13,7 @@ it('takes arrays out and puts the same ones back, in slices', () => {
   expect(detached.bytes).toBe(3 + 1_200_000)
   const pieces = [...slices(detached.arrays)]
   expect(Math.max(...pieces.map((piece) => piece.length))).toBe(1 << 20)
-  const back = attachArrays(detached.value, Buffer.concat(pieces))
+  const back = attachArrays(detached.value, pieces, detached.bytes)
   // Element by element comparison of long arrays takes minutes; their bytes do not.
   const flat = (data: unknown): string =>
     JSON.stringify(data, (_key, inner: unknown) =>
@@ -25,6 +25,6 @@ it('takes arrays out and puts the same ones back, in slices', () => {
 })
 
 it('notices missing bytes', () => {
-  const { value } = detachArrays({ data: Uint8Array.of(1, 2, 3) })
-  expect(() => attachArrays(value, new Uint8Array(2))).toThrow('lost on its way')
+  const { value, bytes } = detachArrays({ data: Uint8Array.of(1, 2, 3) })
+  expect(() => attachArrays(value, [new Uint8Array(2)], bytes)).toThrow('lost on its way')
 })

@@ -26,6 +26,7 @@ export class Supervisor {
   #timer: NodeJS.Timeout | undefined
   readonly #closing = new AbortController()
   #restarting: Promise<void> | undefined
+  readonly #waiting = new Set<() => void>()
   restarts = 0
 
   constructor(options: SupervisorOptions) {
@@ -43,6 +44,24 @@ export class Supervisor {
     return this.#process ? undefined : this.#reason
   }
 
+  /** The process, once there is one; undefined when there is none after `milliseconds`. Rejects with the signal's reason. */
+  async available(milliseconds: number, signal: AbortSignal | undefined): Promise<EngineProcess | undefined> {
+    if (this.#process || this.#closing.signal.aborted || milliseconds <= 0) return this.#process
+    const limits = [this.#closing.signal, AbortSignal.timeout(milliseconds), ...(signal ? [signal] : [])]
+    const limit = AbortSignal.any(limits)
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        this.#waiting.delete(go)
+        limit.removeEventListener('abort', go)
+        resolve()
+      }
+      this.#waiting.add(go)
+      limit.addEventListener('abort', go, { once: true })
+    })
+    signal?.throwIfAborted()
+    return this.#process
+  }
+
   /** Starts the first process. Throws what loading failed with. */
   async start(signal?: AbortSignal): Promise<LoadedModel> {
     const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal]
@@ -52,6 +71,7 @@ export class Supervisor {
     )
     this.#process = process
     this.#reason = undefined
+    for (const go of this.#waiting) go()
     this.#startedAt = performance.now()
     return loaded
   }

@@ -1,5 +1,5 @@
 /**
- * What the front door and a decoder process say to each other.
+ * What the server and a decoder process say to each other.
  *
  * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over a
  * pipe of its own (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes
@@ -9,11 +9,13 @@ import type { MediaErrorCode, MediaKind } from '../errors.ts'
 import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 
-export type DecodeJob = { readonly id: number; readonly input: SpooledBytes } & (
-  | { readonly kind: 'image'; readonly limits: Required<ImageLimits> }
-  | { readonly kind: 'audio'; readonly limits: Required<AudioLimits> }
-  | { readonly kind: 'video'; readonly limits: Required<VideoLimits> }
-)
+export type DecodeJob = { readonly id: number; readonly input: SpooledBytes } &
+  /** `probe`: the header alone, without pixels. */
+  (
+    | { readonly kind: 'image'; readonly limits: Required<ImageLimits>; readonly probe?: boolean }
+    | { readonly kind: 'audio'; readonly limits: Required<AudioLimits> }
+    | { readonly kind: 'video'; readonly limits: Required<VideoLimits> }
+  )
 
 export interface ImageHeader {
   readonly type: 'image'

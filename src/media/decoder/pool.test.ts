@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createMediaLoader, MediaError, type MediaLoader } from '../index.ts'
+import { createDecodingLoader, type DecodingLoader } from '../../../testing/decode-at-once.ts'
+import { MediaError } from '../index.ts'
 
 const uri = (name: string) =>
   `data:;base64,${readFileSync(new URL(`../../../testdata/media/${name}`, import.meta.url)).toString('base64')}`
@@ -22,15 +23,16 @@ const code = (promise: Promise<unknown>) =>
     (error: unknown) => (error instanceof MediaError ? error.code : String(error)),
   )
 
-let loader: MediaLoader
+let loader: DecodingLoader
 afterEach(() => loader[Symbol.asyncDispose]())
 
 describe('decoder processes', () => {
   it('are reused, replaced after their share, and gone after close', async () => {
-    loader = createMediaLoader({ workers: 1, jobsPerWorker: 3 })
+    loader = createDecodingLoader({ workers: 1, jobsPerWorker: 6 })
     const pids: number[] = []
     for (let i = 0; i < 5; i += 1) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other on purpose
+      // Two jobs: the header, then the pixels.
       await loader.image(uri('fields.png'))
       pids.push(loader.status().pids[0] ?? 0)
     }
@@ -43,7 +45,7 @@ describe('decoder processes', () => {
   })
 
   it('end when idle', async () => {
-    loader = createMediaLoader({ workers: 1, workerIdleMs: 50 })
+    loader = createDecodingLoader({ workers: 1, workerIdleMs: 50 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
     expect(await gone(pid!)).toBe(true)
@@ -51,7 +53,7 @@ describe('decoder processes', () => {
   })
 
   it('are killed when the request goes away, queued or running', async () => {
-    loader = createMediaLoader({ workers: 1 })
+    loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
     const running = new AbortController()
@@ -70,16 +72,16 @@ describe('decoder processes', () => {
   })
 
   it('are killed for time and for memory, and the next file is served', async () => {
-    loader = createMediaLoader({ workers: 1, decodeTimeoutMs: 1 })
+    loader = createDecodingLoader({ workers: 1, decodeTimeoutMs: 1 })
     expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_timeout')
     await loader[Symbol.asyncDispose]()
-    loader = createMediaLoader({ workers: 1, decodeMemoryBytes: 40 * 1024 * 1024 })
+    loader = createDecodingLoader({ workers: 1, decodeMemoryBytes: 40 * 1024 * 1024 })
     expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
     expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
   })
 
   it('survive a crash', async () => {
-    loader = createMediaLoader({ workers: 1 })
+    loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     const failing = code(loader.video(uri('clip.mp4')))
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -89,7 +91,7 @@ describe('decoder processes', () => {
   })
 
   it('have a bounded queue', async () => {
-    loader = createMediaLoader({ workers: 1, maxWaiting: 2 })
+    loader = createDecodingLoader({ workers: 1, maxWaiting: 2 })
     const codes = await Promise.all(Array.from({ length: 6 }, () => code(loader.image(uri('fields.png')))))
     expect(codes.filter((value) => value === 'overloaded').length).toBeGreaterThan(0)
     expect(codes.filter((value) => value === 'none').length).toBeGreaterThanOrEqual(2)
@@ -97,7 +99,7 @@ describe('decoder processes', () => {
 
   it('know no secrets of the server', async () => {
     process.env['OMNISERVE_TEST_SECRET'] = 'do-not-pass-on'
-    loader = createMediaLoader({ workers: 1 })
+    loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     if (process.platform !== 'linux') return
     const environment = readFileSync(`/proc/${loader.status().pids[0]}/environ`, 'utf8')

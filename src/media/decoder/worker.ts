@@ -31,7 +31,7 @@ async function decode(job: DecodeJob, send: Send): Promise<void> {
   switch (job.kind) {
     case 'image': {
       const { decodeImage } = await import('../image/decode.ts')
-      return decodeImage(job.input, job.limits, send)
+      return decodeImage(job.input, job.limits, send, job.probe)
     }
     case 'audio': {
       const { decodeAudio } = await import('../audio/decode.ts')

@@ -23,24 +23,15 @@ sharp.concurrency(1)
 type Limits = Required<ImageLimits>
 
 /** @throws MediaError `image_illegal`, `image_dimensions` */
-export async function decodeImage(source: SpooledBytes, limits: Limits, send: Send): Promise<void> {
+export async function decodeImage(source: SpooledBytes, limits: Limits, send: Send, probe = false): Promise<void> {
   const bytes = 'memory' in source ? asBuffer(source.memory) : readFileSync(source.path)
   const sniffed = await sniff(bytes.subarray(0, sniffLength))
   expectKind(sniffed, 'image')
   const format = sniffed.imageFormat!
   const { image, size } = await openImage(bytes, format, limits)
-  const { data, info } = await rendered(image, size, limits)
-  await send(
-    {
-      type: 'image',
-      width: info.width,
-      height: info.height,
-      sourceWidth: size.width,
-      sourceHeight: size.height,
-      format,
-    },
-    data,
-  )
+  const { width, height } = deliveredSize(size, limits)
+  const header = { type: 'image', width, height, sourceWidth: size.width, sourceHeight: size.height, format } as const
+  await send(header, probe ? undefined : await rendered(image, size, limits))
   await send({ type: 'done', warnings: [] })
 }
 
@@ -121,14 +112,17 @@ function raw({ width, height, data }: Size & { data: Uint8Array }): OpenImage {
   return { image: sharp(data, { raw: { width, height, channels: 4 } }), size: { width, height } }
 }
 
-async function rendered(image: Sharp, size: Size, limits: Limits) {
-  const pixels = size.width * size.height
-  let pipeline = image
-  if (pixels > limits.maxOutputPixels) {
-    const scale = Math.sqrt(limits.maxOutputPixels / pixels)
-    const fit = (side: number) => Math.max(1, Math.floor(side * scale))
-    pipeline = pipeline.resize(fit(size.width), fit(size.height), { fit: 'fill' })
-  }
+/** Scaled down to the most pixels that are delivered. */
+function deliveredSize({ width, height }: Size, { maxOutputPixels }: Limits): Size {
+  if (width * height <= maxOutputPixels) return { width, height }
+  const scale = Math.sqrt(maxOutputPixels / (width * height))
+  const fit = (side: number) => Math.max(1, Math.floor(side * scale))
+  return { width: fit(width), height: fit(height) }
+}
+
+async function rendered(image: Sharp, size: Size, limits: Limits): Promise<Buffer> {
+  const { width, height } = deliveredSize(size, limits)
+  const pipeline = width === size.width && height === size.height ? image : image.resize(width, height, { fit: 'fill' })
   try {
     const { data, info } = await pipeline
       .flatten({ background: '#ffffff' })
@@ -136,7 +130,9 @@ async function rendered(image: Sharp, size: Size, limits: Limits) {
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
     if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`)
-    return { data, info }
+    if (info.width !== width || info.height !== height)
+      throw new Error(`it is ${info.width} x ${info.height} where its header says ${width} x ${height}`)
+    return data
   } catch (cause) {
     throw new MediaError('image_illegal', `The image is broken: ${reasonOf(cause)}.`, { cause })
   }

@@ -28,7 +28,7 @@ export async function openFrames(
       return image
     })
   } catch (error) {
-    await Promise.all(opened.map((image) => image?.[Symbol.asyncDispose]()))
+    for (const image of opened) await image?.[Symbol.asyncDispose]()
     throw error
   }
 }

@@ -1,5 +1,6 @@
 /**
- * A tiny stand-in for a loaded checkpoint: exact, fast stages that obey the `OmniModel` contract and record what they were given.
+ * A tiny stand-in for a loaded checkpoint: exact, fast stages that obey the `OmniModel` contract and record what they were given. It
+ * speaks by Qwen3-Omni's own pipeline over stages that stand in for its networks; `fake-family.ts` speaks in another way.
  *
  * Text is bytes (ids 0-255) plus special ids. The thinker writes what its script says; the talker's rows carry the text id they stand
  * for, so tests can read back what was spoken; the vocoder holds back its last samples until `finish`, as the real one does.
@@ -7,14 +8,11 @@
  */
 
 import { EngineError } from '../src/contract/index.ts'
-import type {
-  Code2WavStream,
-  OmniModel,
-  SpeechConfig,
-  StageSequence,
-  TalkerInput,
-  ThinkerInput,
-} from '../src/models/stages.ts'
+import { Qwen3Speech } from '../src/models/qwen3-omni/speech/pipeline.ts'
+import { defaultSpeech, exactSpeech, type SpeechSettings } from '../src/models/qwen3-omni/speech/settings.ts'
+import type { SpeechConfig, SpeechStages, TalkerInput } from '../src/models/qwen3-omni/speech/stages.ts'
+import type { VocoderStream } from '../src/models/speech.ts'
+import type { OmniModel, StageSequence, ThinkerInput } from '../src/models/stages.ts'
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
 import type { GenerationRequest } from '../src/contract/index.ts'
@@ -60,6 +58,8 @@ export interface FakeModelOptions {
   readonly memoryTokens?: number
   readonly contextLength?: number
   readonly speech?: boolean
+  /** How codes are sampled; greedy and as long as they like by default. */
+  readonly speechSettings?: Partial<SpeechSettings>
   /** Frames spoken after the text has ended. */
   readonly tailFrames?: number
   /** Throws inside the named stage. */
@@ -67,6 +67,8 @@ export interface FakeModelOptions {
 }
 
 export interface FakeModel extends OmniModel {
+  /** Special ids of its speech. */
+  readonly config: SpeechConfig
   /** Sequences and vocoder streams not disposed. */
   readonly alive: () => { sequences: number; streams: number }
   /** Tokens of every thinker call, one list per call. */
@@ -152,6 +154,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
 
   const model: OmniModel = {
     architecture: 'FakeOmniForConditionalGeneration',
+    reads: ['text', 'image', 'audio', 'video'],
     thinker: {
       vocabSize: fakeVocabulary,
       hiddenSize: hidden,
@@ -263,7 +266,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
     suppressedCodecIds: [55, 56, 57, 58, 59, 61, 62, 63],
   }
 
-  const speech: Partial<OmniModel> = {
+  const stages: SpeechStages = {
     talker: {
       vocabSize: codecVocabulary,
       hiddenSize: hidden,
@@ -313,7 +316,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
         let held = new Float32Array(0)
         const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
           stage('code2wav', options.vocoderDelay ?? 0, signal, work, stream)
-        const stream: Code2WavStream = {
+        const stream: VocoderStream = {
           push: (codes, { signal, alone = false } = {}) => {
             decoded.push({ frames: codes.length / codeGroups, alone })
             return vocode(signal, () => {
@@ -346,12 +349,13 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       },
       [Symbol.dispose]: () => undefined,
     },
-    speech: config,
   }
+  const settings = { ...exactSpeech(defaultSpeech), ...options.speechSettings }
 
   return {
     ...model,
-    ...(options.speech === false ? {} : speech),
+    ...(options.speech !== false && { speech: new Qwen3Speech(model.thinker, stages, config, settings) }),
+    config,
     alive: () => ({ sequences, streams }),
     thinkerBatches,
     talkerBatches,

@@ -2,7 +2,8 @@
  * Loads a tiny checkpoint of testdata/checkpoints in f32, for comparing with goldens.
  */
 
-import { describeModel, type OmniModel } from '../src/models/index.ts'
+import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
+import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
 import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
 import { testdataPath } from './golden.ts'
@@ -11,7 +12,7 @@ export const tinyCheckpoints = ['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-th
 export type TinyCheckpoint = (typeof tinyCheckpoints)[number]
 
 export interface TinyModel extends Disposable {
-  readonly model: OmniModel
+  readonly model: Qwen3OmniModel
   readonly backend: Backend
   /** Parsed config.json. */
   readonly config: Readonly<Record<string, unknown>>
@@ -26,7 +27,7 @@ export function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
 export async function loadModel(folder: string): Promise<TinyModel> {
   const backend = await loadBackend({ device: 'cpu', threads: 1 })
   const checkpoint = await openCheckpoint(folder)
-  const description = describeModel(checkpoint.config)
+  const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
   const weights = await loadParameters(backend, checkpoint, description.declarations, {
     naming: description.naming,
     types: { type: 'f32', stages: allF32 },

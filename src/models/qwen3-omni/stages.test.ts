@@ -12,7 +12,8 @@ import { formulaCodes, formulaLogMel } from '../../../testing/formula-media.ts'
 import { indexOfLargest, largestDifference, readGolden, testdataPath, type Golden } from '../../../testing/golden.ts'
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
 import { loadModel, loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
-import type { Code2WavStage, ThinkerInput } from '../stages.ts'
+import type { ThinkerInput } from '../stages.ts'
+import type { Code2WavStage } from './speech/stages.ts'
 
 const CLOSE = 2e-5
 

@@ -7,7 +7,7 @@
 
 import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend } from '../../tensor/index.ts'
-import type { TalkerInput, TalkerOutput, TalkerStage } from '../stages.ts'
+import type { TalkerInput, TalkerOutput, TalkerStage } from './speech/stages.ts'
 import type { TalkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
 import { decoderSequence, DecoderSequence, stepNodes } from './sequence.ts'

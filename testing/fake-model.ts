@@ -8,11 +8,23 @@
  */
 
 import { EngineError } from '../src/contract/index.ts'
+<<<<<<< HEAD
 import { Qwen3Speech } from '../src/models/qwen3-omni/speech/pipeline.ts'
 import { defaultSpeech, exactSpeech, type SpeechSettings } from '../src/models/qwen3-omni/speech/settings.ts'
 import type { SpeechConfig, SpeechStages, TalkerInput } from '../src/models/qwen3-omni/speech/stages.ts'
 import type { VocoderStream } from '../src/models/speech.ts'
 import type { OmniModel, StageSequence, ThinkerInput } from '../src/models/stages.ts'
+=======
+import { MemoryBudget } from '../src/models/memory-budget.ts'
+import type {
+  Code2WavStream,
+  OmniModel,
+  SpeechConfig,
+  StageSequence,
+  TalkerInput,
+  ThinkerInput,
+} from '../src/models/stages.ts'
+>>>>>>> 452456d (KV caches grow in blocks with use, within a memory budget that is asked first; large graphs fit a GPU's scheduler)
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
 import type { GenerationRequest } from '../src/contract/index.ts'
@@ -54,8 +66,10 @@ export interface FakeModelOptions {
   readonly talkerDelay?: (tokens: number) => number
   /** Milliseconds that the vocoder takes for a piece. */
   readonly vocoderDelay?: number
-  /** Tokens of cache that all thinker sequences share. */
+  /** Tokens of cache that all thinker sequences share, taken in blocks of {@link fakeBlock}. */
   readonly memoryTokens?: number
+  /** In place of `memoryTokens`: a budget of tokens that the test holds, too. */
+  readonly budget?: MemoryBudget
   readonly contextLength?: number
   readonly speech?: boolean
   /** How codes are sampled; greedy and as long as they like by default. */
@@ -87,26 +101,53 @@ export interface FakeModel extends OmniModel {
   readonly decoded: readonly { frames: number; alone: boolean }[]
 }
 
+/** Tokens that a fake cache grows by. */
+export const fakeBlock = 16
+
 class FakeSequence implements StageSequence {
-  readonly ids: number[] = []
+  ids: number[] = []
   readonly capacity: number
+  readonly budget: MemoryBudget | undefined
   readonly onDispose: () => void
+  room = 0
   disposed = false
-  constructor(capacity: number, onDispose: () => void) {
+  constructor(capacity: number, budget: MemoryBudget | undefined, onDispose: () => void) {
     this.capacity = capacity
+    this.budget = budget
     this.onDispose = onDispose
   }
   get length(): number {
     return this.ids.length
   }
+  get bytes(): number {
+    return this.room
+  }
+  async reserve(tokens: number): Promise<void> {
+    await Promise.resolve()
+    if (this.disposed) throw new Error('A disposed sequence was given room.')
+    if (tokens > this.capacity) throw new Error('A sequence outgrew its capacity.')
+    if (tokens <= this.room) return
+    const room = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
+    if (this.budget && !this.budget.take(room - this.room)) throw new EngineError('overloaded', 'No cache left.')
+    this.room = room
+  }
+  truncate(length: number): void {
+    if (length > this.ids.length) throw new Error('A sequence was cut to more than it has.')
+    this.ids.length = length
+  }
+  async copyFrom(source: StageSequence, length: number): Promise<void> {
+    await this.reserve(length)
+    this.ids = (source as FakeSequence).ids.slice(0, length)
+  }
   add(id: number): void {
     if (this.disposed) throw new Error('A disposed sequence was used.')
-    if (this.ids.length >= this.capacity) throw new Error('A sequence outgrew its capacity.')
+    if (this.ids.length >= this.room) throw new Error('A sequence was written beyond its room.')
     this.ids.push(id)
   }
   [Symbol.dispose](): void {
     if (this.disposed) return
     this.disposed = true
+    this.budget?.give(this.room)
     this.onDispose()
   }
 }
@@ -117,7 +158,8 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   const busy = new Map<object, string>()
   /** Whatever is done one at a time. The vocoder works beside the others, on one piece of a reply at a time. */
   const inTurn = {}
-  let reserved = 0
+  const budget =
+    options.budget ?? (options.memoryTokens === undefined ? undefined : new MemoryBudget(options.memoryTokens))
   const thinkerBatches: number[][] = []
   const talkerBatches: number[][] = []
   const talkerRows: number[][] = []
@@ -160,18 +202,13 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       hiddenSize: hidden,
       contextLength: options.contextLength ?? 4096,
       newSequence(capacity) {
-        if (reserved + capacity > (options.memoryTokens ?? Infinity))
-          throw new EngineError('overloaded', 'No cache left.')
-        reserved += capacity
         sequences += 1
-        return new FakeSequence(capacity, () => {
-          reserved -= capacity
-          sequences -= 1
-        })
+        return new FakeSequence(capacity, budget, () => (sequences -= 1))
       },
-      forward: (inputs, signal) => {
+      async forward(inputs, signal) {
         const tokens = inputs.map((input) => input.tokenIds.length)
         thinkerBatches.push(tokens)
+        for (const [i, { sequence }] of inputs.entries()) await sequence.reserve(sequence.length + tokens[i]!)
         const total = tokens.reduce((left, right) => left + right, 0)
         return stage('thinker', options.thinkerDelay?.(total) ?? 0, signal, () => inputs.map(think))
       },
@@ -273,14 +310,15 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       codeGroups,
       newSequence(capacity) {
         sequences += 1
-        const sequence = new FakeSequence(capacity, () => (sequences -= 1))
+        const sequence = new FakeSequence(capacity, undefined, () => (sequences -= 1))
         talkers.set(sequence, talkerRows.push([]) - 1)
         talkerPositions.push([])
         return sequence
       },
-      forward: (inputs, signal) => {
+      async forward(inputs, signal) {
         const tokens = inputs.map((input) => input.embeddings.length / hidden)
         talkerBatches.push(tokens)
+        for (const [i, { sequence }] of inputs.entries()) await sequence.reserve(sequence.length + tokens[i]!)
         const total = tokens.reduce((left, right) => left + right, 0)
         return stage('talker', options.talkerDelay?.(total) ?? 0, signal, () => inputs.map(talk))
       },

@@ -10,6 +10,7 @@ import type { CheckpointFiles } from '../prompt/checkpoint-files.ts'
 import type { PromptBuilder } from '../prompt/prompt-builder.ts'
 import type { ParameterDeclaration } from '../nn/index.ts'
 import type { Backend, WeightSet } from '../tensor/index.ts'
+import type { MemoryBudget } from './memory-budget.ts'
 import type { SpeechFacts, SpeechOptions } from './speech.ts'
 import type { OmniModel } from './stages.ts'
 
@@ -25,6 +26,8 @@ export interface ModelOptions {
   /** Type of the KV caches. Default f16; f32 for parity with f32 references. */
   readonly cacheType?: 'f16' | 'f32'
   readonly speech?: SpeechOptions
+  /** What the KV caches may hold. Default: no limit. */
+  readonly budget?: MemoryBudget
 }
 
 /** A checkpoint's files, read and checked: the one declaration of what it is. */

@@ -8,10 +8,23 @@
 import type { InputModality } from '../contract/index.ts'
 import type { SpeechPipeline } from './speech.ts'
 
-/** One live sequence's KV cache in a stage. Disposing it returns its memory. */
+/** One sequence's KV cache in a stage, in use or kept for a request to go on from. Disposing it returns its memory. */
 export interface StageSequence extends Disposable {
   /** Tokens in the cache. */
   readonly length: number
+  /** Tokens there is memory for; grows by {@link reserve}. */
+  readonly room: number
+  /** Bytes held. */
+  readonly bytes: number
+  /**
+   * Makes room for `tokens` in all; what is in the cache stays. Not while a step runs with it. Rejects with `EngineError('overloaded')`
+   * that says what would fit when the memory budget has no room; the sequence is as it was then.
+   */
+  reserve(tokens: number): Promise<void>
+  /** Forgets tokens from `length` on; their memory stays. */
+  truncate(length: number): void
+  /** Takes over the first `length` tokens of another sequence of the same stage, in place of its own. Reserves as {@link reserve} does. */
+  copyFrom(source: StageSequence, length: number): Promise<void>
 }
 
 /** Encoder outputs that replace the embeddings of placeholder tokens. */
@@ -50,9 +63,12 @@ export interface ThinkerStage extends Disposable {
   readonly vocabSize: number
   readonly hiddenSize: number
   readonly contextLength: number
-  /** `capacity`: the most tokens this sequence may grow to. Throws `EngineError('overloaded')` when memory is short. */
+  /** `capacity`: the most tokens this sequence may grow to. It holds no memory until some is reserved. */
   newSequence(capacity: number): StageSequence
-  /** One batched step over several sequences, each with one or more new tokens. Advances their caches. */
+  /**
+   * One batched step over several sequences, each with one or more new tokens. Advances their caches, growing those without room:
+   * who does not want the whole batch to fail then reserves before.
+   */
   forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]>
   /** Token embeddings, [tokens, hidden]. */
   embed(tokenIds: Int32Array): Promise<Float32Array>

@@ -73,7 +73,8 @@ export class Qwen3OmniModel implements OmniModel {
     options: ModelOptions,
   ) {
     const modules = new Modules(loadedParameters(weights), config)
-    const cache = options.cacheType === undefined ? {} : { cacheType: options.cacheType }
+    const { cacheType, budget } = options
+    const cache = { ...(cacheType && { cacheType }), ...(budget && { budget }) }
     this.architecture = config.architecture
     this.thinker = new Thinker(backend, modules.thinker, {
       ...cache,

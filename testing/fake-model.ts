@@ -8,23 +8,12 @@
  */
 
 import { EngineError } from '../src/contract/index.ts'
-<<<<<<< HEAD
+import { MemoryBudget } from '../src/models/memory-budget.ts'
 import { Qwen3Speech } from '../src/models/qwen3-omni/speech/pipeline.ts'
 import { defaultSpeech, exactSpeech, type SpeechSettings } from '../src/models/qwen3-omni/speech/settings.ts'
 import type { SpeechConfig, SpeechStages, TalkerInput } from '../src/models/qwen3-omni/speech/stages.ts'
 import type { VocoderStream } from '../src/models/speech.ts'
 import type { OmniModel, StageSequence, ThinkerInput } from '../src/models/stages.ts'
-=======
-import { MemoryBudget } from '../src/models/memory-budget.ts'
-import type {
-  Code2WavStream,
-  OmniModel,
-  SpeechConfig,
-  StageSequence,
-  TalkerInput,
-  ThinkerInput,
-} from '../src/models/stages.ts'
->>>>>>> 452456d (KV caches grow in blocks with use, within a memory budget that is asked first; large graphs fit a GPU's scheduler)
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
 import type { GenerationRequest } from '../src/contract/index.ts'

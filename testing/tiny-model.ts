@@ -2,6 +2,7 @@
  * Loads a tiny checkpoint of testdata/checkpoints in f32, for comparing with goldens.
  */
 
+import type { ModelOptions } from '../src/models/family.ts'
 import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
 import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
@@ -19,12 +20,12 @@ export interface TinyModel extends Disposable {
 }
 
 /** Disposing it releases everything native. */
-export function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
-  return loadModel(testdataPath(`checkpoints/${name}`))
+export function loadTinyModel(name: TinyCheckpoint, options: ModelOptions = {}): Promise<TinyModel> {
+  return loadModel(testdataPath(`checkpoints/${name}`), options)
 }
 
 /** As {@link loadTinyModel}, from any folder. */
-export async function loadModel(folder: string): Promise<TinyModel> {
+export async function loadModel(folder: string, options: ModelOptions = {}): Promise<TinyModel> {
   const backend = await loadBackend({ device: 'cpu', threads: 1 })
   const checkpoint = await openCheckpoint(folder)
   const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
@@ -32,7 +33,7 @@ export async function loadModel(folder: string): Promise<TinyModel> {
     naming: description.naming,
     types: { type: 'f32', stages: allF32 },
   })
-  const model = description.build(backend, weights, { cacheType: 'f32' })
+  const model = description.build(backend, weights, { cacheType: 'f32', ...options })
   return {
     model,
     backend,

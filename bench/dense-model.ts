@@ -115,6 +115,7 @@ export class DenseModel implements Disposable {
   /** One step of one sequence; logits of the last token. */
   async forward(cache: KvCache, ids: Int32Array): Promise<Float32Array> {
     const tokens = ids.length
+    await cache.reserve(cache.length + tokens)
     const step = new KvStep([{ cache, tokens }], { repeats: dense.heads / dense.keyValueHeads })
     const { logits } = await this.#graphs.run(
       step.key,

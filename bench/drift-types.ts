@@ -9,8 +9,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { describeModel, type OmniModel } from '../src/models/index.ts'
-import { createPromptBuilder } from '../src/prompt/prompt-builder.ts'
+import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
+import { createQwen3Prompt } from '../src/models/qwen3-omni/prompt/prompt-builder.ts'
+import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { type Backend, loadBackend } from '../src/tensor/index.ts'
 import { type Checkpoint, loadParameters, openCheckpoint, type WeightType, weightTypes } from '../src/weights/index.ts'
 import { type Benchmark, round, type Row } from './harness.ts'
@@ -29,12 +30,12 @@ const questions = [
 const replyTokens = 40
 
 interface Loaded extends Disposable {
-  readonly model: OmniModel
+  readonly model: Qwen3OmniModel
   readonly bytes: number
 }
 
 async function load(backend: Backend, checkpoint: Checkpoint, type: WeightType): Promise<Loaded> {
-  const description = describeModel(checkpoint.config)
+  const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
   const { naming, declarations } = description
   const weights = await loadParameters(backend, checkpoint, declarations, { naming, types: { type } })
   const model = description.build(backend, weights, { cacheType: 'f32' })
@@ -70,7 +71,7 @@ function logSoftmax(logits: Float32Array): Float32Array {
   return logits.map((value) => value - shift)
 }
 
-async function reply(model: OmniModel, prompt: Int32Array, signal: AbortSignal): Promise<Int32Array> {
+async function reply(model: Qwen3OmniModel, prompt: Int32Array, signal: AbortSignal): Promise<Int32Array> {
   const ids = [...prompt]
   using sequence = model.thinker.newSequence(prompt.length + replyTokens)
   let fresh = prompt
@@ -87,7 +88,12 @@ async function reply(model: OmniModel, prompt: Int32Array, signal: AbortSignal):
 }
 
 /** Log-probabilities after every token of the reply but the last: one row each. */
-async function judge(model: OmniModel, ids: Int32Array, from: number, signal: AbortSignal): Promise<Float32Array[]> {
+async function judge(
+  model: Qwen3OmniModel,
+  ids: Int32Array,
+  from: number,
+  signal: AbortSignal,
+): Promise<Float32Array[]> {
   using sequence = model.thinker.newSequence(ids.length)
   const positions = positionsOf(0, ids.length)
   const [output] = await model.thinker.forward(
@@ -103,8 +109,8 @@ async function judge(model: OmniModel, ids: Int32Array, from: number, signal: Ab
 }
 
 /** Sound of fixed codes. */
-async function sound(model: OmniModel, codebook: number, signal: AbortSignal): Promise<Float32Array> {
-  const groups = model.speech?.codeGroups
+async function sound(model: Qwen3OmniModel, codebook: number, signal: AbortSignal): Promise<Float32Array> {
+  const groups = model.speech?.config.codeGroups
   if (!model.code2wav || groups === undefined) return new Float32Array()
   using stream = model.code2wav.newStream()
   const codes = Int32Array.from({ length: 24 * groups }, (_, i) => (i * 7919 + ((i * i) % 97)) % codebook)
@@ -131,7 +137,7 @@ export const benchmark: Benchmark = {
     context.log(`  ${folder}`)
     using backend = await loadBackend({ device: 'cpu', threads: 1 })
     using checkpoint = await openCheckpoint(folder)
-    const builder = await createPromptBuilder(checkpoint)
+    const builder = createQwen3Prompt(await readCheckpointFiles(checkpoint))
     const codebook = codebookOf(checkpoint)
     const prompts: Int32Array[] = []
     for (const text of context.quick ? questions.slice(0, 2) : questions)

@@ -1,5 +1,6 @@
 /**
- * A tiny stand-in for a loaded checkpoint: exact, fast stages that obey the `OmniModel` contract and record what they were given.
+ * A tiny stand-in for a loaded checkpoint: exact, fast stages that obey the `OmniModel` contract and record what they were given. It
+ * speaks by Qwen3-Omni's own pipeline over stages that stand in for its networks; `fake-family.ts` speaks in another way.
  *
  * Text is bytes (ids 0-255) plus special ids. The thinker writes what its script says; the talker's rows carry the text id they stand
  * for, so tests can read back what was spoken; the vocoder holds back its last samples until `finish`, as the real one does.
@@ -7,14 +8,12 @@
  */
 
 import { EngineError } from '../src/contract/index.ts'
-import type {
-  Code2WavStream,
-  OmniModel,
-  SpeechConfig,
-  StageSequence,
-  TalkerInput,
-  ThinkerInput,
-} from '../src/models/stages.ts'
+import { MemoryBudget } from '../src/models/memory-budget.ts'
+import { Qwen3Speech } from '../src/models/qwen3-omni/speech/pipeline.ts'
+import { defaultSpeech, exactSpeech, type SpeechSettings } from '../src/models/qwen3-omni/speech/settings.ts'
+import type { SpeechConfig, SpeechStages, TalkerInput } from '../src/models/qwen3-omni/speech/stages.ts'
+import type { VocoderStream } from '../src/models/speech.ts'
+import type { OmniModel, StageSequence, ThinkerInput } from '../src/models/stages.ts'
 import type { PreparedPrompt, PromptFeature } from '../src/prompt/prepared-prompt.ts'
 import type { RuntimeTokenizer } from '../src/runtime/reply-reader.ts'
 import type { GenerationRequest } from '../src/contract/index.ts'
@@ -56,10 +55,14 @@ export interface FakeModelOptions {
   readonly talkerDelay?: (tokens: number) => number
   /** Milliseconds that the vocoder takes for a piece. */
   readonly vocoderDelay?: number
-  /** Tokens of cache that all thinker sequences share. */
+  /** Tokens of cache that all thinker sequences share, taken in blocks of {@link fakeBlock}. */
   readonly memoryTokens?: number
+  /** In place of `memoryTokens`: a budget of tokens that the test holds, too. */
+  readonly budget?: MemoryBudget
   readonly contextLength?: number
   readonly speech?: boolean
+  /** How codes are sampled; greedy and as long as they like by default. */
+  readonly speechSettings?: Partial<SpeechSettings>
   /** Frames spoken after the text has ended. */
   readonly tailFrames?: number
   /** Throws inside the named stage. */
@@ -67,6 +70,8 @@ export interface FakeModelOptions {
 }
 
 export interface FakeModel extends OmniModel {
+  /** Special ids of its speech. */
+  readonly config: SpeechConfig
   /** Sequences and vocoder streams not disposed. */
   readonly alive: () => { sequences: number; streams: number }
   /** Tokens of every thinker call, one list per call. */
@@ -85,26 +90,53 @@ export interface FakeModel extends OmniModel {
   readonly decoded: readonly { frames: number; alone: boolean }[]
 }
 
+/** Tokens that a fake cache grows by. */
+export const fakeBlock = 16
+
 class FakeSequence implements StageSequence {
-  readonly ids: number[] = []
+  ids: number[] = []
   readonly capacity: number
+  readonly budget: MemoryBudget | undefined
   readonly onDispose: () => void
+  room = 0
   disposed = false
-  constructor(capacity: number, onDispose: () => void) {
+  constructor(capacity: number, budget: MemoryBudget | undefined, onDispose: () => void) {
     this.capacity = capacity
+    this.budget = budget
     this.onDispose = onDispose
   }
   get length(): number {
     return this.ids.length
   }
+  get bytes(): number {
+    return this.room
+  }
+  async reserve(tokens: number): Promise<void> {
+    await Promise.resolve()
+    if (this.disposed) throw new Error('A disposed sequence was given room.')
+    if (tokens > this.capacity) throw new Error('A sequence outgrew its capacity.')
+    if (tokens <= this.room) return
+    const room = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
+    if (this.budget && !this.budget.take(room - this.room)) throw new EngineError('overloaded', 'No cache left.')
+    this.room = room
+  }
+  truncate(length: number): void {
+    if (length > this.ids.length) throw new Error('A sequence was cut to more than it has.')
+    this.ids.length = length
+  }
+  async copyFrom(source: StageSequence, length: number): Promise<void> {
+    await this.reserve(length)
+    this.ids = (source as FakeSequence).ids.slice(0, length)
+  }
   add(id: number): void {
     if (this.disposed) throw new Error('A disposed sequence was used.')
-    if (this.ids.length >= this.capacity) throw new Error('A sequence outgrew its capacity.')
+    if (this.ids.length >= this.room) throw new Error('A sequence was written beyond its room.')
     this.ids.push(id)
   }
   [Symbol.dispose](): void {
     if (this.disposed) return
     this.disposed = true
+    this.budget?.give(this.room)
     this.onDispose()
   }
 }
@@ -115,7 +147,8 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
   const busy = new Map<object, string>()
   /** Whatever is done one at a time. The vocoder works beside the others, on one piece of a reply at a time. */
   const inTurn = {}
-  let reserved = 0
+  const budget =
+    options.budget ?? (options.memoryTokens === undefined ? undefined : new MemoryBudget(options.memoryTokens))
   const thinkerBatches: number[][] = []
   const talkerBatches: number[][] = []
   const talkerRows: number[][] = []
@@ -152,23 +185,19 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
 
   const model: OmniModel = {
     architecture: 'FakeOmniForConditionalGeneration',
+    reads: ['text', 'image', 'audio', 'video'],
     thinker: {
       vocabSize: fakeVocabulary,
       hiddenSize: hidden,
       contextLength: options.contextLength ?? 4096,
       newSequence(capacity) {
-        if (reserved + capacity > (options.memoryTokens ?? Infinity))
-          throw new EngineError('overloaded', 'No cache left.')
-        reserved += capacity
         sequences += 1
-        return new FakeSequence(capacity, () => {
-          reserved -= capacity
-          sequences -= 1
-        })
+        return new FakeSequence(capacity, budget, () => (sequences -= 1))
       },
-      forward: (inputs, signal) => {
+      async forward(inputs, signal) {
         const tokens = inputs.map((input) => input.tokenIds.length)
         thinkerBatches.push(tokens)
+        for (const [i, { sequence }] of inputs.entries()) await sequence.reserve(sequence.length + tokens[i]!)
         const total = tokens.reduce((left, right) => left + right, 0)
         return stage('thinker', options.thinkerDelay?.(total) ?? 0, signal, () => inputs.map(think))
       },
@@ -263,21 +292,22 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
     suppressedCodecIds: [55, 56, 57, 58, 59, 61, 62, 63],
   }
 
-  const speech: Partial<OmniModel> = {
+  const stages: SpeechStages = {
     talker: {
       vocabSize: codecVocabulary,
       hiddenSize: hidden,
       codeGroups,
       newSequence(capacity) {
         sequences += 1
-        const sequence = new FakeSequence(capacity, () => (sequences -= 1))
+        const sequence = new FakeSequence(capacity, undefined, () => (sequences -= 1))
         talkers.set(sequence, talkerRows.push([]) - 1)
         talkerPositions.push([])
         return sequence
       },
-      forward: (inputs, signal) => {
+      async forward(inputs, signal) {
         const tokens = inputs.map((input) => input.embeddings.length / hidden)
         talkerBatches.push(tokens)
+        for (const [i, { sequence }] of inputs.entries()) await sequence.reserve(sequence.length + tokens[i]!)
         const total = tokens.reduce((left, right) => left + right, 0)
         return stage('talker', options.talkerDelay?.(total) ?? 0, signal, () => inputs.map(talk))
       },
@@ -313,7 +343,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
         let held = new Float32Array(0)
         const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
           stage('code2wav', options.vocoderDelay ?? 0, signal, work, stream)
-        const stream: Code2WavStream = {
+        const stream: VocoderStream = {
           push: (codes, { signal, alone = false } = {}) => {
             decoded.push({ frames: codes.length / codeGroups, alone })
             return vocode(signal, () => {
@@ -346,12 +376,13 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
       },
       [Symbol.dispose]: () => undefined,
     },
-    speech: config,
   }
+  const settings = { ...exactSpeech(defaultSpeech), ...options.speechSettings }
 
   return {
     ...model,
-    ...(options.speech === false ? {} : speech),
+    ...(options.speech !== false && { speech: new Qwen3Speech(model.thinker, stages, config, settings) }),
+    config,
     alive: () => ({ sequences, streams }),
     thinkerBatches,
     talkerBatches,

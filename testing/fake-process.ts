@@ -1,8 +1,7 @@
 /** An engine process around the fake model, for tests of everything between the server and the process. */
 
 import { hostEngine } from '../src/engines/local/process-host.ts'
-import { inputModalities } from '../src/runtime/admission.ts'
-import { defaultGeneration } from '../src/runtime/generation-settings.ts'
+import { defaultSpeech } from '../src/models/qwen3-omni/speech/settings.ts'
 import { Runtime } from '../src/runtime/runtime.ts'
 import { loadLibrary } from '../src/tensor/library.ts'
 import { tensorTypes } from '../src/tensor/types.ts'
@@ -23,12 +22,13 @@ hostEngine(async (options, onMetrics) => {
       return ids.length - start > 20 * turn ? fakeIds.imEnd : 97 + ((ids.length * 7 + start) % 26)
     },
     sharpness: 4,
+    speechSettings: defaultSpeech,
   })
   const runtime = new Runtime({
     model,
     tokenizer: fakeTokenizer,
     prepare: fakePrepare,
-    generation: { ...defaultGeneration, endTokenIds: [fakeIds.imEnd] },
+    endTokenIds: [fakeIds.imEnd],
     thinking: true,
     onMetrics,
     ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
@@ -38,7 +38,7 @@ hostEngine(async (options, onMetrics) => {
     model: {
       id: options.id,
       architecture: model.architecture,
-      input: inputModalities(model),
+      input: model.reads,
       output: ['text', 'audio'],
       thinking: true,
       capabilities: { tools: false, seed: true, voiceChoice: true, promptByModality: true, countsPrompt: true },
@@ -47,7 +47,7 @@ hostEngine(async (options, onMetrics) => {
       weights: 'none',
       device: 'cpu',
     },
-    speakers: [...model.speech!.speakers.keys()],
+    speakers: model.speech!.speakers,
     runtime,
     // The fake has no native memory; live caches and streams stand for it.
     nativeBytes: () => 1000 + model.alive().sequences + model.alive().streams,

@@ -2,7 +2,9 @@
  * Loads a tiny checkpoint of testdata/checkpoints in f32, for comparing with goldens.
  */
 
-import { describeModel, type OmniModel } from '../src/models/index.ts'
+import type { ModelOptions } from '../src/models/family.ts'
+import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
+import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
 import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
 import { testdataPath } from './golden.ts'
@@ -11,27 +13,27 @@ export const tinyCheckpoints = ['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-th
 export type TinyCheckpoint = (typeof tinyCheckpoints)[number]
 
 export interface TinyModel extends Disposable {
-  readonly model: OmniModel
+  readonly model: Qwen3OmniModel
   readonly backend: Backend
   /** Parsed config.json. */
   readonly config: Readonly<Record<string, unknown>>
 }
 
 /** Disposing it releases everything native. */
-export function loadTinyModel(name: TinyCheckpoint): Promise<TinyModel> {
-  return loadModel(testdataPath(`checkpoints/${name}`))
+export function loadTinyModel(name: TinyCheckpoint, options: ModelOptions = {}): Promise<TinyModel> {
+  return loadModel(testdataPath(`checkpoints/${name}`), options)
 }
 
 /** As {@link loadTinyModel}, from any folder. */
-export async function loadModel(folder: string): Promise<TinyModel> {
+export async function loadModel(folder: string, options: ModelOptions = {}): Promise<TinyModel> {
   const backend = await loadBackend({ device: 'cpu', threads: 1 })
   const checkpoint = await openCheckpoint(folder)
-  const description = describeModel(checkpoint.config)
+  const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
   const weights = await loadParameters(backend, checkpoint, description.declarations, {
     naming: description.naming,
     types: { type: 'f32', stages: allF32 },
   })
-  const model = description.build(backend, weights, { cacheType: 'f32' })
+  const model = description.build(backend, weights, { cacheType: 'f32', ...options })
   return {
     model,
     backend,

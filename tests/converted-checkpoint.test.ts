@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeModel } from '../src/models/index.ts'
-import { createPromptBuilder } from '../src/prompt/prompt-builder.ts'
+import { qwen3Omni } from '../src/models/qwen3-omni/model.ts'
+import { createQwen3Prompt } from '../src/models/qwen3-omni/prompt/prompt-builder.ts'
+import { type JsonObject, readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { type Backend, loadBackend } from '../src/tensor/index.ts'
 import {
   checkMemory,
@@ -38,21 +40,22 @@ interface Answers {
 
 async function answers(location: string, types?: WeightTypeChoice): Promise<Answers> {
   using checkpoint = await openCheckpoint(location)
-  const description = describeModel(checkpoint.config)
+  const files = await readCheckpointFiles(checkpoint)
+  const description = qwen3Omni.read(files)
   const { naming } = description
   using weights = await loadParameters(backend, checkpoint, description.declarations, {
     naming,
     ...(types && { types }),
   })
   using model = description.build(backend, weights, { cacheType: 'f32' })
-  const builder = await createPromptBuilder(checkpoint)
+  const builder = createQwen3Prompt(files)
   const { tokenIds, positions } = await builder.prepare([
     { role: 'user', content: [{ type: 'text', text: 'The quick brown fox <|im_end|> grüßt 你好.' }] },
   ])
   using sequence = model.thinker.newSequence(256)
   const [output] = await model.thinker.forward([{ sequence, tokenIds, positions, logits: 'all', hidden: false }])
   using stream = model.code2wav?.newStream()
-  const groups = model.speech?.codeGroups ?? 0
+  const groups = model.speech?.config.codeGroups ?? 0
   let waveform: Float32Array | undefined
   if (stream !== undefined) {
     const first = await stream.push(formulaCodes(groups, 6, 32))
@@ -113,7 +116,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (n
 
 describe('the published 30B-A3B', () => {
   it('fits 24 GB as q4_0 and says so when asked for more', async () => {
-    const config: unknown = JSON.parse(await readFile(testdataPath('qwen3-omni-30b-a3b/config.json'), 'utf8'))
+    const config = JSON.parse(await readFile(testdataPath('qwen3-omni-30b-a3b/config.json'), 'utf8')) as JsonObject
     const { declarations } = describeModel(config)
     const bytes = (type: WeightTypeChoice['type']): number => estimateMemory(declarations, { type }).weights
     expect(bytes('bf16') / 1e9).toBeCloseTo(70.5, 0)

@@ -12,6 +12,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   contract: [],
   protocol: [],
   tensor: [],
+  sampling: [],
   catalogue: ['protocol'],
   nn: ['tensor'],
   config: ['contract', 'protocol', 'catalogue'],
@@ -19,8 +20,8 @@ const ALLOWED: Record<string, readonly string[]> = {
   prompt: ['contract', 'protocol'],
   weights: ['contract', 'protocol', 'tensor', 'nn'],
   accounting: ['contract', 'protocol', 'catalogue'],
-  models: ['contract', 'nn', 'tensor', 'weights', 'prompt'],
-  runtime: ['contract', 'models', 'prompt'],
+  models: ['contract', 'nn', 'tensor', 'weights', 'prompt', 'sampling'],
+  runtime: ['contract', 'models', 'prompt', 'sampling'],
   engines: ['contract', 'protocol', 'runtime', 'models', 'weights', 'tensor', 'prompt', 'media', 'catalogue'],
   api: ['contract', 'protocol', 'catalogue', 'accounting', 'media', 'engines', 'config'],
   cli: [

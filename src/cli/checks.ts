@@ -10,6 +10,7 @@ import { createServer } from 'node:net'
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os'
 import path from 'node:path'
 import { checkExposure, homeFolder, packageFolder, type Settings } from '../config/index.ts'
+import { readCheckpointFacts } from '../engines/unloaded/unloaded-engine.ts'
 import { createMediaLoader, encodeWav } from '../media/index.ts'
 import { type DeviceKind, findPackage, loadBackend, packagesFor } from '../tensor/index.ts'
 import { explainFailure } from './exit.ts'
@@ -18,7 +19,6 @@ import { findCheckpoint } from './open-engines.ts'
 import { bytesText, listText } from './output.ts'
 import { packageInfo } from './package-info.ts'
 import { findPlayer } from './speech-output.ts'
-import { readCheckpointFacts } from './unloaded-engine.ts'
 
 export interface Check {
   readonly name: string

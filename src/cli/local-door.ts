@@ -15,7 +15,7 @@ import { LocalFiles } from './local-files.ts'
 import { findCheckpoint, openEngines } from './open-engines.ts'
 import { clearStatus, note, status, warn } from './output.ts'
 import { packageInfo } from './package-info.ts'
-import { createUnloadedEngine } from './unloaded-engine.ts'
+import { createUnloadedEngine } from '../engines/unloaded/unloaded-engine.ts'
 
 /** @throws ConfigError; EngineError `bad_checkpoint` */
 export async function openLocalDoor(options: DoorOptions): Promise<Door> {

@@ -1,13 +1,18 @@
 /**
  * What a model family offers to whoever loads checkpoints.
  *
- * In: a parsed config.json. Out: which weights are wanted (without loading any), how the checkpoint may name them, and, once they are
- * loaded, the model's stages.
+ * In: a checkpoint's small files. Out: what it reads and speaks, which weights are wanted (without loading any) and how the checkpoint may
+ * name them, its prompts, and, once weights are loaded, the model.
  */
 
+import type { InputModality } from '../contract/index.ts'
+import type { CheckpointFiles } from '../prompt/checkpoint-files.ts'
+import type { PromptBuilder } from '../prompt/prompt-builder.ts'
 import type { ParameterDeclaration } from '../nn/index.ts'
 import type { Backend, WeightSet } from '../tensor/index.ts'
-import type { OmniModel, SpeechConfig } from './stages.ts'
+import type { MemoryBudget } from './memory-budget.ts'
+import type { SpeechFacts, SpeechOptions } from './speech.ts'
+import type { OmniModel } from './stages.ts'
 
 /** How a family's checkpoints name things. */
 export interface CheckpointNaming {
@@ -20,25 +25,34 @@ export interface CheckpointNaming {
 export interface ModelOptions {
   /** Type of the KV caches. Default f16; f32 for parity with f32 references. */
   readonly cacheType?: 'f16' | 'f32'
+  readonly speech?: SpeechOptions
+  /** What the KV caches may hold. Default: no limit. */
+  readonly budget?: MemoryBudget
 }
 
-/** A configuration, read and checked. */
-export interface ModelDescription {
+/** A checkpoint's files, read and checked: the one declaration of what it is. */
+export interface ModelDescription<Model extends OmniModel = OmniModel> {
   readonly architecture: string
+  /** Kinds of parts that prompts may have. */
+  readonly reads: readonly InputModality[]
+  /** Absent when it does not speak. */
+  readonly speaks?: SpeechFacts
   /** Most tokens of prompt and reply together. */
   readonly contextLength: number
   readonly naming: CheckpointNaming
-  /** Every weight that the graphs use. */
+  /** Every weight that the graphs use, each with the coarsest format it may be stored in (`precision`). */
   readonly declarations: readonly ParameterDeclaration[]
-  /** Absent when the checkpoint has no speech. */
-  readonly speech?: SpeechConfig
-  /** Stages over loaded weights, which must outlive them. Dispose the model before the weights. */
-  build(backend: Backend, weights: WeightSet, options?: ModelOptions): OmniModel
+  /** Tokenizer, template and preprocessing. Throws `bad_checkpoint` naming the file that is missing, broken or contradicts another. */
+  prompt(): PromptBuilder
+  /** The model over loaded weights, which must outlive it. Dispose the model before the weights. */
+  build(backend: Backend, weights: WeightSet, options?: ModelOptions): Model
 }
 
-export interface ModelFamily {
+export interface ModelFamily<Model extends OmniModel = OmniModel> {
   /** As in `architectures` of config.json. */
   readonly architectures: readonly string[]
-  /** Throws `EngineError('bad_checkpoint')` naming the key that is wrong. */
-  read(json: unknown): ModelDescription
+  /** Names of files that are not text. */
+  readonly binaryFiles?: readonly string[]
+  /** Throws `EngineError('bad_checkpoint')` naming the file and key that is wrong. */
+  read(files: CheckpointFiles): ModelDescription<Model>
 }

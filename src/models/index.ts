@@ -1,6 +1,13 @@
 /** The model families, by the architecture that config.json names. */
 
 import { EngineError } from '../contract/index.ts'
+import {
+  type CheckpointFiles,
+  configurationOnly,
+  type FileSource,
+  type JsonObject,
+  readCheckpointFiles,
+} from '../prompt/checkpoint-files.ts'
 import type { ModelDescription, ModelFamily } from './family.ts'
 import { qwen3Omni } from './qwen3-omni/model.ts'
 
@@ -12,15 +19,24 @@ const modelFamilies: readonly ModelFamily[] = [qwen3Omni]
 export const supportedArchitectures: readonly string[] = modelFamilies.flatMap(({ architectures }) => architectures)
 
 /**
- * Reads a parsed config.json. Throws `EngineError('bad_checkpoint')`: an architecture that no family has, or a value that is
- * missing or unsupported, named by its path.
+ * Reads a checkpoint's files, each once, and checks them. Throws `EngineError('bad_checkpoint')`: a file that is broken, an architecture
+ * that no family has, or a value that is missing or unsupported, named by its file and path.
+ * @param source a folder, or an opened checkpoint.
  */
-export function describeModel(json: unknown): ModelDescription {
-  const named: unknown =
-    typeof json === 'object' && json !== null ? (json as Record<string, unknown>)['architectures'] : undefined
+export async function readModel(source: string | FileSource): Promise<ModelDescription> {
+  return describe(await readCheckpointFiles(source, modelFamilies.flatMap(({ binaryFiles = [] }) => binaryFiles)))
+}
+
+/** As {@link readModel}, from config.json alone: for what needs no prompt, such as converting weights. */
+export function describeModel(config: JsonObject): ModelDescription {
+  return describe(configurationOnly(config))
+}
+
+function describe(files: CheckpointFiles): ModelDescription {
+  const named = files.requireJson('config.json')['architectures']
   const architectures = Array.isArray(named) ? named.filter((name) => typeof name === 'string') : []
   const family = modelFamilies.find((candidate) => candidate.architectures.some((name) => architectures[0] === name))
-  if (family) return family.read(json)
+  if (family) return family.read(files)
   throw new EngineError(
     'bad_checkpoint',
     `config.json: architectures is ${JSON.stringify(named)}; supported are ${supportedArchitectures.join(', ')}`,

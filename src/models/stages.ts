@@ -1,16 +1,30 @@
 /**
  * What a model family offers the runtime: its stages, each batched over live sequences, speaking plain typed arrays.
  *
- * The runtime owns order, sampling, overlap and cancellation; a stage owns weights, graphs and caches. All arrays are
- * row-major with the last dimension contiguous. Nothing here knows HTTP or a chat template.
- *
- * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` and the classes it calls.
+ * The runtime owns order, sampling of text, overlap and cancellation; a stage owns weights, graphs and caches. All arrays are
+ * row-major with the last dimension contiguous. Nothing here knows HTTP or a chat template. Speech is in speech.ts.
  */
 
-/** One live sequence's KV cache in a stage. Disposing it returns its memory. */
+import type { InputModality } from '../contract/index.ts'
+import type { SpeechPipeline } from './speech.ts'
+
+/** One sequence's KV cache in a stage, in use or kept for a request to go on from. Disposing it returns its memory. */
 export interface StageSequence extends Disposable {
   /** Tokens in the cache. */
   readonly length: number
+  /** Tokens there is memory for; grows by {@link reserve}. */
+  readonly room: number
+  /** Bytes held. */
+  readonly bytes: number
+  /**
+   * Makes room for `tokens` in all; what is in the cache stays. Not while a step runs with it. Rejects with `EngineError('overloaded')`
+   * that says what would fit when the memory budget has no room; the sequence is as it was then.
+   */
+  reserve(tokens: number): Promise<void>
+  /** Forgets tokens from `length` on; their memory stays. */
+  truncate(length: number): void
+  /** Takes over the first `length` tokens of another sequence of the same stage, in place of its own. Reserves as {@link reserve} does. */
+  copyFrom(source: StageSequence, length: number): Promise<void>
 }
 
 /** Encoder outputs that replace the embeddings of placeholder tokens. */
@@ -34,7 +48,7 @@ export interface ThinkerInput {
   readonly features?: InjectedFeatures
   /** Logits of the last token, of every token (tests), or none (a prefill chunk that is not the last). */
   readonly logits: 'last' | 'all' | 'none'
-  /** Whether to return the hidden states that the talker reads (the output of `accept_hidden_layer`). */
+  /** Whether to return the hidden states that the family's speech reads, of every token of this call. */
   readonly hidden: boolean
 }
 
@@ -49,9 +63,12 @@ export interface ThinkerStage extends Disposable {
   readonly vocabSize: number
   readonly hiddenSize: number
   readonly contextLength: number
-  /** `capacity`: the most tokens this sequence may grow to. Throws `EngineError('overloaded')` when memory is short. */
+  /** `capacity`: the most tokens this sequence may grow to. It holds no memory until some is reserved. */
   newSequence(capacity: number): StageSequence
-  /** One batched step over several sequences, each with one or more new tokens. Advances their caches. */
+  /**
+   * One batched step over several sequences, each with one or more new tokens. Advances their caches, growing those without room:
+   * who does not want the whole batch to fail then reserves before.
+   */
   forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]>
   /** Token embeddings, [tokens, hidden]. */
   embed(tokenIds: Int32Array): Promise<Float32Array>
@@ -84,109 +101,14 @@ export interface VisionEncoderStage extends Disposable {
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }>
 }
 
-export interface TalkerInput {
-  readonly sequence: StageSequence
-  /** [tokens, talker hidden] */
-  readonly embeddings: Float32Array
-  /** [3, tokens] */
-  readonly positions: Float32Array
-}
-
-export interface TalkerOutput {
-  /** [codec vocab], of the last token. */
-  readonly logits: Float32Array
-  /** [talker hidden], of the last token, after the final norm. */
-  readonly hidden: Float32Array
-}
-
-export interface TalkerStage extends Disposable {
-  readonly vocabSize: number
-  readonly hiddenSize: number
-  readonly codeGroups: number
-  newSequence(capacity: number): StageSequence
-  forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<TalkerOutput[]>
-  /** `text_projection` of thinker embeddings: [tokens, thinker hidden] to [tokens, talker hidden]. */
-  projectText(embeddings: Float32Array): Promise<Float32Array>
-  /** `hidden_projection` of thinker hidden states. */
-  projectHidden(hidden: Float32Array): Promise<Float32Array>
-  /** Codec embedding rows of the talker's own table (special codec ids, first code group). [ids, talker hidden] */
-  embedCodec(ids: Int32Array): Promise<Float32Array>
-}
-
-/** Picks one id from logits; may change the logits array. */
-type Sample = (logits: Float32Array) => number
-
-export interface CodePredictorInput {
-  /** [talker hidden]: the talker's hidden state that produced the first code. */
-  readonly hidden: Float32Array
-  /** The first group's code. */
-  readonly firstCode: number
-  readonly sample: Sample
-}
-
-export interface CodePredictorOutput {
-  /** Residual codes, groups 1..codeGroups-1. */
-  readonly codes: Int32Array
-  /** [talker hidden]: sum of all groups' embeddings, the talker's next input before the text is added. */
-  readonly embeddingSum: Float32Array
-}
-
-export interface CodePredictorStage extends Disposable {
-  /** One frame for each of several sequences. */
-  predict(inputs: readonly CodePredictorInput[], signal?: AbortSignal): Promise<CodePredictorOutput[]>
-}
-
-export interface DecodeOptions {
-  readonly signal?: AbortSignal
-  /** Nothing else computes meanwhile, so all threads may be taken; what is asked of other stages waits. */
-  readonly alone?: boolean
-}
-
-/** One reply's vocoder state. What it returns, joined, equals decoding all codes at once. */
-export interface Code2WavStream extends Disposable {
-  /** `codes`: [frames, groups]. Returns the samples these frames complete, 24 kHz in [-1, 1]. */
-  push(codes: Int32Array, options?: DecodeOptions): Promise<Float32Array>
-  /** The samples still owed after the last frame (Qwen3-Omni: none, a whole decode cuts them off). */
-  finish(signal?: AbortSignal): Promise<Float32Array>
-}
-
-export interface Code2WavStage extends Disposable {
-  readonly samplesPerFrame: number
-  readonly sampleRate: number
-  newStream(): Code2WavStream
-}
-
-/** A loaded checkpoint. `talker`, `codePredictor` and `code2wav` are absent when it has no speech. */
+/** A loaded checkpoint. */
 export interface OmniModel extends Disposable {
   readonly architecture: string
+  /** Kinds of parts that prompts may have. */
+  readonly reads: readonly InputModality[]
   readonly thinker: ThinkerStage
   readonly audioEncoder?: AudioEncoderStage
   readonly visionEncoder?: VisionEncoderStage
-  readonly talker?: TalkerStage
-  readonly codePredictor?: CodePredictorStage
-  readonly code2wav?: Code2WavStage
-  /** Special ids and settings that the speech pipeline needs, from config.json. */
-  readonly speech?: SpeechConfig
-}
-
-/** From config.json and talker_config: see transformers `Qwen3OmniMoeForConditionalGeneration._get_talker_*`. */
-export interface SpeechConfig {
-  readonly imStartTokenId: number
-  readonly systemTokenId: number
-  readonly userTokenId: number
-  readonly assistantTokenId: number
-  readonly ttsBosTokenId: number
-  readonly ttsEosTokenId: number
-  readonly ttsPadTokenId: number
-  readonly codecBosId: number
-  readonly codecEosId: number
-  readonly codecPadId: number
-  readonly codecNothinkId: number
-  readonly codecThinkBosId: number
-  readonly codecThinkEosId: number
-  readonly codeGroups: number
-  /** Lower-case speaker name to codec id. */
-  readonly speakers: ReadonlyMap<string, number>
-  /** Codec ids never sampled by the talker (the last 1,024 except the end token). */
-  readonly suppressedCodecIds: readonly number[]
+  /** Absent when it does not speak. */
+  readonly speech?: SpeechPipeline
 }

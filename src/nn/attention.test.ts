@@ -87,6 +87,7 @@ describe('attention with caches', () => {
       ]
       let seed = 100
       for (const items of steps) {
+        for (const [cache, tokens] of items) await cache.reserve(cache.length + tokens)
         const step = new KvStep(
           items.map(([cache, tokens]) => ({ cache, tokens })),
           { window, repeats: 3 },
@@ -177,9 +178,12 @@ describe('attention with caches', () => {
     expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 
-  it('refuses what does not fit', () => {
+  it('refuses what does not fit', async () => {
     using cache = new KvCache(backend, { layers: 1, keyValueHeads: 1, headSize: 16, capacity: 8 })
     expect(() => new KvStep([{ cache, tokens: 9 }])).toThrow(/holds 0 of at most 8 tokens; 9 more do not fit/)
+    expect(() => new KvStep([{ cache, tokens: 1 }])).toThrow(/room for 0 tokens; reserve 1 first/)
+    await expect(cache.reserve(9)).rejects.toThrow(/holds 0 of at most 8/)
+    await cache.reserve(8)
     expect(
       () =>
         new KvStep([

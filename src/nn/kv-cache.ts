@@ -1,32 +1,28 @@
 /**
  * Keys and values of one sequence, for all layers of a decoder, and a step over several sequences at once.
  *
- * A cache has a fixed capacity, and rows are written by number, so one graph serves many steps. Attention reads the
- * first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides the rows that are not written or not visible. In a step the
- * linear layers see the tokens of all sequences side by side ([hidden, tokens of A, tokens of B, ...]); only attention goes sequence by
- * sequence.
- *
- * On a CPU values are stored in columns, a token's value spread over all rows: then the values of a few tokens are a plain matrix product
- * over consecutive memory (`attention.ts`).
+ * A cache holds no memory until room is asked for, and grows in blocks of 256 tokens. Rows are written by number, so one graph serves many
+ * steps. Attention reads the first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides the rows that are not written or not
+ * visible. In a step the linear layers see the tokens of all sequences side by side ([hidden, tokens of A, tokens of B, ...]); only
+ * attention goes sequence by sequence.
  */
 
 import {
-  allocateTensors,
   HALF_NEGATIVE_INFINITY,
   TensorError,
   type Backend,
   type GraphBuilder,
   type Inputs,
   type Tensor,
-  type TensorBuffer,
 } from '../tensor/index.ts'
 import { foldedRows } from './attend-cached.ts'
+import { KvStore, type KvLayout } from './kv-store.ts'
 
 export interface KvCacheOptions {
   readonly layers: number
   readonly keyValueHeads: number
   readonly headSize: number
-  /** Most tokens it can hold. */
+  /** Most tokens it may grow to. */
   readonly capacity: number
   /** f16 halves memory and time; f32 keeps parity with f32 references. Default f16. */
   readonly type?: 'f16' | 'f32'
@@ -34,65 +30,98 @@ export interface KvCacheOptions {
   readonly values?: 'rows' | 'columns'
 }
 
-/** Attention reads whole buckets of rows. */
+/** Attention reads whole buckets of rows, and caches grow by them. */
 const BUCKET = 256
-/** Room for tokens is a multiple of this, so that columns are too. */
+/** The last block's tokens are a multiple of this, so that columns are too. */
 const ROUND = 32
-
-let nextId = 1
+/** A cache grows by at least this share of its size, so that copying stays a small part of the work. */
+const GROWTH = 1 / 8
 
 export class KvCache implements Disposable {
-  /** Unique in the process; part of graph keys. */
-  readonly id = nextId++
   readonly capacity: number
-  readonly bytes: number
-  /** Tokens there is room for: the capacity and a few. */
-  readonly room: number
   /** Whether values are stored in columns. */
   readonly columns: boolean
   /** Elements of a token's keys, as of its values: kv heads * head. */
   readonly width: number
-  readonly #options: KvCacheOptions
-  readonly #buffer: TensorBuffer
+  readonly #store: KvStore
   #length = 0
 
-  /** Throws {@link TensorError} naming the size when memory is short. */
+  /** Takes no memory yet; see {@link reserve}. */
   constructor(backend: Backend, options: KvCacheOptions) {
-    const { layers, keyValueHeads, headSize, type = 'f16' } = options
     if (!Number.isInteger(options.capacity) || options.capacity < 1) {
       throw new TensorError(`a cache needs a capacity of at least 1 token, got ${options.capacity}`)
     }
+    const layout = layoutOf(options)
     this.capacity = options.capacity
-    this.room = roomFor(options.capacity)
-    this.width = keyValueHeads * headSize
+    this.width = layout.width
     // Places in columns are 32-bit numbers.
-    const byDefault = backend.kind === 'cpu' && this.width * this.room < 2 ** 31 ? 'columns' : 'rows'
+    const byDefault =
+      backend.kind === 'cpu' && this.width * roundUp(options.capacity, ROUND) < 2 ** 31 ? 'columns' : 'rows'
     this.columns = (options.values ?? byDefault) === 'columns'
-    this.#options = options
-    const specs: Record<string, { type: 'f16' | 'f32'; shape: number[] }> = {}
-    for (let layer = 0; layer < layers; layer++) {
-      specs[`k${layer}`] = { type, shape: [this.width, this.room] }
-      specs[`v${layer}`] = { type, shape: this.columns ? [this.room, this.width] : [this.width, this.room] }
-    }
-    this.#buffer = allocateTensors(backend, specs)
-    this.bytes = this.#buffer.bytes
+    this.#store = new KvStore(backend, { ...layout, columns: this.columns })
   }
 
-  /** Bytes that a cache of these options takes. */
-  static bytesFor(options: KvCacheOptions): number {
-    return (
-      2 *
-      options.layers *
-      options.keyValueHeads *
-      options.headSize *
-      roomFor(options.capacity) *
-      (options.type === 'f32' ? 4 : 2)
-    )
+  /** Unique in the process, part of graph keys; another one after each growth. */
+  get id(): number {
+    return this.#store.id
+  }
+
+  /** Tokens there is memory for. */
+  get room(): number {
+    return this.#store.room
+  }
+
+  /** Bytes it holds. */
+  get bytes(): number {
+    return this.#store.bytes
   }
 
   /** Tokens written. */
   get length(): number {
     return this.#length
+  }
+
+  /** The room there would be after {@link reserve}: whole blocks, and an eighth more than now when it has to grow. */
+  roomFor(tokens: number): number {
+    if (tokens > this.capacity) throw overflow(this, tokens - this.#length)
+    if (tokens <= this.room) return this.room
+    const wanted = roundUp(Math.max(tokens, Math.ceil(this.room * (1 + GROWTH))), BUCKET)
+    return Math.min(wanted, roundUp(this.capacity, ROUND))
+  }
+
+  /** Bytes of a cache with room for so many tokens, and the most that growing to it holds for a moment. */
+  bytesOf(room: number): { held: number; growing: number } {
+    return this.#store.bytesOf(room)
+  }
+
+  /**
+   * Makes room for `tokens` in all; what is written stays. On worker threads; no step may run with this cache meanwhile. Rejects with
+   * {@link TensorError} when there is no memory, after which the cache is empty.
+   */
+  async reserve(tokens: number): Promise<void> {
+    const room = this.roomFor(tokens)
+    if (room === this.room) return
+    try {
+      await this.#store.grow(room, this.#length)
+    } catch (error) {
+      this.#length = 0
+      throw error
+    }
+  }
+
+  /** Gives all memory back. */
+  clear(): void {
+    this.#length = 0
+    this.#store.clear()
+  }
+
+  /** Takes over the first `length` tokens of another cache of the same model, in place of what it held. Room must be there. */
+  async copyFrom(source: KvCache, length: number): Promise<void> {
+    if (length > source.length) throw new TensorError(`a cache of ${source.length} tokens has no first ${length}`)
+    if (length > this.room) throw new TensorError(`a cache with room for ${this.room} tokens cannot take ${length}`)
+    this.#length = 0
+    if (length > 0) await this.#store.copyFrom(source.#store, length)
+    this.#length = length
   }
 
   /** Counts tokens as written, after the graph that wrote them has run. Throws when over the capacity. */
@@ -101,7 +130,7 @@ export class KvCache implements Disposable {
     this.#length += tokens
   }
 
-  /** Forgets tokens from `length` on. */
+  /** Forgets tokens from `length` on; their memory stays. */
   truncate(length: number): void {
     if (length < 0 || length > this.#length)
       throw new TensorError(`cannot cut a cache of ${this.#length} tokens to ${length}`)
@@ -110,19 +139,20 @@ export class KvCache implements Disposable {
 
   /** What is stored of a layer: keys [kv heads * head, room]; values too, or in columns [room, kv heads * head]. */
   layer(layer: number): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'> } {
-    const keys = this.#buffer.tensors[`k${layer}`]
-    const values = this.#buffer.tensors[`v${layer}`]
-    if (!keys || !values) throw new TensorError(`the cache has ${this.#options.layers} layers, not ${layer + 1}`)
-    return { keys: keys as Tensor<'f16' | 'f32'>, values: values as Tensor<'f16' | 'f32'> }
+    return this.#store.layer(layer)
   }
 
   [Symbol.dispose](): void {
-    this.#buffer[Symbol.dispose]()
+    this.clear()
   }
 }
 
-function roomFor(capacity: number): number {
-  return Math.ceil(capacity / ROUND) * ROUND
+function layoutOf({ layers, keyValueHeads, headSize, type = 'f16' }: KvCacheOptions): Omit<KvLayout, 'columns'> {
+  return { layers, width: keyValueHeads * headSize, type }
+}
+
+function roundUp(tokens: number, block: number): number {
+  return Math.ceil(tokens / block) * block
 }
 
 function overflow(cache: KvCache, tokens: number): TensorError {
@@ -182,6 +212,8 @@ export class KvStep {
       if (!Number.isInteger(tokens) || tokens < 1)
         throw new TensorError(`a step needs at least one token, got ${tokens}`)
       if (cache.length + tokens > cache.capacity) throw overflow(cache, tokens)
+      if (cache.length + tokens > cache.room)
+        throw new TensorError(`the cache has room for ${cache.room} tokens; reserve ${cache.length + tokens} first`)
       const bucket = Math.min(cache.room, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
       const item = { cache, tokens, start, bucket }
       start += tokens

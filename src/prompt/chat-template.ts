@@ -10,7 +10,7 @@
 
 import { Template } from '@huggingface/jinja'
 import { EngineError, type GenerationMessage } from '../contract/index.ts'
-import { isObject, type PromptFiles, readJson } from './prompt-files.ts'
+import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
 
 interface RenderedChat {
@@ -31,31 +31,17 @@ export interface ChatTemplate {
 }
 
 /**
- * ChatML, as every Qwen model speaks it: used by a checkpoint that brings no template.
+ * Finds the template in a checkpoint's files, in the order transformers looks.
+ * @param fallback the family's own, for a checkpoint that brings none.
  */
-const chatMl = `{%- for message in messages -%}
-{{- '<|im_start|>' + message.role + '\\n' -}}
-{%- if message.content is string -%}{{- message.content -}}
-{%- else -%}{%- for part in message.content -%}
-{%- if part.type == 'image' -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
-{%- elif part.type == 'video' -%}{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
-{%- elif part.type == 'audio' -%}{{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}
-{%- else -%}{{- part.text -}}{%- endif -%}
-{%- endfor -%}{%- endif -%}
-{{- '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}`
-
-/** Finds the template in a checkpoint's files, in the order transformers looks; ChatML when there is none. */
-export async function loadChatTemplate(files: PromptFiles, tokenizer: PromptTokenizer): Promise<ChatTemplate> {
-  const named = await files.readText('chat_template.jinja')
+export function loadChatTemplate(files: CheckpointFiles, tokenizer: PromptTokenizer, fallback: string): ChatTemplate {
   const sources = [
-    named,
-    templateOf(await readJson(files, 'chat_template.json')),
-    templateOf(await readJson(files, 'processor_config.json')),
-    templateOf(await readJson(files, 'tokenizer_config.json')),
+    files.text('chat_template.jinja'),
+    templateOf(files.json('chat_template.json')),
+    templateOf(files.json('processor_config.json')),
+    templateOf(files.json('tokenizer_config.json')),
   ]
-  return createChatTemplate(sources.find((source) => source !== undefined) ?? chatMl, tokenizer)
+  return createChatTemplate(sources.find((source) => source !== undefined) ?? fallback, tokenizer)
 }
 
 /** Compiles a template. Throws `bad_checkpoint` when its syntax is broken. */

@@ -7,16 +7,16 @@
  */
 
 import { EngineError } from '../contract/index.ts'
-import { isObject, type JsonObject, type PromptFiles, readJson } from './prompt-files.ts'
+import { type CheckpointFiles, isObject, type JsonObject } from './checkpoint-files.ts'
 
 /** How Qwen2 and its successors cut text into words. */
 const splitPattern =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 /** Undefined when vocab.json or merges.txt is missing. Throws `bad_checkpoint` when one is broken. */
-export async function readVocabulary(files: PromptFiles, config: JsonObject): Promise<JsonObject | undefined> {
-  const vocab = await readJson(files, 'vocab.json')
-  const merges = await files.readText('merges.txt')
+export function readVocabulary(files: CheckpointFiles, config: JsonObject): JsonObject | undefined {
+  const vocab = files.json('vocab.json')
+  const merges = files.text('merges.txt')
   if (vocab === undefined || merges === undefined) return undefined
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false }
   return {
@@ -48,7 +48,7 @@ export async function readVocabulary(files: PromptFiles, config: JsonObject): Pr
   }
 }
 
-function addedTokens(files: PromptFiles, config: JsonObject): object[] {
+function addedTokens(files: CheckpointFiles, config: JsonObject): object[] {
   const decoder = config.added_tokens_decoder
   if (!isObject(decoder)) {
     throw new EngineError(

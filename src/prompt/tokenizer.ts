@@ -10,7 +10,7 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
 import { EngineError } from '../contract/index.ts'
 import { byteOfCharacter } from './byte-level.ts'
-import { folderFiles, isObject, type PromptFiles, readJson } from './prompt-files.ts'
+import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'
 
 /** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
@@ -47,10 +47,9 @@ export interface PromptTokenizer {
  *
  * Throws `EngineError('bad_checkpoint')` when the file is missing, broken or not byte-level BPE.
  */
-export async function loadTokenizer(source: string | PromptFiles): Promise<PromptTokenizer> {
-  const files = typeof source === 'string' ? folderFiles(source) : source
-  const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
-  const definition = (await readJson(files, 'tokenizer.json')) ?? (await readVocabulary(files, config))
+export function loadTokenizer(files: CheckpointFiles): PromptTokenizer {
+  const config = files.json('tokenizer_config.json') ?? {}
+  const definition = files.json('tokenizer.json') ?? readVocabulary(files, config)
   if (definition === undefined) {
     throw new EngineError(
       'bad_checkpoint',

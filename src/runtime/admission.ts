@@ -1,10 +1,10 @@
 /**
  * What a request needs of a loaded model, checked before anything is allocated.
  *
- * In: a request, the model's stages and a prepared prompt. Out: errors that name the field, or how much cache to reserve. Pure.
+ * In: a request, what the model reads and speaks, a prepared prompt. Out: errors that name the field, or how much cache to reserve. Pure.
  */
 
-import { EngineError, type GenerationRequest, type InputModality } from '../contract/index.ts'
+import { EngineError, type GenerationRequest } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 
 /** Tokens kept for the reasoning block's markers and the white space around it. */
@@ -12,24 +12,9 @@ const markerTokens = 8
 /** Model Studio's longest chain of thought. */
 const longestReasoning = 32_768
 
-/** What a model can read, from the stages it has. */
-export function inputModalities(model: Pick<OmniModel, 'audioEncoder' | 'visionEncoder'>): InputModality[] {
-  return [
-    'text',
-    ...(model.visionEncoder ? (['image'] as const) : []),
-    ...(model.audioEncoder ? (['audio'] as const) : []),
-    ...(model.visionEncoder ? (['video'] as const) : []),
-  ]
-}
-
-/** Whether a model has every stage of speech. */
-export function canSpeakAtAll(model: OmniModel): boolean {
-  return Boolean(model.talker && model.codePredictor && model.code2wav && model.speech)
-}
-
 /** Throws `unsupported` for media, speech or thinking that the checkpoint does not have. */
 export function checkModalities(request: GenerationRequest, model: OmniModel, canThink: boolean): void {
-  const can = new Set<string>(inputModalities(model))
+  const can = new Set<string>(model.reads)
   for (const message of request.messages) {
     for (const part of message.content) {
       if (!can.has(part.type) || (part.type === 'video' && part.video.facts.audio && !can.has('audio')))
@@ -38,7 +23,7 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
         })
     }
   }
-  if (request.speech && !canSpeakAtAll(model))
+  if (request.speech && !model.speech)
     throw new EngineError('unsupported', "This checkpoint has no talker; ask for modalities ['text'] only.", {
       param: 'modalities',
     })

@@ -1,12 +1,8 @@
 import { expect, it } from 'vitest'
-import { chunkFrames, toInt16 } from './pcm.ts'
+import { toInt16 } from './pcm.ts'
 
 it('rounds and clips', () => {
   expect(Array.from(toInt16(Float32Array.of(0, 1, -1, 0.5, 2, -2, NaN, -1.00002)))).toEqual([
     0, 32_767, -32_767, 16_384, 32_767, -32_768, 0, -32_768,
   ])
-})
-
-it('begins with a short chunk', () => {
-  expect([0, 1, 2, 3].map(chunkFrames)).toEqual([2, 4, 4, 4])
 })

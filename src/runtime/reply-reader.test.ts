@@ -27,7 +27,7 @@ function readAll(
       out[piece.channel] += piece.text
       out.sent.push(piece.text)
     }
-    out.spoken.push(...step.spoken)
+    out.spoken.push(...step.spoken.map(({ id }) => id))
     out.stopped = step.stopped
   }
   for (const id of ids) {
@@ -37,6 +37,8 @@ function readAll(
   take(reader.finish())
   return out
 }
+
+const idsOf = (step: ReturnType<ReplyReader['push']>): number[] => step.spoken.map(({ id }) => id)
 
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)]
 
@@ -112,17 +114,17 @@ describe('reasoning', () => {
 describe('speech', () => {
   it('is given every token of the answer, once its text is out', () => {
     const reader = new ReplyReader({ tokenizer: fakeTokenizer, stop: ['\nUser'], think })
-    expect(reader.push(97).spoken).toEqual([97])
-    expect(reader.push(10).spoken).toEqual([])
-    expect(reader.push(98).spoken).toEqual([10, 98])
+    expect(idsOf(reader.push(97))).toEqual([97])
+    expect(idsOf(reader.push(10))).toEqual([])
+    expect(idsOf(reader.push(98))).toEqual([10, 98])
   })
 
   it('holds the bytes of an unfinished character back together', () => {
     const [first, second, third] = bytes('好') as [number, number, number]
     const reader = new ReplyReader({ tokenizer: fakeTokenizer, stop: [], think })
-    expect(reader.push(first).spoken).toEqual([])
-    expect(reader.push(second).spoken).toEqual([])
-    expect(reader.push(third).spoken).toEqual([first, second, third])
+    expect(idsOf(reader.push(first))).toEqual([])
+    expect(idsOf(reader.push(second))).toEqual([])
+    expect(idsOf(reader.push(third))).toEqual([first, second, third])
   })
 
   it('speaks the shown part of a token that runs into a stop string', () => {
@@ -139,6 +141,6 @@ describe('speech', () => {
       spoken: [],
       stopped: false,
     })
-    expect(reader.finish().spoken).toEqual([])
+    expect(idsOf(reader.finish())).toEqual([])
   })
 })

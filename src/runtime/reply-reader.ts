@@ -1,11 +1,12 @@
 /**
- * Turns generated token ids into what a reader sees and what the talker speaks.
+ * Turns generated token ids into what a reader sees and what is spoken.
  *
  * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part of a stop
  * string), and the ids that may be spoken: those whose text has been sent, never reasoning. White space around the reasoning block is
  * dropped. Pure but for its state.
  */
 
+import type { SpokenToken } from '../models/speech.ts'
 import type { Detokenizer } from '../prompt/detokenizer.ts'
 import { createStopStrings } from './stop-strings.ts'
 
@@ -24,6 +25,8 @@ export interface ReplyReaderOptions {
   readonly think?: { readonly open: number; readonly close: number } | undefined
   /** Whether the prompt ends inside a reasoning block. */
   readonly startsInReasoning?: boolean
+  /** Row of the first generated token in the thinker's sequence. Default 0. */
+  readonly firstRow?: number
 }
 
 interface ReplyPiece {
@@ -33,15 +36,15 @@ interface ReplyPiece {
 
 export interface ReplyStep {
   readonly pieces: readonly ReplyPiece[]
-  /** Ids released to the talker, in order. */
-  readonly spoken: readonly number[]
+  /** Tokens released to speech, in order. */
+  readonly spoken: readonly SpokenToken[]
   /** A stop string has been met: the reply is over. */
   readonly stopped: boolean
 }
 
 /** A token of the answer whose text is not all sent yet. `end` is where its text ends, once known. */
 interface HeldToken {
-  readonly id: number
+  readonly spoken: SpokenToken
   end: number | undefined
 }
 
@@ -58,11 +61,13 @@ export class ReplyReader {
   #held: HeldToken[] = []
   /** Sent text that belongs to no released token. */
   #unspoken = ''
+  #row: number
   #reasoningTokens = 0
   #textTokens = 0
 
   constructor(options: ReplyReaderOptions) {
     this.#options = options
+    this.#row = options.firstRow ?? 0
     this.#stops = createStopStrings(options.stop)
     this.#detokenizer = options.tokenizer.createDetokenizer()
     this.#channel = options.startsInReasoning ? 'reasoning' : 'text'
@@ -83,9 +88,11 @@ export class ReplyReader {
     return this.#textTokens
   }
 
-  /** Reads one generated id (not the end token). `speak: false` keeps an answer token from the talker. */
+  /** Reads one generated id (not the end token). `speak: false` keeps an answer token from being spoken. */
   push(id: number, options: { speak: boolean } = { speak: true }): ReplyStep {
     const think = this.#options.think
+    const row = this.#row
+    this.#row += 1
     if (think && id === think.open && this.#channel === 'text') return this.#switchTo('reasoning')
     if (think && id === think.close) {
       return this.#channel === 'reasoning' ? this.#switchTo('text') : { pieces: [], spoken: [], stopped: false }
@@ -98,7 +105,7 @@ export class ReplyReader {
     }
     if (this.#trimming && raw !== '') return { pieces: [], spoken: [], stopped: false }
     this.#textTokens += 1
-    if (options.speak) this.#held.push({ id, end: undefined })
+    if (options.speak) this.#held.push({ spoken: { id, row }, end: undefined })
     return this.#readAnswer(text)
   }
 
@@ -109,7 +116,7 @@ export class ReplyReader {
     const step = this.#readAnswer(rest)
     if (step.stopped) return step
     const text = this.#stops.flush()
-    const spoken = [...step.spoken, ...this.#held.map((token) => token.id)]
+    const spoken = [...step.spoken, ...this.#held.map((token) => token.spoken)]
     this.#held = []
     return { pieces: [...step.pieces, ...piece('text', text)], spoken, stopped: false }
   }
@@ -121,16 +128,16 @@ export class ReplyReader {
     const { text: safe, stopped } = this.#stops.push(text)
     this.#sent += safe.length
     this.#unspoken += safe
-    const spoken: number[] = []
+    const spoken: SpokenToken[] = []
     while (this.#held[0]?.end !== undefined && this.#held[0].end <= this.#sent) {
       const token = this.#held.shift()!
-      spoken.push(token.id)
+      spoken.push(token.spoken)
       const after = this.#sent - (token.end ?? this.#sent)
       this.#unspoken = this.#unspoken.slice(this.#unspoken.length - after)
     }
     // A token that runs into the stop string was shown in part: speak that part, as tokens of its own.
     if (stopped && this.#held.length > 0 && this.#unspoken.trim() !== '')
-      spoken.push(...Array.from(this.#options.tokenizer.encode(this.#unspoken)))
+      spoken.push(...Array.from(this.#options.tokenizer.encode(this.#unspoken), (id) => ({ id })))
     if (stopped) this.#held = []
     return { pieces: piece('text', safe), spoken, stopped }
   }

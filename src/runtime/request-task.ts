@@ -1,7 +1,7 @@
 /**
  * One live request: where it stands, what it holds, and what happens when it gets its next token.
  *
- * In: tokens from the thinker step, sound from the speech step. Out: events in its queue. It owns its caches and gives them back when
+ * In: tokens from the thinker step, audio from its speech. Out: events in its queue. It owns its caches and gives them back when
  * its text ends, its speech ends, or it is dropped.
  */
 
@@ -13,7 +13,7 @@ import { type RequestMetrics, type Clock, Stopwatch } from './metrics.ts'
 import type { EncoderJob } from './encoder-job.ts'
 import type { EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import type { ReplyReader, ReplyStep } from './reply-reader.ts'
-import type { Sampler } from './sampler.ts'
+import type { Sampler } from '../sampling/sampler.ts'
 import type { SpeechTask } from './speech-task.ts'
 
 /** What a request holds once it has been given a place. */
@@ -155,7 +155,7 @@ export class RequestTask {
     this.#onToken?.(id)
     if (endTokenIds.has(id)) return this.#tell('stop', reader.finish())
     const { maxTokens } = this.request
-    // The token that a limit cuts the reply at never becomes an input, so transformers' talker never reads it.
+    // The token that a limit cuts the reply at never becomes an input, so transformers never speaks it.
     const cut = this.generated >= tokenLimit || (!reader.reasoning && reader.textTokens + 1 >= maxTokens)
     const step = reader.push(id, { speak: !cut })
     if (step.stopped) return this.#tell('stop', step)
@@ -192,7 +192,7 @@ export class RequestTask {
     return {
       textTokens: reader.textTokens,
       reasoningTokens: reader.reasoningTokens,
-      audioTokens: speech?.frameCount ?? 0,
+      audioTokens: speech?.audioTokens ?? 0,
     }
   }
 

@@ -11,11 +11,10 @@ import {
 import { decodedAudio, decodedImage } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
 import { EngineError, type EngineEvent, type GenerationMessage } from '../contract/index.ts'
-import { defaultGeneration, greedySpeech } from './generation-settings.ts'
+import { defaultSpeech } from '../models/qwen3-omni/speech/settings.ts'
 import type { RequestMetrics } from './metrics.ts'
 import { Runtime, type RuntimeOptions } from './runtime.ts'
 
-const generation = greedySpeech({ ...defaultGeneration, endTokenIds: [fakeIds.imEnd] })
 const live: { runtime: Runtime; model: FakeModel }[] = []
 
 function start(
@@ -27,7 +26,7 @@ function start(
     model: fake,
     tokenizer: fakeTokenizer,
     prepare: fakePrepare,
-    generation,
+    endTokenIds: [fakeIds.imEnd],
     thinking: true,
     ...options,
   })
@@ -230,23 +229,20 @@ describe('speech', () => {
   })
 
   it('gives up after the most frames', async () => {
-    const { runtime } = start(
-      { script: answer('abc'), tailFrames: 10_000 },
-      { generation: { ...generation, maxSpeechFrames: 40 } },
-    )
+    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000, speechSettings: { maxFrames: 40 } })
     const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
     expect(reply.usage.audioTokens).toBe(39)
     expect(reply.pcm.length).toBe(39 * 1920)
   })
 
   it('bounds speech by its text when the talker never ends', async () => {
-    const bounded = { ...generation, speechAllowance: { frames: 20, perToken: 5 } }
-    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000 }, { generation: bounded })
+    const speechSettings = { allowance: { frames: 20, perToken: 5 } }
+    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000, speechSettings })
     const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
     expect(reply.usage.audioTokens).toBe(20 + 3 * 5 - 1)
     expect(reply.reason).toBe('stop')
     // Text still being written does not count yet, so a long reply is never cut short.
-    const long = start({ script: answer('x'.repeat(60)) }, { generation: bounded })
+    const long = start({ script: answer('x'.repeat(60)), speechSettings })
     const whole = await readReply(long.runtime, makeRequest({ voice: 'Ethan' }))
     expect(whole.usage.audioTokens).toBeGreaterThan(60)
   })
@@ -275,8 +271,7 @@ describe('many at once', () => {
 
   it('gives the same reply for the same seed, alone or in company', async () => {
     const sampling = { temperature: 1, topP: 0.95, topK: 40, presencePenalty: 0.5, repetitionPenalty: 1.1, seed: 77 }
-    const sampled = { ...defaultGeneration, endTokenIds: [fakeIds.imEnd] }
-    const { runtime } = start({ sharpness: 3 }, { generation: sampled, maxConcurrent: 8 })
+    const { runtime } = start({ sharpness: 3, speechSettings: defaultSpeech }, { maxConcurrent: 8 })
     const one = makeRequest({ sampling, voice: 'Ethan' })
     const alone = await readReply(runtime, one)
     const others = ['u', 'v', 'w', 'x'].map((text) =>
@@ -427,13 +422,37 @@ describe('ending early', () => {
     }
   })
 
+  it('leaves the others of a batch alone when its vocoder stops in the middle of a step', async () => {
+    const long = { script: answer('abcdefghij'.repeat(9)), tailFrames: 60, talkerDelay: () => 6, vocoderDelay: 40 }
+    const { runtime, model } = start(long)
+    const stays = makeRequest({ text: 'a', maxTokens: 100, voice: 'Ethan' })
+    const staying = readReply(runtime, stays)
+    let over = false
+    void staying.then(() => (over = true))
+    for (let round = 0; round < 6; round += 1) {
+      const controller = new AbortController()
+      const decoded = model.decoded.length
+      const leaves = makeRequest({ text: 'b', maxTokens: 100, voice: 'Chelsie' })
+      const outcome = expect(readReply(runtime, leaves, controller.signal)).rejects.toThrow('gone')
+      while (model.decoded.length < decoded + 3) await new Promise((resolve) => setTimeout(resolve, 1))
+      await new Promise((resolve) => setTimeout(resolve, 2 * round))
+      controller.abort(new Error('gone'))
+      await outcome
+    }
+    expect(over).toBe(false)
+    const alone = start(long)
+    expect((await staying).pcm).toEqual((await readReply(alone.runtime, stays)).pcm)
+  })
+
   it('gives up encoding at an abort, in a piece and between two', async () => {
     for (const delay of [10_000, 1]) {
       const { runtime, model } = start({ encoderDelay: delay })
       const controller = new AbortController()
       const reading = readReply(runtime, makeRequest({ messages: [sounds(4000)] }), controller.signal)
-      setTimeout(() => controller.abort(new Error('gone')), 30)
-      await expect(reading).rejects.toThrow('gone')
+      const outcome = expect(reading).rejects.toThrow('gone')
+      while (!model.calls.has('audioEncoder')) await new Promise((resolve) => setTimeout(resolve, 1))
+      setTimeout(() => controller.abort(new Error('gone')), 10)
+      await outcome
       await new Promise((resolve) => setImmediate(resolve))
       expect(model.encoding()).toBe(0)
       expect(model.calls.get('audioEncoder')).toBeLessThan(100)

@@ -2,29 +2,24 @@
  * Runs a loaded model for many requests at once.
  *
  * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting requests, run one
- * encoder job, one batched thinker step, one batched speech step; the vocoder works beside it. So speech is made while text is still being written, a long prompt
- * is read in pieces between other replies' tokens, and whoever reads slowly or leaves affects only his own request.
- *
- * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` for what is computed; DESIGN section 4.
+ * encoder job, one batched thinker step, one batched step of the family's speech; the vocoder works beside it. So speech is made while
+ * text is still being generated, a long prompt is read in pieces between other replies' tokens, and whoever reads slowly or leaves
+ * affects only their own request. Nothing a request holds is released in the middle of a step.
  */
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import { createRandom, textStream } from '../sampling/random.ts'
+import { createSampler } from '../sampling/sampler.ts'
 import { whenAllAborted } from './abort.ts'
 import { checkModalities, reserve } from './admission.ts'
 import { encodePiece } from './encoder-step.ts'
-import type { GenerationSettings, StageSampling } from './generation-settings.ts'
 import type { Clock, RequestMetrics } from './metrics.ts'
-import { createRandom, randomStream } from './random.ts'
 import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
-import { createSampler, type Sampler } from './sampler.ts'
-import { SpeechEmbeddings } from './speech-embeddings.ts'
-import { canSpeak, speechStep, type SpeechJob } from './speech-step.ts'
 import { SpeechTask } from './speech-task.ts'
 import { stageFailure } from './stage-failure.ts'
-import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
 import { prefillBudget, thinkerStep } from './thinker-step.ts'
 import { Undo } from './undo.ts'
 
@@ -35,7 +30,8 @@ export interface RuntimeOptions {
   readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
   /** Token counts only; `prepare` is used when absent. */
   readonly count?: (request: GenerationRequest, signal: AbortSignal) => Promise<PromptUsage>
-  readonly generation: GenerationSettings
+  /** Ids that end a reply. */
+  readonly endTokenIds: readonly number[]
   /** Whether the checkpoint can be asked to reason. */
   readonly thinking?: boolean
   /** Read `<think>` as plain text (parity tests with random weights). */
@@ -63,14 +59,13 @@ export interface RuntimeOptions {
 export interface ReplyWatcher {
   /** A thinker token, the end token included. */
   token(requestId: string, id: number): void
-  /** One frame of speech, [codeGroups]. */
+  /** One frame of speech, [groups]. */
   frame(requestId: string, codes: Int32Array): void
 }
 
 export class Runtime {
   readonly #options: RuntimeOptions
   readonly #model: OmniModel
-  readonly #embeddings: SpeechEmbeddings | undefined
   readonly #think: { readonly open: number; readonly close: number } | undefined
   readonly #clock: Clock
   readonly contextLength: number
@@ -91,8 +86,6 @@ export class Runtime {
     this.#model = model
     this.#clock = options.clock ?? (() => performance.now())
     this.contextLength = Math.min(options.contextLength ?? Infinity, model.thinker.contextLength)
-    this.#embeddings =
-      model.talker && model.speech ? new SpeechEmbeddings(model.thinker, model.talker, model.speech) : undefined
     const open = options.tokenizer.tokenId('<think>')
     const close = options.tokenizer.tokenId('</think>')
     this.#think = open !== undefined && close !== undefined && !options.plainThink ? { open, close } : undefined
@@ -149,7 +142,7 @@ export class Runtime {
   #check(request: GenerationRequest): void {
     if (this.#closed) throw closedError()
     checkModalities(request, this.#model, this.#options.thinking === true && this.#think !== undefined)
-    if (request.speech) this.#speakerId(request.speech.voice)
+    if (request.speech) this.#speaker(request.speech.voice)
   }
 
   #submit(request: GenerationRequest): RequestTask {
@@ -165,7 +158,7 @@ export class Runtime {
     const task = new RequestTask(request, {
       bufferedEvents: this.#options.bufferedEvents ?? 128,
       clock: this.#clock,
-      sampleRate: this.#model.code2wav?.sampleRate ?? 24_000,
+      sampleRate: this.#model.speech?.sampleRate ?? 24_000,
       onDrain: () => this.#notify(),
       onSettled: (metrics) => this.#options.onMetrics?.(metrics),
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
@@ -177,18 +170,16 @@ export class Runtime {
     return task
   }
 
-  #speakerId(voice: string): number {
-    const speakers = this.#model.speech?.speakers ?? new Map<string, number>()
+  #speaker(voice: string): string {
+    const speakers = this.#model.speech?.speakers ?? []
     const name = voice.toLowerCase()
-    const speaker = this.#options.speakerFor ? this.#options.speakerFor(name) : speakers.has(name) ? name : undefined
-    const id = speaker === undefined ? undefined : speakers.get(speaker)
-    if (id === undefined)
-      throw new EngineError(
-        'unsupported',
-        `No speaker for voice '${voice}'; this checkpoint has ${[...speakers.keys()].join(', ') || 'none'}.`,
-        { param: 'audio.voice' },
-      )
-    return id
+    const speaker = this.#options.speakerFor ? this.#options.speakerFor(name) : name
+    if (speaker !== undefined && speakers.includes(speaker)) return speaker
+    throw new EngineError(
+      'unsupported',
+      `No speaker for voice '${voice}'; this checkpoint has ${speakers.join(', ') || 'none'}.`,
+      { param: 'audio.voice' },
+    )
   }
 
   #notify(): void {
@@ -218,6 +209,7 @@ export class Runtime {
     for (const task of [...this.#active, ...this.#waiting]) {
       // While its prompt is being made nothing native is held; the promise finds it over.
       if (task.signal.aborted) task.fail(task.signal.reason)
+      else if (task.speech?.failure !== undefined) task.fail(stageFailure(task.speech.failure))
       else task.endIfDone()
     }
     this.#active = this.#active.filter((task) => task.phase !== 'over')
@@ -263,7 +255,7 @@ export class Runtime {
   #reserve(task: RequestTask): TaskResources {
     const { request } = task
     const prompt = task.prompt!
-    const { generation, tokenizer } = this.#options
+    const { endTokenIds, tokenizer } = this.#options
     const think = this.#think
     // A checkpoint that always reasons needs room for it, asked or not.
     const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
@@ -287,52 +279,47 @@ export class Runtime {
         repetitionPenalty: sampling.repetitionPenalty,
         presencePenalty: sampling.presencePenalty,
       },
-      createRandom(sampling.seed, randomStream.thinker),
+      createRandom(sampling.seed, textStream),
       prompt.tokenIds,
     )
     using undo = new Undo()
     const sequence = undo.use(this.#model.thinker.newSequence(capacity))
-    const speech = request.speech && undo.use(this.#newSpeech(request, prompt))
+    const speech = request.speech && undo.use(this.#newSpeech(task))
     this.#options.checkRoom?.()
     undo.keep()
     return {
       sequence,
       sampler,
-      reader: new ReplyReader({ tokenizer, stop: request.stop, think, startsInReasoning }),
+      reader: new ReplyReader({
+        tokenizer,
+        stop: request.stop,
+        think,
+        startsInReasoning,
+        firstRow: prompt.tokenIds.length,
+      }),
       speech,
-      endTokenIds: new Set([...generation.endTokenIds, ...(request.stopTokenIds ?? [])]),
+      endTokenIds: new Set([...endTokenIds, ...(request.stopTokenIds ?? [])]),
       tokenLimit,
       reasoningBudget,
       closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
     }
   }
 
-  #newSpeech(request: GenerationRequest, prompt: PreparedPrompt): SpeechTask {
-    const { talker, code2wav, speech: config, thinker } = this.#model
-    const { generation, watch } = this.#options
-    if (!talker || !code2wav || !config || !request.speech) throw new Error('The request was not checked for speech.')
-    const plan = planTalkerPrompt(prompt, config)
-    const maxFrames = generation.maxSpeechFrames
-    using undo = new Undo()
-    const sequence = undo.use(talker.newSequence(plan.userRows.length + openingRows + maxFrames))
-    const stream = undo.use(code2wav.newStream())
-    const seed = request.sampling.seed
-    const task = new SpeechTask({
-      plan,
-      tokenIds: prompt.tokenIds,
-      speakerId: this.#speakerId(request.speech.voice),
-      sequence,
-      stream,
-      sampler: stageSampler(generation.talker, seed, randomStream.talker, config.suppressedCodecIds),
-      codeSampler: stageSampler(generation.codePredictor, seed, randomStream.codePredictor),
-      maxFrames,
-      allowance: generation.speechAllowance,
+  #newSpeech(task: RequestTask): SpeechTask {
+    const { request, prompt, signal } = task
+    const pipeline = this.#model.speech
+    if (!pipeline || !request.speech || !prompt) throw new Error('The request was not checked for speech.')
+    const { watch } = this.#options
+    const speaker = this.#speaker(request.speech.voice)
+    return new SpeechTask({
+      pipeline,
+      reply: pipeline.newReply({ prompt, speaker, seed: request.sampling.seed }),
+      signal,
+      emit: (pcm) => task.emitAudio(pcm),
+      wake: () => this.#notify(),
+      idle: () => this.#idle,
       ...(watch && { onFrame: (codes: Int32Array) => watch.frame(request.id, codes) }),
-      codeGroups: config.codeGroups,
-      thinkerHidden: thinker.hiddenSize,
     })
-    undo.keep()
-    return task
   }
 
   /** One turn of everything that can go on. Returns whether anything could. */
@@ -368,50 +355,28 @@ export class Runtime {
   }
 
   async #speak(): Promise<boolean> {
-    const { talker, codePredictor, speech: config } = this.#model
-    const tasks = this.#active.filter((task) => task.runnable && task.speech && canSpeak(task.speech))
-    if (tasks.length === 0 || !talker || !codePredictor || !config || !this.#embeddings) return false
-    using batch = whenAllAborted(tasks.map((task) => task.signal))
-    await speechStep(
-      tasks.map((task) => this.#speechJob(task)),
-      {
-        talker,
-        codePredictor,
-        embeddings: this.#embeddings,
-        config,
+    const pipeline = this.#model.speech
+    const tasks = this.#active.filter((task) => task.runnable && task.speech?.canWork)
+    if (tasks.length === 0 || !pipeline) return false
+    for (const task of tasks) task.speech?.decode()
+    const advancing = tasks.filter((task) => task.speech?.canAdvance)
+    if (advancing.length === 0) return true
+    using batch = whenAllAborted(advancing.map((task) => task.signal))
+    const turns = advancing.map((task) => task.speech!)
+    try {
+      await pipeline.advance(turns, {
         prefillRows: this.#readingBudget(this.#active.length > 1),
         signal: batch.signal,
-      },
-    )
-    return true
-  }
-
-  #speechJob(task: RequestTask): SpeechJob {
-    return {
-      speech: task.speech!,
-      get gone() {
-        return task.gone
-      },
-      signal: task.signal,
-      emit: (pcm) => task.emitAudio(pcm),
-      fail: (error) => task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error)),
-      wake: () => this.#notify(),
-      idle: () => this.#idle,
+      })
+    } catch (error) {
+      for (const turn of turns) turn.fail(error)
     }
+    return true
   }
 }
 
 function isComplete(task: RequestTask): boolean {
   return task.signal.aborted || (task.phase === 'told' && (task.speech?.finished ?? true))
-}
-
-function stageSampler(
-  settings: StageSampling,
-  seed: number,
-  stream: number,
-  suppressed: readonly number[] = [],
-): Sampler {
-  return createSampler({ ...settings, suppressed }, createRandom(seed, stream))
 }
 
 function closedError(): EngineError {

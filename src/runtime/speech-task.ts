@@ -1,150 +1,169 @@
 /**
- * One reply being spoken: the talker's sequence, the text it still has to read, the frames waiting for the vocoder.
+ * A request's speech: its text on the way to the family's pipeline, and its frames on the way through the vocoder.
  *
- * In: ids of spoken text as the thinker writes them, and the stages' outputs. Out: batches' inputs, and 16-bit sound.
- * The loop in `speech-step.ts` drives it; the talker reads one text row for each code it makes, then an end row, then pads.
- * Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation` (a step's input is the sum of the
- * last frame's code embeddings and `trailing_text_hidden[step]`).
+ * In: tokens that may be spoken, frames of codes. Out: 16-bit audio through `emit`. The vocoder works beside the steps, on one piece at
+ * a time; what it fails with is kept in `failure` until the loop looks, so that nothing is released in the middle of a step.
  */
 
-import type { SpeechAllowance } from './generation-settings.ts'
-import type { Code2WavStream, StageSequence } from '../models/stages.ts'
-import type { Sampler } from './sampler.ts'
-import type { TalkerPlan } from './talker-prompt.ts'
+import type { SpeechPipeline, SpeechReply, SpeechTurn, SpokenToken } from '../models/speech.ts'
+import { toInt16 } from './pcm.ts'
 
 export interface SpeechTaskOptions {
-  readonly plan: TalkerPlan
-  readonly tokenIds: Int32Array
-  readonly speakerId: number
-  readonly sequence: StageSequence
-  readonly stream: Code2WavStream
-  readonly sampler: Sampler
-  readonly codeSampler: Sampler
-  readonly maxFrames: number
-  /** Most codes for the text there is, once that is complete; see `GenerationSettings`. */
-  readonly allowance: SpeechAllowance
-  /** Sees each frame's codes, [codeGroups]. */
+  readonly pipeline: SpeechPipeline
+  readonly reply: SpeechReply
+  /** Fires when the request is given up. */
+  readonly signal: AbortSignal
+  emit(pcm: Int16Array): void
+  /** There is something to do again: the vocoder has caught up, or failed. */
+  wake(): void
+  /** True while there is nothing to do before something wakes the loop. */
+  idle(): boolean
+  /** Sees each frame's codes. */
   readonly onFrame?: (codes: Int32Array) => void
-  readonly codeGroups: number
-  readonly thinkerHidden: number
 }
 
-export class SpeechTask implements Disposable {
-  readonly options: SpeechTaskOptions
-  /** Thinker hidden states of the plan's media rows, filled by prefill: [media rows, thinker hidden]. */
-  readonly mediaHidden: Float32Array
-  /** Talker prefix rows already run. */
-  prefilled = 0
-  /** The whole prefix has been run: from here one code a step. */
-  opened = false
-  /** Set by the last talker step: what to sample the next code from. */
-  logits: Float32Array | undefined
-  hidden: Float32Array | undefined
-  /** Codes sampled, the end code included. */
-  sampled = 0
-  /** Finished frames not decoded yet, each [codeGroups]. */
-  frames: Int32Array[] = []
-  frameCount = 0
-  chunk = 0
-  /** The vocoder's work on this reply, while there is any. Never rejects. */
+/** A request's turn in every speech step it takes part in. */
+export class SpeechTask implements SpeechTurn, Disposable {
+  readonly reply: SpeechReply
+  readonly #options: SpeechTaskOptions
+  /** The vocoder's work, while there is any. Never rejects. */
   decoding: Promise<void> | undefined
-  /** The talker has ended; what is left is decoding. */
-  talked = false
   /** Everything has been decoded. */
   finished = false
-  /** Text ids waiting for their embedding. */
-  unread: number[] = []
-  /** First row opens the reply; the rest are read one a code. */
-  firstText: Float32Array | undefined
-  readonly #trailing: Float32Array[] = []
-  #textEnded = false
-  #heard = 0
-  #endRead = false
-  readonly #mediaOrder = new Map<number, number>()
+  failure: unknown
+  frameCount = 0
+  /** Frames not decoded yet, each [groups]. */
+  #frames: Int32Array[] = []
+  #chunk = 0
+  /** No more frames come; what is left is decoding. */
+  #ended = false
+  /** Text that waits until there is enough to begin with; undefined from then on. */
+  #held: SpokenToken[] | undefined = []
+  #disposed = false
 
   constructor(options: SpeechTaskOptions) {
-    this.options = options
-    options.plan.userRows.forEach((row, index) => {
-      if (options.plan.isMedia[index] === 1) this.#mediaOrder.set(row, this.#mediaOrder.size)
-    })
-    this.mediaHidden = new Float32Array(this.#mediaOrder.size * options.thinkerHidden)
+    this.#options = options
+    this.reply = options.reply
   }
 
-  /** Adds spoken text. */
-  say(ids: readonly number[]): void {
-    if (ids.length === 0 || this.talked) return
-    this.unread.push(...ids)
-    this.#heard += ids.length
+  get audioTokens(): number {
+    return this.reply.audioTokens
+  }
+
+  /** Whether a speech step could do anything for it. */
+  get canWork(): boolean {
+    if (this.finished || this.failure !== undefined) return false
+    return this.#ended ? this.decoding === undefined : this.canAdvance
+  }
+
+  /** Whether the family's pipeline could do anything for it. */
+  get canAdvance(): boolean {
+    return !this.#ended && this.reply.canAdvance(this.frame)
+  }
+
+  get frame(): boolean {
+    return this.#frames.length < this.#options.pipeline.mostWaiting
+  }
+
+  get gone(): boolean {
+    return this.#disposed || this.failure !== undefined || this.#options.signal.aborted
+  }
+
+  wantsHidden(from: number, until: number): boolean {
+    return !this.#ended && this.reply.wantsHidden(from, until)
+  }
+
+  takeHidden(from: number, hidden: Float32Array): void {
+    this.reply.takeHidden(from, hidden)
+  }
+
+  /** Adds text to speak. */
+  say(tokens: readonly SpokenToken[]): void {
+    if (tokens.length === 0 || this.#ended) return
+    if (!this.#held) return this.reply.say(tokens)
+    this.#held.push(...tokens)
+    if (this.#held.length >= this.#options.pipeline.textAhead) this.#release()
   }
 
   /** No more text. A reply without any is not spoken at all. */
   endText(): void {
-    this.#textEnded = true
-    if (this.#heard === 0) {
-      this.talked = true
+    if (this.#held?.length === 0) {
+      this.#ended = true
       this.finished = true
+      return
     }
+    this.#release()
+    this.reply.endText()
   }
 
-  /** Rows arrived for the oldest `rows.length` unread ids. */
-  giveText(rows: readonly Float32Array[]): void {
-    for (const row of rows) {
-      if (this.firstText === undefined) this.firstText = row
-      else this.#trailing.push(row)
+  #release(): void {
+    const held = this.#held
+    this.#held = undefined
+    if (held) this.reply.say(held)
+  }
+
+  made(codes: Int32Array): void {
+    this.frameCount += 1
+    this.#frames.push(codes)
+    this.#options.onFrame?.(codes)
+    this.decode()
+  }
+
+  ended(): void {
+    this.#ended = true
+    this.decode()
+  }
+
+  fail(error: unknown): void {
+    this.failure ??= error
+  }
+
+  /** Sets the vocoder to work on a full chunk, or on what is left when no more frames come. */
+  decode(): void {
+    if (this.gone || this.finished || this.decoding || !this.#isDue) return
+    this.decoding = this.#decodeDue()
+      .catch((error: unknown) => this.fail(error))
+      .finally(() => {
+        this.decoding = undefined
+        this.#options.wake()
+      })
+  }
+
+  get #isDue(): boolean {
+    return this.#ended || this.#frames.length >= this.#options.pipeline.chunkFrames(this.#chunk)
+  }
+
+  async #decodeDue(): Promise<void> {
+    const { reply } = this
+    const { pipeline, signal } = this.#options
+    while (this.#frames.length > 0 && this.#isDue) {
+      const frames = this.#frames.splice(0, pipeline.chunkFrames(this.#chunk))
+      const groups = frames[0]!.length
+      const codes = new Int32Array(frames.length * groups)
+      frames.forEach((frame, index) => codes.set(frame, index * groups))
+      this.#chunk += 1
+      // Frames are made beside the last of what was waiting; before that nobody needs the other threads.
+      if (!this.#isDue) this.#options.wake()
+      const samples = await reply.vocoder.push(codes, { signal, alone: this.#options.idle() })
+      if (this.gone) return
+      if (samples.length > 0) this.#options.emit(toInt16(samples))
     }
-  }
-
-  /** Whether any prompt row in [from, until) is a media row whose hidden state the talker reads. */
-  wantsHidden(from: number, until: number): boolean {
-    for (const row of this.#mediaOrder.keys()) if (row >= from && row < until) return true
-    return false
-  }
-
-  /** Keeps what it needs of the thinker's hidden states of prompt rows [from, from + tokens). */
-  takeHidden(from: number, hidden: Float32Array): void {
-    const width = this.options.thinkerHidden
-    for (let token = 0; token * width < hidden.length; token += 1) {
-      const place = this.#mediaOrder.get(from + token)
-      if (place !== undefined) this.mediaHidden.set(hidden.subarray(token * width, (token + 1) * width), place * width)
-    }
-  }
-
-  /** Whether the talker's prefix can begin: there is a first text row. */
-  get canBegin(): boolean {
-    return this.firstText !== undefined
-  }
-
-  /** Whether the text row for the next code is known: a row, or the end. */
-  get hasText(): boolean {
-    return this.#trailing.length > 0 || (this.#textEnded && this.unread.length === 0)
-  }
-
-  /** Codes it may sample in all, as far as is known now. */
-  get frameLimit(): number {
-    const { allowance, maxFrames } = this.options
-    return this.#textEnded ? Math.min(maxFrames, allowance.frames + allowance.perToken * this.#heard) : maxFrames
-  }
-
-  /** The text row for the next code. Call only when {@link hasText}. */
-  nextText(after: { end: Float32Array; pad: Float32Array }): Float32Array {
-    const row = this.#trailing.shift()
-    if (row) return row
-    if (this.#endRead) return after.pad
-    this.#endRead = true
-    return after.end
-  }
-
-  [Symbol.dispose](): void {
-    this.talked = true
+    if (!this.#ended) return
+    const rest = await reply.vocoder.finish(signal)
+    if (rest.length > 0 && !this.gone) this.#options.emit(toInt16(rest))
     this.finished = true
-    const { sequence, stream } = this.options
-    sequence[Symbol.dispose]()
-    if (this.decoding) void this.decoding.then(() => stream[Symbol.dispose]())
-    else stream[Symbol.dispose]()
-    this.logits = undefined
-    this.hidden = undefined
-    this.frames = []
-    this.unread = []
-    this.#trailing.length = 0
+  }
+
+  /** Between steps only. The vocoder's state goes once it has stopped. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#ended = true
+    this.finished = true
+    const { reply } = this
+    reply[Symbol.dispose]()
+    if (this.decoding) void this.decoding.then(() => reply.vocoder[Symbol.dispose]())
+    else reply.vocoder[Symbol.dispose]()
+    this.#frames = []
   }
 }

@@ -71,10 +71,8 @@ export async function thinkerStep(
   )
   entries.forEach(({ task, read }, index) => {
     const { logits, hidden } = outputs[index]!
-    if (read > 0) {
-      if (hidden) task.speech?.takeHidden(task.processed, hidden)
-      task.processed += read
-    }
+    if (hidden) task.speech?.takeHidden(firstRow(task), hidden)
+    task.processed += read
     if (task.gone || !logits) return
     task.features = undefined
     try {
@@ -86,14 +84,20 @@ export async function thinkerStep(
   return entries.reduce((sum, { read }) => sum + read, 0)
 }
 
+/** Row, in the thinker's sequence, of the first token that the next step runs. */
+function firstRow(task: RequestTask): number {
+  return task.phase === 'decode' ? task.prompt!.tokenIds.length + task.generated - 1 : task.processed
+}
+
 function decodeInput(task: RequestTask): ThinkerInput {
+  const row = firstRow(task)
   const position = task.prompt!.nextPosition + task.generated - 1
   return {
     sequence: task.resources.sequence,
     tokenIds: Int32Array.of(task.lastId),
     positions: Float32Array.of(position, position, position),
     logits: 'last',
-    hidden: false,
+    hidden: task.speech?.wantsHidden(row, row + 1) ?? false,
   }
 }
 

@@ -31,7 +31,8 @@ export interface CachedRunOptions extends RunOptions {
 export class GraphCache implements Disposable {
   readonly #backend: Backend
   readonly #options: GraphCacheOptions
-  readonly #scratch: Scratch
+  /** Absent on a GPU, where each graph has a scheduler of its own. */
+  readonly #scratch: Scratch | undefined
   readonly #graphs = new Map<string, Graph>()
   #disposed = false
   #built = 0
@@ -39,7 +40,7 @@ export class GraphCache implements Disposable {
   constructor(backend: Backend, options: GraphCacheOptions = {}) {
     this.#backend = backend
     this.#options = options
-    this.#scratch = new Scratch(backend)
+    this.#scratch = backend.backends.length === 1 ? new Scratch(backend) : undefined
   }
 
   /** Graphs built so far: stays put while keys repeat. */
@@ -53,7 +54,7 @@ export class GraphCache implements Disposable {
 
   /** Bytes of working memory shared by the graphs. */
   get scratchBytes(): number {
-    return this.#scratch.bytes
+    return this.#scratch?.bytes ?? 0
   }
 
   /**
@@ -98,7 +99,7 @@ export class GraphCache implements Disposable {
       known[Symbol.dispose]()
     }
     const options = maxNodes === undefined ? this.#options : { ...this.#options, maxNodes }
-    const graph = this.#scratch.shared
+    const graph = this.#scratch
       ? new Graph(this.#backend, this.#scratch, build, options, false)
       : buildGraph(this.#backend, build, options)
     this.#built++
@@ -116,6 +117,6 @@ export class GraphCache implements Disposable {
     if (this.#disposed) return
     this.#disposed = true
     this.forget(() => true)
-    this.#backend.release(() => this.#scratch[Symbol.dispose]())
+    this.#backend.release(() => this.#scratch?.[Symbol.dispose]())
   }
 }

@@ -12,7 +12,7 @@ import { computeGraph, type Backend, type GraphKind } from './backend.ts'
 import { TensorError } from './errors.ts'
 import { fromHalfArray, toHalfArray } from './float16.ts'
 import { GraphBuilder } from './graph-builder.ts'
-import { Scratch } from './scratch.ts'
+import { DEFAULT_NODES, Scratch } from './scratch.ts'
 import { callAsync, type Address } from './native.ts'
 import { describe, elementCount, type Tensor } from './tensor.ts'
 import { bytesOf, type TypedArray } from './tensor-buffer.ts'
@@ -51,7 +51,7 @@ export function buildGraph<O extends OutputTensors>(
   build: (g: GraphBuilder) => O,
   options: GraphOptions = {},
 ): Graph<O> {
-  const scratch = new Scratch(backend)
+  const scratch = new Scratch(backend, options.maxNodes)
   try {
     return new Graph(backend, scratch, build, options, true)
   } catch (error) {
@@ -86,7 +86,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     ownsScratch: boolean,
   ) {
     const { native } = backend
-    const limit = options.maxNodes ?? 8192
+    const limit = options.maxNodes ?? DEFAULT_NODES
     this.#backend = backend
     this.#scratch = scratch
     this.#ownsScratch = ownsScratch

@@ -11,6 +11,9 @@ import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
 import type { Address } from './native.ts'
 
+/** Most tensors in a graph that does not say. */
+export const DEFAULT_NODES = 8192
+
 export class Scratch implements Disposable {
   readonly #backend: Backend
   readonly #allocator: Address | null
@@ -20,7 +23,8 @@ export class Scratch implements Disposable {
   #bytes = 0
   #disposed = false
 
-  constructor(backend: Backend, maxNodes = 8192) {
+  /** `maxNodes`: tensors made in the largest graph; a scheduler ends the process when a graph has more. */
+  constructor(backend: Backend, maxNodes = DEFAULT_NODES) {
     const { native } = backend
     this.#backend = backend
     if (backend.backends.length === 1) {
@@ -32,7 +36,8 @@ export class Scratch implements Disposable {
         new BigUint64Array(backend.backends),
         null,
         backend.backends.length,
-        maxNodes,
+        // Weights and caches count, too; each is read by an operation that counts already.
+        2 * maxNodes,
         false,
         true,
       )

@@ -50,6 +50,11 @@ export class TensorBuffer<Name extends string = string> implements Disposable {
     this.#backend.native.backend_buffer_clear(this.#buffer, 0)
   }
 
+  /** As {@link clear}, on a worker thread. */
+  clearInWorker(): Promise<void> {
+    return callAsync(this.#backend.native.backend_buffer_clear, this.#buffer, 0)
+  }
+
   [Symbol.dispose](): void {
     if (this.#context === null) return
     const context = this.#context
@@ -62,10 +67,14 @@ export class TensorBuffer<Name extends string = string> implements Disposable {
   }
 }
 
-/** Allocates tensors on the device, zeroed. Throws {@link TensorError} naming the size when memory is short. */
+/**
+ * Allocates tensors on the device. `clear`: zeroed before this returns, the default; large ones are better left for
+ * {@link TensorBuffer.clearInWorker}. Throws {@link TensorError} naming the size when memory is short.
+ */
 export function allocateTensors<Name extends string>(
   backend: Backend,
   specs: Readonly<Record<Name, TensorSpec>>,
+  { clear = true }: { readonly clear?: boolean } = {},
 ): TensorBuffer<Name> {
   const { native } = backend
   const names = Object.keys(specs) as Name[]
@@ -81,7 +90,7 @@ export function allocateTensors<Name extends string>(
     const buffer = native.backend_alloc_ctx_tensors_from_buft(context, backend.bufferType)
     if (buffer === null) throw new TensorError(`out of memory: ${total} bytes for ${names.length} tensors`)
     const result = new TensorBuffer(backend, tensors, context, contextBytes, buffer)
-    result.clear()
+    if (clear) result.clear()
     return result
   } catch (error) {
     backend.freeContext(context, contextBytes)

@@ -10,7 +10,7 @@ import { interruptSignal } from '../interrupt.ts'
 import { findCheckpoint } from '../open-engines.ts'
 import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
 import { bytesText, countText, endWithReader, listText, print, printJson, styled, table } from '../output.ts'
-import { readCheckpointFacts } from '../unloaded-engine.ts'
+import { readCheckpointFacts } from '../../engines/unloaded/unloaded-engine.ts'
 
 interface LocalCheckpoint {
   readonly name: string

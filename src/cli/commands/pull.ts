@@ -77,7 +77,7 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
 /** What to do next, by what was fetched and what this machine holds. */
 async function adviceFor(folder: string, name: string): Promise<string> {
   const [{ readCheckpointFacts }, { adviseType }, { explainFailure }, { totalmem }] = await Promise.all([
-    import('../unloaded-engine.ts'),
+    import('../../engines/unloaded/unloaded-engine.ts'),
     import('../memory-advice.ts'),
     import('../exit.ts'),
     import('node:os'),

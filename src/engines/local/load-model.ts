@@ -6,18 +6,15 @@
  */
 
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
-import { describeModel, type OmniModel, supportedArchitectures } from '../../models/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
-import { createPromptBuilder, type PromptBuilder } from '../../prompt/prompt-builder.ts'
-import { canSpeakAtAll, inputModalities } from '../../runtime/admission.ts'
-import { greedySpeech, readGenerationSettings } from '../../runtime/generation-settings.ts'
+import type { PromptBuilder } from '../../prompt/prompt-builder.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
-import { type Checkpoint, checkMemory, checkpointMemory, loadParameters, openCheckpoint } from '../../weights/index.ts'
-import { localCapabilities } from './capabilities.ts'
+import { type Checkpoint, checkMemory, checkpointMemory, loadParameters } from '../../weights/index.ts'
+import { listModel, openModel } from '../open-model.ts'
 import { contentKey } from './content-key.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
@@ -26,7 +23,6 @@ import type { HostedModel } from './process-host.ts'
 const workingBytes = 256e6
 /** Share of the free memory that caches may take. */
 const cacheShare = 0.8
-const longestReply = 16_384
 /** Weights below this are read faster than threads can be brought together for each operation. */
 const smallCheckpoint = 200e6
 
@@ -41,9 +37,8 @@ export async function loadHostedModel(
   watch?: ReplyWatcher,
 ): Promise<HostedModel> {
   using cleanup = new Undo()
-  const checkpoint = cleanup.use(await openCheckpoint(options.checkpoint, { supported: supportedArchitectures }))
-  const builder = await createPromptBuilder(checkpoint)
-  const description = describeModel(checkpoint.config)
+  const opened = cleanup.use(await openModel(options.checkpoint))
+  const { checkpoint, description, prompt } = opened
   const { declarations, naming } = description
   // References compute in f32 whatever the checkpoint stores, and so do small models, whose cache costs little: nano's logits are then
   // 1e-5 from transformers', with a cache in f16 5e-2 where two experts are next to equal.
@@ -65,20 +60,24 @@ export async function loadHostedModel(
       ...((options.exact || options.repack === false) && { repack: false }),
     }),
   )
-  const model = cleanup.use(description.build(backend, weights, whole ? { cacheType: 'f32' } : {}))
-  const generationConfig = await checkpoint.readText('generation_config.json')
-  const settings = readGenerationSettings(parse(generationConfig, checkpoint), endTokenId(builder, checkpoint))
-  const generation = { ...settings, maxSpeechFrames: options.maxSpeechFrames ?? settings.maxSpeechFrames }
-  const thinking = await canThink(builder)
+  const model = cleanup.use(
+    description.build(backend, weights, {
+      ...(whole && { cacheType: 'f32' }),
+      speech: {
+        exact: options.exact ?? false,
+        ...(options.maxSpeechFrames !== undefined && { maxFrames: options.maxSpeechFrames }),
+      },
+    }),
+  )
   const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, process.availableMemory() - workingBytes)
   const runtime = new Runtime({
     model,
-    tokenizer: runtimeTokenizer(builder),
+    tokenizer: runtimeTokenizer(prompt),
     prepare: (request, signal) =>
-      builder.prepare(request.messages, { ...thinkingOption(request, builder, options), signal }),
-    count: async (request) => builder.count(request.messages, thinkingOption(request, builder, options)),
-    generation: options.exact ? greedySpeech(generation) : generation,
-    thinking,
+      prompt.prepare(request.messages, { ...thinkingOption(request, prompt, options), signal }),
+    count: async (request) => prompt.count(request.messages, thinkingOption(request, prompt, options)),
+    endTokenIds: prompt.endTokenIds,
+    thinking: prompt.canThink,
     plainThink: options.exact ?? false,
     checkRoom: () => checkRoom(backend, cacheLimit),
     onMetrics,
@@ -88,24 +87,18 @@ export async function loadHostedModel(
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
   })
   const held = cleanup.keep()
-  const { contextLength } = runtime
   return {
-    model: {
+    model: listModel(opened, {
       id: options.id,
-      architecture: description.architecture,
-      input: inputModalities(model),
-      output: canSpeakAtAll(model) ? ['text', 'audio'] : ['text'],
-      thinking,
-      capabilities: localCapabilities,
-      contextLength,
-      maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
-      weights: choice?.type ?? checkpoint.describeTypes(),
+      contextLength: runtime.contextLength,
+      weights: choice?.type,
       device:
         backend.kind === 'cpu'
           ? `cpu (${backend.threads} ${backend.threads === 1 ? 'thread' : 'threads'})`
           : `${backend.kind} (${backend.deviceName})`,
-    },
-    speakers: speakersOf(model),
+      ...(options.maxOutputTokens !== undefined && { maxOutputTokens: options.maxOutputTokens }),
+    }),
+    speakers: description.speaks?.speakers ?? [],
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
     dispose: () => held[Symbol.dispose](),
@@ -147,55 +140,20 @@ function threadOption(asked: number | undefined, bytes: number): { threads?: num
   return bytes < smallCheckpoint ? { threads: 1 } : {}
 }
 
-function speakersOf(model: OmniModel): readonly string[] {
-  return canSpeakAtAll(model) ? [...(model.speech?.speakers.keys() ?? [])] : []
-}
-
 /** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */
 function thinkingOption(
   request: GenerationRequest,
-  builder: PromptBuilder,
+  prompt: PromptBuilder,
   options: LoadOptions,
 ): { thinking?: boolean } {
-  return builder.thinking === 'fixed' || options.exact ? {} : { thinking: request.thinking !== undefined }
+  return prompt.thinking === 'fixed' || options.exact ? {} : { thinking: request.thinking !== undefined }
 }
 
-/** A template that can switch, or one that always opens a `<think>` block. */
-async function canThink(builder: PromptBuilder): Promise<boolean> {
-  if (builder.tokenizer.idOf('<think>') === undefined || builder.tokenizer.idOf('</think>') === undefined) return false
-  if (builder.thinking === 'switch') return true
-  const probe = await builder.prepare([{ role: 'user', content: [{ type: 'text', text: 'x' }] }])
-  return probe.insideReasoning
-}
-
-function runtimeTokenizer(builder: PromptBuilder): RuntimeTokenizer {
-  const { tokenizer } = builder
+function runtimeTokenizer({ tokenizer }: PromptBuilder): RuntimeTokenizer {
   return {
     createDetokenizer: () => createDetokenizer(tokenizer),
     encode: (text) => tokenizer.encodeText(text),
     tokenId: (token) => tokenizer.idOf(token),
-  }
-}
-
-/** The end of a turn. */
-function endTokenId(builder: PromptBuilder, checkpoint: Checkpoint): number {
-  const id = builder.tokenizer.idOf('<|im_end|>') ?? checkpoint.config['im_end_token_id']
-  if (typeof id === 'number') return id
-  throw new EngineError(
-    'bad_checkpoint',
-    `tokenizer.json in ${checkpoint.location} has no <|im_end|> token, so no reply would ever end.`,
-  )
-}
-
-function parse(text: string | undefined, checkpoint: Checkpoint): unknown {
-  if (text === undefined) return undefined
-  try {
-    const value: unknown = JSON.parse(text)
-    return value
-  } catch (error) {
-    throw new EngineError('bad_checkpoint', `generation_config.json in ${checkpoint.location} is not JSON.`, {
-      cause: error,
-    })
   }
 }
 

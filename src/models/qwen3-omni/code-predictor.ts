@@ -18,7 +18,7 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../../tensor/index.ts'
-import type { CodePredictorInput, CodePredictorOutput, CodePredictorStage } from '../stages.ts'
+import type { CodePredictorInput, CodePredictorOutput, CodePredictorStage } from './speech/stages.ts'
 import type { DecoderConfig } from './config-types.ts'
 import type { TalkerModel } from './talker.ts'
 import { checkIds } from './thinker.ts'

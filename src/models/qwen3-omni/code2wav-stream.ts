@@ -10,8 +10,9 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../../tensor/index.ts'
-import type { Code2WavStage, Code2WavStream, DecodeOptions } from '../stages.ts'
+import type { DecodeOptions, VocoderStream } from '../speech.ts'
 import type { Code2WavModel, StreamState } from './code2wav.ts'
+import type { Code2WavStage } from './speech/stages.ts'
 
 /** Frames per computation: bounds working memory and the wait for an abort. */
 const LONGEST_PIECE = 4
@@ -46,7 +47,7 @@ export class Code2Wav implements Code2WavStage {
     this.samplesPerFrame = model.samplesPerFrame
   }
 
-  newStream(): Code2WavStream {
+  newStream(): VocoderStream {
     const carried = this.#kept.pop() ?? new Carried()
     for (const buffer of carried.tensors.values()) buffer.clear()
     return new Stream(this.#backend, this.#model, this.#graphs, carried, (whole) => {
@@ -68,7 +69,7 @@ export class Code2Wav implements Code2WavStage {
   }
 }
 
-class Stream implements Code2WavStream {
+class Stream implements VocoderStream {
   readonly #backend: Backend
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache

@@ -3,7 +3,7 @@
  */
 
 import type { Activation } from '../../nn/index.ts'
-import type { SpeechConfig } from '../stages.ts'
+import type { SpeechConfig } from './speech/stages.ts'
 
 export interface AudioEncoderConfig {
   readonly melBins: number

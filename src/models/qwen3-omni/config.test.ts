@@ -79,7 +79,7 @@ describe('config.json', () => {
   it('takes a thinker saved alone', () => {
     const alone = { ...real['thinker_config']!, architectures: ['Qwen3OmniMoeThinkerForConditionalGeneration'] }
     const description = describeModel(alone)
-    expect(description.speech).toBeUndefined()
+    expect(description.speaks).toBeUndefined()
     expect(description.naming.canonicalName('model.layers.0.mlp.gate.weight')).toBe(
       'thinker.model.layers.0.mlp.gate.weight',
     )

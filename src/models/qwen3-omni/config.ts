@@ -11,7 +11,7 @@
 import { toActivation, type Activation } from '../../nn/index.ts'
 import { TensorError } from '../../tensor/index.ts'
 import { ConfigReader } from '../config-reader.ts'
-import type { SpeechConfig } from '../stages.ts'
+import type { SpeechConfig } from './speech/stages.ts'
 import type {
   AudioEncoderConfig,
   Code2WavConfig,

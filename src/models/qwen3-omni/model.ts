@@ -7,6 +7,8 @@
 import { declareParameters, loadedParameters, type ParameterDeclaration, type Parameters } from '../../nn/index.ts'
 import type { Backend, WeightSet } from '../../tensor/index.ts'
 import type { CheckpointNaming, ModelFamily, ModelOptions } from '../family.ts'
+import type { InputModality } from '../../contract/index.ts'
+import type { SpeechFacts } from '../speech.ts'
 import type { OmniModel } from '../stages.ts'
 import { AudioEncoder, AudioEncoderModel } from './audio-encoder.ts'
 import { CodePredictor, CodePredictorModel } from './code-predictor.ts'
@@ -14,6 +16,9 @@ import { Code2Wav } from './code2wav-stream.ts'
 import { Code2WavModel } from './code2wav.ts'
 import type { Qwen3OmniConfig } from './config-types.ts'
 import { ARCHITECTURES, parseConfig } from './config.ts'
+import { createQwen3Prompt } from './prompt/prompt-builder.ts'
+import { Qwen3Speech } from './speech/pipeline.ts'
+import { exactSpeech, readSpeechSettings, type SpeechSettings } from './speech/settings.ts'
 import { Talker, TalkerModel } from './talker.ts'
 import { Thinker, ThinkerModel } from './thinker.ts'
 import { VisionEncoder, VisionEncoderModel } from './vision-encoder.ts'
@@ -47,19 +52,29 @@ class Modules {
   }
 }
 
-class Qwen3OmniModel implements OmniModel {
+const reads: readonly InputModality[] = ['text', 'image', 'audio', 'video']
+
+export class Qwen3OmniModel implements OmniModel {
   readonly architecture: string
+  readonly reads = reads
   readonly thinker: Thinker
   readonly audioEncoder: AudioEncoder
   readonly visionEncoder: VisionEncoder
   readonly talker?: Talker
   readonly codePredictor?: CodePredictor
   readonly code2wav?: Code2Wav
-  readonly speech?: NonNullable<OmniModel['speech']>
+  readonly speech?: Qwen3Speech
 
-  constructor(backend: Backend, weights: WeightSet, config: Qwen3OmniConfig, options: ModelOptions) {
+  constructor(
+    backend: Backend,
+    weights: WeightSet,
+    config: Qwen3OmniConfig,
+    settings: SpeechSettings,
+    options: ModelOptions,
+  ) {
     const modules = new Modules(loadedParameters(weights), config)
-    const cache = options.cacheType === undefined ? {} : { cacheType: options.cacheType }
+    const { cacheType, budget } = options
+    const cache = { ...(cacheType && { cacheType }), ...(budget && { budget }) }
     this.architecture = config.architecture
     this.thinker = new Thinker(backend, modules.thinker, {
       ...cache,
@@ -73,7 +88,13 @@ class Qwen3OmniModel implements OmniModel {
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
     // Nothing that the talker does next depends on the samples.
     this.code2wav = new Code2Wav(backend.beside(), code2wav)
-    this.speech = config.speech.ids
+    const { talker: own, codePredictor, code2wav: vocoder } = this
+    this.speech = new Qwen3Speech(
+      this.thinker,
+      { talker: own, codePredictor, code2wav: vocoder },
+      config.speech.ids,
+      settings,
+    )
   }
 
   [Symbol.dispose](): void {
@@ -112,21 +133,36 @@ function namingOf(config: Qwen3OmniConfig): CheckpointNaming {
   }
 }
 
-export const qwen3Omni: ModelFamily = {
+/** Of the published checkpoints; `upsample_rates` and `upsampling_ratios` multiply to the samples of a frame. */
+const sampleRate = 24_000
+
+function speechFacts({ ids, code2wav }: NonNullable<Qwen3OmniConfig['speech']>): SpeechFacts {
+  const samplesPerFrame = [...code2wav.upsampleRates, ...code2wav.upsamplingRatios].reduce((a, b) => a * b, 1)
+  return { speakers: [...ids.speakers.keys()], sampleRate, frameRate: sampleRate / samplesPerFrame }
+}
+
+export const qwen3Omni: ModelFamily<Qwen3OmniModel> = {
   architectures: ARCHITECTURES,
-  read(json) {
-    const config = parseConfig(json)
+  read(files) {
+    const config = parseConfig(files.requireJson('config.json'))
+    const settings = readSpeechSettings(files.json('generation_config.json'))
     let declarations: ParameterDeclaration[] | undefined
     return {
       architecture: config.architecture,
+      reads,
+      ...(config.speech && { speaks: speechFacts(config.speech) }),
       contextLength: config.thinker.context,
       naming: namingOf(config),
-      ...(config.speech && { speech: config.speech.ids }),
       get declarations() {
         declarations ??= declareParameters((parameters) => new Modules(parameters, config))
         return declarations
       },
-      build: (backend, weights, options = {}) => new Qwen3OmniModel(backend, weights, config, options),
+      prompt: () => createQwen3Prompt(files),
+      build(backend, weights, options = {}) {
+        const { exact = false, maxFrames = settings.maxFrames } = options.speech ?? {}
+        const speech = { ...(exact ? exactSpeech(settings) : settings), maxFrames }
+        return new Qwen3OmniModel(backend, weights, config, speech, options)
+      },
     }
   },
 }

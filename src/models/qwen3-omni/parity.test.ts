@@ -127,7 +127,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
     const { talker, codePredictor, thinker, speech } = tiny.model
     if (!talker || !codePredictor || !speech) return expect(name).toBe('tiny-thinker')
     const hidden = talker.hiddenSize
-    const padding = await talker.projectText(await thinker.embed(Int32Array.of(speech.ttsPadTokenId)))
+    const padding = await talker.projectText(await thinker.embed(Int32Array.of(speech.config.ttsPadTokenId)))
     for (const recorded of golden.facts.cases) {
       const key = `case.${recorded.name}`
       const ids = recorded.talkerIds ?? []

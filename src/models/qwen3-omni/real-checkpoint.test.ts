@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 import { testdataPath } from '../../../testing/golden.ts'
 import { Checkpoint, matchParameters, type StoredTensor } from '../../weights/index.ts'
 import { describeModel } from '../index.ts'
+import { parseConfig } from './config.ts'
 
 const folder = 'qwen3-omni-30b-a3b'
 const json = JSON.parse(readFileSync(testdataPath(`${folder}/config.json`), 'utf8')) as Record<string, unknown>
@@ -87,9 +88,12 @@ describe('the published 30B-A3B checkpoint', () => {
 
   it('reads the facts that speech needs', () => {
     expect(description.contextLength).toBe(65_536)
-    expect(description.speech?.speakers.get('ethan')).toBe(2302)
-    expect(description.speech?.codeGroups).toBe(16)
-    expect(description.speech?.suppressedCodecIds.length).toBe(1023)
-    expect(description.speech?.suppressedCodecIds).not.toContain(2150)
+    expect(description.speaks).toMatchObject({ sampleRate: 24_000, frameRate: 12.5 })
+    expect(description.speaks?.speakers).toContain('ethan')
+    const speech = parseConfig(json).speech?.ids
+    expect(speech?.speakers.get('ethan')).toBe(2302)
+    expect(speech?.codeGroups).toBe(16)
+    expect(speech?.suppressedCodecIds.length).toBe(1023)
+    expect(speech?.suppressedCodecIds).not.toContain(2150)
   })
 })

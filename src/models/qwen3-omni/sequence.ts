@@ -1,50 +1,133 @@
 /**
- * One live sequence of a decoder stage: its KV cache, and the graphs that read it.
+ * One live sequence of a decoder stage: its KV cache, its share of the memory budget, and the graphs that read it.
  */
 
 import { EngineError } from '../../contract/index.ts'
 import { KvCache, type KvCacheOptions } from '../../nn/index.ts'
 import { TensorError, type Backend, type GraphCache } from '../../tensor/index.ts'
+import type { MemoryBudget } from '../memory-budget.ts'
 import type { StageSequence } from '../stages.ts'
 
 export class DecoderSequence implements StageSequence {
   readonly cache: KvCache
   readonly #graphs: GraphCache
+  readonly #budget: MemoryBudget | undefined
+  /** Bytes taken from the budget. */
+  #taken = 0
   #disposed = false
 
-  /** Throws `EngineError('overloaded')` when the cache does not fit in memory. */
-  constructor(backend: Backend, graphs: GraphCache, options: KvCacheOptions) {
+  /** Holds no memory yet; see {@link reserve}. */
+  constructor(backend: Backend, graphs: GraphCache, options: KvCacheOptions, budget?: MemoryBudget) {
     this.#graphs = graphs
-    try {
-      this.cache = new KvCache(backend, options)
-    } catch (error) {
-      if (!(error instanceof TensorError)) throw error
-      throw new EngineError(
-        'overloaded',
-        `no memory for a context of ${options.capacity} tokens (${Math.ceil(KvCache.bytesFor(options) / 2 ** 20)} MiB); ` +
-          'wait for other requests to end or ask for fewer tokens',
-        { cause: error },
-      )
-    }
+    this.#budget = budget
+    this.cache = new KvCache(backend, options)
   }
 
   get length(): number {
     return this.cache.length
   }
 
+  get room(): number {
+    return this.cache.room
+  }
+
+  get bytes(): number {
+    return this.cache.bytes
+  }
+
+  async reserve(tokens: number): Promise<void> {
+    if (this.#disposed) throw new TypeError('the sequence was disposed')
+    const { cache } = this
+    const room = cache.roomFor(tokens)
+    if (room === cache.room) return
+    const { held, growing } = cache.bytesOf(room)
+    this.#take(growing, tokens)
+    this.#forgetGraphs()
+    try {
+      await cache.reserve(tokens)
+    } catch (error) {
+      this.#settle(0)
+      if (!(error instanceof TensorError)) throw error
+      throw new EngineError(
+        'overloaded',
+        `the device has no memory for a context of ${tokens} tokens (${mebibytes(held)}); ` +
+          'wait for other requests to end or ask for fewer tokens',
+        { cause: error },
+      )
+    }
+    this.#settle(held)
+  }
+
+  truncate(length: number): void {
+    this.cache.truncate(length)
+  }
+
+  async copyFrom(source: StageSequence, length: number): Promise<void> {
+    await this.reserve(length)
+    await this.cache.copyFrom(decoderSequence(source).cache, length)
+  }
+
   [Symbol.dispose](): void {
     if (this.#disposed) return
     this.#disposed = true
-    // Graphs name the caches they read; see KvStep.key.
+    this.#forgetGraphs()
+    this.cache[Symbol.dispose]()
+    this.#settle(0)
+  }
+
+  /** Counts `bytes` in all as held. Throws `overloaded` that says what would fit. */
+  #take(bytes: number, tokens: number): void {
+    const more = bytes - this.#taken
+    if (!this.#budget || more <= 0) return
+    if (!this.#budget.take(more)) {
+      const { free, limit } = this.#budget
+      throw new EngineError(
+        'overloaded',
+        `no room for a context of ${tokens} tokens: it takes ${mebibytes(bytes)} of memory, of which ${mebibytes(more)} are to be had ` +
+          `and ${mebibytes(free)} are free of ${mebibytes(limit)}; about ${this.#fitting(free)} tokens would fit now and ` +
+          `${this.#fitting(limit - this.#taken)} with nothing else running`,
+      )
+    }
+    this.#taken = bytes
+  }
+
+  /** Tokens of context that `bytes` more make possible. */
+  #fitting(bytes: number): number {
+    const { growing } = this.cache.bytesOf(1)
+    return Math.min(this.cache.capacity, Math.floor((bytes + this.#taken) / growing / 256) * 256)
+  }
+
+  #settle(bytes: number): void {
+    const less = this.#taken - bytes
+    this.#taken = bytes
+    if (this.#budget) this.#budget.give(less)
+  }
+
+  /** Graphs name the caches they read; see `KvStep.key`. */
+  #forgetGraphs(): void {
     const reads = new RegExp(`\\bkv${this.cache.id}:`)
     this.#graphs.forget((key) => reads.test(key))
-    this.cache[Symbol.dispose]()
   }
+}
+
+function mebibytes(bytes: number): string {
+  const size = bytes / 2 ** 20
+  return `${size < 10 ? Math.ceil(size * 10) / 10 : Math.ceil(size)} MiB`
 }
 
 /** Room in the graph of a decoder step: what the batch shares, and the attention of each of its sequences. */
 export function stepNodes(layers: number, sequences: number): number {
   return layers * (250 + 24 * sequences) + 2 * sequences + 1000
+}
+
+/** Makes room for a step's tokens where there is none yet. Rejects as {@link DecoderSequence.reserve} does. */
+export async function growSequences(
+  items: readonly { readonly sequence: StageSequence; readonly tokens: number }[],
+): Promise<void> {
+  for (const { sequence, tokens } of items) {
+    const { length, room } = sequence
+    if (length + tokens > room) await sequence.reserve(length + tokens)
+  }
 }
 
 /** The sequence behind the interface; stages take only their own. */

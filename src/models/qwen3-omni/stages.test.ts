@@ -12,7 +12,8 @@ import { formulaCodes, formulaLogMel } from '../../../testing/formula-media.ts'
 import { indexOfLargest, largestDifference, readGolden, testdataPath, type Golden } from '../../../testing/golden.ts'
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
 import { loadModel, loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
-import type { Code2WavStage, ThinkerInput } from '../stages.ts'
+import type { ThinkerInput } from '../stages.ts'
+import type { Code2WavStage } from './speech/stages.ts'
 
 const CLOSE = 2e-5
 
@@ -191,8 +192,9 @@ describe('thinker', () => {
     expect(sequence.length).toBe(0)
   })
 
-  it('says how much memory a context would need when there is none', () => {
-    expect(() => tiny.model.thinker.newSequence(1e10)).toThrow(
+  it('says how much memory a context would need when there is none', async () => {
+    using sequence = tiny.model.thinker.newSequence(1e10)
+    await expect(sequence.reserve(1e10)).rejects.toThrow(
       expect.objectContaining({
         code: 'overloaded',
         message: expect.stringMatching(/10000000000 tokens \(\d+ MiB\)/) as string,
@@ -391,6 +393,7 @@ describe('a model', () => {
     ])
     const before = own.backend.memory.buffers
     const another = thinker.newSequence(300)
+    await another.reserve(1)
     expect(own.backend.memory.buffers).toBeGreaterThan(before)
     another[Symbol.dispose]()
     expect(own.backend.memory.buffers).toBe(before)

@@ -7,10 +7,10 @@
 
 import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend } from '../../tensor/index.ts'
-import type { TalkerInput, TalkerOutput, TalkerStage } from '../stages.ts'
+import type { TalkerInput, TalkerOutput, TalkerStage } from './speech/stages.ts'
 import type { TalkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
-import { decoderSequence, DecoderSequence, stepNodes } from './sequence.ts'
+import { decoderSequence, DecoderSequence, growSequences, stepNodes } from './sequence.ts'
 import { checkIds, type DecoderStageOptions } from './thinker.ts'
 
 /** The talker's weights. */
@@ -59,12 +59,17 @@ export class Talker implements TalkerStage {
   newSequence(capacity: number): DecoderSequence {
     const { layers, keyValueHeads, headSize } = this.#model.config
     const type = this.#options.cacheType ?? 'f16'
-    return new DecoderSequence(this.#backend, this.#graphs, { layers, keyValueHeads, headSize, capacity, type })
+    const options = { layers, keyValueHeads, headSize, capacity, type }
+    return new DecoderSequence(this.#backend, this.#graphs, options, this.#options.budget)
   }
 
   async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<TalkerOutput[]> {
     if (inputs.length === 0) return []
     const { decoder, codec_head, config } = this.#model
+    signal?.throwIfAborted()
+    await growSequences(
+      inputs.map(({ sequence, embeddings }) => ({ sequence, tokens: embeddings.length / config.hidden })),
+    )
     const step = new KvStep(
       inputs.map(({ sequence, embeddings }) => ({
         cache: decoderSequence(sequence).cache,

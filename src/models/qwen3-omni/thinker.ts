@@ -7,10 +7,11 @@
 
 import { Embedding, joinPositions, KvStep, Linear, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Inputs, type Tensor } from '../../tensor/index.ts'
+import type { MemoryBudget } from '../memory-budget.ts'
 import type { ThinkerInput, ThinkerOutput, ThinkerStage } from '../stages.ts'
 import type { ThinkerConfig } from './config-types.ts'
 import { Decoder } from './decoder.ts'
-import { decoderSequence, DecoderSequence, stepNodes } from './sequence.ts'
+import { decoderSequence, DecoderSequence, growSequences, stepNodes } from './sequence.ts'
 
 /** The thinker's weights and graph. */
 export class ThinkerModel {
@@ -41,6 +42,8 @@ export interface DecoderStageOptions {
   readonly cacheType?: 'f16' | 'f32'
   /** Which hidden state the talker reads; see `DecoderRun.capture`. */
   readonly capture?: number
+  /** What the KV caches may hold. Default: no limit. */
+  readonly budget?: MemoryBudget
 }
 
 export class Thinker implements ThinkerStage {
@@ -65,11 +68,15 @@ export class Thinker implements ThinkerStage {
   newSequence(capacity: number): DecoderSequence {
     const { layers, keyValueHeads, headSize } = this.#model.config
     const type = this.#options.cacheType ?? 'f16'
-    return new DecoderSequence(this.#backend, this.#graphs, { layers, keyValueHeads, headSize, capacity, type })
+    const options = { layers, keyValueHeads, headSize, capacity, type }
+    return new DecoderSequence(this.#backend, this.#graphs, options, this.#options.budget)
   }
 
   async forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]> {
     if (inputs.length === 0) return []
+    this.#check(inputs)
+    signal?.throwIfAborted()
+    await growSequences(inputs.map(({ sequence, tokenIds }) => ({ sequence, tokens: tokenIds.length })))
     const plan = this.#plan(inputs)
     const { step } = plan
     const outputs = await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, {
@@ -92,6 +99,16 @@ export class Thinker implements ThinkerStage {
     return rows
   }
 
+  #check(inputs: readonly ThinkerInput[]): void {
+    for (const { tokenIds, positions } of inputs) {
+      if (positions.length !== 3 * tokenIds.length)
+        throw new RangeError(
+          `${positions.length} positions given for ${tokenIds.length} tokens; 3 per token are wanted`,
+        )
+      checkIds(tokenIds, this.vocabSize)
+    }
+  }
+
   #plan(inputs: readonly ThinkerInput[]): StepPlan {
     const { heads, keyValueHeads, hidden } = this.#model.config
     const step = new KvStep(
@@ -103,12 +120,7 @@ export class Thinker implements ThinkerStage {
     const featureRows: number[] = []
     let layers = 0
     let start = 0
-    for (const { tokenIds, features, logits, positions } of inputs) {
-      if (positions.length !== 3 * tokenIds.length)
-        throw new RangeError(
-          `${positions.length} positions given for ${tokenIds.length} tokens; 3 per token are wanted`,
-        )
-      checkIds(tokenIds, this.vocabSize)
+    for (const { tokenIds, features, logits } of inputs) {
       ids.set(tokenIds, start)
       if (features) for (const row of features.rows) featureRows.push(start + row)
       layers = Math.max(layers, features?.deepstack?.length ?? 0)

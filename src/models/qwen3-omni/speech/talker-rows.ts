@@ -5,7 +5,8 @@
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration._get_talker_user_parts` and `_get_talker_assistant_parts`.
  */
 
-import type { SpeechConfig, TalkerStage, ThinkerStage } from '../models/stages.ts'
+import type { ThinkerStage } from '../../stages.ts'
+import type { SpeechConfig, TalkerStage } from './stages.ts'
 import { openingRows, type TalkerPlan } from './talker-prompt.ts'
 
 interface SpecialRows {
@@ -15,7 +16,7 @@ interface SpecialRows {
   readonly codec: Record<'nothink' | 'thinkBegin' | 'thinkEnd' | 'pad' | 'begin', Float32Array>
 }
 
-export class SpeechEmbeddings {
+export class TalkerRows {
   readonly #thinker: ThinkerStage
   readonly #talker: TalkerStage
   readonly #config: SpeechConfig

@@ -3,15 +3,16 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { goldenMessages, loadGoldens, tinyCheckpoint } from '../../testing/golden-conversations.ts'
-import { parseConfig } from '../models/qwen3-omni/config.ts'
-import { createPromptBuilder } from '../prompt/prompt-builder.ts'
+import { goldenMessages, loadGoldens, tinyCheckpoint } from '../../../../testing/golden-conversations.ts'
+import { parseConfig } from '../config.ts'
+import { readCheckpointFiles } from '../../../prompt/checkpoint-files.ts'
+import { createQwen3Prompt } from '../prompt/prompt-builder.ts'
 import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
 
 describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'])('%s', async (name) => {
   const goldens = await loadGoldens(name)
   const folder = tinyCheckpoint(name)
-  const builder = await createPromptBuilder(folder)
+  const builder = createQwen3Prompt(await readCheckpointFiles(folder))
   const config = parseConfig(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')))
 
   it.each(goldens.cases)('$name', async (golden) => {

@@ -9,7 +9,7 @@
  * `Qwen3OmniMoeTalkerForConditionalGeneration._prepare_position_ids_for_generation`.
  */
 
-import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
 
 /** Rows [from, until) of the prompt. */
 export interface RowRange {

@@ -2,14 +2,15 @@
 
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import type { RgbImage } from '../contract/index.ts'
-import { readSafetensorsHeader } from '../weights/safetensors.ts'
-import { formulaAudio, formulaImage } from '../../testing/formula-media.ts'
-import { type GoldenCase, goldenMessages } from '../../testing/golden-conversations.ts'
-import { logMel } from './log-mel.ts'
+import type { RgbImage } from '../../../contract/index.ts'
+import { readSafetensorsHeader } from '../../../weights/safetensors.ts'
+import { formulaAudio, formulaImage } from '../../../../testing/formula-media.ts'
+import { type GoldenCase, goldenMessages } from '../../../../testing/golden-conversations.ts'
+import { logMel } from '../../../prompt/log-mel.ts'
 import { audioTokens } from './placeholders.ts'
-import { createPromptBuilder } from './prompt-builder.ts'
-import { visionPatches } from './vision-patches.ts'
+import { readCheckpointFiles } from '../../../prompt/checkpoint-files.ts'
+import { createQwen3Prompt } from './prompt-builder.ts'
+import { visionPatches } from '../../../prompt/vision-patches.ts'
 
 interface Sampled {
   tensor: string
@@ -35,7 +36,7 @@ const image = (width: number, height: number, seed: number): RgbImage => ({
   data: formulaImage(width, height, seed),
 })
 
-const root = new URL('../../testdata/', import.meta.url)
+const root = new URL('../../../../testdata/', import.meta.url)
 
 async function load(name: string) {
   const base = new URL(`golden/processor/${name}`, root).pathname
@@ -51,7 +52,7 @@ async function load(name: string) {
     expect(actual.length).toBe(shape.reduce((a, b) => a * b, 1))
     return golden(tensor).reduce((most, value, i) => Math.max(most, Math.abs(value - actual[i * step]!)), 0)
   }
-  const builder = await createPromptBuilder(new URL(`checkpoints/${name}`, root).pathname)
+  const builder = createQwen3Prompt(await readCheckpointFiles(new URL(`checkpoints/${name}`, root).pathname))
   return { facts, golden, worst, builder }
 }
 

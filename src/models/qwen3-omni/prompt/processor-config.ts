@@ -8,12 +8,12 @@
  * `WhisperFeatureExtractor`.
  */
 
-import { EngineError } from '../contract/index.ts'
-import type { ResizeStyle } from './bicubic-resize.ts'
-import type { AudioFeatureConfig } from './log-mel.ts'
-import { isObject, type JsonObject, type PromptFiles, readJson, requireJson } from './prompt-files.ts'
-import type { PixelLimits } from './smart-resize.ts'
-import type { VisionFeatureConfig } from './vision-patches.ts'
+import { EngineError } from '../../../contract/index.ts'
+import type { ResizeStyle } from '../../../prompt/bicubic-resize.ts'
+import { type CheckpointFiles, isObject, type JsonObject } from '../../../prompt/checkpoint-files.ts'
+import type { AudioFeatureConfig } from '../../../prompt/log-mel.ts'
+import type { PixelLimits } from '../../../prompt/smart-resize.ts'
+import type { VisionFeatureConfig } from '../../../prompt/vision-patches.ts'
 
 export interface ProcessorConfig {
   readonly audio: AudioFeatureConfig & {
@@ -43,17 +43,14 @@ interface SpecialTokens {
 }
 
 /** Reads the files. Throws `bad_checkpoint` naming the file and key that is missing or of the wrong type. */
-export async function loadProcessorConfig(files: PromptFiles): Promise<ProcessorConfig> {
-  const config = new Section('config.json', await requireJson(files, 'config.json'))
+export function readProcessorConfig(files: CheckpointFiles): ProcessorConfig {
+  const config = new Section('config.json', files.requireJson('config.json'))
   const thinker = config.child('thinker_config') ?? config
   const text = thinker.child('text_config') ?? thinker
-  const whole = await readJson(files, 'processor_config.json')
+  const whole = files.json('processor_config.json')
   const processor = new Section('processor_config.json', whole ?? {})
-  const preprocessor = new Section(
-    'preprocessor_config.json',
-    (await readJson(files, 'preprocessor_config.json')) ?? {},
-  )
-  const videoFile = await readJson(files, 'video_preprocessor_config.json')
+  const preprocessor = new Section('preprocessor_config.json', files.json('preprocessor_config.json') ?? {})
+  const videoFile = files.json('video_preprocessor_config.json')
   const imageSection = processor.child('image_processor') ?? preprocessor
   const audioSection = processor.child('feature_extractor') ?? preprocessor
   const videoSection =

@@ -8,8 +8,8 @@
 /** Returns the next number in [0, 1), with 53 random bits. */
 export type Random = () => number
 
-/** Streams of one request. */
-export const randomStream = { thinker: 1, talker: 2, codePredictor: 3 } as const
+/** The stream that a request's text is sampled from; a family's speech numbers its own from 2. */
+export const textStream = 1
 
 /**
  * A generator for one stream of one seed.

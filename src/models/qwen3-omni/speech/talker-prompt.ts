@@ -7,8 +7,8 @@
  * `_get_talker_assistant_parts`.
  */
 
-import type { SpeechConfig } from '../models/stages.ts'
-import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import type { SpeechConfig } from './stages.ts'
+import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
 import { type RowRange, talkerPositions } from './talker-positions.ts'
 
 /** Rows of the assistant's opening: three of its header, four pads, begin of speech, first text. */

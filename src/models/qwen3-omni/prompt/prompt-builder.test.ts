@@ -2,15 +2,19 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { GenerationMessage } from '../contract/index.ts'
-import { decodedAudio, decodedImage, decodedVideo } from '../../testing/decoded-media.ts'
-import { createPromptBuilder, type PromptBuilder } from './prompt-builder.ts'
+import { decodedAudio, decodedImage, decodedVideo } from '../../../../testing/decoded-media.ts'
+import type { GenerationMessage } from '../../../contract/index.ts'
+import { readCheckpointFiles } from '../../../prompt/checkpoint-files.ts'
+import { createQwen3Prompt, type Qwen3PromptBuilder } from './prompt-builder.ts'
 
-const checkpoint = new URL('../../testdata/checkpoints/tiny-moe', import.meta.url).pathname
+const createPromptBuilder = async (folder: string): Promise<Qwen3PromptBuilder> =>
+  createQwen3Prompt(await readCheckpointFiles(folder))
+
+const checkpoint = new URL('../../../../testdata/checkpoints/tiny-moe', import.meta.url).pathname
 const user = (text: string): GenerationMessage => ({ role: 'user', content: [{ type: 'text', text }] })
 const pixel = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) }
 
-let builder: PromptBuilder
+let builder: Qwen3PromptBuilder
 beforeAll(async () => {
   builder = await createPromptBuilder(checkpoint)
 })

@@ -10,7 +10,7 @@
  */
 
 import { interleave, videoTokenTimes } from './placeholders.ts'
-import type { Grid } from './vision-patches.ts'
+import type { Grid } from '../../../prompt/vision-patches.ts'
 
 /** A stretch of the prompt. Start and end markers are text. */
 export type Span =

@@ -5,11 +5,11 @@
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`.
  */
 
-import { EngineError, type PromptUsage } from '../contract/index.ts'
+import { EngineError, type PromptUsage } from '../../../contract/index.ts'
 import { interleave, videoTokenTimes } from './placeholders.ts'
 import type { Span } from './positions.ts'
 import type { ProcessorConfig } from './processor-config.ts'
-import { type Grid, gridTokens } from './vision-patches.ts'
+import { type Grid, gridTokens } from '../../../prompt/vision-patches.ts'
 
 /** One medium as the layout needs it, in the order of the messages. */
 export type MediumShape =

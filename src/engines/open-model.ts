@@ -1,0 +1,73 @@
+/**
+ * A checkpoint opened: its weights found but not read, its small files read once and checked, its prompts ready.
+ *
+ * In: a folder or converted file. Out: an {@link OpenedModel}, and what an engine lists of it. The engine that runs it, the one that only
+ * counts, and the command line's reports all begin here.
+ */
+
+import type { EngineCapabilities, EngineModel } from '../contract/index.ts'
+import { type ModelDescription, readModel, supportedArchitectures } from '../models/index.ts'
+import type { PromptBuilder } from '../prompt/prompt-builder.ts'
+import { type Checkpoint, openCheckpoint } from '../weights/index.ts'
+
+export interface OpenedModel extends Disposable {
+  readonly checkpoint: Checkpoint
+  readonly description: ModelDescription
+  readonly prompt: PromptBuilder
+}
+
+const longestReply = 16_384
+
+/** What engines that know a checkpoint can honour and tell. */
+const capabilities: EngineCapabilities = {
+  tools: false,
+  seed: true,
+  voiceChoice: true,
+  promptByModality: true,
+  countsPrompt: true,
+}
+
+/** @throws EngineError `bad_checkpoint` that says what is wrong with which file, and how to mend it. */
+export async function openModel(location: string): Promise<OpenedModel> {
+  const checkpoint = await openCheckpoint(location, { supported: supportedArchitectures })
+  try {
+    const description = await readModel(checkpoint)
+    return {
+      checkpoint,
+      description,
+      prompt: description.prompt(),
+      [Symbol.dispose]: () => checkpoint[Symbol.dispose](),
+    }
+  } catch (error) {
+    checkpoint[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** What an engine lists of a model, voices aside: those are the engine's choice. */
+export function listModel(
+  { description, prompt, checkpoint }: Pick<OpenedModel, 'description' | 'prompt' | 'checkpoint'>,
+  options: {
+    readonly id: string
+    readonly device: string
+    /** At most the checkpoint's own. */
+    readonly contextLength?: number
+    readonly maxOutputTokens?: number
+    /** Format the weights were converted to while loading. */
+    readonly weights?: string | undefined
+  },
+): Omit<EngineModel, 'voices'> {
+  const contextLength = Math.min(options.contextLength ?? Infinity, description.contextLength)
+  return {
+    id: options.id,
+    architecture: description.architecture,
+    input: description.reads,
+    output: description.speaks ? ['text', 'audio'] : ['text'],
+    thinking: prompt.canThink,
+    capabilities,
+    contextLength,
+    maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
+    weights: options.weights ?? checkpoint.describeTypes(),
+    device: options.device,
+  }
+}

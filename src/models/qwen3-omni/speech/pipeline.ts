@@ -1,0 +1,230 @@
+/**
+ * Qwen3-Omni's speech. One step for all replies that can go on: read text, sample a code each, predict the residual codes, run the
+ * talker.
+ *
+ * In: the {@link SpeechTurn}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over replies, so weights are
+ * read once a step.
+ * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
+ */
+
+import { createRandom } from '../../../sampling/random.ts'
+import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
+import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn } from '../../speech.ts'
+import type { ThinkerStage } from '../../stages.ts'
+import { TalkerReply } from './reply.ts'
+import type { SpeechSettings, StageSampling } from './settings.ts'
+import type { SpeechConfig, SpeechStages, TalkerInput } from './stages.ts'
+import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
+import { sum, TalkerRows } from './talker-rows.ts'
+
+/** Random streams, apart from the text's. */
+const randomStream = { talker: 2, codePredictor: 3 } as const
+
+interface Turn extends SpeechTurn {
+  readonly reply: TalkerReply
+}
+
+export class Qwen3Speech implements SpeechPipeline {
+  readonly speakers: readonly string[]
+  readonly sampleRate: number
+  readonly frameRate: number
+  readonly hiddenRows = 'prompt-media'
+  /** The first token opens the reply, the others are read one a frame. */
+  readonly textAhead = 1
+  /** The talker is to be ahead of the vocoder, not out of its sight. */
+  readonly mostWaiting = 12
+  readonly config: SpeechConfig
+  readonly #thinker: ThinkerStage
+  readonly #stages: SpeechStages
+  readonly #settings: SpeechSettings
+  readonly #rows: TalkerRows
+
+  constructor(thinker: ThinkerStage, stages: SpeechStages, config: SpeechConfig, settings: SpeechSettings) {
+    this.#thinker = thinker
+    this.#stages = stages
+    this.config = config
+    this.#settings = settings
+    this.#rows = new TalkerRows(thinker, stages.talker, config)
+    this.speakers = [...config.speakers.keys()]
+    this.sampleRate = stages.code2wav.sampleRate
+    this.frameRate = stages.code2wav.sampleRate / stages.code2wav.samplesPerFrame
+  }
+
+  /**
+   * 2, so that audio begins soon, then 4 (320 ms). The vocoder keeps its state between chunks, so longer ones would save nothing and
+   * hold up everybody else for longer.
+   */
+  chunkFrames(chunk: number): number {
+    return chunk === 0 ? 2 : 4
+  }
+
+  newReply({ prompt, speaker, seed }: SpeechStart): TalkerReply {
+    const { talker, code2wav } = this.#stages
+    const { config } = this
+    const { maxFrames, allowance, ...sampling } = this.#settings
+    const speakerId = config.speakers.get(speaker)
+    if (speakerId === undefined) throw new Error(`There is no speaker ${speaker}.`)
+    const plan = planTalkerPrompt(prompt, config)
+    const sequence = talker.newSequence(plan.userRows.length + openingRows + maxFrames)
+    try {
+      return new TalkerReply({
+        plan,
+        tokenIds: prompt.tokenIds,
+        speakerId,
+        sequence,
+        vocoder: code2wav.newStream(),
+        sampler: stageSampler(sampling.talker, seed, randomStream.talker, config.suppressedCodecIds),
+        codeSampler: stageSampler(sampling.codePredictor, seed, randomStream.codePredictor),
+        maxFrames,
+        allowance,
+        thinkerHidden: this.#thinker.hiddenSize,
+      })
+    } catch (error) {
+      sequence[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  async advance(given: readonly SpeechTurn[], { prefillRows, signal }: AdvanceOptions): Promise<void> {
+    const turns = given.map(ownTurn)
+    await guarded(turns, () => this.#readText(turns))
+    const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
+    const speaking = turns.filter(
+      ({ gone, frame, reply }) => !gone && frame && reply.opened && !reply.ended && reply.hasText,
+    )
+    await guarded(speaking, async () => {
+      for (const [turn, input] of await this.#makeFrames(speaking, signal)) inputs.push({ turn, input, last: true })
+    })
+    const opening = turns.filter(({ gone, reply }) => !gone && !reply.ended && !reply.opened && reply.canBegin)
+    let rows = prefillRows
+    for (const turn of opening) {
+      if (rows <= 0) break
+      await guarded([turn], async () => {
+        const { input, last } = await this.#prefixInput(turn.reply, rows)
+        rows -= input.embeddings.length / this.#stages.talker.hiddenSize
+        inputs.push({ turn, input, last })
+      })
+    }
+    const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
+    if (wanted.length === 0) return
+    await guarded(
+      wanted.map(({ turn }) => turn),
+      async () => {
+        const outputs = await this.#stages.talker.forward(
+          wanted.map(({ input }) => input),
+          signal,
+        )
+        wanted.forEach(({ turn: { reply }, last }, index) => {
+          const output = outputs[index]!
+          reply.opened ||= last
+          reply.logits = last ? output.logits : undefined
+          reply.hidden = last ? output.hidden : undefined
+        })
+      },
+    )
+  }
+
+  /** Embeds the text that has come in since, in one call for all replies. */
+  async #readText(turns: readonly Turn[]): Promise<void> {
+    const ids = turns.flatMap(({ reply }) => reply.unread)
+    if (ids.length === 0) return
+    const rows = await this.#rows.text(ids)
+    let row = 0
+    for (const { reply } of turns) {
+      const count = reply.unread.length
+      reply.unread = []
+      reply.giveText(rows.slice(row, row + count))
+      row += count
+    }
+  }
+
+  /** Samples each reply's next code and predicts its residual codes. Returns the talker's next inputs of those that go on. */
+  async #makeFrames(turns: readonly Turn[], signal: AbortSignal): Promise<[Turn, TalkerInput][]> {
+    const going: { turn: Turn; code: number }[] = []
+    for (const turn of turns) {
+      const { reply } = turn
+      const code = reply.options.sampler(reply.logits!)
+      reply.sampled += 1
+      reply.logits = undefined
+      if (code === this.config.codecEosId || reply.sampled >= reply.frameLimit) {
+        reply.ended = true
+        turn.ended()
+      } else going.push({ turn, code })
+    }
+    if (going.length === 0) return []
+    const after = await this.#rows.afterText()
+    const predicted = await this.#stages.codePredictor.predict(
+      going.map(({ turn: { reply }, code }) => ({
+        hidden: reply.hidden!,
+        firstCode: code,
+        sample: reply.options.codeSampler,
+      })),
+      signal,
+    )
+    return going.map(({ turn, code }, index) => {
+      const { reply } = turn
+      const { codes, embeddingSum } = predicted[index]!
+      const frame = new Int32Array(this.config.codeGroups)
+      frame[0] = code
+      frame.set(codes, 1)
+      const position = reply.options.plan.nextPosition + reply.frameCount
+      reply.frameCount += 1
+      turn.made(frame)
+      const input: TalkerInput = {
+        sequence: reply.options.sequence,
+        embeddings: sum(embeddingSum, reply.nextText(after)),
+        positions: Float32Array.of(position, position, position),
+      }
+      return [turn, input]
+    })
+  }
+
+  /** The next rows of the talker's prefix: user turns, then (in one piece) the opening. */
+  async #prefixInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
+    const { plan, tokenIds, sequence, speakerId } = reply.options
+    const total = plan.userRows.length + openingRows
+    const from = reply.prefilled
+    const userUntil = Math.min(plan.userRows.length, from + Math.max(1, budget))
+    const parts: Float32Array[] = []
+    if (userUntil > from) parts.push(await this.#rows.userRows(plan, tokenIds, reply.mediaHidden, from, userUntil))
+    const last = userUntil === plan.userRows.length
+    if (last) parts.push(await this.#rows.opening(plan, speakerId, reply.firstText!))
+    const until = last ? total : userUntil
+    reply.prefilled = until
+    const embeddings = new Float32Array((until - from) * this.#stages.talker.hiddenSize)
+    let at = 0
+    for (const part of parts) {
+      embeddings.set(part, at)
+      at += part.length
+    }
+    const positions = new Float32Array(3 * (until - from))
+    for (let axis = 0; axis < 3; axis += 1)
+      positions.set(plan.positions.subarray(axis * total + from, axis * total + until), axis * (until - from))
+    return { input: { sequence, embeddings, positions }, last }
+  }
+}
+
+function ownTurn(turn: SpeechTurn): Turn {
+  if (turn.reply instanceof TalkerReply) return turn as Turn
+  throw new TypeError('a reply of another pipeline was given')
+}
+
+/** Runs work for some replies; when it fails, they fail, unless they have been given up meanwhile. */
+async function guarded(turns: readonly Turn[], work: () => Promise<void>): Promise<void> {
+  const wanted = turns.filter((turn) => !turn.gone)
+  if (wanted.length === 0) return
+  try {
+    await work()
+  } catch (error) {
+    for (const turn of wanted) turn.fail(error)
+  }
+}
+
+function stageSampler(
+  settings: StageSampling,
+  seed: number,
+  stream: number,
+  suppressed: readonly number[] = [],
+): Sampler {
+  return createSampler({ ...settings, suppressed }, createRandom(seed, stream))
+}

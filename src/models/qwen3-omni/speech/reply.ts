@@ -1,0 +1,142 @@
+/**
+ * One reply being spoken: the talker's sequence, and the text it still has to read.
+ *
+ * In: ids of spoken text as the thinker makes them, and the stages' outputs. Out: inputs of the batches in `pipeline.ts`, which drives
+ * it; the talker reads one text row for each code it makes, then an end row, then pads.
+ * Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation` (a step's input is the sum of the
+ * last frame's code embeddings and `trailing_text_hidden[step]`).
+ */
+
+import type { Sampler } from '../../../sampling/sampler.ts'
+import type { SpeechAllowance, SpeechReply, SpokenToken, VocoderStream } from '../../speech.ts'
+import type { StageSequence } from '../../stages.ts'
+import type { TalkerPlan } from './talker-prompt.ts'
+
+export interface TalkerReplyOptions {
+  readonly plan: TalkerPlan
+  readonly tokenIds: Int32Array
+  readonly speakerId: number
+  readonly sequence: StageSequence
+  readonly vocoder: VocoderStream
+  readonly sampler: Sampler
+  readonly codeSampler: Sampler
+  readonly maxFrames: number
+  /** Most codes for the text there is, once that is complete; see `SpeechSettings`. */
+  readonly allowance: SpeechAllowance
+  readonly thinkerHidden: number
+}
+
+export class TalkerReply implements SpeechReply {
+  readonly options: TalkerReplyOptions
+  /** Thinker hidden states of the plan's media rows, filled by prefill: [media rows, thinker hidden]. */
+  readonly mediaHidden: Float32Array
+  /** Talker prefix rows already run. */
+  prefilled = 0
+  /** The whole prefix has been run: from here one code a step. */
+  opened = false
+  /** Set by the last talker step: what to sample the next code from. */
+  logits: Float32Array | undefined
+  hidden: Float32Array | undefined
+  /** Codes sampled, the end code included. */
+  sampled = 0
+  frameCount = 0
+  /** The talker has ended. */
+  ended = false
+  /** Text ids waiting for their embedding. */
+  unread: number[] = []
+  /** First row opens the reply; the rest are read one a code. */
+  firstText: Float32Array | undefined
+  readonly #trailing: Float32Array[] = []
+  #textEnded = false
+  #textTokens = 0
+  #endRead = false
+  readonly #mediaOrder = new Map<number, number>()
+
+  constructor(options: TalkerReplyOptions) {
+    this.options = options
+    options.plan.userRows.forEach((row, index) => {
+      if (options.plan.isMedia[index] === 1) this.#mediaOrder.set(row, this.#mediaOrder.size)
+    })
+    this.mediaHidden = new Float32Array(this.#mediaOrder.size * options.thinkerHidden)
+  }
+
+  get vocoder(): VocoderStream {
+    return this.options.vocoder
+  }
+
+  /** One token a frame, whatever its number of codes. */
+  get audioTokens(): number {
+    return this.frameCount
+  }
+
+  say(tokens: readonly SpokenToken[]): void {
+    if (this.ended) return
+    for (const { id } of tokens) this.unread.push(id)
+    this.#textTokens += tokens.length
+  }
+
+  endText(): void {
+    this.#textEnded = true
+  }
+
+  /** Rows arrived for the oldest `rows.length` unread ids. */
+  giveText(rows: readonly Float32Array[]): void {
+    for (const row of rows) {
+      if (this.firstText === undefined) this.firstText = row
+      else this.#trailing.push(row)
+    }
+  }
+
+  /** Whether any row in [from, until) is a media row that the talker reads. */
+  wantsHidden(from: number, until: number): boolean {
+    for (const row of this.#mediaOrder.keys()) if (row >= from && row < until) return true
+    return false
+  }
+
+  takeHidden(from: number, hidden: Float32Array): void {
+    const width = this.options.thinkerHidden
+    for (let token = 0; token * width < hidden.length; token += 1) {
+      const place = this.#mediaOrder.get(from + token)
+      if (place !== undefined) this.mediaHidden.set(hidden.subarray(token * width, (token + 1) * width), place * width)
+    }
+  }
+
+  canAdvance(frame: boolean): boolean {
+    if (this.ended) return false
+    return this.unread.length > 0 || (this.opened ? frame && this.hasText : this.canBegin)
+  }
+
+  /** Whether the talker's prefix can begin: there is a first text row. */
+  get canBegin(): boolean {
+    return this.firstText !== undefined
+  }
+
+  /** Whether the text row for the next code is known: a row, or the end. */
+  get hasText(): boolean {
+    return this.#trailing.length > 0 || (this.#textEnded && this.unread.length === 0)
+  }
+
+  /** Codes it may sample in all, as far as is known now. */
+  get frameLimit(): number {
+    const { allowance, maxFrames } = this.options
+    return this.#textEnded ? Math.min(maxFrames, allowance.frames + allowance.perToken * this.#textTokens) : maxFrames
+  }
+
+  /** The text row for the next code. Call only when {@link hasText}. */
+  nextText(after: { end: Float32Array; pad: Float32Array }): Float32Array {
+    const row = this.#trailing.shift()
+    if (row) return row
+    if (this.#endRead) return after.pad
+    this.#endRead = true
+    return after.end
+  }
+
+  [Symbol.dispose](): void {
+    this.ended = true
+    this.options.sequence[Symbol.dispose]()
+    this.logits = undefined
+    this.hidden = undefined
+    this.unread = []
+    this.#trailing.length = 0
+  }
+}

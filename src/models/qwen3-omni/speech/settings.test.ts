@@ -1,0 +1,10 @@
+import { expect, it } from 'vitest'
+import { defaultSpeech, readSpeechSettings } from './settings.ts'
+
+it('takes what the checkpoint says and transformers’ defaults for the rest', () => {
+  expect(readSpeechSettings(undefined)).toEqual(defaultSpeech)
+  const read = readSpeechSettings({ talker_temperature: 0.5, talker_top_k: 'many', talker_max_new_tokens: 100 })
+  expect(read.talker).toEqual({ ...defaultSpeech.talker, temperature: 0.5 })
+  expect(read.maxFrames).toBe(100)
+  expect(readSpeechSettings({ talker_do_sample: false }).codePredictor.temperature).toBe(0)
+})

@@ -1,0 +1,139 @@
+/**
+ * How a model family speaks, as the runtime sees it: replies that take text and give codec frames, and a vocoder for the frames.
+ *
+ * The runtime owns the order of things: which replies take part in a step, how far the vocoder may lag behind, what is sent when. The
+ * family owns the rest: which networks there are, what they read of the thinker, how codes are sampled. All arrays are row-major with
+ * the last dimension contiguous.
+ */
+
+import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+
+/**
+ * Rows of the thinker's sequence, prompt first, then every generated token that has been run.
+ * - `prompt-media`: placeholders of images, audio and video;
+ * - `all`: every row.
+ */
+export type ThinkerRows = 'none' | 'prompt-media' | 'all'
+
+/** What a checkpoint says of its speech without its weights. */
+export interface SpeechFacts {
+  /** Lower-case names, as the checkpoint orders them. */
+  readonly speakers: readonly string[]
+  /** Hertz. */
+  readonly sampleRate: number
+  /** Codec frames that make a second of audio: 12.5 or 50. */
+  readonly frameRate: number
+}
+
+/** A token of the answer that is to be spoken. */
+export interface SpokenToken {
+  readonly id: number
+  /**
+   * Its row in the thinker's sequence. Absent for text that is spoken in another tokenization than it was generated in: there is no
+   * hidden state for it.
+   */
+  readonly row?: number
+}
+
+export interface SpeechStart {
+  readonly prompt: PreparedPrompt
+  /** One of {@link SpeechFacts.speakers}: what the reply, and the vocoder, are conditioned on. */
+  readonly speaker: string
+  /** Of everything random in the reply: codes, and noise where the vocoder needs some. */
+  readonly seed: number
+}
+
+/**
+ * One reply being spoken. Disposing it returns its caches; the runtime does so between steps only.
+ *
+ * Ids of the prompt come with it, ids of the answer through `say`; input embeddings follow from ids (`ThinkerStage.embed`).
+ */
+export interface SpeechReply extends Disposable {
+  /** Whether it reads the hidden state of any row in [from, until). */
+  wantsHidden(from: number, until: number): boolean
+  /**
+   * Hidden states of rows [from, from + tokens): [tokens, thinker hidden]. Called in order of rows, each row at most once: the prompt's
+   * first (a reused prefix's from where they were kept), a generated token's one step after it was sampled, none after `endText`.
+   */
+  takeHidden(from: number, hidden: Float32Array): void
+  /** Text to speak, in order. */
+  say(tokens: readonly SpokenToken[]): void
+  /** No more text. Not called for a reply without any: that is not spoken at all. */
+  endText(): void
+  /** Whether a step could do anything for it. `frame`: whether a frame may be made. */
+  canAdvance(frame: boolean): boolean
+  /** Tokens that usage counts for the audio made so far. */
+  readonly audioTokens: number
+  readonly vocoder: VocoderStream
+}
+
+export interface DecodeOptions {
+  readonly signal?: AbortSignal
+  /** Nothing else computes meanwhile, so all threads may be taken; what is asked of other stages waits. */
+  readonly alone?: boolean
+}
+
+/**
+ * One reply's vocoder. What it returns, joined, is the whole reply's audio; a vocoder that looks ahead keeps what it cannot decode yet.
+ * Runs beside the thinker and the next speech step, one call at a time. Disposed when no call runs, also after one has failed.
+ */
+export interface VocoderStream extends Disposable {
+  /** `codes`: [frames, groups]. Returns the samples these frames complete, in [-1, 1]. */
+  push(codes: Int32Array, options?: DecodeOptions): Promise<Float32Array>
+  /** The samples still owed after the last frame. */
+  finish(signal?: AbortSignal): Promise<Float32Array>
+}
+
+/** A reply's part in one step. */
+export interface SpeechTurn {
+  readonly reply: SpeechReply
+  /** Given up: nothing is to be done for it any more. It is disposed after the step. */
+  readonly gone: boolean
+  /** Whether a frame may be made; false while the vocoder is too far behind. */
+  readonly frame: boolean
+  /** A frame has been made: [groups]. To be called as soon as there is one, because decoding begins with it. */
+  made(codes: Int32Array): void
+  /** The reply ends with the frames made so far. */
+  ended(): void
+  fail(error: unknown): void
+}
+
+export interface AdvanceOptions {
+  /** Rows of prompt to read in the step, over all replies. */
+  readonly prefillRows: number
+  /** Aborted when no reply of the step is wanted any more. */
+  readonly signal: AbortSignal
+}
+
+/** A loaded checkpoint's speech. */
+export interface SpeechPipeline extends SpeechFacts {
+  /** Rows whose hidden states replies may ask for: what has to be kept with a prefix for another reply to reuse it. */
+  readonly hiddenRows: ThinkerRows
+  /** Tokens of text there have to be before a reply begins, unless the text is complete: at least 1, Infinity for the whole text. */
+  readonly textAhead: number
+  /** Frames that may wait for the vocoder before no more are made. */
+  readonly mostWaiting: number
+  /** Frames of the n-th call (from 0) of a reply's vocoder. */
+  chunkFrames(chunk: number): number
+  /** Throws `EngineError('overloaded')` when memory is short, and `unsupported` for a prompt that cannot be answered in speech. */
+  newReply(start: SpeechStart): SpeechReply
+  /**
+   * One step for all replies that can go on, at most one frame each; the networks run batched. A failure of one reply, or of a batch,
+   * goes to `fail` of the replies concerned and nobody else's.
+   */
+  advance(turns: readonly SpeechTurn[], options: AdvanceOptions): Promise<void>
+}
+
+/** How long speech may get for a text: `frames`, and `perToken` more for each token spoken. */
+export interface SpeechAllowance {
+  readonly frames: number
+  readonly perToken: number
+}
+
+/** How codes are sampled, beyond what the checkpoint's generation_config.json says. */
+export interface SpeechOptions {
+  /** Greedy, without an allowance: for comparing with references. */
+  readonly exact?: boolean
+  /** Most frames of a reply. */
+  readonly maxFrames?: number
+}

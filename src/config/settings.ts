@@ -206,6 +206,12 @@ export const SETTINGS = {
     flags: '--log-level <level>',
     description: 'trace, debug, info, warn, error, fatal or silent',
   }),
+  logFormat: setting({
+    schema: z.enum(['auto', 'text', 'json']),
+    fallback: 'auto',
+    flags: '--log-format <format>',
+    description: 'auto, text (lines for people) or json (an object per line); auto is text on a terminal, else json',
+  }),
 } as const
 
 export type SettingName = keyof typeof SETTINGS

@@ -13,6 +13,8 @@ export class TestHub implements AsyncDisposable {
   readonly files: Map<string, Buffer>
   /** Stored as git blobs (with a SHA-1) instead of large files (with a SHA-256). */
   readonly plain: ReadonlySet<string>
+  /** Listed by ModelScope without a hash. */
+  readonly withoutHash = new Set<string>()
   /** Asked before any request is answered. */
   mischief: Mischief = () => false
   /** `GET /path range auth` of all requests so far, content requests sent on to the second host included. */
@@ -75,7 +77,7 @@ export class TestHub implements AsyncDisposable {
         Name: path.split('/').at(-1),
         Type: 'blob',
         Size: content.length,
-        Sha256: createHash('sha256').update(content).digest('hex'),
+        Sha256: this.withoutHash.has(path) ? '' : createHash('sha256').update(content).digest('hex'),
       }))
       return sendJson(response, 200, {
         Code: 200,

@@ -2,6 +2,7 @@
 import { Hono } from 'hono'
 import { errors } from '../protocol/index.ts'
 import { guardOrigin, requireKey } from './middleware/guard.ts'
+import { refuseWhileLoading } from './middleware/refuse-while-loading.ts'
 import { renderError, requestContext } from './middleware/request-context.ts'
 import { openApiDocument } from './openapi.ts'
 import { chatCompletions } from './routes/chat-completions.ts'
@@ -35,6 +36,7 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
 
   const api = new Hono<AppEnv>()
   api.use(requireKey(services))
+  api.use(refuseWhileLoading(services))
   api.post('/chat/completions', chatCompletions(services))
   api.post('/tokens/count', tokensCount(services))
   api.get('/models', listModels(services))

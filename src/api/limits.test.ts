@@ -50,12 +50,16 @@ describe('rate limit', () => {
     limiter.take('a', 'm', rule)
     limiter.take('a', 'm', rule)
     expect(() => limiter.take('a', 'm', rule)).toThrow('exceeded your current request limit')
+    // Two a minute: the next in half a minute.
+    expect(() => limiter.take('a', 'm', rule)).toThrow(expect.objectContaining({ retryAfter: 30 }))
     limiter.take('b', 'm', rule)
     now += 30_000
     limiter.take('a', 'm', rule)
     now += 60_000
     limiter.charge('a', 'm', rule, 150)
     expect(() => limiter.take('a', 'm', rule)).toThrow('Allocated quota exceeded')
+    // 50 overdrawn and one to spend, at 100 a minute.
+    expect(() => limiter.take('a', 'm', rule)).toThrow(expect.objectContaining({ retryAfter: 31 }))
     now += 60_000
     expect(() => limiter.take('a', 'm', rule)).not.toThrow()
   })

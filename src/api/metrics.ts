@@ -94,7 +94,17 @@ export class Metrics {
     gauge('omniserve_body_bytes', 'Bytes of request bodies that are held.', () => bodies.held)
     gauge('omniserve_engine_active', 'Requests the engines are working on.', () => host.status().active)
     gauge('omniserve_engine_waiting', 'Requests waiting inside the engines.', () => host.status().waiting)
-    gauge('omniserve_ready', '1 when every engine can answer.', () => (host.status().ready ? 1 : 0))
+    gauge('omniserve_ready', '1 when at least one checkpoint can answer.', () => (host.status().ready ? 1 : 0))
+    new Gauge({
+      name: 'omniserve_checkpoint_ready',
+      help: '1 when this checkpoint can answer.',
+      labelNames: ['checkpoint'],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const { checkpoint, ready } of host.checkpoints()) this.set({ checkpoint }, ready ? 1 : 0)
+      },
+    })
     gauge('process_resident_memory_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss())
     gauge('process_uptime_seconds', 'Seconds since start.', () => process.uptime())
   }

@@ -15,6 +15,11 @@ interface Bucket {
   at: number
 }
 
+/** Whole seconds in which so many are filled in. */
+function secondsUntil(missing: number, perMinute: number): number {
+  return Math.max(1, Math.ceil((missing / perMinute) * 60))
+}
+
 /** More callers than this at once and the oldest are forgotten. */
 const MAX_BUCKETS = 10_000
 
@@ -32,8 +37,10 @@ export class RateLimiter {
   /** Takes one request. @throws ApiError 429 `limit_requests`, or `insufficient_quota` when tokens are overdrawn. */
   take(caller: string, model: string, rule: RateRule): void {
     const bucket = this.#fill(`${caller} ${model}`, rule)
-    if (bucket.tokens <= 0) throw errors.tokenQuotaExceeded()
-    if (bucket.requests < 1) throw errors.rateLimited(this.#region)
+    if (bucket.tokens <= 0) throw errors.tokenQuotaExceeded(secondsUntil(1 - bucket.tokens, rule.tokensPerMinute))
+    if (bucket.requests < 1) {
+      throw errors.rateLimited(this.#region, secondsUntil(1 - bucket.requests, rule.requestsPerMinute))
+    }
     bucket.requests -= 1
   }
 

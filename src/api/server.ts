@@ -1,8 +1,8 @@
 /**
  * A listening server: services made from settings, the app, and an orderly end.
  *
- * In: settings and the engines that answer. Out: a {@link RunningServer}. `stop` refuses what is new, lets replies finish
- * within the grace, then closes engines and media.
+ * In: settings and the engines that answer, or a way to load them. Out: a {@link RunningServer}. The port is taken before anything is
+ * loaded; until then requests get 503. `stop` refuses what is new, lets replies finish within the grace, then closes engines and media.
  */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -11,14 +11,14 @@ import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import type { Logger } from 'pino'
 import { createTextCounter, SPEECH_PROMPT, type TextCounter } from '../accounting/index.ts'
-import { createCatalogue } from '../catalogue/index.ts'
+import { type Catalogue, createCatalogue } from '../catalogue/index.ts'
 import { checkExposure, ConfigError, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
 import { createMediaLoader } from '../media/index.ts'
 import { Admission } from './admission.ts'
 import { createApp } from './app.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
-import { createEngineHost } from './engine-host.ts'
+import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
 import { BodyRoom } from './read-body.ts'
@@ -27,8 +27,10 @@ import { Shutdown } from './shutdown.ts'
 
 export interface ServerOptions {
   readonly settings: Settings
-  /** Engines by the checkpoint names of `--model` and `--bind`. The server closes them. */
-  readonly engines: ReadonlyMap<string, Engine>
+  /**
+   * Engines by the checkpoint names of `--model` and `--bind`, or what loads them once the port is taken. The server closes them.
+   */
+  readonly engines: ReadonlyMap<string, Engine> | (() => Promise<ReadonlyMap<string, Engine>>)
   readonly log: Logger
   readonly version: string
   readonly playgroundFolder?: string
@@ -42,20 +44,36 @@ export interface RunningServer extends AsyncDisposable {
   /** Such as `http://127.0.0.1:8000`. */
   readonly url: string
   readonly services: Services
+  /** Resolves once requests can be answered; rejects when a checkpoint cannot be loaded. Stop the server then. */
+  readonly ready: Promise<void>
   /** Idempotent. `graceMs` defaults to the settings'. */
   stop(graceMs?: number): Promise<void>
 }
 
-/** Starts listening. @throws ConfigError for settings that do not go together, such as an open address without a key. */
+/**
+ * Starts listening, and loading where `engines` is a function; else the server is ready at once.
+ * @throws ConfigError for settings that do not go together, such as an open address without a key, and for a port that is taken.
+ */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { settings } = options
+  const { settings, engines } = options
   checkExposure(settings)
-  const services = await createServices(options)
-  const app = createApp(
-    services,
-    options.playgroundFolder === undefined ? {} : { playgroundFolder: options.playgroundFolder },
+  let begin: (app: ReturnType<typeof createApp>) => void = () => undefined
+  const app = new Promise<ReturnType<typeof createApp>>((resolve) => {
+    begin = resolve
+  })
+  const server = await listen(async (request, environment) => (await app).fetch(request, environment), settings)
+  let services: Services
+  try {
+    services = await createServices(options)
+    if (typeof engines !== 'function') await services.host.ready
+  } catch (error) {
+    server.close()
+    server.closeAllConnections()
+    throw error
+  }
+  begin(
+    createApp(services, options.playgroundFolder === undefined ? {} : { playgroundFolder: options.playgroundFolder }),
   )
-  const server = await listen(app.fetch, settings)
   const { port } = server.address() as AddressInfo
   const shown = settings.host.includes(':') ? `[${settings.host}]` : settings.host
 
@@ -76,13 +94,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     })()
     return stopped
   }
-  return { url: `http://${shown}:${port}`, services, stop, [Symbol.asyncDispose]: () => stop() }
+  return {
+    url: `http://${shown}:${port}`,
+    services,
+    ready: services.host.ready,
+    stop,
+    [Symbol.asyncDispose]: () => stop(),
+  }
 }
 
 /** The services behind the routes. */
 export async function createServices(options: ServerOptions): Promise<Services> {
-  const { settings } = options
-  const catalogue = createCatalogue(settings.region, settings.alias)
+  const { settings, engines } = options
+  const catalogue = catalogueOf(settings)
   const find = (name: string, flag: string): string => {
     const id = catalogue.find(name)?.id
     if (id === undefined)
@@ -100,11 +124,13 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   const textCarriers = new Map(
     Object.entries(settings.textCarrier).map(([name, carrier]) => [find(name, '--text-carrier'), carrier]),
   )
-  const [host, counter, speechPrompt] = await Promise.all([
-    createEngineHost({ engines: options.engines, model: settings.model, bind }),
+  const [counter, speechPrompt] = await Promise.all([
     options.counter ?? createTextCounter(),
     readSpeechPrompt(settings),
   ])
+  // Last, when nothing else can fail: a load that has begun is closed by the server alone.
+  const load = typeof engines === 'function' ? engines : async () => engines
+  const host = new EngineHost({ load, model: settings.model, bind })
   const now = options.now ?? Date.now
   const admission = new Admission({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
   const bodies = new BodyRoom(settings.maxBodyBytes)
@@ -130,6 +156,15 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   }
 }
 
+/** @throws ConfigError for an alias that names no model */
+function catalogueOf({ region, alias }: Settings): Catalogue {
+  try {
+    return createCatalogue(region, alias)
+  } catch (error) {
+    throw new ConfigError(`--alias: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
 async function readSpeechPrompt(settings: Settings): Promise<Services['speechPrompt']> {
   switch (settings.speechPrompt) {
     case 'default':
@@ -145,6 +180,7 @@ async function readSpeechPrompt(settings: Settings): Promise<Services['speechPro
   }
 }
 
+/** @throws ConfigError when the address cannot be listened on */
 function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = serve({ fetch, hostname: settings.host, port: settings.port }, () => {

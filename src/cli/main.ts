@@ -36,7 +36,7 @@ Examples:
 ${EXIT_HELP}`,
     )
     .exitOverride()
-  const names = only !== undefined && only in COMMANDS ? [only] : Object.keys(COMMANDS)
+  const names = only !== undefined && Object.hasOwn(COMMANDS, only) ? [only] : Object.keys(COMMANDS)
   for (const name of names) (await COMMANDS[name]?.())?.(program)
   if (names.length > 1) {
     const { addCompletionCommand } = await import('./commands/completion.ts')

@@ -55,15 +55,59 @@ describe('settings', () => {
   })
 
   it.each([
-    [{ flags: { port: '70000' } }, 'flag --port'],
-    [{ flags: { region: 'eu' } }, 'flag --region'],
-    [{ flags: { bind: ['x'] } }, 'API_MODEL=CHECKPOINT'],
-    [{ environment: { OMNISERVE_RATE_LIMIT: 'maybe' } }, 'variable OMNISERVE_RATE_LIMIT'],
-    [{ flags: { textCarrier: ['a=b'] } }, 'flag --text-carrier'],
-    [{ file: '/nowhere/omniserve.json' }, 'cannot read the configuration file'],
-  ])('says where a bad value came from: %j', async (sources, text) => {
+    [{ flags: { port: '70000' } }, 'the flag --port is "70000"; it must be a whole number from 0 to 65535.'],
+    [{ flags: { port: '' } }, 'the flag --port is ""; it must be a whole number from 0 to 65535.'],
+    [{ flags: { region: 'eu' } }, 'the flag --region is "eu"; it must be intl or cn.'],
+    [
+      { flags: { bind: ['a=b', 'x'] } },
+      'the flag --bind is "a=b" and "x"; it must be API_MODEL=CHECKPOINT or API_MODEL:thinking=CHECKPOINT',
+    ],
+    [{ flags: { bind: ['__proto__=x'] } }, 'the flag --bind is "__proto__=x"; it must be'],
+    [
+      { environment: { OMNISERVE_RATE_LIMIT: 'maybe' } },
+      'the variable OMNISERVE_RATE_LIMIT is "maybe"; it must be true or false.',
+    ],
+    [
+      { environment: { OMNISERVE_MAX_ACTIVE: '0' } },
+      'the variable OMNISERVE_MAX_ACTIVE is "0"; it must be a whole number, 1 or more.',
+    ],
+    [{ flags: { textCarrier: ['a=b'] } }, 'the flag --text-carrier is "a=b"; it must be MODEL=content'],
+    [
+      { file: '/nowhere/omniserve.json' },
+      'cannot read the configuration file /nowhere/omniserve.json: there is no such file.',
+    ],
+    [{ file: '/' }, 'cannot read the configuration file /: it is a folder.'],
+  ])('says in a sentence what is wrong and what fits: %j', async (sources, text) => {
     await expect(loadSettings(sources)).rejects.toThrow(ConfigError)
     await expect(loadSettings(sources)).rejects.toThrow(text)
+  })
+
+  it.each([
+    ['{"port": null}', 'the key "port" in FILE is null; it must be a whole number from 0 to 65535.'],
+    ['{"port": true}', 'the key "port" in FILE is true; it must be'],
+    ['{"maxWaiting": []}', 'the key "maxWaiting" in FILE is []; it must be a whole number, 0 or more.'],
+    ['{"toString": 1}', 'the configuration file FILE has an unknown key "toString". The keys are host, port, '],
+    ['{"constructor": 1}', 'has an unknown key "constructor"'],
+    ['{"__proto__": {"port": 1}}', 'has an unknown key "__proto__"'],
+    ['{"bind": {"__proto__": "x"}}', 'the key "bind" in FILE is {"__proto__":"x"}; it must be API_MODEL=CHECKPOINT'],
+    ['[]', 'the configuration file FILE must hold one JSON object.'],
+    ['[', 'the configuration file FILE is not JSON: '],
+  ])('says of a file with %s what is wrong', async (text, message) => {
+    const file = path.join(folder, 'wrong.json')
+    await writeFile(file, text)
+    await expect(loadSettings({ file })).rejects.toThrow(message.replaceAll('FILE', file))
+  })
+
+  it('takes nothing from the prototype of a file', async () => {
+    const file = path.join(folder, 'empty.json')
+    await writeFile(file, '{}')
+    const prototype = Object.prototype as unknown as Record<string, unknown>
+    prototype['region'] = 'cn'
+    try {
+      expect((await loadSettings({ file })).region).toBe('intl')
+    } finally {
+      delete prototype['region']
+    }
   })
 
   it('names an unknown key of the file, and never prints a key', async () => {

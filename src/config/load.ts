@@ -36,12 +36,15 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
     const variable = environmentName(name)
     const given = environment[variable]
     const candidates: [unknown, string][] = [
-      [sources.flags?.[name], `flag ${row.flags.split(' ')[0] ?? ''}`],
+      [sources.flags?.[name], `the flag ${row.flags.split(' ')[0] ?? ''}`],
       [
         given === '' || given === undefined ? undefined : 'repeatable' in row ? given.split(',') : given,
-        `variable ${variable}`,
+        `the variable ${variable}`,
       ],
-      [fromFile.values[name], `key "${name}" of ${fromFile.path}`],
+      [
+        Object.hasOwn(fromFile.values, name) ? fromFile.values[name] : undefined,
+        `the key "${name}" in ${fromFile.path}`,
+      ],
     ]
     const found = candidates.find(([value]) => value !== undefined)
     if (found === undefined) {
@@ -51,10 +54,8 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
     const [value, origin] = found
     const parsed = row.schema.safeParse(value)
     if (!parsed.success) {
-      const shown = 'secret' in row ? '(hidden)' : JSON.stringify(value)
-      throw new ConfigError(
-        `${origin}: ${parsed.error.issues[0]?.message ?? 'not valid'}. Given: ${shown}. It is ${row.description}.`,
-      )
+      const given = 'secret' in row ? 'has a value (hidden) that does not fit' : `is ${shown(value)}`
+      throw new ConfigError(`${origin} ${given}; it must be ${row.expects}.`)
     }
     result[name] = parsed.data
   }
@@ -75,26 +76,49 @@ async function readConfigFile(
   } catch (error) {
     if (!named && error instanceof Error && 'code' in error && error.code === 'ENOENT')
       return { path: target, values: {} }
-    throw new ConfigError(
-      `cannot read the configuration file ${target}: ${error instanceof Error ? error.message : ''}`,
-    )
+    throw new ConfigError(`cannot read the configuration file ${target}: ${readingText(error)}.`)
   }
   let json: unknown
   try {
     json = JSON.parse(text)
   } catch (error) {
-    throw new ConfigError(`${target} is not JSON: ${error instanceof Error ? error.message : ''}`)
+    throw new ConfigError(
+      `the configuration file ${target} is not JSON: ${error instanceof Error ? error.message : String(error)}.`,
+    )
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new ConfigError(`${target} should hold one JSON object`)
+    throw new ConfigError(`the configuration file ${target} must hold one JSON object.`)
   }
   const values = { ...json }
   for (const key of Object.keys(values)) {
-    if (!(key in SETTINGS) && key !== '$schema') {
-      throw new ConfigError(`${target} has an unknown key "${key}"; known are ${names.join(', ')}`)
+    if (!Object.hasOwn(SETTINGS, key) && key !== '$schema') {
+      throw new ConfigError(
+        `the configuration file ${target} has an unknown key "${key}". The keys are ${names.join(', ')}.`,
+      )
     }
   }
   return { path: target, values }
+}
+
+/** `"70000"`, `"a" and "b"`, or JSON. */
+function shown(value: unknown): string {
+  return Array.isArray(value) && value.length > 0
+    ? value.map((item) => JSON.stringify(item)).join(' and ')
+    : JSON.stringify(value)
+}
+
+function readingText(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such file'
+    case 'EACCES':
+      return 'permission denied'
+    case 'EISDIR':
+      return 'it is a folder'
+    default:
+      return error instanceof Error ? error.message : String(error)
+  }
 }
 
 /** Whether only this machine can reach a host: `localhost`, 127.0.0.0/8, `::1`. */

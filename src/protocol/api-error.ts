@@ -29,8 +29,8 @@ export interface ApiErrorInit {
   readonly param?: string | null
   /** `gateway` when the request never reached a model: such bodies have no `id`. */
   readonly scope?: 'gateway' | 'model'
-  /** When a retry may succeed, milliseconds; sent as `Retry-After`. */
-  readonly retryAfterMs?: number | undefined
+  /** Seconds until another try may succeed; sent as `retry-after`. */
+  readonly retryAfter?: number
   readonly cause?: unknown
 }
 
@@ -41,7 +41,7 @@ export class ApiError extends Error {
   readonly code: string | null
   readonly param: string | null
   readonly scope: 'gateway' | 'model'
-  readonly retryAfterMs: number | undefined
+  readonly retryAfter: number | undefined
 
   constructor(init: ApiErrorInit) {
     super(init.message, init.cause === undefined ? undefined : { cause: init.cause })
@@ -50,7 +50,7 @@ export class ApiError extends Error {
     this.code = init.code
     this.param = init.param ?? null
     this.scope = init.scope ?? 'model'
-    this.retryAfterMs = init.retryAfterMs
+    this.retryAfter = init.retryAfter
   }
 
   /** The body sent over HTTP, and, once a stream has begun, inside it. `requestId` is a uuid with dashes. */

@@ -75,17 +75,19 @@ export const errors = {
       scope: 'gateway',
       message: `Required body invalid, please check the request body format: it is over ${limit} bytes. Pass media by URL.`,
     }),
-  rateLimited: (region: Region, retryAfterMs?: number) =>
+  /** `retryAfter` in seconds, here and below. */
+  rateLimited: (region: Region, retryAfter = 1) =>
     new ApiError({
+      retryAfter,
       status: 429,
       type: 'limit_requests',
       code: 'limit_requests',
       scope: 'gateway',
-      retryAfterMs,
       message: `You have exceeded your current request limit. For details, see: ${ERROR_PAGE[region]}#rate-limit`,
     }),
-  tokenQuotaExceeded: () =>
+  tokenQuotaExceeded: (retryAfter = 1) =>
     new ApiError({
+      retryAfter,
       status: 429,
       type: 'insufficient_quota',
       code: 'insufficient_quota',
@@ -260,16 +262,17 @@ export const errors = {
       scope: 'gateway',
       message: 'Access denied.',
     }),
-  overloaded: (hint?: string, retryAfterMs?: number) =>
+  overloaded: (hint?: string, retryAfter = 2) =>
     new ApiError({
+      retryAfter,
       status: 503,
       type: 'ModelServingError',
       code: 'ModelServingError',
-      retryAfterMs,
       message: `Too many requests. Your requests are being throttled due to system capacity limits. Please try again later.${hint ? ` ${hint}` : ''}`,
     }),
-  unavailable: (hint?: string, cause?: unknown) =>
+  unavailable: (hint?: string, cause?: unknown, retryAfter = 2) =>
     new ApiError({
+      retryAfter,
       status: 503,
       type: 'ModelUnavailable',
       code: 'ModelUnavailable',

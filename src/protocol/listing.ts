@@ -132,11 +132,25 @@ export const healthSchema = z
 
 export const readySchema = z
   .object({
-    status: z.enum(['ready', 'not_ready']),
+    status: z
+      .enum(['ready', 'loading', 'not_ready'])
+      .describe('`ready` when at least one checkpoint can answer; `loading` until checkpoints are loaded.'),
     reason: z.string().optional(),
     active: z.int(),
     waiting: z.int(),
-    models: z.array(z.string()),
+    models: z.array(z.string()).describe('Checkpoints that are loaded.'),
+    checkpoints: z
+      .array(
+        z.object({
+          checkpoint: z.string(),
+          ready: z.boolean(),
+          reason: z.string().optional(),
+          active: z.int(),
+          waiting: z.int(),
+          answers_for: z.array(z.string()).describe('API models; `MODEL:thinking` for a thinking mode alone.'),
+        }),
+      )
+      .describe('The state of each checkpoint.'),
   })
   .meta({ id: 'Ready' })
 

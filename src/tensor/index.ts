@@ -23,7 +23,7 @@ export {
   type RunOptions,
 } from './graph.ts'
 export { findPackage, packagesFor, testedBuilds, type DeviceKind } from './library.ts'
-export { dequantize, halfToFloat, quantize } from './quantize.ts'
+export { dequantize, halfToFloat, isFinite, quantize } from './quantize.ts'
 export {
   allocateTensors,
   bytesOf,

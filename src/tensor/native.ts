@@ -96,6 +96,7 @@ const signatures = {
   fp16_to_fp32_row: 'v:ddl',
   fp32_to_fp16_row: 'v:ddl',
   fp32_to_bf16_row: 'v:ddl',
+  validate_row_data: 'b:idz',
   // allocation
   gallocr_new: 'p:p',
   gallocr_alloc_graph: 'b:pp',

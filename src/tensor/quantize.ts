@@ -65,6 +65,11 @@ export async function halfToFloat(
   return values
 }
 
+/** Whether no value, and no scale of a block, is infinite or NaN. Runs on a worker thread. */
+export async function isFinite(backend: Backend, type: TensorType, bytes: Uint8Array): Promise<boolean> {
+  return callAsync(backend.native.validate_row_data, tensorTypes[type].id, bytes, bytes.length)
+}
+
 /** Any type back to f32: what the stored weights stand for. `data` holds rows of `columns` elements. */
 export async function dequantize(
   backend: Backend,

@@ -38,6 +38,8 @@ export interface RepackCacheOptions {
 const PAGE = 65536
 const CHUNK = 64 << 20
 const SUFFIX = '.repacked'
+/** Milliseconds without a write after which an unfinished file is abandoned, whoever has its process id now. */
+const ABANDONED_AFTER = 10 * 60_000
 
 export class RepackCache {
   static readonly page = PAGE
@@ -104,6 +106,7 @@ export class RepackCache {
     const temporary = `${this.path}.${process.pid}.tmp`
     try {
       mkdirSync(this.#directory, { recursive: true })
+      removeAbandoned(this.#directory)
       const file = await open(temporary, 'w')
       try {
         await file.write(this.#header, 0, this.#header.length, 0)
@@ -143,12 +146,34 @@ export function removeOthers(options: RepackCacheOptions, caches: readonly Repac
   const kept = new Set(caches.map(({ path }) => path))
   if (!existsSync(options.directory)) return
   try {
+    removeAbandoned(options.directory)
     for (const name of readdirSync(options.directory)) {
       const path = join(options.directory, name)
       if (name.startsWith(prefixOf(options)) && name.endsWith(SUFFIX) && !kept.has(path)) rmSync(path, { force: true })
     }
   } catch (error) {
     process.emitWarning(`old repacked weights in ${options.directory} could not be removed: ${String(error)}`)
+  }
+}
+
+/** Removes unfinished files whose process is gone, of whatever source. */
+function removeAbandoned(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const id = /\.repacked\.(\d+)\.tmp$/.exec(name)?.[1]
+    if (id === undefined) continue
+    const path = join(directory, name)
+    const untouched = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+    if (untouched > ABANDONED_AFTER || !isRunning(Number(id))) rmSync(path, { force: true })
+  }
+}
+
+function isRunning(processId: number): boolean {
+  try {
+    process.kill(processId, 0)
+    return true
+  } catch (error) {
+    // EPERM: it runs, as somebody else.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -174,6 +174,16 @@ describe('placing weights', () => {
     using third = await loadWeights(backend, await specs(1), { repackCache })
     expect(third.bytes.repacked).toBeGreaterThan(0)
     expect(await products(third, 'a')).toEqual(await products(first, 'a'))
+    // Unfinished files of processes that are gone, or that write no more, do not stay, whatever their source.
+    const gone = join(directory, 'older.X.0.repacked.999999999.tmp')
+    const stopped = join(directory, `older.X.0.repacked.${process.ppid}.tmp`)
+    const writing = join(directory, `test.X.0.repacked.${process.ppid}.tmp`)
+    for (const path of [gone, stopped, writing]) writeFileSync(path, '')
+    utimesSync(stopped, 0, 0)
+    using again = await loadWeights(backend, await specs(1), { repackCache })
+    expect(again.bytes.repacked).toBe(0)
+    expect([gone, stopped, writing].map((path) => existsSync(path))).toEqual([false, false, true])
+    rmSync(writing)
     // Other weights under the key replace all of its files, and those of no other key.
     writeFileSync(join(directory, 'test2.X.0.repacked'), '')
     using fourth = await loadWeights(backend, (await specs(1)).slice(0, 1), { repackCache })

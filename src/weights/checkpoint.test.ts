@@ -219,6 +219,18 @@ describe('matching', () => {
     })
   })
 
+  it.each<[string, TestTensor, string]>([
+    ['linear.weight', f32([64, 32], 1), 'is [64, 32], should be [32, 64]'],
+    ['norm.weight', f32([2, 32], 1), 'is [2, 32], should be [1, 64]'],
+    ['conv.weight', f32([24, 16], 1), 'is [24, 16], should be [16, inputs, kernel] with inputs x kernel = 24'],
+    ['conv.weight', f32([16, 8, 5], 1), 'is [16, 8, 5], should be [16, 8, 3]'],
+    ['patch.weight', f32([16, 3, 2, 4, 2], 1), 'is [16, 3, 2, 4, 2], should be [16, ...] with 96 elements in each row'],
+  ])('says in the order of the checkpoint what shape %s should have', async (name, tensor, message) => {
+    await expect(match({ ...plain, ...experts([0, 1, 2]), [name]: tensor })).rejects.toMatchObject(
+      refused(`misshapen ${name} ${message}`),
+    )
+  })
+
   it.each<[string, Record<string, TestTensor>, string]>([
     ['one expert too many', experts([0, 1, 2, 3]), 'not used by the model mlp.experts.3'],
     [

@@ -1,7 +1,8 @@
-import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { withShortWrites } from '../../testing/short-writes.ts'
 import { type ParameterRequest, rearrange } from '../nn/index.ts'
 import {
   type Backend,
@@ -243,6 +244,78 @@ describe('converting', () => {
     await expect(
       convertCheckpoint(backend, converted, declarations, { type: 'q4_0', output: join(root, 'again.gguf') }),
     ).rejects.toThrow('converted already')
+  })
+
+  it('twice at once to the same file gives one whole file', async () => {
+    const source = await folder('twice')
+    using checkpoint = await openCheckpoint(source)
+    const output = join(source, 'out.gguf')
+    const convert = () => convertCheckpoint(backend, checkpoint, declarations, { type: 'q8_0', output })
+    const results = await Promise.all([convert(), convert()])
+    expect(results.map(({ path }) => path)).toEqual([output, output])
+    expect((await readdir(source)).filter((file) => file.includes('gguf'))).toEqual(['out.gguf'])
+    expect((await stat(output)).size).toBe(results[0].bytes)
+  })
+
+  it('removes what a killed conversion left, and not what another is writing', async () => {
+    const source = await folder('killed')
+    using checkpoint = await openCheckpoint(source)
+    for (const name of ['out.gguf.old.partial', 'out.gguf.new.partial', 'other.gguf.old.partial'])
+      await writeFile(join(source, name), 'x')
+    const hourAgo = new Date(Date.now() - 3_600_000)
+    for (const name of ['out.gguf.old.partial', 'other.gguf.old.partial'])
+      await utimes(join(source, name), hourAgo, hourAgo)
+    await convertCheckpoint(backend, checkpoint, declarations, { type: 'q8_0', output: join(source, 'out.gguf') })
+    expect((await readdir(source)).filter((file) => file.includes('gguf')).toSorted()).toEqual([
+      'other.gguf.old.partial',
+      'out.gguf',
+      'out.gguf.new.partial',
+    ])
+  })
+
+  it('on a disk that takes less than it is given writes the same bytes', async () => {
+    const source = await folder('short')
+    using checkpoint = await openCheckpoint(source)
+    const convert = (name: string) =>
+      convertCheckpoint(backend, checkpoint, declarations, { type: 'q8_0', output: join(source, name) })
+    await convert('whole.gguf')
+    await withShortWrites(() => convert('short.gguf'))
+    expect(await readFile(join(source, 'short.gguf'))).toEqual(await readFile(join(source, 'whole.gguf')))
+  })
+
+  it.each<[string, number, WeightType, string]>([
+    ['over the range of f16', 70_000, 'f16', 'thinker.big.weight holds values up to 70000, more than f16 can'],
+    [
+      'over the range of a block scale',
+      1e9,
+      'q4_0',
+      'thinker.big.weight holds values up to 1000000000, more than q4_0',
+    ],
+    ['infinite', Number.POSITIVE_INFINITY, 'f16', 'infinite or NaN'],
+    ['no number', Number.NaN, 'bf16', 'infinite or NaN'],
+    ['no number, kept as stored', Number.NaN, 'f32', 'infinite or NaN'],
+  ])('refuses a value that is %s', async (name, value, type, message) => {
+    const data = values(256 * 4, 1)
+    data[300] = value
+    const big = { dtype: 'F32', shape: [4, 256], data: new Uint8Array(data.buffer) } as const
+    using checkpoint = await openCheckpoint(await folder(`big-${name}`, { 'thinker.big.weight': big }))
+    const wanted = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
+    await expect(
+      convertCheckpoint(backend, checkpoint, wanted, { type, output: join(root, 'big.gguf') }),
+    ).rejects.toMatchObject({ code: 'bad_checkpoint', message: expect.stringContaining(message) as string })
+  })
+
+  it('keeps the largest value that f16 has', async () => {
+    const data = values(256 * 4, 1)
+    data[300] = 65_504
+    const big = { dtype: 'F32', shape: [4, 256], data: new Uint8Array(data.buffer) } as const
+    using checkpoint = await openCheckpoint(await folder('largest', { 'thinker.big.weight': big }))
+    const wanted = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
+    const output = join(root, 'largest.gguf')
+    await convertCheckpoint(backend, checkpoint, wanted, { type: 'f16', output })
+    using converted = await openCheckpoint(output)
+    using set = await loadParameters(backend, converted, wanted, { repack: false })
+    expect((await loaded(set, 'thinker.big.weight'))[300]).toBe(65_504)
   })
 
   it('keeps the event loop free', async () => {

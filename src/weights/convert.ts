@@ -8,8 +8,9 @@
  * Reference: docs/decisions/2026-11-23-converted-file.md
  */
 
-import { rename, rm, stat, statfs } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { type Backend, type TensorType, toShape } from '../tensor/index.ts'
@@ -39,6 +40,10 @@ const embeddedFiles = [
 /** Not needed beside the newer file that says the same. */
 const olderThan: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
 
+const PARTIAL = '.partial'
+/** Milliseconds without a write after which an unfinished file belongs to nobody. */
+const ABANDONED_AFTER = 10 * 60_000
+
 export interface ConvertProgress {
   /** The parameter that was just written. */
   readonly tensor: string
@@ -51,7 +56,7 @@ export interface ConvertProgress {
 }
 
 export interface ConvertOptions extends WeightTypeChoice {
-  /** Path of the file to write; by habit it ends in `.gguf`. Written beside as `.partial` and renamed when whole. */
+  /** Path of the file to write; by habit it ends in `.gguf`. Written beside under a name of its own and renamed when whole. */
   readonly output: string
   readonly naming?: CheckpointNaming
   readonly onProgress?: (progress: ConvertProgress) => void
@@ -90,8 +95,9 @@ export async function convertCheckpoint(
     await sourceOf(checkpoint),
   )
   const { bytes } = layout
+  await removeAbandoned(output)
   await checkDisk(output, bytes)
-  const partial = `${output}.partial`
+  const partial = `${output}.${randomUUID()}${PARTIAL}`
   try {
     await using reader = new FileReader()
     await using writer = await GgufWriter.create(partial, layout.metadata, layout.plan)
@@ -115,6 +121,8 @@ export async function convertCheckpoint(
       })
     }
     await writer.finish()
+    const { size } = await stat(partial)
+    if (size !== bytes) throw new Error(`${partial} has ${size} bytes instead of ${bytes}: the disk did not take all`)
     signal?.throwIfAborted()
   } catch (error) {
     await rm(partial, { force: true })
@@ -122,6 +130,18 @@ export async function convertCheckpoint(
   }
   await rename(partial, output)
   return { path: output, bytes, ignored, fallbacks: fallbacksOf(layout, options) }
+}
+
+/** Removes what conversions to the same file left that were killed: a running one writes all the time. */
+async function removeAbandoned(output: string): Promise<void> {
+  const folder = dirname(output)
+  const names = await readdir(folder).catch(() => [])
+  const partials = names.filter((name) => name.startsWith(`${basename(output)}.`) && name.endsWith(PARTIAL))
+  for (const name of partials) {
+    const path = join(folder, name)
+    const untouched = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now())
+    if (untouched > ABANDONED_AFTER) await rm(path, { force: true })
+  }
 }
 
 async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {

@@ -82,6 +82,7 @@ export class GgufWriter implements AsyncDisposable {
   async #write(bytes: Uint8Array): Promise<void> {
     for (let done = 0; done < bytes.length;) {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done)
+      if (bytesWritten === 0) throw new Error('the disk takes no more bytes')
       done += bytesWritten
     }
     this.position += bytes.length

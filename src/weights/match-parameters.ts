@@ -118,7 +118,7 @@ function matchConverted(declaration: ParameterDeclaration, find: Find): Recipe |
   const tensor = find(declaration.name)
   if (tensor === undefined) return ''
   if (!sameShape(toShape(tensor.shape), declaration.shape)) {
-    return `is [${tensor.shape.join(', ')}], should be [${declaration.shape.join(', ')}]`
+    return `is [${trim(tensor.shape).join(', ')}], should be [${trim(declaration.shape).join(', ')}]`
   }
   const { file, offset, length, type } = tensor
   if (type === 'u8') return 'is stored as u8'
@@ -136,7 +136,7 @@ function matchStored(declaration: ParameterDeclaration, find: Find): Recipe | st
   const { layout } = declaration
   const actual = layoutShape(layout, shape)
   if (actual.length > 4 || !sameShape(actual, expected)) {
-    return `is [${shape.join(', ')}] in PyTorch order, should give [${trim(expected).join(', ')}] in ggml order`
+    return `is [${shape.join(', ')}], should be ${expectedShape(declaration, shape)}`
   }
   return {
     declaration,
@@ -144,6 +144,28 @@ function matchStored(declaration: ParameterDeclaration, find: Find): Recipe | st
     segments: [tensor],
     rearranged: layout === 'conv-windows' || layout === 'conv-columns',
     storedShape: shape,
+  }
+}
+
+/** The declared shape in the order that the checkpoint stores; `x` joins extents that a layout merges. */
+function expectedShape({ layout, shape }: ParameterDeclaration, stored: readonly number[]): string {
+  const [inner, outer] = shape
+  switch (layout) {
+    case 'plain':
+    case 'experts':
+      return `[${padded(trim(shape), stored.length).toReversed().join(', ')}]`
+    case 'conv-windows':
+      return inner % (stored[1] ?? 1) === 0
+        ? `[${outer}, ${stored[1] ?? 1}, ${inner / (stored[1] ?? 1)}]`
+        : `[${outer}, inputs, kernel] with inputs x kernel = ${inner}`
+    case 'conv-columns':
+      return outer % (stored[1] ?? 1) === 0
+        ? `[${inner}, ${stored[1] ?? 1}, ${outer / (stored[1] ?? 1)}]`
+        : `[${inner}, outputs, kernel] with outputs x kernel = ${outer}`
+    case 'conv-flat':
+      return `[${outer}, ...] with ${inner} elements in each row`
+    default:
+      return layout satisfies never
   }
 }
 
@@ -215,6 +237,11 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 
 function sameList(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, i) => extent === b[i])
+}
+
+/** With trailing ones up to `rank`. */
+function padded(shape: readonly number[], rank: number): readonly number[] {
+  return [...shape, ...Array.from({ length: Math.max(0, rank - shape.length) }, () => 1)]
 }
 
 /** Without trailing ones. */

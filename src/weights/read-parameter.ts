@@ -9,7 +9,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { EngineError } from '../contract/index.ts'
 import { rearrange } from '../nn/layouts.ts'
-import { type Backend, halfToFloat, quantize, rowBytes, type TensorType } from '../tensor/index.ts'
+import { type Backend, halfToFloat, isFinite, quantize, rowBytes, type TensorType } from '../tensor/index.ts'
 import type { Recipe } from './match-parameters.ts'
 
 /** Elements converted at a time: 16 MiB of f32. */
@@ -46,7 +46,8 @@ export class FileReader implements AsyncDisposable {
 /**
  * Yields the parameter's bytes as `type`, front to back. Stops with the signal's reason.
  *
- * The stored type must be a float type, or `type` the stored type itself.
+ * The stored type must be a float type, or `type` the stored type itself. Throws `bad_checkpoint` for values that are infinite or
+ * NaN, or that `type` cannot hold.
  */
 export async function* parameterBytes(
   reader: FileReader,
@@ -60,14 +61,43 @@ export async function* parameterBytes(
   if (recipe.rearranged) {
     const values = await toFloats(recipe.type, await wholeTensor(reader, recipe), backend)
     signal?.throwIfAborted()
-    yield await quantize(backend, type, rearrange(layout, values, recipe.storedShape), columns)
+    const bytes = await quantize(backend, type, rearrange(layout, values, recipe.storedShape), columns)
+    await checkFinite(backend, recipe, type, bytes, values)
+    yield bytes
     return
   }
-  for await (const bytes of storedChunks(reader, recipe, signal)) {
-    if (type === recipe.type) yield bytes
-    else yield await quantize(backend, type, await toFloats(recipe.type, bytes, backend), columns)
+  for await (const stored of storedChunks(reader, recipe, signal)) {
+    if (type === recipe.type) {
+      await checkFinite(backend, recipe, type, stored)
+      yield stored
+    } else {
+      const values = await toFloats(recipe.type, stored, backend)
+      const bytes = await quantize(backend, type, values, columns)
+      await checkFinite(backend, recipe, type, bytes, values)
+      yield bytes
+    }
     signal?.throwIfAborted()
   }
+}
+
+/** `values` are what `bytes` were made of, when the type changed. */
+async function checkFinite(
+  backend: Backend,
+  { declaration: { name } }: Recipe,
+  type: TensorType,
+  bytes: Uint8Array,
+  values?: Float32Array,
+): Promise<void> {
+  if (await isFinite(backend, type, bytes)) return
+  if (values === undefined || values.some((value) => !Number.isFinite(value))) {
+    throw new EngineError('bad_checkpoint', `${name} holds values that are infinite or NaN: the checkpoint is damaged`)
+  }
+  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  throw new EngineError(
+    'bad_checkpoint',
+    `${name} holds values up to ${largest}, more than ${type} can: its numbers end at 65504; convert with --quantize bf16 or f32, ` +
+      'or give its stage another type with --stage',
+  )
 }
 
 async function wholeTensor(reader: FileReader, { segments }: Recipe): Promise<Uint8Array> {

@@ -122,7 +122,8 @@ describe('omniserve', () => {
     [['serve', '--host', '0.0.0.0'], {}, 2, 'refusing to listen on 0.0.0.0 without a key'],
     [['serve'], { OMNISERVE_REGION: 'mars' }, 2, 'variable OMNISERVE_REGION'],
     [['serve', '--what'], {}, 2, "unknown option '--what'"],
-    [['serve', '--bind', 'gpt-4=tiny'], { OMNISERVE_MODEL: checkpoint }, 3, "no checkpoint 'tiny'"],
+    [['serve', '--bind', 'gpt-4=tiny'], { OMNISERVE_MODEL: checkpoint }, 2, 'catalogue has no such API model'],
+    [['serve', '--bind', 'qwen-omni-turbo=tiny'], { OMNISERVE_MODEL: checkpoint }, 3, "no checkpoint 'tiny'"],
     [['serve', '--model', '/no/such/folder'], {}, 3, "no checkpoint '/no/such/folder'"],
     [
       ['serve', '--model', 'Qwen/Qwen3-Omni-30B-A3B-Instruct'],
@@ -141,7 +142,8 @@ describe('omniserve', () => {
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo
-    const { code, errors } = await start(['serve', '--port', String(port), '--model', checkpoint]).ended
+    // A checkpoint that is not there would end it with 3, were it looked for first.
+    const { code, errors } = await start(['serve', '--port', String(port), '--model', '/no/such/folder']).ended
     expect(code).toBe(2)
     expect(errors).toContain(`port ${port} of 127.0.0.1 is taken`)
     taken.close()

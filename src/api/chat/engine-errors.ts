@@ -18,9 +18,9 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
       )
     case 'overloaded':
-      return errors.overloaded(error.message, error.retryAfterMs)
+      return errors.overloaded(error.message, secondsOf(error))
     case 'rate_limited':
-      return errors.rateLimited('intl', error.retryAfterMs)
+      return errors.rateLimited('intl', secondsOf(error))
     case 'timeout':
       return errors.timedOut()
     case 'unknown_model':
@@ -34,4 +34,9 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
     default:
       return error.code satisfies never
   }
+}
+
+/** Whole seconds until a retry may succeed, where the engine knows. */
+function secondsOf({ retryAfterMs }: EngineError): number | undefined {
+  return retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000)
 }

@@ -1,5 +1,6 @@
 /** Gives each request its uuid, and answers errors with the catalogue's body. */
 import type { Context, MiddlewareHandler } from 'hono'
+import type { Catalogue } from '../../catalogue/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 import type { AppEnv, Services } from '../services.ts'
 
@@ -16,6 +17,8 @@ export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
 /** The one place where errors become responses. */
 export function renderError(services: Services, thrown: unknown, c: Context<AppEnv>): Response {
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
+  const message =
+    error.code === 'model_not_found' ? `${error.message} ${modelsText(services.catalogue)}` : error.message
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
   const id = requestId ?? services.uuid()
@@ -34,6 +37,12 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   else services.log.info(facts, error.message)
   c.header('content-type', 'application/json')
   c.header('x-request-id', id)
+  if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter))
+  const body = error.toBody(id)
   // Headers set so far, those for other origins among them, stay.
-  return c.body(JSON.stringify(error.toBody(id)), error.status as 400)
+  return c.body(JSON.stringify({ ...body, error: { ...body.error, message } }), error.status as 400)
+}
+
+function modelsText({ region, models }: Catalogue): string {
+  return `Models of region ${region}: ${models.map(({ id }) => id).join(', ')}.`
 }

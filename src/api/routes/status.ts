@@ -10,21 +10,40 @@ export function health(services: Services) {
   }
 }
 
+/** 200 when at least one checkpoint can answer; the body says which cannot, and why. */
 export function ready(services: Services) {
   return (c: Context<AppEnv>): Response => {
-    const engine = services.host.status()
-    const stopping = services.shutdown.stopping
-    const isReady = engine.ready && !stopping
-    const reason = stopping ? 'the server is stopping' : engine.reason
+    const { host, shutdown, admission } = services
+    const state = host.status()
+    const isReady = state.ready && !shutdown.stopping
+    const reason = shutdown.stopping
+      ? 'the server is stopping'
+      : host.loading
+        ? `loading ${host.names.join(', ')}`
+        : state.reason
     const body: Ready = {
-      status: isReady ? 'ready' : 'not_ready',
+      status: isReady ? 'ready' : host.loading && !shutdown.stopping ? 'loading' : 'not_ready',
       ...(isReady || reason === undefined ? {} : { reason }),
-      active: services.admission.active,
-      waiting: services.admission.waiting,
-      models: services.host.loaded.map(({ model }) => model.id),
+      active: admission.active,
+      waiting: admission.waiting,
+      models: host.loaded.map(({ model }) => model.id),
+      checkpoints: host.checkpoints().map(({ checkpoint, ...status }) => ({
+        checkpoint,
+        ...status,
+        answers_for: modelsOf(services, checkpoint),
+      })),
     }
+    if (!isReady) c.header('retry-after', '5')
     return c.json(body, isReady ? 200 : 503)
   }
+}
+
+/** API models that a checkpoint answers for; `MODEL:thinking` where only their thinking mode is its own. */
+function modelsOf({ catalogue, host }: Services, checkpoint: string): string[] {
+  return catalogue.models.flatMap(({ id, thinking }) => {
+    if (host.resolve(id, false)?.model.id === checkpoint) return [id]
+    return thinking !== undefined && host.resolve(id, true)?.model.id === checkpoint ? [`${id}:thinking`] : []
+  })
 }
 
 export function metrics(services: Services) {

@@ -6,7 +6,7 @@ import { parseHubId, pullCheckpoint } from '../../weights/hub/pull.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { integerFrom } from '../options.ts'
-import { bytesText, note, print, printJson, status } from '../output.ts'
+import { bytesText, listText, note, print, printJson, status, warn } from '../output.ts'
 import { createProgress } from '../progress.ts'
 
 interface PullFlags {
@@ -32,7 +32,7 @@ export function addPullCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Stopped, it goes on from where it was when run again. Every file is checked against the hub's hash.
+Run again after a stop, it resumes. Every file is checked against the hub's hash; files that have none are listed.
 HF_TOKEN or MODELSCOPE_API_TOKEN give access to what is not public; HF_ENDPOINT or MODELSCOPE_ENDPOINT name a mirror.
 
 Examples:
@@ -62,11 +62,14 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
   } finally {
     progress.stop()
   }
+  if (result.unverified.length > 0) {
+    warn(`${hub} gives no hash for ${listText(result.unverified)}: only the size was checked`)
+  }
   const name = flags.folder === undefined ? id : folder
   const advice = await adviceFor(folder, name)
   if (flags.json === true) {
-    const { files, bytes, bytesFetched, revision } = result
-    printJson({ id, hub, revision, folder, files, bytes, bytes_fetched: bytesFetched, advice })
+    const { files, bytes, bytesFetched, revision, unverified } = result
+    printJson({ id, hub, revision, folder, files, bytes, bytes_fetched: bytesFetched, unverified, advice })
     return
   }
   const fetched = result.bytesFetched === 0 ? 'all there already' : `${bytesText(result.bytesFetched)} fetched`

@@ -1,4 +1,4 @@
-/** `omniserve serve`: loads checkpoints, listens, prints `ready on URL` once it can answer, stops in order. */
+/** `omniserve serve`: listens, loads checkpoints, prints `ready on URL` once it can answer, stops in order. */
 import path from 'node:path'
 import type { Command } from 'commander'
 import { checkExposure, packageFolder } from '../../config/index.ts'
@@ -31,20 +31,19 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
   // What serves is loaded once it is clear that it will: help and mistakes are answered at once.
-  const [{ default: pino }, { startServer }, { openEngines }] = await Promise.all([
-    import('pino'),
+  const [{ createLog }, { startServer }, { openEngines }] = await Promise.all([
+    import('../log.ts'),
     import('../../api/index.ts'),
     import('../open-engines.ts'),
   ])
   // Only `ready on URL` goes to the standard output.
-  const log = pino({ level: settings.logLevel, base: null }, pino.destination(2))
+  const log = createLog(settings)
   const stopping = new AbortController()
-  let stop: (() => Promise<void>) | undefined
   const ended = new Promise<void>((resolve) => {
     let asked = 0
     const onSignal = (signal: NodeJS.Signals): void => {
       asked += 1
-      if (asked > 1) process.exit(130)
+      if (asked > 1) process.exit(EXIT.interrupted)
       log.info({ signal }, 'stopping: replies that have begun are finished; again to stop at once')
       stopping.abort(new Error(`stopped by ${signal}`))
       resolve()
@@ -52,32 +51,29 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
   })
-  try {
-    const engines = await openEngines({
-      settings,
-      log: (text, facts) => log.info(facts, text),
-      warn: (text, facts) => log.warn(facts, text),
-      signal: stopping.signal,
-    })
-    try {
-      const server = await startServer({
+  const server = await startServer({
+    settings,
+    engines: () =>
+      openEngines({
         settings,
-        engines,
-        log,
-        version: packageInfo.version,
-        playgroundFolder: path.join(packageFolder, 'web', 'dist'),
-      })
-      stop = () => server.stop()
-      process.stdout.write(`ready on ${server.url}\n`)
-    } catch (error) {
-      await Promise.all([...engines.values()].map((engine) => engine.close()))
-      throw error
-    }
+        log: (text, facts) => log.info(facts, text),
+        warn: (text, facts) => log.warn(facts, text),
+        signal: stopping.signal,
+      }),
+    log,
+    version: packageInfo.version,
+    playgroundFolder: path.join(packageFolder, 'web', 'dist'),
+  })
+  log.info({ checkpoints: server.services.host.names, url: server.url }, 'listening; loading checkpoints')
+  try {
+    await server.ready
+    process.stdout.write(`ready on ${server.url}\n`)
   } catch (error) {
+    await server.stop(0)
     if (stopping.signal.aborted) return
     throw error
   }
   await ended
-  await stop()
+  await server.stop()
   process.exitCode = EXIT.ok
 }

@@ -4,7 +4,7 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { HubClient } from './hub-client.ts'
 import type { HubFile } from './hub-listing.ts'
@@ -54,6 +54,13 @@ export async function downloadFile(client: HubClient, file: HubFile, options: Do
       )
     }
   }
+  const written = await sizeOf(partial)
+  if (written !== file.size) {
+    throw new PullError(
+      'disk_full',
+      `${file.path} has ${written ?? 0} bytes on disk instead of ${file.size}: another pull writes it too, or the disk did not take all; run the command again`,
+    )
+  }
   await rename(partial, target)
 }
 
@@ -100,7 +107,7 @@ async function fetchRest(
             `${file.path} is longer than the ${file.size} bytes announced; run the command again`,
           )
         }
-        await handle.write(chunk).catch((error: unknown) => {
+        await writeAll(handle, chunk).catch((error: unknown) => {
           throw diskError(file, error)
         })
         hash.update(chunk)
@@ -119,6 +126,15 @@ async function fetchRest(
     failures = done > before ? 1 : failures + 1
     if (failures >= client.tries) throw client.networkError(fault)
     await client.wait(failures)
+  }
+}
+
+/** A single write may take only part of the bytes, as on a disk that fills up. */
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done)
+    if (bytesWritten === 0) throw new Error('the disk takes no more bytes')
+    done += bytesWritten
   }
 }
 

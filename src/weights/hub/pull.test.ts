@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseHubId, pullCheckpoint, type PullOptions, type PullProgress } from './pull.ts'
 import { sendContent, TestHub } from '../../../testing/hub-server.ts'
+import { withShortWrites } from '../../../testing/short-writes.ts'
 
 const weights = randomBytes(300_000)
 const second = randomBytes(120_000)
@@ -222,6 +223,24 @@ describe('broken transfers', () => {
   it('that bring too much are refused', async () => {
     onContent(large, 99, (_, response) => response.writeHead(200).end(Buffer.concat([weights, weights])))
     await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject({ code: 'checksum' })
+  })
+
+  it.each(['huggingface', 'modelscope'] as const)(
+    'to a disk that takes a part of each write are whole: %s',
+    async (name) => {
+      hub.withoutHash.add(large)
+      const asked = options({ hub: name })
+      await withShortWrites(() => pullCheckpoint(hub.id, asked))
+      await expectWhole(asked.folder)
+    },
+  )
+
+  it('of files that the hub gives no hash for are named', async () => {
+    hub.withoutHash.add(large)
+    const asked = options({ hub: 'modelscope' })
+    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ unverified: [large] })
+    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ unverified: [large], bytesFetched: 0 })
+    await expectWhole(asked.folder)
   })
 
   it('replace a file that changed on disk', async () => {

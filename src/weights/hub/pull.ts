@@ -1,8 +1,8 @@
 /**
  * `omniserve pull ID`: a checkpoint from Hugging Face or ModelScope into a folder.
  *
- * In: the model's id. Out: the folder, every file checked against the hub's hash. Running it again goes on where it stopped and
- * checks what is there. Progress is told in bytes of the whole.
+ * In: the model's id. Out: the folder, every file checked against the hub's hash, and a list of those that have none. Running it again
+ * resumes where it stopped and checks what is there. Progress is told in bytes of the whole.
  *
  * Reference: docs/decisions/2026-11-23-pull.md
  */
@@ -63,6 +63,8 @@ export interface PullResult {
   readonly bytes: number
   /** Bytes that were fetched by this run. */
   readonly bytesFetched: number
+  /** Files that the hub gives no hash for: only their size was checked. */
+  readonly unverified: readonly string[]
 }
 
 const hubs = {
@@ -188,7 +190,16 @@ export async function pullCheckpoint(hubId: string, options: PullOptions): Promi
   )
   signal?.throwIfAborted()
   if (results.some((result) => result.status === 'rejected')) throw stop.signal.reason
-  return { folder, hub, id, revision, files: files.map(({ path }) => path), bytes, bytesFetched }
+  return {
+    folder,
+    hub,
+    id,
+    revision,
+    files: files.map(({ path }) => path),
+    bytes,
+    bytesFetched,
+    unverified: files.filter(({ hash }) => hash === undefined).map(({ path }) => path),
+  }
 }
 
 function chosen(listing: HubListing, id: string, include = isCheckpointFile): HubListing {

@@ -1,0 +1,24 @@
+/** A disk that takes a part of what it is given at each write, as POSIX allows. */
+import { type FileHandle, open } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { vi } from 'vitest'
+
+/** Runs `work` while every positional or appending write of a Buffer takes only a part of it. */
+export async function withShortWrites<T>(work: () => Promise<T>): Promise<T> {
+  const handle = await open(fileURLToPath(import.meta.url))
+  const prototype = Object.getPrototypeOf(handle) as FileHandle
+  await handle.close()
+  const { write } = prototype
+  const spy = vi.spyOn(prototype, 'write').mockImplementation(function (this: FileHandle, ...given: unknown[]) {
+    const [bytes, offset = 0, length = (bytes as Uint8Array).length - Number(offset), position] = given
+    const part = Math.ceil(Number(length) / 3)
+    return Reflect.apply(write, this, [bytes, offset, part, position]) as ReturnType<FileHandle['write']>
+  } as never)
+  try {
+    const result = await work()
+    if (spy.mock.calls.length === 0) throw new Error('nothing was written')
+    return result
+  } finally {
+    spy.mockRestore()
+  }
+}

@@ -7,6 +7,7 @@
  *
  * Reference: the formats the guide lists (MP4 AVI MKV MOV FLV WMV; AMR WAV 3GP AAC MP3) and their common relatives.
  */
+import type { FFDecoderCodec } from 'node-av/constants'
 import { avGetCodecName, Codec, type CodecParameters } from 'node-av/lib'
 
 /** FFmpeg demuxer names. */
@@ -41,10 +42,15 @@ export function allowedDecoder(codecId: CodecParameters['codecId'], allowed: rea
   const usual = Codec.findDecoder(codecId)
   if (usual !== null && allowed.includes(usual.name ?? '')) return usual
   for (const name of allowed) {
-    const other = Codec.findDecoderByName(name)
+    const other = decoderNamed(name)
     if (other !== null && other.id === codecId) return other
   }
   return undefined
+}
+
+/** @returns null when the library has no decoder of this name */
+export function decoderNamed(name: string): Codec | null {
+  return Codec.findDecoderByName(name as FFDecoderCodec)
 }
 
 /** For messages: FFmpeg's name, or the container's own tag where FFmpeg knows no such codec. */

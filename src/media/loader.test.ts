@@ -252,7 +252,7 @@ describe('video', () => {
     expect(error).toMatchObject({ code: 'video_audio_undecodable', kind: 'video' })
     const clip = await loader.video(uri('broken-sound.mp4'), { undecodableSound: 'warn' })
     expect(clip).toMatchObject({ hasAudio: false, frameCount: 4 })
-    expect(clip.warnings.join()).toMatch(/sound cannot be decoded/)
+    expect(clip.warnings.join()).toMatch(/audio cannot be decoded/)
   })
 
   it('holds to the limits', async () => {

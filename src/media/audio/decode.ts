@@ -1,61 +1,116 @@
 /**
- * A sound file to 16 kHz mono floats, in a decoder process.
+ * An audio file to 16 kHz mono floats, in a decoder process.
  *
- * In: any allowed container with a sound stream (pictures and cover art are passed over). Out: `pcm` replies and `done`.
- * A broken file is decoded as far as it is whole, with a warning; one that yields nothing is an error.
+ * In: any allowed container with an audio track (video and cover art are passed over). Out: `pcm` replies and `done`.
+ * A broken file is decoded as far as it is whole, with a warning; one that yields nothing is an error. The links of a
+ * chained Ogg file follow one another.
  */
-import { AVDISCARD_ALL, AVMEDIA_TYPE_AUDIO } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
+import { type ByteSource, openBytes, partOf } from '../av/bytes.ts'
+import { cutOff } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
-import { seconds } from '../av/time.ts'
-import { MediaError } from '../errors.ts'
-import { type AudioLimits, durationTolerance } from '../limits.ts'
-import type { SpooledBytes } from '../fetch/spool.ts'
+import { oggLinks } from '../av/ogg-links.ts'
+import { type Choice, chooseTrack, unknownTracks } from '../av/tracks.ts'
 import type { Send } from '../decoder/worker.ts'
+import { MediaError } from '../errors.ts'
+import type { SpooledBytes } from '../fetch/spool.ts'
+import { type AudioLimits, durationTolerance } from '../limits.ts'
 import { soundRate } from './rate.ts'
-import { SoundDecoder } from './sound-decoder.ts'
+import { SoundDecoder, timesAreKept } from './sound-decoder.ts'
+
+/** What the links of a file gave together. */
+interface Total {
+  samples: number
+  packets: number
+  failedPackets: number
+  codecName: string
+  readonly warnings: string[]
+}
 
 /** @throws MediaError `audio_illegal`, `audio_empty`, `audio_too_long` */
 export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLimits>, send: Send): Promise<void> {
-  using input = MediaInput.open(source, 'audio')
-  const index = input.format.findBestStream(AVMEDIA_TYPE_AUDIO)
-  const stream = input.streams[index]
-  if (index < 0 || stream === undefined) throw new MediaError('audio_illegal', 'The file has no sound in it.')
-  for (const other of input.streams) if (other.index !== index) other.discard = AVDISCARD_ALL
-
-  const pieces: Float32Array[] = []
-  using decoder = openDecoder(stream, pieces)
-  const mostSamples = (limits.maxDurationSeconds + durationTolerance) * soundRate
-  await input.readPacketsAsync((packet) => {
-    if (packet.streamIndex !== index) return undefined
-    decoder.push(packet)
-    if (decoder.samples > mostSamples) throw tooLong(limits)
-    return sendPieces(pieces, send)
-  })
-  decoder.flush()
-  if (decoder.samples > mostSamples) throw tooLong(limits)
-  if (decoder.samples === 0) {
-    if (decoder.packets > 0 && decoder.failedPackets > 0) {
-      throw new MediaError('audio_illegal', `The ${decoder.codecName} sound is broken: nothing in it can be decoded.`)
+  using bytes = openBytes(source)
+  const links = isOgg(bytes) ? oggLinks(bytes) : [{ start: 0, end: bytes.size }]
+  const total: Total = { samples: 0, packets: 0, failedPackets: 0, codecName: '', warnings: [] }
+  for (const [i, { start, end }] of links.entries()) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- links follow one another
+      await decodeLink(links.length === 1 ? bytes : partOf(bytes, start, end), limits, total, send)
+    } catch (error) {
+      if (i === 0 || !(error instanceof MediaError) || error.code !== 'audio_illegal') throw error
+      total.warnings.push(`part ${i + 1} of ${links.length} cannot be read: ${error.message}`)
+    }
+  }
+  if (total.samples === 0) {
+    if (total.packets > 0 && total.failedPackets > 0) {
+      throw new MediaError('audio_illegal', `The ${total.codecName} audio is broken: nothing in it can be decoded.`)
     }
     throw new MediaError('audio_empty', 'The audio is empty: it has no samples.')
   }
-  if (decoder.failedPackets > decoder.packets / 2) {
-    throw new MediaError('audio_illegal', `The ${decoder.codecName} sound is broken: most of it cannot be decoded.`)
+  if (total.failedPackets > total.packets / 2) {
+    throw new MediaError('audio_illegal', `The ${total.codecName} audio is broken: most of it cannot be decoded.`)
   }
-  if (decoder.samples < limits.minDurationSeconds * soundRate) {
+  if (total.samples < limits.minDurationSeconds * soundRate) {
     throw new MediaError('audio_empty', `The audio is shorter than ${limits.minDurationSeconds} s.`)
   }
-  await sendPieces(pieces, send)
-  await send({ type: 'done', warnings: soundWarnings(decoder, declaredSeconds(stream)) })
+  await send({ type: 'done', warnings: total.warnings })
 }
 
-function openDecoder(stream: Stream, pieces: Float32Array[]): SoundDecoder {
-  try {
-    return new SoundDecoder(stream, (piece) => pieces.push(piece))
-  } catch (cause) {
-    throw new MediaError('audio_illegal', `The file's sound cannot be decoded: ${(cause as Error).message}.`, { cause })
+async function decodeLink(
+  bytes: ByteSource,
+  limits: Required<AudioLimits>,
+  total: Total,
+  send: Send,
+): Promise<void> {
+  const { input: opened, choice } = openAudio(bytes)
+  using input = opened
+  const { stream, unreadable } = choice
+  if (stream === undefined) throw noAudio(input, unreadable)
+  if (unreadable.length > 0) total.warnings.push(`${unreadable.join(', ')} cannot be decoded and was passed over`)
+
+  const pieces: Float32Array[] = []
+  using decoder = new SoundDecoder(stream, (piece) => pieces.push(piece), { byTime: timesAreKept(input) })
+  const mostSamples = (limits.maxDurationSeconds + durationTolerance) * soundRate
+  const checkLength = () => {
+    if (total.samples + decoder.samples > mostSamples) throw tooLong(limits)
   }
+  await input.readPacketsAsync((packet) => {
+    if (packet.streamIndex !== stream.index) return undefined
+    decoder.push(packet)
+    checkLength()
+    return sendPieces(pieces, send)
+  })
+  decoder.flush()
+  checkLength()
+  await sendPieces(pieces, send)
+  total.samples += decoder.samples
+  total.packets += decoder.packets
+  total.failedPackets += decoder.failedPackets
+  total.codecName = decoder.codecName
+  total.warnings.push(...soundWarnings(decoder), ...readWarnings(input, bytes, stream, decoder))
+}
+
+/** Looks through the whole file where its first seconds show no audio track in full. */
+function openAudio(bytes: ByteSource): { input: MediaInput; choice: Choice } {
+  const input = MediaInput.open(bytes, 'audio')
+  const choice = chooseTrack(input, bytes, 'audio', 0)
+  if ((choice.stream?.codecpar.sampleRate ?? choice.unreadable.length) > 0) return { input, choice }
+  input[Symbol.dispose]()
+  const deep = MediaInput.open(bytes, 'audio', { deep: true })
+  return { input: deep, choice: chooseTrack(deep, bytes, 'audio', 0) }
+}
+
+function noAudio(input: MediaInput, unreadable: readonly string[]): MediaError {
+  if (unreadable.length > 0) {
+    return new MediaError('audio_illegal', `The file's audio cannot be decoded: ${unreadable.join(', ')}.`)
+  }
+  const counts = new Map<number, number>()
+  input.readPackets(({ streamIndex }) => {
+    counts.set(streamIndex, (counts.get(streamIndex) ?? 0) + 1)
+  })
+  const unknown = unknownTracks(input, (index) => counts.get(index) ?? 0)
+  if (unknown.length === 0) return new MediaError('audio_illegal', 'The file has no audio in it.')
+  return new MediaError('audio_illegal', `The file has no audio that can be read; ${unknown.join(', ')} is of no known kind.`)
 }
 
 /** Sends what has gathered; undefined when there is nothing to wait for. */
@@ -69,25 +124,27 @@ export function sendPieces(pieces: Float32Array[], send: Send): Promise<void> | 
   })()
 }
 
-/** What a listener should know of a sound that was decoded all the same. */
-export function soundWarnings(decoder: SoundDecoder, declared: number | undefined): string[] {
+/** What a listener should know of audio that was decoded all the same. */
+export function soundWarnings(decoder: SoundDecoder): string[] {
   const warnings: string[] = []
   if (decoder.failedPackets > 0) {
-    warnings.push(`${decoder.failedPackets} of ${decoder.packets} sound packets are broken and were left out`)
+    warnings.push(`${decoder.failedPackets} of ${decoder.packets} audio packets are broken and were left out`)
   }
   if (decoder.nonFinite > 0) {
-    warnings.push(`${decoder.nonFinite} sound samples are not finite numbers and were made silent`)
-  }
-  const actual = decoder.samples / soundRate
-  if (declared !== undefined && actual < declared * 0.9 - 0.5) {
-    warnings.push(`the sound is cut off: ${actual.toFixed(1)} s of ${declared.toFixed(1)} s are there`)
+    warnings.push(`${decoder.nonFinite} audio samples are not finite numbers and were made silent`)
   }
   return warnings
 }
 
-/** What the stream's header says; most raw formats say nothing exact. */
-function declaredSeconds(stream: Stream): number | undefined {
-  return stream.duration > 0n ? seconds(stream.duration, stream.timeBase) : undefined
+function readWarnings(input: MediaInput, bytes: ByteSource, stream: Stream, decoder: SoundDecoder): string[] {
+  const cut = cutOff(input, bytes, stream.index, decoder.samples / soundRate)
+  if (cut !== undefined) return [`the audio is cut off: ${cut}`]
+  if (input.readError !== undefined) return [`a part of the file cannot be read (${input.readError})`]
+  return []
+}
+
+function isOgg(bytes: ByteSource): boolean {
+  return bytes.at(0, 4).toString('latin1') === 'OggS'
 }
 
 function tooLong(limits: Required<AudioLimits>): MediaError {

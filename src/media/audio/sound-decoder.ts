@@ -1,13 +1,15 @@
 /**
- * One sound stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
+ * One audio stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
  *
- * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, handed to `emit`. Channels are mixed down with
- * FFmpeg's usual weights, summing to one (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
+ * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, handed to `emit`. Samples lie where their time
+ * stamps say: a hole becomes silence, what comes before the start is left out. Channels are mixed down with FFmpeg's usual
+ * weights, summing to one (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
  * become silence and are counted.
  */
 import {
   AV_CHANNEL_ORDER_NATIVE,
   AV_CHANNEL_ORDER_UNSPEC,
+  AV_NOPTS_VALUE,
   AV_SAMPLE_FMT_DBL,
   AV_SAMPLE_FMT_DBLP,
   AV_SAMPLE_FMT_FLT,
@@ -17,14 +19,15 @@ import {
 import {
   avChannelLayoutDefault,
   type ChannelLayout,
-  Codec,
   CodecContext,
   Frame,
   type Packet,
   SoftwareResampleContext,
   type Stream,
 } from 'node-av/lib'
-import { audioDecoders, codecName } from '../av/formats.ts'
+import { allowedDecoder, audioDecoders, codecName } from '../av/formats.ts'
+import type { MediaInput } from '../av/input.ts'
+import { seconds } from '../av/time.ts'
 import { soundRate } from './rate.ts'
 
 /** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
@@ -33,6 +36,25 @@ const maxRate = 1_000_000
 
 /** Samples per emitted piece: 256 KB. */
 const pieceSamples = 65_536
+
+/** Time stamps and samples that disagree by less are a codec's priming or a rounding. Seconds. */
+const leastOffset = { atStart: 0.05, within: 0.1 } as const
+
+/** How samples find their place. */
+export interface Placement {
+  /** Where zero is on the packets' clock, seconds; by default where the first sample is. */
+  readonly zero?: number | undefined
+  /** False where the container makes up its times from byte counts: samples then follow one another. */
+  readonly byTime?: boolean
+}
+
+/** Containers that count bytes or frames instead of carrying times: a hole in them cannot be seen. */
+const timeless: readonly string[] = ['avi', 'wav', 'w64', 'aiff', 'caf', 'au', 'mp3', 'aac', 'flac', 'amr', 'ac3', 'eac3']
+
+/** Whether a container's time stamps say where its audio lies. */
+export function timesAreKept({ containerName }: MediaInput): boolean {
+  return !containerName.split(',').some((name) => timeless.includes(name))
+}
 
 export class SoundDecoder implements Disposable {
   readonly codecName: string
@@ -52,14 +74,21 @@ export class SoundDecoder implements Disposable {
   #filled = 0
   #output = Buffer.alloc(0)
 
+  readonly #timeBase: Stream['timeBase']
+  readonly #byTime: boolean
+  #zero: number | undefined
+  /** Place of the next sample the resampler gives, samples from zero; what lies before zero is dropped. */
+  #cursor: number | undefined
+
   /** @throws Error when there is no allowed decoder for the stream, or it does not open */
-  constructor(stream: Stream, emit: (piece: Float32Array) => void) {
-    const codec = Codec.findDecoder(stream.codecpar.codecId)
+  constructor(stream: Stream, emit: (piece: Float32Array) => void, { zero, byTime = true }: Placement = {}) {
+    const codec = allowedDecoder(stream.codecpar.codecId, audioDecoders)
     this.codecName = codecName(stream.codecpar)
-    if (codec === null || !audioDecoders.includes(codec.name ?? '')) {
-      throw new Error(`no decoder for ${this.codecName} sound`)
-    }
+    if (codec === undefined) throw new Error(`no decoder for ${this.codecName} audio`)
     this.#emit = emit
+    this.#timeBase = stream.timeBase
+    this.#zero = zero
+    this.#byTime = byTime
     this.#context = new CodecContext()
     this.#context.allocContext3(codec)
     this.#context.parametersToContext(stream.codecpar)
@@ -68,7 +97,7 @@ export class SoundDecoder implements Disposable {
     this.#context.setOption('max_samples', 1_048_576) // not as open options: freeing those crashes
     if (this.#context.open2Sync(codec, null) < 0) {
       this.#context.freeContext()
-      throw new Error(`the ${this.codecName} decoder does not take this sound`)
+      throw new Error(`the ${this.codecName} decoder does not take this audio`)
     }
     this.#frame = new Frame()
     this.#frame.alloc()
@@ -79,11 +108,6 @@ export class SoundDecoder implements Disposable {
     this.packets += 1
     if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
     this.#receive()
-  }
-
-  /** Silence before the first sample, seconds, so that sound and pictures share one clock. */
-  pad(seconds: number): void {
-    this.#take(new Float32Array(Math.round(seconds * soundRate)))
   }
 
   /** What decoder and resampler still hold. */
@@ -118,12 +142,33 @@ export class SoundDecoder implements Disposable {
     }
     this.#scrub(planes, format)
     const input = `${sampleRate} ${format} ${channelLayout.nbChannels} ${channelLayout.mask}`
-    if (input !== this.#input || this.#resampler === undefined) {
-      this.#drain()
-      this.#resampler = createResampler(channelLayout, format, sampleRate)
-      this.#input = input
-    }
+    if (input !== this.#input) this.#drain()
+    this.#place(seconds(frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts, this.#timeBase))
+    this.#resampler ??= createResampler(channelLayout, format, sampleRate)
+    this.#input = input
     this.#resample(planes, nbSamples)
+  }
+
+  /** Brings the cursor to where a frame that begins at `time` belongs. */
+  #place(time: number | undefined): void {
+    if (time === undefined || (this.#cursor !== undefined && !this.#byTime)) return
+    this.#zero ??= time
+    const at = (time - this.#zero) * soundRate
+    if (this.#cursor === undefined) {
+      const shifted = Math.abs(at) >= leastOffset.atStart * soundRate
+      if (!shifted) this.#zero = time
+      this.#cursor = shifted && at < 0 ? Math.round(at) : 0
+      if (shifted && at > 0) this.#silence(at)
+      return
+    }
+    const held = Number(this.#resampler?.getDelay(BigInt(soundRate)) ?? 0)
+    if (at - this.#cursor - held < leastOffset.within * soundRate) return
+    this.#drain()
+    this.#silence(at - this.#cursor)
+  }
+
+  #silence(samples: number): void {
+    if (samples >= 1) this.#take(new Float32Array(Math.round(samples)))
   }
 
   #resample(planes: Buffer[] | null, count: number): number {
@@ -148,7 +193,10 @@ export class SoundDecoder implements Disposable {
   }
 
   #take(samples: Float32Array): void {
-    for (let i = 0; i < samples.length; i += 1) {
+    this.#cursor ??= 0
+    const dropped = Math.min(samples.length, Math.max(0, -this.#cursor))
+    this.#cursor += samples.length
+    for (let i = dropped; i < samples.length; i += 1) {
       const sample = samples[i]!
       this.#piece[this.#filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#notANumber()
       this.#filled += 1
@@ -158,7 +206,7 @@ export class SoundDecoder implements Disposable {
         this.#filled = 0
       }
     }
-    this.samples += samples.length
+    this.samples += samples.length - dropped
   }
 
   #notANumber(): number {
@@ -197,7 +245,7 @@ function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: nu
   const plain = new SoftwareResampleContext()
   const unknown = { nbChannels: channels, order: AV_CHANNEL_ORDER_UNSPEC, mask: 0n }
   if (plain.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, unknown, format, rate) < 0) {
-    throw new Error(`sound with ${channels} channels at ${rate} Hz cannot be resampled`)
+    throw new Error(`audio with ${channels} channels at ${rate} Hz cannot be resampled`)
   }
   plain.setMatrix(
     Array.from({ length: channels }, () => 1 / channels),
@@ -205,7 +253,7 @@ function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: nu
   )
   if (plain.init() < 0) {
     plain.free()
-    throw new Error(`sound with ${channels} channels at ${rate} Hz cannot be resampled`)
+    throw new Error(`audio with ${channels} channels at ${rate} Hz cannot be resampled`)
   }
   return plain
 }

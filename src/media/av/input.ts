@@ -2,46 +2,91 @@
  * A container opened by FFmpeg from bytes in memory or from one file, and nothing else.
  *
  * Runs in a decoder process; calls are synchronous because the process serves one job. Reading goes through callbacks, so
- * FFmpeg's own protocols (file, http, concat, ...) are never used, and are forbidden besides.
+ * FFmpeg's own protocols (file, http, concat, ...) are never used, and are forbidden besides. Packets come with their times
+ * on one running clock, whatever the container's does.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { AVFMT_FLAG_CUSTOM_IO, AVSEEK_CUR, AVSEEK_END, AVSEEK_SIZE, AV_LOG_QUIET } from 'node-av/constants'
+import {
+  AVERROR_EAGAIN,
+  AVERROR_EOF,
+  AVFMT_FLAG_CUSTOM_IO,
+  AVFMT_TS_DISCONT,
+  AVMEDIA_TYPE_AUDIO,
+  AVMEDIA_TYPE_VIDEO,
+  AV_LOG_QUIET,
+  AV_NOPTS_VALUE,
+  AV_PKT_FLAG_CORRUPT,
+} from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
-import type { SpooledBytes } from '../fetch/spool.ts'
+import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
+import { RunningClock } from './clock.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
+import { seconds } from './time.ts'
+import { bigEndianCodec, waveHeader } from './wave-header.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 
-const ioBufferBytes = 64 * 1024
+/** Reads that fail one after the other before the rest is given up; each may have skipped a broken part. */
+const mostFailedReads = 64
+
+/** Longest look ahead of a deep probe, microseconds: longer than any file. */
+const deepAnalysis = 1_000_000_000_000n
+
+export interface OpenOptions {
+  /** Looks through the whole file for streams that begin late, not only at its first seconds. */
+  readonly deep?: boolean
+}
+
+export interface Extent {
+  packets: number
+  /** Seconds. */
+  start: number
+  end: number
+  /** Whether the last packet read was damaged: the mark of a file that ends inside it. */
+  endsDamaged: boolean
+}
 
 export class MediaInput implements Disposable {
   readonly format: FormatContext
+  /** As found by probing; {@link currentStreams} has those that came up while reading, too. */
   readonly streams: readonly Stream[]
+  /** Seconds by the headers of the container and its streams, never guessed from a bit rate. */
+  readonly declared: { readonly container: number | undefined; readonly streams: readonly (number | undefined)[] }
+  /** The last error while reading; it may have been passed over. */
+  readError: string | undefined
+  /** Where each audio and video stream lies on the running clock, as far as it was read. */
+  readonly extents = new Map<number, Extent>()
   readonly #io: IOContext
-  readonly #closeSource: () => void
+  readonly #clock: RunningClock
 
-  private constructor(format: FormatContext, io: IOContext, closeSource: () => void) {
+  private constructor(format: FormatContext, io: IOContext, declared: MediaInput['declared']) {
     this.format = format
     this.streams = format.streams
+    this.declared = declared
     this.#io = io
-    this.#closeSource = closeSource
+    this.#clock = new RunningClock(((format.iformat?.flags ?? 0) & AVFMT_TS_DISCONT) !== 0)
   }
 
   /**
    * Opens and probes.
    *
+   * @param bytes stays the caller's to close
    * @throws MediaError `audio_illegal` or `video_invalid` when no allowed container is recognised
    */
-  static open(source: SpooledBytes, kind: MediaKind): MediaInput {
-    const bytes = byteSource(source)
+  static open(bytes: ByteSource, kind: MediaKind, { deep = false }: OpenOptions = {}): MediaInput {
     const io = new IOContext()
-    io.allocContextWithCallbacks(ioBufferBytes, 0, bytes.read, null, bytes.seek)
+    const wave = waveHeader(bytes)
+    const { read, seek } = seekable(wave === undefined ? bytes : patched(bytes, wave.patches))
+    io.allocContextWithCallbacks(ioBufferBytes, 0, read, null, seek)
     const format = new FormatContext()
     format.allocContext()
     format.pb = io
     format.setFlags(AVFMT_FLAG_CUSTOM_IO)
     format.maxStreams = 64
+    if (deep) {
+      format.probesize = BigInt(Math.max(bytes.size, 5_000_000))
+      format.maxAnalyzeDuration = deepAnalysis
+    }
     using options = Dictionary.fromObject({
       protocol_whitelist: 'none',
       format_whitelist: demuxers.join(','),
@@ -52,23 +97,35 @@ export class MediaInput implements Disposable {
       const result = format.openInputSync('', null, options)
       if (result < 0) throw unreadable(kind, result)
       opened = true
+      const declared = declaredSeconds(format) // before probing fills the gaps with guesses
+      if (wave?.bigEndian === true) {
+        for (const { codecpar } of format.streams) codecpar.codecId = bigEndianCodec(codecpar.codecId)
+      }
       const probed = format.findStreamInfoSync(null)
       if (probed < 0) throw unreadable(kind, probed)
-      return new MediaInput(format, io, bytes.close)
+      return new MediaInput(format, io, declared)
     } catch (error) {
       if (opened) format.closeInputSync()
       else format.freeContext()
       io.freeContext()
-      bytes.close()
       throw error
     }
+  }
+
+  /** FFmpeg's name of the container. */
+  get containerName(): string {
+    return this.format.iformat?.name ?? ''
+  }
+
+  get currentStreams(): readonly Stream[] {
+    return this.format.streams
   }
 
   /** Calls `each` with every packet until the end, an unreadable rest, or `each` returning false. */
   readPackets(each: (packet: Packet) => boolean | void): void {
     using packet = new Packet()
     packet.alloc()
-    while (this.format.readFrameSync(packet) >= 0) {
+    while (this.#next(packet)) {
       const go = each(packet)
       packet.unref()
       if (go === false) return
@@ -79,7 +136,7 @@ export class MediaInput implements Disposable {
   async readPacketsAsync(each: (packet: Packet) => Promise<void> | undefined | false): Promise<void> {
     using packet = new Packet()
     packet.alloc()
-    while (this.format.readFrameSync(packet) >= 0) {
+    while (this.#next(packet)) {
       const pending = each(packet)
       packet.unref()
       if (pending === false) return
@@ -91,57 +148,62 @@ export class MediaInput implements Disposable {
   [Symbol.dispose](): void {
     this.format.closeInputSync()
     this.#io.freeContext()
-    this.#closeSource()
+  }
+
+  /** A demuxer may report a broken part and go on behind it, so an error alone is not the end. */
+  #next(packet: Packet): boolean {
+    for (let failed = 0; failed < mostFailedReads; failed += 1) {
+      const result = this.format.readFrameSync(packet)
+      if (result >= 0) {
+        this.#onClock(packet)
+        return true
+      }
+      if (result === AVERROR_EOF) return false
+      if (result !== AVERROR_EAGAIN) this.readError = FFmpegError.strerror(result)
+    }
+    return false
+  }
+
+  #onClock(packet: Packet): void {
+    const stream = this.streams[packet.streamIndex] ?? this.format.streams[packet.streamIndex]
+    const type = stream?.codecpar.codecType
+    if (stream === undefined || (type !== AVMEDIA_TYPE_AUDIO && type !== AVMEDIA_TYPE_VIDEO)) return
+    const base = stream.timeBase
+    const time = packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts
+    const duration = seconds(packet.duration, base) ?? 0
+    const shown = seconds(packet.pts, base)
+    const offset = this.#clock.offset(packet.streamIndex, seconds(time, base), duration, shown)
+    if (offset !== 0) {
+      const ticks = BigInt(Math.round((offset * base.den) / base.num))
+      if (packet.pts !== AV_NOPTS_VALUE) packet.pts += ticks
+      if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
+    }
+    this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
+  }
+
+  #extend(packet: Packet, start: number | undefined, duration: number): void {
+    let extent = this.extents.get(packet.streamIndex)
+    if (extent === undefined) {
+      extent = { packets: 0, start: Infinity, end: -Infinity, endsDamaged: false }
+      this.extents.set(packet.streamIndex, extent)
+    }
+    extent.packets += 1
+    extent.endsDamaged = (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0
+    if (start === undefined) return
+    extent.start = Math.min(extent.start, start)
+    extent.end = Math.max(extent.end, start + duration)
+  }
+}
+
+function declaredSeconds(format: FormatContext): MediaInput['declared'] {
+  const container = Number(format.duration) / 1_000_000
+  return {
+    container: container > 0 ? container : undefined,
+    streams: format.streams.map(({ duration, timeBase }) => (duration > 0n ? seconds(duration, timeBase) : undefined)),
   }
 }
 
 function unreadable(kind: MediaKind, code: number): MediaError {
   const reason = FFmpegError.strerror(code)
   return new MediaError(illegalCode(kind), `The ${kind} is broken or in no format that is taken (${reason}).`, { kind })
-}
-
-interface ByteSource {
-  readonly read: (size: number) => Buffer | null
-  readonly seek: (offset: bigint, whence: number) => bigint
-  readonly close: () => void
-}
-
-function byteSource(source: SpooledBytes): ByteSource {
-  if ('memory' in source) {
-    const { buffer, byteOffset, byteLength } = source.memory
-    const bytes = Buffer.from(buffer, byteOffset, byteLength)
-    return cursor(byteLength, (position, size) => bytes.subarray(position, position + size))
-  }
-  const fd = openSync(source.path, 'r')
-  const target = Buffer.allocUnsafe(ioBufferBytes)
-  return cursor(
-    fstatSync(fd).size,
-    (position, size) => {
-      const into = size <= target.length ? target : Buffer.allocUnsafe(size)
-      return into.subarray(0, readSync(fd, into, 0, size, position))
-    },
-    () => closeSync(fd),
-  )
-}
-
-function cursor(size: number, readAt: (position: number, size: number) => Buffer, close = () => {}): ByteSource {
-  let position = 0
-  return {
-    read: (wanted) => {
-      const take = Math.min(wanted, size - position)
-      if (take <= 0) return null
-      const bytes = readAt(position, take)
-      position += bytes.length
-      return bytes
-    },
-    seek: (offset, whence) => {
-      if ((whence & AVSEEK_SIZE) !== 0) return BigInt(size)
-      const base = whence === AVSEEK_CUR ? position : whence === AVSEEK_END ? size : 0
-      const next = base + Number(offset)
-      if (next < 0 || next > size) return -1n
-      position = next
-      return BigInt(position)
-    },
-    close,
-  }
 }

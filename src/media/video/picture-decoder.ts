@@ -5,9 +5,9 @@
  * right way up, at most so many pixels, all of one size. Colours follow each frame's own colour space and range.
  */
 import { availableParallelism } from 'node:os'
-import { AV_PIX_FMT_RGB24 } from 'node-av/constants'
-import { Codec, CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
-import { codecName, videoDecoders } from '../av/formats.ts'
+import { AV_FRAME_FLAG_INTERLACED, AV_PIX_FMT_RGB24 } from 'node-av/constants'
+import { CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
+import { allowedDecoder, codecName, videoDecoders } from '../av/formats.ts'
 import { rate } from '../av/time.ts'
 import { MediaError } from '../errors.ts'
 import { orient, type Orientation } from './display-matrix.ts'
@@ -26,9 +26,9 @@ export class PictureDecoder implements Disposable {
   /** @throws MediaError `video_invalid` when there is no allowed decoder, or it does not open */
   constructor(stream: Stream, maxPixels: number) {
     const name = PictureDecoder.codecName(stream)
-    const codec = Codec.findDecoder(stream.codecpar.codecId)
-    if (codec === null || !videoDecoders.includes(codec.name ?? '')) {
-      throw new MediaError('video_invalid', `The video's pictures are ${name}, which cannot be decoded. Send H.264.`)
+    const codec = allowedDecoder(stream.codecpar.codecId, videoDecoders)
+    if (codec === undefined) {
+      throw new MediaError('video_invalid', `The video is ${name}, which cannot be decoded. Send H.264.`)
     }
     this.#context = new CodecContext()
     this.#context.allocContext3(codec)
@@ -38,7 +38,7 @@ export class PictureDecoder implements Disposable {
     this.#context.setOption('max_pixels', maxPixels)
     if (this.#context.open2Sync(codec, null) < 0) {
       this.#context.freeContext()
-      throw new MediaError('video_invalid', `The video's ${name} pictures cannot be decoded.`)
+      throw new MediaError('video_invalid', `The video's ${name} frames cannot be decoded.`)
     }
     this.#frame = new Frame()
     this.#frame.alloc()
@@ -101,6 +101,8 @@ export class FrameRenderer implements Disposable {
     // own loader does, not mapped to another display.
     output.colorTrc = frame.colorTrc
     output.colorPrimaries = frame.colorPrimaries
+    // Both fields are one frame here, as for the model's own loader; the scaler takes no pair that differs in this.
+    frame.clearFlags(AV_FRAME_FLAG_INTERLACED)
     if (this.#scaler.scaleFrameSync(output, frame) < 0) {
       throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
     }

@@ -4,7 +4,7 @@
  * Headers lie or are missing (no duration, no frame count, variable rates); packets do not, and reading them costs a
  * fraction of decoding. Runs in a decoder process.
  */
-import { AVDISCARD_ALL, AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
+import { AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
 import type { MediaInput } from '../av/input.ts'
 import { rate, seconds } from '../av/time.ts'
@@ -16,10 +16,10 @@ export interface Timeline {
   /** When each frame is shown, in the stream's time base, ascending; empty when packets carry no times. */
   readonly times: readonly bigint[]
   readonly durationSeconds: number
-  /** Start of the pictures and of the sound on the container's clock, seconds. */
+  /** When the first frame is shown, on the container's running clock, seconds. */
   readonly start: number
-  readonly soundStart: number | undefined
-  readonly soundPackets: number
+  /** When a stream's first packet begins, on the same clock; the video's start for one that carries no times. */
+  readonly audioStart: (stream: number) => number
 }
 
 /** More frames than any allowed clip can have: 150 s at 1 000 frames a second. */
@@ -28,32 +28,24 @@ const mostFrames = 150_000
 /**
  * Reads every packet once.
  *
+ * @param packets counted here, by stream
  * @returns undefined when the clip runs past `mostSeconds`
  */
 export function readTimeline(
   input: MediaInput,
   video: Stream,
-  sound: Stream | undefined,
   mostSeconds: number,
+  packets: Map<number, number>,
 ): Timeline | undefined {
-  for (const { index } of input.streams) {
-    if (index !== video.index && index !== sound?.index) input.streams[index]!.discard = AVDISCARD_ALL
-  }
   const base = video.timeBase
   const times: bigint[] = []
   let untimed = 0
   let first = Number.POSITIVE_INFINITY
   let last = Number.NEGATIVE_INFINITY
   let lastLength = 0
-  let soundStart: number | undefined
-  let soundPackets = 0
   let tooLong = false
   input.readPackets((packet) => {
-    if (packet.streamIndex === sound?.index) {
-      soundPackets += 1
-      soundStart ??= seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, sound.timeBase)
-      return true
-    }
+    packets.set(packet.streamIndex, (packets.get(packet.streamIndex) ?? 0) + 1)
     if (packet.streamIndex !== video.index || packet.size === 0 || packet.flags & AV_PKT_FLAG_DISCARD) return true
     const time = packet.pts // decoding times would not do: a container without these (AVI) is counted through
     if (time === AV_NOPTS_VALUE) untimed += 1
@@ -79,14 +71,17 @@ export function readTimeline(
   const fps = declared !== undefined && plausible(declared, measured) ? declared : (measured ?? declared ?? 25)
   const durationSeconds = measured === undefined ? frameCount / fps : frameCount / measured
   if (durationSeconds > mostSeconds) return undefined
+  const start = Number.isFinite(first) ? first : 0
   return {
     frameCount,
     fps,
     times: timed ? times : [],
     durationSeconds,
-    start: timed ? first : 0,
-    soundStart,
-    soundPackets,
+    start,
+    audioStart: (stream) => {
+      const at = input.extents.get(stream)?.start
+      return at === undefined || !Number.isFinite(at) ? start : at
+    },
   }
 }
 

@@ -28,5 +28,5 @@ export interface PromptBuilder {
    */
   prepare(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PreparedPrompt>
   /** Token counts as `prepare` would give them, without decoding anything. */
-  count(messages: readonly GenerationMessage[], options?: PromptOptions): PromptUsage
+  count(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PromptUsage>
 }

@@ -12,6 +12,10 @@ import { EngineError } from '../contract/index.ts'
 import { byteOfCharacter } from './byte-level.ts'
 import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'
+import { TokenizerThread } from './tokenizer-thread.ts'
+
+/** UTF-16 units above which a text is tokenized in a thread: shorter ones take a few milliseconds, unbroken ones included. */
+const longText = 8192
 
 /** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
 export interface AddedToken {
@@ -32,6 +36,8 @@ export interface PromptTokenizer {
    * whose spelling is broken up by a marker stays plain text (see `neutralise` in chat-template.ts).
    */
   encodeMarkup(text: string, marker?: string): number[]
+  /** As `encodeMarkup`, in a thread of its own when the text is long. Rejects with the signal's reason once aborted. */
+  encodeMarkupLater(text: string, marker?: string, signal?: AbortSignal): Promise<readonly number[] | Int32Array>
   /** The id of a token by its spelling in the vocabulary, or undefined. */
   idOf(token: string): number | undefined
   /** The added token with this id, or undefined when it is an ordinary one. */
@@ -57,7 +63,7 @@ export function loadTokenizer(files: CheckpointFiles): PromptTokenizer {
     )
   }
   try {
-    return createTokenizer(definition, config)
+    return createTokenizer(definition, config, files.text('tokenizer.json'))
   } catch (error) {
     if (error instanceof EngineError) throw error
     throw new EngineError(
@@ -68,8 +74,8 @@ export function loadTokenizer(files: CheckpointFiles): PromptTokenizer {
   }
 }
 
-/** Builds a tokenizer from the parsed tokenizer.json and tokenizer_config.json. */
-export function createTokenizer(definition: object, config: object = {}): PromptTokenizer {
+/** Builds a tokenizer from the parsed tokenizer.json and tokenizer_config.json. @param text tokenizer.json as it was read. */
+export function createTokenizer(definition: object, config: object = {}, text?: string): PromptTokenizer {
   const decoder = (definition as { decoder?: unknown }).decoder
   if (!isObject(decoder) || decoder.type !== 'ByteLevel') {
     throw new EngineError(
@@ -149,8 +155,15 @@ export function createTokenizer(definition: object, config: object = {}): Prompt
     return out + text.decode()
   }
 
+  const thread = new TokenizerThread(() => ({
+    definition: text ?? JSON.stringify(definition),
+    config: JSON.stringify(config),
+  }))
+
   return {
     vocabSize,
+    encodeMarkupLater: async (given, marker, signal) =>
+      given.length > longText ? thread.encodeMarkup(given, marker, signal) : encodeMarkup(given, marker),
     addedTokens: added,
     encodeText,
     encodeMarkup,

@@ -75,7 +75,7 @@ export async function loadHostedModel(
     tokenizer: runtimeTokenizer(prompt),
     prepare: (request, signal) =>
       prompt.prepare(request.messages, { ...thinkingOption(request, prompt, options), signal }),
-    count: async (request) => prompt.count(request.messages, thinkingOption(request, prompt, options)),
+    count: (request, signal) => prompt.count(request.messages, { ...thinkingOption(request, prompt, options), signal }),
     endTokenIds: prompt.endTokenIds,
     thinking: prompt.canThink,
     plainThink: options.exact ?? false,

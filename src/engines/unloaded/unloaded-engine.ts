@@ -75,7 +75,7 @@ class UnloadedEngine implements Engine {
   async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage> {
     signal?.throwIfAborted()
     const thinking = this.#prompt.thinking === 'fixed' ? {} : { thinking: request.thinking !== undefined }
-    return this.#prompt.count(request.messages, thinking)
+    return this.#prompt.count(request.messages, { ...thinking, signal })
   }
 
   generate(): AsyncIterable<never> {

@@ -175,7 +175,7 @@ describe('media that cannot be taken', () => {
       code: 'unsupported',
       message: expect.stringContaining(message) as string,
     })
-    expect(() => builder.count([{ role: 'user', content: [part] }])).toThrow(message)
+    await expect(builder.count([{ role: 'user', content: [part] }])).rejects.toThrow(message)
   })
 
   it('frames of several sizes', async () => {

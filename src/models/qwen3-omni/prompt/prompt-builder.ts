@@ -40,17 +40,17 @@ export function createQwen3Prompt(files: CheckpointFiles): Qwen3PromptBuilder {
   const template = loadChatTemplate(files, tokenizer, chatMl)
   const endTokenIds = readEndTokens(files, tokenizer, '<|im_end|>', files.json('config.json')?.['im_end_token_id'])
 
-  function layOut(
+  async function layOut(
     messages: readonly GenerationMessage[],
     sizes: readonly MediumSize[],
     options: PromptOptions,
-  ): PromptLayout & { insideReasoning: boolean; longest: number } {
+  ): Promise<PromptLayout & { insideReasoning: boolean; longest: number }> {
     const tracks = sizes.flatMap(audioOf)
     for (const track of tracks) checkRate(track, config)
     const longest = Math.max(0, ...tracks.map(({ samples }) => samples))
     const shapes = sizes.map((size) => mediumShape(size, longest, config))
     const chat = template.render(messages, options.thinking)
-    const ids = tokenizer.encodeMarkup(chat.text, chat.marker)
+    const ids = await tokenizer.encodeMarkupLater(chat.text, chat.marker, options.signal)
     return { ...layOutPrompt(ids, shapes, config), insideReasoning: chat.insideReasoning, longest }
   }
 
@@ -66,13 +66,13 @@ export function createQwen3Prompt(files: CheckpointFiles): Qwen3PromptBuilder {
     thinking: template.thinking,
     canThink: canThink(),
     endTokenIds,
-    count: (messages, options = {}) => layOut(messages, mediaParts(messages).map(statedSize), options).usage,
+    count: async (messages, options = {}) => (await layOut(messages, mediaParts(messages).map(statedSize), options)).usage,
     async prepare(messages, options = {}) {
       const { signal } = options
       signal?.throwIfAborted()
       const media = await Promise.all(mediaParts(messages).map((part) => decodeMedium(part, signal)))
       for (const medium of media) checkFrames(medium)
-      const layout = layOut(messages, media.map(decodedSize), options)
+      const layout = await layOut(messages, media.map(decodedSize), options)
       const { positions, next } = ropePositions(layout.spans, {
         merge: config.positionMerge,
         rate: config.positionRate,

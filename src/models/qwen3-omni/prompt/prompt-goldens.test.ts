@@ -94,7 +94,7 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
       positions.reduce((most, value, i) => Math.max(most, Math.abs(value - prompt.positions[i]!)), 0),
     ).toBeLessThanOrEqual(tolerance)
     expect(Math.abs(prompt.nextPosition - fact.nextPosition)).toBeLessThanOrEqual(tolerance)
-    expect(builder.count(messages)).toEqual(prompt.usage)
+    expect(await builder.count(messages)).toEqual(prompt.usage)
     const { total, text, image: images, audio, video } = prompt.usage
     expect(text! + images! + audio! + video!).toBe(total)
     checkRows(prompt)

@@ -43,7 +43,7 @@ export interface PromptLayout {
  * Throws `bad_checkpoint` when the template has not placed the media one for one.
  */
 export function layOutPrompt(
-  ids: readonly number[],
+  ids: readonly number[] | Int32Array,
   media: readonly MediumShape[],
   config: ProcessorConfig,
 ): PromptLayout {
@@ -134,7 +134,7 @@ function misplaced(type: string): EngineError {
 
 /** Start and end markers next to a placeholder count towards its modality. */
 function markerModality(
-  ids: readonly number[],
+  ids: readonly number[] | Int32Array,
   at: number,
   { tokens }: ProcessorConfig,
 ): 'text' | 'image' | 'audio' | 'video' {

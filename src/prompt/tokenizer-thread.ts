@@ -1,0 +1,122 @@
+/**
+ * A thread that tokenizes long texts, so that one unbroken megabyte holds up nobody but its own request.
+ *
+ * In: the definition the main thread's tokenizer was made from, then texts. Out: their ids. The thread starts with the first text, takes
+ * one at a time, and is ended when its text is no longer wanted or it has been idle.
+ */
+
+import { Worker } from 'node:worker_threads'
+
+interface Job {
+  readonly text: string
+  readonly marker: string | undefined
+  readonly signal: AbortSignal | undefined
+  readonly resolve: (ids: Int32Array) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** What the thread is started with and asked for. Texts of JSON: parsing is the thread's work. */
+export interface ThreadDefinition {
+  readonly definition: string
+  readonly config: string
+}
+export interface ThreadRequest {
+  readonly text: string
+  readonly marker: string | undefined
+}
+export type ThreadReply = { readonly ids: Int32Array<ArrayBuffer> } | { readonly error: string }
+
+const idleMilliseconds = 60_000
+
+export class TokenizerThread {
+  readonly #definition: () => ThreadDefinition
+  readonly #jobs: Job[] = []
+  #worker: Worker | undefined
+  #current: Job | undefined
+  #idle: NodeJS.Timeout | undefined
+
+  constructor(definition: () => ThreadDefinition) {
+    this.#definition = definition
+  }
+
+  /** Ids of trusted text; see `PromptTokenizer.encodeMarkup`. Rejects with the signal's reason once aborted. */
+  encodeMarkup(text: string, marker: string | undefined, signal: AbortSignal | undefined): Promise<Int32Array> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason as Error)
+      const leave = (): void => this.#drop(job, signal?.reason)
+      const job: Job = {
+        text,
+        marker,
+        signal,
+        resolve: (ids) => {
+          signal?.removeEventListener('abort', leave)
+          resolve(ids)
+        },
+        reject: (error) => {
+          signal?.removeEventListener('abort', leave)
+          reject(error as Error)
+        },
+      }
+      signal?.addEventListener('abort', leave, { once: true })
+      this.#jobs.push(job)
+      this.#next()
+    })
+  }
+
+  #next(): void {
+    if (this.#current) return
+    const job = this.#jobs.shift()
+    if (!job) {
+      this.#idle = setTimeout(() => this.#stop(), idleMilliseconds)
+      this.#idle.unref()
+      return
+    }
+    clearTimeout(this.#idle)
+    this.#current = job
+    const { text, marker } = job
+    this.#worker ??= this.#start()
+    this.#worker.postMessage({ text, marker } satisfies ThreadRequest)
+  }
+
+  #start(): Worker {
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const worker = new Worker(new URL(`./tokenizer-thread-main.${extension}`, import.meta.url), {
+      workerData: this.#definition(),
+    })
+    worker.unref()
+    worker.on('message', (reply: ThreadReply) => {
+      const job = this.#current
+      this.#current = undefined
+      if ('ids' in reply) job?.resolve(reply.ids)
+      else job?.reject(new Error(reply.error))
+      this.#next()
+    })
+    worker.on('error', (error) => {
+      if (this.#worker !== worker) return
+      this.#worker = undefined
+      const job = this.#current
+      this.#current = undefined
+      job?.reject(error)
+      this.#next()
+    })
+    return worker
+  }
+
+  #drop(job: Job, reason: unknown): void {
+    job.reject(reason)
+    if (this.#current === job) {
+      this.#stop()
+      this.#current = undefined
+      this.#next()
+      return
+    }
+    const at = this.#jobs.indexOf(job)
+    if (at >= 0) this.#jobs.splice(at, 1)
+  }
+
+  #stop(): void {
+    const worker = this.#worker
+    this.#worker = undefined
+    void worker?.terminate()
+  }
+}

@@ -21,6 +21,6 @@ export {
   type MediaLimits,
   type VideoLimits,
 } from './limits.ts'
-export type { ResolvedAddress, Resolver } from './fetch/download.ts'
+export type { ResolvedAddress, Resolver } from './fetch/resolve.ts'
 export { sampledFrameCount, sampledFrameIndices } from './video/sample-frames.ts'
 export { decodeWav, encodeWav, type WavFile, wavHeader } from './wav.ts'

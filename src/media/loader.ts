@@ -5,17 +5,17 @@
  * `VideoFrames`) and the facts accounting needs. Errors: {@link MediaError} only. A loader owns a pool of decoder
  * processes and a private temporary folder; disposing of it ends and deletes them.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { MonoPcm, RgbImage, VideoFrames } from '../contract/index.ts'
 import { soundRate } from './audio/rate.ts'
 import type { DecoderReply, ImageHeader, VideoFacts } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'
 import { abortedError, MediaError, type MediaKind, withOrigin } from './errors.ts'
 import { HostAllowList } from './fetch/address.ts'
-import { download, type DownloadTimeouts, type Resolver } from './fetch/download.ts'
-import { Spool } from './fetch/spool.ts'
+import { download, type DownloadTimeouts } from './fetch/download.ts'
+import type { Resolver } from './fetch/resolve.ts'
+import { makeSpoolDirectory, Spool } from './fetch/spool.ts'
 import {
   type AudioLimits,
   defaultAudioLimits,
@@ -254,7 +254,8 @@ class Loader implements MediaLoader {
 
   async #download(url: URL, kind: MediaKind, maxBytes: number, signal: AbortSignal): Promise<Spool> {
     using _turn = await this.#downloads.enter(signal)
-    this.#directory ??= mkdtemp(join(this.#options.temporaryDirectory ?? tmpdir(), 'omniserve-media-'))
+    this.#directory ??= makeSpoolDirectory(this.#options.temporaryDirectory ?? tmpdir())
+    this.#directory.catch(() => (this.#directory = undefined)) // tried again by the next download
     return download(url, {
       allow: this.#allow,
       resolve: this.#options.resolve,

@@ -12,6 +12,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { abortedError, illegalCode, MediaError } from '../errors.ts'
 import { resourceError } from '../fetch/resources.ts'
+import { concealEnvironment } from './conceal.ts'
 import { type DecodeJob, type DecoderReply, replyFd, ReplyReader } from './messages.ts'
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -154,6 +155,7 @@ export class DecoderPool implements AsyncDisposable {
   }
 
   #start(): Worker {
+    concealEnvironment()
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const child = fork(fileURLToPath(new URL(`./worker.${extension}`, import.meta.url)), [], {
       // No environment: no keys for a library to leak, no NODE_OPTIONS, no proxy. PATH-less Windows still needs its root.

@@ -20,7 +20,7 @@ const answers = new Map<string, Buffer>()
 beforeAll(async () => {
   server = net.createServer((socket) => {
     socket.on('error', () => {})
-    socket.once('data', (request) => socket.end(answers.get(request.toString('latin1').split(' ')[1]!)))
+    socket.once('data', (request) => socket.end(answers.get(request.toString("latin1").split(" ")[1]!) ?? ""))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -12,7 +12,7 @@ export {
   type MediaLimits,
   type VideoLimits,
 } from './limits.ts'
-export type { ResolvedAddress, Resolver } from './fetch/download.ts'
 export type { Opened } from './opened-medium.ts'
+export type { ResolvedAddress, Resolver } from './fetch/resolve.ts'
 export { sampledFrameCount, sampledFrameIndices } from './video/sample-frames.ts'
 export { decodeWav, encodeWav, type WavFile, wavHeader } from './wav.ts'

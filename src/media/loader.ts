@@ -5,9 +5,8 @@
  * for. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a private temporary folder; disposing of it ends
  * and deletes them.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type {
   AudioFacts,
   AudioMedium,
@@ -25,9 +24,10 @@ import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts
 import { abortedError, MediaError, type MediaKind, type SourceKind, withOrigin } from './errors.ts'
 import { FetchedFile } from './fetched-file.ts'
 import { HostAllowList } from './fetch/address.ts'
-import { download, type DownloadTimeouts, type Resolver } from './fetch/download.ts'
+import { download, type DownloadTimeouts } from './fetch/download.ts'
 import { Gate } from './fetch/gate.ts'
-import { Spool } from './fetch/spool.ts'
+import type { Resolver } from './fetch/resolve.ts'
+import { makeSpoolDirectory, Spool } from './fetch/spool.ts'
 import { frameList, openFrames, videoBytes } from './frame-list.ts'
 import {
   type AudioLimits,
@@ -177,15 +177,16 @@ class Loader implements MediaLoader {
         const decoded = joinSamples(pieces)
         return { decoded, facts: audioFacts(decoded), warnings }
       }
-      const first = await decode(file.signal)
+      const { audioSeconds } = await this.#probe(file, { kind, limits, probe: true })
+      const facts = { sampleRate: soundRate, samples: Math.max(1, Math.round(audioSeconds! * soundRate)) }
       return openedMedium<AudioMedium>({
         ...common(file, this.#budget),
         kind,
-        facts: first.facts,
-        exact: true,
-        bytes: first.facts.samples * 4,
-        warnings: first.warnings,
-        decode: once(first, decode),
+        facts,
+        exact: false,
+        bytes: facts.samples * 4,
+        warnings: [],
+        decode,
       })
     })
   }
@@ -211,15 +212,16 @@ class Loader implements MediaLoader {
         const decoded = { frames, timestamps, fps: known.sampledFps, ...(audio && { audio }) }
         return { decoded, facts: videoFacts(known, decoded), warnings: done!.warnings }
       }
-      const first = await decode(file.signal)
+      const probed = await this.#probe(file, { kind, limits, probe: true })
+      const facts = statedFacts(probed)
       return openedMedium<VideoMedium>({
         ...common(file, this.#budget),
         kind,
-        facts: first.facts,
-        exact: true,
-        bytes: videoBytes(first.facts),
-        warnings: first.warnings,
-        decode: once(first, decode),
+        facts,
+        exact: false,
+        bytes: videoBytes(facts),
+        warnings: probed.warnings,
+        decode,
       })
     })
   }
@@ -284,6 +286,15 @@ class Loader implements MediaLoader {
     }
   }
 
+  /** What headers and packets say. */
+  async #probe(file: FetchedFile, job: WithoutInput<JobRequest>): Promise<DoneHeader> {
+    let done: DoneHeader | undefined
+    await this.#run(file, job, file.signal, ({ header }) => {
+      if (header.type === 'done') done = header
+    })
+    return done!
+  }
+
   async #run(
     file: FetchedFile,
     job: WithoutInput<JobRequest>,
@@ -300,7 +311,8 @@ class Loader implements MediaLoader {
 
   async #download(url: URL, kind: MediaKind, maxBytes: number, signal: AbortSignal): Promise<Spool> {
     using _turn = await this.#downloads.enter(signal)
-    this.#directory ??= mkdtemp(join(this.#options.temporaryDirectory ?? tmpdir(), 'omniserve-media-'))
+    this.#directory ??= makeSpoolDirectory(this.#options.temporaryDirectory ?? tmpdir())
+    this.#directory.catch(() => (this.#directory = undefined)) // tried again by the next download
     return download(url, {
       allow: this.#allow,
       resolve: this.#options.resolve,
@@ -348,16 +360,6 @@ function common(file: FetchedFile, budget: MemoryBudget) {
   }
 }
 
-/** The first reading's outcome for the first who asks; from then on the file is read again. */
-function once<T>(first: T, again: (signal: AbortSignal) => Promise<T>): (signal: AbortSignal) => Promise<T> {
-  let held: T | undefined = first
-  return async (signal) => {
-    const outcome = held ?? (await again(signal))
-    held = undefined
-    return outcome
-  }
-}
-
 function imageFacts({ width, height, sourceWidth, sourceHeight }: ImageHeader): ImageFacts {
   return { width, height, sourceWidth, sourceHeight }
 }
@@ -378,6 +380,23 @@ function videoFacts(known: DecodedVideoFacts, { frames, fps, audio }: VideoFrame
     seconds: known.durationSeconds,
     source: { frames: known.sourceFrameCount, fps: known.sourceFps },
     ...(audio && { audio: audioFacts(audio) }),
+  }
+}
+
+/** By headers and packets. */
+function statedFacts({ video, frames, audioSeconds = 0 }: DoneHeader): VideoFacts {
+  return {
+    width: frames!.width,
+    height: frames!.height,
+    sourceWidth: video!.width,
+    sourceHeight: video!.height,
+    frames: frames!.count,
+    fps: video!.sampledFps,
+    seconds: video!.durationSeconds,
+    source: { frames: video!.sourceFrameCount, fps: video!.sourceFps },
+    ...(audioSeconds > 0 && {
+      audio: { sampleRate: soundRate, samples: Math.round(audioSeconds * soundRate) },
+    }),
   }
 }
 

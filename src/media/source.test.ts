@@ -20,9 +20,25 @@ describe('media sources', () => {
     ['data:;base64,AQ\nID', [1, 2, 3]],
     ['DATA:;BASE64,_-8=', [0xff, 0xef]],
     ['data:;base64,', []],
+    ['data:audio/webm; codecs=opus;base64,AQID', [1, 2, 3]],
+    ['data:video/webm;codecs=vp8,opus;base64,AQID', [1, 2, 3]],
+    ['data:video/webm; codecs="vp8, opus" ; base64 ,AQID', [1, 2, 3]],
+    ['data:video/mp4;codecs="avc1.42E01E;x=\\"y\\", mp4a.40.2";base64,AQID', [1, 2, 3]],
+    ['data:audio/wav;name=a%20b;charset=utf-8;base64,AQID', [1, 2, 3]],
+    ['data:audio/wav;name=my file, final.wav;base64,AQID', [1, 2, 3]],
+    ['data:audio/ogg;rate;base64,AQID', [1, 2, 3]],
+    ['data: audio/wav;base64,AQID', [1, 2, 3]],
+    ['data:;base64,%2B/8%3D', [0xfb, 0xff]],
+    ['data:;base64,AQ\r\n  ID\n', [1, 2, 3]],
   ])('takes %j', (uri, bytes) => {
     const source = parseSource(uri, 1000)
     expect(source.kind === 'data' && [...source.bytes]).toEqual(bytes)
+  })
+
+  it('says what is wrong with base64', () => {
+    expect(() => parseSource('data:;base64,AA A', 1000)).toThrow(/`\+`/)
+    expect(() => parseSource('data:;base64,AAAAA', 1000)).toThrow(/wrong length \(5 characters\)/)
+    expect(() => parseSource('data:;base64,AA*A', 1000)).toThrow(/"\*"/)
   })
 
   it('takes http and https', () => {
@@ -36,6 +52,15 @@ describe('media sources', () => {
     'data:;base64,a*b=',
     'data:;base64,=AAA',
     'data:audio;base64,AQID',
+    'data:audio/wav;base64AQID',
+    'data:audio/wav;base64,AQI D',
+    'data:;base64,A',
+    'data:;base64,AQIDA',
+    'data:;base64,AQ=',
+    'data:;base64,AQID=',
+    'data:;base64,AQ===',
+    'data:;base64,AQ==AQ==',
+    'data:;base64,AQ%20D',
     'file:///etc/passwd',
     'ftp://example.com/a.png',
     'http://user:secret@example.com/a.png',

@@ -4,7 +4,9 @@
  * Raw base64 without `data:` is refused as the service refuses it. The media type inside a data URI is not trusted: the
  * content decides what it is.
  *
- * Reference: RFC 2397 (data), WHATWG URL.
+ * Parameters of a data URI may hold spaces, commas and quotes, as browsers write them (`codecs=vp8,opus`).
+ *
+ * Reference: RFC 2397 (data), RFC 4648 (base64 and its URL-safe alphabet), WHATWG Fetch (data: URL processor) and URL.
  */
 import { MediaError } from './errors.ts'
 
@@ -12,8 +14,12 @@ export type MediaSource =
   | { readonly kind: 'url'; readonly url: URL }
   | { readonly kind: 'data'; readonly bytes: Buffer }
 
-const header = /^data:([a-z0-9.+-]+\/[a-z0-9.+-]+)?(;[a-z0-9.+_-]+=("[^"]*"|[^;,"]*))*;base64,/i
-const base64 = /^[A-Za-z0-9+/_-]*={0,2}$/
+/** What ends the header: base64 itself holds no semicolon, so the first one is it. */
+const base64Mark = /;\s*base64\s*,/i
+const mediaType = /^data:\s*([\w.+!#$&^-]+\/[\w.+!#$&^-]+)?\s*$/i
+
+/** Most characters before the payload. */
+const longestHeader = 2048
 
 /**
  * Reads a source string. Data URIs are decoded here, after their length is checked.
@@ -65,16 +71,39 @@ function parseDataUri(uri: string, maxBytes: number): Buffer {
       { source: 'data' },
     )
   }
-  const match = header.exec(uri.slice(0, 1024))
-  if (match === null) {
+  const mark = base64Mark.exec(uri.slice(0, longestHeader))
+  const header = uri.slice(0, mark?.index ?? 0)
+  if (mark === null || !mediaType.test(header.split(';', 1)[0]!)) {
     throw invalid('The data URI must look like `data:audio/wav;base64,...` (or `data:;base64,...`).', 'data')
   }
-  let payload = uri.slice(match[0].length)
-  if (/\s/.test(payload)) payload = payload.replace(/\s+/g, '')
-  if (!base64.test(payload)) {
-    throw invalid('The data URI holds characters that are not base64.', 'data')
+  return decodeBase64(uri.slice(mark.index + mark[0].length))
+}
+
+/** Strict where Node is not: what would decode to other bytes than were meant is refused. */
+function decodeBase64(text: string): Buffer {
+  let payload = text
+  if (payload.includes('%')) payload = payload.replace(/%(2b|2f|3d|0d|0a)/gi, (escape) => decodeURIComponent(escape))
+  // Line breaks, and the indentation after them, are layout; a space inside a line was a `+`.
+  if (/\s/.test(payload)) payload = payload.replace(/[ \t]*[\r\n]\s*|\s+$/g, '')
+  if (payload.includes(' ')) {
+    throw invalid(
+      'The base64 of the data URI holds spaces: its `+` were decoded as form data. Send `+`, or `%2B` in a form.',
+      'data',
+    )
   }
-  return Buffer.from(payload, 'base64')
+  const stray = /[^A-Za-z0-9+/_=-]|=(?=[^=])/.exec(payload)?.[0]
+  if (stray !== undefined) {
+    throw invalid(`The data URI holds characters that are not base64 (${JSON.stringify(stray)}).`, 'data')
+  }
+  const digits = payload.replace(/=+$/, '')
+  const padding = payload.length - digits.length
+  if (digits.length % 4 === 1 || (padding > 0 && (padding > 2 || payload.length % 4 !== 0))) {
+    throw invalid(
+      `The base64 of the data URI has a wrong length (${payload.length} characters): some are missing.`,
+      'data',
+    )
+  }
+  return Buffer.from(digits, 'base64')
 }
 
 function invalid(message: string, source: 'url' | 'data' = 'url'): MediaError {

@@ -51,7 +51,7 @@ export function mediaErrorToApi(error: unknown, ref: MediaRef, limits: MediaLimi
     case 'decode_memory':
       return errors.fileTooLarge(param, hint)
     case 'overloaded':
-      return errors.overloaded()
+      return error.cause === undefined ? errors.overloaded() : errors.unavailable(hint, error)
     case 'aborted':
       return errors.internal(error)
     default:

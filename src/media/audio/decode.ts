@@ -30,7 +30,7 @@ interface Total {
 /** @throws MediaError `audio_illegal`, `audio_empty`, `audio_too_long` */
 export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLimits>, send: Send): Promise<void> {
   using bytes = openBytes(source)
-  const links = isOgg(bytes) ? oggLinks(bytes) : [{ start: 0, end: bytes.size }]
+  const links = linksOf(bytes)
   const total: Total = { samples: 0, packets: 0, failedPackets: 0, codecName: '', warnings: [] }
   for (const [i, { start, end }] of links.entries()) {
     try {
@@ -67,7 +67,7 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   using decoder = new SoundDecoder(stream, (piece) => pieces.push(piece), { byTime: timesAreKept(input) })
   const mostSamples = (limits.maxDurationSeconds + durationTolerance) * soundRate
   const checkLength = () => {
-    if (total.samples + decoder.samples > mostSamples) throw tooLong(limits)
+    if (total.samples + decoder.samples > mostSamples) throw audioTooLong(limits)
   }
   await input.readPacketsAsync((packet) => {
     if (packet.streamIndex !== stream.index) return undefined
@@ -85,8 +85,13 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   total.warnings.push(...soundWarnings(decoder), ...readWarnings(input, bytes, stream, decoder))
 }
 
+/** The whole file, or each link of a chained Ogg file. */
+export function linksOf(bytes: ByteSource): readonly { readonly start: number; readonly end: number }[] {
+  return isOgg(bytes) ? oggLinks(bytes) : [{ start: 0, end: bytes.size }]
+}
+
 /** Looks through the whole file where its first seconds show no audio track in full. */
-function openAudio(bytes: ByteSource): { input: MediaInput; choice: Choice } {
+export function openAudio(bytes: ByteSource): { input: MediaInput; choice: Choice } {
   const input = MediaInput.open(bytes, 'audio')
   const choice = chooseTrack(input, bytes, 'audio', 0)
   if ((choice.stream?.codecpar.sampleRate ?? choice.unreadable.length) > 0) return { input, choice }
@@ -95,7 +100,7 @@ function openAudio(bytes: ByteSource): { input: MediaInput; choice: Choice } {
   return { input: deep, choice: chooseTrack(deep, bytes, 'audio', 0) }
 }
 
-function noAudio(input: MediaInput, unreadable: readonly string[]): MediaError {
+export function noAudio(input: MediaInput, unreadable: readonly string[]): MediaError {
   if (unreadable.length > 0) {
     return new MediaError('audio_illegal', `The file's audio cannot be decoded: ${unreadable.join(', ')}.`)
   }
@@ -145,7 +150,7 @@ function isOgg(bytes: ByteSource): boolean {
   return bytes.at(0, 4).toString('latin1') === 'OggS'
 }
 
-function tooLong(limits: Required<AudioLimits>): MediaError {
+export function audioTooLong(limits: Required<AudioLimits>): MediaError {
   return new MediaError(
     'audio_too_long',
     `The audio is longer than the ${limits.maxDurationSeconds} s the model takes.`,

@@ -20,6 +20,7 @@ import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type St
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
 import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
 import { RunningClock } from './clock.ts'
+import { declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
 import { seconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
@@ -54,6 +55,8 @@ export class MediaInput implements Disposable {
   readonly declared: { readonly container: number | undefined; readonly streams: readonly (number | undefined)[] }
   /** The last error while reading; it may have been passed over. */
   readError: string | undefined
+  /** The same, of an error that nothing readable came after. */
+  endError: string | undefined
   /** Where each audio and video stream lies on the running clock, as far as it was read. */
   readonly extents = new Map<number, Extent>()
   readonly #io: IOContext
@@ -95,15 +98,16 @@ export class MediaInput implements Disposable {
     let opened = false
     try {
       const result = format.openInputSync('', null, options)
-      if (result < 0) throw unreadable(kind, result)
+      if (result < 0) throw unreadable(kind, result, bytes)
       opened = true
       const declared = declaredSeconds(format) // before probing fills the gaps with guesses
       if (wave?.bigEndian === true) {
         for (const { codecpar } of format.streams) codecpar.codecId = bigEndianCodec(codecpar.codecId)
       }
       const probed = format.findStreamInfoSync(null)
-      if (probed < 0) throw unreadable(kind, probed)
-      return new MediaInput(format, io, declared)
+      if (probed < 0) throw unreadable(kind, probed, bytes)
+      // FLV's header of lengths is its first packet, which probing reads.
+      return new MediaInput(format, io, format.iformat?.name === 'flv' ? declaredSeconds(format) : declared)
     } catch (error) {
       if (opened) format.closeInputSync()
       else format.freeContext()
@@ -115,6 +119,11 @@ export class MediaInput implements Disposable {
   /** FFmpeg's name of the container. */
   get containerName(): string {
     return this.format.iformat?.name ?? ''
+  }
+
+  /** How often the container's clock has jumped so far. */
+  get jumps(): number {
+    return this.#clock.jumps
   }
 
   get currentStreams(): readonly Stream[] {
@@ -155,11 +164,12 @@ export class MediaInput implements Disposable {
     for (let failed = 0; failed < mostFailedReads; failed += 1) {
       const result = this.format.readFrameSync(packet)
       if (result >= 0) {
+        this.endError = undefined
         this.#onClock(packet)
         return true
       }
       if (result === AVERROR_EOF) return false
-      if (result !== AVERROR_EAGAIN) this.readError = FFmpegError.strerror(result)
+      if (result !== AVERROR_EAGAIN) this.readError = this.endError = FFmpegError.strerror(result)
     }
     return false
   }
@@ -203,7 +213,12 @@ function declaredSeconds(format: FormatContext): MediaInput['declared'] {
   }
 }
 
-function unreadable(kind: MediaKind, code: number): MediaError {
+function unreadable(kind: MediaKind, code: number, bytes: ByteSource): MediaError {
   const reason = FFmpegError.strerror(code)
-  return new MediaError(illegalCode(kind), `The ${kind} is broken or in no format that is taken (${reason}).`, { kind })
+  const end = declaredEnd(bytes)
+  const cut =
+    end !== undefined && end > bytes.size ? ` It is cut off: ${bytes.size} of at least ${end} bytes are there.` : ''
+  return new MediaError(illegalCode(kind), `The ${kind} is broken or in no format that is taken (${reason}).${cut}`, {
+    kind,
+  })
 }

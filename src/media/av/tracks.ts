@@ -22,7 +22,7 @@ import { SoundDecoder } from '../audio/sound-decoder.ts'
 import type { MediaKind } from '../errors.ts'
 import { PictureDecoder } from '../video/picture-decoder.ts'
 import type { ByteSource } from './bytes.ts'
-import { codecName } from './formats.ts'
+import { allowedDecoder, codecName, videoDecoders } from './formats.ts'
 import { MediaInput } from './input.ts'
 
 export type TrackKind = 'audio' | 'video'
@@ -79,7 +79,15 @@ function dispositionRank(disposition: number): number {
   return (impaired ? 0 : 2) + ((disposition & AV_DISPOSITION_DEFAULT) === 0 ? 0 : 1)
 }
 
+/** Frames too large are the caller's to refuse, in its own words: such a track counts as readable. */
+function tooLarge({ codecpar }: Stream, maxPixels: number): boolean {
+  return codecpar.width * codecpar.height > maxPixels
+}
+
 function opens(stream: Stream, kind: TrackKind, maxPixels: number): boolean {
+  if (kind === 'video' && tooLarge(stream, maxPixels)) {
+    return allowedDecoder(stream.codecpar.codecId, videoDecoders) !== undefined
+  }
   try {
     using _decoder = openDecoder(stream, kind, maxPixels)
     return true
@@ -104,7 +112,8 @@ function failedTrials(tracks: readonly Stream[], bytes: ByteSource, kind: TrackK
   const trials = new Map<number, Trial>()
   for (const { index } of tracks) {
     const stream = input.currentStreams[index]
-    const decoder = stream === undefined ? undefined : openDecoder(stream, kind, maxPixels)
+    const untried = stream === undefined || (kind === 'video' && tooLarge(stream, maxPixels))
+    const decoder = untried ? undefined : openDecoder(stream, kind, maxPixels)
     trials.set(index, { decoder, tried: 0, gave: false })
   }
   let read = 0

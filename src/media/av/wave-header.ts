@@ -77,6 +77,20 @@ export function waveHeader(file: ByteSource): WaveHeader | undefined {
   return patches.length === 0 ? undefined : { patches, bigEndian }
 }
 
+/** Where a WAVE file's samples begin, and how many bytes of them its header declares. */
+export function waveDataEnd(file: ByteSource): { start: number; size: number } | undefined {
+  const layout = layoutOf(Buffer.from(file.at(0, 40)))
+  if (layout === undefined) return undefined
+  let at = layout.first
+  for (let i = 0; i < mostChunks && at + layout.head <= file.size; i += 1) {
+    const head = file.at(at, layout.head)
+    const size = layout.size(head)
+    if (head.toString('latin1', 0, 4) === 'data') return { start: at + layout.head, size }
+    at = layout.next(at, size)
+  }
+  return undefined
+}
+
 interface Layout {
   readonly bigEndian: boolean
   /** Where the first chunk begins, and how long the head of each is. */

@@ -10,11 +10,11 @@ import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 
 export type DecodeJob = { readonly id: number; readonly input: SpooledBytes } &
-  /** `probe`: the header alone, without pixels. */
+  /** `probe`: what headers and packets say, without pixels or samples. */
   (
     | { readonly kind: 'image'; readonly limits: Required<ImageLimits>; readonly probe?: boolean }
-    | { readonly kind: 'audio'; readonly limits: Required<AudioLimits> }
-    | { readonly kind: 'video'; readonly limits: Required<VideoLimits> }
+    | { readonly kind: 'audio'; readonly limits: Required<AudioLimits>; readonly probe?: boolean }
+    | { readonly kind: 'video'; readonly limits: Required<VideoLimits>; readonly probe?: boolean }
   )
 
 export interface ImageHeader {
@@ -45,6 +45,10 @@ export interface DoneHeader {
   readonly type: 'done'
   readonly warnings: readonly string[]
   readonly video?: VideoFacts
+  /** Of a probe: frames that decoding will deliver, and their size. */
+  readonly frames?: { readonly count: number; readonly width: number; readonly height: number }
+  /** Of a probe: length of the audio, 0 without any. */
+  readonly audioSeconds?: number
 }
 
 export interface VideoFacts {

@@ -11,6 +11,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { abortedError, illegalCode, MediaError } from '../errors.ts'
+import { resourceError } from '../fetch/resources.ts'
+import { concealEnvironment } from './conceal.ts'
 import { type DecodeJob, type DecoderReply, replyFd, ReplyReader } from './messages.ts'
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -69,6 +71,8 @@ export class DecoderPool implements AsyncDisposable {
   #closed = false
 
   constructor(options: DecoderPoolOptions) {
+    // Before there is any file descriptor to lack.
+    concealEnvironment()
     this.#options = options
   }
 
@@ -123,7 +127,12 @@ export class DecoderPool implements AsyncDisposable {
       let worker = [...this.#workers].find(({ task, verdict }) => task === undefined && verdict === undefined)
       if (worker === undefined) {
         if (this.#workers.size >= this.#options.workers) return
-        worker = this.#start()
+        try {
+          worker = this.#start()
+        } catch (error) {
+          settle(this.#waiting.shift()!, resourceError(error) ?? (error as Error))
+          continue
+        }
       }
       this.#assign(worker, this.#waiting.shift()!)
     }
@@ -156,6 +165,11 @@ export class DecoderPool implements AsyncDisposable {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'],
     })
+    // Node gives up before it makes the pipes when descriptors run out; the event of it says the same.
+    if ((child.stdio as unknown) === undefined) {
+      child.once('error', () => {})
+      throw Object.assign(new Error('no file descriptors for a decoder process'), { code: 'EMFILE' })
+    }
     const worker: Worker = {
       child,
       served: 0,
@@ -177,7 +191,10 @@ export class DecoderPool implements AsyncDisposable {
       }
     })
     pipe.on('error', () => {})
-    child.on('error', () => this.#gone(worker, null, null))
+    child.on('error', (error) => {
+      worker.verdict ??= resourceError(error)
+      this.#gone(worker, null, null)
+    })
     child.on('exit', (code, signal) => this.#gone(worker, code, signal))
     return worker
   }

@@ -34,10 +34,12 @@ async function decode(job: DecodeJob, send: Send): Promise<void> {
       return decodeImage(job.input, job.limits, send, job.probe)
     }
     case 'audio': {
+      if (job.probe) return (await import('../audio/probe.ts')).probeAudio(job.input, job.limits, send)
       const { decodeAudio } = await import('../audio/decode.ts')
       return decodeAudio(job.input, job.limits, send)
     }
     case 'video': {
+      if (job.probe) return (await import('../video/probe.ts')).probeVideo(job.input, job.limits, send)
       const { decodeVideo } = await import('../video/decode.ts')
       return decodeVideo(job.input, job.limits, send)
     }

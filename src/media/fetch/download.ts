@@ -8,7 +8,6 @@
  *
  * In: a URL and limits. Out: a {@link Spool} the caller disposes of. Errors: {@link MediaError}.
  */
-import { lookup } from 'node:dns/promises'
 import http from 'node:http'
 import https from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
@@ -16,15 +15,9 @@ import { abortedError, MediaError } from '../errors.ts'
 import { checkUrl, parseUrl } from '../source.ts'
 import { sniffLength } from '../sniff.ts'
 import { type HostAllowList, isPublicAddress } from './address.ts'
+import { nameServerResolver, type ResolvedAddress, type Resolver, systemResolver, unlessAborted } from './resolve.ts'
+import { resourceError } from './resources.ts'
 import { Spool } from './spool.ts'
-
-export interface ResolvedAddress {
-  readonly address: string
-  readonly family: number
-}
-
-/** Name to addresses. Injected by tests; the default asks the system once per hop. */
-export type Resolver = (hostname: string, signal: AbortSignal) => Promise<readonly ResolvedAddress[]>
 
 export interface DownloadTimeouts {
   /** Resolving, connecting and the response's headers, per hop, milliseconds. */
@@ -47,9 +40,12 @@ export interface DownloadOptions {
   readonly signal: AbortSignal
 }
 
-export const systemResolver: Resolver = async (hostname) => lookup(hostname, { all: true, verbatim: true })
+/** Content codings that change bytes. Others are names without a meaning, which browsers pass over as well. */
+const compressing = /^(x-)?(gzip|compress)$|^(deflate|br|zstd|dcb|dcz|exi|pack200-gzip)$/i
 
-/** Content types that are certainly not media: an error page or an API's answer. */
+const nameServers = nameServerResolver()
+
+/** Content types of an error page or an API's answer; the service refuses them by name, whatever comes under them. */
 const pageTypes = /^(text\/(html|css|javascript|xml)|application\/(json|xhtml\+xml|xml|javascript|problem\+json))\b/i
 
 /**
@@ -69,7 +65,8 @@ export async function download(url: URL, options: DownloadOptions): Promise<Spoo
     if (deadline.signal.aborted) {
       throw timeout(`The media was not downloaded within ${options.timeouts.totalMs / 1000} s.`, error)
     }
-    throw error instanceof MediaError ? error : failed('The media could not be downloaded.', error)
+    if (error instanceof MediaError) throw error
+    throw resourceError(error) ?? failed('The media could not be downloaded.', error)
   } finally {
     clearTimeout(timer)
   }
@@ -85,7 +82,7 @@ async function follow(start: URL, options: DownloadOptions, signal: AbortSignal)
     const location = response.headers.location
     if (status >= 300 && status < 400 && status !== 304 && location !== undefined) {
       response.destroy()
-      const next = parseUrl(location, url)
+      const next = parseUrl(asciiLocation(location), url)
       if (next === null) throw failed('The media URL redirects to something that is no URL.')
       checkUrl(next)
       url = next
@@ -100,6 +97,11 @@ async function follow(start: URL, options: DownloadOptions, signal: AbortSignal)
     }
   }
   throw failed(`The media URL redirects more than ${options.maxRedirects} times.`)
+}
+
+/** Node reads header bytes as Latin-1; escaped one by one they are the UTF-8 that servers mean, in paths and in names. */
+function asciiLocation(location: string): string {
+  return location.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`)
 }
 
 /** Resolves, checks, connects to a checked address; gives the response once its headers are in. */
@@ -127,15 +129,16 @@ async function checkedAddresses(
 ): Promise<readonly ResolvedAddress[]> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const family = isIP(host)
+  const allowed = options.allow.allows(url)
+  const resolve = options.resolve ?? (allowed ? systemResolver : nameServers)
   let all: readonly ResolvedAddress[]
   try {
-    all =
-      family === 0 ? await race((options.resolve ?? systemResolver)(host, signal), signal) : [{ address: host, family }]
+    all = family === 0 ? await unlessAborted(resolve(host, signal), signal) : [{ address: host, family }]
   } catch (error) {
     if (signal.aborted) throw error
-    throw failed(`The host ${host} could not be found.`, error)
+    throw resourceError(error) ?? failed(`The host ${host} could not be found.`, error)
   }
-  const usable = options.allow.allows(url) ? all : all.filter(({ address }) => isPublicAddress(address))
+  const usable = allowed ? all : all.filter(({ address }) => isPublicAddress(address))
   if (usable.length === 0) {
     if (all.length === 0) throw failed(`The host ${host} has no address.`)
     throw new MediaError(
@@ -184,7 +187,8 @@ function connect(
     })
     sent.once('error', (error) => {
       signal.removeEventListener('abort', abort)
-      reject(signal.aborted ? error : failed(`The media's server could not be reached: ${error.message}.`, error))
+      const reason = resourceError(error) ?? failed(`The media's server could not be reached: ${error.message}.`, error)
+      reject(signal.aborted ? error : reason)
     })
     sent.on('error', () => {})
     sent.end()
@@ -208,13 +212,18 @@ function checkResponse(response: http.IncomingMessage, status: number, maxBytes:
     )
   }
   if (status !== 200) throw failed(`The media URL was answered with ${status}.`)
-  const encoding = response.headers['content-encoding']
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw failed(`The media URL was answered with content-encoding ${encoding.slice(0, 40)}, which was not asked for.`)
+  const codings = response.headers['content-encoding']?.split(',').map((coding) => coding.trim()) ?? []
+  const coding = codings.find((each) => compressing.test(each))
+  if (coding !== undefined) {
+    throw failed(`The media URL was answered with content-encoding ${coding}, which was not asked for.`)
   }
   const type = response.headers['content-type']
   if (type !== undefined && pageTypes.test(type)) {
-    throw new MediaError('wrong_content_type', `The media URL was answered with ${type.slice(0, 80)}, not with media.`)
+    const fix = "Set the media's own type on its server, or send the file as a data URI."
+    throw new MediaError(
+      'wrong_content_type',
+      `The media URL was answered with ${type.slice(0, 80)}, not with media. ${fix}`,
+    )
   }
   const length = response.headers['content-length']
   if (length !== undefined && Number(length) > maxBytes) throw tooLarge(maxBytes, Number(length))
@@ -255,22 +264,14 @@ async function readBody(response: http.IncomingMessage, options: DownloadOptions
   } catch (error) {
     await spool[Symbol.asyncDispose]()
     if (signal.aborted || error instanceof MediaError) throw error
+    const resource = resourceError(error)
+    if (resource !== undefined) throw resource
     if (silent) throw timeout(`The media's server sent nothing for ${options.timeouts.idleMs / 1000} s.`, error)
     throw failed("The media's server closed the connection before the whole file was sent.", error)
   } finally {
     clearTimeout(idle)
     signal.removeEventListener('abort', abort)
   }
-}
-
-/** `promise`, or a rejection as soon as the signal is aborted. */
-function race<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(new Error('aborted', { cause: signal.reason }))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }
 
 function tooLarge(maxBytes: number, bytes?: number): MediaError {

@@ -1,17 +1,31 @@
 /**
  * Bytes on their way from a download to a decoder: in memory while few, in a private temporary file once many.
  *
- * A 256 MB video must not sit in the front door's memory. Disposing deletes the file.
+ * A 256 MB video must not sit in the API server's memory. Disposing deletes the file.
  */
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, open, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { resourceError } from './resources.ts'
 
 /** Up to this many bytes stay in memory. */
 export const spoolMemoryBytes = 8 * 1024 * 1024
 
 /** Where the bytes are, as a decoder process is told. */
 export type SpooledBytes = { readonly memory: Uint8Array } | { readonly path: string }
+
+/**
+ * A new private folder for spools.
+ *
+ * @throws MediaError `overloaded` when it cannot be made
+ */
+export async function makeSpoolDirectory(parent: string): Promise<string> {
+  try {
+    return await mkdtemp(join(parent, 'omniserve-media-'))
+  } catch (error) {
+    throw resourceError(error) ?? error
+  }
+}
 
 export class Spool implements AsyncDisposable {
   readonly #directory: string
@@ -43,13 +57,24 @@ export class Spool implements AsyncDisposable {
       this.#chunks.push(chunk)
       if (this.#size <= this.#memoryBytes) return
       const path = join(this.#directory, randomUUID())
-      this.#file = { path, handle: await open(path, 'wx', 0o600) }
+      this.#file = { path, handle: await this.#create(path) }
       const pending = this.#chunks
       this.#chunks = []
       for (const part of pending) await this.#file.handle.writeFile(part) // appends: the handle keeps its position
       return
     }
     await this.#file.handle.writeFile(chunk)
+  }
+
+  /** Makes the folder anew when something has swept it away. */
+  async #create(path: string): Promise<FileHandle> {
+    try {
+      return await open(path, 'wx', 0o600)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+      return await open(path, 'wx', 0o600)
+    }
   }
 
   bytes(): SpooledBytes {

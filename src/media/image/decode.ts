@@ -14,7 +14,9 @@ import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import type { ImageLimits } from '../limits.ts'
 import { expectKind, type ImageFormat, sniff, sniffLength } from '../sniff.ts'
+import { bmpHasAlpha, tiffExtraIsUnspecified } from './alpha.ts'
 import { headerSize, type Size } from './dimensions.ts'
+import { firstFrame, type Rectangle } from './gif.ts'
 import { applyMask, largestIcon } from './icon.ts'
 
 sharp.cache(false)
@@ -22,16 +24,20 @@ sharp.concurrency(1)
 
 type Limits = Required<ImageLimits>
 
+/** What shows through transparency. */
+const background = '#ffffff'
+
 /** @throws MediaError `image_illegal`, `image_dimensions` */
 export async function decodeImage(source: SpooledBytes, limits: Limits, send: Send, probe = false): Promise<void> {
   const bytes = 'memory' in source ? asBuffer(source.memory) : readFileSync(source.path)
   const sniffed = await sniff(bytes.subarray(0, sniffLength))
   expectKind(sniffed, 'image')
   const format = sniffed.imageFormat!
-  const { image, size } = await openImage(bytes, format, limits)
+  const opened = await openImage(bytes, format, limits)
+  const { size } = opened
   const { width, height } = deliveredSize(size, limits)
   const header = { type: 'image', width, height, sourceWidth: size.width, sourceHeight: size.height, format } as const
-  await send(header, probe ? undefined : await rendered(image, size, limits))
+  await send(header, probe ? undefined : await rendered(opened, limits))
   await send({ type: 'done', warnings: [] })
 }
 
@@ -39,6 +45,8 @@ interface OpenImage {
   readonly image: Sharp
   /** As shown: orientation applied. */
   readonly size: Size
+  /** Values beyond colour mean nothing and are dropped. */
+  readonly opaque?: boolean
 }
 
 async function openImage(bytes: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
@@ -62,12 +70,61 @@ async function openImage(bytes: Buffer, format: ImageFormat, limits: Limits): Pr
   }
 }
 
-async function openVips(bytes: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
+async function openVips(file: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
+  const bytes = format === 'avif' ? stillOfSequence(file) : format === 'jpeg' ? await withEnd(file, limits) : file
   const options = { limitInputPixels: limits.maxPixels, failOn: 'error', sequentialRead: true, pages: 1 } as const
   const metadata = await readHeader(sharp(bytes, { ...options, limitInputPixels: false }), format)
   const size = { width: metadata.autoOrient.width, height: metadata.autoOrient.height }
   checkSize(size, limits)
-  return { image: sharp(bytes, { ...options, autoOrient: true, ignoreIcc: metadata.space !== 'cmyk' }), size }
+  const image = sharp(bytes, { ...options, autoOrient: true, ignoreIcc: metadata.space !== 'cmyk' })
+  if (format === 'tiff' && metadata.hasAlpha && tiffExtraIsUnspecified(bytes)) return { image, size, opaque: true }
+  if (format === 'gif') return { image: await onCanvas(image, firstFrame(bytes), size), size }
+  return { image, size }
+}
+
+/** A sequence holds a still image, too; libvips looks for it only under the still image's brand. */
+function stillOfSequence(bytes: Buffer): Buffer {
+  if (bytes.toString('latin1', 8, 12) !== 'avis') return bytes
+  const still = Buffer.from(bytes)
+  still.write('avif', 8, 'latin1')
+  return still
+}
+
+const endOfImage = Buffer.from([0xff, 0xd9])
+
+/**
+ * A JPEG that lacks nothing but its end marker is whole. Whether it does is seen by what stands in place of the rest: a
+ * decoder that still wants data reads it, and the pixels change.
+ */
+async function withEnd(bytes: Buffer, { maxPixels }: Limits): Promise<Buffer> {
+  if (bytes.subarray(-2).equals(endOfImage)) return bytes
+  const cut = bytes.at(-1) === 0xff ? bytes.subarray(0, -1) : bytes
+  const ended = Buffer.concat([cut, endOfImage])
+  const filled = Buffer.concat([cut, Buffer.alloc(64, 0x55), endOfImage])
+  const options = { limitInputPixels: maxPixels, failOn: 'none', sequentialRead: true } as const
+  try {
+    const pixels = await sharp(ended, options).raw().toBuffer()
+    return pixels.equals(await sharp(filled, options).raw().toBuffer()) ? ended : bytes
+  } catch {
+    return bytes
+  }
+}
+
+/** White where a GIF's first frame leaves its canvas empty. */
+async function onCanvas(image: Sharp, frame: Rectangle | undefined, { width, height }: Size): Promise<Sharp> {
+  if (frame === undefined) return image
+  const { left, top } = frame
+  const right = Math.min(width, left + frame.width)
+  const bottom = Math.min(height, top + frame.height)
+  if ((left === 0 && top === 0 && right === width && bottom === height) || left >= right || top >= bottom) return image
+  const region = { left, top, width: right - left, height: bottom - top }
+  const drawn = await image
+    .extract(region)
+    .flatten({ background })
+    .extend({ left, top, right: width - right, bottom: height - bottom, background })
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return sharp(drawn.data, { raw: { width, height, channels: drawn.info.channels } })
 }
 
 async function readHeader(image: Sharp, format: ImageFormat): Promise<Metadata> {
@@ -83,7 +140,9 @@ async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: L
   if (size === undefined) throw new MediaError('image_illegal', `The ${format} image's header is broken.`)
   checkSize(size, limits)
   const { decodeStill } = await import('./still.ts')
-  return raw(decodeStill(bytes, format, limits.maxPixels))
+  const still = decodeStill(bytes, format, limits.maxPixels)
+  if (format === 'bmp' && !bmpHasAlpha(bytes)) for (let i = 3; i < still.data.length; i += 4) still.data[i] = 255
+  return raw(still)
 }
 
 async function openIcon(bytes: Buffer, format: 'ico' | 'icns', limits: Limits): Promise<OpenImage> {
@@ -120,12 +179,13 @@ function deliveredSize({ width, height }: Size, { maxOutputPixels }: Limits): Si
   return { width: fit(width), height: fit(height) }
 }
 
-async function rendered(image: Sharp, size: Size, limits: Limits): Promise<Buffer> {
+async function rendered({ image, size, opaque = false }: OpenImage, limits: Limits): Promise<Buffer> {
   const { width, height } = deliveredSize(size, limits)
-  const pipeline = width === size.width && height === size.height ? image : image.resize(width, height, { fit: 'fill' })
+  const colours = opaque ? image.removeAlpha() : image.flatten({ background })
+  const pipeline =
+    width === size.width && height === size.height ? colours : colours.resize(width, height, { fit: 'fill' })
   try {
     const { data, info } = await pipeline
-      .flatten({ background: '#ffffff' })
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })

@@ -20,7 +20,7 @@ import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { FrameRenderer, PictureDecoder } from './picture-decoder.ts'
-import { planVideo, undecodable, type VideoPlan, videoTooLong } from './plan.ts'
+import { framePixels, planVideo, undecodable, type VideoPlan, videoTooLong } from './plan.ts'
 
 type Limits = Required<VideoLimits>
 
@@ -84,10 +84,6 @@ function finishPictures(taker: FrameTaker, pictures: PictureDecoder, plan: Video
   if (missing > 0) plan.warnings.push(`${missing} of ${plan.indices.length} frames are cut off or cannot be decoded`)
   if (pictures.failedPackets > 0)
     plan.warnings.push(`${pictures.failedPackets} video packets are broken and were left out`)
-}
-
-function framePixels(limits: Limits, frames: number): number {
-  return Math.min(limits.maxFramePixels, Math.floor(limits.maxTotalPixels / frames))
 }
 
 /** Takes the wanted frames as they come by, in the order they are shown. */

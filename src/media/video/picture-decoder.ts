@@ -114,12 +114,8 @@ export class FrameRenderer implements Disposable {
     this.#scaler.freeContext()
   }
 
-  #size({ width, height }: Frame, pixelAspect: number): { width: number; height: number } {
-    const shown = width * pixelAspect
-    const scale = Math.min(1, Math.sqrt(this.#maxPixels / (shown * height)))
-    // Rounded down when scaled, so that the product keeps to the limit.
-    const round = scale < 1 ? Math.floor : Math.round
-    return { width: Math.max(1, round(shown * scale)), height: Math.max(1, round(height * scale)) }
+  #size(frame: Frame, pixelAspect: number): { width: number; height: number } {
+    return scaledSize(frame, pixelAspect, this.#maxPixels)
   }
 
   #prepareOutput(width: number, height: number): Frame {
@@ -134,6 +130,29 @@ export class FrameRenderer implements Disposable {
     }
     return this.#output
   }
+}
+
+function scaledSize(
+  { width, height }: { readonly width: number; readonly height: number },
+  pixelAspect: number,
+  maxPixels: number,
+): { width: number; height: number } {
+  const shown = width * pixelAspect
+  const scale = Math.min(1, Math.sqrt(maxPixels / (shown * height)))
+  // Rounded down when scaled, so that the product keeps to the limit.
+  const round = scale < 1 ? Math.floor : Math.round
+  return { width: Math.max(1, round(shown * scale)), height: Math.max(1, round(height * scale)) }
+}
+
+/** Size of rendered frames by the container's header: square pixels, the right way up, at most so many pixels. */
+export function renderedSize(
+  { codecpar, sampleAspectRatio }: Stream,
+  orientation: Orientation,
+  maxPixels: number,
+): { width: number; height: number } {
+  const aspect = saneAspect(rate(sampleAspectRatio)) ?? saneAspect(rate(codecpar.sampleAspectRatio)) ?? 1
+  const { width, height } = scaledSize(codecpar, aspect, maxPixels)
+  return orientation.quarterTurns % 2 === 1 ? { width: height, height: width } : { width, height }
 }
 
 /** Rows without the padding FFmpeg puts at their ends; a copy of its own. */

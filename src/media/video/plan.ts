@@ -13,7 +13,7 @@ import type { VideoFacts } from '../decoder/messages.ts'
 import { MediaError } from '../errors.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { orientationOf, type Orientation } from './display-matrix.ts'
-import { PictureDecoder } from './picture-decoder.ts'
+import { PictureDecoder, renderedSize } from './picture-decoder.ts'
 import { sampledFrameCount, sampledFrameIndices } from './sample-frames.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 
@@ -30,6 +30,10 @@ export interface VideoPlan {
   readonly indices: readonly number[]
   readonly orientation: Orientation
   readonly facts: VideoFacts
+  /** Of rendered frames, by the container's header. */
+  readonly frame: { readonly width: number; readonly height: number }
+  /** Length of the audio by its packets, seconds; 0 without any. */
+  readonly audioSeconds: number
   readonly warnings: string[]
 }
 
@@ -75,6 +79,7 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     hasAudio: false,
     codec: PictureDecoder.codecName(video),
   }
+  const indices = sampledFrameIndices(frameCount, count)
   const warnings: string[] = []
   if (choice.unreadable.length > 0)
     warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was passed over`)
@@ -85,9 +90,11 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     video: video.index,
     audio: sound,
     timeline,
-    indices: sampledFrameIndices(frameCount, count),
+    indices,
     orientation,
     facts,
+    frame: renderedSize(video, orientation, framePixels(limits, indices.length)),
+    audioSeconds: sound === undefined ? 0 : audioLength(input, sound, timeline),
     warnings,
   }
 }
@@ -168,6 +175,19 @@ function damage(
   if (audioCut !== undefined) return [`the video's audio is cut off: ${audioCut}`]
   if (input.readError !== undefined) return [`a part of the file cannot be read (${input.readError})`]
   return []
+}
+
+/** From the first frame to the audio's end, as decoding lays it down. */
+function audioLength(input: MediaInput, audio: number, { start, durationSeconds, audioStart }: Timeline): number {
+  const end = input.extents.get(audio)?.end
+  if (end === undefined || !Number.isFinite(end)) return durationSeconds
+  const from = audioStart(audio) > start + durationSeconds ? audioStart(audio) : start
+  return Math.max(0, end - from)
+}
+
+/** Pixels of a frame, so that all together stay within the limit. */
+export function framePixels(limits: Limits, frames: number): number {
+  return Math.min(limits.maxFramePixels, Math.floor(limits.maxTotalPixels / frames))
 }
 
 export function videoTooLong(limits: Limits): MediaError {

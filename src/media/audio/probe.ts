@@ -1,0 +1,36 @@
+/**
+ * How long an audio file is, from its packets alone, in a decoder process.
+ *
+ * In: as for decoding. Out: a `done` reply with the length, which decoding may correct by a codec's priming or a broken end.
+ */
+import { openBytes, partOf } from '../av/bytes.ts'
+import type { Send } from '../decoder/worker.ts'
+import { MediaError } from '../errors.ts'
+import type { SpooledBytes } from '../fetch/spool.ts'
+import { type AudioLimits, durationTolerance } from '../limits.ts'
+import { audioTooLong, linksOf, noAudio, openAudio } from './decode.ts'
+import { packetSeconds } from './packet-seconds.ts'
+
+/** A length by packets may be over by a codec's priming and padding, seconds. */
+const packetTolerance = 0.2
+
+/** @throws MediaError `audio_illegal`, `audio_empty`, `audio_too_long` */
+export async function probeAudio(source: SpooledBytes, limits: Required<AudioLimits>, send: Send): Promise<void> {
+  using bytes = openBytes(source)
+  const links = linksOf(bytes)
+  const most = limits.maxDurationSeconds + durationTolerance + packetTolerance
+  let total = 0
+  for (const [i, { start, end }] of links.entries()) {
+    try {
+      const { input: opened, choice } = openAudio(links.length === 1 ? bytes : partOf(bytes, start, end))
+      using input = opened
+      if (choice.stream === undefined) throw noAudio(input, choice.unreadable)
+      total += packetSeconds(input, choice.stream, most)
+    } catch (error) {
+      if (i === 0 || !(error instanceof MediaError) || error.code !== 'audio_illegal') throw error
+    }
+    if (total > most) throw audioTooLong(limits)
+  }
+  if (total <= 0) throw new MediaError('audio_empty', 'The audio is empty: it has no samples.')
+  await send({ type: 'done', warnings: [], audioSeconds: total })
+}

@@ -1,0 +1,157 @@
+/**
+ * Where a file should end, by the sizes its container writes before its parts. Pure.
+ *
+ * In: a file. Out: a position, past the file's end for one that is cut off; undefined where the format does not say, or
+ * where its writer left the size open.
+ *
+ * Reference: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), RFC 3533 (Ogg), ISO/IEC 13818-1 (transport and
+ * program streams), RIFF, Core Audio Format, FLV, and Advanced Systems Format.
+ */
+import type { ByteSource } from './bytes.ts'
+import { lastPageEnd } from './ogg-links.ts'
+import { waveDataEnd } from './wave-header.ts'
+
+/** A size of this many bytes or more is what writers to a pipe put for "unknown". */
+const unknownSize = 0x7f00_0000
+
+export function declaredEnd(bytes: ByteSource): number | undefined {
+  const head = Buffer.from(bytes.at(0, 400))
+  if (head.length < 32) return undefined
+  const tag = head.toString('latin1', 0, 4)
+  const form = head.toString('latin1', 8, 12)
+  if (/^(ftyp|moov|mdat|wide|free|skip)$/.test(head.toString('latin1', 4, 8))) return lastBoxEnd(bytes)
+  if (head.readUInt32BE(0) === 0x1a45dfa3) return lastElementEnd(bytes)
+  if (tag === 'OggS') return lastPageEnd(bytes)
+  if (tag.startsWith('FLV')) return lastTagEnd(bytes, head.readUInt32BE(5))
+  if (tag === 'RIFF' && form === 'AVI ') return riffEnd(head.readUInt32LE(4))
+  if (form === 'WAVE' || tag === 'riff') return waveEnd(bytes)
+  if (tag === 'caff') return lastChunkEnd(bytes)
+  if (head.readUInt32BE(0) === 0x3026b275) return asfEnd(bytes)
+  if (head.readUInt32BE(0) === 0x000001ba) return lastPackEnd(bytes)
+  return transportEnd(head, bytes.size)
+}
+
+function lastBoxEnd(bytes: ByteSource): number | undefined {
+  let at = 0
+  while (at + 8 <= bytes.size) {
+    const box = bytes.at(at, 16)
+    if (!/^[\w ©-]{4}$/.test(box.toString('latin1', 4, 8))) return undefined // something appended that is no box
+    let size = box.readUInt32BE(0)
+    if (size === 0) return undefined // to the end of the file, wherever that is
+    if (size === 1) {
+      if (box.length < 16) return at + 16
+      size = Number(box.readBigUInt64BE(8))
+    }
+    if (size < 8) return undefined
+    at += size
+  }
+  return at
+}
+
+/** Elements whose parts are looked at one by one, because their own size may be open. */
+const masters: readonly number[] = [0x18538067, 0x1f43b675] // Segment, Cluster
+
+function lastElementEnd(bytes: ByteSource): number | undefined {
+  let at = 0
+  while (at + 2 <= bytes.size) {
+    const head = bytes.at(at, 12)
+    const id = vint(head, 0)
+    const size = id === undefined ? undefined : vint(head, id.next)
+    if (id === undefined || size === undefined) return head.length < 12 ? at + 12 : undefined
+    if (masters.includes(head.readUIntBE(0, id.next))) {
+      if (!size.unknown && at + size.next + size.value > bytes.size) return at + size.next + size.value
+      at += size.next
+      continue
+    }
+    if (size.unknown) return undefined
+    at += size.next + size.value
+  }
+  return at
+}
+
+/** EBML's variable-length number, at most eight bytes. */
+function vint(bytes: Buffer, at: number): { value: number; next: number; unknown: boolean } | undefined {
+  const first = bytes[at] ?? 0
+  const length = Math.clz32(first) - 23
+  if (length > 8 || at + length > bytes.length) return undefined
+  const mask = (1 << (8 - length)) - 1
+  let value = first & mask
+  let unknown = value === mask
+  for (let i = 1; i < length; i += 1) {
+    value = value * 256 + bytes[at + i]!
+    unknown &&= bytes[at + i] === 0xff
+  }
+  return { value, next: at + length, unknown }
+}
+
+function lastTagEnd(bytes: ByteSource, headerSize: number): number | undefined {
+  let at = headerSize + 4
+  while (at < bytes.size) {
+    const tag = bytes.at(at, 11)
+    if (![8, 9, 18].includes(tag[0]! & 0x1f)) return undefined
+    if (tag.length < 11) return at + 11
+    at += 11 + tag.readUIntBE(1, 3)
+    if (at >= bytes.size) return at // some writers leave out the size of the last tag
+    at += 4
+  }
+  return at - 4
+}
+
+function riffEnd(size: number): number | undefined {
+  return size === 0 || size >= unknownSize ? undefined : 7 + size // the last byte may be padding
+}
+
+function waveEnd(bytes: ByteSource): number | undefined {
+  const data = waveDataEnd(bytes)
+  return data === undefined || data.size === 0 || data.size >= unknownSize ? undefined : data.start + data.size
+}
+
+function lastChunkEnd(bytes: ByteSource): number | undefined {
+  let at = 8
+  while (at + 12 <= bytes.size) {
+    const size = Number(bytes.at(at + 4, 8).readBigInt64BE(0))
+    if (size < 0) return undefined
+    at += 12 + size
+  }
+  return at
+}
+
+const fileProperties = Buffer.from('a1dcab8c47a9cf118ee400c00c205365', 'hex')
+const broadcast = 1
+
+function asfEnd(bytes: ByteSource): number | undefined {
+  const head = bytes.at(0, 16_384)
+  const at = head.indexOf(fileProperties)
+  if (at < 0 || at + 92 > head.length || (head.readUInt32LE(at + 88) & broadcast) !== 0) return undefined
+  const size = Number(head.readBigUInt64LE(at + 40))
+  return size === 0 || size >= unknownSize ? undefined : size
+}
+
+/** Program streams: packs, each with a header and packets that say how long they are. */
+function lastPackEnd(bytes: ByteSource): number | undefined {
+  let at = 0
+  while (at + 4 <= bytes.size) {
+    const head = bytes.at(at, 14)
+    const code = head.readUInt32BE(0)
+    if (code === 0x000001b9) return undefined
+    if (code === 0x000001ba) {
+      if (head.length < 14) return at + 14
+      at += (head[4]! & 0xc0) === 0x40 ? 14 + (head[13]! & 7) : 12
+    } else if (code >= 0x000001bb && code <= 0x000001ff) {
+      if (head.length < 6) return at + 6
+      at += 6 + head.readUInt16BE(4)
+    } else return undefined
+  }
+  return at
+}
+
+/** Transport streams: packets of one size, with a sync byte each. */
+function transportEnd(head: Buffer, size: number): number | undefined {
+  for (const [length, sync] of [
+    [188, 0],
+    [192, 4],
+  ] as const) {
+    if (head[sync] === 0x47 && head[sync + length] === 0x47) return Math.ceil(size / length) * length
+  }
+  return undefined
+}

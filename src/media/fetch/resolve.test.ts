@@ -1,0 +1,112 @@
+import { createSocket, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { nameServerResolver, systemResolver } from './resolve.ts'
+
+const never = new AbortController().signal
+let answering: Socket
+let mute: Socket
+let directory: string
+let hostsFile: string
+
+/** A name server that knows `media.test` (both families) and `four.test` (IPv4 only); other names do not exist. */
+function reply(question: Buffer): Buffer {
+  let end = 12
+  while (question[end] !== 0) end += question[end]! + 1
+  const name = question.toString('latin1', 13, end)
+  const type = question.readUInt16BE(end + 1)
+  const known = name.startsWith('media') || name.startsWith('four')
+  const data =
+    type === 1 && known
+      ? Buffer.from([203, 0, 113, 7])
+      : type === 28 && name.startsWith('media')
+        ? Buffer.from('20010db8000000000000000000000007', 'hex')
+        : undefined
+  const header = Buffer.from(question.subarray(0, 12))
+  header.writeUInt16BE(known ? 0x8180 : 0x8183, 2)
+  header.writeUInt16BE(data === undefined ? 0 : 1, 6)
+  header.writeUInt32BE(0, 8)
+  const asked = question.subarray(12, end + 5)
+  if (data === undefined) return Buffer.concat([header, asked])
+  const record = Buffer.alloc(12)
+  record.writeUInt16BE(0xc00c, 0)
+  record.writeUInt16BE(type, 2)
+  record.writeUInt16BE(1, 4)
+  record.writeUInt32BE(60, 6)
+  record.writeUInt16BE(data.length, 10)
+  return Buffer.concat([header, asked, record, data])
+}
+
+const at = (socket: Socket) => `127.0.0.1:${(socket.address() as AddressInfo).port}`
+
+beforeAll(async () => {
+  answering = createSocket('udp4', (question, from) => answering.send(reply(question), from.port, from.address))
+  mute = createSocket('udp4')
+  for (const socket of [answering, mute]) socket.bind(0, '127.0.0.1')
+  await Promise.all([once(answering, 'listening'), once(mute, 'listening')])
+  directory = await mkdtemp(join(tmpdir(), 'resolve-'))
+  hostsFile = join(directory, 'hosts')
+  await writeFile(hostsFile, '# comment\n198.51.100.4 listed.test other.test # more\nfd00::4\tLISTED.test\n')
+})
+afterAll(async () => {
+  answering.close()
+  mute.close()
+  await rm(directory, { recursive: true })
+})
+
+describe('a resolver that asks name servers', () => {
+  it('gives both families, or the one there is', async () => {
+    const resolve = nameServerResolver({ servers: [at(answering)], hostsFile })
+    expect(await resolve('media.test', never)).toEqual([
+      { address: '203.0.113.7', family: 4 },
+      { address: '2001:db8::7', family: 6 },
+    ])
+    expect(await resolve('four.test', never)).toEqual([{ address: '203.0.113.7', family: 4 }])
+  })
+
+  it('says that a name does not exist', async () => {
+    const resolve = nameServerResolver({ servers: [at(answering)], hostsFile })
+    await expect(resolve('nowhere.test', never)).rejects.toMatchObject({ code: 'ENOTFOUND' })
+  })
+
+  it('reads the hosts file first, and knows localhost', async () => {
+    const resolve = nameServerResolver({ servers: [at(mute)], hostsFile })
+    expect(await resolve('Listed.test.', never)).toEqual([
+      { address: '198.51.100.4', family: 4 },
+      { address: 'fd00::4', family: 6 },
+    ])
+    expect((await resolve('a.localhost', never)).map(({ address }) => address)).toEqual(['127.0.0.1', '::1'])
+  })
+
+  it('ends with the signal when the server never answers, and holds up nobody meanwhile', async () => {
+    const stop = new AbortController()
+    const stuck = nameServerResolver({ servers: [at(mute)], hostsFile })
+    const results = Promise.allSettled(Array.from({ length: 20 }, (_, i) => stuck(`stuck${i}.test`, stop.signal)))
+    const free = nameServerResolver({ servers: [at(answering)], hostsFile })
+    expect(await free('media.test', never)).toHaveLength(2)
+    expect(await readFile(hostsFile, 'utf8')).toContain('listed.test')
+    stop.abort()
+    expect((await results).map(({ status }) => status)).toEqual(Array(20).fill('rejected'))
+  })
+
+  it('does not begin for a caller who has left', async () => {
+    const gone = AbortSignal.abort()
+    await expect(nameServerResolver({ servers: [at(answering)], hostsFile })('media.test', gone)).rejects.toThrow()
+    await expect(systemResolver('localhost', gone)).rejects.toThrow()
+  })
+})
+
+it('the system is asked for more names than may be asked at once', async () => {
+  const stop = new AbortController()
+  const asked = Array.from({ length: 6 }, () => systemResolver('localhost', never))
+  const left = systemResolver('localhost', stop.signal)
+  stop.abort()
+  await expect(left).rejects.toThrow()
+  const answers = await Promise.all(asked)
+  expect(answers.every((answer) => answer.length > 0)).toBe(true)
+  expect((await systemResolver('localhost', never)).length).toBeGreaterThan(0)
+})

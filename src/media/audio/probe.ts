@@ -10,6 +10,7 @@ import type { SpooledBytes } from '../fetch/spool.ts'
 import { type AudioLimits, durationTolerance } from '../limits.ts'
 import { audioTooLong, linksOf, noAudio, openAudio } from './decode.ts'
 import { packetSeconds } from './packet-seconds.ts'
+import { minRate } from './sound-decoder.ts'
 
 /** A length by packets may be over by a codec's priming and padding, seconds. */
 const packetTolerance = 0.2
@@ -25,6 +26,9 @@ export async function probeAudio(source: SpooledBytes, limits: Required<AudioLim
       const { input: opened, choice } = openAudio(links.length === 1 ? bytes : partOf(bytes, start, end))
       using input = opened
       if (choice.stream === undefined) throw noAudio(input, choice.unreadable)
+      const { sampleRate } = choice.stream.codecpar
+      if (sampleRate > 0 && sampleRate < minRate)
+        throw new MediaError('audio_illegal', `The audio's rate of ${sampleRate} Hz is under ${minRate} Hz.`)
       total += packetSeconds(input, choice.stream, most)
     } catch (error) {
       if (i === 0 || !(error instanceof MediaError) || error.code !== 'audio_illegal') throw error

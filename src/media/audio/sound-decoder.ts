@@ -31,7 +31,7 @@ import { seconds } from '../av/time.ts'
 import { soundRate } from './rate.ts'
 
 /** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
-const minRate = 1000
+export const minRate = 1000
 const maxRate = 1_000_000
 
 /** Samples per emitted piece: 256 KB. */

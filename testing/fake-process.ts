@@ -1,7 +1,6 @@
 /** An engine process around the fake model, for tests of everything between the server and the process. */
 
 import { hostEngine } from '../src/engines/local/process-host.ts'
-import { defaultSpeech } from '../src/models/qwen3-omni/speech/settings.ts'
 import { Runtime } from '../src/runtime/runtime.ts'
 import { loadLibrary } from '../src/tensor/library.ts'
 import { tensorTypes } from '../src/tensor/types.ts'
@@ -22,7 +21,7 @@ hostEngine(async (options, onMetrics) => {
       return ids.length - start > 20 * turn ? fakeIds.imEnd : 97 + ((ids.length * 7 + start) % 26)
     },
     sharpness: 4,
-    speechSettings: defaultSpeech,
+    sampledSpeech: true,
   })
   const runtime = new Runtime({
     model,

@@ -55,4 +55,6 @@ CONVERSATIONS: dict[str, list[dict]] = {
         assistant("Yes."),
         user(video(48, 64, 2, 2.0, 16000, 14), image(50, 70, 15), text("Then.")),
     ],
+    # Wide frames with little sound: the largest position stands before the end of the prompt.
+    "video-wide": [user(video(1200, 60, 2, 2.0, 4000, 16))],
 }

@@ -17,7 +17,8 @@ AUDIO_FRAMES = [1, 7, 30, 99, 100, 101, 250, 836, 3500]
 GRIDS = [(1, 2, 2), (1, 4, 4), (1, 6, 10), (1, 2, 18), (3, 4, 6)]
 CODE_FRAMES = {"tiny-moe": [1, 2, 5, 30, 61], "tiny-mixed": [1, 2, 7, 40, 331], "tiny-dense": [1, 3, 80, 310]}
 CASES = {
-    "tiny-moe": ["text", "image", "images", "audio-short", "audio", "video-audio", "mixed", "video-three-fps"],
+    "tiny-moe": ["text", "image", "images", "audio-short", "audio", "video-audio", "mixed", "video-three-fps",
+                 "video-wide"],
     "tiny-mixed": ["text", "unicode", "images", "audio", "video-audio-longer", "mixed-video-audio", "video-three-fps"],
     "tiny-dense": ["text", "image", "audio-long", "mixed"],
     "tiny-thinker": ["text", "images", "audio"],

@@ -59,10 +59,13 @@ def run(processor: Qwen3OmniMoeProcessor, messages: list[dict], config) -> dict:
 
 
 def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
-    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position."""
+    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position.
+
+    `generate` goes on from the last prompt position (`_update_model_kwargs_for_generation`), not from the largest plus 1 (`rope_deltas`).
+    """
     outputs = processed["outputs"]
     mask = outputs.get("feature_attention_mask")
-    position_ids, deltas = model.thinker.get_rope_index(
+    position_ids, _ = model.thinker.get_rope_index(
         outputs["input_ids"],
         outputs.get("image_grid_thw"),
         outputs.get("video_grid_thw"),
@@ -71,4 +74,4 @@ def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
         None if mask is None else mask.sum(-1),
         outputs.get("video_second_per_grid"),
     )
-    return position_ids[:, 0], float(deltas[0, 0]) + outputs["input_ids"].shape[1]
+    return position_ids[:, 0], float(position_ids[0, 0, -1]) + 1

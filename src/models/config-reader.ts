@@ -1,5 +1,5 @@
 /**
- * Reads values of a config.json with their types checked; errors name the key's full path and what it should be.
+ * Reads values of a JSON file with their types checked; errors name the file, the key's full path and what it should be.
  *
  * In: a parsed JSON object. Out: values, or `EngineError('bad_checkpoint')`.
  */
@@ -9,13 +9,15 @@ import { EngineError } from '../contract/index.ts'
 export class ConfigReader {
   /** Dotted path of this object, empty at the root. */
   readonly path: string
+  readonly file: string
   readonly #object: Readonly<Record<string, unknown>>
 
-  constructor(value: unknown, path = '') {
+  constructor(value: unknown, path = '', file = 'config.json') {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new EngineError('bad_checkpoint', `config.json: ${path || 'the file'} should be an object`)
+      throw new EngineError('bad_checkpoint', `${file}: ${path || 'the file'} should be an object`)
     }
     this.path = path
+    this.file = file
     this.#object = value as Readonly<Record<string, unknown>>
   }
 
@@ -25,7 +27,12 @@ export class ConfigReader {
 
   object(key: string): ConfigReader {
     if (!this.has(key)) this.fail(key, 'is missing')
-    return new ConfigReader(this.#object[key], this.#join(key))
+    return new ConfigReader(this.#object[key], this.#join(key), this.file)
+  }
+
+  /** The object at `key`, or an empty one. */
+  part(key: string): ConfigReader {
+    return this.has(key) ? this.object(key) : new ConfigReader({}, this.#join(key), this.file)
   }
 
   /** A finite number. */
@@ -43,6 +50,14 @@ export class ConfigReader {
     if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least) return value
     if (!this.has(key) && options.fallback !== undefined) return options.fallback
     return this.fail(key, `should be a whole number of at least ${least}, is ${JSON.stringify(value)}`)
+  }
+
+  /** As {@link integer}, or a list of equal ones, one for each side. */
+  side(key: string): number {
+    const value = this.#object[key]
+    if (Array.isArray(value) && value.length > 0 && value.every((item) => item === value[0]))
+      return new ConfigReader({ [key]: value[0] }, this.path, this.file).integer(key)
+    return this.integer(key)
   }
 
   boolean(key: string, fallback?: boolean): boolean {
@@ -69,6 +84,25 @@ export class ConfigReader {
     return this.fail(key, `should be a list of whole numbers, is ${JSON.stringify(value)}`)
   }
 
+  /** Texts, or undefined when there are none. */
+  strings(key: string): readonly string[] | undefined {
+    if (!this.has(key)) return undefined
+    const value = this.#object[key]
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
+    return this.fail(key, `should be a list of texts, is ${JSON.stringify(value)}`)
+  }
+
+  /** Three numbers, or undefined when there are none. */
+  triple(key: string): readonly [number, number, number] | undefined {
+    if (!this.has(key)) return undefined
+    const value = this.#object[key]
+    if (Array.isArray(value) && value.length === 3) {
+      const [a, b, c]: unknown[] = value
+      if (typeof a === 'number' && typeof b === 'number' && typeof c === 'number') return [a, b, c]
+    }
+    return this.fail(key, `should be three numbers, is ${JSON.stringify(value)}`)
+  }
+
   /** Names to whole numbers. */
   integerMap(key: string): ReadonlyMap<string, number> {
     if (!this.has(key)) return new Map()
@@ -78,7 +112,7 @@ export class ConfigReader {
 
   /** Throws naming the key. */
   fail(key: string, what: string): never {
-    throw new EngineError('bad_checkpoint', `config.json: ${this.#join(key)} ${what}`)
+    throw new EngineError('bad_checkpoint', `${this.file}: ${this.#join(key)} ${what}`)
   }
 
   #join(key: string): string {

@@ -24,7 +24,7 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
     }
   }
   if (request.speech && !model.speech)
-    throw new EngineError('unsupported', "This checkpoint has no talker; ask for modalities ['text'] only.", {
+    throw new EngineError('unsupported', "This checkpoint does not speak; ask for modalities ['text'] only.", {
       param: 'modalities',
     })
   if (request.thinking && !canThink)

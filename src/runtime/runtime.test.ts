@@ -1,44 +1,18 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import {
-  answer,
-  createFakeModel,
-  fakeIds,
-  fakePrepare,
-  fakeTokenizer,
-  type FakeModel,
-  type FakeModelOptions,
-} from '../../testing/fake-model.ts'
-import { decodedAudio, decodedImage } from '../../testing/decoded-media.ts'
+import { answer, fakeIds, type FakeModelOptions, fakePrepare } from '../../testing/fake-model.ts'
+import { FakeRuntimes, type StartedRuntime } from '../../testing/fake-runtime.ts'
+import { talkerSpeech } from '../../testing/fake-talker.ts'
+import { windowedSpeech } from '../../testing/fake-windowed.ts'
+import { decodedAudio } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
 import { EngineError, type EngineEvent, type GenerationMessage } from '../contract/index.ts'
-import { defaultSpeech } from '../models/qwen3-omni/speech/settings.ts'
 import type { RequestMetrics } from './metrics.ts'
-import { Runtime, type RuntimeOptions } from './runtime.ts'
+import type { RuntimeOptions } from './runtime.ts'
 
-const live: { runtime: Runtime; model: FakeModel }[] = []
-
-function start(
-  model: FakeModelOptions = {},
-  options: Partial<RuntimeOptions> = {},
-): { runtime: Runtime; model: FakeModel } {
-  const fake = createFakeModel(model)
-  const runtime = new Runtime({
-    model: fake,
-    tokenizer: fakeTokenizer,
-    prepare: fakePrepare,
-    endTokenIds: [fakeIds.imEnd],
-    thinking: true,
-    ...options,
-  })
-  live.push({ runtime, model: fake })
-  return { runtime, model: fake }
-}
+const runtimes = new FakeRuntimes()
 
 afterEach(async () => {
-  for (const { runtime, model } of live.splice(0)) {
-    await runtime.close()
-    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
-  }
+  for (const alive of await runtimes.close()) expect(alive).toEqual({ sequences: 0, streams: 0 })
 })
 
 /** A user turn of sounds of so many seconds. */
@@ -52,485 +26,445 @@ const sounds = (...seconds: number[]): GenerationMessage => ({
 
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)]
 
-describe('text', () => {
-  it('writes the scripted reply in order and counts it', async () => {
-    const { runtime } = start({ script: answer('Hi, 好!') })
-    const reply = await readReply(runtime, makeRequest({ text: 'x' }))
-    expect(reply.text).toBe('Hi, 好!')
-    expect(reply.reason).toBe('stop')
-    expect(reply.events[0]).toEqual({ type: 'start', prompt: { total: 9, text: 9, image: 0, audio: 0, video: 0 } })
-    expect(reply.usage).toEqual({
-      prompt: { total: 9, text: 9, image: 0, audio: 0, video: 0 },
-      textTokens: bytes('Hi, 好!').length,
-      reasoningTokens: 0,
-      audioTokens: 0,
+/** Two ways to speak; see `testing/`. */
+const families = [
+  {
+    name: "Qwen3-Omni's speech",
+    speaksBy: talkerSpeech,
+    stages: ['thinker', 'talker', 'codePredictor', 'vocoder'],
+    tokensOf: (frames: number) => frames,
+    leadingText: 40,
+    // 15 rows of prompt, 4 frames at work, 12 waiting.
+    rowsAhead: [20, 40],
+  },
+  {
+    name: 'speech at 50 Hz from hidden states of every token',
+    speaksBy: windowedSpeech,
+    stages: ['thinker', 'talker', 'vocoder'],
+    tokensOf: (frames: number) => Math.ceil(frames / 2),
+    leadingText: 30,
+    // At most 17 rows of prompt, 12 frames at work or held back, 24 waiting.
+    rowsAhead: [30, 55],
+  },
+] as const
+
+describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, rowsAhead }) => {
+  const start = (model: FakeModelOptions = {}, options: Partial<RuntimeOptions> = {}): StartedRuntime =>
+    runtimes.start({ speaksBy, ...model }, options)
+
+  describe('text', () => {
+    it('writes the scripted reply in order and counts it', async () => {
+      const { runtime } = start({ script: answer('Hi, 好!') })
+      const reply = await readReply(runtime, makeRequest({ text: 'x' }))
+      expect(reply.text).toBe('Hi, 好!')
+      expect(reply.reason).toBe('stop')
+      expect(reply.events[0]).toEqual({ type: 'start', prompt: { total: 9, text: 9, image: 0, audio: 0, video: 0 } })
+      expect(reply.usage).toEqual({
+        prompt: { total: 9, text: 9, image: 0, audio: 0, video: 0 },
+        textTokens: bytes('Hi, 好!').length,
+        reasoningTokens: 0,
+        audioTokens: 0,
+      })
+    })
+
+    it('stops at max tokens, at stop strings and at stop ids', async () => {
+      const { runtime } = start({ script: answer('one two three') })
+      const cut = await readReply(runtime, makeRequest({ maxTokens: 5 }))
+      expect([cut.text, cut.reason, cut.usage.textTokens]).toEqual(['one t', 'length', 5])
+      const stopped = await readReply(runtime, makeRequest({ stop: [' three'] }))
+      expect([stopped.text, stopped.reason]).toEqual(['one two', 'stop'])
+      const byId = await readReply(runtime, makeRequest({ stopTokenIds: [bytes('w')[0]!] }))
+      expect([byId.text, byId.reason]).toEqual(['one t', 'stop'])
+    })
+
+    it('reads a long prompt in chunks, with the logits of the last only', async () => {
+      const { runtime, model } = start({ script: answer('ok') }, { prefillTokens: 32 })
+      await readReply(runtime, makeRequest({ text: 'x'.repeat(100) }))
+      expect(model.thinkerBatches).toEqual([[32], [32], [32], [12], [1], [1]])
     })
   })
 
-  it('stops at max tokens, at stop strings and at stop ids', async () => {
-    const { runtime } = start({ script: answer('one two three') })
-    const cut = await readReply(runtime, makeRequest({ maxTokens: 5 }))
-    expect([cut.text, cut.reason, cut.usage.textTokens]).toEqual(['one t', 'length', 5])
-    const stopped = await readReply(runtime, makeRequest({ stop: [' three'] }))
-    expect([stopped.text, stopped.reason]).toEqual(['one two', 'stop'])
-    const byId = await readReply(runtime, makeRequest({ stopTokenIds: [bytes('w')[0]!] }))
-    expect([byId.text, byId.reason]).toEqual(['one t', 'stop'])
-  })
+  describe('reasoning', () => {
+    const script = answer([...bytes('abcdef'), fakeIds.thinkClose, ...bytes('\n\nyes')])
 
-  it('reads a long prompt in chunks, with the logits of the last only', async () => {
-    const { runtime, model } = start({ script: answer('ok') }, { prefillTokens: 32 })
-    await readReply(runtime, makeRequest({ text: 'x'.repeat(100) }))
-    expect(model.thinkerBatches).toEqual([[32], [32], [32], [12], [1], [1]])
-  })
-})
-
-describe('reasoning', () => {
-  const script = answer([...bytes('abcdef'), fakeIds.thinkClose, ...bytes('\n\nyes')])
-
-  it('is told apart and not counted as answer', async () => {
-    const { runtime } = start({ script })
-    const reply = await readReply(runtime, makeRequest({ thinking: {}, maxTokens: 3 }))
-    expect([reply.reasoning, reply.text, reply.reason]).toEqual(['abcdef', 'yes', 'length'])
-    expect([reply.usage.reasoningTokens, reply.usage.textTokens]).toEqual([6, 3])
-  })
-
-  it.each([0, 1, 4])('is closed by force at a budget of %i', async (budget) => {
-    const endless = (ids: readonly number[]): number => {
-      const closed = ids.lastIndexOf(fakeIds.thinkClose)
-      if (closed < 0) return 97
-      return [...bytes('yes'), fakeIds.imEnd][ids.length - closed - 3] ?? fakeIds.imEnd
-    }
-    const { runtime } = start({ script: endless })
-    const reply = await readReply(runtime, makeRequest({ thinking: { budget } }))
-    expect([reply.reasoning, reply.text]).toEqual(['a'.repeat(budget), 'yes'])
-    expect(reply.usage.reasoningTokens).toBe(budget)
-  })
-
-  it('is refused where the checkpoint does not think', async () => {
-    const { runtime } = start({}, { thinking: false })
-    await expect(readReply(runtime, makeRequest({ thinking: {} }))).rejects.toMatchObject({
-      code: 'unsupported',
-      param: 'enable_thinking',
+    it('is told apart and not counted as answer', async () => {
+      const { runtime } = start({ script })
+      const reply = await readReply(runtime, makeRequest({ thinking: {}, maxTokens: 3 }))
+      expect([reply.reasoning, reply.text, reply.reason]).toEqual(['abcdef', 'yes', 'length'])
+      expect([reply.usage.reasoningTokens, reply.usage.textTokens]).toEqual([6, 3])
     })
-  })
-})
 
-describe('speech', () => {
-  const { ttsBegin, ttsEnd, ttsPad, imStart, assistant } = fakeIds
-  const opening = (first: number): number[] => [imStart, assistant, 10, ttsPad, ttsPad, ttsPad, ttsPad, ttsBegin, first]
-
-  it('reads user turns, the opening, then a token a frame, an end row and pads', async () => {
-    const { runtime, model } = start({ script: answer('abcd') })
-    const reply = await readReply(runtime, makeRequest({ text: 'q', voice: 'Ethan' }))
-    const user = [imStart, fakeIds.user, 10, ...bytes('q'), fakeIds.imEnd, 10]
-    expect(model.talkerRows[0]!.slice(0, 20)).toEqual([...user, ...opening(97), ...bytes('bcd'), ttsEnd, ttsPad])
-    expect(model.talkerPositions[0]).toEqual(model.talkerRows[0]!.map((_, row) => row))
-    // 3 trailing texts, the end row, two rows more; the last one's code is the end.
-    expect(reply.usage.audioTokens).toBe(6)
-    expect(reply.pcm.length).toBe(6 * 1920)
-  })
-
-  it('joins chunks without a gap, whatever their size', async () => {
-    const { runtime, model } = start({ script: answer('a reply that is long enough for some chunks'), tailFrames: 20 })
-    const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-    expect(reply.events.filter((event) => event.type === 'audio-delta').length).toBeGreaterThan(4)
-    for (let frame = 0; frame < reply.usage.audioTokens!; frame += 1) {
-      const top = reply.pcm[frame * 1920 + 1919]!
-      expect(reply.pcm[frame * 1920]).toBe(0)
-      expect(Math.abs(reply.pcm[frame * 1920 + 960]! - (top * 960) / 1919)).toBeLessThan(2)
-    }
-    expect(model.calls.get('code2wav')).toBe(reply.events.filter((event) => event.type === 'audio-delta').length)
-  })
-
-  it('begins while the text is still being written', async () => {
-    const { runtime } = start({ script: answer('x'.repeat(60)) })
-    const { events } = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-    const firstSound = events.findIndex((event) => event.type === 'audio-delta')
-    expect(events.slice(firstSound).filter((event) => event.type === 'text-delta').length).toBeGreaterThan(40)
-  })
-
-  it('goes on while the vocoder works, but not out of its sight', async () => {
-    const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 20 })
-    let [heard, ahead] = [0, 0]
-    for await (const event of runtime.generate(
-      makeRequest({ maxTokens: 60, voice: 'Ethan' }),
-      new AbortController().signal,
-    )) {
-      if (event.type !== 'audio-delta') continue
-      heard += event.pcm.length / 1920
-      ahead = Math.max(ahead, (model.talkerRows[0]?.length ?? 0) - heard)
-    }
-    // Its prompt is 15 rows and more; then a row a frame, of which 4 may be at work and 12 wait.
-    expect(ahead).toBeGreaterThan(20)
-    expect(ahead).toBeLessThan(40)
-    expect(heard).toBeGreaterThan(90)
-    // A slow vocoder gets all threads while the talker waits for it, not while it goes on.
-    const alone = model.decoded.map((piece) => piece.alone)
-    expect(alone[0]).toBe(false)
-    expect(alone.filter(Boolean).length).toBeGreaterThan(alone.length / 3)
-    expect(alone.filter((is) => !is).length).toBeGreaterThan(alone.length / 6)
-  })
-
-  it('reads media of user turns as hidden states, also across chunks', async () => {
-    const { runtime, model } = start({ script: answer('ab') }, { prefillTokens: 5 })
-    const pcm = { sampleRate: 16_000, samples: new Float32Array(16_000 * 3) }
-    const image = { width: 2, height: 2, data: new Uint8Array(12) }
-    const reply = await readReply(
-      runtime,
-      makeRequest({
-        voice: 'Ethan',
-        messages: [
-          {
-            role: 'user',
-            content: [
-              { type: 'audio', audio: decodedAudio(pcm) },
-              { type: 'text', text: 'q' },
-              { type: 'image', image: decodedImage(image) },
-            ],
-          },
-        ],
-      }),
-    )
-    expect(reply.usage.prompt).toMatchObject({ audio: 3, image: 4 })
-    const hidden = (row: number): number => 1000 + row
-    expect(model.talkerRows[0]!.slice(0, 22)).toEqual([
-      imStart,
-      fakeIds.user,
-      10,
-      ...[3, 4, 5].map(hidden),
-      ...bytes('q'),
-      ...[7, 8, 9, 10].map(hidden),
-      fakeIds.imEnd,
-      10,
-      ...opening(97),
-    ])
-  })
-
-  it('never speaks reasoning or the separator after it', async () => {
-    const { runtime, model } = start({
-      script: answer([...bytes('secret'), fakeIds.thinkClose, ...bytes('\n\nyes')]),
-    })
-    const reply = await readReply(runtime, makeRequest({ text: 'q', thinking: {}, voice: 'Ethan' }))
-    expect(reply.text).toBe('yes')
-    expect(model.talkerRows[0]!.slice(6, 18)).toEqual([...opening(bytes('y')[0]!), ...bytes('es'), ttsEnd])
-  })
-
-  it('does not speak the token a limit cuts at, nor a stop string', async () => {
-    const { runtime, model } = start({ script: answer('abcdef') })
-    await readReply(runtime, makeRequest({ text: 'q', maxTokens: 3, voice: 'Ethan' }))
-    await readReply(runtime, makeRequest({ text: 'q', stop: ['cd'], voice: 'Ethan' }))
-    for (const rows of model.talkerRows) expect(rows.slice(6, 17)).toEqual([...opening(97), 98, ttsEnd])
-  })
-
-  it('has nothing to say for an empty reply', async () => {
-    const { runtime } = start({ script: answer('') })
-    const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-    expect([reply.text, reply.pcm.length, reply.usage.audioTokens]).toEqual(['', 0, 0])
-  })
-
-  it('gives up after the most frames', async () => {
-    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000, speechSettings: { maxFrames: 40 } })
-    const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-    expect(reply.usage.audioTokens).toBe(39)
-    expect(reply.pcm.length).toBe(39 * 1920)
-  })
-
-  it('bounds speech by its text when the talker never ends', async () => {
-    const speechSettings = { allowance: { frames: 20, perToken: 5 } }
-    const { runtime } = start({ script: answer('abc'), tailFrames: 10_000, speechSettings })
-    const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-    expect(reply.usage.audioTokens).toBe(20 + 3 * 5 - 1)
-    expect(reply.reason).toBe('stop')
-    // Text still being written does not count yet, so a long reply is never cut short.
-    const long = start({ script: answer('x'.repeat(60)), speechSettings })
-    const whole = await readReply(long.runtime, makeRequest({ voice: 'Ethan' }))
-    expect(whole.usage.audioTokens).toBeGreaterThan(60)
-  })
-
-  it('refuses unknown voices and checkpoints without speech', async () => {
-    const { runtime } = start()
-    await expect(readReply(runtime, makeRequest({ voice: 'Nobody' }))).rejects.toMatchObject({
-      code: 'unsupported',
-      param: 'audio.voice',
-    })
-    const silent = start({ speech: false })
-    await expect(readReply(silent.runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({
-      code: 'unsupported',
-      param: 'modalities',
-    })
-  })
-})
-
-describe('many at once', () => {
-  it('batches decode and speech steps', async () => {
-    const { runtime, model } = start({ thinkerDelay: () => 2 })
-    await Promise.all(['a', 'b', 'c', 'd'].map((text) => readReply(runtime, makeRequest({ text, voice: 'Ethan' }))))
-    expect(model.thinkerBatches.filter((batch) => batch.length === 4).length).toBeGreaterThan(8)
-    expect(model.talkerBatches.filter((batch) => batch.length === 4).length).toBeGreaterThan(8)
-  })
-
-  it('gives the same reply for the same seed, alone or in company', async () => {
-    const sampling = { temperature: 1, topP: 0.95, topK: 40, presencePenalty: 0.5, repetitionPenalty: 1.1, seed: 77 }
-    const { runtime } = start({ sharpness: 3, speechSettings: defaultSpeech }, { maxConcurrent: 8 })
-    const one = makeRequest({ sampling, voice: 'Ethan' })
-    const alone = await readReply(runtime, one)
-    const others = ['u', 'v', 'w', 'x'].map((text) =>
-      readReply(runtime, makeRequest({ text, sampling: { ...sampling, seed: 5 }, voice: 'Chelsie' })),
-    )
-    const again = await readReply(runtime, one)
-    await Promise.all(others)
-    expect(again.text).toBe(alone.text)
-    expect(again.pcm).toEqual(alone.pcm)
-    const different = await readReply(runtime, { ...one, sampling: { ...sampling, seed: 78 } })
-    expect(different.text).not.toBe(alone.text)
-  })
-
-  it('keeps writing while a long prompt is read', async () => {
-    const { runtime, model } = start({
-      script: (ids) => (ids.length > 500 ? fakeIds.imEnd : 120),
-      thinkerDelay: (tokens) => tokens / 4,
-    })
-    const writer = runtime.generate(makeRequest({ text: 'short', maxTokens: 400 }), new AbortController().signal)
-    for (let count = 0; count < 10; count += 1) await writer.next()
-    const reader = readReply(runtime, makeRequest({ text: 'y'.repeat(2000), maxTokens: 1 }))
-    const arrivals: number[] = []
-    let done = false
-    void reader.then(() => (done = true))
-    while (!done) {
-      await writer.next()
-      arrivals.push(performance.now())
-    }
-    await writer.return()
-    const gaps = arrivals.slice(1).map((time, index) => time - arrivals[index]!)
-    expect(arrivals.length).toBeGreaterThan(5)
-    expect(Math.max(...gaps)).toBeLessThan(600)
-    expect(model.thinkerBatches.some((batch) => batch.length === 2 && batch.includes(1))).toBe(true)
-  })
-
-  it('encodes a long sound in pieces between other work, and tells the encoder of the longest sound', async () => {
-    const { runtime, model } = start({ script: answer('ok'), encoderDelay: 5 })
-    const long = readReply(runtime, makeRequest({ messages: [sounds(600, 15, 3)] }))
-    const order: string[] = []
-    void long.then(() => order.push('long'))
-    while ((model.calls.get('audioEncoder') ?? 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
-    await readReply(runtime, makeRequest({ text: 'short' }))
-    order.push('text')
-    await readReply(runtime, makeRequest({ messages: [sounds(8)] }))
-    order.push('short')
-    expect((await long).text).toBe('ok')
-    expect(order).toEqual(['text', 'short', 'long'])
-    expect(model.sounds).toEqual([
-      { frames: 600, longestFrames: 600 },
-      { frames: 8, longestFrames: 8 },
-      { frames: 15, longestFrames: 600 },
-      { frames: 3, longestFrames: 600 },
-    ])
-  })
-
-  it('pauses only the request whose reader is slow', async () => {
-    const { runtime, model } = start({ script: answer('x'.repeat(300)) }, { bufferedEvents: 16 })
-    const slow = runtime.generate(makeRequest({ text: 's', maxTokens: 300 }), new AbortController().signal)
-    await slow.next()
-    await readReply(runtime, makeRequest({ text: 'f', maxTokens: 300 }))
-    const written = model.thinkerBatches.length
-    const rest: EngineEvent[] = []
-    for await (const event of slow) rest.push(event)
-    expect(rest.filter((event) => event.type === 'text-delta').length).toBe(300)
-    // The slow one went on only once it was read.
-    expect(model.thinkerBatches.length - written).toBeGreaterThan(270)
-  })
-
-  it('lets the next in when one leaves, and refuses when the queue is full', async () => {
-    const { runtime } = start({ thinkerDelay: () => 5 }, { maxConcurrent: 1, maxWaiting: 1 })
-    const first = runtime.generate(makeRequest(), new AbortController().signal)
-    await first.next()
-    const second = readReply(runtime, makeRequest())
-    await expect(readReply(runtime, makeRequest())).rejects.toMatchObject({ code: 'overloaded' })
-    expect(runtime.load).toEqual({ active: 1, waiting: 1 })
-    await first.return()
-    expect((await second).reason).toBe('stop')
-    expect(runtime.load).toEqual({ active: 0, waiting: 0 })
-  })
-
-  it('waits for cache that others hold, and says so when there never will be enough', async () => {
-    const { runtime, model } = start({ memoryTokens: 150 }, {})
-    const replies = await Promise.all([1, 2, 3].map(() => readReply(runtime, makeRequest())))
-    expect(replies.length).toBe(3)
-    expect(Math.max(...model.thinkerBatches.map((batch) => batch.length))).toBe(1)
-    await expect(readReply(runtime, makeRequest({ maxTokens: 200 }))).rejects.toMatchObject({ code: 'overloaded' })
-  })
-})
-
-it('gives caches back at once when they are more than the machine should hold', async () => {
-  const { runtime, model } = start(
-    {},
-    {
-      checkRoom: () => {
-        throw new EngineError('overloaded', 'Too much.')
-      },
-    },
-  )
-  await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({ message: 'Too much.' })
-  expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
-})
-
-describe('ending early', () => {
-  it('stops within one step of an abort and gives everything back', async () => {
-    const { runtime, model } = start({ script: answer('x'.repeat(200)), thinkerDelay: () => 5 })
-    const controller = new AbortController()
-    const reason = new Error('gone')
-    let seen = 0
-    const reading = (async () => {
-      for await (const event of runtime.generate(makeRequest({ maxTokens: 200, voice: 'Ethan' }), controller.signal)) {
-        seen += event.type === 'text-delta' ? 1 : 0
-        if (seen === 5) controller.abort(reason)
+    it.each([0, 1, 4])('is closed by force at a budget of %i', async (budget) => {
+      const endless = (ids: readonly number[]): number => {
+        const closed = ids.lastIndexOf(fakeIds.thinkClose)
+        if (closed < 0) return 97
+        return [...bytes('yes'), fakeIds.imEnd][ids.length - closed - 3] ?? fakeIds.imEnd
       }
-    })()
-    await expect(reading).rejects.toBe(reason)
-    expect(seen).toBe(5)
-    const batches = model.thinkerBatches.length
-    expect(batches).toBeLessThan(9)
-    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
-  })
-
-  it('interrupts a long step when nobody else needs it', async () => {
-    const { runtime } = start({ thinkerDelay: () => 10_000 })
-    const controller = new AbortController()
-    const reading = readReply(runtime, makeRequest(), controller.signal)
-    setTimeout(() => controller.abort(new Error('gone')), 20)
-    const began = performance.now()
-    await expect(reading).rejects.toThrow('gone')
-    expect(performance.now() - began).toBeLessThan(1000)
-  })
-
-  it('waits for the vocoder to let go, at an abort and at the end', async () => {
-    for (const end of ['abort', 'close'] as const) {
-      const { runtime, model } = start({ script: answer('x'.repeat(60)), vocoderDelay: 10_000 })
-      const controller = new AbortController()
-      const reading = readReply(runtime, makeRequest({ voice: 'Ethan' }), controller.signal)
-      const outcome = reading.then(
-        () => 'read',
-        (error: Error) => error.message,
-      )
-      while (!model.calls.has('code2wav')) await new Promise((resolve) => setTimeout(resolve, 1))
-      const began = performance.now()
-      if (end === 'abort') controller.abort(new Error('gone'))
-      else await runtime.close()
-      expect(await outcome).toBe(end === 'abort' ? 'gone' : 'The engine was closed.')
-      expect(performance.now() - began).toBeLessThan(1000)
-      expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
-    }
-  })
-
-  it('leaves the others of a batch alone when its vocoder stops in the middle of a step', async () => {
-    const long = { script: answer('abcdefghij'.repeat(9)), tailFrames: 60, talkerDelay: () => 6, vocoderDelay: 40 }
-    const { runtime, model } = start(long)
-    const stays = makeRequest({ text: 'a', maxTokens: 100, voice: 'Ethan' })
-    const staying = readReply(runtime, stays)
-    let over = false
-    void staying.then(() => (over = true))
-    for (let round = 0; round < 6; round += 1) {
-      const controller = new AbortController()
-      const decoded = model.decoded.length
-      const leaves = makeRequest({ text: 'b', maxTokens: 100, voice: 'Chelsie' })
-      const outcome = expect(readReply(runtime, leaves, controller.signal)).rejects.toThrow('gone')
-      while (model.decoded.length < decoded + 3) await new Promise((resolve) => setTimeout(resolve, 1))
-      await new Promise((resolve) => setTimeout(resolve, 2 * round))
-      controller.abort(new Error('gone'))
-      await outcome
-    }
-    expect(over).toBe(false)
-    const alone = start(long)
-    expect((await staying).pcm).toEqual((await readReply(alone.runtime, stays)).pcm)
-  })
-
-  it('gives up encoding at an abort, in a piece and between two', async () => {
-    for (const delay of [10_000, 1]) {
-      const { runtime, model } = start({ encoderDelay: delay })
-      const controller = new AbortController()
-      const reading = readReply(runtime, makeRequest({ messages: [sounds(4000)] }), controller.signal)
-      const outcome = expect(reading).rejects.toThrow('gone')
-      while (!model.calls.has('audioEncoder')) await new Promise((resolve) => setTimeout(resolve, 1))
-      setTimeout(() => controller.abort(new Error('gone')), 10)
-      await outcome
-      await new Promise((resolve) => setImmediate(resolve))
-      expect(model.encoding()).toBe(0)
-      expect(model.calls.get('audioEncoder')).toBeLessThan(100)
-    }
-  })
-
-  it('counts an early return as an abort, also before the start', async () => {
-    const { runtime, model } = start({ thinkerDelay: () => 2 })
-    const iterator = runtime.generate(makeRequest({ voice: 'Ethan' }), new AbortController().signal)
-    await iterator.next()
-    await iterator.return()
-    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
-    const aborted = AbortSignal.abort(new Error('before'))
-    await expect(readReply(runtime, makeRequest(), aborted)).rejects.toThrow('before')
-  })
-
-  it('ends live and waiting requests when closed', async () => {
-    const { runtime } = start({ thinkerDelay: () => 5 }, { maxConcurrent: 1 })
-    const one = readReply(runtime, makeRequest())
-    const two = readReply(runtime, makeRequest())
-    const outcomes = Promise.allSettled([one, two])
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    await runtime.close()
-    for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'engine_closed' } })
-    await expect(readReply(runtime, makeRequest())).rejects.toMatchObject({ code: 'engine_closed' })
-  })
-})
-
-describe('failures', () => {
-  it.each(['thinker', 'talker', 'codePredictor', 'code2wav'] as const)('of the %s reach the reader', async (stage) => {
-    const { runtime, model } = start({ failIn: { stage, after: 1 } })
-    await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({
-      code: 'internal',
-      message: `The model failed: ${stage} broke`,
+      const { runtime } = start({ script: endless })
+      const reply = await readReply(runtime, makeRequest({ thinking: { budget } }))
+      expect([reply.reasoning, reply.text]).toEqual(['a'.repeat(budget), 'yes'])
+      expect(reply.usage.reasoningTokens).toBe(budget)
     })
-    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
+
+    it('is refused where the checkpoint does not think', async () => {
+      const { runtime } = start({}, { thinking: false })
+      await expect(readReply(runtime, makeRequest({ thinking: {} }))).rejects.toMatchObject({
+        code: 'unsupported',
+        param: 'enable_thinking',
+      })
+    })
   })
 
-  it('of one prompt leave the others alone', async () => {
-    const { runtime } = start(
+  describe('speech', () => {
+    it('joins chunks without a gap, whatever their size', async () => {
+      const { runtime, model } = start({
+        script: answer('a reply that is long enough for some chunks'),
+        tailFrames: 20,
+      })
+      const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
+      expect(reply.events.filter((event) => event.type === 'audio-delta').length).toBeGreaterThan(4)
+      const { samplesPerFrame } = model
+      expect(reply.usage.audioTokens).toBe(tokensOf(reply.pcm.length / samplesPerFrame))
+      for (let frame = 0; frame * samplesPerFrame < reply.pcm.length; frame += 1) {
+        const top = reply.pcm[frame * samplesPerFrame + samplesPerFrame - 1]!
+        expect(reply.pcm[frame * samplesPerFrame]).toBe(0)
+        expect(
+          Math.abs(
+            reply.pcm[frame * samplesPerFrame + samplesPerFrame / 2]! -
+              (top * samplesPerFrame) / 2 / (samplesPerFrame - 1),
+          ),
+        ).toBeLessThan(2)
+      }
+      expect(model.calls.get('vocoder')).toBe(reply.events.filter((event) => event.type === 'audio-delta').length)
+    })
+
+    it('begins while the text is still being written', async () => {
+      const { runtime } = start({ script: answer('x'.repeat(60)) })
+      const { events } = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
+      const firstSound = events.findIndex((event) => event.type === 'audio-delta')
+      expect(events.slice(firstSound).filter((event) => event.type === 'text-delta').length).toBeGreaterThan(
+        leadingText,
+      )
+    })
+
+    it('goes on while the vocoder works, but not out of its sight', async () => {
+      const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 20 })
+      const { samplesPerFrame } = model
+      let [heard, ahead] = [0, 0]
+      for await (const event of runtime.generate(
+        makeRequest({ maxTokens: 60, voice: 'Ethan' }),
+        new AbortController().signal,
+      )) {
+        if (event.type !== 'audio-delta') continue
+        heard += event.pcm.length / samplesPerFrame
+        ahead = Math.max(ahead, (model.talkerRows[0]?.length ?? 0) - heard)
+      }
+      // The rows of its prompt, then a row a frame, of which some may be at work or held back and some wait.
+      expect(ahead).toBeGreaterThan(rowsAhead[0])
+      expect(ahead).toBeLessThan(rowsAhead[1])
+      expect(heard).toBeGreaterThan(90)
+      // A slow vocoder gets all threads while the talker waits for it, not while it goes on.
+      const alone = model.decoded.map((piece) => piece.alone)
+      expect(alone[0]).toBe(false)
+      expect(alone.filter(Boolean).length).toBeGreaterThan(alone.length / 3)
+      expect(alone.filter((is) => !is).length).toBeGreaterThan(alone.length / 6)
+    })
+
+    it('has nothing to say for an empty reply', async () => {
+      const { runtime } = start({ script: answer('') })
+      const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
+      expect([reply.text, reply.pcm.length, reply.usage.audioTokens]).toEqual(['', 0, 0])
+    })
+
+    it('refuses unknown voices and checkpoints without speech', async () => {
+      const { runtime } = start()
+      await expect(readReply(runtime, makeRequest({ voice: 'Nobody' }))).rejects.toMatchObject({
+        code: 'unsupported',
+        param: 'audio.voice',
+      })
+      const silent = start({ speech: false })
+      await expect(readReply(silent.runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({
+        code: 'unsupported',
+        param: 'modalities',
+      })
+    })
+  })
+
+  describe('many at once', () => {
+    it('batches decode and speech steps', async () => {
+      const { runtime, model } = start({ thinkerDelay: () => 2 })
+      await Promise.all(['a', 'b', 'c', 'd'].map((text) => readReply(runtime, makeRequest({ text, voice: 'Ethan' }))))
+      expect(model.thinkerBatches.filter((batch) => batch.length === 4).length).toBeGreaterThan(8)
+      expect(model.talkerBatches.filter((batch) => batch.length === 4).length).toBeGreaterThan(8)
+    })
+
+    it('gives the same reply for the same seed, alone or in company', async () => {
+      const sampling = { temperature: 1, topP: 0.95, topK: 40, presencePenalty: 0.5, repetitionPenalty: 1.1, seed: 77 }
+      const { runtime } = start({ sharpness: 3, sampledSpeech: true }, { maxConcurrent: 8 })
+      const one = makeRequest({ sampling, voice: 'Ethan' })
+      const alone = await readReply(runtime, one)
+      const others = ['u', 'v', 'w', 'x'].map((text) =>
+        readReply(runtime, makeRequest({ text, sampling: { ...sampling, seed: 5 }, voice: 'Chelsie' })),
+      )
+      const again = await readReply(runtime, one)
+      await Promise.all(others)
+      expect(again.text).toBe(alone.text)
+      expect(again.pcm).toEqual(alone.pcm)
+      const different = await readReply(runtime, { ...one, sampling: { ...sampling, seed: 78 } })
+      expect(different.text).not.toBe(alone.text)
+    })
+
+    it('keeps writing while a long prompt is read', async () => {
+      const { runtime, model } = start({
+        script: (ids) => (ids.length > 500 ? fakeIds.imEnd : 120),
+        thinkerDelay: (tokens) => tokens / 4,
+      })
+      const writer = runtime.generate(makeRequest({ text: 'short', maxTokens: 400 }), new AbortController().signal)
+      for (let count = 0; count < 10; count += 1) await writer.next()
+      const reader = readReply(runtime, makeRequest({ text: 'y'.repeat(2000), maxTokens: 1 }))
+      const arrivals: number[] = []
+      let done = false
+      void reader.then(() => (done = true))
+      while (!done) {
+        await writer.next()
+        arrivals.push(performance.now())
+      }
+      await writer.return()
+      const gaps = arrivals.slice(1).map((time, index) => time - arrivals[index]!)
+      expect(arrivals.length).toBeGreaterThan(5)
+      expect(Math.max(...gaps)).toBeLessThan(600)
+      expect(model.thinkerBatches.some((batch) => batch.length === 2 && batch.includes(1))).toBe(true)
+    })
+
+    it('encodes a long sound in pieces between other work, and tells the encoder of the longest sound', async () => {
+      const { runtime, model } = start({ script: answer('ok'), encoderDelay: 5 })
+      const long = readReply(runtime, makeRequest({ messages: [sounds(600, 15, 3)] }))
+      const order: string[] = []
+      void long.then(() => order.push('long'))
+      while ((model.calls.get('audioEncoder') ?? 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+      await readReply(runtime, makeRequest({ text: 'short' }))
+      order.push('text')
+      await readReply(runtime, makeRequest({ messages: [sounds(8)] }))
+      order.push('short')
+      expect((await long).text).toBe('ok')
+      expect(order).toEqual(['text', 'short', 'long'])
+      expect(model.sounds).toEqual([
+        { frames: 600, longestFrames: 600 },
+        { frames: 8, longestFrames: 8 },
+        { frames: 15, longestFrames: 600 },
+        { frames: 3, longestFrames: 600 },
+      ])
+    })
+
+    it('pauses only the request whose reader is slow', async () => {
+      const { runtime, model } = start({ script: answer('x'.repeat(300)) }, { bufferedEvents: 16 })
+      const slow = runtime.generate(makeRequest({ text: 's', maxTokens: 300 }), new AbortController().signal)
+      await slow.next()
+      await readReply(runtime, makeRequest({ text: 'f', maxTokens: 300 }))
+      const written = model.thinkerBatches.length
+      const rest: EngineEvent[] = []
+      for await (const event of slow) rest.push(event)
+      expect(rest.filter((event) => event.type === 'text-delta').length).toBe(300)
+      // The slow one went on only once it was read.
+      expect(model.thinkerBatches.length - written).toBeGreaterThan(270)
+    })
+
+    it('lets the next in when one leaves, and refuses when the queue is full', async () => {
+      const { runtime } = start({ thinkerDelay: () => 5 }, { maxConcurrent: 1, maxWaiting: 1 })
+      const first = runtime.generate(makeRequest(), new AbortController().signal)
+      await first.next()
+      const second = readReply(runtime, makeRequest())
+      await expect(readReply(runtime, makeRequest())).rejects.toMatchObject({ code: 'overloaded' })
+      expect(runtime.load).toEqual({ active: 1, waiting: 1 })
+      await first.return()
+      expect((await second).reason).toBe('stop')
+      expect(runtime.load).toEqual({ active: 0, waiting: 0 })
+    })
+
+    it('waits for cache that others hold, and says so when there never will be enough', async () => {
+      const { runtime, model } = start({ memoryTokens: 150 }, {})
+      const replies = await Promise.all([1, 2, 3].map(() => readReply(runtime, makeRequest())))
+      expect(replies.length).toBe(3)
+      expect(Math.max(...model.thinkerBatches.map((batch) => batch.length))).toBe(1)
+      await expect(readReply(runtime, makeRequest({ maxTokens: 200 }))).rejects.toMatchObject({ code: 'overloaded' })
+    })
+  })
+
+  it('gives caches back at once when they are more than the machine should hold', async () => {
+    const { runtime, model } = start(
       {},
       {
-        prepare: (request) =>
-          request.maxTokens === 13 ? Promise.reject(new Error('bad prompt')) : fakePrepare(request),
+        checkRoom: () => {
+          throw new EngineError('overloaded', 'Too much.')
+        },
       },
     )
-    const good = readReply(runtime, makeRequest())
-    await expect(readReply(runtime, makeRequest({ maxTokens: 13 }))).rejects.toThrow('bad prompt')
-    expect((await good).reason).toBe('stop')
+    await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({ message: 'Too much.' })
+    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
   })
 
-  it('name what does not fit the context', async () => {
-    const { runtime } = start({ contextLength: 100 })
-    await expect(readReply(runtime, makeRequest({ text: 'x'.repeat(100) }))).rejects.toMatchObject({
-      code: 'context_overflow',
-      param: 'messages',
+  describe('ending early', () => {
+    it('stops within one step of an abort and gives everything back', async () => {
+      const { runtime, model } = start({ script: answer('x'.repeat(200)), thinkerDelay: () => 5 })
+      const controller = new AbortController()
+      const reason = new Error('gone')
+      let seen = 0
+      const reading = (async () => {
+        for await (const event of runtime.generate(
+          makeRequest({ maxTokens: 200, voice: 'Ethan' }),
+          controller.signal,
+        )) {
+          seen += event.type === 'text-delta' ? 1 : 0
+          if (seen === 5) controller.abort(reason)
+        }
+      })()
+      await expect(reading).rejects.toBe(reason)
+      expect(seen).toBe(5)
+      const batches = model.thinkerBatches.length
+      expect(batches).toBeLessThan(9)
+      expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
     })
-    await expect(readReply(runtime, makeRequest({ maxTokens: 99 }))).rejects.toMatchObject({
-      code: 'context_overflow',
-      param: 'max_tokens',
-    })
-    await expect(
-      runtime.countPrompt(makeRequest({ maxTokens: 99 }), new AbortController().signal),
-    ).rejects.toMatchObject({ code: 'context_overflow' })
-  })
-})
 
-it('reports what a request cost', async () => {
-  const reports: RequestMetrics[] = []
-  let now = 0
-  const { runtime } = start(
-    { script: answer('abcd') },
-    { onMetrics: (metrics) => reports.push(metrics), clock: () => (now += 10) },
-  )
-  await readReply(runtime, makeRequest({ id: 'one', voice: 'Ethan' }))
-  expect(reports).toHaveLength(1)
-  expect(reports[0]).toMatchObject({ id: 'one', outcome: 'stop', textTokens: 4, audioFrames: 6 })
-  expect(reports[0]!.firstTokenMs).toBeGreaterThan(0)
-  expect(reports[0]!.firstAudioMs).toBeGreaterThan(reports[0]!.firstTokenMs!)
-  expect(reports[0]!.realTimeFactor).toBeGreaterThan(0)
+    it('interrupts a long step when nobody else needs it', async () => {
+      const { runtime } = start({ thinkerDelay: () => 10_000 })
+      const controller = new AbortController()
+      const reading = readReply(runtime, makeRequest(), controller.signal)
+      setTimeout(() => controller.abort(new Error('gone')), 20)
+      const began = performance.now()
+      await expect(reading).rejects.toThrow('gone')
+      expect(performance.now() - began).toBeLessThan(1000)
+    })
+
+    it('waits for the vocoder to let go, at an abort and at the end', async () => {
+      for (const end of ['abort', 'close'] as const) {
+        const { runtime, model } = start({ script: answer('x'.repeat(60)), vocoderDelay: 10_000 })
+        const controller = new AbortController()
+        const reading = readReply(runtime, makeRequest({ voice: 'Ethan' }), controller.signal)
+        const outcome = reading.then(
+          () => 'read',
+          (error: Error) => error.message,
+        )
+        while (!model.calls.has('vocoder')) await new Promise((resolve) => setTimeout(resolve, 1))
+        const began = performance.now()
+        if (end === 'abort') controller.abort(new Error('gone'))
+        else await runtime.close()
+        expect(await outcome).toBe(end === 'abort' ? 'gone' : 'The engine was closed.')
+        expect(performance.now() - began).toBeLessThan(1000)
+        expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
+      }
+    })
+
+    it('leaves the others of a batch alone when its vocoder stops in the middle of a step', async () => {
+      const long = { script: answer('abcdefghij'.repeat(9)), tailFrames: 60, talkerDelay: () => 6, vocoderDelay: 40 }
+      const { runtime, model } = start(long)
+      const stays = makeRequest({ text: 'a', maxTokens: 100, voice: 'Ethan' })
+      const staying = readReply(runtime, stays)
+      let over = false
+      void staying.then(() => (over = true))
+      for (let round = 0; round < 6; round += 1) {
+        const controller = new AbortController()
+        const decoded = model.decoded.length
+        const leaves = makeRequest({ text: 'b', maxTokens: 100, voice: 'Chelsie' })
+        const outcome = expect(readReply(runtime, leaves, controller.signal)).rejects.toThrow('gone')
+        while (model.decoded.length < decoded + 3) await new Promise((resolve) => setTimeout(resolve, 1))
+        await new Promise((resolve) => setTimeout(resolve, 2 * round))
+        controller.abort(new Error('gone'))
+        await outcome
+      }
+      expect(over).toBe(false)
+      const alone = start(long)
+      expect((await staying).pcm).toEqual((await readReply(alone.runtime, stays)).pcm)
+    })
+
+    it('gives up encoding at an abort, in a piece and between two', async () => {
+      for (const delay of [10_000, 1]) {
+        const { runtime, model } = start({ encoderDelay: delay })
+        const controller = new AbortController()
+        const reading = readReply(runtime, makeRequest({ messages: [sounds(4000)] }), controller.signal)
+        const outcome = expect(reading).rejects.toThrow('gone')
+        while (!model.calls.has('audioEncoder')) await new Promise((resolve) => setTimeout(resolve, 1))
+        setTimeout(() => controller.abort(new Error('gone')), 10)
+        await outcome
+        await new Promise((resolve) => setImmediate(resolve))
+        expect(model.encoding()).toBe(0)
+        expect(model.calls.get('audioEncoder')).toBeLessThan(100)
+      }
+    })
+
+    it('counts an early return as an abort, also before the start', async () => {
+      const { runtime, model } = start({ thinkerDelay: () => 2 })
+      const iterator = runtime.generate(makeRequest({ voice: 'Ethan' }), new AbortController().signal)
+      await iterator.next()
+      await iterator.return()
+      expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
+      const aborted = AbortSignal.abort(new Error('before'))
+      await expect(readReply(runtime, makeRequest(), aborted)).rejects.toThrow('before')
+    })
+
+    it('ends live and waiting requests when closed', async () => {
+      const { runtime } = start({ thinkerDelay: () => 5 }, { maxConcurrent: 1 })
+      const one = readReply(runtime, makeRequest())
+      const two = readReply(runtime, makeRequest())
+      const outcomes = Promise.allSettled([one, two])
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      await runtime.close()
+      for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'engine_closed' } })
+      await expect(readReply(runtime, makeRequest())).rejects.toMatchObject({ code: 'engine_closed' })
+    })
+  })
+
+  describe('failures', () => {
+    it.each(stages)('of the %s reach the reader', async (stage) => {
+      const { runtime, model } = start({ failIn: { stage, after: 1 } })
+      await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({
+        code: 'internal',
+        message: `The model failed: ${stage} broke`,
+      })
+      expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
+    })
+
+    it('of one prompt leave the others alone', async () => {
+      const { runtime } = start(
+        {},
+        {
+          prepare: (request) =>
+            request.maxTokens === 13 ? Promise.reject(new Error('bad prompt')) : fakePrepare(request),
+        },
+      )
+      const good = readReply(runtime, makeRequest())
+      await expect(readReply(runtime, makeRequest({ maxTokens: 13 }))).rejects.toThrow('bad prompt')
+      expect((await good).reason).toBe('stop')
+    })
+
+    it('name what does not fit the context', async () => {
+      const { runtime } = start({ contextLength: 100 })
+      await expect(readReply(runtime, makeRequest({ text: 'x'.repeat(100) }))).rejects.toMatchObject({
+        code: 'context_overflow',
+        param: 'messages',
+      })
+      await expect(readReply(runtime, makeRequest({ maxTokens: 99 }))).rejects.toMatchObject({
+        code: 'context_overflow',
+        param: 'max_tokens',
+      })
+      await expect(
+        runtime.countPrompt(makeRequest({ maxTokens: 99 }), new AbortController().signal),
+      ).rejects.toMatchObject({ code: 'context_overflow' })
+    })
+  })
+
+  it('reports what a request cost', async () => {
+    const reports: RequestMetrics[] = []
+    let now = 0
+    const { runtime } = start(
+      { script: answer('abcd') },
+      { onMetrics: (metrics) => reports.push(metrics), clock: () => (now += 10) },
+    )
+    await readReply(runtime, makeRequest({ id: 'one', voice: 'Ethan' }))
+    expect(reports).toHaveLength(1)
+    expect(reports[0]).toMatchObject({ id: 'one', outcome: 'stop', textTokens: 4 })
+    expect(reports[0]!.audioFrames).toBeGreaterThan(4)
+    expect(reports[0]!.firstTokenMs).toBeGreaterThan(0)
+    expect(reports[0]!.firstAudioMs).toBeGreaterThan(reports[0]!.firstTokenMs!)
+    expect(reports[0]!.realTimeFactor).toBeGreaterThan(0)
+  })
 })

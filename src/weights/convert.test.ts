@@ -41,7 +41,7 @@ const requests: Record<string, ParameterRequest> = {
   'thinker.mlp.experts.up_proj.weight': { shape: [256, 32, 3], use: 'experts', layout: 'experts' },
   'thinker.mlp.experts.down_proj.weight': { shape: [32, 256, 3], use: 'experts', layout: 'experts' },
   'talker.embedding.weight': { shape: [256, 16], precision: 'coarse' },
-  [long]: { shape: [256, 16], use: 'matmul' },
+  [long]: { shape: [256, 16], use: 'matmul', precision: 'fine' },
   'code2wav.conv.weight': { shape: [96, 16], use: 'matmul', layout: 'conv-windows', precision: 'fine' },
   'code2wav.up.weight': { shape: [32, 80], use: 'matmul', layout: 'conv-columns', precision: 'fine' },
 }
@@ -432,12 +432,12 @@ describe('choosing types', () => {
     ['thinker.x', 256, 'fine', 'q4_k', 'q8_0'],
     ['thinker.x', 256, 'fine', 'f16', 'f16'],
     ['thinker.x', 256, 'exact', 'q4_k', 'f32'],
-    ['thinker.audio_tower.x', 256, 'coarse', 'q4_0', 'q8_0'],
-    ['thinker.visual.x', 4304, 'coarse', 'q4_0', 'f16'],
+    ['thinker.audio_tower.x', 256, 'fine', 'q4_0', 'q8_0'],
+    ['thinker.visual.x', 4304, 'fine', 'q4_0', 'f16'],
     ['talker.model.x', 256, 'coarse', 'q4_0', 'q4_0'],
-    ['talker.code_predictor.x', 256, 'coarse', 'q4_0', 'q8_0'],
-    ['talker.code_predictor.x', 256, 'coarse', 'bf16', 'bf16'],
-    ['code2wav.x', 256, 'coarse', 'q6_k', 'q8_0'],
+    ['talker.code_predictor.x', 256, 'fine', 'q4_0', 'q8_0'],
+    ['talker.code_predictor.x', 256, 'fine', 'bf16', 'bf16'],
+    ['code2wav.x', 256, 'fine', 'q6_k', 'q8_0'],
   ])('%s with rows of %d, %s, as %s becomes %s', (name, row, precision, type, result) => {
     expect(chooseType(declared(name, row, precision), { type })).toBe(result)
   })

@@ -31,9 +31,6 @@ export interface WeightTypeChoice {
   readonly stages?: Partial<Record<WeightStage, WeightType>>
 }
 
-/** Stages that keep 8 bits unless asked otherwise: small, and errors in them are heard or seen at once. */
-const fineStages: ReadonlySet<WeightStage> = new Set(['audio-encoder', 'vision-encoder', 'code-predictor', 'code2wav'])
-
 const stagePrefixes: readonly (readonly [prefix: string, stage: WeightStage])[] = [
   ['thinker.audio_tower.', 'audio-encoder'],
   ['thinker.visual.', 'vision-encoder'],
@@ -66,7 +63,7 @@ export function chooseType(
   if (declaration.precision === 'exact') return 'f32'
   const stage = stageOf(declaration.name)
   const asked = choice.stages?.[stage]
-  const coarseAllowed = asked !== undefined || (declaration.precision === 'coarse' && !fineStages.has(stage))
+  const coarseAllowed = asked !== undefined || declaration.precision === 'coarse'
   let type: TensorType = asked ?? choice.type
   if (!coarseAllowed && bitsOf(type) < 8) type = 'q8_0'
   while (declaration.shape[0] % typeInfo(type).blockSize !== 0) type = finer[type] ?? 'f16'

@@ -65,7 +65,7 @@ export function findSpeaker(
   if (voice) return voice.speaker
   const first = speakers[0]
   if (first === undefined)
-    throw new EngineError('unsupported', "This checkpoint has no talker; ask for modalities ['text'] only.", {
+    throw new EngineError('unsupported', "This checkpoint does not speak; ask for modalities ['text'] only.", {
       param: 'modalities',
     })
   if (!strict) return first

@@ -152,6 +152,7 @@ class Stream implements VocoderStream {
       },
       options,
     )
+    clip(samples)
     return samples
   }
 
@@ -182,6 +183,16 @@ function windowMask(start: number, frames: number, past: number, window: number)
     mask.fill(0, row * width + oldest, row * width + own + 1)
   }
   return mask
+}
+
+/** To [-1, 1], in place. Here and not in the graph, whose clamp makes 1 of what is no number. Throws for what is not finite. */
+function clip(samples: Float32Array): void {
+  for (let i = 0; i < samples.length; i++) {
+    const sample = samples[i]!
+    if (sample >= -1 && sample <= 1) continue
+    if (!Number.isFinite(sample)) throw new Error('the vocoder produced no finite samples: its weights or inputs are broken')
+    samples[i] = Math.sign(sample)
+  }
 }
 
 function join(pieces: readonly Float32Array[]): Float32Array {

@@ -192,7 +192,7 @@ export class Code2WavModel {
       }
     }
     const wave = this.#causal(g, state, 'last', this.last, this.snake.forward(g, x), room)
-    return g.clamp(g.reshape(wave, wave.shape[1]), -1, 1)
+    return g.reshape(wave, wave.shape[1])
   }
 
   #causal(

@@ -2,7 +2,7 @@
  * Reads config.json of a Qwen3-Omni checkpoint.
  *
  * In: the parsed file, in transformers 4's spelling (`rope_scaling` and `rope_theta`, `num_experts`) or 5's (`rope_parameters`,
- * `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not do (other rotary types, sliding thinker attention) is an
+ * `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not do (other rotary types) is an
  * error here, not a wrong answer later.
  *
  * Reference: transformers `configuration_qwen3_omni_moe.py`.
@@ -126,8 +126,8 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
     feedForward: reader.integer('intermediate_size'),
     activation: activation(reader, 'hidden_act', 'gelu_pytorch_tanh'),
     channels: reader.integer('in_channels', { fallback: 3 }),
-    patch: reader.integer('patch_size'),
-    temporalPatch: reader.integer('temporal_patch_size'),
+    patch: reader.side('patch_size'),
+    temporalPatch: reader.side('temporal_patch_size'),
     merge: reader.integer('spatial_merge_size'),
     outputWidth: reader.integer('out_hidden_size'),
     rotaryBase: reader.has('rope_parameters')
@@ -179,8 +179,12 @@ function parseDecoder(
     reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
   const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
   if (headSize % 2 !== 0) reader.fail('head_dim', 'should be even')
-  if (reader.has('sliding_window') && reader.boolean('use_sliding_window', true))
-    reader.fail('sliding_window', 'is set, which is not supported here')
+  const context = reader.integer('max_position_embeddings')
+  // transformers masks nothing by it, but its cache forgets what is further back, so generated tokens do not see it.
+  if (options.sparse !== 'never' && reader.has('sliding_window')) {
+    const window = reader.integer('sliding_window')
+    if (window < context) reader.fail('sliding_window', `is ${window}; windows shorter than the context of ${context} are not supported`)
+  }
   if (activation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
   const rotary = parseRotary(reader, headSize, options.multimodal)
   const experts = options.sparse === 'never' ? 0 : expertsOf(reader)
@@ -197,7 +201,7 @@ function parseDecoder(
     headSize,
     feedForward: reader.integer('intermediate_size'),
     vocabulary: reader.integer('vocab_size'),
-    context: reader.integer('max_position_embeddings'),
+    context,
     epsilon: reader.number('rms_norm_eps', 1e-6),
     attentionBias: reader.boolean('attention_bias', false),
     rotaryBase: rotary.base,
@@ -250,6 +254,17 @@ function checkCodePredictor(reader: ConfigReader, predictor: DecoderConfig, talk
   const groups = reader.integer('num_code_groups', { fallback: talker.codeGroups })
   if (groups !== talker.codeGroups)
     reader.fail('num_code_groups', `is ${groups} but the talker has ${talker.codeGroups}`)
+  // The sequence is one frame: a window counts only in layers that slide, and only where it is shorter.
+  if (!reader.has('sliding_window') || !slides(reader, predictor.layers)) return
+  const window = reader.integer('sliding_window')
+  if (window < talker.codeGroups)
+    reader.fail('sliding_window', `is ${window}; windows shorter than a frame's ${talker.codeGroups} codes are not supported`)
+}
+
+/** Whether any layer of the code predictor has a sliding window, as `Qwen3OmniMoeTalkerCodePredictorConfig` decides it. */
+function slides(reader: ConfigReader, layers: number): boolean {
+  const types = reader.strings('layer_types')
+  return types ? types.includes('sliding_attention') : layers > reader.integer('max_window_layers', { least: 0, fallback: 28 })
 }
 
 function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConfig {

@@ -86,6 +86,14 @@ describe('the published 30B-A3B checkpoint', () => {
     expect(attempt((map) => map.set('thinker.model.layers.48.norm.weight', [4]))).toThrow(/layers\.48\.norm\.weight/)
   })
 
+  it('lets only thinker and talker be stored in less than 8 bits', () => {
+    const coarse = description.declarations.filter(({ precision }) => precision === 'coarse')
+    const parts = new Set(coarse.map(({ name }) => name.split('.').slice(0, 2).join('.')))
+    expect(parts).toEqual(
+      new Set(['thinker.model', 'thinker.lm_head', 'talker.model', 'talker.codec_head', 'talker.text_projection', 'talker.hidden_projection']),
+    )
+  })
+
   it('reads the facts that speech needs', () => {
     expect(description.contextLength).toBe(65_536)
     expect(description.speaks).toMatchObject({ sampleRate: 24_000, frameRate: 12.5 })

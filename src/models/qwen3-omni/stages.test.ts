@@ -2,7 +2,7 @@
  * What stages promise beyond one sequence at a time: batches, chunked prefill, streams in pieces, aborts, memory, bad input.
  */
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -379,6 +379,28 @@ describe('a model', () => {
       expect(alone.model.architecture).toBe('Qwen3OmniMoeThinkerForConditionalGeneration')
       expect(logits[0]?.length).toBe(whole.model.thinker.vocabSize)
       expect(logits[0]).toEqual(logits[1])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('refuses to make audio of values that are not finite', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'omniserve-broken-'))
+    try {
+      await cp(testdataPath('checkpoints/tiny-dense'), folder, { recursive: true })
+      const file = join(folder, 'model.safetensors')
+      const bytes = await readFile(file)
+      const length = Number(bytes.readBigUInt64LE(0))
+      const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, { data_offsets: [number, number] }>
+      // The largest number of 16 bits everywhere: their products are none any more.
+      for (const [key, { data_offsets }] of Object.entries(header)) {
+        if (/^code2wav\.decoder\..*weight$/.test(key))
+          bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]).fill(Uint8Array.of(0xff, 0x7b))
+      }
+      await writeFile(file, bytes)
+      using broken = await loadModel(folder)
+      using stream = broken.model.code2wav!.newStream()
+      await expect(stream.push(new Int32Array(8))).rejects.toThrow('no finite samples')
     } finally {
       await rm(folder, { recursive: true })
     }

@@ -31,7 +31,10 @@ export interface PositionOptions {
   readonly rate: number
 }
 
-/** `next` is the position of the first generated token on all axes. */
+/**
+ * `next` is the position of the first generated token on all axes: one past the prompt's last token, which is text, as `generate` has it
+ * (`_update_model_kwargs_for_generation`). The largest position of all can be beyond that, where a wide clip has little sound.
+ */
 export function ropePositions(
   spans: readonly Span[],
   { merge, rate }: PositionOptions,
@@ -39,14 +42,11 @@ export function ropePositions(
   const axes: [number[], number[], number[]] = [[], [], []]
   // One past the largest position of the last piece, which need not be the largest of all.
   let start = 0
-  let largest = -1
   const put = (t: number, h: number, w: number): number => {
     axes[0].push(t)
     axes[1].push(h)
     axes[2].push(w)
-    const top = Math.max(t, h, w)
-    if (top > largest) largest = top
-    return top
+    return Math.max(t, h, w)
   }
   const count = (tokens: number): void => {
     for (let i = 0; i < tokens; i++) put(start + i, start + i, start + i)
@@ -93,7 +93,7 @@ export function ropePositions(
         span satisfies never
     }
   }
-  return { positions: Float32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: largest + 1 }
+  return { positions: Float32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: start }
 }
 
 function visionPositions(

@@ -2,18 +2,18 @@
  * What the checkpoint says about preprocessing, from whichever files it brings.
  *
  * In: config.json, preprocessor_config.json, video_preprocessor_config.json, processor_config.json (the newer single
- * file). Out: one typed record. What a file leaves out takes the default of the transformers class.
+ * file). Out: one typed record. What a file leaves out takes config.json's value, or the default of the transformers class.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2VLImageProcessor`, `Qwen2VLVideoProcessor`,
  * `WhisperFeatureExtractor`.
  */
 
-import { EngineError } from '../../../contract/index.ts'
 import type { ResizeStyle } from '../../../prompt/bicubic-resize.ts'
-import { type CheckpointFiles, isObject, type JsonObject } from '../../../prompt/checkpoint-files.ts'
+import type { CheckpointFiles } from '../../../prompt/checkpoint-files.ts'
 import type { AudioFeatureConfig } from '../../../prompt/log-mel.ts'
 import type { PixelLimits } from '../../../prompt/smart-resize.ts'
 import type { VisionFeatureConfig } from '../../../prompt/vision-patches.ts'
+import { ConfigReader } from '../../config-reader.ts'
 
 export interface ProcessorConfig {
   readonly audio: AudioFeatureConfig & {
@@ -42,106 +42,95 @@ interface SpecialTokens {
   readonly audioEnd: number
 }
 
-/** Reads the files. Throws `bad_checkpoint` naming the file and key that is missing or of the wrong type. */
+/**
+ * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts what config.json says
+ * of the encoders.
+ */
 export function readProcessorConfig(files: CheckpointFiles): ProcessorConfig {
-  const config = new Section('config.json', files.requireJson('config.json'))
-  const thinker = config.child('thinker_config') ?? config
-  const text = thinker.child('text_config') ?? thinker
-  const whole = files.json('processor_config.json')
-  const processor = new Section('processor_config.json', whole ?? {})
-  const preprocessor = new Section('preprocessor_config.json', files.json('preprocessor_config.json') ?? {})
-  const videoFile = files.json('video_preprocessor_config.json')
-  const imageSection = processor.child('image_processor') ?? preprocessor
-  const audioSection = processor.child('feature_extractor') ?? preprocessor
-  const videoSection =
-    processor.child('video_processor') ??
-    (videoFile === undefined ? preprocessor : new Section('video_preprocessor_config.json', videoFile))
-  const videoSize = processor.child('videos_kwargs')?.child('size')
+  const reader = (name: string): ConfigReader => new ConfigReader(files.json(name) ?? {}, '', name)
+  const config = new ConfigReader(files.requireJson('config.json'))
+  const thinker = config.has('thinker_config') ? config.object('thinker_config') : config
+  const text = thinker.has('text_config') ? thinker.object('text_config') : thinker
+  const [audioEncoder, visionEncoder] = [thinker.part('audio_config'), thinker.part('vision_config')]
+  const processor = reader('processor_config.json')
+  const preprocessor = reader('preprocessor_config.json')
+  const ownPart = (key: string, otherwise: ConfigReader): ConfigReader =>
+    processor.has(key) ? processor.object(key) : otherwise
+  const image = ownPart('image_processor', preprocessor)
+  const audio = ownPart('feature_extractor', preprocessor)
+  const videoFile = files.json('video_preprocessor_config.json') ? reader('video_preprocessor_config.json') : preprocessor
+  const video = ownPart('video_processor', videoFile)
+  const melBins = audioEncoder.integer('num_mel_bins', { fallback: 128 })
+  const bands = audio.integer('feature_size', { fallback: melBins })
+  if (bands !== melBins) audio.fail('feature_size', `is ${bands} but config.json: ${audioEncoder.path}.num_mel_bins is ${melBins}`)
   return {
     audio: {
-      bands: audioSection.number('feature_size') ?? thinker.child('audio_config')?.number('num_mel_bins') ?? 128,
-      sampleRate: audioSection.number('sampling_rate') ?? 16_000,
-      hop: audioSection.number('hop_length') ?? 160,
-      fftLength: audioSection.number('n_fft') ?? 400,
-      window: thinker.child('audio_config')?.number('n_window') ?? processor.number('n_window') ?? 50,
+      bands,
+      sampleRate: audio.integer('sampling_rate', { fallback: 16_000 }),
+      hop: audio.integer('hop_length', { fallback: 160 }),
+      fftLength: audio.integer('n_fft', { fallback: 400 }),
+      window: audioEncoder.integer('n_window', { fallback: processor.integer('n_window', { fallback: 50 }) }),
     },
-    image: visionConfig(imageSection, 'pillow', limitsOf(imageSection) ?? { min: 56 * 56, max: 28 * 28 * 1280 }),
+    image: visionConfig(image, visionEncoder, 'pillow', limitsOf(image) ?? { min: 56 * 56, max: 28 * 28 * 1280 }),
     video: {
       // The processor's own limits for frames come before its video part's.
-      ...visionConfig(videoSection, 'torch', limitsOf(videoSize) ?? { min: 128 * 32 * 32, max: 768 * 32 * 32 }),
-      ...(videoSection.value('cap_pixels_per_frame') === true
-        ? { clipTokens: videoSection.number('max_video_tokens') ?? 128_000 }
-        : {}),
+      ...visionConfig(
+        video,
+        visionEncoder,
+        'torch',
+        limitsOf(processor.part('videos_kwargs').part('size')) ?? { min: 128 * 32 * 32, max: 768 * 32 * 32 },
+      ),
+      ...(video.boolean('cap_pixels_per_frame', false) && {
+        clipTokens: video.integer('max_video_tokens', { fallback: 128_000 }),
+      }),
     },
-    positionRate: thinker.number('position_id_per_seconds') ?? processor.number('position_id_per_seconds') ?? 13,
-    positionMerge: thinker.child('vision_config')?.number('spatial_merge_size') ?? 2,
+    positionRate: thinker.number('position_id_per_seconds', processor.number('position_id_per_seconds', 13)),
+    positionMerge: visionEncoder.integer('spatial_merge_size', { fallback: 2 }),
     tokens: {
-      image: thinker.require('image_token_id'),
-      video: thinker.require('video_token_id'),
-      audio: thinker.require('audio_token_id'),
-      visionStart: thinker.require('vision_start_token_id'),
-      visionEnd: thinker.number('vision_end_token_id') ?? -1,
-      audioStart: thinker.require('audio_start_token_id'),
-      audioEnd: thinker.number('audio_end_token_id') ?? -1,
+      image: thinker.integer('image_token_id', { least: 0 }),
+      video: thinker.integer('video_token_id', { least: 0 }),
+      audio: thinker.integer('audio_token_id', { least: 0 }),
+      visionStart: thinker.integer('vision_start_token_id', { least: 0 }),
+      visionEnd: thinker.integer('vision_end_token_id', { least: 0, fallback: -1 }),
+      audioStart: thinker.integer('audio_start_token_id', { least: 0 }),
+      audioEnd: thinker.integer('audio_end_token_id', { least: 0, fallback: -1 }),
     },
-    contextLength: text.number('max_position_embeddings') ?? 32_768,
+    contextLength: text.integer('max_position_embeddings', { fallback: 32_768 }),
   }
 }
 
-function visionConfig(section: Section, resize: ResizeStyle, limits: PixelLimits): VisionFeatureConfig {
+/** `encoder`: vision_config, which the preprocessing has to agree with, because patches of another size do not fit its weights. */
+function visionConfig(
+  reader: ConfigReader,
+  encoder: ConfigReader,
+  resize: ResizeStyle,
+  limits: PixelLimits,
+): VisionFeatureConfig {
+  const agreed = (key: string, encoderKey: string, otherwise: number): number => {
+    const wanted = encoder.has(encoderKey) ? encoder.side(encoderKey) : undefined
+    const value = reader.has(key) ? reader.side(key) : (wanted ?? otherwise)
+    if (wanted !== undefined && value !== wanted)
+      reader.fail(key, `is ${value} but config.json: ${encoder.path}.${encoderKey} is ${wanted}`)
+    return value
+  }
   return {
-    patchSize: section.number('patch_size') ?? 14,
-    temporalPatchSize: section.number('temporal_patch_size') ?? 2,
-    mergeSize: section.number('merge_size') ?? 2,
+    patchSize: agreed('patch_size', 'patch_size', 14),
+    temporalPatchSize: agreed('temporal_patch_size', 'temporal_patch_size', 2),
+    mergeSize: agreed('merge_size', 'spatial_merge_size', 2),
     limits,
     resize,
-    rescale: section.number('rescale_factor') ?? 1 / 255,
-    mean: section.triple('image_mean') ?? [0.48145466, 0.4578275, 0.40821073],
-    deviation: section.triple('image_std') ?? [0.26862954, 0.26130258, 0.27577711],
+    rescale: reader.number('rescale_factor', 1 / 255),
+    mean: reader.triple('image_mean') ?? [0.48145466, 0.4578275, 0.40821073],
+    deviation: reader.triple('image_std') ?? [0.26862954, 0.26130258, 0.27577711],
   }
 }
 
 /** Old files say min_pixels and max_pixels, newer ones size.shortest_edge and size.longest_edge. The old names win. */
-function limitsOf(section: Section | undefined): PixelLimits | undefined {
-  const size = section?.child('size') ?? section
-  const min = section?.number('min_pixels') ?? size?.number('shortest_edge')
-  const max = section?.number('max_pixels') ?? size?.number('longest_edge')
+function limitsOf(reader: ConfigReader): PixelLimits | undefined {
+  const size = reader.has('size') ? reader.object('size') : reader
+  const limit = (old: string, newer: string): number | undefined =>
+    reader.has(old) ? reader.integer(old) : size.has(newer) ? size.integer(newer) : undefined
+  const min = limit('min_pixels', 'shortest_edge')
+  const max = limit('max_pixels', 'longest_edge')
   return min === undefined || max === undefined ? undefined : { min, max }
-}
-
-/** One JSON object with the name that error messages call it by. */
-class Section {
-  readonly #name: string
-  readonly #values: JsonObject
-  constructor(name: string, values: JsonObject) {
-    this.#name = name
-    this.#values = values
-  }
-  value(key: string): unknown {
-    return this.#values[key]
-  }
-  child(key: string): Section | undefined {
-    const value = this.#values[key]
-    return isObject(value) ? new Section(`${this.#name}: ${key}`, value) : undefined
-  }
-  number(key: string): number | undefined {
-    const value = this.#values[key]
-    if (value === undefined || value === null) return undefined
-    if (typeof value === 'number' && Number.isFinite(value)) return value
-    throw new EngineError('bad_checkpoint', `${this.#name}: ${key} must be a number, not ${JSON.stringify(value)}`)
-  }
-  require(key: string): number {
-    const value = this.number(key)
-    if (value === undefined) throw new EngineError('bad_checkpoint', `${this.#name} lacks ${key}`)
-    return value
-  }
-  triple(key: string): [number, number, number] | undefined {
-    const value = this.#values[key]
-    if (value === undefined || value === null) return undefined
-    if (Array.isArray(value) && value.length === 3) {
-      const [a, b, c]: unknown[] = value
-      if (typeof a === 'number' && typeof b === 'number' && typeof c === 'number') return [a, b, c]
-    }
-    throw new EngineError('bad_checkpoint', `${this.#name}: ${key} must be three numbers`)
-  }
 }

@@ -145,6 +145,22 @@ describe('checkpoints with other templates', () => {
     })
   })
 
+  it.each([
+    ['"patch_size": 16', '"patch_size": 14', 'preprocessor_config.json: patch_size is 16 but config.json'],
+    ['"temporal_patch_size": 2', '"temporal_patch_size": 1', 'temporal_patch_size is 2 but config.json'],
+    ['"spatial_merge_size": 2', '"spatial_merge_size": 4', 'merge_size is 2 but config.json'],
+    ['"num_mel_bins": 128', '"num_mel_bins": 80', 'feature_size is 128 but config.json'],
+  ])('reports a config.json that contradicts the preprocessing: %s, %s', async (from, to, message) => {
+    const contradicting = variant(undefined, (text) => {
+      expect(text).toContain(from)
+      return text.replaceAll(from, to)
+    })
+    await expect(contradicting).rejects.toMatchObject({
+      code: 'bad_checkpoint',
+      message: expect.stringContaining(message) as string,
+    })
+  })
+
   it('passes on what the template refuses', async () => {
     const strict = await variant(
       "{% if messages[0].role != 'user' %}{{ raise_exception('user first') }}{% endif %}{{ messages[0].content }}",

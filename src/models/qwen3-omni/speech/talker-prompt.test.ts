@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { createFakeModel, fakeIds } from '../../../../testing/fake-model.ts'
+import { fakeIds } from '../../../../testing/fake-model.ts'
+import { fakeSpeechConfig as config } from '../../../../testing/fake-talker.ts'
 import type { PromptFeature } from '../../../prompt/prepared-prompt.ts'
 import { planTalkerPrompt } from './talker-prompt.ts'
-
-const { config } = createFakeModel()
 
 /** Positions of all three axes from (temporal, height, width) triples or plain numbers. */
 function axes(values: readonly (number | readonly [number, number, number])[]): Float32Array {

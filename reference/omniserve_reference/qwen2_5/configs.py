@@ -86,20 +86,19 @@ def grouped(ids: dict, vocab: int) -> dict:
         head_dim=32, max_position_embeddings=4096, rope_parameters=rope(1_000_000, [4, 6, 6]), rms_norm_eps=1e-6,
     )  # fmt: skip
     dit = dict(
-        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, head_dim=16, ff_mult=2, emb_dim=32, enc_emb_dim=16,
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, head_dim=16, ff_mult=2, emb_dim=32, enc_emb_dim=16,
         enc_dim=24, enc_channels=[16, 16, 16, 16, 48], enc_kernel_sizes=[5, 3, 3, 3, 1], enc_dilations=[1, 2, 3, 4, 1],
         enc_attention_channels=16, enc_res2net_scale=2, enc_se_channels=16, repeats=2, block_size=24,
-        look_ahead_layers=[2], look_backward_layers=[0, 3],
+        look_ahead_layers=[1], look_backward_layers=[0, 2],
     )  # fmt: skip
     bigvgan = dict(
-        upsample_initial_channel=64, resblock_kernel_sizes=[3, 7],
-        resblock_dilation_sizes=[[1, 3, 5], [1, 3, 5]], upsample_rates=[5, 3, 2, 2, 2, 2],
-        upsample_kernel_sizes=[11, 7, 4, 4, 4, 4],
+        upsample_initial_channel=32, resblock_kernel_sizes=[3, 7], resblock_dilation_sizes=[[1, 3, 5], [1, 3, 5]],
+        upsample_rates=[5, 2], upsample_kernel_sizes=[11, 4],
     )  # fmt: skip
     return top(
         thinker(ids, audio=audio, vision=vision, text=text, tie=False),
         talker(ids, codes=64, hidden=64, text=talker_text),
-        token2wav(codes=64, mel=80, dit=dit, bigvgan=bigvgan),
+        token2wav(codes=64, mel=40, dit=dit, bigvgan=bigvgan),
     )  # fmt: skip
 
 
@@ -123,13 +122,13 @@ def tied(ids: dict, vocab: int) -> dict:
         head_dim=16, max_position_embeddings=4096, rope_parameters=rope(1_000_000, [4, 4, 0]), rms_norm_eps=1e-5,
     )  # fmt: skip
     dit = dict(
-        hidden_size=48, num_hidden_layers=3, num_attention_heads=3, head_dim=16, ff_mult=1, emb_dim=16, enc_emb_dim=8,
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, head_dim=16, ff_mult=1, emb_dim=16, enc_emb_dim=8,
         enc_dim=16, enc_channels=[24, 24, 24, 48], enc_kernel_sizes=[3, 3, 3, 1], enc_dilations=[1, 2, 3, 1],
         enc_attention_channels=8, enc_res2net_scale=3, enc_se_channels=12, repeats=2, block_size=12,
         look_ahead_layers=[0, 1], look_backward_layers=[2],
     )  # fmt: skip
     bigvgan = dict(
-        upsample_initial_channel=32, resblock_kernel_sizes=[3, 5], resblock_dilation_sizes=[[1, 2, 3], [1, 3, 5]],
+        upsample_initial_channel=16, resblock_kernel_sizes=[3, 5], resblock_dilation_sizes=[[1, 2, 3], [1, 3, 5]],
         upsample_rates=[4, 3], upsample_kernel_sizes=[8, 7],
     )  # fmt: skip
     return top(

@@ -40,3 +40,8 @@ CONVERSATIONS: dict[str, list[dict]] = {
         user(audio(12000, 21), text("Last.")),
     ],
 }
+
+
+def spoken(messages: list[dict]) -> list[dict]:
+    """The same conversation with the one system turn under which speech is promised."""
+    return [system(SPEECH_SYSTEM), *(message for message in messages if message["role"] != "system")]

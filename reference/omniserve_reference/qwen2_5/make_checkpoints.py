@@ -14,8 +14,11 @@ from .configs import CHECKPOINTS, token_ids
 from .tokenizer import CHAT_TEMPLATE, build, tokenizer_config
 
 
-def initialise(model: torch.nn.Module, seed: int, ends: float) -> None:
-    """Random weights large enough that every part matters to the output and argmax gaps are wide."""
+def initialise(model: torch.nn.Module, seed: int, ends: float, special: list[int]) -> None:
+    """Random weights large enough that every part matters to the output and argmax gaps are wide.
+
+    `special`: text ids that are to be rare in replies, because replies that end at once are an error in transformers.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter: torch.Tensor, std: float, mean: float = 0.0) -> None:
@@ -32,7 +35,7 @@ def initialise(model: torch.nn.Module, seed: int, ends: float) -> None:
             norm = name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "ln_q.weight", "ln_post.weight"))
             normal(parameter, 0.1, 1.0) if norm or "layernorm.weight" in name else normal(parameter, 0.05)
         elif "embed_tokens" in name and name.startswith("thinker") and model.config.thinker_config.tie_word_embeddings:
-            normal(parameter, 0.25)  # else each token predicts itself
+            normal(parameter, 0.15)  # else each token predicts itself
         elif "embed_tokens" in name or "codec_embed" in name:
             normal(parameter, 1.0)
         elif "lm_head" in name or "codec_head" in name:
@@ -45,9 +48,11 @@ def initialise(model: torch.nn.Module, seed: int, ends: float) -> None:
             normal(parameter, 0.6 / fan_in**0.5)
         else:
             normal(parameter, 1.0 / fan_in**0.5)
+    tied = model.config.thinker_config.tie_word_embeddings
+    head = model.thinker.model.language_model.embed_tokens if tied else model.thinker.lm_head
+    head.weight[special].mul_(0.3)
     if not model.has_talker:
         return
-    # Speech that ends at once is an error in transformers; make the end tokens rarer.
     config = model.config.talker_config
     for end in (config.tts_codec_end_token_id, config.tts_codec_pad_token_id):
         model.talker.codec_head.weight[end].mul_(ends)
@@ -105,7 +110,7 @@ def write_checkpoint(folder: Path, options: dict) -> None:
     vocab = (tokenizer.get_vocab_size() + 5 + 31) // 32 * 32
     plain = options["build"](ids, vocab)
     model = Qwen2_5OmniForConditionalGeneration(Qwen2_5OmniConfig(**json.loads(json.dumps(plain)))).float().eval()
-    initialise(model, options["seed"], options.get("ends", 0.3))
+    initialise(model, options["seed"], options.get("ends", 0.3), list(range(ids["end"], vocab)))
     # The published token2wav is f32 whatever the rest is.
     model.thinker.to(getattr(torch, options["dtype"]))
     if model.has_talker:

@@ -12,7 +12,7 @@ from .. import media
 from ..golden_file import GoldenFile
 from ..make_model_goldens import Capture, gap
 from .configs import CHECKPOINTS
-from .conversations import CONVERSATIONS
+from .conversations import CONVERSATIONS, spoken
 from .processing import load_model, load_processor, positions, run
 
 AUDIO_FRAMES = [3, 4, 5, 7, 10, 99, 100, 150, 151, 199, 200, 201, 403, 1799, 6100]
@@ -84,6 +84,29 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
     }  # fmt: skip
 
 
+class Thinker:
+    """Mends the thinker's positions for the length of a `with`: generated tokens go on from the largest position, as in transformers
+    4.57, in Qwen's engine and in the talker of 5.23, whose thinker goes on from the last one."""
+
+    def __init__(self, model):
+        self.owner = model.thinker
+
+    def __enter__(self) -> "Thinker":
+        original = self.owner._update_model_kwargs_for_generation
+
+        def update(outputs, model_kwargs, **kwargs):
+            model_kwargs = original(outputs, model_kwargs, **kwargs)
+            positions = model_kwargs["position_ids"]
+            positions[1:, :, -1] = positions.shape[-1] - 1 + self.owner.model.rope_deltas[:, 0]
+            return model_kwargs
+
+        self.owner._update_model_kwargs_for_generation = update
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.owner._update_model_kwargs_for_generation
+
+
 class Talker:
     """Mends and watches the talker's `generate` for the length of a `with`. Without it transformers 5.23
 
@@ -149,7 +172,8 @@ def record_speech(golden: GoldenFile, key: str, model, talker: Talker, rows: lis
 
 
 def conversation(golden: GoldenFile, model, processor, case: str, options: dict) -> None:
-    processed = run(processor, CONVERSATIONS[case])
+    messages = spoken(CONVERSATIONS[case]) if model.has_talker else CONVERSATIONS[case]
+    processed = run(processor, messages)
     outputs = processed["outputs"]
     prompt = outputs["input_ids"].shape[1]
     eos = options.get("eos", model.config.thinker_config.eos_token_id)
@@ -160,7 +184,7 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
     name = options.get("name", case)
     key = f"case.{name}"
     facts: dict = {}
-    with Capture(model.thinker, "generate") as thinker, Capture(
+    with Thinker(model), Capture(model.thinker, "generate") as thinker, Capture(
         model.thinker.model.language_model, "forward"
     ) as decoder:
         if not model.has_talker:
@@ -182,7 +206,7 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
             golden.facts["suppressed"] = [talker.suppressed[0], len(talker.suppressed)]
     _, next_position = positions(model, processed)
     golden.facts["cases"].append(
-        {"name": name, "messages": CONVERSATIONS[case], "useAudioInVideo": processed["use_audio_in_video"],
+        {"name": name, "messages": messages, "useAudioInVideo": processed["use_audio_in_video"],
          "speaker": options.get("speaker"), "eosTokenId": eos, "maxTextTokens": TEXT_TOKENS, "maxCodes": CODES,
          "nextPosition": next_position, **facts,
          "text": processor.tokenizer.decode(facts["textTokens"], skip_special_tokens=True)}
@@ -224,6 +248,9 @@ def main(names: list[str]) -> None:
         conversation(
             golden, model, processor, CASES[name][0], {"speaker": speakers[0], "eos": eos, "name": "ends-early"}
         )
+        for fact in golden.facts["cases"]:
+            gaps = {k: v for k, v in fact.items() if k.startswith("smallest")}
+            assert all(v > 1e-3 for v in gaps.values()), f"{name} {fact['name']}: {gaps} leaves too little room; take another seed"
         golden.save()
         for fact in golden.facts["cases"]:
             print({k: v for k, v in fact.items() if "mallest" in k or k in ("name", "textTokens", "talkerIds", "waveformPeak")})

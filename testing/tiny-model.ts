@@ -2,8 +2,10 @@
  * Loads a tiny checkpoint of testdata/checkpoints in f32, for comparing with goldens.
  */
 
-import type { ModelOptions } from '../src/models/family.ts'
+import type { ModelFamily, ModelOptions } from '../src/models/family.ts'
+import { type Qwen25OmniModel, qwen25Omni } from '../src/models/qwen2_5-omni/model.ts'
 import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
+import type { OmniModel } from '../src/models/stages.ts'
 import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
 import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
@@ -12,8 +14,12 @@ import { testdataPath } from './golden.ts'
 export const tinyCheckpoints = ['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'] as const
 export type TinyCheckpoint = (typeof tinyCheckpoints)[number]
 
-export interface TinyModel extends Disposable {
-  readonly model: Qwen3OmniModel
+/** Of Qwen2.5-Omni. */
+export const tiny25Checkpoints = ['tiny25-grouped', 'tiny25-tied', 'tiny25-even', 'tiny25-thinker'] as const
+export type Tiny25Checkpoint = (typeof tiny25Checkpoints)[number]
+
+export interface TinyModel<Model extends OmniModel = Qwen3OmniModel> extends Disposable {
+  readonly model: Model
   readonly backend: Backend
   /** Parsed config.json. */
   readonly config: Readonly<Record<string, unknown>>
@@ -25,10 +31,25 @@ export function loadTinyModel(name: TinyCheckpoint, options: ModelOptions = {}):
 }
 
 /** As {@link loadTinyModel}, from any folder. */
-export async function loadModel(folder: string, options: ModelOptions = {}): Promise<TinyModel> {
+export function loadModel(folder: string, options: ModelOptions = {}): Promise<TinyModel> {
+  return loadFamily(qwen3Omni, folder, options)
+}
+
+export function loadTiny25Model(
+  name: Tiny25Checkpoint,
+  options: ModelOptions = {},
+): Promise<TinyModel<Qwen25OmniModel>> {
+  return loadFamily(qwen25Omni, testdataPath(`checkpoints/${name}`), options)
+}
+
+async function loadFamily<Model extends OmniModel>(
+  family: ModelFamily<Model>,
+  folder: string,
+  options: ModelOptions,
+): Promise<TinyModel<Model>> {
   const backend = await loadBackend({ device: 'cpu', threads: 1 })
   const checkpoint = await openCheckpoint(folder)
-  const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
+  const description = family.read(await readCheckpointFiles(checkpoint, family.binaryFiles))
   const weights = await loadParameters(backend, checkpoint, description.declarations, {
     naming: description.naming,
     types: { type: 'f32', stages: allF32 },

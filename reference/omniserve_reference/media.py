@@ -39,3 +39,10 @@ def codes(groups: int, frames: int, size: int) -> np.ndarray:
     """[groups, frames] int64: input for code2wav alone."""
     g, f = np.meshgrid(np.arange(groups), np.arange(frames), indexing="ij")
     return (f * 37 + g * 11 + (f * f * (g + 1)) % 53) % size
+
+
+def noise(frames: int, bands: int, seed: int) -> np.ndarray:
+    """[frames, bands] float32 of mean 0 and deviation 1, in place of the normal noise that a diffusion starts from."""
+    f, b = np.meshgrid(np.arange(frames), np.arange(bands), indexing="ij")
+    value = (f * 7919 + b * 104729 + ((f * f + 3 * b * b + f * b) % 1009) * (31 + seed % 7)) % 2001 - 1000
+    return (value / np.float32(577)).astype(np.float32)

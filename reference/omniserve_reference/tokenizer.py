@@ -23,8 +23,13 @@ SPLIT = (
 )
 
 
-def build_tokenizer(merges: int) -> Tokenizer:
-    """Returns a tokenizer of 256 bytes, `merges` merges at most and the special tokens, in Qwen's order."""
+def build_tokenizer(
+    merges: int,
+    special: list[str] = SPECIAL_TOKENS,
+    plain: list[str] = PLAIN_ADDED_TOKENS,
+    speech: list[str] = SPEECH_TOKENS,
+) -> Tokenizer:
+    """Returns a tokenizer of 256 bytes, `merges` merges at most and the added tokens, in Qwen's order."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -41,11 +46,11 @@ def build_tokenizer(merges: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS * 3, trainer)
-    for text in SPECIAL_TOKENS:
+    for text in special:
         tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False)])
-    for text in PLAIN_ADDED_TOKENS:
+    for text in plain:
         tokenizer.add_tokens([AddedToken(text, special=False, normalized=False)])
-    for text in SPEECH_TOKENS:
+    for text in speech:
         tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False)])
     for role in ("system", "user", "assistant"):
         assert len(tokenizer.encode(role).ids) == 1, role

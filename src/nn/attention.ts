@@ -22,9 +22,11 @@ export interface AttentionOptions {
   readonly queryKeyNorm?: number
   /** Biases of the query, key and value projections. Default false. */
   readonly bias?: boolean
+  /** Bias of the key projection where it differs from the others'. */
+  readonly keyBias?: boolean
   readonly outputBias?: boolean
-  /** Name of the output projection. Default `o_proj`. */
-  readonly outputName?: string
+  /** Names of the query, key, value and output projections. Default `q_proj`, `k_proj`, `v_proj`, `o_proj`. */
+  readonly names?: readonly [string, string, string, string]
   readonly precision?: ParameterPrecision
 }
 
@@ -48,10 +50,14 @@ export class Attention {
     if (heads % keyValueHeads !== 0) throw new TensorError(`${heads} heads cannot share ${keyValueHeads} key heads`)
     this.options = options
     const linear = { bias: options.bias ?? false, ...(precision && { precision }) }
-    this.q_proj = new Linear(parameters.scope('q_proj'), hidden, heads * headSize, linear)
-    this.k_proj = new Linear(parameters.scope('k_proj'), hidden, keyValueHeads * headSize, linear)
-    this.v_proj = new Linear(parameters.scope('v_proj'), hidden, keyValueHeads * headSize, linear)
-    this.o_proj = new Linear(parameters.scope(options.outputName ?? 'o_proj'), heads * headSize, hidden, {
+    const [query, key, value, output] = options.names ?? ['q_proj', 'k_proj', 'v_proj', 'o_proj']
+    this.q_proj = new Linear(parameters.scope(query), hidden, heads * headSize, linear)
+    this.k_proj = new Linear(parameters.scope(key), hidden, keyValueHeads * headSize, {
+      ...linear,
+      bias: options.keyBias ?? linear.bias,
+    })
+    this.v_proj = new Linear(parameters.scope(value), hidden, keyValueHeads * headSize, linear)
+    this.o_proj = new Linear(parameters.scope(output), heads * headSize, hidden, {
       ...linear,
       bias: options.outputBias ?? false,
     })

@@ -35,5 +35,6 @@ export {
   type ParameterRequest,
   type Parameters,
 } from './parameters.ts'
+export { sinusoids } from './sinusoids.ts'
 export { SnakeBeta } from './snake.ts'
 export { joinPositions, Rotary, type RotaryConfig } from './rotary.ts'

@@ -31,7 +31,7 @@ export function activate(g: GraphBuilder, activation: Activation, x: Tensor<'f32
   }
 }
 
-/** down_proj(silu(gate_proj x) * up_proj x). */
+/** down_proj(silu(gate_proj x) * up_proj x), without biases unless asked for. */
 export class GatedMlp {
   readonly gate_proj: Linear
   readonly up_proj: Linear
@@ -41,7 +41,7 @@ export class GatedMlp {
     parameters: Parameters,
     hidden: number,
     intermediate: number,
-    options: { precision?: ParameterPrecision } = {},
+    options: { bias?: boolean; precision?: ParameterPrecision } = {},
   ) {
     this.gate_proj = new Linear(parameters.scope('gate_proj'), hidden, intermediate, options)
     this.up_proj = new Linear(parameters.scope('up_proj'), hidden, intermediate, options)

@@ -6,7 +6,7 @@
  * Reference: transformers `Qwen3OmniMoeAudioEncoder`.
  */
 
-import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
+import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, sinusoids, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
@@ -26,7 +26,7 @@ class AudioEncoderLayer {
       headSize: width / heads,
       bias: true,
       outputBias: true,
-      outputName: 'out_proj',
+      names: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
       precision: 'fine',
     })
     this.self_attn_layer_norm = new LayerNorm(parameters.scope('self_attn_layer_norm'), width)
@@ -195,22 +195,6 @@ function cut(
   for (let bin = 0; bin < bins; bin++)
     chunk.set(mel.subarray(bin * frames + start, bin * frames + start + count), bin * padded)
   return chunk
-}
-
-/** [length, channels]: sines, then cosines. Reference: transformers `SinusoidsPositionEmbedding`. */
-function sinusoids(length: number, channels: number): Float32Array {
-  const half = channels / 2
-  const increment = Math.log(10_000) / (half - 1)
-  const table = new Float32Array(length * channels)
-  for (let i = 0; i < half; i++) {
-    const inverse = Math.fround(Math.exp(Math.fround(-increment * i)))
-    for (let position = 0; position < length; position++) {
-      const angle = Math.fround(position * inverse)
-      table[position * channels + i] = Math.sin(angle)
-      table[position * channels + half + i] = Math.cos(angle)
-    }
-  }
-  return table
 }
 
 function joinPieces(pieces: readonly Float32Array[], width: number): Float32Array {

@@ -19,9 +19,9 @@ import {
   type TensorBuffer,
 } from '../../tensor/index.ts'
 import type { CodePredictorInput, CodePredictorOutput, CodePredictorStage } from './speech/stages.ts'
-import type { DecoderConfig } from './config-types.ts'
+import type { DecoderConfig } from '../decoder/config.ts'
 import type { TalkerModel } from './talker.ts'
-import { checkIds } from './thinker.ts'
+import { checkIds } from '../decoder/thinker.ts'
 
 /** Frames that run side by side; more are done in turns. */
 const BATCH = 8

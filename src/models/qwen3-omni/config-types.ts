@@ -3,6 +3,7 @@
  */
 
 import type { Activation } from '../../nn/index.ts'
+import type { DecoderConfig, ThinkerConfig } from '../decoder/config.ts'
 import type { SpeechConfig } from './speech/stages.ts'
 
 export interface AudioEncoderConfig {
@@ -38,38 +39,6 @@ export interface VisionEncoderConfig {
   /** Layers whose output is merged and added to the thinker's first layers. */
   readonly deepstackLayers: readonly number[]
   readonly rotaryBase: number
-}
-
-interface SparseConfig {
-  readonly experts: number
-  readonly used: number
-  readonly width: number
-  readonly renormalise: boolean
-  /** Width of the expert that all tokens share; the talker's only. */
-  readonly shared?: number
-}
-
-export interface DecoderConfig {
-  readonly layers: number
-  readonly hidden: number
-  readonly heads: number
-  readonly keyValueHeads: number
-  readonly headSize: number
-  readonly feedForward: number
-  readonly vocabulary: number
-  readonly context: number
-  readonly epsilon: number
-  readonly attentionBias: boolean
-  readonly rotaryBase: number
-  /** Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per token. */
-  readonly rotarySections?: readonly [number, number, number]
-  /** Per layer whether it is sparse. */
-  readonly sparseLayers: readonly boolean[]
-  readonly sparse?: SparseConfig
-}
-
-export interface ThinkerConfig extends DecoderConfig {
-  readonly tiedEmbeddings: boolean
 }
 
 export interface TalkerConfig extends DecoderConfig {

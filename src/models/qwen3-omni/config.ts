@@ -8,17 +8,15 @@
  * Reference: transformers `configuration_qwen3_omni_moe.py`.
  */
 
-import { toActivation, type Activation } from '../../nn/index.ts'
-import { TensorError } from '../../tensor/index.ts'
 import { ConfigReader } from '../config-reader.ts'
+import type { DecoderConfig, ThinkerConfig } from '../decoder/config.ts'
+import { readActivation, readHeads, readRope, refuseSlidingWindow } from '../decoder/read-config.ts'
 import type { SpeechConfig } from './speech/stages.ts'
 import type {
   AudioEncoderConfig,
   Code2WavConfig,
-  DecoderConfig,
   Qwen3OmniConfig,
   TalkerConfig,
-  ThinkerConfig,
   VisionEncoderConfig,
 } from './config-types.ts'
 
@@ -72,15 +70,6 @@ function parseThinkerParts(root: ConfigReader): Pick<Qwen3OmniConfig, 'thinker' 
   return { thinker, audioEncoder, visionEncoder }
 }
 
-function activation(reader: ConfigReader, key: string, fallback: string): Activation {
-  try {
-    return toActivation(reader.string(key, fallback))
-  } catch (error) {
-    if (error instanceof TensorError) reader.fail(key, error.message)
-    throw error
-  }
-}
-
 function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
   const chunkFrames = 2 * reader.integer('n_window')
   const windowFrames = reader.integer('n_window_infer', { least: chunkFrames })
@@ -98,7 +87,7 @@ function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
     melBins: reader.integer('num_mel_bins'),
     layers: reader.integer('encoder_layers'),
     feedForward: reader.integer('encoder_ffn_dim'),
-    activation: activation(reader, 'activation_function', 'gelu'),
+    activation: readActivation(reader, 'activation_function', 'gelu'),
     convolutionChannels: reader.integer('downsample_hidden_size'),
     outputWidth: reader.integer('output_dim'),
     maxPositions: reader.integer('max_source_positions', { least: 13 }),
@@ -124,7 +113,7 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
     positionGrid,
     deepstackLayers,
     feedForward: reader.integer('intermediate_size'),
-    activation: activation(reader, 'hidden_act', 'gelu_pytorch_tanh'),
+    activation: readActivation(reader, 'hidden_act', 'gelu_pytorch_tanh'),
     channels: reader.integer('in_channels', { fallback: 3 }),
     patch: reader.side('patch_size'),
     temporalPatch: reader.side('temporal_patch_size'),
@@ -141,23 +130,10 @@ interface RotaryFacts {
   readonly sections?: readonly [number, number, number]
 }
 
-/** Both spellings: `rope_parameters`, or `rope_theta` beside `rope_scaling`. */
 function parseRotary(reader: ConfigReader, headSize: number, multimodal: boolean): RotaryFacts {
-  const key = reader.has('rope_parameters')
-    ? 'rope_parameters'
-    : reader.has('rope_scaling')
-      ? 'rope_scaling'
-      : undefined
-  const rope = key === undefined ? undefined : reader.object(key)
-  if (rope) {
-    for (const name of ['rope_type', 'type']) {
-      const type = rope.string(name, 'default')
-      if (type !== 'default' && type !== 'mrope') rope.fail(name, `is ${type}; only default is supported`)
-    }
-    if (!rope.boolean('mrope_interleaved', rope.boolean('interleaved', true)))
-      rope.fail('mrope_interleaved', 'is false; Qwen3-Omni interleaves')
-  }
-  const base = rope?.has('rope_theta') ? rope.number('rope_theta') : reader.number('rope_theta', multimodal ? 1e6 : 1e4)
+  const { base, object: rope } = readRope(reader, multimodal ? 1e6 : 1e4)
+  if (rope && !rope.boolean('mrope_interleaved', rope.boolean('interleaved', true)))
+    rope.fail('mrope_interleaved', 'is false; Qwen3-Omni interleaves')
   if (!multimodal) return { base }
   const [, h = 20, w = 20] = rope?.integers('mrope_section', [24, 20, 20]) ?? []
   // Height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., as many as its section says and the head has; time the rest.
@@ -173,19 +149,10 @@ function parseDecoder(
 ): DecoderConfig {
   const layers = reader.integer('num_hidden_layers')
   const hidden = reader.integer('hidden_size')
-  const heads = reader.integer('num_attention_heads')
-  const keyValueHeads = reader.integer('num_key_value_heads', { fallback: heads })
-  if (heads % keyValueHeads !== 0)
-    reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
-  const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
-  if (headSize % 2 !== 0) reader.fail('head_dim', 'should be even')
+  const { heads, keyValueHeads, headSize } = readHeads(reader, hidden)
   const context = reader.integer('max_position_embeddings')
-  // transformers masks nothing by it, but its cache forgets what is further back, so generated tokens do not see it.
-  if (options.sparse !== 'never' && reader.has('sliding_window')) {
-    const window = reader.integer('sliding_window')
-    if (window < context) reader.fail('sliding_window', `is ${window}; windows shorter than the context of ${context} are not supported`)
-  }
-  if (activation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
+  if (options.sparse !== 'never') refuseSlidingWindow(reader, context)
+  if (readActivation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
   const rotary = parseRotary(reader, headSize, options.multimodal)
   const experts = options.sparse === 'never' ? 0 : expertsOf(reader)
   const sparseLayers = Array.from(
@@ -203,8 +170,11 @@ function parseDecoder(
     vocabulary: reader.integer('vocab_size'),
     context,
     epsilon: reader.number('rms_norm_eps', 1e-6),
+    queryKeyNorm: true,
     attentionBias: reader.boolean('attention_bias', false),
+    outputBias: reader.boolean('attention_bias', false),
     rotaryBase: rotary.base,
+    rotaryInterleaved: true,
     ...(rotary.sections && { rotarySections: rotary.sections }),
     sparseLayers,
     ...(sparseLayers.some(Boolean) && { sparse: parseSparse(reader, experts, options.sparse === 'always') }),
@@ -276,7 +246,7 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
   const codeGroups = reader.integer('num_quantizers')
   if (codeGroups !== talker.codeGroups)
     reader.fail('num_quantizers', `is ${codeGroups} but the talker makes ${talker.codeGroups} codes a frame`)
-  if (activation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
+  if (readActivation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
   const upsampleRates = reader.integers('upsample_rates')
   const upsamplingRatios = reader.integers('upsampling_ratios')
   if ([...upsampleRates, ...upsamplingRatios].some((rate) => rate < 1))

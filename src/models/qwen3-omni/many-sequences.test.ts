@@ -8,7 +8,7 @@ import { loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
 import { declareParameters, loadedParameters, type Parameters } from '../../nn/index.ts'
 import { loadWeights, type Backend } from '../../tensor/index.ts'
 import { parseConfig } from './config.ts'
-import { Thinker, ThinkerModel } from './thinker.ts'
+import { Thinker, ThinkerModel } from '../decoder/thinker.ts'
 
 const MANY = 64
 

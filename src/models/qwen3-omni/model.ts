@@ -20,7 +20,7 @@ import { createQwen3Prompt } from './prompt/prompt-builder.ts'
 import { Qwen3Speech } from './speech/pipeline.ts'
 import { exactSpeech, readSpeechSettings, type SpeechSettings } from './speech/settings.ts'
 import { Talker, TalkerModel } from './talker.ts'
-import { Thinker, ThinkerModel } from './thinker.ts'
+import { Thinker, ThinkerModel } from '../decoder/thinker.ts'
 import { VisionEncoder, VisionEncoderModel } from './vision-encoder.ts'
 
 /** Every part with its weights. */

@@ -9,9 +9,9 @@ import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } f
 import { GraphCache, type Backend } from '../../tensor/index.ts'
 import type { TalkerInput, TalkerOutput, TalkerStage } from './speech/stages.ts'
 import type { TalkerConfig } from './config-types.ts'
-import { Decoder } from './decoder.ts'
-import { decoderSequence, DecoderSequence, growSequences, stepNodes } from './sequence.ts'
-import { checkIds, type DecoderStageOptions } from './thinker.ts'
+import { Decoder } from '../decoder/decoder.ts'
+import { decoderSequence, DecoderSequence, growSequences, stepNodes } from '../decoder/sequence.ts'
+import { checkIds, type DecoderStageOptions } from '../decoder/thinker.ts'
 
 /** The talker's weights. */
 export class TalkerModel {

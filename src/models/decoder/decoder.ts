@@ -1,8 +1,9 @@
 /**
- * The decoder that thinker and talker share: attention with normed queries and keys, then a dense or sparse feed-forward.
+ * The decoder that thinkers and talkers share: attention to a cache, then a dense or sparse feed-forward.
  *
  * In: embeddings [hidden, tokens of all sequences]. Out: hidden states after the final norm, and those of one chosen layer.
- * Reference: transformers `Qwen3OmniMoeThinkerTextModel`, `Qwen3OmniMoeTalkerModel`.
+ * Reference: transformers `Qwen3OmniMoeThinkerTextModel`, `Qwen3OmniMoeTalkerModel`, `Qwen2_5OmniThinkerTextModel`,
+ * `Qwen2_5OmniTalkerModel`.
  */
 
 import {
@@ -15,7 +16,7 @@ import {
   type Segment,
 } from '../../nn/index.ts'
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
-import type { DecoderConfig } from './config-types.ts'
+import type { DecoderConfig } from './config.ts'
 
 export class DecoderLayer {
   readonly self_attn: Attention
@@ -30,9 +31,9 @@ export class DecoderLayer {
       heads: config.heads,
       keyValueHeads: config.keyValueHeads,
       headSize: config.headSize,
-      queryKeyNorm: epsilon,
+      ...(config.queryKeyNorm && { queryKeyNorm: epsilon }),
       bias: config.attentionBias,
-      outputBias: config.attentionBias,
+      outputBias: config.outputBias,
     })
     const mlp = parameters.scope('mlp')
     this.mlp =
@@ -77,7 +78,7 @@ export class Decoder {
     this.norm = new RmsNorm(parameters.scope('norm'), config.hidden, config.epsilon)
     this.rotary = new Rotary(
       config.rotarySections
-        ? { kind: 'multimodal', base: config.rotaryBase, sections: config.rotarySections, interleaved: true }
+        ? { kind: 'multimodal', base: config.rotaryBase, sections: config.rotarySections, interleaved: config.rotaryInterleaved }
         : { kind: 'plain', base: config.rotaryBase },
     )
   }

@@ -2,14 +2,14 @@
  * The thinker: text and media features to text.
  *
  * In: token ids, multimodal positions, encoder features per sequence. Out: logits, and the hidden states that the talker reads.
- * Reference: transformers `Qwen3OmniMoeThinkerForConditionalGeneration`.
+ * Reference: transformers `Qwen3OmniMoeThinkerForConditionalGeneration`, `Qwen2_5OmniThinkerForConditionalGeneration`.
  */
 
 import { Embedding, joinPositions, KvStep, Linear, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Inputs, type Tensor } from '../../tensor/index.ts'
 import type { MemoryBudget } from '../memory-budget.ts'
 import type { ThinkerInput, ThinkerOutput, ThinkerStage } from '../stages.ts'
-import type { ThinkerConfig } from './config-types.ts'
+import type { ThinkerConfig } from './config.ts'
 import { Decoder } from './decoder.ts'
 import { decoderSequence, DecoderSequence, growSequences, stepNodes } from './sequence.ts'
 

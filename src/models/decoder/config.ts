@@ -1,0 +1,40 @@
+/** What a configuration says of a decoder, spelt one way for every family. */
+
+interface SparseConfig {
+  readonly experts: number
+  readonly used: number
+  readonly width: number
+  readonly renormalise: boolean
+  /** Width of the expert that all tokens share. */
+  readonly shared?: number
+}
+
+export interface DecoderConfig {
+  readonly layers: number
+  readonly hidden: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly feedForward: number
+  readonly vocabulary: number
+  readonly context: number
+  readonly epsilon: number
+  /** RMS norms on queries and keys. */
+  readonly queryKeyNorm: boolean
+  /** Biases of the query, key and value projections. */
+  readonly attentionBias: boolean
+  /** Bias of the attention's output projection. */
+  readonly outputBias: boolean
+  readonly rotaryBase: number
+  /** Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per token. */
+  readonly rotarySections?: readonly [number, number, number]
+  /** Sections interleaved as THWTHW... instead of one after the other. */
+  readonly rotaryInterleaved: boolean
+  /** Per layer whether it is sparse. */
+  readonly sparseLayers: readonly boolean[]
+  readonly sparse?: SparseConfig
+}
+
+export interface ThinkerConfig extends DecoderConfig {
+  readonly tiedEmbeddings: boolean
+}

@@ -1,0 +1,68 @@
+/**
+ * What every family's config.json says of a transformer, in transformers 4's spelling or 5's.
+ *
+ * In: the object that describes it. Out: values, or `EngineError('bad_checkpoint')` naming the key.
+ */
+
+import { toActivation, type Activation } from '../../nn/index.ts'
+import { TensorError } from '../../tensor/index.ts'
+import type { ConfigReader } from '../config-reader.ts'
+
+export function readActivation(reader: ConfigReader, key: string, fallback: string): Activation {
+  try {
+    return toActivation(reader.string(key, fallback))
+  } catch (error) {
+    if (error instanceof TensorError) reader.fail(key, error.message)
+    throw error
+  }
+}
+
+interface Heads {
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+}
+
+export function readHeads(reader: ConfigReader, hidden: number): Heads {
+  const heads = reader.integer('num_attention_heads')
+  const keyValueHeads = reader.integer('num_key_value_heads', { fallback: heads })
+  if (heads % keyValueHeads !== 0)
+    reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
+  const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
+  if (headSize % 2 !== 0) reader.fail('head_dim', 'should be even')
+  return { heads, keyValueHeads, headSize }
+}
+
+interface Rope {
+  readonly base: number
+  /** The object that says more, such as `mrope_section`; absent when only a base is given. */
+  readonly object: ConfigReader | undefined
+}
+
+/** Both spellings: `rope_parameters`, or `rope_theta` beside `rope_scaling`. Types other than default are refused. */
+export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
+  const key = ['rope_parameters', 'rope_scaling'].find((name) => reader.has(name))
+  const object = key === undefined ? undefined : reader.object(key)
+  if (object) {
+    for (const name of ['rope_type', 'type']) {
+      const type = object.string(name, 'default')
+      if (type !== 'default' && type !== 'mrope') object.fail(name, `is ${type}; only default is supported`)
+    }
+  }
+  const base = object?.has('rope_theta') ? object.number('rope_theta') : reader.number('rope_theta', fallbackBase)
+  return { base, object }
+}
+
+/**
+ * Windows of attention over time are in no graph here. transformers masks nothing by one, but its cache forgets what is further back, so
+ * a window as long as the context changes nothing.
+ */
+export function refuseSlidingWindow(reader: ConfigReader, context: number): void {
+  if (!reader.has('sliding_window') || !reader.boolean('use_sliding_window', true)) return
+  const window = reader.integer('sliding_window')
+  if (window < context)
+    reader.fail(
+      'sliding_window',
+      `is ${window}; windows shorter than the context of ${context} are not supported`,
+    )
+}

@@ -1,0 +1,215 @@
+/**
+ * The audio encoder: log-mel frames to thinker embeddings, one token per four frames (40 ms).
+ *
+ * Chunks of (usually) 200 frames see only themselves, so several of them run together and groups of them one after the other: memory
+ * stays bounded for long audio, and an abort takes effect between groups.
+ * Reference: transformers `Qwen2_5OmniAudioEncoder`.
+ */
+
+import { Attention, LayerNorm, Linear, PlainMlp, sinusoids, type Parameters } from '../../nn/index.ts'
+import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
+import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
+import type { AudioEncoderConfig } from './config-types.ts'
+
+/** Chunks that run together. An even number, so that the pairs of positions that make a token never cross groups. */
+const GROUP = 8
+const KERNEL = 3
+
+/**
+ * Conv1d with kernel 3, by the numbers of the rows that each output reads: row 0 is silence, and a window that reaches beyond its chunk
+ * reads it instead of the neighbour.
+ */
+class ChunkConvolution {
+  readonly weight: Tensor
+  readonly bias: Tensor<'f32'>
+  readonly #channels: number
+
+  constructor(parameters: Parameters, inChannels: number, outChannels: number) {
+    this.#channels = inChannels
+    this.weight = parameters.get('weight', {
+      shape: [inChannels * KERNEL, outChannels],
+      use: 'matmul',
+      layout: 'conv-windows',
+      precision: 'fine',
+    })
+    this.bias = parameters.vector('bias', [outChannels])
+  }
+
+  /** x: [in, 1 + rows]; `reads`: i32 [3 * outputs]. To [out, outputs]. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>, reads: Tensor<'i32'>): Tensor<'f32'> {
+    const windows = g.reshape(g.getRows(x, reads), this.#channels * KERNEL, reads.shape[0] / KERNEL)
+    return g.add(g.mulMat(this.weight, windows), this.bias)
+  }
+}
+
+class AudioEncoderLayer {
+  readonly self_attn: Attention
+  readonly self_attn_layer_norm: LayerNorm
+  readonly final_layer_norm: LayerNorm
+  readonly mlp: PlainMlp
+
+  constructor(parameters: Parameters, config: AudioEncoderConfig) {
+    const { width, heads, feedForward } = config
+    this.self_attn = new Attention(parameters.scope('self_attn'), {
+      hidden: width,
+      heads,
+      keyValueHeads: heads,
+      headSize: width / heads,
+      bias: true,
+      keyBias: false,
+      outputBias: true,
+      names: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
+      precision: 'fine',
+    })
+    this.self_attn_layer_norm = new LayerNorm(parameters.scope('self_attn_layer_norm'), width)
+    this.final_layer_norm = new LayerNorm(parameters.scope('final_layer_norm'), width)
+    this.mlp = new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
+      precision: 'fine',
+    })
+  }
+
+  /** x: [width, positions of chunks of these lengths]. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>, lengths: readonly number[]): Tensor<'f32'> {
+    const attended = g.add(x, this.self_attn.encode(g, this.self_attn_layer_norm.forward(g, x), { lengths }))
+    return g.add(attended, this.mlp.forward(g, this.final_layer_norm.forward(g, attended)))
+  }
+}
+
+/** The audio encoder's weights and graph. */
+export class AudioEncoderModel {
+  readonly conv1: ChunkConvolution
+  readonly conv2: ChunkConvolution
+  readonly layers: readonly AudioEncoderLayer[]
+  readonly ln_post: LayerNorm
+  readonly proj: Linear
+  readonly config: AudioEncoderConfig
+
+  /** `parameters`: the scope `audio_tower`. */
+  constructor(parameters: Parameters, config: AudioEncoderConfig) {
+    this.config = config
+    const { width, melBins } = config
+    this.conv1 = new ChunkConvolution(parameters.scope('conv1'), melBins, width)
+    this.conv2 = new ChunkConvolution(parameters.scope('conv2'), width, width)
+    this.layers = Array.from(
+      { length: config.layers },
+      (_, layer) => new AudioEncoderLayer(parameters.scope('layers').scope(layer), config),
+    )
+    this.ln_post = new LayerNorm(parameters.scope('ln_post'), width)
+    this.proj = new Linear(parameters.scope('proj'), width, config.outputWidth, { bias: true, precision: 'fine' })
+  }
+
+  /** Chunks of these numbers of frames to [output width, tokens]. */
+  forward(g: GraphBuilder, chunks: readonly number[]): Tensor<'f32'> {
+    const { width, melBins } = this.config
+    const frames = chunks.reduce((sum, count) => sum + count, 0)
+    const lengths = chunks.map(positionsOf)
+    const positions = lengths.reduce((sum, count) => sum + count, 0)
+    const mel = g.input('mel', 'f32', [melBins, 1 + frames])
+    const first = g.geluErf(this.conv1.forward(g, mel, g.input('reads1', 'i32', [KERNEL * frames])))
+    const padded = g.pad(first, [
+      [0, 0],
+      [1, 0],
+    ])
+    const second = g.geluErf(this.conv2.forward(g, padded, g.input('reads2', 'i32', [KERNEL * positions])))
+    let x = g.add(second, g.input('sinusoids', 'f32', [width, positions]))
+    for (const layer of this.layers) x = layer.forward(g, x, lengths)
+    // A token is the mean of two positions; an odd last one makes none.
+    const tokens = Math.floor(positions / 2)
+    const half = (i: number): Tensor<'f32'> =>
+      g.view(x, [width, tokens], { strides: [2 * x.strides[1]], offset: i * x.strides[1] })
+    const pooled = g.scale(g.add(g.cont(half(0)), g.cont(half(1))), 0.5)
+    return this.proj.forward(g, this.ln_post.forward(g, pooled))
+  }
+}
+
+/** Positions of a chunk after the convolution of stride 2. */
+function positionsOf(frames: number): number {
+  return Math.ceil(frames / 2)
+}
+
+export class AudioEncoder implements AudioEncoderStage {
+  readonly #backend: Backend
+  readonly #model: AudioEncoderModel
+  /** [positions of a whole chunk, width] */
+  readonly #sinusoids: Float32Array
+
+  constructor(backend: Backend, model: AudioEncoderModel) {
+    this.#backend = backend
+    this.#model = model
+    const { chunkFrames, width } = model.config
+    this.#sinusoids = sinusoids(positionsOf(chunkFrames), width)
+  }
+
+  /** Throws RangeError for fewer frames than make a token (3), or a log-mel of another size. */
+  async encode(mel: Float32Array, frames: number, { signal, pause }: EncodeOptions = {}): Promise<Float32Array> {
+    const { config } = this.#model
+    const { melBins, chunkFrames, outputWidth } = config
+    if (mel.length !== frames * melBins)
+      throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
+    const tokens = Math.floor(positionsOf(frames) / 2)
+    if (tokens < 1) throw new RangeError(`${frames} frames make no token; 3 are the fewest`)
+    const embeddings = new Float32Array(tokens * outputWidth)
+    // Working memory goes back when the audio is done.
+    using graphs = new GraphCache(this.#backend, { maxNodes: 70 * config.layers + 200 })
+    let at = 0
+    for (let start = 0; start < frames; start += chunkFrames * GROUP) {
+      if (start > 0) await pause?.()
+      const end = Math.min(frames, start + chunkFrames * GROUP)
+      const chunks: number[] = []
+      for (let from = start; from < end; from += chunkFrames) chunks.push(Math.min(chunkFrames, end - from))
+      // A last position by itself makes no token.
+      if (positionsOf(end - start) < 2) break
+      const output = await graphs.run(
+        chunks.join(' '),
+        (g) => ({ embeddings: this.#model.forward(g, chunks) }),
+        {
+          mel: timeFirst(mel, melBins, frames, start, end),
+          reads1: readsOf(chunks, 1),
+          reads2: readsOf(chunks, 2),
+          sinusoids: this.#positions(chunks),
+        },
+        signal ? { signal } : {},
+      )
+      embeddings.set(output.embeddings, at)
+      at += output.embeddings.length
+    }
+    return embeddings
+  }
+
+  /** Positions count from 0 in every chunk. */
+  #positions(chunks: readonly number[]): Float32Array {
+    const { width } = this.#model.config
+    const lengths = chunks.map(positionsOf)
+    const all = new Float32Array(lengths.reduce((sum, length) => sum + length, 0) * width)
+    let at = 0
+    for (const length of lengths) {
+      all.set(this.#sinusoids.subarray(0, length * width), at)
+      at += length * width
+    }
+    return all
+  }
+
+  /** Nothing is held between calls. */
+  [Symbol.dispose](): void {}
+}
+
+/** [bins, frames] to [1 + frames, bins] of the frames from `start` to `end`, the first row zero. */
+function timeFirst(mel: Float32Array, bins: number, frames: number, start: number, end: number): Float32Array {
+  const rows = new Float32Array((1 + end - start) * bins)
+  for (let bin = 0; bin < bins; bin++)
+    for (let frame = start; frame < end; frame++) rows[(1 + frame - start) * bins + bin] = mel[bin * frames + frame] ?? 0
+  return rows
+}
+
+/** Rows that each output of a convolution with padding 1 reads; row 0 stands for what is outside the chunk. */
+function readsOf(chunks: readonly number[], stride: number): Int32Array {
+  const reads: number[] = []
+  let base = 0
+  for (const frames of chunks) {
+    for (let center = 0; center < frames; center += stride)
+      for (let place = center - 1; place <= center + 1; place++)
+        reads.push(place < 0 || place >= frames ? 0 : 1 + base + place)
+    base += frames
+  }
+  return Int32Array.from(reads)
+}

@@ -22,6 +22,7 @@ export const weightStages = [
   'talker',
   'code-predictor',
   'code2wav',
+  'dit',
 ] as const
 export type WeightStage = (typeof weightStages)[number]
 
@@ -32,7 +33,13 @@ export interface WeightTypeChoice {
 }
 
 /** Stages that keep 8 bits unless asked otherwise: small, and errors in them are heard or seen at once. */
-const fineStages: ReadonlySet<WeightStage> = new Set(['audio-encoder', 'vision-encoder', 'code-predictor', 'code2wav'])
+const fineStages: ReadonlySet<WeightStage> = new Set([
+  'audio-encoder',
+  'vision-encoder',
+  'code-predictor',
+  'code2wav',
+  'dit',
+])
 
 const stagePrefixes: readonly (readonly [prefix: string, stage: WeightStage])[] = [
   ['thinker.audio_tower.', 'audio-encoder'],
@@ -41,6 +48,8 @@ const stagePrefixes: readonly (readonly [prefix: string, stage: WeightStage])[] 
   ['talker.code_predictor.', 'code-predictor'],
   ['talker.', 'talker'],
   ['code2wav.', 'code2wav'],
+  ['token2wav.code2wav_dit_model.', 'dit'],
+  ['token2wav.', 'code2wav'],
 ]
 
 /** Which stage a weight belongs to; the thinker for names outside all of them. */

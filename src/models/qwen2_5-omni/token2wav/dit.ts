@@ -204,18 +204,22 @@ export class DitModel {
     },
   ): Tensor<'f32'> {
     const { heads, headSize, rotaryBase } = this.config
-    const inner = heads * headSize
     const tokens = x.shape[1]
-    // Only the first head turns: as one wide head of which the first values do.
-    const turn = (projected: Tensor<'f32'>): Tensor<'f32'> =>
-      g.rotary(g.reshape(projected, inner, 1, tokens), options.positions, {
+    // Only the first head turns, in place.
+    const turn = (projected: Tensor<'f32'>): Tensor<'f32'> => {
+      const row = projected.strides[1]
+      const head = g.view(projected, [headSize, 1, tokens], { strides: [row, row] })
+      const turned = g.rotary(head, options.positions, {
         dimensions: headSize,
         base: rotaryBase,
         style: 'interleaved',
         ...(options.factors && { frequencyFactors: options.factors }),
       })
-    const q = g.reshape(turn(attention.to_q.forward(g, x)), inner, tokens)
-    const k = g.reshape(turn(attention.to_k.forward(g, x)), inner, tokens)
+      g.effect(g.copyInto(turned, head))
+      return projected
+    }
+    const q = turn(attention.to_q.forward(g, x))
+    const k = turn(attention.to_k.forward(g, x))
     const v = attention.to_v.forward(g, x)
     return attention.to_out.forward(g, options.range.attend(g, { q, k, v, heads, headSize }))
   }

@@ -22,16 +22,13 @@ export interface Span {
   readonly to: number
 }
 
-/** Which frames a graph is for. */
+/** Which frames a graph is for. The sequence counts as beginning and ending with what is given. */
 export interface VocoderShape {
   /** Frames whose samples are asked for. */
   readonly frames: number
   /** Frames given before and after them. */
   readonly before: number
   readonly after: number
-  /** Whether the sequence begins, or ends, with what is given. */
-  readonly begins: boolean
-  readonly ends: boolean
 }
 
 /** Three pairs of convolutions with activations before them, each pair added to what it reads. */
@@ -115,11 +112,11 @@ export class BigVganModel {
     this.activation_post = new AntiAliasedSnake(parameters.scope('activation_post'), narrow)
     this.conv_post = new SameConv1d(parameters.scope('conv_post'), narrow, 1, { kernel: 7, bias: config.lastBias })
     this.hop = rate
-    const { mel } = this.#plan({ frames: 1, before: Infinity, after: Infinity, begins: false, ends: false })
+    const { mel } = this.#plan({ frames: 1, before: Infinity, after: Infinity })
     this.context = { before: -mel.from, after: mel.to - 1 }
   }
 
-  /** Samples [frames * hop]. Declares `mel` [mels, before + frames + after]. Throws RangeError when context is missing. */
+  /** Samples [frames * hop]. Declares `mel` [mels, before + frames + after]. */
   forward(g: GraphBuilder, shape: VocoderShape): Tensor<'f32'> {
     const plan = this.#plan(shape)
     const given = g.input('mel', 'f32', [this.config.mels, shape.before + shape.frames + shape.after])
@@ -195,8 +192,6 @@ export class BigVganModel {
       needed = reads
     }
     const mel = within(widen(needed, this.conv_pre.reach), limitsOf(shape, 1))
-    if (mel.from < -shape.before || mel.to > shape.frames + shape.after)
-      throw new RangeError(`frames ${mel.from} to ${mel.to} are needed, ${-shape.before} to ${shape.frames + shape.after} given`)
     return { mel, first: needed, stages }
   }
 
@@ -226,9 +221,9 @@ export class BigVganModel {
   }
 }
 
-/** Where the sequence ends, if it does, in samples of this rate. */
-function limitsOf({ frames, before, after, begins, ends }: VocoderShape, rate: number): Span {
-  return { from: begins ? -before * rate : -Infinity, to: ends ? (frames + after) * rate : Infinity }
+/** What is given, in samples of this rate. */
+function limitsOf({ frames, before, after }: VocoderShape, rate: number): Span {
+  return { from: -before * rate, to: (frames + after) * rate }
 }
 
 function widen({ from, to }: Span, reach: number): Span {

@@ -122,7 +122,7 @@ describe.each(tinyToken2Wavs)('%s', (name) => {
     const mel = golden.floats('mel.rk4.10.0.5')
     const frames = mel.length / mels
     const expected = golden.floats('wave')
-    const whole = { mel, frames, before: 0, after: 0, begins: true, ends: true }
+    const whole = { mel, frames, before: 0, after: 0 }
     expectAlike('samples', await vocoder.decode(whole), expected, 80)
     const short = { ...whole, mel: mel.slice(0, 5 * mels), frames: 5 }
     expectAlike('samples of five frames', await vocoder.decode(short), golden.floats('wave.short'), 80)
@@ -136,8 +136,6 @@ describe.each(tinyToken2Wavs)('%s', (name) => {
         frames: size,
         before: from - first,
         after: last - from - size,
-        begins: first === 0,
-        ends: last === frames,
       })
       const { hop } = vocoder.model
       expectClose('samples of a piece', piece, expected.subarray(from * hop, (from + size) * hop))
@@ -169,7 +167,8 @@ describe.each(tinyToken2Wavs)('%s', (name) => {
         for (let at = 0; at < codes.length; at += step) samples.push(...(await stream.push(codes.subarray(at, at + step))))
         expect(samples.length).toBeGreaterThan(0)
         samples.push(...(await stream.finish()))
-        expectAlike(`speech, windows ${key}`, Float32Array.from(samples), golden.floats(`windowed.wave.${key}`))
+        // Windows differ from the whole sequence by 60 to 80 dB here: nothing less tells them apart.
+        expectAlike(`speech, windows ${key}`, Float32Array.from(samples), golden.floats(`windowed.wave.${key}`), 100)
       }
     }
   })

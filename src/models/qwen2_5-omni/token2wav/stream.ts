@@ -137,8 +137,6 @@ export class Token2WavStream implements Code2WavStream {
             frames,
             before: this.#spoken - first,
             after: last - end,
-            begins: first === 0,
-            ends: ends && last === this.#sampled,
           },
           options,
         ),

@@ -24,9 +24,9 @@ export class Vocoder implements Disposable {
 
   /** Samples [frames * hop] in [-1, 1]. */
   async decode({ mel, ...shape }: MelPiece, options: RunOptions = {}): Promise<Float32Array> {
-    const { frames, before, after, begins, ends } = shape
+    const { frames, before, after } = shape
     const { wave } = await this.#graphs.run(
-      `${before} ${frames} ${after} ${begins} ${ends}`,
+      `${before} ${frames} ${after}`,
       (g) => ({ wave: this.model.forward(g, shape) }),
       { mel, ...snakeFilterInputs },
       options,

@@ -103,6 +103,16 @@ export class ConfigReader {
     return this.fail(key, `should be three numbers, is ${JSON.stringify(value)}`)
   }
 
+  /** Lists of whole numbers, not negative. */
+  integerLists(key: string, fallback?: readonly (readonly number[])[]): readonly (readonly number[])[] {
+    const value = this.#object[key]
+    const isList = (item: unknown): boolean =>
+      Array.isArray(item) && item.every((entry) => Number.isSafeInteger(entry) && (entry as number) >= 0)
+    if (Array.isArray(value) && value.every((item) => isList(item))) return value as number[][]
+    if (!this.has(key) && fallback !== undefined) return fallback
+    return this.fail(key, `should be a list of lists of whole numbers, is ${JSON.stringify(value)}`)
+  }
+
   /** Names to whole numbers. */
   integerMap(key: string): ReadonlyMap<string, number> {
     if (!this.has(key)) return new Map()

@@ -36,6 +36,8 @@ export interface ParameterRequest {
   readonly layout?: ParameterLayout
   /** Default: `coarse` for matmul and experts, `exact` otherwise. */
   readonly precision?: ParameterPrecision
+  /** Whether a checkpoint may lack it. Default false. */
+  readonly optional?: boolean
 }
 
 export interface ParameterDeclaration {
@@ -45,6 +47,8 @@ export interface ParameterDeclaration {
   readonly use: WeightUse
   readonly layout: ParameterLayout
   readonly precision: ParameterPrecision
+  /** True where a checkpoint may lack it. */
+  readonly optional?: true
 }
 
 export interface Parameters {
@@ -56,6 +60,8 @@ export interface Parameters {
   get(name: string, request: ParameterRequest): Tensor
   /** A norm, bias or scale: always f32. */
   vector(name: string, shape: readonly number[]): Tensor<'f32'>
+  /** As `vector`, or undefined where the checkpoint has none. */
+  optionalVector(name: string, shape: readonly number[]): Tensor<'f32'> | undefined
 }
 
 /** Runs a constructor and returns what it asked for, in order. Placeholders must not reach a graph. */
@@ -85,19 +91,30 @@ export function declareParameters(construct: (parameters: Parameters) => unknown
 
 /** Hands out loaded weights; `prefix` is put before each name. */
 export function loadedParameters(weights: WeightSet, prefix = ''): Parameters {
-  return parameters(prefix, (name, request) => weights.get(name, declarationOf(name, request).shape))
+  return parameters(prefix, (name, request) =>
+    request.optional && !weights.has(name) ? undefined : weights.get(name, declarationOf(name, request).shape),
+  )
 }
 
-function parameters(path: string, get: (name: string, request: ParameterRequest) => Tensor): Parameters {
+/** `get` gives undefined only for what is optional. */
+function parameters(path: string, get: (name: string, request: ParameterRequest) => Tensor | undefined): Parameters {
   const join = (name: string | number): string => (path === '' ? String(name) : `${path}.${name}`)
+  const present = (name: string, tensor: Tensor | undefined): Tensor => {
+    if (!tensor) throw new TensorError(`the checkpoint has no weight ${join(name)}`)
+    return tensor
+  }
+  const float32 = (name: string, tensor: Tensor): Tensor<'f32'> => {
+    if (!isFloat32(tensor)) throw new TensorError(`weight ${join(name)} must be stored as f32, not ${tensor.type}`)
+    return tensor
+  }
   return {
     path,
     scope: (name) => parameters(join(name), get),
-    get: (name, request) => get(join(name), request),
-    vector: (name, shape) => {
-      const tensor = get(join(name), { shape })
-      if (!isFloat32(tensor)) throw new TensorError(`weight ${join(name)} must be stored as f32, not ${tensor.type}`)
-      return tensor
+    get: (name, request) => present(name, get(join(name), request)),
+    vector: (name, shape) => float32(name, present(name, get(join(name), { shape }))),
+    optionalVector: (name, shape) => {
+      const tensor = get(join(name), { shape, optional: true })
+      return tensor && float32(name, tensor)
     },
   }
 }
@@ -114,5 +131,6 @@ function declarationOf(name: string, request: ParameterRequest): ParameterDeclar
     use,
     layout: request.layout ?? 'plain',
     precision: request.precision ?? (use === 'other' ? 'exact' : 'coarse'),
+    ...(request.optional && { optional: true as const }),
   }
 }

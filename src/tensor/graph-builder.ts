@@ -415,6 +415,28 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
+   * Depthwise convolution over time, channels contiguous: x [channels, time], kernel [channels, taps] to
+   * [channels, (time - taps) / stride + 1]; row t is the sum of kernel[k] * x[t * stride + k]. Wants at least three channels.
+   */
+  depthwise(x: Tensor<'f32'>, kernel: Tensor<'f32'>, stride = 1): Tensor<'f32'> {
+    this.readable('depthwise', x, kernel)
+    const [channels, time] = x.shape
+    const taps = kernel.shape[1]
+    if (kernel.shape[0] !== channels || time < taps) this.fail('depthwise', 'shapes do not fit', x, kernel)
+    if (channels < 3 || taps < 2) this.fail('depthwise', 'wants three channels and two taps at least', x, kernel)
+    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwise', 'wants contiguous tensors', x, kernel)
+    // The library tells channels-first data by strides that grow from channels over width to height, also where the width is 1.
+    const image = this.permute(this.view(x, [channels, 1, time], { strides: [8, 4 * channels] }), 2, 0, 1, 3)
+    const filter = this.permute(this.view(kernel, [channels, 1, taps], { strides: [8, 4 * channels, 8] }), 3, 0, 1, 2)
+    this.reserve('depthwise')
+    const handle = this.native.conv_2d_dw_direct(this.context, filter.handle, image.handle, 1, stride, 0, 0, 1, 1)
+    const length = Math.floor((time - taps) / stride) + 1
+    const row = 4 * channels
+    const made = this.made(handle, 'f32', [1, length, channels, 1], [row, row, 4, row * length])
+    return this.reshape(this.permute(made, 1, 2, 0, 3), channels, length)
+  }
+
+  /**
    * Rotary positions of image patches: x [head, heads, patches], positions i32 [4 * patches]: rows, columns, rows, columns. The first
    * half of the frequencies turns by the row, the second half, starting anew, by the column.
    */

@@ -122,11 +122,13 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.#unary('gelu', a)
   }
 
-  /** GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
+  /** GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(x u) with u = 2 sqrt(2/pi) (1 + 0.044715 x^2), so silu(x u) / u. */
   geluTanh(a: Tensor<'f32'>): Tensor<'f32'> {
     const twice = 2 * Math.sqrt(2 / Math.PI)
-    const inner = this.mul(this.scale(this.sqr(this.cont(a)), twice * 0.044715, twice), a)
-    return this.mul(this.sigmoid(inner), a)
+    const x = this.cont(a)
+    const u = this.scale(this.sqr(x), twice * 0.044715, twice)
+    // The library has the sigmoid as one scalar call per element, its product with x in vectors.
+    return this.div(this.silu(this.mul(u, x)), u)
   }
 
   /** silu(gate) * up, two tensors of one shape. */

@@ -389,3 +389,39 @@ describe('shape errors name the operation and the shapes', () => {
     await expect(graph.run({ x: new Float32Array(4), z: new Float32Array(1) })).rejects.toThrow(/no input z; it has x/)
   })
 })
+
+describe('depthwise convolution, channels first', () => {
+  it.each([
+    [5, 12, 7, 1],
+    [24, 30, 12, 2],
+    [3, 2, 2, 1],
+    [48, 9, 4, 3],
+  ])('of %i channels over %i steps, %i taps, stride %i', async (channels, time, taps, stride) => {
+    const x = count(channels * time, 2)
+    const kernel = count(channels * taps, 1, 3)
+    const shapes = [
+      [channels, time],
+      [channels, taps],
+    ]
+    const y = await compute(shapes, [x, kernel], (g, a, b) => g.depthwise(a, b, stride))
+    const length = Math.floor((time - taps) / stride) + 1
+    const expected = Array.from({ length: channels * length }, (_, i) => {
+      const [channel, at] = [i % channels, Math.floor(i / channels)]
+      let sum = 0
+      for (let k = 0; k < taps; k++)
+        sum += (x[(at * stride + k) * channels + channel] ?? 0) * (kernel[k * channels + channel] ?? 0)
+      return sum
+    })
+    close(y, expected)
+  })
+
+  it('refuses what the library would end the process for', () => {
+    const run = (a: number[], b: number[]): Promise<number[]> =>
+      compute([a, b], [], (g, x, kernel) => g.depthwise(x, kernel))
+    return Promise.all([
+      expect(run([4, 9], [5, 3])).rejects.toThrow(/shapes do not fit/),
+      expect(run([4, 2], [4, 3])).rejects.toThrow(/shapes do not fit/),
+      expect(run([2, 9], [2, 3])).rejects.toThrow(/three channels/),
+    ])
+  })
+})

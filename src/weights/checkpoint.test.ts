@@ -280,6 +280,19 @@ describe('matching', () => {
     ).rejects.toMatchObject(refused('holds norm.weight twice'))
   })
 
+  it('does without what is optional, but not with another shape of it', async () => {
+    const match = async (tensors: Record<string, TestTensor>) => {
+      using checkpoint = await openCheckpoint(await writeCheckpoint(fresh(), [tensors]))
+      return matchParameters(checkpoint, declare({ a: { shape: [2] }, b: { shape: [3], optional: true } }))
+    }
+    const names = async (tensors: Record<string, TestTensor>): Promise<string[]> =>
+      (await match(tensors)).recipes.map(({ declaration }) => declaration.name)
+    expect(await names({ a: f32([2], 1) })).toEqual(['a'])
+    expect(await names({ a: f32([2], 1), b: f32([3], 2) })).toEqual(['a', 'b'])
+    await expect(match({ a: f32([2], 1), b: f32([4], 2) })).rejects.toMatchObject(refused('misshapen b is [4]'))
+    await expect(match({ b: f32([3], 2) })).rejects.toMatchObject(refused('missing a'))
+  })
+
   it('reads both spellings of the real family', async () => {
     const copy = fresh()
     await cp(new URL('../../testdata/checkpoints/tiny-dense', import.meta.url).pathname, copy, { recursive: true })

@@ -7,7 +7,7 @@ export { GgufWriter, type GgufMetadata, type GgufTensorPlan } from './gguf-write
 export { loadParameters, type LoadParametersOptions } from './load-parameters.ts'
 export { type CheckpointNaming, matchParameters } from './match-parameters.ts'
 export { checkMemory, checkpointMemory, estimateMemory } from './memory.ts'
-export { readSafetensorsHeader } from './safetensors.ts'
+export { parseSafetensorsHeader, readSafetensorsHeader } from './safetensors.ts'
 export {
   parseWeightStage,
   parseWeightType,

@@ -68,8 +68,9 @@ export function matchParameters(
   for (const declaration of declarations) {
     const result = checkpoint.kind === 'converted' ? matchConverted(declaration, find) : matchStored(declaration, find)
     if (typeof result !== 'string') recipes.push(result)
-    else if (result === '') missing.push(declaration.name)
-    else wrong.push(`${declaration.name} ${result}`)
+    else if (result === '') {
+      if (!declaration.optional) missing.push(declaration.name)
+    } else wrong.push(`${declaration.name} ${result}`)
   }
   const ignored: { name: string; reason: string }[] = []
   const extra: string[] = []

@@ -54,9 +54,7 @@ const largestHeader = 100_000_000
  * bounds, unknown element type, size that does not match the shape, ranges that overlap, leave gaps or run past the end.
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  const file = basename(path)
-  const fail = (what: string, cause?: unknown): EngineError =>
-    new EngineError('bad_checkpoint', `${file} is not a sound safetensors file: ${what}`, { cause })
+  const fail = failureOf(path)
   let handle: FileHandle
   try {
     handle = await open(path, 'r')
@@ -65,40 +63,61 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
   }
   try {
     const { size } = await handle.stat()
-    if (size < 8) throw fail(`it has ${size} bytes; download it again`)
-    const prefix = Buffer.alloc(8)
-    await handle.read(prefix, 0, 8, 0)
-    const headerLength = prefix.readBigUInt64LE(0)
-    if (headerLength > BigInt(largestHeader)) throw fail(`its header claims ${headerLength} bytes`)
-    const dataStart = 8 + Number(headerLength)
-    if (dataStart > size)
-      throw fail(`its header claims ${headerLength} bytes but the file has ${size}; download it again`)
-    const bytes = Buffer.alloc(Number(headerLength))
+    const prefix = Buffer.alloc(Math.min(8, size))
+    await handle.read(prefix, 0, prefix.length, 0)
+    const bytes = Buffer.alloc(headerLengthOf(prefix, size, fail))
     await handle.read(bytes, 0, bytes.length, 8)
-    let parsed: unknown
-    try {
-      parsed = JSON.parse(bytes.toString('utf8'))
-    } catch (error) {
-      throw fail('its header is not JSON', error)
-    }
-    if (!isRecord(parsed)) throw fail('its header is not a JSON object')
-    const notes: Record<string, string> = {}
-    const entries = new Map<string, SafetensorsEntry>()
-    for (const [name, value] of Object.entries(parsed)) {
-      if (name === '__metadata__') {
-        if (isRecord(value)) for (const [key, note] of Object.entries(value)) notes[key] = String(note)
-        continue
-      }
-      entries.set(name, checkEntry(name, value, dataStart, fail))
-    }
-    checkRanges([...entries.values()], dataStart, size, fail)
-    return { path, entries, notes }
+    return parseHeader(bytes, path, size, fail)
   } finally {
     await handle.close()
   }
 }
 
-type Fail = (what: string) => EngineError
+/** As {@link readSafetensorsHeader}, of a whole file in memory; `path` names it in errors. */
+export function parseSafetensorsHeader(bytes: Uint8Array, path: string): SafetensorsHeader {
+  const fail = failureOf(path)
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const length = headerLengthOf(file.subarray(0, 8), file.length, fail)
+  return parseHeader(file.subarray(8, 8 + length), path, file.length, fail)
+}
+
+type Fail = (what: string, cause?: unknown) => EngineError
+
+function failureOf(path: string): Fail {
+  return (what, cause) =>
+    new EngineError('bad_checkpoint', `${basename(path)} is not a sound safetensors file: ${what}`, { cause })
+}
+
+function headerLengthOf(prefix: Buffer, size: number, fail: Fail): number {
+  if (size < 8) throw fail(`it has ${size} bytes; download it again`)
+  const length = prefix.readBigUInt64LE(0)
+  if (length > BigInt(largestHeader)) throw fail(`its header claims ${length} bytes`)
+  if (8 + Number(length) > size)
+    throw fail(`its header claims ${length} bytes but the file has ${size}; download it again`)
+  return Number(length)
+}
+
+function parseHeader(header: Buffer, path: string, size: number, fail: Fail): SafetensorsHeader {
+  const dataStart = 8 + header.length
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(header.toString('utf8'))
+  } catch (error) {
+    throw fail('its header is not JSON', error)
+  }
+  if (!isRecord(parsed)) throw fail('its header is not a JSON object')
+  const notes: Record<string, string> = {}
+  const entries = new Map<string, SafetensorsEntry>()
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name === '__metadata__') {
+      if (isRecord(value)) for (const [key, note] of Object.entries(value)) notes[key] = String(note)
+      continue
+    }
+    entries.set(name, checkEntry(name, value, dataStart, fail))
+  }
+  checkRanges([...entries.values()], dataStart, size, fail)
+  return { path, entries, notes }
+}
 
 function checkEntry(name: string, value: unknown, dataStart: number, fail: Fail): SafetensorsEntry {
   if (!isRecord(value)) throw fail(`tensor ${name} is not described`)

@@ -22,6 +22,7 @@ export const weightStages = [
   'talker',
   'code-predictor',
   'code2wav',
+  'dit',
 ] as const
 export type WeightStage = (typeof weightStages)[number]
 
@@ -38,6 +39,8 @@ const stagePrefixes: readonly (readonly [prefix: string, stage: WeightStage])[] 
   ['talker.code_predictor.', 'code-predictor'],
   ['talker.', 'talker'],
   ['code2wav.', 'code2wav'],
+  ['token2wav.code2wav_dit_model.', 'dit'],
+  ['token2wav.', 'code2wav'],
 ]
 
 /** Which stage a weight belongs to; the thinker for names outside all of them. */

@@ -1,0 +1,11 @@
+/** A voice of token2wav and the talker, as `spk_dict.pt` holds it. */
+export interface Voice {
+  readonly name: string
+  /** Talker token that stands for the voice. */
+  readonly bosToken: number
+  /** `cond`: what the diffusion transformer is given with each frame. */
+  readonly condition: Float32Array
+  /** `ref_mel`: [frames, mels], natural logarithm of amplitude. */
+  readonly referenceMel: Float32Array
+  readonly referenceFrames: number
+}

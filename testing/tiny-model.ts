@@ -6,6 +6,7 @@ import type { ModelOptions } from '../src/models/family.ts'
 import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.ts'
 import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
+import { testDevice } from '../src/tensor/test-device.ts'
 import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
 import { testdataPath } from './golden.ts'
 
@@ -26,7 +27,7 @@ export function loadTinyModel(name: TinyCheckpoint, options: ModelOptions = {}):
 
 /** As {@link loadTinyModel}, from any folder. */
 export async function loadModel(folder: string, options: ModelOptions = {}): Promise<TinyModel> {
-  const backend = await loadBackend({ device: 'cpu', threads: 1 })
+  const backend = await loadBackend({ device: testDevice, threads: 1 })
   const checkpoint = await openCheckpoint(folder)
   const description = qwen3Omni.read(await readCheckpointFiles(checkpoint))
   const weights = await loadParameters(backend, checkpoint, description.declarations, {

@@ -107,6 +107,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       this.#graph = graph
       this.nodes = native.graph_n_nodes(graph)
       this.#kind = { repeatable: builder.repeatable, coarse: builder.work > COARSE * this.nodes }
+      for (const tensor of Object.values(outputs)) scratch.preferDevice(tensor.handle)
       scratch.allocate(graph)
       this.#generation = scratch.generation
       this.#context = context
@@ -114,6 +115,13 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       backend.freeContext(context, this.#contextBytes)
       throw error
     }
+  }
+
+  /** @internal Names of outputs that the CPU computes in the device's place. */
+  get onProcessor(): readonly string[] {
+    return Object.entries(this.#outputs)
+      .filter(([, tensor]) => !this.#scratch.onDevice(tensor.handle))
+      .map(([name]) => name)
   }
 
   /** @internal Whether its working memory was given to a larger graph. */

@@ -45,6 +45,8 @@ export interface LoadWeightsOptions {
   readonly repackCache?: RepackCacheOptions
   /** False keeps all weights as they are stored (for tests and measurements). Default true. */
   readonly repack?: boolean
+  /** Most bytes of one buffer of copied weights. Default: what the device takes. */
+  readonly largestBuffer?: number
   /** Called as bytes are placed, from 0 to 1. */
   readonly onProgress?: (fraction: number) => void
   readonly signal?: AbortSignal
@@ -119,7 +121,8 @@ export async function loadWeights(
     })
   }
   const own = (buffer: Address | null, counted: number, what: string): Address => {
-    if (buffer === null) throw new TensorError(`out of memory: ${counted} bytes for ${what}`)
+    if (buffer === null)
+      throw new TensorError(`out of memory on ${backend.deviceName}: ${counted} bytes for ${what} in one buffer`)
     owned.push({ buffer, bytes: counted })
     backend.account(counted, 1)
     native.backend_buffer_set_usage(buffer, 1)
@@ -163,12 +166,14 @@ export async function loadWeights(
       mappedBytes += sum(list)
       progress(sum(list))
     }
-    if (copied.length > 0) {
-      const { offsets, bytes } = layOut(backend, backend.bufferType, copied)
-      const buffer = own(native.backend_buft_alloc_buffer(backend.bufferType, bytes), bytes, `${copied.length} weights`)
+    const largest = options.largestBuffer ?? Number(native.backend_buft_get_max_size(backend.bufferType))
+    for (const list of inBuffers(backend, copied, largest)) {
+      const { offsets, bytes } = layOut(backend, backend.bufferType, list)
+      const what = list.length === 1 ? `weight ${list[0]?.spec.name}` : `${list.length} weights`
+      const buffer = own(native.backend_buft_alloc_buffer(backend.bufferType, bytes), bytes, what)
       const base = native.backend_buffer_get_base(buffer) ?? 0n
-      for (const [i, { tensor }] of copied.entries()) place(backend, buffer, tensor, base + BigInt(offsets[i] ?? 0))
-      await write(backend, copied, progress, options.signal)
+      for (const [i, { tensor }] of list.entries()) place(backend, buffer, tensor, base + BigInt(offsets[i] ?? 0))
+      await write(backend, list, progress, options.signal)
     }
     let repackedBytes = 0
     const caches: RepackCache[] = []
@@ -230,6 +235,25 @@ function push<K>(map: Map<K, Placed[]>, key: K, value: Placed): void {
   const list = map.get(key)
   if (list) list.push(value)
   else map.set(key, [value])
+}
+
+/** Splits weights into lists that fit a buffer each. One that is larger by itself stands alone; the device then says whether it takes it. */
+function inBuffers(backend: Backend, list: readonly Placed[], largest: number): Placed[][] {
+  const alignment = Number(backend.native.backend_buft_get_alignment(backend.bufferType))
+  const lists: Placed[][] = []
+  let room = 0
+  for (const placed of list) {
+    const size = Number(backend.native.backend_buft_get_alloc_size(backend.bufferType, placed.tensor.handle))
+    const bytes = Math.ceil(size / alignment) * alignment
+    const last = lists.at(-1)
+    if (last && bytes <= room) last.push(placed)
+    else {
+      lists.push([placed])
+      room = largest
+    }
+    room -= bytes
+  }
+  return lists
 }
 
 function layOut(backend: Backend, type: Address, list: readonly Placed[]): { offsets: number[]; bytes: number } {

@@ -16,6 +16,7 @@ import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../.
 import { type Checkpoint, checkMemory, checkpointMemory, loadParameters } from '../../weights/index.ts'
 import { listModel, openModel } from '../open-model.ts'
 import { contentKey } from './content-key.ts'
+import { deviceNotes } from './device-notes.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
 
@@ -46,10 +47,12 @@ export async function loadHostedModel(
   const choice = options.types ?? (whole ? ({ type: 'f32' } as const) : undefined)
   const types = choice === undefined ? {} : { types: choice }
   const { weights: bytes } = checkpointMemory(checkpoint, declarations, { ...types, naming })
-  const available = process.availableMemory() - (options.keepFree ?? 0)
-  checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location, available)
-
   const backend = cleanup.use(await openDevice(options, bytes))
+  for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
+  const available = backend.availableMemory() - (backend.kind === 'cpu' ? (options.keepFree ?? 0) : 0)
+  const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
+  checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location + place, available)
+
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
       ...types,
@@ -69,7 +72,7 @@ export async function loadHostedModel(
       },
     }),
   )
-  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, process.availableMemory() - workingBytes)
+  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
   const runtime = new Runtime({
     model,
     tokenizer: runtimeTokenizer(prompt),
@@ -126,6 +129,7 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
   try {
     return await loadBackend({
       ...(options.device !== undefined && { device: options.device }),
+      precision: options.exact ? 'exact' : (options.precision ?? 'fast'),
       ...threadOption(options.threads, bytes),
     })
   } catch (error) {

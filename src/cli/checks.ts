@@ -135,7 +135,8 @@ async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Prob
     const probe: Probe = JSON.parse(output)
     return probe
   } catch {
-    const took = ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `ended its process (${ended})`
+    const took =
+      ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `ended its process (${ended})`
     return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
   }
 }

@@ -219,7 +219,9 @@ export class Backend implements Disposable {
   availableMemory(): number {
     if (this.kind === 'cpu') return process.availableMemory()
     const { free } = this.deviceMemory()
-    return this.native.backend_dev_type(this.#device) === DISCRETE_GPU ? free : Math.min(free, process.availableMemory())
+    return this.native.backend_dev_type(this.#device) === DISCRETE_GPU
+      ? free
+      : Math.min(free, process.availableMemory())
   }
 
   /**
@@ -360,7 +362,9 @@ export class Backend implements Disposable {
         crawls = false
         // Read anew: lent threads may have come back meanwhile.
         const now = this.#share.threads
-        this.#useThreads(kind.coarse || this.kind !== 'cpu' ? now : judged ? governor.begin(now) : governor.threadsFor(now))
+        this.#useThreads(
+          kind.coarse || this.kind !== 'cpu' ? now : judged ? governor.begin(now) : governor.threadsFor(now),
+        )
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -471,7 +475,8 @@ export class Backend implements Disposable {
 
 /** `ggml_status` in words. */
 function failure(status: number, deviceName: string): string {
-  if (status === -2) return `out of memory on ${deviceName} while computing: close other programs, or ask for less at once`
+  if (status === -2)
+    return `out of memory on ${deviceName} while computing: close other programs, or ask for less at once`
   return `the computation on ${deviceName} failed with status ${status}`
 }
 

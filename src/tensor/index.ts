@@ -48,6 +48,7 @@ export {
 } from './types.ts'
 export {
   loadWeights,
+  placedBytes,
   WeightSet,
   type LoadWeightsOptions,
   type WeightSource,

@@ -143,7 +143,9 @@ export function loadLibrary(
     const existing = loaded.get(packageName)
     if (!existing) continue
     if (environment.some(([name]) => process.env[name] === undefined))
-      throw new TensorLibraryError('this process computes in fast precision already; exact precision wants a process of its own')
+      throw new TensorLibraryError(
+        'this process computes in fast precision already; exact precision wants a process of its own',
+      )
     return existing
   }
   if (device === 'cpu') {

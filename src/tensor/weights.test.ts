@@ -11,6 +11,7 @@ import {
   halfToFloat,
   loadBackend,
   loadWeights,
+  placedBytes,
   quantize,
   rowBytes,
   tensorBytes,
@@ -133,6 +134,22 @@ describe('placing weights', () => {
       }
     }
   })
+
+  it.each(['f32', 'f16', 'q8_0', 'q4_0'] as const)(
+    'knows what %s weights take before they are loaded',
+    async (type) => {
+      const stored = type === 'f32' ? values(K * N) : await quantize(backend, type, values(K * N), K)
+      const source = type === 'f16' ? new Uint16Array(stored.buffer) : stored
+      const spec: WeightSpec = { name: 'w', type, shape: [K, N], use: 'matmul', source }
+      const wanted = await placedBytes(backend, spec)
+      const before = backend.memory.buffers
+      using weights = await loadWeights(backend, [spec])
+      // Repacked ones start at a page.
+      const pages = weights.get('w').repacked ? 2 * 65_536 : 0
+      expect(backend.memory.buffers - before).toBe(wanted + pages)
+      expect(wanted).toBeGreaterThanOrEqual(tensorBytes(type, [K, N]))
+    },
+  )
 
   it('splits weights over buffers that a device can have', async () => {
     const specs = Array.from({ length: 5 }, (_, i): WeightSpec => {

@@ -14,7 +14,7 @@ import { callAsync, type Address, type NativeData } from './native.ts'
 import { RepackCache, removeOthers, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
 import { contextBytesFor, newTensor, type TypedArray } from './tensor-buffer.ts'
-import { describe, type Tensor } from './tensor.ts'
+import { describe, toShape, type Tensor } from './tensor.ts'
 import { tensorBytes, type TensorType } from './types.ts'
 
 /** Where a weight's bytes are: in a mapped file, or in memory. */
@@ -207,6 +207,27 @@ export async function loadWeights(
   } catch (error) {
     release()
     throw error
+  }
+}
+
+/**
+ * Bytes that {@link loadWeights} makes of a weight: more than it has as stored where repacking puts sums beside it (AMX). Shape in ggml
+ * order.
+ */
+export async function placedBytes(
+  backend: Backend,
+  { type, shape, use }: Pick<WeightSpec, 'type' | 'shape' | 'use'>,
+): Promise<number> {
+  const stored = tensorBytes(type, shape)
+  const target = await repackTypeFor(backend, type, toShape(shape, 'weight'), use)
+  if (target === undefined) return stored
+  const bytes = contextBytesFor(backend, 1)
+  const context = backend.newContext(bytes)
+  try {
+    const { handle } = newTensor(backend, context, 'weight', type, shape)
+    return Math.max(stored, Number(backend.native.backend_buft_get_alloc_size(target, handle)))
+  } finally {
+    backend.freeContext(context, bytes)
   }
 }
 

@@ -13,7 +13,7 @@ import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
-import { type Checkpoint, checkMemory, checkpointMemory, loadParameters } from '../../weights/index.ts'
+import { type Checkpoint, checkMemory, checkpointMemory, loadedMemory, loadParameters } from '../../weights/index.ts'
 import { listModel, openModel } from '../open-model.ts'
 import { contentKey } from './content-key.ts'
 import { deviceNotes } from './device-notes.ts'
@@ -51,7 +51,11 @@ export async function loadHostedModel(
   for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
   const available = backend.availableMemory() - (backend.kind === 'cpu' ? (options.keepFree ?? 0) : 0)
   const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
-  checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location + place, available)
+  const repacks = options.exact !== true && options.repack !== false
+  const loaded = repacks
+    ? await loadedMemory(backend, checkpoint, declarations, { ...types, naming })
+    : { weights: bytes }
+  checkMemory({ weights: loaded.weights, working: workingBytes }, declarations, checkpoint.location + place, available)
 
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
@@ -60,7 +64,7 @@ export async function loadHostedModel(
       ...(options.cacheDirectory !== undefined && {
         repackCache: { directory: options.cacheDirectory, key: await contentKey(checkpoint) },
       }),
-      ...((options.exact || options.repack === false) && { repack: false }),
+      ...(!repacks && { repack: false }),
     }),
   )
   const model = cleanup.use(

@@ -1,11 +1,14 @@
 import { defineConfig } from 'vitest/config'
 
+// A software driver compiles each kernel before its first use, for seconds, and on all cores.
+const onDevice = process.env['OMNISERVE_TEST_DEVICE'] !== undefined
+
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
     pool: 'forks',
-    maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    maxWorkers: onDevice ? 1 : 2,
+    testTimeout: onDevice ? 1_800_000 : 60_000,
+    hookTimeout: onDevice ? 1_800_000 : 120_000,
   },
 })

@@ -8,6 +8,7 @@ import { type Qwen3OmniModel, qwen3Omni } from '../src/models/qwen3-omni/model.t
 import type { OmniModel } from '../src/models/stages.ts'
 import { readCheckpointFiles } from '../src/prompt/checkpoint-files.ts'
 import { loadBackend, type Backend } from '../src/tensor/index.ts'
+import { testDevice } from '../src/tensor/test-device.ts'
 import { loadParameters, openCheckpoint } from '../src/weights/index.ts'
 import { testdataPath } from './golden.ts'
 
@@ -47,7 +48,7 @@ async function loadFamily<Model extends OmniModel>(
   folder: string,
   options: ModelOptions,
 ): Promise<TinyModel<Model>> {
-  const backend = await loadBackend({ device: 'cpu', threads: 1 })
+  const backend = await loadBackend({ device: testDevice, threads: 1 })
   const checkpoint = await openCheckpoint(folder)
   const description = family.read(await readCheckpointFiles(checkpoint, family.binaryFiles))
   const weights = await loadParameters(backend, checkpoint, description.declarations, {

@@ -12,7 +12,7 @@ import path from 'node:path'
 import { checkExposure, homeFolder, packageFolder, type Settings } from '../config/index.ts'
 import { readCheckpointFacts } from '../engines/unloaded/unloaded-engine.ts'
 import { createMediaLoader, encodeWav } from '../media/index.ts'
-import { type DeviceKind, findPackage, loadBackend, packagesFor } from '../tensor/index.ts'
+import { buildFor, type DeviceKind, findPackage, loadBackend, packagesFor, platformWarning } from '../tensor/index.ts'
 import { explainFailure } from './exit.ts'
 import { adviseType } from './memory-advice.ts'
 import { findCheckpoint } from './open-engines.ts'
@@ -34,9 +34,14 @@ export async function* checkMachine(settings: Settings, signal: AbortSignal): As
   yield await checkProcessor()
   yield checkMemorySize(totalmem(), process.availableMemory())
   yield await checkDevice('cpu', signal)
+  let usable: DeviceKind = 'cpu'
   for (const device of ['cuda', 'metal', 'vulkan'] as const) {
-    if (packagesFor(device).length > 0) yield await checkGpu(device, settings.device === device, signal)
+    if (packagesFor(device).length === 0) continue
+    const { works, ...check } = await checkGpu(device, settings.device === device, signal)
+    if (works && usable === 'cpu') usable = device
+    yield check
   }
+  yield checkChoice(settings, usable)
   yield await checkDecoder(signal)
   yield await checkCheckpoint(settings.model)
   yield await checkPort(settings)
@@ -81,6 +86,9 @@ export function checkMemorySize(total: number, available: number): Check {
   return { name: 'memory', status: 'ok', found }
 }
 
+/** Milliseconds. A driver may compile the self-test's shaders first. */
+const PROBE_TIMEOUT = 240_000
+
 export interface Probe {
   readonly ok: boolean
   readonly text: string
@@ -107,7 +115,7 @@ async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Prob
   const main = process.argv[1] ?? ''
   const child = spawn(process.execPath, [...process.execArgv, main, 'doctor', '--probe', device], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 60_000,
+    timeout: PROBE_TIMEOUT,
     signal,
   })
   let output = ''
@@ -127,28 +135,51 @@ async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Prob
     const probe: Probe = JSON.parse(output)
     return probe
   } catch {
-    return { ok: false, text: `the numeric library ended its process (${ended}) ${errors.trim()}` }
+    const took =
+      ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `ended its process (${ended})`
+    return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
   }
 }
 
 async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Check> {
   const { ok, text } = await probeApart(device, signal)
+  const untested = platformWarning()
+  if (ok && untested !== undefined) return { name: 'numeric library', status: 'warn', found: text, fix: `${untested}.` }
   if (ok) return { name: 'numeric library', status: 'ok', found: text }
   const fix = `Install again with optional packages: npm ci (the library is ${packagesFor(device).join(' or ')}; on Linux it wants glibc 2.34 or later)`
   return { name: 'numeric library', status: 'fail', found: text, fix }
 }
 
-async function checkGpu(device: DeviceKind, wanted: boolean, signal: AbortSignal): Promise<Check> {
+/** What `--device` comes to here; `usable` is the first GPU that works, or the CPU. */
+function checkChoice({ device, gpuPrecision }: Settings, usable: DeviceKind): Check {
+  const taken = device === 'auto' ? usable : device
+  const precision = taken === 'cpu' ? '' : `, ${gpuPrecision} precision`
+  const why = device === 'auto' ? (usable === 'cpu' ? 'no GPU above works' : 'the first that works') : '--device'
+  return { name: 'device', status: 'ok', found: `${taken} (${why})${precision}` }
+}
+
+async function checkGpu(
+  device: DeviceKind,
+  wanted: boolean,
+  signal: AbortSignal,
+): Promise<Check & { readonly works: boolean }> {
   const [packageName = ''] = packagesFor(device)
   if (!packagesFor(device).some((candidate) => findPackage(candidate) !== undefined)) {
     const found = `${packageName} is not installed`
     return wanted
-      ? { name: device, status: 'fail', found, fix: `npm install ${packageName}, or --device cpu` }
-      : { name: device, status: 'ok', found: `${found} (only needed for such a GPU)` }
+      ? {
+          name: device,
+          status: 'fail',
+          found,
+          fix: `npm install ${packageName}@${buildFor().packages}, or --device cpu`,
+          works: false,
+        }
+      : { name: device, status: 'ok', found: `${found} (only needed for such a GPU)`, works: false }
   }
   const { ok, text } = await probeApart(device, signal)
-  if (ok) return { name: device, status: 'ok', found: text }
+  if (ok) return { name: device, status: 'ok', found: text, works: true }
   return {
+    works: false,
     name: device,
     status: wanted ? 'fail' : 'warn',
     found: text,

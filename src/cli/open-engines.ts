@@ -79,6 +79,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
           checkpoint: location,
           id,
           device: settings.device,
+          precision: settings.gpuPrecision,
           voices: mapVoices(VOICES),
           cacheDirectory: path.join(homeFolder(), 'weights'),
           maxConcurrent: settings.maxActive,

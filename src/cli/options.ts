@@ -7,6 +7,7 @@ export interface DoorFlags {
   readonly apiKey?: string
   readonly checkpoint?: string
   readonly device?: string
+  readonly gpuPrecision?: string
   readonly threads?: string
   readonly contextLength?: string
   readonly region?: string
@@ -33,7 +34,7 @@ export function addDoorOptions(command: Command): Command {
 
 /** How the model runs, for commands that load weights. */
 export function addRunOptions(command: Command): Command {
-  return addSettingsOptions(command, ['device', 'threads', 'contextLength'], { file: false })
+  return addSettingsOptions(command, ['device', 'gpuPrecision', 'threads', 'contextLength'], { file: false })
 }
 
 /** Repeatable option. */
@@ -69,6 +70,6 @@ export function integerFrom(least: number): (value: string) => number {
 
 /** The settings among a command's options, for the door. */
 export function settingFlags(flags: DoorFlags): Readonly<Record<string, unknown>> {
-  const { device, threads, contextLength, region } = flags
-  return { device, threads, contextLength, region }
+  const { device, gpuPrecision, threads, contextLength, region } = flags
+  return { device, gpuPrecision, threads, contextLength, region }
 }

@@ -95,6 +95,12 @@ export const SETTINGS = {
     flags: '--device <device>',
     description: 'what the model runs on: auto, cpu, cuda, metal or vulkan',
   }),
+  gpuPrecision: setting({
+    schema: z.enum(['exact', 'fast']),
+    fallback: 'fast',
+    flags: '--gpu-precision <exact|fast>',
+    description: 'how a GPU computes: fast in half precision where that is quicker, or exact in f32 (vulkan only)',
+  }),
   threads: setting({
     schema: countOrZero,
     fallback: 0,

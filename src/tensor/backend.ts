@@ -10,6 +10,7 @@ import { availableParallelism } from 'node:os'
 import { TensorError, TensorLibraryError } from './errors.ts'
 import { loadLibrary, type DeviceKind, type Library } from './library.ts'
 import { callAddress, callAsync, pointerAt, type Address, type Native } from './native.ts'
+import type { GpuPrecision } from './precision.ts'
 import { selfTest } from './self-test.ts'
 import { ThreadGovernor } from './thread-governor.ts'
 
@@ -18,8 +19,16 @@ export interface BackendOptions {
   readonly device?: DeviceKind | 'auto'
   /** Compute threads of the CPU. Default: all cores, 16 at most. */
   readonly threads?: number
+  /** How precisely a GPU computes. Default `fast`. */
+  readonly precision?: GpuPrecision
   /** Accept a build of the library that the tests did not run with. */
   readonly allowUntested?: boolean
+}
+
+/** A device that `auto` tried before the one it took. */
+export interface PassedDevice {
+  readonly device: DeviceKind
+  readonly reason: string
 }
 
 /** Native bytes held, by what holds them. */
@@ -41,6 +50,10 @@ export interface GraphKind {
 }
 
 const STATUS_ABORTED = 1
+/** `ggml_backend_dev_type`: a GPU with memory of its own. Others share the machine's. */
+const DISCRETE_GPU = 1
+/** Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), beside what they are given before. */
+const GPU_RESERVE = 64e6
 /** Of this many brief graphs, one is judged by the governor of threads. */
 const JUDGED = 8
 
@@ -55,24 +68,29 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
   }
   const wanted = options.device ?? 'auto'
   const order: readonly DeviceKind[] = wanted === 'auto' ? ['cuda', 'metal', 'vulkan', 'cpu'] : [wanted]
-  const load = options.allowUntested === undefined ? {} : { allowUntested: options.allowUntested }
+  const load = {
+    ...(options.allowUntested !== undefined && { allowUntested: options.allowUntested }),
+    ...(options.precision !== undefined && { precision: options.precision }),
+  }
+  const passed: PassedDevice[] = []
   let reason: unknown
   for (const kind of order) {
     let backend: Backend | undefined
     try {
-      backend = openBackend(loadLibrary(kind, load), kind, threads)
+      backend = openBackend(loadLibrary(kind, load), kind, threads, passed)
       await selfTest(backend)
       return backend
     } catch (error) {
       backend?.[Symbol.dispose]()
       // With `auto`, a GPU that is not there is no error; what the CPU says is.
       reason = error
+      passed.push({ device: kind, reason: error instanceof Error ? error.message : String(error) })
     }
   }
   throw reason
 }
 
-function openBackend(library: Library, kind: DeviceKind, threads: number): Backend {
+function openBackend(library: Library, kind: DeviceKind, threads: number, passed: readonly PassedDevice[]): Backend {
   const { native } = library
   const cpu = native.backend_dev_by_type(0)
   if (cpu === null)
@@ -94,7 +112,7 @@ function openBackend(library: Library, kind: DeviceKind, threads: number): Backe
       `device ${kind}: ${library.packageName} is installed but finds no such device or driver here`,
     )
   }
-  return new Backend(library, kind, device, cpu, threads)
+  return new Backend(library, kind, device, cpu, threads, passed)
 }
 
 /** Counters that backends which stand beside each other share. */
@@ -111,6 +129,8 @@ export class Backend implements Disposable {
   readonly threads: number
   /** The device as its driver names it. */
   readonly deviceName: string
+  /** With `auto`: the devices tried before this one, and why they were not taken. */
+  readonly passed: readonly PassedDevice[]
   /** @internal */
   readonly native: Native
   /** @internal The device's default buffers. */
@@ -147,9 +167,11 @@ export class Backend implements Disposable {
     device: Address,
     cpuDevice: Address,
     threads: number,
+    passed: readonly PassedDevice[],
     lender?: Backend,
   ) {
     const native = library.native
+    this.passed = passed
     this.#lender = lender
     this.#held = lender ? lender.#held : { buffers: 0, contexts: 0, objects: 0 }
     this.library = library
@@ -188,6 +210,31 @@ export class Backend implements Disposable {
     const total = new BigUint64Array(1)
     this.native.backend_dev_memory(this.#device, free, total)
     return { free: Number(free[0]), total: Number(total[0]) }
+  }
+
+  /**
+   * Bytes that can still be had where weights and caches go: on a GPU its own, as the driver tells (all of them, where it does not keep
+   * count); on the CPU, and at most that on a GPU that shares it, the machine's.
+   */
+  availableMemory(): number {
+    if (this.kind === 'cpu') return process.availableMemory()
+    const { free } = this.deviceMemory()
+    return this.native.backend_dev_type(this.#device) === DISCRETE_GPU
+      ? free
+      : Math.min(free, process.availableMemory())
+  }
+
+  /**
+   * @internal Throws when a GPU's memory is next to used up: what a graph takes of it while it computes cannot be refused, and ends the
+   * process.
+   */
+  checkReserve(): void {
+    if (this.kind === 'cpu') return
+    const free = this.availableMemory()
+    if (free >= GPU_RESERVE) return
+    throw new TensorError(
+      `out of memory on ${this.deviceName}: ${Math.round(free / 1e6)} MB are left and graphs want ${GPU_RESERVE / 1e6} MB`,
+    )
   }
 
   /** Native bytes and objects that live now; all zero once everything made from this backend is disposed. */
@@ -238,7 +285,7 @@ export class Backend implements Disposable {
   beside(): Backend {
     if (this.kind !== 'cpu' || this.threads === 1) return this
     const threads = Math.max(1, Math.floor(this.threads / 4))
-    this.#beside ??= new Backend(this.library, this.kind, this.#device, this.#cpuDevice, threads, this)
+    this.#beside ??= new Backend(this.library, this.kind, this.#device, this.#cpuDevice, threads, this.passed, this)
     return this.#beside
   }
 
@@ -284,8 +331,8 @@ export class Backend implements Disposable {
   }
 
   /**
-   * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort stops the graph
-   * after the running operation and rejects with the signal's reason. One that crawls, because other programs take the cores, is
+   * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort rejects with the signal's
+   * reason: on the CPU after the running operation, on a GPU, which cannot be stopped, when the graph is done. One that crawls, because other programs take the cores, is
    * stopped and begun again with fewer threads, if it may. `brief`: it computes here, in less than a millisecond; asking the system for
    * the processor's time would be a tenth of it, so only some of these are judged.
    */
@@ -297,7 +344,8 @@ export class Backend implements Disposable {
   ): Promise<void> {
     signal?.throwIfAborted()
     const { threads, governor } = this.#share
-    const judged = !kind.coarse && (!brief || this.#briefRuns++ % JUDGED === 0)
+    // While a GPU computes, threads wait for it: the processor's time says nothing about them.
+    const judged = this.kind === 'cpu' && !kind.coarse && (!brief || this.#briefRuns++ % JUDGED === 0)
     const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
     signal?.addEventListener('abort', stop, { once: true })
     let crawls = false
@@ -314,7 +362,9 @@ export class Backend implements Disposable {
         crawls = false
         // Read anew: lent threads may have come back meanwhile.
         const now = this.#share.threads
-        this.#useThreads(kind.coarse ? now : judged ? governor.begin(now) : governor.threadsFor(now))
+        this.#useThreads(
+          kind.coarse || this.kind !== 'cpu' ? now : judged ? governor.begin(now) : governor.threadsFor(now),
+        )
         this.native.set_no_alloc(this.#abortFlag, false)
         signal?.throwIfAborted()
         const status = await start()
@@ -324,8 +374,9 @@ export class Backend implements Disposable {
           // inputs keep their memory and cache writes go to rows by number.
           if (crawls) continue
         }
-        if (status !== 0) throw new TensorError(`the computation failed with status ${status}`)
+        if (status !== 0) throw new TensorError(failure(status, this.deviceName))
         if (judged) governor.end()
+        signal?.throwIfAborted()
         return
       }
     } finally {
@@ -420,6 +471,13 @@ export class Backend implements Disposable {
     }
     return found
   }
+}
+
+/** `ggml_status` in words. */
+function failure(status: number, deviceName: string): string {
+  if (status === -2)
+    return `out of memory on ${deviceName} while computing: close other programs, or ask for less at once`
+  return `the computation on ${deviceName} failed with status ${status}`
 }
 
 /** @internal Computes a graph on the device: on a worker thread, or at once in this one. Gives its status. */

@@ -64,7 +64,8 @@ export function buildGraph<O extends OutputTensors>(
 export class Graph<O extends OutputTensors = OutputTensors> implements Disposable {
   /** Operations in the graph. */
   readonly nodes: number
-  readonly #generation: number
+  #generation: number
+  #allocated: boolean
   readonly #backend: Backend
   readonly #scratch: Scratch
   readonly #ownsScratch: boolean
@@ -107,13 +108,23 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       this.#graph = graph
       this.nodes = native.graph_n_nodes(graph)
       this.#kind = { repeatable: builder.repeatable, coarse: builder.work > COARSE * this.nodes }
-      scratch.allocate(graph)
+      for (const tensor of Object.values(outputs)) scratch.preferDevice(tensor.handle)
+      // A scheduler waits for its devices while it allocates; when another thread computes there, both would wait for ever.
+      this.#allocated = scratch.scheduler === null
+      if (this.#allocated) scratch.allocate(graph)
       this.#generation = scratch.generation
       this.#context = context
     } catch (error) {
       backend.freeContext(context, this.#contextBytes)
       throw error
     }
+  }
+
+  /** @internal Names of outputs that the CPU computes in the device's place. Known once it has run. */
+  get onProcessor(): readonly string[] {
+    return Object.entries(this.#outputs)
+      .filter(([, tensor]) => !this.#scratch.onDevice(tensor.handle))
+      .map(([name]) => name)
   }
 
   /** @internal Whether its working memory was given to a larger graph. */
@@ -155,6 +166,11 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   /** @internal Inside a job of the backend's queue. */
   async runNow(inputs: Inputs, signal?: AbortSignal): Promise<Outputs<O>> {
     if (this.#context === null) throw new TensorError('the graph is disposed')
+    if (!this.#allocated) {
+      this.#scratch.allocate(this.#graph)
+      this.#generation = this.#scratch.generation
+      this.#allocated = true
+    }
     if (this.stale) throw new TensorError('the graph lost its working memory to a larger one')
     const { native } = this.#backend
     for (const [name, tensor] of this.#inputs) {

@@ -1,6 +1,6 @@
 /** The numeric library: what model code, `src/nn` and `src/weights` may use. */
 
-export { Backend, loadBackend, type BackendOptions, type NativeMemory } from './backend.ts'
+export { Backend, loadBackend, type BackendOptions, type NativeMemory, type PassedDevice } from './backend.ts'
 export { TensorError, TensorLibraryError } from './errors.ts'
 export { FileMapping } from './file-mapping.ts'
 export { fromBfloat16Array, fromHalf, fromHalfArray, HALF_NEGATIVE_INFINITY, toHalf, toHalfArray } from './float16.ts'
@@ -22,7 +22,8 @@ export {
   type OutputTensors,
   type RunOptions,
 } from './graph.ts'
-export { findPackage, packagesFor, testedBuilds, type DeviceKind } from './library.ts'
+export { buildFor, findPackage, packagesFor, platformWarning, testedBuilds, type DeviceKind } from './library.ts'
+export { precisionEnvironment, type GpuPrecision } from './precision.ts'
 export { dequantize, halfToFloat, isFinite, quantize } from './quantize.ts'
 export {
   allocateTensors,
@@ -47,6 +48,7 @@ export {
 } from './types.ts'
 export {
   loadWeights,
+  placedBytes,
   WeightSet,
   type LoadWeightsOptions,
   type WeightSource,

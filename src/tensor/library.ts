@@ -12,14 +12,38 @@ import { dirname, join } from 'node:path'
 
 import { TensorLibraryError } from './errors.ts'
 import { bindNative, type Native } from './native.ts'
+import { precisionEnvironment, type GpuPrecision } from './precision.ts'
 import { tensorTypes } from './types.ts'
 
 export type DeviceKind = 'cpu' | 'vulkan' | 'cuda' | 'metal'
 
-/** Builds of the library that the tests ran with. */
-export const testedBuilds: readonly { readonly version: string; readonly commit: string }[] = [
-  { version: '0.25.1', commit: '0ad4a86' },
-]
+export interface TestedBuild {
+  readonly version: string
+  readonly commit: string
+  /** Version of the `@node-llama-cpp` packages that hold it. */
+  readonly packages: string
+}
+
+const linuxBuild: TestedBuild = { version: '0.25.1', commit: '0ad4a86', packages: '3.22.1' }
+/** What macOS's and Windows's packages hold, which are published later. */
+const otherBuild: TestedBuild = { version: '0.23.0', commit: '5b4ebc5', packages: '3.21.1' }
+
+/** Builds of the library that the tests ran with, on Linux x64. */
+export const testedBuilds: readonly TestedBuild[] = [linuxBuild, otherBuild]
+
+/** The build that omniserve installs on a platform. */
+export function buildFor(platform: string = process.platform): TestedBuild {
+  return platform === 'linux' ? linuxBuild : otherBuild
+}
+
+/** What to say at the start on a platform that no test ran on; undefined on the one they did. */
+export function platformWarning(platform: string = process.platform, arch: string = process.arch): string | undefined {
+  if (platform === 'linux' && arch === 'x64') return undefined
+  return (
+    `omniserve was not tested on ${platform} ${arch}: its tests ran on Linux x64, there also with ggml ${buildFor(platform).version}, ` +
+    `which is used here. Please report what works and what does not`
+  )
+}
 
 export interface Library {
   readonly native: Native
@@ -86,7 +110,7 @@ export function checkVersion(version: string, commit: string, packageName: strin
   const wanted = testedBuilds.map((build) => `${build.version} (${build.commit})`).join(', ')
   throw new TensorLibraryError(
     `${packageName} holds ggml ${version} (${commit}), which omniserve was not tested with; tested: ${wanted}. ` +
-      `Install the package version named in omniserve's package.json, or set OMNISERVE_ALLOW_UNTESTED_GGML=1 to try at your own risk.`,
+      `Install ${packageName}@${buildFor().packages}, or set OMNISERVE_ALLOW_UNTESTED_GGML=1 to try at your own risk.`,
   )
 }
 
@@ -109,11 +133,20 @@ const loaded = new Map<string, Library>()
  * Loads the library for a device. One process can hold one package: asking for a second one throws.
  * Throws {@link TensorLibraryError} naming the package to install when none is there.
  */
-export function loadLibrary(device: DeviceKind, options: { allowUntested?: boolean } = {}): Library {
+export function loadLibrary(
+  device: DeviceKind,
+  options: { allowUntested?: boolean; precision?: GpuPrecision } = {},
+): Library {
   const candidates = packagesFor(device)
+  const environment = Object.entries(precisionEnvironment(device, options.precision ?? 'fast'))
   for (const packageName of candidates) {
     const existing = loaded.get(packageName)
-    if (existing) return existing
+    if (!existing) continue
+    if (environment.some(([name]) => process.env[name] === undefined))
+      throw new TensorLibraryError(
+        'this process computes in fast precision already; exact precision wants a process of its own',
+      )
+    return existing
   }
   if (device === 'cpu') {
     // Every package holds the CPU backend too, and two copies in one process would clash.
@@ -146,6 +179,7 @@ export function loadLibrary(device: DeviceKind, options: { allowUntested?: boole
       // A native no-op in place of the logger: ggml logs from worker threads, where a JavaScript callback could dead-lock.
       native.log_set(native.symbol('ggml_is_quantized'), null)
     }
+    for (const [name, value] of environment) process.env[name] ??= value
     native.backend_load_all_from_path(directory)
     const library: Library = { native, version, commit, directory, packageName }
     loaded.set(packageName, library)
@@ -154,6 +188,6 @@ export function loadLibrary(device: DeviceKind, options: { allowUntested?: boole
   throw new TensorLibraryError(
     candidates.length === 0
       ? `device ${device} does not exist on ${process.platform} ${process.arch}`
-      : `device ${device} needs the package ${candidates.join(' or ')}: npm install ${candidates[0]}@3.22.1`,
+      : `device ${device} needs the package ${candidates.join(' or ')}: npm install ${candidates[0]}@${buildFor().packages}`,
   )
 }

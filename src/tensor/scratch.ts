@@ -60,6 +60,23 @@ export class Scratch implements Disposable {
     return this.#bytes
   }
 
+  /**
+   * Asks a scheduler to compute an output on the device, if that can, and so what leads to it. Otherwise a graph that reads no weight
+   * runs on the CPU, where its inputs are.
+   */
+  preferDevice(tensor: Address): void {
+    const { native, backends } = this.#backend
+    const [device] = backends
+    if (this.scheduler === null || device === undefined || !native.backend_supports_op(device, tensor)) return
+    native.backend_sched_set_tensor_backend(this.scheduler, tensor, device)
+  }
+
+  /** Whether a scheduler computes the tensor on the device. */
+  onDevice(tensor: Address): boolean {
+    const { native, backends } = this.#backend
+    return this.scheduler === null || native.backend_sched_get_tensor_backend(this.scheduler, tensor) === backends[0]
+  }
+
   /** Gives the graph's tensors their memory. Never while a graph with this memory runs. */
   allocate(graph: Address): void {
     const { native } = this.#backend
@@ -73,7 +90,8 @@ export class Scratch implements Disposable {
       this.#bytes = bytes
       this.#generation++
     }
-    if (!done) throw new TensorError('out of memory for the working memory of a graph')
+    if (!done) throw new TensorError(`out of memory on ${this.#backend.deviceName} for the working memory of a graph`)
+    this.#backend.checkReserve()
   }
 
   #measure(): number {

@@ -1,4 +1,9 @@
-/** The device that the tests of this room and of `src/nn` run on: the CPU, or what `OMNISERVE_TEST_DEVICE` names. */
+/**
+ * The device that tests run on: the CPU, or what `OMNISERVE_TEST_DEVICE` names, and the limits that hold there.
+ *
+ * `testing/vulkan.sh` sets it for Mesa's software driver. A GPU is exact where ggml is kept from half precision
+ * (`GGML_VK_DISABLE_F16=1`, as `--gpu-precision exact` does): then every limit is the CPU's.
+ */
 
 import type { DeviceKind } from './library.ts'
 
@@ -6,7 +11,10 @@ const named = process.env['OMNISERVE_TEST_DEVICE']
 
 export const testDevice: DeviceKind = named === 'vulkan' || named === 'cuda' || named === 'metal' ? named : 'cpu'
 
-/** Loosens a limit on devices that compute in lower precision. */
-export function deviceLimit(limit: number): number {
-  return testDevice === 'cpu' ? limit : Math.max(limit * 100, 2e-3)
+/** Whether products of f32 are computed in f32. */
+export const exactDevice: boolean = testDevice === 'cpu' || process.env['GGML_VK_DISABLE_F16'] !== undefined
+
+/** A limit on the CPU and on exact devices; elsewhere `half`, by default a hundred times as much. */
+export function deviceLimit(limit: number, half = Math.max(limit * 100, 2e-3)): number {
+  return exactDevice ? limit : half
 }

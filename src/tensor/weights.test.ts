@@ -11,6 +11,7 @@ import {
   halfToFloat,
   loadBackend,
   loadWeights,
+  placedBytes,
   quantize,
   rowBytes,
   tensorBytes,
@@ -117,8 +118,10 @@ describe('placing weights', () => {
         spec('repacked', 'matmul', 'q4_0', { mapping, offset: 64 }),
         spec('plain', 'matmul', 'f32', { mapping, offset: 64 + q4.length }),
       ])
-      expect(weights.bytes.mapped).toBe(q4.length + w.byteLength)
-      expect(weights.bytes.copied).toBe(q4.length)
+      if (testDevice === 'cpu') {
+        expect(weights.bytes.mapped).toBe(q4.length + w.byteLength)
+        expect(weights.bytes.copied).toBe(q4.length)
+      } else expect(weights.bytes).toEqual({ mapped: 0, copied: 3 * q4.length + w.byteLength, repacked: 0 })
       const mapped = await products(weights, 'mapped')
       expect(await products(weights, 'copied')).toEqual(mapped)
       expect(relativeError(await products(weights, 'repacked'), mapped)).toBeLessThan(1e-2)
@@ -130,6 +133,41 @@ describe('placing weights', () => {
         )
       }
     }
+  })
+
+  it.each(['f32', 'f16', 'q8_0', 'q4_0'] as const)(
+    'knows what %s weights take before they are loaded',
+    async (type) => {
+      const stored = type === 'f32' ? values(K * N) : await quantize(backend, type, values(K * N), K)
+      const source = type === 'f16' ? new Uint16Array(stored.buffer) : stored
+      const spec: WeightSpec = { name: 'w', type, shape: [K, N], use: 'matmul', source }
+      const wanted = await placedBytes(backend, spec)
+      const before = backend.memory.buffers
+      using weights = await loadWeights(backend, [spec])
+      // Repacked ones start at a page.
+      const pages = weights.get('w').repacked ? 2 * 65_536 : 0
+      expect(backend.memory.buffers - before).toBe(wanted + pages)
+      expect(wanted).toBeGreaterThanOrEqual(tensorBytes(type, [K, N]))
+    },
+  )
+
+  it('splits weights over buffers that a device can have', async () => {
+    const specs = Array.from({ length: 5 }, (_, i): WeightSpec => {
+      return { name: `w${i}`, use: 'matmul', type: 'f32', shape: [K, N], source: values(K * N, i + 1) }
+    })
+    const objects = backend.memory.objects
+    using one = await loadWeights(backend, specs, { repack: false })
+    const inOne = backend.memory.objects - objects
+    using split = await loadWeights(backend, specs, { repack: false, largestBuffer: 2 * tensorBytes('f32', [K, N]) })
+    expect(backend.memory.objects - objects - inOne).toBe(inOne + 2)
+    // A weight that is larger than a buffer should be stands alone.
+    using alone = await loadWeights(backend, specs, { repack: false, largestBuffer: 100 })
+    for (const { name } of specs) {
+      const wanted = await products(one, name)
+      expect(await products(split, name)).toEqual(wanted)
+      expect(await products(alone, name)).toEqual(wanted)
+    }
+    expect(one.bytes).toEqual(split.bytes)
   })
 
   it('keeps repacked weights in a file and maps it', async () => {

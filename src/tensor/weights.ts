@@ -14,7 +14,7 @@ import { callAsync, type Address, type NativeData } from './native.ts'
 import { RepackCache, removeOthers, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
 import { contextBytesFor, newTensor, type TypedArray } from './tensor-buffer.ts'
-import { describe, type Tensor } from './tensor.ts'
+import { describe, toShape, type Tensor } from './tensor.ts'
 import { tensorBytes, type TensorType } from './types.ts'
 
 /** Where a weight's bytes are: in a mapped file, or in memory. */
@@ -45,6 +45,8 @@ export interface LoadWeightsOptions {
   readonly repackCache?: RepackCacheOptions
   /** False keeps all weights as they are stored (for tests and measurements). Default true. */
   readonly repack?: boolean
+  /** Most bytes of one buffer of copied weights. Default: what the device takes. */
+  readonly largestBuffer?: number
   /** Called as bytes are placed, from 0 to 1. */
   readonly onProgress?: (fraction: number) => void
   readonly signal?: AbortSignal
@@ -119,7 +121,8 @@ export async function loadWeights(
     })
   }
   const own = (buffer: Address | null, counted: number, what: string): Address => {
-    if (buffer === null) throw new TensorError(`out of memory: ${counted} bytes for ${what}`)
+    if (buffer === null)
+      throw new TensorError(`out of memory on ${backend.deviceName}: ${counted} bytes for ${what} in one buffer`)
     owned.push({ buffer, bytes: counted })
     backend.account(counted, 1)
     native.backend_buffer_set_usage(buffer, 1)
@@ -163,12 +166,14 @@ export async function loadWeights(
       mappedBytes += sum(list)
       progress(sum(list))
     }
-    if (copied.length > 0) {
-      const { offsets, bytes } = layOut(backend, backend.bufferType, copied)
-      const buffer = own(native.backend_buft_alloc_buffer(backend.bufferType, bytes), bytes, `${copied.length} weights`)
+    const largest = options.largestBuffer ?? Number(native.backend_buft_get_max_size(backend.bufferType))
+    for (const list of inBuffers(backend, copied, largest)) {
+      const { offsets, bytes } = layOut(backend, backend.bufferType, list)
+      const what = list.length === 1 ? `weight ${list[0]?.spec.name}` : `${list.length} weights`
+      const buffer = own(native.backend_buft_alloc_buffer(backend.bufferType, bytes), bytes, what)
       const base = native.backend_buffer_get_base(buffer) ?? 0n
-      for (const [i, { tensor }] of copied.entries()) place(backend, buffer, tensor, base + BigInt(offsets[i] ?? 0))
-      await write(backend, copied, progress, options.signal)
+      for (const [i, { tensor }] of list.entries()) place(backend, buffer, tensor, base + BigInt(offsets[i] ?? 0))
+      await write(backend, list, progress, options.signal)
     }
     let repackedBytes = 0
     const caches: RepackCache[] = []
@@ -205,6 +210,27 @@ export async function loadWeights(
   }
 }
 
+/**
+ * Bytes that {@link loadWeights} makes of a weight: more than it has as stored where repacking puts sums beside it (AMX). Shape in ggml
+ * order.
+ */
+export async function placedBytes(
+  backend: Backend,
+  { type, shape, use }: Pick<WeightSpec, 'type' | 'shape' | 'use'>,
+): Promise<number> {
+  const stored = tensorBytes(type, shape)
+  const target = await repackTypeFor(backend, type, toShape(shape, 'weight'), use)
+  if (target === undefined) return stored
+  const bytes = contextBytesFor(backend, 1)
+  const context = backend.newContext(bytes)
+  try {
+    const { handle } = newTensor(backend, context, 'weight', type, shape)
+    return Math.max(stored, Number(backend.native.backend_buft_get_alloc_size(target, handle)))
+  } finally {
+    backend.freeContext(context, bytes)
+  }
+}
+
 function isMapped(source: WeightSource): source is MappedSource {
   return 'mapping' in source
 }
@@ -230,6 +256,25 @@ function push<K>(map: Map<K, Placed[]>, key: K, value: Placed): void {
   const list = map.get(key)
   if (list) list.push(value)
   else map.set(key, [value])
+}
+
+/** Splits weights into lists that fit a buffer each. One that is larger by itself stands alone; the device then says whether it takes it. */
+function inBuffers(backend: Backend, list: readonly Placed[], largest: number): Placed[][] {
+  const alignment = Number(backend.native.backend_buft_get_alignment(backend.bufferType))
+  const lists: Placed[][] = []
+  let room = 0
+  for (const placed of list) {
+    const size = Number(backend.native.backend_buft_get_alloc_size(backend.bufferType, placed.tensor.handle))
+    const bytes = Math.ceil(size / alignment) * alignment
+    const last = lists.at(-1)
+    if (last && bytes <= room) last.push(placed)
+    else {
+      lists.push([placed])
+      room = largest
+    }
+    room -= bytes
+  }
+  return lists
 }
 
 function layOut(backend: Backend, type: Address, list: readonly Placed[]): { offsets: number[]; bytes: number } {

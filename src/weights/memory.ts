@@ -5,7 +5,7 @@
 
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
-import { tensorBytes } from '../tensor/index.ts'
+import { type Backend, placedBytes, tensorBytes } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { loadedType } from './load-parameters.ts'
 import { type CheckpointNaming, matchParameters } from './match-parameters.ts'
@@ -46,6 +46,26 @@ export function checkpointMemory(
       tensorBytes(loadedType(recipe, checkpoint, options.types), recipe.declaration.shape),
     ]),
   )
+}
+
+/**
+ * As {@link checkpointMemory}, and with what repacking for this processor adds. Reads no weights; tries each kind of weight once, as loading
+ * does.
+ */
+export async function loadedMemory(
+  backend: Backend,
+  checkpoint: Checkpoint,
+  declarations: readonly ParameterDeclaration[],
+  options: { readonly types?: WeightTypeChoice; readonly naming?: CheckpointNaming } = {},
+): Promise<MemoryEstimate> {
+  const { recipes } = matchParameters(checkpoint, declarations, options.naming)
+  const sizes: (readonly [Declared, number])[] = []
+  for (const recipe of recipes) {
+    const type = loadedType(recipe, checkpoint, options.types)
+    const { shape, use } = recipe.declaration
+    sizes.push([recipe.declaration, await placedBytes(backend, { type, shape, use })])
+  }
+  return sum(sizes)
 }
 
 function sum(sizes: readonly (readonly [Declared, number])[]): MemoryEstimate {

@@ -18,7 +18,7 @@ export function addDoctorCommand(program: Command): void {
     .option('--json', 'print JSON')
     // The numeric library can end its process, so each device is tried in a process of its own.
     .addOption(new Option('--probe <device>').hideHelp())
-  addSettingsOptions(command, ['host', 'port', 'model', 'device', 'threads'])
+  addSettingsOptions(command, ['host', 'port', 'model', 'device', 'gpuPrecision', 'threads'])
     .addHelpText(
       'after',
       `

@@ -7,6 +7,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { EngineError } from '../../contract/index.ts'
+import { precisionEnvironment } from '../../tensor/index.ts'
 import { deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { FromProcess, LoadedModel, LoadOptions, ProcessBeat, ToProcess } from './messages.ts'
@@ -21,6 +22,10 @@ export interface EngineProcessOptions {
   readonly onExit: (description: string) => void
   /** Lines it writes, such as the numeric library's last words. */
   readonly onLog: (line: string) => void
+}
+
+function environmentFor({ device = 'auto', precision = 'fast' }: LoadOptions): Readonly<Record<string, string>> {
+  return device === 'auto' || device === 'vulkan' ? precisionEnvironment('vulkan', precision) : {}
 }
 
 const keptLines = 60
@@ -45,6 +50,8 @@ export class EngineProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--disable-warning=ExperimentalWarning'],
+      // Before it starts: on Windows a library sees no variable that is set later.
+      env: { ...environmentFor(options.load), ...process.env },
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) this.#readLines(stream)
     this.#child.on('message', (message: FromProcess) => this.#receive(message))

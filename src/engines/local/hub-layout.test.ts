@@ -10,6 +10,7 @@ import { expect, it } from 'vitest'
 import { goldenMessages, loadGoldens, tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import { loadHostedModel } from './load-model.ts'
+import { testDevice } from '../../tensor/test-device.ts'
 
 interface TokenizerFile {
   readonly model: { readonly vocab: object; readonly merges: readonly (string | readonly string[])[] }
@@ -35,7 +36,7 @@ it('answers from a folder as it is on the hub', async () => {
     expect(names).not.toContain('video_preprocessor_config.json')
 
     const hosted = await loadHostedModel(
-      { checkpoint: folder, id: 'hub', device: 'cpu', threads: 1, exact: true, maxSpeechFrames: 15 },
+      { checkpoint: folder, id: 'hub', device: testDevice, threads: 1, exact: true, maxSpeechFrames: 15 },
       () => undefined,
     )
     try {

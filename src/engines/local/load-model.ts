@@ -13,9 +13,10 @@ import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
-import { type Checkpoint, checkMemory, checkpointMemory, loadParameters } from '../../weights/index.ts'
+import { type Checkpoint, checkMemory, checkpointMemory, loadedMemory, loadParameters } from '../../weights/index.ts'
 import { listModel, openModel } from '../open-model.ts'
 import { contentKey } from './content-key.ts'
+import { deviceNotes } from './device-notes.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
 
@@ -46,10 +47,16 @@ export async function loadHostedModel(
   const choice = options.types ?? (whole ? ({ type: 'f32' } as const) : undefined)
   const types = choice === undefined ? {} : { types: choice }
   const { weights: bytes } = checkpointMemory(checkpoint, declarations, { ...types, naming })
-  const available = process.availableMemory() - (options.keepFree ?? 0)
-  checkMemory({ weights: bytes, working: workingBytes }, declarations, checkpoint.location, available)
-
   const backend = cleanup.use(await openDevice(options, bytes))
+  for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
+  const available = backend.availableMemory() - (backend.kind === 'cpu' ? (options.keepFree ?? 0) : 0)
+  const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
+  const repacks = options.exact !== true && options.repack !== false
+  const loaded = repacks
+    ? await loadedMemory(backend, checkpoint, declarations, { ...types, naming })
+    : { weights: bytes }
+  checkMemory({ weights: loaded.weights, working: workingBytes }, declarations, checkpoint.location + place, available)
+
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
       ...types,
@@ -57,7 +64,7 @@ export async function loadHostedModel(
       ...(options.cacheDirectory !== undefined && {
         repackCache: { directory: options.cacheDirectory, key: await contentKey(checkpoint) },
       }),
-      ...((options.exact || options.repack === false) && { repack: false }),
+      ...(!repacks && { repack: false }),
     }),
   )
   const model = cleanup.use(
@@ -69,7 +76,7 @@ export async function loadHostedModel(
       },
     }),
   )
-  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, process.availableMemory() - workingBytes)
+  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
   const runtime = new Runtime({
     model,
     tokenizer: runtimeTokenizer(prompt),
@@ -126,6 +133,7 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
   try {
     return await loadBackend({
       ...(options.device !== undefined && { device: options.device }),
+      precision: options.exact ? 'exact' : (options.precision ?? 'fast'),
       ...threadOption(options.threads, bytes),
     })
   } catch (error) {

@@ -6,6 +6,7 @@ import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import type { EngineEvent, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
+import { testDevice } from '../../tensor/test-device.ts'
 
 const never = new AbortController().signal
 
@@ -14,7 +15,7 @@ describe('the local engine with much to do', () => {
   beforeAll(async () => {
     engine = await createLocalEngine({
       checkpoint: tinyCheckpoint('tiny-mixed'),
-      device: 'cpu',
+      device: testDevice,
       threads: 1,
       maxConcurrent: 6,
       maxSpeechFrames: 200,

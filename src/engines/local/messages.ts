@@ -8,7 +8,7 @@
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
 import type { PackedMessage } from './request-packing.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
-import type { DeviceKind } from '../../tensor/index.ts'
+import type { DeviceKind, GpuPrecision } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'
 
 /** What an engine process is to load. Plain data: it crosses the process boundary. */
@@ -18,6 +18,8 @@ export interface LoadOptions {
   /** Name it is served under. */
   readonly id: string
   readonly device?: DeviceKind | 'auto'
+  /** How precisely a GPU computes. Default `fast`. */
+  readonly precision?: GpuPrecision
   /** Converts a folder's weights while loading; by default they keep their stored type. */
   readonly types?: WeightTypeChoice
   /** Threads for the numeric library; by default all cores, and one for small checkpoints, which more threads only slow down. */

@@ -11,6 +11,7 @@ import { makeRequest, readReply } from '../../../testing/requests.ts'
 import type { ReplyWatcher } from '../../runtime/runtime.ts'
 import { loadHostedModel } from './load-model.ts'
 import type { HostedModel } from './process-host.ts'
+import { testDevice } from '../../tensor/test-device.ts'
 
 /** Signal over difference, in decibels. */
 function signalToNoise(expected: Int16Array, actual: Int16Array): number {
@@ -34,7 +35,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', as
   }
   beforeAll(async () => {
     hosted = await loadHostedModel(
-      { checkpoint: tinyCheckpoint(name), id: name, device: 'cpu', threads: 1, exact: true, maxSpeechFrames: 15 },
+      { checkpoint: tinyCheckpoint(name), id: name, device: testDevice, threads: 1, exact: true, maxSpeechFrames: 15 },
       () => undefined,
       watch,
     )
@@ -73,7 +74,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', as
 
   it('gives the same replies in company, with the vocoder beside', async () => {
     const company = await loadHostedModel(
-      { checkpoint: tinyCheckpoint(name), id: name, device: 'cpu', threads: 2, exact: true, maxSpeechFrames: 15 },
+      { checkpoint: tinyCheckpoint(name), id: name, device: testDevice, threads: 2, exact: true, maxSpeechFrames: 15 },
       () => undefined,
       watch,
     )

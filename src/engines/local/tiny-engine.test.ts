@@ -8,13 +8,14 @@ import { describeEngine } from '../../../testing/engine-contract.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
 import { nativeVoices } from './voices.ts'
+import { testDevice } from '../../tensor/test-device.ts'
 
 describeEngine<LocalEngine>('local process with a tiny checkpoint', {
   create: () =>
     createLocalEngine({
       checkpoint: tinyCheckpoint('tiny-mixed'),
       voices: nativeVoices,
-      device: 'cpu',
+      device: testDevice,
       // The vocoder beside the loop, then.
       threads: 2,
       maxConcurrent: 4,

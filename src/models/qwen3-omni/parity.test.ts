@@ -1,7 +1,7 @@
 /**
  * Levels 3 and 4: every stage equals transformers in f32, and greedy codes and waveforms follow, for each tiny checkpoint.
  *
- * The limit is 1e-4 for activations of the order of 1. Goldens are made by reference/omniserve_reference/make_model_goldens.py.
+ * The limit is 1e-4 for activations of the order of 1, on the CPU and on a GPU in exact precision. Goldens are made by reference/omniserve_reference/make_model_goldens.py.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -10,8 +10,13 @@ import { formulaCodes, formulaLogMel, formulaPatches } from '../../../testing/fo
 import { indexOfLargest, largestDifference, readGolden, signalToNoise, type Golden } from '../../../testing/golden.ts'
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
 import { loadTinyModel, tinyCheckpoints, type TinyModel } from '../../../testing/tiny-model.ts'
+import { deviceLimit, exactDevice } from '../../tensor/test-device.ts'
 
-const LIMIT = 1e-4
+/** In half precision (docs/devices.md) random weights with logits up to 10 leave no more than this. */
+const LIMIT = deviceLimit(1e-4, 0.15)
+/** Share of codes that half precision may choose otherwise where two are next to equal. */
+const OTHER_CODES = deviceLimit(0, 0.02)
+const LEAST_DECIBELS = exactDevice ? 60 : 40
 
 /** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
 const figures = new Map<string, Record<string, string>>()
@@ -92,7 +97,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
         const actual = output?.logits?.subarray(row * vocabulary, (row + 1) * vocabulary) ?? []
         const expected = logits.subarray(i * vocabulary, (i + 1) * vocabulary)
         expectClose('thinker prefill logits', actual, expected, `${name} ${key} row ${row}`)
-        expect(indexOfLargest(actual), `${key} row ${row}`).toBe(indexOfLargest(expected))
+        if (exactDevice) expect(indexOfLargest(actual), `${key} row ${row}`).toBe(indexOfLargest(expected))
       }
       const states: number[] = [...(output?.hidden ?? [])]
       const steps = golden.floats(`${key}.step-logits`)
@@ -100,7 +105,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       for (const [i, token] of recorded.textTokens.entries()) {
         const expected = steps.subarray(i * vocabulary, (i + 1) * vocabulary)
         expectClose('thinker step logits', last, expected, `${name} ${key} step ${i}`)
-        expect(indexOfLargest(last), `${key} step ${i}`).toBe(token)
+        if (exactDevice) expect(indexOfLargest(last), `${key} step ${i}`).toBe(token)
         if (i === recorded.textTokens.length - 1) break
         const position = recorded.nextPosition + i
         ;[output] = await thinker.forward([
@@ -132,6 +137,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       const key = `case.${recorded.name}`
       const ids = recorded.talkerIds ?? []
       const frames = ids.length - 1
+      let [all, others] = [0, 0]
       const [logits, states] = [golden.floats(`${key}.talker-logits`), golden.floats(`${key}.talker-hidden`)]
       // The ids that can be sampled, and some beyond them.
       const recordedIds = logits.length / ids.length
@@ -156,7 +162,12 @@ describe.each(tinyCheckpoints)('%s', (name) => {
         const sample = (actual: Float32Array): number => {
           const at = (frame * groups + group++) * size
           expectClose('code predictor logits', actual, residual.subarray(at, at + size), `${name} ${key}`)
-          return indexOfLargest(actual)
+          const chosen = indexOfLargest(actual)
+          const wanted = indexOfLargest(residual, at, at + size)
+          all++
+          if (chosen !== wanted) others++
+          // What follows is compared with what follows transformers' choice.
+          return exactDevice ? chosen : wanted
         }
         const [predicted] = await codePredictor.predict([{ hidden: output.hidden, firstCode: ids[frame] ?? 0, sample }])
         expect([ids[frame], ...(predicted?.codes ?? [])], key).toEqual(recorded.codes?.[frame])
@@ -172,6 +183,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
           frame + 1,
         )
       }
+      expect(others / Math.max(1, all), `${key}: other codes`).toBeLessThanOrEqual(OTHER_CODES)
     }
   })
 
@@ -190,7 +202,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
       const wave = await stream.push(Int32Array.from(codes.flat()))
       const expected = golden.waveform(`case.${recorded}.waveform`)
       expectClose('code2wav', wave, expected, `${name} ${recorded}`)
-      expect(signalToNoise(wave, expected), recorded).toBeGreaterThan(60)
+      expect(signalToNoise(wave, expected), recorded).toBeGreaterThan(LEAST_DECIBELS)
     }
   })
 })

@@ -1,0 +1,15 @@
+import { expect, it } from 'vitest'
+
+import { platformWarning } from '../../tensor/index.ts'
+import { deviceNotes } from './device-notes.ts'
+
+it('says why auto took no GPU, and on which platforms nobody ran it', () => {
+  expect(deviceNotes({ kind: 'cpu', passed: [] }, platformWarning('linux', 'x64'))).toEqual([])
+  const passed = [
+    { device: 'cuda', reason: 'no package' },
+    { device: 'vulkan', reason: 'no driver' },
+  ] as const
+  const [untested, chosen] = deviceNotes({ kind: 'cpu', passed }, platformWarning('darwin', 'arm64'))
+  expect(untested).toMatch(/not tested on darwin arm64.*ggml 0\.23\.0/)
+  expect(chosen).toBe('--device auto takes cpu. Not taken: cuda: no package; vulkan: no driver')
+})

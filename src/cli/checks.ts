@@ -22,8 +22,8 @@ import { findPlayer } from './speech-output.ts'
 
 export interface Check {
   readonly name: string
-  /** `warn` is worth knowing and stops nothing. */
-  readonly status: 'ok' | 'warn' | 'fail'
+  /** `warn` is worth knowing and stops nothing; `absent` is not installed and not needed. */
+  readonly status: 'ok' | 'warn' | 'fail' | 'absent'
   readonly found: string
   readonly fix?: string
 }
@@ -144,7 +144,7 @@ async function checkGpu(device: DeviceKind, wanted: boolean, signal: AbortSignal
     const found = `${packageName} is not installed`
     return wanted
       ? { name: device, status: 'fail', found, fix: `npm install ${packageName}, or --device cpu` }
-      : { name: device, status: 'ok', found: `${found} (only needed for such a GPU)` }
+      : { name: device, status: 'absent', found: `${found} (only needed for such a GPU)` }
   }
   const { ok, text } = await probeApart(device, signal)
   if (ok) return { name: device, status: 'ok', found: text }

@@ -233,6 +233,7 @@ export const SETTINGS = {
   keepAlive: setting({
     schema: seconds,
     fallback: 15,
+    expects: 'a number of seconds, 0 or more',
     flags: '--keep-alive <seconds>',
     description:
       'a comment is sent after so long without a byte of a reply, so that proxies keep it open; 0 sends none',

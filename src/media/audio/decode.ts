@@ -56,12 +56,7 @@ export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLi
   await send({ type: 'done', warnings: total.warnings })
 }
 
-async function decodeLink(
-  bytes: ByteSource,
-  limits: Required<AudioLimits>,
-  total: Total,
-  send: Send,
-): Promise<void> {
+async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, total: Total, send: Send): Promise<void> {
   const { input: opened, choice } = openAudio(bytes)
   using input = opened
   const { stream, unreadable } = choice
@@ -110,7 +105,10 @@ function noAudio(input: MediaInput, unreadable: readonly string[]): MediaError {
   })
   const unknown = unknownTracks(input, (index) => counts.get(index) ?? 0)
   if (unknown.length === 0) return new MediaError('audio_illegal', 'The file has no audio in it.')
-  return new MediaError('audio_illegal', `The file has no audio that can be read; ${unknown.join(', ')} is of no known kind.`)
+  return new MediaError(
+    'audio_illegal',
+    `The file has no audio that can be read; ${unknown.join(', ')} is of no known kind.`,
+  )
 }
 
 /** Sends what has gathered; undefined when there is nothing to wait for. */

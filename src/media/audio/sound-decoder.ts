@@ -49,7 +49,20 @@ export interface Placement {
 }
 
 /** Containers that count bytes or frames instead of carrying times: a hole in them cannot be seen. */
-const timeless: readonly string[] = ['avi', 'wav', 'w64', 'aiff', 'caf', 'au', 'mp3', 'aac', 'flac', 'amr', 'ac3', 'eac3']
+const timeless: readonly string[] = [
+  'avi',
+  'wav',
+  'w64',
+  'aiff',
+  'caf',
+  'au',
+  'mp3',
+  'aac',
+  'flac',
+  'amr',
+  'ac3',
+  'eac3',
+]
 
 /** Whether a container's time stamps say where its audio lies. */
 export function timesAreKept({ containerName }: MediaInput): boolean {

@@ -59,7 +59,9 @@ export function patched(whole: ByteSource, patches: readonly { position: number;
     size: whole.size,
     at: (position, length) => {
       const bytes = whole.at(position, length)
-      const touched = patches.filter((patch) => patch.position < position + bytes.length && patch.position + patch.bytes.length > position)
+      const touched = patches.filter(
+        (patch) => patch.position < position + bytes.length && patch.position + patch.bytes.length > position,
+      )
       if (touched.length === 0) return bytes
       const own = Buffer.from(bytes)
       for (const patch of touched) {

@@ -55,10 +55,18 @@ export function chooseTrack(input: MediaInput, bytes: ByteSource, kind: TrackKin
 
 /** Tracks of no kind FFmpeg knows that hold packets: they may be what is missing. */
 export function unknownTracks(input: MediaInput, packetsOf: (stream: number) => number): readonly string[] {
-  const known: readonly number[] = [AVMEDIA_TYPE_AUDIO, AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_SUBTITLE, AVMEDIA_TYPE_ATTACHMENT]
+  const known: readonly number[] = [
+    AVMEDIA_TYPE_AUDIO,
+    AVMEDIA_TYPE_VIDEO,
+    AVMEDIA_TYPE_SUBTITLE,
+    AVMEDIA_TYPE_ATTACHMENT,
+  ]
   const nameless: readonly number[] = [AV_CODEC_ID_NONE, AV_CODEC_ID_BIN_DATA]
   return input.currentStreams
-    .filter(({ index, codecpar }) => !known.includes(codecpar.codecType) && nameless.includes(codecpar.codecId) && packetsOf(index) > 0)
+    .filter(
+      ({ index, codecpar }) =>
+        !known.includes(codecpar.codecType) && nameless.includes(codecpar.codecId) && packetsOf(index) > 0,
+    )
     .map(described)
 }
 

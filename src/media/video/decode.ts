@@ -82,7 +82,8 @@ function finishPictures(taker: FrameTaker, pictures: PictureDecoder, plan: Video
   if (taker.taken < 2) throw new MediaError('video_invalid', 'The video is broken: its frames cannot be decoded.')
   const missing = plan.indices.length - taker.taken
   if (missing > 0) plan.warnings.push(`${missing} of ${plan.indices.length} frames are cut off or cannot be decoded`)
-  if (pictures.failedPackets > 0) plan.warnings.push(`${pictures.failedPackets} video packets are broken and were left out`)
+  if (pictures.failedPackets > 0)
+    plan.warnings.push(`${pictures.failedPackets} video packets are broken and were left out`)
 }
 
 function framePixels(limits: Limits, frames: number): number {

@@ -76,10 +76,20 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     codec: PictureDecoder.codecName(video),
   }
   const warnings: string[] = []
-  if (choice.unreadable.length > 0) warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was passed over`)
+  if (choice.unreadable.length > 0)
+    warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was passed over`)
   const sound = planAudio(audio, input, packetsOf, limits, warnings)
   warnings.push(...damage(input, bytes, video, sound, durationSeconds))
-  return { deep, video: video.index, audio: sound, timeline, indices: sampledFrameIndices(frameCount, count), orientation, facts, warnings }
+  return {
+    deep,
+    video: video.index,
+    audio: sound,
+    timeline,
+    indices: sampledFrameIndices(frameCount, count),
+    orientation,
+    facts,
+    warnings,
+  }
 }
 
 function noVideo({ unreadable }: Choice): MediaError {
@@ -104,7 +114,8 @@ function planAudio(
   warnings: string[],
 ): number | undefined {
   if (stream === undefined) {
-    if (unreadable.length > 0) undecodable(`the video's audio cannot be decoded: ${unreadable.join(', ')}`, warnings, limits)
+    if (unreadable.length > 0)
+      undecodable(`the video's audio cannot be decoded: ${unreadable.join(', ')}`, warnings, limits)
     const unknown = unknownTracks(input, packetsOf)
     if (unknown.length > 0) warnings.push(`${unknown.join(', ')} is of no known kind and was passed over`)
     return undefined

@@ -109,15 +109,15 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   const catalogue = catalogueOf(settings)
   const find = (name: string, flag: string): string => {
     const id = catalogue.find(name)?.id
-    if (id === undefined)
-      throw new ConfigError(`${flag} ${name}: the ${settings.region} catalogue has no such API model`)
-    return id
+    if (id !== undefined) return id
+    const known = catalogue.models.map((model) => model.id).join(', ')
+    throw new ConfigError(`${flag} names ${name}, which is no API model of region ${settings.region}; it has ${known}.`)
   }
   const bind = Object.fromEntries(
     Object.entries(settings.bind).map(([key, checkpoint]) => {
       const [name = '', mode] = key.split(':')
       if (mode !== undefined && mode !== 'thinking')
-        throw new ConfigError(`--bind ${key}: the only mode is ":thinking"`)
+        throw new ConfigError(`--bind ${key} names the mode "${mode}"; the only mode is "thinking".`)
       return [find(name, '--bind') + (mode === undefined ? '' : `:${mode}`), checkpoint]
     }),
   )
@@ -161,7 +161,8 @@ function catalogueOf({ region, alias }: Settings): Catalogue {
   try {
     return createCatalogue(region, alias)
   } catch (error) {
-    throw new ConfigError(`--alias: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    const reason = error instanceof Error ? error.message.replace(/^alias /, '') : String(error)
+    throw new ConfigError(`--alias ${reason}.`, { cause: error })
   }
 }
 
@@ -175,7 +176,7 @@ async function readSpeechPrompt(settings: Settings): Promise<Services['speechPro
       try {
         return { text: (await readFile(settings.speechPrompt, 'utf8')).trim(), always: true }
       } catch (error) {
-        throw new ConfigError(`--speech-prompt: cannot read ${settings.speechPrompt}`, { cause: error })
+        throw new ConfigError(`--speech-prompt names ${settings.speechPrompt}, which cannot be read.`, { cause: error })
       }
   }
 }
@@ -190,7 +191,7 @@ function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings)
     const fail = (error: Error): void => {
       const taken = 'code' in error && error.code === 'EADDRINUSE'
       const hint = taken
-        ? `port ${settings.port} of ${settings.host} is taken; choose another with --port`
+        ? `port ${settings.port} of ${settings.host} is taken; choose another with --port.`
         : error.message
       reject(new ConfigError(`cannot listen: ${hint}`, { cause: error }))
     }

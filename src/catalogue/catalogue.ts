@@ -35,7 +35,7 @@ export function createCatalogue(region: RegionName, aliases: Readonly<Record<str
     const target = aliases[model.id]
     const source = target === undefined ? model : listed.find((other) => other.id === target)
     if (source === undefined) {
-      throw new Error(`alias ${model.id}=${target}: the ${region} catalogue has no model ${target}`)
+      throw new Error(`alias ${model.id}=${target}: ${target} is no model of region ${region}`)
     }
     const pointed: ApiModel =
       source === model
@@ -46,7 +46,7 @@ export function createCatalogue(region: RegionName, aliases: Readonly<Record<str
   const names = new Map<string, CatalogueModel>()
   for (const model of models) for (const name of [model.id, ...model.alsoKnownAs]) names.set(name, model)
   for (const name of Object.keys(aliases)) {
-    if (!names.has(name)) throw new Error(`alias ${name}: the ${region} catalogue has no model ${name}`)
+    if (!names.has(name)) throw new Error(`alias ${name}: ${name} is no model of region ${region}`)
   }
   return {
     region,

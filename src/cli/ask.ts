@@ -5,7 +5,7 @@
  * and what the hosted service sends.
  */
 import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
-import { apiFailure, type Door } from './door.ts'
+import { apiFailure, type ApiConnection } from './api-connection.ts'
 
 export const SPEECH_RATE = 24_000
 
@@ -28,6 +28,24 @@ export interface Reply {
   readonly samples: number
   /** Milliseconds from sending to the first text (reasoning included), the first sample, and the end. */
   readonly times: { readonly firstToken: number | null; readonly firstAudio: number | null; readonly total: number }
+  readonly pace: TextPace
+}
+
+/** How text arrived, reasoning included: what a rate of tokens can be computed from. */
+export interface TextPace {
+  /** Reads of the connection that brought text. */
+  readonly reads: number
+  /** Pieces of text, and those of the first read. */
+  readonly pieces: number
+  readonly piecesOfFirstRead: number
+  /** Milliseconds from the first read with text to the last. */
+  readonly milliseconds: number
+}
+
+/** Tokens per second after the first read; null when text came in fewer than three reads, which is no pace. */
+export function textRate(tokens: number, { reads, pieces, piecesOfFirstRead, milliseconds }: TextPace): number | null {
+  if (reads < 3 || milliseconds <= 0) return null
+  return (tokens * (1 - piecesOfFirstRead / pieces)) / (milliseconds / 1000)
 }
 
 /**
@@ -35,13 +53,13 @@ export interface Reply {
  * @throws CommandError when the server cannot be reached, refuses, or breaks off; the signal's reason once aborted
  */
 export async function ask(
-  door: Door,
+  api: ApiConnection,
   body: Omit<ChatCompletionRequest, 'stream' | 'stream_options'>,
   listener: ReplyListener,
   signal: AbortSignal,
 ): Promise<Reply> {
   const begun = performance.now()
-  const response = await door.fetch('/chat/completions', {
+  const response = await api.fetch('/chat/completions', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
@@ -56,7 +74,8 @@ export async function ask(
   let count = 0
   const since = (): number => performance.now() - begun
   if (response.body === null) throw apiFailure(response.status, 'the reply has no body', null)
-  for await (const data of readSse(response.body)) {
+  const pace = new PaceMeter()
+  for await (const data of readSse(pace.counted(response.body))) {
     signal.throwIfAborted()
     if (data === DONE) break
     const event: ChatCompletionChunk | { error: unknown } = JSON.parse(data)
@@ -69,12 +88,14 @@ export async function ask(
     const { content, reasoning_content: reasoning, audio } = choice.delta
     if (reasoning) {
       firstToken ??= since()
+      pace.text(since())
       reply.reasoning += reasoning
       listener.onReasoning?.(reasoning)
     }
     const text = (content ?? '') + (audio?.transcript ?? '')
     if (text !== '') {
       firstToken ??= since()
+      pace.text(since())
       reply.text += text
       listener.onText?.(text)
     }
@@ -87,7 +108,59 @@ export async function ask(
     }
   }
   signal.throwIfAborted()
-  return { ...reply, samples: count, times: { firstToken, firstAudio, total: since() } }
+  return { ...reply, samples: count, times: { firstToken, firstAudio, total: since() }, pace: pace.result }
+}
+
+class PaceMeter {
+  #read = 0
+  #lastTextRead = 0
+  #reads = 0
+  #pieces = 0
+  #piecesOfFirstRead = 0
+  #first = 0
+  #last = 0
+
+  /** The body, its reads counted as they are taken. */
+  counted(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+    const reader = body.getReader()
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const { done, value } = await reader.read()
+          if (done) {
+            controller.close()
+            return
+          }
+          this.#read += 1
+          controller.enqueue(value)
+        },
+        cancel: (reason) => reader.cancel(reason),
+      },
+      // Nothing is read ahead, so that a piece belongs to the latest read.
+      { highWaterMark: 0 },
+    )
+  }
+
+  /** A piece of text, at a time in milliseconds. */
+  text(now: number): void {
+    if (this.#read !== this.#lastTextRead) {
+      this.#lastTextRead = this.#read
+      this.#reads += 1
+      if (this.#reads === 1) this.#first = now
+      this.#last = now
+    }
+    this.#pieces += 1
+    if (this.#reads === 1) this.#piecesOfFirstRead += 1
+  }
+
+  get result(): TextPace {
+    return {
+      reads: this.#reads,
+      pieces: this.#pieces,
+      piecesOfFirstRead: this.#piecesOfFirstRead,
+      milliseconds: this.#last - this.#first,
+    }
+  }
 }
 
 /** Base64 pieces to samples; a piece may end in the middle of one. */

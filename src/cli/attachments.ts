@@ -1,23 +1,26 @@
 /**
  * Pictures, sounds and clips given on the command line, as content parts of a message.
  *
- * A URL or data URI goes as it is; a file becomes a data URI, or is lent by URL when it is too large for one and the server is our own.
+ * A URL or data URI goes as it is; a file becomes a data URI, or a URL of this process when it is too large for one and the server
+ * is in this process.
  */
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { sniff, sniffLength } from '../media/sniff.ts'
 import type { UserPart } from '../protocol/index.ts'
-import type { Door } from './door.ts'
+import type { ApiConnection } from './api-connection.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 export type AttachmentKind = 'image' | 'audio' | 'video'
 
 /** The API's limit for a data URI, characters. */
 const maxDataUri = 10_485_760
+/** Characters of `data:image/...;base64,` at most. */
+const longestPrefix = 64
 
 /** @throws CommandError naming the file and what is wrong with it */
-export async function attach(door: Door, kind: AttachmentKind, source: string): Promise<UserPart> {
-  const url = await urlOf(door, kind, source)
+export async function attach(api: ApiConnection, kind: AttachmentKind, source: string): Promise<UserPart> {
+  const url = await urlOf(api, kind, source)
   switch (kind) {
     case 'image':
       return { type: 'image_url', image_url: { url } }
@@ -30,14 +33,35 @@ export async function attach(door: Door, kind: AttachmentKind, source: string): 
   }
 }
 
-/** A clip as a list of pictures. @throws CommandError */
-export async function attachFrames(door: Door, sources: readonly string[]): Promise<UserPart> {
-  return { type: 'video', video: await Promise.all(sources.map((source) => urlOf(door, 'image', source))) }
+/** Whether each file can be sent inside a request. URLs and files that cannot be read are left to {@link attach}. */
+export async function fitRequest(sources: readonly string[]): Promise<boolean> {
+  const sizes = sources.map(async (source) => {
+    if (isUrl(source)) return 0
+    return (await stat(pathOf(source)).catch(() => undefined))?.size ?? 0
+  })
+  return (await Promise.all(sizes)).every((size) => base64Length(size) + longestPrefix <= maxDataUri)
 }
 
-async function urlOf(door: Door, kind: AttachmentKind, source: string): Promise<string> {
-  if (/^(https?:\/\/|data:)/i.test(source)) return source
-  const path = source.startsWith('file://') ? fileURLToPath(source) : source
+function isUrl(source: string): boolean {
+  return /^(https?:\/\/|data:)/i.test(source)
+}
+
+function pathOf(source: string): string {
+  return source.startsWith('file://') ? fileURLToPath(source) : source
+}
+
+function base64Length(bytes: number): number {
+  return Math.ceil(bytes / 3) * 4
+}
+
+/** A clip as a list of pictures. @throws CommandError */
+export async function attachFrames(api: ApiConnection, sources: readonly string[]): Promise<UserPart> {
+  return { type: 'video', video: await Promise.all(sources.map((source) => urlOf(api, 'image', source))) }
+}
+
+async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): Promise<string> {
+  if (isUrl(source)) return source
+  const path = pathOf(source)
   const { size, head } = await look(path)
   const found = await sniff(head)
   if (found.class === 'other' || ((kind === 'image') !== (found.class === 'image') && found.class !== 'unknown')) {
@@ -45,10 +69,10 @@ async function urlOf(door: Door, kind: AttachmentKind, source: string): Promise<
   }
   const type = kind === 'image' && found.class === 'image' ? found.name : ''
   const prefix = `data:${type};base64,`
-  if (prefix.length + Math.ceil(size / 3) * 4 <= maxDataUri) return prefix + (await readFile(path, 'base64'))
-  if (door.lend !== undefined) return door.lend(path)
+  if (prefix.length + base64Length(size) <= maxDataUri) return prefix + (await readFile(path, 'base64'))
+  if (api.shareFile !== undefined) return api.shareFile(path)
   throw new CommandError(
-    `${path} has ${size} bytes, too large to send inside a request (7.8 MB): put it where ${door.name} can fetch it and give its URL`,
+    `${path} has ${size} bytes, too large to send inside a request (7.8 MB): put it where ${api.name} can fetch it and give its URL, or use --checkpoint`,
     EXIT.usage,
   )
 }

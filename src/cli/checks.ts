@@ -22,8 +22,8 @@ import { findPlayer } from './speech-output.ts'
 
 export interface Check {
   readonly name: string
-  /** `warn` is worth knowing and stops nothing. */
-  readonly status: 'ok' | 'warn' | 'fail'
+  /** `warn` is worth knowing and stops nothing; `absent` is not installed and not needed. */
+  readonly status: 'ok' | 'warn' | 'fail' | 'absent'
   readonly found: string
   readonly fix?: string
 }
@@ -174,7 +174,7 @@ async function checkGpu(
           fix: `npm install ${packageName}@${buildFor().packages}, or --device cpu`,
           works: false,
         }
-      : { name: device, status: 'ok', found: `${found} (only needed for such a GPU)`, works: false }
+      : { name: device, status: 'absent', found: `${found} (only needed for such a GPU)`, works: false }
   }
   const { ok, text } = await probeApart(device, signal)
   if (ok) return { name: device, status: 'ok', found: text, works: true }

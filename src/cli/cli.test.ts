@@ -6,7 +6,8 @@ import { describeModel } from '../models/index.ts'
 import { PullError } from '../weights/index.ts'
 import realConfig from '../../testdata/qwen3-omni-30b-a3b/config.json' with { type: 'json' }
 import { checkMemorySize, checkNode } from './checks.ts'
-import { apiFailure, baseUrl } from './door.ts'
+import { type ApiConnection, apiFailure, baseUrl } from './api-connection.ts'
+import { ask, textRate } from './ask.ts'
 import { CommandError, explainFailure, Interrupted } from './exit.ts'
 import { adviseType } from './memory-advice.ts'
 import { bytesText, listText, table } from './output.ts'
@@ -38,7 +39,7 @@ describe('explainFailure', () => {
   })
 })
 
-describe('the door', () => {
+describe('the API connection', () => {
   it.each([
     ['127.0.0.1:8000', 'http://127.0.0.1:8000/compatible-mode/v1'],
     ['http://host:1/', 'http://host:1/compatible-mode/v1'],
@@ -60,6 +61,40 @@ describe('the door', () => {
       exitCode: 5,
       message: 'the server answered HTTP 502: <html>Bad gateway</html>',
     })
+  })
+})
+
+describe('the rate of tokens', () => {
+  const chunk = (content: string) =>
+    `data: ${JSON.stringify({ id: 'x', choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`
+  const reply = (reads: readonly string[], pause: number) => {
+    const body = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        for (const read of reads) {
+          controller.enqueue(new TextEncoder().encode(read))
+          await new Promise((resolve) => setTimeout(resolve, pause))
+        }
+        controller.close()
+      },
+    })
+    const api = { fetch: () => Promise.resolve(new Response(body)) } as unknown as ApiConnection
+    return ask(api, { model: 'm', messages: [] }, {}, new AbortController().signal)
+  }
+
+  it('is not made of one read, or two', async () => {
+    const one = await reply([['a', 'b', 'c', 'd', 'e', 'f'].map(chunk).join('')], 20)
+    expect(one.pace).toMatchObject({ reads: 1, pieces: 6, piecesOfFirstRead: 6 })
+    expect([one.text, textRate(6, one.pace)]).toEqual(['abcdef', null])
+    const two = await reply([chunk('a') + chunk('b'), chunk('c') + chunk('d')], 20)
+    expect(textRate(4, two.pace)).toBeNull()
+  })
+
+  it('leaves out what came with the first read', async () => {
+    const { pace, times } = await reply([chunk('a') + chunk('b'), chunk('c'), chunk('d')], 40)
+    expect(pace).toMatchObject({ reads: 3, pieces: 4, piecesOfFirstRead: 2 })
+    expect(pace.milliseconds).toBeGreaterThan(60)
+    expect(pace.milliseconds).toBeLessThanOrEqual(times.total)
+    expect(textRate(8, pace)).toBeCloseTo(4 / (pace.milliseconds / 1000), 6)
   })
 })
 

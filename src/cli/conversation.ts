@@ -1,8 +1,8 @@
 /**
  * A conversation at the terminal.
  *
- * What is typed is said; lines that begin with a slash do something else (`/help`). Answers stream; Ctrl-C stops one, or at an empty
- * prompt ends the conversation, as Ctrl-D does. What was said is kept in memory only.
+ * What is typed is said; lines that begin with a slash do something else (`/help`). Answers stream; Ctrl-C stops one, and twice at an
+ * empty prompt ends the conversation, as Ctrl-D does. What was said is kept in memory only.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
@@ -10,12 +10,13 @@ import type { Message, UserPart } from '../protocol/index.ts'
 import { ask, type Reply } from './ask.ts'
 import { attach, type AttachmentKind, kindOfFile } from './attachments.ts'
 import { type ChatSettings, defaultVoice, requestBody } from './chat-settings.ts'
-import type { Door } from './door.ts'
+import type { ApiConnection } from './api-connection.ts'
 import { CommandError, explainFailure, Interrupted } from './exit.ts'
 import { LineReader } from './line-reader.ts'
 import { note, print, styled, warn } from './output.ts'
 import { usageText } from './reply-text.ts'
 import { requirePlayer, SpeechOutput } from './speech-output.ts'
+import { findVoice } from './voice-names.ts'
 
 const HELP = `/image FILE|URL   show a picture with what you say next
 /audio FILE|URL   let it hear a sound        /video FILE|URL   show a clip
@@ -48,10 +49,10 @@ const COMMANDS = [
 ]
 
 /** Talks until the person ends it. */
-export async function converse(door: Door, settings: ChatSettings): Promise<void> {
-  const conversation = new Conversation(door, settings)
+export async function converse(api: ApiConnection, settings: ChatSettings): Promise<void> {
+  const conversation = new Conversation(api, settings)
   using lines = new LineReader({ complete, onInterrupt: () => conversation.stop() })
-  print(`${styled('bold', `${settings.model} on ${door.name}`)}. /help for commands, Ctrl-D to end.`)
+  print(`${styled('bold', `${settings.model} on ${api.name}`)}. /help for commands, Ctrl-D to end.`)
   for (;;) {
     const line = await readMessage(lines, conversation.prompt)
     if (line === undefined || !(await conversation.take(line))) break
@@ -72,15 +73,16 @@ async function readMessage(lines: LineReader, prompt: string): Promise<string | 
 }
 
 class Conversation {
-  readonly #door: Door
+  readonly #api: ApiConnection
   #settings: ChatSettings
   #messages: Message[] = []
   #attached: UserPart[] = []
-  #last: { readonly reply: Reply; readonly speech: SpeechOutput } | undefined
+  /** Without a reply when it was stopped. */
+  #last: { readonly reply: Reply | undefined; readonly speech: SpeechOutput } | undefined
   #answering: AbortController | undefined
 
-  constructor(door: Door, settings: ChatSettings) {
-    this.#door = door
+  constructor(api: ApiConnection, settings: ChatSettings) {
+    this.#api = api
     this.#settings = settings
   }
 
@@ -129,7 +131,9 @@ class Conversation {
         this.#attached = []
         break
       case 'voice': {
-        const voice = value === 'off' ? undefined : value === '' ? defaultVoice(this.#settings.model) : value
+        const { model } = this.#settings
+        const voice =
+          value === 'off' ? undefined : value === '' ? defaultVoice(model) : await findVoice(this.#api, model, value)
         const thought = voice !== undefined && this.#settings.thinking
         this.#settings = { ...this.#settings, voice, ...(thought && { thinking: false }) }
         print(voice === undefined ? 'Answers are written.' : `Answers are spoken by ${voice}.`)
@@ -163,7 +167,8 @@ class Conversation {
         await this.#retry()
         break
       case 'usage':
-        print(this.#last === undefined ? 'Nothing was answered yet.' : usageText(this.#last.reply))
+        if (this.#last === undefined) print('Nothing was answered yet.')
+        else print(this.#last.reply === undefined ? 'The last answer was stopped.' : usageText(this.#last.reply))
         break
       case 'clear':
         this.#messages = []
@@ -180,7 +185,7 @@ class Conversation {
 
   async #attach(kind: AttachmentKind, source: string): Promise<void> {
     const name = needed(source, `/${kind} FILE`).replace(/^(['"])(.*)\1$/, '$2')
-    this.#attached.push(await attach(this.#door, kind, name))
+    this.#attached.push(await attach(this.#api, kind, name))
   }
 
   async #save(file: string): Promise<void> {
@@ -209,7 +214,7 @@ class Conversation {
     let reasoned = false
     try {
       const reply = await ask(
-        this.#door,
+        this.#api,
         requestBody(this.#settings, [...this.#messages, asked]),
         {
           onReasoning(text) {
@@ -233,6 +238,7 @@ class Conversation {
       await speech.end(stopping.signal)
     } catch (error) {
       if (said !== '') print()
+      if (said !== '' || speech.seconds > 0) this.#last = { reply: undefined, speech }
       throw error
     } finally {
       await speech[Symbol.asyncDispose]()

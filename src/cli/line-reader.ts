@@ -3,7 +3,7 @@ import { createInterface, type Interface } from 'node:readline'
 
 export interface LineReaderOptions {
   readonly complete: (line: string) => [string[], string]
-  /** Ctrl-C. False when there was nothing to stop: the line is cleared then, and an empty one ends the input. */
+  /** Ctrl-C. False when there was nothing to stop: the line is cleared then; at an empty one, a second Ctrl-C ends the input. */
   readonly onInterrupt: () => boolean
 }
 
@@ -12,6 +12,11 @@ export class LineReader implements Disposable {
   readonly #waiting: string[] = []
   #wake: (() => void) | undefined
   #ended = false
+  /** Whether Ctrl-C was the last key, at an empty line. */
+  #asked = false
+  readonly #onKey = (_: unknown, key: { readonly name?: string; readonly ctrl?: boolean } | undefined): void => {
+    if (key?.ctrl !== true || key.name !== 'c') this.#asked = false
+  }
 
   constructor(options: LineReaderOptions) {
     this.#lines = createInterface({
@@ -30,9 +35,15 @@ export class LineReader implements Disposable {
     })
     this.#lines.on('SIGINT', () => {
       if (options.onInterrupt()) return
-      if (this.#lines.line === '') this.#lines.close()
-      else this.#lines.write(null, { ctrl: true, name: 'u' })
+      if (this.#lines.line !== '') this.#lines.write(null, { ctrl: true, name: 'u' })
+      else if (this.#asked) this.#lines.close()
+      else {
+        this.#asked = true
+        process.stdout.write('\n(Ctrl-C again ends the conversation)\n')
+        this.#lines.prompt()
+      }
     })
+    process.stdin.on('keypress', this.#onKey)
   }
 
   /** Undefined once the input has ended. */
@@ -50,6 +61,7 @@ export class LineReader implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    process.stdin.off('keypress', this.#onKey)
     this.#lines.close()
   }
 }

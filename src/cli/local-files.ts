@@ -1,5 +1,5 @@
 /**
- * Files of this machine, lent to our own front door by URL while a command runs: what is too large for a data URI.
+ * Files of this machine, served by URL to the server in this process while a command runs: what is too large for a data URI.
  *
  * Listens on the loopback address only; a file is found under a name that cannot be guessed.
  */
@@ -46,7 +46,7 @@ export class LocalFiles implements AsyncDisposable {
   }
 
   /** A URL under which the file can be fetched until this is disposed. */
-  lend(path: string): string {
+  share(path: string): string {
     const name = `/${randomUUID()}`
     this.#paths.set(name, path)
     return `http://${this.host}${name}`

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { addSettingsOptions } from './settings-options.ts'
 
-export interface DoorFlags {
+export interface ConnectionFlags {
   readonly url?: string
   readonly apiKey?: string
   readonly checkpoint?: string
@@ -15,7 +15,7 @@ export interface DoorFlags {
 }
 
 /** `--url` and `--api-key`, and `--checkpoint` for answering without a server. */
-export function addDoorOptions(command: Command): Command {
+export function addConnectionOptions(command: Command): Command {
   return command
     .addOption(
       new Option('--url <url>', 'a running server, or the hosted service; without it the checkpoint runs here').env(
@@ -68,8 +68,8 @@ export function integerFrom(least: number): (value: string) => number {
   }
 }
 
-/** The settings among a command's options, for the door. */
-export function settingFlags(flags: DoorFlags): Readonly<Record<string, unknown>> {
+/** The settings among a command's options, for the api. */
+export function settingFlags(flags: ConnectionFlags): Readonly<Record<string, unknown>> {
   const { device, gpuPrecision, threads, contextLength, region } = flags
   return { device, gpuPrecision, threads, contextLength, region }
 }

@@ -54,8 +54,8 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
     const [value, origin] = found
     const parsed = row.schema.safeParse(value)
     if (!parsed.success) {
-      const given = 'secret' in row ? 'has a value (hidden) that does not fit' : `is ${shown(value)}`
-      throw new ConfigError(`${origin} ${given}; it must be ${row.expects}.`)
+      const fault = 'secret' in row ? 'has a value (hidden) that does not fit' : `is ${shown(value)}`
+      throw new ConfigError(`${origin} ${fault}; it must be ${row.expects}.`)
     }
     result[name] = parsed.data
   }

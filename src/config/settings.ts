@@ -98,6 +98,7 @@ export const SETTINGS = {
   gpuPrecision: setting({
     schema: z.enum(['exact', 'fast']),
     fallback: 'fast',
+    expects: 'exact or fast',
     flags: '--gpu-precision <exact|fast>',
     description: 'how a GPU computes: fast in half precision where that is quicker, or exact in f32 (vulkan only)',
   }),
@@ -239,7 +240,7 @@ export const SETTINGS = {
   keepAlive: setting({
     schema: seconds,
     fallback: 15,
-    expects: 'a number of seconds',
+    expects: 'a number of seconds, 0 or more',
     flags: '--keep-alive <seconds>',
     description:
       'a comment is sent after so long without a byte of a reply, so that proxies keep it open; 0 sends none',

@@ -1,5 +1,8 @@
 /** `omniserve chat` as a process: against a server over the fake engine, and with a checkpoint of its own. */
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { decodeWav } from '../../src/media/index.ts'
@@ -153,6 +156,103 @@ describe.concurrent('one question', () => {
   })
 })
 
+describe('interrupted', () => {
+  it('keeps the speech that came', async () => {
+    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(400) }), tokenDelayMs: 20 })
+    await using slow = await startTestServer({}, words)
+    const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'part.wav']
+    const { code, out, errors } = await omniserve(args, { folder: folder.path, interrupt: /(word ){5}/ })
+    expect({ code, errors }).toEqual({
+      code: 130,
+      errors: expect.stringMatching(/^[\d.]+ s of speech in part\.wav\nomniserve: interrupted\n$/) as string,
+    })
+    // What follows in the terminal begins on a line of its own.
+    expect(out).toMatch(/^word( word)* ?\n$/)
+    const { samples } = decodeWav(await readFile(path.join(folder.path, 'part.wav')))
+    expect(samples.length).toBeGreaterThan(1920)
+    expect(samples.length).toBeLessThan(400 * 3 * 1920)
+  })
+
+  it('leaves no file when nothing was said yet', async () => {
+    await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
+    const asked = vi.waitFor(() => expect(slow.engine.requests).toHaveLength(1), { timeout: 30_000 })
+    const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'none.wav']
+    expect((await omniserve(args, { folder: folder.path, interrupt: asked })).code).toBe(130)
+    expect(existsSync(path.join(folder.path, 'none.wav'))).toBe(false)
+  })
+})
+
+describe('a server that runs on this machine', () => {
+  const portOf = ({ url }: { readonly url: string }) => ({ OMNISERVE_PORT: new URL(url).port })
+
+  it('is found without --url, and its key taken from the environment', async () => {
+    const found = await omniserve(['chat', 'x'], { environment: portOf(server) })
+    expect(found).toEqual({ code: 0, out: 'You said: x\n', errors: '' })
+    await using guarded = await startTestServer({ apiKey: ['sk-right'] })
+    const environment = { ...portOf(guarded), OMNISERVE_API_KEY: 'sk-right' }
+    expect(await omniserve(['chat', 'x'], { environment })).toMatchObject({ code: 0, out: 'You said: x\n' })
+  })
+
+  it('is waited for while it loads', async () => {
+    const engine = fakeEngine()
+    let asked = 0
+    const engines = async () => {
+      // Loads until the command has looked whether it is ready.
+      while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+      return new Map([['fake-omni', engine]])
+    }
+    await using loading = await startTestServer({}, engine, { engines })
+    const status = loading.services.host.checkpoints.bind(loading.services.host)
+    vi.spyOn(loading.services.host, 'checkpoints').mockImplementation(() => {
+      asked += 1
+      return status()
+    })
+    const { code, out } = await omniserve(['chat', 'x'], { environment: portOf(loading) })
+    expect([code, out]).toEqual([0, 'You said: x\n'])
+  })
+
+  const own = ['--context-length', '1024', '--max-tokens', '4']
+
+  it('is left alone where it cannot be meant, and that is said', async () => {
+    const environment = { ...portOf(server), OMNISERVE_MODEL: tinyCheckpoint }
+    const seen = server.engine.requests.length
+    const other = await omniserve(['chat', 'x', '--max-tokens', '4'], { environment })
+    expect(other).toMatchObject({
+      code: 0,
+      errors: expect.stringMatching(/^not using the server .*: it does not serve /),
+    })
+    const chosen = await omniserve(['chat', 'x', '--checkpoint', tinyCheckpoint, ...own], { environment })
+    expect(chosen).toMatchObject({ code: 0, errors: '' })
+    expect(server.engine.requests).toHaveLength(seen)
+    const engine = fakeEngine({ models: ['tiny-mixed'] })
+    const settings = { apiKey: ['sk-right'], model: 'tiny-mixed' }
+    await using guarded = await startTestServer(settings, engine, { engines: new Map([['tiny-mixed', engine]]) })
+    const same = { ...portOf(guarded), OMNISERVE_MODEL: tinyCheckpoint }
+    const refused = await omniserve(['chat', 'x', '--max-tokens', '4'], {
+      environment: { ...same, OMNISERVE_API_KEY: 'sk-wrong' },
+    })
+    expect(refused).toMatchObject({
+      code: 0,
+      errors: expect.stringMatching(/^not using the server .*: it refuses the API key\n/),
+    })
+    const keyless = await omniserve(['chat', 'x', '--max-tokens', '4'], { environment: same })
+    expect(keyless).toMatchObject({
+      code: 0,
+      errors: expect.stringMatching(/^not using the server .*: it requires an API key/),
+    })
+    expect(engine.requests).toEqual([])
+  })
+
+  it('is not taken for one when another program answers', async () => {
+    const other = createServer((_, response) => response.end('{"status":"ok"}'))
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    const { port } = other.address() as AddressInfo
+    const environment = { OMNISERVE_PORT: String(port), OMNISERVE_MODEL: tinyCheckpoint }
+    expect(await omniserve(['chat', 'x', '--max-tokens', '4'], { environment })).toMatchObject({ code: 0, errors: '' })
+    other.close()
+  })
+})
+
 describe('without a server', () => {
   const local = ['--checkpoint', tinyCheckpoint, '--context-length', '1024', '--max-tokens', '8', '--json']
 
@@ -225,6 +325,47 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(server.engine.requests.at(-1)?.messages).toHaveLength(server.engine.requests.at(-1)?.speech ? 2 : 1)
     session.type('\u0004')
     expect(await session.ended).toBe(0)
+  })
+
+  it('refuses a voice that the model has not, and goes on with the one before', async () => {
+    await using session = new TerminalSession(['chat', '--voice', 'Ethan', ...remote], { folder: folder.path })
+    await session.see(/> /)
+    session.type('/voice Nobody\r')
+    await session.see(/qwen3-omni-flash has no voice 'Nobody'; it has .*Cherry.* more\n> /)
+    session.type('aloud\r')
+    await session.see(/You said: aloud\n> /)
+    expect(server.engine.requests.at(-1)?.speech).toEqual({ voice: 'Ethan' })
+    session.type('/voice cherry\r')
+    await session.see(/Answers are spoken by Cherry\.\n> /)
+  })
+
+  it('ends at the second Ctrl-C in a row, not at the first', async () => {
+    await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
+    await session.see(/> /)
+    session.type('one\r')
+    await session.see(/You said: one\n> /)
+    session.type('\u0003')
+    await session.see(/\(Ctrl-C again ends the conversation\)\n> /)
+    session.type('two\r')
+    await session.see(/You said: two\n> /)
+    session.type('\u0003')
+    await session.see(/\(Ctrl-C again ends the conversation\)\n> /)
+    session.type('\u0003')
+    expect(await session.ended).toBe(0)
+  })
+
+  it('saves the speech of an answer that was stopped', async () => {
+    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(400) }), tokenDelayMs: 20 })
+    await using slow = await startTestServer({}, words)
+    await using session = new TerminalSession(['chat', '--voice', 'Ethan', '--url', slow.url], { folder: folder.path })
+    await session.see(/> /)
+    session.type('long\r')
+    await session.see(/(word ){5}/)
+    session.type('\u0003')
+    await session.see(/\(stopped\)/)
+    session.type('/save stopped.wav\r')
+    await session.see(/s of speech in stopped\.wav/)
+    expect(decodeWav(await readFile(path.join(folder.path, 'stopped.wav'))).samples.length).toBeGreaterThan(1920)
   })
 
   it('completes commands and paths by Tab, and answers lines typed ahead in turn', async () => {

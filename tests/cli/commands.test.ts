@@ -38,6 +38,10 @@ describe.concurrent('help and usage', () => {
     expect(out).toContain('3 a checkpoint that cannot be loaded')
   })
 
+  it.each(['constructor', 'toString', '__proto__'])('knows no command %s', async (name) => {
+    expect(await run(name)).toMatchObject({ code: 2, errors: expect.stringContaining(`unknown command '${name}'`) })
+  })
+
   it.each(COMMANDS)('%s --help shows examples and exit codes', async (name) => {
     const { code, out } = await run(name, '--help')
     expect(code).toBe(0)
@@ -145,6 +149,29 @@ describe.concurrent('tokens', () => {
     })
     expect(await run('tokens', 'nope.png')).toMatchObject({ code: 2, errors: 'omniserve: nope.png: no such file\n' })
   })
+
+  it('names a bad file, and counts the others', async () => {
+    const files = ['cat.png', 'nope.png', 'broken.png', 'talk.wav']
+    await writeFile(path.join(folder.path, 'broken.png'), (await png(64, 64)).subarray(0, 60))
+    const text = await run('tokens', ...local, ...files)
+    expect(text.code).toBe(2)
+    expect(text.out).toMatch(/^cat\.png +[\s\S]*^talk\.wav +/m)
+    expect(text.out).not.toMatch(/nope|broken/)
+    expect(text.errors).toMatch(
+      /^omniserve: nope\.png: no such file\nomniserve: broken\.png: .*\n2 of 4 files could not be counted\n$/,
+    )
+    const json = await run('tokens', ...local, ...files, '--json')
+    expect(json.code).toBe(2)
+    const { data }: { data: { file: string; error?: string }[] } = JSON.parse(json.out)
+    expect(data.map(({ file, error }) => [file, error === undefined])).toEqual([
+      ['cat.png', true],
+      ['talk.wav', true],
+      ['nope.png', false],
+      ['broken.png', false],
+    ])
+    const gone = await run('tokens', ...files, '--url', 'http://127.0.0.1:1')
+    expect(gone).toMatchObject({ code: 4, errors: expect.stringMatching(/^omniserve: cannot reach [^\n]*\n$/) })
+  })
 })
 
 describe.concurrent('pull, then convert, then bench', () => {
@@ -228,6 +255,11 @@ describe.concurrent('doctor', () => {
     expect(out).toMatch(/^ok +checkpoint .*speaks as /m)
     expect(out).toMatch(/^ok +port +any free one$/m)
     expect({ code, end: /Ready[.;]/.test(out) }).toEqual({ code: 0, end: true })
+    // What is not here is not ok.
+    expect(
+      out.split('\n').filter((line) => /not installed|not built|: none/.test(line) && line.startsWith('ok')),
+    ).toEqual([])
+    if (/is not installed/.test(out)) expect(out).toMatch(/^none {2}\w+ +@node-llama-cpp\S+ is not installed/m)
   })
 
   it('says what to fix, as JSON, and ends with 1', async () => {

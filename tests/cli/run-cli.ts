@@ -26,8 +26,8 @@ export interface CliOptions {
   readonly input?: string
   readonly environment?: Readonly<Record<string, string>>
   readonly folder?: string
-  /** Ctrl-C is pressed then. */
-  readonly interrupt?: Promise<unknown>
+  /** Ctrl-C is pressed then, or once the output matches. */
+  readonly interrupt?: Promise<unknown> | RegExp
 }
 
 function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
@@ -45,7 +45,15 @@ export async function omniserve(args: readonly string[], options: CliOptions = {
   child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
   child.stdin.on('error', () => undefined)
   child.stdin.end(options.input ?? '')
-  void options.interrupt?.then(() => child.kill('SIGINT'))
+  const { interrupt } = options
+  if (interrupt instanceof RegExp) {
+    const look = (): void => {
+      if (!interrupt.test(out)) return
+      child.stdout.off('data', look)
+      child.kill('SIGINT')
+    }
+    child.stdout.on('data', look)
+  } else void interrupt?.then(() => child.kill('SIGINT'))
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
   return { code, out, errors }
 }

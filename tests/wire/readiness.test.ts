@@ -109,7 +109,7 @@ describe('a port that is taken', () => {
     const { port } = probe.address() as AddressInfo
     await new Promise((resolve) => probe.close(resolve))
     await expect(startTestServer({ port, alias: { none: 'qwen3-omni-flash' } })).rejects.toThrow(
-      new ConfigError('--alias: alias none: the intl catalogue has no model none'),
+      new ConfigError('--alias none: none is no model of region intl.'),
     )
     await using server = await startTestServer({ port })
     expect((await fetch(`${server.url}/health`)).status).toBe(200)

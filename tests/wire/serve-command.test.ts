@@ -122,7 +122,12 @@ describe('omniserve', () => {
     [['serve', '--host', '0.0.0.0'], {}, 2, 'refusing to listen on 0.0.0.0 without a key'],
     [['serve'], { OMNISERVE_REGION: 'mars' }, 2, 'variable OMNISERVE_REGION'],
     [['serve', '--what'], {}, 2, "unknown option '--what'"],
-    [['serve', '--bind', 'gpt-4=tiny'], { OMNISERVE_MODEL: checkpoint }, 2, 'catalogue has no such API model'],
+    [
+      ['serve', '--bind', 'gpt-4=tiny'],
+      { OMNISERVE_MODEL: checkpoint },
+      2,
+      '--bind names gpt-4, which is no API model of region intl; it has qwen3-omni-flash,',
+    ],
     [['serve', '--bind', 'qwen-omni-turbo=tiny'], { OMNISERVE_MODEL: checkpoint }, 3, "no checkpoint 'tiny'"],
     [['serve', '--model', '/no/such/folder'], {}, 3, "no checkpoint '/no/such/folder'"],
     [

@@ -1,20 +1,21 @@
-/** `omniserve bench`: how fast a checkpoint is on this machine, measured through the front door. */
+/** `omniserve bench`: how fast a checkpoint is on this machine, measured by a client of the API. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import sharp from 'sharp'
 import type { EngineModel } from '../../contract/index.ts'
 import { encodeWav } from '../../media/wav.ts'
 import type { ChatCompletionRequest, UserPart } from '../../protocol/index.ts'
-import { ask, type Reply, SPEECH_RATE } from '../ask.ts'
+import { ask, type Reply, SPEECH_RATE, textRate } from '../ask.ts'
 import { defaultVoice } from '../chat-settings.ts'
-import { type Door, openDoor } from '../door.ts'
+import type { ApiConnection } from '../api-connection.ts'
+import { connect } from '../connect.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { addDoorOptions, addRunOptions, type DoorFlags, integerFrom, settingFlags } from '../options.ts'
+import { addConnectionOptions, addRunOptions, type ConnectionFlags, integerFrom, settingFlags } from '../options.ts'
 import { bytesText, endWithReader, note, print, printJson, table } from '../output.ts'
 import { createProgress } from '../progress.ts'
 
-interface BenchFlags extends DoorFlags {
+interface BenchFlags extends ConnectionFlags {
   readonly model: string
   readonly runs: number
   readonly maxTokens: number
@@ -36,7 +37,7 @@ interface Measured {
   readonly first_token_ms: number | null
   readonly first_audio_ms: number | null
   readonly total_ms: number
-  /** Text tokens after the first, per second. */
+  /** Text tokens per second after the first read; null when the text came in one or two reads. */
   readonly text_tokens_per_second: number | null
   readonly speech_seconds: number | null
   /** Seconds of work per second of speech; under 1 is faster than it is heard. */
@@ -51,7 +52,7 @@ export function addBenchCommand(program: Command): void {
     .option('--runs <number>', 'measured runs of each case, after one that is not', integerFrom(1), 3)
     .option('--max-tokens <tokens>', 'most text tokens of an answer', integerFrom(2), 48)
     .option('--json', 'print JSON')
-  addRunOptions(addDoorOptions(command))
+  addRunOptions(addConnectionOptions(command))
   command
     .addHelpText(
       'after',
@@ -71,10 +72,10 @@ async function bench(flags: BenchFlags): Promise<void> {
   endWithReader()
   const signal = interruptSignal()
   const begun = performance.now()
-  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: true, signal })
-  const loadSeconds = door.remote ? null : (performance.now() - begun) / 1000
-  const model = (await door.engines.values().next().value?.models())?.[0]
-  const peak = new PeakMemory(door)
+  await using api = await connect({ ...flags, flags: settingFlags(flags), load: true, signal })
+  const loadSeconds = api.remote ? null : (performance.now() - begun) / 1000
+  const model = (await api.engines.values().next().value?.models())?.[0]
+  const peak = new PeakMemory(api)
   const cases = await casesFor(model)
   const measured: Measured[] = []
   // Lines would say little of so short a work.
@@ -86,7 +87,7 @@ async function bench(flags: BenchFlags): Promise<void> {
       const replies: Reply[] = []
       for (let run = 0; run <= flags.runs; run += 1) {
         progress?.update(done, total, name)
-        const reply = await ask(door, bodyFor(flags, content, speaks), {}, signal)
+        const reply = await ask(api, bodyFor(flags, content, speaks), {}, signal)
         // The first run warms caches and decoders up.
         if (run > 0) replies.push(reply)
         await peak.look()
@@ -99,7 +100,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     progress?.stop()
   }
   const facts = {
-    target: door.name,
+    target: api.name,
     weights: model?.weights ?? null,
     device: model?.device ?? null,
     load_seconds: loadSeconds,
@@ -110,7 +111,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     return
   }
   const where = model === undefined ? '' : `: ${model.weights} on ${model.device}`
-  print(`${door.name}${where}`)
+  print(`${api.name}${where}`)
   print(
     table(
       ['CASE', 'PROMPT', 'FIRST TOKEN', 'FIRST SOUND', 'IN ALL', 'TEXT', 'SPEECH', 'RTF'],
@@ -193,14 +194,8 @@ function summary(name: string, replies: readonly Reply[], speaks: boolean): Meas
   const speechSeconds = speaks ? median(replies.map(({ samples }) => samples / SPEECH_RATE)) : null
   const rate = speaks
     ? null
-    : median(
-        replies.map((reply) => {
-          const seconds = (reply.times.total - (reply.times.firstToken ?? 0)) / 1000
-          const after = textTokens(reply) - 1
-          // A handful of tokens says nothing of the rate.
-          return after < 4 || seconds <= 0 ? null : after / seconds
-        }),
-      )
+    : // A handful of tokens says nothing of the rate.
+      median(replies.map((reply) => (textTokens(reply) < 5 ? null : textRate(textTokens(reply), reply.pace))))
   return {
     case: name,
     runs: replies.length,
@@ -227,16 +222,16 @@ function milliseconds(value: number | null): string {
 
 /** Resident memory of the engine processes, the most that was seen. */
 class PeakMemory {
-  readonly #door: Door
+  readonly #api: ApiConnection
   bytes: number | null = null
 
-  constructor(door: Door) {
-    this.#door = door
+  constructor(api: ApiConnection) {
+    this.#api = api
   }
 
   async look(): Promise<void> {
     let sum = 0
-    for (const engine of new Set(this.#door.engines.values())) {
+    for (const engine of new Set(this.#api.engines.values())) {
       const id = 'processId' in engine && typeof engine.processId === 'number' ? engine.processId : undefined
       if (id === undefined) return
       sum += await peakOf(id)

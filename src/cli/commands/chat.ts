@@ -4,18 +4,19 @@ import path from 'node:path'
 import { type Command, Option } from 'commander'
 import { createCatalogue } from '../../catalogue/index.ts'
 import type { UserPart } from '../../protocol/index.ts'
-import { ask } from '../ask.ts'
-import { attach, attachFrames } from '../attachments.ts'
+import { ask, type Reply } from '../ask.ts'
+import { attach, attachFrames, fitRequest } from '../attachments.ts'
 import { type ChatSettings, defaultVoice, requestBody } from '../chat-settings.ts'
-import { type Door, openDoor } from '../door.ts'
+import type { ApiConnection } from '../api-connection.ts'
+import { connect } from '../connect.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { readStandardInput } from '../input.ts'
 import { interruptSignal } from '../interrupt.ts'
 import {
-  addDoorOptions,
+  addConnectionOptions,
   addRunOptions,
   collect,
-  type DoorFlags,
+  type ConnectionFlags,
   integerFrom,
   numberIn,
   settingFlags,
@@ -24,7 +25,7 @@ import { endWithReader, note, printJson, styled, warn } from '../output.ts'
 import { usageText } from '../reply-text.ts'
 import { requirePlayer, SpeechOutput } from '../speech-output.ts'
 
-interface ChatFlags extends DoorFlags {
+interface ChatFlags extends ConnectionFlags {
   readonly model: string
   readonly image?: readonly string[]
   readonly audio?: readonly string[]
@@ -69,13 +70,14 @@ export function addChatCommand(program: Command): void {
     .option('--usage', 'print tokens and times after the answer')
     .option('--json', 'print one JSON object in place of the text')
     .addOption(new Option('--verbose', "print the server's log"))
-  addRunOptions(addDoorOptions(command))
+  addRunOptions(addConnectionOptions(command))
   command
     .addHelpText(
       'after',
       `
-Files are sent inside the request; URLs are fetched by the server. The answer goes to the standard output, all else to the
-standard error. In a conversation, /help lists what can be typed; Ctrl-C stops an answer.
+Without --url, a server that runs on this machine answers (at the settings' host and port); without one, or with --checkpoint, the
+checkpoint runs in this command. Files are sent inside the request; URLs are fetched by the server. The answer goes to the standard
+output, all else to the standard error. In a conversation, /help lists what can be typed; Ctrl-C stops an answer.
 
 Examples:
   omniserve chat
@@ -115,21 +117,23 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
     sampling: samplingOf(flags),
     player,
   }
-  await using door = await openDoor({
+  await using api = await connect({
     url: flags.url,
     apiKey: flags.apiKey,
     checkpoint,
     flags: settingFlags(flags),
     load: true,
+    // A file too large for a request needs a server in this process.
+    useRunning: await fitRequest([...(flags.image ?? []), ...(flags.audio ?? []), ...(flags.video ?? [])]),
     verbose: flags.verbose,
     signal,
   })
   if (talking) {
     const { converse } = await import('../conversation.ts')
-    await converse(door, settings)
+    await converse(api, settings)
     return
   }
-  await answerOnce(door, settings, await contentOf(door, spoken, flags), flags, signal)
+  await answerOnce(api, settings, await contentOf(api, spoken, flags), flags, signal)
 }
 
 /** Found out before the answer is made, not after. */
@@ -172,19 +176,19 @@ function samplingOf(flags: ChatFlags): ChatSettings['sampling'] {
   }
 }
 
-async function contentOf(door: Door, text: string | undefined, flags: ChatFlags): Promise<string | UserPart[]> {
+async function contentOf(api: ApiConnection, text: string | undefined, flags: ChatFlags): Promise<string | UserPart[]> {
   const parts: UserPart[] = []
-  for (const source of flags.image ?? []) parts.push(await attach(door, 'image', source))
-  for (const source of flags.audio ?? []) parts.push(await attach(door, 'audio', source))
-  for (const source of flags.video ?? []) parts.push(await attach(door, 'video', source))
-  if (flags.frame !== undefined) parts.push(await attachFrames(door, flags.frame))
+  for (const source of flags.image ?? []) parts.push(await attach(api, 'image', source))
+  for (const source of flags.audio ?? []) parts.push(await attach(api, 'audio', source))
+  for (const source of flags.video ?? []) parts.push(await attach(api, 'video', source))
+  if (flags.frame !== undefined) parts.push(await attachFrames(api, flags.frame))
   if (parts.length === 0) return text ?? ''
   if (text !== undefined && text !== '') parts.push({ type: 'text', text })
   return parts
 }
 
 async function answerOnce(
-  door: Door,
+  api: ApiConnection,
   settings: ChatSettings,
   content: string | UserPart[],
   flags: ChatFlags,
@@ -193,8 +197,9 @@ async function answerOnce(
   const json = flags.json === true
   await using speech = new SpeechOutput(settings.player)
   let reasoned = false
-  const reply = await ask(
-    door,
+  let begun = false
+  const asking = ask(
+    api,
     requestBody(settings, [{ role: 'user', content }]),
     {
       onReasoning(text) {
@@ -204,6 +209,7 @@ async function answerOnce(
       onText(text) {
         if (reasoned && !json) process.stderr.write('\n')
         reasoned = false
+        begun = true
         if (!json) process.stdout.write(text)
       },
       onSpeech: (samples) => speech.write(samples),
@@ -211,11 +217,16 @@ async function answerOnce(
     },
     signal,
   )
-  if (!json) process.stdout.write('\n')
-  if (flags.saveAudio !== undefined) {
-    await speech.save(flags.saveAudio)
-    if (!json) note(styled('dim', `${speech.seconds.toFixed(2)} s of speech in ${flags.saveAudio}`, process.stderr))
+  let reply: Reply
+  try {
+    reply = await asking
+  } catch (error) {
+    if (begun && !json) process.stdout.write('\n')
+    if (flags.saveAudio !== undefined && speech.seconds > 0) await saveSpeech(speech, flags.saveAudio, false)
+    throw error
   }
+  if (!json) process.stdout.write('\n')
+  if (flags.saveAudio !== undefined) await saveSpeech(speech, flags.saveAudio, json)
   await speech.end(signal)
   if (json) {
     printJson({
@@ -233,6 +244,11 @@ async function answerOnce(
       },
     })
   } else if (flags.usage === true) note(usageText(reply))
+}
+
+async function saveSpeech(speech: SpeechOutput, file: string, quiet: boolean): Promise<void> {
+  await speech.save(file)
+  if (!quiet) note(styled('dim', `${speech.seconds.toFixed(2)} s of speech in ${file}`, process.stderr))
 }
 
 function rounded(milliseconds: number | null): number | null {

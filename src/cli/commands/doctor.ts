@@ -53,7 +53,12 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   if (failed > 0) process.exitCode = EXIT.failed
 }
 
-const marks = { ok: ['green', 'ok  '], warn: ['yellow', 'note'], fail: ['red', 'FAIL'] } as const
+const marks = {
+  ok: ['green', 'ok  '],
+  warn: ['yellow', 'note'],
+  fail: ['red', 'FAIL'],
+  absent: ['dim', 'none'],
+} as const
 
 function show({ name, status, found, fix }: Check): void {
   const [colour, mark] = marks[status]

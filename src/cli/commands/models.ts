@@ -4,11 +4,12 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { homeFolder, packageFolder } from '../../config/index.ts'
 import { modelListSchema } from '../../protocol/index.ts'
-import { type Door, openDoor, readAnswer } from '../door.ts'
+import { type ApiConnection, readAnswer } from '../api-connection.ts'
+import { connect } from '../connect.ts'
 import { EXIT_HELP, explainFailure } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { findCheckpoint } from '../open-engines.ts'
-import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
+import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
 import { bytesText, countText, endWithReader, listText, print, printJson, styled, table } from '../output.ts'
 import { readCheckpointFacts } from '../../engines/unloaded/unloaded-engine.ts'
 
@@ -32,7 +33,7 @@ export function addModelsCommand(program: Command): void {
     .command('models')
     .description('List API models with their limits, and the checkpoints of this machine')
     .option('--json', 'print JSON: `data` as GET /v1/models gives it, and `checkpoints`')
-  addDoorOptions(command)
+  addConnectionOptions(command)
     .addHelpText(
       'after',
       `
@@ -42,18 +43,18 @@ Examples:
   omniserve models --url http://127.0.0.1:8000
 ${EXIT_HELP}`,
     )
-    .action(async (flags: DoorFlags & { readonly json?: boolean }) => models(flags))
+    .action(async (flags: ConnectionFlags & { readonly json?: boolean }) => models(flags))
 }
 
-async function models(flags: DoorFlags & { readonly json?: boolean }): Promise<void> {
+async function models(flags: ConnectionFlags & { readonly json?: boolean }): Promise<void> {
   endWithReader()
   const signal = interruptSignal()
-  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
-  const response = await door.fetch('/models', { signal })
+  await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
+  const response = await api.fetch('/models', { signal })
   const list = await readAnswer(response, modelListSchema)
-  const checkpoints = door.remote ? [] : await localCheckpoints(door)
+  const checkpoints = api.remote ? [] : await localCheckpoints(api)
   if (flags.json === true) {
-    printJson({ ...list, ...(door.remote ? {} : { checkpoints }) })
+    printJson({ ...list, ...(api.remote ? {} : { checkpoints }) })
     return
   }
   print(
@@ -70,7 +71,7 @@ async function models(flags: DoorFlags & { readonly json?: boolean }): Promise<v
       ]),
     ),
   )
-  if (door.remote) return
+  if (api.remote) return
   print()
   print(
     table(
@@ -93,10 +94,10 @@ async function models(flags: DoorFlags & { readonly json?: boolean }): Promise<v
 }
 
 /** What is built in, what was pulled, and what the settings name. */
-async function localCheckpoints(door: Door): Promise<LocalCheckpoint[]> {
+async function localCheckpoints(api: ApiConnection): Promise<LocalCheckpoint[]> {
   const pulled = await pulledNames(path.join(homeFolder(), 'checkpoints'))
   const builtIn = await names(path.join(packageFolder, 'models'))
-  const all = [...new Set([...door.engines.keys(), ...builtIn, ...pulled])]
+  const all = [...new Set([...api.engines.keys(), ...builtIn, ...pulled])]
   return Promise.all(all.map(describe))
 }
 

@@ -3,14 +3,15 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { type ChatCompletionRequest, type TokensCount, tokensCountSchema, type UserPart } from '../../protocol/index.ts'
 import { attach, kindOfFile } from '../attachments.ts'
-import { type Door, openDoor, readAnswer } from '../door.ts'
-import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { type ApiConnection, readAnswer } from '../api-connection.ts'
+import { connect } from '../connect.ts'
+import { CommandError, EXIT, EXIT_HELP, explainFailure } from '../exit.ts'
 import { readStandardInput } from '../input.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
-import { countText, endWithReader, print, printJson, table, warn } from '../output.ts'
+import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
+import { countText, endWithReader, note, print, printJson, table, warn } from '../output.ts'
 
-interface TokensFlags extends DoorFlags {
+interface TokensFlags extends ConnectionFlags {
   readonly text?: string
   readonly request?: string
   readonly model: string
@@ -24,6 +25,11 @@ interface Counted {
   readonly count: TokensCount
 }
 
+interface Failed {
+  readonly file: string
+  readonly error: string
+}
+
 export function addTokensCommand(program: Command): void {
   const command = program
     .command('tokens')
@@ -34,11 +40,12 @@ export function addTokensCommand(program: Command): void {
     .option('--model <name>', 'API model whose rules and prices count', 'qwen3-omni-flash')
     .option('--voice <name>', 'count as a spoken conversation')
     .option('--json', 'print JSON as POST /v1/tokens/count gives it; for files, a list of it with `file`')
-  addDoorOptions(command)
+  addConnectionOptions(command)
     .addHelpText(
       'after',
       `
-What a file is, its content tells; of a URL, its ending.
+What a file is, its content tells; of a URL, its ending. A file that cannot be counted is named, and the others are counted; the
+command then ends with the code of the first such failure.
 
 Examples:
   omniserve tokens cat.jpg talk.mp3
@@ -58,32 +65,49 @@ async function tokens(files: readonly string[], flags: TokensFlags): Promise<voi
     throw new CommandError('nothing to count: give files, --text or --request', EXIT.usage)
   }
   const signal = interruptSignal()
-  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
+  await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const counted: Counted[] = []
+  const failed: Failed[] = []
   if (flags.request !== undefined) {
-    counted.push({ count: await count(door, await readRequest(flags.request), signal) })
+    counted.push({ count: await count(api, await readRequest(flags.request), signal) })
   } else if (files.length === 0) {
-    counted.push({ count: await count(door, requestOf([textPart(flags.text ?? '')], flags), signal) })
+    counted.push({ count: await count(api, requestOf([textPart(flags.text ?? '')], flags), signal) })
   }
   for (const file of files) {
-    const parts = [await partOf(door, file), ...(flags.text === undefined ? [] : [textPart(flags.text)])]
-    counted.push({ file, count: await count(door, requestOf(parts, flags), signal) })
+    try {
+      const parts = [await partOf(api, file), ...(flags.text === undefined ? [] : [textPart(flags.text)])]
+      counted.push({ file, count: await count(api, requestOf(parts, flags), signal) })
+    } catch (error) {
+      if (!concernsFile(error) || signal.aborted) throw error
+      const { exitCode, text } = explainFailure(error)
+      const message = text.replace(/^omniserve: /, '')
+      failed.push({ file, error: message.includes(file) ? message : `${file}: ${message}` })
+      process.exitCode ??= exitCode
+    }
   }
-  if (flags.json !== true) show(counted)
-  else if (files.length === 0) printJson(counted[0]?.count)
-  else printJson({ object: 'list', data: counted.map((row) => ({ file: row.file, ...row.count })) })
+  if (flags.json !== true) {
+    if (counted.length > 0) show(counted)
+    for (const { error } of failed) note(`omniserve: ${error}`)
+    if (failed.length > 0 && files.length > 1) note(`${failed.length} of ${files.length} files could not be counted`)
+  } else if (files.length === 0) printJson(counted[0]?.count)
+  else printJson({ object: 'list', data: [...counted.map((row) => ({ file: row.file, ...row.count })), ...failed] })
+}
+
+/** Whether the other files may do better: not so when nothing answers. */
+function concernsFile(error: unknown): boolean {
+  return !(error instanceof CommandError) || error.exitCode !== EXIT.unreachable
 }
 
 function textPart(text: string): UserPart {
   return { type: 'text', text }
 }
 
-async function partOf(door: Door, file: string): Promise<UserPart> {
+async function partOf(api: ApiConnection, file: string): Promise<UserPart> {
   if (/^https?:\/\//i.test(file)) {
     const suffix = /\.(\w+)(?:[?#].*)?$/.exec(file)?.[1]?.toLowerCase() ?? ''
-    if (/^(mp3|wav|flac|ogg|opus|m4a|aac|amr|wma)$/.test(suffix)) return attach(door, 'audio', file)
-    if (/^(mp4|mov|mkv|webm|avi|flv|wmv|ts)$/.test(suffix)) return attach(door, 'video', file)
-    return attach(door, 'image', file)
+    if (/^(mp3|wav|flac|ogg|opus|m4a|aac|amr|wma)$/.test(suffix)) return attach(api, 'audio', file)
+    if (/^(mp4|mov|mkv|webm|avi|flv|wmv|ts)$/.test(suffix)) return attach(api, 'video', file)
+    return attach(api, 'image', file)
   }
   const kind = await kindOfFile(file)
   switch (kind) {
@@ -92,7 +116,7 @@ async function partOf(door: Door, file: string): Promise<UserPart> {
     case undefined:
       throw new CommandError(`${file} is no picture, sound, clip or text`, EXIT.usage)
     default:
-      return attach(door, kind, file)
+      return attach(api, kind, file)
   }
 }
 
@@ -115,8 +139,8 @@ async function readRequest(file: string): Promise<unknown> {
   }
 }
 
-async function count(door: Door, request: unknown, signal: AbortSignal): Promise<TokensCount> {
-  const response = await door.fetch('/tokens/count', {
+async function count(api: ApiConnection, request: unknown, signal: AbortSignal): Promise<TokensCount> {
+  const response = await api.fetch('/tokens/count', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(request),

@@ -1,13 +1,14 @@
 /** `omniserve voices`: a model's voices, and who speaks them in the checkpoint that answers. */
 import { type Command } from 'commander'
 import { voiceListSchema, type VoiceListing } from '../../protocol/index.ts'
-import { openDoor, readAnswer } from '../door.ts'
+import { readAnswer } from '../api-connection.ts'
+import { connect } from '../connect.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { addDoorOptions, type DoorFlags, settingFlags } from '../options.ts'
+import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
 import { endWithReader, print, printJson, styled, table } from '../output.ts'
 
-interface VoicesFlags extends DoorFlags {
+interface VoicesFlags extends ConnectionFlags {
   readonly model?: string
   readonly json?: boolean
 }
@@ -18,7 +19,7 @@ export function addVoicesCommand(program: Command): void {
     .description('List voices, their languages, and who speaks them here')
     .option('--model <name>', 'API model (default: all, one after the other)')
     .option('--json', 'print JSON as GET /v1/voices gives it')
-  addDoorOptions(command)
+  addConnectionOptions(command)
     .addHelpText(
       'after',
       `
@@ -35,9 +36,9 @@ ${EXIT_HELP}`,
 async function voices(flags: VoicesFlags): Promise<void> {
   endWithReader()
   const signal = interruptSignal()
-  await using door = await openDoor({ ...flags, flags: settingFlags(flags), load: false, signal })
+  await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const query = flags.model === undefined ? '' : `?model=${encodeURIComponent(flags.model)}`
-  const list = await readAnswer(await door.fetch(`/voices${query}`, { signal }), voiceListSchema)
+  const list = await readAnswer(await api.fetch(`/voices${query}`, { signal }), voiceListSchema)
   if (flags.json === true) {
     printJson(list)
     return

@@ -1,22 +1,22 @@
 /**
- * The front door as the command line knocks at it: a running server, or one made in this process for the time of a command.
+ * The API as commands call it: over HTTP, wherever the server runs.
  *
- * In: `--url`, or the checkpoint's settings. Out: a {@link Door} whose `fetch` speaks the wire either way, so a command works the same on
- * this machine, on another, and against the hosted service.
+ * In: a server's address and key. Out: an {@link ApiConnection} whose `fetch` returns answers and throws refusals, so a command works the
+ * same with a server in this process, on another machine, and with the hosted service.
  */
 import type { z } from 'zod'
 import type { Engine } from '../contract/index.ts'
 import { apiErrorBodySchema } from '../protocol/index.ts'
 import { CommandError, EXIT } from './exit.ts'
 
-export interface Door extends AsyncDisposable {
+export interface ApiConnection extends AsyncDisposable {
   /** For people: a URL, or the checkpoint's name. */
   readonly name: string
   readonly remote: boolean
-  /** Engines behind a door of this process, by checkpoint name; empty for a remote one. */
+  /** Engines of a server in this process, by checkpoint name; empty for a remote one. */
   readonly engines: ReadonlyMap<string, Engine>
-  /** Lends a file too large for a data URI; undefined where the server is not ours. */
-  readonly lend: ((path: string) => string) | undefined
+  /** A URL for a file too large for a data URI; undefined where the server is not in this process. */
+  readonly shareFile: ((path: string) => string) | undefined
   /**
    * Sends a request to a route such as `/chat/completions`, and returns the answer if it is one.
    * @throws CommandError with exit code 4 when nothing answers, 5 with the API's own words when it refuses
@@ -24,34 +24,8 @@ export interface Door extends AsyncDisposable {
   fetch(route: string, init?: RequestInit): Promise<Response>
 }
 
-export interface DoorOptions {
-  /** `http://HOST[:PORT]`, with or without a path; without one `/compatible-mode/v1` is added. */
-  readonly url?: string | undefined
-  readonly apiKey?: string | undefined
-  /** Checkpoint for a door of our own; by default what the settings say. */
-  readonly checkpoint?: string | undefined
-  /** Other settings from options, by name. */
-  readonly flags?: Readonly<Record<string, unknown>> | undefined
-  /** Whether weights are needed, or only what can be known without them. */
-  readonly load: boolean
-  /** Log lines of the server to the standard error. */
-  readonly verbose?: boolean | undefined
-  readonly signal: AbortSignal
-}
-
-/** @throws CommandError, ConfigError; EngineError `bad_checkpoint` */
-export async function openDoor(options: DoorOptions): Promise<Door> {
-  const { url, checkpoint } = options
-  if (url !== undefined && checkpoint !== undefined) {
-    throw new CommandError(`--checkpoint ${checkpoint} runs here, --url ${url} elsewhere: leave one out`, EXIT.usage)
-  }
-  if (url !== undefined) return remoteDoor(url, options.apiKey)
-  const { openLocalDoor } = await import('./local-door.ts')
-  return openLocalDoor(options)
-}
-
 /** @throws CommandError for what is no http(s) address */
-export function remoteDoor(given: string, key: string | undefined): Door {
+export function connectToServer(given: string, key: string | undefined): ApiConnection {
   const base = baseUrl(given)
   // OMNISERVE_API_KEY may hold several, for `serve`; any of them opens.
   const [first] = key?.split(',') ?? []
@@ -59,7 +33,7 @@ export function remoteDoor(given: string, key: string | undefined): Door {
     name: base,
     remote: true,
     engines: new Map(),
-    lend: undefined,
+    shareFile: undefined,
     async fetch(route, init) {
       const headers = new Headers(init?.headers)
       if (first !== undefined) headers.set('authorization', `Bearer ${first}`)

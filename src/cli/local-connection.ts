@@ -1,25 +1,25 @@
 /**
- * The front door opened in this process for the time of a command: checkpoints, server and media, on a free loopback port with a key of
- * its own.
+ * A server in this process for the time of a command: checkpoints, API and media, on a free loopback port with a key of its own.
  */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
-import pino from 'pino'
 import { startServer } from '../api/index.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { loadSettings, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
 import { mapVoices } from '../engines/local/voices.ts'
-import { type Door, type DoorOptions, remoteDoor } from './door.ts'
+import { type ApiConnection, connectToServer } from './api-connection.ts'
+import type { ConnectOptions } from './connect.ts'
 import { LocalFiles } from './local-files.ts'
+import { createLog } from './log.ts'
 import { findCheckpoint, openEngines } from './open-engines.ts'
 import { clearStatus, note, status, warn } from './output.ts'
 import { packageInfo } from './package-info.ts'
 import { createUnloadedEngine } from '../engines/unloaded/unloaded-engine.ts'
 
 /** @throws ConfigError; EngineError `bad_checkpoint` */
-export async function openLocalDoor(options: DoorOptions): Promise<Door> {
-  const settings = await doorSettings(options)
+export async function openLocalConnection(options: ConnectOptions): Promise<ApiConnection> {
+  const settings = await localSettings(options)
   const files = await LocalFiles.start()
   try {
     return await open(settings, files, options)
@@ -30,14 +30,14 @@ export async function openLocalDoor(options: DoorOptions): Promise<Door> {
 }
 
 /** The settings of `serve`, less what guards a server against its own user. */
-async function doorSettings(options: Pick<DoorOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
+async function localSettings(options: Pick<ConnectOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
   const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
   const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
   const bind = options.checkpoint === undefined ? loaded.bind : {}
   return { ...loaded, bind, rateLimit: false }
 }
 
-async function open(given: Settings, files: LocalFiles, options: DoorOptions): Promise<Door> {
+async function open(given: Settings, files: LocalFiles, options: ConnectOptions): Promise<ApiConnection> {
   // Other people of this machine cannot call what listens for one command only.
   const key = randomUUID()
   const settings: Settings = {
@@ -64,15 +64,15 @@ async function open(given: Settings, files: LocalFiles, options: DoorOptions): P
       clearStatus()
     }
   } else engines = await unloadedEngines(settings)
-  const log = pino({ level: options.verbose === true ? 'info' : 'silent', base: null }, pino.destination(2))
+  const log = createLog({ logLevel: options.verbose === true ? 'info' : 'silent', logFormat: settings.logFormat })
   const server = await startServer({ settings, engines, log, version: packageInfo.version })
-  const remote = remoteDoor(server.url, key)
+  const remote = connectToServer(server.url, key)
   return {
     ...remote,
     name: settings.model,
     remote: false,
     engines,
-    lend: (file) => files.lend(path.resolve(file)),
+    shareFile: (file) => files.share(path.resolve(file)),
     async [Symbol.asyncDispose]() {
       await server.stop(0)
       await files[Symbol.asyncDispose]()

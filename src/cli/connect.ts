@@ -1,0 +1,39 @@
+/**
+ * Which server a command speaks with: the one of `--url`, one that runs on this machine already, or one started in this process.
+ */
+import { type ApiConnection, connectToServer } from './api-connection.ts'
+import { CommandError, EXIT } from './exit.ts'
+
+export interface ConnectOptions {
+  /** `http://HOST[:PORT]`, with or without a path; without one `/compatible-mode/v1` is added. */
+  readonly url?: string | undefined
+  readonly apiKey?: string | undefined
+  /** Checkpoint for a server in this process; by default what the settings say. */
+  readonly checkpoint?: string | undefined
+  /** Other settings from options, by name. */
+  readonly flags?: Readonly<Record<string, unknown>> | undefined
+  /** Whether weights are needed, or only what can be known without them. */
+  readonly load: boolean
+  /** Whether a server that runs on this machine will do, when no option says how to run one here. */
+  readonly useRunning?: boolean
+  /** Log lines of the server to the standard error. */
+  readonly verbose?: boolean | undefined
+  readonly signal: AbortSignal
+}
+
+/** @throws CommandError, ConfigError; EngineError `bad_checkpoint` */
+export async function connect(options: ConnectOptions): Promise<ApiConnection> {
+  const { url, checkpoint, flags = {} } = options
+  if (url !== undefined && checkpoint !== undefined) {
+    throw new CommandError(`--checkpoint ${checkpoint} runs here, --url ${url} elsewhere: leave one out`, EXIT.usage)
+  }
+  if (url !== undefined) return connectToServer(url, options.apiKey)
+  const isOpen = checkpoint === undefined && Object.values(flags).every((value) => value === undefined)
+  if (options.useRunning === true && isOpen) {
+    const { findRunningServer } = await import('./running-server.ts')
+    const running = await findRunningServer(options.apiKey, options.signal)
+    if (running !== undefined) return running
+  }
+  const { openLocalConnection } = await import('./local-connection.ts')
+  return openLocalConnection(options)
+}

@@ -176,7 +176,7 @@ function openAudio(track: AudioTrack, global: boolean): CodecContext {
   const { codec, encoder } = newEncoder(track.codec, track.options)
   const rate = track.rate ?? 48_000
   const formats = codec.sampleFormats ?? [AV_SAMPLE_FMT_S16]
-  encoder.sampleFormat = formats.includes(AV_SAMPLE_FMT_S16) ? AV_SAMPLE_FMT_S16 : formats[0]!
+  encoder.sampleFormat = formats.find((format) => writers.has(format)) ?? AV_SAMPLE_FMT_S16
   encoder.sampleRate = rate
   encoder.channelLayout = avChannelLayoutDefault(track.channels ?? 1)
   encoder.timeBase = { num: 1, den: rate } as CodecContext['timeBase']

@@ -303,3 +303,44 @@ describe('cut off', () => {
     expect(await failure(file.subarray(0, file.length * 0.6))).toMatch(/^video_invalid: .*cut off/)
   })
 })
+
+describe('what the scaler refuses at first', () => {
+  it.each([
+    ['ictcp', 'colormatrix=ICtCp', true],
+    ['YCgCo', 'colormatrix=YCgCo', true],
+    ['constant luminance', 'colormatrix=bt2020c', true],
+    ['a logarithmic transfer', 'transfer=log100', false],
+  ])('%s', async (_name, params, rough) => {
+    const track = video('libx264', { options: { 'x264-params': params } })
+    const { numbers, warnings } = await decode(makeMedia({ container: 'mp4', tracks: [track] }))
+    expect(numbers).toEqual(every)
+    expect(warnings.join().includes('roughly')).toBe(rough)
+  })
+})
+
+describe('damage and what follows', () => {
+  it('frames with errors in them are counted', async () => {
+    const file = makeMedia({ container: 'avi', tracks: [video('mpeg4', { width: 320, height: 240 })] })
+    const middle = Math.floor(file.length / 2)
+    file.fill(0x5a, middle, middle + 200)
+    expect((await decode(file)).warnings.join()).toMatch(/damaged|broken/)
+  })
+
+  it.each([
+    ['mp4', 'libx264'],
+    ['asf', 'wmv2'],
+  ])('a second file behind the first is said in %s', async (container, codec) => {
+    const file = makeMedia({ container, tracks: [video(codec)] })
+    const { numbers, warnings } = await decode(Buffer.concat([file, file]))
+    expect(numbers).toEqual(every)
+    expect(warnings.join()).toMatch(new RegExp(`another file begins at byte ${file.length}`))
+  })
+
+  it('a second WebM is read on', async () => {
+    const part = (first: number) => makeMedia({ container: 'webm', tracks: [video('libvpx', { frames: 20, first })] })
+    const { numbers, facts, warnings } = await decode(Buffer.concat([part(0), part(20)]))
+    expect(numbers).toEqual(every)
+    expect(facts.durationSeconds).toBeCloseTo(4, 1)
+    expect(warnings).toEqual([])
+  })
+})

@@ -38,6 +38,7 @@ for value in (3, 6, 8, 5):
 frames = [im, Image.new('RGB', (64, 48), (0, 0, 0))]
 frames[0].save('animated.webp', save_all=True, append_images=frames[1:], lossless=True, duration=100)
 frames[0].save('animated.gif', save_all=True, append_images=frames[1:], duration=100)
+frames[0].save('sequence.avif', quality=90, save_all=True, append_images=[frames[1]] * 5, duration=100)  # Pillow 11.3 or later
 sixteen = Image.new('I;16', (64, 48))
 for y in range(48):
     for x in range(64):

@@ -7,7 +7,7 @@
  */
 import type { Stream } from 'node-av/lib'
 import { type ByteSource, openBytes, partOf } from '../av/bytes.ts'
-import { cutOff } from '../av/cut-off.ts'
+import { cutOff, leftOut } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
 import { oggLinks } from '../av/ogg-links.ts'
 import { type Choice, chooseTrack, unknownTracks } from '../av/tracks.ts'
@@ -142,8 +142,7 @@ export function soundWarnings(decoder: SoundDecoder): string[] {
 function readWarnings(input: MediaInput, bytes: ByteSource, stream: Stream, decoder: SoundDecoder): string[] {
   const cut = cutOff(input, bytes, stream.index, decoder.samples / soundRate)
   if (cut !== undefined) return [`the audio is cut off: ${cut}`]
-  if (input.readError !== undefined) return [`a part of the file cannot be read (${input.readError})`]
-  return []
+  return leftOut(input, bytes)
 }
 
 function isOgg(bytes: ByteSource): boolean {

@@ -6,7 +6,7 @@
  * rate is no witness, nor is one that a clock with jumps contradicts.
  */
 import type { ByteSource } from './bytes.ts'
-import { declaredEnd } from './declared-end.ts'
+import { declaredEnd, secondFile } from './declared-end.ts'
 import type { MediaInput } from './input.ts'
 
 /** Headers round: this much may be missing of a whole file, seconds and share. */
@@ -31,6 +31,13 @@ export function cutOff(input: MediaInput, bytes: ByteSource, stream: number, dec
   if (input.endError !== undefined) return `its end cannot be read (${input.endError})`
   const damaged = input.extents.get(stream)?.endsDamaged === true && !bareSamples.includes(input.containerName)
   return damaged ? 'its last packet is damaged' : undefined
+}
+
+/** The other way a file is not read to its end: what else there is to say of an input that was. */
+export function leftOut(input: MediaInput, bytes: ByteSource): string[] {
+  const second = secondFile(bytes)
+  if (second !== undefined) return [`another file begins at byte ${second}; it was left out`]
+  return input.readError === undefined ? [] : [`a part of the file cannot be read (${input.readError})`]
 }
 
 function missing(input: MediaInput, stream: number, decoded: number): string | undefined {

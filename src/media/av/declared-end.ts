@@ -31,6 +31,38 @@ export function declaredEnd(bytes: ByteSource): number | undefined {
   return transportEnd(head, bytes.size)
 }
 
+/** Where a second file of the same kind begins, behind the first one's own end: FFmpeg reads only the first. */
+export function secondFile(bytes: ByteSource): number | undefined {
+  const head = Buffer.from(bytes.at(0, 12))
+  if (head.length < 12) return undefined
+  const at = endOfFirst(bytes, head)
+  if (at === undefined || at + 12 > bytes.size) return undefined
+  const next = bytes.at(at, 12)
+  // The sizes between are each file's own.
+  return next.subarray(0, 4).equals(head.subarray(0, 4)) && next.subarray(8).equals(head.subarray(8)) ? at : undefined
+}
+
+function endOfFirst(bytes: ByteSource, head: Buffer): number | undefined {
+  const tag = head.toString('latin1', 0, 4)
+  const padded = (size: number) => 8 + size + (size % 2)
+  if (tag === 'RIFF' && head.toString('latin1', 8) === 'WAVE') return padded(head.readUInt32LE(4))
+  if (tag === 'FORM' || tag === 'RIFX') return padded(head.readUInt32BE(4))
+  if (head.readUInt32BE(0) === 0x3026b275) return asfEnd(bytes)
+  if (head.toString('latin1', 4, 8) !== 'ftyp') return undefined
+  let at = head.readUInt32BE(0)
+  while (at >= 8 && at + 16 <= bytes.size) {
+    const box = bytes.at(at, 16)
+    const type = box.toString('latin1', 4, 8)
+    if (type === 'ftyp') return at
+    if (type === 'moof') return undefined // fragments are read on, whatever stands between them
+    const size = box.readUInt32BE(0)
+    const long = size === 1 ? Number(box.readBigUInt64BE(8)) : size
+    if (long < 8) return undefined
+    at += long
+  }
+  return undefined
+}
+
 function lastBoxEnd(bytes: ByteSource): number | undefined {
   let at = 0
   while (at + 8 <= bytes.size) {
@@ -109,8 +141,9 @@ function waveEnd(bytes: ByteSource): number | undefined {
 function lastChunkEnd(bytes: ByteSource): number | undefined {
   let at = 8
   while (at + 12 <= bytes.size) {
-    const size = Number(bytes.at(at + 4, 8).readBigInt64BE(0))
-    if (size < 0) return undefined
+    const chunk = bytes.at(at, 12)
+    const size = Number(chunk.readBigInt64BE(4))
+    if (size < 0 || size >= unknownSize || chunk.toString('latin1', 0, 4) === 'caff') return undefined
     at += 12 + size
   }
   return at

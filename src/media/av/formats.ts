@@ -28,7 +28,7 @@ export const videoDecoders: readonly string[] = list(`
 export const audioDecoders: readonly string[] = list(`
   aac aac_latm mp3float mp3 mp2float mp2 mp1float flac opus libopus vorbis amrnb amrwb wmav1 wmav2 wmapro
   wmavoice wmalossless ac3 eac3 alac dca mlp truehd nellymoser speex gsm gsm_ms g723_1 g722 g726 g726le g729
-  ilbc qcelp evrc qdm2 qdmc mace3 mace6 truespeech tta wavpack s302m dvaudio
+  ilbc qcelp evrc qdm2 qdmc mace3 mace6 truespeech tta wavpack s302m dvaudio ac4 als
   pcm_s8 pcm_u8 pcm_s16le pcm_s16be pcm_u16le pcm_u16be pcm_s24le pcm_s24be pcm_u24le pcm_u24be pcm_s32le
   pcm_s32be pcm_u32le pcm_u32be pcm_s64le pcm_s64be pcm_f16le pcm_f24le pcm_f32le pcm_f32be pcm_f64le pcm_f64be
   pcm_alaw pcm_mulaw pcm_vidc pcm_s8_planar pcm_s16le_planar pcm_s16be_planar pcm_s24le_planar pcm_s32le_planar

@@ -140,8 +140,11 @@ async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: L
   if (size === undefined) throw new MediaError('image_illegal', `The ${format} image's header is broken.`)
   checkSize(size, limits)
   const { decodeStill } = await import('./still.ts')
-  const still = decodeStill(bytes, format, limits.maxPixels)
-  if (format === 'bmp' && !bmpHasAlpha(bytes)) for (let i = 3; i < still.data.length; i += 4) still.data[i] = 255
+  if (format !== 'bmp') return raw(decodeStill(bytes, format, limits.maxPixels))
+  const sized = Buffer.from(bytes)
+  sized.writeUInt32LE(bytes.length, 2) // many writers leave the file's size at 0, which FFmpeg refuses
+  const still = decodeStill(sized, format, limits.maxPixels)
+  if (!bmpHasAlpha(bytes)) for (let i = 3; i < still.data.length; i += 4) still.data[i] = 255
   return raw(still)
 }
 

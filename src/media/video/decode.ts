@@ -48,7 +48,7 @@ export async function decodeVideo(source: SpooledBytes, limits: Limits, send: Se
     return pictures.push(packet, (frame) => taker.take(frame))
   })
   if (!taker.done) await pictures.flush((frame) => taker.take(frame))
-  finishPictures(taker, pictures, plan)
+  finishPictures(taker, pictures, renderer, plan)
   if (audio !== undefined) {
     audio.flush()
     if (audio.samples > mostSamples) throw videoTooLong(limits)
@@ -78,12 +78,14 @@ function checkAudio(decoder: SoundDecoder, plan: VideoPlan, limits: Limits): voi
   plan.warnings.push(...soundWarnings(decoder))
 }
 
-function finishPictures(taker: FrameTaker, pictures: PictureDecoder, plan: VideoPlan): void {
+function finishPictures(taker: FrameTaker, pictures: PictureDecoder, renderer: FrameRenderer, plan: VideoPlan): void {
   if (taker.taken < 2) throw new MediaError('video_invalid', 'The video is broken: its frames cannot be decoded.')
   const missing = plan.indices.length - taker.taken
   if (missing > 0) plan.warnings.push(`${missing} of ${plan.indices.length} frames are cut off or cannot be decoded`)
   if (pictures.failedPackets > 0)
     plan.warnings.push(`${pictures.failedPackets} video packets are broken and were left out`)
+  if (pictures.damagedFrames > 0) plan.warnings.push(`${pictures.damagedFrames} frames are damaged`)
+  if (renderer.roughColours) plan.warnings.push('the colours are in a system that is converted only roughly')
 }
 
 /** Takes the wanted frames as they come by, in the order they are shown. */

@@ -5,7 +5,15 @@
  * right way up, at most so many pixels, all of one size. Colours follow each frame's own colour space and range.
  */
 import { availableParallelism } from 'node:os'
-import { AV_FRAME_FLAG_INTERLACED, AV_PIX_FMT_RGB24 } from 'node-av/constants'
+import {
+  AVCOL_PRI_UNSPECIFIED,
+  AVCOL_SPC_BT2020_CL,
+  AVCOL_SPC_BT2020_NCL,
+  AVCOL_SPC_UNSPECIFIED,
+  AVCOL_TRC_UNSPECIFIED,
+  AV_FRAME_FLAG_INTERLACED,
+  AV_PIX_FMT_RGB24,
+} from 'node-av/constants'
 import { CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
 import { allowedDecoder, codecName, videoDecoders } from '../av/formats.ts'
 import { rate } from '../av/time.ts'
@@ -16,6 +24,8 @@ type OnFrame = (frame: Frame) => Promise<void> | undefined
 
 export class PictureDecoder implements Disposable {
   failedPackets = 0
+  /** Frames that came out with errors concealed. */
+  damagedFrames = 0
   readonly #context: CodecContext
   readonly #frame: Frame
 
@@ -63,6 +73,7 @@ export class PictureDecoder implements Disposable {
   #receive(onFrame: OnFrame): Promise<void> | undefined {
     let pending: Promise<void> | undefined
     while (this.#context.receiveFrameSync(this.#frame) >= 0) {
+      if (this.#frame.decodeErrorFlags !== 0) this.damagedFrames += 1
       const taken = onFrame(this.#frame) // renders at once; only sending is left to wait for
       if (taken !== undefined) pending = pending === undefined ? taken : Promise.all([pending, taken]).then(() => {})
       this.#frame.unref()
@@ -76,6 +87,8 @@ const saneAspect = (aspect: number | undefined) =>
   aspect !== undefined && aspect >= 0.1 && aspect <= 10 ? aspect : undefined
 
 export class FrameRenderer implements Disposable {
+  /** Whether a frame's colours were converted by another matrix than its own. */
+  roughColours = false
   readonly #orientation: Orientation
   readonly #maxPixels: number
   readonly #scaler = new SoftwareScaleContext()
@@ -103,15 +116,27 @@ export class FrameRenderer implements Disposable {
     output.colorPrimaries = frame.colorPrimaries
     // Both fields are one frame here, as for the model's own loader; the scaler takes no pair that differs in this.
     frame.clearFlags(AV_FRAME_FLAG_INTERLACED)
-    if (this.#scaler.scaleFrameSync(output, frame) < 0) {
-      throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
-    }
+    if (this.#scaler.scaleFrameSync(output, frame) < 0) this.#scaleRoughly(output, frame)
     return orient(packed(output, width, height), width, height, this.#orientation)
   }
 
   [Symbol.dispose](): void {
     this.#output?.free()
     this.#scaler.freeContext()
+  }
+
+  /** A matrix the scaler does not know (ICtCp, YCgCo, ...) is replaced by the nearest it does, as FFmpeg's older scaler did. */
+  #scaleRoughly(output: Frame, frame: Frame): void {
+    for (const each of [output, frame]) {
+      each.colorTrc = AVCOL_TRC_UNSPECIFIED
+      each.colorPrimaries = AVCOL_PRI_UNSPECIFIED
+    }
+    if (this.#scaler.scaleFrameSync(output, frame) >= 0) return
+    frame.colorSpace = frame.colorSpace === AVCOL_SPC_BT2020_CL ? AVCOL_SPC_BT2020_NCL : AVCOL_SPC_UNSPECIFIED
+    if (this.#scaler.scaleFrameSync(output, frame) < 0) {
+      throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
+    }
+    this.roughColours = true
   }
 
   #size(frame: Frame, pixelAspect: number): { width: number; height: number } {

@@ -6,7 +6,7 @@
 import { AV_PKT_DATA_DISPLAYMATRIX } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
 import type { ByteSource } from '../av/bytes.ts'
-import { cutOff } from '../av/cut-off.ts'
+import { cutOff, leftOut } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
 import { type Choice, chooseTrack, unknownTracks } from '../av/tracks.ts'
 import type { VideoFacts } from '../decoder/messages.ts'
@@ -173,8 +173,7 @@ function damage(
   if (cut !== undefined) return [`the video is cut off: ${cut}`]
   const audioCut = audio === undefined ? undefined : cutOff(input, bytes, audio, 0)
   if (audioCut !== undefined) return [`the video's audio is cut off: ${audioCut}`]
-  if (input.readError !== undefined) return [`a part of the file cannot be read (${input.readError})`]
-  return []
+  return leftOut(input, bytes)
 }
 
 /** From the first frame to the audio's end, as decoding lays it down. */

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 
 import config as c
 import fast
+import long_talks
 import media_batches
 import model as m
+import open_text
 import text_data
 from chat import Chat
 from senses import Ear, Eye
@@ -27,12 +29,24 @@ from training import Run
 PATH = c.WORK / "thinker.pt"
 
 
+def text_messages(rng):
+    """Of the first grammar, of the open one, or a long talk of both."""
+    kind = rng.random()
+    if kind < 0.33:
+        return text_data.sample(rng)["messages"]
+    lang = rng.choice(["en", "zh"])
+    if kind < 0.87:
+        messages = open_text.sample(rng, "train", lang)
+        return text_data.dressed(rng, messages, lang)
+    return long_talks.talk(rng, "train", lang, rng.choice([3, 4, 6, 8, 10, 12]))[0]
+
+
 def text_batch(rng, chat, tokens=4096):
     """Conversations of about one length in batches of about `tokens`, padding included."""
-    pool = sorted((chat.encode(text_data.sample(rng)["messages"]) for _ in range(384)), key=lambda x: len(x[0]))
+    pool = sorted((chat.encode(text_messages(rng)) for _ in range(384)), key=lambda x: len(x[0]))
     out = []
     while pool:
-        size = min(96, max(16, tokens // len(pool[-1][0])))
+        size = min(96, max(8, tokens // len(pool[-1][0])))
         ids, att, lab = chat.batch(pool[-size:])
         pool = pool[:-size]
         out.append({"input_ids": ids, "labels": lab})  # causal and right-padded: no mask needed

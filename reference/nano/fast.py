@@ -6,6 +6,8 @@ so that causality is all the mask there is. Products are in bfloat16 where the p
 slower than float32), the residual stream, norms and router in float32.
 """
 
+import os
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -201,9 +203,9 @@ def patch_forward(self, hidden_states):
 
 
 def install(dynamic):
-    """dynamic: one slow compilation for all sizes of batches (in float32 none, it takes more than it gives); otherwise a quick one for each, so let there be few."""
+    """dynamic: one slow compilation for all sizes of batches (in float32 none, it takes more than it gives; nor with EAGER in the environment); otherwise a quick one for each, so let there be few."""
     functions = (_sparse_layer, _attention_part, _shared_part, _dense_layer, _vision_block)
-    plain = dynamic and HALF == torch.float32
+    plain = dynamic and (HALF == torch.float32 or "EAGER" in os.environ)
     COMPILED.update({f: f if plain else torch.compile(f, dynamic=dynamic) for f in functions})
     modeling.Qwen3OmniMoeVisionBlock.forward = vision_forward
     modeling.Qwen3OmniMoeVisionPatchEmbed.forward = patch_forward

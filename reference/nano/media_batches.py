@@ -139,13 +139,14 @@ def make_sounds(n, seed, split="train", speech=0.8, **kind):
 
 
 class Store:
-    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun), each has its share."""
+    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun, SHARE), each has its share."""
 
     def __init__(self, folder, load):
         self.folder, self.load, self.known, self.rows = folder, load, set(), []
 
     def refresh(self):
-        for f in sorted(self.folder.glob("*.npz"))[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]:
+        own, of = map(int, os.environ.get("SHARE", f"{os.environ.get('RANK', '0')}/{os.environ.get('WORLD_SIZE', '1')}").split("/"))
+        for f in sorted(self.folder.glob("*.npz"))[own::of]:
             if f not in self.known:
                 try:
                     self.rows += self.load(np.load(f, allow_pickle=True))

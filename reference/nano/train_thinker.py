@@ -2,6 +2,7 @@
 
     python3 train_thinker.py SECONDS [text=1,image=0.5,...]
     torchrun --nproc-per-node 2 train_thinker.py SECONDS ...    on two free cores: each its own batches, gradients averaged
+    STATE=other.pt SEED=1 SHARE=1/2 python3 train_thinker.py ...  on busy cores: two runs that do not wait for one another; `export.py mean` joins them
 
 A step is one batch of one kind for each process. The token embedding stays as initialised (see model.py).
 The encoders are taught directly as well, by heads of their own (`senses.py`).
@@ -26,7 +27,7 @@ from chat import Chat
 from senses import Ear, Eye
 from training import Run
 
-PATH = c.WORK / "thinker.pt"
+PATH = c.WORK / os.environ.get("STATE", "thinker.pt")
 
 
 def text_messages(rng):
@@ -110,7 +111,7 @@ def main(seconds, mix):
     table = makers()
     kinds = [k for k in mix if k in table]
     print("kinds", kinds, "step", run.step, flush=True)
-    rng = random.Random(run.step + 1 + 7919 * run.rank)
+    rng = random.Random(run.step + 1 + 7919 * (run.rank + int(os.environ.get("SEED", "0"))))
     ready = {k: [] for k in kinds}
     log = {}
     state = lambda: {"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict()}
@@ -130,7 +131,7 @@ def main(seconds, mix):
         opt.step()
         heads.step()
         run.stepped(state)
-        if run.log(100, means):
+        if run.log(int(os.environ.get("EVERY", "100")), means):
             log = {}
     run.stepped(state, last=True)
 

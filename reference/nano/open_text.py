@@ -11,7 +11,7 @@ import wordfreq
 
 from text_data import held, number_zh, pick
 
-NAMES_EN = ("Robin Alice Bob Carol Dan Erin Frank Grace Henry Irene Jane Kevin Laura Martin Nina Oscar Paula Quentin Rachel Steve Tina Ulrich Vera Walter Xena Yvonne Zoe "
+NAMES_EN = ("Alice Bob Carol Dan Erin Frank Grace Henry Irene Jane Kevin Laura Martin Nina Oscar Paula Quentin Rachel Steve Tina Ulrich Vera Walter Xena Yvonne Zoe "
             "Adam Barbara Chris Diana Eric Fiona George Hannah Ivan Julia Karl Linda Max Nora Oliver Philip Rita Simon Teresa Victor Wendy Aaron Bella Carlos Daisy Ethan Felix "
             "Gloria Hugo Isabel Jason Karen Louis Megan Nathan Olga Patrick Rebecca Stefan Thomas Ursula Vincent William Andrea Brian Chloe Dennis Elena Fred Greta Harry Ines Jonas Klara "
             "Lars Marta Noah Otto Pia Ralf Sofia Theo Uma Viola Wanda Yusuf Zara Ahmed Fatima Priya Raj Yuki Kenji Mei Chen Sanjay Omar Layla Pablo Lucia Diego Maria Jose Ana Pedro "

@@ -284,8 +284,8 @@ def film_inputs(rows, scenes):
 
 def video_batch(rng, chat, size=20):
     """Half of them small films of what appears how often: counting that is learnt there holds for larger ones, at a quarter of the price."""
-    parts = full_batches("video", lambda: md.make_video(rng), size, 3)
-    parts += full_batches("small", lambda: md.make_video(rng, kind="appear", size=(64, 64)), 3 * size, 3)
+    parts = full_batches("video", lambda: md.make_video(rng), size, 1)
+    parts += full_batches("small", lambda: md.make_video(rng, kind="appear", size=(64, 64)), 3 * size, 1)
     out = []
     for part in parts:
         g, inputs = film_inputs(part, [s for _, s in part])
@@ -318,7 +318,7 @@ def clip_batch(rng, chat, size=12):
         return frames, scene, mel, facts
 
     out = []
-    for part in full_batches("clip", make, size, 3) + full_batches("small clip", lambda: make(size=(64, 64)), 3 * size, 3):
+    for part in full_batches("clip", make, size, 1) + full_batches("small clip", lambda: make(size=(64, 64)), 3 * size, 1):
         _, inputs = film_inputs(part, [s for _, s, *_ in part])
         mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
         ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])

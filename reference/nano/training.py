@@ -14,7 +14,7 @@ class Run:
     environment overrules it, WARM the steps) and falls over the last `fall` of the time (DECAY overrules it) to `low` of it.
     """
 
-    def __init__(self, path, seconds, peak, warm=200, fall=0.25, low=0.03, every=150):
+    def __init__(self, path, seconds, peak, warm=200, fall=0.25, low=0.03, every=int(os.environ.get("SAVE", "150"))):
         self.ranks, self.rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         if self.ranks > 1 and not dist.is_initialized():
             dist.init_process_group("gloo")

@@ -81,7 +81,6 @@ describe('nano', () => {
         model: 'qwen3-omni-flash-2025-12-01',
         stream: true,
         modalities: ['text'],
-        temperature: 0,
         messages,
         ...change,
       }),
@@ -95,11 +94,10 @@ describe('nano', () => {
     return ask([{ role: 'user', content: [...mediaParts(one), ...text] }])
   }
 
-  it("gives transformers' greedy answers", async () => {
+  it("gives transformers' greedy answers where the caller does not say how to sample", async () => {
     const wrong: object[] = []
     for (const { think, messages, answer } of read<Golden[]>('answers.json')) {
-      // The service's default of 1.05 is no greedy answer: it turns digits that have been said already.
-      const reply = await ask(messages, { enable_thinking: think, repetition_penalty: 1 })
+      const reply = await ask(messages, { enable_thinking: think })
       const whole = think ? `${reply.reasoning}</think>\n\n${reply.text}` : reply.text
       if (whole.replaceAll(/\s/g, '') !== answer.replaceAll(/\s/g, '')) wrong.push({ messages, answer, whole })
     }

@@ -1,6 +1,6 @@
 """Evaluates a checkpoint folder on held-out combinations and prints a table.
 
-    python3 evaluate.py FOLDER [text,image,audio,video,speech,voices] [N per row]
+    python3 evaluate.py FOLDER [text,image,audio,video,speech,voices,first,talks] [N per row]
     python3 evaluate.py FOLDER goldens FILE      a hundred held-out prompts and transformers' greedy answers
 
 Greedy thinker through transformers. Speech out: pocketsphinx (English, a recogniser that is not ours) on nano's speech and on the
@@ -12,17 +12,20 @@ import os
 import random
 import re
 import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 import zhconv
+from PIL import Image
 from transformers import Qwen3OmniMoeForConditionalGeneration
 
 import config as c
 import media_batches as mb
 import media_data as md
 import model as m
+import newcomers
 import speech_data as sd
 import text_data
 from chat import Chat
@@ -47,12 +50,15 @@ class Runner:
         self.net = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         self.tok = m.load_tokenizer(folder)
         self.chat = Chat(self.tok)
+        own = json.loads((Path(folder) / "generation_config.json").read_text()).get("default_sampling")
+        # Where the checkpoint does not say, the API model's: `src/catalogue/families.ts`.
+        self.served = {"do_sample": False} if own and own["temperature"] == 0 else {"do_sample": True, "temperature": 0.9, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.05}
 
     @torch.no_grad()
-    def answer(self, messages, think=False, limit=90, **media):
+    def answer(self, messages, think=False, limit=90, sampling=None, **media):
         ids = torch.tensor([self.chat.prompt(messages, think)])
         end = self.chat.id("<|im_end|>")
-        out = self.net.thinker.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False, eos_token_id=end, pad_token_id=0, **media)
+        out = self.net.thinker.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, eos_token_id=end, pad_token_id=0, **(sampling or {"do_sample": False}), **media)
         got = out[0, ids.shape[1] :].tolist()
         return self.tok.decode([i for i in got if i != end], skip_special_tokens=False)
 
@@ -277,6 +283,55 @@ def video_rows(run, n, rng):
     yield from tally
 
 
+def media_of(medium, array):
+    """Inputs and the chat part of a newcomer's medium."""
+    if medium is None:
+        return {}, []
+    if medium == "image":
+        inputs, tokens = picture(Image.fromarray(array))
+    elif medium == "audio":
+        inputs, tokens = sound(mb.whisper_mel(array))
+    else:
+        inputs, tokens = film(array)
+    return inputs, [(medium, tokens)]
+
+
+def newcomer_rows(run, n, rng):
+    """What people try first, as served. `n` does not count."""
+    tally = Tally()
+    torch.manual_seed(1234)
+    for kind, q, medium, array, right in newcomers.rows():
+        inputs, parts = media_of(medium, array)
+        got = run.answer([("user", [*parts, *([q] if q else [])] if parts else q)], limit=400, sampling=run.served, **inputs)
+        if isinstance(right, str):
+            share = max(0.0, 1 - edit_distance(units(right), units(got)) / len(units(right)))
+            tally.count(f"first: {kind} (share of words right)", share, 1, share < 1 and (right, got))
+        else:
+            tally.count(f"first: {kind}", right(got), 1, not right(got) and (q, got))
+        tally.count("first: all of them", share > 0.8 if isinstance(right, str) else right(got), 1, None)
+    yield from tally
+
+
+def talk_rows(run, n, rng):
+    """Talks of twelve turns, as served, with nano's own replies in the history."""
+    tally = Tally()
+    torch.manual_seed(1234)
+    for talk in newcomers.talks(rng, n):
+        history, held = [], {}
+        for turn, (kind, q, medium, array, right) in enumerate(talk, 1):
+            inputs, parts = media_of(medium, array)
+            if medium == "audio":
+                held.update(inputs)
+            elif medium == "image":
+                held = {**held, **{k: torch.cat([held[k], v]) if k in held else v for k, v in inputs.items()}}
+            history.append(("user", [*parts, q] if parts else q))
+            got = run.answer(history, limit=200, sampling=run.served, **held)
+            history.append(("assistant", got))
+            for row in (f"talk: {kind}", f"talk: turns {'1 to 4' if turn < 5 else '5 to 8' if turn < 9 else '9 to 12'}", "talk: turn 10" if turn == 10 else "talk: all turns"):
+                tally.count(row, right(got), 1, not right(got) and (turn, q, got))
+    yield from tally
+
+
 def write_goldens(run, path, n):
     """Held-out text prompts with the greedy answers of transformers in float32 on these weights, for comparing engines."""
     rng, rows = random.Random(777), []
@@ -288,7 +343,7 @@ def write_goldens(run, path, n):
         f.write("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
 
 
-ROWS = {"text": text_rows, "image": image_rows, "audio": audio_rows, "video": video_rows, "speech": speech_rows, "voices": voice_rows}
+ROWS = {"text": text_rows, "image": image_rows, "audio": audio_rows, "video": video_rows, "speech": speech_rows, "voices": voice_rows, "first": newcomer_rows, "talks": talk_rows}
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -46,6 +46,22 @@ def assemble(sharpen=1.0):
     return net.eval(), codes
 
 
+def published(config):
+    """The keys that the published configurations have beside those that transformers writes, so that other engines load the folder as it is."""
+    thinker, talker, wav = config["thinker_config"], config["talker_config"], config["code2wav_config"]
+    vision, audio = thinker["vision_config"], thinker["audio_config"]
+    vision.pop("rope_parameters", None)  # transformers' own default
+    vision.update(image_size=round(vision["num_position_embeddings"] ** 0.5) * vision["patch_size"], in_chans=vision["in_channels"], tokens_per_second=2,
+                  apply_vit_abs_pos_embed=True, spatial_patch_size=vision["patch_size"])
+    audio.update(num_hidden_layers=audio["encoder_layers"])
+    thinker["text_config"].update(shared_expert_intermediate_size=0, use_qk_norm=True, use_sliding_window=False)
+    talker.update(audio_end_token_id=thinker["audio_end_token_id"])
+    talker["text_config"].update(num_experts=talker["text_config"]["num_local_experts"], use_sliding_window=False)
+    talker["code_predictor_config"].update(use_sliding_window=False)
+    wav.update(codebook_dim=512, num_semantic_quantizers=1, semantic_codebook_size=4096, vector_quantization_hidden_dimension=512)
+    return config
+
+
 def save(out, sharpen="1.0"):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,6 +70,7 @@ def save(out, sharpen="1.0"):
         net.to(torch.bfloat16).save_pretrained(tmp)
         for name in ("config.json", "model.safetensors"):
             shutil.copyfile(Path(tmp) / name, out / name)
+    write_config(out)
     for name in TEXT_FILES:
         shutil.copyfile(c.WORK / "tok" / name, out / name)
     CODEC.mkdir(exist_ok=True)
@@ -61,6 +78,11 @@ def save(out, sharpen="1.0"):
     save_file(keep, CODEC / "encoder.safetensors")
     (CODEC / "state.json").write_text(json.dumps({"sharpen": float(sharpen)}) + "\n")
     print("saved", out, sum(p.numel() for p in net.parameters()) / 1e6, "M parameters")
+
+
+def write_config(folder):
+    path = Path(folder) / "config.json"
+    path.write_text(json.dumps(published(json.loads(path.read_text())), indent=2, sort_keys=True) + "\n")
 
 
 def restore(folder, only=""):

@@ -20,7 +20,13 @@ EMOJI = {
     "🌙": ("moon", "月亮"), "⭐": ("star", "星星"), "☀️": ("sun", "太阳"), "🌈": ("rainbow", "彩虹"), "☂️": ("umbrella", "雨伞"), "⚽": ("football", "足球"),
     "🏀": ("basketball", "篮球"), "🎸": ("guitar", "吉他"), "🔔": ("bell", "铃铛"), "📱": ("phone", "手机"), "💻": ("computer", "电脑"), "🔑": ("key", "钥匙"),
     "⏰": ("clock", "闹钟"), "📚": ("books", "书"), "👑": ("crown", "皇冠"), "🎁": ("gift", "礼物"), "🎈": ("balloon", "气球"), "👟": ("shoe", "鞋子"), "👀": ("eyes", "眼睛"),
+    "🙂": ("smiley", "笑脸"), "🙁": ("sad face", "哭脸"), "😀": ("smiley", "笑脸"), "😃": ("smiley", "笑脸"), "😊": ("smiley", "笑脸"), "😁": ("smiley", "笑脸"), "😄": ("smiley", "笑脸"), "😢": ("sad face", "哭脸"),
+    "😭": ("sad face", "哭脸"), "😡": ("angry face", "生气的脸"), "👍": ("thumbs up", "大拇指"), "🌸": ("flower", "花"), "🍄": ("mushroom", "蘑菇"), "🔥": ("fire", "火"), "☕": ("cup", "杯子"), "🚂": ("train", "火车"),
+    "🐨": ("koala", "考拉"), "🐑": ("sheep", "绵羊"), "🍐": ("pear", "梨"), "🍍": ("pineapple", "菠萝"), "🥚": ("egg", "鸡蛋"), "🎩": ("hat", "帽子"), "🤖": ("robot", "机器人"), "⛄": ("snowman", "雪人"),
+    "🎃": ("pumpkin", "南瓜"), "👻": ("ghost", "鬼"), "📷": ("camera", "照相机"), "💡": ("light bulb", "灯泡"),
 }
+FIRST_EMOJI = 74  # those that came with the first grammar
+STRANGE_EMOJI = "🧲 🪓 🧬 🔬 🩺 🧯 🪜 🧵 🪡 🧶 🛒 🧊 🪐 🧭 ⚓ 🎯 🎳 🪀 🎰 🧩 🪄 🎻 🪘 📯 📠 🔋 🔌 💾 🖨️ 🧮 📿 ⚗️ 🪒 🧴 🧷 🚦 🗿 🏭 🎪 🛗".split()
 TONES = {"low": "低", "middle": "中等", "high": "高"}
 SENTENCES = """The picture is plain . I can't tell what it is. I see mostly brown. 我认不出来,主要是棕色。 这张图片里有什么 它是什么颜色 形状 图里有几个 在哪里 写着 数字 单词 念 读
  What colour is it? What shape is it? What is in the picture? How many are there? Where is it? Describe the picture. What number is written? What word is written? It says

@@ -6,6 +6,8 @@ so that causality is all the mask there is. Products are in bfloat16 where the p
 slower than float32), the residual stream, norms and router in float32.
 """
 
+import os
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -64,6 +66,7 @@ class Picked(torch.autograd.Function):
     def forward(ctx, x, odds, gate_up, down):
         inner = down.shape[-1]
         y, kept = torch.zeros_like(x), []
+        x, gate_up, down = x.to(HALF), gate_up.to(HALF), down.to(HALF)
         for e in range(len(gate_up)):
             rows = odds[:, e].nonzero()[:, 0]
             part = x[rows]
@@ -71,7 +74,7 @@ class Picked(torch.autograd.Function):
             a, b = up[:, :inner], up[:, inner:]
             act = F.silu(a) * b
             out = act @ down[e].mT
-            y.index_add_(0, rows, out * odds[rows, e, None])
+            y.index_add_(0, rows, out.float() * odds[rows, e, None])
             kept += [rows, part, up]
         ctx.save_for_backward(odds, gate_up, down, *kept)
         return y
@@ -81,7 +84,7 @@ class Picked(torch.autograd.Function):
         odds, gate_up, down, *kept = ctx.saved_tensors
         inner = down.shape[-1]
         gx, godds = torch.zeros_like(grad), torch.zeros_like(odds)
-        gup, gdown = torch.empty_like(gate_up), torch.empty_like(down)
+        gup, gdown = torch.empty_like(gate_up, dtype=torch.float32), torch.empty_like(down, dtype=torch.float32)
         for e in range(len(gate_up)):
             rows, part, up = kept[3 * e : 3 * e + 3]
             a, b = up[:, :inner], up[:, inner:]
@@ -89,13 +92,13 @@ class Picked(torch.autograd.Function):
             silu = a * s
             act = silu * b
             g, w = grad[rows], odds[rows, e, None]
-            back = g @ down[e]  # before the router's weight
-            godds[rows, e] = (back * act).sum(-1)
-            gdown[e] = (g * w).mT @ act
-            back = back * w
+            back = g.to(HALF) @ down[e]  # before the router's weight
+            godds[rows, e] = (back * act).float().sum(-1)
+            gdown[e] = (g * w).to(HALF).mT @ act
+            back = back * w.to(HALF)
             gate = torch.cat((back * b * (s + silu * (1 - s)), back * silu), -1)
             gup[e] = gate.mT @ part
-            gx.index_add_(0, rows, gate @ gate_up[e])
+            gx.index_add_(0, rows, (gate @ gate_up[e]).float())
         return gx, godds, gup, gdown
 
 
@@ -175,7 +178,7 @@ def sparse_forward(self, hidden_states, position_embeddings=None, **kwargs):
         shared = (s.gate_proj.weight, s.up_proj.weight, s.down_proj.weight, m.shared_expert_gate.weight)
     with torch.autocast("cpu", enabled=False):
         cos, sin = (p.float() for p in position_embeddings)
-        layer = COMPILED[_sparse_layer] if HALF == torch.bfloat16 else _picked_layer
+        layer = COMPILED[_sparse_layer] if COMPILED[_sparse_layer] is not _sparse_layer else _picked_layer
         return layer(hidden_states.float(), cos, sin, weights, m.gate.weight, m.experts.gate_up_proj, m.experts.down_proj, shared, m.gate.top_k, *shape)
 
 
@@ -201,9 +204,9 @@ def patch_forward(self, hidden_states):
 
 
 def install(dynamic):
-    """dynamic: one slow compilation for all sizes of batches (in float32 none, it takes more than it gives); otherwise a quick one for each, so let there be few."""
+    """dynamic: one slow compilation for all sizes of batches (in float32 none, it takes more than it gives; nor with EAGER in the environment); otherwise a quick one for each, so let there be few."""
     functions = (_sparse_layer, _attention_part, _shared_part, _dense_layer, _vision_block)
-    plain = dynamic and HALF == torch.float32
+    plain = dynamic and (HALF == torch.float32 or "EAGER" in os.environ)
     COMPILED.update({f: f if plain else torch.compile(f, dynamic=dynamic) for f in functions})
     modeling.Qwen3OmniMoeVisionBlock.forward = vision_forward
     modeling.Qwen3OmniMoeVisionPatchEmbed.forward = patch_forward

@@ -5,6 +5,8 @@
     python3 media_batches.py beeps N SEED       the same without speech
     python3 media_batches.py replies N SEED     what nano says itself, to transcribe
     python3 media_batches.py requests N SEED    what wants an answer
+    python3 media_batches.py asked N SEED       the same in open words
+    python3 media_batches.py free N SEED        words that no grammar puts together
     python3 media_batches.py recorded N SEED    English from a person's recordings (flite)
 """
 
@@ -17,10 +19,13 @@ import numpy as np
 import torch
 
 import config as c
+import long_talks
 import media_data as md
 import speech_data as sd
 import text_data
+import open_text
 from senses import films_of, labels_of
+from wordings import ask
 
 IMAGES, SOUNDS = c.WORK / "images", c.WORK / "sounds"
 _FEATURES = None
@@ -45,13 +50,29 @@ SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david
             "f": "f1 f2 f3 f4 Alicia Andrea Annie anika belinda linda steph shelby".split()}
 
 
+def said_aloud(text, lang):
+    """A typed request as it is spoken."""
+    signs = {"+": (" plus ", "加"), "-": (" minus ", "减"), "*": (" times ", "乘"), "×": (" times ", "乘"), " x ": (" times ", "乘"), "/": (" divided by ", "除以"), "÷": (" divided by ", "除以"), "=": (" ", "等于"), "?": ("", ""), '"': ("", ""), "“": ("", ""), "”": ("", "")}
+    for sign, (en, zh) in signs.items():
+        if sign != "-" or any(ch.isdigit() for ch in text):
+            text = text.replace(sign, en if lang == "en" else zh)
+    return " ".join(text.split()) if lang == "en" else text.replace("等于等于", "等于")
+
+
 def spoken(rng, split, only=None, recorded=False):
     """A clip of speech and what may be asked about it: (wave 16 kHz, {"text", "answer", "lang"}). `only`: "reply", what nano says itself,
-    half of it in one of its voices; "request", what wants an answer. `recorded`: English of a person's recordings."""
+    half of it in one of its voices; "request", what wants an answer; "asked", the same in open words; "free", words that no grammar
+    of ours puts together. `recorded`: English of a person's recordings."""
     lang = "en" if recorded else rng.choice(["zh", "en"])
-    kind = "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [3, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
+    kind = "free" if only == "free" else "asked" if only == "asked" else "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [3, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
-    if kind == "copy":
+    if kind == "free":
+        text = open_text.free_sentence(rng, split, lang) if rng.random() < 0.5 else open_text.odd_sentence(rng, split, lang)
+    elif kind == "asked":
+        skill = rng.choice(["arith", "arith", "arith", "talk", "talk", "name", "bigger", "count", "repeat", "spell", "unknown"])
+        (_, text), (_, answer), *_ = open_text.SKILLS[skill](rng, split, lang)
+        text, answer = said_aloud(text, lang), answer if lang == "en" else text_data.full_width(answer)
+    elif kind == "copy":
         text = text_data._until(rng, split, lambda: (lambda s: (("copy", s), s))(text_data.sentence(rng, lang)))
     elif kind == "reply":
         text = text_data.sample(rng, split, lang, "talk")["messages"][-1][1] if only == "reply" and rng.random() < 0.5 else sd.utterance_text(rng, lang)
@@ -63,10 +84,7 @@ def spoken(rng, split, only=None, recorded=False):
     else:
         messages = text_data.sample(rng, split, lang, kind)["messages"]
         text, answer = next(t for r, t in messages if r == "user"), messages[-1][1]
-        if lang == "en":
-            text = text.replace("+", " plus ").replace("-", " minus ").replace("*", " times ").replace("=", " ").replace("?", "").replace("  ", " ").strip()
-        else:
-            text = text.replace("+", "加").replace("-", "减").replace("*", "乘").replace("=", "等于").replace("?", "").replace("等于等于", "等于")
+        text = said_aloud(text, lang)
     if recorded:
         voice = rng.choice(list(sd.RECORDED))
         wave = sd.speak_recorded(text, voice, rng.uniform(0.85, 1.35), sd.RECORDED[voice] * rng.uniform(0.85, 1.2))
@@ -83,14 +101,17 @@ def spoken(rng, split, only=None, recorded=False):
     if rng.random() < 0.5:
         wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0.001, 0.004, 0.01]), len(wave)).astype(np.float32)
     edge = lambda: rng.choice([0, rng.randint(0, 4000)])  # speech that begins at once is harder
-    return np.pad(wave, (edge(), edge())), {"text": text, "answer": answer, "lang": lang}
+    return np.pad(wave, (edge(), edge())), {"text": text, "answer": answer, "lang": lang, **({"free": True} if kind == "free" else {})}
 
 
 def spoken_dialogue(rng, facts, tokens):
     en = facts["lang"] == "en"
     if facts["answer"] and rng.random() < 0.6:
         return [("user", [("audio", tokens)]), ("assistant", facts["answer"])]
-    q = rng.choice(["What did I say?", "Transcribe the audio.", "Write down what you hear.", "What is said in the audio?"]) if en else rng.choice(["我说了什么?", "请转写音频。", "写下你听到的话。", "音频里说了什么?"])
+    if facts.get("free") and rng.random() < 0.25:  # nothing is asked
+        heard = facts["text"] if en else facts["text"].rstrip("。?!")
+        return [("user", [("audio", tokens)]), ("assistant", f"I heard: {heard}" if en else text_data.full_width(f"我听到:{heard}"))]
+    q = ask(rng, "said", en)
     text = facts["text"] if en else facts["text"].rstrip("。?!")
     return [("user", [("audio", tokens), q if en else text_data.full_width(q)]), ("assistant", text if en else text_data.full_width(text))]
 
@@ -118,13 +139,14 @@ def make_sounds(n, seed, split="train", speech=0.8, **kind):
 
 
 class Store:
-    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun), each has its share."""
+    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun, SHARE), each has its share."""
 
     def __init__(self, folder, load):
         self.folder, self.load, self.known, self.rows = folder, load, set(), []
 
     def refresh(self):
-        for f in sorted(self.folder.glob("*.npz"))[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]:
+        own, of = map(int, os.environ.get("SHARE", f"{os.environ.get('RANK', '0')}/{os.environ.get('WORLD_SIZE', '1')}").split("/"))
+        for f in sorted(self.folder.glob("*.npz"))[own::of]:
             if f not in self.known:
                 try:
                     self.rows += self.load(np.load(f, allow_pickle=True))
@@ -262,8 +284,8 @@ def film_inputs(rows, scenes):
 
 def video_batch(rng, chat, size=20):
     """Half of them small films of what appears how often: counting that is learnt there holds for larger ones, at a quarter of the price."""
-    parts = full_batches("video", lambda: md.make_video(rng), size, 3)
-    parts += full_batches("small", lambda: md.make_video(rng, kind="appear", size=(64, 64)), 3 * size, 3)
+    parts = full_batches("video", lambda: md.make_video(rng), size, 1)
+    parts += full_batches("small", lambda: md.make_video(rng, kind="appear", size=(64, 64)), 3 * size, 1)
     out = []
     for part in parts:
         g, inputs = film_inputs(part, [s for _, s in part])
@@ -296,7 +318,7 @@ def clip_batch(rng, chat, size=12):
         return frames, scene, mel, facts
 
     out = []
-    for part in full_batches("clip", make, size, 3) + full_batches("small clip", lambda: make(size=(64, 64)), 3 * size, 3):
+    for part in full_batches("clip", make, size, 1) + full_batches("small clip", lambda: make(size=(64, 64)), 3 * size, 1):
         _, inputs = film_inputs(part, [s for _, s, *_ in part])
         mels, parts = zip(*(clip(rng, f, mel) for f, _, mel, _ in part))
         ids, att, lab = chat.batch([chat.encode(md.clip_dialogue(rng, s, facts, p)) for (_, s, _, facts), p in zip(part, parts)])
@@ -305,9 +327,38 @@ def clip_batch(rng, chat, size=12):
     return out
 
 
-TABLE = {"image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
+def talk_batch(rng, chat, size=8):
+    """Conversations of three to twelve turns with pictures of one size and sounds in them."""
+    shapes = {}
+    for row in rng.sample(images.refresh(), min(len(images.rows), 1500)):
+        shapes.setdefault(row[0].shape, []).append(row)
+    short = [r for r in rng.sample(sounds.refresh(), min(len(sounds.rows), 1500)) if r[0].shape[1] < 420]
+    by = {"en": [r for r in short if r[1].get("lang", "en") == "en"], "zh": [r for r in short if r[1].get("lang", "zh") == "zh"]}
+    out = []
+    for _ in range(6):
+        group = rng.choice(sorted((g for g in shapes.values() if len(g) > 20), key=len)[-6:])
+        tokens, rows = group[0][0].shape[0] * group[0][0].shape[1] // 1024, []
+        turns = rng.choice([3, 5, 8, 12])
+        for _ in range(size if turns > 5 else 2 * size):
+            lang = rng.choice(["en", "zh"])
+            pictures = [(shake(im, rng) if rng.random() < 0.6 else im, scene, tokens) for im, scene in rng.sample(group, rng.choice([0, 1, 1, 2, 2, 3]) if turns > 3 else 1)]
+            heard = [(mel, facts, audio_tokens(mel.shape[1])) for mel, facts in rng.sample(by[lang], rng.choice([0, 1, 1, 2]) if turns > 3 else rng.choice([0, 1]))]
+            rows.append(long_talks.talk(rng, "train", lang, turns, pictures, heard))
+        ids, att, lab = chat.batch([chat.encode(messages) for messages, *_ in rows])
+        batch = {"input_ids": ids, "attention_mask": att, "labels": lab}
+        shown, played = ([x for row in rows for x in row[i]] for i in (2, 3))
+        if shown:
+            x, g = zip(*(md.patches(np.stack([im, im])) for im, *_ in shown))
+            batch.update({"pixel_values": torch.from_numpy(np.concatenate(x)), "image_grid_thw": torch.tensor(g), "scenes": labels_of([scene for _, scene, _ in shown])})
+        if played:
+            batch.update(features([mel for mel, *_ in played]))
+        out.append(batch)
+    return out
 
-SOUND_KINDS = {"sounds": {}, "beeps": {"speech": 0}, "replies": {"speech": 1, "only": "reply"}, "requests": {"speech": 1, "only": "request"}, "recorded": {"speech": 1, "recorded": True}}
+
+TABLE = {"talk": talk_batch, "image": image_batch, "pair": pair_batch, "audio": sound_batch, "video": video_batch, "clip": clip_batch}
+
+SOUND_KINDS = {"sounds": {}, "beeps": {"speech": 0}, "replies": {"speech": 1, "only": "reply"}, "requests": {"speech": 1, "only": "request"}, "free": {"speech": 1, "only": "free"}, "asked": {"speech": 1, "only": "asked"}, "recorded": {"speech": 1, "recorded": True}}
 
 if __name__ == "__main__":
     what, n, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -13,9 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import config as c
+import more_pictures as more_kinds
 import text_data
-from extra_words import COLOURS, COUNTS, EMOJI, MOVES, POSITIONS, SHAPES, TONES
+from extra_words import COLOURS, COUNTS, EMOJI, FIRST_EMOJI, MOVES, POSITIONS, SHAPES, TONES
 from text_data import held
+from wordings import ask
 
 FONTS = ["/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSerif-Bold.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
          "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf", "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf", "/usr/share/fonts/truetype/liberation/LiberationMono-Bold.ttf"]
@@ -94,16 +96,35 @@ def jitter(rng, rgb):
     return tuple(max(0, min(255, v + rng.randint(-14, 14))) for v in rgb)
 
 
+def outliner(rng):
+    """A function that draws the edge of a shape; most pictures have none."""
+    if rng.random() > 0.15:
+        return lambda *_: None
+    ink, share = rng.choice([(0, 0, 0), (0, 0, 0), (255, 255, 255), (60, 60, 60)]), rng.uniform(0.04, 0.1)
+
+    def outline(draw, name, x, y, r):
+        width = max(2, int(r * share))
+        if name == "circle":
+            draw.ellipse((x - r, y - r, x + r, y + r), outline=ink, width=width)
+        elif name == "square":
+            s = r * 0.88
+            draw.rectangle((x - s, y - s, x + s, y + s), outline=ink, width=width)
+
+    return outline
+
+
 def draw_shape_at(rng, image, scene, fx, fy, fill):
     w, h = image.size
-    most = 0.4 if abs(fx - 0.5) + abs(fy - 0.5) < 0.15 else 0.26  # in the middle there is room
-    shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, min(w, h) * rng.uniform(0.12, rng.choice([0.22, most])), fill, None)
+    most = 0.46 if abs(fx - 0.5) + abs(fy - 0.5) < 0.15 else 0.26  # in the middle there is room
+    r = min(w, h) * rng.uniform(0.12, rng.choice([0.22, most]))
+    shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, r, fill, None)
+    outliner(rng)(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, r)
 
 
 def make_image(rng: random.Random, split="train", kind=None):
     """(RGB image as it goes to the patches, scene)."""
-    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [19, 20, 26, 24, 8, 3])[0]  # what is harder more often
-    big = rng.choice([128, 160, 160, 160, 192, 256])
+    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown", "mixed", "plain"], [17, 19, 16, 14, 12, 10, 22, 2])[0]  # what is harder more often
+    big = rng.choice([128, 160, 160, 160, 192, 256, 320])
     w, h = (big, big) if rng.random() < 0.6 else (big, int(big * rng.uniform(0.7, 1.0)))
     if rng.random() < 0.5:
         w, h = h, w
@@ -115,23 +136,48 @@ def make_image(rng: random.Random, split="train", kind=None):
             break
     rgb = COLOURS[colour][1]
     scene = {"kind": kind, "colour": colour, "shape": form, "place": place, "count": n, "number": number}
-    if kind == "unknown":
+    if kind == "plain":
+        image = Image.new("RGB", (w, h), jitter(rng, rgb))
+    elif kind == "unknown" and rng.random() < 0.8:
+        image = more_kinds.strange(rng, w, h)
+        scene["colour"] = more_kinds.main_colour(image)
+    elif kind == "unknown" and rng.random() < 0.3:
+        image, char = background(rng, w, h), more_kinds.strange_emoji(rng)
+        paste_emoji(rng, image, char)
+        scene["colour"] = more_kinds.main_colour(image)
+    elif kind == "unknown":
         image = Image.new("RGB", (w, h), jitter(rng, rgb))
         noise = np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.uniform(8, 40), (max(1, h // rng.choice([1, 4, 12])) + 1, w // 4 + 1, 3))
         field = Image.fromarray(np.clip(noise * 2 + 128, 0, 255).astype(np.uint8)).resize((w, h), Image.BICUBIC)
         image = Image.fromarray(np.clip(np.array(image, float) + (np.array(field, float) - 128) * 0.5, 0, 255).astype(np.uint8))
     else:
-        image = background(rng, w, h, rgb if kind != "emoji" else None)
+        plain_ground = rng.random() < 0.3 and kind in ("one", "count", "mixed", "emoji")
+        image = Image.new("RGB", (w, h), (255, 255, 255) if colour != "white" or kind == "emoji" else (0, 0, 0)) if plain_ground else background(rng, w, h, rgb if kind not in ("emoji", "mixed") else None)
         if kind == "one":
             x, y = CENTRES[place]
             draw_shape_at(rng, image, scene, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), jitter(rng, rgb))
         elif kind == "count":
-            cells = rng.sample([(i, j) for i in range(3) for j in range(3)], n)
-            scene["cells"] = [3 * j + i for i, j in cells]
-            r = min(w, h) * rng.uniform(0.09, 0.135)
-            d = ImageDraw.Draw(image)
-            for i, j in cells:
-                shape(d, form, w * (i + 0.5 + rng.uniform(-0.06, 0.06)) / 3, h * (j + 0.5 + rng.uniform(-0.06, 0.06)) / 3, r, jitter(rng, rgb), None)
+            if rng.random() < 0.5:
+                cells = rng.sample([(i, j) for i in range(3) for j in range(3)], n)
+                scene["cells"] = [3 * j + i for i, j in cells]
+                r, shift = min(w, h) * rng.uniform(0.09, 0.135), lambda: rng.uniform(-0.06, 0.06)
+                centres = [(w * (i + 0.5 + shift()) / 3, h * (j + 0.5 + shift()) / 3) for i, j in cells]
+            else:
+                centres, r = more_kinds.rows(rng, n, w, h)
+                r = max(r, 7 * max(w, h) / 160)
+            d, outline = ImageDraw.Draw(image), outliner(rng)
+            for x, y in centres:
+                shape(d, form, x, y, r, jitter(rng, rgb), None)
+                outline(d, form, x, y, r)
+        elif kind == "mixed":
+            mean = np.asarray(image.resize((8, 8))).reshape(-1, 3).mean(0)
+            for _ in range(60):
+                under = image.copy()
+                parts = more_kinds.mixed(rng, under, shape, jitter, outliner(rng))
+                if all(np.abs(mean - COLOURS[name][1]).sum() > 150 for name, _ in parts["parts"]):
+                    break
+            scene.update(parts)
+            image = under
         elif kind in ("number", "word"):
             scene["word"] = rng.choice(text_data.SPELL)
             text = str(number) if kind == "number" else scene["word"]
@@ -146,12 +192,19 @@ def make_image(rng: random.Random, split="train", kind=None):
             y = inside((h - box[3] - box[1]) / 2 + rng.uniform(-0.1, 0.1) * h, h, box[1], box[3])
             d.text((x, y), text, font=f, fill=jitter(rng, rgb))
         elif kind == "emoji":
-            char = rng.choice(list(EMOJI))
+            char = rng.choice(list(more_kinds.FACES)) if rng.random() < 0.06 else more_kinds.one_of(rng, FIRST_EMOJI)
             scene["emoji"] = char
-            side = int(min(w, h) * rng.uniform(0.5, 0.85))
-            bitmap = emoji_bitmap(char).resize((side, side), Image.BICUBIC)
-            image.paste(bitmap, (rng.randint(0, w - side), rng.randint(0, h - side)), bitmap)
+            if char in more_kinds.FACES and rng.random() < 0.7:
+                more_kinds.face(rng, image, char)
+            else:
+                paste_emoji(rng, image, char)
     return image, scene
+
+
+def paste_emoji(rng, image, char):
+    (w, h), side = image.size, int(min(image.size) * rng.uniform(0.5, 0.9))
+    bitmap = emoji_bitmap(char).resize((side, side), Image.BICUBIC)
+    image.paste(bitmap, (rng.randint(0, w - side), rng.randint(0, h - side)), bitmap)
 
 
 def prepare(image: Image.Image) -> np.ndarray:
@@ -190,7 +243,13 @@ def article(word):
 
 def describe(scene, en):
     k = scene["kind"]
+    if k == "unknown" and scene["colour"] is None:
+        return "I can't tell what it is. I see many colours." if en else "我认不出来,有很多颜色。"
+    if k == "mixed":
+        return listed([thing(part, en) for part in scene["parts"]], en)
     cz, sz = COLOURS[scene["colour"]][0], SHAPES[scene["shape"]]
+    if k == "plain":
+        return f"A plain {scene['colour']} picture." if en else f"一张纯{cz}的图片。"
     if k == "one":
         return f"{article(scene['colour'])} {scene['shape']}".capitalize() + "." if en else f"一个{cz}的{sz}。"
     if k == "count":
@@ -205,32 +264,70 @@ def describe(scene, en):
     return f"I can't tell what it is. I see mostly {scene['colour']}." if en else f"我认不出来,主要是{cz}。"
 
 
+def thing(part, en):
+    colour, form = part
+    return f"{article(colour)} {form}" if en else f"一个{COLOURS[colour][0]}的{SHAPES[form]}"
+
+
+def listed(things, en):
+    if en:
+        text = ", ".join(things[:-1]) + " and " + things[-1] + "."
+        return text[0].upper() + text[1:]
+    return ",".join(things[:-1]) + "和" + things[-1] + "。"
+
+
 def plural(name):
     return name + ("es" if name.endswith("s") else "s")
 
 
 def image_questions(rng, scene, en):
     """[(question, answer)] that fit the scene, in random order."""
-    cz, sz = COLOURS[scene["colour"]][0], SHAPES[scene["shape"]]
     k = scene["kind"]
-    general = (rng.choice(["What is in the picture?", "What is this?", "What do you see?", "Describe the picture.", "What is in this image?", "Describe this image.", "What can you see?", ""]) if en
-               else rng.choice(["图片里有什么?", "这是什么?", "你看到了什么?", "描述一下这张图片。", "图中描绘的是什么景象?", "图里有什么", "看看这张图"]))
-    out = [(general, describe(scene, en))]
+    out = [(ask(rng, "picture", en), describe(scene, en))]
+    if k == "unknown":
+        return out
+    if k == "mixed":
+        return mixed_questions(rng, scene, en, out)
+    cz, sz = COLOURS[scene["colour"]][0], SHAPES[scene["shape"]]
     if k in ("one", "count"):
-        out.append((rng.choice(["What colour is it?", "What color is it?", "Which colour?"]) if k == "one" and en else rng.choice(["What colour are they?", "What color are they?"]) if en else rng.choice(["什么颜色?", "它是什么颜色?", "是什么颜色的"]),
-                    (f"It is {scene['colour']}." if k == "one" else f"They are {scene['colour']}.") if en else f"是{cz}。"))
-        out.append((rng.choice(["What shape is it?", "Which shape?"]) if k == "one" and en else "What shapes are they?" if en else rng.choice(["什么形状?", "它是什么形状?", "是什么形状的"]),
-                    (f"It is {article(scene['shape'])}." if k == "one" else f"They are {plural(scene['shape'])}.") if en else f"是{sz}。"))
+        more = "" if k == "one" else "s"
+        out.append((ask(rng, "colour" + more, en), (f"It is {scene['colour']}." if k == "one" else f"They are {scene['colour']}.") if en else f"是{cz}。"))
+        out.append((ask(rng, "shape" + more, en), (f"It is {article(scene['shape'])}." if k == "one" else f"They are {plural(scene['shape'])}.") if en else f"是{sz}。"))
+    if k == "plain":
+        out += [(ask(rng, "colour", en), f"It is {scene['colour']}." if en else f"是{cz}。")] * 2
     if k == "one":
-        out.append((rng.choice(["Where is it?", f"Where is the {scene['shape']}?"]) if en else rng.choice(["在哪里?", "它在哪里?", f"{sz}在哪里?"]),
-                    (f"It is in the {scene['place']}.") if en else f"在{POSITIONS[scene['place']]}。"))
+        out.append((ask(rng, "where", en, x=scene["shape"] if en else sz), (f"It is in the {scene['place']}.") if en else f"在{POSITIONS[scene['place']]}。"))
+        if rng.random() < 0.3:
+            out.append(seen_or_not(rng, [(scene["colour"], scene["shape"])], en))
     if k == "count":
-        q = (rng.choice(["How many are there?", f"How many {plural(scene['shape'])} are there?", "Count them."]) if en else rng.choice(["有几个?", f"有几个{sz}?", "数一数有几个"]))
-        out += [(q, f"There are {COUNTS[scene['count']][0]}." if en else f"有{COUNTS[scene['count']][1]}个。")] * 2
+        out += [(ask(rng, "many", en, x=plural(scene["shape"]) if en else sz), f"There are {COUNTS[scene['count']][0]}." if en else f"有{COUNTS[scene['count']][1]}个。")] * 2
     if k == "number":
-        out += [(rng.choice(["What number is it?", "What number is written?", "Read the number."]) if en else rng.choice(["是什么数字?", "写着什么数字?", "读一下数字"]), f"It says {scene['number']}." if en else f"写着{scene['number']}。")] * 2
+        out += [(ask(rng, "number", en), f"It says {scene['number']}." if en else f"写着{scene['number']}。")] * 2
     if k == "word":
-        out += [(rng.choice(["What word is written?", "Read the word.", "What does it say?"]) if en else rng.choice(["写着什么?", "读一下单词", "是什么单词?"]), f"It says {scene['word']}." if en else f"写着{scene['word']}。")] * 2
+        out += [(ask(rng, "word", en), f"It says {scene['word']}." if en else f"写着{scene['word']}。")] * 2
+    rng.shuffle(out)
+    return out
+
+
+def seen_or_not(rng, parts, en):
+    """Whether a shape is there; half of the time it is."""
+    colour, form = rng.choice(parts)
+    other = rng.choice([f for f in SHAPES if f not in [p[1] for p in parts]])
+    if rng.random() < 0.5:
+        return ask(rng, "is there", en, x=form if en else SHAPES[form]), f"Yes, {thing((colour, form), True)}." if en else f"有,{thing((colour, form), False)}。"
+    return ask(rng, "is there", en, x=other if en else SHAPES[other]), f"No, there is no {other}." if en else f"没有{SHAPES[other]}。"
+
+
+def mixed_questions(rng, scene, en, out):
+    parts = scene["parts"]
+    ends = ("top", "bottom") if scene["column"] else ("left", "right")
+    for end, part in zip(ends, (parts[0], parts[-1])):
+        text = thing(part, en)
+        out.append((ask(rng, end, en), text[0].upper() + text[1:] + ("." if en else "。")))
+    colour, form = rng.choice(parts)
+    if len({f for _, f in parts}) == len(parts):
+        out += [(ask(rng, "colour of", en, x=form if en else SHAPES[form]), f"It is {colour}." if en else f"是{COLOURS[colour][0]}。"), seen_or_not(rng, parts, en)]
+    out += [(ask(rng, "which shapes", en), out[0][1]), (ask(rng, "picture", en), out[0][1]), (ask(rng, "many", en, x="shapes" if en else "形状"), f"There are {COUNTS[len(parts)][0]}." if en else f"有{COUNTS[len(parts)][1]}个。")]
     rng.shuffle(out)
     return out
 
@@ -263,20 +360,25 @@ def localise(messages, lang):
 def make_sound(rng: random.Random, split="train"):
     """(16 kHz waveform, facts): beeps of one pitch, or noise, or silence."""
     for _ in range(100):
-        n, level = rng.randint(1, 5), rng.choice(list(TONES))
+        n, level = rng.randint(1, 6), rng.choice(list(TONES))
         if held("beeps", n, level, rng.randint(0, 3)) == (split == "heldout") or split == "train":
             break
-    kind = rng.choices(["beeps", "noise", "silence"], [10, 1, 1])[0]
+    kind = rng.choices(["beeps", "noise", "silence", "tune"], [20, 2, 2, 1])[0]
     sr = 16000
-    if kind == "beeps":
-        base = {"low": 250, "middle": 700, "high": 2000}[level] * rng.uniform(0.85, 1.18)
-        gap, dur = rng.uniform(0.12, 0.3), rng.uniform(0.12, 0.3)
-        parts = [np.zeros(int(sr * rng.uniform(0.05, 0.5)))]
-        for _ in range(n):
+    if kind in ("beeps", "tune"):
+        low, high = {"low": (170, 400), "middle": (430, 1150), "high": (1300, 3800)}[level]
+        base = math.exp(rng.uniform(math.log(low), math.log(high)))
+        gap, dur = (rng.uniform(0.12, 0.3), rng.uniform(0.12, 0.3)) if rng.random() < 0.5 else (rng.uniform(0.07, 0.8 if n < 4 else 0.5), rng.uniform(0.06, 0.6 if n < 4 else 0.4))
+        edge, over, form = rng.uniform(0.003, 0.03), rng.uniform(0, 0.4), rng.choice(["sine", "sine", "sine", "square", "triangle"])
+        parts = [np.zeros(int(sr * rng.choice([0, rng.uniform(0.05, 0.5), rng.uniform(0, 1)])))]
+        for _ in range(n if kind == "beeps" else rng.randint(4, 9)):
+            if kind == "tune":
+                base, gap = 220 * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]) / 12), 0.02
             t = np.arange(int(sr * dur)) / sr
-            w = np.sin(2 * np.pi * base * t) + rng.uniform(0, 0.4) * np.sin(4 * np.pi * base * t)
-            parts += [w * np.minimum(1, np.minimum(t, dur - t) / 0.01), np.zeros(int(sr * gap))]
-        wave = np.concatenate(parts) * rng.uniform(0.1, 0.6)
+            w = np.sin(2 * np.pi * base * t)
+            w = w + over * np.sin(4 * np.pi * base * t) if form == "sine" else np.sign(w) * 0.6 if form == "square" else np.arcsin(w) * 2 / np.pi
+            parts += [w * np.minimum(1, np.minimum(t, dur - t) / edge), np.zeros(int(sr * gap))]
+        wave = np.concatenate(parts[: rng.choice([-1, None])]) * rng.uniform(0.1, 0.8)
         wave = wave + np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.choice([0, 0.002, 0.01]), len(wave))
     else:
         wave = np.random.default_rng(rng.randint(0, 2**31)).normal(0, rng.uniform(0.05, 0.3) if kind == "noise" else 0.0002, int(sr * rng.uniform(1, 3)))
@@ -287,19 +389,17 @@ def sound_dialogue(rng, facts, tokens, lang=None):
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
     n, level = facts["count"], facts["level"]
+    zh = "一两三四五六"[n - 1]
     if facts["kind"] == "beeps":
-        a = (f"I hear {COUNTS[n][0]} {level} beep{'s' if n > 1 else ''}." if en else f"我听到{'一二三四五'[n - 1] if n != 2 else '两'}声{TONES[level]}音。")
+        a = (f"I hear {COUNTS[n][0]} {level} beep{'s' if n > 1 else ''}." if en else f"我听到{zh}声{TONES[level]}音。")
     else:
-        a = {"noise": ("I hear only noise.", "我只听到噪声。"), "silence": ("It is silent.", "很安静,没有声音。")}[facts["kind"]][0 if en else 1]
-    q = rng.choice(["What do you hear?", "What is this sound?", "Describe the sound.", "How many beeps are there?"]) if en else rng.choice(["你听到了什么?", "这是什么声音?", "描述一下声音。", "有几声?"])
-    messages = [("user", [("audio", tokens), q]), ("assistant", a)]
+        a = {"noise": ("I hear only noise.", "我只听到噪声。"), "silence": ("It is silent.", "很安静,没有声音。"), "tune": ("I hear some music.", "我听到音乐。")}[facts["kind"]][0 if en else 1]
+    messages = [("user", [("audio", tokens), ask(rng, "beeps", en)]), ("assistant", a)]
     if facts["kind"] == "beeps" and rng.random() < 0.35:
         if rng.random() < 0.5:
-            q = rng.choice(["How many were there?", "How many was that?"]) if en else rng.choice(["一共几声?", "有多少声?"])
-            a = f"{COUNTS[n][0].capitalize()}." if en else f"{'一二三四五'[n - 1] if n != 2 else '两'}声。"
+            q, a = ask(rng, "beeps again", en), f"{COUNTS[n][0].capitalize()}." if en else f"{zh}声。"
         else:
-            q = rng.choice(["Was it high or low?", "How high was it?"]) if en else rng.choice(["声音高还是低?", "是高音还是低音?"])
-            a = f"It was {level}." if en else f"是{TONES[level]}音。"
+            q, a = ask(rng, "level", en), f"It was {level}." if en else f"是{TONES[level]}音。"
         messages += [("user", q), ("assistant", a)]
     return localise(messages, lang)
 
@@ -375,17 +475,14 @@ def video_answer(scene, en):
 
 
 def video_question(rng, en):
-    return rng.choice(["What happens in the video?", "Describe the video.", "What do you see?", "What happens?"]) if en else rng.choice(["视频里发生了什么?", "描述一下视频。", "你看到了什么?", "发生了什么?", "描述这个视频的具体过程"])
+    return ask(rng, "video", en)
 
 
 def video_dialogue(rng, scene, tokens, lang=None):
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
-    q = video_question(rng, en)
-    if scene["kind"] == "move" and rng.random() < 0.2:
-        q = "What moves where?" if en else "什么在移动?"
-    elif scene["kind"] == "appear" and rng.random() < 0.5:
-        q = rng.choice(["How many times does it appear?", "Count how often it appears."]) if en else rng.choice(["出现了几次?", "数一数出现了几次"])
+    form = scene["shape"] if en else SHAPES[scene["shape"]]
+    q = ask(rng, scene["kind"], en, x=form) if rng.random() < 0.5 else video_question(rng, en)
     return localise([("user", [("video", tokens), q]), ("assistant", video_answer(scene, en))], lang)
 
 

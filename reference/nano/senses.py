@@ -10,16 +10,18 @@ from torch import nn
 import text_data
 from extra_words import COLOURS, EMOJI, POSITIONS, SHAPES, TONES
 
-KINDS = ["one", "count", "number", "word", "emoji", "unknown"]
+KINDS = ["one", "count", "number", "word", "emoji", "unknown", "mixed", "plain"]
 STEPS = ["still", "left", "right", "up", "down"]
 LETTERS = list("_abcdefghijklmnopqrstuvwxyz")  # _: the word is shorter
 PLACES = range(6)
+PARTS = range(3)
 CELLS = range(9)  # of a picture in thirds
 LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one grid of a video, two frames
-    "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
+    "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "plain", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
     "place": (list(POSITIONS), ["one"]), "count": ([2, 3, 4, 5, 6], ["count"]), "tens": (list(range(10)), ["number"]),
     "ones": (list(range(10)), ["number"]), "hundreds": (list(range(10)), ["number"]), "figures": ([1, 2, 3], ["number"]), "word": (list(text_data.SPELL), ["word"]), "emoji": (list(EMOJI), ["emoji"]),
     "shown": (list(range(4)), ["film", "empty"]), "x": (list(range(6)), ["film"]), "y": (list(range(6)), ["film"]), "step": (STEPS, ["film"]),
+    "parts": ([2, 3], ["mixed"]), **{f"colour{i}": (list(COLOURS), ["mixed"]) for i in PARTS}, **{f"shape{i}": (list(SHAPES), ["mixed"]) for i in PARTS},
     **{f"letter{i}": (LETTERS, ["word"]) for i in PLACES}, **{f"cell{i}": ([False, True], ["count"]) for i in CELLS},
 }
 
@@ -32,6 +34,8 @@ def facts_of(scene):
         out.update(hundreds=n // 100, tens=n // 10 % 10, ones=n % 10, figures=len(str(n)))
     if "word" in scene:
         out.update((f"letter{i}", scene["word"][i : i + 1] or "_") for i in PLACES)
+    if "parts" in scene:
+        out.update({"parts": len(scene["parts"])}, **{f"colour{i}": colour for i, (colour, _) in enumerate(scene["parts"])}, **{f"shape{i}": form for i, (_, form) in enumerate(scene["parts"])})
     if "cells" in scene:
         out.update((f"cell{i}", i in scene["cells"]) for i in CELLS)
     return out
@@ -88,7 +92,7 @@ class Eye(nn.Module):
 
 
 SOUNDS = {  # attribute: classes
-    "sound": ["speech", "beeps", "noise", "silence"], "beeps": [1, 2, 3, 4, 5], "level": list(TONES),
+    "sound": ["speech", "beeps", "noise", "silence", "tune"], "beeps": [1, 2, 3, 4, 5, 6], "level": list(TONES),
     "answer": [a for _, _, za, _, ea in text_data.TALK for a in (ea[0], text_data.full_width(za[0]))],
 }
 

@@ -246,6 +246,16 @@ def talk(rng, split, lang):
     return key, q, za[0]
 
 
+def dressed(rng, messages, lang, script=None):
+    """Chinese with its own punctuation, some in the other script (`script`: all or none of it), some conversations with a system message."""
+    if lang == "zh":
+        half = rng.random() < 0.25
+        messages = [(r, t if (r == "user" and half) else full_width(t)) for r, t in messages]
+        if script or (script is None and rng.random() < 0.2):
+            messages = [(r, traditional(t)) for r, t in messages]
+    return [("system", rng.choice(SYSTEM)), *messages] if rng.random() < 0.08 else messages
+
+
 def sample(rng: random.Random, split="train", lang=None, skill=None):
     lang = lang or rng.choice(["zh", "zh", "en", "en", "zht"])
     base = "en" if lang == "en" else "zh"
@@ -340,13 +350,8 @@ def sample(rng: random.Random, split="train", lang=None, skill=None):
         for _ in range(rng.randint(2, 3)):
             s = sample(rng, split, "en" if base == "en" else "zh", rng.choice(["talk", "arith", "repeat", "count", "talk"]))
             messages += s["messages"]
-    if base == "zh" and skill != "greet":
-        half = rng.random() < 0.25
-        messages = [(r, t if (r == "user" and half) else full_width(t)) for r, t in messages]
-    if lang == "zht":
-        messages = [(r, traditional(t)) for r, t in messages]
-    if rng.random() < 0.08:
-        messages = [("system", rng.choice(SYSTEM))] + messages
+    if skill != "greet":
+        messages = dressed(rng, messages, base, lang == "zht")
     return {"skill": skill, "lang": lang, "messages": messages, "think": think}
 
 

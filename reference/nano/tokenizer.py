@@ -138,7 +138,8 @@ def save(tok: Tokenizer, out: Path):
     dump("generation_config.json", {"eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"), "do_sample": False,
                                     "thinker_eos_token_id": ids("<|im_end|>"), "thinker_max_new_tokens": 1024, "talker_max_new_tokens": 375,
                                     "talker_do_sample": True, "talker_top_k": 50, "talker_top_p": 1.0, "talker_temperature": 0.9,
-                                    "talker_repetition_penalty": 1.05})
+                                    "talker_repetition_penalty": 1.05,
+                                    "default_sampling": {"temperature": 0, "repetition_penalty": 1}, "max_history_turns": 12})
 
 
 def full_config(tok: Tokenizer) -> dict:

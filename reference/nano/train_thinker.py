@@ -2,6 +2,7 @@
 
     python3 train_thinker.py SECONDS [text=1,image=0.5,...]
     torchrun --nproc-per-node 2 train_thinker.py SECONDS ...    on two free cores: each its own batches, gradients averaged
+    STATE=other.pt SEED=1 SHARE=1/2 python3 train_thinker.py ...  on busy cores: two runs that do not wait for one another; `export.py mean` joins them
 
 A step is one batch of one kind for each process. The token embedding stays as initialised (see model.py).
 The encoders are taught directly as well, by heads of their own (`senses.py`).
@@ -17,22 +18,36 @@ import torch.nn.functional as F
 
 import config as c
 import fast
+import long_talks
 import media_batches
 import model as m
+import open_text
 import text_data
 from chat import Chat
 from senses import Ear, Eye
 from training import Run
 
-PATH = c.WORK / "thinker.pt"
+PATH = c.WORK / os.environ.get("STATE", "thinker.pt")
+
+
+def text_messages(rng):
+    """Of the first grammar, of the open one, or a long talk of both."""
+    kind = rng.random()
+    if kind < 0.33:
+        return text_data.sample(rng)["messages"]
+    lang = rng.choice(["en", "zh"])
+    if kind < 0.87:
+        messages = open_text.sample(rng, "train", lang)
+        return text_data.dressed(rng, messages, lang)
+    return long_talks.talk(rng, "train", lang, rng.choice([3, 4, 6, 8, 10, 12]))[0]
 
 
 def text_batch(rng, chat, tokens=4096):
     """Conversations of about one length in batches of about `tokens`, padding included."""
-    pool = sorted((chat.encode(text_data.sample(rng)["messages"]) for _ in range(384)), key=lambda x: len(x[0]))
+    pool = sorted((chat.encode(text_messages(rng)) for _ in range(384)), key=lambda x: len(x[0]))
     out = []
     while pool:
-        size = min(96, max(16, tokens // len(pool[-1][0])))
+        size = min(96, max(8, tokens // len(pool[-1][0])))
         ids, att, lab = chat.batch(pool[-size:])
         pool = pool[:-size]
         out.append({"input_ids": ids, "labels": lab})  # causal and right-padded: no mask needed
@@ -96,7 +111,7 @@ def main(seconds, mix):
     table = makers()
     kinds = [k for k in mix if k in table]
     print("kinds", kinds, "step", run.step, flush=True)
-    rng = random.Random(run.step + 1 + 7919 * run.rank)
+    rng = random.Random(run.step + 1 + 7919 * (run.rank + int(os.environ.get("SEED", "0"))))
     ready = {k: [] for k in kinds}
     log = {}
     state = lambda: {"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict()}
@@ -116,7 +131,7 @@ def main(seconds, mix):
         opt.step()
         heads.step()
         run.stepped(state)
-        if run.log(100, means):
+        if run.log(int(os.environ.get("EVERY", "100")), means):
             log = {}
     run.stepped(state, last=True)
 

@@ -11,15 +11,16 @@ class Run:
     """One run of a trainer, alone or as one process of several (torchrun).
 
     path: file of the state {"step", ...} to resume from and to save to. The rate rises over `warm` steps to `peak` (LR in the
-    environment overrules it) and falls over the last `fall` of the time (DECAY overrules it) to `low` of it.
+    environment overrules it, WARM the steps) and falls over the last `fall` of the time (DECAY overrules it) to `low` of it.
     """
 
-    def __init__(self, path, seconds, peak, warm=200, fall=0.25, low=0.03, every=150):
+    def __init__(self, path, seconds, peak, warm=200, fall=0.25, low=0.03, every=int(os.environ.get("SAVE", "150"))):
         self.ranks, self.rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         if self.ranks > 1 and not dist.is_initialized():
             dist.init_process_group("gloo")
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.path, self.seconds, self.warm, self.low, self.every = path, seconds, warm, low, every
+        self.path, self.seconds, self.warm, self.low, self.every = path, seconds, int(os.environ.get("WARM", warm)), low, every
+        self.longest = float(os.environ.get("PAUSE", "20"))
         self.peak, self.fall = float(os.environ.get("LR", peak)), float(os.environ.get("DECAY", fall))
         self.state = torch.load(path) if path.exists() else {}
         self.step, self.elapsed = self.state.get("step", 0), 0.0
@@ -27,9 +28,9 @@ class Run:
 
     def going(self):
         """Whether there is time for another step; for all processes alike, they must stop at the same step. A pause (the processes
-        stopped for a while) counts as at most 20 seconds."""
+        stopped for a while) counts as at most PAUSE seconds."""
         now = time.time()
-        self.elapsed, self.began = self.elapsed + min(now - self.began, 20.0), now
+        self.elapsed, self.began = self.elapsed + min(now - self.began, self.longest), now
         t = torch.tensor(self.elapsed, dtype=torch.float64)
         if self.ranks > 1:
             dist.broadcast(t, 0)

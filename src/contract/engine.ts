@@ -7,7 +7,7 @@
 
 import type { EngineEvent, PromptUsage } from './events.ts'
 import type { InputModality, OutputModality } from './media.ts'
-import type { GenerationRequest } from './request.ts'
+import type { GenerationRequest, PreferredSampling } from './request.ts'
 
 /** How a voice name is spoken: by a speaker the checkpoint was trained with, or by the stand-in named. */
 export interface EngineVoice {
@@ -45,6 +45,10 @@ export interface EngineModel {
   /** Stored bits of the weights, for people: `f32`, `bf16`, `q8_0`, `q4_0 (code predictor q8_0)`. */
   readonly weights: string
   readonly device: string
+  /** What it is best sampled with where the caller does not say; the API model's defaults for what is absent. */
+  readonly sampling?: PreferredSampling
+  /** The longest conversation it understands, in turns; older ones are left out. */
+  readonly historyTurns?: number
 }
 
 /** Live values for `/metrics` and `/ready`. */

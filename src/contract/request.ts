@@ -56,6 +56,9 @@ export interface SamplingOptions {
   readonly seed: number
 }
 
+/** What a checkpoint is best sampled with; the caller's explicit values and the seed go before it. */
+export type PreferredSampling = Partial<Omit<SamplingOptions, 'seed'>>
+
 export interface GenerationRequest {
   /** Unique among live requests; used in logs. */
   readonly id: string

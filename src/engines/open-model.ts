@@ -9,11 +9,13 @@ import type { EngineCapabilities, EngineModel } from '../contract/index.ts'
 import { type ModelDescription, readModel, supportedArchitectures } from '../models/index.ts'
 import type { PromptBuilder } from '../prompt/prompt-builder.ts'
 import { type Checkpoint, openCheckpoint } from '../weights/index.ts'
+import { readServingDefaults, type ServingDefaults } from './serving-defaults.ts'
 
 export interface OpenedModel extends Disposable {
   readonly checkpoint: Checkpoint
   readonly description: ModelDescription
   readonly prompt: PromptBuilder
+  readonly serving: ServingDefaults
 }
 
 const longestReply = 16_384
@@ -36,6 +38,7 @@ export async function openModel(location: string): Promise<OpenedModel> {
       checkpoint,
       description,
       prompt: description.prompt(),
+      serving: await readServingDefaults(checkpoint),
       [Symbol.dispose]: () => checkpoint[Symbol.dispose](),
     }
   } catch (error) {
@@ -46,7 +49,7 @@ export async function openModel(location: string): Promise<OpenedModel> {
 
 /** What an engine lists of a model, voices aside: those are the engine's choice. */
 export function listModel(
-  { description, prompt, checkpoint }: Pick<OpenedModel, 'description' | 'prompt' | 'checkpoint'>,
+  { description, prompt, checkpoint, serving }: Omit<OpenedModel, typeof Symbol.dispose>,
   options: {
     readonly id: string
     readonly device: string
@@ -69,5 +72,6 @@ export function listModel(
     maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
     weights: options.weights ?? checkpoint.describeTypes(),
     device: options.device,
+    ...serving,
   }
 }

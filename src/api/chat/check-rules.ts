@@ -5,7 +5,7 @@
  * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
  */
 import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
-import type { SamplingOptions } from '../../contract/index.ts'
+import type { PreferredSampling, SamplingOptions } from '../../contract/index.ts'
 import { type ChatCompletionRequest, errors, type Message, urlOf, type UserPart } from '../../protocol/index.ts'
 
 /** Where a medium is in the request, and what it was given as. */
@@ -52,6 +52,8 @@ export interface RuleOptions {
   readonly lenientNonStream: boolean
   /** For token counting, which streams nothing. */
   readonly ignoreStream?: boolean
+  /** The checkpoint's own, before the API model's. */
+  readonly preferred?: PreferredSampling | undefined
 }
 
 /** @throws ApiError for the first rule broken. */
@@ -71,7 +73,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     throw errors.maxTokensRange(limits.maxOutput, 'max_tokens')
   }
   const messages = checkMessages(request, model, speaks)
-  const defaults = model.rules.sampling
+  const defaults = { ...model.rules.sampling, ...options.preferred }
   // Null, 0 and anything over 100 leave the choice to top_p alone.
   const topK = request.top_k === undefined ? defaults.topK : (request.top_k ?? 0)
   const stop = typeof request.stop === 'string' ? [request.stop] : (request.stop ?? [])

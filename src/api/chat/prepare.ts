@@ -12,6 +12,7 @@ import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
 import { engineErrorToApi } from './engine-errors.ts'
 import { resolveMedia } from './resolve-media.ts'
+import { trimHistory } from './trim-history.ts'
 
 export interface Prepared {
   readonly plan: Plan
@@ -44,7 +45,11 @@ export function planRequest(services: Services, json: unknown, forCounting = fal
   })
   const model = catalogue.find(request.model)
   if (model === undefined) throw errors.modelNotFound(request.model)
-  return checkRules(request, model, { lenientNonStream: settings.lenientNonStream, ignoreStream: forCounting })
+  return checkRules(request, model, {
+    lenientNonStream: settings.lenientNonStream,
+    ignoreStream: forCounting,
+    preferred: services.host.resolve(model.id, request.enable_thinking === true)?.model.sampling,
+  })
 }
 
 export interface Requester {
@@ -84,12 +89,17 @@ export async function prepare(
   const shown =
     speechText !== undefined &&
     (speechPrompt?.always === true || loaded.model.contextLength >= settings.speechPromptMinContext)
-  const messages = shown ? withSystem(resolved.generation, speechText) : resolved.generation
+  const history = trimHistory(resolved.generation, loaded.model.historyTurns, loaded.model.id)
+  const messages = shown ? withSystem(history.messages, speechText) : history.messages
   return {
     plan,
     loaded,
     prompt: () => recountMedia(prompt, counted(), rules.tokens),
-    warnings: () => [...resolved.warnings(), ...clampWarning(plan, loaded.model)],
+    warnings: () => [
+      ...resolved.warnings(),
+      ...clampWarning(plan, loaded.model),
+      ...(history.warning === undefined ? [] : [history.warning]),
+    ],
     media: {
       [Symbol.asyncDispose]: async () => {
         await Promise.all(resolved.media.map((medium) => medium[Symbol.asyncDispose]()))

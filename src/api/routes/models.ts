@@ -60,6 +60,7 @@ function voicesOf(model: CatalogueModel, checkpoint: EngineModel | undefined): V
 function listing(services: Services, model: CatalogueModel): ModelListing {
   const { rules, prices } = model
   const normal = services.host.resolve(model.id, false)?.model
+  const sampling = { ...rules.sampling, ...normal?.sampling }
   return {
     id: model.id,
     object: 'model',
@@ -78,12 +79,12 @@ function listing(services: Services, model: CatalogueModel): ModelListing {
       ...(model.thinking === undefined ? {} : { thinking: modeLimits(model.thinking) }),
     },
     defaults: {
-      temperature: rules.sampling.temperature,
-      top_p: rules.sampling.topP,
-      top_k: rules.sampling.topK,
-      presence_penalty: rules.sampling.presencePenalty,
-      repetition_penalty: rules.sampling.repetitionPenalty,
-      seed: rules.sampling.seed,
+      temperature: sampling.temperature,
+      top_p: sampling.topP,
+      top_k: sampling.topK,
+      presence_penalty: sampling.presencePenalty,
+      repetition_penalty: sampling.repetitionPenalty,
+      seed: sampling.seed,
     },
     media: {
       image: {

@@ -1,0 +1,45 @@
+"""How people ask about pictures, sounds and videos: {key: (English, Chinese)}. `newcomers.py` asks in other words."""
+
+import random
+
+ASK = {
+    "picture": (["What is in the picture?", "What is this?", "What do you see?", "Describe the picture.", "What is in this image?", "Describe this image.", "What can you see?", "", "What's in this picture?", "What's this?", "Tell me what you see.", "What does the picture show?",
+                 "Can you describe this picture?", "What is shown here?", "Please describe the image.", "What can you see in the picture?", "What is it?", "Look at this picture.", "What do you see in this image?", "What's in the image?", "Tell me about this picture.", "What do you think this is?", "Describe it."],
+                ["图片里有什么?", "这是什么?", "你看到了什么?", "描述一下这张图片。", "图中描绘的是什么景象?", "图里有什么", "看看这张图", "这张图片里是什么?", "你能看到什么?", "请描述这张图。", "图上是什么?", "说说图里的内容", "这张图里有什么?", "图片上有什么?", "看图说话", "你看见什么了?", "这是什么图?", "告诉我你看到了什么"]),
+    "colour": (["What colour is it?", "What color is it?", "Which colour?", "What is the colour?", "What's the color?", "Which color is it?", "Tell me the colour.", "What colour does it have?", "Name the colour.", "What color is the shape?", "What colour is this?"], ["什么颜色?", "它是什么颜色?", "是什么颜色的", "颜色是什么?", "这是什么颜色?", "它的颜色是什么?", "什么颜色的?"]),
+    "colours": (["What colour are they?", "What color are they?", "Which colour are they?", "What's their colour?"], ["什么颜色?", "它们是什么颜色?", "是什么颜色的", "颜色是什么?"]),
+    "shape": (["What shape is it?", "Which shape?", "What shape is this?", "What is the shape?", "What shape do you see?", "Name the shape.", "Which shape is it?", "What kind of shape is it?"], ["什么形状?", "它是什么形状?", "是什么形状的", "这是什么形状?", "形状是什么?", "是哪种形状?"]),
+    "shapes": (["What shapes are they?", "Which shapes are they?", "What shape are they?"], ["什么形状?", "它们是什么形状?", "是什么形状的", "形状是什么?"]),
+    "where": (["Where is it?", "Where is the {x}?", "Where in the picture is it?", "In which part of the picture is it?", "Where is it placed?", "Where do you see it?", "What is its position?"], ["在哪里?", "它在哪里?", "{x}在哪里?", "在什么位置?", "它在图片的哪里?", "{x}在什么地方?"]),
+    "many": (["How many are there?", "How many {x} are there?", "Count them.", "How many do you see?", "How many {x} do you see?", "Count the {x}.", "How many {x} are in the picture?", "How many {x} can you see?", "Can you count them?", "What is the number of {x}?", "How many shapes are there?"], ["有几个?", "有几个{x}?", "数一数有几个", "图里有几个{x}?", "一共有几个?", "数一下{x}", "有多少个?", "有多少个{x}?", "几个{x}?"]),
+    "number": (["What number is it?", "What number is written?", "Read the number.", "Which number is this?", "What number do you see?", "What is the number?", "What number is in the picture?", "Which number is written here?", "What does it say?"], ["是什么数字?", "写着什么数字?", "读一下数字", "这是几?", "图里的数字是多少?", "上面写着什么数字?", "数字是什么?"]),
+    "word": (["What word is written?", "Read the word.", "What does it say?", "What is written here?", "Which word is it?", "What word do you see?", "Read the text.", "What does the text say?", "What is the word?", "Read it."], ["写着什么?", "读一下单词", "是什么单词?", "上面写了什么?", "图里写着什么字?", "读出来", "写的是什么?"]),
+    "left": (["What is on the left?", "What's on the left?", "What is on the left side?", "What do you see on the left?"], ["左边是什么?", "左边有什么?", "左侧是什么?"]),
+    "right": (["What is on the right?", "What's on the right?", "What is on the right side?", "What do you see on the right?"], ["右边是什么?", "右边有什么?", "右侧是什么?"]),
+    "top": (["What is at the top?", "What's on top?", "What do you see at the top?"], ["上面是什么?", "上面有什么?", "上方是什么?"]),
+    "bottom": (["What is at the bottom?", "What's at the bottom?", "What do you see at the bottom?"], ["下面是什么?", "下面有什么?", "下方是什么?"]),
+    "colour of": (["What colour is the {x}?", "What color is the {x}?", "Which colour does the {x} have?", "Tell me the colour of the {x}.", "What is the color of the {x}?", "And the {x}, what colour is it?"], ["{x}是什么颜色?", "{x}是什么颜色的?", "{x}的颜色是什么?"]),
+    "is there": (["Is there a {x}?", "Is there a {x} in the picture?", "Do you see a {x}?", "Can you see a {x}?"], ["有{x}吗?", "图里有{x}吗?", "你看到{x}了吗?"]),
+    "which shapes": (["Which shapes do you see?", "What shapes are there?", "What shapes are in the picture?", "Name the shapes.", "Which shapes are in the picture?"], ["有哪些形状?", "图里有什么形状?", "你看到哪些形状?"]),
+    "beeps": (["What do you hear?", "What is this sound?", "Describe the sound.", "How many beeps are there?", "How many beeps do you hear?", "Count the beeps.", "What can you hear?", "What sound is this?", "How many beeps were there?", "How many times does it beep?", "How many tones do you hear?", "Tell me what you hear.", "What's this sound?", "How many sounds are there?", "What is in the audio?", "Describe what you hear.", "Listen. How many beeps?"],
+              ["你听到了什么?", "这是什么声音?", "描述一下声音。", "有几声?", "你听到几声?", "数一数有几声", "一共响了几声?", "响了几次?", "听到什么了?", "音频里有什么?", "这段声音是什么?", "有几个声音?", "有多少声?"]),
+    "beeps again": (["How many were there?", "How many was that?", "How many beeps were in the sound?", "And how many beeps was it?", "How many beeps did you hear?"], ["一共几声?", "有多少声?", "刚才响了几声?", "刚才有几声?"]),
+    "level": (["Was it high or low?", "How high was it?", "Was the sound high or low?", "Were they high or low?", "Is it a high or a low tone?"], ["声音高还是低?", "是高音还是低音?", "音高不高?", "是高还是低?"]),
+    "said": (["What did I say?", "Transcribe the audio.", "Write down what you hear.", "What is said in the audio?", "What do you hear?", "What did I just say?", "Transcribe this.", "Write what I said.", "What am I saying?", "What are the words?", "Please transcribe the recording.", "What is being said?", "Repeat what I said.", "What does the person say?"],
+             ["我说了什么?", "请转写音频。", "写下你听到的话。", "音频里说了什么?", "你听到了什么?", "我刚才说了什么?", "转写一下", "把我说的话写下来", "这段话说了什么?", "请写出音频内容", "录音里说了什么?", "重复我说的话"]),
+    "video": (["What happens in the video?", "Describe the video.", "What do you see?", "What happens?", "What is in the video?", "What's happening?", "What can you see in the video?", "Tell me what happens.", "Please describe this video.", "What's in the video?", "What is going on?", "What does the video show?"], ["视频里发生了什么?", "描述一下视频。", "你看到了什么?", "发生了什么?", "描述这个视频的具体过程", "视频里有什么?", "视频的内容是什么?", "说说这个视频", "看看这个视频"]),
+    "move": (["What moves where?", "Which way does it move?", "Where does it go?", "In which direction does it move?", "Where does it move?", "Where is it going?", "What direction does it move in?", "How does it move?", "Which way does the {x} go?", "Where does the {x} move?", "Does it go left or right?", "What is moving?", "Which direction is it going?"], ["什么在移动?", "它往哪里移动?", "它向哪个方向移动?", "往哪边走?", "{x}往哪里去了?", "它怎么移动?", "朝哪个方向?", "它去哪里了?", "{x}向哪边移动?"]),
+    "change": (["What colour does it become?", "How does the colour change?", "What changes?", "Which colour does it change to?", "What colour is it at the end?", "What color does it turn into?", "What happens to the colour?"], ["变成什么颜色?", "颜色怎么变了?", "什么变了?", "最后是什么颜色?", "它变成了什么颜色?"]),
+    "appear": (["How many times does it appear?", "Count how often it appears.", "How often does it appear?", "How often does the {x} appear?", "How many times do you see the {x}?", "How many times does the {x} appear?", "How often is it shown?"], ["出现了几次?", "数一数出现了几次", "{x}出现了几次?", "一共出现几次?", "出现了多少次?"]),
+}
+
+
+def ask(rng: random.Random, key, en, **names):
+    """A question in one of its wordings; sometimes without capitals or the final mark, as people type."""
+    q = rng.choice(ASK[key][0 if en else 1]).format(**names)
+    if en and q:
+        if rng.random() < 0.1:
+            q = q[0].lower() + q[1:]
+        if rng.random() < 0.1:
+            q = q.rstrip("?.")
+    return q if en or rng.random() > 0.2 else q.rstrip("?。")

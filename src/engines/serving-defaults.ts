@@ -1,0 +1,52 @@
+/**
+ * How a checkpoint wants to be served where the caller does not say: its sampling, and how long a conversation it understands.
+ *
+ * In: `default_sampling` and `max_history_turns` of `generation_config.json`, names of our own; a checkpoint without them is served as
+ * its API model says. Out: {@link ServingDefaults}.
+ */
+
+import { z } from 'zod'
+import { EngineError, type EngineModel } from '../contract/index.ts'
+import type { FileSource } from '../prompt/checkpoint-files.ts'
+
+export type ServingDefaults = Pick<EngineModel, 'sampling' | 'historyTurns'>
+
+const schema = z.object({
+  default_sampling: z
+    .strictObject({
+      temperature: z.number().min(0).lt(2).optional(),
+      top_p: z.number().gt(0).max(1).optional(),
+      top_k: z.int().min(0).optional(),
+      presence_penalty: z.number().min(-2).max(2).optional(),
+      repetition_penalty: z.number().gt(0).optional(),
+    })
+    .optional(),
+  max_history_turns: z.int().min(1).optional(),
+})
+
+/** @throws EngineError `bad_checkpoint` naming the field. */
+export async function readServingDefaults(source: FileSource): Promise<ServingDefaults> {
+  const text = await source.readText('generation_config.json')
+  if (text === undefined) return {}
+  const parsed = schema.safeParse(JSON.parse(text))
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    throw new EngineError(
+      'bad_checkpoint',
+      `generation_config.json in ${source.location}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}. Correct the field or take it out.`,
+    )
+  }
+  const { default_sampling: asked, max_history_turns: historyTurns } = parsed.data
+  return {
+    ...(asked && {
+      sampling: {
+        ...(asked.temperature !== undefined && { temperature: asked.temperature }),
+        ...(asked.top_p !== undefined && { topP: asked.top_p }),
+        ...(asked.top_k !== undefined && { topK: asked.top_k }),
+        ...(asked.presence_penalty !== undefined && { presencePenalty: asked.presence_penalty }),
+        ...(asked.repetition_penalty !== undefined && { repetitionPenalty: asked.repetition_penalty }),
+      },
+    }),
+    ...(historyTurns !== undefined && { historyTurns }),
+  }
+}

@@ -117,6 +117,14 @@ const cases: readonly (readonly [string, string, (folder: string) => Promise<unk
   ],
 ]
 
+/** Lines for the person who started it; the log is JSON where nobody watches a terminal. */
+function saidIn(errors: string): string[] {
+  return errors
+    .trim()
+    .split('\n')
+    .filter((line) => !line.startsWith('{'))
+}
+
 describe('omniserve serve of a checkpoint', () => {
   it.each(cases)('%s says so in one line', async (_, checkpoint, spoil, expected) => {
     if (spoil === largeCheckpoint && process.availableMemory() > 65e9) return
@@ -126,7 +134,7 @@ describe('omniserve serve of a checkpoint', () => {
     await spoil(folder)
     const { code, out, errors } = await omniserve(['serve', '--port', '0', '--model', folder])
     expect(errors).toMatch(expected)
-    expect([code, out, errors.trim().split('\n').length]).toEqual([3, '', 1])
+    expect([code, out, saidIn(errors).length]).toEqual([3, '', 1])
   })
 })
 
@@ -138,6 +146,6 @@ describe('omniserve serve on a device', () => {
     if (process.platform !== 'linux') return
     const { code, out, errors } = await omniserve(['serve', '--port', '0', '--model', moe, '--device', device])
     expect(errors).toMatch(expected)
-    expect([code, out, errors.trim().split('\n').length]).toEqual([2, '', 1])
+    expect([code, out, saidIn(errors).length]).toEqual([2, '', 1])
   })
 })

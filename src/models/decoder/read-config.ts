@@ -57,8 +57,13 @@ export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
  * Windows of attention over time are in no graph here. transformers masks nothing by one, but its cache forgets what is further back, so
  * a window as long as the context changes nothing.
  */
-export function refuseSlidingWindow(reader: ConfigReader, context: number): void {
-  if (!reader.has('sliding_window') || !reader.boolean('use_sliding_window', true)) return
+export function refuseSlidingWindow(
+  reader: ConfigReader,
+  context: number,
+  { switchable = false }: { /** Whether the family reads `use_sliding_window`. */ readonly switchable?: boolean } = {},
+): void {
+  if (!reader.has('sliding_window')) return
+  if (switchable && !reader.boolean('use_sliding_window', false)) return
   const window = reader.integer('sliding_window')
   if (window < context)
     reader.fail(

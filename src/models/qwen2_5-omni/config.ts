@@ -130,7 +130,7 @@ function parseDecoder(reader: ConfigReader): DecoderConfig {
   const hidden = reader.integer('hidden_size')
   const { heads, keyValueHeads, headSize } = readHeads(reader, hidden)
   const context = reader.integer('max_position_embeddings')
-  refuseSlidingWindow(reader, context)
+  refuseSlidingWindow(reader, context, { switchable: true })
   if (readActivation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
   const { base, object: rope } = readRope(reader, 1e6)
   const [time = 16, height = 24, width = 24, ...more] = rope?.integers('mrope_section', [16, 24, 24]) ?? []

@@ -1,4 +1,4 @@
-import { describeEngine } from './engine-contract.ts'
+import { describeEngine } from '../src/contract/testing/engine-suite.ts'
 import { createFakeEngine } from './fake-engine.ts'
 
 const reply = 'The quick brown fox jumps over the lazy dog. '.repeat(20)

@@ -7,37 +7,18 @@ import { describe, expect, it } from 'vitest'
 
 const source = join(import.meta.dirname, '..', 'src')
 
-/** Folder to the folders it may import. */
-const ALLOWED: Record<string, readonly string[]> = {
-  contract: [],
-  protocol: [],
-  tensor: [],
-  sampling: [],
-  catalogue: ['protocol'],
-  nn: ['tensor'],
-  config: ['contract', 'protocol', 'catalogue'],
-  media: ['contract', 'protocol'],
-  prompt: ['contract', 'protocol'],
-  weights: ['contract', 'protocol', 'tensor', 'nn'],
-  accounting: ['contract', 'protocol', 'catalogue'],
-  models: ['contract', 'nn', 'tensor', 'weights', 'prompt', 'sampling'],
-  runtime: ['contract', 'models', 'prompt', 'sampling'],
-  engines: ['contract', 'protocol', 'runtime', 'models', 'weights', 'tensor', 'prompt', 'media', 'catalogue'],
-  api: ['contract', 'protocol', 'catalogue', 'accounting', 'media', 'engines', 'config'],
-  cli: [
-    'contract',
-    'protocol',
-    'catalogue',
-    'accounting',
-    'media',
-    'engines',
-    'config',
-    'api',
-    'models',
-    'weights',
-    'tensor',
-    'prompt',
-  ],
+/** Folder to the folders it may import, as the architecture page says. */
+const ALLOWED = readAllowed(readFileSync(join(import.meta.dirname, '../docs/architecture.md'), 'utf8'))
+
+function readAllowed(page: string): Record<string, readonly string[]> {
+  const section = page.split('## Import directions')[1]?.split('\n## ')[0] ?? ''
+  const rows = [...section.matchAll(/^\| `(\w+)` +\|([^|]*)\|$/gm)]
+  return Object.fromEntries(
+    rows.map(([, folder = '', allowed = '']) => [
+      folder,
+      [...allowed.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
+    ]),
+  )
 }
 
 function importsOf(file: string): string[] {

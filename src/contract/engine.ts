@@ -2,7 +2,7 @@
  * The contract between the API server and whatever runs a model.
  *
  * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. Every engine keeps this contract and is run
- * against the same contract suite (`testing/engine-contract.ts`).
+ * against the same contract suite (`contract/testing/engine-suite.ts`).
  */
 
 import type { EngineEvent, PromptUsage } from './events.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { decodedAudio } from '../../../testing/decoded-media.ts'
-import { describeEngine } from '../../../testing/engine-contract.ts'
+import { describeEngine } from '../../contract/testing/engine-suite.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
 import { createLocalEngine, type LocalEngine, type LocalEngineOptions } from './local-engine.ts'

@@ -189,12 +189,25 @@ function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings)
       resolve(server as Server)
     })
     const fail = (error: Error): void => {
-      const taken = 'code' in error && error.code === 'EADDRINUSE'
-      const hint = taken
-        ? `port ${settings.port} of ${settings.host} is taken; choose another with --port.`
-        : error.message
+      const hint = listenText('code' in error ? error.code : undefined, settings) ?? error.message
       reject(new ConfigError(`cannot listen: ${hint}`, { cause: error }))
     }
     server.once('error', fail)
   })
+}
+
+function listenText(code: unknown, { host, port }: Settings): string | undefined {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} of ${host} is taken; choose another with --port.`
+    case 'EADDRNOTAVAIL':
+      return `${host} is no address of this machine; choose another with --host.`
+    case 'EACCES':
+      return `port ${port} requires rights that this process lacks; choose one over 1023 with --port.`
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the name ${host} has no address; choose another with --host.`
+    default:
+      return undefined
+  }
 }

@@ -3,22 +3,14 @@
  */
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { CommandError, EXIT } from './exit.ts'
+import type { LocalConnectionOptions } from './local-connection.ts'
 
-export interface ConnectOptions {
+export interface ConnectOptions extends LocalConnectionOptions {
   /** `http://HOST[:PORT]`, with or without a path; without one `/compatible-mode/v1` is added. */
   readonly url?: string | undefined
   readonly apiKey?: string | undefined
-  /** Checkpoint for a server in this process; by default what the settings say. */
-  readonly checkpoint?: string | undefined
-  /** Other settings from options, by name. */
-  readonly flags?: Readonly<Record<string, unknown>> | undefined
-  /** Whether weights are needed, or only what can be known without them. */
-  readonly load: boolean
   /** Whether a server that runs on this machine will do, when no option says how to run one here. */
   readonly useRunning?: boolean
-  /** Log lines of the server to the standard error. */
-  readonly verbose?: boolean | undefined
-  readonly signal: AbortSignal
 }
 
 /** @throws CommandError, ConfigError; EngineError `bad_checkpoint` */

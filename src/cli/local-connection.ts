@@ -3,13 +3,12 @@
  */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
-import { startServer } from '../api/index.ts'
+import { type RunningServer, startServer } from '../api/index.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { loadSettings, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 import { type ApiConnection, connectToServer } from './api-connection.ts'
-import type { ConnectOptions } from './connect.ts'
 import { LocalFiles } from './local-files.ts'
 import { createLog } from './log.ts'
 import { findCheckpoint, openEngines } from './open-engines.ts'
@@ -17,8 +16,20 @@ import { clearStatus, note, status, warn } from './output.ts'
 import { packageInfo } from './package-info.ts'
 import { createUnloadedEngine } from '../engines/unloaded/unloaded-engine.ts'
 
+export interface LocalConnectionOptions {
+  /** Checkpoint for a server in this process; by default what the settings say. */
+  readonly checkpoint?: string | undefined
+  /** Other settings from options, by name. */
+  readonly flags?: Readonly<Record<string, unknown>> | undefined
+  /** Whether weights are needed, or only what can be known without them. */
+  readonly load: boolean
+  /** Log lines of the server to the standard error. */
+  readonly verbose?: boolean | undefined
+  readonly signal: AbortSignal
+}
+
 /** @throws ConfigError; EngineError `bad_checkpoint` */
-export async function openLocalConnection(options: ConnectOptions): Promise<ApiConnection> {
+export async function openLocalConnection(options: LocalConnectionOptions): Promise<ApiConnection> {
   const settings = await localSettings(options)
   const files = await LocalFiles.start()
   try {
@@ -30,14 +41,14 @@ export async function openLocalConnection(options: ConnectOptions): Promise<ApiC
 }
 
 /** The settings of `serve`, less what guards a server against its own user. */
-async function localSettings(options: Pick<ConnectOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
+async function localSettings(options: Pick<LocalConnectionOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
   const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
   const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
   const bind = options.checkpoint === undefined ? loaded.bind : {}
   return { ...loaded, bind, rateLimit: false }
 }
 
-async function open(given: Settings, files: LocalFiles, options: ConnectOptions): Promise<ApiConnection> {
+async function open(given: Settings, files: LocalFiles, options: LocalConnectionOptions): Promise<ApiConnection> {
   // Other people of this machine cannot call what listens for one command only.
   const key = randomUUID()
   const settings: Settings = {
@@ -65,7 +76,13 @@ async function open(given: Settings, files: LocalFiles, options: ConnectOptions)
     }
   } else engines = await unloadedEngines(settings)
   const log = createLog({ logLevel: options.verbose === true ? 'info' : 'silent', logFormat: settings.logFormat })
-  const server = await startServer({ settings, engines, log, version: packageInfo.version })
+  let server: RunningServer
+  try {
+    server = await startServer({ settings, engines, log, version: packageInfo.version })
+  } catch (error) {
+    await Promise.all([...new Set(engines.values())].map((engine) => engine.close()))
+    throw error
+  }
   const remote = connectToServer(server.url, key)
   return {
     ...remote,

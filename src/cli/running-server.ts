@@ -10,8 +10,8 @@ import { healthSchema, type Ready, readySchema } from '../protocol/index.ts'
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { clearStatus, note, status } from './output.ts'
 
-/** Milliseconds in which a server on this machine answers, if it is one of ours. */
-const ANSWER_WITHIN = 500
+/** Milliseconds in which a busy server of ours answers. A port where nothing listens refuses at once. */
+const ANSWER_WITHIN = 5000
 const POLL_EVERY = 250
 
 /** @throws ConfigError; the signal's reason once aborted */

@@ -103,6 +103,13 @@ describe('a port that is taken', () => {
     taken.close()
   })
 
+  it.each([
+    ['192.0.2.1', 'cannot listen: 192.0.2.1 is no address of this machine; choose another with --host.'],
+    ['name.invalid', 'cannot listen: the name name.invalid has no address; choose another with --host.'],
+  ])('or an address that is not here (%s) is said in a sentence', async (host, message) => {
+    await expect(startTestServer({ host, apiKey: ['k'] })).rejects.toThrow(message)
+  })
+
   it('is free again when the settings turn out wrong', async () => {
     const probe = createServer()
     await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environmentName, SETTINGS } from '../../src/config/index.ts'
 import { readReply, usageAddsUp } from '../support/reply.ts'
 
@@ -141,6 +141,13 @@ describe('omniserve', () => {
     expect([code, out]).toEqual([expected, ''])
     expect(errors).toContain(text)
     expect(errors).not.toMatch(/\n\s+at /)
+  })
+
+  it('ends in order when it is stopped while it loads', async () => {
+    const starting = start(['serve', '--port', '0', '--model', checkpoint, '--log-level', 'debug'])
+    await vi.waitFor(() => expect(starting.errors()).toContain('listening; loading checkpoints'), { timeout: 60_000 })
+    starting.child.kill('SIGTERM')
+    expect(await starting.ended).toMatchObject({ code: 0, errors: expect.stringContaining('stopping') as string })
   })
 
   it('says that a port is taken', async () => {

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { checkExposure, packageFolder } from '../../config/index.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
+import { clearStatus, status } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
 import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
 
@@ -64,9 +65,12 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     version: packageInfo.version,
     playgroundFolder: path.join(packageFolder, 'web', 'dist'),
   })
-  log.info({ checkpoints: server.services.host.names, url: server.url }, 'listening; loading checkpoints')
+  const { names } = server.services.host
+  log.debug({ checkpoints: names, url: server.url }, 'listening; loading checkpoints')
+  if (settings.logLevel !== 'silent') status(`listening on ${server.url}; loading ${names.join(', ')} ...`)
   try {
     await server.ready
+    clearStatus()
     process.stdout.write(`ready on ${server.url}\n`)
   } catch (error) {
     await server.stop(0)

@@ -59,7 +59,10 @@ export class Stopwatch {
 
   /** @param sampleRate of the sound, hertz. */
   report(
-    counts: Pick<RequestMetrics, 'id' | 'outcome' | 'promptTokens' | 'reusedTokens' | 'reasoningTokens' | 'textTokens' | 'audioFrames'>,
+    counts: Pick<
+      RequestMetrics,
+      'id' | 'outcome' | 'promptTokens' | 'reusedTokens' | 'reasoningTokens' | 'textTokens' | 'audioFrames'
+    >,
     sampleRate: number,
   ): RequestMetrics {
     const now = this.#clock()

@@ -128,7 +128,10 @@ export class Runtime {
     const { prepare } = this.#options
     await new Promise<void>((resolve, reject) => {
       this.#jobs.push(() =>
-        prefillShared({ messages, prepare, signal, thinker: this.#model.thinker, pool: this.#pool }).then(resolve, reject),
+        prefillShared({ messages, prepare, signal, thinker: this.#model.thinker, pool: this.#pool }).then(
+          resolve,
+          reject,
+        ),
       )
       this.#notify()
     })
@@ -494,8 +497,7 @@ export class Runtime {
   }
 
   readonly #hiddenWanted: HiddenWanted = {
-    wants: (task, row) =>
-      task.request.cacheScope !== undefined && this.#pool.wantsHidden(row, mediaSetOf(task.media)),
+    wants: (task, row) => task.request.cacheScope !== undefined && this.#pool.wantsHidden(row, mediaSetOf(task.media)),
   }
 
   #readingBudget(othersWait: boolean): number {

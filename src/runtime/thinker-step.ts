@@ -79,8 +79,7 @@ export async function thinkerStep(
   )
   entries.forEach(({ task, read }, index) => {
     const { logits, hidden } = outputs[index]!
-    if (hidden)
-      task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenWanted.wants(task, row))
+    if (hidden) task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenWanted.wants(task, row))
     task.processed += read
     if (task.gone || !logits) return
     task.features = undefined

@@ -20,8 +20,7 @@ export class FakeRuntimes {
   readonly #live: StartedRuntime[] = []
 
   start(model: FakeModelOptions = {}, options: Partial<RuntimeOptions> = {}): StartedRuntime {
-    const budget =
-      model.budget ?? (model.memoryTokens === undefined ? undefined : new MemoryBudget(model.memoryTokens))
+    const budget = model.budget ?? (model.memoryTokens === undefined ? undefined : new MemoryBudget(model.memoryTokens))
     const fake = createFakeModel({ ...model, ...(budget && { budget }) })
     const runtime = new Runtime({
       model: fake,

@@ -94,7 +94,9 @@ export async function loadHostedModel(
     ...(options.contextLength !== undefined && { contextLength: options.contextLength }),
     ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+    ...(options.keptPrefixes !== undefined && { keptPrefixes: options.keptPrefixes }),
   })
+  await sharePrompts(runtime, options.systemPrompts ?? [])
   const held = cleanup.keep()
   return {
     model: listModel(opened, {
@@ -111,6 +113,23 @@ export async function loadHostedModel(
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
     dispose: () => held[Symbol.dispose](),
+  }
+}
+
+/** Prefills what many requests begin with. Without memory for it they are only slower; anything else is a fault of the checkpoint. */
+async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['systemPrompts']>): Promise<void> {
+  try {
+    for (const { text, minContext } of prompts) {
+      if (runtime.contextLength < minContext) continue
+      await runtime.share([{ role: 'system', content: [{ type: 'text', text }] }], new AbortController().signal)
+    }
+  } catch (error) {
+    if (error instanceof EngineError && error.code === 'overloaded') {
+      process.emitWarning(`a system prompt is not prefilled: ${error.message}`)
+      return
+    }
+    await runtime.close()
+    throw error
   }
 }
 

@@ -204,3 +204,28 @@ describe.each(['tiny-moe', 'tiny-dense'])('%s', (name) => {
     expect(unscoped.usage.prompt?.cached).toBeGreaterThan(40)
   })
 })
+
+it('prefills the system prompts it is loaded with, where the context is long enough', async () => {
+  const text = 'You speak as people speak: short sentences, everyday words, a friendly tone.'
+  const options = { checkpoint: tinyCheckpoint('tiny-moe'), id: 'tiny', device: 'cpu', threads: 1 } as const
+  for (const [minContext, kept] of [
+    [100, 1],
+    [1e6, 0],
+  ] as const) {
+    const hosted = await loadHostedModel({ ...options, systemPrompts: [{ text, minContext }] }, () => undefined)
+    try {
+      const { prefixes, tokens: shared } = hosted.runtime.kept
+      expect(prefixes).toBe(kept)
+      expect(shared).toBeGreaterThanOrEqual(20 * kept)
+      const messages: GenerationMessage[] = [
+        { role: 'system', content: [{ type: 'text', text }] },
+        { role: 'user', content: [{ type: 'text', text: 'Hello.' }] },
+      ]
+      const reply = await readReply(hosted.runtime, makeRequest({ messages, maxTokens: 2, cacheScope: 'me' }))
+      expect(reply.usage.prompt?.cached ?? 0).toBe(shared)
+    } finally {
+      await hosted.runtime.close()
+      hosted.dispose()
+    }
+  }
+})

@@ -23,6 +23,11 @@ export type Command =
   | { readonly do: 'prefill'; readonly tokens: readonly number[] }
   /** Reads tokens one by one. Replies with milliseconds each. */
   | { readonly do: 'decode'; readonly tokens: readonly number[] }
+  /**
+   * Takes these tokens as the whole prompt, from the longest prefix that the context shares with them, and gives the likeliest next one.
+   * Replies with milliseconds.
+   */
+  | { readonly do: 'turn'; readonly tokens: readonly number[] }
   /** Reads one token and replies with the logits after it. */
   | { readonly do: 'logits'; readonly token: number }
   /** Longest gap of the event loop while it reads a token, milliseconds. */
@@ -33,6 +38,8 @@ interface Side {
   prefill(tokens: readonly number[]): Promise<void>
   /** Reads one token and gives the likeliest next one. */
   read(token: number): Promise<number>
+  /** The likeliest token after a prompt, of which the common prefix with what was read before is reused. */
+  turn(tokens: readonly number[]): Promise<number>
   logits(token: number): Promise<readonly number[]>
 }
 
@@ -43,27 +50,44 @@ async function ours(command: Command & { do: 'load' }): Promise<Side> {
     ...(command.cache && { repackCache: { directory: command.cache, key: `dense-${dense.layers}-${command.type}` } }),
   })
   let cache = model.newCache(command.context)
+  let held: number[] = []
+  const forward = (tokens: readonly number[]): Promise<Float32Array> => {
+    held.push(...tokens)
+    return model.forward(cache, Int32Array.from(tokens))
+  }
   return {
     async prefill(tokens) {
       cache[Symbol.dispose]()
       cache = model.newCache(command.context)
-      for (let at = 0; at < tokens.length; at += 512)
-        await model.forward(cache, Int32Array.from(tokens.slice(at, at + 512)))
+      held = []
+      for (let at = 0; at < tokens.length; at += 512) await forward(tokens.slice(at, at + 512))
     },
     async read(token) {
-      const logits = await model.forward(cache, Int32Array.of(token))
-      let best = 0
-      for (let i = 1; i < logits.length; i++) if ((logits[i] ?? 0) > (logits[best] ?? 0)) best = i
-      return best
+      return likeliest(await forward([token]))
+    },
+    async turn(tokens) {
+      let common = 0
+      while (common < tokens.length - 1 && tokens[common] === held[common]) common++
+      cache.truncate(common)
+      held.length = common
+      return likeliest(await forward(tokens.slice(common)))
     },
     async logits(token) {
-      return Array.from(await model.forward(cache, Int32Array.of(token)))
+      return Array.from(await forward([token]))
     },
   }
 }
 
+function likeliest(logits: Float32Array): number {
+  let best = 0
+  for (let i = 1; i < logits.length; i++) if ((logits[i] ?? 0) > (logits[best] ?? 0)) best = i
+  return best
+}
+
 /** The parts of node-llama-cpp that are used here. */
 interface PeerSequence {
+  readonly nextTokenIndex: number
+  adaptStateToTokens(tokens: readonly number[]): Promise<void>
   clearHistory(): Promise<void>
   evaluateWithoutGeneratingNewTokens(tokens: readonly number[]): Promise<void>
   controlledEvaluate(
@@ -107,6 +131,14 @@ async function theirs(command: Command & { do: 'load' }): Promise<Side> {
       ])
       return Number(output.at(-1)?.next.token ?? -1)
     },
+    async turn(tokens) {
+      // The last token is run in any case, for what follows it.
+      await sequence.adaptStateToTokens(tokens.slice(0, -1))
+      const rest: unknown[] = tokens.slice(sequence.nextTokenIndex)
+      rest.push([rest.pop(), { generateNext: { token: true, options: { temperature: 0 } } }])
+      const output = await sequence.controlledEvaluate(rest)
+      return Number(output.at(-1)?.next.token ?? -1)
+    },
     async logits(token) {
       const options = { temperature: 1, topK: dense.vocabulary, topP: 1, minP: 0 }
       const output = await sequence.controlledEvaluate([[token, { generateNext: { logits: true, options } }]])
@@ -140,6 +172,9 @@ async function handle(command: Command): Promise<unknown> {
       }
       return durations
     }
+    case 'turn':
+      await side.turn(command.tokens)
+      return performance.now() - begun
     case 'logits':
       return side.logits(command.token)
     case 'gap': {

@@ -123,6 +123,27 @@ async function run(context: BenchmarkContext, size: number): Promise<Row[]> {
       const [best = 0, theirBest] = durations.map((values) => (tokens / Math.min(...values)) * 1000)
       add(name, 'tokens/s, best', best, theirBest, theirBest === undefined ? undefined : best / theirBest)
     }
+    const turns: number[][] = sides.map(() => [])
+    for (let round = 0; round < (context.quick ? 2 : 6); round++) {
+      const said = Array.from({ length: 24 }, (_, token) => 4000 + round * 64 + token)
+      const asked = Array.from({ length: 24 }, (_, token) => 5000 + round * 64 + token)
+      for (const [i, side] of (round % 2 === 0 ? [0, 1] : [1, 0]).flatMap((at) =>
+        sides[at] ? [[at, sides[at]] as const] : [],
+      )) {
+        await side.ask<number>({ do: 'turn', tokens: prompt })
+        await side.ask<number[]>({ do: 'decode', tokens: said })
+        turns[i]?.push(await side.ask<number>({ do: 'turn', tokens: [...prompt, ...said, ...asked] }))
+      }
+      context.signal.throwIfAborted()
+    }
+    const [ourTurn = 0, theirTurn] = turns.map((values) => (values.length > 0 ? median(values) : undefined))
+    add(
+      `first token of a second turn, ${size} tokens reused`,
+      'ms, median',
+      ourTurn,
+      theirTurn,
+      theirTurn === undefined ? undefined : theirTurn / ourTurn,
+    )
     compare(`decode at ${size}`, decode, 1)
     compare(`prefill of ${size}`, prefill, size)
     const gaps: number[] = []

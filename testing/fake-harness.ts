@@ -86,6 +86,9 @@ export class FakeSequence implements StageSequence {
     if (this.budget && !this.budget.take(room - this.room)) throw new EngineError('overloaded', 'No cache left.')
     this.room = room
   }
+  bytesFor(tokens: number): number {
+    return Math.ceil(tokens / fakeBlock) * fakeBlock
+  }
   truncate(length: number): void {
     if (length > this.ids.length) throw new Error('A sequence was cut to more than it has.')
     this.ids.length = length

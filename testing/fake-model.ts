@@ -134,6 +134,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
           encoders -= 1
         }
       },
+      padding: (_frames, longestFrames) => longestFrames,
       [Symbol.dispose]: () => undefined,
     },
     visionEncoder: {
@@ -219,15 +220,22 @@ export function fakePrepare(request: GenerationRequest): Promise<PreparedPrompt>
           counts.image += 4
           features.push({
             type: 'vision',
-            patches: new Float32Array(4),
             grid: [1, 2, 2],
             rows: placeholders(4),
+            key: part.image.contentKey,
+            load: () => Promise.resolve(new Float32Array(4)),
           })
           break
         case 'audio': {
           const frames = Math.ceil(part.audio.facts.samples / 16_000)
           counts.audio += frames
-          features.push({ type: 'audio', mel: new Float32Array(frames), frames, rows: placeholders(frames) })
+          features.push({
+            type: 'audio',
+            frames,
+            rows: placeholders(frames),
+            key: part.audio.contentKey,
+            load: () => Promise.resolve(new Float32Array(frames)),
+          })
           break
         }
         case 'video':

@@ -1,5 +1,6 @@
 /** Runtimes over fake models, for tests: started with defaults, and checked to have given everything back. */
 
+import { MemoryBudget } from '../src/models/memory-budget.ts'
 import { Runtime, type RuntimeOptions } from '../src/runtime/runtime.ts'
 import {
   createFakeModel,
@@ -19,13 +20,15 @@ export class FakeRuntimes {
   readonly #live: StartedRuntime[] = []
 
   start(model: FakeModelOptions = {}, options: Partial<RuntimeOptions> = {}): StartedRuntime {
-    const fake = createFakeModel(model)
+    const budget = model.budget ?? (model.memoryTokens === undefined ? undefined : new MemoryBudget(model.memoryTokens))
+    const fake = createFakeModel({ ...model, ...(budget && { budget }) })
     const runtime = new Runtime({
       model: fake,
       tokenizer: fakeTokenizer,
       prepare: fakePrepare,
       endTokenIds: [fakeIds.imEnd],
       thinking: true,
+      ...(budget && { budget }),
       ...options,
     })
     const started = { runtime, model: fake }

@@ -5,12 +5,11 @@
  * loaded; until then requests get 503. `stop` refuses what is new, lets replies finish within the grace, then closes engines and media.
  */
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import type { Logger } from 'pino'
-import { createTextCounter, SPEECH_PROMPT, type TextCounter } from '../accounting/index.ts'
+import { createTextCounter, type TextCounter } from '../accounting/index.ts'
 import { type Catalogue, createCatalogue } from '../catalogue/index.ts'
 import { checkExposure, ConfigError, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
@@ -22,6 +21,7 @@ import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
 import { BodyRoom } from './read-body.ts'
+import { readSpeechPrompt } from './speech-prompt.ts'
 import type { Services } from './services.ts'
 import { Shutdown } from './shutdown.ts'
 
@@ -163,21 +163,6 @@ function catalogueOf({ region, alias }: Settings): Catalogue {
   } catch (error) {
     const reason = error instanceof Error ? error.message.replace(/^alias /, '') : String(error)
     throw new ConfigError(`--alias ${reason}.`, { cause: error })
-  }
-}
-
-async function readSpeechPrompt(settings: Settings): Promise<Services['speechPrompt']> {
-  switch (settings.speechPrompt) {
-    case 'default':
-      return { text: SPEECH_PROMPT, always: false }
-    case 'none':
-      return undefined
-    default:
-      try {
-        return { text: (await readFile(settings.speechPrompt, 'utf8')).trim(), always: true }
-      } catch (error) {
-        throw new ConfigError(`--speech-prompt names ${settings.speechPrompt}, which cannot be read.`, { cause: error })
-      }
   }
 }
 

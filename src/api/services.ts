@@ -10,6 +10,7 @@ import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
 import type { RateLimiter } from './rate-limit.ts'
 import type { BodyRoom } from './read-body.ts'
+import type { SpeechPrompt } from './speech-prompt.ts'
 import type { Shutdown } from './shutdown.ts'
 
 export interface Services {
@@ -26,7 +27,7 @@ export interface Services {
   readonly log: Logger
   readonly shutdown: Shutdown
   /** The text put before spoken conversations; undefined for none. `always` when the user chose it. */
-  readonly speechPrompt: { readonly text: string; readonly always: boolean } | undefined
+  readonly speechPrompt: SpeechPrompt | undefined
   /** Where the text of spoken replies goes, by model id; `content` for those not named. */
   readonly textCarriers: ReadonlyMap<string, TextCarrier>
   /** Milliseconds since 1970. */

@@ -5,6 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { readSpeechPrompt } from '../api/speech-prompt.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { homeFolder, packageFolder, pulledFolder, type Settings } from '../config/index.ts'
 import { EngineError, type Engine } from '../contract/index.ts'
@@ -63,6 +64,10 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
   const { settings, log, warn } = options
   const names = [...new Set([settings.model, ...Object.values(settings.bind)])]
   const found = names.map((name) => [name, findCheckpoint(name)] as const)
+  const speechPrompt = await readSpeechPrompt(settings)
+  const systemPrompts = speechPrompt && [
+    { text: speechPrompt.text, minContext: speechPrompt.always ? 0 : settings.speechPromptMinContext },
+  ]
   const byLocation = new Map<string, Engine>()
   const engines = new Map<string, Engine>()
   try {
@@ -84,6 +89,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
           cacheDirectory: path.join(homeFolder(), 'weights'),
           maxConcurrent: settings.maxActive,
           maxWaiting: settings.maxWaiting,
+          ...(systemPrompts && { systemPrompts }),
           ...(settings.threads > 0 && { threads: settings.threads }),
           ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
           onLog: (line) => log(line, { checkpoint: id }),

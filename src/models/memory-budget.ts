@@ -28,12 +28,12 @@ export class MemoryBudget {
     return Math.max(0, this.limit - this.#used)
   }
 
-  /** Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. */
-  take(bytes: number): boolean {
+  /** Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. `spare`: takes what is free only. */
+  take(bytes: number, { spare = false }: { readonly spare?: boolean } = {}): boolean {
     if (bytes > this.limit) return false
     for (const reclaim of this.#reclaims) {
       const short = this.#used + bytes - this.limit
-      if (short <= 0) break
+      if (short <= 0 || spare) break
       reclaim(short)
     }
     if (this.#used + bytes > this.limit) return false

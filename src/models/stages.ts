@@ -21,6 +21,8 @@ export interface StageSequence extends Disposable {
    * that says what would fit when the memory budget has no room; the sequence is as it was then.
    */
   reserve(tokens: number): Promise<void>
+  /** Bytes it may hold, for a moment while it grows, with room for so many tokens. */
+  bytesFor(tokens: number): number
   /** Forgets tokens from `length` on; their memory stays. */
   truncate(length: number): void
   /** Takes over the first `length` tokens of another sequence of the same stage, in place of its own. Reserves as {@link reserve} does. */
@@ -90,6 +92,8 @@ export interface AudioEncoderStage extends Disposable {
     frames: number,
     options?: EncodeOptions & { readonly longestFrames?: number },
   ): Promise<Float32Array>
+  /** What of `longestFrames` shows in the output of so many frames: equal numbers, equal outputs. Absent: nothing does. */
+  padding?(frames: number, longestFrames: number): number
 }
 
 export interface VisionEncoderStage extends Disposable {

@@ -6,21 +6,21 @@
 
 import type { PromptUsage } from '../contract/index.ts'
 
-/** Where one medium's encoder output goes. */
+/** One medium of a prompt: where its encoder's output goes, and what the encoder reads. */
 interface Placement {
   /** Token rows (absolute, ascending) whose embeddings it replaces. */
   readonly rows: Int32Array
+  /** Names what {@link load} gives: equal keys, equal values. Undefined: equal to nothing. */
+  readonly key?: string | undefined
+  /** Computes what the encoder reads; for a prompt whose prefix is reused it need not be called. Throws the signal's reason. */
+  load(signal?: AbortSignal): Promise<Float32Array>
 }
 
 export type PromptFeature =
-  /** Log-mel [mels, frames], Whisper's. */
-  | ({ readonly type: 'audio'; readonly mel: Float32Array; readonly frames: number } & Placement)
-  /** Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or clip. */
-  | ({
-      readonly type: 'vision'
-      readonly patches: Float32Array
-      readonly grid: readonly [number, number, number]
-    } & Placement)
+  /** Loads a log-mel [mels, frames], Whisper's. */
+  | ({ readonly type: 'audio'; readonly frames: number } & Placement)
+  /** Loads flattened patches [t*h*w, channels*temporal*patch*patch] of one image or video; the grid is [t, h, w]. */
+  | ({ readonly type: 'vision'; readonly grid: readonly [number, number, number] } & Placement)
 
 export interface PreparedPrompt {
   readonly tokenIds: Int32Array

@@ -4,24 +4,24 @@
  * In: work that calls `pause` between its pieces (windows of sound, frames of a clip). Out: its result, from the turn that completes it.
  */
 
-import type { EncodedFeature } from './prompt-features.ts'
+import type { EncodedMedium } from './encoded-cache.ts'
 
 /** Resolves when the work may go on; rejects when it has been given up. */
 export type Pause = () => Promise<void>
 
 export class EncoderJob {
-  readonly #work: (pause: Pause) => Promise<EncodedFeature>
-  #result: Promise<EncodedFeature> | undefined
+  readonly #work: (pause: Pause) => Promise<EncodedMedium>
+  #result: Promise<EncodedMedium> | undefined
   #paused: { readonly resume: () => void; readonly giveUp: (reason: unknown) => void } | undefined
   #atPause: () => void = () => undefined
   #reason: unknown
 
-  constructor(work: (pause: Pause) => Promise<EncodedFeature>) {
+  constructor(work: (pause: Pause) => Promise<EncodedMedium>) {
     this.#work = work
   }
 
   /** Works to the next pause (undefined) or to the end. Rejects with what the work failed with. */
-  turn(): Promise<EncodedFeature | undefined> {
+  turn(): Promise<EncodedMedium | undefined> {
     const paused = new Promise<undefined>((resolve) => (this.#atPause = () => resolve(undefined)))
     if (this.#result === undefined) this.#result = this.#work(() => this.#pause())
     else this.#paused?.resume()

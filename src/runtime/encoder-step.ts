@@ -1,35 +1,42 @@
 /**
  * One step of the encoders: a piece of one medium of one request.
  *
- * In: the live requests. Out: the one chosen is a piece further; with its last medium it goes on to reading its prompt.
+ * In: the live requests. Out: the one chosen is a piece further; with its last medium it goes on to its prompt's prefill.
  */
 
 import type { OmniModel } from '../models/stages.ts'
-import type { PromptFeature } from '../prompt/prepared-prompt.ts'
+import type { EncodedMedium } from './encoded-cache.ts'
 import { EncoderJob, type Pause } from './encoder-job.ts'
-import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
+import type { LoadedFeature } from './feature-loader.ts'
 import type { RequestTask } from './request-task.ts'
+import { longestAudio } from './sequence-pool.ts'
 import { stageFailure } from './stage-failure.ts'
 
-/** Returns whether there was anything to encode. Who has had the fewest turns comes first, so a picture does not wait for a long clip. */
-export async function encodePiece(tasks: readonly RequestTask[], model: OmniModel): Promise<boolean> {
+/**
+ * Returns whether there was anything to encode. Who has had the fewest turns comes first, so an image does not wait for a long video.
+ * `onEncoded` sees each output.
+ */
+export async function encodePiece(
+  tasks: readonly RequestTask[],
+  model: OmniModel,
+  onEncoded: (task: RequestTask, loaded: LoadedFeature, medium: EncodedMedium) => void,
+): Promise<boolean> {
   const [task] = tasks
-    .filter((candidate) => candidate.runnable && candidate.phase === 'encoding')
+    .filter((candidate) => candidate.runnable && candidate.phase === 'encoding' && candidate.canEncode)
     .toSorted((left, right) => left.encoderTurns - right.encoderTurns)
   if (!task) return false
-  const { features } = task.prompt!
-  const feature = features[task.encoded.length]!
   task.encoderTurns += 1
   try {
-    task.encoding ??= new EncoderJob((pause) => encode(task, feature, model, pause))
-    const encoded = await task.encoding.turn()
-    if (!encoded) return true
+    if (!task.encoding) {
+      const loaded = task.loader!.take()
+      task.encoding = { loaded, job: new EncoderJob((pause) => encode(task, loaded, model, pause)) }
+    }
+    const { loaded, job } = task.encoding
+    const medium = await job.turn()
+    if (!medium) return true
     task.encoding = undefined
-    task.encoded.push(encoded)
-    if (task.encoded.length < features.length) return true
-    task.features = new PromptFeatures(task.encoded, model.thinker.hiddenSize)
-    task.encoded.length = 0
-    task.phase = 'prefill'
+    onEncoded(task, loaded, medium)
+    task.addEncoded({ rows: loaded.feature.rows, ...medium }, model.thinker.hiddenSize)
   } catch (error) {
     task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error))
   }
@@ -38,23 +45,18 @@ export async function encodePiece(tasks: readonly RequestTask[], model: OmniMode
 
 async function encode(
   task: RequestTask,
-  feature: PromptFeature,
+  { feature, input }: LoadedFeature,
   { audioEncoder, visionEncoder }: OmniModel,
   pause: Pause,
-): Promise<EncodedFeature> {
-  const { signal, prompt } = task
-  const { rows } = feature
+): Promise<EncodedMedium> {
+  const { signal } = task
   switch (feature.type) {
     case 'audio': {
-      const sounds = prompt!.features.filter((other) => other.type === 'audio')
-      const longestFrames = Math.max(...sounds.map(({ frames }) => frames))
-      return {
-        rows,
-        embeddings: await audioEncoder!.encode(feature.mel, feature.frames, { signal, pause, longestFrames }),
-      }
+      const longestFrames = longestAudio(task.prompt!)
+      return { embeddings: await audioEncoder!.encode(input, feature.frames, { signal, pause, longestFrames }) }
     }
     case 'vision':
-      return { rows, ...(await visionEncoder!.encode(feature.patches, feature.grid, { signal, pause })) }
+      return visionEncoder!.encode(input, feature.grid, { signal, pause })
     default:
       return feature satisfies never
   }

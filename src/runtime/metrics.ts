@@ -15,6 +15,8 @@ export interface RequestMetrics {
   readonly firstAudioMs?: number
   readonly totalMs: number
   readonly promptTokens: number
+  /** Of `promptTokens`, those whose computation was reused from an earlier request. */
+  readonly reusedTokens: number
   readonly reasoningTokens: number
   readonly textTokens: number
   readonly audioFrames: number
@@ -57,7 +59,10 @@ export class Stopwatch {
 
   /** @param sampleRate of the sound, hertz. */
   report(
-    counts: Pick<RequestMetrics, 'id' | 'outcome' | 'promptTokens' | 'reasoningTokens' | 'textTokens' | 'audioFrames'>,
+    counts: Pick<
+      RequestMetrics,
+      'id' | 'outcome' | 'promptTokens' | 'reusedTokens' | 'reasoningTokens' | 'textTokens' | 'audioFrames'
+    >,
     sampleRate: number,
   ): RequestMetrics {
     const now = this.#clock()

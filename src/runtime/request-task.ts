@@ -5,26 +5,31 @@
  * its text ends, its speech ends, or it is dropped.
  */
 
-import type { EngineEvent, EngineUsage, GenerationRequest, ReplyCounts } from '../contract/index.ts'
+import type { EngineEvent, EngineUsage, GenerationRequest, PromptUsage, ReplyCounts } from '../contract/index.ts'
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
 import { type RequestMetrics, type Clock, Stopwatch } from './metrics.ts'
 import type { EncoderJob } from './encoder-job.ts'
-import type { EncodedFeature, PromptFeatures } from './prompt-features.ts'
+import type { FeatureLoader, LoadedFeature } from './feature-loader.ts'
+import type { HiddenRows } from './prefix-cache.ts'
+import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import type { ReplyReader, ReplyStep } from './reply-reader.ts'
 import type { Sampler } from '../sampling/sampler.ts'
+import type { StartedSequence } from './sequence-pool.ts'
 import type { SpeechTask } from './speech-task.ts'
+import { type MediaRows, runOf, type TokenRun } from './token-run.ts'
 
-/** What a request holds once it has been given a place. */
+/** What a request has once it has been given a place. */
 export interface TaskResources {
-  readonly sequence: StageSequence
   readonly sampler: Sampler
   readonly reader: ReplyReader
   readonly speech: SpeechTask | undefined
   /** Ids that end the reply. */
   readonly endTokenIds: ReadonlySet<number>
-  /** Most tokens generated in all, markers included: what the cache was made for. */
+  /** Most tokens that its sequence will hold. */
+  readonly capacity: number
+  /** Most tokens generated in all, markers included. */
   readonly tokenLimit: number
   /** Most reasoning tokens; at that many, `closing` is forced. */
   readonly reasoningBudget: number
@@ -52,22 +57,40 @@ export class RequestTask {
   readonly stopwatch: Stopwatch
   phase: TaskPhase = 'waiting'
   prompt: PreparedPrompt | undefined
-  readonly encoded: EncodedFeature[] = []
+  /** The prompt's media as the cache knows them. */
+  media: readonly MediaRows[] = []
+  /** What is to be prefilled: the prompt, and what was generated when it has to be run again. */
+  run: TokenRun | undefined
+  /** There was no memory for its next tokens; it waits for some. */
+  starved = false
+  sequence: StageSequence | undefined
+  /** Encoder inputs of the media that are not known yet. */
+  loader: FeatureLoader | undefined
   /** The medium being encoded, while one is, and the turns its media have had. */
-  encoding: EncoderJob | undefined
+  encoding: { readonly loaded: LoadedFeature; readonly job: EncoderJob } | undefined
   encoderTurns = 0
   features: PromptFeatures | undefined
-  /** Prompt tokens already in the cache. */
+  /** Tokens of the run already in the cache. */
   processed = 0
+  /** Prompt tokens that were computed for an earlier request. */
+  reused = 0
+  /** Hidden states that speech may read, by row. */
+  hidden = new Map<number, Float32Array>()
   /** Thinker tokens generated, the end token included. */
-  generated = 0
+  readonly generatedIds: number[] = []
   /** The token to run next. */
   lastId = -1
   #resources: TaskResources | undefined
+  readonly #encoded: EncodedFeature[] = []
+  #toEncode = 0
+  #announced = false
+  /** Rows whose hidden states speech has been given. */
+  #heard = 0
   #forced: number[] = []
   #reason: 'stop' | 'length' = 'stop'
   readonly #controller = new AbortController()
   readonly #onSettled: (metrics: RequestMetrics) => void
+  readonly #onSequence: (task: RequestTask, back: boolean) => void
   readonly #onToken: ((id: number) => void) | undefined
   readonly #sampleRate: number
   #settle: () => void = () => undefined
@@ -83,12 +106,15 @@ export class RequestTask {
       readonly onDrain: () => void
       readonly onToken?: (id: number) => void
       readonly onSettled: (metrics: RequestMetrics) => void
+      /** It lets go of its sequence: to be kept or released. `back`: it will want it again. */
+      readonly onSequence: (task: RequestTask, back: boolean) => void
     },
   ) {
     this.request = request
     this.queue = new EventQueue(options.bufferedEvents, options.onDrain)
     this.stopwatch = new Stopwatch(options.clock)
     this.#onSettled = options.onSettled
+    this.#onSequence = options.onSequence
     this.#onToken = options.onToken
     this.#sampleRate = options.sampleRate
     this.settled = new Promise((resolve) => (this.#settle = resolve))
@@ -117,8 +143,26 @@ export class RequestTask {
     return this.#resources?.speech
   }
 
-  get holdsMemory(): boolean {
+  get hasResources(): boolean {
     return this.#resources !== undefined
+  }
+
+  get holdsMemory(): boolean {
+    return this.sequence !== undefined || (this.speech !== undefined && !this.speech.finished)
+  }
+
+  get generated(): number {
+    return this.generatedIds.length
+  }
+
+  /** Row, in its sequence, of the first token that the next step runs. */
+  get row(): number {
+    return this.sequence?.length ?? 0
+  }
+
+  /** Whether the encoders have something to do for it. */
+  get canEncode(): boolean {
+    return this.encoding !== undefined || this.loader?.ready === true
   }
 
   /** Gives up; the loop drops the task before its next step. */
@@ -126,13 +170,70 @@ export class RequestTask {
     this.#controller.abort(reason)
   }
 
-  /** Gives it its caches and tells its reader that it runs. */
-  begin(prompt: PreparedPrompt, resources: TaskResources): void {
+  /** What its sequence holds once it has `length` tokens. */
+  runUntil(length: number): TokenRun {
+    return runOf(this.prompt!, this.media, this.generatedIds, length)
+  }
+
+  /** It can run. `encode`: media whose features its prefill needs. */
+  begin(resources: TaskResources, { sequence, reused, hidden }: StartedSequence, encode: number): void {
+    const first = this.#resources === undefined
     this.#resources = resources
+    this.sequence = sequence
+    this.processed = reused
+    this.starved = false
+    this.#toEncode = encode
+    this.phase = encode > 0 ? 'encoding' : 'prefill'
+    this.#takeKept(hidden)
+    if (!first) return
+    this.reused = reused
     this.stopwatch.admitted()
-    this.phase = prompt.features.length > 0 ? 'encoding' : 'prefill'
-    this.emit({ type: 'start', prompt: prompt.usage })
     if (resources.reader.reasoning && resources.reasoningBudget <= 0) this.#forced = [...resources.closing]
+  }
+
+  /** Tells its reader, once, that it runs: its media could be read. */
+  announce(): void {
+    if (this.#announced) return
+    this.#announced = true
+    this.emit({ type: 'start', prompt: this.#promptUsage })
+  }
+
+  /** Adds a medium's encoder output; with the last one it goes on to prefill. */
+  addEncoded(feature: EncodedFeature, hiddenSize: number): void {
+    this.#encoded.push(feature)
+    if (this.#encoded.length < this.#toEncode) return
+    this.features = new PromptFeatures(this.#encoded, hiddenSize)
+    this.#encoded.length = 0
+    this.loader = undefined
+    this.phase = 'prefill'
+  }
+
+  /** Takes the thinker's hidden states of rows from `from` on, [tokens, width], and keeps those of rows that are `wanted`. */
+  takeHidden(from: number, hidden: Float32Array, width: number, wanted: (row: number) => boolean): void {
+    const tokens = hidden.length / width
+    for (let token = 0; token < tokens; token += 1)
+      if (wanted(from + token)) this.hidden.set(from + token, hidden.slice(token * width, (token + 1) * width))
+    const fresh = Math.max(0, this.#heard - from)
+    if (fresh >= tokens) return
+    this.#heard = from + tokens
+    this.speech?.takeHidden(from + fresh, fresh === 0 ? hidden : hidden.slice(fresh * width))
+  }
+
+  /** Gives up its place for a while: its sequence goes, and what it held is run again later. */
+  yieldMemory(): void {
+    this.#letGoOfSequence(true)
+    this.processed = 0
+    this.starved = true
+    this.phase = 'prepared'
+  }
+
+  #takeKept(kept: HiddenRows): void {
+    for (const [row, hidden] of [...kept].toSorted(([left], [right]) => left - right)) {
+      this.hidden.set(row, hidden)
+      if (row < this.#heard) continue
+      this.speech?.takeHidden(row, hidden)
+      this.#heard = row + 1
+    }
   }
 
   emit(event: EngineEvent): void {
@@ -150,7 +251,7 @@ export class RequestTask {
     const forced = this.#forced.shift()
     if (forced !== undefined) sampler.observe(forced)
     const id = forced ?? sampler(logits)
-    this.generated += 1
+    this.generatedIds.push(id)
     this.stopwatch.token()
     this.#onToken?.(id)
     if (endTokenIds.has(id)) return this.#tell('stop', reader.finish())
@@ -184,7 +285,7 @@ export class RequestTask {
   }
 
   get usage(): EngineUsage {
-    return { prompt: this.prompt!.usage, ...this.#counts }
+    return { prompt: this.#promptUsage, ...this.#counts }
   }
 
   get #counts(): Required<ReplyCounts> {
@@ -194,6 +295,11 @@ export class RequestTask {
       reasoningTokens: reader.reasoningTokens,
       audioTokens: speech?.audioTokens ?? 0,
     }
+  }
+
+  get #promptUsage(): PromptUsage {
+    const { usage } = this.prompt!
+    return this.reused > 0 ? { ...usage, cached: this.reused } : usage
   }
 
   #send(step: ReplyStep): void {
@@ -206,27 +312,40 @@ export class RequestTask {
     this.#reason = step.stopped ? 'stop' : reason
     this.#send(step)
     this.speech?.endText()
-    this.resources.sequence[Symbol.dispose]()
+    this.#letGoOfSequence()
     this.phase = 'told'
+  }
+
+  #letGoOfSequence(back = false): void {
+    if (!this.sequence) return
+    this.#onSequence(this, back)
+    this.sequence = undefined
+    this.hidden = new Map()
   }
 
   #over(outcome: RequestMetrics['outcome']): void {
     const resources = this.#resources
     const reader = resources?.reader
+    // What a failed stage left behind is not gone on from.
+    if (outcome === 'failed') {
+      this.sequence?.[Symbol.dispose]()
+      this.sequence = undefined
+    } else this.#letGoOfSequence()
     this.phase = 'over'
-    resources?.sequence[Symbol.dispose]()
     const decoding = resources?.speech?.decoding
     resources?.speech?.[Symbol.dispose]()
     this.features = undefined
-    this.encoding?.cancel(new DOMException('The request is over.', 'AbortError'))
+    this.loader = undefined
+    this.encoding?.job.cancel(new DOMException('The request is over.', 'AbortError'))
     this.encoding = undefined
-    this.encoded.length = 0
+    this.#encoded.length = 0
     this.#onSettled(
       this.stopwatch.report(
         {
           id: this.request.id,
           outcome,
           promptTokens: this.prompt?.usage.total ?? 0,
+          reusedTokens: this.reused,
           reasoningTokens: reader?.reasoningTokens ?? 0,
           textTokens: reader?.textTokens ?? 0,
           audioFrames: resources?.speech?.frameCount ?? 0,

@@ -5,7 +5,7 @@ import { talkerSpeech } from '../../testing/fake-talker.ts'
 import { windowedSpeech } from '../../testing/fake-windowed.ts'
 import { decodedAudio } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
-import { EngineError, type EngineEvent, type GenerationMessage } from '../contract/index.ts'
+import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { RequestMetrics } from './metrics.ts'
 import type { RuntimeOptions } from './runtime.ts'
 
@@ -280,27 +280,6 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       expect((await second).reason).toBe('stop')
       expect(runtime.load).toEqual({ active: 0, waiting: 0 })
     })
-
-    it('waits for cache that others hold, and says so when there never will be enough', async () => {
-      const { runtime, model } = start({ memoryTokens: 150 }, {})
-      const replies = await Promise.all([1, 2, 3].map(() => readReply(runtime, makeRequest())))
-      expect(replies.length).toBe(3)
-      expect(Math.max(...model.thinkerBatches.map((batch) => batch.length))).toBe(1)
-      await expect(readReply(runtime, makeRequest({ maxTokens: 200 }))).rejects.toMatchObject({ code: 'overloaded' })
-    })
-  })
-
-  it('gives caches back at once when they are more than the machine should hold', async () => {
-    const { runtime, model } = start(
-      {},
-      {
-        checkRoom: () => {
-          throw new EngineError('overloaded', 'Too much.')
-        },
-      },
-    )
-    await expect(readReply(runtime, makeRequest({ voice: 'Ethan' }))).rejects.toMatchObject({ message: 'Too much.' })
-    expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
   })
 
   describe('ending early', () => {

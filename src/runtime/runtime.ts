@@ -8,20 +8,25 @@
  */
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
+import type { MemoryBudget } from '../models/memory-budget.ts'
 import type { OmniModel } from '../models/stages.ts'
-import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
 import { createRandom, textStream } from '../sampling/random.ts'
 import { createSampler } from '../sampling/sampler.ts'
 import { whenAllAborted } from './abort.ts'
 import { checkModalities, reserve } from './admission.ts'
+import type { EncodedFeature } from './prompt-features.ts'
 import { encodePiece } from './encoder-step.ts'
 import type { Clock, RequestMetrics } from './metrics.ts'
 import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
+import { FeatureLoader } from './feature-loader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
+import { mediaSet, SequencePool } from './sequence-pool.ts'
+import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
 import { stageFailure } from './stage-failure.ts'
-import { prefillBudget, thinkerStep } from './thinker-step.ts'
-import { Undo } from './undo.ts'
+import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
+import type { MediaRows } from './token-run.ts'
 
 export interface RuntimeOptions {
   readonly model: OmniModel
@@ -48,8 +53,12 @@ export interface RuntimeOptions {
   readonly prefillTokens?: number
   /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
   readonly bufferedEvents?: number
-  /** Throws `overloaded` when the caches just made are more than the machine should hold. */
-  readonly checkRoom?: () => void
+  /** The budget that the model's stages ask. Whatever is kept of finished requests gives way before one of them is refused. */
+  readonly budget?: MemoryBudget
+  /** Most finished sequences kept for requests that go on from them. Default 64; 0 reuses nothing. */
+  readonly keptPrefixes?: number
+  /** Most bytes of encoder outputs kept. Default 256 MiB. */
+  readonly keptMediaBytes?: number
   readonly onMetrics?: (metrics: RequestMetrics) => void
   /** Sees what is generated, id by id: parity tests compare more than text and sound. */
   readonly watch?: ReplyWatcher
@@ -78,6 +87,10 @@ export class Runtime {
   /** Waiting for `#wake`, with nothing to do. */
   #idle = false
   #millisecondsPerToken: number | undefined
+  readonly #pool: SequencePool
+  readonly #listening: Disposable | undefined
+  /** Work between steps that no request asked for. */
+  #jobs: (() => Promise<void>)[] = []
   readonly #loop: Promise<void>
 
   constructor(options: RuntimeOptions) {
@@ -89,7 +102,39 @@ export class Runtime {
     const open = options.tokenizer.tokenId('<think>')
     const close = options.tokenizer.tokenId('</think>')
     this.#think = open !== undefined && close !== undefined && !options.plainThink ? { open, close } : undefined
+    this.#pool = new SequencePool({
+      thinker: model.thinker,
+      audioEncoder: model.audioEncoder,
+      hiddenRows: model.speech?.hiddenRows ?? 'none',
+      budget: options.budget,
+      prefixes: options.keptPrefixes ?? 64,
+      encodedBytes: options.keptMediaBytes ?? 2 ** 28,
+    })
+    this.#listening = options.budget?.onFreed(() => this.#onFreed())
     this.#loop = this.#run()
+  }
+
+  /** What is kept of finished requests: sequences, their tokens, and bytes of encoder outputs. */
+  get kept(): { prefixes: number; tokens: number; mediaBytes: number } {
+    const { prefixes, encoded } = this.#pool
+    return { prefixes: prefixes.size, tokens: prefixes.tokens, mediaBytes: encoded.bytes }
+  }
+
+  /**
+   * Prefills what prompts that begin with `messages` have in common, for requests of all scopes to go on from. Resolves once it is there.
+   * Throws `overloaded` when it does not fit.
+   */
+  async share(messages: GenerationRequest['messages'], signal: AbortSignal): Promise<void> {
+    const { prepare } = this.#options
+    await new Promise<void>((resolve, reject) => {
+      this.#jobs.push(() =>
+        prefillShared({ messages, prepare, signal, thinker: this.#model.thinker, pool: this.#pool }).then(
+          resolve,
+          reject,
+        ),
+      )
+      this.#notify()
+    })
   }
 
   /** Requests with a place, and requests waiting for one. */
@@ -137,6 +182,8 @@ export class Runtime {
     this.#notify()
     await this.#loop
     await Promise.all([...this.#unsettled].map(({ settled }) => settled))
+    this.#listening?.[Symbol.dispose]()
+    this.#pool[Symbol.dispose]()
   }
 
   #check(request: GenerationRequest): void {
@@ -160,7 +207,11 @@ export class Runtime {
       clock: this.#clock,
       sampleRate: this.#model.speech?.sampleRate ?? 24_000,
       onDrain: () => this.#notify(),
-      onSettled: (metrics) => this.#options.onMetrics?.(metrics),
+      onSettled: (metrics) => {
+        if (request.cacheScope === undefined) this.#pool.prefixes.forget(scopeOf(request))
+        this.#options.onMetrics?.(metrics)
+      },
+      onSequence: (owner, back) => this.#keep(owner, back),
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
     })
     this.#waiting.push(task)
@@ -193,7 +244,8 @@ export class Runtime {
       const woken = new Promise<void>((resolve) => (this.#wake = resolve))
       this.#reap()
       if (this.#closed && this.#active.length === 0 && this.#waiting.length === 0) return
-      this.#admit()
+      for (const job of this.#jobs.splice(0)) await job()
+      await this.#admit()
       const worked = await this.#step()
       if (!worked && this.#wake) {
         this.#idle = true
@@ -210,20 +262,24 @@ export class Runtime {
       // While its prompt is being made nothing native is held; the promise finds it over.
       if (task.signal.aborted) task.fail(task.signal.reason)
       else if (task.speech?.failure !== undefined) task.fail(stageFailure(task.speech.failure))
+      else if (task.loader?.failure !== undefined) task.fail(task.loader.failure)
       else task.endIfDone()
     }
     this.#active = this.#active.filter((task) => task.phase !== 'over')
     this.#waiting = this.#waiting.filter((task) => task.phase !== 'over')
   }
 
-  #admit(): void {
+  async #admit(): Promise<void> {
     while (this.#waiting.length > 0 && this.#active.length < (this.#options.maxConcurrent ?? 4)) {
       const task = this.#waiting.shift()!
       this.#active.push(task)
       task.phase = 'preparing'
       void this.#prepare(task)
     }
-    for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) if (!this.#begin(task)) break
+    for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) {
+      // Who came first is not overtaken by who needs less.
+      if (task.starved || !(await this.#begin(task))) break
+    }
   }
 
   async #prepare(task: RequestTask): Promise<void> {
@@ -239,20 +295,80 @@ export class Runtime {
     }
   }
 
-  /** Reserves caches and starts; false when memory is short and somebody else will give some back. */
-  #begin(task: RequestTask): boolean {
+  /** Gives it its sequence and starts it; false when memory is short and somebody else will give some back. */
+  async #begin(task: RequestTask): Promise<boolean> {
+    const prompt = task.prompt!
+    let speech: SpeechTask | undefined
     try {
-      task.begin(task.prompt!, this.#reserve(task))
+      task.media = this.#pool.mediaOf(prompt)
+      task.run = task.runUntil(Infinity)
+      const plan = task.hasResources ? task.resources : this.#plan(task)
+      speech = task.hasResources ? undefined : task.request.speech && this.#newSpeech(task)
+      const started = await this.#pool.start({
+        run: task.run,
+        scope: scopeOf(task.request),
+        capacity: plan.capacity,
+        speaks: task.request.speech !== undefined,
+      })
+      const missing = this.#unknownMedia(task, started.reused)
+      task.begin(speech ? { ...plan, speech } : plan, started, missing.encode)
+      for (const known of missing.known) task.addEncoded(known, this.#model.thinker.hiddenSize)
+      if (missing.load.length === 0) task.announce()
+      else {
+        const loader = new FeatureLoader(missing.load, task.signal, () => {
+          if (loader.complete) task.announce()
+          this.#notify()
+        })
+        task.loader = loader
+      }
       return true
     } catch (error) {
+      speech?.[Symbol.dispose]()
       const short = error instanceof EngineError && error.code === 'overloaded'
-      if (short && this.#active.some((other) => other.holdsMemory && other.phase !== 'over')) return false
+      if (short && this.#active.some((other) => other.holdsMemory && other.phase !== 'over')) {
+        task.starved = true
+        return false
+      }
       task.fail(error)
       return true
     }
   }
 
-  #reserve(task: RequestTask): TaskResources {
+  /** Media whose rows are to be run: those that were encoded before, and those to load and encode. */
+  #unknownMedia(
+    task: RequestTask,
+    reused: number,
+  ): { encode: number; known: readonly EncodedFeature[]; load: readonly PromptFeature[] } {
+    const prompt = task.prompt!
+    const scope = task.request.cacheScope
+    const known: EncodedFeature[] = []
+    const load: PromptFeature[] = []
+    for (const feature of prompt.features) {
+      if ((feature.rows.at(-1) ?? -1) < reused) continue
+      const key = this.#pool.keyOf(feature, prompt)
+      const medium = scope === undefined || key === undefined ? undefined : this.#pool.encoded.get(scope, key)
+      if (medium) known.push({ rows: feature.rows, ...medium })
+      else load.push(feature)
+    }
+    return { encode: known.length + load.length, known, load }
+  }
+
+  /** Keeps what a task's sequence holds for those who come after it, if its sender may find it again; or for itself, to come `back` to. */
+  #keep(task: RequestTask, back: boolean): void {
+    const { sequence, hidden } = task
+    if (!sequence) return
+    const run = task.runUntil(sequence.length)
+    const { request } = task
+    const scope = back || request.cacheScope !== undefined ? scopeOf(request) : undefined
+    this.#pool.finish({ scope, run, sequence, hidden })
+  }
+
+  #onFreed(): void {
+    for (const task of this.#active) task.starved = false
+    this.#notify()
+  }
+
+  #plan(task: RequestTask): TaskResources {
     const { request } = task
     const prompt = task.prompt!
     const { endTokenIds, tokenizer } = this.#options
@@ -282,13 +398,7 @@ export class Runtime {
       createRandom(sampling.seed, textStream),
       prompt.tokenIds,
     )
-    using undo = new Undo()
-    const sequence = undo.use(this.#model.thinker.newSequence(capacity))
-    const speech = request.speech && undo.use(this.#newSpeech(task))
-    this.#options.checkRoom?.()
-    undo.keep()
     return {
-      sequence,
       sampler,
       reader: new ReplyReader({
         tokenizer,
@@ -297,8 +407,9 @@ export class Runtime {
         startsInReasoning,
         firstRow: prompt.tokenIds.length,
       }),
-      speech,
+      speech: undefined,
       endTokenIds: new Set([...endTokenIds, ...(request.stopTokenIds ?? [])]),
+      capacity,
       tokenLimit,
       reasoningBudget,
       closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
@@ -324,26 +435,69 @@ export class Runtime {
 
   /** One turn of everything that can go on. Returns whether anything could. */
   async #step(): Promise<boolean> {
-    const encoded = await encodePiece(this.#active, this.#model)
+    const encoded = await encodePiece(this.#active, this.#model, (task, { feature }, medium) => {
+      const { cacheScope } = task.request
+      const key = this.#pool.keyOf(feature, task.prompt!)
+      if (cacheScope !== undefined && key !== undefined) this.#pool.encoded.put(cacheScope, key, medium)
+    })
     const written = await this.#writeText()
     const spoken = await this.#speak()
     return encoded || written || spoken || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
   }
 
   async #writeText(): Promise<boolean> {
-    const tasks = this.#active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
+    const tasks = await this.#withRoom(
+      this.#active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode')),
+    )
     if (tasks.length === 0) return false
     const reading = tasks.some((task) => task.phase === 'prefill')
     const budget = this.#readingBudget(this.#active.some((task) => task.runnable && task.phase !== 'prefill'))
     using batch = whenAllAborted(tasks.map((task) => task.signal))
     const started = this.#clock()
     try {
-      const read = await thinkerStep(this.#model.thinker, tasks, budget, batch.signal)
+      const read = await thinkerStep(this.#model.thinker, tasks, budget, batch.signal, this.#hiddenWanted)
       if (reading && read > 0) this.#millisecondsPerToken = (this.#clock() - started) / read
     } catch (error) {
       for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error))
     }
     return true
+  }
+
+  /** Those whose next token has room. When nobody's has, the one that came last gives up its place to the others. */
+  async #withRoom(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
+    const fit: RequestTask[] = []
+    for (const task of tasks) {
+      const sequence = task.sequence!
+      if (task.phase === 'prefill' || sequence.length < sequence.room) fit.push(task)
+      else if (!task.starved) {
+        try {
+          await sequence.reserve(sequence.length + 1)
+          fit.push(task)
+        } catch (error) {
+          if (error instanceof EngineError && error.code === 'overloaded') task.starved = true
+          else task.fail(stageFailure(error))
+        }
+      }
+    }
+    const holders = this.#active.filter((task) => task.holdsMemory && task.phase !== 'over')
+    if (fit.length > 0 || tasks.length === 0 || !holders.every(({ starved }) => starved)) return fit
+    const last = holders.at(-1)
+    if (last && holders.length > 1) {
+      last.yieldMemory()
+      this.#onFreed()
+      last.starved = true
+    } else
+      last?.fail(
+        new EngineError(
+          'overloaded',
+          `The memory for caches is full after ${last.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
+        ),
+      )
+    return fit
+  }
+
+  readonly #hiddenWanted: HiddenWanted = {
+    wants: (task, row) => task.request.cacheScope !== undefined && this.#pool.wantsHidden(row, mediaSetOf(task.media)),
   }
 
   #readingBudget(othersWait: boolean): number {
@@ -373,6 +527,22 @@ export class Runtime {
     }
     return true
   }
+}
+
+const mediaSets = new WeakMap<readonly MediaRows[], ReadonlySet<number>>()
+
+function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
+  let rows = mediaSets.get(media)
+  if (!rows) {
+    rows = mediaSet(media)
+    mediaSets.set(media, rows)
+  }
+  return rows
+}
+
+/** Whose prefixes it finds. Without a scope only what it computed itself. */
+function scopeOf({ id, cacheScope }: GenerationRequest): string {
+  return JSON.stringify(cacheScope === undefined ? ['request', id] : ['scope', cacheScope])
 }
 
 function isComplete(task: RequestTask): boolean {

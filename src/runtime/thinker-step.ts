@@ -48,30 +48,38 @@ interface Entry {
   readonly read: number
 }
 
+/** What hidden states are kept, besides those that a reply being spoken asks for. */
+export interface HiddenWanted {
+  /** Whether speech may come to read a row's hidden state, now or when the sequence is gone on from. */
+  wants(task: RequestTask, row: number): boolean
+}
+
 /** Runs the step. Rejects as the stage does; the caller decides whose failure it is. Returns prompt tokens read. */
 export async function thinkerStep(
   thinker: ThinkerStage,
   tasks: readonly RequestTask[],
   budget: number,
   signal: AbortSignal,
+  hiddenWanted: HiddenWanted,
 ): Promise<number> {
   const reading = tasks.filter((task) => task.phase === 'prefill')
   const shares = sharePrefill(
-    reading.map((task) => task.prompt!.tokenIds.length - task.processed),
+    reading.map((task) => task.run!.tokenIds.length - task.processed),
     budget,
   )
   const entries: Entry[] = tasks.map((task) => {
-    if (task.phase === 'decode') return { task, input: decodeInput(task), read: 0 }
+    if (task.phase === 'decode') return { task, input: decodeInput(task, hiddenWanted), read: 0 }
     const read = shares[reading.indexOf(task)]!
-    return { task, input: prefillInput(task, read), read }
+    return { task, input: prefillInput(task, read, hiddenWanted), read }
   })
+  const rows = tasks.map((task) => task.row)
   const outputs = await thinker.forward(
     entries.map(({ input }) => input),
     signal,
   )
   entries.forEach(({ task, read }, index) => {
     const { logits, hidden } = outputs[index]!
-    if (hidden) task.speech?.takeHidden(firstRow(task), hidden)
+    if (hidden) task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenWanted.wants(task, row))
     task.processed += read
     if (task.gone || !logits) return
     task.features = undefined
@@ -84,25 +92,20 @@ export async function thinkerStep(
   return entries.reduce((sum, { read }) => sum + read, 0)
 }
 
-/** Row, in the thinker's sequence, of the first token that the next step runs. */
-function firstRow(task: RequestTask): number {
-  return task.phase === 'decode' ? task.prompt!.tokenIds.length + task.generated - 1 : task.processed
-}
-
-function decodeInput(task: RequestTask): ThinkerInput {
-  const row = firstRow(task)
+function decodeInput(task: RequestTask, hiddenWanted: HiddenWanted): ThinkerInput {
+  const { row } = task
   const position = task.prompt!.nextPosition + task.generated - 1
   return {
-    sequence: task.resources.sequence,
+    sequence: task.sequence!,
     tokenIds: Int32Array.of(task.lastId),
     positions: Float32Array.of(position, position, position),
     logits: 'last',
-    hidden: task.speech?.wantsHidden(row, row + 1) ?? false,
+    hidden: wantsAny(task, row, row + 1, hiddenWanted),
   }
 }
 
-function prefillInput(task: RequestTask, count: number): ThinkerInput {
-  const { tokenIds, positions } = task.prompt!
+function prefillInput(task: RequestTask, count: number, hiddenWanted: HiddenWanted): ThinkerInput {
+  const { tokenIds, positions } = task.run!
   const from = task.processed
   const until = from + count
   const chunk = new Float32Array(3 * count)
@@ -110,11 +113,17 @@ function prefillInput(task: RequestTask, count: number): ThinkerInput {
     chunk.set(positions.subarray(axis * tokenIds.length + from, axis * tokenIds.length + until), axis * count)
   const features = task.features?.slice(from, until)
   return {
-    sequence: task.resources.sequence,
+    sequence: task.sequence!,
     tokenIds: tokenIds.slice(from, until),
     positions: chunk,
     ...(features && { features }),
     logits: until === tokenIds.length ? 'last' : 'none',
-    hidden: task.speech?.wantsHidden(from, until) ?? false,
+    hidden: wantsAny(task, from, until, hiddenWanted),
   }
+}
+
+function wantsAny(task: RequestTask, from: number, until: number, hiddenWanted: HiddenWanted): boolean {
+  if (task.speech?.wantsHidden(from, until)) return true
+  for (let row = from; row < until; row += 1) if (hiddenWanted.wants(task, row)) return true
+  return false
 }

@@ -9,6 +9,7 @@ import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
 import type { PromptBuilder } from '../../prompt/prompt-builder.ts'
 import type { RequestMetrics } from '../../runtime/metrics.ts'
+import { MemoryBudget } from '../../models/memory-budget.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
@@ -22,7 +23,7 @@ import type { HostedModel } from './process-host.ts'
 
 /** Memory beside the weights that a model needs at least: intermediate results and a short conversation's caches. */
 const workingBytes = 256e6
-/** Share of the free memory that caches may take. */
+/** Share of the free memory that caches may take, those kept of finished requests included. */
 const cacheShare = 0.8
 /** Weights below this are read faster than threads can be brought together for each operation. */
 const smallCheckpoint = 200e6
@@ -67,8 +68,10 @@ export async function loadHostedModel(
       ...(!repacks && { repack: false }),
     }),
   )
+  const budget = new MemoryBudget(cacheShare * Math.max(0, backend.availableMemory() - workingBytes))
   const model = cleanup.use(
     description.build(backend, weights, {
+      budget,
       ...(whole && { cacheType: 'f32' }),
       speech: {
         exact: options.exact ?? false,
@@ -76,7 +79,6 @@ export async function loadHostedModel(
       },
     }),
   )
-  const cacheLimit = backend.memory.buffers + cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
   const runtime = new Runtime({
     model,
     tokenizer: runtimeTokenizer(prompt),
@@ -86,13 +88,15 @@ export async function loadHostedModel(
     endTokenIds: prompt.endTokenIds,
     thinking: prompt.canThink,
     plainThink: options.exact ?? false,
-    checkRoom: () => checkRoom(backend, cacheLimit),
+    budget,
     onMetrics,
     ...(watch && { watch }),
     ...(options.contextLength !== undefined && { contextLength: options.contextLength }),
     ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+    ...(options.keptPrefixes !== undefined && { keptPrefixes: options.keptPrefixes }),
   })
+  await sharePrompts(runtime, options.systemPrompts ?? [])
   const held = cleanup.keep()
   return {
     model: listModel(opened, {
@@ -109,6 +113,23 @@ export async function loadHostedModel(
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
     dispose: () => held[Symbol.dispose](),
+  }
+}
+
+/** Prefills what many requests begin with. Without memory for it they are only slower; anything else is a fault of the checkpoint. */
+async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['systemPrompts']>): Promise<void> {
+  try {
+    for (const { text, minContext } of prompts) {
+      if (runtime.contextLength < minContext) continue
+      await runtime.share([{ role: 'system', content: [{ type: 'text', text }] }], new AbortController().signal)
+    }
+  } catch (error) {
+    if (error instanceof EngineError && error.code === 'overloaded') {
+      process.emitWarning(`a system prompt is not prefilled: ${error.message}`)
+      return
+    }
+    await runtime.close()
+    throw error
   }
 }
 
@@ -163,19 +184,4 @@ function runtimeTokenizer({ tokenizer }: PromptBuilder): RuntimeTokenizer {
     encode: (text) => tokenizer.encodeText(text),
     tokenId: (token) => tokenizer.idOf(token),
   }
-}
-
-/** Throws `overloaded` when caches hold more than the machine can be asked for. Caches are only backed by memory once written. */
-function checkRoom(backend: Backend, limit: number): void {
-  const { buffers } = backend.memory
-  if (buffers <= limit) return
-  throw new EngineError(
-    'overloaded',
-    `Not enough memory for this request's cache: ${gigabytes(buffers)} would be held and ${gigabytes(limit)} may be; ` +
-      'ask for fewer max_tokens, or try again when others are done.',
-  )
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(2)} GB`
 }

@@ -40,6 +40,10 @@ export interface LoadOptions {
   readonly keepFree?: number
   /** Most codec frames of one reply; by default what the checkpoint's generation_config.json says. */
   readonly maxSpeechFrames?: number
+  /** System texts that many requests begin with: prefilled once, where the context is at least `minContext`. */
+  readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
+  /** Most finished sequences kept for requests that go on from them; 0 reuses nothing. */
+  readonly keptPrefixes?: number
   /** For parity tests: talker and code predictor greedy, `<think>` read as text, caches and activations in f32. */
   readonly exact?: boolean
 }

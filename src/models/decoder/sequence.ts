@@ -58,6 +58,11 @@ export class DecoderSequence implements StageSequence {
     this.#settle(held)
   }
 
+  bytesFor(tokens: number): number {
+    const { cache } = this
+    return cache.bytesOf(tokens <= cache.room ? cache.room : cache.roomFor(tokens)).growing
+  }
+
   truncate(length: number): void {
     this.cache.truncate(length)
   }

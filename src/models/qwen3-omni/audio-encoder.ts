@@ -125,8 +125,7 @@ export class AudioEncoder implements AudioEncoderStage {
     const { melBins, chunkFrames, windowChunks, outputWidth } = config
     if (frames < 1 || mel.length !== frames * melBins)
       throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
-    // The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token.
-    const paddedFrames = Math.min(chunkFrames, Math.max(frames, longestFrames))
+    const paddedFrames = this.padding(frames, longestFrames)
     const pieces: Float32Array[] = []
     // Working memory goes back when the sound is done.
     using graphs = new GraphCache(this.#backend, { maxNodes: 60 * (config.layers + windowChunks) + 200 })
@@ -149,6 +148,11 @@ export class AudioEncoder implements AudioEncoderStage {
       pieces.push(embeddings)
     }
     return pieces.length === 1 && pieces[0] ? pieces[0] : joinPieces(pieces, outputWidth)
+  }
+
+  /** The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token. */
+  padding(frames: number, longestFrames: number): number {
+    return Math.min(this.#model.config.chunkFrames, Math.max(frames, longestFrames))
   }
 
   #build(g: GraphBuilder, { whole, rest, padded }: WindowShape): Tensor<'f32'> {

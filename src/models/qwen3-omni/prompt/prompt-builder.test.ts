@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodedAudio, decodedImage, decodedVideo } from '../../../../testing/decoded-media.ts'
-import type { GenerationMessage } from '../../../contract/index.ts'
+import type { AudioMedium, GenerationMessage } from '../../../contract/index.ts'
 import { readCheckpointFiles } from '../../../prompt/checkpoint-files.ts'
 import { createQwen3Prompt, type Qwen3PromptBuilder } from './prompt-builder.ts'
 
@@ -197,10 +197,43 @@ describe('media that cannot be taken', () => {
   it('frames of several sizes', async () => {
     const frames = [pixel, { ...pixel, width: 32, height: 128 }]
     const video = decodedVideo({ frames, timestamps: [0, 1], fps: 1 })
-    await expect(builder.prepare([{ role: 'user', content: [{ type: 'video', video }] }])).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringContaining('one size') as string,
-    })
+    const refusal = { code: 'unsupported', message: expect.stringContaining('one size') as string }
+    const { features } = await builder.prepare([{ role: 'user', content: [{ type: 'video', video }] }])
+    await expect(features[0]!.load()).rejects.toMatchObject(refusal)
+    const unmeasured = { ...video, exact: false }
+    await expect(
+      builder.prepare([{ role: 'user', content: [{ type: 'video', video: unmeasured }] }]),
+    ).rejects.toMatchObject(refusal)
+  })
+
+  it('decodes what its header does not tell once, and what it tells not at all before it is read', async () => {
+    let decoded = 0
+    const count = (audio: AudioMedium, exact: boolean): GenerationMessage['content'] => [
+      {
+        type: 'audio',
+        audio: {
+          ...audio,
+          exact,
+          decode: (signal) => {
+            decoded += 1
+            return audio.decode(signal)
+          },
+        },
+      },
+    ]
+    const audio = decodedAudio({ sampleRate: 16_000, samples: new Float32Array(4000).fill(0.1) })
+    const known = await builder.prepare([{ role: 'user', content: count(audio, true) }])
+    expect(decoded).toBe(0)
+    const loaded = await known.features[0]!.load()
+    expect([decoded, loaded.length % 25]).toEqual([1, 0])
+    const unknown = { ...audio, facts: { ...audio.facts, samples: 9999 } }
+    const measured = await builder.prepare([{ role: 'user', content: count(unknown, false) }])
+    expect(await measured.features[0]!.load()).toEqual(loaded)
+    expect(decoded).toBe(2)
+    const again = await builder.prepare([{ role: 'user', content: count(unknown, false) }])
+    expect([decoded, again.tokenIds]).toEqual([2, known.tokenIds])
+    const wrong = await builder.prepare([{ role: 'user', content: count({ ...unknown, contentKey: 'x' }, true) }])
+    await expect(wrong.features[0]!.load()).rejects.toThrow('audio of 9999 samples decoded to audio of 4000 samples')
   })
 
   it('takes sounds too short for transformers', async () => {
@@ -215,7 +248,8 @@ describe('media that cannot be taken', () => {
     const stop = new AbortController()
     const samples = new Float32Array(16_000 * 120)
     const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
-    const running = builder.prepare([{ role: 'user', content }], { signal: stop.signal })
+    const { features } = await builder.prepare([{ role: 'user', content }], { signal: stop.signal })
+    const running = features[0]!.load(stop.signal)
     setTimeout(() => stop.abort(new Error('enough')), 5)
     await expect(running).rejects.toThrow('enough')
   })

@@ -6,24 +6,18 @@
  * Reference: transformers `Qwen3OmniMoeProcessor.apply_chat_template` and `get_rope_index`.
  */
 
-import { type AudioFacts, EngineError, type GenerationMessage, type MonoPcm } from '../../../contract/index.ts'
+import { type AudioFacts, EngineError, type GenerationMessage } from '../../../contract/index.ts'
 import { loadChatTemplate } from '../../../prompt/chat-template.ts'
 import type { CheckpointFiles } from '../../../prompt/checkpoint-files.ts'
-import {
-  type DecodedMedium,
-  decodedSize,
-  decodeMedium,
-  mediaParts,
-  type MediumSize,
-  statedSize,
-} from '../../../prompt/decoded-messages.ts'
+import { mediaParts, type MediumSize, statedSize } from '../../../prompt/decoded-messages.ts'
 import { readEndTokens } from '../../../prompt/end-tokens.ts'
-import { logMel, melFrames, paddedLength } from '../../../prompt/log-mel.ts'
-import type { PromptFeature } from '../../../prompt/prepared-prompt.ts'
+import { melFrames, paddedLength } from '../../../prompt/log-mel.ts'
+import { MeasuredSizes } from '../../../prompt/measured-media.ts'
 import type { PromptBuilder, PromptOptions } from '../../../prompt/prompt-builder.ts'
 import { loadTokenizer } from '../../../prompt/tokenizer.ts'
-import { visionGrid, visionPatches } from '../../../prompt/vision-patches.ts'
+import { visionGrid } from '../../../prompt/vision-patches.ts'
 import { chatMl } from './chat-ml.ts'
+import { mediumFeatures } from './medium-features.ts'
 import { audioTokens } from './placeholders.ts'
 import { ropePositions } from './positions.ts'
 import { type ProcessorConfig, readProcessorConfig } from './processor-config.ts'
@@ -40,18 +34,20 @@ export function createQwen3Prompt(files: CheckpointFiles): Qwen3PromptBuilder {
   const template = loadChatTemplate(files, tokenizer, chatMl)
   const endTokenIds = readEndTokens(files, tokenizer, '<|im_end|>', files.json('config.json')?.['im_end_token_id'])
 
+  const sizes = new MeasuredSizes()
+
   async function layOut(
     messages: readonly GenerationMessage[],
-    sizes: readonly MediumSize[],
+    given: readonly MediumSize[],
     options: PromptOptions,
-  ): Promise<PromptLayout & { insideReasoning: boolean; longest: number }> {
-    const tracks = sizes.flatMap(audioOf)
+  ): Promise<PromptLayout & { insideReasoning: boolean; longest: number; shapes: readonly MediumShape[] }> {
+    const tracks = given.flatMap(audioOf)
     for (const track of tracks) checkRate(track, config)
     const longest = Math.max(0, ...tracks.map(({ samples }) => samples))
-    const shapes = sizes.map((size) => mediumShape(size, longest, config))
+    const shapes = given.map((size) => mediumShape(size, longest, config))
     const chat = template.render(messages, options.thinking)
     const ids = await tokenizer.encodeMarkupLater(chat.text, chat.marker, options.signal)
-    return { ...layOutPrompt(ids, shapes, config), insideReasoning: chat.insideReasoning, longest }
+    return { ...layOutPrompt(ids, shapes, config), insideReasoning: chat.insideReasoning, longest, shapes }
   }
 
   function canThink(): boolean {
@@ -70,43 +66,19 @@ export function createQwen3Prompt(files: CheckpointFiles): Qwen3PromptBuilder {
     async prepare(messages, options = {}) {
       const { signal } = options
       signal?.throwIfAborted()
-      const media = await Promise.all(mediaParts(messages).map((part) => decodeMedium(part, signal)))
-      for (const medium of media) checkFrames(medium)
-      const layout = await layOut(messages, media.map(decodedSize), options)
+      const media = await Promise.all(mediaParts(messages).map((part) => sizes.measure(part, signal)))
+      const layout = await layOut(
+        messages,
+        media.map(({ size }) => size),
+        options,
+      )
       const { positions, next } = ropePositions(layout.spans, {
         merge: config.positionMerge,
         rate: config.positionRate,
       })
-      const features: PromptFeature[] = []
-      const addAudio = async ({ samples }: MonoPcm, rows: Int32Array): Promise<void> => {
-        const padded = paddedLength(samples.length, config.audio, layout.longest)
-        features.push({ type: 'audio', rows, ...(await logMel(samples, config.audio, padded, signal)) })
-      }
-      for (const [index, medium] of media.entries()) {
-        const { vision, audio } = layout.rows[index]!
-        switch (medium.type) {
-          case 'image':
-            features.push({
-              type: 'vision',
-              rows: vision!,
-              ...(await visionPatches([medium.image], config.image, signal)),
-            })
-            break
-          case 'audio':
-            await addAudio(medium.audio, audio!)
-            break
-          case 'video':
-            features.push({
-              type: 'vision',
-              rows: vision!,
-              ...(await visionPatches(medium.video.frames, config.video, signal)),
-            })
-            if (medium.video.audio !== undefined) await addAudio(medium.video.audio, audio!)
-            break
-          default:
-            medium satisfies never
-        }
-      }
+      const features = media.flatMap((medium, index) =>
+        mediumFeatures(medium, layout.shapes[index]!, layout.rows[index]!, layout.longest, config),
+      )
       signal?.throwIfAborted()
       return {
         tokenIds: layout.tokenIds,
@@ -130,13 +102,6 @@ function checkRate({ sampleRate }: AudioFacts, { audio }: ProcessorConfig): void
   throw new EngineError('unsupported', `audio must come at ${audio.sampleRate} Hz, not ${sampleRate} Hz`, {
     param: 'messages',
   })
-}
-
-function checkFrames(medium: DecodedMedium): void {
-  if (medium.type !== 'video') return
-  const { frames } = medium.video
-  if (frames.some(({ width, height }) => width !== frames[0]!.width || height !== frames[0]!.height))
-    throw new EngineError('unsupported', "all of a video's frames must have one size", { param: 'messages' })
 }
 
 function mediumShape(size: MediumSize, longest: number, config: ProcessorConfig): MediumShape {

@@ -105,6 +105,12 @@ export class Qwen3Speech implements SpeechPipeline {
         inputs.push({ turn, input, last })
       })
     }
+    // Each grows by itself, so that who finds no memory fails alone.
+    for (const { turn, input } of inputs)
+      await guarded([turn], () => {
+        const { sequence, embeddings } = input
+        return sequence.reserve(sequence.length + embeddings.length / this.#stages.talker.hiddenSize)
+      })
     const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
     if (wanted.length === 0) return
     await guarded(

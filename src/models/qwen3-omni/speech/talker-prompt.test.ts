@@ -14,6 +14,7 @@ function axes(values: readonly (number | readonly [number, number, number])[]): 
 const { imStart, imEnd, user, assistant, system, media } = fakeIds
 const turn = (role: number, ...content: number[]): number[] => [imStart, role, 10, ...content, imEnd, 10]
 const header = [imStart, assistant, 10]
+const load = (): Promise<Float32Array> => Promise.resolve(new Float32Array())
 
 describe('planTalkerPrompt', () => {
   it('keeps user turns and the last header, and closes the gaps between them', () => {
@@ -34,7 +35,7 @@ describe('planTalkerPrompt', () => {
     const places: (number | [number, number, number])[] = [0, 1, 2, 3, 4, 5, 6, 7, [8, 8, 8], [8, 8, 9]]
     const rest = [10, 11, 12, 13, 14, 15]
     const features: PromptFeature[] = [
-      { type: 'vision', patches: new Float32Array(0), grid: [1, 1, 2], rows: Int32Array.of(8, 9) },
+      { type: 'vision', load, grid: [1, 1, 2], rows: Int32Array.of(8, 9) },
     ]
     const plan = planTalkerPrompt(
       { tokenIds: Int32Array.from(ids), positions: axes([...places, ...rest]), nextPosition: 16, features },
@@ -50,11 +51,11 @@ describe('planTalkerPrompt', () => {
     const clipFeatures = (from: number): PromptFeature[] => [
       {
         type: 'vision',
-        patches: new Float32Array(0),
+        load,
         grid: [2, 1, 2],
         rows: Int32Array.of(from, from + 1, from + 4, from + 5),
       },
-      { type: 'audio', mel: new Float32Array(0), frames: 0, rows: Int32Array.of(from + 2, from + 3) },
+      { type: 'audio', load, frames: 0, rows: Int32Array.of(from + 2, from + 3) },
     ]
     const six = [media, media, media, media, media, media]
     const alone = [...turn(user, ...six), ...header]
@@ -77,7 +78,7 @@ describe('planTalkerPrompt', () => {
         nextPosition: 23,
         features: [
           ...clipFeatures(3),
-          { type: 'vision', patches: new Float32Array(0), grid: [1, 1, 1], rows: Int32Array.of(9) },
+          { type: 'vision', load, grid: [1, 1, 1], rows: Int32Array.of(9) },
         ],
       },
       config,

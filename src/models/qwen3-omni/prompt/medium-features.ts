@@ -1,0 +1,64 @@
+/**
+ * A medium's features: where they go in the prompt, under which name they may be reused, and how they are computed when they are not.
+ *
+ * Reference: transformers `Qwen3OmniMoeProcessor.__call__`.
+ */
+
+import { logMel, melFrames, paddedLength } from '../../../prompt/log-mel.ts'
+import type { MeasuredMedium } from '../../../prompt/measured-media.ts'
+import type { PromptFeature } from '../../../prompt/prepared-prompt.ts'
+import { visionPatches } from '../../../prompt/vision-patches.ts'
+import type { ProcessorConfig } from './processor-config.ts'
+import type { MediumShape, PromptLayout } from './prompt-layout.ts'
+
+/** `longest`: samples of the prompt's longest audio. A video gives its frames' features, then its audio's. */
+export function mediumFeatures(
+  medium: MeasuredMedium,
+  shape: MediumShape,
+  { vision, audio }: PromptLayout['rows'][number],
+  longest: number,
+  config: ProcessorConfig,
+): PromptFeature[] {
+  const features: PromptFeature[] = []
+  const { size } = medium
+  if (vision && shape.type !== 'audio')
+    features.push({
+      type: 'vision',
+      rows: vision,
+      grid: shape.grid,
+      key: `${size.type} ${medium.contentKey}`,
+      load: async (signal) => {
+        const read = await medium.read(signal)
+        const frames = read.type === 'image' ? [read.image] : read.type === 'video' ? read.video.frames : []
+        return (await visionPatches(frames, config[shape.type], signal)).patches
+      },
+    })
+  const track = size.type === 'audio' ? size : size.type === 'video' ? size.audio : undefined
+  if (audio && track) features.push(audioFeature(medium, track.samples, audio, longest, config))
+  return features
+}
+
+function audioFeature(
+  medium: MeasuredMedium,
+  samples: number,
+  rows: Int32Array,
+  longest: number,
+  { audio: config }: ProcessorConfig,
+): PromptFeature {
+  const padded = paddedLength(samples, config, longest)
+  const frames = melFrames(samples, padded, config)
+  // The last windows see what follows the audio: its mirrored end, or silence up to the longest one.
+  const silence = Math.min(padded - samples, config.fftLength / 2)
+  return {
+    type: 'audio',
+    rows,
+    frames,
+    key: `audio ${medium.contentKey} ${silence} ${frames}`,
+    load: async (signal) => {
+      const read = await medium.read(signal)
+      const pcm = read.type === 'audio' ? read.audio : read.type === 'video' ? read.video.audio : undefined
+      if (!pcm) throw new Error('A video decoded without its audio.')
+      return (await logMel(pcm.samples, config, padded, signal)).mel
+    },
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Encoder outputs by content, so that a medium that comes again with the next turn, or with another question, is not encoded again.
+ *
+ * In: a medium's key and its encoder's output. Out: the output, as often as it is asked for. Within a byte limit, the least recently used go
+ * first; before a live request is refused memory, they give way, too.
+ */
+
+import type { MemoryBudget } from '../models/memory-budget.ts'
+import type { EncodedFeature } from './prompt-features.ts'
+
+export type EncodedMedium = Omit<EncodedFeature, 'rows'>
+
+export class EncodedCache {
+  readonly #budget: MemoryBudget | undefined
+  readonly #limit: number
+  /** Least recently used first. */
+  readonly #media = new Map<string, EncodedMedium>()
+  #bytes = 0
+
+  /** `limit`: bytes kept at most. */
+  constructor(budget: MemoryBudget | undefined, limit: number) {
+    this.#budget = budget
+    this.#limit = limit
+    budget?.addReclaim((bytes) => this.#shrink(this.#bytes - bytes))
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** `scope`: whose media are looked at. */
+  get(scope: string, key: string): EncodedMedium | undefined {
+    const name = nameOf(scope, key)
+    const medium = this.#media.get(name)
+    if (!medium) return undefined
+    this.#media.delete(name)
+    this.#media.set(name, medium)
+    return medium
+  }
+
+  put(scope: string, key: string, medium: EncodedMedium): void {
+    const name = nameOf(scope, key)
+    const bytes = bytesOf(medium)
+    if (this.#media.has(name) || bytes > this.#limit) return
+    this.#shrink(this.#limit - bytes)
+    if (this.#budget && !this.#budget.take(bytes, { spare: true })) return
+    this.#media.set(name, medium)
+    this.#bytes += bytes
+  }
+
+  clear(): void {
+    this.#shrink(0)
+  }
+
+  /** Drops the least recently used until at most so many bytes are left. */
+  #shrink(bytes: number): void {
+    for (const [name, medium] of this.#media) {
+      if (this.#bytes <= bytes) return
+      this.#media.delete(name)
+      const freed = bytesOf(medium)
+      this.#bytes -= freed
+      this.#budget?.give(freed)
+    }
+  }
+}
+
+function nameOf(scope: string, key: string): string {
+  return JSON.stringify([scope, key])
+}
+
+function bytesOf({ embeddings, deepstack = [] }: EncodedMedium): number {
+  return embeddings.byteLength + deepstack.reduce((sum, layer) => sum + layer.byteLength, 0)
+}

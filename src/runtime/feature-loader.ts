@@ -1,0 +1,61 @@
+/**
+ * Computes what encoders read, one medium ahead of them, beside the loop: a long spectrogram keeps nobody waiting, and a request holds at
+ * most two inputs at a time.
+ *
+ * In: the features a request needs encoded, in order. Out: their inputs, in order, when they are ready.
+ */
+
+import type { PromptFeature } from '../prompt/prepared-prompt.ts'
+
+export interface LoadedFeature {
+  readonly feature: PromptFeature
+  readonly input: Float32Array
+}
+
+export class FeatureLoader {
+  readonly #features: PromptFeature[]
+  readonly #signal: AbortSignal
+  readonly #onChange: () => void
+  #loaded: LoadedFeature | undefined
+  #loading = false
+  failure: unknown
+
+  /** `onChange`: an input is ready, or one could not be computed. */
+  constructor(features: readonly PromptFeature[], signal: AbortSignal, onChange: () => void) {
+    this.#features = [...features]
+    this.#signal = signal
+    this.#onChange = onChange
+    void this.#next()
+  }
+
+  /** All inputs could be computed: nothing of the request's media is broken. */
+  get complete(): boolean {
+    return this.#features.length === 0 && !this.#loading && this.failure === undefined
+  }
+
+  get ready(): boolean {
+    return this.#loaded !== undefined
+  }
+
+  /** The next input. Call only when {@link ready}. */
+  take(): LoadedFeature {
+    const loaded = this.#loaded
+    if (!loaded) throw new Error('No input is ready.')
+    this.#loaded = undefined
+    void this.#next()
+    return loaded
+  }
+
+  async #next(): Promise<void> {
+    const feature = this.#features.shift()
+    if (!feature) return
+    this.#loading = true
+    try {
+      this.#loaded = { feature, input: await feature.load(this.#signal) }
+    } catch (error) {
+      this.failure = error
+    }
+    this.#loading = false
+    this.#onChange()
+  }
+}

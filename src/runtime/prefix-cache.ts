@@ -1,0 +1,153 @@
+/**
+ * Sequences of requests that are over, kept for the next turn of their conversation.
+ *
+ * In: a sequence with what its cache holds. Out: the one that shares the longest prefix with a prompt. The least recently used go first,
+ * and before any live request is refused memory. What one scope sent is found by requests of that scope only; shared prefixes, which are
+ * the server's own, by all.
+ */
+
+import type { MemoryBudget } from '../models/memory-budget.ts'
+import type { StageSequence } from '../models/stages.ts'
+import { commonPrefix, type TokenRun } from './token-run.ts'
+
+/** Hidden states of the thinker by row, each [thinker hidden]. */
+export type HiddenRows = ReadonlyMap<number, Float32Array>
+
+export interface KeptPrefix {
+  /** Undefined: shared by all. */
+  readonly scope: string | undefined
+  readonly run: TokenRun
+  readonly sequence: StageSequence
+  /** What speech reads of the run's rows, as far as it was computed. */
+  readonly hidden: HiddenRows
+}
+
+export interface PrefixMatch {
+  readonly prefix: KeptPrefix
+  /** Tokens in common. */
+  readonly length: number
+}
+
+interface Entry {
+  readonly prefix: KeptPrefix
+  /** Bytes of hidden states taken from the budget. */
+  readonly bytes: number
+}
+
+/** Below this, running the tokens anew costs less than looking after a copy. */
+const SHORTEST = 8
+
+export class PrefixCache implements Disposable {
+  readonly #budget: MemoryBudget | undefined
+  readonly #limit: number
+  /** Least recently used first. */
+  #entries: Entry[] = []
+  /** Not given up while it is copied from. */
+  #pinned: KeptPrefix | undefined
+
+  /** `limit`: most prefixes kept besides the shared ones. 0 keeps none. */
+  constructor(budget: MemoryBudget | undefined, limit: number) {
+    this.#budget = budget
+    this.#limit = limit
+    budget?.addReclaim((bytes) => this.#reclaim(bytes))
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  /** Tokens held in all. */
+  get tokens(): number {
+    return this.#entries.reduce((sum, { prefix }) => sum + prefix.run.tokenIds.length, 0)
+  }
+
+  /**
+   * The prefix that serves a run best: `usable` cuts what is common to what may be used of it. Undefined when none is worth it.
+   * `scope` undefined finds shared ones only.
+   */
+  find(
+    run: TokenRun,
+    scope: string | undefined,
+    usable: (prefix: KeptPrefix, common: number) => number,
+  ): PrefixMatch | undefined {
+    let best: PrefixMatch | undefined
+    for (const { prefix } of this.#entries) {
+      if (prefix.scope !== undefined && prefix.scope !== scope) continue
+      const length = usable(prefix, commonPrefix(prefix.run, run))
+      if (length >= SHORTEST && length > (best?.length ?? 0)) best = { prefix, length }
+    }
+    return best
+  }
+
+  /** Keeps a prefix; the cache owns its sequence from here on. Those of the scope that it continues are dropped. */
+  keep(prefix: KeptPrefix): void {
+    const { run, scope, sequence } = prefix
+    const length = run.tokenIds.length
+    if (length < SHORTEST || this.#limit === 0) return sequence[Symbol.dispose]()
+    for (const { prefix: other } of [...this.#entries])
+      if (other.scope === scope && commonPrefix(other.run, run) === other.run.tokenIds.length) this.#drop(other)
+    const bytes = bytesOf(prefix.hidden)
+    const fits = bytes === 0 || this.#budget === undefined || this.#budget.take(bytes)
+    this.#entries.push(fits ? { prefix, bytes } : { prefix: { ...prefix, hidden: new Map() }, bytes: 0 })
+    while (this.#own.length > this.#limit) this.#drop(this.#own[0]!.prefix)
+  }
+
+  /** Takes a prefix out: its sequence is the caller's from here on. */
+  take(prefix: KeptPrefix): void {
+    const at = this.#entries.findIndex((entry) => entry.prefix === prefix)
+    if (at < 0) throw new Error('The prefix is not kept any more.')
+    const [entry] = this.#entries.splice(at, 1)
+    if (entry) this.#giveBack(entry)
+  }
+
+  /** Gives up all prefixes of a scope. */
+  forget(scope: string): void {
+    for (const { prefix } of [...this.#entries]) if (prefix.scope === scope) this.#drop(prefix)
+  }
+
+  /** Marks it as used just now and keeps it from being given up while `work` reads it. */
+  async use<T>(prefix: KeptPrefix, work: () => Promise<T>): Promise<T> {
+    const at = this.#entries.findIndex((entry) => entry.prefix === prefix)
+    if (at >= 0) this.#entries.push(...this.#entries.splice(at, 1))
+    this.#pinned = prefix
+    try {
+      return await work()
+    } finally {
+      this.#pinned = undefined
+    }
+  }
+
+  /** Entries that are somebody's, least recently used first. */
+  get #own(): readonly Entry[] {
+    return this.#entries.filter(({ prefix }) => prefix.scope !== undefined)
+  }
+
+  #drop(prefix: KeptPrefix): void {
+    this.take(prefix)
+    prefix.sequence[Symbol.dispose]()
+  }
+
+  #giveBack({ bytes }: Entry): void {
+    this.#budget?.give(bytes)
+  }
+
+  #reclaim(bytes: number): void {
+    const budget = this.#budget
+    if (!budget) return
+    const goal = budget.used - bytes
+    for (const { prefix } of this.#own) {
+      if (budget.used <= goal) return
+      if (prefix !== this.#pinned) this.#drop(prefix)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { prefix } of [...this.#entries]) this.#drop(prefix)
+  }
+}
+
+function bytesOf(hidden: HiddenRows): number {
+  let bytes = 0
+  for (const row of hidden.values()) bytes += row.byteLength
+  return bytes
+}

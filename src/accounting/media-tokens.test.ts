@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { FAMILIES } from '../catalogue/index.ts'
 import { audioTokens, frameListTokens, imageTokens, VideoShapeError, videoTokens } from './index.ts'
-import { roundHalfEven } from './half-even.ts'
+import { roundHalfEven } from '../arithmetic/half-even.ts'
 
 const golden = <T>(name: string): T[] =>
   JSON.parse(readFileSync(new URL(`../../testdata/golden/tokens/${name}.json`, import.meta.url), 'utf8'))

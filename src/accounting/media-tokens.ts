@@ -5,31 +5,19 @@
  * Reference: "rules for turning audio, images and video into tokens" of the Qwen-Omni guide (December 2025), whose own
  * functions the goldens in `testdata/golden/tokens/` were made with.
  */
+import { frameFactor, sampledFrameCount } from '../arithmetic/frame-count.ts'
+import { smartResize } from '../arithmetic/smart-resize.ts'
 import type { TokenRules } from '../catalogue/index.ts'
-import { roundHalfEven } from './half-even.ts'
 
 /** The two marks around a picture or a clip. */
 const VISION_MARKS = 2
-
-/** Frames are joined in pairs. */
-const FRAME_FACTOR = 2
 
 /** Tokens of one picture of `width` by `height` pixels, its two marks included. */
 export function imageTokens(width: number, height: number, rules: TokenRules): number {
   const { factor } = rules
   const minPixels = rules.imageMinTokens * factor * factor
   const maxPixels = rules.imageMaxTokens * factor * factor
-  let h = roundHalfEven(height / factor) * factor
-  let w = roundHalfEven(width / factor) * factor
-  if (h * w > maxPixels) {
-    const beta = Math.sqrt((height * width) / maxPixels)
-    h = Math.floor(height / beta / factor) * factor
-    w = Math.floor(width / beta / factor) * factor
-  } else if (h * w < minPixels) {
-    const beta = Math.sqrt(minPixels / (height * width))
-    h = Math.ceil((height * beta) / factor) * factor
-    w = Math.ceil((width * beta) / factor) * factor
-  }
+  const [h, w] = smartResize(height, width, factor, { min: minPixels, max: maxPixels })
   return Math.trunc((h * w) / (factor * factor)) + VISION_MARKS
 }
 
@@ -52,19 +40,12 @@ export class VideoShapeError extends Error {
  * @throws VideoShapeError when the clip has fewer than two frames.
  */
 export function sampledFrames(totalFrames: number, framesPerSecond: number, rules: TokenRules): number {
-  const { fps } = rules.video
-  const minFrames = Math.ceil(rules.video.minFrames / FRAME_FACTOR) * FRAME_FACTOR
-  const maxFrames = Math.floor(Math.min(rules.video.maxFrames, totalFrames) / FRAME_FACTOR) * FRAME_FACTOR
-  const duration = totalFrames / framesPerSecond
-  const whole = Math.trunc(duration)
-  const counted =
-    duration - whole > 1 / fps ? Math.ceil(duration * framesPerSecond) : Math.ceil(whole * framesPerSecond)
-  const wanted = (counted / framesPerSecond) * fps
-  const frames = Math.trunc(Math.min(Math.min(Math.max(wanted, minFrames), maxFrames), counted))
-  if (!(FRAME_FACTOR <= frames && frames <= counted)) {
-    throw new VideoShapeError(`a clip needs at least ${FRAME_FACTOR} frames to look at, this one has ${frames}`)
-  }
-  return frames
+  const count = sampledFrameCount(totalFrames, framesPerSecond, rules.video)
+  if (count === undefined)
+    throw new VideoShapeError(
+      `a clip needs at least ${frameFactor} frames to look at and over half a second, this one has ${totalFrames} frames at ${framesPerSecond} a second`,
+    )
+  return count
 }
 
 /** The size each of `frames` frames is brought to, `[height, width]` in pixels. @throws VideoShapeError */
@@ -78,32 +59,21 @@ export function videoFrameSize(
   const area = factor * factor
   const minPixels = rules.video.minTokens * area
   const maxPixels = Math.max(
-    Math.min(rules.video.maxTokens * area, ((rules.video.totalTokens * area) / frames) * FRAME_FACTOR),
+    Math.min(rules.video.maxTokens * area, ((rules.video.totalTokens * area) / frames) * frameFactor),
     Math.trunc(minPixels * 1.05),
   )
   const ratio = Math.max(height, width) / Math.min(height, width)
   if (ratio > rules.video.maxAspectRatio) {
     throw new VideoShapeError(`the aspect ratio should be at most ${rules.video.maxAspectRatio}:1, it is ${ratio}:1`)
   }
-  let h = Math.max(factor, roundHalfEven(height / factor) * factor)
-  let w = Math.max(factor, roundHalfEven(width / factor) * factor)
-  if (h * w > maxPixels) {
-    const beta = Math.sqrt((height * width) / maxPixels)
-    h = Math.floor(height / beta / factor) * factor
-    w = Math.floor(width / beta / factor) * factor
-  } else if (h * w < minPixels) {
-    const beta = Math.sqrt(minPixels / (height * width))
-    h = Math.ceil((height * beta) / factor) * factor
-    w = Math.ceil((width * beta) / factor) * factor
-  }
-  return [h, w]
+  return smartResize(height, width, factor, { min: minPixels, max: maxPixels }, 'rounding')
 }
 
 /** Tokens of what is seen in `frames` frames of `width` by `height` pixels, the two marks included. @throws VideoShapeError */
 export function frameListTokens(width: number, height: number, frames: number, rules: TokenRules): number {
   const [h, w] = videoFrameSize(width, height, frames, rules)
   const { factor } = rules
-  return Math.trunc((((Math.ceil(frames / FRAME_FACTOR) * h) / factor) * w) / factor) + VISION_MARKS
+  return Math.trunc((((Math.ceil(frames / frameFactor) * h) / factor) * w) / factor) + VISION_MARKS
 }
 
 export interface ClipShape {

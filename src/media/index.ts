@@ -14,5 +14,5 @@ export {
 } from './limits.ts'
 export type { Opened } from './opened-medium.ts'
 export type { ResolvedAddress, Resolver } from './fetch/resolve.ts'
-export { sampledFrameCount, sampledFrameIndices } from './video/sample-frames.ts'
+export { sampledFrameIndices } from './video/sample-frames.ts'
 export { decodeWav, encodeWav, type WavFile, wavHeader } from './wav.ts'

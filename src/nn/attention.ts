@@ -7,6 +7,7 @@
 
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
 import { attendCached } from './attend-cached.ts'
+import { readCache, writeCache } from './kv-access.ts'
 import type { Segment } from './kv-cache.ts'
 import { Linear } from './linear.ts'
 import { RmsNorm } from './norm.ts'
@@ -77,34 +78,17 @@ export class Attention {
   ): Tensor<'f32'> {
     const { q, k, v } = this.project(g, x, rotation)
     const { heads, keyValueHeads, headSize } = this.options
-    const keys = g.reshape(g.cont(k), keyValueHeads * headSize, x.shape[1])
-    const values = g.reshape(g.cont(v), keyValueHeads * headSize, x.shape[1])
+    const flat = (all: Tensor<'f32'>): Tensor<'f32'> => g.reshape(g.cont(all), keyValueHeads * headSize, x.shape[1])
+    const [keys, values] = [flat(k), flat(v)]
     // Queries first: the writes below then follow everything they need, in a fixed order.
     g.effect(q)
     const parts = segments.map((segment) => {
-      const cache = segment.cache.layer(layer)
-      const rows = (all: Tensor<'f32'>): Tensor<'f32'> =>
-        segments.length === 1 ? all : g.slice(all, 1, segment.start, segment.tokens)
-      g.effect(g.setRows(cache.keys, rows(keys), segment.rows))
-      const { places } = segment
-      if (places)
-        g.effect(
-          g.setRows(
-            g.reshape(cache.values, 1, segment.cache.room * segment.cache.width),
-            g.reshape(rows(values), 1, places.shape[0]),
-            places,
-          ),
-        )
-      else g.effect(g.setRows(cache.values, rows(values), segment.rows))
-      const stored = (all: Tensor<'f16' | 'f32'>): Tensor<'f16' | 'f32'> =>
-        g.view(all, [headSize, segment.bucket, keyValueHeads], { strides: [all.strides[1], headSize * all.strides[0]] })
-      const query = segments.length === 1 ? q : g.slice(q, 2, segment.start, segment.tokens)
-      const seen = places
-        ? g.view(cache.values, [segment.bucket, headSize, keyValueHeads], {
-            strides: [cache.values.strides[1], headSize * cache.values.strides[1]],
-          })
-        : stored(cache.values)
-      return attendCached(g, query, stored(cache.keys), seen, segment.mask, headSize ** -0.5, places !== undefined)
+      const own = (all: Tensor<'f32'>, dimension: 1 | 2): Tensor<'f32'> =>
+        segments.length === 1 ? all : g.slice(all, dimension, segment.start, segment.tokens)
+      writeCache(g, segment, layer, own(keys, 1), own(values, 1))
+      const query = own(q, 2)
+      const seen = readCache(g, segment, layer, headSize)
+      return attendCached(g, query, seen.keys, seen.values, segment.mask, headSize ** -0.5, seen.columns)
     })
     return this.o_proj.forward(g, joinTokens(g, parts, heads * headSize))
   }

@@ -35,6 +35,7 @@ export {
   type ParameterRequest,
   type Parameters,
 } from './parameters.ts'
+export { PreNormLayer } from './pre-norm-layer.ts'
 export { sinusoids } from './sinusoids.ts'
 export { SnakeBeta } from './snake.ts'
 export { joinPositions, Rotary, type RotaryConfig } from './rotary.ts'

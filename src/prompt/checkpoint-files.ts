@@ -13,6 +13,8 @@ import { EngineError } from '../contract/index.ts'
 export interface FileSource {
   /** For messages: the folder or file that the contents come from. */
   readonly location: string
+  /** config.json, where it has been read already. */
+  readonly config?: JsonObject
   /** The file's text, or undefined when the checkpoint has no such file. */
   readText(name: string): Promise<string | undefined>
   /** The file's bytes, for files that are not text; absent where there can be none. */
@@ -61,8 +63,10 @@ export async function readCheckpointFiles(
 ): Promise<CheckpointFiles> {
   const files = typeof source === 'string' ? folderSource(source) : source
   const texts = new Map<string, string>()
+  const parsed = new Map<string, JsonObject>(files.config && [['config.json', files.config]])
   const read = async (names: readonly string[]): Promise<void> => {
     for (const name of names) {
+      if (parsed.has(name)) continue
       const text = await files.readText(name)
       if (text !== undefined) texts.set(name, text)
     }
@@ -74,7 +78,7 @@ export async function readCheckpointFiles(
     const content = await files.readBytes?.(name)
     if (content !== undefined) bytes.set(name, content)
   }
-  return new Files(files.location, texts, bytes)
+  return new Files(files.location, texts, bytes, parsed)
 }
 
 /** A configuration without other files: for what needs no more, such as converting weights. */

@@ -7,10 +7,10 @@
  * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
  */
 
-import type { RgbImage } from '../contract/index.ts'
+import { type PixelLimits, smartResize } from '../arithmetic/smart-resize.ts'
+import { EngineError, type RgbImage } from '../contract/index.ts'
 import { type ResizeStyle, resizeBicubic } from './bicubic-resize.ts'
 import { createBreather } from './breathe.ts'
-import { type PixelLimits, smartResize } from './smart-resize.ts'
 
 /** From preprocessor_config.json. */
 export interface VisionFeatureConfig {
@@ -27,13 +27,22 @@ export interface VisionFeatureConfig {
   readonly clipTokens?: number
 }
 
+/** Most times that one side of an image may be the other, as in transformers. */
+const thinnest = 200
+
 /** [t, h, w] in patches. */
 export type Grid = readonly [number, number, number]
 
 /** The grid of one image (`frames` 1) or clip. Throws `unsupported` for impossible shapes. */
 export function visionGrid(height: number, width: number, frames: number, config: VisionFeatureConfig): Grid {
   const factor = config.patchSize * config.mergeSize
-  const [h, w] = smartResize(height, width, factor, frameLimits(frames, config))
+  if (!(Math.max(height, width) <= thinnest * Math.min(height, width)))
+    throw new EngineError(
+      'unsupported',
+      `an image of ${width}x${height} pixels is too long and thin: one side may be at most ${thinnest} times the other`,
+      { param: 'messages' },
+    )
+  const [h, w] = smartResize(height, width, factor, frameLimits(frames, config), 'shrinking')
   return [Math.ceil(frames / config.temporalPatchSize), h / config.patchSize, w / config.patchSize]
 }
 

@@ -5,6 +5,7 @@
  */
 import { AV_PKT_DATA_DISPLAYMATRIX } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
+import { sampledFrameCount } from '../../arithmetic/frame-count.ts'
 import type { ByteSource } from '../av/bytes.ts'
 import { cutOff, leftOut } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
@@ -14,7 +15,7 @@ import { MediaError } from '../errors.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { orientationOf, type Orientation } from './display-matrix.ts'
 import { PictureDecoder, renderedSize } from './picture-decoder.ts'
-import { sampledFrameCount, sampledFrameIndices } from './sample-frames.ts'
+import { sampledFrameIndices } from './sample-frames.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 
 type Limits = Required<VideoLimits>

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { sampledFrameCount, sampledFrameIndices } from './sample-frames.ts'
+import { sampledFrameCount } from '../../arithmetic/frame-count.ts'
+import { sampledFrameIndices } from './sample-frames.ts'
 
 interface Golden {
   total: number

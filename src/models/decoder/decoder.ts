@@ -10,6 +10,7 @@ import {
   Attention,
   GatedMlp,
   MixtureOfExperts,
+  PreNormLayer,
   RmsNorm,
   Rotary,
   type Parameters,
@@ -18,15 +19,11 @@ import {
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
 import type { DecoderConfig } from './config.ts'
 
-export class DecoderLayer {
-  readonly self_attn: Attention
-  readonly mlp: GatedMlp | MixtureOfExperts
-  readonly input_layernorm: RmsNorm
-  readonly post_attention_layernorm: RmsNorm
-
-  constructor(parameters: Parameters, config: DecoderConfig, layer: number) {
-    const { hidden, epsilon, sparse } = config
-    this.self_attn = new Attention(parameters.scope('self_attn'), {
+function decoderLayer(parameters: Parameters, config: DecoderConfig, layer: number): PreNormLayer<Attention> {
+  const { hidden, epsilon, sparse } = config
+  const mlp = parameters.scope('mlp')
+  return new PreNormLayer({
+    attention: new Attention(parameters.scope('self_attn'), {
       hidden,
       heads: config.heads,
       keyValueHeads: config.keyValueHeads,
@@ -34,9 +31,8 @@ export class DecoderLayer {
       ...(config.queryKeyNorm && { queryKeyNorm: epsilon }),
       bias: config.attentionBias,
       outputBias: config.outputBias,
-    })
-    const mlp = parameters.scope('mlp')
-    this.mlp =
+    }),
+    mlp:
       config.sparseLayers[layer] && sparse
         ? new MixtureOfExperts(mlp, {
             hidden,
@@ -46,10 +42,10 @@ export class DecoderLayer {
             renormalise: sparse.renormalise,
             ...(sparse.shared !== undefined && { shared: sparse.shared }),
           })
-        : new GatedMlp(mlp, hidden, config.feedForward)
-    this.input_layernorm = new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon)
-    this.post_attention_layernorm = new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon)
-  }
+        : new GatedMlp(mlp, hidden, config.feedForward),
+    attentionNorm: new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon),
+    mlpNorm: new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon),
+  })
 }
 
 export interface DecoderRun {
@@ -64,7 +60,7 @@ export interface DecoderRun {
 }
 
 export class Decoder {
-  readonly layers: readonly DecoderLayer[]
+  readonly layers: readonly PreNormLayer<Attention>[]
   readonly norm: RmsNorm
   readonly rotary: Rotary
   readonly config: DecoderConfig
@@ -73,7 +69,7 @@ export class Decoder {
     this.config = config
     this.layers = Array.from(
       { length: config.layers },
-      (_, layer) => new DecoderLayer(parameters.scope('layers').scope(layer), config, layer),
+      (_, layer) => decoderLayer(parameters.scope('layers').scope(layer), config, layer),
     )
     this.norm = new RmsNorm(parameters.scope('norm'), config.hidden, config.epsilon)
     this.rotary = new Rotary(
@@ -94,15 +90,17 @@ export class Decoder {
     const capturesLast = run.capture === this.layers.length
     let hidden = x
     for (const [i, layer] of this.layers.entries()) {
-      const attended = layer.self_attn.forward(g, layer.input_layernorm.forward(g, hidden), run.segments, i, rotation)
       const rows = i === this.layers.length - 1 && !capturesLast ? run.rows : undefined
-      const wanted = (all: Tensor<'f32'>): Tensor<'f32'> => (rows ? g.getRows(all, rows) : all)
-      hidden = wanted(g.add(hidden, attended))
-      hidden = g.add(hidden, layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, hidden)))
+      hidden = layer.forward(
+        g,
+        hidden,
+        (attention, normed) => attention.forward(g, normed, run.segments, i, rotation),
+        rows,
+      )
       // transformers records a layer's output before the vision features are added to it.
       if (run.capture === i + 1) captured = hidden
       const extra = run.deepstack?.[i]
-      if (extra) hidden = g.add(hidden, wanted(extra))
+      if (extra) hidden = g.add(hidden, rows ? g.getRows(extra, rows) : extra)
     }
     const normed = this.norm.forward(g, hidden)
     if (!capturesLast) return { hidden: normed, captured }

@@ -6,20 +6,25 @@
  * Reference: transformers `Qwen3OmniMoeAudioEncoder`.
  */
 
-import { activate, Attention, Conv2d, LayerNorm, Linear, PlainMlp, sinusoids, type Parameters } from '../../nn/index.ts'
+import {
+  activate,
+  Attention,
+  Conv2d,
+  LayerNorm,
+  Linear,
+  PlainMlp,
+  PreNormLayer,
+  sinusoids,
+  type Parameters,
+} from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
 
-class AudioEncoderLayer {
-  readonly self_attn: Attention
-  readonly self_attn_layer_norm: LayerNorm
-  readonly final_layer_norm: LayerNorm
-  readonly mlp: PlainMlp
-
-  constructor(parameters: Parameters, config: AudioEncoderConfig) {
-    const { width, heads, feedForward } = config
-    this.self_attn = new Attention(parameters.scope('self_attn'), {
+function audioEncoderLayer(parameters: Parameters, config: AudioEncoderConfig): PreNormLayer<Attention> {
+  const { width, heads, feedForward } = config
+  return new PreNormLayer({
+    attention: new Attention(parameters.scope('self_attn'), {
       hidden: width,
       heads,
       keyValueHeads: heads,
@@ -28,19 +33,13 @@ class AudioEncoderLayer {
       outputBias: true,
       names: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
       precision: 'fine',
-    })
-    this.self_attn_layer_norm = new LayerNorm(parameters.scope('self_attn_layer_norm'), width)
-    this.final_layer_norm = new LayerNorm(parameters.scope('final_layer_norm'), width)
-    this.mlp = new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
+    }),
+    attentionNorm: new LayerNorm(parameters.scope('self_attn_layer_norm'), width),
+    mlpNorm: new LayerNorm(parameters.scope('final_layer_norm'), width),
+    mlp: new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
       precision: 'fine',
-    })
-  }
-
-  /** x: [width, tokens of one window]. */
-  forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
-    const attended = g.add(x, this.self_attn.encode(g, this.self_attn_layer_norm.forward(g, x)))
-    return g.add(attended, this.mlp.forward(g, this.final_layer_norm.forward(g, attended)))
-  }
+    }),
+  })
 }
 
 /** The audio encoder's weights and graph. */
@@ -49,7 +48,7 @@ export class AudioEncoderModel {
   readonly conv2d2: Conv2d
   readonly conv2d3: Conv2d
   readonly conv_out: Linear
-  readonly layers: readonly AudioEncoderLayer[]
+  readonly layers: readonly PreNormLayer<Attention>[]
   readonly ln_post: LayerNorm
   readonly proj1: Linear
   readonly proj2: Linear
@@ -68,7 +67,7 @@ export class AudioEncoderModel {
     this.conv_out = new Linear(parameters.scope('conv_out'), channels * bands, width, { precision: 'fine' })
     this.layers = Array.from(
       { length: config.layers },
-      (_, layer) => new AudioEncoderLayer(parameters.scope('layers').scope(layer), config),
+      (_, layer) => audioEncoderLayer(parameters.scope('layers').scope(layer), config),
     )
     this.ln_post = new LayerNorm(parameters.scope('ln_post'), width)
     this.proj1 = new Linear(parameters.scope('proj1'), width, width, { bias: true, precision: 'fine' })
@@ -91,7 +90,8 @@ export class AudioEncoderModel {
   /** x: [width, tokens of one window] to [output width, tokens]. */
   transform(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
     let hidden = x
-    for (const layer of this.layers) hidden = layer.forward(g, hidden)
+    for (const layer of this.layers)
+      hidden = layer.forward(g, hidden, (attention, normed) => attention.encode(g, normed))
     const inner = activate(g, this.config.activation, this.proj1.forward(g, this.ln_post.forward(g, hidden)))
     return this.proj2.forward(g, inner)
   }

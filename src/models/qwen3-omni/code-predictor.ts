@@ -7,7 +7,7 @@
  * `prepare_inputs_for_generation` for the sum of embeddings.
  */
 
-import { Attention, Embedding, GatedMlp, Linear, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
+import { Attention, Embedding, GatedMlp, Linear, PreNormLayer, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
 import {
   allocateTensors,
   GraphCache,
@@ -26,15 +26,10 @@ import { checkIds } from '../decoder/thinker.ts'
 /** Frames that run side by side; more are done in turns. */
 const BATCH = 8
 
-class PredictorLayer {
-  readonly self_attn: Attention
-  readonly mlp: GatedMlp
-  readonly input_layernorm: RmsNorm
-  readonly post_attention_layernorm: RmsNorm
-
-  constructor(parameters: Parameters, config: DecoderConfig) {
-    const { hidden, epsilon } = config
-    this.self_attn = new Attention(parameters.scope('self_attn'), {
+function predictorLayer(parameters: Parameters, config: DecoderConfig): PreNormLayer<Attention> {
+  const { hidden, epsilon } = config
+  return new PreNormLayer({
+    attention: new Attention(parameters.scope('self_attn'), {
       hidden,
       heads: config.heads,
       keyValueHeads: config.keyValueHeads,
@@ -43,16 +38,16 @@ class PredictorLayer {
       bias: config.attentionBias,
       outputBias: config.attentionBias,
       precision: 'fine',
-    })
-    this.mlp = new GatedMlp(parameters.scope('mlp'), hidden, config.feedForward, { precision: 'fine' })
-    this.input_layernorm = new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon)
-    this.post_attention_layernorm = new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon)
-  }
+    }),
+    mlp: new GatedMlp(parameters.scope('mlp'), hidden, config.feedForward, { precision: 'fine' }),
+    attentionNorm: new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon),
+    mlpNorm: new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon),
+  })
 }
 
 /** The code predictor's weights. */
 export class CodePredictorModel {
-  readonly layers: readonly PredictorLayer[]
+  readonly layers: readonly PreNormLayer<Attention>[]
   readonly norm: RmsNorm
   readonly rotary: Rotary
   /** Tables of groups 1, 2, ...; group 0's is the talker's. */
@@ -69,7 +64,7 @@ export class CodePredictorModel {
     const model = parameters.scope('model')
     this.layers = Array.from(
       { length: config.layers },
-      (_, layer) => new PredictorLayer(model.scope('layers').scope(layer), config),
+      (_, layer) => predictorLayer(model.scope('layers').scope(layer), config),
     )
     this.norm = new RmsNorm(model.scope('norm'), hidden, config.epsilon)
     this.rotary = new Rotary({ kind: 'plain', base: config.rotaryBase })
@@ -179,15 +174,9 @@ export class CodePredictor implements CodePredictorStage {
     const positions = model.rotary.input(g, tokens * batch)
     const past = group === 1 ? 0 : group
     for (const [i, layer] of model.layers.entries()) {
-      const attended = this.#attend(g, layer, i, layer.input_layernorm.forward(g, x), {
-        positions,
-        past,
-        tokens,
-        batch,
-        mask,
-      })
-      const y = g.add(x, attended)
-      x = g.add(y, layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, y)))
+      x = layer.forward(g, x, (attention, normed) =>
+        this.#attend(g, attention, i, normed, { positions, past, tokens, batch, mask }),
+      )
     }
     // Only the last token of each sequence counts.
     const last = g.view(x, [hidden, batch], { strides: [tokens * x.strides[1]], offset: (tokens - 1) * x.strides[1] })
@@ -198,14 +187,14 @@ export class CodePredictor implements CodePredictorStage {
 
   #attend(
     g: GraphBuilder,
-    layer: PredictorLayer,
+    attention: Attention,
     index: number,
     x: Tensor<'f32'>,
     run: { positions: Tensor<'i32'>; past: number; tokens: number; batch: number; mask: Tensor<'f16'> | undefined },
   ): Tensor<'f32'> {
     const { heads, keyValueHeads, headSize } = this.#model.config
     const { past, tokens, batch } = run
-    const { q, k, v } = layer.self_attn.project(g, x, { rotary: this.#model.rotary, positions: run.positions })
+    const { q, k, v } = attention.project(g, x, { rotary: this.#model.rotary, positions: run.positions })
     const stored = (name: string, fresh: Tensor<'f32'>): Tensor<'f16' | 'f32'> => {
       const cache = this.#cache.tensors[`${name}${index}`] as Tensor<'f16' | 'f32'>
       const [, row, sequence] = cache.strides
@@ -222,7 +211,7 @@ export class CodePredictor implements CodePredictorStage {
     const values = stored('v', v)
     const queries = g.permute(g.reshape(g.cont(q), headSize, heads, tokens, batch), 0, 2, 1, 3)
     const attended = g.flashAttention(queries, keys, values, run.mask, headSize ** -0.5)
-    return layer.self_attn.o_proj.forward(g, g.reshape(attended, headSize * heads, tokens * batch))
+    return attention.o_proj.forward(g, g.reshape(attended, headSize * heads, tokens * batch))
   }
 
   /** All groups' embeddings added up: [hidden, batch]. */

@@ -18,6 +18,7 @@ import {
   Embedding,
   GatedMlp,
   LayerScale,
+  PreNormLayer,
   RmsNorm,
   Rotary,
   SnakeBeta,
@@ -34,17 +35,10 @@ export interface StreamState {
   carried(name: string, channels: number, frames: number): Tensor<'f32'>
 }
 
-class TransformerLayer {
-  readonly self_attn: Attention
-  readonly mlp: GatedMlp
-  readonly input_layernorm: RmsNorm
-  readonly post_attention_layernorm: RmsNorm
-  readonly self_attn_layer_scale: LayerScale
-  readonly mlp_layer_scale: LayerScale
-
-  constructor(parameters: Parameters, config: Code2WavConfig) {
-    const { hidden, epsilon } = config
-    this.self_attn = new Attention(parameters.scope('self_attn'), {
+function transformerLayer(parameters: Parameters, config: Code2WavConfig): PreNormLayer<Attention> {
+  const { hidden, epsilon } = config
+  return new PreNormLayer({
+    attention: new Attention(parameters.scope('self_attn'), {
       hidden,
       heads: config.heads,
       keyValueHeads: config.keyValueHeads,
@@ -52,13 +46,13 @@ class TransformerLayer {
       bias: config.attentionBias,
       outputBias: config.attentionBias,
       precision: 'fine',
-    })
-    this.mlp = new GatedMlp(parameters.scope('mlp'), hidden, config.feedForward, { precision: 'fine' })
-    this.input_layernorm = new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon)
-    this.post_attention_layernorm = new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon)
-    this.self_attn_layer_scale = new LayerScale(parameters.scope('self_attn_layer_scale'), 'scale', hidden)
-    this.mlp_layer_scale = new LayerScale(parameters.scope('mlp_layer_scale'), 'scale', hidden)
-  }
+    }),
+    mlp: new GatedMlp(parameters.scope('mlp'), hidden, config.feedForward, { precision: 'fine' }),
+    attentionNorm: new RmsNorm(parameters.scope('input_layernorm'), hidden, epsilon),
+    mlpNorm: new RmsNorm(parameters.scope('post_attention_layernorm'), hidden, epsilon),
+    attentionScale: new LayerScale(parameters.scope('self_attn_layer_scale'), 'scale', hidden),
+    mlpScale: new LayerScale(parameters.scope('mlp_layer_scale'), 'scale', hidden),
+  })
 }
 
 class ResidualUnit {
@@ -99,7 +93,7 @@ function inner(parameters: Parameters, name: string | number): Parameters {
 /** The vocoder's weights and graph. */
 export class Code2WavModel {
   readonly code_embedding: Embedding
-  readonly layers: readonly TransformerLayer[]
+  readonly layers: readonly PreNormLayer<Attention>[]
   readonly norm: RmsNorm
   readonly rotary: Rotary
   readonly upsample: readonly { readonly conv: CausalConvTranspose1d; readonly block: ConvNeXtBlock }[]
@@ -122,7 +116,7 @@ export class Code2WavModel {
     const transformer = parameters.scope('pre_transformer')
     this.layers = Array.from(
       { length: config.layers },
-      (_, layer) => new TransformerLayer(transformer.scope('layers').scope(layer), config),
+      (_, layer) => transformerLayer(transformer.scope('layers').scope(layer), config),
     )
     this.norm = new RmsNorm(transformer.scope('norm'), hidden, config.epsilon)
     this.rotary = new Rotary({ kind: 'plain', base: config.rotaryBase })
@@ -227,11 +221,8 @@ export class Code2WavModel {
     const positions = this.rotary.input(g, frames)
     const mask = g.input('mask', 'f16', [past + frames, frames])
     let hidden = x
-    for (const [i, layer] of this.layers.entries()) {
-      const { q, k, v } = layer.self_attn.project(g, layer.input_layernorm.forward(g, hidden), {
-        rotary: this.rotary,
-        positions,
-      })
+    const attend = (attention: Attention, normed: Tensor<'f32'>, i: number): Tensor<'f32'> => {
+      const { q, k, v } = attention.project(g, normed, { rotary: this.rotary, positions })
       const extended = (name: string, fresh: Tensor<'f32'>): Tensor<'f32'> => {
         const flat = g.reshape(g.cont(fresh), width, frames)
         return carry(g, state, `${name}.${i}`, flat, past, (history, input) =>
@@ -243,11 +234,10 @@ export class Code2WavModel {
       const keys = stored(extended('keys', k))
       const values = stored(extended('values', v))
       const attended = g.flashAttention(g.permute(q, 0, 2, 1, 3), keys, values, mask, headSize ** -0.5)
-      const projected = layer.self_attn.o_proj.forward(g, g.reshape(attended, heads * headSize, frames))
-      hidden = g.add(hidden, layer.self_attn_layer_scale.forward(g, projected))
-      const fed = layer.mlp.forward(g, layer.post_attention_layernorm.forward(g, hidden))
-      hidden = g.add(hidden, layer.mlp_layer_scale.forward(g, fed))
+      return attention.o_proj.forward(g, g.reshape(attended, heads * headSize, frames))
     }
+    for (const [i, layer] of this.layers.entries())
+      hidden = layer.forward(g, hidden, (attention, normed) => attend(attention, normed, i))
     return this.norm.forward(g, hidden)
   }
 }

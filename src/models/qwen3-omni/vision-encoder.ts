@@ -6,52 +6,54 @@
  * Reference: transformers `Qwen3OmniMoeVisionEncoder`, `get_vision_interpolation_indices_and_weights`.
  */
 
-import { attendBlocks, Embedding, LayerNorm, Linear, PlainMlp, Rotary, type Parameters } from '../../nn/index.ts'
+import { attendBlocks, Embedding, LayerNorm, Linear, PlainMlp, PreNormLayer, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { EncodeOptions, VisionEncoderStage } from '../stages.ts'
 import type { VisionEncoderConfig } from './config-types.ts'
 
 const EPSILON = 1e-6
 
-class VisionBlock {
-  readonly norm1: LayerNorm
-  readonly norm2: LayerNorm
+/** Attention of all patches of one image, queries, keys and values from one projection. */
+class VisionAttention {
   readonly qkv: Linear
   readonly proj: Linear
-  readonly mlp: PlainMlp
   readonly config: VisionEncoderConfig
 
   constructor(parameters: Parameters, config: VisionEncoderConfig) {
     this.config = config
     const { hidden } = config
-    const attn = parameters.scope('attn')
-    this.norm1 = new LayerNorm(parameters.scope('norm1'), hidden, EPSILON)
-    this.norm2 = new LayerNorm(parameters.scope('norm2'), hidden, EPSILON)
-    this.qkv = new Linear(attn.scope('qkv'), hidden, 3 * hidden, { bias: true, precision: 'fine' })
-    this.proj = new Linear(attn.scope('proj'), hidden, hidden, { bias: true, precision: 'fine' })
-    this.mlp = new PlainMlp(
+    this.qkv = new Linear(parameters.scope('qkv'), hidden, 3 * hidden, { bias: true, precision: 'fine' })
+    this.proj = new Linear(parameters.scope('proj'), hidden, hidden, { bias: true, precision: 'fine' })
+  }
+
+  /** x: [hidden, patches of one image]. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>, rotary: Rotary, positions: Tensor<'i32'>): Tensor<'f32'> {
+    const { hidden, heads } = this.config
+    const head = hidden / heads
+    const patches = x.shape[1]
+    const all = this.qkv.forward(g, x)
+    const part = (i: number): Tensor<'f32'> =>
+      g.view(all, [head, heads, patches], { strides: [head * 4, all.strides[1]], offset: i * hidden * 4 })
+    const q = rotary.apply(g, g.cont(part(0)), positions)
+    const k = rotary.apply(g, g.cont(part(1)), positions)
+    return this.proj.forward(g, attendBlocks(g, q, k, g.cont(part(2)), head ** -0.5))
+  }
+}
+
+function visionBlock(parameters: Parameters, config: VisionEncoderConfig): PreNormLayer<VisionAttention> {
+  const { hidden } = config
+  return new PreNormLayer({
+    attentionNorm: new LayerNorm(parameters.scope('norm1'), hidden, EPSILON),
+    mlpNorm: new LayerNorm(parameters.scope('norm2'), hidden, EPSILON),
+    attention: new VisionAttention(parameters.scope('attn'), config),
+    mlp: new PlainMlp(
       parameters.scope('mlp'),
       ['linear_fc1', 'linear_fc2'],
       [hidden, config.feedForward, hidden],
       config.activation,
       { precision: 'fine' },
-    )
-  }
-
-  /** x: [hidden, patches of one picture]. */
-  forward(g: GraphBuilder, x: Tensor<'f32'>, rotary: Rotary, positions: Tensor<'i32'>): Tensor<'f32'> {
-    const { hidden, heads } = this.config
-    const head = hidden / heads
-    const patches = x.shape[1]
-    const all = this.qkv.forward(g, this.norm1.forward(g, x))
-    const part = (i: number): Tensor<'f32'> =>
-      g.view(all, [head, heads, patches], { strides: [head * 4, all.strides[1]], offset: i * hidden * 4 })
-    const q = rotary.apply(g, g.cont(part(0)), positions)
-    const k = rotary.apply(g, g.cont(part(1)), positions)
-    const attended = this.proj.forward(g, attendBlocks(g, q, k, g.cont(part(2)), head ** -0.5))
-    const y = g.add(x, attended)
-    return g.add(y, this.mlp.forward(g, this.norm2.forward(g, y)))
-  }
+    ),
+  })
 }
 
 /** Joins each block of patches to one token. The deepstack ones norm after joining, the last one before. */
@@ -87,7 +89,7 @@ class PatchMerger {
 export class VisionEncoderModel {
   readonly patch_embed: { readonly weight: Tensor; readonly bias: Tensor<'f32'> }
   readonly pos_embed: Embedding
-  readonly blocks: readonly VisionBlock[]
+  readonly blocks: readonly PreNormLayer<VisionAttention>[]
   readonly merger: PatchMerger
   readonly merger_list: readonly PatchMerger[]
   readonly rotary: Rotary
@@ -113,7 +115,7 @@ export class VisionEncoderModel {
     })
     this.blocks = Array.from(
       { length: config.layers },
-      (_, layer) => new VisionBlock(parameters.scope('blocks').scope(layer), config),
+      (_, layer) => visionBlock(parameters.scope('blocks').scope(layer), config),
     )
     this.merger = new PatchMerger(parameters.scope('merger'), config, false)
     this.merger_list = config.deepstackLayers.map(
@@ -141,7 +143,7 @@ export class VisionEncoderModel {
     const positions = this.rotary.input(g, patches)
     const outputs: Record<string, Tensor<'f32'>> = {}
     for (const [layer, block] of this.blocks.entries()) {
-      x = block.forward(g, x, this.rotary, positions)
+      x = block.forward(g, x, (attention, normed) => attention.forward(g, normed, this.rotary, positions))
       const i = config.deepstackLayers.indexOf(layer)
       const merger = i < 0 ? undefined : this.merger_list[i]
       if (merger) outputs[`deepstack.${i}`] = merger.forward(g, x)

@@ -11,7 +11,7 @@
 import type { ResizeStyle } from '../../../prompt/bicubic-resize.ts'
 import type { CheckpointFiles } from '../../../prompt/checkpoint-files.ts'
 import type { AudioFeatureConfig } from '../../../prompt/log-mel.ts'
-import type { PixelLimits } from '../../../prompt/smart-resize.ts'
+import type { PixelLimits } from '../../../arithmetic/smart-resize.ts'
 import type { VisionFeatureConfig } from '../../../prompt/vision-patches.ts'
 import { ConfigReader } from '../../config-reader.ts'
 

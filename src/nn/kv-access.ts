@@ -1,0 +1,41 @@
+/**
+ * Keys and values of one sequence within a graph: written to its cache and read from it, in the cache's own layout.
+ *
+ * In: a step's {@link Segment}, a layer. Out: effects of the graph, and views that `attendCached` takes.
+ */
+
+import type { GraphBuilder, Tensor } from '../tensor/index.ts'
+import type { Segment } from './kv-cache.ts'
+
+/** Writes a segment's new keys and values, [kv heads * head, tokens], as effects of the graph. */
+export function writeCache(
+  g: GraphBuilder,
+  { cache, rows, places }: Segment,
+  layer: number,
+  keys: Tensor<'f32'>,
+  values: Tensor<'f32'>,
+): void {
+  const stored = cache.layer(layer)
+  g.effect(g.setRows(stored.keys, keys, rows))
+  if (!places) return g.effect(g.setRows(stored.values, values, rows))
+  const column = g.reshape(stored.values, 1, cache.room * cache.width)
+  g.effect(g.setRows(column, g.reshape(values, 1, places.shape[0]), places))
+}
+
+/** What a segment's attention reads: keys [head, bucket, kv heads]; values too, or in columns [bucket, head, kv heads]. */
+export function readCache(
+  g: GraphBuilder,
+  { cache, bucket, places }: Segment,
+  layer: number,
+  headSize: number,
+): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'>; columns: boolean } {
+  const stored = cache.layer(layer)
+  const keyValueHeads = cache.width / headSize
+  const inRows = (all: Tensor<'f16' | 'f32'>): Tensor<'f16' | 'f32'> =>
+    g.view(all, [headSize, bucket, keyValueHeads], { strides: [all.strides[1], headSize * all.strides[0]] })
+  const keys = inRows(stored.keys)
+  if (!places) return { keys, values: inRows(stored.values), columns: false }
+  const [, column] = stored.values.strides
+  const values = g.view(stored.values, [bucket, headSize, keyValueHeads], { strides: [column, headSize * column] })
+  return { keys, values, columns: true }
+}

@@ -32,6 +32,7 @@ export interface CodeVocoder {
   readonly voices: ReadonlyMap<string, number>
   /** Codes of the n-th call: what the next window waits for. */
   windowCodes(window: number): number
+  readonly mostWindowCodes: number
   /** `random`: of the request's noise. */
   newStream(voice: string, random: () => number): VocoderStream
 }
@@ -66,8 +67,8 @@ export class Qwen25Speech implements SpeechPipeline {
     this.speakers = [...vocoder.voices.keys()]
     this.sampleRate = vocoder.sampleRate
     this.frameRate = vocoder.sampleRate / vocoder.samplesPerCode
-    // Two windows: one being decoded, one to follow it.
-    this.mostWaiting = 2 * vocoder.windowCodes(0)
+    // One window being decoded, one to follow it.
+    this.mostWaiting = 2 * vocoder.mostWindowCodes
     const ends = new Set([ids.codecPad, ids.codecEnd])
     this.#suppressed = Array.from({ length: Math.max(0, talker.vocabSize - vocoder.codes) }, (_, i) => vocoder.codes + i)
       .concat(ids.codecBegin)

@@ -5,7 +5,8 @@
  * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (defaults of its `talker_*` parameters).
  */
 
-import type { SpeechAllowance } from '../../speech.ts'
+import type { DiffusionOptions, SpeechAllowance } from '../../speech.ts'
+import type { SolverSettings } from '../token2wav/mel-sampler.ts'
 
 export interface TalkerSampling {
   /** 0 is greedy. */
@@ -15,7 +16,13 @@ export interface TalkerSampling {
   readonly repetitionPenalty: number
 }
 
+export interface DiffusionSettings extends SolverSettings {
+  /** See `DiffusionOptions.windows`. */
+  readonly windowBlocks: readonly number[]
+}
+
 export interface SpeechSettings {
+  readonly diffusion: DiffusionSettings
   readonly talker: TalkerSampling
   /** Most codes of one reply. */
   readonly maxFrames: number
@@ -26,6 +33,9 @@ export interface SpeechSettings {
 /** transformers' defaults. */
 export const defaultSpeech: SpeechSettings = {
   talker: { temperature: 0.9, topK: 40, topP: 0.8, repetitionPenalty: 1.05 },
+  // Qwen's own engine: Euler over the reference's times, a first window of three blocks. Later windows grow, because each computes three
+  // blocks of context besides its own.
+  diffusion: { solver: 'euler', points: 10, guidance: 0.5, windowBlocks: [3, 6, 12] },
   maxFrames: 4096,
   // Codes are 20 ms long.
   allowance: { frames: 400, perToken: 100 },
@@ -50,11 +60,26 @@ export function readSpeechSettings(fields: { readonly [key: string]: unknown } =
   }
 }
 
-/** The same settings with the talker greedy and as long as it likes, as parity tests want them. */
+/** The settings with what was asked for in place of the defaults. */
+export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions = {}): SpeechSettings {
+  const { solver, points, guidance, windowBlocks } = settings.diffusion
+  return {
+    ...settings,
+    diffusion: {
+      solver: asked.solver ?? solver,
+      points: asked.steps === undefined ? points : asked.steps + 1,
+      guidance: asked.guidance ?? guidance,
+      windowBlocks: asked.windows ?? windowBlocks,
+    },
+  }
+}
+
+/** The same settings as the reference has them: the talker greedy and as long as it likes, the whole reply in one window. */
 export function exactSpeech(settings: SpeechSettings): SpeechSettings {
   return {
     ...settings,
     talker: { ...settings.talker, temperature: 0 },
+    diffusion: { solver: 'rk4', points: 10, guidance: 0.5, windowBlocks: [Infinity] },
     allowance: { frames: Infinity, perToken: 0 },
   }
 }

@@ -52,3 +52,15 @@ export function formulaCodes(groups: number, frames: number, size: number): Int3
   }
   return codes
 }
+
+/** [frames, bands] of mean 0 and deviation 1, in place of the normal noise that a diffusion starts from. */
+export function formulaNoise(frames: number, bands: number, seed: number): Float32Array {
+  const noise = new Float32Array(frames * bands)
+  for (let f = 0; f < frames; f++) {
+    for (let b = 0; b < bands; b++) {
+      const mixed = f * 7919 + b * 104_729 + ((f * f + 3 * b * b + f * b) % 1009) * (31 + (seed % 7))
+      noise[f * bands + b] = ((mixed % 2001) - 1000) / 577
+    }
+  }
+  return noise
+}

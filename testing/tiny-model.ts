@@ -74,4 +74,5 @@ const allF32 = {
   'vision-encoder': 'f32',
   'code-predictor': 'f32',
   code2wav: 'f32',
+  dit: 'f32',
 } as const

@@ -9,12 +9,13 @@ import {
   readCheckpointFiles,
 } from '../prompt/checkpoint-files.ts'
 import type { ModelDescription, ModelFamily } from './family.ts'
+import { qwen25Omni } from './qwen2_5-omni/model.ts'
 import { qwen3Omni } from './qwen3-omni/model.ts'
 
 export type { ModelDescription } from './family.ts'
 export type * from './stages.ts'
 
-const modelFamilies: readonly ModelFamily[] = [qwen3Omni]
+const modelFamilies: readonly ModelFamily[] = [qwen3Omni, qwen25Omni]
 
 export const supportedArchitectures: readonly string[] = modelFamilies.flatMap(({ architectures }) => architectures)
 

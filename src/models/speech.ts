@@ -136,4 +136,16 @@ export interface SpeechOptions {
   readonly exact?: boolean
   /** Most frames of a reply. */
   readonly maxFrames?: number
+  /** How a diffusion makes audio of codes, where the family has one; what is left out takes the family's default. */
+  readonly diffusion?: DiffusionOptions
+}
+
+export interface DiffusionOptions {
+  /** `euler`: one evaluation of the network a step. `rk4`: four, as the reference. */
+  readonly solver?: 'euler' | 'rk4'
+  readonly steps?: number
+  /** How far to go beyond the conditioned result, away from the unconditioned one; 0 halves the work. */
+  readonly guidance?: number
+  /** Blocks of frames in each piece of audio, the last entry for all that follow; Infinity waits for the whole reply. */
+  readonly windows?: readonly number[]
 }

@@ -19,6 +19,8 @@ export interface AudioFeatureConfig {
   /** Samples from one frame to the next. */
   readonly hop: number
   readonly fftLength: number
+  /** Samples that shorter audio is filled up to with silence. Default: what the transform needs. */
+  readonly shortest?: number
 }
 
 export interface LogMel {
@@ -42,7 +44,7 @@ export function melFrames(samples: number, padded: number, config: AudioFeatureC
 }
 
 function shortest(config: AudioFeatureConfig): number {
-  return config.fftLength / 2 + 1
+  return Math.max(config.shortest ?? 0, config.fftLength / 2 + 1)
 }
 
 /**

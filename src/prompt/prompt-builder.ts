@@ -11,6 +11,8 @@ import type { PromptTokenizer } from './tokenizer.ts'
 export interface PromptOptions {
   /** Handed to the template as `enable_thinking`. Undefined leaves the checkpoint's default. */
   readonly thinking?: boolean | undefined
+  /** The reply is to be spoken, which some families want other instructions for. Default false. */
+  readonly speech?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 

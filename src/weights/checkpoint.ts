@@ -32,6 +32,12 @@ export type CheckpointConfig = { readonly [key: string]: unknown }
 /** `folder`: tensors as PyTorch wrote them. `converted`: tensors as the graphs use them. */
 export type CheckpointKind = 'folder' | 'converted'
 
+/** The files beside the weights, by name. */
+interface SmallFiles {
+  text(name: string): Promise<string | undefined>
+  bytes(name: string): Promise<Uint8Array | undefined>
+}
+
 /** See the file header. Make one with {@link openCheckpoint}. */
 export class Checkpoint implements Disposable {
   /** The folder or file. */
@@ -42,7 +48,7 @@ export class Checkpoint implements Disposable {
   /** `architectures[0]` of config.json. */
   readonly architecture: string
   readonly tensors: ReadonlyMap<string, StoredTensor>
-  readonly #files: (name: string) => Promise<string | undefined>
+  readonly #files: SmallFiles
   readonly #mappings = new Map<string, FileMapping>()
   #disposed = false
 
@@ -52,7 +58,7 @@ export class Checkpoint implements Disposable {
     kind: CheckpointKind,
     config: CheckpointConfig,
     tensors: ReadonlyMap<string, StoredTensor>,
-    files: (name: string) => Promise<string | undefined>,
+    files: SmallFiles,
   ) {
     this.location = location
     this.kind = kind
@@ -64,7 +70,12 @@ export class Checkpoint implements Disposable {
 
   /** A small text file of the checkpoint (tokenizer.json, chat_template.json, ...), or undefined. */
   readText(name: string): Promise<string | undefined> {
-    return this.#files(name)
+    return this.#files.text(name)
+  }
+
+  /** A small binary file of the checkpoint (spk_dict.pt), or undefined. */
+  readBytes(name: string): Promise<Uint8Array | undefined> {
+    return this.#files.bytes(name)
   }
 
   /** The file at an address, mapped at most once. */
@@ -133,7 +144,8 @@ export async function openCheckpoint(
 }
 
 async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpoint> {
-  const readText = (name: string): Promise<string | undefined> => readOptional(join(folder, name))
+  const bytes = (name: string): Promise<Buffer | undefined> => readOptional(join(folder, name))
+  const readText = async (name: string): Promise<string | undefined> => (await bytes(name))?.toString('utf8')
   const config = parseJson(await readText('config.json'), 'config.json', folder)
   architectureOf(config)
   refuseQuantised(config, folder)
@@ -158,7 +170,7 @@ async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpo
       )
     }
   }
-  return new Checkpoint(folder, 'folder', config, tensors, readText)
+  return new Checkpoint(folder, 'folder', config, tensors, { text: readText, bytes })
 }
 
 /** Checkpoints that other tools quantised (AWQ, GPTQ, FP8, bitsandbytes) hold packed weights that only those tools read. */
@@ -247,8 +259,12 @@ async function openConverted(path: string): Promise<Checkpoint> {
     const text = metadata.get(`omniserve.file.${name}`)
     return typeof text === 'string' ? text : undefined
   }
+  const bytes = async (name: string): Promise<Uint8Array | undefined> => {
+    const encoded = metadata.get(`omniserve.binary.${name}`)
+    return typeof encoded === 'string' ? Buffer.from(encoded, 'base64') : undefined
+  }
   const config = parseJson(await readText('config.json'), 'config.json', path)
-  return new Checkpoint(path, 'converted', config, tensors, readText)
+  return new Checkpoint(path, 'converted', config, tensors, { text: readText, bytes })
 }
 
 function architectureOf(config: CheckpointConfig): string {
@@ -274,9 +290,9 @@ function parseJson(text: string | undefined, file: string, location: string): Ch
   return value as CheckpointConfig
 }
 
-async function readOptional(path: string): Promise<string | undefined> {
+async function readOptional(path: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(path, 'utf8')
+    return await readFile(path)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new EngineError('bad_checkpoint', `cannot read ${path}: ${messageOf(error)}`, { cause: error })

@@ -37,6 +37,9 @@ const embeddedFiles = [
   'processor_config.json',
 ] as const
 
+/** As `embeddedFiles`, of files that are not text: Qwen2.5-Omni's voices. */
+const embeddedBinaries = ['spk_dict.pt', 'voices.safetensors'] as const
+
 /** Not needed beside the newer file that says the same. */
 const olderThan: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
 
@@ -150,8 +153,18 @@ async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
     const text = await checkpoint.readText(file)
     if (text !== undefined && !(file in olderThan && olderThan[file]! in files)) files[file] = text
   }
+  const binaries: Record<string, string> = {}
+  for (const file of embeddedBinaries) {
+    const bytes = await checkpoint.readBytes(file)
+    if (bytes !== undefined) binaries[file] = Buffer.from(bytes).toString('base64')
+  }
   const { model_type: modelType } = checkpoint.config
-  return { name: basename(checkpoint.location), files, ...(typeof modelType === 'string' ? { modelType } : {}) }
+  return {
+    name: basename(checkpoint.location),
+    files,
+    binaries,
+    ...(typeof modelType === 'string' ? { modelType } : {}),
+  }
 }
 
 /** Compares with what a row of 256 elements would have got. */

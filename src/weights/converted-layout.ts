@@ -17,6 +17,8 @@ export interface ConvertedSource {
   readonly name: string
   /** Texts of the small files by name; config.json must be among them. */
   readonly files: Readonly<Record<string, string>>
+  /** Small files that are not text, in base64. */
+  readonly binaries?: Readonly<Record<string, string>>
   /** `model_type` of config.json. */
   readonly modelType?: string
 }
@@ -34,7 +36,7 @@ export interface ConvertedLayout {
 export function convertedLayout(
   declarations: readonly ParameterDeclaration[],
   choice: WeightTypeChoice,
-  { name, files, modelType = 'unknown' }: ConvertedSource,
+  { name, files, binaries = {}, modelType = 'unknown' }: ConvertedSource,
 ): ConvertedLayout {
   const weights = declarations.map((declaration) => ({ declaration, type: chooseType(declaration, choice) }))
   const plan = weights.map(({ declaration, type }, index): GgufTensorPlan => {
@@ -51,6 +53,7 @@ export function convertedLayout(
     'omniserve.tensor_names': declarations.map((declaration) => declaration.name),
   }
   for (const [file, text] of Object.entries(files)) metadata[`omniserve.file.${file}`] = text
+  for (const [file, encoded] of Object.entries(binaries)) metadata[`omniserve.binary.${file}`] = encoded
   return { weights, plan, metadata, bytes: GgufWriter.size(metadata, plan) }
 }
 

@@ -81,7 +81,7 @@ def preprocessor_config(config: dict) -> dict:
         "feature_size": audio["num_mel_bins"], "hop_length": 160,
         "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": "Qwen2VLImageProcessor",
         "image_std": [0.26862954, 0.26130258, 0.27577711], "max_pixels": 50176, "merge_size": vision["spatial_merge_size"],
-        "min_pixels": 3136, "n_fft": 400, "n_samples": 4800000, "nb_max_frames": 30000, "padding_side": "left",
+        "min_pixels": 3136, "n_fft": 400, "n_samples": 4800000, "nb_max_frames": 30000, "padding_side": "right",
         "padding_value": 0.0, "patch_size": vision["patch_size"], "processor_class": "Qwen2_5OmniProcessor",
         "return_attention_mask": True, "sampling_rate": 16000, "temporal_patch_size": vision["temporal_patch_size"],
     }  # fmt: skip

@@ -84,29 +84,6 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
     }  # fmt: skip
 
 
-class Thinker:
-    """Mends the thinker's positions for the length of a `with`: generated tokens go on from the largest position, as in transformers
-    4.57, in Qwen's engine and in the talker of 5.23, whose thinker goes on from the last one."""
-
-    def __init__(self, model):
-        self.owner = model.thinker
-
-    def __enter__(self) -> "Thinker":
-        original = self.owner._update_model_kwargs_for_generation
-
-        def update(outputs, model_kwargs, **kwargs):
-            model_kwargs = original(outputs, model_kwargs, **kwargs)
-            positions = model_kwargs["position_ids"]
-            positions[1:, :, -1] = positions.shape[-1] - 1 + self.owner.model.rope_deltas[:, 0]
-            return model_kwargs
-
-        self.owner._update_model_kwargs_for_generation = update
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self.owner._update_model_kwargs_for_generation
-
-
 class Talker:
     """Mends and watches the talker's `generate` for the length of a `with`. Without it transformers 5.23
 
@@ -184,7 +161,7 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
     name = options.get("name", case)
     key = f"case.{name}"
     facts: dict = {}
-    with Thinker(model), Capture(model.thinker, "generate") as thinker, Capture(
+    with Capture(model.thinker, "generate") as thinker, Capture(
         model.thinker.model.language_model, "forward"
     ) as decoder:
         if not model.has_talker:

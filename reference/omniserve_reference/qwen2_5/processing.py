@@ -71,10 +71,11 @@ def run(processor: Qwen2_5OmniProcessor, messages: list[dict]) -> dict:
 
 
 def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
-    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position."""
+    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position, which `generate` counts
+    on from the last one (`_update_model_kwargs_for_generation`)."""
     outputs = processed["outputs"]
     mask = outputs.get("feature_attention_mask")
-    position_ids, deltas = model.thinker.model.get_rope_index(
+    position_ids, _ = model.thinker.model.get_rope_index(
         outputs["input_ids"],
         outputs.get("image_grid_thw"),
         outputs.get("video_grid_thw"),
@@ -83,4 +84,4 @@ def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
         None if mask is None else mask.sum(-1),
         outputs.get("video_second_per_grid"),
     )
-    return position_ids[:, 0], float(deltas[0, 0]) + outputs["input_ids"].shape[1]
+    return position_ids[:, 0], float(position_ids[:, 0, -1].max()) + 1

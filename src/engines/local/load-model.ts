@@ -83,8 +83,8 @@ export async function loadHostedModel(
     model,
     tokenizer: runtimeTokenizer(prompt),
     prepare: (request, signal) =>
-      prompt.prepare(request.messages, { ...thinkingOption(request, prompt, options), signal }),
-    count: (request, signal) => prompt.count(request.messages, { ...thinkingOption(request, prompt, options), signal }),
+      prompt.prepare(request.messages, { ...promptOptions(request, prompt, options), signal }),
+    count: (request, signal) => prompt.count(request.messages, { ...promptOptions(request, prompt, options), signal }),
     endTokenIds: prompt.endTokenIds,
     thinking: prompt.canThink,
     plainThink: options.exact ?? false,
@@ -170,12 +170,15 @@ function threadOption(asked: number | undefined, bytes: number): { threads?: num
 }
 
 /** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */
-function thinkingOption(
+function promptOptions(
   request: GenerationRequest,
   prompt: PromptBuilder,
   options: LoadOptions,
-): { thinking?: boolean } {
-  return prompt.thinking === 'fixed' || options.exact ? {} : { thinking: request.thinking !== undefined }
+): { thinking?: boolean; speech: boolean } {
+  const speech = request.speech !== undefined
+  return prompt.thinking === 'fixed' || options.exact
+    ? { speech }
+    : { speech, thinking: request.thinking !== undefined }
 }
 
 function runtimeTokenizer({ tokenizer }: PromptBuilder): RuntimeTokenizer {

@@ -4,6 +4,7 @@
 
 import type { Activation } from '../../nn/index.ts'
 import type { DecoderConfig, ThinkerConfig } from '../decoder/config.ts'
+import type { Token2WavConfig } from './token2wav/config.ts'
 
 export interface AudioEncoderConfig {
   readonly melBins: number
@@ -60,6 +61,7 @@ export interface Qwen25OmniConfig {
   readonly thinker: ThinkerConfig
   readonly speech?: {
     readonly talker: TalkerConfig
+    readonly token2wav: Token2WavConfig
     readonly ids: SpeechIds
   }
 }

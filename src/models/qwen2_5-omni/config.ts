@@ -18,6 +18,7 @@ import type {
   TalkerConfig,
   VisionEncoderConfig,
 } from './config-types.ts'
+import { parseToken2WavConfig } from './token2wav/config.ts'
 
 /** The first release's name, the one that transformers writes, and the thinker saved by itself. */
 export const ARCHITECTURES = [
@@ -37,10 +38,13 @@ export function parseConfig(json: unknown): Qwen25OmniConfig {
   if (!root.boolean('enable_audio_output', true)) return { architecture, ...parts }
   const talkerRoot = root.object('talker_config')
   const talker = parseTalker(talkerRoot, parts.thinker)
+  const token2wav = parseToken2WavConfig(root.object('token2wav_config'))
+  if (talker.vocabulary <= token2wav.dit.codes)
+    talkerRoot.fail('vocab_size', `is ${talker.vocabulary}, but token2wav has codes up to ${token2wav.dit.codes}`)
   return {
     architecture,
     ...parts,
-    speech: { talker, ids: parseSpeechIds(thinkerRoot, talkerRoot, parts.thinker, talker) },
+    speech: { talker, token2wav, ids: parseSpeechIds(thinkerRoot, talkerRoot, parts.thinker, talker) },
   }
 }
 

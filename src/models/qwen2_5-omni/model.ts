@@ -4,17 +4,25 @@
  * Reference: transformers `Qwen2_5OmniForConditionalGeneration`.
  */
 
-import type { InputModality } from '../../contract/index.ts'
+import { EngineError, type InputModality } from '../../contract/index.ts'
+import type { CheckpointFiles } from '../../prompt/checkpoint-files.ts'
 import { declareParameters, loadedParameters, type ParameterDeclaration, type Parameters } from '../../nn/index.ts'
 import type { Backend, WeightSet } from '../../tensor/index.ts'
 import { Thinker, ThinkerModel } from '../decoder/thinker.ts'
 import type { CheckpointNaming, ModelFamily, ModelOptions } from '../family.ts'
+import type { SpeechFacts } from '../speech.ts'
 import type { OmniModel } from '../stages.ts'
 import { AudioEncoder, AudioEncoderModel } from './audio-encoder.ts'
 import type { Qwen25OmniConfig } from './config-types.ts'
 import { ARCHITECTURES, parseConfig } from './config.ts'
 import { createQwen25Prompt } from './prompt/prompt-builder.ts'
+import { Token2WavVocoder } from './speech/code-vocoder.ts'
+import { Qwen25Speech } from './speech/pipeline.ts'
+import { exactSpeech, readSpeechSettings, type SpeechSettings, withDiffusion } from './speech/settings.ts'
 import { Talker, TalkerModel } from './talker.ts'
+import { SAMPLE_RATE, Token2Wav, Token2WavModel } from './token2wav/token2wav.ts'
+import { readVoices } from './voices/read-voices.ts'
+import type { Voice } from './voices/voice.ts'
 import { VisionEncoder, VisionEncoderModel } from './vision-encoder.ts'
 
 /** Every part with its weights. */
@@ -22,7 +30,7 @@ class Modules {
   readonly thinker: ThinkerModel
   readonly audio_tower: AudioEncoderModel
   readonly visual: VisionEncoderModel
-  readonly speech: { readonly talker: TalkerModel } | undefined
+  readonly speech: { readonly talker: TalkerModel; readonly token2wav: Token2WavModel } | undefined
 
   constructor(parameters: Parameters, config: Qwen25OmniConfig) {
     const thinker = parameters.scope('thinker')
@@ -31,7 +39,10 @@ class Modules {
     this.visual = new VisionEncoderModel(thinker.scope('visual'), config.visionEncoder)
     const { speech } = config
     if (!speech) return
-    this.speech = { talker: new TalkerModel(parameters.scope('talker'), speech.talker) }
+    this.speech = {
+      talker: new TalkerModel(parameters.scope('talker'), speech.talker),
+      token2wav: new Token2WavModel(parameters.scope('token2wav'), speech.token2wav),
+    }
   }
 }
 
@@ -44,8 +55,17 @@ export class Qwen25OmniModel implements OmniModel {
   readonly audioEncoder: AudioEncoder
   readonly visionEncoder: VisionEncoder
   readonly talker?: Talker
+  readonly token2wav?: Token2Wav
+  readonly speech?: Qwen25Speech
 
-  constructor(backend: Backend, weights: WeightSet, config: Qwen25OmniConfig, options: ModelOptions) {
+  constructor(
+    backend: Backend,
+    weights: WeightSet,
+    config: Qwen25OmniConfig,
+    voices: ReadonlyMap<string, Voice>,
+    settings: SpeechSettings,
+    options: ModelOptions,
+  ) {
     const modules = new Modules(loadedParameters(weights), config)
     const { cacheType, budget } = options
     const cache = { ...(cacheType && { cacheType }), ...(budget && { budget }) }
@@ -57,8 +77,13 @@ export class Qwen25OmniModel implements OmniModel {
     })
     this.audioEncoder = new AudioEncoder(backend, modules.audio_tower)
     this.visionEncoder = new VisionEncoder(backend, modules.visual)
-    if (!modules.speech) return
+    if (!modules.speech || !config.speech) return
+    const { ids, token2wav } = config.speech
     this.talker = new Talker(backend, modules.speech.talker, cache)
+    // Nothing that the talker does next depends on the samples.
+    this.token2wav = new Token2Wav(backend.beside(), modules.speech.token2wav)
+    const vocoder = new Token2WavVocoder(this.token2wav, token2wav, voices, settings.diffusion)
+    this.speech = new Qwen25Speech(this.thinker, this.talker, vocoder, ids, settings)
   }
 
   [Symbol.dispose](): void {
@@ -66,6 +91,7 @@ export class Qwen25OmniModel implements OmniModel {
     this.audioEncoder[Symbol.dispose]()
     this.visionEncoder[Symbol.dispose]()
     this.talker?.[Symbol.dispose]()
+    this.token2wav?.[Symbol.dispose]()
   }
 }
 
@@ -93,28 +119,85 @@ function namingOf(config: Qwen25OmniConfig): CheckpointNaming {
       ...(config.thinker.tiedEmbeddings
         ? [{ pattern: /^thinker\.lm_head\.weight$/, reason: 'tied to the embeddings' }]
         : []),
-      { pattern: /^token2wav\./, reason: 'not read yet' },
       ...(config.speech ? [] : [{ pattern: /^(talker|token2wav)\./, reason: 'config.json switches speech off' }]),
     ],
   }
 }
 
+/** Our own form of the voices, which counts before the published one. */
+const voiceFiles = ['voices.safetensors', 'spk_dict.pt'] as const
+
+/** By lower-case name, in the file's order. None without such a file. Throws `bad_checkpoint` for one that cannot be read. */
+function voicesOf(files: CheckpointFiles): ReadonlyMap<string, Voice> {
+  for (const name of voiceFiles) {
+    const bytes = files.bytes(name)
+    if (bytes) return new Map([...readVoices(bytes, name).values()].map((voice) => [voice.name.toLowerCase(), voice]))
+  }
+  return new Map()
+}
+
+function checkVoices(
+  voices: ReadonlyMap<string, Voice>,
+  { thinker, speech }: Qwen25OmniConfig,
+  { location }: CheckpointFiles,
+): void {
+  if (!speech) return
+  if (voices.size === 0)
+    throw new EngineError(
+      'bad_checkpoint',
+      `${location} has no spk_dict.pt, which holds the voices; copy it from the checkpoint's hub page, or set enable_audio_output to ` +
+        'false in config.json',
+    )
+  const { conditionWidth, mels } = speech.token2wav.dit
+  for (const { name, bosToken, condition, referenceMel, referenceFrames } of voices.values()) {
+    if (bosToken >= thinker.vocabulary)
+      throw new EngineError('bad_checkpoint', `voice ${name}: bos_token is ${bosToken}, outside the vocabulary`)
+    if (condition.length !== conditionWidth || referenceMel.length !== referenceFrames * mels)
+      throw new EngineError(
+        'bad_checkpoint',
+        `voice ${name} is of another model: cond has ${condition.length} values and ref_mel ${referenceMel.length / referenceFrames} bands, ` +
+          `config.json says ${conditionWidth} and ${mels}`,
+      )
+  }
+}
+
+function speechFacts(
+  { token2wav }: NonNullable<Qwen25OmniConfig['speech']>,
+  voices: ReadonlyMap<string, Voice>,
+): SpeechFacts {
+  const samplesPerCode = token2wav.dit.repeats * token2wav.vocoder.rates.reduce((product, rate) => product * rate, 1)
+  return { speakers: [...voices.keys()], sampleRate: SAMPLE_RATE, frameRate: SAMPLE_RATE / samplesPerCode }
+}
+
 export const qwen25Omni: ModelFamily<Qwen25OmniModel> = {
   architectures: ARCHITECTURES,
+  binaryFiles: voiceFiles,
   read(files) {
     const config = parseConfig(files.requireJson('config.json'))
+    const settings = readSpeechSettings(files.json('generation_config.json'))
+    const voices = config.speech ? voicesOf(files) : new Map<string, Voice>()
     let declarations: ParameterDeclaration[] | undefined
     return {
       architecture: config.architecture,
       reads,
+      ...(config.speech && { speaks: speechFacts(config.speech, voices) }),
       contextLength: config.thinker.context,
       naming: namingOf(config),
       get declarations() {
         declarations ??= declareParameters((parameters) => new Modules(parameters, config))
         return declarations
       },
-      prompt: () => createQwen25Prompt(files),
-      build: (backend, weights, options = {}) => new Qwen25OmniModel(backend, weights, config, options),
+      prompt() {
+        // Whoever wants prompts will want replies: a missing file is told before any weight is read.
+        checkVoices(voices, config, files)
+        return createQwen25Prompt(files)
+      },
+      build(backend, weights, options = {}) {
+        checkVoices(voices, config, files)
+        const { exact = false, maxFrames = settings.maxFrames, diffusion } = options.speech ?? {}
+        const speech = withDiffusion(exact ? exactSpeech(settings) : settings, diffusion)
+        return new Qwen25OmniModel(backend, weights, config, voices, { ...speech, maxFrames }, options)
+      },
     }
   },
 }

@@ -2,13 +2,20 @@
  * Levels 3 and 4: every stage equals transformers in f32, and greedy text and codes follow, for each tiny checkpoint.
  *
  * The limit is 1e-4 for activations of the order of 1. Goldens are made by reference/omniserve_reference/qwen2_5/make_model_goldens.py;
- * token2wav has a test of its own beside it.
+ * token2wav's parts have a test of their own beside them.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { formulaLogMel, formulaPatches } from '../../../testing/formula-media.ts'
-import { indexOfLargest, largestDifference, readGolden, type Golden } from '../../../testing/golden.ts'
+import { formulaLogMel, formulaNoise, formulaPatches } from '../../../testing/formula-media.ts'
+import {
+  indexOfLargest,
+  largestDifference,
+  readGolden,
+  signalToNoise,
+  testdataPath,
+  type Golden,
+} from '../../../testing/golden.ts'
 import {
   qwen25Prompt,
   ROW_STEP,
@@ -19,6 +26,8 @@ import {
 } from '../../../testing/qwen25-goldens.ts'
 import { loadTiny25Model, tiny25Checkpoints, type TinyModel } from '../../../testing/tiny-model.ts'
 import type { Qwen25OmniModel } from './model.ts'
+import { givenNoise } from './token2wav/noise.ts'
+import { readVoicesFile } from './voices/read-voices.ts'
 
 const LIMIT = 1e-4
 
@@ -132,7 +141,7 @@ describe.each(tiny25Checkpoints)('%s', (name) => {
       const logits = golden.floats(`${key}.talker-logits`)
       const size = talker.vocabSize
       using sequence = talker.newSequence(4096)
-      const rows = await talkerPrompt(tiny, golden, recorded, config)
+      const rows = await talkerPrompt(name, tiny, golden, recorded, config)
       const recordedRows = golden.floats(`${key}.talker-prefill`)
       expectClose('talker rows', sampledRows(rows, width, ROW_STEP), recordedRows, `${name} ${key}`)
       const lastRows = golden.floats(`${key}.talker-prefill-last`)
@@ -151,6 +160,29 @@ describe.each(tiny25Checkpoints)('%s', (name) => {
       }
     }
   })
+
+  it('token2wav: the waveforms of the cases, from the same noise', async () => {
+    const { token2wav, speech } = tiny.model
+    if (!token2wav || !speech) return expect(name).toBe('tiny25-thinker')
+    const voices = await readVoicesFile(testdataPath(`checkpoints/${name}/spk_dict.pt`))
+    expect(speech.speakers).toEqual([...voices.keys()].map((voice) => voice.toLowerCase()))
+    for (const { name: recorded, speaker, codes } of golden.facts.cases) {
+      const [bands = 0, frames = 0] = golden.shape(`case.${recorded}.mel`)
+      const voice = voices.get(speaker ?? '')
+      if (!voice || !codes) throw new Error(`${recorded} has no voice`)
+      using stream = token2wav.newStream({
+        voice,
+        noise: givenNoise(formulaNoise(frames, bands, 1), bands),
+        settings: { solver: 'rk4', points: 10, guidance: 0.5 },
+        windowBlocks: [Infinity],
+      })
+      expect(await stream.push(Int32Array.from(codes))).toHaveLength(0)
+      const wave = await stream.finish()
+      const expected = golden.waveform(`case.${recorded}.waveform`)
+      expectClose('waveform', wave, expected, `${name} ${recorded}`)
+      expect(signalToNoise(wave, expected), recorded).toBeGreaterThan(60)
+    }
+  })
 })
 
 /**
@@ -158,6 +190,7 @@ describe.each(tiny25Checkpoints)('%s', (name) => {
  * token, the voice, the first reply token.
  */
 async function talkerPrompt(
+  folder: string,
   { model, config: json }: TinyModel<Qwen25OmniModel>,
   golden: Golden<Qwen25Facts>,
   recorded: Qwen25Case,
@@ -180,7 +213,13 @@ async function talkerPrompt(
   const codec = await talker.embed(
     Int32Array.of(ids['tts_codec_pad_token_id'] ?? 0, ids['tts_codec_start_token_id'] ?? 0),
   )
-  const voice = await thinker.embed(Int32Array.of(voiceToken(recorded.speaker, ids)))
+  const voiceToken = new Map(
+    [...(await readVoicesFile(testdataPath(`checkpoints/${folder}/spk_dict.pt`))).values()].map((voice) => [
+      voice.name,
+      voice.bosToken,
+    ]),
+  ).get(recorded.speaker ?? '')
+  const voice = await thinker.embed(Int32Array.of(voiceToken ?? -1))
   const own = await thinker.embed(first)
   const rows = embeddings.map((value, i) => value + (hidden[i] ?? 0))
   return Float32Array.from([
@@ -188,10 +227,4 @@ async function talkerPrompt(
     ...voice.map((value, i) => value + (codec[i] ?? 0)),
     ...own.map((value, i) => value + (hidden[embeddings.length + i] ?? 0) + (codec[width + i] ?? 0)),
   ])
-}
-
-/** `bos_token` of the tiny checkpoints' voices: the ids after the text end's, in their order. */
-function voiceToken(speaker: string | null, ids: Record<string, number>): number {
-  const first = (ids['tts_text_end_token_id'] ?? 0) + 1
-  return speaker === 'Ethan' && ids['vocab_size'] !== 128 ? first + 1 : first
 }

@@ -43,7 +43,10 @@ function checkpointOf(tensors: ReadonlyMap<string, readonly number[]>): Checkpoi
     const length = shape.reduce((product, extent) => product * extent, 2)
     stored.set(name, { name, shape, type: 'bf16', file: 'model.safetensors', offset: 0, length })
   }
-  return new Checkpoint('published', 'folder', json, stored, () => Promise.resolve(undefined))
+  return new Checkpoint('published', 'folder', json, stored, {
+    text: () => Promise.resolve(undefined),
+    bytes: () => Promise.resolve(undefined),
+  })
 }
 
 const tensors = publishedTensors()

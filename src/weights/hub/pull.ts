@@ -84,11 +84,12 @@ const hubs = {
   },
 } as const
 
-/** Weights, configuration, tokenizer, templates and licence; no other weight formats, no pictures. */
+/** Weights, configuration, tokenizer, templates, voices and licence; no other weight formats, no images. */
 export function isCheckpointFile(path: string): boolean {
   return (
     !path.includes('/') &&
-    (/\.(safetensors|json|jinja)$/.test(path) || /^(merges\.txt|vocab\.txt|LICENSE.*|NOTICE.*|README\.md)$/.test(path))
+    (/\.(safetensors|json|jinja)$/.test(path) ||
+      /^(merges\.txt|vocab\.txt|spk_dict\.pt|LICENSE.*|NOTICE.*|README\.md)$/.test(path))
   )
 }
 

@@ -16,6 +16,8 @@ import type { DitConfig } from './config.ts'
 import { SpeakerEncoder } from './speaker-encoder.ts'
 
 const EPSILON = 1e-6
+/** In 4 bits only where that is asked for. */
+const FINE = { bias: true, precision: 'fine' } as const
 /** Sines and cosines that a time is given to the network as. */
 export const TIME_FEATURES = 256
 
@@ -27,11 +29,11 @@ class Attention {
 
   constructor(parameters: Parameters, config: DitConfig) {
     const inner = config.heads * config.headSize
-    const linear = (name: string): Linear => new Linear(parameters.scope(name), config.hidden, inner, { bias: true })
+    const linear = (name: string): Linear => new Linear(parameters.scope(name), config.hidden, inner, FINE)
     this.to_q = linear('to_q')
     this.to_k = linear('to_k')
     this.to_v = linear('to_v')
-    this.to_out = new Linear(parameters.scope('to_out').scope(0), inner, config.hidden, { bias: true })
+    this.to_out = new Linear(parameters.scope('to_out').scope(0), inner, config.hidden, FINE)
   }
 }
 
@@ -48,8 +50,8 @@ class Layer {
     this.modulation = new StoredLinear(parameters.scope('attn_norm').scope('linear'), hidden, 6 * hidden)
     this.attn = new Attention(parameters.scope('attn'), config)
     const ff = parameters.scope('ff').scope('ff')
-    this.ff_in = new Linear(ff.scope(0), hidden, feedForward, { bias: true })
-    this.ff_out = new Linear(ff.scope(3), feedForward, hidden, { bias: true })
+    this.ff_in = new Linear(ff.scope(0), hidden, feedForward, FINE)
+    this.ff_out = new Linear(ff.scope(3), feedForward, hidden, FINE)
     this.reach = { back: config.lookBack.has(index) ? 1 : 0, ahead: config.lookAhead.has(index) ? 1 : 0 }
   }
 }

@@ -11,18 +11,7 @@
 
 import { interleave, videoTokenTimes } from './placeholders.ts'
 import type { Grid } from '../../../prompt/vision-patches.ts'
-
-/** A stretch of the prompt. Start and end markers are text. */
-export type Span =
-  | { readonly type: 'text'; readonly tokens: number }
-  | { readonly type: 'audio'; readonly tokens: number }
-  | { readonly type: 'vision'; readonly grid: Grid; readonly secondsPerPatch: number }
-  | {
-      readonly type: 'video-with-audio'
-      readonly grid: Grid
-      readonly secondsPerPatch: number
-      readonly audioTokens: number
-    }
+import { type PromptPositions, type Span, tokenPlaces } from '../../prompt/spans.ts'
 
 export interface PositionOptions {
   /** spatial_merge_size */
@@ -38,7 +27,7 @@ export interface PositionOptions {
 export function ropePositions(
   spans: readonly Span[],
   { merge, rate }: PositionOptions,
-): { positions: Float32Array; next: number } {
+): PromptPositions {
   const axes: [number[], number[], number[]] = [[], [], []]
   // One past the largest position of the last piece, which need not be the largest of all.
   let start = 0
@@ -97,19 +86,11 @@ export function ropePositions(
 }
 
 function visionPositions(
-  [temporal, height, width]: Grid,
+  grid: Grid,
   secondsPerPatch: number,
   merge: number,
   rate: number,
 ): { length: number; t: Float64Array; h: Int32Array; w: Int32Array } {
-  const rows = Math.floor(height / merge)
-  const columns = Math.floor(width / merge)
-  const length = temporal * rows * columns
-  const h = new Int32Array(length)
-  const w = new Int32Array(length)
-  for (let i = 0; i < length; i++) {
-    h[i] = Math.floor(i / columns) % rows
-    w[i] = i % columns
-  }
-  return { length, t: videoTokenTimes(temporal, rows * columns, secondsPerPatch, rate), h, w }
+  const { length, perFrame, h, w } = tokenPlaces(grid, merge)
+  return { length, t: videoTokenTimes(grid[0], perFrame, secondsPerPatch, rate), h, w }
 }

@@ -5,16 +5,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodedAudio, decodedImage, decodedVideo } from '../../../../testing/decoded-media.ts'
 import type { AudioMedium, GenerationMessage } from '../../../contract/index.ts'
 import { readCheckpointFiles } from '../../../prompt/checkpoint-files.ts'
-import { createQwen3Prompt, type Qwen3PromptBuilder } from './prompt-builder.ts'
+import type { MediaPromptBuilder } from '../../prompt/media-prompt.ts'
+import { createQwen3Prompt } from './prompt-builder.ts'
 
-const createPromptBuilder = async (folder: string): Promise<Qwen3PromptBuilder> =>
+const createPromptBuilder = async (folder: string): Promise<MediaPromptBuilder> =>
   createQwen3Prompt(await readCheckpointFiles(folder))
 
 const checkpoint = new URL('../../../../testdata/checkpoints/tiny-moe', import.meta.url).pathname
 const user = (text: string): GenerationMessage => ({ role: 'user', content: [{ type: 'text', text }] })
 const pixel = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) }
 
-let builder: Qwen3PromptBuilder
+let builder: MediaPromptBuilder
 beforeAll(async () => {
   builder = await createPromptBuilder(checkpoint)
 })

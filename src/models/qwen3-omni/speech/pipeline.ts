@@ -10,6 +10,7 @@
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn } from '../../speech.ts'
+import { guarded } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
 import type { SpeechSettings, StageSampling } from './settings.ts'
@@ -213,17 +214,6 @@ export class Qwen3Speech implements SpeechPipeline {
 function ownTurn(turn: SpeechTurn): Turn {
   if (turn.reply instanceof TalkerReply) return turn as Turn
   throw new TypeError('a reply of another pipeline was given')
-}
-
-/** Runs work for some replies; when it fails, they fail, unless they have been given up meanwhile. */
-async function guarded(turns: readonly Turn[], work: () => Promise<void>): Promise<void> {
-  const wanted = turns.filter((turn) => !turn.gone)
-  if (wanted.length === 0) return
-  try {
-    await work()
-  } catch (error) {
-    for (const turn of wanted) turn.fail(error)
-  }
 }
 
 function stageSampler(

@@ -4,26 +4,30 @@
  * In: config.json, preprocessor_config.json, video_preprocessor_config.json, processor_config.json (the newer single
  * file). Out: one typed record. What a file leaves out takes config.json's value, or the default of the transformers class.
  *
- * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2VLImageProcessor`, `Qwen2VLVideoProcessor`,
+ * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2_5OmniProcessor`, `Qwen2VLImageProcessor`, `Qwen2VLVideoProcessor`,
  * `WhisperFeatureExtractor`.
  */
 
-import type { ResizeStyle } from '../../../prompt/bicubic-resize.ts'
-import type { CheckpointFiles } from '../../../prompt/checkpoint-files.ts'
-import type { AudioFeatureConfig } from '../../../prompt/log-mel.ts'
-import type { PixelLimits } from '../../../arithmetic/smart-resize.ts'
-import type { VisionFeatureConfig } from '../../../prompt/vision-patches.ts'
-import { ConfigReader } from '../../config-reader.ts'
+import type { ResizeStyle } from '../../prompt/bicubic-resize.ts'
+import type { CheckpointFiles } from '../../prompt/checkpoint-files.ts'
+import type { AudioFeatureConfig } from '../../prompt/log-mel.ts'
+import type { PixelLimits } from '../../arithmetic/smart-resize.ts'
+import type { VisionFeatureConfig } from '../../prompt/vision-patches.ts'
+import { ConfigReader } from '../config-reader.ts'
 
 export interface ProcessorConfig {
   readonly audio: AudioFeatureConfig & {
     /** Half of the encoder's convolution chunk, in mel frames: audio_config.n_window. */
     readonly window: number
+    /** Most samples that the checkpoint's feature extractor takes. */
+    readonly longest: number
   }
   readonly image: VisionFeatureConfig
   readonly video: VisionFeatureConfig
   /** Temporal positions per second of video, and the clock on which sound and frames are interleaved. */
   readonly positionRate: number
+  /** Seconds of a video and its audio that are read by turns: `seconds_per_chunk`. */
+  readonly chunkSeconds: number
   /** Rotary positions merge patches by vision_config.spatial_merge_size. */
   readonly positionMerge: number
   readonly tokens: SpecialTokens
@@ -42,11 +46,26 @@ interface SpecialTokens {
   readonly audioEnd: number
 }
 
+/** What a family's files leave out. */
+export interface ProcessorDefaults {
+  readonly positionRate: number
+  /** Half of the audio encoder's chunk, in mel frames. */
+  readonly window: number
+  /** Samples that shorter audio is filled up to with silence. Default: what the transform needs. */
+  readonly shortestAudio?: number
+  /** Pixels of a video's frames. */
+  readonly videoLimits: PixelLimits
+  /** Whether the frames of a video share a budget of pixels. */
+  readonly capsFrames: boolean
+  /** Keys of the placeholders' ids in thinker_config, the first that is there. */
+  readonly placeholders: Readonly<Record<'image' | 'audio' | 'video', readonly [string, ...string[]]>>
+}
+
 /**
  * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts what config.json says
  * of the encoders.
  */
-export function readProcessorConfig(files: CheckpointFiles): ProcessorConfig {
+export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorDefaults): ProcessorConfig {
   const reader = (name: string): ConfigReader => new ConfigReader(files.json(name) ?? {}, '', name)
   const config = new ConfigReader(files.requireJson('config.json'))
   const thinker = config.has('thinker_config') ? config.object('thinker_config') : config
@@ -63,13 +82,20 @@ export function readProcessorConfig(files: CheckpointFiles): ProcessorConfig {
   const melBins = audioEncoder.integer('num_mel_bins', { fallback: 128 })
   const bands = audio.integer('feature_size', { fallback: melBins })
   if (bands !== melBins) audio.fail('feature_size', `is ${bands} but config.json: ${audioEncoder.path}.num_mel_bins is ${melBins}`)
+  const sampleRate = audio.integer('sampling_rate', { fallback: 16_000 })
+  const placeholder = (kind: keyof ProcessorDefaults['placeholders']): number => {
+    const keys = defaults.placeholders[kind]
+    return thinker.integer(keys.find((key) => thinker.has(key)) ?? keys[0], { least: 0 })
+  }
   return {
     audio: {
       bands,
-      sampleRate: audio.integer('sampling_rate', { fallback: 16_000 }),
+      sampleRate,
       hop: audio.integer('hop_length', { fallback: 160 }),
       fftLength: audio.integer('n_fft', { fallback: 400 }),
-      window: audioEncoder.integer('n_window', { fallback: processor.integer('n_window', { fallback: 50 }) }),
+      window: audioEncoder.integer('n_window', { fallback: processor.integer('n_window', { fallback: defaults.window }) }),
+      longest: audio.integer('n_samples', { fallback: audio.integer('chunk_length', { fallback: 300 }) * sampleRate }),
+      ...(defaults.shortestAudio !== undefined && { shortest: defaults.shortestAudio }),
     },
     image: visionConfig(image, visionEncoder, 'pillow', limitsOf(image) ?? { min: 56 * 56, max: 28 * 28 * 1280 }),
     video: {
@@ -78,18 +104,19 @@ export function readProcessorConfig(files: CheckpointFiles): ProcessorConfig {
         video,
         visionEncoder,
         'torch',
-        limitsOf(processor.part('videos_kwargs').part('size')) ?? { min: 128 * 32 * 32, max: 768 * 32 * 32 },
+        limitsOf(processor.part('videos_kwargs').part('size')) ?? defaults.videoLimits,
       ),
-      ...(video.boolean('cap_pixels_per_frame', false) && {
+      ...(video.boolean('cap_pixels_per_frame', defaults.capsFrames) && {
         clipTokens: video.integer('max_video_tokens', { fallback: 128_000 }),
       }),
     },
-    positionRate: thinker.number('position_id_per_seconds', processor.number('position_id_per_seconds', 13)),
+    positionRate: thinker.number('position_id_per_seconds', processor.number('position_id_per_seconds', defaults.positionRate)),
+    chunkSeconds: thinker.number('seconds_per_chunk', 2),
     positionMerge: visionEncoder.integer('spatial_merge_size', { fallback: 2 }),
     tokens: {
-      image: thinker.integer('image_token_id', { least: 0 }),
-      video: thinker.integer('video_token_id', { least: 0 }),
-      audio: thinker.integer('audio_token_id', { least: 0 }),
+      image: placeholder('image'),
+      video: placeholder('video'),
+      audio: placeholder('audio'),
       visionStart: thinker.integer('vision_start_token_id', { least: 0 }),
       visionEnd: thinker.integer('vision_end_token_id', { least: 0, fallback: -1 }),
       audioStart: thinker.integer('audio_start_token_id', { least: 0 }),

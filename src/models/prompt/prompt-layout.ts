@@ -2,14 +2,13 @@
  * Where everything in a prompt stands: token ids with placeholders expanded, the rows of each medium, spans for the
  * positions, and the token counts per modality. No pixel or sample is read here.
  *
- * Reference: transformers `Qwen3OmniMoeProcessor.__call__`.
+ * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
 
-import { EngineError, type PromptUsage } from '../../../contract/index.ts'
-import { interleave, videoTokenTimes } from './placeholders.ts'
-import type { Span } from './positions.ts'
+import { EngineError, type PromptUsage } from '../../contract/index.ts'
+import { type Grid, gridTokens } from '../../prompt/vision-patches.ts'
 import type { ProcessorConfig } from './processor-config.ts'
-import { type Grid, gridTokens } from '../../../prompt/vision-patches.ts'
+import type { Span, VideoWithAudio } from './spans.ts'
 
 /** One medium as the layout needs it, in the order of the messages. */
 export type MediumShape =
@@ -38,7 +37,8 @@ export interface PromptLayout {
 }
 
 /**
- * Expands the single placeholders of `ids` (the tokenised template) for `media`.
+ * Expands the single placeholders of `ids` (the tokenised template) for `media`. `videoOrder` says of each token of a video with audio
+ * whether it is the video's.
  *
  * Throws `bad_checkpoint` when the template has not placed the media one for one.
  */
@@ -46,6 +46,7 @@ export function layOutPrompt(
   ids: readonly number[] | Int32Array,
   media: readonly MediumShape[],
   config: ProcessorConfig,
+  videoOrder: (video: VideoWithAudio) => boolean[],
 ): PromptLayout {
   const { tokens } = config
   const entries = media.map((medium, index) => ({ medium, index }))
@@ -98,10 +99,9 @@ export function layOutPrompt(
         }
         markup(tokens.audioStart, 'audio')
         span({ type: 'video-with-audio', grid, secondsPerPatch, audioTokens })
-        const times = videoTokenTimes(grid[0], count / grid[0], secondsPerPatch, config.positionRate)
         const vision: number[] = []
         const audio: number[] = []
-        for (const isVideo of interleave(times, audioTokens)) {
+        for (const isVideo of videoOrder({ grid, secondsPerPatch, audioTokens })) {
           ;(isVideo ? vision : audio).push(out.length)
           out.push(isVideo ? tokens.video : tokens.audio)
         }

@@ -1,23 +1,26 @@
 /**
  * A medium's features: where they go in the prompt, under which name they may be reused, and how they are computed when they are not.
  *
- * Reference: transformers `Qwen3OmniMoeProcessor.__call__`.
+ * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
 
-import { logMel, melFrames, paddedLength } from '../../../prompt/log-mel.ts'
-import type { MeasuredMedium } from '../../../prompt/measured-media.ts'
-import type { PromptFeature } from '../../../prompt/prepared-prompt.ts'
-import { visionPatches } from '../../../prompt/vision-patches.ts'
+import { logMel, melFrames } from '../../prompt/log-mel.ts'
+import type { MeasuredMedium } from '../../prompt/measured-media.ts'
+import type { PromptFeature } from '../../prompt/prepared-prompt.ts'
+import { visionPatches } from '../../prompt/vision-patches.ts'
 import type { ProcessorConfig } from './processor-config.ts'
 import type { MediumShape, PromptLayout } from './prompt-layout.ts'
 
-/** `longest`: samples of the prompt's longest audio. A video gives its frames' features, then its audio's. */
+/** How many samples, silence after it included, the mel of an audio is computed over. */
+type PaddedLength = (samples: number) => number
+
+/** A video gives its frames' features, then its audio's. */
 export function mediumFeatures(
   medium: MeasuredMedium,
   shape: MediumShape,
   { vision, audio }: PromptLayout['rows'][number],
-  longest: number,
   config: ProcessorConfig,
+  paddedLength: PaddedLength,
 ): PromptFeature[] {
   const features: PromptFeature[] = []
   const { size } = medium
@@ -34,7 +37,7 @@ export function mediumFeatures(
       },
     })
   const track = size.type === 'audio' ? size : size.type === 'video' ? size.audio : undefined
-  if (audio && track) features.push(audioFeature(medium, track.samples, audio, longest, config))
+  if (audio && track) features.push(audioFeature(medium, track.samples, audio, config, paddedLength))
   return features
 }
 
@@ -42,10 +45,10 @@ function audioFeature(
   medium: MeasuredMedium,
   samples: number,
   rows: Int32Array,
-  longest: number,
   { audio: config }: ProcessorConfig,
+  paddedLength: PaddedLength,
 ): PromptFeature {
-  const padded = paddedLength(samples, config, longest)
+  const padded = paddedLength(samples)
   const frames = melFrames(samples, padded, config)
   // The last windows see what follows the audio: its mirrored end, or silence up to the longest one.
   const silence = Math.min(padded - samples, config.fftLength / 2)

@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs'
+
+import { describe, expect, it } from 'vitest'
+
+import { testdataPath } from '../../../testing/golden.ts'
+import { describeModel } from '../index.ts'
+import { parseConfig } from './config.ts'
+
+interface Json {
+  [key: string]: Json
+}
+
+function load(path: string): Json {
+  return JSON.parse(readFileSync(testdataPath(path), 'utf8')) as Json
+}
+
+/** A deep copy with one value set (or deleted, when undefined). */
+function change(json: Json, path: string, value: unknown): Json {
+  const copy = structuredClone(json)
+  const keys = path.split('.')
+  const last = keys.pop() ?? ''
+  let at = copy as Record<string, unknown>
+  for (const key of keys) at = at[key] as Record<string, unknown>
+  if (value === undefined) delete at[last]
+  else at[last] = value
+  return copy
+}
+
+/** Turns `rope_theta` and `rope_scaling` into `rope_parameters`. */
+const respell = (part: Record<string, unknown>): void => {
+  part['rope_parameters'] = { ...(part['rope_scaling'] as object), rope_theta: part['rope_theta'] }
+  delete part['rope_scaling']
+  delete part['rope_theta']
+}
+
+const real = load('qwen2.5-omni/config-7b.json')
+
+describe('config.json', () => {
+  it('means the same in the newer spelling and under either name', () => {
+    const newer = structuredClone(real)
+    respell(newer['thinker_config']!['text_config']!)
+    respell(newer['talker_config']!)
+    expect(parseConfig(newer)).toEqual(parseConfig(real))
+    const renamed = change(real, 'architectures', ['Qwen2_5OmniForConditionalGeneration'])
+    expect(parseConfig(renamed)).toEqual({ ...parseConfig(real), architecture: 'Qwen2_5OmniForConditionalGeneration' })
+  })
+
+  it('follows every switch of the tiny checkpoints', () => {
+    const grouped = parseConfig(load('checkpoints/tiny25-grouped/config.json'))
+    expect(grouped.architecture).toBe('Qwen2_5OmniModel')
+    expect(grouped.thinker).toMatchObject({ heads: 4, keyValueHeads: 2, tiedEmbeddings: false })
+    expect(grouped.speech?.talker).toMatchObject({ headSize: 32, hidden: 48 })
+    const tied = parseConfig(load('checkpoints/tiny25-tied/config.json'))
+    expect(tied.thinker.tiedEmbeddings).toBe(true)
+    expect(tied.visionEncoder.window).toBe(2)
+    expect(tied.speech?.talker.rotarySections).toEqual([4, 4, 0])
+    const even = parseConfig(load('checkpoints/tiny25-even/config.json'))
+    expect([...even.visionEncoder.fullLayers]).toEqual([])
+    expect(even.audioEncoder.chunkFrames).toBe(150)
+    expect(parseConfig(load('checkpoints/tiny25-thinker/config.json')).speech).toBeUndefined()
+  })
+
+  it('takes a thinker saved alone', () => {
+    const alone = { ...real['thinker_config']!, architectures: ['Qwen2_5OmniThinkerForConditionalGeneration'] }
+    const description = describeModel(alone)
+    expect(description.speaks).toBeUndefined()
+    const { canonicalName } = description.naming
+    expect(canonicalName('model.layers.0.mlp.up_proj.weight')).toBe('thinker.model.layers.0.mlp.up_proj.weight')
+    expect(canonicalName('model.language_model.norm.weight')).toBe('thinker.model.norm.weight')
+    expect(canonicalName('audio_tower.ln_post.bias')).toBe('thinker.audio_tower.ln_post.bias')
+  })
+
+  it('reads no speech where enable_audio_output is off, whatever enable_talker says', () => {
+    expect(parseConfig(change(real, 'enable_audio_output', false)).speech).toBeUndefined()
+    expect(parseConfig(change(real, 'enable_talker', false)).speech).toBeDefined()
+  })
+
+  const faults: [string, unknown, RegExp][] = [
+    ['architectures', ['Qwen2_5_VLForConditionalGeneration'], /architectures .*Qwen2_5_VL/],
+    ['thinker_config', undefined, /thinker_config is missing/],
+    ['thinker_config.text_config.hidden_size', '3584', /text_config\.hidden_size should be a whole/],
+    ['thinker_config.text_config.num_key_value_heads', 5, /num_key_value_heads is 5/],
+    ['thinker_config.text_config.rope_scaling.mrope_section', [16, 24, 23], /mrope_section should be three numbers/],
+    ['thinker_config.text_config.rope_scaling.rope_type', 'yarn', /rope_type is yarn; only default/],
+    ['thinker_config.text_config.use_sliding_window', true, /sliding_window is set/],
+    ['thinker_config.text_config.hidden_act', 'gelu', /hidden_act should be silu/],
+    ['thinker_config.audio_config.output_dim', 2048, /output_dim is 2048 but the thinker's hidden_size is 3584/],
+    ['thinker_config.audio_config.max_source_positions', 99, /max_source_positions is 99/],
+    ['thinker_config.vision_config.window_size', 27, /window_size is 27/],
+    ['thinker_config.vision_config.fullatt_block_indexes', [32], /fullatt_block_indexes should name layers below 32/],
+    ['talker_config.embedding_size', 896, /embedding_size is 896 but the thinker's hidden_size is 3584/],
+    ['talker_config.tts_codec_end_token_id', 8448, /tts_codec_end_token_id is 8448, outside the 8448 ids/],
+    ['talker_config.vocab_size', 8000, /vocab_size is 8000, but token2wav has codes up to 8193/],
+    ['token2wav_config.dit_config.block_size', 25, /block_size should be a multiple/],
+  ]
+  it.each(faults)('%s = %j is refused by name', (path, value, message) => {
+    expect(() => describeModel(change(real, path, value))).toThrow(message)
+    expect(() => describeModel(change(real, path, value))).toThrow(expect.objectContaining({ code: 'bad_checkpoint' }))
+  })
+})

@@ -1,0 +1,219 @@
+/**
+ * Qwen2.5-Omni's speech. One step for all replies that can go on: read text, sample a code each, run the talker.
+ *
+ * In: the {@link SpeechTurn}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so weights are read once a
+ * step. The talker reads one token of text for each code of 20 ms, so it waits for a thinker that writes fewer than 50 tokens a second.
+ * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
+ */
+
+import { EngineError } from '../../../contract/index.ts'
+import { createRandom } from '../../../sampling/random.ts'
+import { createSampler } from '../../../sampling/sampler.ts'
+import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn, VocoderStream } from '../../speech.ts'
+import { guarded } from '../../speech-turns.ts'
+import type { ThinkerStage } from '../../stages.ts'
+import type { SpeechIds } from '../config-types.ts'
+import type { Talker, TalkerInput } from '../talker.ts'
+import { TalkerReply } from './reply.ts'
+import { TalkerRows } from './rows.ts'
+import type { SpeechSettings } from './settings.ts'
+
+/** Random streams, apart from the text's. */
+const randomStream = { talker: 2, noise: 3 } as const
+
+/** What turns codes into audio. */
+export interface CodeVocoder {
+  readonly sampleRate: number
+  /** Samples of one code. */
+  readonly samplesPerCode: number
+  /** Codes that can be decoded: 0 to `codes` - 1. */
+  readonly codes: number
+  /** Lower-case names to the thinker's token for the voice. */
+  readonly voices: ReadonlyMap<string, number>
+  /** Codes of the n-th call: what the next window waits for. */
+  windowCodes(window: number): number
+  readonly mostWindowCodes: number
+  /** `random`: of the request's noise. */
+  newStream(voice: string, random: () => number): VocoderStream
+}
+
+interface Turn extends SpeechTurn {
+  readonly reply: TalkerReply
+}
+
+export class Qwen25Speech implements SpeechPipeline {
+  readonly speakers: readonly string[]
+  readonly sampleRate: number
+  readonly frameRate: number
+  readonly hiddenRows = 'all'
+  /** Codes that come early are decoded early; the talker waits for text in between. */
+  readonly textAhead = 1
+  readonly mostWaiting: number
+  readonly #talker: Talker
+  readonly #thinkerHidden: number
+  readonly #vocoder: CodeVocoder
+  readonly #ids: SpeechIds
+  readonly #settings: SpeechSettings
+  readonly #rows: TalkerRows
+  readonly #suppressed: readonly number[]
+
+  constructor(thinker: ThinkerStage, talker: Talker, vocoder: CodeVocoder, ids: SpeechIds, settings: SpeechSettings) {
+    this.#talker = talker
+    this.#thinkerHidden = thinker.hiddenSize
+    this.#vocoder = vocoder
+    this.#ids = ids
+    this.#settings = settings
+    this.#rows = new TalkerRows(thinker, talker, ids)
+    this.speakers = [...vocoder.voices.keys()]
+    this.sampleRate = vocoder.sampleRate
+    this.frameRate = vocoder.sampleRate / vocoder.samplesPerCode
+    // One window being decoded, one to follow it.
+    this.mostWaiting = 2 * vocoder.mostWindowCodes
+    const ends = new Set([ids.codecPad, ids.codecEnd])
+    this.#suppressed = Array.from({ length: Math.max(0, talker.vocabSize - vocoder.codes) }, (_, i) => vocoder.codes + i)
+      .concat(ids.codecBegin)
+      .filter((id) => !ends.has(id))
+  }
+
+  chunkFrames(chunk: number): number {
+    return this.#vocoder.windowCodes(chunk)
+  }
+
+  newReply({ prompt, speaker, seed }: SpeechStart): TalkerReply {
+    const { maxFrames, allowance, talker } = this.#settings
+    const voiceToken = this.#vocoder.voices.get(speaker)
+    if (voiceToken === undefined)
+      throw new EngineError(
+        'unsupported',
+        `this checkpoint has no voice ${speaker}; it has ${this.speakers.join(', ')}`,
+        { param: 'audio.voice' },
+      )
+    const sequence = this.#talker.newSequence(prompt.tokenIds.length + 2 + maxFrames)
+    try {
+      const { codecMask, codecPad, codecBegin } = this.#ids
+      return new TalkerReply({
+        prompt,
+        voiceToken,
+        sequence,
+        vocoder: this.#vocoder.newStream(speaker, createRandom(seed, randomStream.noise)),
+        // Repetition counts the ids that stand for the talker's prompt: its end is one of them.
+        sampler: createSampler({ ...talker, suppressed: this.#suppressed }, createRandom(seed, randomStream.talker), [
+          codecMask,
+          codecPad,
+          codecBegin,
+        ]),
+        maxFrames,
+        allowance,
+        thinkerHidden: this.#thinkerHidden,
+      })
+    } catch (error) {
+      sequence[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  async advance(given: readonly SpeechTurn[], { prefillRows, signal }: AdvanceOptions): Promise<void> {
+    const turns = given.map(ownTurn)
+    await guarded(turns, () => this.#readText(turns))
+    const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
+    const speaking = turns.filter(
+      ({ gone, frame, reply }) => !gone && frame && reply.opened && !reply.ended && reply.hasText,
+    )
+    await guarded(speaking, async () => {
+      for (const [turn, input] of await this.#makeCodes(speaking)) inputs.push({ turn, input, last: true })
+    })
+    let rows = prefillRows
+    for (const turn of turns) {
+      if (rows <= 0) break
+      if (turn.gone || turn.reply.ended || turn.reply.opened || !turn.reply.canRead) continue
+      await guarded([turn], async () => {
+        const { input, last } = await this.#promptInput(turn.reply, rows)
+        rows -= input.positions.length / 3
+        inputs.push({ turn, input, last })
+      })
+    }
+    const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
+    if (wanted.length === 0) return
+    await guarded(
+      wanted.map(({ turn }) => turn),
+      async () => {
+        const outputs = await this.#talker.forward(
+          wanted.map(({ input }) => input),
+          signal,
+        )
+        wanted.forEach(({ turn: { reply }, last }, index) => {
+          reply.opened ||= last
+          reply.logits = last ? outputs[index] : undefined
+        })
+      },
+    )
+  }
+
+  /** Rows of the text that has come in since, in one call for all replies. */
+  async #readText(turns: readonly Turn[]): Promise<void> {
+    const read = turns.map(({ reply }) => reply.takeReadable())
+    const rows = await this.#rows.text(read.flat())
+    let row = 0
+    for (const [index, { reply }] of turns.entries())
+      for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.giveText(rows[row++]!)
+  }
+
+  /** Samples each reply's next code. Returns the talker's next inputs of those that go on. */
+  async #makeCodes(turns: readonly Turn[]): Promise<[Turn, TalkerInput][]> {
+    const after = await this.#rows.afterText()
+    const going: { turn: Turn; code: number }[] = []
+    for (const turn of turns) {
+      const { reply } = turn
+      const code = reply.options.sampler(reply.logits!)
+      reply.logits = undefined
+      if (code === this.#ids.codecPad || code === this.#ids.codecEnd) {
+        reply.ended = true
+        turn.ended()
+        continue
+      }
+      turn.made(Int32Array.of(code))
+      reply.frameCount += 1
+      if (reply.frameCount >= reply.frameLimit) {
+        reply.ended = true
+        turn.ended()
+      } else going.push({ turn, code })
+    }
+    if (going.length === 0) return []
+    const rows = await this.#rows.codes(
+      going.map(({ code }) => code),
+      going.map(({ turn }) => turn.reply.nextText(after)),
+    )
+    return going.map(({ turn }, index) => {
+      const { reply } = turn
+      const position = reply.codePosition(reply.frameCount - 1)
+      const positions = Float32Array.of(position, position, position)
+      return [turn, { sequence: reply.options.sequence, rows: rows[index]!, positions }]
+    })
+  }
+
+  /** The next rows of the talker's prompt: the thinker's, then (in one piece) the opening. */
+  async #promptInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
+    const { prompt, sequence, voiceToken } = reply.options
+    const { from, hidden } = reply.takePrompt(budget)
+    const until = reply.prefilled
+    const total = prompt.tokenIds.length
+    const last = until === total && reply.firstText !== undefined
+    const own = await this.#rows.prompt(prompt.tokenIds.slice(from, until), hidden)
+    const opening = last ? await this.#rows.opening(voiceToken, reply.firstText!) : new Float32Array()
+    const rows = new Float32Array(own.length + opening.length)
+    rows.set(own)
+    rows.set(opening, own.length)
+    const count = rows.length / this.#rows.width
+    const positions = new Float32Array(3 * count)
+    for (let axis = 0; axis < 3; axis += 1) {
+      positions.set(prompt.positions.subarray(axis * total + from, axis * total + until), axis * count)
+      if (last) positions.set([reply.openingPosition, reply.openingPosition + 1], axis * count + until - from)
+    }
+    return { input: { sequence, rows, positions }, last }
+  }
+}
+
+function ownTurn(turn: SpeechTurn): Turn {
+  if (turn.reply instanceof TalkerReply) return turn as Turn
+  throw new TypeError('a reply of another pipeline was given')
+}

@@ -1,0 +1,85 @@
+/**
+ * How a checkpoint's talker is sampled, and how its codes become audio.
+ *
+ * In: `generation_config.json` as parsed JSON (or nothing; the published one says nothing of speech). Out: {@link SpeechSettings}.
+ * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (defaults of its `talker_*` parameters).
+ */
+
+import type { DiffusionOptions, SpeechAllowance } from '../../speech.ts'
+import type { SolverSettings } from '../token2wav/mel-sampler.ts'
+
+export interface TalkerSampling {
+  /** 0 is greedy. */
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly repetitionPenalty: number
+}
+
+export interface DiffusionSettings extends SolverSettings {
+  /** See `DiffusionOptions.windows`. */
+  readonly windowBlocks: readonly number[]
+}
+
+export interface SpeechSettings {
+  readonly diffusion: DiffusionSettings
+  readonly talker: TalkerSampling
+  /** Most codes of one reply. */
+  readonly maxFrames: number
+  /** Ends a talker that misses its end token: 8 seconds, and 2 more for each token of text, cut no speech that says its text. */
+  readonly allowance: SpeechAllowance
+}
+
+/** transformers' defaults. */
+export const defaultSpeech: SpeechSettings = {
+  talker: { temperature: 0.9, topK: 40, topP: 0.8, repetitionPenalty: 1.05 },
+  // Qwen's own engine: Euler over the reference's times, a first window of three blocks. Later windows grow, because each computes three
+  // blocks of context besides its own.
+  diffusion: { solver: 'euler', points: 10, guidance: 0.5, windowBlocks: [3, 6, 12] },
+  maxFrames: 4096,
+  // Codes are 20 ms long.
+  allowance: { frames: 400, perToken: 100 },
+}
+
+/** @param fields `generation_config.json`, empty when the checkpoint has none. Unknown and ill-typed fields are ignored. */
+export function readSpeechSettings(fields: { readonly [key: string]: unknown } = {}): SpeechSettings {
+  const numberOf = (name: string, otherwise: number): number => {
+    const value = fields[name]
+    return typeof value === 'number' && Number.isFinite(value) ? value : otherwise
+  }
+  const { talker } = defaultSpeech
+  return {
+    ...defaultSpeech,
+    talker: {
+      temperature: fields['talker_do_sample'] === false ? 0 : numberOf('talker_temperature', talker.temperature),
+      topK: numberOf('talker_top_k', talker.topK),
+      topP: numberOf('talker_top_p', talker.topP),
+      repetitionPenalty: numberOf('talker_repetition_penalty', talker.repetitionPenalty),
+    },
+    maxFrames: numberOf('talker_max_new_tokens', defaultSpeech.maxFrames),
+  }
+}
+
+/** The settings with what was asked for in place of the defaults. */
+export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions = {}): SpeechSettings {
+  const { solver, points, guidance, windowBlocks } = settings.diffusion
+  return {
+    ...settings,
+    diffusion: {
+      solver: asked.solver ?? solver,
+      points: asked.steps === undefined ? points : asked.steps + 1,
+      guidance: asked.guidance ?? guidance,
+      windowBlocks: asked.windows ?? windowBlocks,
+    },
+  }
+}
+
+/** The same settings as the reference has them: the talker greedy and as long as it likes, the whole reply in one window. */
+export function exactSpeech(settings: SpeechSettings): SpeechSettings {
+  return {
+    ...settings,
+    talker: { ...settings.talker, temperature: 0 },
+    diffusion: { solver: 'rk4', points: 10, guidance: 0.5, windowBlocks: [Infinity] },
+    allowance: { frames: Infinity, perToken: 0 },
+  }
+}

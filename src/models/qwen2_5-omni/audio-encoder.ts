@@ -6,7 +6,7 @@
  * Reference: transformers `Qwen2_5OmniAudioEncoder`.
  */
 
-import { Attention, LayerNorm, Linear, PlainMlp, sinusoids, type Parameters } from '../../nn/index.ts'
+import { Attention, LayerNorm, Linear, PlainMlp, PreNormLayer, sinusoids, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
@@ -42,15 +42,10 @@ class ChunkConvolution {
   }
 }
 
-class AudioEncoderLayer {
-  readonly self_attn: Attention
-  readonly self_attn_layer_norm: LayerNorm
-  readonly final_layer_norm: LayerNorm
-  readonly mlp: PlainMlp
-
-  constructor(parameters: Parameters, config: AudioEncoderConfig) {
-    const { width, heads, feedForward } = config
-    this.self_attn = new Attention(parameters.scope('self_attn'), {
+function audioEncoderLayer(parameters: Parameters, config: AudioEncoderConfig): PreNormLayer<Attention> {
+  const { width, heads, feedForward } = config
+  return new PreNormLayer({
+    attention: new Attention(parameters.scope('self_attn'), {
       hidden: width,
       heads,
       keyValueHeads: heads,
@@ -60,26 +55,20 @@ class AudioEncoderLayer {
       outputBias: true,
       names: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
       precision: 'fine',
-    })
-    this.self_attn_layer_norm = new LayerNorm(parameters.scope('self_attn_layer_norm'), width)
-    this.final_layer_norm = new LayerNorm(parameters.scope('final_layer_norm'), width)
-    this.mlp = new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
+    }),
+    attentionNorm: new LayerNorm(parameters.scope('self_attn_layer_norm'), width),
+    mlpNorm: new LayerNorm(parameters.scope('final_layer_norm'), width),
+    mlp: new PlainMlp(parameters, ['fc1', 'fc2'], [width, feedForward, width], config.activation, {
       precision: 'fine',
-    })
-  }
-
-  /** x: [width, positions of chunks of these lengths]. */
-  forward(g: GraphBuilder, x: Tensor<'f32'>, lengths: readonly number[]): Tensor<'f32'> {
-    const attended = g.add(x, this.self_attn.encode(g, this.self_attn_layer_norm.forward(g, x), { lengths }))
-    return g.add(attended, this.mlp.forward(g, this.final_layer_norm.forward(g, attended)))
-  }
+    }),
+  })
 }
 
 /** The audio encoder's weights and graph. */
 export class AudioEncoderModel {
   readonly conv1: ChunkConvolution
   readonly conv2: ChunkConvolution
-  readonly layers: readonly AudioEncoderLayer[]
+  readonly layers: readonly PreNormLayer<Attention>[]
   readonly ln_post: LayerNorm
   readonly proj: Linear
   readonly config: AudioEncoderConfig
@@ -92,7 +81,7 @@ export class AudioEncoderModel {
     this.conv2 = new ChunkConvolution(parameters.scope('conv2'), width, width)
     this.layers = Array.from(
       { length: config.layers },
-      (_, layer) => new AudioEncoderLayer(parameters.scope('layers').scope(layer), config),
+      (_, layer) => audioEncoderLayer(parameters.scope('layers').scope(layer), config),
     )
     this.ln_post = new LayerNorm(parameters.scope('ln_post'), width)
     this.proj = new Linear(parameters.scope('proj'), width, config.outputWidth, { bias: true, precision: 'fine' })
@@ -112,7 +101,8 @@ export class AudioEncoderModel {
     ])
     const second = g.geluErf(this.conv2.forward(g, padded, g.input('reads2', 'i32', [KERNEL * positions])))
     let x = g.add(second, g.input('sinusoids', 'f32', [width, positions]))
-    for (const layer of this.layers) x = layer.forward(g, x, lengths)
+    for (const layer of this.layers)
+      x = layer.forward(g, x, (attention, normed) => attention.encode(g, normed, { lengths }))
     // A token is the mean of two positions; an odd last one makes none.
     const tokens = Math.floor(positions / 2)
     const half = (i: number): Tensor<'f32'> =>

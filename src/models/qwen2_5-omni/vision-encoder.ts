@@ -7,23 +7,21 @@
  * Reference: transformers `Qwen2_5OmniVisionEncoder`, `get_vision_window_index`.
  */
 
-import { Attention, GatedMlp, PlainMlp, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
+import { Attention, GatedMlp, PlainMlp, PreNormLayer, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { EncodeOptions, VisionEncoderStage } from '../stages.ts'
 import type { VisionEncoderConfig } from './config-types.ts'
 
 const EPSILON = 1e-6
 
-class VisionBlock {
-  readonly norm1: RmsNorm
-  readonly norm2: RmsNorm
-  readonly attn: Attention
-  readonly mlp: GatedMlp
-
-  constructor(parameters: Parameters, { hidden, heads, feedForward }: VisionEncoderConfig) {
-    this.norm1 = new RmsNorm(parameters.scope('norm1'), hidden, EPSILON)
-    this.norm2 = new RmsNorm(parameters.scope('norm2'), hidden, EPSILON)
-    this.attn = new Attention(parameters.scope('attn'), {
+function visionBlock(
+  parameters: Parameters,
+  { hidden, heads, feedForward }: VisionEncoderConfig,
+): PreNormLayer<Attention> {
+  return new PreNormLayer({
+    attentionNorm: new RmsNorm(parameters.scope('norm1'), hidden, EPSILON),
+    mlpNorm: new RmsNorm(parameters.scope('norm2'), hidden, EPSILON),
+    attention: new Attention(parameters.scope('attn'), {
       hidden,
       heads,
       keyValueHeads: heads,
@@ -32,20 +30,9 @@ class VisionBlock {
       outputBias: true,
       names: ['q', 'k', 'v', 'proj'],
       precision: 'fine',
-    })
-    this.mlp = new GatedMlp(parameters.scope('mlp'), hidden, feedForward, { bias: true, precision: 'fine' })
-  }
-
-  /** x: [hidden, patches]; `lengths`: patches that attend to each other, in order. */
-  forward(
-    g: GraphBuilder,
-    x: Tensor<'f32'>,
-    rotation: { readonly rotary: Rotary; readonly positions: Tensor<'i32'> },
-    lengths: readonly number[],
-  ): Tensor<'f32'> {
-    const y = g.add(x, this.attn.encode(g, this.norm1.forward(g, x), { lengths, rotation }))
-    return g.add(y, this.mlp.forward(g, this.norm2.forward(g, y)))
-  }
+    }),
+    mlp: new GatedMlp(parameters.scope('mlp'), hidden, feedForward, { bias: true, precision: 'fine' }),
+  })
 }
 
 /** Joins each square of patches to one token. */
@@ -71,7 +58,7 @@ class PatchMerger {
 /** The vision encoder's weights and graph. */
 export class VisionEncoderModel {
   readonly patch_embed: Tensor
-  readonly blocks: readonly VisionBlock[]
+  readonly blocks: readonly PreNormLayer<Attention>[]
   readonly merger: PatchMerger
   readonly rotary: Rotary
   readonly config: VisionEncoderConfig
@@ -91,7 +78,7 @@ export class VisionEncoderModel {
       })
     this.blocks = Array.from(
       { length: config.layers },
-      (_, layer) => new VisionBlock(parameters.scope('blocks').scope(layer), config),
+      (_, layer) => visionBlock(parameters.scope('blocks').scope(layer), config),
     )
     this.merger = new PatchMerger(parameters.scope('merger'), config)
     this.rotary = new Rotary({ kind: 'vision', base: config.rotaryBase })
@@ -103,8 +90,10 @@ export class VisionEncoderModel {
     const patches = windows.reduce((sum, count) => sum + count, 0)
     const rotation = { rotary: this.rotary, positions: this.rotary.input(g, patches) }
     let x = g.mulMat(this.patch_embed, g.input('patches', 'f32', [patchSize(config), patches]))
-    for (const [layer, block] of this.blocks.entries())
-      x = block.forward(g, x, rotation, config.fullLayers.has(layer) ? [patches] : windows)
+    for (const [layer, block] of this.blocks.entries()) {
+      const lengths = config.fullLayers.has(layer) ? [patches] : windows
+      x = block.forward(g, x, (attention, normed) => attention.encode(g, normed, { lengths, rotation }))
+    }
     return this.merger.forward(g, x)
   }
 }

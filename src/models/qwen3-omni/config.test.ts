@@ -91,6 +91,9 @@ describe('config.json', () => {
     expect(parseConfig(listed).visionEncoder.patch).toBe(16)
     const wide = change(real, 'thinker_config.text_config.sliding_window', 65_536)
     expect(parseConfig(wide).thinker).toEqual(parseConfig(real).thinker)
+    const short = change(real, 'thinker_config.text_config.sliding_window', 4096)
+    // transformers does not read `use_sliding_window` here.
+    expect(() => parseConfig(short)).toThrow(/sliding_window is 4096; windows shorter than the context/)
     const unused = change(real, 'talker_config.code_predictor_config.sliding_window', 8)
     expect(parseConfig(unused).speech?.codePredictor).toEqual(parseConfig(real).speech?.codePredictor)
     const felt = change(unused, 'talker_config.code_predictor_config.layer_types', ['sliding_attention'])
@@ -104,7 +107,6 @@ describe('config.json', () => {
     ['thinker_config.text_config.hidden_size', '2048', /thinker_config\.text_config\.hidden_size should be a whole/],
     ['thinker_config.text_config.num_key_value_heads', 5, /num_key_value_heads is 5/],
     ['thinker_config.text_config.rope_parameters.rope_type', 'yarn', /rope_type is yarn; only default/],
-    ['thinker_config.text_config.sliding_window', 4096, /sliding_window is 4096; windows shorter than the context/],
     ['thinker_config.vision_config.patch_size', [16, 14], /patch_size should be a whole number/],
     ['thinker_config.text_config.hidden_act', 'gelu', /hidden_act should be silu/],
     ['thinker_config.text_config.num_experts_per_tok', 129, /num_experts_per_tok is 129 of 128/],

@@ -98,7 +98,7 @@ export const benchmark: Benchmark = {
   long: true,
   async run(context) {
     using backend = await loadBackend({ device: 'cpu', threads: availableParallelism() })
-    const given = material(context.quick ? 2 : 4)
+    const given = material(context.quick ? 2 : 3)
     const solvers: readonly SolverSettings[] = context.quick
       ? [REFERENCE, EULER]
       : [

@@ -8,8 +8,9 @@
 import { SnakeBeta, type Parameters } from '../../../nn/index.ts'
 import type { GraphBuilder, InputData, Tensor } from '../../../tensor/index.ts'
 
-/** Samples on either side that a result depends on. */
+/** Samples on either side that a result depends on, and those that weigh: the filters' ends carry little. */
 export const SNAKE_REACH = 5
+export const SNAKE_CORE = 1
 
 /** Half of a symmetric low-pass filter of 12 taps: a sinc of a quarter of the rate in a Kaiser window, sum 1. */
 const HALF_FILTER = [0.002028965, 0.009389466, -0.025543459, -0.057657383, 0.128572583, 0.443209797]

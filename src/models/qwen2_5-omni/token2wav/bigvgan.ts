@@ -8,7 +8,7 @@
 
 import type { Parameters } from '../../../nn/index.ts'
 import { type GraphBuilder, type Tensor } from '../../../tensor/index.ts'
-import { AntiAliasedSnake, SNAKE_REACH, snakeFilters, type SnakeFilters } from './anti-aliased-snake.ts'
+import { AntiAliasedSnake, SNAKE_CORE, SNAKE_REACH, snakeFilters, type SnakeFilters } from './anti-aliased-snake.ts'
 import type { BigVganConfig } from './config.ts'
 import { SameConv1d, SameConvTranspose1d, type ConvolutionRoom } from './same-convolution.ts'
 
@@ -38,6 +38,7 @@ class AmpBlock {
     readonly conv1: SameConv1d
     readonly act2: AntiAliasedSnake
     readonly conv2: SameConv1d
+    /** Of the convolutions. */
     readonly reach: number
   }[]
 
@@ -51,20 +52,20 @@ class AmpBlock {
         conv1,
         act2: new AntiAliasedSnake(scope('activations', 2 * i + 1), channels),
         conv2,
-        reach: 2 * SNAKE_REACH + conv1.reach + conv2.reach,
+        reach: conv1.reach + conv2.reach,
       }
     })
   }
 
-  get reach(): number {
-    return this.pairs.reduce((sum, { reach }) => sum + reach, 0)
+  /** Samples on either side that a result depends on, if an activation reaches `snake`. */
+  reach(snake: number): number {
+    return this.pairs.reduce((sum, { reach }) => sum + reach + 2 * snake, 0)
   }
 }
 
 interface Stage {
   readonly up: SameConvTranspose1d
   readonly blocks: readonly AmpBlock[]
-  readonly reach: number
   /** Samples per frame after it. */
   readonly rate: number
 }
@@ -85,7 +86,10 @@ export class BigVganModel {
   readonly conv_post: SameConv1d
   /** Samples of a frame. */
   readonly hop: number
-  /** Frames before and after a frame that its samples depend on. */
+  /**
+   * Frames before and after a frame that show in its samples. The filters' ends reach a few more, through so many of them that nothing of
+   * it is left in f32.
+   */
   readonly context: { readonly before: number; readonly after: number }
 
   /** `parameters`: the scope `token2wav.code2wav_bigvgan_model`. */
@@ -106,13 +110,13 @@ export class BigVganModel {
         (kernel, j) =>
           new AmpBlock(resblocks.scope(i * blockKernels.length + j), channels, kernel, blockDilations[j] ?? []),
       )
-      return { up, blocks, reach: Math.max(...blocks.map((block) => block.reach)), rate }
+      return { up, blocks, rate }
     })
     const narrow = width / 2 ** rates.length
     this.activation_post = new AntiAliasedSnake(parameters.scope('activation_post'), narrow)
     this.conv_post = new SameConv1d(parameters.scope('conv_post'), narrow, 1, { kernel: 7, bias: config.lastBias })
     this.hop = rate
-    const { mel } = this.#plan({ frames: 1, before: Infinity, after: Infinity })
+    const { mel } = this.#plan({ frames: 1, before: Infinity, after: Infinity }, SNAKE_CORE)
     this.context = { before: -mel.from, after: mel.to - 1 }
   }
 
@@ -157,11 +161,11 @@ export class BigVganModel {
     options: { from: Span; gives: Span; limits: Span; filters: SnakeFilters; room: ConvolutionRoom | undefined },
   ): Tensor<'f32'> {
     const { gives, limits, filters, room } = options
-    let left = block.reach
+    let left = block.reach(SNAKE_REACH)
     let covered = within(widen(gives, left), limits)
     let x = crop(g, input, options.from, covered)
     for (const { act1, conv1, act2, conv2, reach } of block.pairs) {
-      left -= reach
+      left -= reach + 2 * SNAKE_REACH
       const needed = within(widen(gives, left), limits)
       const inner = conv1.forward(g, act1.forward(g, g.cont(x), filters), room)
       const y = conv2.forward(g, act2.forward(g, g.cont(inner), filters), room)
@@ -172,14 +176,15 @@ export class BigVganModel {
   }
 
   /** From the samples asked for back to the frames that they depend on. */
-  #plan(shape: VocoderShape): Plan {
+  #plan(shape: VocoderShape, snake = SNAKE_REACH): Plan {
     const stages: { reads: Span; upsampled: Span; gives: Span }[] = []
     let needed = within(
-      widen({ from: 0, to: shape.frames * this.hop }, this.conv_post.reach + SNAKE_REACH),
+      widen({ from: 0, to: shape.frames * this.hop }, this.conv_post.reach + snake),
       limitsOf(shape, this.hop),
     )
-    for (const { up, reach, rate } of this.stages.toReversed()) {
+    for (const { up, blocks, rate } of this.stages.toReversed()) {
       const gives = needed
+      const reach = Math.max(...blocks.map((block) => block.reach(snake)))
       const upsampled = within(widen(gives, reach), limitsOf(shape, rate))
       const reads = within(
         {

@@ -14,7 +14,7 @@ import type { SpeechOptions } from './token2wav.ts'
 const NAME = 'tiny-token2wav'
 
 let tiny: TinyToken2Wav
-let golden: Golden<unknown>
+let golden: Golden
 let voices: ReadonlyMap<string, Voice>
 let codes: Int32Array
 

@@ -98,6 +98,7 @@ export const SETTINGS = {
   gpuPrecision: setting({
     schema: z.enum(['exact', 'fast']),
     fallback: 'fast',
+    expects: 'exact or fast',
     flags: '--gpu-precision <exact|fast>',
     description: 'how a GPU computes: fast in half precision where that is quicker, or exact in f32 (vulkan only)',
   }),

@@ -9,6 +9,8 @@ import { allocateTensors } from './tensor-buffer.ts'
 import { deviceLimit, exactDevice, testDevice } from './test-device.ts'
 
 const SIZE = 256
+/** As many as in the self-test, whose kernels are compiled already. */
+const COLUMNS = 3
 
 describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
   let backend: Backend
@@ -23,25 +25,27 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
   })
 
   const random = repeatableNumbers(7)
-  const x = Float32Array.from({ length: SIZE * SIZE }, () => random() / 16)
+  const w = Float32Array.from({ length: SIZE * SIZE }, () => random() / 16)
+  const x = Float32Array.from({ length: SIZE * COLUMNS }, random)
 
-  /** `times` products of a matrix with itself, and a sum. */
+  /** `times` products of a matrix with columns, and a sum. */
   const chain = (times: number) =>
     buildGraph(backend, (g) => {
-      const input = g.input('x', 'f32', [SIZE, SIZE])
+      const matrix = g.input('w', 'f32', [SIZE, SIZE])
+      const input = g.input('x', 'f32', [SIZE, COLUMNS])
       let y = input
-      for (let i = 0; i < times; i++) y = g.mulMat(input, y)
+      for (let i = 0; i < times; i++) y = g.mulMat(matrix, y, { exact: true })
       return { y: g.add(y, input) }
     })
 
   const expected = (times: number): Float32Array => {
     let y = x
     for (let i = 0; i < times; i++) {
-      const next = new Float32Array(SIZE * SIZE)
-      for (let m = 0; m < SIZE; m++)
+      const next = new Float32Array(SIZE * COLUMNS)
+      for (let m = 0; m < COLUMNS; m++)
         for (let n = 0; n < SIZE; n++) {
           let sum = 0
-          for (let k = 0; k < SIZE; k++) sum += x[n * SIZE + k]! * y[m * SIZE + k]!
+          for (let k = 0; k < SIZE; k++) sum += w[n * SIZE + k]! * y[m * SIZE + k]!
           next[m * SIZE + n] = sum
         }
       y = next
@@ -51,18 +55,18 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
 
   it('computes a graph that reads no weight on the device', async () => {
     using graph = chain(2)
-    const { y } = await graph.run({ x })
+    const { y } = await graph.run({ w, x })
     expect(graph.onProcessor).toEqual([])
     expect(relativeError(y, expected(2))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 
   it('builds graphs while another computes', async () => {
     using long = chain(300)
-    const running = long.run({ x })
+    const running = long.run({ w, x })
     const results: Float32Array[] = []
     for (let i = 0; i < 3; i++) {
       using graph = chain(1)
-      results.push((await graph.run({ x })).y)
+      results.push((await graph.run({ w, x })).y)
     }
     await running
     for (const y of results) expect(relativeError(y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
@@ -71,12 +75,12 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
   it('rejects with the reason of an abort once the graph is done, and computes on', async () => {
     using graph = chain(300)
     const controller = new AbortController()
-    const running = graph.run({ x }, { signal: controller.signal })
+    const running = graph.run({ w, x }, { signal: controller.signal })
     setTimeout(() => controller.abort(new Error('enough')), 5)
     await expect(running).rejects.toThrow('enough')
-    await expect(graph.run({ x }, { signal: controller.signal })).rejects.toThrow('enough')
+    await expect(graph.run({ w, x }, { signal: controller.signal })).rejects.toThrow('enough')
     using next = chain(1)
-    expect(relativeError((await next.run({ x })).y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
+    expect(relativeError((await next.run({ w, x })).y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 
   it('says how much memory it has', () => {
@@ -84,7 +88,7 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     expect(total).toBeGreaterThan(0)
     expect(free).toBeLessThanOrEqual(total)
     expect(backend.availableMemory()).toBeGreaterThan(0)
-    expect(backend.availableMemory()).toBeLessThanOrEqual(free)
+    expect(backend.availableMemory()).toBeLessThanOrEqual(total)
   })
 
   it('refuses what is beyond its memory with an error', async () => {
@@ -95,6 +99,6 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     })
     await expect(graph.run({ column: new Float32Array(2 ** 20) })).rejects.toThrow(/out of memory/)
     using next = chain(1)
-    expect(relativeError((await next.run({ x })).y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
+    expect(relativeError((await next.run({ w, x })).y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 })

@@ -58,7 +58,7 @@ export interface AudioTrack {
   readonly codec: string
   readonly rate?: number
   readonly channels?: number
-  /** What is to be heard, and when; what lies between is not written. */
+  /** When which tone sounds; what lies between is not written. */
   readonly tones: readonly { readonly start: number; readonly seconds: number; readonly hz: number }[]
   readonly options?: Readonly<Record<string, string>>
 }
@@ -88,14 +88,15 @@ export function makeMedia({ container, tracks, muxer = {} }: MediaDescription): 
       const stream = output.newStream()
       stream.timeBase = encoder.timeBase
       check(stream.codecpar.fromContext(encoder), 'parameters')
-      const encode = () => ('video' in track ? encodeVideo(encoder, track.video) : encodeAudio(encoder, track.audio))
-      return { encoder, stream, encode }
+      const makePackets = () =>
+        'video' in track ? encodeVideo(encoder, track.video) : encodeAudio(encoder, track.audio)
+      return { encoder, stream, makePackets }
     })
     check(output.openOutputSync(), 'open')
     using options = Dictionary.fromObject(muxer)
     check(output.writeHeaderSync(options), 'header')
-    const packets = sources.flatMap(({ encoder, stream, encode }) =>
-      encode().map((packet) => place(packet, encoder, stream)),
+    const packets = sources.flatMap(({ encoder, stream, makePackets }) =>
+      makePackets().map((packet) => place(packet, encoder, stream)),
     )
     for (const { packet } of packets.toSorted((a, b) => a.time - b.time)) {
       check(output.interleavedWriteFrameSync(packet), 'packet')

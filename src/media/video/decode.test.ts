@@ -186,13 +186,14 @@ function crc(bytes: Buffer): number {
 describe('clocks', () => {
   const part = (start: number, first: number, container = 'mpegts') => {
     const tones = [{ start, seconds: 2, hz: 440 }]
-    const [picture, codec] = container === 'mpegts' ? ['libx264', 'aac'] : ['mpeg2video', 'mp2']
+    const [videoCodec, codec] =
+      container === 'mpegts' ? (['libx264', 'aac'] as const) : (['mpeg2video', 'mp2'] as const)
     return makeMedia({
       container,
       muxer: container === 'mpegts' ? { output_ts_offset: String(start) } : {},
       tracks: [
-        video(picture!, { frames: 20, first, start: container === 'mpegts' ? 0 : start }),
-        audio(codec!, { tones: container === 'mpegts' ? [{ start: 0, seconds: 2, hz: 440 }] : tones }),
+        video(videoCodec, { frames: 20, first, start: container === 'mpegts' ? 0 : start }),
+        audio(codec, { tones: container === 'mpegts' ? [{ start: 0, seconds: 2, hz: 440 }] : tones }),
       ],
     })
   }

@@ -8,9 +8,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  AVMEDIA_TYPE_VIDEO,
   AV_CODEC_FLAG_GLOBAL_HEADER,
   AV_CODEC_FLAG_INTERLACED_DCT,
   AV_CODEC_FLAG_INTERLACED_ME,
+  AV_CODEC_ID_H264,
   AV_FRAME_FLAG_INTERLACED,
   AV_FRAME_FLAG_TOP_FIELD_FIRST,
   AV_LOG_QUIET,
@@ -58,15 +60,29 @@ export interface AudioTrack {
   readonly codec: string
   readonly rate?: number
   readonly channels?: number
-  /** What is to be heard, and when; what lies between is not written. */
+  /** When which tone sounds; what lies between is not written. */
   readonly tones: readonly { readonly start: number; readonly seconds: number; readonly hz: number }[]
   readonly options?: Readonly<Record<string, string>>
+}
+
+/** Frames that are coded already. */
+export interface H264Track {
+  /** One access unit for each frame, all of them keyframes. */
+  readonly frames: readonly Buffer[]
+  readonly parameterSets: Buffer
+  readonly fps: number
+  readonly width: number
+  readonly height: number
 }
 
 export interface MediaDescription {
   /** FFmpeg's name of the muxer. */
   readonly container: string
-  readonly tracks: readonly ({ readonly video: VideoTrack } | { readonly audio: AudioTrack })[]
+  readonly tracks: readonly (
+    | { readonly video: VideoTrack }
+    | { readonly audio: AudioTrack }
+    | { readonly h264: H264Track }
+  )[]
   readonly muxer?: Readonly<Record<string, string>>
 }
 
@@ -84,18 +100,20 @@ export function makeMedia({ container, tracks, muxer = {} }: MediaDescription): 
     check(output.allocOutputContext2(null, container, path), `muxer ${container}`)
     const global = ['mp4', 'mov', 'matroska', 'webm', 'flv', 'ogg', 'asf', 'ipod'].includes(container)
     const sources = tracks.map((track) => {
-      const encoder = 'video' in track ? openVideo(track.video, global) : openAudio(track.audio, global)
       const stream = output.newStream()
+      if ('h264' in track) return codedSource(stream, track.h264)
+      const encoder = 'video' in track ? openVideo(track.video, global) : openAudio(track.audio, global)
       stream.timeBase = encoder.timeBase
       check(stream.codecpar.fromContext(encoder), 'parameters')
-      const encode = () => ('video' in track ? encodeVideo(encoder, track.video) : encodeAudio(encoder, track.audio))
-      return { encoder, stream, encode }
+      const makePackets = () =>
+        'video' in track ? encodeVideo(encoder, track.video) : encodeAudio(encoder, track.audio)
+      return { stream, timeBase: encoder.timeBase, makePackets, close: () => encoder.freeContext() }
     })
     check(output.openOutputSync(), 'open')
     using options = Dictionary.fromObject(muxer)
     check(output.writeHeaderSync(options), 'header')
-    const packets = sources.flatMap(({ encoder, stream, encode }) =>
-      encode().map((packet) => place(packet, encoder, stream)),
+    const packets = sources.flatMap(({ stream, timeBase, makePackets }) =>
+      makePackets().map((packet) => place(packet, timeBase, stream)),
     )
     for (const { packet } of packets.toSorted((a, b) => a.time - b.time)) {
       check(output.interleavedWriteFrameSync(packet), 'packet')
@@ -103,7 +121,7 @@ export function makeMedia({ container, tracks, muxer = {} }: MediaDescription): 
     }
     check(output.writeTrailerSync(), 'trailer')
     output.closeOutputSync()
-    for (const { encoder } of sources) encoder.freeContext()
+    for (const { close } of sources) close()
     output.freeContext()
     return readFileSync(path)
   } finally {
@@ -111,12 +129,33 @@ export function makeMedia({ container, tracks, muxer = {} }: MediaDescription): 
   }
 }
 
-function place(packet: Packet, encoder: CodecContext, stream: Stream) {
+function place(packet: Packet, from: CodecContext['timeBase'], stream: Stream) {
   packet.streamIndex = stream.index
   if (packet.duration <= 0n) packet.duration = 1n // or the muxer shortens the track by its last frame
-  packet.rescaleTs(encoder.timeBase, stream.timeBase)
+  packet.rescaleTs(from, stream.timeBase)
   const { num, den } = stream.timeBase
   return { packet, time: (Number(packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts) * num) / den }
+}
+
+function codedSource(stream: Stream, { frames, parameterSets, fps, width, height }: H264Track) {
+  const timeBase = { num: 1, den: fps } as CodecContext['timeBase']
+  stream.timeBase = timeBase
+  stream.codecpar.codecType = AVMEDIA_TYPE_VIDEO
+  stream.codecpar.codecId = AV_CODEC_ID_H264
+  stream.codecpar.extradata = parameterSets
+  stream.codecpar.width = width
+  stream.codecpar.height = height
+  const makePackets = () =>
+    frames.map((data, i) => {
+      const packet = new Packet()
+      packet.alloc()
+      packet.data = data
+      packet.pts = BigInt(i)
+      packet.dts = BigInt(i)
+      packet.isKeyframe = true
+      return packet
+    })
+  return { stream, timeBase, makePackets, close: () => {} }
 }
 
 function newEncoder(

@@ -1,4 +1,4 @@
-/** What a test hears in 16 kHz samples: the pitch and the loudness of a part, given in seconds. */
+/** Pitch and loudness of a part of 16 kHz samples, given in seconds. */
 const rate = 16_000
 
 /** Frequency by zero crossings, Hz; exact for a clean tone, 0 for silence. */

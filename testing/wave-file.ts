@@ -36,7 +36,7 @@ export function waveFile(description: WaveDescription): Buffer {
     bytes.writeUInt32LE(value)
     return order(bytes)
   }
-  const order = (bytes: Buffer) => (bigEndian ? bytes.reverse() : bytes)
+  const order = (bytes: Buffer) => (bigEndian ? Buffer.from(bytes).reverse() : bytes)
   const code = float ? 3 : 1
   const block = channels * width
   const format = [

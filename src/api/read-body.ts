@@ -50,8 +50,15 @@ export interface BodyShare extends Disposable {
   add(bytes: number): void
 }
 
-/** @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty, not JSON, or has too much structure. */
+/**
+ * @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty, compressed, not JSON, or has
+ * too much structure.
+ */
 export async function readJson(request: Request, maxBytes: number, share: BodyShare): Promise<unknown> {
+  const coding = request.headers.get('content-encoding')?.trim() ?? ''
+  if (coding !== '' && coding.toLowerCase() !== 'identity') {
+    throw errors.bodyInvalid(`it is compressed (content-encoding: ${coding.slice(0, 40)}); send it uncompressed.`)
+  }
   const declared = request.headers.get('content-length')
   if (declared !== null && Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
   const small = declared !== null && Number(declared) <= smallBody

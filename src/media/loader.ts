@@ -177,15 +177,15 @@ class Loader implements MediaLoader {
         const decoded = joinSamples(pieces)
         return { decoded, facts: audioFacts(decoded), warnings }
       }
-      const { audioSeconds } = await this.#probe(file, { kind, limits, probe: true })
-      const facts = { sampleRate: soundRate, samples: Math.max(1, Math.round(audioSeconds! * soundRate)) }
+      const probed = await this.#probe(file, { kind, limits, probe: true })
+      const facts = { sampleRate: soundRate, samples: Math.max(1, Math.round(probed.audioSeconds! * soundRate)) }
       return openedMedium<AudioMedium>({
         ...common(file, this.#budget),
         kind,
         facts,
         exact: false,
         bytes: facts.samples * 4,
-        warnings: [],
+        warnings: probed.warnings,
         decode,
       })
     })

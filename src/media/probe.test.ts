@@ -18,10 +18,12 @@ it.each(names)('%s', async (name) => {
       // oxlint-disable-next-line no-await-in-loop -- one decoder
       await using medium = await loader[kind](uri(name))
       const stated = medium.facts
+      const said = medium.warnings
       // oxlint-disable-next-line no-await-in-loop -- one decoder
       await medium.decode()
       known[kind] += 1
       expect(medium.exact).toBe(true)
+      expect(medium.warnings).toEqual(expect.arrayContaining([...said]))
       const { audio: statedAudio, samples: statedSamples, ...statedRest } = { audio: undefined, samples: 0, ...stated }
       const { audio, samples, ...rest } = { audio: undefined, samples: 0, ...medium.facts }
       expect(statedRest).toEqual(rest)

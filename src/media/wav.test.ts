@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { dominantHz, loudness } from '../../testing/tones.ts'
+import { waveFile } from '../../testing/wave-file.ts'
 import { decodeWav, encodeWav, wavHeader } from './wav.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../testdata/media/${name}`, import.meta.url))
@@ -31,6 +33,24 @@ describe('wav', () => {
     expect(read).toMatchObject({ sampleRate, bitsPerSample, channels: 1 })
     expect(read.samples).toHaveLength(sampleRate)
     expect(read.samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0)).toBeCloseTo(0.5, 1)
+  })
+
+  it.each([
+    { bits: 8 },
+    { bits: 16, validBits: 12 },
+    { bits: 24, validBits: 20 },
+    { bits: 32, validBits: 24 },
+    { bits: 32, float: true },
+    { bits: 64, float: true },
+  ])('reads $validBits of $bits bits, float $float, in both byte orders and headers', (row) => {
+    for (const bigEndian of [false, true]) {
+      for (const extensible of row.validBits === undefined ? [false, true] : [true]) {
+        const { samples, sampleRate, bitsPerSample } = decodeWav(waveFile({ ...row, bigEndian, extensible }))
+        expect([samples.length, sampleRate, bitsPerSample]).toEqual([16_000, 16_000, row.bits])
+        expect(dominantHz(samples, 0, 1)).toBeCloseTo(440, -1)
+        expect(loudness(samples, 0, 1)).toBeCloseTo(0.5 / Math.SQRT2, 2)
+      }
+    }
   })
 
   it('refuses what it cannot read', () => {

@@ -1,10 +1,10 @@
 /**
  * RIFF/WAVE files, written and read without any library: what the command line saves and tests check.
  *
- * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible. For files from strangers use the
- * media loader instead.
+ * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). Samples are
+ * as wide as their container, whatever number of its bits is used. For files from strangers use the media loader instead.
  *
- * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; RFC 2361.
+ * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; WAVEFORMATEXTENSIBLE; RFC 2361.
  */
 
 export interface WavFile {
@@ -58,19 +58,22 @@ function toInt16(samples: Int16Array | Float32Array, i: number): number {
 export function decodeWav(file: Uint8Array): WavFile {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   const tag = (at: number) => String.fromCharCode(...file.subarray(at, at + 4))
-  if (file.length < 12 || tag(0) !== 'RIFF' || tag(8) !== 'WAVE') throw new RangeError('not a WAVE file')
-  let format: { code: number; channels: number; sampleRate: number; bits: number } | undefined
+  const little = tag(0) === 'RIFF'
+  if (file.length < 12 || !(little || tag(0) === 'RIFX') || tag(8) !== 'WAVE') throw new RangeError('not a WAVE file')
+  let format: (Coding & { channels: number; sampleRate: number }) | undefined
   for (let at = 12; at + 8 <= file.length;) {
     const name = tag(at)
-    const size = view.getUint32(at + 4, true)
+    const size = view.getUint32(at + 4, little)
     const start = at + 8
     if (name === 'fmt ') {
-      const code = view.getUint16(start, true)
+      const code = view.getUint16(start, little)
+      const channels = view.getUint16(start + 2, little)
       format = {
-        code: code === 0xfffe ? view.getUint16(start + 24, true) : code,
-        channels: view.getUint16(start + 2, true),
-        sampleRate: view.getUint32(start + 4, true),
-        bits: view.getUint16(start + 14, true),
+        code: code === 0xfffe ? view.getUint32(start + 24, little) : code,
+        channels,
+        sampleRate: view.getUint32(start + 4, little),
+        bits: (view.getUint16(start + 12, little) / channels) * 8,
+        little,
       }
     } else if (name === 'data') {
       if (format === undefined) throw new RangeError('WAVE data before its format')
@@ -83,7 +86,15 @@ export function decodeWav(file: Uint8Array): WavFile {
   throw new RangeError('WAVE file without data')
 }
 
-function readSamples(view: DataView, start: number, end: number, format: { code: number; bits: number }): Float32Array {
+interface Coding {
+  /** 1 for integers, 3 for floats. */
+  readonly code: number
+  /** Of a sample's container. */
+  readonly bits: number
+  readonly little: boolean
+}
+
+function readSamples(view: DataView, start: number, end: number, format: Coding): Float32Array {
   const read = sampleReader(view, format)
   const width = format.bits / 8
   const samples = new Float32Array(Math.floor((end - start) / width))
@@ -91,14 +102,15 @@ function readSamples(view: DataView, start: number, end: number, format: { code:
   return samples
 }
 
-function sampleReader(view: DataView, { code, bits }: { code: number; bits: number }): (at: number) => number {
+function sampleReader(view: DataView, { code, bits, little }: Coding): (at: number) => number {
   if (code === 1 && bits === 8) return (at) => (view.getUint8(at) - 128) / 128
-  if (code === 1 && bits === 16) return (at) => view.getInt16(at, true) / 32_768
+  if (code === 1 && bits === 16) return (at) => view.getInt16(at, little) / 32_768
   if (code === 1 && bits === 24) {
-    return (at) => ((view.getInt8(at + 2) << 16) | view.getUint16(at, true)) / 8_388_608
+    const [high, low] = little ? [2, 0] : [0, 1]
+    return (at) => ((view.getInt8(at + high) << 16) | view.getUint16(at + low, little)) / 8_388_608
   }
-  if (code === 1 && bits === 32) return (at) => view.getInt32(at, true) / 2_147_483_648
-  if (code === 3 && bits === 32) return (at) => view.getFloat32(at, true)
-  if (code === 3 && bits === 64) return (at) => view.getFloat64(at, true)
+  if (code === 1 && bits === 32) return (at) => view.getInt32(at, little) / 2_147_483_648
+  if (code === 3 && bits === 32) return (at) => view.getFloat32(at, little)
+  if (code === 3 && bits === 64) return (at) => view.getFloat64(at, little)
   throw new RangeError(`WAVE coding ${code} with ${bits} bits is not read`)
 }

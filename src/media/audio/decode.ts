@@ -5,7 +5,6 @@
  * A broken file is decoded as far as it is whole, with a warning; one that yields nothing is an error. The links of a
  * chained Ogg file follow one another.
  */
-import type { Stream } from 'node-av/lib'
 import { type ByteSource, openBytes, partOf } from '../av/bytes.ts'
 import { cutOff, leftOut } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
@@ -61,7 +60,6 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   using input = opened
   const { stream, unreadable } = choice
   if (stream === undefined) throw noAudio(input, unreadable)
-  if (unreadable.length > 0) total.warnings.push(`${unreadable.join(', ')} cannot be decoded and was passed over`)
 
   const pieces: Float32Array[] = []
   using decoder = new SoundDecoder(stream, (piece) => pieces.push(piece), { byTime: timesAreKept(input) })
@@ -82,7 +80,7 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   total.packets += decoder.packets
   total.failedPackets += decoder.failedPackets
   total.codecName = decoder.codecName
-  total.warnings.push(...soundWarnings(decoder), ...readWarnings(input, bytes, stream, decoder))
+  total.warnings.push(...soundWarnings(decoder), ...readWarnings(input, bytes, choice, decoder.samples / soundRate))
 }
 
 /** The whole file, or each link of a chained Ogg file. */
@@ -139,10 +137,12 @@ export function soundWarnings(decoder: SoundDecoder): string[] {
   return warnings
 }
 
-function readWarnings(input: MediaInput, bytes: ByteSource, stream: Stream, decoder: SoundDecoder): string[] {
-  const cut = cutOff(input, bytes, stream.index, decoder.samples / soundRate)
-  if (cut !== undefined) return [`the audio is cut off: ${cut}`]
-  return leftOut(input, bytes)
+/** What there is to say of a file whose packets were all read, of which `decoded` seconds came out so far. */
+export function readWarnings(input: MediaInput, bytes: ByteSource, choice: Choice, decoded: number): string[] {
+  const { stream, unreadable } = choice
+  const passedOver = unreadable.length > 0 ? [`${unreadable.join(', ')} cannot be decoded and was passed over`] : []
+  const cut = stream === undefined ? undefined : cutOff(input, bytes, stream.index, decoded)
+  return [...passedOver, ...(cut === undefined ? leftOut(input, bytes) : [`the audio is cut off: ${cut}`])]
 }
 
 function isOgg(bytes: ByteSource): boolean {

@@ -1,14 +1,15 @@
 /**
  * How long an audio file is, from its packets alone, in a decoder process.
  *
- * In: as for decoding. Out: a `done` reply with the length, which decoding may correct by a codec's priming or a broken end.
+ * In: as for decoding. Out: a `done` reply with the length, which decoding may correct by a codec's priming or a broken end,
+ * and with what is missing of the file as far as packets tell.
  */
 import { openBytes, partOf } from '../av/bytes.ts'
 import type { Send } from '../decoder/worker.ts'
 import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import { type AudioLimits, durationTolerance } from '../limits.ts'
-import { audioTooLong, linksOf, noAudio, openAudio } from './decode.ts'
+import { audioTooLong, linksOf, noAudio, openAudio, readWarnings } from './decode.ts'
 import { packetSeconds } from './packet-seconds.ts'
 import { minRate } from './sound-decoder.ts'
 
@@ -21,20 +22,24 @@ export async function probeAudio(source: SpooledBytes, limits: Required<AudioLim
   const links = linksOf(bytes)
   const most = limits.maxDurationSeconds + durationTolerance + packetTolerance
   let total = 0
+  const warnings: string[] = []
   for (const [i, { start, end }] of links.entries()) {
     try {
-      const { input: opened, choice } = openAudio(links.length === 1 ? bytes : partOf(bytes, start, end))
+      const link = links.length === 1 ? bytes : partOf(bytes, start, end)
+      const { input: opened, choice } = openAudio(link)
       using input = opened
       if (choice.stream === undefined) throw noAudio(input, choice.unreadable)
       const { sampleRate } = choice.stream.codecpar
       if (sampleRate > 0 && sampleRate < minRate)
         throw new MediaError('audio_illegal', `The audio's rate of ${sampleRate} Hz is under ${minRate} Hz.`)
       total += packetSeconds(input, choice.stream, most)
+      if (total <= most) warnings.push(...readWarnings(input, link, choice, 0))
     } catch (error) {
       if (i === 0 || !(error instanceof MediaError) || error.code !== 'audio_illegal') throw error
+      warnings.push(`part ${i + 1} of ${links.length} cannot be read: ${error.message}`)
     }
     if (total > most) throw audioTooLong(limits)
   }
   if (total <= 0) throw new MediaError('audio_empty', 'The audio is empty: it has no samples.')
-  await send({ type: 'done', warnings: [], audioSeconds: total })
+  await send({ type: 'done', warnings, audioSeconds: total })
 }

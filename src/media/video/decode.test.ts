@@ -1,6 +1,7 @@
 import { AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUV422P10LE } from 'node-av/constants'
 import { describe, expect, it } from 'vitest'
 import { type AudioTrack, greyLevel, makeMedia, type VideoTrack } from '../../../testing/make-media.ts'
+import { fieldParameterSets, fieldPictures } from '../../../testing/field-pictures.ts'
 import { dominantHz, loudness } from '../../../testing/tones.ts'
 import type { Send } from '../decoder/worker.ts'
 import type { VideoFacts } from '../decoder/messages.ts'
@@ -78,6 +79,19 @@ describe('interlaced video', () => {
       makeMedia({ container, tracks: [video(codec, { interlaced: true, ...more })] }),
     )
     expect(numbers).toEqual(every)
+    expect(warnings).toEqual([])
+  })
+
+  it.each(['mpegts', 'vob', 'matroska'])('H.264 whose fields are coded apart, in %s', async (container) => {
+    const frames = fieldPictures(Array.from({ length: 40 }, (_, i) => greyLevel(i)))
+    const file = makeMedia({
+      container,
+      tracks: [{ h264: { frames, parameterSets: fieldParameterSets(), fps: 25, width: 64, height: 64 } }],
+    })
+    const { numbers, facts, warnings } = await decode(file)
+    expect([facts.sourceFrameCount, Math.round(facts.sourceFps)]).toEqual([40, 25])
+    expect(facts.durationSeconds).toBeCloseTo(1.6, 1)
+    expect(numbers).toEqual([0, 13, 26, 39])
     expect(warnings).toEqual([])
   })
 
@@ -186,13 +200,14 @@ function crc(bytes: Buffer): number {
 describe('clocks', () => {
   const part = (start: number, first: number, container = 'mpegts') => {
     const tones = [{ start, seconds: 2, hz: 440 }]
-    const [picture, codec] = container === 'mpegts' ? ['libx264', 'aac'] : ['mpeg2video', 'mp2']
+    const [videoCodec, codec] =
+      container === 'mpegts' ? (['libx264', 'aac'] as const) : (['mpeg2video', 'mp2'] as const)
     return makeMedia({
       container,
       muxer: container === 'mpegts' ? { output_ts_offset: String(start) } : {},
       tracks: [
-        video(picture!, { frames: 20, first, start: container === 'mpegts' ? 0 : start }),
-        audio(codec!, { tones: container === 'mpegts' ? [{ start: 0, seconds: 2, hz: 440 }] : tones }),
+        video(videoCodec, { frames: 20, first, start: container === 'mpegts' ? 0 : start }),
+        audio(codec, { tones: container === 'mpegts' ? [{ start: 0, seconds: 2, hz: 440 }] : tones }),
       ],
     })
   }

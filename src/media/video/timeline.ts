@@ -4,7 +4,7 @@
  * Headers lie or are missing (no duration, no frame count, variable rates); packets do not, and reading them costs a
  * fraction of decoding. Runs in a decoder process.
  */
-import { AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
+import { AV_CODEC_ID_H264, AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
 import type { MediaInput } from '../av/input.ts'
 import { rate, seconds } from '../av/time.ts'
@@ -44,16 +44,20 @@ export function readTimeline(
   let last = Number.NEGATIVE_INFINITY
   let lastLength = 0
   let tooLong = false
+  const declared = rate(video.avgFrameRate) ?? rate(video.rFrameRate)
+  const fields = new FieldPairs(input.containerName, video, declared)
   input.readPackets((packet) => {
     packets.set(packet.streamIndex, (packets.get(packet.streamIndex) ?? 0) + 1)
     if (packet.streamIndex !== video.index || packet.size === 0 || packet.flags & AV_PKT_FLAG_DISCARD) return true
+    const field = fields.take(seconds(packet.duration, base) ?? 0)
+    if (field === 'second') return true
     const time = packet.pts // decoding times would not do: a container without these (AVI) is counted through
     if (time === AV_NOPTS_VALUE) untimed += 1
     else {
       times.push(time)
       const at = seconds(time, base) ?? 0
       first = Math.min(first, at)
-      if (at >= last) [last, lastLength] = [at, seconds(packet.duration, base) ?? 0]
+      if (at >= last) [last, lastLength] = [at, (seconds(packet.duration, base) ?? 0) * (field === 'first' ? 2 : 1)]
     }
     tooLong = times.length + untimed > mostFrames || last - first > mostSeconds
     return !tooLong
@@ -63,7 +67,6 @@ export function readTimeline(
   const frameCount = times.length + untimed
   const timed = untimed === 0 && times.length > 0
   times.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
-  const declared = rate(video.avgFrameRate) ?? rate(video.rFrameRate)
   const between = timed && frameCount > 1 && last > first ? (last - first) / (frameCount - 1) : undefined
   const length = lastLength > 0 ? lastLength : (between ?? 0)
   const measured = between === undefined ? undefined : frameCount / (last - first + length)
@@ -87,4 +90,26 @@ export function readTimeline(
 
 function plausible(declared: number, measured: number | undefined): boolean {
   return measured === undefined || (declared < measured * 1.5 && declared > measured / 1.5)
+}
+
+/**
+ * Tells packets that hold one field of H.264 from those that hold a frame. Only transport and program streams part the
+ * fields: there a parser gives packets their duration, and a field has half a frame's.
+ */
+class FieldPairs {
+  readonly #frameSeconds: number
+  #open = false
+
+  constructor(container: string, { codecpar }: Stream, declared: number | undefined) {
+    const parted = codecpar.codecId === AV_CODEC_ID_H264 && (container === 'mpegts' || container === 'mpeg')
+    this.#frameSeconds = parted && declared !== undefined ? 1 / declared : 0
+  }
+
+  /** @param duration of the packet, seconds */
+  take(duration: number): 'frame' | 'first' | 'second' {
+    const field = this.#frameSeconds > 0 && Math.abs(duration / this.#frameSeconds - 0.5) < 0.1
+    const second = field && this.#open
+    this.#open = field && !second
+    return second ? 'second' : field ? 'first' : 'frame'
+  }
 }

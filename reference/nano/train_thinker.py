@@ -82,6 +82,32 @@ def loss_of(thinker, batch, ear=None, eye=None):
     return F.cross_entropy(logits.float(), target), hits.float().mean().item(), sensed
 
 
+def fit_heads(thinker, chat, ear, eye, rng, steps=40):
+    """New heads on encoders that are trained already: the heads alone learn first, from what the encoders say of some pictures and sounds.
+    With heads that know nothing, the first hundred steps would only shake the encoders."""
+    pictures, sounds = media_batches.image_batch(rng, chat, 32)[:12], media_batches.sound_batch(rng, chat, 32)[:8]
+    seen, heard = [], []
+    with torch.no_grad(), fast.autocast():
+        for batch in pictures:
+            thinker.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+            seen.append((eye.seen.detach(), batch["scenes"]))
+        for batch in sounds:
+            mask = batch["feature_attention_mask"]
+            thinker.model.audio_tower(batch["input_features"].permute(0, 2, 1)[mask.bool()].T, feature_lens=mask.sum(1))
+            heard.append((ear.heard.detach(), (batch["input_ids"] == thinker.config.audio_token_id).sum(1), batch["facts"]))
+    opt = torch.optim.AdamW([*ear.parameters(), *eye.parameters()], 1e-2)
+    for step in range(steps):
+        eye.seen, scenes = seen[step % len(seen)]
+        ear.heard, counts, facts = heard[step % len(heard)]
+        with fast.autocast():
+            sights, sounds = eye.loss(len(scenes["kind"]), scenes)[0], ear.loss(counts, facts)[0]
+        opt.zero_grad()
+        (sights + sounds).backward()
+        opt.step()
+        if step % 10 == 9:
+            print("heads", step + 1, round(sights.item(), 2), round(sounds.item(), 2), flush=True)
+
+
 def main(seconds, mix):
     run = Run(PATH, seconds, 1.2e-3)
     net = m.build(c.WORK / "tok")
@@ -99,7 +125,7 @@ def main(seconds, mix):
         if run.state["opt"] and len(run.state["opt"]["param_groups"]) == len(opt.param_groups):
             opt.load_state_dict(run.state["opt"])
         for name, head in (("ear", ear), ("eye", eye)):
-            if name in run.state:
+            if name in run.state and "HEADS" not in os.environ:
                 head.load_state_dict(run.state[name], strict=False)
     for name, part in (("vision", thinker.model.visual), ("audio", thinker.model.audio_tower)):
         path = c.WORK / f"{name}.pt"
@@ -111,6 +137,8 @@ def main(seconds, mix):
     table = makers()
     kinds = [k for k in mix if k in table]
     print("kinds", kinds, "step", run.step, flush=True)
+    if run.state and ("eye" not in run.state or "HEADS" in os.environ):
+        fit_heads(thinker, chat, ear, eye, random.Random(1))
     rng = random.Random(run.step + 1 + 7919 * (run.rank + int(os.environ.get("SEED", "0"))))
     ready = {k: [] for k in kinds}
     log = {}

@@ -75,6 +75,13 @@ describe('config.json', () => {
     expect(parseConfig(change(real, 'enable_talker', false)).speech).toBeDefined()
   })
 
+  it('refuses a sliding window that is used and shorter than the context', () => {
+    const windowed = change(real, 'thinker_config.text_config.sliding_window', 4096)
+    expect(parseConfig(windowed).thinker).toEqual(parseConfig(real).thinker)
+    const used = change(windowed, 'thinker_config.text_config.use_sliding_window', true)
+    expect(() => describeModel(used)).toThrow(/sliding_window is 4096; windows shorter than the context/)
+  })
+
   const faults: [string, unknown, RegExp][] = [
     ['architectures', ['Qwen2_5_VLForConditionalGeneration'], /architectures .*Qwen2_5_VL/],
     ['thinker_config', undefined, /thinker_config is missing/],
@@ -82,7 +89,6 @@ describe('config.json', () => {
     ['thinker_config.text_config.num_key_value_heads', 5, /num_key_value_heads is 5/],
     ['thinker_config.text_config.rope_scaling.mrope_section', [16, 24, 23], /mrope_section should be three numbers/],
     ['thinker_config.text_config.rope_scaling.rope_type', 'yarn', /rope_type is yarn; only default/],
-    ['thinker_config.text_config.use_sliding_window', true, /sliding_window is set/],
     ['thinker_config.text_config.hidden_act', 'gelu', /hidden_act should be silu/],
     ['thinker_config.audio_config.output_dim', 2048, /output_dim is 2048 but the thinker's hidden_size is 3584/],
     ['thinker_config.audio_config.max_source_positions', 99, /max_source_positions is 99/],

@@ -130,7 +130,8 @@ async function compare(
 export const benchmark: Benchmark = {
   name: 'conversation-reuse',
   title: 'first token of the second turn of a conversation, with and without what the first turn left',
-  async run({ quick, signal, log }) {
+  async run(context) {
+    const { quick, signal } = context
     if (!existsSync(checkpoint)) throw new Error(`there is no checkpoint at ${checkpoint}`)
     const threads = process.env['OMNISERVE_BENCH_THREADS']
     const hosted = await loadHostedModel(
@@ -151,7 +152,7 @@ export const benchmark: Benchmark = {
         ],
       ]
       for (const [name, media] of kinds) {
-        log(`  ${name}`)
+        context.log(`  ${name}`)
         rows.push(await compare(name, hosted, media, rounds, signal))
       }
       return rows

@@ -1,5 +1,6 @@
 /** Prometheus metrics of the API server, in a registry of their own. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { PromptUsage } from '../contract/index.ts'
 import type { Cost, Usage } from '../protocol/index.ts'
 import type { Admission } from './admission.ts'
 import type { EngineHost } from './engine-host.ts'
@@ -30,6 +31,7 @@ export class Metrics {
   readonly #duration: Histogram<'model'>
   readonly #rtf: Histogram<'model'>
   readonly #cancelled: Counter<'model'>
+  readonly #prompts: Counter<'checkpoint' | 'cache'>
 
   constructor() {
     const registers = [this.registry]
@@ -57,6 +59,12 @@ export class Metrics {
       name: 'omniserve_list_price_total',
       help: 'What the hosted service would have billed.',
       labelNames: ['model', 'currency'],
+      registers,
+    })
+    this.#prompts = new Counter({
+      name: 'omniserve_prompt_tokens_total',
+      help: 'Prompt tokens as the checkpoint counts them: reused from the prefix cache (hit) or computed (miss).',
+      labelNames: ['checkpoint', 'cache'],
       registers,
     })
     this.#cancelled = new Counter({
@@ -119,6 +127,12 @@ export class Metrics {
 
   cancelled(model: string): void {
     this.#cancelled.inc({ model })
+  }
+
+  /** Counts a prompt that an engine has started on. */
+  prompt(checkpoint: string, { total, cached = 0 }: PromptUsage): void {
+    this.#prompts.inc({ checkpoint, cache: 'hit' }, cached)
+    this.#prompts.inc({ checkpoint, cache: 'miss' }, total - cached)
   }
 
   /** Counts what a reply was billed for, whole or cut off. */

@@ -84,8 +84,7 @@ export class PrefixCache implements Disposable {
     const { run, scope, sequence } = prefix
     const length = run.tokenIds.length
     if (length < SHORTEST || this.#limit === 0) return sequence[Symbol.dispose]()
-    for (const { prefix: other } of [...this.#entries])
-      if (other.scope === scope && commonPrefix(other.run, run) === other.run.tokenIds.length) this.#drop(other)
+    this.#dropWhere((other) => other.scope === scope && commonPrefix(other.run, run) === other.run.tokenIds.length)
     const bytes = bytesOf(prefix.hidden)
     const fits = bytes === 0 || this.#budget === undefined || this.#budget.take(bytes)
     this.#entries.push(fits ? { prefix, bytes } : { prefix: { ...prefix, hidden: new Map() }, bytes: 0 })
@@ -102,7 +101,7 @@ export class PrefixCache implements Disposable {
 
   /** Gives up all prefixes of a scope. */
   forget(scope: string): void {
-    for (const { prefix } of [...this.#entries]) if (prefix.scope === scope) this.#drop(prefix)
+    this.#dropWhere((prefix) => prefix.scope === scope)
   }
 
   /** Marks it as used just now and keeps it from being given up while `work` reads it. */
@@ -120,6 +119,10 @@ export class PrefixCache implements Disposable {
   /** Entries that are somebody's, least recently used first. */
   get #own(): readonly Entry[] {
     return this.#entries.filter(({ prefix }) => prefix.scope !== undefined)
+  }
+
+  #dropWhere(unwanted: (prefix: KeptPrefix) => boolean): void {
+    for (const { prefix } of this.#entries.filter((entry) => unwanted(entry.prefix))) this.#drop(prefix)
   }
 
   #drop(prefix: KeptPrefix): void {
@@ -142,7 +145,7 @@ export class PrefixCache implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { prefix } of [...this.#entries]) this.#drop(prefix)
+    this.#dropWhere(() => true)
   }
 }
 

@@ -69,9 +69,9 @@ describe('what earlier requests left', () => {
     const second = [...first, assistant, user('And now?')]
     const ran = model.thinkerBatches.length
     const reply = await readReply(runtime, makeRequest({ messages: second, cacheScope: 'me' }))
-    const { total = 0, cached = 0 } = reply.usage.prompt!
+    const { total, cached } = reply.usage.prompt!
     expect(cached).toBeGreaterThan(30)
-    expect(model.thinkerBatches[ran]).toEqual([total - cached])
+    expect(model.thinkerBatches[ran]).toEqual([total - cached!])
     const other = await readReply(runtime, makeRequest({ messages: second, cacheScope: 'you' }))
     expect(other.usage.prompt).not.toHaveProperty('cached')
     const none = await readReply(runtime, makeRequest({ messages: second }))

@@ -1,6 +1,6 @@
 /** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line, the metrics and the rate limit. */
 import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
-import type { EndReason, ReplyCounts } from '../../contract/index.ts'
+import type { EndReason, PromptUsage, ReplyCounts } from '../../contract/index.ts'
 import type { ApiError, Cost, Usage } from '../../protocol/index.ts'
 import type { Services } from '../services.ts'
 import type { Prepared } from './prepare.ts'
@@ -19,6 +19,7 @@ export class ReplyRecord {
   #firstAudio: number | undefined
   #samples = 0
   #counts: ReplyCounts = {}
+  #prompt: PromptUsage | undefined
   #written = false
 
   /** `arrived` by `performance.now()`, in milliseconds. */
@@ -27,6 +28,12 @@ export class ReplyRecord {
     this.#prepared = prepared
     this.#caller = caller
     this.#arrived = arrived
+  }
+
+  /** The engine has started: the prompt as the checkpoint counts it. */
+  started(prompt: PromptUsage | undefined): void {
+    this.#prompt = prompt
+    if (prompt) this.#services.metrics.prompt(this.#prepared.loaded.model.id, prompt)
   }
 
   /** Text, reasoning or a tool call came. `counts`: what the engine has generated so far. */
@@ -93,6 +100,8 @@ export class ReplyRecord {
         ...(failed ? { err: error.cause ?? error } : {}),
         usage,
         cost,
+        checkpointPromptTokens: this.#prompt?.total,
+        cachedTokens: this.#prompt && (this.#prompt.cached ?? 0),
         firstTextSeconds: this.#firstText,
         firstAudioSeconds: this.#firstAudio,
         totalSeconds: total,

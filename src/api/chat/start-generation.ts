@@ -3,7 +3,7 @@
  *
  * A checkpoint with less room than the API model gets the room it has: the reply then ends with `length`, visibly.
  */
-import type { EngineEvent, GenerationRequest } from '../../contract/index.ts'
+import type { EngineEvent, GenerationRequest, PromptUsage } from '../../contract/index.ts'
 import { EngineError } from '../../contract/index.ts'
 import { engineErrorToApi } from './engine-errors.ts'
 import { checkpointPromptTokens, type Prepared } from './prepare.ts'
@@ -11,6 +11,8 @@ import { checkpointPromptTokens, type Prepared } from './prepare.ts'
 export interface Started {
   /** What comes after `start`. Ending it early stops the work. */
   readonly events: AsyncIterator<EngineEvent>
+  /** As the checkpoint counts, where it can. */
+  readonly prompt: PromptUsage | undefined
   readonly warnings: readonly string[]
 }
 
@@ -22,7 +24,7 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
     // Counting is cheap where preparing the media is not. The bill is a guess at what the checkpoint counts.
     const tight = prepared.prompt().total + maxTokens > model.contextLength
     if (tight) return await beginWithin(prepared, await roomFor(prepared, signal), signal)
-    return { events: await begin(prepared, prepared.generation, signal), warnings: prepared.warnings() }
+    return { ...(await begin(prepared, prepared.generation, signal)), warnings: prepared.warnings() }
   } catch (error) {
     signal.throwIfAborted()
     if (!overByAnswer(error)) throw engineErrorToApi(error, model.id, model.contextLength)
@@ -50,23 +52,23 @@ async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number>
 async function beginWithin(prepared: Prepared, room: number, signal: AbortSignal): Promise<Started> {
   const { generation, plan } = prepared
   const maxTokens = Math.max(1, Math.min(generation.maxTokens, room))
-  const events = await begin(prepared, { ...generation, maxTokens }, signal)
+  const begun = await begin(prepared, { ...generation, maxTokens }, signal)
   const warnings = prepared.warnings()
-  if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { events, warnings }
+  if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { ...begun, warnings }
   const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' has room for ${maxTokens} answer tokens after this prompt`
-  return { events, warnings: [...warnings, warning] }
+  return { ...begun, warnings: [...warnings, warning] }
 }
 
 async function begin(
   prepared: Prepared,
   request: GenerationRequest,
   signal: AbortSignal,
-): Promise<AsyncIterator<EngineEvent>> {
+): Promise<Omit<Started, 'warnings'>> {
   const events = prepared.loaded.engine.generate(request, signal)[Symbol.asyncIterator]()
   const first = await events.next()
   if (first.done === true || first.value.type !== 'start') {
     await events.return?.()
     throw new EngineError('internal', 'the engine did not begin with a start event')
   }
-  return events
+  return { events, prompt: first.value.prompt }
 }

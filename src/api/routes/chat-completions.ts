@@ -35,6 +35,7 @@ export function chatCompletions(services: Services) {
       const record = new ReplyRecord(services, prepared, caller, arrived)
       const started = await startGeneration(prepared, scope.signal)
       events = started.events
+      record.started(started.prompt)
       // The engine has read them; the reply may take long.
       void prepared.media[Symbol.asyncDispose]()
       const { model } = prepared.loaded

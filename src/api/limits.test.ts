@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { Admission } from './admission.ts'
+import { RequestQueue } from './request-queue.ts'
 import { RateLimiter } from './rate-limit.ts'
 import { Shutdown } from './shutdown.ts'
 
 const never = new AbortController().signal
 
-describe('admission', () => {
+describe('request queue', () => {
   it('lets some in, keeps some in line, refuses the rest at once', async () => {
-    const door = new Admission({ maxActive: 1, maxWaiting: 1 })
+    const door = new RequestQueue({ maxActive: 1, maxWaiting: 1 })
     const first = await door.enter(never)
     const second = door.enter(never)
     await expect(door.enter(never)).rejects.toMatchObject({ status: 503, code: 'ModelServingError' })
@@ -21,7 +21,7 @@ describe('admission', () => {
   })
 
   it('keeps the order of arrival and forgets who left', async () => {
-    const door = new Admission({ maxActive: 1, maxWaiting: 5 })
+    const door = new RequestQueue({ maxActive: 1, maxWaiting: 5 })
     const first = await door.enter(never)
     const leaving = new AbortController()
     const order: string[] = []

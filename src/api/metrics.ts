@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { PromptUsage } from '../contract/index.ts'
 import type { Cost, Usage } from '../protocol/index.ts'
-import type { Admission } from './admission.ts'
+import type { RequestQueue } from './request-queue.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { BodyRoom } from './read-body.ts'
 
@@ -86,7 +86,7 @@ export class Metrics {
   }
 
   /** Adds gauges that are read when asked for. */
-  watch(admission: Admission, host: EngineHost, bodies: BodyRoom): void {
+  watch(queue: RequestQueue, host: EngineHost, bodies: BodyRoom): void {
     const gauge = (name: string, help: string, read: () => number): void => {
       new Gauge({
         name,
@@ -97,8 +97,8 @@ export class Metrics {
         },
       })
     }
-    gauge('omniserve_queue_active', 'Requests admitted and not yet ended.', () => admission.active)
-    gauge('omniserve_queue_waiting', 'Requests waiting in the request queue.', () => admission.waiting)
+    gauge('omniserve_queue_active', 'Requests admitted and not yet ended.', () => queue.active)
+    gauge('omniserve_queue_waiting', 'Requests waiting in the request queue.', () => queue.waiting)
     gauge('omniserve_body_bytes', 'Bytes of request bodies that are held.', () => bodies.held)
     gauge('omniserve_engine_active', 'Requests the engines are working on.', () => host.status().active)
     gauge('omniserve_engine_waiting', 'Requests waiting inside the engines.', () => host.status().waiting)

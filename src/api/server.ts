@@ -14,7 +14,7 @@ import { type Catalogue, createCatalogue } from '../catalogue/index.ts'
 import { checkExposure, ConfigError, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
 import { createMediaLoader } from '../media/index.ts'
-import { Admission } from './admission.ts'
+import { RequestQueue } from './request-queue.ts'
 import { createApp } from './app.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
 import { EngineHost } from './engine-host.ts'
@@ -132,10 +132,10 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   const load = typeof engines === 'function' ? engines : async () => engines
   const host = new EngineHost({ load, model: settings.model, bind })
   const now = options.now ?? Date.now
-  const admission = new Admission({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
+  const queue = new RequestQueue({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
   const bodies = new BodyRoom(settings.maxBodyBytes)
   const metrics = new Metrics()
-  metrics.watch(admission, host, bodies)
+  metrics.watch(queue, host, bodies)
   return {
     settings,
     version: options.version,
@@ -143,7 +143,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     host,
     media: options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost }),
     counter,
-    admission,
+    queue,
     bodies,
     rateLimiter: settings.rateLimit ? new RateLimiter(settings.region, now) : undefined,
     metrics,

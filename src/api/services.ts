@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { TextCounter } from '../accounting/index.ts'
 import type { Catalogue, TextCarrier } from '../catalogue/index.ts'
 import type { Settings } from '../config/index.ts'
-import type { Admission } from './admission.ts'
+import type { RequestQueue } from './request-queue.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
@@ -20,7 +20,7 @@ export interface Services {
   readonly host: EngineHost
   readonly media: MediaPort
   readonly counter: TextCounter
-  readonly admission: Admission
+  readonly queue: RequestQueue
   readonly bodies: BodyRoom
   readonly rateLimiter: RateLimiter | undefined
   readonly metrics: Metrics

@@ -9,7 +9,7 @@ export {
   defaultImageLimits,
   defaultVideoLimits,
   type ImageLimits,
-  type MediaLimits,
+  type LoaderLimits,
   type VideoLimits,
 } from './limits.ts'
 export type { Opened } from './opened-medium.ts'

@@ -50,7 +50,7 @@ export interface VideoLimits {
 }
 
 /** Limits as one caller may hand them for any kind; each method takes what concerns it. */
-export type MediaLimits = ImageLimits & AudioLimits & VideoLimits
+export type LoaderLimits = ImageLimits & AudioLimits & VideoLimits
 
 const dataUriMaxBytes = 10_485_760
 

@@ -3,6 +3,8 @@
  * Used by the server to write, and by the playground, the command line and tests to read. Runs in browsers.
  */
 
+import { createParser } from 'eventsource-parser'
+
 export const DONE = '[DONE]'
 
 /** One event of JSON. */
@@ -22,24 +24,16 @@ export const SSE_DONE = `data: ${DONE}\n\n`
 export async function* readSse(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {
   const reader = stream.getReader()
   const decoder = new TextDecoder()
-  let rest = ''
-  let data: string[] = []
+  const events: string[] = []
+  const parser = createParser({ onEvent: ({ data }) => void events.push(data) })
   let finished = false
   try {
     while (!finished) {
       const { done, value } = await reader.read()
       finished = done
-      rest += done ? decoder.decode() : decoder.decode(value, { stream: true })
-      const lines = rest.split(/\r\n|\n|\r(?!$)/)
-      rest = done ? '' : (lines.pop() ?? '')
-      if (done) lines.push('')
-      for (const line of lines) {
-        if (line.startsWith('data:')) data.push(line.slice(line[5] === ' ' ? 6 : 5))
-        else if (line === '' && data.length > 0) {
-          yield data.join('\n')
-          data = []
-        }
-      }
+      // A last event without its blank line counts.
+      parser.feed(done ? `${decoder.decode()}\n\n` : decoder.decode(value, { stream: true }))
+      yield* events.splice(0)
     }
   } finally {
     await reader.cancel().catch(() => {})

@@ -9,7 +9,7 @@ import type { EngineEvent, EngineUsage, GenerationRequest, PromptUsage, ReplyCou
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
-import { type RequestMetrics, type Clock, Stopwatch } from './metrics.ts'
+import { type RequestMetrics, type Clock, Stopwatch } from './request-metrics.ts'
 import type { EncoderJob } from './encoder-job.ts'
 import type { FeatureLoader, LoadedFeature } from './feature-loader.ts'
 import type { HiddenRows } from './prefix-cache.ts'

@@ -6,7 +6,7 @@ import { windowedSpeech } from '../../testing/fake-windowed.ts'
 import { decodedAudio } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
 import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
-import type { RequestMetrics } from './metrics.ts'
+import type { RequestMetrics } from './request-metrics.ts'
 import type { RuntimeOptions } from './runtime.ts'
 
 const runtimes = new FakeRuntimes()

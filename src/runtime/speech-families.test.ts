@@ -6,7 +6,7 @@ import { answer, fakeIds } from '../../testing/fake-model.ts'
 import { FakeRuntimes } from '../../testing/fake-runtime.ts'
 import { windowedSpeech } from '../../testing/fake-windowed.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
-import type { RequestMetrics } from './metrics.ts'
+import type { RequestMetrics } from './request-metrics.ts'
 
 const runtimes = new FakeRuntimes()
 const start = runtimes.start.bind(runtimes)

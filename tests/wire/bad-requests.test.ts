@@ -50,6 +50,6 @@ describe('bad requests', () => {
     const good = await server.chat(flash())
     expect(good.status).toBe(200)
     expect(await good.text()).toContain('data: [DONE]')
-    expect(server.services.admission.active).toBe(0)
+    expect(server.services.queue.active).toBe(0)
   })
 })

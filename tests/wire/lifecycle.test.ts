@@ -19,9 +19,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 const idle = (server: TestServer) => () =>
-  server.services.admission.active === 0 &&
-  server.services.shutdown.running === 0 &&
-  server.engine.status().active === 0
+  server.services.queue.active === 0 && server.services.shutdown.running === 0 && server.engine.status().active === 0
 
 describe('a reply that is over', () => {
   it('is let go of by the engine too, streamed or whole', async () => {

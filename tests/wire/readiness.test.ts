@@ -163,7 +163,7 @@ describe('errors that pass', () => {
     await using busy = await startTestServer({ maxActive: 1, maxWaiting: 0 }, fakeEngine({ startDelayMs: 60_000 }))
     const leaving = new AbortController()
     const running = busy.chat(hello, { signal: leaving.signal })
-    while (busy.services.admission.active === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (busy.services.queue.active === 0) await new Promise((resolve) => setTimeout(resolve, 5))
     const full = await busy.chat(hello)
     expect([full.status, full.headers.get('retry-after')]).toEqual([503, '2'])
     leaving.abort()

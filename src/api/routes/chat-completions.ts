@@ -28,7 +28,7 @@ export function chatCompletions(services: Services) {
       modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json)
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
-      scope.own(await services.admission.enter(scope.signal))
+      scope.own(await services.queue.enter(scope.signal))
       const traceparent = c.req.header('traceparent')
       const prepared = await prepare(services, plan, { id: requestId, caller, traceparent }, scope.signal)
       scope.own(disposeInBackground(prepared.media))

@@ -13,7 +13,7 @@ export function health(services: Services) {
 /** 200 when at least one checkpoint can answer; the body says which cannot, and why. */
 export function ready(services: Services) {
   return (c: Context<AppEnv>): Response => {
-    const { host, shutdown, admission } = services
+    const { host, shutdown, queue } = services
     const state = host.status()
     const isReady = state.ready && !shutdown.stopping
     const reason = shutdown.stopping
@@ -24,8 +24,8 @@ export function ready(services: Services) {
     const body: Ready = {
       status: isReady ? 'ready' : host.loading && !shutdown.stopping ? 'loading' : 'not_ready',
       ...(isReady || reason === undefined ? {} : { reason }),
-      active: admission.active,
-      waiting: admission.waiting,
+      active: queue.active,
+      waiting: queue.waiting,
       models: host.loaded.map(({ model }) => model.id),
       checkpoints: host.checkpoints().map(({ checkpoint, ...status }) => ({
         checkpoint,

@@ -19,7 +19,7 @@ export function tokensCount(services: Services) {
       modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json, true)
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
-      scope.own(await services.admission.enter(scope.signal))
+      scope.own(await services.queue.enter(scope.signal))
       const prepared = await prepare(services, plan, { id: requestId, caller, traceparent: undefined }, scope.signal)
       scope.own(disposeInBackground(prepared.media))
       const { model } = prepared.loaded

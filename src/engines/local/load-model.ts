@@ -8,7 +8,7 @@
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
 import type { PromptBuilder } from '../../prompt/prompt-builder.ts'
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import { MemoryBudget } from '../../models/memory-budget.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { decodedAudio } from '../../../testing/decoded-media.ts'
 import { describeEngine } from '../../contract/testing/engine-suite.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import { createLocalEngine, type LocalEngine, type LocalEngineOptions } from './local-engine.ts'
 import { mapVoices, nativeVoices } from './voices.ts'
 

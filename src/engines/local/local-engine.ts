@@ -7,7 +7,7 @@
  * Reference: DESIGN sections 3 and 6; ENGINE, "An assertion failure always ends the process".
  */
 
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import {
   type AnyMedium,
   EngineError,

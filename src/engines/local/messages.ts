@@ -7,7 +7,7 @@
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
 import type { PackedMessage } from './request-packing.ts'
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { DeviceKind, GpuPrecision } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'
 

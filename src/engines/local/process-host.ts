@@ -7,7 +7,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { Runtime } from '../../runtime/runtime.ts'
 import { toErrorMessage } from './error-messages.ts'
 import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ToProcess } from './messages.ts'
@@ -27,7 +27,7 @@ export type HostedModelLoader = (
   onMetrics: (metrics: RequestMetrics) => void,
 ) => Promise<HostedModel>
 
-interface Exchange {
+interface HostedRequest {
   readonly abort: AbortController
   readonly media: RequestedMedia
   credit: number
@@ -38,7 +38,7 @@ const beatMilliseconds = 1000
 
 /** Serves over this process's IPC channel. Call once, from the process's entry. */
 export function hostEngine(load: HostedModelLoader): void {
-  const exchanges = new Map<number, Exchange>()
+  const live = new Map<number, HostedRequest>()
   let model: HostedModel | undefined
   let closing = false
   const delay = monitorEventLoopDelay({ resolution: 20 })
@@ -73,7 +73,7 @@ export function hostEngine(load: HostedModelLoader): void {
     }
   }
 
-  function unpack({ media }: Exchange, packed: PackedRequest): GenerationRequest {
+  function unpack({ media }: HostedRequest, packed: PackedRequest): GenerationRequest {
     return {
       ...packed.request,
       messages: unpackMessages(packed.messages, (card) => media.open(card)),
@@ -81,10 +81,10 @@ export function hostEngine(load: HostedModelLoader): void {
     }
   }
 
-  function open(number: number, credit: number): Exchange {
+  function open(number: number, credit: number): HostedRequest {
     const media = new RequestedMedia((index) => send({ type: 'want', exchange: number, index }))
-    const exchange: Exchange = { abort: new AbortController(), media, credit, more: undefined }
-    exchanges.set(number, exchange)
+    const exchange: HostedRequest = { abort: new AbortController(), media, credit, more: undefined }
+    live.set(number, exchange)
     return exchange
   }
 
@@ -108,7 +108,7 @@ export function hostEngine(load: HostedModelLoader): void {
     } catch (error) {
       send({ type: 'error', exchange: number, error: toErrorMessage(error) })
     } finally {
-      exchanges.delete(number)
+      live.delete(number)
     }
   }
 
@@ -120,7 +120,7 @@ export function hostEngine(load: HostedModelLoader): void {
     } catch (error) {
       send({ type: 'error', exchange: number, error: toErrorMessage(error) })
     } finally {
-      exchanges.delete(number)
+      live.delete(number)
     }
   }
 
@@ -139,10 +139,10 @@ export function hostEngine(load: HostedModelLoader): void {
         void start(message.options)
         break
       case 'slice':
-        exchanges.get(message.exchange)?.media.slice(message.index, message.bytes)
+        live.get(message.exchange)?.media.slice(message.index, message.bytes)
         break
       case 'medium':
-        exchanges.get(message.exchange)?.media.arrive(message.index, message.content, message.bytes)
+        live.get(message.exchange)?.media.arrive(message.index, message.content, message.bytes)
         break
       case 'generate':
         void generate(message.exchange, message.request, message.credit)
@@ -151,7 +151,7 @@ export function hostEngine(load: HostedModelLoader): void {
         void count(message.exchange, message.request)
         break
       case 'credit': {
-        const exchange = exchanges.get(message.exchange)
+        const exchange = live.get(message.exchange)
         if (!exchange) break
         exchange.credit += message.events
         exchange.more?.()
@@ -159,7 +159,7 @@ export function hostEngine(load: HostedModelLoader): void {
         break
       }
       case 'abort': {
-        const exchange = exchanges.get(message.exchange)
+        const exchange = live.get(message.exchange)
         const reason = new DOMException('The request was aborted.', 'AbortError')
         exchange?.abort.abort(reason)
         exchange?.media.close(reason)

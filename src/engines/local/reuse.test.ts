@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { goldenMessages, type GoldenCase, tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply, type Reply } from '../../../testing/requests.ts'
 import type { GenerationMessage } from '../../contract/index.ts'
-import type { RequestMetrics } from '../../runtime/metrics.ts'
+import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import { loadHostedModel } from './load-model.ts'
 import type { HostedModel } from './process-host.ts'
 

@@ -102,7 +102,7 @@ export function encodeHeader(header: ReplyHeader): Buffer {
  *
  * @throws RangeError on a header or payload longer than allowed: the child is not to be trusted any more
  */
-export class ReplyReader {
+export class DecoderOutput {
   readonly #maxPayloadBytes: number
   #prefix: Buffer = Buffer.alloc(0)
   #header: ReplyHeader | undefined

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { abortedError, illegalCode, MediaError } from '../errors.ts'
 import { resourceError } from '../fetch/resources.ts'
 import { concealEnvironment } from './conceal.ts'
-import { type DecodeJob, type DecoderReply, replyFd, ReplyReader } from './messages.ts'
+import { type DecodeJob, type DecoderReply, replyFd, DecoderOutput } from './messages.ts'
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
 export type JobRequest = WithoutId<DecodeJob>
@@ -181,7 +181,7 @@ export class DecoderPool implements AsyncDisposable {
     }
     this.#workers.add(worker)
     child.send({ memoryBytes: this.#options.memoryBytes }, () => {})
-    const reader = new ReplyReader(maxPayloadBytes)
+    const reader = new DecoderOutput(maxPayloadBytes)
     const pipe = child.stdio[replyFd] as Readable
     pipe.on('data', (chunk: Buffer) => {
       try {

@@ -3,7 +3,7 @@
  */
 import { errors } from '../protocol/index.ts'
 
-export interface AdmissionOptions {
+export interface RequestQueueOptions {
   readonly maxActive: number
   readonly maxWaiting: number
 }
@@ -12,12 +12,12 @@ interface Waiter {
   readonly admit: () => void
 }
 
-export class Admission {
-  readonly #options: AdmissionOptions
+export class RequestQueue {
+  readonly #options: RequestQueueOptions
   readonly #line: Waiter[] = []
   #active = 0
 
-  constructor(options: AdmissionOptions) {
+  constructor(options: RequestQueueOptions) {
     this.#options = options
   }
 

@@ -22,7 +22,7 @@ import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
 import { RunningClock } from './clock.ts'
 import { declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
-import { seconds } from './time.ts'
+import { type RationalLike, seconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
 
 Log.setLevel(AV_LOG_QUIET)
@@ -61,6 +61,7 @@ export class MediaInput implements Disposable {
   readonly extents = new Map<number, Extent>()
   readonly #io: IOContext
   readonly #clock: RunningClock
+  readonly #timeBases = new Map<number, RationalLike>()
 
   private constructor(format: FormatContext, io: IOContext, declared: MediaInput['declared']) {
     this.format = format
@@ -175,10 +176,8 @@ export class MediaInput implements Disposable {
   }
 
   #onClock(packet: Packet): void {
-    const stream = this.streams[packet.streamIndex] ?? this.format.streams[packet.streamIndex]
-    const type = stream?.codecpar.codecType
-    if (stream === undefined || (type !== AVMEDIA_TYPE_AUDIO && type !== AVMEDIA_TYPE_VIDEO)) return
-    const base = stream.timeBase
+    const base = this.#timeBase(packet.streamIndex)
+    if (base === undefined) return
     const time = packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts
     const duration = seconds(packet.duration, base) ?? 0
     const shown = seconds(packet.pts, base)
@@ -189,6 +188,18 @@ export class MediaInput implements Disposable {
       if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
     }
     this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
+  }
+
+  /** Of an audio or video stream; undefined for one of another kind. */
+  #timeBase(index: number): RationalLike | undefined {
+    const known = this.#timeBases.get(index)
+    if (known !== undefined) return known
+    const stream = this.streams[index] ?? this.format.streams[index]
+    const type = stream?.codecpar.codecType
+    if (stream === undefined || (type !== AVMEDIA_TYPE_AUDIO && type !== AVMEDIA_TYPE_VIDEO)) return undefined
+    const { num, den } = stream.timeBase
+    this.#timeBases.set(index, { num, den })
+    return { num, den }
   }
 
   #extend(packet: Packet, start: number | undefined, duration: number): void {

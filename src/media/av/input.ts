@@ -30,6 +30,9 @@ Log.setLevel(AV_LOG_QUIET)
 /** Reads that fail one after the other before the rest is given up; each may have skipped a broken part. */
 const mostFailedReads = 64
 
+/** Frames are decoded at most so long before they are shown, seconds. */
+const mostReordering = 30
+
 /** Longest look ahead of a deep probe, microseconds: longer than any file. */
 const deepAnalysis = 1_000_000_000_000n
 
@@ -180,7 +183,7 @@ export class MediaInput implements Disposable {
     if (base === undefined) return
     const time = packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts
     const duration = seconds(packet.duration, base) ?? 0
-    const shown = seconds(packet.pts, base)
+    const shown = this.#shown(packet, base)
     const offset = this.#clock.offset(packet.streamIndex, seconds(time, base), duration, shown)
     if (offset !== 0) {
       const ticks = BigInt(Math.round((offset * base.den) / base.num))
@@ -188,6 +191,15 @@ export class MediaInput implements Disposable {
       if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
     }
     this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
+  }
+
+  /** When the packet is shown, seconds; where a jump lies between that and its decoding, the latter stands for both. */
+  #shown(packet: Packet, base: RationalLike): number | undefined {
+    const shown = seconds(packet.pts, base)
+    const decoded = seconds(packet.dts, base)
+    if (shown === undefined || decoded === undefined || Math.abs(shown - decoded) < mostReordering) return shown
+    packet.pts = packet.dts
+    return decoded
   }
 
   /** Of an audio or video stream; undefined for one of another kind. */

@@ -51,6 +51,8 @@ export interface VideoTrack {
   readonly interlaced?: boolean
   /** When the first frame is shown, seconds. */
   readonly start?: number
+  /** From frame `at` on, times are later by so many seconds. */
+  readonly jump?: { readonly at: number; readonly seconds: number }
   /** Number of the first frame. */
   readonly first?: number
   readonly options?: Readonly<Record<string, string>>
@@ -197,7 +199,8 @@ function encodeVideo(encoder: CodecContext, track: VideoTrack): Packet[] {
     frame.format = encoder.pixelFormat
     frame.allocBuffer()
     paint(frame, greyLevel((track.first ?? 0) + i))
-    frame.pts = BigInt(start + i)
+    const { at, seconds } = track.jump ?? { at: Infinity, seconds: 0 }
+    frame.pts = BigInt(start + i + (i >= at ? seconds * (track.fps ?? 10) : 0))
     if (track.interlaced === true) frame.setFlags(AV_FRAME_FLAG_INTERLACED, AV_FRAME_FLAG_TOP_FIELD_FIRST)
     packets.push(...encode(encoder, frame))
     frame.free()

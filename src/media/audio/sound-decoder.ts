@@ -27,7 +27,7 @@ import {
 } from 'node-av/lib'
 import { allowedDecoder, audioDecoders, codecName } from '../av/formats.ts'
 import type { MediaInput } from '../av/input.ts'
-import { seconds } from '../av/time.ts'
+import { type RationalLike, seconds } from '../av/time.ts'
 import { soundRate } from './rate.ts'
 
 /** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
@@ -87,7 +87,7 @@ export class SoundDecoder implements Disposable {
   #filled = 0
   #output = Buffer.alloc(0)
 
-  readonly #timeBase: Stream['timeBase']
+  readonly #timeBase: RationalLike
   readonly #byTime: boolean
   #zero: number | undefined
   /** Place of the next sample the resampler gives, samples from zero; what lies before zero is dropped. */
@@ -99,7 +99,8 @@ export class SoundDecoder implements Disposable {
     this.codecName = codecName(stream.codecpar)
     if (codec === undefined) throw new Error(`no decoder for ${this.codecName} audio`)
     this.#emit = emit
-    this.#timeBase = stream.timeBase
+    const { num, den } = stream.timeBase
+    this.#timeBase = { num, den }
     this.#zero = zero
     this.#byTime = byTime
     this.#context = new CodecContext()
@@ -156,7 +157,9 @@ export class SoundDecoder implements Disposable {
     this.#scrub(planes, format)
     const input = `${sampleRate} ${format} ${channelLayout.nbChannels} ${channelLayout.mask}`
     if (input !== this.#input) this.#drain()
-    this.#place(seconds(frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts, this.#timeBase))
+    if (this.#byTime || this.#cursor === undefined) {
+      this.#place(seconds(frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts, this.#timeBase))
+    }
     this.#resampler ??= createResampler(channelLayout, format, sampleRate)
     this.#input = input
     this.#resample(planes, nbSamples)
@@ -164,7 +167,7 @@ export class SoundDecoder implements Disposable {
 
   /** Brings the cursor to where a frame that begins at `time` belongs. */
   #place(time: number | undefined): void {
-    if (time === undefined || (this.#cursor !== undefined && !this.#byTime)) return
+    if (time === undefined) return
     this.#zero ??= time
     const at = (time - this.#zero) * soundRate
     if (this.#cursor === undefined) {
@@ -174,8 +177,9 @@ export class SoundDecoder implements Disposable {
       if (shifted && at > 0) this.#silence(at)
       return
     }
-    const held = Number(this.#resampler?.getDelay(BigInt(soundRate)) ?? 0)
-    if (at - this.#cursor - held < leastOffset.within * soundRate) return
+    const least = leastOffset.within * soundRate
+    if (at - this.#cursor < least) return
+    if (at - this.#cursor - Number(this.#resampler?.getDelay(BigInt(soundRate)) ?? 0) < least) return
     this.#drain()
     this.#silence(at - this.#cursor)
   }
@@ -205,21 +209,25 @@ export class SoundDecoder implements Disposable {
     this.#resampler = undefined
   }
 
-  #take(samples: Float32Array): void {
-    this.#cursor ??= 0
-    const dropped = Math.min(samples.length, Math.max(0, -this.#cursor))
-    this.#cursor += samples.length
-    for (let i = dropped; i < samples.length; i += 1) {
+  #take(given: Float32Array): void {
+    const cursor = this.#cursor ?? 0
+    this.#cursor = cursor + given.length
+    const samples = cursor < 0 ? given.subarray(Math.min(given.length, -cursor)) : given
+    let piece = this.#piece
+    let filled = this.#filled
+    for (let i = 0; i < samples.length; i += 1) {
       const sample = samples[i]!
-      this.#piece[this.#filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#notANumber()
-      this.#filled += 1
-      if (this.#filled === pieceSamples) {
-        this.#emit(this.#piece)
-        this.#piece = new Float32Array(pieceSamples)
-        this.#filled = 0
+      piece[filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#notANumber()
+      filled += 1
+      if (filled === pieceSamples) {
+        this.#emit(piece)
+        piece = new Float32Array(pieceSamples)
+        filled = 0
       }
     }
-    this.samples += samples.length - dropped
+    this.#piece = piece
+    this.#filled = filled
+    this.samples += samples.length
   }
 
   #notANumber(): number {

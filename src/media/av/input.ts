@@ -22,13 +22,16 @@ import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
 import { RunningClock } from './clock.ts'
 import { declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
-import { seconds } from './time.ts'
+import { type RationalLike, seconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 
 /** Reads that fail one after the other before the rest is given up; each may have skipped a broken part. */
 const mostFailedReads = 64
+
+/** Frames are decoded at most so long before they are shown, seconds. */
+const mostReordering = 30
 
 /** Longest look ahead of a deep probe, microseconds: longer than any file. */
 const deepAnalysis = 1_000_000_000_000n
@@ -61,6 +64,7 @@ export class MediaInput implements Disposable {
   readonly extents = new Map<number, Extent>()
   readonly #io: IOContext
   readonly #clock: RunningClock
+  readonly #timeBases = new Map<number, RationalLike>()
 
   private constructor(format: FormatContext, io: IOContext, declared: MediaInput['declared']) {
     this.format = format
@@ -175,13 +179,11 @@ export class MediaInput implements Disposable {
   }
 
   #onClock(packet: Packet): void {
-    const stream = this.streams[packet.streamIndex] ?? this.format.streams[packet.streamIndex]
-    const type = stream?.codecpar.codecType
-    if (stream === undefined || (type !== AVMEDIA_TYPE_AUDIO && type !== AVMEDIA_TYPE_VIDEO)) return
-    const base = stream.timeBase
+    const base = this.#timeBase(packet.streamIndex)
+    if (base === undefined) return
     const time = packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts
     const duration = seconds(packet.duration, base) ?? 0
-    const shown = seconds(packet.pts, base)
+    const shown = this.#shown(packet, base)
     const offset = this.#clock.offset(packet.streamIndex, seconds(time, base), duration, shown)
     if (offset !== 0) {
       const ticks = BigInt(Math.round((offset * base.den) / base.num))
@@ -189,6 +191,27 @@ export class MediaInput implements Disposable {
       if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
     }
     this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
+  }
+
+  /** When the packet is shown, seconds; where a jump lies between that and its decoding, the latter stands for both. */
+  #shown(packet: Packet, base: RationalLike): number | undefined {
+    const shown = seconds(packet.pts, base)
+    const decoded = seconds(packet.dts, base)
+    if (shown === undefined || decoded === undefined || Math.abs(shown - decoded) < mostReordering) return shown
+    packet.pts = packet.dts
+    return decoded
+  }
+
+  /** Of an audio or video stream; undefined for one of another kind. */
+  #timeBase(index: number): RationalLike | undefined {
+    const known = this.#timeBases.get(index)
+    if (known !== undefined) return known
+    const stream = this.streams[index] ?? this.format.streams[index]
+    const type = stream?.codecpar.codecType
+    if (stream === undefined || (type !== AVMEDIA_TYPE_AUDIO && type !== AVMEDIA_TYPE_VIDEO)) return undefined
+    const { num, den } = stream.timeBase
+    this.#timeBases.set(index, { num, den })
+    return { num, den }
   }
 
   #extend(packet: Packet, start: number | undefined, duration: number): void {

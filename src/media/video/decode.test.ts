@@ -232,6 +232,17 @@ describe('clocks', () => {
     expect(warnings).toEqual([])
   })
 
+  it.each(['mpegts', 'matroska', 'flv'])('one that jumps between two frames of %s', async (container) => {
+    const jump = { at: 20, seconds: 5000 }
+    const { numbers, facts, warnings } = await decode(
+      makeMedia({ container, tracks: [video('libx264', { jump, options: { preset: 'veryfast' } })] }),
+    )
+    expect(facts.sourceFrameCount).toBe(40)
+    expect(Math.abs(facts.durationSeconds - 4)).toBeLessThan(0.25)
+    expect(Math.max(...numbers.map((number, i) => Math.abs(number - every[i]!))), numbers.join()).toBeLessThanOrEqual(3)
+    expect(warnings).toEqual([])
+  })
+
   it('one that wraps', async () => {
     const file = makeMedia({
       container: 'mpegts',

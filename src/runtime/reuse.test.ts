@@ -59,6 +59,18 @@ describe('memory', () => {
   })
 })
 
+it('fails the last, retryably, when all that have grown into each other have media', async () => {
+  const text = 'abcdefghij'.repeat(12)
+  const { runtime } = start({ memoryTokens: 300, script: answer(text) }, { maxConcurrent: 3 })
+  const replies = await Promise.allSettled(
+    [1, 2, 3].map((seconds) => readReply(runtime, makeRequest({ messages: [sounds(seconds)], maxTokens: 140 }))),
+  )
+  const failed = replies.filter(({ status }) => status === 'rejected')
+  expect(failed.length).toBe(1)
+  expect(failed[0]).toMatchObject({ reason: { code: 'overloaded', retryable: true } })
+  for (const reply of replies) if (reply.status === 'fulfilled') expect(reply.value.text).toBe(text)
+})
+
 describe('what earlier requests left', () => {
   it('is gone on from by the next turn of the same scope, and only by it', async () => {
     const { runtime, model } = start({ script: answer('Fine.') })

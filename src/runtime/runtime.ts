@@ -481,18 +481,22 @@ export class Runtime {
     }
     const holders = this.#active.filter((task) => task.holdsMemory && task.phase !== 'over')
     if (fit.length > 0 || tasks.length === 0 || !holders.every(({ starved }) => starved)) return fit
-    const last = holders.at(-1)
+    // Media cannot be read again once their request has started, so what was made of them is not given up.
+    const last = holders.findLast(({ prompt }) => prompt?.features.length === 0)
     if (last && holders.length > 1) {
       last.yieldMemory()
       this.#onFreed()
       last.starved = true
-    } else
-      last?.fail(
-        new EngineError(
-          'overloaded',
-          `The memory for caches is full after ${last.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
-        ),
-      )
+      return fit
+    }
+    const failed = holders.at(-1)
+    failed?.fail(
+      new EngineError(
+        'overloaded',
+        `The memory for caches is full after ${failed.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
+      ),
+    )
+    this.#onFreed()
     return fit
   }
 

@@ -64,7 +64,7 @@ describe('config.json', () => {
     const alone = { ...real['thinker_config']!, architectures: ['Qwen2_5OmniThinkerForConditionalGeneration'] }
     const description = describeModel(alone)
     expect(description.speaks).toBeUndefined()
-    const { canonicalName } = description.naming
+    const canonicalName = (name: string): string => description.naming.canonicalName(name)
     expect(canonicalName('model.layers.0.mlp.up_proj.weight')).toBe('thinker.model.layers.0.mlp.up_proj.weight')
     expect(canonicalName('model.language_model.norm.weight')).toBe('thinker.model.norm.weight')
     expect(canonicalName('audio_tower.ln_post.bias')).toBe('thinker.audio_tower.ln_post.bias')

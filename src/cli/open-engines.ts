@@ -89,6 +89,11 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
           cacheDirectory: path.join(homeFolder(), 'weights'),
           maxConcurrent: settings.maxActive,
           maxWaiting: settings.maxWaiting,
+          diffusion: {
+            solver: settings.speechSolver,
+            steps: settings.speechSteps,
+            guidance: settings.speechGuidance,
+          },
           ...(systemPrompts && { systemPrompts }),
           ...(settings.threads > 0 && { threads: settings.threads }),
           ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),

@@ -195,6 +195,28 @@ export const SETTINGS = {
     flags: '--speech-prompt-min-context <tokens>',
     description: 'checkpoints with a smaller context are not shown the built-in speech prompt (it is still counted)',
   }),
+  speechSolver: setting({
+    schema: z.enum(['euler', 'rk4']),
+    fallback: 'euler',
+    expects: 'euler or rk4',
+    flags: '--speech-solver <euler|rk4>',
+    description:
+      "how Qwen2.5-Omni's diffusion makes speech of codes: euler as Qwen's engine, or rk4 as transformers, in four times the work",
+  }),
+  speechSteps: setting({
+    schema: count,
+    fallback: 9,
+    expects: 'a whole number, 1 or more',
+    flags: '--speech-steps <steps>',
+    description: 'steps of that diffusion: fewer are quicker and coarser',
+  }),
+  speechGuidance: setting({
+    schema: numeric(z.number().min(0)),
+    fallback: 0.5,
+    expects: 'a number, 0 or more',
+    flags: '--speech-guidance <strength>',
+    description: 'how strongly that diffusion follows voice and codes; 0 halves its work',
+  }),
   rateLimit: setting({
     schema: flag,
     fallback: false,

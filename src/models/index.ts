@@ -13,6 +13,7 @@ import { qwen25Omni } from './qwen2_5-omni/model.ts'
 import { qwen3Omni } from './qwen3-omni/model.ts'
 
 export type { ModelDescription } from './family.ts'
+export type { DiffusionOptions } from './speech.ts'
 export type * from './stages.ts'
 
 const modelFamilies: readonly ModelFamily[] = [qwen3Omni, qwen25Omni]

@@ -76,6 +76,7 @@ export async function loadHostedModel(
       speech: {
         exact: options.exact ?? false,
         ...(options.maxSpeechFrames !== undefined && { maxFrames: options.maxSpeechFrames }),
+        ...(options.diffusion && { diffusion: options.diffusion }),
       },
     }),
   )

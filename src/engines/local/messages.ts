@@ -6,6 +6,7 @@
  */
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
+import type { DiffusionOptions } from '../../models/index.ts'
 import type { PackedMessage } from './request-packing.ts'
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { DeviceKind, GpuPrecision } from '../../tensor/index.ts'
@@ -40,6 +41,8 @@ export interface LoadOptions {
   readonly keepFree?: number
   /** Most codec frames of one reply; by default what the checkpoint's generation_config.json says. */
   readonly maxSpeechFrames?: number
+  /** How a diffusion makes audio of codes, for families that have one. */
+  readonly diffusion?: DiffusionOptions
   /** System texts that many requests begin with: prefilled once, where the context is at least `minContext`. */
   readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
   /** Most finished sequences kept for requests that go on from them; 0 reuses nothing. */

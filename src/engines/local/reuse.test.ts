@@ -43,7 +43,9 @@ const conversations: Record<string, readonly Parts[]> = {
 
 let number = 0
 
-describe.each(['tiny-moe', 'tiny-dense'])('%s', (name) => {
+describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
+  // Qwen2.5-Omni speaks under a system turn of its own, so what is written and what is spoken begin differently.
+  const oneSystemTurn = !name.startsWith('tiny25')
   let hosted: HostedModel
   const metrics = new Map<string, RequestMetrics>()
   const tokens = new Map<string, number[]>()
@@ -125,7 +127,7 @@ describe.each(['tiny-moe', 'tiny-dense'])('%s', (name) => {
     })
   })
 
-  it('edited turns reuse what comes before the edit', async () => {
+  it.runIf(oneSystemTurn)('edited turns reuse what comes before the edit', async () => {
     const scope = `conversation ${number++}`
     const first = await both(conversation([[audio(30_000, 1), text('Who?')]], []), scope, 'Ethan')
     const turns = [
@@ -147,7 +149,7 @@ describe.each(['tiny-moe', 'tiny-dense'])('%s', (name) => {
     expect(longer.cached).toBeLessThan(first.total - 20)
   })
 
-  it('another voice, and text after speech and before it, reuse all of it', async () => {
+  it.runIf(oneSystemTurn)('another voice, and text after speech and before it, reuse all of it', async () => {
     const scope = `conversation ${number++}`
     const messages = conversation([[video(16_000, 1), text('What?')]], [])
     const first = await both(messages, scope, undefined)
@@ -178,7 +180,7 @@ describe.each(['tiny-moe', 'tiny-dense'])('%s', (name) => {
     expect((await both(messages, 'one', 'Ethan')).cached).toBeGreaterThan(0)
   })
 
-  it('a shared prompt is found by all, and stays', async () => {
+  it.runIf(oneSystemTurn)('a shared prompt is found by all, and stays', async () => {
     const shared = goldenMessages({
       messages: [{ role: 'system', content: [text('Speak as people speak, in short sentences. '.repeat(6))] }],
     })

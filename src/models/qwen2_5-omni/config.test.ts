@@ -60,11 +60,19 @@ describe('config.json', () => {
     expect(parseConfig(load('checkpoints/tiny25-thinker/config.json')).speech).toBeUndefined()
   })
 
+  it('ties embeddings by the switch that transformers looks at, and takes sides of patches as lists', () => {
+    const tied = (path: string): boolean => parseConfig(change(real, path, true)).thinker.tiedEmbeddings
+    expect(tied('thinker_config.text_config.tie_word_embeddings')).toBe(false)
+    expect(tied('thinker_config.tie_word_embeddings')).toBe(true)
+    const listed = change(real, 'thinker_config.vision_config.patch_size', [14, 14])
+    expect(parseConfig(listed).visionEncoder).toEqual(parseConfig(real).visionEncoder)
+  })
+
   it('takes a thinker saved alone', () => {
     const alone = { ...real['thinker_config']!, architectures: ['Qwen2_5OmniThinkerForConditionalGeneration'] }
     const description = describeModel(alone)
     expect(description.speaks).toBeUndefined()
-    const { canonicalName } = description.naming
+    const canonicalName = (name: string): string => description.naming.canonicalName(name)
     expect(canonicalName('model.layers.0.mlp.up_proj.weight')).toBe('thinker.model.layers.0.mlp.up_proj.weight')
     expect(canonicalName('model.language_model.norm.weight')).toBe('thinker.model.norm.weight')
     expect(canonicalName('audio_tower.ln_post.bias')).toBe('thinker.audio_tower.ln_post.bias')

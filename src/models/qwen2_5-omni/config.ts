@@ -57,8 +57,8 @@ function architectureOf(json: unknown): string {
 
 function parseThinkerParts(root: ConfigReader): Pick<Qwen25OmniConfig, 'thinker' | 'audioEncoder' | 'visionEncoder'> {
   const text = root.object('text_config')
-  // transformers ties by the thinker's own switch; text_config's class default is true, which counts for nothing.
-  const tiedEmbeddings = root.boolean('tie_word_embeddings', text.boolean('tie_word_embeddings', false))
+  // transformers ties by the thinker's own switch; that of text_config, true in the class's defaults, counts for nothing.
+  const tiedEmbeddings = root.boolean('tie_word_embeddings', false)
   const thinker: ThinkerConfig = { ...parseDecoder(text), tiedEmbeddings }
   const audioRoot = root.object('audio_config')
   const visionRoot = root.object('vision_config')
@@ -102,7 +102,8 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
   if (hidden % heads !== 0 || (hidden / heads) % 4 !== 0)
     reader.fail('hidden_size', `is ${hidden}: each of ${heads} heads should get a multiple of 4`)
   if (readActivation(reader, 'hidden_act', 'silu') !== 'silu') reader.fail('hidden_act', 'should be silu')
-  const patch = reader.integer('patch_size', { fallback: 14 })
+  const side = (key: string, fallback: number): number => (reader.has(key) ? reader.side(key) : fallback)
+  const patch = side('patch_size', 14)
   const merge = reader.integer('spatial_merge_size', { fallback: 2 })
   const windowSize = reader.integer('window_size', { fallback: 112 })
   const window = Math.floor(Math.floor(windowSize / merge) / patch)
@@ -123,7 +124,7 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
     fullLayers: new Set(fullLayers),
     feedForward: reader.integer('intermediate_size', { fallback: 3420 }),
     channels: reader.integer('in_channels', { fallback: 3 }),
-    temporalPatch: reader.integer('temporal_patch_size', { fallback: 2 }),
+    temporalPatch: side('temporal_patch_size', 2),
     outputWidth: reader.integer('out_hidden_size', { fallback: 3584 }),
     rotaryBase: rope.number('rope_theta', 10_000),
   }

@@ -8,7 +8,7 @@
 import { availableParallelism } from 'node:os'
 
 import { TensorError, TensorLibraryError } from './errors.ts'
-import { loadLibrary, type DeviceKind, type Library } from './library.ts'
+import { loadLibrary, packagesFor, type DeviceKind, type Library } from './library.ts'
 import { callAddress, callAsync, pointerAt, type Address, type Native } from './native.ts'
 import type { GpuPrecision } from './precision.ts'
 import { selfTest } from './self-test.ts'
@@ -67,7 +67,10 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
     throw new TensorError(`threads must be an integer from 1 to 512, got ${threads}`)
   }
   const wanted = options.device ?? 'auto'
-  const order: readonly DeviceKind[] = wanted === 'auto' ? ['cuda', 'metal', 'vulkan', 'cpu'] : [wanted]
+  const order: readonly DeviceKind[] =
+    wanted === 'auto'
+      ? (['cuda', 'metal', 'vulkan', 'cpu'] as const).filter((kind) => packagesFor(kind).length > 0)
+      : [wanted]
   const load = {
     ...(options.allowUntested !== undefined && { allowUntested: options.allowUntested }),
     ...(options.precision !== undefined && { precision: options.precision }),

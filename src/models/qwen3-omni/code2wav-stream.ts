@@ -9,6 +9,7 @@ import {
   type Backend,
   type Tensor,
   type TensorBuffer,
+  type TensorSpec,
 } from '../../tensor/index.ts'
 import type { DecodeOptions, VocoderStream } from '../speech.ts'
 import type { Code2WavModel, StreamState } from './code2wav.ts'
@@ -23,9 +24,42 @@ const KEPT = 4
 let nextNumber = 1
 
 /** What a stream carries from piece to piece, and the number by which graphs know it. One stream at a time has it. */
-class Carried {
+class Carried implements Disposable {
   readonly number = nextNumber++
-  readonly tensors = new Map<string, TensorBuffer<'state'>>()
+  readonly #backend: Backend
+  readonly #known: Map<string, TensorSpec>
+  readonly #buffers: TensorBuffer[] = []
+  readonly #tensors = new Map<string, Tensor<'f32'>>()
+
+  /** `known`: what streams have carried so far. It stands in one buffer then, because a GPU has few. */
+  constructor(backend: Backend, known: Map<string, TensorSpec>) {
+    this.#backend = backend
+    this.#known = known
+    if (known.size > 0) this.#allocate(Object.fromEntries(known))
+  }
+
+  tensor(name: string, channels: number, frames: number): Tensor<'f32'> {
+    if (!this.#tensors.has(name)) {
+      const spec: TensorSpec = { type: 'f32', shape: [channels, frames] }
+      this.#known.set(name, spec)
+      this.#allocate({ [name]: spec })
+    }
+    return this.#tensors.get(name)!
+  }
+
+  clear(): void {
+    for (const buffer of this.#buffers) buffer.clear()
+  }
+
+  #allocate(specs: Readonly<Record<string, TensorSpec>>): void {
+    const buffer = allocateTensors(this.#backend, specs)
+    this.#buffers.push(buffer)
+    for (const [name, tensor] of Object.entries(buffer.tensors)) this.#tensors.set(name, tensor as Tensor<'f32'>)
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#buffers) buffer[Symbol.dispose]()
+  }
 }
 
 export class Code2Wav implements Code2WavStage {
@@ -35,6 +69,7 @@ export class Code2Wav implements Code2WavStage {
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
   readonly #kept: Carried[] = []
+  readonly #known = new Map<string, TensorSpec>()
   #disposed = false
 
   constructor(backend: Backend, model: Code2WavModel) {
@@ -48,18 +83,19 @@ export class Code2Wav implements Code2WavStage {
   }
 
   newStream(): VocoderStream {
-    const carried = this.#kept.pop() ?? new Carried()
-    for (const buffer of carried.tensors.values()) buffer.clear()
-    return new Stream(this.#backend, this.#model, this.#graphs, carried, (whole) => {
+    const kept = this.#kept.pop()
+    kept?.clear()
+    const carried = kept ?? new Carried(this.#backend, this.#known)
+    return new Stream(this.#model, this.#graphs, carried, (whole) => {
       if (whole && !this.#disposed && this.#kept.length < KEPT) this.#kept.push(carried)
       else this.#drop(carried)
     })
   }
 
-  #drop({ number, tensors }: Carried): void {
-    const own = `wav${number}:`
+  #drop(carried: Carried): void {
+    const own = `wav${carried.number}:`
     this.#graphs.forget((key) => key.startsWith(own))
-    for (const buffer of tensors.values()) buffer[Symbol.dispose]()
+    carried[Symbol.dispose]()
   }
 
   [Symbol.dispose](): void {
@@ -70,7 +106,6 @@ export class Code2Wav implements Code2WavStage {
 }
 
 class Stream implements VocoderStream {
-  readonly #backend: Backend
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
   readonly #carried: Carried
@@ -84,13 +119,11 @@ class Stream implements VocoderStream {
 
   /** `giveBack` takes what is carried back when the stream ends; `whole`: another stream may have it. */
   constructor(
-    backend: Backend,
     model: Code2WavModel,
     graphs: GraphCache,
     carried: Carried,
     giveBack: (whole: boolean) => void,
   ) {
-    this.#backend = backend
     this.#model = model
     this.#graphs = graphs
     this.#carried = carried
@@ -141,7 +174,7 @@ class Stream implements VocoderStream {
     }
     const past = this.#model.carriedFrames
     const started = this.#decoded > 0
-    const state: StreamState = { started, carried: (name, channels, count) => this.#tensor(name, channels, count) }
+    const state: StreamState = { started, carried: (name, channels, count) => this.#carried.tensor(name, channels, count) }
     const { samples } = await this.#graphs.run(
       `wav${this.#carried.number}: ${frames} ${started}`,
       (g) => ({ samples: this.#model.forward(g, frames, state) }),
@@ -154,15 +187,6 @@ class Stream implements VocoderStream {
     )
     clip(samples)
     return samples
-  }
-
-  #tensor(name: string, channels: number, frames: number): Tensor<'f32'> {
-    let buffer = this.#carried.tensors.get(name)
-    if (!buffer) {
-      buffer = allocateTensors(this.#backend, { state: { type: 'f32', shape: [channels, frames] } })
-      this.#carried.tensors.set(name, buffer)
-    }
-    return buffer.tensors.state as Tensor<'f32'>
   }
 
   [Symbol.dispose](): void {

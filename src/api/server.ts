@@ -141,7 +141,8 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     version: options.version,
     catalogue,
     host,
-    media: options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost }),
+    media:
+      options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost, decodedBytes: settings.mediaMemory }),
     counter,
     queue,
     bodies,

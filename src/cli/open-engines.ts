@@ -95,6 +95,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
             guidance: settings.speechGuidance,
           },
           ...(systemPrompts && { systemPrompts }),
+          ...(settings.cacheMemory > 0 && { cacheBytes: settings.cacheMemory }),
           ...(settings.threads > 0 && { threads: settings.threads }),
           ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
           onLog: (line) => log(line, { checkpoint: id }),

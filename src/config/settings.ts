@@ -238,6 +238,21 @@ export const SETTINGS = {
     flags: '--max-waiting <requests>',
     description: 'requests that may wait; more get 503 at once',
   }),
+  cacheMemory: setting({
+    schema: countOrZero,
+    fallback: 0,
+    expects: 'a whole number of bytes, 0 or more',
+    flags: '--cache-memory <bytes>',
+    description:
+      'most that the KV caches of a checkpoint take, those kept for later turns included; 0 is 80 % of free memory',
+  }),
+  mediaMemory: setting({
+    schema: count,
+    fallback: 512 * 1024 * 1024,
+    expects: 'a whole number of bytes, 1 or more',
+    flags: '--media-memory <bytes>',
+    description: 'most that decoded images, audio and video take in the server; more wait',
+  }),
   maxBodyBytes: setting({
     schema: count,
     fallback: 64 * 1024 * 1024,

@@ -125,6 +125,11 @@ export class RequestTask {
     return this.#controller.signal
   }
 
+  /** Whether images, audio or video are to be read for it. */
+  get hasMedia(): boolean {
+    return this.request.messages.some(({ content }) => content.some(({ type }) => type !== 'text'))
+  }
+
   get gone(): boolean {
     return this.#controller.signal.aborted || this.phase === 'over'
   }

@@ -72,6 +72,9 @@ export interface ReplyWatcher {
   frame(requestId: string, codes: Int32Array): void
 }
 
+/** Requests that may hold decoded media at once; text overtakes those that wait for it. */
+const mostHoldingMedia = 2
+
 export class Runtime {
   readonly #options: RuntimeOptions
   readonly #model: OmniModel
@@ -270,8 +273,10 @@ export class Runtime {
   }
 
   async #admit(): Promise<void> {
-    while (this.#waiting.length > 0 && this.#active.length < (this.#options.maxConcurrent ?? 4)) {
-      const task = this.#waiting.shift()!
+    while (this.#active.length < (this.#options.maxConcurrent ?? 4)) {
+      const next = this.#waiting.findIndex((task) => !task.hasMedia || this.#holdingMedia < mostHoldingMedia)
+      if (next < 0) break
+      const [task] = this.#waiting.splice(next, 1) as [RequestTask]
       this.#active.push(task)
       task.phase = 'preparing'
       void this.#prepare(task)
@@ -280,6 +285,13 @@ export class Runtime {
       // Who came first is not overtaken by who needs less.
       if (task.starved || !(await this.#begin(task))) break
     }
+  }
+
+  /** Requests whose media are being decoded, or are decoded and not encoded yet. */
+  get #holdingMedia(): number {
+    return this.#active.filter(
+      ({ hasMedia, phase }) => hasMedia && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding'),
+    ).length
   }
 
   async #prepare(task: RequestTask): Promise<void> {

@@ -68,7 +68,8 @@ export async function loadHostedModel(
       ...(!repacks && { repack: false }),
     }),
   )
-  const budget = new MemoryBudget(cacheShare * Math.max(0, backend.availableMemory() - workingBytes))
+  const most = cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
+  const budget = new MemoryBudget(Math.min(most, options.cacheBytes ?? Infinity))
   const model = cleanup.use(
     description.build(backend, weights, {
       budget,

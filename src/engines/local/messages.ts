@@ -47,6 +47,8 @@ export interface LoadOptions {
   readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
   /** Most finished sequences kept for requests that go on from them; 0 reuses nothing. */
   readonly keptPrefixes?: number
+  /** Most bytes of KV caches; by default a share of the free memory. */
+  readonly cacheBytes?: number
   /** For parity tests: talker and code predictor greedy, `<think>` read as text, caches and activations in f32. */
   readonly exact?: boolean
 }

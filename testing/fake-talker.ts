@@ -74,6 +74,9 @@ function makeStages(
     const number = talkers.get(sequence)!
     const count = input.embeddings.length / hidden
     if (input.positions.length !== 3 * count) throw new Error('Positions do not fit the rows.')
+    // Of a sequence that was cut, what is left.
+    record.rows[number]!.length = sequence.length
+    record.positions[number]!.length = sequence.length
     for (let row = 0; row < count; row += 1) {
       const values = input.embeddings.subarray(row * hidden, (row + 1) * hidden)
       sequence.add(hash(Array.from(values, (value) => Math.round(value * 64))))

@@ -7,6 +7,7 @@
  */
 
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
+import type { TokenRun } from './token-run.ts'
 
 /**
  * Rows of the thinker's sequence, prompt first, then every generated token that has been run.
@@ -41,6 +42,11 @@ export interface SpeechStart {
   readonly speaker: string
   /** Of everything random in the reply: codes, and noise where the vocoder needs some. */
   readonly seed: number
+  /**
+   * Whose prompt it is, and the prompt as a run of tokens. What the family computes of it may then be kept for later replies of an equal
+   * scope. Absent: nothing is kept or reused.
+   */
+  readonly kept?: { readonly scope: string; readonly run: TokenRun }
 }
 
 /**
@@ -117,6 +123,8 @@ export interface SpeechPipeline extends SpeechFacts {
   chunkFrames(chunk: number): number
   /** Throws `EngineError('overloaded')` when memory is short, and `unsupported` for a prompt that cannot be answered in speech. */
   newReply(start: SpeechStart): SpeechReply
+  /** Gives up what is kept of replies that are over. */
+  forget?(): void
   /**
    * One step for all replies that can go on, at most one frame each; the networks run batched. A failure of one reply, or of a batch,
    * goes to `fail` of the replies concerned and nobody else's.

@@ -4,7 +4,7 @@ import { MemoryBudget } from '../models/memory-budget.ts'
 import type { StageSequence } from '../models/stages.ts'
 import { EncodedCache } from './encoded-cache.ts'
 import { type KeptPrefix, PrefixCache } from './prefix-cache.ts'
-import type { TokenRun } from './token-run.ts'
+import type { TokenRun } from '../models/token-run.ts'
 
 const run = (...ids: number[]): TokenRun => ({
   tokenIds: Int32Array.from(ids),

@@ -8,7 +8,7 @@
 
 import type { MemoryBudget } from '../models/memory-budget.ts'
 import type { StageSequence } from '../models/stages.ts'
-import { commonPrefix, type TokenRun } from './token-run.ts'
+import { commonPrefix, type TokenRun } from '../models/token-run.ts'
 
 /** Hidden states of the thinker by row, each [thinker hidden]. */
 export type HiddenRows = ReadonlyMap<number, Float32Array>

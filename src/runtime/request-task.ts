@@ -18,7 +18,7 @@ import type { ReplyReader, ReplyStep } from './reply-reader.ts'
 import type { Sampler } from '../sampling/sampler.ts'
 import type { StartedSequence } from './sequence-pool.ts'
 import type { SpeechTask } from './speech-task.ts'
-import { type MediaRows, runOf, type TokenRun } from './token-run.ts'
+import { type MediaRows, runOf, type TokenRun } from '../models/token-run.ts'
 
 /** What a request has once it has been given a place. */
 export interface TaskResources {

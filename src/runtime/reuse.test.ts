@@ -119,8 +119,10 @@ describe('what earlier requests left', () => {
       expect([reply.text, reply.pcm]).toEqual([wanted.text, wanted.pcm])
       if (length > 1) expect(reply.usage.prompt?.cached).toBeGreaterThan(20)
     }
-    const speeches = [reusing, fresh].map(({ model }) => [model.talkerRows, model.talkerPositions])
-    expect(speeches[0]).toEqual(speeches[1])
+    // The talker went on from its own last sequence, too; the other family's read every row anew, with the hidden states that were kept.
+    const rows = [reusing, fresh].map(({ model }) => model.talkerRows.length)
+    if (speaksBy === talkerSpeech) expect(rows).toEqual([1, 3])
+    else expect(reusing.model.talkerPositions).toEqual(fresh.model.talkerPositions)
   })
 
   it('is encoded once, for several questions about it', async () => {

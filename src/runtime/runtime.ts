@@ -26,7 +26,7 @@ import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
 import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
-import type { MediaRows } from './token-run.ts'
+import type { MediaRows } from '../models/token-run.ts'
 
 export interface RuntimeOptions {
   readonly model: OmniModel
@@ -187,6 +187,7 @@ export class Runtime {
     await Promise.all([...this.#unsettled].map(({ settled }) => settled))
     this.#listening?.[Symbol.dispose]()
     this.#pool[Symbol.dispose]()
+    this.#model.speech?.forget?.()
   }
 
   #check(request: GenerationRequest): void {
@@ -429,14 +430,20 @@ export class Runtime {
   }
 
   #newSpeech(task: RequestTask): SpeechTask {
-    const { request, prompt, signal } = task
+    const { request, prompt, run, signal } = task
+    const keeps = request.cacheScope !== undefined && this.#options.keptPrefixes !== 0
     const pipeline = this.#model.speech
-    if (!pipeline || !request.speech || !prompt) throw new Error('The request was not checked for speech.')
+    if (!pipeline || !request.speech || !prompt || !run) throw new Error('The request was not checked for speech.')
     const { watch } = this.#options
     const speaker = this.#speaker(request.speech.voice)
     return new SpeechTask({
       pipeline,
-      reply: pipeline.newReply({ prompt, speaker, seed: request.sampling.seed }),
+      reply: pipeline.newReply({
+        prompt,
+        speaker,
+        seed: request.sampling.seed,
+        ...(keeps && { kept: { scope: scopeOf(request), run } }),
+      }),
       signal,
       emit: (pcm) => task.emitAudio(pcm),
       wake: () => this.#notify(),

@@ -12,7 +12,7 @@ import type { AudioEncoderStage, StageSequence, ThinkerStage } from '../models/s
 import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
 import { EncodedCache } from './encoded-cache.ts'
 import { type HiddenRows, type KeptPrefix, PrefixCache } from './prefix-cache.ts'
-import type { MediaRows, TokenRun } from './token-run.ts'
+import type { MediaRows, TokenRun } from '../models/token-run.ts'
 
 export interface SequencePoolOptions {
   readonly thinker: ThinkerStage

@@ -9,7 +9,7 @@ import type { GenerationRequest } from '../contract/index.ts'
 import type { ThinkerStage } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import type { SequencePool } from './sequence-pool.ts'
-import { commonPrefix, runOf } from './token-run.ts'
+import { commonPrefix, runOf } from '../models/token-run.ts'
 
 /** Tokens per step. */
 const CHUNK = 256

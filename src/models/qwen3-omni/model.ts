@@ -94,10 +94,12 @@ export class Qwen3OmniModel implements OmniModel {
       { talker: own, codePredictor, code2wav: vocoder },
       config.speech.ids,
       settings,
+      budget,
     )
   }
 
   [Symbol.dispose](): void {
+    this.speech?.forget?.()
     this.thinker[Symbol.dispose]()
     this.audioEncoder[Symbol.dispose]()
     this.visionEncoder[Symbol.dispose]()

@@ -9,17 +9,22 @@
 
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
+import type { MemoryBudget } from '../../memory-budget.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn } from '../../speech.ts'
 import { guarded } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
 import type { SpeechSettings, StageSampling } from './settings.ts'
 import type { SpeechConfig, SpeechStages, TalkerInput } from './stages.ts'
+import { TalkerPrefixes } from './talker-prefixes.ts'
 import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
 import { sum, TalkerRows } from './talker-rows.ts'
 
 /** Random streams, apart from the text's. */
 const randomStream = { talker: 2, codePredictor: 3 } as const
+
+/** Most rows and frames of a sequence that outlives its reply: the next one's may be more. It takes memory as it grows. */
+const keptCapacity = 2 ** 17
 
 interface Turn extends SpeechTurn {
   readonly reply: TalkerReply
@@ -39,12 +44,21 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly #stages: SpeechStages
   readonly #settings: SpeechSettings
   readonly #rows: TalkerRows
+  readonly #prefixes: TalkerPrefixes
 
-  constructor(thinker: ThinkerStage, stages: SpeechStages, config: SpeechConfig, settings: SpeechSettings) {
+  /** `budget`: the one that the stages ask; what is kept gives way in it. */
+  constructor(
+    thinker: ThinkerStage,
+    stages: SpeechStages,
+    config: SpeechConfig,
+    settings: SpeechSettings,
+    budget?: MemoryBudget,
+  ) {
     this.#thinker = thinker
     this.#stages = stages
     this.config = config
     this.#settings = settings
+    this.#prefixes = new TalkerPrefixes(budget)
     this.#rows = new TalkerRows(thinker, stages.talker, config)
     this.speakers = [...config.speakers.keys()]
     this.sampleRate = stages.code2wav.sampleRate
@@ -59,14 +73,19 @@ export class Qwen3Speech implements SpeechPipeline {
     return chunk === 0 ? 2 : 4
   }
 
-  newReply({ prompt, speaker, seed }: SpeechStart): TalkerReply {
+  forget(): void {
+    this.#prefixes[Symbol.dispose]()
+  }
+
+  newReply({ prompt, speaker, seed, kept }: SpeechStart): TalkerReply {
     const { talker, code2wav } = this.#stages
     const { config } = this
     const { maxFrames, allowance, ...sampling } = this.#settings
     const speakerId = config.speakers.get(speaker)
     if (speakerId === undefined) throw new Error(`There is no speaker ${speaker}.`)
     const plan = planTalkerPrompt(prompt, config)
-    const sequence = talker.newSequence(plan.userRows.length + openingRows + maxFrames)
+    const known = kept && this.#prefixes.take(kept, plan)
+    const sequence = known?.sequence ?? talker.newSequence(kept ? keptCapacity : plan.userRows.length + openingRows + maxFrames)
     try {
       return new TalkerReply({
         plan,
@@ -79,6 +98,8 @@ export class Qwen3Speech implements SpeechPipeline {
         maxFrames,
         allowance,
         thinkerHidden: this.#thinker.hiddenSize,
+        prefilled: known?.rows ?? 0,
+        ...(kept && { onOver: (rows: number) => this.#prefixes.keep(kept, plan, rows, sequence) }),
       })
     } catch (error) {
       sequence[Symbol.dispose]()

@@ -24,14 +24,18 @@ export interface TalkerReplyOptions {
   /** Most codes for the text there is, once that is complete; see `SpeechSettings`. */
   readonly allowance: SpeechAllowance
   readonly thinkerHidden: number
+  /** User rows that the sequence has read for an earlier reply. */
+  readonly prefilled: number
+  /** Takes the sequence when the reply is over, with the user rows it has read. Default: it is disposed. */
+  readonly onOver?: (rows: number) => void
 }
 
 export class TalkerReply implements SpeechReply {
   readonly options: TalkerReplyOptions
   /** Thinker hidden states of the plan's media rows, filled by prefill: [media rows, thinker hidden]. */
   readonly mediaHidden: Float32Array
-  /** Talker prefix rows already run. */
-  prefilled = 0
+  /** Talker prefix rows handed to the talker. */
+  prefilled: number
   /** The whole prefix has been run: from here one code a step. */
   opened = false
   /** Set by the last talker step: what to sample the next code from. */
@@ -50,10 +54,12 @@ export class TalkerReply implements SpeechReply {
   #textEnded = false
   #textTokens = 0
   #endRead = false
+  #disposed = false
   readonly #mediaOrder = new Map<number, number>()
 
   constructor(options: TalkerReplyOptions) {
     this.options = options
+    this.prefilled = options.prefilled
     options.plan.userRows.forEach((row, index) => {
       if (options.plan.isMedia[index] === 1) this.#mediaOrder.set(row, this.#mediaOrder.size)
     })
@@ -132,8 +138,13 @@ export class TalkerReply implements SpeechReply {
   }
 
   [Symbol.dispose](): void {
+    if (this.#disposed) return
+    this.#disposed = true
     this.ended = true
-    this.options.sequence[Symbol.dispose]()
+    const { sequence, plan, onOver } = this.options
+    // The sequence's own length: rows of a step that failed are not in it.
+    if (onOver) onOver(Math.min(sequence.length, plan.userRows.length))
+    else sequence[Symbol.dispose]()
     this.logits = undefined
     this.hidden = undefined
     this.unread = []

@@ -1,0 +1,94 @@
+/**
+ * Talker sequences of replies that are over, cut to the user turns they have read, for the next spoken reply of the conversation.
+ *
+ * What the talker reads of a user turn is its text and, for media, the thinker's hidden states, which depend on all that stands before
+ * them. So a row is shared where the thinker's prompts are equal up to it and it stands at the same talker position; the voice comes after.
+ * In: a sequence with the prompt it belongs to. Out: one to go on from. Within a scope; the least recently used give way first.
+ */
+
+import type { MemoryBudget } from '../../memory-budget.ts'
+import type { SpeechStart } from '../../speech.ts'
+import type { StageSequence } from '../../stages.ts'
+import { commonPrefix } from '../../token-run.ts'
+import type { TalkerPlan } from './talker-prompt.ts'
+
+type Kept = NonNullable<SpeechStart['kept']>
+
+interface Entry {
+  readonly kept: Kept
+  readonly plan: TalkerPlan
+  /** User rows in the sequence. */
+  readonly rows: number
+  readonly sequence: StageSequence
+}
+
+/** Most sequences kept. */
+const LIMIT = 64
+/** Below this a sequence is not worth keeping. */
+const SHORTEST = 8
+
+export class TalkerPrefixes implements Disposable {
+  readonly #budget: MemoryBudget | undefined
+  /** Least recently used first. */
+  #entries: Entry[] = []
+
+  constructor(budget: MemoryBudget | undefined) {
+    this.#budget = budget
+    budget?.addReclaim((bytes) => this.#reclaim(bytes))
+  }
+
+  /** Takes out the sequence that shares most rows with a plan, cut to them; undefined where too little would be shared. */
+  take(kept: Kept, plan: TalkerPlan): { sequence: StageSequence; rows: number } | undefined {
+    let best: { entry: Entry; rows: number } | undefined
+    for (const entry of this.#entries) {
+      if (entry.kept.scope !== kept.scope) continue
+      const rows = sharedRows(entry, kept, plan)
+      // A sequence of which little is shared is another conversation's, which may go on.
+      if (rows >= SHORTEST && 2 * rows >= entry.rows && rows > (best?.rows ?? 0)) best = { entry, rows }
+    }
+    if (!best) return undefined
+    const { entry, rows } = best
+    this.#entries = this.#entries.filter((other) => other !== entry)
+    entry.sequence.truncate(rows)
+    return { sequence: entry.sequence, rows }
+  }
+
+  /** Keeps a sequence that has read the first `rows` user rows of a plan, and whatever came after. */
+  keep(kept: Kept, plan: TalkerPlan, rows: number, sequence: StageSequence): void {
+    if (rows < SHORTEST) return sequence[Symbol.dispose]()
+    sequence.truncate(rows)
+    this.#entries.push({ kept, plan, rows, sequence })
+    if (this.#entries.length > LIMIT) this.#dropOldest()
+  }
+
+  #dropOldest(): void {
+    this.#entries.shift()?.sequence[Symbol.dispose]()
+  }
+
+  #reclaim(bytes: number): void {
+    if (!this.#budget) return
+    const goal = this.#budget.used - bytes
+    while (this.#entries.length > 0 && this.#budget.used > goal) this.#dropOldest()
+  }
+
+  /** Gives up all of them. */
+  [Symbol.dispose](): void {
+    while (this.#entries.length > 0) this.#dropOldest()
+  }
+}
+
+function sharedRows({ kept, plan, rows }: Entry, other: Kept, otherPlan: TalkerPlan): number {
+  const common = commonPrefix(kept.run, other.run)
+  const most = Math.min(rows, otherPlan.userRows.length)
+  let shared = 0
+  while (shared < most && samePlace(plan, otherPlan, shared) && plan.userRows[shared]! < common) shared += 1
+  return shared
+}
+
+function samePlace(plan: TalkerPlan, other: TalkerPlan, row: number): boolean {
+  if (plan.userRows[row] !== other.userRows[row]) return false
+  const [length, otherLength] = [plan.positions.length / 3, other.positions.length / 3]
+  return [0, 1, 2].every(
+    (axis) => plan.positions[axis * length + row] === other.positions[axis * otherLength + row],
+  )
+}

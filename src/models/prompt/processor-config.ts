@@ -24,7 +24,7 @@ export interface ProcessorConfig {
   }
   readonly image: VisionFeatureConfig
   readonly video: VisionFeatureConfig
-  /** Temporal positions per second of video, and the clock on which sound and frames are interleaved. */
+  /** Temporal positions per second of video, and the clock on which audio and frames are interleaved. */
   readonly positionRate: number
   /** Seconds of a video and its audio that are read by turns: `seconds_per_chunk`. */
   readonly chunkSeconds: number

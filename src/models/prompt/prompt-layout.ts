@@ -18,7 +18,7 @@ export type MediumShape =
       readonly type: 'video'
       readonly grid: Grid
       readonly secondsPerPatch: number
-      /** Tokens of the video's sound, when it has one. */
+      /** Tokens of the video's audio, when it has any. */
       readonly audioTokens?: number
     }
 

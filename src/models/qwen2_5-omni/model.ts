@@ -188,7 +188,7 @@ export const qwen25Omni: ModelFamily<Qwen25OmniModel> = {
         return declarations
       },
       prompt() {
-        // Whoever wants prompts will want replies: a missing file is told before any weight is read.
+        // Prompts are asked for before weights are read, so a missing file is reported early.
         checkVoices(voices, config, files)
         return createQwen25Prompt(files)
       },

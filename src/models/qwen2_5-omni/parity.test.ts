@@ -2,7 +2,7 @@
  * Levels 3 and 4: every stage equals transformers in f32, and greedy text and codes follow, for each tiny checkpoint.
  *
  * The limit is 1e-4 for activations of the order of 1. Goldens are made by reference/omniserve_reference/qwen2_5/make_model_goldens.py;
- * token2wav's parts have a test of their own beside them.
+ * token2wav's parts have a test of their own.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { parseHubId, pullCheckpoint, type PullOptions, type PullProgress } from './pull.ts'
+import { isCheckpointFile, parseHubId, pullCheckpoint, type PullOptions, type PullProgress } from './pull.ts'
 import { sendContent, TestHub } from '../../../testing/hub-server.ts'
 import { withShortWrites } from '../../../testing/short-writes.ts'
 
@@ -74,6 +74,12 @@ const onContent = (file: string, times: number, act: (...args: Parameters<TestHu
     return true
   }
 }
+
+it('takes what a checkpoint is read from, voices included, and nothing else', () => {
+  const wanted = ['model-00001-of-00005.safetensors', 'config.json', 'merges.txt', 'spk_dict.pt', 'LICENSE']
+  const unwanted = ['pytorch_model.bin', 'optimizer.pt', 'folder/spk_dict.pt', 'model.onnx', '.gitattributes']
+  expect([...wanted, ...unwanted].filter((path) => isCheckpointFile(path))).toEqual(wanted)
+})
 
 describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) => {
   it('fetches the checkpoint, checked, with progress', async () => {

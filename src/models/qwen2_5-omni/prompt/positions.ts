@@ -108,9 +108,9 @@ function videoRuns({ grid, secondsPerPatch, audioTokens }: VideoWithAudio, optio
   const audio = chunksOf(audioTokens, perChunk, (i) => i)
   const runs: Run[] = []
   for (let i = 0; i < Math.max(video.length, audio.length); i++) {
-    const [seen, heard] = [video[i], audio[i]]
-    if (seen) runs.push({ video: true, from: seen[0], until: seen[1] })
-    if (heard) runs.push({ video: false, from: heard[0], until: heard[1] })
+    const [ofVideo, ofAudio] = [video[i], audio[i]]
+    if (ofVideo) runs.push({ video: true, from: ofVideo[0], until: ofVideo[1] })
+    if (ofAudio) runs.push({ video: false, from: ofAudio[0], until: ofAudio[1] })
   }
   return runs
 }

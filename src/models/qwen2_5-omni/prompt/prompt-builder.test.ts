@@ -121,7 +121,7 @@ describe('a video', () => {
     expect(positions[length - 1]).toBe(prompt.nextPosition - 1)
   })
 
-  it('without audio stands beside one with audio', async () => {
+  it('without audio shares a request with one that has it', async () => {
     const prompt = await builder.prepare([user(video(4, 2), video(4, 2, 32_000), audio(16_000))])
     expect(marks(prompt)).toMatch(/^v\(V(\d+)\)v\(a\(V\1A50\)\)a\(A25\)$/)
     expect(prompt.features.map(({ type }) => type)).toEqual(['vision', 'vision', 'audio', 'audio'])

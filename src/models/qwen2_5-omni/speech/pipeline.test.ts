@@ -6,6 +6,7 @@ import { readGolden, type Golden } from '../../../../testing/golden.ts'
 import { qwen25Prompt, type Qwen25Case, type Qwen25Facts, type Tiny25Config } from '../../../../testing/qwen25-goldens.ts'
 import { loadTiny25Model, type TinyModel } from '../../../../testing/tiny-model.ts'
 import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
+import { MemoryBudget } from '../../memory-budget.ts'
 import type { SpeechTurn } from '../../speech.ts'
 import type { Qwen25OmniModel } from '../model.ts'
 import type { Qwen25Speech } from './pipeline.ts'
@@ -14,9 +15,10 @@ import type { TalkerReply } from './reply.ts'
 let tiny: TinyModel<Qwen25OmniModel>
 let golden: Golden<Qwen25Facts>
 let speech: Qwen25Speech
+const budget = new MemoryBudget(1e9)
 
 beforeAll(async () => {
-  tiny = await loadTiny25Model('tiny25-grouped', { speech: { exact: true, maxFrames: 26 } })
+  tiny = await loadTiny25Model('tiny25-grouped', { speech: { exact: true, maxFrames: 26 }, budget })
   golden = await readGolden<Qwen25Facts>('tiny25-grouped')
   speech = tiny.model.speech!
 })
@@ -28,7 +30,7 @@ afterAll(() => {
 interface Speaking extends SpeechTurn, Disposable {
   readonly reply: TalkerReply
   readonly codes: number[]
-  gone: boolean
+  givenUp: boolean
   over: boolean
   failure: unknown
 }
@@ -62,7 +64,10 @@ function begin(prompt: PreparedPrompt, speaker: string): Speaking {
   const turn: Speaking = {
     reply,
     codes: [],
-    gone: false,
+    givenUp: false,
+    get gone() {
+      return turn.givenUp || turn.failure !== undefined
+    },
     over: false,
     failure: undefined,
     frame: true,
@@ -173,7 +178,7 @@ describe('several replies', () => {
     }
     const { prompt } = await read(cases[0]!)
     const gone = stack.use(begin(prompt, 'ethan'))
-    gone.gone = true
+    gone.givenUp = true
     gone.reply.takeHidden(0, new Float32Array(prompt.tokenIds.length * 64))
     gone.reply.say([{ id: 1 }])
     for (let step = 0; step < 5; step++) await speech.advance([gone, ...turns], { prefillRows: 50, signal })
@@ -181,6 +186,26 @@ describe('several replies', () => {
     for (const [i, { codes }] of turns.entries()) expect(codes, cases[i]!.name).toEqual(cases[i]!.codes)
     expect(gone.codes).toEqual([])
     expect(gone.failure).toBeUndefined()
+  })
+
+  it('that find no memory fail by themselves', async () => {
+    const recorded = find('text')
+    const { prompt, hidden } = await read(recorded)
+    using stack = new DisposableStack()
+    const [first, second] = [stack.use(begin(prompt, 'chelsie')), stack.use(begin(prompt, 'ethan'))]
+    for (const { reply } of [first, second]) {
+      reply.takeHidden(0, hidden[0]!.slice())
+      reply.say([{ id: 65 }, { id: 66 }, { id: 67 }])
+      reply.endText()
+    }
+    await speech.advance([first], { prefillRows: 4096, signal })
+    const taken = budget.free
+    expect(budget.take(taken)).toBe(true)
+    stack.defer(() => budget.give(taken))
+    await speech.advance([first, second], { prefillRows: 4096, signal })
+    expect(second.failure).toMatchObject({ code: 'overloaded' })
+    expect(first.failure).toBeUndefined()
+    expect(first.codes).toHaveLength(1)
   })
 
   it('fail with the step that was aborted', async () => {

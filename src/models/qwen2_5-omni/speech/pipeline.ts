@@ -132,6 +132,12 @@ export class Qwen25Speech implements SpeechPipeline {
         inputs.push({ turn, input, last })
       })
     }
+    // Each grows by itself, so that who finds no memory fails alone.
+    for (const { turn, input } of inputs)
+      await guarded([turn], () => {
+        const { sequence, positions } = input
+        return sequence.reserve(sequence.length + positions.length / 3)
+      })
     const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
     if (wanted.length === 0) return
     await guarded(

@@ -11,6 +11,7 @@ import {
   EngineError,
   type Engine,
   type EngineEvent,
+  type EngineCapabilities,
   type EngineModel,
   type EngineStatus,
   type EngineVoice,
@@ -44,6 +45,8 @@ export interface FakeEngineOptions {
   readonly toneHertz?: number
   readonly voices?: readonly EngineVoice[]
   readonly thinking?: boolean
+  /** Instead of all but tools. */
+  readonly capabilities?: Partial<EngineCapabilities>
   /** Without speech the model lists `text` only and refuses `speech`. */
   readonly speech?: boolean
   /** Requests running plus waiting at most; the next gets `overloaded`. */
@@ -185,7 +188,14 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         input: ['text', 'image', 'audio', 'video'],
         output: speech ? ['text', 'audio'] : ['text'],
         thinking,
-        capabilities: { tools: false, seed: true, voiceChoice: true, promptByModality: true, countsPrompt: true },
+        capabilities: {
+          tools: false,
+          seed: true,
+          voiceChoice: true,
+          promptByModality: true,
+          countsPrompt: true,
+          ...options.capabilities,
+        },
         contextLength,
         maxOutputTokens: options.maxOutputTokens ?? 16_384,
         voices: speech ? voices : [],

@@ -2,11 +2,11 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { BodyRoom, readJson } from './read-body.ts'
 
-const read = (body: string | Buffer, headers: Record<string, string> = {}) => {
+const read = async (body: string | Buffer, headers: Record<string, string> = {}) => {
   using share = new BodyRoom(1000).share()
-  return readJson(
+  return await readJson(
     new Request('http://x/', { method: 'POST', body: new Uint8Array(Buffer.from(body)), headers }),
-    1000,
+    { maxBytes: 1000, timeout: 0 },
     share,
   )
 }

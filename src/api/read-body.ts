@@ -4,6 +4,7 @@
  * A body is held from its first byte to the end of the request, since media inside it is. Places in the queue do not bound
  * that memory: they are given only after a body was read.
  */
+import type { Settings } from '../config/index.ts'
 import { errors } from '../protocol/index.ts'
 import { structureFault } from './json-structure.ts'
 
@@ -31,13 +32,16 @@ export class BodyRoom {
   /** A request's share, empty at first. */
   share(): BodyShare {
     let mine = 0
+    let open = true
     return {
       add: (bytes) => {
+        if (!open) throw new Error('The request is over; its body is not read on.')
         if (this.#held + bytes > this.#most) throw errors.overloaded()
         this.#held += bytes
         mine += bytes
       },
       [Symbol.dispose]: () => {
+        open = false
         this.#held -= mine
         mine = 0
       },
@@ -46,15 +50,29 @@ export class BodyRoom {
 }
 
 export interface BodyShare extends Disposable {
-  /** @throws ApiError 503 when there is no room for so many bytes more. */
+  /** @throws ApiError 503 when there is no room for so many bytes more; Error once it was disposed of. */
   add(bytes: number): void
 }
 
+export interface BodyLimits {
+  readonly maxBytes: number
+  /** For the whole body to arrive in, seconds; 0 is no limit. */
+  readonly timeout: number
+}
+
+export function bodyLimits({ maxBodyBytes, bodyTimeout }: Settings): BodyLimits {
+  return { maxBytes: maxBodyBytes, timeout: bodyTimeout }
+}
+
 /**
- * @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is empty, compressed, not JSON, or has
- * too much structure.
+ * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` finds no room, 400 when it is empty, compressed, not
+ * JSON, or has too much structure.
  */
-export async function readJson(request: Request, maxBytes: number, share: BodyShare): Promise<unknown> {
+export async function readJson(
+  request: Request,
+  { maxBytes, timeout }: BodyLimits,
+  share: BodyShare,
+): Promise<unknown> {
   const coding = request.headers.get('content-encoding')?.trim() ?? ''
   if (coding !== '' && coding.toLowerCase() !== 'identity') {
     throw errors.bodyInvalid(`it is compressed (content-encoding: ${coding.slice(0, 40)}); send it uncompressed.`)
@@ -62,11 +80,9 @@ export async function readJson(request: Request, maxBytes: number, share: BodySh
   const declared = request.headers.get('content-length')
   if (declared !== null && Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
   const small = declared !== null && Number(declared) <= smallBody
-  let text: string
-  if (small) {
-    share.add(Number(declared))
-    text = await request.text()
-  } else text = await readWithin(request, maxBytes, share)
+  if (small) share.add(Number(declared))
+  const reading = small ? request.text() : readWithin(request, maxBytes, share)
+  const text = await inTime(reading, timeout)
   if (text.trim() === '') throw errors.bodyInvalid('it is empty.')
   const fault = structureFault(text)
   if (fault !== undefined) throw errors.bodyInvalid(fault)
@@ -74,6 +90,20 @@ export async function readJson(request: Request, maxBytes: number, share: BodySh
     return JSON.parse(text)
   } catch {
     throw errors.bodyInvalid('it is not JSON.')
+  }
+}
+
+/** What is still to come ends with the connection, which an answer before the end of a body closes. */
+async function inTime(reading: Promise<string>, seconds: number): Promise<string> {
+  if (seconds === 0) return reading
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(errors.bodyTimedOut(seconds)), seconds * 1000)
+  })
+  try {
+    return await Promise.race([reading, late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -5,7 +5,7 @@
  * loaded; until then requests get 503. `stop` refuses what is new, lets replies finish within the grace, then closes engines and media.
  */
 import { randomUUID } from 'node:crypto'
-import type { Server } from 'node:http'
+import type { Server, ServerOptions as HttpServerOptions } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import type { Logger } from 'pino'
@@ -167,10 +167,18 @@ function catalogueOf({ region, alias }: Settings): Catalogue {
   }
 }
 
+/** The HTTP server's own limits, milliseconds. Bodies that routes read are answered in the wire's words a moment before. */
+function arrivalLimits({ bodyTimeout }: Settings): HttpServerOptions {
+  const requestTimeout = bodyTimeout === 0 ? 0 : bodyTimeout * 1000 + 5000
+  const headersTimeout = bodyTimeout === 0 ? 60_000 : Math.min(60_000, bodyTimeout * 1000)
+  return { requestTimeout, headersTimeout, connectionsCheckingInterval: Math.min(30_000, headersTimeout) }
+}
+
 /** @throws ConfigError when the address cannot be listened on */
 function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch, hostname: settings.host, port: settings.port }, () => {
+    const { host: hostname, port } = settings
+    const server = serve({ fetch, hostname, port, serverOptions: arrivalLimits(settings) }, () => {
       server.off('error', fail)
       resolve(server as Server)
     })

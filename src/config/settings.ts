@@ -260,6 +260,13 @@ export const SETTINGS = {
     flags: '--max-body-bytes <bytes>',
     description: 'largest request body',
   }),
+  bodyTimeout: setting({
+    schema: seconds,
+    fallback: 300,
+    expects: 'a number of seconds, 0 or more',
+    flags: '--body-timeout <seconds>',
+    description: 'longest a request and its body may take to arrive; 0 is no limit',
+  }),
   requestTimeout: setting({
     schema: seconds,
     fallback: 0,

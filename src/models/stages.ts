@@ -6,6 +6,7 @@
  */
 
 import type { InputModality } from '../contract/index.ts'
+import type { PatchValues } from '../prompt/patch-values.ts'
 import type { SpeechPipeline } from './speech.ts'
 
 /** One sequence's KV cache in a stage, in use or kept for a request to go on from. Disposing it returns its memory. */
@@ -97,9 +98,9 @@ export interface AudioEncoderStage extends Disposable {
 }
 
 export interface VisionEncoderStage extends Disposable {
-  /** Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or clip; grid is [t, h, w] in patches. */
+  /** Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or clip, read piece by piece; grid is [t, h, w] in patches. */
   encode(
-    patches: Float32Array,
+    patches: PatchValues,
     grid: readonly [number, number, number],
     options?: EncodeOptions,
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }>

@@ -4,7 +4,7 @@
  * In: a part of a message. Out: its size, and its content on demand, decoded once for all who read it.
  */
 
-import { EngineError, type GenerationPart } from '../contract/index.ts'
+import { EngineError, type GenerationPart, type MonoPcm, type RgbImage } from '../contract/index.ts'
 import { type DecodedMedium, decodedSize, decodeMedium, type MediumSize, statedSize } from './decoded-messages.ts'
 
 type MediaPart = Exclude<GenerationPart, { readonly type: 'text' }>
@@ -13,8 +13,20 @@ export interface MeasuredMedium {
   readonly size: MediumSize
   /** Names the content: equal keys, equal pixels and samples. */
   readonly contentKey: string
-  /** Rejects as the medium does, and when it decodes to another size than `size`. */
-  read(signal?: AbortSignal): Promise<DecodedMedium>
+  /**
+   * Its pixels or samples, which are the caller's from then on: nothing is kept of them here. Rejects as the medium does, and when it
+   * decodes to another size than `size`.
+   */
+  read<Track extends keyof MediumTracks>(track: Track, signal?: AbortSignal): Promise<MediumTracks[Track]>
+  /** Nobody will read that of it. */
+  release(track: keyof MediumTracks): void
+}
+
+/** What of a medium is read by itself. */
+interface MediumTracks {
+  /** The image, or a video's frames. */
+  vision: RgbImage[]
+  audio: MonoPcm
 }
 
 /** Sizes kept by content, of media whose headers do not tell. */
@@ -27,7 +39,7 @@ export class MeasuredSizes {
   async measure(part: MediaPart, signal?: AbortSignal): Promise<MeasuredMedium> {
     const { contentKey, exact } = mediumOf(part)
     const stated = exact ? statedSize(part) : this.#known.get(contentKey)
-    if (stated) return { size: stated, contentKey, read: reader(part, stated, undefined) }
+    if (stated) return measured(part, stated, contentKey)
     const decoded = await decodeMedium(part, signal)
     checkFrames(decoded)
     const size = decodedSize(decoded)
@@ -36,7 +48,17 @@ export class MeasuredSizes {
       if (this.#known.size <= KEPT) break
       this.#known.delete(key)
     }
-    return { size, contentKey, read: reader(part, size, decoded) }
+    return measured(part, size, contentKey, decoded)
+  }
+}
+
+function measured(part: MediaPart, size: MediumSize, contentKey: string, known?: DecodedMedium): MeasuredMedium {
+  const tracks = new Tracks(part, size, known)
+  return {
+    size,
+    contentKey,
+    read: (track, signal) => tracks.read(track, signal),
+    release: (track) => tracks.release(track),
   }
 }
 
@@ -53,18 +75,73 @@ function mediumOf(part: MediaPart): { readonly contentKey: string; readonly exac
   }
 }
 
-/** Decodes once. A video is read twice, for its frames and for its audio, and held until then. */
-function reader(part: MediaPart, size: MediumSize, known: DecodedMedium | undefined): MeasuredMedium['read'] {
-  let left = size.type === 'video' && size.audio ? 2 : 1
-  let decoding = known && Promise.resolve(known)
-  return async (signal) => {
-    decoding ??= decodeMedium(part, signal)
-    const decoded = await decoding
-    left -= 1
-    if (left <= 0) decoding = undefined
+/** Decodes once. A video is read twice, for its frames and for its audio: each is held until it was read. */
+class Tracks implements Pick<MeasuredMedium, 'read' | 'release'> {
+  readonly #part: MediaPart
+  readonly #size: MediumSize
+  readonly #left: Set<keyof MediumTracks>
+  #decoding: Promise<Partial<MediumTracks>> | undefined
+
+  constructor(part: MediaPart, size: MediumSize, known: DecodedMedium | undefined) {
+    this.#part = part
+    this.#size = size
+    this.#left = tracksIn(size)
+    this.#decoding = known && Promise.resolve(tracksOf(known))
+  }
+
+  async read<Track extends keyof MediumTracks>(track: Track, signal?: AbortSignal): Promise<MediumTracks[Track]> {
+    this.#decoding ??= this.#decode(signal)
+    const tracks = await this.#decoding
+    const wanted = tracks[track]
+    this.release(track)
+    for (const other of ['vision', 'audio'] as const) if (!this.#left.has(other)) delete tracks[other]
+    if (!wanted) throw new Error(`A medium has no ${track} to read.`)
+    return wanted
+  }
+
+  release(track: keyof MediumTracks): void {
+    this.#left.delete(track)
+    if (this.#left.size === 0) this.#decoding = undefined
+    else
+      void this.#decoding?.then(
+        (tracks) => delete tracks[track],
+        () => undefined,
+      )
+  }
+
+  async #decode(signal: AbortSignal | undefined): Promise<Partial<MediumTracks>> {
+    const decoded = await decodeMedium(this.#part, signal)
     checkFrames(decoded)
-    checkSize(decodedSize(decoded), size)
-    return decoded
+    checkSize(decodedSize(decoded), this.#size)
+    return tracksOf(decoded)
+  }
+}
+
+function tracksIn(size: MediumSize): Set<keyof MediumTracks> {
+  switch (size.type) {
+    case 'image':
+      return new Set(['vision'])
+    case 'audio':
+      return new Set(['audio'])
+    case 'video':
+      return new Set(size.audio ? ['vision', 'audio'] : ['vision'])
+    default:
+      return size satisfies never
+  }
+}
+
+function tracksOf(medium: DecodedMedium): Partial<MediumTracks> {
+  switch (medium.type) {
+    case 'image':
+      return { vision: [medium.image] }
+    case 'audio':
+      return { audio: medium.audio }
+    case 'video': {
+      const { frames, audio } = medium.video
+      return { vision: [...frames], ...(audio && { audio }) }
+    }
+    default:
+      return medium satisfies never
   }
 }
 

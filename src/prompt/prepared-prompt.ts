@@ -5,22 +5,25 @@
  */
 
 import type { PromptUsage } from '../contract/index.ts'
+import type { PatchValues } from './patch-values.ts'
 
 /** One medium of a prompt: where its encoder's output goes, and what the encoder reads. */
-interface Placement {
+interface Placement<Input> {
   /** Token rows (absolute, ascending) whose embeddings it replaces. */
   readonly rows: Int32Array
   /** Names what {@link load} gives: equal keys, equal values. Undefined: equal to nothing. */
   readonly key?: string | undefined
   /** Computes what the encoder reads; for a prompt whose prefix is reused it need not be called. Throws the signal's reason. */
-  load(signal?: AbortSignal): Promise<Float32Array>
+  load(signal?: AbortSignal): Promise<Input>
+  /** It will not be loaded: lets go of what was decoded for it. */
+  release?(): void
 }
 
 export type PromptFeature =
   /** Loads a log-mel [mels, frames], Whisper's. */
-  | ({ readonly type: 'audio'; readonly frames: number } & Placement)
+  | ({ readonly type: 'audio'; readonly frames: number } & Placement<Float32Array>)
   /** Loads flattened patches [t*h*w, channels*temporal*patch*patch] of one image or video; the grid is [t, h, w]. */
-  | ({ readonly type: 'vision'; readonly grid: readonly [number, number, number] } & Placement)
+  | ({ readonly type: 'vision'; readonly grid: readonly [number, number, number] } & Placement<PatchValues>)
 
 export interface PreparedPrompt {
   readonly tokenIds: Int32Array

@@ -2,7 +2,7 @@
  * Pixels to the flattened patches that the vision encoder reads.
  *
  * In: one image, or a clip's frames, already fetched and upright. Out: rows [t * h * w, channels * temporal * patch *
- * patch] in the encoder's merge order (each square of merge * merge patches stays together).
+ * patch] in the encoder's merge order (each square of merge * merge patches stays together), 8 bits a value until they are read.
  *
  * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
  */
@@ -11,18 +11,15 @@ import { type PixelLimits, smartResize } from '../arithmetic/smart-resize.ts'
 import { EngineError, type RgbImage } from '../contract/index.ts'
 import { type ResizeStyle, resizeBicubic } from './bicubic-resize.ts'
 import { createBreather } from './breathe.ts'
+import { BytePatches, type PatchValues, type PixelScale } from './patch-values.ts'
 
 /** From preprocessor_config.json. */
-export interface VisionFeatureConfig {
+export interface VisionFeatureConfig extends PixelScale {
   readonly patchSize: number
   readonly temporalPatchSize: number
   readonly mergeSize: number
   readonly limits: PixelLimits
   readonly resize: ResizeStyle
-  /** Multiplied into 8-bit values: 1/255. */
-  readonly rescale: number
-  readonly mean: readonly [number, number, number]
-  readonly deviation: readonly [number, number, number]
   /** Videos: share the pixel budget of a whole clip among its frames. Undefined when there is none. */
   readonly clipTokens?: number
 }
@@ -61,32 +58,31 @@ function frameLimits(frames: number, config: VisionFeatureConfig): PixelLimits {
 }
 
 /**
- * Resizes, normalises and flattens. The last frame is repeated until the count is a multiple of the temporal patch.
- * All frames must be of one size. Yields to the event loop; throws the signal's reason.
+ * Resizes and flattens. The last frame is repeated until the count is a multiple of the temporal patch. All frames must be of
+ * one size; each is taken out of `frames` when it is cut, so that nobody holds its pixels. Yields to the event loop; throws the signal's reason.
  */
 export async function visionPatches(
-  frames: readonly RgbImage[],
+  frames: RgbImage[],
   config: VisionFeatureConfig,
   signal?: AbortSignal,
-): Promise<{ patches: Float32Array; grid: Grid }> {
-  const first = frames[0]!
-  const grid = visionGrid(first.height, first.width, frames.length, config)
+): Promise<{ patches: PatchValues; grid: Grid }> {
+  const count = frames.length
+  const grid = visionGrid(frames[0]!.height, frames[0]!.width, count, config)
   const [t, h, w] = grid
   const { patchSize: patch, temporalPatchSize: temporal, mergeSize: merge } = config
   const width = w * patch
   const height = h * patch
-  const table = normaliseTable(config)
   const plane = patch * patch
   const row = 3 * temporal * plane
-  const patches = new Float32Array(t * h * w * row)
+  const patches = new Uint8Array(t * h * w * row)
   const breathe = createBreather(signal)
   for (let frame = 0; frame < t * temporal; frame++) {
-    if (frame >= frames.length) {
+    if (frame >= count) {
       // Repeats of the last frame lie in the same patches: copy its plane.
       repeatFrame(patches, grid, frame, temporal, plane)
       continue
     }
-    const { data } = await resizeBicubic(frames[frame]!, width, height, config.resize, signal)
+    const { data } = await resizeBicubic(frames.shift()!, width, height, config.resize, signal)
     const inTemporal = frame % temporal
     let index = Math.floor(frame / temporal) * h * w * row
     for (let blockY = 0; blockY < h / merge; blockY++) {
@@ -97,22 +93,21 @@ export async function visionPatches(
           const top = (blockY * merge + Math.floor(inBlock / merge)) * patch
           const left = (blockX * merge + (inBlock % merge)) * patch
           for (let channel = 0; channel < 3; channel++) {
-            const values = table[channel]!
             let to = index + (channel * temporal + inTemporal) * plane
             for (let y = 0; y < patch; y++) {
               let from = ((top + y) * width + left) * 3 + channel
-              for (let x = 0; x < patch; x++, from += 3) patches[to++] = values[data[from]!]!
+              for (let x = 0; x < patch; x++, from += 3) patches[to++] = data[from]!
             }
           }
         }
       }
     }
   }
-  return { patches, grid }
+  return { patches: new BytePatches(patches, temporal * plane, config), grid }
 }
 
 /** Copies the plane before `frame` in each of its patches. */
-function repeatFrame(patches: Float32Array, [, h, w]: Grid, frame: number, temporal: number, plane: number): void {
+function repeatFrame(patches: Uint8Array, [, h, w]: Grid, frame: number, temporal: number, plane: number): void {
   const row = 3 * temporal * plane
   const start = Math.floor(frame / temporal) * h * w * row
   const inTemporal = frame % temporal
@@ -122,11 +117,4 @@ function repeatFrame(patches: Float32Array, [, h, w]: Grid, frame: number, tempo
       patches.copyWithin(to, to - plane, to)
     }
   }
-}
-
-/** The normalised value of each 8-bit level, per channel, in single precision. */
-function normaliseTable({ rescale, mean, deviation }: VisionFeatureConfig): Float32Array[] {
-  return mean.map((average, channel) =>
-    Float32Array.from({ length: 256 }, (_, level) => (level * rescale - average) / deviation[channel]!),
-  )
 }

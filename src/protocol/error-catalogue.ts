@@ -75,6 +75,13 @@ export const errors = {
       scope: 'gateway',
       message: `Required body invalid, please check the request body format: it is over ${limit} bytes. Pass media by URL.`,
     }),
+  bodyTimedOut: (seconds: number) =>
+    new ApiError({
+      status: 408,
+      ...INVALID,
+      scope: 'gateway',
+      message: `Required body invalid, please check the request body format: it did not arrive within ${seconds} s. Pass media by URL.`,
+    }),
   /** `retryAfter` in seconds, here and below. */
   rateLimited: (region: Region, retryAfter = 1) =>
     new ApiError({

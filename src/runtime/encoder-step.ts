@@ -45,19 +45,20 @@ export async function encodePiece(
 
 async function encode(
   task: RequestTask,
-  { feature, input }: LoadedFeature,
+  loaded: LoadedFeature,
   { audioEncoder, visionEncoder }: OmniModel,
   pause: Pause,
 ): Promise<EncodedMedium> {
   const { signal } = task
-  switch (feature.type) {
+  switch (loaded.type) {
     case 'audio': {
       const longestFrames = longestAudio(task.prompt!)
+      const { input, feature } = loaded
       return { embeddings: await audioEncoder!.encode(input, feature.frames, { signal, pause, longestFrames }) }
     }
     case 'vision':
-      return visionEncoder!.encode(input, feature.grid, { signal, pause })
+      return visionEncoder!.encode(loaded.input, loaded.feature.grid, { signal, pause })
     default:
-      return feature satisfies never
+      return loaded satisfies never
   }
 }

@@ -7,10 +7,14 @@
 
 import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 
-export interface LoadedFeature {
-  readonly feature: PromptFeature
-  readonly input: Float32Array
-}
+/** A feature with what its encoder reads. */
+export type LoadedFeature = {
+  [Type in PromptFeature['type']]: {
+    readonly feature: Extract<PromptFeature, { readonly type: Type }>
+    readonly type: Type
+    readonly input: Awaited<ReturnType<Extract<PromptFeature, { readonly type: Type }>['load']>>
+  }
+}[PromptFeature['type']]
 
 export class FeatureLoader {
   readonly #features: PromptFeature[]
@@ -51,11 +55,22 @@ export class FeatureLoader {
     if (!feature) return
     this.#loading = true
     try {
-      this.#loaded = { feature, input: await feature.load(this.#signal) }
+      this.#loaded = await load(feature, this.#signal)
     } catch (error) {
       this.failure = error
     }
     this.#loading = false
     this.#onChange()
+  }
+}
+
+async function load(feature: PromptFeature, signal: AbortSignal): Promise<LoadedFeature> {
+  switch (feature.type) {
+    case 'audio':
+      return { type: 'audio', feature, input: await feature.load(signal) }
+    case 'vision':
+      return { type: 'vision', feature, input: await feature.load(signal) }
+    default:
+      return feature satisfies never
   }
 }

@@ -325,6 +325,7 @@ export class Runtime {
       })
       const missing = this.#unknownMedia(task, started.reused)
       task.begin(speech ? { ...plan, speech } : plan, started, missing.encode)
+      for (const feature of prompt.features) if (!missing.load.includes(feature)) feature.release?.()
       for (const known of missing.known) task.addEncoded(known, this.#model.thinker.hiddenSize)
       if (missing.load.length === 0) task.announce()
       else {

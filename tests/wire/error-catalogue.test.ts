@@ -57,7 +57,8 @@ const start = async (...options: Parameters<typeof startTestServer>): Promise<Te
 beforeAll(async () => {
   plain = await start({ lenientNonStream: true, maxBodyBytes: 20_000_000 })
   keyed = await start({ apiKey: ['right'] })
-  limited = await start({ rateLimit: true })
+  // Its minute stands still, however long the requests take.
+  limited = await start({ rateLimit: true }, undefined, { now: () => 1_700_000_000_000 })
 })
 afterAll(async () => {
   for (const server of servers) await server[Symbol.asyncDispose]()
@@ -108,6 +109,16 @@ const CASES: Record<ErrorName, Case> = {
     text: "Request method 'GET' is not supported.",
   },
   bodyTooLarge: { ...invalid, status: 413, make: chat(`"${'x'.repeat(20_000_001)}"`), text: 'over 20000000 bytes' },
+  bodyTimedOut: {
+    ...invalid,
+    status: 408,
+    make: async () => {
+      const server = await start({ bodyTimeout: 0.2 })
+      const body = new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode('{"model":')) })
+      return read(await server.chat('', { body, duplex: 'half' } as RequestInit))
+    },
+    text: 'it did not arrive within 0.2 s',
+  },
   rateLimited: {
     make: async () => {
       for (let sent = 0; sent < 60; sent += 1) await (await limited.chat(hello)).text()

@@ -148,6 +148,48 @@ describe('bodies that arrive slowly', () => {
   })
 })
 
+/** Sends `head` and then a byte now and again, never the end. Resolves with all that came back, once the server has closed. */
+function slowCaller(server: TestServer, head: string, trickleMs: number): Promise<string> {
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+  let answer = ''
+  socket.on('data', (bytes) => (answer += bytes.toString()))
+  socket.on('error', () => {})
+  socket.write(head)
+  const trickle = setInterval(() => socket.writable && socket.write(' '), trickleMs)
+  return new Promise((resolve) => {
+    socket.once('close', () => {
+      clearInterval(trickle)
+      resolve(answer)
+    })
+  })
+}
+
+describe('a request that never arrives whole', () => {
+  const post = 'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n'
+
+  it.each([
+    ['a small body', `${post}content-length: 1000\r\n\r\n{`],
+    ['a large body', `${post}content-length: 10000000\r\n\r\n{`],
+    ['a body in chunks', `${post}transfer-encoding: chunked\r\n\r\n1\r\n{\r\n`],
+    ['a body to be counted', `${post.replace('chat/completions', 'tokens/count')}content-length: 1000\r\n\r\n{`],
+  ])('%s is cut off after a while, with a reason, and costs nothing more', async (_, head) => {
+    await using server = await startTestServer({ bodyTimeout: 0.3 })
+    const trickleMs = head.includes('chunked') ? 10_000 : 20
+    const answer = await slowCaller(server, head, trickleMs)
+    expect(answer).toMatch(/^HTTP\/1.1 408 /)
+    expect(answer).toContain('it did not arrive within 0.3 s')
+    await until(idle(server))
+    expect(server.services.bodies.held).toBe(0)
+    expect((await readReply(await server.chat(hello))).done).toBe(true)
+  })
+
+  it('headers are cut off too', async () => {
+    await using server = await startTestServer({ bodyTimeout: 0.3 })
+    expect(await slowCaller(server, `${post}x-slow: `, 20)).toMatch(/^HTTP\/1.1 408 /)
+    expect((await readReply(await server.chat(hello))).done).toBe(true)
+  })
+})
+
 describe('a reply that fails after it began', () => {
   it('ends with the error as an event, and the end mark', async () => {
     const error = new EngineError('engine_crashed', 'the process ended')

@@ -35,6 +35,9 @@ export interface Plan {
   readonly stream: boolean
   readonly includeUsage: boolean
   readonly speech: { readonly voice: string } | undefined
+  /** Whether the request names voice and seed itself; then a checkpoint that cannot honour them has to say so. */
+  readonly voiceAsked: boolean
+  readonly seedAsked: boolean
   readonly thinking: { readonly budget: number } | undefined
   readonly sampling: SamplingOptions
   readonly maxTokens: number
@@ -84,6 +87,8 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     speech,
+    voiceAsked: speaks && typeof request.audio?.voice === 'string',
+    seedAsked: typeof request.seed === 'number',
     thinking: thinking && { budget: Math.min(thinking.budget, ceiling ?? Number.POSITIVE_INFINITY) },
     sampling: {
       temperature: request.temperature ?? defaults.temperature,

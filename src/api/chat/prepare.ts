@@ -98,6 +98,7 @@ export async function prepare(
     warnings: () => [
       ...resolved.warnings(),
       ...clampWarning(plan, loaded.model),
+      ...capabilityWarnings(plan, loaded.model),
       ...(history.warning === undefined ? [] : [history.warning]),
     ],
     media: {
@@ -126,6 +127,19 @@ export async function prepare(
 function clampWarning(plan: Plan, model: EngineModel): string[] {
   if (!plan.maxTokensAsked || plan.maxTokens <= model.maxOutputTokens) return []
   return [`max_tokens: the checkpoint '${model.id}' gives at most ${model.maxOutputTokens} answer tokens`]
+}
+
+/** What the request asks for, or is shown, that the checkpoint's engine cannot decide or tell. */
+function capabilityWarnings(plan: Plan, { id, capabilities }: EngineModel): string[] {
+  const warnings: string[] = []
+  if (plan.seedAsked && !capabilities.seed)
+    warnings.push(`seed: the checkpoint '${id}' takes none, so replies with one seed may differ`)
+  const hasMedia = plan.messages.some(({ parts }) => parts.some(({ type }) => type !== 'text'))
+  if (hasMedia && (plan.includeUsage || !plan.stream) && !capabilities.promptByModality)
+    warnings.push(
+      `usage: the checkpoint '${id}' does not tell its prompt tokens by modality, so prompt_tokens_details follow ${plan.modelName}'s rules alone`,
+    )
+  return warnings
 }
 
 /** Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when it cannot take it. */
@@ -160,6 +174,11 @@ function checkAbilities(plan: Plan, { model }: BoundModel): void {
     )
   }
   if (plan.speech !== undefined && !model.output.includes('audio')) lacks('has no speech output', 'modalities')
+  if (plan.voiceAsked && !model.capabilities.voiceChoice)
+    throw errors.checkpointUnsupported(
+      `The checkpoint '${model.id}' loaded here has one voice, so none can be chosen. Leave 'audio' out ('modalities' alone asks for speech), or load a checkpoint with voices with --model or --bind.`,
+      'audio.voice',
+    )
   if (plan.thinking !== undefined && !model.thinking) lacks('cannot think', 'enable_thinking')
   for (const message of plan.messages) {
     for (const part of message.parts) {

@@ -10,7 +10,7 @@ import { ReplyRecord } from '../chat/reply-record.ts'
 import { startGeneration } from '../chat/start-generation.ts'
 import { streamReply } from '../chat/stream-reply.ts'
 import { wholeReply } from '../chat/whole-reply.ts'
-import { readJson } from '../read-body.ts'
+import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
@@ -24,7 +24,7 @@ export function chatCompletions(services: Services) {
     try {
       const share = services.bodies.share()
       scope.own(share)
-      const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
+      const json = await readJson(c.req.raw, bodyLimits(services.settings), share)
       modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json)
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { buildUsage, costOf, NO_COMPLETION } from '../../accounting/index.ts'
 import { ApiError, errors, type TokensCount } from '../../protocol/index.ts'
 import { checkpointPromptTokens, disposeInBackground, knownModelName, planRequest, prepare } from '../chat/prepare.ts'
-import { readJson } from '../read-body.ts'
+import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
@@ -15,7 +15,7 @@ export function tokensCount(services: Services) {
     try {
       const share = services.bodies.share()
       scope.own(share)
-      const json = await readJson(c.req.raw, services.settings.maxBodyBytes, share)
+      const json = await readJson(c.req.raw, bodyLimits(services.settings), share)
       modelName = knownModelName(services, json) ?? modelName
       const plan = planRequest(services, json, true)
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)

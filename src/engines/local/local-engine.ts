@@ -283,13 +283,15 @@ class ProcessEngine implements LocalEngine {
     const { number } = exchange
     try {
       if (!medium) throw new Error(`The engine process asked for medium ${index}, which the request does not have.`)
-      const { value, arrays, bytes } = detachArrays(await medium.decode(signal))
+      const { value, arrays } = detachArrays(await medium.decode(signal))
+      if (exchange.over) return
+      // Ahead of the bytes, so that they are received into the memory where they stay.
+      void process.send({ type: 'medium', exchange: number, index, content: value })
       for (const slice of slices(arrays)) {
         if (exchange.over) return
         await process.send({ type: 'slice', exchange: number, index, bytes: slice })
         await new Promise<void>((resolve) => void setImmediate(resolve))
       }
-      void process.send({ type: 'medium', exchange: number, index, content: value, bytes })
     } catch (error) {
       exchange.fail(error)
       void process.send({ type: 'abort', exchange: number })

@@ -82,16 +82,9 @@ export interface ErrorMessage {
 
 export type ToProcess =
   | { readonly type: 'load'; readonly options: LoadOptions }
-  /** The next slice of the decoded medium `index` of a request. */
+  /** A decoded medium of a request that was wanted, its arrays as stubs: their bytes follow in slices. */
+  | { readonly type: 'medium'; readonly exchange: number; readonly index: number; readonly content: unknown }
   | { readonly type: 'slice'; readonly exchange: number; readonly index: number; readonly bytes: Uint8Array }
-  /** A decoded medium, its arrays as stubs: all its slices have been sent. */
-  | {
-      readonly type: 'medium'
-      readonly exchange: number
-      readonly index: number
-      readonly content: unknown
-      readonly bytes: number
-    }
   | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
   | { readonly type: 'count'; readonly exchange: number; readonly request: PackedRequest }
   /** The server has read this many events more. */

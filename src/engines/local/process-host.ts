@@ -142,7 +142,7 @@ export function hostEngine(load: HostedModelLoader): void {
         live.get(message.exchange)?.media.slice(message.index, message.bytes)
         break
       case 'medium':
-        live.get(message.exchange)?.media.arrive(message.index, message.content, message.bytes)
+        live.get(message.exchange)?.media.arrive(message.index, message.content)
         break
       case 'generate':
         void generate(message.exchange, message.request, message.credit)

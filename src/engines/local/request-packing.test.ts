@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { attachArrays, detachArrays, slices } from './request-packing.ts'
+import { ArrivingArrays, detachArrays, slices } from './request-packing.ts'
 
 it('takes arrays out and puts the same ones back, in slices', () => {
   const long = Float32Array.from({ length: 300_001 }, (_, index) => index)
@@ -10,10 +10,16 @@ it('takes arrays out and puts the same ones back, in slices', () => {
   }
   const detached = detachArrays(value)
   expect(JSON.stringify(detached.value).length).toBeLessThan(300)
-  expect(detached.bytes).toBe(3 + 1_200_000)
   const pieces = [...slices(detached.arrays)]
   expect(Math.max(...pieces.map((piece) => piece.length))).toBe(1 << 20)
-  const back = attachArrays(detached.value, pieces, detached.bytes)
+  expect(pieces.reduce((sum, piece) => sum + piece.length, 0)).toBe(3 + 1_200_000)
+  const arriving = new ArrivingArrays(detached.value)
+  const back = arriving.value
+  for (const piece of pieces) {
+    expect(arriving.complete).toBe(false)
+    arriving.write(piece)
+  }
+  expect(arriving.complete).toBe(true)
   // Element by element comparison of long arrays takes minutes; their bytes do not.
   const flat = (data: unknown): string =>
     JSON.stringify(data, (_key, inner: unknown) =>
@@ -24,7 +30,19 @@ it('takes arrays out and puts the same ones back, in slices', () => {
   expect(flat(back) === flat(value)).toBe(true)
 })
 
-it('notices missing bytes', () => {
-  const { value, bytes } = detachArrays({ data: Uint8Array.of(1, 2, 3) })
-  expect(() => attachArrays(value, [new Uint8Array(2)], bytes)).toThrow('lost on its way')
+it('gives every array memory of its own, complete without bytes where all are empty', () => {
+  const arriving = new ArrivingArrays(detachArrays({ frames: [new Uint8Array(2), new Uint8Array(3)] }).value)
+  const { frames } = arriving.value as { frames: Uint8Array[] }
+  expect(frames.map(({ length, buffer }) => [length, buffer.byteLength])).toEqual([
+    [2, 2],
+    [3, 3],
+  ])
+  expect(new ArrivingArrays(detachArrays({ empty: new Float32Array(0) }).value).complete).toBe(true)
+})
+
+it('notices bytes that do not fit', () => {
+  const { value } = detachArrays({ data: Uint8Array.of(1, 2, 3), more: Uint8Array.of(4, 5, 6) })
+  const arriving = new ArrivingArrays(value)
+  arriving.write(new Uint8Array(2))
+  expect(() => arriving.write(new Uint8Array(3))).toThrow('lost on its way')
 })

@@ -2,7 +2,7 @@
  * A request's media on their way to an engine process.
  *
  * In: messages whose media are files. Out: the same as plain data, each medium as a {@link MediumCard} that the process asks for by
- * number, and decoded media as slices of bytes. Pure.
+ * number, and decoded media as slices of bytes, which the receiver writes to where they stay.
  */
 
 import type { AnyMedium, GenerationMessage, GenerationPart } from '../../contract/index.ts'
@@ -67,72 +67,77 @@ export function unpackMessages(
   return messages.map((message) => ({ ...message, content: message.content.map(unpack) }) as GenerationMessage)
 }
 
-/** Stands for an array that went ahead. */
+/** Stands for an array whose bytes follow. */
 interface ArrayStub {
   readonly array: 'u8' | 'f32'
-  /** Where its bytes begin. */
-  readonly at: number
   readonly bytes: number
 }
 
 const sliceBytes = 1 << 20
 
-/** Replaces every typed array by a stub. `arrays` are its bytes, in order. */
-export function detachArrays(value: unknown): { value: unknown; arrays: Uint8Array[]; bytes: number } {
+/** Replaces every typed array by a stub. `arrays` are views of their bytes, in order. */
+export function detachArrays(value: unknown): { value: unknown; arrays: Uint8Array[] } {
   const arrays: Uint8Array[] = []
-  let bytes = 0
-  const visit = (node: unknown): unknown => {
-    if (node instanceof Uint8Array || node instanceof Float32Array) {
-      const stub: ArrayStub = { array: node instanceof Uint8Array ? 'u8' : 'f32', at: bytes, bytes: node.byteLength }
-      arrays.push(new Uint8Array(node.buffer, node.byteOffset, node.byteLength))
-      bytes += node.byteLength
-      return stub
-    }
-    if (Array.isArray(node)) return node.map(visit)
-    if (typeof node === 'object' && node !== null)
-      return Object.fromEntries(Object.entries(node).map(([key, inner]) => [key, visit(inner)]))
-    return node
-  }
-  return { value: visit(value), arrays, bytes }
+  const detached = replace(value, (node) => {
+    if (!(node instanceof Uint8Array || node instanceof Float32Array)) return undefined
+    const stub: ArrayStub = { array: node instanceof Uint8Array ? 'u8' : 'f32', bytes: node.byteLength }
+    arrays.push(new Uint8Array(node.buffer, node.byteOffset, node.byteLength))
+    return stub
+  })
+  return { value: detached, arrays }
 }
 
-/** Slices of at most a mebibyte, in the order the receiver joins them. */
+/** Slices of at most a mebibyte, in order. */
 export function* slices(arrays: readonly Uint8Array[]): Generator<Uint8Array> {
   for (const array of arrays)
     for (let at = 0; at < array.length; at += sliceBytes) yield array.subarray(at, at + sliceBytes)
 }
 
-/** Undoes {@link detachArrays}. Arrays share one piece of memory. Throws when bytes are missing. */
-export function attachArrays(value: unknown, parts: readonly Uint8Array[], bytes: number): unknown {
-  const memory = new Uint8Array(bytes)
-  let end = 0
-  for (const part of parts) {
-    if (end + part.length > bytes) break
-    memory.set(part, end)
-    end += part.length
+/** Undoes {@link detachArrays}: every array gets memory of its own, which the slices are written to as they come. */
+export class ArrivingArrays {
+  /** As it was before, its arrays filled as far as slices came. */
+  readonly value: unknown
+  readonly #unfilled: Uint8Array[] = []
+  #filled = 0
+
+  /** @param value with stubs. */
+  constructor(value: unknown) {
+    this.value = replace(value, (node) => {
+      if (!isStub(node)) return undefined
+      const memory = new Uint8Array(node.bytes)
+      if (memory.length > 0) this.#unfilled.push(memory)
+      return node.array === 'u8' ? memory : new Float32Array(memory.buffer)
+    })
   }
-  if (end !== bytes) throw new Error('Part of the request was lost on its way.')
-  const visit = (node: unknown): unknown => {
-    if (isStub(node)) {
-      switch (node.array) {
-        case 'u8':
-          return memory.subarray(node.at, node.at + node.bytes)
-        case 'f32': {
-          if (node.at % 4 === 0) return new Float32Array(memory.buffer, node.at, node.bytes / 4)
-          return new Float32Array(memory.slice(node.at, node.at + node.bytes).buffer)
-        }
-        default:
-          return node.array satisfies never
-      }
-    }
-    if (Array.isArray(node)) return node.map(visit)
-    if (typeof node === 'object' && node !== null)
-      return Object.fromEntries(Object.entries(node).map(([key, inner]) => [key, visit(inner)]))
-    return node
+
+  /** Whether all arrays are filled. */
+  get complete(): boolean {
+    return this.#unfilled.length === 0
   }
-  return visit(value)
+
+  /** Takes the next slice. Throws when it is not what is missing: bytes were lost on their way. */
+  write(slice: Uint8Array): void {
+    const [array] = this.#unfilled
+    if (!array || slice.length > array.length - this.#filled)
+      throw new Error('Part of a medium was lost on its way to the engine process.')
+    array.set(slice, this.#filled)
+    this.#filled += slice.length
+    if (this.#filled < array.length) return
+    this.#unfilled.shift()
+    this.#filled = 0
+  }
+}
+
+/** The same plain data with some of its nodes replaced: those that `change` gives something for. */
+function replace(node: unknown, change: (node: unknown) => unknown): unknown {
+  const changed = change(node)
+  if (changed !== undefined) return changed
+  if (Array.isArray(node)) return node.map((inner) => replace(inner, change))
+  if (typeof node === 'object' && node !== null)
+    return Object.fromEntries(Object.entries(node).map(([key, inner]) => [key, replace(inner, change)]))
+  return node
 }
 
 function isStub(node: unknown): node is ArrayStub {
-  return typeof node === 'object' && node !== null && 'array' in node && 'at' in node && 'bytes' in node
+  return typeof node === 'object' && node !== null && 'array' in node && 'bytes' in node
 }

@@ -7,11 +7,11 @@
 
 import type { AnyMedium } from '../../contract/index.ts'
 import { type Deferred, deferred } from './deferred.ts'
-import { attachArrays, type MediumCard } from './request-packing.ts'
+import { ArrivingArrays, type MediumCard } from './request-packing.ts'
 
 export class RequestedMedia {
   readonly #ask: (index: number) => void
-  readonly #slices = new Map<number, Uint8Array[]>()
+  readonly #arriving = new Map<number, ArrivingArrays>()
   readonly #pending = new Map<number, Deferred<unknown>>()
 
   /** @param ask sends for the content of a medium. */
@@ -32,30 +32,42 @@ export class RequestedMedia {
     return medium as unknown as AnyMedium
   }
 
-  slice(index: number, bytes: Uint8Array): void {
-    const parts = this.#slices.get(index) ?? []
-    parts.push(bytes)
-    this.#slices.set(index, parts)
+  /** A medium comes: `content` has stubs for its arrays, whose slices follow. */
+  arrive(index: number, content: unknown): void {
+    if (!this.#pending.has(index)) return
+    try {
+      const arriving = new ArrivingArrays(content)
+      if (arriving.complete) this.#settle(index)?.resolve(arriving.value)
+      else this.#arriving.set(index, arriving)
+    } catch (error) {
+      // There is no memory for it.
+      this.#settle(index)?.reject(error)
+    }
   }
 
-  /** The slices of a medium are here. */
-  arrive(index: number, content: unknown, bytes: number): void {
-    const outcome = this.#pending.get(index)
-    const parts = this.#slices.get(index) ?? []
-    this.#pending.delete(index)
-    this.#slices.delete(index)
+  slice(index: number, bytes: Uint8Array): void {
+    const arriving = this.#arriving.get(index)
+    if (!arriving) return
     try {
-      outcome?.resolve(attachArrays(content, parts, bytes))
+      arriving.write(bytes)
+      if (arriving.complete) this.#settle(index)?.resolve(arriving.value)
     } catch (error) {
-      outcome?.reject(error)
+      this.#settle(index)?.reject(error)
     }
+  }
+
+  #settle(index: number): Deferred<unknown> | undefined {
+    const outcome = this.#pending.get(index)
+    this.#pending.delete(index)
+    this.#arriving.delete(index)
+    return outcome
   }
 
   /** The request is over: nothing more is expected. */
   close(reason: unknown): void {
     for (const outcome of this.#pending.values()) outcome.reject(reason)
     this.#pending.clear()
-    this.#slices.clear()
+    this.#arriving.clear()
   }
 
   async #content(index: number, signal: AbortSignal | undefined): Promise<unknown> {

@@ -31,10 +31,10 @@ export function mediumFeatures(
       grid: shape.grid,
       key: `${size.type} ${medium.contentKey}`,
       load: async (signal) => {
-        const read = await medium.read(signal)
-        const frames = read.type === 'image' ? [read.image] : read.type === 'video' ? read.video.frames : []
+        const frames = await medium.read('vision', signal)
         return (await visionPatches(frames, config[shape.type], signal)).patches
       },
+      release: () => medium.release('vision'),
     })
   const track = size.type === 'audio' ? size : size.type === 'video' ? size.audio : undefined
   if (audio && track) features.push(audioFeature(medium, track.samples, audio, config, paddedLength))
@@ -58,10 +58,9 @@ function audioFeature(
     frames,
     key: `audio ${medium.contentKey} ${silence} ${frames}`,
     load: async (signal) => {
-      const read = await medium.read(signal)
-      const pcm = read.type === 'audio' ? read.audio : read.type === 'video' ? read.video.audio : undefined
-      if (!pcm) throw new Error('A video decoded without its audio.')
-      return (await logMel(pcm.samples, config, padded, signal)).mel
+      const { samples: pcm } = await medium.read('audio', signal)
+      return (await logMel(pcm, config, padded, signal)).mel
     },
+    release: () => medium.release('audio'),
   }
 }

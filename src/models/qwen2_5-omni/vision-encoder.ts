@@ -9,6 +9,7 @@
 
 import { Attention, GatedMlp, PlainMlp, PreNormLayer, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
+import type { PatchValues } from '../../prompt/patch-values.ts'
 import type { EncodeOptions, VisionEncoderStage } from '../stages.ts'
 import type { VisionEncoderConfig } from './config-types.ts'
 
@@ -113,7 +114,7 @@ export class VisionEncoder implements VisionEncoderStage {
 
   /** Throws RangeError for a grid that is not the patches', or does not divide into tokens. */
   async encode(
-    patches: Float32Array,
+    patches: PatchValues,
     grid: readonly [number, number, number],
     { signal, pause }: EncodeOptions = {},
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }> {
@@ -136,11 +137,10 @@ export class VisionEncoder implements VisionEncoderStage {
     using graphs = new GraphCache(this.#backend, { maxNodes: 120 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
       if (frame > 0) await pause?.()
-      const own = patches.subarray(frame * perFrame * size, (frame + 1) * perFrame * size)
       const output = await graphs.run(
         `${rows}x${columns}`,
         (g) => ({ embeddings: this.#model.forward(g, patchWindows) }),
-        { patches: gather(own, order, perToken * size), positions },
+        { patches: gather(patches, frame * perFrame * size, order, perToken * size), positions },
         signal ? { signal } : {},
       )
       const result = embeddings.subarray(frame * tokens * outputWidth, (frame + 1) * tokens * outputWidth)
@@ -190,9 +190,12 @@ function positionsOf(order: Int32Array, columns: number, merge: number): Int32Ar
   return positions
 }
 
-/** Rows of `size` values in the given order. */
-function gather(values: Float32Array, order: Int32Array, size: number): Float32Array {
-  const gathered = new Float32Array(values.length)
-  for (const [i, row] of order.entries()) gathered.set(values.subarray(row * size, (row + 1) * size), i * size)
+/** Rows of `size` values in the given order, the first of them at `start`. */
+function gather(values: PatchValues, start: number, order: Int32Array, size: number): Float32Array {
+  const gathered = new Float32Array(order.length * size)
+  for (const [i, row] of order.entries()) {
+    const from = start + row * size
+    gathered.set(values.slice(from, from + size), i * size)
+  }
   return gathered
 }

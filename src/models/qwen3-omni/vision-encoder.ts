@@ -8,6 +8,7 @@
 
 import { attendBlocks, Embedding, LayerNorm, Linear, PlainMlp, PreNormLayer, Rotary, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
+import type { PatchValues } from '../../prompt/patch-values.ts'
 import type { EncodeOptions, VisionEncoderStage } from '../stages.ts'
 import type { VisionEncoderConfig } from './config-types.ts'
 
@@ -167,7 +168,7 @@ export class VisionEncoder implements VisionEncoderStage {
   }
 
   async encode(
-    patches: Float32Array,
+    patches: PatchValues,
     grid: readonly [number, number, number],
     { signal, pause }: EncodeOptions = {},
   ): Promise<{ embeddings: Float32Array; deepstack: Float32Array[] }> {
@@ -192,7 +193,7 @@ export class VisionEncoder implements VisionEncoderStage {
         `${perFrame}`,
         (g) => this.#model.forward(g, perFrame),
         {
-          patches: patches.subarray(frame * perFrame * size, (frame + 1) * perFrame * size),
+          patches: patches.slice(frame * perFrame * size, (frame + 1) * perFrame * size),
           corners: places.corners,
           weights: places.weights,
           positions: this.#model.rotary.positions(places.positions),

@@ -64,14 +64,16 @@ describe.each(['tiny25-grouped', 'tiny25-even'])('%s', async (name) => {
   it.each(facts.images)('resizes and cuts an image of $width x $height', async (fact) => {
     const { patches, grid } = await visionPatches([image(fact.width, fact.height, fact.seed)], config.image)
     expect(grid).toEqual(fact.grid)
-    expect(worst(patches, fact.patches)).toBeLessThan(2e-6)
+    const values = patches.slice(0, patches.length)
+    expect(worst(values, fact.patches)).toBeLessThan(2e-6)
   })
 
   it.each(facts.videos)('resizes and cuts $frames frames of $width x $height', async (fact) => {
     const frames = Array.from({ length: fact.frames }, (_, n) => image(fact.width, fact.height, fact.seed + n))
     const { patches, grid } = await visionPatches(frames, config.video)
     expect(grid).toEqual(fact.grid)
-    expect(worst(patches, fact.patches)).toBeLessThan(2e-6)
+    const values = patches.slice(0, patches.length)
+    expect(worst(values, fact.patches)).toBeLessThan(2e-6)
   })
 
   it.each(facts.audio)('takes the log-mel of $samples samples', async (fact) => {

@@ -63,16 +63,18 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
   it.each(facts.images)('resizes and cuts an image of $width x $height', async (fact) => {
     const { patches, grid } = await visionPatches([image(fact.width, fact.height, fact.seed)], config.image)
     expect(grid).toEqual(fact.grid)
-    expect(worst(patches, fact.patches)).toBeLessThan(1e-6)
-    expect(Math.abs(patches.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
+    const values = patches.slice(0, patches.length)
+    expect(worst(values, fact.patches)).toBeLessThan(1e-6)
+    expect(Math.abs(values.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
   })
 
   it.each(facts.videos)('resizes and cuts $frames frames of $width x $height', async (fact) => {
     const frames = Array.from({ length: fact.frames }, (_, n) => image(fact.width, fact.height, fact.seed + n))
     const { patches, grid } = await visionPatches(frames, config.video)
     expect(grid).toEqual(fact.grid)
-    expect(worst(patches, fact.patches)).toBeLessThan(1e-6)
-    expect(Math.abs(patches.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
+    const values = patches.slice(0, patches.length)
+    expect(worst(values, fact.patches)).toBeLessThan(1e-6)
+    expect(Math.abs(values.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
   })
 
   it.each(facts.audio)('hears $samples samples', async (fact) => {

@@ -1,0 +1,62 @@
+/**
+ * Values of flattened patches, as the vision encoder reads them: kept in 8 bits, scaled when a piece of them is read.
+ *
+ * In: 8-bit patches and the checkpoint's scale, mean and deviation of each channel. Out: single-precision values of any range.
+ *
+ * Reference: transformers `BaseImageProcessorFast.rescale_and_normalize`.
+ */
+
+/** Rows [t * h * w, channels * temporal * patch * patch]. A `Float32Array` of values that are scaled already is one. */
+export interface PatchValues {
+  /** Values of all rows. */
+  readonly length: number
+  /** Values from `start` to before `end`, in memory of their own. */
+  slice(start: number, end: number): Float32Array
+}
+
+/** How 8-bit levels become values: `(level * rescale - mean) / deviation`. */
+export interface PixelScale {
+  /** Multiplied into 8-bit values: 1/255. */
+  readonly rescale: number
+  readonly mean: readonly [number, number, number]
+  readonly deviation: readonly [number, number, number]
+}
+
+/** Patches of 8-bit RGB, a quarter of the memory of their values. */
+export class BytePatches implements PatchValues {
+  readonly #levels: Uint8Array
+  /** Values that follow each other in one channel of a row. */
+  readonly #plane: number
+  readonly #values: readonly Float32Array[]
+
+  /** @param plane values of one channel in a row: temporal * patch * patch. */
+  constructor(levels: Uint8Array, plane: number, scale: PixelScale) {
+    this.#levels = levels
+    this.#plane = plane
+    this.#values = valuesOf(scale)
+  }
+
+  get length(): number {
+    return this.#levels.length
+  }
+
+  slice(start: number, end: number): Float32Array {
+    const levels = this.#levels
+    const plane = this.#plane
+    const scaled = new Float32Array(Math.max(0, Math.min(end, levels.length) - start))
+    for (let at = 0; at < scaled.length;) {
+      const from = start + at
+      const values = this.#values[Math.floor(from / plane) % 3]!
+      const next = Math.min(scaled.length, at + plane - (from % plane))
+      for (; at < next; at++) scaled[at] = values[levels[start + at]!]!
+    }
+    return scaled
+  }
+}
+
+/** The value of each 8-bit level, per channel, in single precision. */
+function valuesOf({ rescale, mean, deviation }: PixelScale): Float32Array[] {
+  return mean.map((average, channel) =>
+    Float32Array.from({ length: 256 }, (_, level) => (level * rescale - average) / deviation[channel]!),
+  )
+}

@@ -1,0 +1,74 @@
+/** What the engine behind a model cannot do or tell is said to the caller, or refused. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUri, png } from '../support/media.ts'
+import { readReply } from '../support/reply.ts'
+import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+
+const text = { model: 'qwen3-omni-flash', stream: true, messages: [{ role: 'user', content: 'hi' }] }
+const audio = { voice: 'Cherry', format: 'wav' }
+const speech = { modalities: ['text', 'audio'] }
+const usage = { stream_options: { include_usage: true } }
+
+describe('an engine that takes no seed, has one voice and counts no modalities', () => {
+  let server: TestServer
+  let image: object
+  beforeAll(async () => {
+    const capabilities = { seed: false, voiceChoice: false, promptByModality: false }
+    server = await startTestServer({ lenientNonStream: true }, fakeEngine({ capabilities }))
+    const url = dataUri(await png(64, 64))
+    image = { ...text, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }] }
+  })
+  afterAll(() => server[Symbol.asyncDispose]())
+
+  const warnings = async (body: object): Promise<string | null> => {
+    const response = await server.chat(body)
+    expect(response.status).toBe(200)
+    await response.text()
+    return response.headers.get('x-omniserve-warnings')
+  }
+
+  it('says so where the request names a seed', async () => {
+    const seedless = "seed: the checkpoint 'fake-omni' takes none, so replies with one seed may differ"
+    expect(await warnings({ ...text, seed: 7 })).toBe(seedless)
+    expect(await warnings({ ...text, seed: 7, stream: false })).toBe(seedless)
+    expect(await warnings(text)).toBeNull()
+    expect(await warnings({ ...text, seed: null })).toBeNull()
+  })
+
+  it('says so where usage is shown and there is more than text to count', async () => {
+    const unknown = expect.stringMatching(
+      /^usage: the checkpoint 'fake-omni' does not tell its prompt tokens by modality/,
+    )
+    expect(await warnings({ ...image, ...usage })).toEqual(unknown)
+    expect(await warnings({ ...image, stream: false })).toEqual(unknown)
+    expect(await warnings(image)).toBeNull()
+    expect(await warnings({ ...text, ...usage })).toBeNull()
+  })
+
+  it('refuses a voice, and speaks where none is named', async () => {
+    const refused = await server.chat({ ...text, ...speech, audio })
+    expect([refused.status, await refused.json()]).toMatchObject([
+      400,
+      {
+        error: {
+          param: 'audio.voice',
+          message: expect.stringMatching(/'fake-omni' .* has one voice.*Leave 'audio' out/),
+        },
+      },
+    ])
+    const reply = await readReply(await server.chat({ ...text, ...speech }))
+    expect(reply.samples.length).toBeGreaterThan(0)
+    // Without speech nobody chooses a voice.
+    expect(await warnings({ ...text, audio })).toBeNull()
+  })
+})
+
+it('an engine that can do all of that needs no warning', async () => {
+  await using server = await startTestServer()
+  const url = dataUri(await png(64, 64))
+  const content = [{ type: 'image_url', image_url: { url } }]
+  const body = { ...text, ...speech, ...usage, audio, seed: 7, messages: [{ role: 'user', content }] }
+  const response = await server.chat(body)
+  expect([response.status, response.headers.get('x-omniserve-warnings')]).toEqual([200, null])
+  await response.text()
+})

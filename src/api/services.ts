@@ -5,6 +5,7 @@ import type { TextCounter } from '../accounting/index.ts'
 import type { Catalogue, TextCarrier } from '../catalogue/index.ts'
 import type { Settings } from '../config/index.ts'
 import type { Admission } from './admission.ts'
+import type { ClusterPort } from './cluster-port.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
@@ -17,6 +18,7 @@ export interface Services {
   readonly version: string
   readonly catalogue: Catalogue
   readonly host: EngineHost
+  readonly cluster: ClusterPort | undefined
   readonly media: MediaPort
   readonly counter: TextCounter
   readonly admission: Admission

@@ -41,7 +41,8 @@ for (const [adapter, prefix] of [
 ] as const) {
   describeEngine(`${adapter.name}, by a server of ours`, {
     create: async () => {
-      const server = await startTestServer({ maxActive: 16 }, fakeEngine())
+      const text = 'The quick brown fox jumps over the lazy dog. '.repeat(20)
+      const server = await startTestServer({ maxActive: 16 }, fakeEngine({ reply: () => ({ text }) }))
       const { contextLength } = (await server.engine.models())[0]!
       return open(adapter, server.url + prefix, { model: 'qwen3-omni-flash', contextLength })
     },

@@ -20,6 +20,7 @@ export class ReplyRecord {
   #samples = 0
   #counts: ReplyCounts = {}
   #written = false
+  #servedBy: string | undefined
 
   /** `arrived` by `performance.now()`, in milliseconds. */
   constructor(services: Services, prepared: Prepared, caller: string, arrived: number) {
@@ -27,6 +28,11 @@ export class ReplyRecord {
     this.#prepared = prepared
     this.#caller = caller
     this.#arrived = arrived
+  }
+
+  /** Names the replica that answers. */
+  servedBy(replica: string | undefined): void {
+    this.#servedBy = replica
   }
 
   /** Text, reasoning or a tool call came. `counts`: what the engine has generated so far. */
@@ -70,6 +76,7 @@ export class ReplyRecord {
     if (error !== undefined) metrics.error(error.code, error.status)
     if (outcome === 'cancelled') metrics.cancelled(plan.modelName)
     metrics.usage(plan.modelName, usage, cost)
+    const poolCost = this.#poolCost(usage)
     if (outcome !== 'cancelled' && outcome !== 'error') {
       metrics.reply({
         model: plan.modelName,
@@ -88,11 +95,13 @@ export class ReplyRecord {
         caller: this.#caller,
         model: plan.modelName,
         checkpoint: loaded.model.id,
+        ...(this.#servedBy === undefined ? {} : { served_by: this.#servedBy }),
         outcome,
         ...(error === undefined ? {} : { code: error.code }),
         ...(failed ? { err: error.cause ?? error } : {}),
         usage,
         cost,
+        ...(poolCost === undefined ? {} : { poolCost }),
         firstTextSeconds: this.#firstText,
         firstAudioSeconds: this.#firstAudio,
         totalSeconds: total,
@@ -101,6 +110,16 @@ export class ReplyRecord {
       },
       'chat completion',
     )
+  }
+
+  #poolCost(usage: Usage): Cost | undefined {
+    const { cluster, metrics } = this.#services
+    const replica = this.#servedBy?.split('/')[0]
+    const prices = replica === undefined ? undefined : cluster?.pricesOf(replica)
+    if (replica === undefined || prices === undefined) return undefined
+    const cost = costOf(usage, prices)
+    metrics.poolCost(replica, cost)
+    return cost
   }
 
   #sinceArrival(): number {

@@ -12,6 +12,8 @@ export interface Started {
   /** What comes after `start`. Ending it early stops the work. */
   readonly events: AsyncIterator<EngineEvent>
   readonly warnings: readonly string[]
+  /** Which of several replicas answers. */
+  readonly servedBy: string | undefined
 }
 
 /** @throws ApiError for what fails before the reply; the signal's reason once aborted. */
@@ -22,7 +24,7 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
     // Counting is cheap where preparing the media is not. The bill is a guess at what the checkpoint counts.
     const tight = prepared.prompt().total + maxTokens > model.contextLength
     if (tight) return await beginWithin(prepared, await roomFor(prepared, signal), signal)
-    return { events: await begin(prepared, prepared.generation, signal), warnings: prepared.warnings() }
+    return { ...(await begin(prepared, prepared.generation, signal)), warnings: prepared.warnings() }
   } catch (error) {
     signal.throwIfAborted()
     if (!overByAnswer(error)) throw engineErrorToApi(error, model.id, model.contextLength)
@@ -43,30 +45,33 @@ function overByAnswer(error: unknown): boolean {
 
 /** Answer tokens the checkpoint has room for. @throws ApiError when the prompt alone is too long for it. */
 async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number> {
-  return prepared.loaded.model.contextLength - (await checkpointPromptTokens(prepared, signal))
+  const { model } = prepared.loaded
+  // Where nobody counts, the bill and some for the template must do.
+  if (!model.capabilities.countsPrompt) return Math.floor((model.contextLength - prepared.prompt().total) * 0.95) - 64
+  return model.contextLength - (await checkpointPromptTokens(prepared, signal))
 }
 
 /** Begins with no more answer tokens than `room`, and says so when the request named more. */
 async function beginWithin(prepared: Prepared, room: number, signal: AbortSignal): Promise<Started> {
   const { generation, plan } = prepared
   const maxTokens = Math.max(1, Math.min(generation.maxTokens, room))
-  const events = await begin(prepared, { ...generation, maxTokens }, signal)
+  const begun = await begin(prepared, { ...generation, maxTokens }, signal)
   const warnings = prepared.warnings()
-  if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { events, warnings }
+  if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { ...begun, warnings }
   const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' has room for ${maxTokens} answer tokens after this prompt`
-  return { events, warnings: [...warnings, warning] }
+  return { ...begun, warnings: [...warnings, warning] }
 }
 
 async function begin(
   prepared: Prepared,
   request: GenerationRequest,
   signal: AbortSignal,
-): Promise<AsyncIterator<EngineEvent>> {
+): Promise<Pick<Started, 'events' | 'servedBy'>> {
   const events = prepared.loaded.engine.generate(request, signal)[Symbol.asyncIterator]()
   const first = await events.next()
   if (first.done === true || first.value.type !== 'start') {
     await events.return?.()
     throw new EngineError('internal', 'the engine did not begin with a start event')
   }
-  return events
+  return { events, servedBy: first.value.servedBy }
 }

@@ -35,6 +35,7 @@ export function chatCompletions(services: Services) {
       const record = new ReplyRecord(services, prepared, caller, arrived)
       const started = await startGeneration(prepared, scope.signal)
       events = started.events
+      record.servedBy(started.servedBy)
       // The engine has read them; the reply may take long.
       void prepared.media[Symbol.asyncDispose]()
       const { model } = prepared.loaded
@@ -45,6 +46,7 @@ export function chatCompletions(services: Services) {
         // Header values are ASCII; what is not is percent-encoded.
         c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
       }
+      if (started.servedBy !== undefined) c.header('x-omniserve-served-by', started.servedBy)
       if (!plan.stream) {
         try {
           const reply = await wholeReply(started.events, record, { requestId, created, model: modelName })

@@ -39,6 +39,7 @@ export class RemoteEngine implements Engine {
   readonly #transport: Transport
   readonly #live = new Set<AbortController>()
   #learned: Learned = {}
+  #model: EngineModel | undefined
   #closed = false
 
   constructor(options: RemoteEngineOptions) {
@@ -49,6 +50,11 @@ export class RemoteEngine implements Engine {
 
   /** What the peer can do, as far as it has told or the configuration says. */
   get model(): EngineModel {
+    this.#model ??= this.#describe()
+    return this.#model
+  }
+
+  #describe(): EngineModel {
     const { adapter, peer, id } = this.#options
     const learned = this.#learned
     const contextLength = peer.contextLength ?? learned.contextLength ?? UNKNOWN_CONTEXT
@@ -159,7 +165,9 @@ export class RemoteEngine implements Engine {
   /** Asks the peer what it is; afterwards `model` says so. @throws RemoteError when it is not what it is configured to be */
   async learn(signal: AbortSignal): Promise<void> {
     const { adapter, peer } = this.#options
-    if (adapter.learn) this.#learned = await adapter.learn(this.#ask(signal), peer)
+    if (!adapter.learn) return
+    this.#learned = await adapter.learn(this.#ask(signal), peer)
+    this.#model = undefined
   }
 
   async close(): Promise<void> {

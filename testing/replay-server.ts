@@ -79,7 +79,8 @@ export function answerTo(peer: string, request: string): { readonly status: numb
   return { status: found.status, body: found.body }
 }
 
-export async function startReplay(rows: readonly Row[]): Promise<ReplayServer> {
+/** @param port 0 for a free one */
+export async function startReplay(rows: readonly Row[], port = 0): Promise<ReplayServer> {
   let table = [...rows]
   const seen: Seen[] = []
   let open = 0
@@ -111,7 +112,7 @@ export async function startReplay(rows: readonly Row[]): Promise<ReplayServer> {
       await answer(response, typeof reply === 'function' ? reply(body) : reply)
     })().catch(() => response.destroy())
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const kill = async (): Promise<void> => {
     server.closeAllConnections()
     await closed(server)
@@ -181,8 +182,13 @@ function stop(response: ServerResponse, how: 'close' | 'reset' | 'silence'): voi
 
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
-    response.once('drain', resolve)
-    response.once('close', () => resolve())
+    const go = (): void => {
+      response.off('drain', go)
+      response.off('close', go)
+      resolve()
+    }
+    response.once('drain', go)
+    response.once('close', go)
   })
 }
 

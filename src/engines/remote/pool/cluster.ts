@@ -7,11 +7,11 @@
 
 import { createHash } from 'node:crypto'
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
-import { effectOf, type Effect } from '../remote-error.ts'
+import { effectOf } from '../remote-error.ts'
 import { whyNot } from './abilities.ts'
 import * as budgets from './budgets.ts'
 import { choose } from './choose.ts'
-import { afterFailure, afterGoodProbe, afterSuccess, beginTrial, newHealth, trialDue } from './health.ts'
+import { afterBadProbe, afterFailure, afterGoodProbe, afterSuccess, beginTrial, newHealth, trialDue } from './health.ts'
 import { type Member, type MemberEngine, type ReplicaStatus, statusOf } from './member.ts'
 import type { ClusterPlan, PoolPlan, ReplicaPlan } from './plan.ts'
 
@@ -309,11 +309,10 @@ export class Cluster {
     }
     if (request && error instanceof EngineError && error.code === 'engine_crashed')
       this.#suspects = budgets.afterDeath(this.#suspects, digestOf(request), this.#now, budgets.DEFAULT_SUSPECTS)
-    this.#fail(member, effectOf(error), reason)
-  }
-
-  #fail(member: Member, effect: Effect, reason: string): void {
+    const effect = effectOf(error)
     this.#setHealth(member, afterFailure(member.health, effect, reason, this.#now, this.#plan.balancing.health), reason)
+    // A broken connection may be the first sign of a dead peer; a check says at once.
+    if (effect === 'strike') void this.#probe(member)
   }
 
   #setHealth(member: Member, next: Member['health'], reason = ''): void {
@@ -375,8 +374,8 @@ export class Cluster {
     } catch (error) {
       if (signal.aborted) return
       // A peer that serves another model comes back by itself once it serves the right one.
-      const effect = effectOf(error) === 'none' || effectOf(error) === 'suspend' ? 'strike' : effectOf(error)
-      this.#fail(member, effect, error instanceof Error ? error.message : String(error))
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#setHealth(member, afterBadProbe(member.health, effectOf(error), reason, this.#now, rules), reason)
     } finally {
       member.probing = false
     }

@@ -1,8 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { afterFailure, afterGoodProbe, afterSuccess, beginTrial, type Health, newHealth, trialDue } from './health.ts'
+import {
+  afterBadProbe,
+  afterFailure,
+  afterGoodProbe,
+  afterSuccess,
+  beginTrial,
+  type Health,
+  newHealth,
+  trialDue,
+} from './health.ts'
 
 const rules = { strikes: 2, goodProbes: 2, out: [30_000, 300_000] } as const
-const up: Health = { state: 'up', strikes: 0, times: 0, since: 0 }
+const up: Health = { state: 'up', strikes: 0, badProbes: 0, times: 0, since: 0 }
 
 describe('health', () => {
   it('is up after the first good check, and from the start where nothing can be checked', () => {
@@ -17,6 +26,19 @@ describe('health', () => {
     expect(one.state).toBe('up')
     expect(afterFailure(one, 'strike', 'x', 0, rules).state).toBe('ejected')
     expect(afterFailure(afterSuccess(one, 0), 'strike', 'x', 0, rules).state).toBe('up')
+  })
+
+  it('is out when every request fails though health checks answer', () => {
+    const one = afterGoodProbe(afterFailure(up, 'strike', 'x', 0, rules), 1, rules)
+    expect(afterFailure(one, 'strike', 'x', 2, rules).state).toBe('ejected')
+  })
+
+  it('is out after two bad checks in a row, or one that is refused', () => {
+    const one = afterBadProbe(up, 'strike', 'x', 0, rules)
+    expect(one.state).toBe('up')
+    expect(afterBadProbe(one, 'strike', 'x', 1, rules).state).toBe('ejected')
+    expect(afterBadProbe(afterGoodProbe(one, 1, rules), 'strike', 'x', 2, rules).state).toBe('up')
+    expect(afterBadProbe(up, 'eject', 'refused', 0, rules).state).toBe('ejected')
   })
 
   it('is not touched by what the caller did wrong', () => {

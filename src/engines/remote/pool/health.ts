@@ -18,7 +18,14 @@ export interface HealthRules {
 export const DEFAULT_HEALTH: HealthRules = { strikes: 2, goodProbes: 2, out: [30_000, 300_000] }
 
 export type Health =
-  | { readonly state: 'up'; readonly strikes: number; readonly times: number; readonly since: number }
+  /** `strikes` and `badProbes` in a row: a peer may answer health checks and fail every request. */
+  | {
+      readonly state: 'up'
+      readonly strikes: number
+      readonly badProbes: number
+      readonly times: number
+      readonly since: number
+    }
   /** `times`: how often it was out, lately. */
   | {
       readonly state: 'ejected'
@@ -36,16 +43,16 @@ export type Health =
 export function newHealth(probes: boolean, now: number, rules: HealthRules): Health {
   return probes
     ? { state: 'ejected', until: now, times: 0, good: rules.goodProbes - 1, reason: 'not checked yet' }
-    : { state: 'up', strikes: 0, times: 0, since: now }
+    : { state: 'up', strikes: 0, badProbes: 0, times: 0, since: now }
 }
 
-/** What a request or a check says. Success of a trial brings a replica back. */
+/** A request was answered. Success of a trial brings a replica back. */
 export function afterSuccess(health: Health, now: number): Health {
   switch (health.state) {
     case 'up':
       return health.strikes === 0 ? health : { ...health, strikes: 0 }
     case 'trial':
-      return { state: 'up', strikes: 0, times: health.times, since: now }
+      return { state: 'up', strikes: 0, badProbes: 0, times: health.times, since: now }
     case 'ejected':
     case 'suspended':
       // A request that was already running says nothing of now.
@@ -55,10 +62,13 @@ export function afterSuccess(health: Health, now: number): Health {
   }
 }
 
+/** A request failed. */
 export function afterFailure(health: Health, effect: Effect, reason: string, now: number, rules: HealthRules): Health {
   switch (effect) {
     case 'none':
-      return health.state === 'trial' ? { state: 'up', strikes: 0, times: health.times, since: now } : health
+      return health.state === 'trial'
+        ? { state: 'up', strikes: 0, badProbes: 0, times: health.times, since: now }
+        : health
     case 'suspend':
       return { state: 'suspended', reason }
     case 'eject':
@@ -101,14 +111,21 @@ function timeOut(times: number, first: number, longest: number): number {
   return Math.min(longest, first * 2 ** times)
 }
 
+/** A health check failed, or could not be made. */
+export function afterBadProbe(health: Health, effect: Effect, reason: string, now: number, rules: HealthRules): Health {
+  if (health.state === 'up' && effect !== 'eject' && health.badProbes + 1 < rules.strikes)
+    return { ...health, badProbes: health.badProbes + 1 }
+  return eject(health, reason, now, rules)
+}
+
 /** A health check answered. */
 export function afterGoodProbe(health: Health, now: number, rules: HealthRules): Health {
   switch (health.state) {
     case 'up':
-      return health.strikes === 0 ? health : { ...health, strikes: 0 }
+      return health.badProbes === 0 ? health : { ...health, badProbes: 0 }
     case 'ejected':
       // A replica that was never out needs no trial.
-      if (health.times === 0) return { state: 'up', strikes: 0, times: 0, since: now }
+      if (health.times === 0) return { state: 'up', strikes: 0, badProbes: 0, times: 0, since: now }
       return { ...health, good: Math.min(rules.goodProbes, health.good + 1) }
     case 'trial':
     case 'suspended':

@@ -5,6 +5,9 @@ import { mapVoices } from '../../src/engines/local/voices.ts'
 import type { Adapter, PeerOptions } from '../../src/engines/remote/adapter.ts'
 import { dashscope } from '../../src/engines/remote/dashscope/adapter.ts'
 import { omniserve } from '../../src/engines/remote/omniserve/adapter.ts'
+import { Cluster } from '../../src/engines/remote/pool/cluster.ts'
+import { ClusterEngine } from '../../src/engines/remote/pool/cluster-engine.ts'
+import { DEFAULT_HEALTH } from '../../src/engines/remote/pool/health.ts'
 import { RemoteEngine } from '../../src/engines/remote/remote-engine.ts'
 import { sglangOmni } from '../../src/engines/remote/sglang-omni/adapter.ts'
 import { vllm } from '../../src/engines/remote/vllm/adapter.ts'
@@ -51,3 +54,57 @@ for (const [adapter, prefix] of [
     long,
   })
 }
+
+/** Replicas of a route are the cluster's, not the route's to close. */
+class OwningEngine extends ClusterEngine {
+  readonly #own: Cluster
+  constructor(cluster: Cluster) {
+    super(cluster, 'nano')
+    this.#own = cluster
+  }
+  override async close(): Promise<void> {
+    await super.close()
+    await this.#own.close()
+  }
+}
+
+describeEngine('a cluster of two vLLM-Omni, replayed', {
+  create: async () => {
+    const replicas = await Promise.all(
+      [1, 2].map(async (number) => ({
+        name: `r${number}`,
+        url: (await replayPeer('vllm-omni')).url,
+        weight: 1,
+        maxPending: 32,
+        draining: false,
+      })),
+    )
+    const cluster = await Cluster.start({
+      plan: {
+        pools: [{ name: 'p', engine: 'vllm-omni', replicas, peer: { model: 'nano' }, limits: { ask: 10_000 } }],
+        routes: { nano: ['p'] },
+        balancing: {
+          strategy: 'least-pending',
+          affinity: 'none',
+          probeEvery: 3_600_000,
+          health: DEFAULT_HEALTH,
+          speechCost: 2,
+          retries: 2,
+        },
+      },
+      open: async (_, { name, url }) => {
+        const engine = new RemoteEngine({ adapter: vllmOmni, id: name, url: url!, peer: { model: 'nano', voices } })
+        return {
+          engine,
+          model: () => engine.model,
+          probe: (signal) => engine.probe(signal),
+          learn: (signal) => engine.learn(signal),
+        }
+      },
+    })
+    return new OwningEngine(cluster)
+  },
+  model: 'nano',
+  voice: 'Cherry',
+  long,
+})

@@ -19,14 +19,7 @@ export function whyNot(model: EngineModel, request: GenerationRequest): EngineEr
       if (!model.input.includes(part.type)) return refuse(`It takes no ${part.type} input.`, 'messages')
     }
   }
-  if (request.maxTokens < model.contextLength) return undefined
-  return new EngineError(
-    'context_overflow',
-    `max_tokens leaves no room for a prompt in ${model.contextLength} tokens.`,
-    {
-      param: 'max_tokens',
-    },
-  )
+  return undefined
 }
 
 /** What at least one of them can do, under one name. @param models at least one */

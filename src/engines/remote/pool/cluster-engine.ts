@@ -119,6 +119,12 @@ export class ClusterEngine implements Engine {
       })
     const models = this.#cluster.modelsOf(this.#route)
     if (models.length === 0) return
+    const { contextLength } = this.model
+    if (request.maxTokens >= contextLength) {
+      throw new EngineError('context_overflow', `max_tokens leaves no room for a prompt in ${contextLength} tokens.`, {
+        param: 'max_tokens',
+      })
+    }
     const reasons = models.map((model) => whyNot(model, request))
     if (reasons.every((reason) => reason !== undefined)) throw reasons[0]!
   }
@@ -176,7 +182,10 @@ class Attempt implements AsyncDisposable {
   async *begin(): AsyncGenerator<EngineEvent, void, undefined> {
     const { member } = this.#lease
     const { engine, model } = member.source
-    const events = engine.generate({ ...this.#request, model: model().id }, this.#signal)[Symbol.asyncIterator]()
+    const { id, maxOutputTokens } = model()
+    // A replica with less room than its route gives what it has: the reply ends with `length`, visibly.
+    const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
+    const events = engine.generate({ ...this.#request, model: id, maxTokens }, this.#signal)[Symbol.asyncIterator]()
     this.#events = events
     const start = await this.#next()
     const first = await this.#next()

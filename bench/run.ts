@@ -15,7 +15,7 @@ const folder = import.meta.dirname
 async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {
-    if (!/^(engine|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) || /\.(test|d)\.ts$/.test(name))
+    if (!/^(cluster|engine|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) || /\.(test|d)\.ts$/.test(name))
       continue
     const module = (await import(join(folder, name))) as Record<string, unknown>
     for (const value of Object.values(module)) if (isBenchmark(value)) found.push(value)

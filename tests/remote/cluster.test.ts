@@ -41,7 +41,7 @@ const pool = (name: string, replicas: readonly ReplicaPlan[], more: Partial<Pool
   engine: 'vllm',
   replicas,
   peer: { model: 'nano' },
-  limits: { idle: 150, ask: 5000 },
+  limits: { idle: 60_000, ask: 30_000 },
   ...more,
 })
 
@@ -169,6 +169,7 @@ describe('a cluster', () => {
       pool(
         'p',
         servers.map((server, index) => replica(`r${index}`, server)),
+        { limits: { idle: 1000, ask: 30_000 } },
       ),
     ])
     const poison = () => readReply(engine, ask({ text: 'poison' }))

@@ -393,7 +393,7 @@ describe('any peer', () => {
       { idle: 100, firstByte: 60_000 },
     )
     expect((await failure(dead.engine)).error.code).toBe('engine_crashed')
-    await using queued = await peer(vllm, { events: text, delay: 400 }, { idle: 100, firstByte: 60_000 })
+    await using queued = await peer(vllm, { events: text, delay: 900 }, { idle: 500, firstByte: 60_000 })
     expect((await readReply(queued.engine, makeRequest({ model: 'nano' }))).text).toContain('nano')
   })
 
@@ -446,11 +446,11 @@ describe('any peer', () => {
     const audio = recording('vllm-omni/speech-pcm16.sse')
     const one = audio.find((event) => event.includes('"modality":"audio"'))!
     const events = [...audio.slice(0, 4), ...Array.from({ length: 1500 }, () => one), ...audio.slice(4)]
-    await using it = await peer(vllmOmni, { events }, { idle: 300 })
+    await using it = await peer(vllmOmni, { events }, { idle: 1000 })
     const iterator = it.engine.generate(makeRequest(spoken), new AbortController().signal)[Symbol.asyncIterator]()
     for (let count = 0; count < 6; count += 1) await iterator.next()
     // Longer than the idle limit: a reader that pauses is no peer that is silent.
-    await new Promise((resolve) => setTimeout(resolve, 700))
+    await new Promise((resolve) => setTimeout(resolve, 1800))
     expect(it.server.open).toBe(1)
     let samples = 0
     for (let next = await iterator.next(); next.done !== true; next = await iterator.next())

@@ -44,11 +44,14 @@ export function waitFor({ tokens }: RateBucket, perMinute: number): number {
   return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) * 60_000) / perMinute)
 }
 
-/** Requests whose replica ended while it worked on them, by a digest of what was asked. */
-export type Suspects = ReadonlyMap<string, { readonly deaths: number; readonly until: number }>
+/**
+ * Requests whose replica ended while it worked on them, by a digest of what was asked. Many requests alike that one death ends count once:
+ * what they have in common is the replica.
+ */
+export type Suspects = ReadonlyMap<string, { readonly replicas: ReadonlySet<string>; readonly until: number }>
 
 export interface SuspectRules {
-  /** Deaths after which a request is refused. */
+  /** Replicas that ended, after which a request is refused. */
   readonly deaths: number
   /** For how long deaths count. */
   readonly remember: number
@@ -56,13 +59,27 @@ export interface SuspectRules {
 
 export const DEFAULT_SUSPECTS: SuspectRules = { deaths: 2, remember: 60_000 }
 
-export function afterDeath(suspects: Suspects, digest: string, now: number, rules: SuspectRules): Suspects {
+export function afterDeath(
+  suspects: Suspects,
+  digest: string,
+  replica: string,
+  now: number,
+  rules: SuspectRules,
+): Suspects {
   const kept = new Map([...suspects].filter(([, { until }]) => until > now))
-  kept.set(digest, { deaths: (kept.get(digest)?.deaths ?? 0) + 1, until: now + rules.remember })
+  const replicas = new Set([...(kept.get(digest)?.replicas ?? []), replica])
+  return kept.set(digest, { replicas, until: now + rules.remember })
+}
+
+/** The same request was answered whole. */
+export function afterReply(suspects: Suspects, digest: string): Suspects {
+  if (!suspects.has(digest)) return suspects
+  const kept = new Map(suspects)
+  kept.delete(digest)
   return kept
 }
 
 export function isRefused(suspects: Suspects, digest: string, now: number, rules: SuspectRules): boolean {
   const found = suspects.get(digest)
-  return found !== undefined && found.until > now && found.deaths >= rules.deaths
+  return found !== undefined && found.until > now && found.replicas.size >= rules.deaths
 }

@@ -214,8 +214,10 @@ class Attempt implements AsyncDisposable {
       if (done === true) return undefined
       const event: EngineEvent = value
       if (event.type === 'audio-delta') this.#firstAudio ??= this.#seconds()
-      else if (event.type === 'end') this.#report('ok')
-      else if (event.type !== 'start') this.#firstToken ??= this.#seconds()
+      else if (event.type === 'end') {
+        this.#cluster.ended(this.#request)
+        this.#report('ok')
+      } else if (event.type !== 'start') this.#firstToken ??= this.#seconds()
       return event
     } catch (error) {
       if (!this.#signal.aborted) {

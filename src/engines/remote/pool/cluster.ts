@@ -200,7 +200,10 @@ export class Cluster {
     const pools = this.#poolsOf(route)
     if (pools.length === 0)
       return refused(new EngineError('unknown_model', `No pool answers for ${route}.`, { param: 'model' }))
-    if (budgets.isRefused(this.#suspects, digestOf(request), this.#now, budgets.DEFAULT_SUSPECTS)) {
+    if (
+      this.#suspects.size > 0 &&
+      budgets.isRefused(this.#suspects, digestOf(request), this.#now, budgets.DEFAULT_SUSPECTS)
+    ) {
       const message = 'This request ended two replicas; it is not tried again for a minute.'
       return refused(new EngineError('engine_crashed', message, { retryable: false }))
     }
@@ -298,6 +301,11 @@ export class Cluster {
     member.rests = 0
   }
 
+  /** A reply of this replica is whole. */
+  ended(request: GenerationRequest): void {
+    if (this.#suspects.size > 0) this.#suspects = budgets.afterReply(this.#suspects, digestOf(request))
+  }
+
   /** A request failed there. What it says of the replica is kept. */
   failed(member: Member, request: GenerationRequest | undefined, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error)
@@ -308,7 +316,13 @@ export class Cluster {
       member.rests += 1
     }
     if (request && error instanceof EngineError && error.code === 'engine_crashed')
-      this.#suspects = budgets.afterDeath(this.#suspects, digestOf(request), this.#now, budgets.DEFAULT_SUSPECTS)
+      this.#suspects = budgets.afterDeath(
+        this.#suspects,
+        digestOf(request),
+        member.plan.name,
+        this.#now,
+        budgets.DEFAULT_SUSPECTS,
+      )
     const effect = effectOf(error)
     this.#setHealth(member, afterFailure(member.health, effect, reason, this.#now, this.#plan.balancing.health), reason)
     // A broken connection may be the first sign of a dead peer; a check says at once.

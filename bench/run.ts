@@ -16,7 +16,7 @@ async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {
     if (
-      !/^(engine|conversation|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) ||
+      !/^(cluster|engine|conversation|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) ||
       /\.(test|d)\.ts$/.test(name)
     )
       continue

@@ -4,7 +4,9 @@ import { errors } from '../protocol/index.ts'
 import { guardOrigin, requireKey } from './middleware/guard.ts'
 import { refuseWhileLoading } from './middleware/refuse-while-loading.ts'
 import { renderError, requestContext } from './middleware/request-context.ts'
+import { requireAdmin } from './middleware/require-admin.ts'
 import { openApiDocument } from './openapi.ts'
+import { drainReplica, showCluster } from './routes/admin-cluster.ts'
 import { chatCompletions } from './routes/chat-completions.ts'
 import { listModels, listVoices, showModel } from './routes/models.ts'
 import { playground } from './routes/playground.ts'
@@ -33,6 +35,12 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   app.get('/openapi.json', (c) => c.json(document))
   app.get('/reference', referencePage(document as unknown as ReferenceDocument))
   app.get('/metrics', requireKey(services), metrics(services))
+
+  const admin = new Hono<AppEnv>()
+  admin.use(requireAdmin(services))
+  admin.get('/cluster', showCluster(services))
+  admin.post('/cluster/replicas/:name', drainReplica(services))
+  app.route('/admin', admin)
 
   const api = new Hono<AppEnv>()
   api.use(requireKey(services))

@@ -5,6 +5,7 @@
  * checkpoint, from the moment loading begins.
  */
 import type { Engine, EngineModel, EngineStatus } from '../contract/index.ts'
+import { ClusterEngine } from '../engines/remote/pool/cluster-engine.ts'
 
 export interface BoundModel {
   readonly engine: Engine
@@ -16,60 +17,62 @@ export interface CheckpointState extends EngineStatus {
   readonly checkpoint: string
 }
 
-export interface EngineHostOptions {
-  /** Engines by the checkpoint name of the settings. Each one's first model is what answers. Called once. */
-  readonly load: () => Promise<ReadonlyMap<string, Engine>>
-  /** The checkpoint of API models that are not bound. */
-  readonly model: string
-  /** `API_MODEL` or `API_MODEL:thinking`, to a checkpoint name. */
+export interface Bindings {
+  /** Each one's first model, or that of its name, is what answers. */
+  readonly engines: ReadonlyMap<string, Engine>
+  /** The engine of API models that are not bound; undefined when they are not served. */
+  readonly model: string | undefined
+  /** `API_MODEL` or `API_MODEL:thinking`, to an engine's name. */
   readonly bind: Readonly<Record<string, string>>
+}
+
+export interface EngineHostOptions {
+  /** What is being loaded: checkpoint or pool names of the settings. */
+  readonly names: readonly string[]
+  /** Called once. */
+  readonly load: () => Promise<Bindings>
 }
 
 export class EngineHost {
   readonly #options: EngineHostOptions
+  #bindings: Bindings | undefined
   #byName: ReadonlyMap<string, BoundModel> = new Map()
-  #engines: ReadonlySet<Engine> = new Set()
-  #loading = true
   /**
    * Resolves once all are loaded. Rejects with the loader's error, or when a name of the settings has no engine, or an engine has no
    * model.
    */
   readonly ready: Promise<void>
+  /** Every engine that was ever bound, to be closed at the end. */
+  readonly #engines = new Set<Engine>()
 
   constructor(options: EngineHostOptions) {
     this.#options = options
-    this.ready = this.#load()
+    this.ready = options.load().then((bindings) => this.rebind(bindings))
     // Whoever waits for it gets the error; nobody may.
     this.ready.catch(() => undefined)
   }
 
-  async #load(): Promise<void> {
-    const { load, model, bind } = this.#options
-    const engines = await load()
-    this.#engines = new Set(engines.values())
+  /** Other engines, or other bindings, from the next request on. */
+  async rebind(bindings: Bindings): Promise<void> {
+    const { engines, model, bind } = bindings
+    for (const engine of engines.values()) this.#engines.add(engine)
     const byName = new Map<string, BoundModel>()
-    for (const [name, engine] of engines) {
-      const models = await engine.models()
-      const first = models.find((candidate) => candidate.id === name) ?? models[0]
-      if (first === undefined) throw new Error(`the engine for ${name} has no model`)
-      byName.set(name, { engine, model: first })
-    }
-    for (const name of [model, ...Object.values(bind)]) {
+    for (const [name, engine] of engines) byName.set(name, await boundModel(name, engine))
+    for (const name of [...(model === undefined ? [] : [model]), ...Object.values(bind)]) {
       if (!byName.has(name)) throw new Error(`checkpoint ${name} is named in the settings but not loaded`)
     }
     this.#byName = byName
-    this.#loading = false
+    this.#bindings = bindings
   }
 
   /** Whether checkpoints are still being loaded: nothing resolves until then. */
   get loading(): boolean {
-    return this.#loading
+    return this.#bindings === undefined
   }
 
   /** Checkpoint names of the settings, each once, without folders: these are shown to callers. */
   get names(): readonly string[] {
-    const { model, bind } = this.#options
-    return [...new Set([model, ...Object.values(bind)])].map((name) => name.split(/[\\/]/).findLast(Boolean) ?? name)
+    return [...new Set(this.#options.names)].map((name) => name.split(/[\\/]/).findLast(Boolean) ?? name)
   }
 
   get loaded(): readonly BoundModel[] {
@@ -78,13 +81,15 @@ export class EngineHost {
 
   /** The checkpoint for an API model's mode; undefined while it is being loaded. */
   resolve(apiModel: string, thinking: boolean): BoundModel | undefined {
-    const { bind, model } = this.#options
-    return this.#byName.get((thinking ? bind[`${apiModel}:thinking`] : undefined) ?? bind[apiModel] ?? model)
+    if (!this.#bindings) return undefined
+    const { bind, model } = this.#bindings
+    const name = (thinking ? bind[`${apiModel}:thinking`] : undefined) ?? bind[apiModel] ?? model
+    return name === undefined ? undefined : this.#byName.get(name)
   }
 
   /** One for each checkpoint. */
   checkpoints(): readonly CheckpointState[] {
-    if (this.#loading) {
+    if (this.loading) {
       return this.names.map((name) => ({ checkpoint: name, ready: false, active: 0, waiting: 0, reason: 'loading' }))
     }
     const first = new Map(this.loaded.map(({ engine, model }) => [engine, model.id]))
@@ -109,4 +114,20 @@ export class EngineHost {
     await this.ready.catch(() => undefined)
     await Promise.all([...this.#engines].map((engine) => engine.close()))
   }
+}
+
+async function boundModel(name: string, engine: Engine): Promise<BoundModel> {
+  if (engine instanceof ClusterEngine) {
+    return {
+      engine,
+      // Replicas come and go, and tell what they can do as they come.
+      get model() {
+        return engine.model
+      },
+    }
+  }
+  const models = await engine.models()
+  const first = models.find((candidate) => candidate.id === name) ?? models[0]
+  if (first === undefined) throw new Error(`the engine for ${name} has no model`)
+  return { engine, model: first }
 }

@@ -3,6 +3,9 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { PromptUsage } from '../contract/index.ts'
 import type { Cost, Usage } from '../protocol/index.ts'
 import type { RequestQueue } from './request-queue.ts'
+import type { ClusterEvent } from '../engines/remote/pool/cluster.ts'
+import type { ReplicaStatus } from '../engines/remote/pool/member.ts'
+import type { ClusterPort } from './cluster-port.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { BodyRoom } from './read-body.ts'
 
@@ -32,6 +35,10 @@ export class Metrics {
   readonly #rtf: Histogram<'model'>
   readonly #cancelled: Counter<'model'>
   readonly #prompts: Counter<'checkpoint' | 'cache'>
+  readonly #replicaRequests: Counter<'pool' | 'replica' | 'outcome'>
+  readonly #replicaFirstToken: Histogram<'pool' | 'replica'>
+  readonly #replicaFirstAudio: Histogram<'pool' | 'replica'>
+  readonly #poolCost: Counter<'replica' | 'currency'>
 
   constructor() {
     const registers = [this.registry]
@@ -76,6 +83,22 @@ export class Metrics {
     this.#firstText = seconds('omniserve_time_to_first_token_seconds', 'From arrival to the first text or reasoning.')
     this.#firstAudio = seconds('omniserve_time_to_first_audio_seconds', 'From arrival to the first samples.')
     this.#duration = seconds('omniserve_reply_seconds', 'From arrival to the end of the reply.')
+    const perReplica = (name: string, help: string): Histogram<'pool' | 'replica'> =>
+      new Histogram({ name, help, labelNames: ['pool', 'replica'], buckets: SECONDS, registers })
+    this.#replicaFirstToken = perReplica('omniserve_replica_time_to_first_token_seconds', 'From choosing the replica.')
+    this.#replicaFirstAudio = perReplica('omniserve_replica_time_to_first_audio_seconds', 'From choosing the replica.')
+    this.#replicaRequests = new Counter({
+      name: 'omniserve_replica_requests_total',
+      help: 'Requests at a replica, by outcome: ok, cancelled, or the code of the error.',
+      labelNames: ['pool', 'replica', 'outcome'],
+      registers,
+    })
+    this.#poolCost = new Counter({
+      name: 'omniserve_replica_cost_total',
+      help: 'What replies cost by the prices of their pool.',
+      labelNames: ['replica', 'currency'],
+      registers,
+    })
     this.#rtf = new Histogram({
       name: 'omniserve_speech_real_time_factor',
       help: 'Time to make a spoken reply over its length; below 1 is faster than real time.',
@@ -115,6 +138,43 @@ export class Metrics {
     })
     gauge('process_resident_memory_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss())
     gauge('process_uptime_seconds', 'Seconds since start.', () => process.uptime())
+  }
+
+  /** Adds a gauge for each thing that is known of a replica. */
+  watchCluster(cluster: ClusterPort): void {
+    const gauge = (name: string, help: string, read: (replica: ReplicaStatus) => number): void => {
+      new Gauge({
+        name: `omniserve_replica_${name}`,
+        help,
+        labelNames: ['pool', 'replica'],
+        registers: [this.registry],
+        collect() {
+          this.reset()
+          for (const replica of cluster.status()) this.set({ pool: replica.pool, replica: replica.name }, read(replica))
+        },
+      })
+    }
+    gauge('live', 'Requests at the replica now.', ({ live }) => live)
+    gauge('pending', 'Their cost, by which replicas are chosen.', ({ pending }) => pending)
+    gauge('room', 'Most of it.', ({ maxPending }) => maxPending)
+    gauge('up', '1 when the replica may be chosen.', ({ state }) => (state === 'up' ? 1 : 0))
+    gauge('ejected', '1 when it is out by its health.', ({ state }) => (/ejected|trial|suspended/.test(state) ? 1 : 0))
+    gauge('draining', '1 when it takes no new requests.', ({ state }) => (state.startsWith('drain') ? 1 : 0))
+    gauge('ejections', 'How often it was ejected.', ({ counts }) => counts.ejections)
+    gauge('retries', 'Requests that moved on from it.', ({ counts }) => counts.retries)
+  }
+
+  /** Observes what a replica did with a request. */
+  replica(event: Extract<ClusterEvent, { type: 'request' }>): void {
+    const { pool, replica, outcome, code, firstToken, firstAudio } = event
+    this.#replicaRequests.inc({ pool, replica, outcome: code ?? outcome })
+    if (firstToken !== undefined) this.#replicaFirstToken.observe({ pool, replica }, firstToken)
+    if (firstAudio !== undefined) this.#replicaFirstAudio.observe({ pool, replica }, firstAudio)
+  }
+
+  /** Counts what a pool was paid for a reply, by the prices of the configuration. */
+  poolCost(replica: string, cost: Cost): void {
+    this.#poolCost.inc({ replica, currency: cost.currency }, cost.total)
   }
 
   request(route: string, model: string, status: number): void {

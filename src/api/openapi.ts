@@ -140,6 +140,25 @@ export function openApiDocument(version: string): Json {
     { 200: text('Figures.', 'text/plain'), ...errorResponses(401) },
     true,
   )
+  const adminKey = { security: [{ adminKey: [] }], tags: ['Operators'] }
+  paths['/admin/cluster'] = {
+    get: {
+      operationId: 'showCluster',
+      summary: 'Replicas and how they stand; with --admin-key only',
+      ...adminKey,
+      responses: { 200: json('ClusterState', 'The replicas.'), ...errorResponses(401, 403, 404) },
+    },
+  }
+  paths['/admin/cluster/replicas/{name}'] = {
+    post: {
+      operationId: 'drainReplica',
+      summary: 'Take a replica out, or back in; with --admin-key only',
+      ...adminKey,
+      parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }],
+      requestBody: { required: true, content: { 'application/json': { schema: ref('DrainRequest') } } },
+      responses: { 200: json('ClusterState', 'The replicas now.'), ...errorResponses(400, 401, 403, 404, 413) },
+    },
+  }
   paths['/openapi.json'] = status('openapi', 'This document', {
     200: { description: 'OpenAPI 3.1.', content: { 'application/json': { schema: { type: 'object' } } } },
   })
@@ -168,6 +187,7 @@ export function openApiDocument(version: string): Json {
           scheme: 'bearer',
           description: 'Any key is accepted, or none, by a loopback server started without --api-key.',
         },
+        adminKey: { type: 'http', scheme: 'bearer', description: 'The key of --admin-key.' },
       },
       headers: {
         RequestId: {

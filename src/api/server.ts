@@ -16,6 +16,8 @@ import type { Engine } from '../contract/index.ts'
 import { createMediaLoader } from '../media/index.ts'
 import { RequestQueue } from './request-queue.ts'
 import { createApp } from './app.ts'
+import type { ClusterPort } from './cluster-port.ts'
+import { reportCluster } from './cluster-report.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
 import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
@@ -31,6 +33,8 @@ export interface ServerOptions {
    * Engines by the checkpoint names of `--model` and `--bind`, or what loads them once the port is taken. The server closes them.
    */
   readonly engines: ReadonlyMap<string, Engine> | (() => Promise<ReadonlyMap<string, Engine>>)
+  /** Pools of replicas that answer in place of `engines`. */
+  readonly cluster?: ClusterPort | undefined
   readonly log: Logger
   readonly version: string
   readonly playgroundFolder?: string
@@ -85,6 +89,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       server.closeIdleConnections()
       await finished
       await services.host.close()
+      await services.cluster?.close()
       // Replies are written; give their last bytes a moment, then cut connections kept alive.
       server.closeIdleConnections()
       const timer = setTimeout(() => server.closeAllConnections(), 1000)
@@ -130,17 +135,34 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   ])
   // Last, when nothing else can fail: a load that has begun is closed by the server alone.
   const load = typeof engines === 'function' ? engines : async () => engines
-  const host = new EngineHost({ load, model: settings.model, bind })
+  const metrics = new Metrics()
+  const { cluster } = options
+  const host: EngineHost = new EngineHost(
+    cluster === undefined
+      ? {
+          names: [settings.model, ...Object.values(bind)],
+          load: async () => ({ engines: await load(), model: settings.model, bind }),
+        }
+      : {
+          names: cluster.names,
+          load: () =>
+            cluster.load(
+              (event) => reportCluster(event, metrics, options.log),
+              (bindings) => void host.rebind(bindings),
+            ),
+        },
+  )
   const now = options.now ?? Date.now
   const queue = new RequestQueue({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
   const bodies = new BodyRoom(settings.maxBodyBytes)
-  const metrics = new Metrics()
+  if (cluster !== undefined) metrics.watchCluster(cluster)
   metrics.watch(queue, host, bodies)
   return {
     settings,
     version: options.version,
     catalogue,
     host,
+    cluster,
     media:
       options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost, decodedBytes: settings.mediaMemory }),
     counter,

@@ -5,6 +5,7 @@ import type { TextCounter } from '../accounting/index.ts'
 import type { Catalogue, TextCarrier } from '../catalogue/index.ts'
 import type { Settings } from '../config/index.ts'
 import type { RequestQueue } from './request-queue.ts'
+import type { ClusterPort } from './cluster-port.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
@@ -18,6 +19,7 @@ export interface Services {
   readonly version: string
   readonly catalogue: Catalogue
   readonly host: EngineHost
+  readonly cluster: ClusterPort | undefined
   readonly media: MediaPort
   readonly counter: TextCounter
   readonly queue: RequestQueue

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   voices: async () => (await import('./commands/voices.ts')).addVoicesCommand,
   tokens: async () => (await import('./commands/tokens.ts')).addTokensCommand,
   bench: async () => (await import('./commands/bench.ts')).addBenchCommand,
+  cluster: async () => (await import('./commands/cluster.ts')).addClusterCommand,
   doctor: async () => (await import('./commands/doctor.ts')).addDoctorCommand,
 }
 

@@ -61,51 +61,15 @@ export interface OpenEnginesOptions {
  * @throws EngineError `bad_checkpoint`
  */
 export async function openEngines(options: OpenEnginesOptions): Promise<ReadonlyMap<string, Engine>> {
-  const { settings, log, warn } = options
+  const { settings } = options
   const names = [...new Set([settings.model, ...Object.values(settings.bind)])]
   const found = names.map((name) => [name, findCheckpoint(name)] as const)
-  const speechPrompt = await readSpeechPrompt(settings)
-  const systemPrompts = speechPrompt && [
-    { text: speechPrompt.text, minContext: speechPrompt.always ? 0 : settings.speechPromptMinContext },
-  ]
   const byLocation = new Map<string, Engine>()
   const engines = new Map<string, Engine>()
   try {
-    for (const [name, { location, id }] of found) {
-      let engine = byLocation.get(location)
-      if (engine === undefined) {
-        if (location === STAND_IN && name === 'nano') {
-          warn('models/nano is not here: answering with random weights, so expect noise for text and speech', {
-            location,
-          })
-        }
-        const begun = performance.now()
-        engine = await createLocalEngine({
-          checkpoint: location,
-          id,
-          device: settings.device,
-          precision: settings.gpuPrecision,
-          voices: mapVoices(VOICES),
-          cacheDirectory: path.join(homeFolder(), 'weights'),
-          maxConcurrent: settings.maxActive,
-          maxWaiting: settings.maxWaiting,
-          diffusion: {
-            solver: settings.speechSolver,
-            steps: settings.speechSteps,
-            guidance: settings.speechGuidance,
-          },
-          ...(systemPrompts && { systemPrompts }),
-          ...(settings.cacheMemory > 0 && { cacheBytes: settings.cacheMemory }),
-          ...(settings.threads > 0 && { threads: settings.threads }),
-          ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
-          onLog: (line) => log(line, { checkpoint: id }),
-          ...(options.signal && { signal: options.signal }),
-        })
-        byLocation.set(location, engine)
-        const [model] = await engine.models()
-        const seconds = (performance.now() - begun) / 1000
-        log('checkpoint loaded', { checkpoint: id, location, device: model?.device, weights: model?.weights, seconds })
-      }
+    for (const [name, place] of found) {
+      const engine = byLocation.get(place.location) ?? (await openCheckpoint(name, place, options))
+      byLocation.set(place.location, engine)
       engines.set(name, engine)
     }
   } catch (error) {
@@ -113,4 +77,45 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
     throw error
   }
   return engines
+}
+
+/** Starts the engine of one checkpoint. @param name as the settings have it @throws EngineError `bad_checkpoint` */
+export async function openCheckpoint(
+  name: string,
+  { location, id }: FoundCheckpoint,
+  { settings, log, warn, signal }: OpenEnginesOptions,
+): Promise<Engine> {
+  if (location === STAND_IN && name === 'nano') {
+    warn('models/nano is not here: answering with random weights, so expect noise for text and speech', { location })
+  }
+  const speechPrompt = await readSpeechPrompt(settings)
+  const systemPrompts = speechPrompt && [
+    { text: speechPrompt.text, minContext: speechPrompt.always ? 0 : settings.speechPromptMinContext },
+  ]
+  const begun = performance.now()
+  const engine = await createLocalEngine({
+    checkpoint: location,
+    id,
+    device: settings.device,
+    precision: settings.gpuPrecision,
+    voices: mapVoices(VOICES),
+    cacheDirectory: path.join(homeFolder(), 'weights'),
+    maxConcurrent: settings.maxActive,
+    maxWaiting: settings.maxWaiting,
+    diffusion: {
+      solver: settings.speechSolver,
+      steps: settings.speechSteps,
+      guidance: settings.speechGuidance,
+    },
+    ...(systemPrompts && { systemPrompts }),
+    ...(settings.cacheMemory > 0 && { cacheBytes: settings.cacheMemory }),
+    ...(settings.threads > 0 && { threads: settings.threads }),
+    ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
+    onLog: (line) => log(line, { checkpoint: id }),
+    ...(signal && { signal }),
+  })
+  const [model] = await engine.models()
+  const seconds = (performance.now() - begun) / 1000
+  log('checkpoint loaded', { checkpoint: id, location, device: model?.device, weights: model?.weights, seconds })
+  return engine
 }

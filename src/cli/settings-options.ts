@@ -1,6 +1,13 @@
 /** The settings as command line options, and back. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { environmentName, loadSettings, type SettingName, SETTINGS, type Settings } from '../config/index.ts'
+import {
+  configFilePath,
+  environmentName,
+  loadSettings,
+  type SettingName,
+  SETTINGS,
+  type Settings,
+} from '../config/index.ts'
 
 function collect(value: string, before: readonly string[] | undefined): string[] {
   if (value === '') throw new InvalidArgumentError('It is empty.')
@@ -23,8 +30,13 @@ export function addSettingsOptions(
   if (!file) return command
   return command.option(
     '--config <file>',
-    'JSON file of settings, by their names in camelCase (OMNISERVE_CONFIG; ./omniserve.json is read when there)',
+    'YAML or JSON file of settings, by their names in camelCase, and of pools of replicas (OMNISERVE_CONFIG; ./omniserve.json is read when there)',
   )
+}
+
+/** The file that the settings are read from, which may not be there. */
+export function configFileOf({ config }: Readonly<Record<string, unknown>>): string | undefined {
+  return configFilePath(typeof config === 'string' ? config : process.env['OMNISERVE_CONFIG'], process.cwd())
 }
 
 /** Settings from the parsed options, the environment and the file. @throws ConfigError */

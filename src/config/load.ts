@@ -8,11 +8,10 @@
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import path from 'node:path'
+import { CLUSTER_KEYS } from './cluster-schema.ts'
+import { parseConfigText } from './cluster-file.ts'
+import { ConfigError } from './config-error.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
-
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
 
 export interface ConfigSources {
   /** Values by setting name; undefined where the flag was not given. */
@@ -63,13 +62,19 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
   return result as Settings
 }
 
+/** The file that settings are read from: the one named, or `omniserve.json` of the folder, which may be absent. */
+export function configFilePath(file: string | undefined, folder: string | undefined): string | undefined {
+  if (file !== undefined && file !== '') return file
+  return folder === undefined ? undefined : path.join(folder, 'omniserve.json')
+}
+
 async function readConfigFile(
   file: string | undefined,
   folder: string | undefined,
 ): Promise<{ path: string; values: Readonly<Record<string, unknown>> }> {
   const named = file !== undefined && file !== ''
-  if (!named && folder === undefined) return { path: '', values: {} }
-  const target = named ? file : path.join(folder ?? '', 'omniserve.json')
+  const target = configFilePath(file, folder)
+  if (target === undefined) return { path: '', values: {} }
   let text: string
   try {
     text = await readFile(target, 'utf8')
@@ -80,8 +85,9 @@ async function readConfigFile(
   }
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = /\.ya?ml$/i.test(target) ? parseConfigText(text, target).values : JSON.parse(text)
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     throw new ConfigError(
       `the configuration file ${target} is not JSON: ${error instanceof Error ? error.message : String(error)}.`,
     )
@@ -91,7 +97,7 @@ async function readConfigFile(
   }
   const values = { ...json }
   for (const key of Object.keys(values)) {
-    if (!Object.hasOwn(SETTINGS, key) && key !== '$schema') {
+    if (!Object.hasOwn(SETTINGS, key) && key !== '$schema' && !CLUSTER_KEYS.some((name) => name === key)) {
       throw new ConfigError(
         `the configuration file ${target} has an unknown key "${key}". The keys are ${names.join(', ')}.`,
       )

@@ -149,6 +149,14 @@ export const SETTINGS = {
     secret: true,
     description: 'key that callers must send; with none set, anyone who reaches the loopback address may call',
   }),
+  adminKey: setting({
+    schema: z.string(),
+    fallback: '',
+    expects: 'a text',
+    flags: '--admin-key <key>',
+    secret: true,
+    description: 'key for the routes of operators (/admin/cluster); with none set they are off',
+  }),
   mediaAllowHost: setting({
     schema: texts,
     fallback: [],

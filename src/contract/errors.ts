@@ -32,6 +32,13 @@ const RETRYABLE: ReadonlySet<EngineErrorCode> = new Set([
   'upstream_failed',
 ])
 
+/** An error as a server that speaks the same wire put it; the caller gets it as it is. */
+export interface PassedOnError {
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+}
+
 export interface EngineErrorOptions {
   /** The request field that is wrong. */
   readonly param?: string
@@ -39,6 +46,8 @@ export interface EngineErrorOptions {
   readonly retryable?: boolean
   /** When a retry may succeed, where that is known. */
   readonly retryAfterMs?: number
+  /** The message and `param` are then the other server's own. */
+  readonly passedOn?: PassedOnError
   readonly cause?: unknown
 }
 
@@ -50,6 +59,7 @@ export class EngineError extends Error {
   /** Whether the same request may succeed later, here or elsewhere. */
   readonly retryable: boolean
   readonly retryAfterMs: number | undefined
+  readonly passedOn: PassedOnError | undefined
 
   constructor(code: EngineErrorCode, message: string, options: EngineErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -57,5 +67,6 @@ export class EngineError extends Error {
     this.param = options.param
     this.retryable = options.retryable ?? RETRYABLE.has(code)
     this.retryAfterMs = options.retryAfterMs
+    this.passedOn = options.passedOn
   }
 }

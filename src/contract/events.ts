@@ -31,7 +31,12 @@ export type EndReason = 'stop' | 'length' | 'tool_calls'
 /** `counts` run with the events, so that a reply that is cut off is accounted for what was generated. */
 export type EngineEvent =
   /** The request is validated, tokenised and admitted. Always first; whatever fails before it has produced nothing. */
-  | { readonly type: 'start'; readonly prompt?: PromptUsage }
+  | {
+      readonly type: 'start'
+      readonly prompt?: PromptUsage
+      /** Which of several replicas answers. */
+      readonly servedBy?: string
+    }
   | { readonly type: 'reasoning-delta'; readonly text: string; readonly counts?: ReplyCounts }
   | { readonly type: 'text-delta'; readonly text: string; readonly counts?: ReplyCounts }
   /** A piece of call number `index`. The first piece of a call has its id and name; the pieces' arguments join to JSON text. */

@@ -89,6 +89,8 @@ export interface GenerationRequest {
    * Absent: nothing is kept or reused.
    */
   readonly cacheScope?: string
+  /** Text the API server has put at the start of the system message. Engines whose peers add their own take it off. */
+  readonly speechPrompt?: string
   /** W3C `traceparent`, handed on by engines that forward requests. */
   readonly traceparent?: string
 }

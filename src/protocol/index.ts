@@ -1,6 +1,7 @@
 /** The wire: schemas and types of requests, chunks, usage, listings and errors. Imports zod only; runs in browsers. */
 export * from './api-error.ts'
 export * from './chunk.ts'
+export * from './cluster.ts'
 export * from './error-catalogue.ts'
 export * from './listing.ts'
 export * from './parse-request.ts'

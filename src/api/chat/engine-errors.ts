@@ -6,6 +6,9 @@ import { ApiError, errors } from '../../protocol/index.ts'
 export function engineErrorToApi(error: unknown, checkpoint: string, contextLength: number): ApiError {
   if (error instanceof ApiError) return error
   if (!(error instanceof EngineError)) return errors.internal(error)
+  const { passedOn } = error
+  if (passedOn)
+    return new ApiError({ ...passedOn, message: error.message, param: error.param ?? null, cause: error.cause })
   switch (error.code) {
     case 'unsupported':
       return errors.checkpointUnsupported(
@@ -28,7 +31,7 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
     case 'engine_crashed':
     case 'engine_closed':
     case 'upstream_failed':
-      return errors.unavailable(undefined, error)
+      return errors.unavailable(undefined, error, secondsOf(error))
     case 'internal':
       return errors.internal(error)
     default:

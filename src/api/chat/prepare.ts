@@ -111,6 +111,7 @@ export async function prepare(
       model: loaded.model.id,
       messages,
       cacheScope: caller,
+      ...(shown && { speechPrompt: speechText }),
       ...(traceparent !== undefined && { traceparent }),
       ...(plan.speech && { speech: plan.speech }),
       ...(plan.thinking && { thinking: plan.thinking }),
@@ -145,6 +146,11 @@ function capabilityWarnings(plan: Plan, { id, capabilities }: EngineModel): stri
 /** Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when it cannot take it. */
 export async function checkpointPromptTokens(prepared: Prepared, signal: AbortSignal): Promise<number> {
   const { engine, model } = prepared.loaded
+  if (!model.capabilities.countsPrompt)
+    throw errors.checkpointUnsupported(
+      `What answers as '${model.id}' does not count prompts without running them.`,
+      null,
+    )
   try {
     const usage = await engine.countPrompt({ ...prepared.generation, maxTokens: 1 }, signal)
     return usage.total

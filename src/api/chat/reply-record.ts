@@ -21,6 +21,7 @@ export class ReplyRecord {
   #counts: ReplyCounts = {}
   #prompt: PromptUsage | undefined
   #written = false
+  #servedBy: string | undefined
 
   /** `arrived` by `performance.now()`, in milliseconds. */
   constructor(services: Services, prepared: Prepared, caller: string, arrived: number) {
@@ -34,6 +35,11 @@ export class ReplyRecord {
   started(prompt: PromptUsage | undefined): void {
     this.#prompt = prompt
     if (prompt) this.#services.metrics.prompt(this.#prepared.loaded.model.id, prompt)
+  }
+
+  /** Names the replica that answers. */
+  servedBy(replica: string | undefined): void {
+    this.#servedBy = replica
   }
 
   /** Text, reasoning or a tool call came. `counts`: what the engine has generated so far. */
@@ -77,6 +83,7 @@ export class ReplyRecord {
     if (error !== undefined) metrics.error(error.code, error.status)
     if (outcome === 'cancelled') metrics.cancelled(plan.modelName)
     metrics.usage(plan.modelName, usage, cost)
+    const poolCost = this.#poolCost(usage)
     if (outcome !== 'cancelled' && outcome !== 'error') {
       metrics.reply({
         model: plan.modelName,
@@ -95,6 +102,7 @@ export class ReplyRecord {
         caller: this.#caller,
         model: plan.modelName,
         checkpoint: loaded.model.id,
+        ...(this.#servedBy === undefined ? {} : { served_by: this.#servedBy }),
         outcome,
         ...(error === undefined ? {} : { code: error.code }),
         ...(failed ? { err: error.cause ?? error } : {}),
@@ -102,6 +110,7 @@ export class ReplyRecord {
         cost,
         checkpointPromptTokens: this.#prompt?.total,
         cachedTokens: this.#prompt && (this.#prompt.cached ?? 0),
+        ...(poolCost === undefined ? {} : { poolCost }),
         firstTextSeconds: this.#firstText,
         firstAudioSeconds: this.#firstAudio,
         totalSeconds: total,
@@ -110,6 +119,16 @@ export class ReplyRecord {
       },
       'chat completion',
     )
+  }
+
+  #poolCost(usage: Usage): Cost | undefined {
+    const { cluster, metrics } = this.#services
+    const replica = this.#servedBy?.split('/')[0]
+    const prices = replica === undefined ? undefined : cluster?.pricesOf(replica)
+    if (replica === undefined || prices === undefined) return undefined
+    const cost = costOf(usage, prices)
+    metrics.poolCost(replica, cost)
+    return cost
   }
 
   #sinceArrival(): number {

@@ -14,6 +14,8 @@ export interface Started {
   /** As the checkpoint counts, where it can. */
   readonly prompt: PromptUsage | undefined
   readonly warnings: readonly string[]
+  /** Which of several replicas answers. */
+  readonly servedBy: string | undefined
 }
 
 /** @throws ApiError for what fails before the reply; the signal's reason once aborted. */
@@ -45,7 +47,10 @@ function overByAnswer(error: unknown): boolean {
 
 /** Answer tokens the checkpoint has room for. @throws ApiError when the prompt alone is too long for it. */
 async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number> {
-  return prepared.loaded.model.contextLength - (await checkpointPromptTokens(prepared, signal))
+  const { model } = prepared.loaded
+  // Where nobody counts, the bill and some for the template must do.
+  if (!model.capabilities.countsPrompt) return Math.floor((model.contextLength - prepared.prompt().total) * 0.95) - 64
+  return model.contextLength - (await checkpointPromptTokens(prepared, signal))
 }
 
 /** Begins with no more answer tokens than `room`, and says so when the request named more. */
@@ -70,5 +75,6 @@ async function begin(
     await events.return?.()
     throw new EngineError('internal', 'the engine did not begin with a start event')
   }
-  return { events, prompt: first.value.prompt }
+  const { prompt, servedBy } = first.value
+  return { events, prompt, servedBy }
 }

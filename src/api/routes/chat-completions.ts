@@ -36,6 +36,7 @@ export function chatCompletions(services: Services) {
       const started = await startGeneration(prepared, scope.signal)
       events = started.events
       record.started(started.prompt)
+      record.servedBy(started.servedBy)
       // The engine has read them; the reply may take long.
       void prepared.media[Symbol.asyncDispose]()
       const { model } = prepared.loaded
@@ -46,6 +47,7 @@ export function chatCompletions(services: Services) {
         // Header values are ASCII; what is not is percent-encoded.
         c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
       }
+      if (started.servedBy !== undefined) c.header('x-omniserve-served-by', started.servedBy)
       if (!plan.stream) {
         try {
           const reply = await wholeReply(started.events, record, { requestId, created, model: modelName })

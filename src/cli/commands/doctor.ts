@@ -1,10 +1,12 @@
 /** `omniserve doctor`: looks at everything a server needs on this machine and says what to put right. */
+import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
+import { loadClusterFile } from '../../config/index.ts'
 import { checkMachine, type Check, probeDevice } from '../checks.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { endWithReader, print, printJson, styled } from '../output.ts'
-import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
+import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
 
 interface DoctorFlags extends Record<string, unknown> {
   readonly json?: boolean
@@ -23,10 +25,12 @@ export function addDoctorCommand(program: Command): void {
       'after',
       `
 Checks Node, cores, memory, the numeric library and GPUs (with a computation of known result), the media decoder (with a
-picture and a sound), the checkpoint's files and memory, the port, folders and players. Ends with 1 when something must be fixed.
+picture and a sound), the checkpoint's files and memory, the port, folders and players, and with
+pools in the configuration file each replica. Ends with 1 when something must be fixed.
 
 Examples:
   omniserve doctor
+  omniserve doctor --config cluster.yaml
   omniserve doctor --model Qwen/Qwen3-Omni-30B-A3B-Instruct --port 9000 --json
 ${EXIT_HELP}`,
     )
@@ -40,10 +44,21 @@ async function doctor(flags: DoctorFlags): Promise<void> {
     return
   }
   const settings = await settingsFromOptions(flags)
+  const signal = interruptSignal()
   const checks: Check[] = []
-  for await (const check of checkMachine(settings, interruptSignal())) {
+  const take = (check: Check): void => {
     checks.push(check)
     if (flags.json !== true) show(check)
+  }
+  const file = configFileOf(flags)
+  const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
+  for await (const check of checkMachine(settings, signal)) {
+    // What answers is the cluster, whose own checkpoints are looked at there.
+    if (cluster === undefined || check.name !== 'checkpoint') take(check)
+  }
+  if (cluster !== undefined && file !== undefined) {
+    const { checkCluster } = await import('../cluster-checks.ts')
+    for await (const check of checkCluster(cluster, settings, file, signal)) take(check)
   }
   const failed = checks.filter(({ status }) => status === 'fail').length
   const warned = checks.filter(({ status }) => status === 'warn').length

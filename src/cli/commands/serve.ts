@@ -1,11 +1,14 @@
 /** `omniserve serve`: listens, loads checkpoints, prints `ready on URL` once it can answer, stops in order. */
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
-import { checkExposure, packageFolder } from '../../config/index.ts'
+import type { ClusterPort } from '../../api/cluster-port.ts'
+import { checkExposure, loadClusterFile, packageFolder } from '../../config/index.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
 import { clearStatus, status } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
-import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
+import type { OpenEnginesOptions } from '../open-engines.ts'
+import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
 
 export function addServeCommand(program: Command): void {
   const command = program
@@ -21,6 +24,7 @@ Examples:
   omniserve serve
   omniserve serve --model ./Qwen3-Omni-30B-A3B-Instruct --port 9000
   omniserve serve --model qwen3-omni.gguf --host 0.0.0.0 --api-key "$KEY"
+  omniserve serve --config cluster.yaml
   omniserve serve --bind qwen3-omni-flash:thinking=./Qwen3-Omni-30B-A3B-Thinking
 ${EXIT_HELP}`,
     )
@@ -52,15 +56,17 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
   })
+  const opening = {
+    settings,
+    log: (text: string, facts: object) => log.info(facts, text),
+    warn: (text: string, facts: object) => log.warn(facts, text),
+    signal: stopping.signal,
+  }
+  const cluster = await clusterOf(options, opening)
   const server = await startServer({
     settings,
-    engines: () =>
-      openEngines({
-        settings,
-        log: (text, facts) => log.info(facts, text),
-        warn: (text, facts) => log.warn(facts, text),
-        signal: stopping.signal,
-      }),
+    engines: () => openEngines(opening),
+    cluster,
     log,
     version: packageInfo.version,
     playgroundFolder: path.join(packageFolder, 'web', 'dist'),
@@ -80,4 +86,24 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   await ended
   await server.stop()
   process.exitCode = EXIT.ok
+}
+
+/** The cluster of the configuration file, where it has one. @throws ConfigError */
+async function clusterOf(
+  options: Readonly<Record<string, unknown>>,
+  opening: OpenEnginesOptions,
+): Promise<ClusterPort | undefined> {
+  const file = configFileOf(options)
+  const first = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
+  if (file === undefined || first === undefined) return undefined
+  const [{ ClusterHost }, { findCheckpoint, openCheckpoint }] = await Promise.all([
+    import('../open-cluster.ts'),
+    import('../open-engines.ts'),
+  ])
+  return new ClusterHost({
+    ...opening,
+    file,
+    first,
+    openLocal: (checkpoint) => openCheckpoint(checkpoint, findCheckpoint(checkpoint), opening),
+  })
 }

@@ -13,6 +13,7 @@ import {
   type EngineEvent,
   type GenerationRequest,
   type ReplyCounts,
+  type SamplingOptions,
 } from '../index.ts'
 import { makeRequest, readReply, type Reply } from './requests.ts'
 
@@ -34,6 +35,8 @@ export interface EngineSubject<T extends Engine = Engine> {
   readonly crash?: (engine: T) => void
   /** Whether sampling with different seeds gives different replies. */
   readonly samples?: boolean
+  /** In place of what the suite samples with, where the engine cannot honour all of it. */
+  readonly sampling?: Partial<SamplingOptions>
 }
 
 const never = new AbortController().signal
@@ -85,7 +88,8 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       let deltas = 0
       for await (const event of engine.generate(long(spoken), never)) {
         if (event.type === 'start' || event.type === 'end') continue
-        if (!event.counts) return expect(event.counts).toBeUndefined()
+        // Text may be counted at the end only.
+        if (event.counts?.textTokens === undefined) return
         if (event.type === 'text-delta') deltas += 1
         for (const kind of ['textTokens', 'reasoningTokens', 'audioTokens'] as const)
           expect(event.counts[kind] ?? 0).toBeGreaterThanOrEqual(last?.[kind] ?? 0)
@@ -117,7 +121,8 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
 
     it('gives the same reply for the same seed, alone and among others', async () => {
       if (!can.seed) return
-      const sampling = { temperature: 1, topP: 0.9, topK: 50, presencePenalty: 0.2, repetitionPenalty: 1.05, seed: 42 }
+      const usual = { temperature: 1, topP: 0.9, topK: 50, presencePenalty: 0.2, repetitionPenalty: 1.05, seed: 42 }
+      const sampling = { ...usual, ...subject.sampling }
       const one = request({ ...spoken, sampling })
       const alone = await readReply(engine, one)
       const [again] = await Promise.all([
@@ -189,7 +194,7 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       const { contextLength } = (await engine.models())[0]!
       await expectRefusal(engine, request({ maxTokens: contextLength }), 'context_overflow', 'max_tokens')
       const endless = request({ text: 'word '.repeat(contextLength) })
-      await expectRefusal(engine, endless, 'context_overflow', 'messages')
+      await expectRefusal(engine, endless, 'context_overflow', 'messages', can.countsPrompt)
     })
 
     it.runIf(subject.places !== undefined)('refuses when there is no room', async () => {
@@ -288,12 +293,13 @@ function checkOrder(reply: Reply, speech: boolean): void {
   expect(reply.pcm.length).toBeGreaterThan(0)
 }
 
-/** Both `generate` and `countPrompt` refuse, with the same error, before any event. */
+/** Both `generate` and, unless the engine cannot count, `countPrompt` refuse, with the same error, before any event. */
 async function expectRefusal(
   engine: Engine,
   request: GenerationRequest,
   code: EngineError['code'],
   param: string,
+  counts = true,
 ): Promise<void> {
   const events: EngineEvent[] = []
   const reading = (async () => {
@@ -303,5 +309,5 @@ async function expectRefusal(
   expect(error).toBeInstanceOf(EngineError)
   expect(error).toMatchObject({ code, param })
   expect(events).toEqual([])
-  await expect(engine.countPrompt(request)).rejects.toMatchObject({ code, param })
+  if (counts) await expect(engine.countPrompt(request)).rejects.toMatchObject({ code, param })
 }

@@ -1,0 +1,48 @@
+/**
+ * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers `memory` on its standard
+ * input with its resident bytes.
+ *
+ * Usage: node bench/pooled-server.ts PEER_URL
+ */
+import { createInterface } from 'node:readline'
+import { pino } from 'pino'
+import { startServer } from '../src/api/index.ts'
+import { ClusterHost } from '../src/cli/open-cluster.ts'
+import { loadSettings } from '../src/config/index.ts'
+
+const [url = ''] = process.argv.slice(2)
+const settings = {
+  ...(await loadSettings({})),
+  port: 0,
+  maxActive: 1000,
+  maxWaiting: 1000,
+  logLevel: 'silent' as const,
+}
+const cluster = new ClusterHost({
+  file: '',
+  // No health checks: the peer is a bare handler.
+  first: {
+    pools: {
+      p: { engine: 'dashscope', model: 'qwen3-omni-flash', replicas: [url], maxPending: 1000, key: 'sk-bench' },
+    },
+    models: { '*': ['p'] },
+  },
+  settings,
+  log: () => undefined,
+  warn: () => undefined,
+  openLocal: () => Promise.reject(new Error('no local pools here')),
+  watchEvery: 0,
+})
+const server = await startServer({
+  settings,
+  engines: new Map(),
+  cluster,
+  log: pino({ level: 'silent' }),
+  version: '0-bench',
+})
+await server.ready
+process.stdout.write(`${new URL(server.url).port}\n`)
+createInterface({ input: process.stdin }).on('line', () => {
+  process.stdout.write(`${process.memoryUsage.rss()} ${process.resourceUsage().maxRSS * 1024}\n`)
+})
+process.stdin.on('end', () => process.exit(0))

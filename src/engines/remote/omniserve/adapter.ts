@@ -1,0 +1,105 @@
+/**
+ * Another omniserve. It tells its context, voices and abilities; errors of the caller are passed on as it put them.
+ *
+ * Reference: docs/wire.md and docs/errors.md of this repository.
+ */
+
+import { z } from 'zod'
+import type { Adapter, Ask, Learned, PeerOptions } from '../adapter.ts'
+import { mapDashscopeError, passOn, readWireError, throwWireError } from '../dashscope/errors.ts'
+import { readOmniDelta } from '../dashscope/adapter.ts'
+import { RemoteError } from '../remote-error.ts'
+import { dashscopeBody } from '../wire/dashscope-body.ts'
+import { parseJson } from '../vllm/adapter.ts'
+
+export const omniserve: Adapter = {
+  name: 'omniserve',
+  capabilities: { seed: true, voiceChoice: true, promptByModality: true },
+  input: ['text', 'image', 'audio', 'video'],
+  output: ['text', 'audio'],
+  speakers: 'anyName',
+  path: '/v1/chat/completions',
+  idleFrom: 'token',
+  tokenPerDelta: true,
+
+  build: (request, options, speaker, signal) =>
+    dashscopeBody(request, options.model, speaker, { frameRate: true }, signal),
+
+  read(json) {
+    throwWireError(json, mapOmniserveError)
+    return readOmniDelta(json)
+  },
+
+  mapError: mapOmniserveError,
+
+  async probe(ask) {
+    const { status } = await ask('GET', '/ready')
+    if (status !== 200) throw new RemoteError('upstream_failed', `The peer's /ready answers ${status}.`, 'strike')
+  },
+
+  async learn(ask, options) {
+    const [model, voices] = [await learnModel(ask, options), await learnVoices(ask, options)]
+    return { ...model, ...(voices && { voices }) }
+  },
+}
+
+export function mapOmniserveError(status: number, body: string, retryAfterMs?: number): RemoteError {
+  const error = readWireError(body)
+  const cause = new Error(`HTTP ${status}: ${error ? `${error.code}: ${error.message}` : body.slice(0, 200)}`)
+  // Its engine ended, or is loading; its health check says when it is back.
+  if (error?.code === 'ModelUnavailable')
+    return new RemoteError('engine_crashed', 'The peer’s engine is not available.', 'strike', {
+      cause,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    })
+  // 404 and the rest of 4xx are about the request, except for the pool's own key and model.
+  if (error && status >= 400 && status < 500 && ![401, 403, 404, 429].includes(status)) {
+    if (/Range of input length/i.test(error.message))
+      return new RemoteError('context_overflow', error.message, 'none', { param: 'messages', cause })
+    return passOn(status, error, cause)
+  }
+  return mapDashscopeError(status, body, retryAfterMs)
+}
+
+const modelSchema = z.object({
+  served_by: z
+    .object({
+      context_length: z.number().int(),
+      max_output: z.number().int(),
+      input_modalities: z.array(z.enum(['text', 'image', 'audio', 'video'])),
+      output_modalities: z.array(z.enum(['text', 'audio'])),
+      thinking: z.boolean(),
+    })
+    .nullable(),
+})
+
+async function learnModel(ask: Ask, options: PeerOptions): Promise<Learned> {
+  const answer = await ask('GET', `/v1/models/${encodeURIComponent(options.model)}`)
+  if (answer.status !== 200) throw mapOmniserveError(answer.status, answer.body)
+  const { data } = modelSchema.safeParse(parseJson(answer.body))
+  if (!data?.served_by) throw new RemoteError('upstream_failed', `The peer does not serve ${options.model}.`, 'strike')
+  const { context_length, max_output, input_modalities, output_modalities, thinking } = data.served_by
+  return {
+    contextLength: context_length,
+    maxOutputTokens: max_output,
+    input: input_modalities,
+    output: output_modalities,
+    thinking,
+  }
+}
+
+const voicesSchema = z.object({
+  data: z.array(
+    z.object({
+      voices: z.array(z.object({ name: z.string(), native: z.boolean().nullable(), spoken_by: z.string().nullable() })),
+    }),
+  ),
+})
+
+async function learnVoices(ask: Ask, options: PeerOptions): Promise<Learned['voices']> {
+  const answer = await ask('GET', `/v1/voices?model=${encodeURIComponent(options.model)}`)
+  const { data } = voicesSchema.safeParse(parseJson(answer.body))
+  return data?.data[0]?.voices.flatMap(({ name, native, spoken_by: speaker }) =>
+    speaker === null ? [] : [{ name, speaker, native: native ?? false }],
+  )
+}

@@ -1,0 +1,256 @@
+/**
+ * One route of a cluster as an engine: a request goes to a replica of the first pool that can serve it, and moves on while nothing was said.
+ *
+ * In: the contract's requests. Out: its events. `start` is held back until the first token or audio, because until then another replica may
+ * take over; afterwards a reply is never joined to another's.
+ */
+
+import {
+  type Engine,
+  EngineError,
+  type EngineEvent,
+  type EngineModel,
+  type EngineStatus,
+  type GenerationRequest,
+  type PromptUsage,
+} from '../../../contract/index.ts'
+import { together, whyNot } from './abilities.ts'
+import type { Cluster, Lease } from './cluster.ts'
+
+export class ClusterEngine implements Engine {
+  readonly id: string
+  readonly #cluster: Cluster
+  readonly #route: string
+  #closed = false
+  readonly #live = new Set<AbortController>()
+  #known: { readonly model: EngineModel; readonly at: number } | undefined
+
+  /** @param id the name it is served under */
+  constructor(cluster: Cluster, route: string, id: string = route) {
+    this.#cluster = cluster
+    this.#route = route
+    this.id = id
+  }
+
+  /** As the replicas are known now, or were within the last half second. */
+  get model(): EngineModel {
+    const now = performance.now()
+    if (!this.#known || now - this.#known.at > 500)
+      this.#known = { model: together(this.id, this.#cluster.modelsOf(this.#route)), at: now }
+    return this.#known.model
+  }
+
+  async models(): Promise<readonly EngineModel[]> {
+    return [this.model]
+  }
+
+  /** Counted by the first replica that counts. */
+  async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage> {
+    signal?.throwIfAborted()
+    this.#check(request)
+    const picked = this.#cluster.pick(this.#route, request, new Set())
+    if (picked.kind === 'refused') throw picked.error
+    using lease = picked.lease
+    const { engine, model } = lease.member.source
+    return await engine.countPrompt({ ...request, model: model().id }, signal)
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    signal.throwIfAborted()
+    this.#check(request)
+    const closing = new AbortController()
+    this.#live.add(closing)
+    const both = AbortSignal.any([signal, closing.signal])
+    try {
+      yield* this.#attempts(request, both)
+    } finally {
+      this.#live.delete(closing)
+    }
+  }
+
+  async *#attempts(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    const passed = new Set<string>()
+    let firstError: unknown
+    let crashes = 0
+    let retries = 0
+    for (;;) {
+      const picked = this.#cluster.pick(this.#route, request, passed)
+      // What the replicas themselves said says more than that none is left.
+      if (picked.kind === 'refused') throw firstError ?? picked.error
+      await using attempt = new Attempt(this.#cluster, picked.lease, request, signal)
+      try {
+        yield* attempt.begin()
+      } catch (error) {
+        signal.throwIfAborted()
+        const { member } = picked.lease
+        passed.add(member.plan.name)
+        if (attempt.begun || !movesOn(error)) throw error
+        firstError ??= error
+        if (!(error instanceof EngineError) || isRefusal(error)) continue
+        if (error.code === 'engine_crashed') crashes += 1
+        retries += 1
+        const within = crashes <= 1 && retries <= this.#cluster.plan.balancing.retries
+        if (!within || !this.#cluster.takeRetry(member, error.message)) throw error
+        continue
+      }
+      yield* attempt.rest()
+      return
+    }
+  }
+
+  status(): EngineStatus {
+    const ready = !this.#closed && this.#cluster.isReady(this.#route)
+    const reason = this.#closed ? 'closed' : ready ? undefined : 'no replica is healthy'
+    return { ready, active: this.#live.size, waiting: 0, ...(reason !== undefined && { reason }) }
+  }
+
+  /** Ends its requests. The replicas are the cluster's. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const reason = new EngineError('engine_closed', 'The engine was closed.')
+    for (const live of this.#live) live.abort(reason)
+  }
+
+  #check(request: GenerationRequest): void {
+    if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
+    if (request.model !== this.id)
+      throw new EngineError('unknown_model', `No model '${request.model}' here; this engine serves '${this.id}'.`, {
+        param: 'model',
+      })
+    const models = this.#cluster.modelsOf(this.#route)
+    if (models.length === 0) return
+    const { contextLength } = this.model
+    if (request.maxTokens >= contextLength) {
+      throw new EngineError('context_overflow', `max_tokens leaves no room for a prompt in ${contextLength} tokens.`, {
+        param: 'max_tokens',
+      })
+    }
+    const reasons = models.map((model) => whyNot(model, request))
+    if (reasons.every((reason) => reason !== undefined)) throw reasons[0]!
+  }
+}
+
+/** Whether another replica may do better. Not for what the caller did wrong, nor for a request whose time is up. */
+function movesOn(error: unknown): boolean {
+  if (!(error instanceof EngineError) || error.passedOn) return false
+  switch (error.code) {
+    case 'engine_crashed':
+    case 'engine_closed':
+    case 'overloaded':
+    case 'rate_limited':
+    case 'upstream_failed':
+    case 'unsupported':
+    case 'context_overflow':
+      return true
+    case 'unknown_model':
+    case 'timeout':
+    case 'bad_checkpoint':
+    case 'internal':
+      return false
+    default:
+      return error.code satisfies never
+  }
+}
+
+/** Nothing was done there: asking elsewhere is no repetition. */
+function isRefusal({ code }: EngineError): boolean {
+  return code === 'unsupported' || code === 'context_overflow' || code === 'engine_closed'
+}
+
+/** A request at one replica. */
+class Attempt implements AsyncDisposable {
+  readonly #cluster: Cluster
+  readonly #lease: Lease
+  readonly #request: GenerationRequest
+  readonly #signal: AbortSignal
+  readonly #since = performance.now()
+  #events: AsyncIterator<EngineEvent> | undefined
+  #ended = false
+  #firstToken: number | undefined
+  #firstAudio: number | undefined
+  /** Whether something of the reply has reached the caller. */
+  begun = false
+
+  constructor(cluster: Cluster, lease: Lease, request: GenerationRequest, signal: AbortSignal) {
+    this.#cluster = cluster
+    this.#lease = lease
+    this.#request = request
+    this.#signal = signal
+  }
+
+  /** `start` and the first event of the reply, once there is one. */
+  async *begin(): AsyncGenerator<EngineEvent, void, undefined> {
+    const { member } = this.#lease
+    const { engine, model } = member.source
+    const { id, maxOutputTokens } = model()
+    // A replica with less room than its route gives what it has: the reply ends with `length`, visibly.
+    const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
+    const events = engine.generate({ ...this.#request, model: id, maxTokens }, this.#signal)[Symbol.asyncIterator]()
+    this.#events = events
+    const start = await this.#next()
+    const first = await this.#next()
+    if (start?.type !== 'start' || first === undefined)
+      throw new EngineError('internal', 'the replica did not begin with a start event')
+    this.#cluster.succeeded(member)
+    this.begun = true
+    yield {
+      ...start,
+      servedBy: start.servedBy === undefined ? member.plan.name : `${member.plan.name}/${start.servedBy}`,
+    }
+    yield first
+  }
+
+  async *rest(): AsyncGenerator<EngineEvent, void, undefined> {
+    for (;;) {
+      const event = await this.#next()
+      if (event === undefined) return
+      yield event
+    }
+  }
+
+  async #next(): Promise<EngineEvent | undefined> {
+    try {
+      const { done, value } = await this.#events!.next()
+      if (done === true) return undefined
+      const event: EngineEvent = value
+      if (event.type === 'audio-delta') this.#firstAudio ??= this.#seconds()
+      else if (event.type === 'end') {
+        this.#cluster.ended(this.#request)
+        this.#report('ok')
+      } else if (event.type !== 'start') this.#firstToken ??= this.#seconds()
+      return event
+    } catch (error) {
+      if (!this.#signal.aborted) {
+        this.#cluster.failed(this.#lease.member, this.#request, error)
+        this.#report('error', error instanceof EngineError ? error.code : 'internal')
+      }
+      throw error
+    }
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#since) / 1000
+  }
+
+  #report(outcome: 'ok' | 'error' | 'cancelled', code?: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    const { pool, plan } = this.#lease.member
+    this.#cluster.observe({
+      type: 'request',
+      pool: pool.name,
+      replica: plan.name,
+      outcome,
+      ...(code !== undefined && { code }),
+      ...(this.#firstToken !== undefined && { firstToken: this.#firstToken }),
+      ...(this.#firstAudio !== undefined && { firstAudio: this.#firstAudio }),
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#report('cancelled')
+    // Ends what was left early; the peer learns by the closed connection.
+    await this.#events?.return?.().catch(() => undefined)
+    this.#lease[Symbol.dispose]()
+  }
+}

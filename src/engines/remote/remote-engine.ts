@@ -1,0 +1,241 @@
+/**
+ * One peer as an engine: an adapter's functions over the shared transport, with what the peer has told of itself.
+ *
+ * In: the contract's requests. Out: its events; nothing of the peer's ids, paths or texts. It does not count prompts: no peer does
+ * without running them.
+ */
+
+import { VOICES } from '../../catalogue/index.ts'
+import {
+  type Engine,
+  EngineError,
+  type EngineEvent,
+  type EngineModel,
+  type EngineStatus,
+  type EngineVoice,
+  type GenerationRequest,
+} from '../../contract/index.ts'
+import type { Adapter, Ask, Learned, PeerOptions } from './adapter.ts'
+import { RemoteError } from './remote-error.ts'
+import { DEFAULT_LIMITS, Transport, type TransportLimits } from './transport.ts'
+import { ReplyEvents } from './wire/reply-events.ts'
+
+export interface RemoteEngineOptions {
+  readonly adapter: Adapter
+  /** Name it is served under here. */
+  readonly id: string
+  /** With the path that the adapter's paths are below. */
+  readonly url: string
+  readonly peer: PeerOptions
+  readonly limits?: Partial<TransportLimits>
+}
+
+/** Tokens of a context that nobody tells. */
+const UNKNOWN_CONTEXT = 32_768
+
+export class RemoteEngine implements Engine {
+  readonly id: string
+  readonly #options: RemoteEngineOptions
+  readonly #transport: Transport
+  readonly #live = new Set<AbortController>()
+  #learned: Learned = {}
+  #model: EngineModel | undefined
+  #closed = false
+
+  constructor(options: RemoteEngineOptions) {
+    this.#options = options
+    this.id = options.id
+    this.#transport = new Transport(options.url, options.peer.key, { ...DEFAULT_LIMITS, ...options.limits })
+  }
+
+  /** What the peer can do, as far as it has told or the configuration says. */
+  get model(): EngineModel {
+    this.#model ??= this.#describe()
+    return this.#model
+  }
+
+  #describe(): EngineModel {
+    const { adapter, peer, id } = this.#options
+    const learned = this.#learned
+    const contextLength = peer.contextLength ?? learned.contextLength ?? UNKNOWN_CONTEXT
+    return {
+      id,
+      architecture: peer.architecture ?? 'unknown',
+      input: peer.input ?? learned.input ?? adapter.input,
+      output: peer.output ?? learned.output ?? adapter.output,
+      thinking: peer.thinking ?? learned.thinking ?? false,
+      capabilities: { ...adapter.capabilities, tools: peer.tools ?? false, countsPrompt: false },
+      contextLength,
+      maxOutputTokens: peer.maxOutputTokens ?? learned.maxOutputTokens ?? Math.ceil(contextLength / 2),
+      voices: this.#voices(),
+      weights: 'remote',
+      device: adapter.name,
+    }
+  }
+
+  async models(): Promise<readonly EngineModel[]> {
+    return [this.model]
+  }
+
+  /** @throws EngineError as `generate` would where that needs no peer, else `unsupported` */
+  async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<never> {
+    signal?.throwIfAborted()
+    this.#speakerFor(this.#checked(request))
+    throw new EngineError('unsupported', 'Prompts are not counted by the peer.')
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+    signal.throwIfAborted()
+    const speaker = this.#speakerFor(this.#checked(request))
+    const closing = new AbortController()
+    const both = AbortSignal.any([signal, closing.signal])
+    this.#live.add(closing)
+    try {
+      yield* this.#reply(request, speaker, both)
+    } finally {
+      this.#live.delete(closing)
+    }
+  }
+
+  async *#reply(
+    request: GenerationRequest,
+    speaker: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<EngineEvent, void, undefined> {
+    const { adapter, peer } = this.#options
+    const body = await adapter.build(request, peer, speaker, signal)
+    const reply = new ReplyEvents(request, {
+      tokenPerDelta: adapter.tokenPerDelta,
+      promptByModality: adapter.capabilities.promptByModality,
+    })
+    let answered = false
+    let done = false
+    let started = false
+    const events = this.#transport.stream(
+      {
+        path: adapter.path,
+        body,
+        headers: {
+          accept: 'text/event-stream',
+          ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
+          'x-request-id': request.id,
+          ...adapter.headers?.(request),
+        },
+        begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
+        refused: (status, text, after) => (status === 200 ? notAStream(text) : adapter.mapError(status, text, after)),
+      },
+      signal,
+    )
+    for await (const data of events) {
+      answered = true
+      if (data === '[DONE]') {
+        done = true
+        break
+      }
+      for (const event of reply.add(adapter.read(readJson(data)))) {
+        // A role without a token is no beginning: what fails until then may move to another peer.
+        if (!started) yield { type: 'start' }
+        started = true
+        yield event
+        signal.throwIfAborted()
+      }
+      if (reply.over) break
+    }
+    signal.throwIfAborted()
+    const end = reply.end(done)
+    if (!started) yield { type: 'start', ...(end.usage.prompt && { prompt: end.usage.prompt }) }
+    yield end
+  }
+
+  status(): EngineStatus {
+    const reason = this.#closed ? { reason: 'closed' } : {}
+    return { ready: !this.#closed, active: this.#live.size, waiting: 0, ...reason }
+  }
+
+  /** Whether health can be asked for without a request. */
+  get probes(): boolean {
+    return this.#options.adapter.probe !== undefined
+  }
+
+  /** Asks for the peer's health. @throws RemoteError */
+  async probe(signal: AbortSignal): Promise<void> {
+    await this.#options.adapter.probe?.(this.#ask(signal))
+  }
+
+  /** Asks the peer what it is; afterwards `model` says so. @throws RemoteError when it is not what it is configured to be */
+  async learn(signal: AbortSignal): Promise<void> {
+    const { adapter, peer } = this.#options
+    if (!adapter.learn) return
+    this.#learned = await adapter.learn(this.#ask(signal), peer)
+    this.#model = undefined
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const reason = new EngineError('engine_closed', 'The engine was closed.')
+    for (const live of this.#live) live.abort(reason)
+    await this.#transport.close()
+  }
+
+  #ask(signal: AbortSignal): Ask {
+    return (method, path, body) => this.#transport.ask(method, path, body, signal)
+  }
+
+  #voices(): readonly EngineVoice[] {
+    const { adapter, peer } = this.#options
+    const model = peer.output ?? this.#learned.output ?? adapter.output
+    if (!model.includes('audio')) return []
+    if (this.#learned.voices) return this.#learned.voices
+    const speakers = peer.speakers ?? this.#learned.speakers ?? adapter.speakers
+    if (speakers === 'anyName') return VOICES.map(({ name }) => ({ name, speaker: name, native: true }))
+    const listed = peer.voices(speakers ?? [])
+    if (adapter.capabilities.voiceChoice || peer.anyVoice === true) return listed
+    return listed.filter(({ native }) => native)
+  }
+
+  /** @throws EngineError for another model, a closed engine, and what cannot fit */
+  #checked(request: GenerationRequest): GenerationRequest {
+    if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
+    if (request.model !== this.id)
+      throw new EngineError('unknown_model', `No model '${request.model}' here; this engine serves '${this.id}'.`, {
+        param: 'model',
+      })
+    const { contextLength } = this.model
+    if (request.maxTokens >= contextLength)
+      throw new EngineError('context_overflow', `max_tokens leaves no room for a prompt in ${contextLength} tokens.`, {
+        param: 'max_tokens',
+      })
+    return request
+  }
+
+  #speakerFor(request: GenerationRequest): string | undefined {
+    if (!request.speech) return undefined
+    const { voices, output } = this.model
+    if (!output.includes('audio'))
+      throw new EngineError('unsupported', 'It has no speech output.', { param: 'modalities' })
+    const wanted = request.speech.voice.toLowerCase()
+    const voice = voices.find(({ name }) => name.toLowerCase() === wanted)
+    if (voice) return this.#options.adapter.speakers === 'anyName' ? voice.name : voice.speaker
+    throw new EngineError(
+      'unsupported',
+      `It has no voice '${request.speech.voice}'; it has ${voices.map(({ name }) => name).join(', ') || 'none yet'}.`,
+      { param: 'audio.voice' },
+    )
+  }
+}
+
+function notAStream(text: string): RemoteError {
+  const cause = new Error(text.slice(0, 200))
+  return new RemoteError('upstream_failed', 'The peer did not answer with a stream of events.', 'strike', { cause })
+}
+
+/** @throws RemoteError */
+function readJson(data: string): unknown {
+  try {
+    const json: unknown = JSON.parse(data)
+    return json
+  } catch (error) {
+    throw new RemoteError('upstream_failed', 'The peer sent an event that is not JSON.', 'strike', { cause: error })
+  }
+}

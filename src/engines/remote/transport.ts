@@ -1,0 +1,210 @@
+/**
+ * HTTP to one peer: a pool of connections, limits of time, server-sent events read only as fast as they are taken.
+ *
+ * In: requests. Out: small answers, or the `data` of a stream's events. Every failure is a {@link RemoteError} that says what it means
+ * for the peer's health; an abort rejects with its signal's reason and closes the connection, which is how peers learn of it.
+ */
+
+import { createParser } from 'eventsource-parser'
+import { errors as undiciErrors, Pool } from 'undici'
+import { RemoteError } from './remote-error.ts'
+
+export interface HttpAnswer {
+  readonly status: number
+  /** As text, at most a megabyte of it. */
+  readonly body: string
+}
+
+/** All in milliseconds. */
+export interface TransportLimits {
+  readonly connect: number
+  /** Until the first byte of a reply, waiting in the peer's queue included. */
+  readonly firstByte: number
+  /** Silence that counts as death, once the reply has begun. */
+  readonly idle: number
+  /** Of a health check or another small question. */
+  readonly ask: number
+}
+
+export const DEFAULT_LIMITS: TransportLimits = { connect: 2000, firstByte: 300_000, idle: 10_000, ask: 2000 }
+
+export interface StreamRequest {
+  readonly path: string
+  readonly body: unknown
+  readonly headers: Readonly<Record<string, string>>
+  /** Whether silence already counts as death. */
+  readonly begun: () => boolean
+  /** An answer that is no stream of events. */
+  readonly refused: (status: number, body: string, retryAfterMs: number | undefined) => RemoteError
+}
+
+const LONGEST_ANSWER = 1 << 20
+
+export class Transport {
+  readonly #pool: Pool
+  readonly #prefix: string
+  readonly #limits: TransportLimits
+  readonly #key: string | undefined
+
+  /** @param url of the peer, with the path its API is below, without a slash at the end */
+  constructor(url: string, key: string | undefined, limits: TransportLimits) {
+    const { origin, pathname } = new URL(url)
+    this.#prefix = pathname.replace(/\/+$/, '')
+    this.#limits = limits
+    this.#key = key
+    this.#pool = new Pool(origin, {
+      connect: { timeout: limits.connect },
+      // Below the 5 s after which vLLM closes idle connections, so that none is used that is being closed.
+      keepAliveTimeout: 4000,
+      keepAliveMaxTimeout: 4000,
+      // Time limits are kept here, for a reader that pauses is no peer that is silent.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    })
+  }
+
+  /** A small question with a small answer, whatever its status. @throws RemoteError */
+  async ask(method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal): Promise<HttpAnswer> {
+    const limit = AbortSignal.timeout(this.#limits.ask)
+    try {
+      const answer = await this.#pool.request({
+        method,
+        path: this.#prefix + path,
+        headers: this.#headers({}),
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+        signal: AbortSignal.any([signal, limit]),
+      })
+      return { status: answer.statusCode, body: await readAll(answer.body) }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (limit.aborted)
+        throw new RemoteError('timeout', `The peer did not answer within ${this.#limits.ask} ms.`, 'strike')
+      throw connectionError(error, false)
+    }
+  }
+
+  /**
+   * Posts, and yields the `data` of each event. Ends when the peer closes the stream.
+   * @throws RemoteError; the signal's reason once aborted
+   */
+  async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+    signal.throwIfAborted()
+    using watch = new Watch(signal)
+    let seen = false
+    try {
+      watch.expect(this.#limits.firstByte)
+      const answer = await this.#pool.request({
+        method: 'POST',
+        path: this.#prefix + request.path,
+        headers: this.#headers(request.headers),
+        body: JSON.stringify(request.body),
+        signal: watch.signal,
+      })
+      const type = String(answer.headers['content-type'] ?? '')
+      if (answer.statusCode !== 200 || !type.includes('event-stream')) {
+        const text = await readAll(answer.body)
+        const after = Number(answer.headers['retry-after'])
+        throw request.refused(answer.statusCode, text, Number.isFinite(after) ? after * 1000 : undefined)
+      }
+      const events: string[] = []
+      const parser = createParser({ onEvent: ({ data }) => void events.push(data) })
+      const decoder = new TextDecoder()
+      const chunks: AsyncIterator<Uint8Array> = answer.body[Symbol.asyncIterator]()
+      try {
+        for (;;) {
+          watch.expect(request.begun() ? this.#limits.idle : this.#limits.firstByte)
+          const next = await chunks.next()
+          watch.rest()
+          if (next.done === true) return
+          seen = true
+          parser.feed(decoder.decode(next.value, { stream: true }))
+          for (let data = events.shift(); data !== undefined; data = events.shift()) yield data
+        }
+      } finally {
+        // Closes the connection when the reply is left early.
+        await chunks.return?.().catch(() => undefined)
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (watch.expired) throw silence(request.begun(), this.#limits)
+      if (error instanceof RemoteError) throw error
+      throw connectionError(error, seen)
+    }
+  }
+
+  /** Cuts what is open. */
+  async close(): Promise<void> {
+    await this.#pool.destroy()
+  }
+
+  #headers(extra: Readonly<Record<string, string>>): Record<string, string> {
+    return {
+      'content-type': 'application/json',
+      ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
+      ...extra,
+    }
+  }
+}
+
+/** One limit of time after another, joined with the caller's signal. */
+class Watch implements Disposable {
+  readonly #own = new AbortController()
+  readonly signal: AbortSignal
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(signal: AbortSignal) {
+    this.signal = AbortSignal.any([signal, this.#own.signal])
+  }
+
+  get expired(): boolean {
+    return this.#own.signal.aborted
+  }
+
+  expect(milliseconds: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#own.abort(new Error('silence')), milliseconds)
+  }
+
+  /** While the reader takes its time. */
+  rest(): void {
+    clearTimeout(this.#timer)
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+function silence(begun: boolean, limits: TransportLimits): RemoteError {
+  return begun
+    ? new RemoteError(
+        'engine_crashed',
+        `The peer fell silent for ${limits.idle} ms in the middle of its reply.`,
+        'eject',
+      )
+    : new RemoteError('timeout', `The peer did not begin its reply within ${limits.firstByte} ms.`, 'strike')
+}
+
+/** @param begun whether bytes of the reply had come */
+function connectionError(error: unknown, begun: boolean): RemoteError {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const text = error instanceof Error ? error.message : String(error)
+  if (begun) return new RemoteError('engine_crashed', `The peer cut its reply: ${text}`, 'eject', { cause: error })
+  const unreachable = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN/.test(code)
+  if (unreachable || error instanceof undiciErrors.ConnectTimeoutError)
+    return new RemoteError('upstream_failed', `The peer cannot be reached: ${text || code}`, 'eject', { cause: error })
+  return new RemoteError('upstream_failed', `The connection to the peer broke: ${text || code}`, 'strike', {
+    cause: error,
+  })
+}
+
+async function readAll(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const pieces: Uint8Array[] = []
+  let length = 0
+  for await (const piece of body) {
+    pieces.push(piece)
+    length += piece.length
+    if (length > LONGEST_ANSWER) break
+  }
+  return Buffer.concat(pieces).toString('utf8')
+}

@@ -1,0 +1,88 @@
+/**
+ * Errors of vLLM and vLLM-Omni: `{"error": {message, type, param, code}}`, or `{"error": "Unauthorized"}`.
+ *
+ * Reference: vLLM 0.30 and vLLM-Omni 0.30 as recorded in `testdata/remote-streams`.
+ */
+
+import { z } from 'zod'
+import { RemoteError } from '../remote-error.ts'
+
+const bodySchema = z.object({
+  error: z.union([
+    z.string(),
+    z.object({ message: z.string(), param: z.string().nullish(), type: z.string().nullish() }),
+  ]),
+})
+
+/** What the answer says, whatever its shape. */
+export function messageOf(body: string): { readonly message: string; readonly param?: string | null | undefined } {
+  try {
+    const parsed = bodySchema.safeParse(JSON.parse(body))
+    if (parsed.success) {
+      const { error } = parsed.data
+      return typeof error === 'string' ? { message: error } : error
+    }
+  } catch {
+    // Not JSON: a proxy's page, or nothing.
+  }
+  return { message: body.slice(0, 200).trim() }
+}
+
+const context = /maximum context length|max_model_len|context length/i
+const dead = /EngineCore|Engine(Dead| is dead| core)|stage \S+ (died|worker|exited)|worker exited|engine died/i
+
+/** Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input tokens". */
+export function overflowParam(message: string): 'max_tokens' | 'messages' {
+  if (/^max_tokens|parameter=max_tokens|parameter=max_completion_tokens/.test(message)) return 'max_tokens'
+  const requested = /requested (\d+) output tokens/.exec(message)?.[1]
+  const prompt = /prompt contains (?:at least )?(\d+)/.exec(message)?.[1]
+  const length = /context length is (\d+)/.exec(message)?.[1]
+  const fits = prompt !== undefined && length !== undefined && Number(prompt) < Number(length)
+  return fits && Number(requested ?? 0) > 0 ? 'max_tokens' : 'messages'
+}
+
+/** An HTTP status, or an error event's code, as an engine error. Texts of the peer go to the log, as causes. */
+export function mapVllmError(status: number, body: string): RemoteError {
+  const { message, param } = messageOf(body)
+  const cause = new Error(`HTTP ${status}: ${message}`)
+  if (context.test(message) && (status === 400 || status === 500)) {
+    const which = overflowParam(message)
+    const what = which === 'max_tokens' ? 'The prompt and max_tokens are' : 'The prompt is'
+    return new RemoteError('context_overflow', `${what} over the context of the model.`, 'none', {
+      param: which,
+      cause,
+    })
+  }
+  if (status === 401 || status === 403)
+    return new RemoteError(
+      'upstream_failed',
+      `The peer refuses its key (HTTP ${status}): set the pool's key.`,
+      'suspend',
+      { cause },
+    )
+  if (status === 404)
+    return new RemoteError(
+      'upstream_failed',
+      `The peer does not serve the model it is configured for: ${message}`,
+      'suspend',
+      {
+        cause,
+      },
+    )
+  if (status === 429)
+    return new RemoteError('rate_limited', 'The peer has reached its limit of requests.', 'none', {
+      retryAfterMs: 1000,
+      cause,
+    })
+  if (status === 503) return new RemoteError('upstream_failed', 'The peer is unhealthy.', 'strike', { cause })
+  if (status >= 500 && dead.test(message))
+    return new RemoteError('engine_crashed', 'The peer’s engine ended.', 'eject', { cause })
+  if (status >= 500)
+    return new RemoteError('upstream_failed', `The peer failed with HTTP ${status}.`, 'strike', { cause })
+  if (/failed to load|cannot identify|corrupt|invalid data/i.test(message))
+    return new RemoteError('unsupported', 'It cannot read a file of this request.', 'none', {
+      param: 'messages',
+      cause,
+    })
+  return new RemoteError('unsupported', message, 'none', { ...(param ? { param } : {}), cause })
+}

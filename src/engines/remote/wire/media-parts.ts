@@ -1,0 +1,57 @@
+/**
+ * Media of a request as `data:` URLs: peers never fetch, so they get what was fetched and checked here.
+ *
+ * In: media of the contract. Out: text for a request's body. Reads whole files.
+ */
+
+import sharp from 'sharp'
+import { EngineError, type MediaFile, type VideoMedium } from '../../../contract/index.ts'
+import { encodeWav } from '../../../media/index.ts'
+
+/** Bare base64 of a file. */
+export async function base64Of(file: MediaFile, signal: AbortSignal): Promise<string> {
+  const bytes = await file.bytes(signal)
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+}
+
+export async function dataUrl(file: MediaFile, signal: AbortSignal): Promise<string> {
+  return `data:${file.mimeType};base64,${await base64Of(file, signal)}`
+}
+
+/** The one file of a medium. @throws EngineError when the medium came without its bytes. */
+export function onlyFile(files: readonly MediaFile[]): MediaFile {
+  const [file] = files
+  if (file === undefined) throw new EngineError('internal', 'A medium without its file cannot be sent to a peer.')
+  return file
+}
+
+/** Whether a video was given as a list of images. */
+export function isFrameList(video: VideoMedium): boolean {
+  return video.facts.source === undefined
+}
+
+/** The images of a frame list as one URL of JPEGs, as vLLM takes them. Other formats are encoded anew. */
+export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promise<string> {
+  const frames: string[] = []
+  for (const file of video.files) {
+    if (file.mimeType === 'image/jpeg') frames.push(await base64Of(file, signal))
+    else {
+      const bytes = await file.bytes(signal)
+      const jpeg = await sharp(bytes).autoOrient().flatten({ background: '#ffffff' }).jpeg({ quality: 95 }).toBuffer()
+      frames.push(jpeg.toString('base64'))
+    }
+    signal.throwIfAborted()
+  }
+  return `data:video/jpeg;base64,${frames.join(',')}`
+}
+
+/** The audio track of a video as a WAV of its own, for peers that cannot take it inside the video. */
+export async function audioTrack(video: VideoMedium, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const { audio } = await video.decode(signal)
+    if (!audio) return undefined
+    return `data:audio/wav;base64,${Buffer.from(encodeWav(audio.samples, audio.sampleRate)).toString('base64')}`
+  } finally {
+    video.release()
+  }
+}

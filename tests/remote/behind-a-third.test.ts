@@ -1,0 +1,183 @@
+/**
+ * Two omniserves with nano behind a third, all processes of this machine: one is killed midway and comes back, then the other is drained.
+ * Nothing hangs, nothing is doubled, what had begun ends with one clear error, and usage adds up.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { clusterStateSchema } from '../../src/protocol/index.ts'
+import { readReply, type Reply, usageAddsUp } from '../support/reply.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-third-'))
+const children = new Set<ChildProcess>()
+const REQUESTS = 30
+
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+async function serve(port: number, ...args: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [main, 'serve', '--port', String(port), '--log-level', 'error', ...args], {
+    env: { ...process.env, OMNISERVE_HOME: folder },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  children.add(child)
+  let printed = ''
+  await new Promise<void>((resolve, reject) => {
+    child.stdout!.on('data', (bytes: Buffer) => {
+      printed += bytes.toString()
+      if (printed.includes('ready on ')) resolve()
+    })
+    child.once('close', (code) => reject(new Error(`omniserve serve ended with ${code}: ${printed}`)))
+  })
+  return child
+}
+
+let ports: readonly [a: number, b: number, front: number]
+let a: ChildProcess
+
+beforeAll(async () => {
+  ports = [await freePort(), await freePort(), await freePort()]
+  const file = path.join(folder, 'cluster.json')
+  writeFileSync(
+    file,
+    JSON.stringify({
+      adminKey: 'sk-admin',
+      pools: {
+        nano: {
+          engine: 'omniserve',
+          model: 'qwen3-omni-flash',
+          replicas: [
+            { name: 'a', url: `http://127.0.0.1:${ports[0]}` },
+            { name: 'b', url: `http://127.0.0.1:${ports[1]}` },
+          ],
+          timeouts: { idle: 120, ask: 30 },
+        },
+      },
+      models: { '*': 'nano' },
+      balancing: { probeEvery: 0.3, ejectFor: 0.5, ejectForAtMost: 1 },
+    }),
+  )
+  const nano = ['--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
+  const [first] = await Promise.all([serve(ports[0], ...nano), serve(ports[1], ...nano)])
+  a = first
+  await serve(ports[2], '--config', file, '--speech-prompt', 'none')
+})
+afterAll(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGKILL')
+    await once(child, 'close')
+  }
+  rmSync(folder, { recursive: true })
+})
+
+const speech = { modalities: ['text', 'audio'], audio: { voice: 'Ethan', format: 'wav' } }
+
+async function ask(
+  port: number,
+  spoken: boolean,
+): Promise<{ readonly by: string | null; readonly status: number; readonly reply?: Reply }> {
+  const response = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: 'qwen3-omni-flash',
+      stream: true,
+      stream_options: { include_usage: true },
+      temperature: 0,
+      max_tokens: 20,
+      messages: [{ role: 'user', content: 'Who are you?' }],
+      ...(spoken && speech),
+    }),
+  })
+  const by = response.headers.get('x-omniserve-served-by')
+  if (response.status !== 200) {
+    await response.text()
+    return { by, status: response.status }
+  }
+  return { by, status: 200, reply: await readReply(response) }
+}
+
+async function replicas() {
+  const response = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster`, {
+    headers: { authorization: 'Bearer sk-admin' },
+  })
+  return clusterStateSchema.parse(await response.json()).replicas
+}
+
+const stateOf = async (name: string) => (await replicas()).find((replica) => replica.name === name)?.state
+
+it('loses nothing when one is killed and one is drained', async () => {
+  const [written, spoken] = [(await ask(ports[1], false)).reply!, (await ask(ports[1], true)).reply!]
+  expect([written.done, spoken.done, spoken.samples.length > 0]).toEqual([true, true, true])
+  const outcomes: Awaited<ReturnType<typeof ask>>[] = []
+  let next = 0
+  let killed = false
+  // Six callers, one request after another each.
+  const caller = async (): Promise<void> => {
+    while (next < REQUESTS) {
+      const number = next
+      next += 1
+      if (number === 10) {
+        a.kill('SIGKILL')
+        killed = true
+      }
+      outcomes[number] = await ask(ports[2], number % 3 === 0)
+    }
+  }
+  await Promise.all(Array.from({ length: 6 }, caller))
+  expect([killed, outcomes.length]).toEqual([true, REQUESTS])
+
+  let crashed = 0
+  for (const [number, { status, reply }] of outcomes.entries()) {
+    expect(status, `request ${number}`).toBe(200)
+    const wanted = number % 3 === 0 ? spoken : written
+    if (reply!.error) {
+      // It had begun at the one that was killed: one clear error, nothing after it.
+      expect(reply!.error.error.code).toBe('ModelUnavailable')
+      expect([reply!.done, wanted.text.startsWith(reply!.text)]).toEqual([true, true])
+      crashed += 1
+      continue
+    }
+    expect([reply!.done, reply!.text, reply!.finish]).toEqual([true, wanted.text, wanted.finish])
+    expect(reply!.samples.length).toBe(wanted.samples.length)
+    expect(usageAddsUp(reply!.usage!)).toBe(true)
+    expect(reply!.usage).toEqual(wanted.usage)
+  }
+  // At most those that were at it when it was killed.
+  expect(crashed).toBeLessThanOrEqual(6)
+  expect(['ejected', 'trial']).toContain(await stateOf('a'))
+
+  // It comes back by itself.
+  await serve(ports[0], '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
+  await vi.waitFor(async () => expect(await stateOf('a')).toBe('up'), { timeout: 120_000, interval: 200 })
+
+  // The other is drained while requests run.
+  const running = Promise.all(Array.from({ length: 6 }, (_, number) => ask(ports[2], number % 2 === 0)))
+  await vi.waitFor(async () => expect((await replicas()).find(({ name }) => name === 'b')?.live).toBeGreaterThan(0), {
+    interval: 5,
+  })
+  const drained = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster/replicas/b`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer sk-admin' },
+    body: '{"draining":true}',
+  })
+  expect(drained.status).toBe(200)
+  const after = await Promise.all([1, 2, 3].map(() => ask(ports[2], false)))
+  expect(after.map(({ by }) => by)).toEqual(['a', 'a', 'a'])
+  for (const { reply } of [...(await running), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
+  await vi.waitFor(async () => expect(await stateOf('b')).toBe('drained'), { timeout: 60_000 })
+})

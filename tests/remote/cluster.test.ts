@@ -1,0 +1,365 @@
+/** Pools of replayed peers: failover, ejection and return, limits, drains, fall-backs, and a plan that changes while requests run. */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { VOICES } from '../../src/catalogue/index.ts'
+import type { EngineEvent } from '../../src/contract/index.ts'
+import { mapVoices } from '../../src/engines/local/voices.ts'
+import { ADAPTERS } from '../../src/engines/remote/adapters.ts'
+import { Cluster, type ClusterEvent } from '../../src/engines/remote/pool/cluster.ts'
+import { ClusterEngine } from '../../src/engines/remote/pool/cluster-engine.ts'
+import type { Balancing, ClusterPlan, PoolPlan, ReplicaPlan } from '../../src/engines/remote/pool/plan.ts'
+import { RemoteEngine } from '../../src/engines/remote/remote-engine.ts'
+import { rowsOf } from '../../testing/replayed-peers.ts'
+import { recording, type Reply, type ReplayServer, startReplay } from '../../testing/replay-server.ts'
+import { makeRequest, readReply } from '../../testing/requests.ts'
+
+const never = new AbortController().signal
+const chat = '/v1/chat/completions'
+const text = recording('vllm/text.sse')
+const open: (() => Promise<void>)[] = []
+
+afterEach(async () => {
+  for (const close of open.splice(0).toReversed()) await close()
+})
+
+async function start(pace = 1): Promise<ReplayServer> {
+  const server = await startReplay(rowsOf('vllm', { pace }))
+  open.push(() => server.kill())
+  return server
+}
+
+const replica = (name: string, server: ReplayServer, more: Partial<ReplicaPlan> = {}): ReplicaPlan => ({
+  name,
+  url: server.url,
+  weight: 1,
+  maxPending: 8,
+  draining: false,
+  ...more,
+})
+
+const pool = (name: string, replicas: readonly ReplicaPlan[], more: Partial<PoolPlan> = {}): PoolPlan => ({
+  name,
+  engine: 'vllm',
+  replicas,
+  peer: { model: 'nano' },
+  limits: { idle: 60_000, ask: 30_000 },
+  ...more,
+})
+
+const balancing: Balancing = {
+  strategy: 'least-pending',
+  affinity: 'none',
+  // Checks are made by hand.
+  probeEvery: 3_600_000,
+  health: { strikes: 2, goodProbes: 2, out: [30_000, 300_000] },
+  speechCost: 2,
+  retries: 2,
+}
+
+interface Running {
+  readonly cluster: Cluster
+  readonly engine: ClusterEngine
+  readonly events: ClusterEvent[]
+  /** Moves the clock. */
+  readonly pass: (milliseconds: number) => void
+}
+
+async function run(pools: readonly PoolPlan[], more: Partial<Balancing> = {}): Promise<Running> {
+  const events: ClusterEvent[] = []
+  let now = 1_000_000
+  const cluster = await Cluster.start({
+    plan: planOf(pools, more),
+    open: async (from, plan) => {
+      if (from.engine === 'local') throw new Error('no local pools here')
+      const engine = new RemoteEngine({
+        adapter: ADAPTERS[from.engine],
+        id: plan.name,
+        url: plan.url!,
+        peer: { ...from.peer, voices: mapVoices(VOICES) },
+        limits: from.limits,
+      })
+      const probes = {
+        probe: (signal: AbortSignal) => engine.probe(signal),
+        learn: (signal: AbortSignal) => engine.learn(signal),
+      }
+      return { engine, model: () => engine.model, ...(engine.probes && probes) }
+    },
+    onEvent: (event) => void events.push(event),
+    now: () => now,
+    random: () => 0,
+  })
+  open.push(() => cluster.close())
+  return { cluster, engine: new ClusterEngine(cluster, 'any'), events, pass: (milliseconds) => (now += milliseconds) }
+}
+
+function planOf(pools: readonly PoolPlan[], more: Partial<Balancing> = {}): ClusterPlan {
+  return { pools, routes: { any: pools.map(({ name }) => name) }, balancing: { ...balancing, ...more } }
+}
+
+const ask = (more: Parameters<typeof makeRequest>[0] = {}) => makeRequest({ model: 'any', ...more })
+
+async function servedBy(engine: ClusterEngine, request = ask()): Promise<string | undefined> {
+  let by: string | undefined
+  for await (const event of engine.generate(request, never)) if (event.type === 'start') by = event.servedBy
+  return by
+}
+
+const broken: Reply = { events: text, pace: 2, stop: { after: 5, how: 'reset' } }
+
+describe('a cluster', () => {
+  it('spreads requests by what is pending', async () => {
+    const [a, b] = [await start(5), await start(5)]
+    const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    const all = Promise.all([1, 2, 3, 4].map(() => servedBy(engine)))
+    await vi.waitFor(() => expect(cluster.status().map(({ live }) => live)).toEqual([2, 2]))
+    expect((await all).toSorted()).toEqual(['a', 'a', 'b', 'b'])
+    expect(cluster.status().map(({ live, pending }) => [live, pending])).toEqual([
+      [0, 0],
+      [0, 0],
+    ])
+  })
+
+  it('moves a request that has not begun, ejects the dead replica, and takes it back after checks and a trial', async () => {
+    const [a, b] = [await start(), await start()]
+    const { engine, cluster, events, pass } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    const { port } = new URL(a.url)
+    await a.kill()
+    expect(await servedBy(engine)).toBe('b')
+    await vi.waitFor(() => expect(cluster.status()[0]?.state).toBe('ejected'))
+    const told = events.map((event) => `${event.type} ${event.replica}`)
+    expect(told.toSorted()).toEqual(['ejected a', 'request a', 'request b', 'retry a', 'returned a', 'returned b'])
+    expect(cluster.status()[0]).toMatchObject({ state: 'ejected', counts: { ejections: 1, retries: 1 } })
+    // Nobody asks it meanwhile.
+    for (let count = 0; count < 3; count += 1) expect(await servedBy(engine)).toBe('b')
+    // It is back; its time is not up.
+    const again = await startReplay(rowsOf('vllm', { pace: 1 }), Number(port))
+    open.push(() => again.kill())
+    await cluster.probeAll()
+    await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('ejected')
+    pass(30_000)
+    await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('up')
+    const trial = again.seen.filter(({ path }) => path === chat)
+    expect(trial).toHaveLength(1)
+    expect(trial[0]?.body).toMatchObject({ max_tokens: 1 })
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('never joins two replies: one that has begun ends with one clear error', async () => {
+    const [a, b] = [await start(), await start()]
+    a.prepend({ path: chat, reply: broken })
+    const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    const seen: EngineEvent[] = []
+    const reading = (async () => {
+      for await (const event of engine.generate(ask(), never)) seen.push(event)
+    })()
+    await expect(reading).rejects.toMatchObject({ code: 'engine_crashed', retryable: true })
+    expect(seen.slice(0, 2).map(({ type }) => type)).toEqual(['start', 'text-delta'])
+    expect(seen.filter(({ type }) => type === 'start')).toHaveLength(1)
+    expect(b.seen.filter(({ path }) => path === chat)).toEqual([])
+    expect(cluster.status()[0]?.state).toBe('ejected')
+  })
+
+  it('tries again at most once after a crash, and refuses what ended two replicas', async () => {
+    const servers = [await start(), await start(), await start()]
+    const dead: Reply = { events: text, stop: { after: 1, how: 'silence' } }
+    for (const server of servers)
+      server.prepend({ path: chat, when: (body) => JSON.stringify(body).includes('poison'), reply: dead })
+    const { engine, cluster, pass } = await run([
+      pool(
+        'p',
+        servers.map((server, index) => replica(`r${index}`, server)),
+        { limits: { idle: 1000, ask: 30_000 } },
+      ),
+    ])
+    const poison = () => readReply(engine, ask({ text: 'poison' }))
+    await expect(poison()).rejects.toMatchObject({ code: 'engine_crashed' })
+    expect(cluster.status().map(({ state }) => state)).toEqual(['ejected', 'ejected', 'up'])
+    await expect(poison()).rejects.toMatchObject({ code: 'engine_crashed', retryable: false })
+    expect(cluster.status()[2]?.state).toBe('up')
+    expect(await servedBy(engine)).toBe('r2')
+    pass(61_000)
+    await expect(poison()).rejects.toMatchObject({ retryable: true })
+  })
+
+  it('keeps its retries to a budget, so that an outage is not doubled', async () => {
+    const servers = await Promise.all([1, 2, 3].map(() => start()))
+    for (const server of servers)
+      server.prepend({ path: chat, reply: { status: 500, body: { error: { message: 'x' } } } })
+    // Nothing ejects, so every request finds replicas.
+    const health = { ...balancing.health, strikes: 1e9 }
+    const { engine } = await run(
+      [
+        pool(
+          'p',
+          servers.map((server, index) => replica(`r${index}`, server)),
+        ),
+      ],
+      { health },
+    )
+    for (let count = 0; count < 40; count += 1)
+      await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'upstream_failed' })
+    const sent = servers.reduce((sum, { seen }) => sum + seen.filter(({ path }) => path === chat).length, 0)
+    // 40 requests, ten retries to start with, and one for each ten requests.
+    expect(sent).toBeGreaterThanOrEqual(50)
+    expect(sent).toBeLessThanOrEqual(56)
+  })
+
+  it('does not repeat what the caller did wrong', async () => {
+    const [a, b] = [await start(), await start()]
+    for (const server of [a, b])
+      server.prepend({
+        path: chat,
+        reply: { status: 400, body: { error: { message: 'temperature must be in [0, 2]', param: 'temperature' } } },
+      })
+    const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'unsupported', param: 'temperature' })
+    expect(cluster.status().map(({ state }) => state)).toEqual(['up', 'up'])
+  })
+
+  it('refuses with a time to wait when every replica is full', async () => {
+    const a = await start(20)
+    const { engine, cluster } = await run([pool('p', [replica('a', a, { maxPending: 2 })])])
+    const live = [1, 2].map(() => engine.generate(ask(), never)[Symbol.asyncIterator]())
+    await Promise.all(live.map((iterator) => iterator.next()))
+    await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'rate_limited', retryAfterMs: 2000 })
+    await live[0]?.return?.()
+    expect(await servedBy(engine)).toBe('a')
+    await live[1]?.return?.()
+    expect(cluster.status()[0]).toMatchObject({ live: 0, pending: 0 })
+  })
+
+  it('holds a pool to its requests per minute', async () => {
+    const a = await start()
+    const { engine, pass } = await run([pool('p', [replica('a', a)], { requestsPerMinute: 6 })])
+    expect(await servedBy(engine)).toBe('a')
+    await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'rate_limited', retryAfterMs: 10_000 })
+    pass(10_000)
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('rests a replica that reached its limit, for as long as it says, and goes on to the next pool', async () => {
+    const [a, b] = [await start(), await start()]
+    a.prepend({
+      path: chat,
+      when: (_, seen) => seen.filter(({ path }) => path === chat).length < 1,
+      reply: { status: 429, body: {} },
+    })
+    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)]), pool('q', [replica('b', b)])])
+    expect(await servedBy(engine)).toBe('b')
+    expect(cluster.status()[0]?.state).toBe('resting')
+    expect(await servedBy(engine)).toBe('b')
+    pass(1500)
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('falls back in order: by ability, by health', async () => {
+    const [a, b] = [await start(), await startReplay(rowsOf('vllm-omni', { pace: 0 }))]
+    open.push(() => b.kill())
+    const { engine } = await run([
+      pool('text', [replica('a', a)]),
+      pool('speech', [replica('b', b)], { engine: 'vllm-omni' }),
+    ])
+    expect(engine.model.output).toEqual(['text', 'audio'])
+    expect(await servedBy(engine)).toBe('a')
+    expect(await servedBy(engine, ask({ voice: 'Cherry' }))).toBe('b')
+    await a.kill()
+    expect(await servedBy(engine)).toBe('b')
+    await expect(servedBy(engine, ask({ voice: 'Nobody' }))).rejects.toMatchObject({ code: 'unsupported' })
+  })
+
+  it('suspends a replica whose key is refused, until an operator acts', async () => {
+    const [a, b] = [await start(), await start()]
+    let refuses = true
+    a.prepend({ path: chat, when: () => refuses, reply: { status: 401, body: { error: 'Unauthorized' } } })
+    const { engine, cluster, pass } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    expect(await servedBy(engine)).toBe('b')
+    expect(cluster.status()[0]).toMatchObject({
+      state: 'suspended',
+      reason: expect.stringContaining("set the pool's key") as string,
+    })
+    pass(3_600_000)
+    await cluster.probeAll()
+    await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('suspended')
+    refuses = false
+    cluster.setDraining('a', false)
+    await cluster.probeAll()
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('is out after two bad checks, before any request fails', async () => {
+    const [a, b] = [await start(), await start()]
+    const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    a.prepend({ method: 'GET', path: '/health', reply: { status: 503, body: '' } })
+    await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('up')
+    await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('ejected')
+    expect(await servedBy(engine)).toBe('b')
+    expect(a.seen.filter(({ path }) => path === chat)).toEqual([])
+  })
+
+  it('drains by command: what runs ends whole, nothing new comes, and it says when it is done', async () => {
+    const [a, b] = [await start(5), await start(5)]
+    const { engine, cluster, events } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    const running = readReply(engine, ask())
+    await vi.waitFor(() => expect(cluster.status()[0]?.live).toBe(1))
+    expect(cluster.setDraining('a', true)).toBe(true)
+    expect(cluster.setDraining('nobody', true)).toBe(false)
+    expect(cluster.status()[0]?.state).toBe('draining')
+    expect(await servedBy(engine)).toBe('b')
+    expect((await running).text).toContain('nano')
+    expect(cluster.status()[0]?.state).toBe('drained')
+    expect(events).toContainEqual({ type: 'drained', pool: 'p', replica: 'a' })
+    cluster.setDraining('a', false)
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('takes another plan without cutting a reply', async () => {
+    const [a, b] = [await start(5), await start(5)]
+    const { engine, cluster } = await run([pool('p', [replica('a', a)])])
+    const running = readReply(engine, ask())
+    await vi.waitFor(() => expect(cluster.status()[0]?.live).toBe(1))
+    await cluster.apply(planOf([pool('p', [replica('b', b)])]))
+    expect(cluster.status().map(({ name }) => name)).toEqual(['b'])
+    expect(await servedBy(engine)).toBe('b')
+    const reply = await running
+    expect([reply.text.includes('speak.'), reply.reason]).toEqual([true, 'stop'])
+    // Same replica, other weight: the same connections and counts go on.
+    await cluster.apply(planOf([pool('p', [replica('b', b, { weight: 3 })])]))
+    expect(cluster.status()[0]).toMatchObject({ weight: 3, counts: { requests: 1 } })
+  })
+
+  it('says that nothing is healthy, and begins when something is', async () => {
+    const a = await start()
+    const { port } = new URL(a.url)
+    await a.kill()
+    const { engine, cluster } = await run([pool('p', [replica('a', a)])])
+    expect(engine.status()).toMatchObject({ ready: false, reason: 'no replica is healthy' })
+    await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'upstream_failed' })
+    const again = await startReplay(rowsOf('vllm'), Number(port))
+    open.push(() => again.kill())
+    await cluster.probeAll()
+    expect(engine.status().ready).toBe(true)
+    expect(await servedBy(engine)).toBe('a')
+  })
+
+  it('gives a peer without health checks one request to come back with', async () => {
+    const [a, b] = [await startReplay([{ path: '/chat/completions', reply: { status: 500, body: {} } }]), await start()]
+    open.push(() => a.kill())
+    const cloud = pool('cloud', [replica('a', a)], { engine: 'dashscope' })
+    const { engine, cluster, pass } = await run([cloud, pool('p', [replica('b', b)])])
+    expect([await servedBy(engine), await servedBy(engine), await servedBy(engine)]).toEqual(['b', 'b', 'b'])
+    expect(a.seen).toHaveLength(2)
+    pass(30_000)
+    expect(await servedBy(engine)).toBe('b')
+    expect(a.seen).toHaveLength(3)
+    a.prepend({ path: '/chat/completions', reply: { events: text } })
+    pass(30_000)
+    expect(await servedBy(engine)).toBe('b')
+    pass(30_000)
+    expect(await servedBy(engine)).toBe('a')
+    expect(cluster.status()[0]?.state).toBe('up')
+  })
+})

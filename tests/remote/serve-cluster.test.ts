@@ -1,0 +1,246 @@
+/** `startServer` and `omniserve serve` over a configuration file: routes, headers, log, metrics, operators, a file that changes. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import pino from 'pino'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { createTextCounter } from '../../src/accounting/index.ts'
+import { type RunningServer, startServer } from '../../src/api/index.ts'
+import { ClusterHost } from '../../src/cli/open-cluster.ts'
+import { loadClusterFile, loadSettings } from '../../src/config/index.ts'
+import { EngineError } from '../../src/contract/index.ts'
+import { clusterStateSchema, modelSchema } from '../../src/protocol/index.ts'
+import { replayPeer } from '../../testing/replayed-peers.ts'
+import type { ReplayServer } from '../../testing/replay-server.ts'
+import { fakeEngine } from '../support/server.ts'
+import { readReply, usageAddsUp } from '../support/reply.ts'
+
+const counter = createTextCounter()
+const open: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const close of open.splice(0).toReversed()) await close()
+})
+
+async function peer(kind: 'vllm' | 'vllm-omni', pace = 1): Promise<ReplayServer> {
+  const server = await replayPeer(kind, { pace })
+  open.push(() => server.kill())
+  return server
+}
+
+interface Started {
+  readonly server: RunningServer
+  readonly file: string
+  readonly log: () => Record<string, unknown>[]
+  readonly chat: (body?: object, headers?: Record<string, string>) => Promise<Response>
+}
+
+async function start(config: object): Promise<Started> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-serve-'))
+  open.push(() => rm(folder, { recursive: true }))
+  const file = path.join(folder, 'cluster.json')
+  await writeFile(file, JSON.stringify(config))
+  const settings = { ...(await loadSettings({ file })), port: 0 }
+  const lines: string[] = []
+  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) })
+  const cluster = new ClusterHost({
+    file,
+    first: (await loadClusterFile(file))!,
+    settings,
+    log: (text, facts) => log.info(facts, text),
+    warn: (text, facts) => log.warn(facts, text),
+    openLocal: async (checkpoint) => {
+      if (checkpoint !== 'nano') throw new EngineError('bad_checkpoint', `no checkpoint ${checkpoint}`)
+      return fakeEngine()
+    },
+    watchEvery: 20,
+  })
+  const server = await startServer({
+    settings,
+    engines: new Map(),
+    cluster,
+    log,
+    version: '0-test',
+    counter: await counter,
+  })
+  open.push(() => server.stop(0))
+  await server.ready
+  return {
+    server,
+    file,
+    log: () => lines.map((line): Record<string, unknown> => JSON.parse(line)),
+    chat: (body = {}, headers = {}) =>
+      fetch(`${server.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify({
+          model: 'qwen3-omni-flash',
+          stream: true,
+          stream_options: { include_usage: true },
+          messages: [{ role: 'user', content: 'Who are you?' }],
+          ...body,
+        }),
+      }),
+  }
+}
+
+const speech = { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }
+
+const prices = {
+  currency: 'USD',
+  inputText: 1,
+  inputAudio: 1,
+  inputImageVideo: 1,
+  outputText: 1,
+  outputTextMultimodal: 1,
+  outputAudio: 1,
+} as const
+
+describe('a server in front of pools', () => {
+  it('answers on its own wire from a vLLM-Omni, and says who answered', async () => {
+    const omni = await peer('vllm-omni')
+    const { chat, log, server } = await start({
+      pools: { gpu: { engine: 'vllm-omni', model: 'nano', replicas: [{ url: omni.url, name: 'gpu-a' }], prices } },
+      models: { 'qwen3-omni-flash': 'gpu' },
+    })
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const response = await chat(speech, { traceparent })
+    expect(response.headers.get('x-omniserve-served-by')).toBe('gpu-a')
+    const reply = await readReply(response)
+    expect([reply.error, reply.done, reply.text]).toEqual([
+      undefined,
+      true,
+      'I am nano, a very small omni model. I can see, hear and speak.',
+    ])
+    expect(usageAddsUp(reply.usage!)).toBe(true)
+    expect(reply.usage!.completion_tokens_details).toEqual({ audio_tokens: 11, text_tokens: 18 })
+    const sent = omni.seen.findLast(({ path: route }) => route.endsWith('completions'))!
+    expect(sent.headers['traceparent']).toBe(traceparent)
+    // The caller's key never goes on.
+    expect(sent.headers.authorization).toBeUndefined()
+    await vi.waitFor(() => expect(log().at(-1)).toMatchObject({ served_by: 'gpu-a', outcome: 'stop' }))
+    expect(log().at(-1)).toMatchObject({ poolCost: { currency: 'USD', total: expect.any(Number) as number } })
+    const figures = await (await fetch(`${server.url}/metrics`)).text()
+    expect(figures).toContain('omniserve_replica_up{pool="gpu",replica="gpu-a"} 1')
+    expect(figures).toContain('omniserve_replica_requests_total{pool="gpu",replica="gpu-a",outcome="ok"} 1')
+    expect(figures).toMatch(/omniserve_replica_time_to_first_audio_seconds_count\{pool="gpu",replica="gpu-a"\} 1/)
+    expect(figures).toMatch(/omniserve_replica_cost_total\{replica="gpu-a",currency="USD"\} \d/)
+    // What it could not be asked for: an API model that no pool answers for.
+    expect((await chat({ model: 'qwen-omni-turbo' })).status).toBe(503)
+    const model = modelSchema.parse(await (await fetch(`${server.url}/v1/models/qwen3-omni-flash`)).json())
+    expect(model.served_by).toMatchObject({ context_length: 4096, output_modalities: ['text', 'audio'] })
+  })
+
+  it('holds a reply to the room that is left where nobody counts prompts', async () => {
+    const omni = await peer('vllm-omni')
+    const { chat } = await start({
+      pools: { gpu: { engine: 'vllm-omni', model: 'nano', replicas: [omni.url] } },
+      models: { '*': 'gpu' },
+    })
+    const reply = await readReply(await chat({ max_tokens: 16_000 }))
+    expect([reply.error, reply.done]).toEqual([undefined, true])
+    const sent = omni.seen.findLast(({ path: route }) => route.endsWith('completions'))!
+    const [thinker] = sent.body['sampling_params_list'] as { max_tokens: number }[]
+    expect(thinker!.max_tokens).toBeLessThan(4096 - 12)
+    expect(thinker!.max_tokens).toBeGreaterThan(2000)
+  })
+
+  it('asks pools in order: a checkpoint of this machine may be one', async () => {
+    const text = await peer('vllm')
+    const { chat, server } = await start({
+      pools: {
+        here: { engine: 'local', checkpoint: 'nano' },
+        gpu: { engine: 'vllm', model: 'nano', replicas: [text.url] },
+      },
+      models: { '*': ['gpu', 'here'] },
+    })
+    const written = await chat()
+    expect(written.headers.get('x-omniserve-served-by')).toBe('gpu-1')
+    await written.text()
+    // Plain vLLM has no speech; the next pool has.
+    const spoken = await chat(speech)
+    expect(spoken.headers.get('x-omniserve-served-by')).toBe('here')
+    expect((await readReply(spoken)).done).toBe(true)
+    const ready = await (await fetch(`${server.url}/ready`)).json()
+    expect(ready).toMatchObject({ status: 'ready', checkpoints: [{ checkpoint: 'default', ready: true }] })
+  })
+
+  it('passes on 429 with a time, and 503 when nothing is healthy', async () => {
+    const text = await peer('vllm', 30)
+    const { chat } = await start({
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [text.url], maxPending: 1 } },
+      models: { '*': 'gpu' },
+    })
+    const first = await chat()
+    const second = await chat()
+    expect([second.status, second.headers.get('retry-after')]).toEqual([429, '2'])
+    expect(await second.json()).toMatchObject({ error: { code: 'limit_requests' } })
+    await first.text()
+    await text.kill()
+    const third = await chat()
+    expect(third.status).toBe(503)
+    expect(JSON.stringify(await third.json())).not.toContain('127.0.0.1')
+  })
+
+  it('lets operators look and drain behind a key of their own', async () => {
+    const [a, b] = [await peer('vllm'), await peer('vllm')]
+    const { server, chat } = await start({
+      adminKey: 'sk-admin',
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [a.url, b.url] } },
+      models: { '*': 'gpu' },
+    })
+    const admin = (route: string, key: string, body?: object) =>
+      fetch(`${server.url}/admin/${route}`, {
+        headers: { authorization: `Bearer ${key}` },
+        ...(body && { method: 'POST', body: JSON.stringify(body) }),
+      })
+    expect((await fetch(`${server.url}/admin/cluster`)).status).toBe(401)
+    expect((await admin('cluster', 'sk-wrong')).status).toBe(401)
+    const state = clusterStateSchema.parse(await (await admin('cluster', 'sk-admin')).json())
+    expect(state.replicas.map(({ name, state: how }) => [name, how])).toEqual([
+      ['gpu-1', 'up'],
+      ['gpu-2', 'up'],
+    ])
+    expect((await admin('cluster/replicas/nobody', 'sk-admin', { draining: true })).status).toBe(404)
+    expect((await admin('cluster/replicas/gpu-1', 'sk-admin', {})).status).toBe(400)
+    expect((await admin('cluster/replicas/gpu-1', 'sk-admin', { draining: true })).status).toBe(200)
+    for (let count = 0; count < 4; count += 1) {
+      const response = await chat()
+      expect(response.headers.get('x-omniserve-served-by')).toBe('gpu-2')
+      await response.text()
+    }
+    const page = await fetch(`${server.url}/metrics`)
+    expect(await page.text()).toContain('omniserve_replica_draining{pool="gpu",replica="gpu-1"} 1')
+  })
+
+  it('has no routes of operators without a key', async () => {
+    const a = await peer('vllm')
+    const { server } = await start({
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [a.url] } },
+      models: { '*': 'gpu' },
+    })
+    expect((await fetch(`${server.url}/admin/cluster`)).status).toBe(404)
+  })
+
+  it('takes a changed file without dropping a reply, and keeps to the old one when the new does not fit', async () => {
+    const [a, b] = [await peer('vllm', 15), await peer('vllm')]
+    const config = (url: string) => ({
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [url] } },
+      models: { '*': 'gpu' },
+    })
+    const { file, chat, log } = await start(config(a.url))
+    const running = await chat()
+    await writeFile(file, JSON.stringify({ ...config(b.url), pools: { gpu: { engine: 'ollama' } } }))
+    await vi.waitFor(
+      () => expect(log().some(({ msg }) => String(msg).startsWith('configuration file not taken'))).toBe(true),
+      10_000,
+    )
+    await writeFile(file, JSON.stringify({ ...config(b.url), models: { 'qwen3-omni-flash': 'gpu' } }))
+    await vi.waitFor(() => expect(log().some(({ msg }) => msg === 'configuration file taken')).toBe(true), 10_000)
+    const next = await chat()
+    expect([next.status, b.seen.some(({ path: route }) => route.endsWith('completions'))]).toEqual([200, true])
+    await next.text()
+    const reply = await readReply(running)
+    expect([reply.error, reply.done, reply.text.endsWith('speak.')]).toEqual([undefined, true, true])
+    expect((await chat({ model: 'qwen-omni-turbo' })).status).toBe(503)
+  })
+})

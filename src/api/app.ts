@@ -9,6 +9,7 @@ import { chatCompletions } from './routes/chat-completions.ts'
 import { listModels, listVoices, showModel } from './routes/models.ts'
 import { playground } from './routes/playground.ts'
 import { type ReferenceDocument, referencePage } from './routes/reference-page.ts'
+import { realtime } from './routes/realtime.ts'
 import { health, metrics, ready } from './routes/status.ts'
 import { tokensCount } from './routes/tokens-count.ts'
 import type { AppEnv, Services } from './services.ts'
@@ -33,6 +34,13 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   app.get('/openapi.json', (c) => c.json(document))
   app.get('/reference', referencePage(document as unknown as ReferenceDocument))
   app.get('/metrics', requireKey(services), metrics(services))
+
+  for (const [path, wire] of [
+    ['/api-ws/v1/realtime', 'dashscope'],
+    ['/v1/realtime', 'openai'],
+  ] as const) {
+    app.get(path, requireKey(services), refuseWhileLoading(services), realtime(services, wire))
+  }
 
   const api = new Hono<AppEnv>()
   api.use(requireKey(services))

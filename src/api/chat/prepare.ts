@@ -132,6 +132,11 @@ export async function prepareResolved(
       ...(traceparent !== undefined && { traceparent }),
       ...(plan.speech && { speech: plan.speech }),
       ...(plan.thinking && { thinking: plan.thinking }),
+      ...(plan.tools && {
+        tools: plan.tools.definitions,
+        toolChoice: plan.tools.choice,
+        parallelToolCalls: plan.tools.parallel,
+      }),
       sampling: plan.sampling,
       maxTokens: Math.min(plan.maxTokens, loaded.model.maxOutputTokens),
       ...(plan.maxTotalTokens !== undefined && { maxTotalTokens: plan.maxTotalTokens }),

@@ -28,7 +28,7 @@ export type CountedPart =
 export type CountedMedia = Exclude<CountedPart, { readonly type: 'text' }>
 
 export interface CountedMessage {
-  readonly role: 'system' | 'user' | 'assistant'
+  readonly role: 'system' | 'user' | 'assistant' | 'tool'
   readonly parts: readonly CountedPart[]
 }
 

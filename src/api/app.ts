@@ -11,6 +11,7 @@ import { chatCompletions } from './routes/chat-completions.ts'
 import { listModels, listVoices, showModel } from './routes/models.ts'
 import { playground } from './routes/playground.ts'
 import { type ReferenceDocument, referencePage } from './routes/reference-page.ts'
+import { realtime } from './routes/realtime.ts'
 import { health, metrics, ready } from './routes/status.ts'
 import { tokensCount } from './routes/tokens-count.ts'
 import type { AppEnv, Services } from './services.ts'
@@ -41,6 +42,12 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   admin.get('/cluster', showCluster(services))
   admin.post('/cluster/replicas/:name', drainReplica(services))
   app.route('/admin', admin)
+  for (const [path, wire] of [
+    ['/api-ws/v1/realtime', 'dashscope'],
+    ['/v1/realtime', 'openai'],
+  ] as const) {
+    app.get(path, requireKey(services), refuseWhileLoading(services), realtime(services, wire))
+  }
 
   const api = new Hono<AppEnv>()
   api.use(requireKey(services))

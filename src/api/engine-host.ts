@@ -75,6 +75,12 @@ export class EngineHost {
     return [...new Set(this.#options.names)].map((name) => name.split(/[\\/]/).findLast(Boolean) ?? name)
   }
 
+  /** The name that a checkpoint was given under, without folders. */
+  nameOf(bound: BoundModel): string | undefined {
+    const name = [...this.#byName].find(([, other]) => other === bound)?.[0]
+    return name?.split(/[\\/]/).findLast(Boolean)
+  }
+
   get loaded(): readonly BoundModel[] {
     return [...this.#byName.values()]
   }

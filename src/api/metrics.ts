@@ -39,6 +39,7 @@ export class Metrics {
   readonly #replicaFirstToken: Histogram<'pool' | 'replica'>
   readonly #replicaFirstAudio: Histogram<'pool' | 'replica'>
   readonly #poolCost: Counter<'replica' | 'currency'>
+  readonly #sessions: Gauge
 
   constructor() {
     const registers = [this.registry]
@@ -78,6 +79,11 @@ export class Metrics {
       name: 'omniserve_cancelled_total',
       help: 'Requests whose caller went away.',
       labelNames: ['model'],
+      registers,
+    })
+    this.#sessions = new Gauge({
+      name: 'omniserve_realtime_sessions',
+      help: 'Realtime sessions that are open.',
       registers,
     })
     this.#firstText = seconds('omniserve_time_to_first_token_seconds', 'From arrival to the first text or reasoning.')
@@ -183,6 +189,11 @@ export class Metrics {
 
   error(code: string | null, status: number): void {
     this.#errors.inc({ code: code ?? 'none', status: String(status) })
+  }
+
+  /** One more or one less. */
+  realtimeSession(change: 1 | -1): void {
+    this.#sessions.inc(change)
   }
 
   cancelled(model: string): void {

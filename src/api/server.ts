@@ -22,6 +22,7 @@ import type { MediaPort } from './chat/resolve-media.ts'
 import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
+import { attachUpgrades } from './realtime/upgrade.ts'
 import { BodyRoom } from './read-body.ts'
 import { readSpeechPrompt } from './speech-prompt.ts'
 import type { Services } from './services.ts'
@@ -66,6 +67,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     begin = resolve
   })
   const server = await listen(async (request, environment) => (await app).fetch(request, environment), settings)
+  attachUpgrades(server, async (request, environment) => (await app).fetch(request, environment))
   let services: Services
   try {
     services = await createServices(options)

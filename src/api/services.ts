@@ -13,6 +13,7 @@ import type { RateLimiter } from './rate-limit.ts'
 import type { BodyRoom } from './read-body.ts'
 import type { SpeechPrompt } from './speech-prompt.ts'
 import type { Shutdown } from './shutdown.ts'
+import type { Upgrade } from './realtime/upgrade.ts'
 
 export interface Services {
   readonly settings: Settings
@@ -48,6 +49,6 @@ export interface RequestVariables {
 
 export interface AppEnv {
   /** Node's response, which replies are streamed to. */
-  Bindings: { readonly outgoing: ServerResponse }
+  Bindings: { readonly outgoing: ServerResponse; readonly upgrade?: Upgrade }
   Variables: RequestVariables
 }

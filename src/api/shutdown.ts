@@ -2,6 +2,7 @@
 
 export class Shutdown {
   readonly #cut = new AbortController()
+  readonly #begun = new AbortController()
   readonly #idle: (() => void)[] = []
   #running = 0
   #stopping = false
@@ -9,6 +10,11 @@ export class Shutdown {
   /** Whether new requests are refused. */
   get stopping(): boolean {
     return this.#stopping
+  }
+
+  /** Aborted when stopping begins, for what has no end of its own. */
+  get begun(): AbortSignal {
+    return this.#begun.signal
   }
 
   /** Aborted when the grace is over. */
@@ -37,6 +43,7 @@ export class Shutdown {
   /** Refuses what is new, waits up to `graceMs` milliseconds for what runs, then cuts it. Resolves once nothing runs. */
   async begin(graceMs: number): Promise<void> {
     this.#stopping = true
+    this.#begun.abort(new Error('the server is stopping'))
     if (this.#running === 0) return
     const idle = new Promise<void>((resolve) => this.#idle.push(resolve))
     const timer = setTimeout(() => this.#cut.abort(new Error('the server is stopping')), graceMs)

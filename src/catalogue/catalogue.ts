@@ -1,6 +1,13 @@
 /** The models of one region, looked up by name. */
 import { FAMILIES, type Family } from './families.ts'
-import { type ApiModel, type ModeLimits, MODELS, REALTIME_MODELS, type RegionName } from './models.ts'
+import {
+  type ApiModel,
+  type ModeLimits,
+  MODELS,
+  REALTIME_MODELS,
+  type RealtimeModel,
+  type RegionName,
+} from './models.ts'
 import { type Prices, pricesOf } from './prices.ts'
 
 /** A model with what its family and region add. */
@@ -16,6 +23,12 @@ export interface Catalogue {
   find(name: string): CatalogueModel | undefined
   /** Whether the hosted service has this model, but not on this wire. */
   isOnOtherWire(name: string): boolean
+  readonly realtime: readonly CatalogueRealtimeModel[]
+}
+
+/** A realtime model with the chat model it has the abilities of. */
+export interface CatalogueRealtimeModel extends Omit<RealtimeModel, 'chat'> {
+  readonly chat: CatalogueModel
 }
 
 /** The limits of a mode. Asking for the thinking mode of a model that has none is a fault of the caller. */
@@ -48,10 +61,15 @@ export function createCatalogue(region: RegionName, aliases: Readonly<Record<str
   for (const name of Object.keys(aliases)) {
     if (!names.has(name)) throw new Error(`alias ${name}: ${name} is no model of region ${region}`)
   }
+  const realtime = REALTIME_MODELS.flatMap(({ chat, ...model }): CatalogueRealtimeModel[] => {
+    const found = names.get(chat)
+    return found === undefined ? [] : [{ ...model, chat: found }]
+  })
   return {
     region,
     models,
     find: (name) => names.get(name),
-    isOnOtherWire: (name) => REALTIME_MODELS.includes(name),
+    isOnOtherWire: (name) => REALTIME_MODELS.some(({ id }) => id === name),
+    realtime,
   }
 }

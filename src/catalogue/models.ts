@@ -126,12 +126,22 @@ export const MODELS: readonly ApiModel[] = [
   },
 ]
 
-/** Served by the hosted service over WebSocket, not over this wire. */
-export const REALTIME_MODELS: readonly string[] = [
-  'qwen3-omni-flash-realtime',
-  'qwen3-omni-flash-realtime-2025-09-15',
-  'qwen3-omni-flash-realtime-2025-12-01',
-  'qwen-omni-turbo-realtime',
-  'qwen-omni-turbo-realtime-latest',
-  'qwen-omni-turbo-realtime-2025-05-08',
+/** A model of the realtime wire: the abilities of a chat model, over WebSocket. */
+export interface RealtimeModel {
+  readonly id: string
+  /** The chat model whose limits, voices and token rules it has. */
+  readonly chat: string
+  readonly defaultVoice: string
+  /** The newest user turns it keeps. */
+  readonly turns: number
+}
+
+/** Served over WebSocket, not over the compatible mode. Reference: Model Studio's realtime guide. */
+export const REALTIME_MODELS: readonly RealtimeModel[] = [
+  { id: 'qwen3-omni-flash-realtime', chat: 'qwen3-omni-flash', defaultVoice: 'Cherry', turns: 8 },
+  { id: 'qwen3-omni-flash-realtime-2025-09-15', chat: 'qwen3-omni-flash-2025-09-15', defaultVoice: 'Cherry', turns: 8 },
+  { id: 'qwen3-omni-flash-realtime-2025-12-01', chat: 'qwen3-omni-flash-2025-12-01', defaultVoice: 'Cherry', turns: 8 },
+  { id: 'qwen-omni-turbo-realtime', chat: 'qwen-omni-turbo', defaultVoice: 'Chelsie', turns: 8 },
+  { id: 'qwen-omni-turbo-realtime-latest', chat: 'qwen-omni-turbo-latest', defaultVoice: 'Chelsie', turns: 8 },
+  { id: 'qwen-omni-turbo-realtime-2025-05-08', chat: 'qwen-omni-turbo', defaultVoice: 'Chelsie', turns: 8 },
 ]

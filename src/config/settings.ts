@@ -225,6 +225,27 @@ export const SETTINGS = {
     flags: '--speech-guidance <strength>',
     description: 'how strongly that diffusion follows voice and codes; 0 halves its work',
   }),
+  realtimeSessions: setting({
+    schema: count,
+    fallback: 256,
+    expects: 'a whole number, 1 or more',
+    flags: '--realtime-sessions <sessions>',
+    description: 'realtime sessions open at once; more get 503 at the handshake',
+  }),
+  realtimeSessionLimit: setting({
+    schema: seconds,
+    fallback: 7200,
+    expects: 'a number of seconds, 0 or more',
+    flags: '--realtime-session-limit <seconds>',
+    description: 'longest realtime session; 0 is no limit',
+  }),
+  realtimeIdle: setting({
+    schema: seconds,
+    fallback: 300,
+    expects: 'a number of seconds, 0 or more',
+    flags: '--realtime-idle <seconds>',
+    description: 'how long a realtime session may go without an event or a reply before it is closed; 0 is no limit',
+  }),
   rateLimit: setting({
     schema: flag,
     fallback: false,

@@ -21,8 +21,7 @@ export interface OpenedModel extends Disposable {
 const longestReply = 16_384
 
 /** What engines that know a checkpoint can honour and tell. */
-const capabilities: EngineCapabilities = {
-  tools: false,
+const capabilities: Omit<EngineCapabilities, 'tools'> = {
   seed: true,
   voiceChoice: true,
   promptByModality: true,
@@ -67,7 +66,7 @@ export function listModel(
     input: description.reads,
     output: description.speaks ? ['text', 'audio'] : ['text'],
     thinking: prompt.canThink,
-    capabilities,
+    capabilities: { ...capabilities, tools: prompt.tools },
     contextLength,
     maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
     weights: options.weights ?? checkpoint.describeTypes(),

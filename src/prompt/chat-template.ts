@@ -9,7 +9,7 @@
  */
 
 import { Template } from '@huggingface/jinja'
-import { EngineError, type GenerationMessage } from '../contract/index.ts'
+import { EngineError, type GenerationMessage, type ToolDefinition } from '../contract/index.ts'
 import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
 
@@ -26,8 +26,14 @@ export interface ChatTemplate {
    * What `enable_thinking` does to the prompt: nothing (`fixed`), or something (`switch`).
    */
   readonly thinking: 'fixed' | 'switch'
+  /** Whether it shows tools, and the vocabulary has `<tool_call>`. */
+  readonly tools: boolean
   /** `thinking` is handed to the template as `enable_thinking`; undefined leaves the variable unset. */
-  render(messages: readonly GenerationMessage[], thinking: boolean | undefined): RenderedChat
+  render(
+    messages: readonly GenerationMessage[],
+    thinking: boolean | undefined,
+    tools?: readonly ToolDefinition[],
+  ): RenderedChat
 }
 
 /**
@@ -54,8 +60,9 @@ function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTem
       cause: error,
     })
   }
-  function run(messages: readonly unknown[], thinking: boolean | undefined): string {
+  function run(messages: readonly unknown[], thinking: boolean | undefined, tools?: readonly unknown[]): string {
     const variables: Record<string, unknown> = { messages, add_generation_prompt: true }
+    if (tools !== undefined) variables.tools = tools
     if (thinking !== undefined) variables.enable_thinking = thinking
     try {
       return template.render(variables)
@@ -68,13 +75,22 @@ function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTem
     }
   }
   const probe = [{ role: 'user', content: 'x' }]
+  const called = [...probe, { role: 'assistant', content: '', tool_calls: [toolCall('f', '{"probe": 1}')] }]
+  const tools =
+    tokenizer.idOf('<tool_call>') !== undefined &&
+    tokenizer.idOf('</tool_call>') !== undefined &&
+    shows(() => run(probe, undefined, [{ type: 'function', function: { name: 'probe_function' } }]), 'probe_function')
+  // Older templates turn the arguments into JSON themselves, newer ones take them as they were written.
+  const takesText = tools && shows(() => run(called, undefined), '"arguments": {"probe": 1}')
   return {
     thinking: run(probe, true) === run(probe, false) ? 'fixed' : 'switch',
-    render(messages, thinking) {
-      const marker = unusedCharacter(messages)
+    tools,
+    render(messages, thinking, functions) {
+      const marker = unusedCharacter(messages, functions)
       const text = run(
-        messages.map((message) => templateMessage(message, tokenizer.addedTokens, marker)),
+        messages.map((message) => templateMessage(message, tokenizer.addedTokens, marker, takesText)),
         thinking,
+        functions?.map((tool) => ({ type: 'function', function: guardedValue(tool, tokenizer.addedTokens, marker) })),
       )
       const opening = text.slice(text.lastIndexOf('<|im_start|>'))
       return { text, marker, insideReasoning: opening.lastIndexOf('<think>') > opening.lastIndexOf('</think>') }
@@ -94,9 +110,15 @@ function templateOf(file: { readonly [key: string]: unknown } | undefined): stri
 }
 
 /** A message as templates expect it: text only as a string, otherwise a list of parts. Adjacent texts are joined. */
-function templateMessage(message: GenerationMessage, tokens: readonly AddedToken[], marker: string): object {
+function templateMessage(
+  message: GenerationMessage,
+  tokens: readonly AddedToken[],
+  marker: string,
+  takesText: boolean,
+): object {
   // A reply's reasoning tags are structure that templates look for, and not special: leave them.
-  const guarded = message.role === 'assistant' ? tokens.filter((token) => token.special) : tokens
+  const guarded =
+    message.role === 'assistant' ? tokens.filter((token) => token.special || token.content.includes('tool_')) : tokens
   const parts: { type: string; text?: string }[] = []
   let run = ''
   const flush = (): void => {
@@ -120,7 +142,45 @@ function templateMessage(message: GenerationMessage, tokens: readonly AddedToken
   }
   flush()
   const textOnly = parts.every((part) => part.type === 'text')
-  return { role: message.role, content: textOnly ? parts.map((part) => part.text).join('') : parts }
+  const content = textOnly ? parts.map((part) => part.text).join('') : parts
+  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.toolCallId, content }
+  if (message.role !== 'assistant' || message.toolCalls === undefined) return { role: message.role, content }
+  const calls = message.toolCalls.map(({ name, arguments: json }) => {
+    const guard = (text: string): string => neutralise(text, tokens, marker)
+    return toolCall(guard(name), takesText ? guard(json) : guardedValue(parsedOr(json), tokens, marker))
+  })
+  return { role: message.role, content, tool_calls: calls }
+}
+
+function toolCall(name: string, json: unknown): object {
+  return { type: 'function', function: { name, arguments: json } }
+}
+
+/** Whether a rendering has a text in it. A template that refuses what it is given does not. */
+function shows(render: () => string, text: string): boolean {
+  try {
+    return render().includes(text)
+  } catch {
+    return false
+  }
+}
+
+/** A copy with every string guarded, keys too. */
+function guardedValue(value: unknown, tokens: readonly AddedToken[], marker: string): unknown {
+  if (typeof value === 'string') return neutralise(value, tokens, marker)
+  if (Array.isArray(value)) return value.map((item: unknown) => guardedValue(item, tokens, marker))
+  if (!isObject(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [neutralise(key, tokens, marker), guardedValue(item, tokens, marker)]),
+  )
+}
+
+function parsedOr(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return json
+  }
 }
 
 /**
@@ -156,8 +216,12 @@ function startsInSuffix(text: string, token: string): boolean {
 }
 
 /** A private-use character that no message contains. */
-function unusedCharacter(messages: readonly GenerationMessage[]): string {
-  const texts = messages.flatMap((message) => message.content.map((part) => (part.type === 'text' ? part.text : '')))
+function unusedCharacter(messages: readonly GenerationMessage[], tools: readonly ToolDefinition[] = []): string {
+  const texts = messages.flatMap((message) => [
+    ...message.content.map((part) => (part.type === 'text' ? part.text : '')),
+    ...(message.role === 'assistant' ? (message.toolCalls ?? []).map((call) => call.name + call.arguments) : []),
+  ])
+  texts.push(JSON.stringify(tools))
   for (let code = 0xe000; code <= 0xf8ff; code++) {
     const character = String.fromCharCode(code)
     if (!texts.some((text) => text.includes(character))) return character

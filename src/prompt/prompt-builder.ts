@@ -4,7 +4,7 @@
  * In: messages. Out: a {@link PreparedPrompt}, or only its token counts.
  */
 
-import type { GenerationMessage, PromptUsage } from '../contract/index.ts'
+import type { GenerationMessage, PromptUsage, ToolDefinition } from '../contract/index.ts'
 import type { PreparedPrompt } from './prepared-prompt.ts'
 import type { PromptTokenizer } from './tokenizer.ts'
 
@@ -13,6 +13,8 @@ export interface PromptOptions {
   readonly thinking?: boolean | undefined
   /** The reply is to be spoken, which some families want other instructions for. Default false. */
   readonly speech?: boolean | undefined
+  /** Functions that the reply may call; only where `tools` of the builder says so. */
+  readonly tools?: readonly ToolDefinition[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -22,6 +24,8 @@ export interface PromptBuilder {
   readonly thinking: 'fixed' | 'switch'
   /** Whether a reply can reason: the template can be switched to it, or always opens a `<think>` block. */
   readonly canThink: boolean
+  /** Whether the template takes tools and the vocabulary has the tokens around a call. */
+  readonly tools: boolean
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
   /**

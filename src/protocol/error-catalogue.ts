@@ -68,6 +68,22 @@ export const errors = {
       scope: 'gateway',
       message: `Request method '${method}' is not supported.`,
     }),
+  upgradeRequired: (path: string) =>
+    new ApiError({
+      status: 426,
+      type: 'invalid_request_error',
+      code: 'upgrade_required',
+      scope: 'gateway',
+      message: `${path} is a WebSocket: connect to it with ws:// or wss://.`,
+    }),
+  realtimeModelUnknown: (model: string, hint: string) =>
+    new ApiError({
+      status: 404,
+      type: 'invalid_request_error',
+      code: 'model_not_found',
+      param: 'model',
+      message: `The model \`${model}\` does not exist or you do not have access to it.${hint}`,
+    }),
   bodyTooLarge: (limit: number) =>
     new ApiError({
       status: 413,

@@ -2,13 +2,18 @@
  * Turns generated token ids into what a reader sees and what is spoken.
  *
  * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part of a stop
- * string), and the ids that may be spoken: those whose text has been sent, never reasoning. White space around the reasoning block is
+ * string), whole tool calls, and the ids that may be spoken: those whose text has been sent, never reasoning or calls. White space around the reasoning block is
  * dropped. Pure but for its state.
  */
 
+import type { ToolDefinition } from '../contract/index.ts'
 import type { SpokenToken } from '../models/speech.ts'
 import type { Detokenizer } from '../prompt/detokenizer.ts'
 import { createStopStrings } from './stop-strings.ts'
+import { type ReadCall, readToolCall, type ToolMarkers } from './tool-calls.ts'
+
+const TOOL_OPEN = '<tool_call>'
+const TOOL_CLOSE = '</tool_call>'
 
 /** What the runtime needs of a tokenizer. */
 export interface RuntimeTokenizer {
@@ -23,6 +28,8 @@ export interface ReplyReaderOptions {
   readonly stop: readonly string[]
   /** Ids around the reasoning; absent when they are to be read as text. */
   readonly think?: { readonly open: number; readonly close: number } | undefined
+  /** Tools that may be called, and the ids around a call; absent when a call is text like any other. */
+  readonly tools?: { readonly markers: ToolMarkers; readonly definitions: readonly ToolDefinition[] } | undefined
   /** Whether the prompt ends inside a reasoning block. */
   readonly startsInReasoning?: boolean
   /** Row of the first generated token in the thinker's sequence. Default 0. */
@@ -40,6 +47,8 @@ export interface ReplyStep {
   readonly spoken: readonly SpokenToken[]
   /** A stop string has been met: the reply is over. */
   readonly stopped: boolean
+  /** A call that has become whole. */
+  readonly call?: ReadCall
 }
 
 /** A token of the answer whose text is not all sent yet. `end` is where its text ends, once known. */
@@ -52,7 +61,9 @@ export class ReplyReader {
   readonly #options: ReplyReaderOptions
   readonly #stops
   #detokenizer: Detokenizer
-  #channel: 'reasoning' | 'text'
+  #channel: 'reasoning' | 'text' | 'call'
+  /** What a call has of text so far. */
+  #callText = ''
   /** Whether the channel has shown anything but white space (which is dropped at the edges of reasoning). */
   #trimming: boolean
   /** Length of the answer read so far, and how much of it has been sent. */
@@ -97,7 +108,15 @@ export class ReplyReader {
     if (think && id === think.close) {
       return this.#channel === 'reasoning' ? this.#switchTo('text') : { pieces: [], spoken: [], stopped: false }
     }
+    const markers = this.#options.tools?.markers
+    if (markers && id === markers.open && this.#channel === 'text') return this.#openCall()
+    if (markers && id === markers.close && this.#channel === 'call') return this.#closeCall()
     const raw = this.#detokenizer.push(id)
+    if (this.#channel === 'call') {
+      this.#textTokens += 1
+      this.#callText += raw
+      return { pieces: [], spoken: [], stopped: false }
+    }
     const text = this.#trimmed(raw)
     if (this.#channel === 'reasoning') {
       this.#reasoningTokens += 1
@@ -111,6 +130,11 @@ export class ReplyReader {
 
   /** The rest, when the reply ended otherwise than by a stop string. */
   finish(): ReplyStep {
+    if (this.#channel === 'call') {
+      // A call that was cut off is shown, but not spoken.
+      const cut = TOOL_OPEN + this.#callText + this.#detokenizer.finish()
+      return { pieces: piece('text', cut), spoken: [], stopped: false }
+    }
     const rest = this.#trimmed(this.#detokenizer.finish())
     if (this.#channel === 'reasoning') return { pieces: piece('reasoning', rest), spoken: [], stopped: false }
     const step = this.#readAnswer(rest)
@@ -142,9 +166,32 @@ export class ReplyReader {
     return { pieces: piece('text', safe), spoken, stopped }
   }
 
+  /** Sends what is held of the text before a call. */
+  #openCall(): ReplyStep {
+    this.#textTokens += 1
+    const step = this.finish()
+    this.#channel = 'call'
+    this.#callText = ''
+    this.#unspoken = ''
+    this.#detokenizer = this.#options.tokenizer.createDetokenizer()
+    return step
+  }
+
+  #closeCall(): ReplyStep {
+    this.#textTokens += 1
+    const text = this.#callText + this.#detokenizer.finish()
+    this.#channel = 'text'
+    this.#trimming = true
+    this.#detokenizer = this.#options.tokenizer.createDetokenizer()
+    const call = readToolCall(text, this.#options.tools?.definitions ?? [])
+    // What is no call is shown as it was written, so that nothing is lost.
+    if (call === undefined) return { pieces: piece('text', TOOL_OPEN + text + TOOL_CLOSE), spoken: [], stopped: false }
+    return { pieces: [], spoken: [], stopped: false, call }
+  }
+
   #switchTo(channel: 'reasoning' | 'text'): ReplyStep {
     const rest = this.#trimmed(this.#detokenizer.finish())
-    const pieces = piece(this.#channel, this.#channel === 'text' ? '' : rest)
+    const pieces = this.#channel === 'reasoning' ? piece('reasoning', rest) : []
     const before = this.#channel === 'text' && rest !== '' ? this.#readAnswer(rest) : undefined
     this.#channel = channel
     this.#trimming = true

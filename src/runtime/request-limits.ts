@@ -33,6 +33,24 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
     })
 }
 
+/** Throws `unsupported` for tools that the checkpoint's template cannot take, and for a call that reasoning would come before. */
+export function checkTools(request: GenerationRequest, can: boolean): void {
+  const asked = request.tools !== undefined || request.messages.some((message) => message.role === 'tool')
+  if (asked && !can)
+    throw new EngineError('unsupported', "This checkpoint's chat template has no tools; leave tools out.", {
+      param: 'tools',
+    })
+  const forced = request.toolChoice !== undefined && request.toolChoice !== 'auto' && request.toolChoice !== 'none'
+  if (forced && request.thinking)
+    throw new EngineError(
+      'unsupported',
+      'A reply that is reasoned first cannot be made to call a tool; set tool_choice to auto.',
+      {
+        param: 'tool_choice',
+      },
+    )
+}
+
 export interface Reservation {
   /** Tokens of cache: prompt, reasoning and answer. */
   readonly capacity: number

@@ -6,7 +6,7 @@
 
 export interface RequestMetrics {
   readonly id: string
-  readonly outcome: 'stop' | 'length' | 'aborted' | 'failed'
+  readonly outcome: 'stop' | 'length' | 'tool_calls' | 'aborted' | 'failed'
   /** Milliseconds from arrival to being given a place. */
   readonly queuedMs: number
   /** Milliseconds from arrival to the first generated token. Absent when there was none. */

@@ -5,7 +5,15 @@
  * its text ends, its speech ends, or it is dropped.
  */
 
-import type { EngineEvent, EngineUsage, GenerationRequest, PromptUsage, ReplyCounts } from '../contract/index.ts'
+import { randomBytes } from 'node:crypto'
+import type {
+  EndReason,
+  EngineEvent,
+  EngineUsage,
+  GenerationRequest,
+  PromptUsage,
+  ReplyCounts,
+} from '../contract/index.ts'
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
@@ -35,6 +43,10 @@ export interface TaskResources {
   readonly reasoningBudget: number
   /** Ids that end the reasoning. */
   readonly closing: readonly number[]
+  /** Ids that the reply begins with, such as those of a call it must make. */
+  readonly opening: readonly number[]
+  /** The reply ends with its first call. */
+  readonly oneCall: boolean
 }
 
 export type TaskPhase =
@@ -87,7 +99,8 @@ export class RequestTask {
   /** Rows whose hidden states speech has been given. */
   #heard = 0
   #forced: number[] = []
-  #reason: 'stop' | 'length' = 'stop'
+  #reason: EndReason = 'stop'
+  #calls = 0
   readonly #controller = new AbortController()
   readonly #onSettled: (metrics: RequestMetrics) => void
   readonly #onSequence: (task: RequestTask, back: boolean) => void
@@ -194,6 +207,7 @@ export class RequestTask {
     this.reused = reused
     this.stopwatch.admitted()
     if (resources.reader.reasoning && resources.reasoningBudget <= 0) this.#forced = [...resources.closing]
+    else this.#forced = [...resources.opening]
   }
 
   /** Tells its reader, once, that it runs: its media could be read. */
@@ -264,7 +278,7 @@ export class RequestTask {
     // The token that a limit cuts the reply at never becomes an input, so transformers never speaks it.
     const cut = this.generated >= tokenLimit || (!reader.reasoning && reader.textTokens + 1 >= maxTokens)
     const step = reader.push(id, { speak: !cut })
-    if (step.stopped) return this.#tell('stop', step)
+    if (step.stopped || (step.call && this.resources.oneCall)) return this.#tell('stop', step)
     this.#send(step)
     if (this.generated >= tokenLimit || reader.textTokens >= maxTokens) return this.#tell('length', reader.finish())
     this.lastId = id
@@ -310,12 +324,18 @@ export class RequestTask {
   #send(step: ReplyStep): void {
     for (const { channel, text } of step.pieces)
       this.emit({ type: channel === 'reasoning' ? 'reasoning-delta' : 'text-delta', text, counts: this.#counts })
+    if (step.call) {
+      const id = `call_${randomBytes(12).toString('hex')}`
+      this.emit({ type: 'tool-call-delta', index: this.#calls, id, ...step.call, counts: this.#counts })
+      this.#calls += 1
+    }
     this.speech?.say(step.spoken)
   }
 
   #tell(reason: 'stop' | 'length', step: ReplyStep): void {
-    this.#reason = step.stopped ? 'stop' : reason
     this.#send(step)
+    const ended = step.stopped ? 'stop' : reason
+    this.#reason = ended === 'stop' && this.#calls > 0 ? 'tool_calls' : ended
     this.speech?.endText()
     this.#letGoOfSequence()
     this.phase = 'told'

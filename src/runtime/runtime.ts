@@ -14,7 +14,7 @@ import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts
 import { createRandom, textStream } from '../sampling/random.ts'
 import { createSampler } from '../sampling/sampler.ts'
 import { whenAllAborted } from './abort.ts'
-import { checkModalities, reserve } from './request-limits.ts'
+import { checkModalities, checkTools, reserve } from './request-limits.ts'
 import type { EncodedFeature } from './prompt-features.ts'
 import { encodePiece } from './encoder-step.ts'
 import type { Clock, RequestMetrics } from './request-metrics.ts'
@@ -27,6 +27,7 @@ import { SpeechTask } from './speech-task.ts'
 import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
 import type { MediaRows } from '../models/token-run.ts'
+import { forcedOpening, type ToolMarkers } from './tool-calls.ts'
 
 export interface RuntimeOptions {
   readonly model: OmniModel
@@ -39,6 +40,8 @@ export interface RuntimeOptions {
   readonly endTokenIds: readonly number[]
   /** Whether the checkpoint can be asked to reason. */
   readonly thinking?: boolean
+  /** Whether the checkpoint's template takes tools. */
+  readonly tools?: boolean
   /** Read `<think>` as plain text (parity tests with random weights). */
   readonly plainThink?: boolean
   /** At most the thinker's. */
@@ -79,6 +82,7 @@ export class Runtime {
   readonly #options: RuntimeOptions
   readonly #model: OmniModel
   readonly #think: { readonly open: number; readonly close: number } | undefined
+  readonly #tools: ToolMarkers | undefined
   readonly #clock: Clock
   readonly contextLength: number
   #waiting: RequestTask[] = []
@@ -105,6 +109,12 @@ export class Runtime {
     const open = options.tokenizer.tokenId('<think>')
     const close = options.tokenizer.tokenId('</think>')
     this.#think = open !== undefined && close !== undefined && !options.plainThink ? { open, close } : undefined
+    const openCall = options.tokenizer.tokenId('<tool_call>')
+    const closeCall = options.tokenizer.tokenId('</tool_call>')
+    this.#tools =
+      options.tools && openCall !== undefined && closeCall !== undefined
+        ? { open: openCall, close: closeCall }
+        : undefined
     this.#pool = new SequencePool({
       thinker: model.thinker,
       audioEncoder: model.audioEncoder,
@@ -194,6 +204,7 @@ export class Runtime {
     if (this.#closed) throw closedError()
     checkModalities(request, this.#model, this.#options.thinking === true && this.#think !== undefined)
     if (request.speech) this.#speaker(request.speech.voice)
+    checkTools(request, this.#tools !== undefined)
   }
 
   #submit(request: GenerationRequest): RequestTask {
@@ -400,6 +411,9 @@ export class Runtime {
       think !== undefined,
     )
     const startsInReasoning = think !== undefined && prompt.insideReasoning
+    const toolChoice = request.toolChoice ?? 'auto'
+    const tools = toolChoice === 'none' ? undefined : request.tools
+    const opening = tools ? forcedOpening(toolChoice) : undefined
     const { sampling } = request
     const sampler = createSampler(
       {
@@ -419,6 +433,7 @@ export class Runtime {
         stop: request.stop,
         think,
         startsInReasoning,
+        ...(tools && this.#tools && { tools: { markers: this.#tools, definitions: tools } }),
         firstRow: prompt.tokenIds.length,
       }),
       speech: undefined,
@@ -427,6 +442,9 @@ export class Runtime {
       tokenLimit,
       reasoningBudget,
       closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
+      opening:
+        opening === undefined || !this.#tools ? [] : [this.#tools.open, ...Array.from(tokenizer.encode(opening))],
+      oneCall: request.parallelToolCalls === false,
     }
   }
 

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { MediaError, type MediaErrorCode, mediaErrorCodes } from '../../src/media/index.ts'
 import { EngineError } from '../../src/contract/index.ts'
 import { type ApiErrorBody, apiErrorBodySchema, type ErrorName } from '../../src/protocol/index.ts'
@@ -68,6 +69,21 @@ const read = async (response: Response): Promise<Answer> => ({
   status: response.status,
   body: apiErrorBodySchema.parse(await response.json()),
 })
+/** The answer to a handshake that is refused. */
+const handshake = (url: string): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const socket = new WebSocket(url.replace(/^http/, 'ws'))
+    socket.once('open', () => reject(new Error('the handshake was accepted')))
+    socket.once('error', () => undefined)
+    socket.once('unexpected-response', (_, response) => {
+      const pieces: Buffer[] = []
+      response.on('data', (piece: Buffer) => pieces.push(piece))
+      response.on('end', () => {
+        const body = apiErrorBodySchema.parse(JSON.parse(Buffer.concat(pieces).toString()))
+        resolve({ status: response.statusCode ?? 0, body })
+      })
+    })
+  })
 const chat = (body: unknown) => async () => read(await plain.chat(body))
 const changed = (change: Record<string, unknown>) => chat({ ...hello, ...change })
 const spoken = { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }
@@ -107,6 +123,18 @@ const CASES: Record<ErrorName, Case> = {
     ...invalid,
     make: async () => read(await fetch(`${plain.baseUrl}/chat/completions`)),
     text: "Request method 'GET' is not supported.",
+  },
+  upgradeRequired: {
+    make: async () => read(await fetch(`${plain.url}/v1/realtime?model=qwen3-omni-flash-realtime`)),
+    status: 426,
+    code: 'upgrade_required',
+    text: '/v1/realtime is a WebSocket: connect to it with ws:// or wss://.',
+  },
+  realtimeModelUnknown: {
+    make: () => handshake(`${plain.url}/v1/realtime?model=qwen3-omni-flash-realtim`),
+    status: 404,
+    code: 'model_not_found',
+    text: "does not exist or you do not have access to it. Did you mean 'qwen3-omni-flash-realtime'?",
   },
   bodyTooLarge: { ...invalid, status: 413, make: chat(`"${'x'.repeat(20_000_001)}"`), text: 'over 20000000 bytes' },
   bodyTimedOut: {

@@ -5,7 +5,7 @@
  * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
  */
 import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
-import type { PreferredSampling, SamplingOptions } from '../../contract/index.ts'
+import type { PreferredSampling, SamplingOptions, ToolChoice, ToolDefinition } from '../../contract/index.ts'
 import { type ChatCompletionRequest, errors, type Message, urlOf, type UserPart } from '../../protocol/index.ts'
 
 /** Where a medium is in the request, and what it was given as. */
@@ -48,6 +48,14 @@ export interface Plan {
   readonly stop: readonly string[]
   readonly stopTokenIds: readonly number[]
   readonly maxInput: number
+  /** Functions the model may call. */
+  readonly tools: PlanTools | undefined
+}
+
+export interface PlanTools {
+  readonly definitions: readonly ToolDefinition[]
+  readonly choice: ToolChoice
+  readonly parallel: boolean
 }
 
 export interface RuleOptions {
@@ -104,6 +112,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     stop: stop.filter((item): item is string => typeof item === 'string' && item !== ''),
     stopTokenIds: stop.filter((item): item is number => typeof item === 'number'),
     maxInput: limits.maxInput,
+    tools: undefined,
   }
 }
 

@@ -11,7 +11,7 @@ import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
 import { engineErrorToApi } from './engine-errors.ts'
-import { resolveMedia } from './resolve-media.ts'
+import { type ResolvedMessages, resolveMedia } from './resolve-media.ts'
 import { trimHistory } from './trim-history.ts'
 
 export interface Prepared {
@@ -60,26 +60,45 @@ export interface Requester {
   readonly traceparent: string | undefined
 }
 
+/** The checkpoint that a plan is run by. @throws ApiError when none is bound, or it cannot do what is asked. */
+export function boundFor(services: Services, plan: Plan): BoundModel {
+  const loaded = services.host.resolve(plan.model.id, plan.thinking !== undefined)
+  if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
+  checkAbilities(plan, loaded)
+  return loaded
+}
+
 /** Fetches and counts. @throws ApiError; the signal's reason once aborted. */
 export async function prepare(
   services: Services,
   plan: Plan,
+  requester: Requester,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  const { rules } = plan.model
+  boundFor(services, plan)
+  const limits = { media: rules.media, tokens: rules.tokens, maxInput: plan.maxInput }
+  const resolved = await resolveMedia(plan.messages, limits, services.media, signal)
+  return prepareResolved(services, plan, resolved, requester, signal)
+}
+
+/** As {@link prepare}, for media that are at hand; they are let go of when it fails. */
+export async function prepareResolved(
+  services: Services,
+  plan: Plan,
+  resolved: ResolvedMessages,
   { id, caller, traceparent }: Requester,
   signal: AbortSignal,
 ): Promise<Prepared> {
   const { rules } = plan.model
-  const loaded = services.host.resolve(plan.model.id, plan.thinking !== undefined)
-  if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
-  checkAbilities(plan, loaded)
-
-  const limits = { media: rules.media, tokens: rules.tokens, maxInput: plan.maxInput }
-  const resolved = await resolveMedia(plan.messages, limits, services.media, signal)
   const { speechPrompt, settings } = services
   const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
   const counted = (): readonly CountedMessage[] =>
     speechText === undefined ? resolved.counted() : withSystemCounted(resolved.counted(), speechText)
   let prompt: PromptTokens
+  let loaded: BoundModel
   try {
+    loaded = boundFor(services, plan)
     prompt = await countPrompt(services, plan, counted(), signal)
   } catch (error) {
     await Promise.allSettled(resolved.media.map((medium) => medium[Symbol.asyncDispose]()))
@@ -115,6 +134,11 @@ export async function prepare(
       ...(traceparent !== undefined && { traceparent }),
       ...(plan.speech && { speech: plan.speech }),
       ...(plan.thinking && { thinking: plan.thinking }),
+      ...(plan.tools && {
+        tools: plan.tools.definitions,
+        toolChoice: plan.tools.choice,
+        parallelToolCalls: plan.tools.parallel,
+      }),
       sampling: plan.sampling,
       maxTokens: Math.min(plan.maxTokens, loaded.model.maxOutputTokens),
       ...(plan.maxTotalTokens !== undefined && { maxTotalTokens: plan.maxTotalTokens }),

@@ -19,7 +19,9 @@ function digest(text: string): Buffer {
 export function requireKey(services: Services): MiddlewareHandler<AppEnv> {
   const known = services.settings.apiKey.map(digest)
   return async (c, next) => {
-    const given = /^Bearer\s+(\S+)\s*$/i.exec(c.req.header('authorization') ?? '')?.[1]
+    const given =
+      /^Bearer\s+(\S+)\s*$/i.exec(c.req.header('authorization') ?? '')?.[1] ??
+      subprotocolKey(c.req.header('sec-websocket-protocol'))
     if (known.length > 0) {
       if (given === undefined) throw errors.apiKeyMissing()
       const hash = digest(given)
@@ -30,6 +32,11 @@ export function requireKey(services: Services): MiddlewareHandler<AppEnv> {
     }
     await next()
   }
+}
+
+/** Browsers cannot set headers on a WebSocket: OpenAI's clients send the key among the subprotocols. */
+function subprotocolKey(header: string | undefined): string | undefined {
+  return /(?:^|,)\s*openai-insecure-api-key\.([^\s,]+)/.exec(header ?? '')?.[1]
 }
 
 /** CORS, and refusal of foreign pages and names where no key protects the server. */

@@ -18,7 +18,9 @@ export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
 export function renderError(services: Services, thrown: unknown, c: Context<AppEnv>): Response {
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
   const message =
-    error.code === 'model_not_found' ? `${error.message} ${modelsText(services.catalogue)}` : error.message
+    error.code === 'model_not_found' && !error.message.includes('Realtime models')
+      ? `${error.message} ${modelsText(services.catalogue)}`
+      : error.message
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
   const id = requestId ?? services.uuid()

@@ -13,7 +13,9 @@ export function drainReplica(services: Services) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const name = c.req.param('name') ?? ''
     using share = services.bodies.share()
-    const parsed = adminDrainSchema.safeParse(await readJson(c.req.raw, { ...bodyLimits(services.settings), maxBytes: 10_000 }, share))
+    const parsed = adminDrainSchema.safeParse(
+      await readJson(c.req.raw, { ...bodyLimits(services.settings), maxBytes: 10_000 }, share),
+    )
     if (!parsed.success) throw errors.fieldRequired('draining')
     if (services.cluster?.setDraining(name, parsed.data.draining) !== true)
       throw errors.notFound(`/admin/cluster/replicas/${name.slice(0, 100)}`)

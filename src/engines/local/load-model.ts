@@ -7,7 +7,7 @@
 
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
-import type { PromptBuilder } from '../../prompt/prompt-builder.ts'
+import type { PromptBuilder, PromptOptions } from '../../prompt/prompt-builder.ts'
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import { MemoryBudget } from '../../models/memory-budget.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
@@ -89,6 +89,7 @@ export async function loadHostedModel(
     count: (request, signal) => prompt.count(request.messages, { ...promptOptions(request, prompt, options), signal }),
     endTokenIds: prompt.endTokenIds,
     thinking: prompt.canThink,
+    tools: prompt.tools,
     plainThink: options.exact ?? false,
     budget,
     onMetrics,
@@ -172,15 +173,12 @@ function threadOption(asked: number | undefined, bytes: number): { threads?: num
 }
 
 /** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */
-function promptOptions(
-  request: GenerationRequest,
-  prompt: PromptBuilder,
-  options: LoadOptions,
-): { thinking?: boolean; speech: boolean } {
+function promptOptions(request: GenerationRequest, prompt: PromptBuilder, options: LoadOptions): PromptOptions {
   const speech = request.speech !== undefined
+  const tools = request.toolChoice === 'none' ? undefined : request.tools
   return prompt.thinking === 'fixed' || options.exact
-    ? { speech }
-    : { speech, thinking: request.thinking !== undefined }
+    ? { speech, tools }
+    : { speech, tools, thinking: request.thinking !== undefined }
 }
 
 function runtimeTokenizer({ tokenizer }: PromptBuilder): RuntimeTokenizer {

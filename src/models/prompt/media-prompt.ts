@@ -65,7 +65,7 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
     const longest = Math.max(0, ...tracks.map(({ samples }) => samples))
     const shapes = sizes.map((size) => mediumShape(size, longest, config, rules))
     const messages = options.speech === true && rules.spokenMessages ? rules.spokenMessages(asked) : asked
-    const chat = template.render(messages, options.thinking)
+    const chat = template.render(messages, options.thinking, options.tools)
     const ids = await tokenizer.encodeMarkupLater(chat.text, chat.marker, options.signal)
     const layout = layOutPrompt(ids, shapes, config, (video) => rules.videoOrder(video, config))
     return { ...layout, insideReasoning: chat.insideReasoning, longest, shapes }
@@ -82,6 +82,7 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
     config,
     thinking: template.thinking,
     canThink: canThink(),
+    tools: template.tools,
     endTokenIds,
     count: async (messages, options = {}) =>
       (await layOut(messages, mediaParts(messages).map(statedSize), options)).usage,

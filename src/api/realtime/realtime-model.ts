@@ -1,0 +1,49 @@
+/** The model that a realtime session names: one of the realtime catalogue, a chat model, or a loaded checkpoint. */
+import type { CatalogueModel } from '../../catalogue/index.ts'
+import { didYouMean, errors } from '../../protocol/index.ts'
+import type { BoundModel } from '../engine-host.ts'
+import type { Services } from '../services.ts'
+
+/** Turns kept where the catalogue does not say. */
+const TURNS = 8
+
+export interface RealtimeTarget {
+  /** As requested. */
+  readonly name: string
+  readonly chat: CatalogueModel
+  readonly defaultVoice: string
+  readonly turns: number
+  readonly bound: BoundModel
+}
+
+/** `checkpoints`: names of loaded checkpoints are taken too. @throws ApiError 404 that lists the names, 400 without one */
+export function realtimeTarget(services: Services, name: string | undefined, checkpoints: boolean): RealtimeTarget {
+  const { catalogue, host } = services
+  if (name === undefined || name === '') throw errors.modelMissing()
+  const listed = catalogue.realtime.find(({ id }) => id === name)
+  const chat = listed?.chat ?? catalogue.find(name) ?? (checkpoints ? modelOfCheckpoint(services, name) : undefined)
+  if (chat === undefined) {
+    const known = [...catalogue.realtime.map(({ id }) => id), ...(checkpoints ? host.names : [])]
+    const shown = name.slice(0, 200)
+    throw errors.realtimeModelUnknown(shown, `${didYouMean(shown, known)} Realtime models: ${known.join(', ')}.`)
+  }
+  const bound = host.resolve(chat.id, false)
+  if (bound === undefined) throw errors.unavailable(`No checkpoint is bound to ${chat.id}.`)
+  return {
+    name,
+    // The catalogue has list prices of the chat models only.
+    chat: { ...chat, prices: undefined },
+    defaultVoice: listed?.defaultVoice ?? chat.defaultVoice,
+    turns: listed?.turns ?? TURNS,
+    bound,
+  }
+}
+
+/** The API model that a loaded checkpoint answers for: the one with the most voices, so that all of them have names. */
+export function modelOfCheckpoint({ catalogue, host }: Services, name: string): CatalogueModel | undefined {
+  const answers = catalogue.models.filter(({ id }) => {
+    const bound = host.resolve(id, false)
+    return bound !== undefined && (bound.model.id === name || host.nameOf(bound) === name)
+  })
+  return answers.toSorted((a, b) => b.voices.length - a.voices.length)[0]
+}

@@ -1,0 +1,264 @@
+/**
+ * One WebSocket: frames in, a session's events out, and every limit that is the socket's.
+ *
+ * In: an open socket, a dialect, and what the session needs of the server. Text frames of JSON, both ways, handled one after the other;
+ * while many wait, the socket is not read. Out: a promise that resolves when socket and session are over. Nothing outlives it.
+ */
+import type { RawData, WebSocket } from 'ws'
+import type { Dialect, SessionNames } from './dialects/dialect.ts'
+import type { SessionEvent } from './events.ts'
+import { SessionFault } from './fault.ts'
+import type { SessionLimits, SessionPorts } from './ports.ts'
+import { RealtimeSession } from './session.ts'
+
+/** Bytes of frames that may wait to be handled before the socket is paused. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024
+/** Bytes a client may leave unread before its reply pauses. */
+const MAX_UNREAD_BYTES = 1024 * 1024
+const REASON_BYTES = 120
+
+export interface ConnectionLimits extends SessionLimits {
+  /** Longest session, milliseconds. */
+  readonly sessionMs: number
+  /** Longest time without an event of the client or a reply, milliseconds. */
+  readonly idleMs: number
+  /** How often an idle socket is asked whether it still lives, milliseconds. */
+  readonly pingMs: number
+  /** How long a client may leave what is sent unread, milliseconds. */
+  readonly stallMs: number
+}
+
+export type ConnectionPorts = Omit<SessionPorts, 'emit' | 'newId' | 'drained' | 'breathe' | 'close' | 'later'>
+
+export interface ConnectionOptions {
+  readonly dialect: Dialect
+  readonly ports: ConnectionPorts
+  readonly limits: ConnectionLimits
+  /** Aborted when the server begins to stop: the reply that runs is finished. */
+  readonly stopping: AbortSignal
+  /** Aborted when the server is cut off. */
+  readonly signal: AbortSignal
+}
+
+/** Runs until the socket is closed. Never rejects. */
+export function runConnection(socket: WebSocket, options: ConnectionOptions): Promise<void> {
+  return new Connection(socket, options).run()
+}
+
+class Connection {
+  readonly #socket: WebSocket
+  readonly #options: ConnectionOptions
+  readonly #session: RealtimeSession
+  readonly #names: SessionNames
+  readonly #timers = new Set<NodeJS.Timeout>()
+  /** Frames in the order they came; null for a binary one. */
+  readonly #waiting: (string | null)[] = []
+  #waitingBytes = 0
+  #working = false
+  #alive = true
+  #closed = false
+  #lastActive: number
+  #waitingForDrain: (() => void)[] = []
+
+  constructor(socket: WebSocket, options: ConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    const { dialect, ports, limits } = options
+    this.#lastActive = ports.now()
+    this.#session = new RealtimeSession(
+      {
+        ...ports,
+        newId: (kind) => dialect.newId(kind),
+        emit: (event) => this.#emit(event),
+        drained: (signal) => this.#drained(signal),
+        breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+        later: (milliseconds, work) => this.#later(milliseconds, work),
+        close: (code, reason) => this.#close(code, reason),
+      },
+      dialect.initial,
+      limits,
+    )
+    this.#names = { sessionId: this.#session.id, conversationId: this.#session.conversationId }
+  }
+
+  async run(): Promise<void> {
+    const socket = this.#socket
+    const { limits, signal, stopping } = this.#options
+    const over = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    const cut = (): void => this.#close(1001, 'The server is stopping.')
+    signal.addEventListener('abort', cut, { once: true })
+    const leave = (): void => void this.#session.settled().then(cut)
+    stopping.addEventListener('abort', leave, { once: true })
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('pong', () => (this.#alive = true))
+    // ws closes the socket itself for what breaks the protocol; the event needs a listener.
+    socket.on('error', (error) => this.#options.ports.log(`socket: ${error.message}`))
+    if (limits.sessionMs > 0)
+      this.#later(limits.sessionMs, () => {
+        this.#fault(
+          new SessionFault(
+            `The session has lasted ${Math.round(limits.sessionMs / 1000)} seconds, which is the longest; open another one.`,
+            { code: 'session_expired' },
+          ),
+        )
+        this.#close(1001, 'The session has lasted as long as it may.')
+      })
+    const pulse = setInterval(() => this.#onPulse(), Math.min(limits.pingMs, limits.idleMs || limits.pingMs))
+    this.#session.open()
+    if (signal.aborted) cut()
+    else if (stopping.aborted) leave()
+    await over
+    this.#closed = true
+    clearInterval(pulse)
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+    signal.removeEventListener('abort', cut)
+    stopping.removeEventListener('abort', leave)
+    this.#waiting.length = 0
+    for (const go of this.#waitingForDrain.splice(0)) go()
+    await this.#session.close()
+  }
+
+  #later(milliseconds: number, work: () => void): void {
+    if (this.#closed) return
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      work()
+    }, milliseconds)
+    this.#timers.add(timer)
+  }
+
+  /** Half-open sockets and idle sessions. */
+  #onPulse(): void {
+    const { limits, ports } = this.#options
+    if (!this.#alive) {
+      this.#socket.terminate()
+      return
+    }
+    this.#alive = false
+    this.#socket.ping()
+    if (this.#session.replying) this.#lastActive = ports.now()
+    if (limits.idleMs === 0 || ports.now() - this.#lastActive < limits.idleMs) return
+    const seconds = Math.round(limits.idleMs / 1000)
+    this.#fault(new SessionFault(`Nothing was sent for ${seconds} seconds.`, { code: 'session_idle' }))
+    this.#close(1000, `Your session was closed because nothing was sent for ${seconds} seconds.`)
+  }
+
+  // ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    this.#lastActive = this.#options.ports.now()
+    this.#alive = true
+    const text = isBinary ? null : (data as Buffer).toString()
+    this.#waiting.push(text)
+    this.#waitingBytes += text?.length ?? 0
+    if (this.#waitingBytes > MAX_WAITING_BYTES) this.#socket.pause()
+    if (!this.#working) void this.#work()
+  }
+
+  async #work(): Promise<void> {
+    this.#working = true
+    for (;;) {
+      const text = this.#waiting.shift()
+      if (text === undefined || this.#closed) break
+      this.#waitingBytes -= text?.length ?? 0
+      await this.#handle(text)
+      if (this.#socket.isPaused && this.#waitingBytes <= MAX_WAITING_BYTES / 2) this.#socket.resume()
+    }
+    this.#working = false
+  }
+
+  async #handle(text: string | null): Promise<void> {
+    let eventId: string | undefined
+    try {
+      if (text === null)
+        throw new SessionFault('Binary frames are not taken: send JSON in text frames, audio as Base64.', {
+          code: 'invalid_frame',
+        })
+      const event = parse(text)
+      const given = event['event_id']
+      eventId = typeof given === 'string' ? given.slice(0, 512) : undefined
+      const command = this.#options.dialect.read(event, this.#session.config)
+      await this.#session.handle(command)
+    } catch (error) {
+      if (this.#closed) return
+      const fault = faultOf(error)
+      if (fault.code === 'internal_error')
+        this.#options.ports.log(
+          `an event failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        )
+      this.#fault(fault, eventId)
+    }
+  }
+
+  // ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #fault(fault: SessionFault, eventId?: string): void {
+    this.#emit({ type: 'fault', fault, eventId })
+    if (fault.close !== undefined) this.#close(fault.close, fault.message)
+  }
+
+  #emit(event: SessionEvent): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    for (const { type, ...rest } of this.#options.dialect.write(event, this.#names)) {
+      const frame = JSON.stringify({ event_id: this.#options.dialect.newId('event'), type, ...rest })
+      this.#socket.send(frame, () => this.#onSent())
+    }
+  }
+
+  #onSent(): void {
+    if (this.#socket.bufferedAmount > MAX_UNREAD_BYTES) return
+    for (const go of this.#waitingForDrain.splice(0)) go()
+  }
+
+  /** Waits until the client has read; one that does not for too long is cut off. */
+  async #drained(signal: AbortSignal): Promise<void> {
+    if (this.#socket.bufferedAmount <= MAX_UNREAD_BYTES || this.#closed) return
+    const { stallMs } = this.#options.limits
+    const timer = stallMs === 0 ? undefined : setTimeout(() => this.#socket.terminate(), stallMs)
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        signal.removeEventListener('abort', go)
+        resolve()
+      }
+      this.#waitingForDrain.push(go)
+      signal.addEventListener('abort', go, { once: true })
+    })
+    clearTimeout(timer)
+  }
+
+  #close(code: number, reason: string): void {
+    const bytes = Buffer.from(reason).subarray(0, REASON_BYTES)
+    // A character cut in two is dropped.
+    this.#socket.close(code, bytes.toString().replace(/\uFFFD+$/, ''))
+    // A peer that never answers the close is not waited for.
+    this.#later(5000, () => this.#socket.terminate())
+  }
+}
+
+/** @throws SessionFault */
+function parse(text: string): Readonly<Record<string, unknown>> {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw new SessionFault('The frame is not JSON.', { code: 'invalid_json' })
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new SessionFault('The frame should hold a JSON object.', { code: 'invalid_json' })
+  return json as Readonly<Record<string, unknown>>
+}
+
+function faultOf(error: unknown): SessionFault {
+  if (error instanceof SessionFault) return error
+  // The wire's errors keep their text, code and field.
+  if (error instanceof Error && error.name === 'ApiError') {
+    const { code, param, type } = error as unknown as { code: string | null; param: string | null; type: string }
+    return new SessionFault(error.message, { code: code ?? 'invalid_value', type, ...(param !== null && { param }) })
+  }
+  return new SessionFault('An internal error has occured, please try again later.', {
+    code: 'internal_error',
+    type: 'server_error',
+    cause: error,
+  })
+}

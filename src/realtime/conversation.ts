@@ -1,0 +1,148 @@
+/** The items of a session's conversation, and the messages that an engine gets of them. */
+import type { AudioMedium, GenerationMessage, GenerationPart, ImageMedium, ToolCall } from '../contract/index.ts'
+
+export type SessionImage = ImageMedium & AsyncDisposable
+
+export type InputPart =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'audio'; readonly audio: AudioMedium; transcript: string | undefined }
+  | { readonly type: 'image'; readonly image: SessionImage }
+
+export interface InputItem {
+  readonly id: string
+  readonly type: 'input'
+  readonly role: 'user' | 'system'
+  readonly parts: readonly InputPart[]
+}
+
+/** A reply's text. `text` is what was played of it, where it was interrupted. */
+export interface ReplyItem {
+  readonly id: string
+  readonly type: 'reply'
+  text: string
+  readonly spoken: boolean
+  status: ItemStatus
+}
+
+export interface CallItem {
+  readonly id: string
+  readonly type: 'call'
+  readonly callId: string
+  readonly name: string
+  arguments: string
+  status: ItemStatus
+}
+
+export interface CallOutputItem {
+  readonly id: string
+  readonly type: 'call-output'
+  readonly callId: string
+  readonly output: string
+}
+
+export type ItemStatus = 'in_progress' | 'completed' | 'incomplete'
+export type Item = InputItem | ReplyItem | CallItem | CallOutputItem
+
+export class Conversation {
+  readonly #turns: number
+  #items: Item[] = []
+
+  /** `turns`: the newest user turns that are kept. */
+  constructor(turns: number) {
+    this.#turns = turns
+  }
+
+  get items(): readonly Item[] {
+    return this.#items
+  }
+
+  get lastId(): string | undefined {
+    return this.#items.at(-1)?.id
+  }
+
+  find(id: string): Item | undefined {
+    return this.#items.find((item) => item.id === id)
+  }
+
+  /** The id of the item before, undefined for the first. */
+  before(id: string): string | undefined {
+    const at = this.#items.findIndex((item) => item.id === id)
+    return at > 0 ? this.#items[at - 1]!.id : undefined
+  }
+
+  /** Adds an item at the end, or after `previous` (`root` is the beginning). Gives the turns that this pushed out. */
+  add(item: Item, previous?: string): readonly Item[] {
+    const at = previous === 'root' ? 0 : this.#items.findIndex(({ id }) => id === previous) + 1
+    if (previous === undefined || at > this.#items.length) this.#items.push(item)
+    else this.#items.splice(at, 0, item)
+    return item.type === 'input' && item.role === 'user' ? this.#trim() : []
+  }
+
+  remove(id: string): Item | undefined {
+    const at = this.#items.findIndex((item) => item.id === id)
+    return at < 0 ? undefined : this.#items.splice(at, 1)[0]
+  }
+
+  #trim(): readonly Item[] {
+    const starts = this.#items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
+    if (starts.length <= this.#turns) return []
+    const first = starts[starts.length - this.#turns]!
+    const stays = (item: Item, index: number): boolean =>
+      index >= first || (item.type === 'input' && item.role === 'system')
+    const gone = this.#items.filter((item, index) => !stays(item, index))
+    this.#items = this.#items.filter(stays)
+    return gone
+  }
+
+  /** What an engine is asked. Calls are part of the assistant's message before them. */
+  messages(instructions: string): GenerationMessage[] {
+    const out: GenerationMessage[] = []
+    if (instructions !== '') out.push({ role: 'system', content: [{ type: 'text', text: instructions }] })
+    for (const item of this.#items) {
+      switch (item.type) {
+        case 'input':
+          out.push({ role: item.role, content: item.parts.map(partOf) })
+          break
+        case 'reply':
+          if (item.text !== '') out.push({ role: 'assistant', content: [{ type: 'text', text: item.text }] })
+          break
+        case 'call':
+          addCall(out, { id: item.callId, name: item.name, arguments: item.arguments })
+          break
+        case 'call-output':
+          out.push({ role: 'tool', toolCallId: item.callId, content: [{ type: 'text', text: item.output }] })
+          break
+        default:
+          item satisfies never
+      }
+    }
+    return out
+  }
+}
+
+function partOf(part: InputPart): GenerationPart {
+  switch (part.type) {
+    case 'text':
+      return part
+    case 'audio':
+      return { type: 'audio', audio: part.audio }
+    case 'image':
+      return { type: 'image', image: part.image }
+    default:
+      return part satisfies never
+  }
+}
+
+function addCall(messages: GenerationMessage[], call: ToolCall): void {
+  const last = messages.at(-1)
+  if (last?.role !== 'assistant') messages.push({ role: 'assistant', content: [], toolCalls: [call] })
+  else messages[messages.length - 1] = { ...last, toolCalls: [...(last.toolCalls ?? []), call] }
+}
+
+/** Lets go of what items hold. */
+export function releaseItems(items: readonly Item[]): void {
+  for (const item of items) {
+    if (item.type !== 'input') continue
+    for (const part of item.parts) if (part.type === 'image') void part.image[Symbol.asyncDispose]()
+  }
+}

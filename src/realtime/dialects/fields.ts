@@ -1,0 +1,145 @@
+/** Readers of client fields. Each names the field and what is right in its {@link SessionFault}. */
+import { z } from 'zod'
+import type { ToolChoice, ToolDefinition } from '../../contract/index.ts'
+import { didYouMean } from '../../protocol/index.ts'
+import type { TurnDetection } from '../config.ts'
+import { SessionFault } from '../fault.ts'
+import { samplesOf, type SessionModel } from './dialect.ts'
+
+export type Json = Readonly<Record<string, unknown>>
+
+/** A nested object; undefined when absent. */
+export function objectAt(value: Json, key: string, param: string): Json | undefined {
+  const found = value[key]
+  if (found === undefined || found === null) return undefined
+  if (typeof found !== 'object' || Array.isArray(found)) throw wrong(param, 'an object')
+  return found as Json
+}
+
+/** Checks a value. @throws SessionFault naming the field */
+export function valueOf<T>(schema: z.ZodType<T>, value: unknown, param: string, expects: string): T {
+  const parsed = schema.safeParse(value)
+  if (!parsed.success) throw wrong(param, expects)
+  return parsed.data
+}
+
+export function textAt(value: Json, key: string, param: string): string {
+  return valueOf(z.string(), value[key], param, 'a string')
+}
+
+/** Undefined for what is absent or null. */
+export function optional<T>(schema: z.ZodType<T>, value: unknown, param: string, expects: string): T | undefined {
+  return value === undefined || value === null ? undefined : valueOf(schema, value, param, expects)
+}
+
+export function wrong(param: string, expects: string): SessionFault {
+  return new SessionFault(`Invalid value: '${param}' should be ${expects}.`, { param })
+}
+
+export function unknownEvent(type: unknown, known: readonly string[]): SessionFault {
+  if (typeof type !== 'string') return new SessionFault("The event has no 'type'.", { param: 'type' })
+  const name = type.slice(0, 80)
+  return new SessionFault(
+    `Invalid event type: '${name}'.${didYouMean(name, known)} Supported are: ${known.join(', ')}.`,
+    { param: 'type' },
+  )
+}
+
+/** Base64 PCM, 16-bit little-endian mono. */
+export function audioAt(value: Json, key: string, param: string): Float32Array {
+  const text = textAt(value, key, param)
+  if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw wrong(param, 'Base64 of 16-bit little-endian mono PCM')
+  const bytes = Buffer.from(text, 'base64')
+  if (bytes.length % 2 === 1)
+    throw new SessionFault(`Invalid value: '${param}' holds ${bytes.length} bytes; 16-bit samples take two each.`, {
+      param,
+    })
+  return samplesOf(bytes)
+}
+
+/** @throws SessionFault listing the voices; the hosted service closes with 1007 for it. */
+export function voiceOf(voice: string, model: SessionModel, param: string): string {
+  const found =
+    model.voices.find((name) => name === voice) ??
+    model.voices.find((name) => name.toLowerCase() === voice.toLowerCase())
+  if (found !== undefined) return found
+  const name = voice.slice(0, 40)
+  throw new SessionFault(
+    `<400> InternalError.Algo.InvalidParameter: Voice '${name}' is not supported.${didYouMean(name, model.voices)} ${model.name} has ${model.voices.join(', ')}.`,
+    { param, close: 1007 },
+  )
+}
+
+const detectionTypes: Readonly<Record<string, TurnDetection['type']>> = {
+  server_vad: 'server',
+  semantic_vad: 'semantic',
+}
+
+/** Over `base`, which has the dialect's defaults or what was set before. */
+export function turnDetectionOf(given: Json, base: TurnDetection, param: string): TurnDetection {
+  const type = optional(z.string(), given['type'], `${param}.type`, 'server_vad or semantic_vad')
+  const kind = type === undefined ? base.type : detectionTypes[type]
+  if (kind === undefined) throw wrong(`${param}.type`, 'server_vad or semantic_vad')
+  const number = (key: string, least: number, most: number): number | undefined =>
+    optional(z.number().min(least).max(most), given[key], `${param}.${key}`, `a number from ${least} to ${most}`)
+  const flag = (key: string): boolean | undefined =>
+    optional(z.boolean(), given[key], `${param}.${key}`, 'true or false')
+  return {
+    type: kind,
+    threshold: number('threshold', -1, 1) ?? base.threshold,
+    prefixPaddingMs: number('prefix_padding_ms', 0, 10_000) ?? base.prefixPaddingMs,
+    silenceMs: number('silence_duration_ms', 200, 6000) ?? base.silenceMs,
+    createResponse: flag('create_response') ?? base.createResponse,
+    interruptResponse: flag('interrupt_response') ?? base.interruptResponse,
+  }
+}
+
+const toolSchema = z.object({
+  type: z.literal('function'),
+  name: z.string().min(1).max(128),
+  description: z.string().nullish(),
+  parameters: z.record(z.string(), z.unknown()).nullish(),
+})
+
+/** Tools in the nested or the flat form. @throws SessionFault where the checkpoint has none */
+export function toolsOf(given: unknown, model: SessionModel, param: string): readonly ToolDefinition[] {
+  const list = valueOf(z.array(z.unknown()), given, param, 'a list')
+  if (list.length > 0 && !model.tools)
+    throw new SessionFault(
+      `The tool call is not supported: the checkpoint '${model.checkpoint}' loaded here has no tools in its chat template.`,
+      { param },
+    )
+  return list.map((entry, index) => {
+    const nested = z
+      .object({ type: z.literal('function'), function: z.record(z.string(), z.unknown()) })
+      .safeParse(entry)
+    const flat = nested.success ? { type: 'function', ...nested.data.function } : entry
+    const tool = valueOf(
+      toolSchema,
+      flat,
+      `${param}.${index}`,
+      'a function with a name, as {type, name, description, parameters}',
+    )
+    return {
+      name: tool.name,
+      ...(tool.description ? { description: tool.description } : {}),
+      ...(tool.parameters ? { parameters: tool.parameters } : {}),
+    }
+  })
+}
+
+export function toolChoiceOf(given: unknown, param: string): ToolChoice {
+  const expects = 'auto, none, required, or {"type": "function", "name": NAME}'
+  if (given === 'auto' || given === 'none' || given === 'required') return given
+  const flat = z.object({ type: z.literal('function'), name: z.string() }).safeParse(given)
+  if (flat.success) return { name: flat.data.name }
+  const nested = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }).safeParse(given)
+  if (nested.success) return { name: nested.data.function.name }
+  throw wrong(param, expects)
+}
+
+/** A count or `inf`. Undefined for no limit. */
+export function maxTokensOf(given: unknown, param: string): number | undefined {
+  if (given === 'inf') return undefined
+  return valueOf(z.int().min(1), given, param, 'a whole number from 1, or "inf"')
+}

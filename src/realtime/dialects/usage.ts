@@ -1,0 +1,22 @@
+/** A reply's usage in the realtime form, which both dialects share. Keys of no amount are left out. */
+import type { Usage } from '../../protocol/index.ts'
+
+export function realtimeUsage(usage: Usage): Record<string, unknown> {
+  const input = usage.prompt_tokens_details ?? {}
+  const output = usage.completion_tokens_details ?? {}
+  const image = (input.image_tokens ?? 0) + (input.video_tokens ?? 0)
+  return {
+    total_tokens: usage.total_tokens,
+    input_tokens: usage.prompt_tokens,
+    output_tokens: usage.completion_tokens,
+    input_tokens_details: {
+      ...(input.text_tokens !== undefined && { text_tokens: input.text_tokens }),
+      ...(input.audio_tokens !== undefined && { audio_tokens: input.audio_tokens }),
+      ...(image > 0 && { image_tokens: image }),
+    },
+    output_tokens_details: {
+      ...(output.text_tokens !== undefined && { text_tokens: output.text_tokens }),
+      ...(output.audio_tokens !== undefined && { audio_tokens: output.audio_tokens }),
+    },
+  }
+}

@@ -1,0 +1,26 @@
+/** A client's mistake: answered with an `error` event, after which the session goes on, or closes where `close` says so. */
+
+export interface FaultOptions {
+  readonly code?: string
+  readonly param?: string
+  readonly type?: string
+  /** The socket is closed with this code afterwards. */
+  readonly close?: number
+  readonly cause?: unknown
+}
+
+export class SessionFault extends Error {
+  override readonly name = 'SessionFault'
+  readonly type: string
+  readonly code: string | null
+  readonly param: string | null
+  readonly close: number | undefined
+
+  constructor(message: string, options: FaultOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.type = options.type ?? 'invalid_request_error'
+    this.code = options.code ?? 'invalid_value'
+    this.param = options.param ?? null
+    this.close = options.close
+  }
+}

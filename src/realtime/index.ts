@@ -1,0 +1,10 @@
+/** Realtime sessions over WebSocket: one core, two dialects. See docs/realtime.md. */
+export type { SessionConfig } from './config.ts'
+export { runConnection, type ConnectionLimits, type ConnectionPorts } from './connection.ts'
+export type { SessionImage } from './conversation.ts'
+export { DashScopeDialect } from './dialects/dashscope.ts'
+export type { Dialect, SessionModel } from './dialects/dialect.ts'
+export { OpenAiDialect } from './dialects/openai.ts'
+export type { ReplyRequest, RunningReply } from './ports.ts'
+export { pcmMedium } from './pcm-medium.ts'
+export { loadVoiceModel } from './voice-activity/silero.ts'

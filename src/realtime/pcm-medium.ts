@@ -1,0 +1,30 @@
+/** Samples that are at hand, as the contract's audio medium. */
+import { createHash } from 'node:crypto'
+import type { AudioMedium } from '../contract/index.ts'
+import { encodeWav } from '../media/index.ts'
+
+/** `samples` are mono in [-1, 1] and not changed afterwards. */
+export function pcmMedium(samples: Float32Array, sampleRate: number): AudioMedium {
+  const digest = createHash('sha256').update(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
+  return {
+    kind: 'audio',
+    files: [
+      {
+        mimeType: 'audio/wav',
+        size: 44 + samples.length * 2,
+        bytes: async (signal) => {
+          signal?.throwIfAborted()
+          return encodeWav(samples, sampleRate)
+        },
+      },
+    ],
+    facts: { sampleRate, samples: samples.length },
+    exact: true,
+    contentKey: `pcm:${sampleRate}:${digest.digest('hex')}`,
+    decode: async (signal) => {
+      signal?.throwIfAborted()
+      return { sampleRate, samples }
+    },
+    release: () => undefined,
+  }
+}

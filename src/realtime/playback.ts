@@ -1,0 +1,48 @@
+/**
+ * How much of a spoken reply its listener has had, by the clock: audio is sent faster than it is played.
+ *
+ * In: what was sent and when. Out: milliseconds played, and the text that belongs to them. Text runs ahead of the audio, so its length in
+ * speech is estimated: 65 ms a letter, 220 ms a Han character.
+ */
+
+const LETTER_MS = 65
+const HAN_MS = 220
+
+export class Playback {
+  #firstAt: number | undefined
+  #sentMs = 0
+
+  get sentMs(): number {
+    return this.#sentMs
+  }
+
+  /** So much audio was sent at `now`. */
+  sent(milliseconds: number, now: number): void {
+    this.#firstAt ??= now
+    this.#sentMs += milliseconds
+  }
+
+  playedMs(now: number): number {
+    return this.#firstAt === undefined ? 0 : Math.min(this.#sentMs, Math.max(0, now - this.#firstAt))
+  }
+}
+
+/** The beginning of `text` that takes `playedMs` to say. `wholeMs`: how long all of it takes, where that is known. */
+export function playedText(text: string, playedMs: number, wholeMs: number | undefined): string {
+  const characters = Array.from(text)
+  const weights = characters.map((character) => (/\p{Script=Han}/u.test(character) ? HAN_MS : LETTER_MS))
+  const estimate = weights.reduce((sum, weight) => sum + weight, 0)
+  const scale = wholeMs === undefined || estimate === 0 ? 1 : wholeMs / estimate
+  let spent = 0
+  let end = 0
+  while (end < characters.length && spent + weights[end]! * scale <= playedMs + 1) {
+    spent += weights[end]! * scale
+    end += 1
+  }
+  if (end === characters.length) return text
+  const kept = characters.slice(0, end).join('')
+  // Not in the middle of a word, where words are written apart.
+  return /[\p{L}\p{N}]$/u.test(kept) && !/\p{Script=Han}$/u.test(kept)
+    ? kept.replace(/[\p{L}\p{N}'’-]+$/u, '').trimEnd()
+    : kept
+}

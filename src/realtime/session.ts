@@ -1,0 +1,518 @@
+/**
+ * One realtime session: what a client may ask in which state, and what happens then.
+ *
+ * In: commands of either dialect, one after the other. Out: session events, in the order of the realtime guide. The clock, ids, voice
+ * detection and replies come through {@link SessionPorts}. One reply runs at a time.
+ */
+import { ApiError } from '../protocol/index.ts'
+import { ActiveReply } from './active-reply.ts'
+import { AudioBuffer, SAMPLE_RATE } from './audio-buffer.ts'
+import type { ReplyOverrides, SessionConfig } from './config.ts'
+import {
+  Conversation,
+  type InputItem,
+  type InputPart,
+  type Item,
+  releaseItems,
+  type SessionImage,
+} from './conversation.ts'
+import type { GivenItem, SessionCommand } from './events.ts'
+import { SessionFault } from './fault.ts'
+import { pcmMedium } from './pcm-medium.ts'
+import { type Playback, playedText } from './playback.ts'
+import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
+import { createResampler, type Resampler } from './resample.ts'
+import { TranscriptionQueue } from './transcription-queue.ts'
+import { TurnDetector } from './voice-activity/turn-detector.ts'
+import { WINDOW_SAMPLES } from './voice-activity/silero.ts'
+
+/** Windows looked at before others have their turn: half a second of audio. */
+const WINDOWS_AT_ONCE = 16
+
+/** How long a reply may take to be asked for before the turn's transcript is made. */
+const TRANSCRIBE_AFTER_MS = 400
+
+interface Running {
+  readonly reply: ActiveReply
+  readonly abort: AbortController
+  /** Resolves once the engine has let go. */
+  done: Promise<void>
+  source: RunningReply | undefined
+}
+
+/** The message that its listener may still be hearing. */
+interface Playing {
+  readonly itemId: string
+  readonly playback: Playback
+  /** All of it has been sent. */
+  whole: boolean
+}
+
+export class RealtimeSession {
+  readonly id: string
+  readonly conversationId: string
+  readonly #ports: SessionPorts
+  readonly #limits: SessionLimits
+  readonly #conversation: Conversation
+  readonly #buffer = new AudioBuffer()
+  readonly #transcriptions: TranscriptionQueue
+  readonly #closing = new AbortController()
+  #config: SessionConfig
+  #images: SessionImage[] = []
+  #resampler: Resampler
+  #speech: SpeechStream | undefined
+  #detector: TurnDetector | undefined
+  /** The next window begins here, samples since the session began. */
+  #windowAt = 0
+  #turnId: string | undefined
+  #running: Running | undefined
+  #playing: Playing | undefined
+  /** A turn ended while a reply ran that it may not interrupt. */
+  #replyOwed = false
+  #heardAudio = false
+
+  constructor(ports: SessionPorts, config: SessionConfig, limits: SessionLimits) {
+    this.id = ports.newId('session')
+    this.conversationId = ports.newId('conversation')
+    this.#ports = ports
+    this.#config = config
+    this.#limits = limits
+    this.#conversation = new Conversation(limits.turns)
+    this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
+    this.#transcriptions = new TranscriptionQueue(ports, () => this.#config, this.#closing.signal)
+    this.#resetDetector()
+  }
+
+  get config(): SessionConfig {
+    return this.#config
+  }
+
+  /** Whether a reply is being made. */
+  get replying(): boolean {
+    return this.#running !== undefined && !this.#running.reply.ended
+  }
+
+  get userSpeaking(): boolean {
+    return this.#detector?.speaking ?? false
+  }
+
+  /** The first event. */
+  open(): void {
+    this.#ports.emit({ type: 'session-created', config: this.#config })
+  }
+
+  /** Does what is asked. Rejects with a {@link SessionFault} for what cannot be done now. Not to be called again before it has settled. */
+  async handle(command: SessionCommand): Promise<void> {
+    switch (command.type) {
+      case 'update':
+        return this.#update(command.config)
+      case 'append-audio':
+        return this.#append(command.samples)
+      case 'append-image':
+        return this.#appendImage(command.source)
+      case 'commit':
+        return this.#commitAsked()
+      case 'clear':
+        return this.#clear()
+      case 'create-item':
+        return this.#createItem(command.item, command.previousItemId)
+      case 'delete-item':
+        return this.#deleteItem(command.itemId)
+      case 'retrieve-item':
+        this.#ports.emit({ type: 'item-retrieved', item: this.#itemOf(command.itemId) })
+        return
+      case 'truncate-item':
+        return this.#truncateItem(command.itemId, command.audioEndMs)
+      case 'create-response':
+        return this.#createResponse(command.overrides)
+      case 'cancel-response':
+        return this.#cancelAsked(command.replyId)
+      case 'finish':
+        await this.#running?.done
+        this.#ports.emit({ type: 'session-finished' })
+        this.#ports.close(1000, '')
+        return
+      case 'nothing':
+        return
+      default:
+        command satisfies never
+    }
+  }
+
+  /** Resolves when no reply runs. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined) await this.#running.done
+  }
+
+  /** Ends everything. Resolves once no engine works for it any more. */
+  async close(): Promise<void> {
+    this.#closing.abort(new DOMException('The session is over.', 'AbortError'))
+    const running = this.#running
+    running?.abort.abort(this.#closing.signal.reason)
+    await Promise.allSettled([running?.done, this.#transcriptions.idle()])
+    releaseItems(this.#conversation.items)
+    for (const image of this.#images.splice(0)) void image[Symbol.asyncDispose]()
+  }
+
+  // ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #update(config: SessionConfig): void {
+    const before = this.#config
+    if (config.inputRate !== before.inputRate) {
+      if (this.#heardAudio)
+        throw new SessionFault('The input audio format cannot be changed once audio was appended.', {
+          param: 'session.input_audio_format',
+        })
+      this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
+    }
+    this.#config = config
+    if (JSON.stringify(config.turnDetection) !== JSON.stringify(before.turnDetection)) this.#resetDetector()
+    this.#ports.emit({ type: 'session-updated', config })
+  }
+
+  #resetDetector(): void {
+    const detection = this.#config.turnDetection
+    this.#turnId = undefined
+    if (detection === undefined) {
+      this.#detector = undefined
+      return
+    }
+    this.#speech ??= this.#ports.speechStream()
+    this.#windowAt = Math.max(this.#windowAt, this.#buffer.start)
+    this.#detector = new TurnDetector({
+      detection,
+      sampleRate: SAMPLE_RATE,
+      windowSamples: WINDOW_SAMPLES,
+      startsAt: this.#windowAt,
+    })
+  }
+
+  // ── audio in ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #append(samples: Float32Array): Promise<void> {
+    this.#heardAudio = true
+    this.#buffer.push(this.#resampler.push(samples))
+    if (this.#detector === undefined) {
+      const held = this.#buffer.length / SAMPLE_RATE
+      if (held <= this.#limits.turnSeconds) return
+      this.#buffer.dropBefore(this.#buffer.end)
+      throw new SessionFault(
+        `The input audio buffer was cleared: a turn may be ${this.#limits.turnSeconds} seconds long, this one is longer. Commit sooner.`,
+        { code: 'input_audio_buffer_too_long' },
+      )
+    }
+    let windows = 0
+    while (this.#detector !== undefined && this.#windowAt + WINDOW_SAMPLES <= this.#buffer.end) {
+      this.#lookAtWindow(this.#detector)
+      windows += 1
+      if (windows % WINDOWS_AT_ONCE === 0) await this.#ports.breathe()
+      if (this.#closing.signal.aborted) return
+    }
+  }
+
+  #lookAtWindow(detector: TurnDetector): void {
+    const window = this.#buffer.read(this.#windowAt, this.#windowAt + WINDOW_SAMPLES)
+    this.#windowAt += WINDOW_SAMPLES
+    let change = detector.push(this.#speech!.push(window))
+    const turn = this.#buffer.end - this.#buffer.start
+    if (change === undefined && detector.speaking && turn > this.#limits.turnSeconds * SAMPLE_RATE)
+      change = detector.cut()
+    if (change?.type === 'start') this.#speechStarted(change.at)
+    else if (change?.type === 'stop') this.#speechStopped(change.at)
+    else if (!detector.speaking) {
+      const padding = (this.#config.turnDetection?.prefixPaddingMs ?? 0) / 1000
+      this.#buffer.dropBefore(this.#windowAt - Math.round(padding * SAMPLE_RATE) - 2 * WINDOW_SAMPLES)
+    }
+  }
+
+  #speechStarted(at: number): void {
+    this.#buffer.dropBefore(at)
+    this.#turnId = this.#ports.newId('item')
+    this.#ports.emit({ type: 'speech-started', itemId: this.#turnId, at: milliseconds(this.#buffer.start) })
+    if (this.#config.turnDetection?.interruptResponse === true) this.#interrupt('turn_detected')
+  }
+
+  #speechStopped(at: number): void {
+    const itemId = this.#turnId ?? this.#ports.newId('item')
+    this.#ports.emit({ type: 'speech-stopped', itemId, at: milliseconds(at) })
+    this.#commit(itemId, at)
+    if (this.#config.turnDetection?.createResponse !== true) return
+    if (this.replying) this.#replyOwed = true
+    else this.#startReply({})
+  }
+
+  #commitAsked(): void {
+    if (this.#buffer.length === 0)
+      throw new SessionFault('The input audio buffer is empty: append audio before you commit it.', {
+        code: 'input_audio_buffer_commit_empty',
+      })
+    this.#commit(this.#turnId ?? this.#ports.newId('item'), this.#buffer.end)
+  }
+
+  #commit(itemId: string, end: number): void {
+    const samples = this.#buffer.take(end)
+    this.#windowAt = Math.max(this.#windowAt, this.#buffer.start)
+    this.#resetDetector()
+    const part: InputPart = { type: 'audio', audio: pcmMedium(samples, SAMPLE_RATE), transcript: undefined }
+    const images = this.#images.splice(0).map((image): InputPart => ({ type: 'image', image }))
+    const item: InputItem = { id: itemId, type: 'input', role: 'user', parts: [...images, part] }
+    this.#ports.emit({ type: 'audio-committed', itemId, previousItemId: this.#conversation.lastId })
+    this.#addItem(item)
+    if (!this.#config.transcribes) return
+    this.#transcriptions.add(item.id, part)
+    // A reply goes first. Where none follows soon, the transcript is what is wanted.
+    this.#ports.later(TRANSCRIBE_AFTER_MS, () => this.#transcriptions.work(() => this.replying))
+  }
+
+  #clear(): void {
+    this.#buffer.dropBefore(this.#buffer.end)
+    this.#windowAt = this.#buffer.end
+    this.#resetDetector()
+    for (const image of this.#images.splice(0)) void image[Symbol.asyncDispose]()
+    this.#ports.emit({ type: 'audio-cleared' })
+  }
+
+  async #appendImage(source: string): Promise<void> {
+    if (!this.#heardAudio)
+      throw new SessionFault('Append audio before the first image: images belong to the audio they come with.', {
+        param: 'image',
+      })
+    const image = await this.#openImage(source)
+    // Of a camera that runs on, a turn keeps the newest images.
+    if (this.#images.length >= this.#limits.turnImages) void this.#images.shift()?.[Symbol.asyncDispose]()
+    this.#images.push(image)
+  }
+
+  async #openImage(source: string): Promise<SessionImage> {
+    const image = await this.#ports.openImage(source, this.#closing.signal)
+    if (!this.#closing.signal.aborted) return image
+    await image[Symbol.asyncDispose]()
+    throw this.#closing.signal.reason
+  }
+
+  // ── items ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #addItem(item: Item, previous?: string): void {
+    const gone = this.#conversation.add(item, previous)
+    releaseItems(gone)
+    if (gone.length > 0) this.#ports.log(`the oldest turn was left out: this model keeps ${this.#limits.turns} turns`)
+    this.#ports.emit({ type: 'item-created', item, previousItemId: this.#conversation.before(item.id) })
+  }
+
+  async #createItem(given: GivenItem, previous: string | undefined): Promise<void> {
+    const id = given.id ?? this.#ports.newId('item')
+    if (this.#conversation.find(id) !== undefined)
+      throw new SessionFault(`An item with id '${id}' exists already.`, { param: 'item.id' })
+    if (previous !== undefined && previous !== 'root') this.#itemOf(previous, 'previous_item_id')
+    switch (given.type) {
+      case 'input': {
+        const parts: InputPart[] = []
+        for (const part of given.parts) {
+          if (part.type === 'text') parts.push(part)
+          else if (part.type === 'image') parts.push({ type: 'image', image: await this.#openImage(part.source) })
+          else {
+            const resampler = createResampler(this.#config.inputRate, SAMPLE_RATE)
+            const tail = new Float32Array(Math.ceil(this.#config.inputRate / 50))
+            const samples = join(resampler.push(part.samples), resampler.push(tail))
+            parts.push({ type: 'audio', audio: pcmMedium(samples, SAMPLE_RATE), transcript: undefined })
+          }
+        }
+        const item: InputItem = { id, type: 'input', role: given.role, parts }
+        this.#addItem(item, previous)
+        return
+      }
+      case 'reply':
+        this.#addItem({ id, type: 'reply', text: given.text, spoken: false, status: 'completed' }, previous)
+        return
+      case 'call': {
+        const { callId, name } = given
+        this.#addItem({ id, type: 'call', callId, name, arguments: given.arguments, status: 'completed' }, previous)
+        return
+      }
+      case 'call-output': {
+        const { callId, output } = given
+        const known = this.#conversation.items.some((item) => item.type === 'call' && item.callId === callId)
+        if (!known) throw new SessionFault(`No call has the id '${callId}'.`, { param: 'item.call_id' })
+        this.#addItem({ id, type: 'call-output', callId, output }, previous)
+        return
+      }
+      default:
+        given satisfies never
+    }
+  }
+
+  #itemOf(id: string, param = 'item_id'): Item {
+    const item = this.#conversation.find(id)
+    if (item === undefined) throw new SessionFault(`No item has the id '${id}'.`, { code: 'item_not_found', param })
+    return item
+  }
+
+  #deleteItem(id: string): void {
+    releaseItems([this.#itemOf(id)])
+    this.#conversation.remove(id)
+    this.#ports.emit({ type: 'item-deleted', itemId: id })
+  }
+
+  #truncateItem(id: string, audioEndMs: number): void {
+    const item = this.#itemOf(id)
+    if (item.type !== 'reply' || !item.spoken)
+      throw new SessionFault('Only a spoken message of the assistant can be truncated.', { param: 'item_id' })
+    const playing = this.#playing?.itemId === id ? this.#playing : undefined
+    if (playing !== undefined && audioEndMs > playing.playback.sentMs + 1)
+      throw new SessionFault(
+        `Audio content of ${Math.round(playing.playback.sentMs)}ms is already shorter than ${audioEndMs}ms.`,
+        { param: 'audio_end_ms' },
+      )
+    item.text = playedText(item.text, audioEndMs, playing?.whole === true ? playing.playback.sentMs : undefined)
+    if (playing !== undefined) this.#playing = undefined
+    this.#ports.emit({ type: 'item-truncated', itemId: id, audioEndMs })
+  }
+
+  // ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #createResponse(overrides: ReplyOverrides): void {
+    if (this.userSpeaking) throw new SessionFault('Cannot create response while user is speaking.')
+    const running = this.#running
+    if (running !== undefined && !running.reply.ended)
+      throw new SessionFault(
+        `Conversation already has an active response in progress: ${running.reply.id}. Wait until it is done, or cancel it, before creating another one.`,
+        { code: 'conversation_already_has_active_response' },
+      )
+    this.#startReply(overrides)
+  }
+
+  #startReply(overrides: ReplyOverrides): void {
+    const instructions = overrides.instructions ?? this.#config.instructions
+    const config: SessionConfig = {
+      ...this.#config,
+      instructions,
+      speaks: overrides.speaks ?? this.#config.speaks,
+      voice: overrides.voice ?? this.#config.voice,
+      maxTokens: overrides.maxTokens ?? this.#config.maxTokens,
+      tools: overrides.tools ?? this.#config.tools,
+      toolChoice: overrides.toolChoice ?? this.#config.toolChoice,
+    }
+    const messages = this.#conversation.messages(instructions)
+    if (!messages.some(({ role }) => role === 'user')) {
+      if (instructions === '')
+        throw new SessionFault('There is nothing to answer: commit audio, or create a message item, first.', {
+          param: 'response',
+        })
+      // A session that begins with the assistant: what it is to say is its instructions.
+      messages.push({ role: 'user', content: [{ type: 'text', text: instructions }] })
+    }
+    this.#replyOwed = false
+    const abort = new AbortController()
+    const outOfBand = overrides.outOfBand === true
+    const reply = new ActiveReply({
+      id: this.#ports.newId('response'),
+      speaks: config.speaks,
+      voice: config.voice,
+      metadata: overrides.metadata,
+      newId: this.#ports.newId,
+      emit: this.#ports.emit,
+      now: this.#ports.now,
+      join: (item) => {
+        if (outOfBand) return undefined
+        const previous = this.#conversation.lastId
+        this.#conversation.add(item)
+        if (item.type === 'reply' && item.spoken)
+          this.#playing = { itemId: item.id, playback: reply.playback, whole: false }
+        return previous
+      },
+    })
+    const running: Running = { reply, abort, source: undefined, done: Promise.resolve() }
+    this.#running = running
+    reply.begin()
+    running.done = this.#run(running, { messages, config })
+  }
+
+  /** Never rejects. */
+  async #run(running: Running, request: Parameters<SessionPorts['reply']>[0]): Promise<void> {
+    const { reply, abort } = running
+    const signal = AbortSignal.any([abort.signal, this.#closing.signal])
+    let events: RunningReply['events'] | undefined
+    try {
+      const source = await this.#ports.reply(request, signal)
+      running.source = source
+      events = source.events
+      while (!reply.ended) {
+        const next = await events.next()
+        if (next.done === true) throw new Error('the engine ended without an end event')
+        if (reply.ended) break
+        if (next.value.type === 'end') {
+          const cut = next.value.reason === 'length'
+          if (this.#playing?.playback === reply.playback) this.#playing.whole = true
+          reply.end(cut ? 'incomplete' : 'completed', source.usage(), cut ? 'max_output_tokens' : undefined)
+        } else {
+          reply.push(next.value)
+          await this.#ports.drained(signal)
+        }
+      }
+    } catch (error) {
+      this.#failed(running, error)
+    }
+    await events?.return?.().catch(() => undefined)
+    if (this.#running === running) this.#running = undefined
+    if (this.#closing.signal.aborted) return
+    if (this.#replyOwed && !this.replying && !this.userSpeaking) this.#startReply({})
+    else this.#transcriptions.work(() => this.replying)
+  }
+
+  #failed({ reply, abort, source }: Running, error: unknown): void {
+    if (reply.ended || this.#closing.signal.aborted || abort.signal.aborted) return
+    const known = error instanceof ApiError
+    const message = known ? error.message : 'An internal error has occured, please try again later.'
+    const code = (known ? error.code : undefined) ?? 'internal_error'
+    this.#ports.emit({
+      type: 'fault',
+      eventId: undefined,
+      fault: new SessionFault(message, {
+        code,
+        type: known && error.status < 500 ? 'invalid_request_error' : 'server_error',
+        cause: error,
+      }),
+    })
+    reply.end('failed', source?.usage(), code, message)
+    if (!known)
+      this.#ports.log(`a reply failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+  }
+
+  #cancelAsked(replyId: string | undefined): void {
+    const reply = this.#running?.reply
+    if (reply === undefined || reply.ended || (replyId !== undefined && replyId !== reply.id))
+      throw new SessionFault('Conversation has none active response', { code: 'response_cancel_not_active' })
+    this.#interrupt('client_cancelled')
+  }
+
+  /** Ends the running reply at once, and leaves in the conversation what was played of the last spoken one. */
+  #interrupt(reason: 'turn_detected' | 'client_cancelled'): void {
+    const running = this.#running
+    const active = running !== undefined && !running.reply.ended
+    const usage = running?.source?.usage()
+    if (active) {
+      running.reply.end('cancelled', usage, reason)
+      running.abort.abort(new DOMException('The reply was interrupted.', 'AbortError'))
+    }
+    const playing = this.#playing
+    this.#playing = undefined
+    if (playing === undefined) return
+    const played = playing.playback.playedMs(this.#ports.now())
+    if (playing.whole && played >= playing.playback.sentMs) return
+    const item = this.#conversation.find(playing.itemId)
+    if (item?.type !== 'reply') return
+    item.text = playedText(item.text, played, playing.whole ? playing.playback.sentMs : undefined)
+    item.status = 'incomplete'
+  }
+}
+
+function milliseconds(samples: number): number {
+  return Math.round((samples / SAMPLE_RATE) * 1000)
+}
+
+function join(a: Float32Array, b: Float32Array): Float32Array {
+  const out = new Float32Array(a.length + b.length)
+  out.set(a)
+  out.set(b, a.length)
+  return out
+}

@@ -1,0 +1,89 @@
+/**
+ * From probabilities of speech to the start and end of a turn. Pure.
+ *
+ * In: one probability for each 32 ms. Out: `start` and `stop`, in samples since the session began. Speech opens with two windows over the
+ * threshold in a row; it ends after the silence asked for, where a window counts as silent 0.15 below the threshold.
+ * Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection` (threshold, prefix_padding_ms, silence_duration_ms).
+ */
+import type { TurnDetection } from '../config.ts'
+
+const OPENING_WINDOWS = 2
+const HYSTERESIS = 0.15
+/** The service takes thresholds down to -1; the model's noise ends here. */
+const LOWEST = 0.1
+const HIGHEST = 0.95
+/** In semantic mode, speech shorter than this is probably not all that the user has to say. */
+const SHORT_SPEECH_MS = 600
+
+export type TurnChange =
+  /** `at`: the first sample of the turn, padding included. */
+  | { readonly type: 'start'; readonly at: number }
+  /** `at`: the sample after the last one of the turn. */
+  | { readonly type: 'stop'; readonly at: number }
+
+export interface TurnDetectorOptions {
+  readonly detection: TurnDetection
+  readonly sampleRate: number
+  readonly windowSamples: number
+  /** Where in the session the first window begins, samples. */
+  readonly startsAt: number
+}
+
+export class TurnDetector {
+  readonly #options: TurnDetectorOptions
+  #at: number
+  #opening = 0
+  #speaking = false
+  #started = 0
+  #silentSince: number | undefined
+
+  constructor(options: TurnDetectorOptions) {
+    this.#options = options
+    this.#at = options.startsAt
+  }
+
+  get speaking(): boolean {
+    return this.#speaking
+  }
+
+  /** Takes the next window's probability. */
+  push(probability: number): TurnChange | undefined {
+    const { detection, sampleRate, windowSamples } = this.#options
+    const start = this.#at
+    this.#at += windowSamples
+    const threshold = Math.min(HIGHEST, Math.max(LOWEST, detection.threshold))
+    if (!this.#speaking) {
+      this.#opening = probability >= threshold ? this.#opening + 1 : 0
+      if (this.#opening < OPENING_WINDOWS) return undefined
+      this.#speaking = true
+      this.#silentSince = undefined
+      this.#started = start - (OPENING_WINDOWS - 1) * windowSamples
+      this.#opening = 0
+      const padding = Math.round((detection.prefixPaddingMs / 1000) * sampleRate)
+      return { type: 'start', at: Math.max(0, this.#started - padding) }
+    }
+    if (probability >= threshold) this.#silentSince = undefined
+    else if (probability < Math.max(0.01, threshold - HYSTERESIS)) this.#silentSince ??= start
+    if (this.#silentSince === undefined) return undefined
+    const silence = this.#at - this.#silentSince
+    if ((silence / sampleRate) * 1000 < this.#silenceMs()) return undefined
+    return this.#stop()
+  }
+
+  /** Ends a turn that is open. */
+  cut(): TurnChange | undefined {
+    return this.#speaking ? this.#stop() : undefined
+  }
+
+  #silenceMs(): number {
+    const { detection, sampleRate } = this.#options
+    const spoken = (((this.#silentSince ?? this.#at) - this.#started) / sampleRate) * 1000
+    return detection.type === 'semantic' && spoken < SHORT_SPEECH_MS ? detection.silenceMs * 2 : detection.silenceMs
+  }
+
+  #stop(): TurnChange {
+    this.#speaking = false
+    this.#silentSince = undefined
+    return { type: 'stop', at: this.#at }
+  }
+}

@@ -1,0 +1,101 @@
+/** A raw WebSocket client for tests of realtime sessions. */
+import { readFileSync } from 'node:fs'
+import { WebSocket } from 'ws'
+import { decodeWav } from '../../src/media/index.ts'
+
+export type ServerEvent = { readonly type: string; readonly event_id: string } & Readonly<Record<string, any>>
+
+export class RealtimeClient implements AsyncDisposable {
+  readonly socket: WebSocket
+  readonly events: ServerEvent[] = []
+  readonly closed: Promise<{ code: number; reason: string }>
+  #changed: (() => void)[] = []
+  #seen = 0
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket
+    socket.on('message', (data) => {
+      this.events.push(JSON.parse((data as Buffer).toString()) as ServerEvent)
+      for (const go of this.#changed.splice(0)) go()
+    })
+    this.closed = new Promise((resolve) => {
+      socket.once('close', (code, reason) => {
+        resolve({ code, reason: reason.toString() })
+        for (const go of this.#changed.splice(0)) go()
+      })
+    })
+  }
+
+  /** Resolves once open. Rejects with the status of a refusal. */
+  static async open(
+    url: string,
+    headers: Record<string, string> = {},
+    protocols: string[] = [],
+  ): Promise<RealtimeClient> {
+    const socket = new WebSocket(url.replace(/^http/, 'ws'), protocols, { headers })
+    const client = new RealtimeClient(socket)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('open', () => resolve())
+      socket.once('error', reject)
+    })
+    return client
+  }
+
+  get types(): string[] {
+    return this.events.map(({ type }) => type)
+  }
+
+  send(event: object): void {
+    this.socket.send(JSON.stringify(event))
+  }
+
+  /** The next event of this type that was not waited for yet. */
+  async next(type: string): Promise<ServerEvent> {
+    for (;;) {
+      const at = this.events.findIndex((event, index) => index >= this.#seen && event.type === type)
+      if (at >= 0) {
+        this.#seen = at + 1
+        return this.events[at]!
+      }
+      if (this.socket.readyState === WebSocket.CLOSED)
+        throw new Error(`closed while waiting for ${type}: ${JSON.stringify(this.events.at(-1))}`)
+      await new Promise<void>((resolve) => this.#changed.push(resolve))
+    }
+  }
+
+  /** Appends PCM in pieces of 100 ms. */
+  speak(samples: Float32Array, rate = 16_000): void {
+    const piece = rate / 10
+    for (let at = 0; at < samples.length; at += piece) {
+      this.send({ type: 'input_audio_buffer.append', audio: pcmBase64(samples.subarray(at, at + piece)) })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.socket.close()
+    await this.closed
+  }
+}
+
+export function pcmBase64(samples: Float32Array): string {
+  const pcm = Int16Array.from(samples, (sample) => Math.round(sample * 32_767))
+  return Buffer.from(pcm.buffer).toString('base64')
+}
+
+const recording = decodeWav(readFileSync(new URL('../../testdata/silero-vad/speech.wav', import.meta.url))).samples
+
+/** Two sentences with a second of silence between and after them, 16 kHz. */
+export const twoSentences = recording
+/** The first of them with half a second of silence before it and 0.9 seconds after it. */
+export const oneSentence = recording.subarray(0, 44_000)
+export const silence = (seconds: number): Float32Array => new Float32Array(Math.round(seconds * 16_000))
+
+/** Two samples where there was one and a half: 16 to 24 kHz, roughly. */
+export function to24k(samples: Float32Array): Float32Array {
+  return Float32Array.from({ length: Math.floor(samples.length * 1.5) }, (_, index) => {
+    const at = index / 1.5
+    const low = Math.floor(at)
+    const share = at - low
+    return samples[low]! * (1 - share) + (samples[low + 1] ?? 0) * share
+  })
+}

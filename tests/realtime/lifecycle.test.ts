@@ -1,0 +1,162 @@
+/** Realtime sessions that are dropped, left idle, overflowing or cut off: nothing leaks, limits hold. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { EngineError } from '../../src/contract/index.ts'
+import type { Settings } from '../../src/config/index.ts'
+import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
+import { oneSentence, pcmBase64, RealtimeClient, silence } from './client.ts'
+
+const servers: TestServer[] = []
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.stop(0)
+})
+
+async function start(settings: Partial<Settings> = {}, engine: FakeEngineOptions = {}): Promise<TestServer> {
+  const server = await startTestServer(settings, fakeEngine(engine))
+  servers.push(server)
+  return server
+}
+
+const open = (server: TestServer): Promise<RealtimeClient> =>
+  RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+
+const hello = {
+  type: 'conversation.item.create',
+  item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(100) }] },
+}
+
+async function sessionsOf(server: TestServer): Promise<number> {
+  const text = await (await fetch(`${server.url}/metrics`)).text()
+  return Number(/^omniserve_realtime_sessions (\d+)$/m.exec(text)?.[1])
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+describe('sessions', () => {
+  it('200 dropped at every moment leave nothing behind', async () => {
+    const server = await start({}, { tokenDelayMs: 1 })
+    const audio = { type: 'input_audio_buffer.append', audio: pcmBase64(oneSentence) }
+    const moments: ((client: RealtimeClient) => Promise<void> | void)[] = [
+      () => undefined,
+      async (client) => void (await client.next('session.created')),
+      (client) => client.send(audio),
+      async (client) => {
+        client.send(audio)
+        await client.next('input_audio_buffer.speech_started')
+      },
+      async (client) => {
+        client.send(hello)
+        client.send({ type: 'response.create' })
+        await client.next('response.created')
+      },
+      async (client) => {
+        client.send(hello)
+        client.send({ type: 'response.create' })
+        await client.next('response.audio.delta')
+      },
+      async (client) => {
+        client.send(hello)
+        client.send({ type: 'response.create' })
+        client.send({ type: 'response.cancel' })
+        await client.next('response.done')
+      },
+      (client) => client.socket.send('garbage'),
+    ]
+    for (let round = 0; round < 10; round += 1) {
+      await Promise.all(
+        Array.from({ length: 20 }, async (_, index) => {
+          const client = await open(server)
+          await moments[(round * 20 + index) % moments.length]!(client)
+          if (index % 2 === 0) client.socket.terminate()
+          else client.socket.close()
+          await client.closed
+        }),
+      )
+    }
+    await until(async () => (await sessionsOf(server)) === 0)
+    await until(() => server.services.queue.active === 0)
+    expect(server.services.shutdown.running).toBe(0)
+    expect(server.engine.status().active).toBe(0)
+    // Half of them and more were in the middle of a reply.
+    expect(server.engine.aborted.length).toBeGreaterThan(40)
+    await using after = await open(server)
+    await after.next('session.created')
+  })
+
+  it('are refused past the limit', async () => {
+    const server = await start({ realtimeSessions: 1 })
+    await using first = await open(server)
+    await first.next('session.created')
+    await expect(open(server)).rejects.toThrow('503')
+  })
+
+  it('end after their longest time, and when nothing comes', async () => {
+    const short = await start({ realtimeSessionLimit: 0.05 })
+    const expired = await open(short)
+    expect((await expired.next('error')).error.code).toBe('session_expired')
+    expect((await expired.closed).code).toBe(1001)
+    const idle = await start({ realtimeIdle: 0.05 })
+    const left = await open(idle)
+    expect((await left.next('error')).error.code).toBe('session_idle')
+    expect(await left.closed).toMatchObject({ code: 1000, reason: expect.stringContaining('nothing was sent') })
+  })
+
+  it('finish their reply when the server stops, and are cut after the grace', async () => {
+    const server = await start({}, { tokenDelayMs: 2 })
+    const idle = await open(server)
+    const busy = await open(server)
+    busy.send(hello)
+    busy.send({ type: 'response.create' })
+    await busy.next('response.audio.delta')
+    const stopped = server.stop(60_000)
+    expect((await idle.closed).code).toBe(1001)
+    expect((await busy.next('response.done')).response.status).toBe('completed')
+    expect((await busy.closed).code).toBe(1001)
+    await stopped
+    const endless = await start({}, { tokenDelayMs: 60_000 })
+    const stuck = await open(endless)
+    stuck.send(hello)
+    stuck.send({ type: 'response.create' })
+    await stuck.next('response.created')
+    await endless.stop(10)
+    expect((await stuck.closed).code).toBe(1001)
+  })
+
+  it('wait in the queue with a reply only, and say when the engine fails', async () => {
+    const server = await start({ maxActive: 1, maxWaiting: 1 }, { tokenDelayMs: 60_000 })
+    const clients = await Promise.all([open(server), open(server), open(server)])
+    for (const client of clients) {
+      client.send(hello)
+      client.send({ type: 'response.create' })
+      await client.next('response.created')
+      await until(() => server.services.queue.active + server.services.queue.waiting > 0)
+    }
+    const { error } = await clients[2].next('error')
+    expect(error.code).toBe('ModelServingError')
+    const { response } = await clients[2].next('response.done')
+    expect(response).toMatchObject({ status: 'failed', status_details: { error: { code: 'ModelServingError' } } })
+    for (const client of clients) client.socket.terminate()
+    const broken = await start({}, { failAt: { event: 3, error: new EngineError('engine_crashed', 'gone') } })
+    await using client = await open(broken)
+    client.send(hello)
+    client.send({ type: 'response.create' })
+    const failed = await client.next('response.done')
+    expect(failed.response.status).toBe('failed')
+    expect(client.types).toContain('response.audio_transcript.done')
+  })
+
+  it('take minutes of silence without a turn or growth', async () => {
+    const server = await start()
+    await using client = await open(server)
+    for (let half = 0; half < 2; half += 1) {
+      client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(silence(30)) })
+    }
+    client.send({ type: 'session.update', session: {} })
+    await client.next('session.updated')
+    expect(client.types).toEqual(['session.created', 'session.updated'])
+    client.send({ type: 'input_audio_buffer.clear' })
+    await client.next('input_audio_buffer.cleared')
+  })
+})

@@ -1,0 +1,163 @@
+/** OpenAI's realtime wire over the fake engine, by the official SDK's client and a raw socket. */
+import { connect } from 'node:net'
+import OpenAI from 'openai'
+import { OpenAIRealtimeWS } from 'openai/realtime/ws'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import { oneSentence, pcmBase64, RealtimeClient, silence, to24k } from './client.ts'
+
+let server: TestServer
+
+beforeAll(async () => {
+  server = await startTestServer({ apiKey: ['secret'] }, fakeEngine({ tokenDelayMs: 2 }))
+})
+afterAll(() => server.stop(0))
+
+const url = (query = 'model=qwen3-omni-flash-realtime'): string => `${server.url}/v1/realtime?${query}`
+const open = (query?: string, headers: Record<string, string> = {}): Promise<RealtimeClient> =>
+  RealtimeClient.open(url(query), { authorization: 'Bearer secret', ...headers })
+
+function order(types: readonly string[]): string[] {
+  return types.filter((type, index) => type !== types[index - 1])
+}
+
+describe('the official SDK', () => {
+  it('holds a spoken turn', async () => {
+    const client = new OpenAI({ apiKey: 'secret', baseURL: `${server.url}/v1` })
+    // The SDK's client speaks TLS whatever the URL says; the test server does not.
+    const plain = { createConnection: () => connect(Number(new URL(server.url).port), '127.0.0.1') }
+    const realtime = new OpenAIRealtimeWS({ model: 'fake-omni', options: plain }, client)
+    const seen: string[] = []
+    let transcript = ''
+    let bytes = 0
+    await new Promise<void>((resolve, reject) => {
+      realtime.on('event', ({ type }) => seen.push(type))
+      realtime.on('error', reject)
+      realtime.on('session.created', () => {
+        realtime.send({
+          type: 'session.update',
+          session: { type: 'realtime', output_modalities: ['audio'], audio: { output: { voice: 'Cherry' } } },
+        })
+        for (const samples of [to24k(oneSentence), to24k(silence(1))]) {
+          realtime.send({ type: 'input_audio_buffer.append', audio: pcmBase64(samples) })
+        }
+      })
+      realtime.on('response.output_audio_transcript.delta', ({ delta }) => (transcript += delta))
+      realtime.on('response.output_audio.delta', ({ delta }) => (bytes += Buffer.from(delta, 'base64').length))
+      realtime.on('response.done', ({ response }) => {
+        expect(response.status).toBe('completed')
+        expect(response.usage?.output_token_details ?? response.usage).toBeDefined()
+        resolve()
+      })
+    })
+    realtime.close()
+    expect(transcript).toContain('seconds of sound')
+    expect(bytes).toBeGreaterThan(24_000)
+    expect(order(seen.filter((type) => !type.endsWith('.delta')))).toEqual([
+      'session.created',
+      'session.updated',
+      'input_audio_buffer.speech_started',
+      'input_audio_buffer.speech_stopped',
+      'input_audio_buffer.committed',
+      'conversation.item.added',
+      'conversation.item.done',
+      'response.created',
+      'response.output_item.added',
+      'conversation.item.added',
+      'response.content_part.added',
+      'response.output_audio_transcript.done',
+      'response.output_audio.done',
+      'response.content_part.done',
+      'response.output_item.done',
+      'conversation.item.done',
+      'response.done',
+    ])
+  })
+})
+
+describe('the socket', () => {
+  it('takes the key from a header or a subprotocol, and answers `realtime`', async () => {
+    await expect(RealtimeClient.open(url())).rejects.toThrow('401')
+    await expect(RealtimeClient.open(url(), { authorization: 'Bearer wrong' })).rejects.toThrow('401')
+    await using client = await RealtimeClient.open(url(), {}, ['realtime', 'openai-insecure-api-key.secret'])
+    expect(client.socket.protocol).toBe('realtime')
+    await client.next('session.created')
+  })
+
+  it('speaks the beta dialect to those who ask for it', async () => {
+    await using client = await open(undefined, { 'openai-beta': 'realtime=v1' })
+    const { session } = await client.next('session.created')
+    expect(session).toMatchObject({ input_audio_format: 'pcm16', output_audio_format: 'pcm16' })
+    client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'] } })
+    client.speak(to24k(oneSentence), 24_000)
+    client.send({ type: 'input_audio_buffer.commit' })
+    client.send({ type: 'response.create' })
+    const done = await client.next('response.done')
+    // The length at 16 kHz, whatever rate it came at.
+    expect(done.response.output[0].content[0].text).toContain('2.7 seconds of sound')
+  })
+})
+
+describe('items', () => {
+  it('are created, retrieved, truncated and deleted', async () => {
+    await using client = await open()
+    client.send({ type: 'session.update', session: { type: 'realtime', audio: { input: { turn_detection: null } } } })
+    client.send({
+      type: 'conversation.item.create',
+      item: { id: 'msg_1', type: 'message', role: 'user', content: [{ type: 'input_text', text: 'one two three' }] },
+    })
+    client.send({ type: 'conversation.item.retrieve', item_id: 'msg_1' })
+    expect((await client.next('conversation.item.retrieved')).item).toMatchObject({ id: 'msg_1', role: 'user' })
+    client.send({ type: 'response.create', response: { metadata: { topic: 'numbers' } } })
+    const { response } = await client.next('response.done')
+    expect(response.metadata).toEqual({ topic: 'numbers' })
+    const { id } = response.output[0]
+    client.send({ type: 'conversation.item.truncate', item_id: id, content_index: 0, audio_end_ms: 99_999 })
+    expect((await client.next('error')).error.message).toContain('already shorter')
+    client.send({ type: 'conversation.item.truncate', item_id: id, content_index: 0, audio_end_ms: 500 })
+    await client.next('conversation.item.truncated')
+    client.send({ type: 'conversation.item.retrieve', item_id: id })
+    const { item } = await client.next('conversation.item.retrieved')
+    expect(item.content[0].transcript.length).toBeLessThan(response.output[0].content[0].transcript.length)
+    client.send({ type: 'conversation.item.delete', item_id: 'msg_1' })
+    await client.next('conversation.item.deleted')
+  })
+
+  it('may be out of the conversation', async () => {
+    await using client = await open()
+    const hello = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hello' }] }
+    client.send({ type: 'conversation.item.create', item: hello })
+    client.send({ type: 'response.create', response: { conversation: 'none', output_modalities: ['text'] } })
+    await client.next('response.done')
+    client.send({ type: 'response.create', response: { output_modalities: ['text'] } })
+    await client.next('response.done')
+    expect(server.engine.requests.at(-1)!.messages.map(({ role }) => role)).toEqual(['user'])
+  })
+
+  it('begins with the assistant when there are instructions only', async () => {
+    await using client = await open()
+    client.send({ type: 'response.create', response: { instructions: 'Greet the user.', output_modalities: ['text'] } })
+    const { response } = await client.next('response.done')
+    expect(response.output[0].content[0]).toEqual({ type: 'output_text', text: 'You said: Greet the user.' })
+  })
+})
+
+describe('mistakes', () => {
+  it.each([
+    [{ type: 'session.update', session: { modalities: ['text'] } }, 'OpenAI-Beta: realtime=v1'],
+    [{ type: 'session.update', session: { type: 'transcription' } }, 'transcription sessions'],
+    [{ type: 'session.update', session: { audio: { output: { voice: 'alloy' } } } }, "Voice 'alloy' is not supported."],
+    [{ type: 'session.update', session: { audio: { output: { speed: 2 } } } }, 'own pace'],
+    [{ type: 'session.update', session: { audio: { input: { format: { type: 'audio/pcmu' } } } } }, 'audio/pcm'],
+    [{ type: 'session.update', session: { tools: [{ type: 'function', name: 'f' }] } }, 'no tools'],
+    [{ type: 'response.create', response: { input: [] } }, 'response.input is not supported'],
+  ] as const)('%j names the fix', async (event, text) => {
+    await using client = await open()
+    client.send({ event_id: 'mine', ...event })
+    const { error } = await client.next('error')
+    expect(error.message).toContain(text)
+    expect(error.event_id).toBe('mine')
+    client.send({ type: 'session.update', session: { type: 'realtime' } })
+    await client.next('session.updated')
+  })
+})

@@ -34,7 +34,7 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   app.get('/health', health(services))
   app.get('/ready', ready(services))
   app.get('/openapi.json', (c) => c.json(document))
-  app.get('/reference', referencePage(document as unknown as ReferenceDocument))
+  app.get('/reference', referencePage(document as unknown as ReferenceDocument, options.playgroundFolder))
   app.get('/metrics', requireKey(services), metrics(services))
 
   const admin = new Hono<AppEnv>()

@@ -32,6 +32,35 @@ const json = (id: string, description: string): Json => ({
   content: { 'application/json': { schema: ref(id) } },
 })
 
+/** Requests to try as they are. */
+const CHAT_EXAMPLES: Json = {
+  text: {
+    summary: 'A reply in text',
+    value: {
+      model: 'qwen3-omni-flash',
+      stream: true,
+      messages: [{ role: 'user', content: 'Who are you?' }],
+      modalities: ['text'],
+    },
+  },
+  speech: {
+    summary: 'A reply in text and speech',
+    value: {
+      model: 'qwen3-omni-flash',
+      stream: true,
+      stream_options: { include_usage: true },
+      messages: [{ role: 'user', content: 'Who are you?' }],
+      modalities: ['text', 'audio'],
+      audio: { voice: 'Cherry', format: 'wav' },
+    },
+  },
+}
+
+const CHAT_BODY: Json = {
+  required: true,
+  content: { 'application/json': { schema: ref('ChatCompletionRequest'), examples: CHAT_EXAMPLES } },
+}
+
 const errorResponses = (...statuses: readonly number[]): Json =>
   Object.fromEntries(statuses.map((status) => [String(status), json('Error', ERROR_MEANINGS[status] ?? 'Error')]))
 
@@ -54,7 +83,7 @@ export function openApiDocument(version: string): Json {
     description:
       'Text and one other modality in, text and speech out, streamed. Compatible with Model Studio’s Qwen-Omni and with the OpenAI SDKs.',
     tags: ['Chat'],
-    requestBody: { required: true, content: { 'application/json': { schema: ref('ChatCompletionRequest') } } },
+    requestBody: CHAT_BODY,
     responses: {
       200: {
         description: 'The reply: a stream, or one object on a lenient server.',
@@ -83,7 +112,7 @@ export function openApiDocument(version: string): Json {
     operationId: 'countTokens',
     summary: 'What a request would be billed, without running it',
     tags: ['Chat'],
-    requestBody: { required: true, content: { 'application/json': { schema: ref('ChatCompletionRequest') } } },
+    requestBody: CHAT_BODY,
     responses: { 200: json('TokensCount', 'The count.'), ...errorResponses(400, 401, 403, 404, 413, 500, 503) },
   }
   const models = {

@@ -4,6 +4,7 @@ import { Tooltip } from '@base-ui/react/tooltip'
 import { Menu, SlidersHorizontal } from 'lucide-react'
 import { useEffect, useState, type MouseEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
+import { adviceKey } from './api/errors.ts'
 import { Composer } from './components/composer/composer.tsx'
 import { HistoryPanel } from './components/history-panel.tsx'
 import { SettingsPanel } from './components/settings/settings-panel.tsx'
@@ -20,20 +21,53 @@ function ServerBadge(): ReactElement {
   const server = useStore((state) => state.server)
   const reason = useStore((state) => state.serverReason)
   const model = useStore(currentModel)
+  const catalogue = useStore((state) => state.catalogue)
+  const failure = useStore((state) => state.catalogueFailure)
   const served = model?.served_by?.checkpoint
+  // Ready is only said of a server whose models are known.
+  const shown =
+    server !== 'ready' || catalogue === 'ready'
+      ? server
+      : catalogue === 'loading'
+        ? 'unknown'
+        : failure !== undefined && adviceKey(failure) === 'key'
+          ? 'locked'
+          : 'noModels'
   return (
-    <span className="server" data-state={server} role="status" title={reason || undefined}>
+    <span className="server" data-state={shown} role="status" title={reason || undefined}>
       <span className="server-dot" aria-hidden="true" />
-      {server === 'ready' && model ? (
+      {shown === 'ready' && model ? (
         <span>
           {model.id}
           {served === undefined ? null : <span className="server-checkpoint"> · {served}</span>}
         </span>
       ) : (
-        t(`server.${server}`)
+        t(`server.${shown}`)
       )}
     </span>
   )
+}
+
+const COLUMN = 'omniserve.settingsColumn'
+
+/** Whether the settings stand beside the conversation: not at first, then as the person left it. */
+function useSettingsColumn(): [boolean, (open: boolean) => void] {
+  const [open, setOpen] = useState(() => {
+    try {
+      return localStorage.getItem(COLUMN) === 'open'
+    } catch {
+      return false
+    }
+  })
+  const keep = (next: boolean): void => {
+    setOpen(next)
+    try {
+      localStorage.setItem(COLUMN, next ? 'open' : 'closed')
+    } catch {
+      // Storage blocked: the choice lasts as long as the page.
+    }
+  }
+  return [open, keep]
 }
 
 /** The link's target is the form, which is always there; the box in it is where one wants to be. */
@@ -50,7 +84,7 @@ export function App(): ReactElement {
   const hasSettingsColumn = useMediaQuery('(min-width: 1240px)')
   const [history, setHistory] = useState(false)
   const [settings, setSettings] = useState(false)
-  const [settingsColumn, setSettingsColumn] = useState(true)
+  const [settingsColumn, setSettingsColumn] = useSettingsColumn()
   const catalogue = useStore((state) => state.catalogue)
   const failure = useStore((state) => state.catalogueFailure)
   const server = useStore((state) => state.server)

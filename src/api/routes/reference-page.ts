@@ -1,5 +1,10 @@
-/** The API reference for people: `/openapi.json` as one page without scripts, under a strict content security policy. */
+/**
+ * The API reference for people, at `/reference`: the built page (Swagger UI over `/openapi.json`, with requests to try), or, in
+ * a checkout without a build, the same document as one page without scripts. Both under a policy without inline code.
+ */
 import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 import type { Context } from 'hono'
 import type { AppEnv } from '../services.ts'
 
@@ -53,21 +58,27 @@ table { border-collapse: collapse; width: 100% } td, th { text-align: left; vert
 }
 `
 
-const POLICY = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
+const policy = (...sources: string[]): string =>
+  ["default-src 'none'", ...sources, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"].join('; ')
 
-export function referencePage(document: ReferenceDocument) {
-  const html = render(document)
-  return (c: Context<AppEnv>): Response => {
-    c.header('content-security-policy', POLICY)
+const PLAIN_POLICY = policy(`style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`)
+
+/** Swagger UI's icons are data URIs in its style. */
+const BUILT_POLICY = policy("script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'")
+
+/** `folder` holds the built `reference.html`, if there is a build. */
+export function referencePage(document: ReferenceDocument, folder?: string) {
+  const plain = render(document)
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    const built =
+      folder === undefined
+        ? undefined
+        : await readFile(path.join(folder, 'reference.html'), 'utf8').catch(() => undefined)
+    c.header('content-security-policy', built === undefined ? PLAIN_POLICY : BUILT_POLICY)
     c.header('x-content-type-options', 'nosniff')
     c.header('referrer-policy', 'no-referrer')
-    return c.html(html)
+    c.header('cache-control', 'no-cache')
+    return c.html(built ?? plain)
   }
 }
 

@@ -41,6 +41,16 @@ export function int16ToFloat(samples: Int16Array): Float32Array<ArrayBuffer> {
   return result
 }
 
+/** The mean of an audio buffer's channels. */
+export function mixDown(buffer: AudioBuffer): Float32Array {
+  const mono = new Float32Array(buffer.length)
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    const samples = buffer.getChannelData(channel)
+    for (let i = 0; i < mono.length; i++) mono[i]! += samples[i]! / buffer.numberOfChannels
+  }
+  return mono
+}
+
 /** Joins pieces into one array. */
 export function joinPcm(pieces: readonly Int16Array[]): Int16Array {
   const result = new Int16Array(pieces.reduce((sum, piece) => sum + piece.length, 0))

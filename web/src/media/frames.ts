@@ -1,7 +1,7 @@
 /**
- * Takes still frames out of a clip, and draws pictures smaller.
+ * Takes still frames out of a video, and draws images smaller.
  *
- * In: a file the browser can play, times. Out: JPEG frames. Throws when the browser cannot play the clip.
+ * In: a file the browser can play, times. Out: JPEG frames. Throws when the browser cannot play the video.
  */
 
 const LONGEST_SIDE = 768
@@ -9,7 +9,7 @@ const LONGEST_SIDE = 768
 function once(element: HTMLElement, event: string, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     element.addEventListener(event, () => resolve(), { once: true })
-    element.addEventListener('error', () => reject(new Error('The browser cannot play this clip.')), { once: true })
+    element.addEventListener('error', () => reject(new Error('The browser cannot play this video.')), { once: true })
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
   })
 }
@@ -24,7 +24,7 @@ function toJpeg(canvas: HTMLCanvasElement, quality: number): Promise<Blob> {
   })
 }
 
-/** Draws a picture or a video's present frame as JPEG, its longest side at most `longest` pixels. */
+/** Draws an image or a video's present frame as JPEG, its longest side at most `longest` pixels. */
 export async function drawJpeg(
   source: HTMLVideoElement | ImageBitmap,
   longest = LONGEST_SIDE,
@@ -44,7 +44,7 @@ export async function drawJpeg(
   return { blob: await toJpeg(canvas, quality), width: canvas.width, height: canvas.height }
 }
 
-/** A smaller copy of a picture that fits `bytes`. */
+/** A smaller copy of an image that fits `bytes`. */
 export async function shrinkImage(blob: Blob, bytes: number): Promise<{ blob: Blob; width: number; height: number }> {
   const bitmap = await createImageBitmap(blob)
   try {
@@ -57,20 +57,20 @@ export async function shrinkImage(blob: Blob, bytes: number): Promise<{ blob: Bl
       const result = await drawJpeg(bitmap, longest, quality)
       if (result.blob.size <= bytes) return result
     }
-    throw new Error('The picture could not be made small enough.')
+    throw new Error('The image could not be made small enough.')
   } finally {
     bitmap.close()
   }
 }
 
-/** Times of `count` frames spread over a clip of `duration` seconds, each in the middle of its share. */
+/** Times of `count` frames spread over a video of `duration` seconds, each in the middle of its share. */
 export function frameTimes(duration: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => ((index + 0.5) * duration) / count)
 }
 
-/** Frames of a clip at the given times, in order. `onFrame` is told after each. */
+/** Frames of a video at the given times, in order. `onFrame` is called after each. */
 export async function extractFrames(
-  clip: Blob,
+  file: Blob,
   times: readonly number[],
   onFrame: (done: number) => void,
   signal: AbortSignal,
@@ -79,7 +79,7 @@ export async function extractFrames(
   video.muted = true
   video.playsInline = true
   video.preload = 'auto'
-  const url = URL.createObjectURL(clip)
+  const url = URL.createObjectURL(file)
   try {
     const loaded = once(video, 'loadeddata', signal)
     video.src = url

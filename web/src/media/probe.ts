@@ -1,15 +1,16 @@
 /**
  * Turns a picked, pasted or dropped file, or a link, into {@link Media}: what kind it is, and its size or duration.
  *
- * Throws {@link MediaError} for what is no picture, sound or video. A duration the browser cannot tell is left out; the
- * server then decides.
+ * Throws {@link MediaError} for what is no image, audio or video, and for HEIC that this browser cannot read (the server
+ * cannot either). A duration the browser cannot tell is left out; the server then decides.
  */
 import type { Media, MediaKind } from '../state/conversation.ts'
+import { shrinkMedia } from './shrink.ts'
 import { newId } from '../state/new-id.ts'
 
 export class MediaError extends Error {
-  readonly reason: 'unknownType' | 'unreadable'
-  constructor(reason: 'unknownType' | 'unreadable', name: string) {
+  readonly reason: 'unknownType' | 'unreadable' | 'heic'
+  constructor(reason: MediaError['reason'], name: string) {
     super(name)
     this.name = 'MediaError'
     this.reason = reason
@@ -17,7 +18,7 @@ export class MediaError extends Error {
 }
 
 const ENDINGS: Record<string, Exclude<MediaKind, 'frames'>> = {}
-for (const ending of ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'heic', 'ico', 'jp2'])
+for (const ending of ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'heic', 'heif', 'ico', 'jp2'])
   ENDINGS[ending] = 'image'
 for (const ending of ['wav', 'mp3', 'aac', 'amr', 'flac', 'm4a', 'ogg', 'opus', '3gpp']) ENDINGS[ending] = 'audio'
 for (const ending of ['mp4', 'mov', 'mkv', 'avi', 'flv', 'wmv', 'webm', 'm4v']) ENDINGS[ending] = 'video'
@@ -76,7 +77,13 @@ export async function mediaFromFile(file: File): Promise<Media> {
   if (file.size === 0) throw new MediaError('unreadable', file.name)
   const media: Media = { id: newId(), kind, name: file.name, source: { type: 'blob', blob: file } }
   if (kind === 'image') {
-    Object.assign(media, await imageSize(file))
+    const size = await imageSize(file)
+    if (/\.hei[cf]$/i.test(file.name) || /^image\/hei[cf]/.test(file.type)) {
+      if (size === undefined) throw new MediaError('heic', file.name)
+      // Safari reads HEIC and the server does not, so it is sent as JPEG.
+      return shrinkMedia({ ...media, ...size }, Infinity)
+    }
+    Object.assign(media, size)
   } else {
     const duration = await durationOf(kind, file)
     if (duration !== undefined) media.duration = duration

@@ -1,9 +1,9 @@
 /**
- * Makes a file that is too large for the API small enough, where the browser can: pictures are redrawn, sound becomes 16 kHz
+ * Makes a file that is too large for the API small enough, where the browser can: images are redrawn, audio becomes 16 kHz
  * mono WAV. A video is not recoded; its frames can be sent instead (`frames.ts`).
  */
 import { RECORDING_RATE } from '../audio/recorder.ts'
-import { encodeWav, floatToInt16 } from '../audio/wav.ts'
+import { encodeWav, floatToInt16, mixDown } from '../audio/wav.ts'
 import type { Media } from '../state/conversation.ts'
 import { shrinkImage } from './frames.ts'
 import { newId } from '../state/new-id.ts'
@@ -20,6 +20,7 @@ export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
       ...media,
       id: newId(),
       name: `${base}.jpg`,
+      shrunkFrom: blob.size,
       source: { type: 'blob', blob: small.blob },
       width,
       height,
@@ -28,13 +29,8 @@ export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
   if (media.kind === 'audio') {
     const context = new OfflineAudioContext(1, 1, RECORDING_RATE)
     const decoded = await context.decodeAudioData(await blob.arrayBuffer())
-    const mono = new Float32Array(decoded.length)
-    for (let channel = 0; channel < decoded.numberOfChannels; channel++) {
-      const samples = decoded.getChannelData(channel)
-      for (let i = 0; i < mono.length; i++) mono[i]! += samples[i]! / decoded.numberOfChannels
-    }
-    const wav = encodeWav(floatToInt16(mono), RECORDING_RATE)
-    if (wav.size > bytes) throw new Error('The sound is too long, even at 16 kHz mono.')
+    const wav = encodeWav(floatToInt16(mixDown(decoded)), RECORDING_RATE)
+    if (wav.size > bytes) throw new Error('The audio is too long, even at 16 kHz mono.')
     return {
       ...media,
       id: newId(),

@@ -10,7 +10,7 @@ import { newId } from './new-id.ts'
 
 export type MediaKind = 'image' | 'audio' | 'video' | 'frames'
 
-/** Where the bytes are: in the browser (`blob`), on the web (`url`), or a list of frames taken from a clip. */
+/** Where the bytes are: in the browser (`blob`), on the web (`url`), or a list of frames taken from a video. */
 type MediaSource =
   | { type: 'blob'; blob: Blob }
   | { type: 'url'; url: string }
@@ -25,6 +25,8 @@ export interface Media {
   height?: number
   /** Seconds. */
   duration?: number
+  /** Bytes of the file as it was picked, when a smaller copy is sent in its place. */
+  shrunkFrom?: number
 }
 
 export interface UserTurn {
@@ -67,21 +69,35 @@ export type Turn = UserTurn | AssistantTurn
 export interface Conversation {
   id: string
   title: string
+  /** The person gave the title; it no longer follows the first message. */
+  named?: boolean
   createdAt: number
   updatedAt: number
   turns: Turn[]
   media: Record<string, Media>
 }
 
+/** All that was written and answered, for searching: lower case, at most `SEARCHED` characters. */
+export function searchTextOf(conversation: Conversation): string {
+  return conversation.turns
+    .map(({ text }) => text)
+    .join('\n')
+    .slice(0, SEARCHED)
+    .toLowerCase()
+}
+
 /** A request whose data URIs are replaced by `media:ID` (or `media:ID#N` for the Nth frame). */
 export type StoredRequest = ChatRequest
+
+const SEARCHED = 20_000
 
 export function newConversation(now: number): Conversation {
   return { id: newId(), title: '', createdAt: now, updatedAt: now, turns: [], media: {} }
 }
 
-/** The first words of the first message, or the name of its file. */
+/** The given title, else the first words of the first message, or the name of its file. */
 export function titleOf(conversation: Conversation): string {
+  if (conversation.named === true) return conversation.title
   const first = conversation.turns.find((turn) => turn.role === 'user')
   if (!first) return ''
   const text = first.text.trim().replaceAll(/\s+/g, ' ')

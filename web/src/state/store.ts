@@ -38,6 +38,8 @@ export interface State {
   refreshCatalogue: () => Promise<void>
   checkServer: () => Promise<void>
   setSettings: (change: Partial<Settings>) => void
+  /** Uses a key from now on and asks the server for its models with it; true when the server takes it. */
+  useKey: (apiKey: string) => Promise<boolean>
   setDraftText: (text: string) => void
   attach: (media: Media) => void
   replaceMedia: (id: string, media: Media) => void
@@ -50,6 +52,7 @@ export interface State {
   newChat: () => void
   openChat: (id: string) => Promise<void>
   deleteChat: (id: string) => Promise<void>
+  renameChat: (id: string, title: string) => Promise<void>
   startHistory: () => Promise<void>
   countDraft: () => Promise<TokensCount>
 }
@@ -80,6 +83,11 @@ export const useStore = create<State>()((set, get) => {
     } catch {
       set({ historyWorks: false })
     }
+  }
+
+  const setDraftMedia = (draftMedia: Media[]): void => {
+    set({ draftMedia })
+    history.saveDraftMedia(draftMedia).catch(() => set({ historyWorks: false }))
   }
 
   /** Answers the last turn, which is the person's. */
@@ -162,11 +170,19 @@ export const useStore = create<State>()((set, get) => {
       })
     },
 
-    setDraftText: (draftText) => set({ draftText }),
-    attach: (media) => set((state) => ({ draftMedia: [...state.draftMedia, media] })),
-    replaceMedia: (id, media) =>
-      set((state) => ({ draftMedia: state.draftMedia.map((item) => (item.id === id ? media : item)) })),
-    detach: (id) => set((state) => ({ draftMedia: state.draftMedia.filter((item) => item.id !== id) })),
+    async useKey(apiKey) {
+      get().setSettings({ apiKey })
+      await get().refreshCatalogue()
+      return get().catalogue === 'ready'
+    },
+
+    setDraftText(draftText) {
+      set({ draftText })
+      history.saveDraftText(draftText)
+    },
+    attach: (media) => setDraftMedia([...get().draftMedia, media]),
+    replaceMedia: (id, media) => setDraftMedia(get().draftMedia.map((item) => (item.id === id ? media : item))),
+    detach: (id) => setDraftMedia(get().draftMedia.filter((item) => item.id !== id)),
 
     async send() {
       const { draftText, draftMedia, running } = get()
@@ -179,7 +195,8 @@ export const useStore = create<State>()((set, get) => {
       }
       const media = Object.fromEntries(draftMedia.map((item) => [item.id, item]))
       update((now) => ({ ...now, turns: [...now.turns, turn], media: { ...now.media, ...media } }))
-      set({ draftText: '', draftMedia: [] })
+      get().setDraftText('')
+      setDraftMedia([])
       void save()
       await answer()
     },
@@ -229,7 +246,7 @@ export const useStore = create<State>()((set, get) => {
       if (get().running) void save()
       get().stop()
       remember(undefined)
-      set({ conversation: newConversation(Date.now()), draftText: '', draftMedia: [], running: undefined })
+      set({ conversation: newConversation(Date.now()), running: undefined })
     },
 
     async openChat(id) {
@@ -253,9 +270,29 @@ export const useStore = create<State>()((set, get) => {
       set({ summaries: await history.listConversations().catch(() => []) })
     },
 
+    async renameChat(id, title) {
+      const isOpen = get().conversation.id === id
+      try {
+        const conversation = isOpen ? get().conversation : await history.loadConversation(id)
+        if (conversation === undefined) return
+        const renamed = { ...conversation, title, named: title !== '' }
+        renamed.title = titleOf(renamed)
+        if (isOpen) update((now) => ({ ...now, title: renamed.title, named: renamed.named }))
+        await history.saveConversation(renamed)
+        set({ summaries: await history.listConversations() })
+      } catch {
+        set({ historyWorks: false })
+      }
+    },
+
     async startHistory() {
       try {
         set({ summaries: await history.listConversations() })
+        const draft = await history.loadDraft()
+        set((state) => ({
+          draftText: state.draftText === '' ? draft.text : state.draftText,
+          draftMedia: state.draftMedia.length === 0 ? draft.media : state.draftMedia,
+        }))
         const last = localStorage.getItem(LAST)
         if (last !== null) await get().openChat(last)
       } catch {

@@ -1,4 +1,4 @@
-/** The menu of what can be added to a message. What the model does not take is disabled, with the reason. */
+/** The menu of what can be added to a message. What must wait for the next message is disabled, with the reason. */
 import { Menu } from '@base-ui/react/menu'
 import { AudioLines, Camera, Clapperboard, Film, Image, Link2, Plus } from 'lucide-react'
 import { useRef, type ReactElement } from 'react'
@@ -39,8 +39,11 @@ export function AttachMenu({ model, onFiles, onCamera, onFrames, onLink }: Attac
     icon: ReactElement,
     limit: string,
     action: () => void,
-  ): ReactElement => {
-    const reason = key === 'link' ? undefined : say(attachReasonNow(state, kind))
+  ): ReactElement | null => {
+    const why = key === 'link' ? undefined : attachReasonNow(state, kind)
+    // What this model or checkpoint never takes is left out.
+    if (why?.key === 'modelNoInput' || why?.key === 'checkpointNoInput') return null
+    const reason = say(why)
     return (
       <Menu.Item className="option" disabled={reason !== undefined} onClick={action} key={key}>
         <span className="option-icon" aria-hidden="true">

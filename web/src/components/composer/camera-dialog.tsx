@@ -1,4 +1,4 @@
-/** The camera: take a picture, or still frames at two a second. */
+/** The camera: take a photo, or still frames at two a second. */
 import { Camera, Film, SwitchCamera } from 'lucide-react'
 import { useEffect, useRef, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -115,7 +115,7 @@ function CameraView({ maxFrames, minFrames, onClose, onMedia }: Omit<CameraDialo
         </Button>
         <Button disabled={!ready} onClick={() => (frames === undefined ? setFrames([]) : finish(frames))}>
           <Film size={17} />
-          {frames === undefined ? t('camera.clip') : t('camera.clipStop', { count: frames.length })}
+          {frames === undefined ? t('camera.frames') : t('camera.framesStop', { count: frames.length })}
         </Button>
         <IconButton
           label={t('camera.flip')}

@@ -22,7 +22,7 @@ import { useAddMedia } from './use-add-media.ts'
 import { useDropZone } from './use-drop-zone.ts'
 import { newId } from '../../state/new-id.ts'
 
-type Overlay = 'camera' | 'link' | { clip: { blob: Blob; name: string } | 'pick'; replaces?: string }
+type Overlay = 'camera' | 'link' | { video: { blob: Blob; name: string } | 'pick'; replaces?: string }
 
 export function Composer(): ReactElement {
   const { t, i18n } = useTranslation()
@@ -43,7 +43,7 @@ export function Composer(): ReactElement {
     if (element === null) return
     element.style.height = 'auto'
     element.style.height = `${Math.min(element.scrollHeight, 220)}px`
-  }, [draftText, recording])
+  }, [draftText, recording, narrow])
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -121,7 +121,7 @@ export function Composer(): ReactElement {
                 model={model}
                 onFrames={(item) => {
                   if (item.source.type === 'blob')
-                    setOverlay({ clip: { blob: item.source.blob, name: item.name }, replaces: item.id })
+                    setOverlay({ video: { blob: item.source.blob, name: item.name }, replaces: item.id })
                 }}
               />
             ))}
@@ -159,7 +159,7 @@ export function Composer(): ReactElement {
                   model={model}
                   onFiles={(files) => void addFiles([...files])}
                   onCamera={() => setOverlay('camera')}
-                  onFrames={() => setOverlay({ clip: 'pick' })}
+                  onFrames={() => setOverlay({ video: 'pick' })}
                   onLink={() => setOverlay('link')}
                 />
               ) : null}
@@ -171,13 +171,11 @@ export function Composer(): ReactElement {
               >
                 <Mic size={19} />
               </IconButton>
-              <IconButton
-                label={t('composer.count')}
-                disabled={empty || model === undefined || unfit}
-                onClick={() => void count()}
-              >
-                <Coins size={18} />
-              </IconButton>
+              {empty || model === undefined || unfit ? null : (
+                <IconButton label={t('composer.count')} onClick={() => void count()}>
+                  <Coins size={18} />
+                </IconButton>
+              )}
               <span id="composer-hint" className="hint">
                 {noModel ?? t('composer.hint')}
               </span>
@@ -214,7 +212,7 @@ export function Composer(): ReactElement {
             onMedia={onMedia}
           />
           <FramesDialog
-            clip={typeof overlay === 'object' ? overlay.clip : undefined}
+            video={typeof overlay === 'object' ? overlay.video : undefined}
             model={model}
             onClose={() => setOverlay(undefined)}
             onMedia={onMedia}

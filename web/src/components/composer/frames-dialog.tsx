@@ -1,4 +1,4 @@
-/** Picks a clip and takes evenly spread still frames from it. */
+/** Picks a video and takes evenly spread still frames from it. */
 import { Progress } from '@base-ui/react/progress'
 import { Clapperboard } from 'lucide-react'
 import { useEffect, useRef, useState, type ReactElement } from 'react'
@@ -14,32 +14,32 @@ import { Modal } from '../ui/modal.tsx'
 import { newId } from '../../state/new-id.ts'
 
 interface FramesDialogProps {
-  /** Open with a clip, or `'pick'` to choose one. */
-  clip: { blob: Blob; name: string } | 'pick' | undefined
+  /** Open with a video, or `'pick'` to choose one. */
+  video: { blob: Blob; name: string } | 'pick' | undefined
   model: ModelListing
   onClose: () => void
   onMedia: (media: Media) => void
 }
 
-function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'onClose'>): ReactElement {
+function FramesView({ video: given, model, onMedia }: Omit<FramesDialogProps, 'onClose'>): ReactElement {
   const { t } = useTranslation()
   const picker = useRef<HTMLInputElement>(null)
-  const [clip, setClip] = useState(given === 'pick' ? undefined : given)
+  const [video, setVideo] = useState(given === 'pick' ? undefined : given)
   const [duration, setDuration] = useState<number>()
   const [count, setCount] = useState<number | null>(null)
   const [done, setDone] = useState(0)
   const [frames, setFrames] = useState<Blob[]>()
   const [failed, setFailed] = useState(false)
   const { min_frames: min, max_frames: max } = model.media.video
-  // Two a second, as the service samples clips, within the model's numbers and a size worth sending.
+  // Two a second, as the service samples videos, within the model's numbers and a size worth sending.
   const usual = Math.max(min, Math.min(max, 32, Math.round((duration ?? 4) * 2)))
   const wanted = count ?? usual
 
   useEffect(() => {
-    if (clip === undefined) return undefined
+    if (video === undefined) return undefined
     let left = false
     setFailed(false)
-    void durationOf('video', clip.blob).then((seconds) => {
+    void durationOf('video', video.blob).then((seconds) => {
       if (left) return
       if (seconds === undefined) setFailed(true)
       else setDuration(seconds)
@@ -47,15 +47,15 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
     return () => {
       left = true
     }
-  }, [clip])
+  }, [video])
 
   useEffect(() => {
-    if (clip === undefined || duration === undefined) return undefined
+    if (video === undefined || duration === undefined) return undefined
     const abort = new AbortController()
     setFrames(undefined)
     setDone(0)
     const timer = setTimeout(() => {
-      extractFrames(clip.blob, frameTimes(duration, wanted), setDone, abort.signal).then(setFrames, () => {
+      extractFrames(video.blob, frameTimes(duration, wanted), setDone, abort.signal).then(setFrames, () => {
         if (!abort.signal.aborted) setFailed(true)
       })
     }, 250)
@@ -63,7 +63,7 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
       clearTimeout(timer)
       abort.abort(new Error('replaced'))
     }
-  }, [clip, duration, wanted])
+  }, [video, duration, wanted])
 
   return (
     <>
@@ -76,7 +76,7 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
         accept={ACCEPT.video}
         onChange={(event) => {
           const file = event.target.files?.[0]
-          if (file) setClip({ blob: file, name: file.name })
+          if (file) setVideo({ blob: file, name: file.name })
         }}
       />
       <div className="row">
@@ -84,14 +84,14 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
           <Clapperboard size={16} />
           {t('frames.choose')}
         </Button>
-        <span className="help">{clip?.name}</span>
+        <span className="help">{video?.name}</span>
       </div>
       {failed ? (
         <p className="note" role="alert">
           {t('frames.failed')}
         </p>
       ) : null}
-      {duration === undefined || failed || clip === undefined ? null : (
+      {duration === undefined || failed || video === undefined ? null : (
         <>
           <SliderField
             label={t('frames.count')}
@@ -109,7 +109,7 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
               </Progress.Track>
             </Progress.Root>
           ) : (
-            <FrameStrip frames={frames} name={clip.name} />
+            <FrameStrip frames={frames} name={video.name} />
           )}
           <div className="row row-end">
             <Button
@@ -120,7 +120,7 @@ function FramesView({ clip: given, model, onMedia }: Omit<FramesDialogProps, 'on
                 onMedia({
                   id: newId(),
                   kind: 'frames',
-                  name: clip.name,
+                  name: video.name,
                   source: {
                     type: 'frames',
                     frames,
@@ -143,12 +143,12 @@ export function FramesDialog({ onClose, ...rest }: FramesDialogProps): ReactElem
   const { t } = useTranslation()
   return (
     <Modal
-      open={rest.clip !== undefined}
+      open={rest.video !== undefined}
       onOpenChange={onClose}
       title={t('frames.title')}
       description={t('frames.text')}
     >
-      {rest.clip === undefined ? null : <FramesView {...rest} />}
+      {rest.video === undefined ? null : <FramesView {...rest} />}
     </Modal>
   )
 }

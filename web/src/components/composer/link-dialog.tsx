@@ -1,4 +1,4 @@
-/** Adds a picture, sound or clip by its address; the server fetches it. */
+/** Adds an image, audio or video by its address; the server fetches it. */
 import { useState, type FormEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { kindOf, mediaFromLink } from '../../media/probe.ts'

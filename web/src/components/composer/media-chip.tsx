@@ -34,7 +34,15 @@ export function MediaChip({ media, model, onFrames }: MediaChipProps): ReactElem
   if (source.type === 'url') facts.push(t('composer.byLink'))
   if (media.width !== undefined && kind === 'image') facts.push(`${media.width}×${media.height}`)
   if (media.duration !== undefined) facts.push(formatClock(media.duration))
-  if (source.type === 'blob') facts.push(formatBytes(source.blob.size, i18n.language))
+  if (source.type === 'blob') {
+    const size = formatBytes(source.blob.size, i18n.language)
+    const before = media.shrunkFrom
+    facts.push(
+      before === undefined || before <= source.blob.size
+        ? size
+        : t('composer.shrunk', { before: formatBytes(before, i18n.language), size }),
+    )
+  }
   const shrink = async (): Promise<void> => {
     setShrinking(true)
     try {

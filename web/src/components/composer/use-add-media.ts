@@ -1,15 +1,24 @@
-/** Adds files to the message being written, saying why when one cannot be added. */
+/** Adds files to the message being written, large images made smaller, saying why when one cannot be added. */
 import { useCallback } from 'react'
 import { useTranslation } from 'react-i18next'
+import { mediaReason, rawByteLimit } from '../../api/rules.ts'
 import { mediaFromFile, MediaError } from '../../media/probe.ts'
+import { shrinkMedia } from '../../media/shrink.ts'
 import type { Media } from '../../state/conversation.ts'
-import { attachReasonNow, useStore } from '../../state/store.ts'
+import { attachReasonNow, currentModel, useStore } from '../../state/store.ts'
 import { notify } from '../ui/toasts.tsx'
 import { useReason } from '../use-reason.ts'
 
 export interface AddMedia {
   addFiles: (files: Iterable<File>) => Promise<void>
   addMedia: (media: Media) => boolean
+}
+
+/** An image over the API's limit as a smaller copy; anything else, and what the browser cannot redraw, as it is. */
+async function fitted(media: Media): Promise<Media> {
+  const model = currentModel(useStore.getState())
+  if (model === undefined || media.kind !== 'image' || mediaReason(model, media)?.key !== 'tooManyBytes') return media
+  return shrinkMedia(media, rawByteLimit(model)).catch(() => media)
 }
 
 export function useAddMedia(): AddMedia {
@@ -33,7 +42,7 @@ export function useAddMedia(): AddMedia {
         try {
           // One after the other: each is checked against those before it.
           // oxlint-disable-next-line no-await-in-loop
-          if (!addMedia(await mediaFromFile(file))) break
+          if (!addMedia(await fitted(await mediaFromFile(file)))) break
         } catch (error) {
           if (!(error instanceof MediaError)) throw error
           notify(t(`problem.${error.reason}`, { name: file.name }), 'problem')

@@ -3,20 +3,25 @@ import { Collapsible } from '@base-ui/react/collapsible'
 import { ChevronRight } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
-import { rawByteLimit, thinks } from '../../api/rules.ts'
+import { rawByteLimit, thinkingReason, thinks } from '../../api/rules.ts'
 import type { ModelListing } from '../../api/types.ts'
 import { formatBytes, formatLimit } from '../../i18n/format.ts'
 import { useStore } from '../../state/store.ts'
 import { SelectField } from '../ui/field.tsx'
+import { useReason } from '../use-reason.ts'
 
 export function ModelSection({ model }: { model: ModelListing }): ReactElement {
   const { t, i18n } = useTranslation()
+  const say = useReason()
   const models = useStore((state) => state.models)
   const settings = useStore((state) => state.settings)
   const setSettings = useStore((state) => state.setSettings)
   const limits = thinks(model, settings) ? (model.limits.thinking ?? model.limits.normal) : model.limits.normal
   const number = new Intl.NumberFormat(i18n.language)
   const tokens = (count: number): string => t('settings.tokens', { amount: number.format(count) })
+  // Models that nothing loaded here answers for are left out, but for the chosen one.
+  const offered = models.filter((item) => item.served_by !== null || item.id === model.id)
+  const noThinking = say(thinkingReason(model))
   const bytes = (value: number): string => formatBytes(value, i18n.language)
   const { image, audio, video } = model.media
   const sent = bytes(rawByteLimit(model))
@@ -26,6 +31,7 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
     [t('settings.maxOutput'), tokens(limits.max_output)],
   ]
   if (limits.max_reasoning !== undefined) rows.push([t('settings.maxReasoning'), tokens(limits.max_reasoning)])
+  if (noThinking !== undefined) rows.push([t('settings.thinking'), noThinking])
   rows.push(
     [t('composer.image'), t('composer.limits.image', { bytes: sent, side: image.min_side_over })],
     [
@@ -49,13 +55,12 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
       <SelectField
         label={t('settings.model')}
         value={settings.model}
-        choices={models.map((item) => ({
+        choices={offered.map((item) => ({
           value: item.id,
           label: item.id,
           note: item.served_by
             ? t('settings.servedBy', { checkpoint: item.served_by.checkpoint })
             : t('settings.notServed'),
-          disabled: item.served_by === null,
         }))}
         onChange={(value) => setSettings({ model: value })}
       />

@@ -1,4 +1,4 @@
-/** Everything a request can be set to, with what the API forbids disabled and explained; and the page's own choices. */
+/** Everything a request can be set to, without what this model and checkpoint cannot do; and the page's own choices. */
 import { Collapsible } from '@base-ui/react/collapsible'
 import { Radio } from '@base-ui/react/radio'
 import { RadioGroup } from '@base-ui/react/radio-group'
@@ -9,9 +9,10 @@ import { speaks, speechReason, systemReason, thinkingReason, thinks } from '../.
 import type { ModelListing } from '../../api/types.ts'
 import { LANGUAGES, setLanguage, type LanguageCode } from '../../i18n/index.ts'
 import { currentModel, useStore } from '../../state/store.ts'
+import { KeyForm } from '../key-form.tsx'
 import { THEMES, useTheme } from '../use-theme.ts'
 import { Button } from '../ui/button.tsx'
-import { NumberInput, ReasonText, SelectField, SliderField, SwitchField } from '../ui/field.tsx'
+import { NumberInput, SelectField, SliderField, SwitchField } from '../ui/field.tsx'
 import { useReason } from '../use-reason.ts'
 import { ModelSection } from './model-section.tsx'
 import { VoicePicker } from './voice-picker.tsx'
@@ -31,65 +32,70 @@ function OutputSection({ model }: { model: ModelListing }): ReactElement {
         <span id={`${id}-label`} className="field-label">
           {t('settings.output')}
         </span>
-        <RadioGroup
-          className="segments"
-          aria-labelledby={`${id}-label`}
-          aria-describedby={`${id}-note`}
-          value={spoken ? 'speech' : 'text'}
-          onValueChange={(value) => set({ speech: value === 'speech' })}
-        >
-          <Radio.Root value="text" className="segment">
-            {t('settings.textOnly')}
-          </Radio.Root>
-          <Radio.Root value="speech" className="segment" disabled={noSpeech !== undefined}>
-            {t('settings.speech')}
-          </Radio.Root>
-        </RadioGroup>
-        {noSpeech === undefined ? null : <ReasonText id={`${id}-note`}>{noSpeech}</ReasonText>}
+        {noSpeech === undefined ? (
+          <RadioGroup
+            className="segments"
+            aria-labelledby={`${id}-label`}
+            value={spoken ? 'speech' : 'text'}
+            onValueChange={(value) => set({ speech: value === 'speech' })}
+          >
+            <Radio.Root value="text" className="segment">
+              {t('settings.textOnly')}
+            </Radio.Root>
+            <Radio.Root value="speech" className="segment">
+              {t('settings.speech')}
+            </Radio.Root>
+          </RadioGroup>
+        ) : (
+          <p className="help">{noSpeech}</p>
+        )}
       </div>
-      <VoicePicker
-        voices={voices ?? []}
-        value={settings.voice}
-        reason={spoken ? undefined : (noSpeech ?? t('reason.textOnlyNoVoice'))}
-        onChange={(voice) => set({ voice })}
-      />
-      <SwitchField
-        label={t('settings.autoplay')}
-        checked={settings.autoplay}
-        onChange={(autoplay) => set({ autoplay })}
-      />
+      {spoken ? (
+        <>
+          <VoicePicker
+            voices={voices ?? []}
+            checkpoint={model.served_by}
+            value={settings.voice}
+            onChange={(voice) => set({ voice })}
+          />
+          <SwitchField
+            label={t('settings.autoplay')}
+            checked={settings.autoplay}
+            onChange={(autoplay) => set({ autoplay })}
+          />
+        </>
+      ) : null}
     </section>
   )
 }
 
-function ThinkingSection({ model }: { model: ModelListing }): ReactElement {
+function ThinkingSection({ model }: { model: ModelListing }): ReactElement | null {
   const { t } = useTranslation()
-  const say = useReason()
   const settings = useStore((state) => state.settings)
   const set = useStore((state) => state.setSettings)
+  if (thinkingReason(model) !== undefined) return null
   const max = model.limits.thinking?.max_reasoning ?? 1
-  const reason = say(thinkingReason(model))
   const active = thinks(model, settings)
   return (
     <section className="section">
       <SwitchField
         label={t('settings.thinking')}
         help={t('settings.thinkingHelp')}
-        reason={reason}
         checked={active}
         onChange={(thinking) => set({ thinking })}
       />
-      <NumberInput
-        label={t('settings.budget')}
-        value={settings.thinkingBudget}
-        fallback={max}
-        min={1}
-        max={max}
-        step={256}
-        reason={active ? undefined : (reason ?? t('reason.thinkingOff'))}
-        help={t('settings.budgetHelp', { max })}
-        onChange={(thinkingBudget) => set({ thinkingBudget })}
-      />
+      {active ? (
+        <NumberInput
+          label={t('settings.budget')}
+          value={settings.thinkingBudget}
+          fallback={max}
+          min={1}
+          max={max}
+          step={256}
+          help={t('settings.budgetHelp', { max })}
+          onChange={(thinkingBudget) => set({ thinkingBudget })}
+        />
+      ) : null}
     </section>
   )
 }
@@ -104,20 +110,25 @@ function SystemSection({ model }: { model: ModelListing }): ReactElement {
   return (
     <section className="section">
       <div className="field">
-        <label htmlFor={id} className="field-label">
-          {t('settings.system')}
-        </label>
-        <textarea
-          id={id}
-          className="input"
-          rows={3}
-          placeholder={t('settings.systemPlaceholder')}
-          value={settings.system}
-          disabled={reason !== undefined}
-          aria-describedby={`${id}-note`}
-          onChange={(event) => set({ system: event.target.value })}
-        />
-        {reason === undefined ? null : <ReasonText id={`${id}-note`}>{reason}</ReasonText>}
+        {reason === undefined ? (
+          <label htmlFor={id} className="field-label">
+            {t('settings.system')}
+          </label>
+        ) : (
+          <span className="field-label">{t('settings.system')}</span>
+        )}
+        {reason === undefined ? (
+          <textarea
+            id={id}
+            className="input"
+            rows={3}
+            placeholder={t('settings.systemPlaceholder')}
+            value={settings.system}
+            onChange={(event) => set({ system: event.target.value })}
+          />
+        ) : (
+          <p className="help">{reason}</p>
+        )}
       </div>
     </section>
   )
@@ -219,7 +230,6 @@ function SamplingSection({ model }: { model: ModelListing }): ReactElement {
               {t('settings.stopHelp')}
             </p>
           </div>
-          <SwitchField label={t('settings.stream')} reason={t('settings.streamReason')} checked onChange={() => {}} />
           <Button
             onClick={() =>
               set({
@@ -245,11 +255,7 @@ function SamplingSection({ model }: { model: ModelListing }): ReactElement {
 
 function PageSection(): ReactElement {
   const { t, i18n } = useTranslation()
-  const id = useId()
   const [theme, setTheme] = useTheme()
-  const settings = useStore((state) => state.settings)
-  const set = useStore((state) => state.setSettings)
-  const refresh = useStore((state) => state.refreshCatalogue)
   return (
     <section className="section">
       <h2 className="section-title">{t('settings.page')}</h2>
@@ -268,24 +274,7 @@ function PageSection(): ReactElement {
         }))}
         onChange={setTheme}
       />
-      <div className="field">
-        <label htmlFor={id} className="field-label">
-          {t('settings.apiKey')}
-        </label>
-        <input
-          id={id}
-          className="input"
-          type="password"
-          autoComplete="off"
-          value={settings.apiKey}
-          aria-describedby={`${id}-note`}
-          onChange={(event) => set({ apiKey: event.target.value.trim() })}
-          onBlur={() => void refresh()}
-        />
-        <p id={`${id}-note`} className="help">
-          {t('settings.apiKeyHelp')}
-        </p>
-      </div>
+      <KeyForm help={t('settings.apiKeyHelp')} />
     </section>
   )
 }

@@ -1,32 +1,39 @@
-/** Picks a voice: name, what it sounds like, languages, and whether the loaded checkpoint really has it. Searchable. */
+/** Picks a voice: name, what it sounds like, languages, and who speaks with it here. Searchable. */
 import { Combobox } from '@base-ui/react/combobox'
 import { Check, ChevronsUpDown } from 'lucide-react'
 import { useId, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
-import type { VoiceListing } from '../../api/types.ts'
-import { ReasonText } from '../ui/field.tsx'
+import { spokenLanguages } from '../../api/spoken-languages.ts'
+import type { ModelListing, VoiceListing } from '../../api/types.ts'
 
 interface VoicePickerProps {
   voices: readonly VoiceListing[]
+  checkpoint: ModelListing['served_by']
   value: string
-  reason: string | undefined
   onChange: (name: string) => void
 }
 
-/** Names of languages in the page's language: `Chinese (Cantonese), English`. */
-function languagesOf(voice: VoiceListing, language: string, dialect: (name: string) => string): string {
+/** Names of the languages this checkpoint speaks, in the page's language: `Chinese (Cantonese), English`. */
+function languagesOf(
+  voice: VoiceListing,
+  spoken: readonly string[],
+  language: string,
+  dialect: (name: string) => string,
+): string {
   const names = new Intl.DisplayNames([language], { type: 'language' })
-  return voice.languages
+  return spoken
     .map((code) => (code === 'zh' && voice.dialect !== undefined ? dialect(voice.dialect) : (names.of(code) ?? code)))
     .join(language.startsWith('zh') ? '、' : ', ')
 }
 
-export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProps): ReactElement {
+export function VoicePicker({ voices, checkpoint, value, onChange }: VoicePickerProps): ReactElement {
   const { t, i18n } = useTranslation()
   const id = useId()
   const selected = voices.find((voice) => voice.name === value) ?? null
   const languages = (voice: VoiceListing): string =>
-    languagesOf(voice, i18n.language, (name) => t(`dialect.${name}`, { defaultValue: name }))
+    languagesOf(voice, spokenLanguages(voice, checkpoint), i18n.language, (name) =>
+      t(`dialect.${name}`, { defaultValue: name }),
+    )
   const about = (voice: VoiceListing): string => t(`voice.${voice.name}`, { defaultValue: voice.description })
   const contains = (voice: VoiceListing, query: string): boolean =>
     [voice.name, voice.display_name, about(voice), languages(voice)]
@@ -43,7 +50,6 @@ export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProp
         }}
         itemToStringLabel={(voice: VoiceListing) => voice.name}
         filter={contains}
-        disabled={reason !== undefined}
         autoHighlight
       >
         <Combobox.Label className="field-label">{t('settings.voice')}</Combobox.Label>
@@ -75,7 +81,11 @@ export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProp
                     <span className="option-body">
                       <span className="option-title">
                         {voice.name} <span className="voice-local">{voice.display_name}</span>
-                        {voice.native === false ? <span className="badge">{t('settings.standInBadge')}</span> : null}
+                        {voice.native === false ? (
+                          <span className="badge">
+                            {t('settings.standInBadge', { speaker: voice.spoken_by ?? '?' })}
+                          </span>
+                        ) : null}
                       </span>
                       <span className="option-note">{about(voice)}</span>
                       <span className="option-note option-faint">{languages(voice)}</span>
@@ -87,17 +97,15 @@ export function VoicePicker({ voices, value, reason, onChange }: VoicePickerProp
           </Combobox.Positioner>
         </Combobox.Portal>
       </Combobox.Root>
-      {reason !== undefined ? (
-        <ReasonText id={`${id}-note`}>{reason}</ReasonText>
-      ) : selected === null ? null : (
+      {selected === null ? null : (
         <p id={`${id}-note`} className="help lines">
           <span>{about(selected)}</span>
-          <span>{languages(selected)}</span>
-          {selected.native === null ? null : (
+          <span>{t('settings.speaks', { languages: languages(selected) })}</span>
+          {selected.native === false ? (
             <span>
-              {selected.native ? t('settings.native') : t('settings.standIn', { speaker: selected.spoken_by ?? '?' })}
+              {t('settings.standIn', { speaker: selected.spoken_by ?? '?', checkpoint: checkpoint?.checkpoint })}
             </span>
-          )}
+          ) : null}
         </p>
       )}
     </div>

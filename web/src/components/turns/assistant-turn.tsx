@@ -1,17 +1,20 @@
-/** A reply: reasoning (folded), text, speech, figures, failure, and what can be done with it. */
+/** A reply: reasoning (folded), text, speech, failure, and what can be done with it. */
 import { Collapsible } from '@base-ui/react/collapsible'
 import { ChevronRight, CodeXml, Copy, RotateCcw, Trash2, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
+import { SPEECH_RATE } from '../../audio/speech-player.ts'
+import { encodeWav } from '../../audio/wav.ts'
 import { formatMilliseconds } from '../../i18n/format.ts'
 import type { AssistantTurn } from '../../state/conversation.ts'
 import { useStore } from '../../state/store.ts'
+import { downloadBlob } from '../copy-text.ts'
 import { IconButton } from '../ui/button.tsx'
 import { useCopy } from '../use-copy.ts'
 import { FailureNotice } from './failure-notice.tsx'
 import { Prose } from './prose.tsx'
-import { MetricsLine } from './metrics-line.tsx'
-import { SpeechBar } from './speech-bar.tsx'
+import { MetricsButton } from './metrics-button.tsx'
+import { AudioBar } from './audio-bar.tsx'
 
 interface AssistantTurnProps {
   turn: AssistantTurn
@@ -59,7 +62,13 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
         <p className="help">{t('turn.noText')}</p>
       ) : null}
       {turn.pcm !== undefined || turn.metrics.firstAudio !== undefined ? (
-        <SpeechBar key={turn.id} turnId={turn.id} pcm={turn.pcm} />
+        <AudioBar
+          key={turn.id}
+          id={turn.id}
+          label={t('speech.label')}
+          pcm={turn.pcm}
+          save={(pcm) => downloadBlob(encodeWav(pcm, SPEECH_RATE), `reply-${turn.id.slice(0, 8)}.wav`)}
+        />
       ) : null}
       {turn.warnings === undefined ? null : (
         <p className="note note-warning">
@@ -74,8 +83,8 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
       )}
       {live ? null : (
         <div className="turn-foot">
-          <MetricsLine turn={turn} />
           <div className="actions">
+            <MetricsButton turn={turn} />
             <IconButton label={t('turn.retry')} reason={reason} onClick={() => void retry(turn.id)}>
               <RotateCcw size={15} />
             </IconButton>

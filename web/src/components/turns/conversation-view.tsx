@@ -38,17 +38,25 @@ export function ConversationView({ onOpenSettings }: { onOpenSettings: () => voi
   const conversation = useStore((state) => state.conversation)
   const [code, setCode] = useState<AssistantTurn>()
   const scroller = useRef<HTMLDivElement>(null)
+  const column = useRef<HTMLDivElement>(null)
   const follow = useRef(true)
+  const lastTop = useRef(0)
+  const empty = conversation.turns.length === 0
 
-  useEffect(() => {
-    follow.current = true
-  }, [conversation.id, conversation.turns.length])
-
+  // Images and players take their height after the turn is there, so the column's size is followed, not the turns.
   useEffect(() => {
     const element = scroller.current
-    if (element !== null && follow.current)
-      element.scrollTop = conversation.turns.length === 0 ? 0 : element.scrollHeight
-  }, [conversation])
+    if (element === null || column.current === null) return undefined
+    const toEnd = (): void => {
+      if (follow.current) element.scrollTop = empty ? 0 : element.scrollHeight
+    }
+    follow.current = true
+    toEnd()
+    const observer = new ResizeObserver(toEnd)
+    observer.observe(column.current)
+    observer.observe(element)
+    return () => observer.disconnect()
+  }, [conversation.id, conversation.turns.length, empty])
 
   return (
     <div
@@ -57,10 +65,13 @@ export function ConversationView({ onOpenSettings }: { onOpenSettings: () => voi
       tabIndex={-1}
       onScroll={(event) => {
         const { scrollTop, scrollHeight, clientHeight } = event.currentTarget
-        follow.current = scrollHeight - scrollTop - clientHeight < 80
+        // Only scrolling up is the person's wish to stay; the page growing is not.
+        if (scrollTop < lastTop.current) follow.current = false
+        if (scrollHeight - scrollTop - clientHeight < 80) follow.current = true
+        lastTop.current = scrollTop
       }}
     >
-      <div className="column">
+      <div ref={column} className="column">
         <h1 className="sr-only">{t('app.title')}</h1>
         {conversation.turns.length === 0 ? <Welcome /> : null}
         {conversation.turns.map((turn) =>

@@ -1,8 +1,10 @@
-/** A failure as the API gave it, with what to do about it. */
-import { RotateCcw, TriangleAlert } from 'lucide-react'
+/** A failure: first what happened and what to do, then what the server said about it. */
+import { KeyRound, RotateCcw, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
-import { adviceKey, isFault, type Failure } from '../../api/errors.ts'
+import { adviceKey, type Failure } from '../../api/errors.ts'
+import { useStore } from '../../state/store.ts'
+import { KeyForm } from '../key-form.tsx'
 import { Button } from '../ui/button.tsx'
 
 interface FailureNoticeProps {
@@ -13,33 +15,51 @@ interface FailureNoticeProps {
 
 export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNoticeProps): ReactElement {
   const { t } = useTranslation()
+  const hasKey = useStore((state) => state.settings.apiKey !== '')
   const advice = adviceKey(failure)
+  if (advice === 'key') {
+    return (
+      <div className="failure failure-key" role="alert">
+        <p className="failure-title">
+          <KeyRound size={16} aria-hidden="true" />
+          {t(hasKey ? 'failure.wrongKey.title' : 'failure.key.title')}
+        </p>
+        <p>{t(hasKey ? 'failure.wrongKey.text' : 'failure.key.text')}</p>
+        <KeyForm onAccepted={onRetry} />
+      </div>
+    )
+  }
   const facts: [string, string | number | undefined][] = [
     [t('failure.status'), failure.status],
     [t('failure.code'), failure.code],
     [t('failure.param'), failure.param],
-    [t('failure.request'), failure.requestId],
+    [t('failure.requestId'), failure.requestId],
   ]
-  const title =
-    failure.kind === 'api' ? t(isFault(failure) ? 'failure.fault' : 'failure.title') : t(`failure.${failure.kind}`)
+  const known = facts.filter(([, value]) => value !== undefined)
   return (
     <div className="failure" role="alert">
       <p className="failure-title">
         <TriangleAlert size={16} aria-hidden="true" />
-        {title}
+        {t(`failure.${advice}.title`)}
       </p>
-      {failure.message === '' ? null : <p className="failure-message">{failure.message}</p>}
-      <p>{t(`advice.${advice}`)}</p>
-      <dl className="facts facts-inline">
-        {facts.map(([name, value]) =>
-          value === undefined ? null : (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          ),
-        )}
-      </dl>
+      <p>{t(`failure.${advice}.text`)}</p>
+      {failure.message === '' && known.length === 0 ? null : (
+        <div className="failure-said">
+          {failure.message === '' ? null : (
+            <p>
+              {t('failure.said')} <span className="failure-message">{failure.message}</span>
+            </p>
+          )}
+          <dl className="facts facts-inline">
+            {known.map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        </div>
+      )}
       <div className="row">
         {onRetry === undefined ? null : (
           <Button onClick={onRetry}>
@@ -47,7 +67,7 @@ export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNotic
             {t('failure.retry')}
           </Button>
         )}
-        {onOpenSettings !== undefined && (advice === 'key' || advice === 'model' || advice === 'voice') ? (
+        {onOpenSettings !== undefined && (advice === 'model' || advice === 'voice') ? (
           <Button onClick={onOpenSettings}>{t('failure.openSettings')}</Button>
         ) : null}
       </div>

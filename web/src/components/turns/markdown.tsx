@@ -1,5 +1,5 @@
 /**
- * A reply's Markdown as page elements. Raw HTML in it is shown as text, never run; pictures become links, because the page
+ * A reply's Markdown as page elements. Raw HTML in it is shown as text, never run; images become links, because the page
  * asks nothing of other hosts.
  */
 import { Check, Copy } from 'lucide-react'

@@ -1,8 +1,9 @@
-/** A picture, sound, clip or list of frames, as it was sent. What is only linked is not loaded here, just named. */
+/** An image, audio, video or list of frames, as it was sent. What is only linked is not loaded here, just named. */
 import { Link2 } from 'lucide-react'
 import { useEffect, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { Media } from '../../state/conversation.ts'
+import { FileAudio } from './file-audio.tsx'
 
 /** An address for a blob that lasts as long as the component. */
 export function useBlobUrl(blob: Blob | undefined): string | undefined {
@@ -53,12 +54,7 @@ export function MediaView({ media }: { media: Media }): ReactElement {
     case 'image':
       return <img src={url} alt={media.name} className="media-image" width={media.width} height={media.height} />
     case 'audio':
-      return (
-        <figure className="media-audio">
-          <audio src={url} controls preload="metadata" aria-label={media.name} />
-          <figcaption>{media.name}</figcaption>
-        </figure>
-      )
+      return <FileAudio id={media.id} name={media.name} blob={source.blob} />
     case 'video':
     case 'frames':
       return <video src={url} controls preload="metadata" className="media-video" aria-label={media.name} />

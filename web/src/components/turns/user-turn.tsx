@@ -71,10 +71,14 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
             className="input"
             aria-label={t('turn.edit')}
             value={draft}
-            rows={3}
+            rows={Math.min(12, Math.max(3, draft.split('\n').length))}
             // The person asked to edit just now.
             // oxlint-disable-next-line jsx-a11y/no-autofocus
             autoFocus
+            onFocus={(event) => {
+              const end = event.target.value.length
+              event.target.setSelectionRange(end, end)
+            }}
             onChange={(event) => setDraft(event.target.value)}
             onKeyDown={(event) => {
               if (event.key === 'Escape') setDraft(undefined)

@@ -2,7 +2,7 @@
 import type { ReactElement } from 'react'
 import { Calculator, Copy, Hand, Languages, Shapes } from 'lucide-react'
 import { useTranslation } from 'react-i18next'
-import { drawExample } from '../../media/example-picture.ts'
+import { drawExample } from '../../media/example-image.ts'
 import { currentModel, useStore } from '../../state/store.ts'
 import { IconButton } from '../ui/button.tsx'
 import { useCopy } from '../use-copy.ts'
@@ -16,10 +16,10 @@ npx omniserve convert \\
 npx omniserve serve --model qwen3-omni.gguf`
 
 const STARTERS = [
-  { key: 'hello', icon: Hand, picture: false },
-  { key: 'picture', icon: Shapes, picture: true },
-  { key: 'sum', icon: Calculator, picture: false },
-  { key: 'chinese', icon: Languages, picture: false },
+  { key: 'hello', icon: Hand, image: false },
+  { key: 'image', icon: Shapes, image: true },
+  { key: 'sum', icon: Calculator, image: false },
+  { key: 'chinese', icon: Languages, image: false },
 ] as const
 
 export function Welcome(): ReactElement {
@@ -29,10 +29,11 @@ export function Welcome(): ReactElement {
   const attach = useStore((state) => state.attach)
   const send = useStore((state) => state.send)
   const kind = served?.checkpoint === 'nano' ? 'nano' : served?.checkpoint === 'tiny-random' ? 'random' : 'other'
+  const unknown = useStore((state) => state.catalogue === 'failed')
   const copy = useCopy()
   const commands = commandsFrom(i18n.language.startsWith('zh') ? 'modelscope:' : '')
-  const start = async (key: (typeof STARTERS)[number]['key'], picture: boolean): Promise<void> => {
-    if (picture) attach(await drawExample())
+  const start = async (key: (typeof STARTERS)[number]['key'], image: boolean): Promise<void> => {
+    if (image) attach(await drawExample())
     setDraftText(t(`welcome.try.${key}.text`))
     await send()
   }
@@ -41,43 +42,47 @@ export function Welcome(): ReactElement {
       <img src="/favicon.svg" alt="" width={52} height={52} className="welcome-mark" />
       <h2>{t('welcome.title')}</h2>
       <p className="lead">{t('welcome.lead')}</p>
-      <h3 className="sr-only">{t('welcome.tryTitle')}</h3>
-      <div className="starters">
-        {STARTERS.map(({ key, icon: Icon, picture }) => (
-          <button
-            key={key}
-            type="button"
-            className="starter"
-            disabled={!served}
-            onClick={() => void start(key, picture)}
-          >
-            <Icon size={18} aria-hidden="true" />
-            <span className="starter-title">{t(`welcome.try.${key}.title`)}</span>
-            <span className="starter-text">{t(`welcome.try.${key}.text`)}</span>
-          </button>
-        ))}
-      </div>
-      <p className="help">{t('welcome.or')}</p>
-      <div className="cards">
-        {served ? (
-          <div className="card">
-            <h3>{t(`welcome.${kind}Title`, { checkpoint: served.checkpoint })}</h3>
-            {kind === 'other' ? null : <p>{t(`welcome.${kind}`)}</p>}
-            <p className="help">{t('welcome.other', { ...served })}</p>
+      {unknown ? null : (
+        <>
+          <h3 className="sr-only">{t('welcome.tryTitle')}</h3>
+          <div className="starters">
+            {STARTERS.map(({ key, icon: Icon, image }) => (
+              <button
+                key={key}
+                type="button"
+                className="starter"
+                disabled={!served}
+                onClick={() => void start(key, image)}
+              >
+                <Icon size={18} aria-hidden="true" />
+                <span className="starter-title">{t(`welcome.try.${key}.title`)}</span>
+                <span className="starter-text">{t(`welcome.try.${key}.text`)}</span>
+              </button>
+            ))}
           </div>
-        ) : null}
-        <div className="card">
-          <h3>{t('welcome.realTitle')}</h3>
-          <p>{t('welcome.real')}</p>
-          <div className="commands">
-            <pre tabIndex={0}>{commands}</pre>
-            <IconButton className="icon-small" label={t('welcome.copyCommands')} onClick={() => copy(commands)}>
-              <Copy size={15} />
-            </IconButton>
+          <p className="help">{t('welcome.or')}</p>
+          <div className="cards">
+            {served ? (
+              <div className="card">
+                <h3>{t(`welcome.${kind}Title`, { checkpoint: served.checkpoint })}</h3>
+                {kind === 'other' ? null : <p>{t(`welcome.${kind}`)}</p>}
+                <p className="help">{t('welcome.other', { ...served })}</p>
+              </div>
+            ) : null}
+            <div className="card">
+              <h3>{t('welcome.realTitle')}</h3>
+              <p>{t('welcome.real')}</p>
+              <div className="commands">
+                <pre tabIndex={0}>{commands}</pre>
+                <IconButton className="icon-small" label={t('welcome.copyCommands')} onClick={() => copy(commands)}>
+                  <Copy size={15} />
+                </IconButton>
+              </div>
+              <p className="help">{t('welcome.realNote')}</p>
+            </div>
           </div>
-          <p className="help">{t('welcome.realNote')}</p>
-        </div>
-      </div>
+        </>
+      )}
     </section>
   )
 }

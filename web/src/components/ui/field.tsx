@@ -1,33 +1,22 @@
-/** Labelled controls of the settings: switch, slider, number, select. Disabled ones say why. */
+/** Labelled controls of the settings: switch, slider, number, select. */
 import { NumberField } from '@base-ui/react/number-field'
 import { Select } from '@base-ui/react/select'
 import { Slider } from '@base-ui/react/slider'
 import { Switch } from '@base-ui/react/switch'
 import { Check, ChevronsUpDown, Minus, Plus, RotateCcw } from 'lucide-react'
-import { useId, type ReactElement, type ReactNode } from 'react'
+import { useId, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { IconButton } from './button.tsx'
-
-/** The reason a control is disabled, tied to it by `id`. */
-export function ReasonText({ id, children }: { id: string; children: ReactNode }): ReactElement {
-  return (
-    <p id={id} className="reason">
-      {children}
-    </p>
-  )
-}
 
 interface SwitchFieldProps {
   label: string
   help?: string | undefined
-  reason?: string | undefined
   checked: boolean
   onChange: (checked: boolean) => void
 }
 
-export function SwitchField({ label, help, reason, checked, onChange }: SwitchFieldProps): ReactElement {
+export function SwitchField({ label, help, checked, onChange }: SwitchFieldProps): ReactElement {
   const id = useId()
-  const off = reason !== undefined
   return (
     <div className="field">
       <div className="field-row">
@@ -38,16 +27,13 @@ export function SwitchField({ label, help, reason, checked, onChange }: SwitchFi
           className="switch"
           checked={checked}
           onCheckedChange={(next) => onChange(next)}
-          disabled={off}
           aria-labelledby={`${id}-label`}
-          aria-describedby={`${id}-note`}
+          aria-describedby={help === undefined ? undefined : `${id}-note`}
         >
           <Switch.Thumb className="switch-thumb" />
         </Switch.Root>
       </div>
-      {off ? (
-        <ReasonText id={`${id}-note`}>{reason}</ReasonText>
-      ) : help === undefined ? null : (
+      {help === undefined ? null : (
         <p id={`${id}-note`} className="help">
           {help}
         </p>
@@ -65,7 +51,6 @@ interface NumericProps {
   max: number
   step: number
   onChange: (value: number | null) => void
-  reason?: string | undefined
   help?: string | undefined
 }
 
@@ -107,17 +92,7 @@ export function SliderField({ label, value, fallback, min, max, step, onChange }
   )
 }
 
-export function NumberInput({
-  label,
-  value,
-  fallback,
-  min,
-  max,
-  step,
-  onChange,
-  reason,
-  help,
-}: NumericProps): ReactElement {
+export function NumberInput({ label, value, fallback, min, max, step, onChange, help }: NumericProps): ReactElement {
   const { t } = useTranslation()
   const id = useId()
   return (
@@ -128,7 +103,6 @@ export function NumberInput({
       min={min}
       max={max}
       step={step}
-      disabled={reason !== undefined}
       onValueChange={(next) => onChange(next)}
     >
       <div className="field-row">
@@ -144,20 +118,16 @@ export function NumberInput({
         <NumberField.Input
           className="input number-input"
           placeholder={fallback === null ? '' : String(fallback)}
-          aria-describedby={`${id}-note`}
+          aria-describedby={help === undefined ? undefined : `${id}-note`}
         />
         <NumberField.Increment className="number-step" aria-label={`${t('settings.increase')}: ${label}`}>
           <Plus size={14} />
         </NumberField.Increment>
       </NumberField.Group>
-      {reason === undefined ? (
-        help === undefined ? null : (
-          <p id={`${id}-note`} className="help">
-            {help}
-          </p>
-        )
-      ) : (
-        <ReasonText id={`${id}-note`}>{reason}</ReasonText>
+      {help === undefined ? null : (
+        <p id={`${id}-note`} className="help">
+          {help}
+        </p>
       )}
     </NumberField.Root>
   )

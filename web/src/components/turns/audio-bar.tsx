@@ -1,19 +1,22 @@
-/** A reply's speech: play and pause, the waveform with the place in it, download. Also while it is still arriving. */
+/** Audio of either side: play and pause, the waveform with the place in it, download. Also while it is still arriving. */
 import { Download, Pause, Play } from 'lucide-react'
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { fitPeaks } from '../../audio/peaks.ts'
 import { player, SPEECH_RATE } from '../../audio/speech-player.ts'
-import { encodeWav, joinPcm } from '../../audio/wav.ts'
+import { joinPcm } from '../../audio/wav.ts'
 import { formatLength } from '../../i18n/format.ts'
 import { liveSpeech, outlineOf } from '../../state/live-speech.ts'
-import { downloadBlob } from '../copy-text.ts'
 import { IconButton } from '../ui/button.tsx'
 
-interface SpeechBarProps {
-  turnId: string
-  /** Undefined while the speech is arriving. */
+interface AudioBarProps {
+  /** The reply's or the file's. */
+  id: string
+  /** What it is, for screen readers: the reply's speech, or the file's name. */
+  label: string
+  /** 24 kHz mono; undefined while it is arriving. */
   pcm: Int16Array | undefined
+  save: (pcm: Int16Array) => void
 }
 
 /** Draws bars, those already heard in the accent colour. */
@@ -42,11 +45,11 @@ function draw(canvas: HTMLCanvasElement, bins: readonly number[], share: number)
   })
 }
 
-export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
+export function AudioBar({ id, label, pcm, save }: AudioBarProps): ReactElement {
   const { t, i18n } = useTranslation()
   const state = useSyncExternalStore(player.subscribe, player.getState)
   const canvas = useRef<HTMLCanvasElement>(null)
-  const mine = state.id === turnId
+  const mine = state.id === id
   const playing = mine && state.status === 'playing'
   /** Seconds into the speech. */
   const [place, setPlace] = useState(0)
@@ -56,27 +59,27 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
 
   const paint = useCallback(
     (seconds: number): void => {
-      const speech = pcm === undefined ? liveSpeech(turnId) : undefined
+      const speech = pcm === undefined ? liveSpeech(id) : undefined
       const samples = pcm?.length ?? speech?.samples ?? 0
       const bins = (pcm === undefined ? speech?.peaks : outlineOf(pcm))?.bins ?? []
       setTotal(samples / SPEECH_RATE)
       if (canvas.current) draw(canvas.current, bins, samples === 0 ? 0 : (seconds * SPEECH_RATE) / samples)
     },
-    [turnId, pcm],
+    [id, pcm],
   )
 
   useEffect(() => {
     if (!moving) return undefined
     let frame = 0
     const step = (): void => {
-      const seconds = player.state.id === turnId ? player.position() : 0
+      const seconds = player.state.id === id ? player.position() : 0
       setPlace(seconds)
       paint(seconds)
       frame = requestAnimationFrame(step)
     }
     step()
     return () => cancelAnimationFrame(frame)
-  }, [turnId, moving, paint])
+  }, [id, moving, paint])
 
   // Heard to its end, or another speech took over: the next play starts over.
   useEffect(() => {
@@ -96,14 +99,14 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
     }
   }, [moving, place, paint])
 
-  const samplesNow = (): Int16Array => pcm ?? joinPcm(liveSpeech(turnId)?.pieces ?? [])
+  const samplesNow = (): Int16Array => pcm ?? joinPcm(liveSpeech(id)?.pieces ?? [])
   const toggle = (): void => {
-    if (!mine) player.play(turnId, samplesNow(), place >= total - 0.05 ? 0 : place)
+    if (!mine) player.play(id, samplesNow(), place >= total - 0.05 ? 0 : place)
     else if (state.status === 'playing') player.pause()
     else player.resume()
   }
   return (
-    <div className="speech" data-playing={playing || undefined}>
+    <div className="speech" role="group" aria-label={label} data-playing={playing || undefined}>
       <IconButton
         label={playing ? t('speech.pause') : t('speech.play')}
         className="speech-play"
@@ -127,7 +130,7 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
           onChange={(event) => {
             const seconds = Number(event.target.value)
             setPlace(seconds)
-            if (pcm !== undefined && mine) player.play(turnId, pcm, seconds)
+            if (pcm !== undefined && mine) player.play(id, pcm, seconds)
           }}
         />
       </div>
@@ -135,16 +138,11 @@ export function SpeechBar({ turnId, pcm }: SpeechBarProps): ReactElement {
         {mine || place > 0 ? `${length(place)} / ` : ''}
         {length(total)}
       </span>
-      <IconButton
-        label={t('speech.download')}
-        disabled={pcm === undefined}
-        reason={pcm === undefined ? t('reason.busy') : undefined}
-        onClick={() => {
-          if (pcm !== undefined) downloadBlob(encodeWav(pcm, SPEECH_RATE), `reply-${turnId.slice(0, 8)}.wav`)
-        }}
-      >
-        <Download size={16} />
-      </IconButton>
+      {pcm === undefined ? null : (
+        <IconButton label={t('speech.download')} onClick={() => save(pcm)}>
+          <Download size={16} />
+        </IconButton>
+      )}
     </div>
   )
 }

@@ -1,4 +1,4 @@
-/** A picture to try with: a red circle on a pale ground, drawn here so that nothing is fetched. */
+/** An image to try with: a red circle on a pale background, drawn here so that nothing is fetched. */
 import type { Media } from '../state/conversation.ts'
 import { newId } from '../state/new-id.ts'
 
@@ -15,7 +15,7 @@ export async function drawExample(): Promise<Media> {
   context.arc(224, 224, 96, 0, 2 * Math.PI)
   context.fill()
   const blob = await new Promise<Blob>((resolve, reject) => {
-    canvas.toBlob((made) => (made ? resolve(made) : reject(new Error('The picture could not be drawn.'))), 'image/png')
+    canvas.toBlob((made) => (made ? resolve(made) : reject(new Error('The image could not be drawn.'))), 'image/png')
   })
   return {
     id: newId(),

@@ -1,0 +1,53 @@
+/** Asks for the server's API key; Enter applies it. Shown where a request was refused for want of one, and in the settings. */
+import { useId, useState, type FormEvent, type ReactElement } from 'react'
+import { useTranslation } from 'react-i18next'
+import { useStore } from '../state/store.ts'
+import { Button } from './ui/button.tsx'
+
+interface KeyFormProps {
+  help?: string
+  /** Called when the server has taken the key. */
+  onAccepted?: (() => void) | undefined
+}
+
+export function KeyForm({ help, onAccepted }: KeyFormProps): ReactElement {
+  const { t } = useTranslation()
+  const id = useId()
+  const current = useStore((state) => state.settings.apiKey)
+  const apply = useStore((state) => state.useKey)
+  const [key, setKey] = useState(current)
+  const [busy, setBusy] = useState(false)
+  const submit = async (event: FormEvent): Promise<void> => {
+    event.preventDefault()
+    setBusy(true)
+    const accepted = await apply(key.trim())
+    setBusy(false)
+    if (accepted) onAccepted?.()
+  }
+  return (
+    <form className="field" onSubmit={(event) => void submit(event)}>
+      <label htmlFor={id} className="field-label">
+        {t('settings.apiKey')}
+      </label>
+      <div className="key-row">
+        <input
+          id={id}
+          className="input"
+          type="password"
+          autoComplete="off"
+          value={key}
+          aria-describedby={help === undefined ? undefined : `${id}-note`}
+          onChange={(event) => setKey(event.target.value)}
+        />
+        <Button type="submit" variant="primary" disabled={busy || key.trim() === current}>
+          {t('settings.apiKeyApply')}
+        </Button>
+      </div>
+      {help === undefined ? null : (
+        <p id={`${id}-note`} className="help">
+          {help}
+        </p>
+      )}
+    </form>
+  )
+}

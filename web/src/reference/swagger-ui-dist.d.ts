@@ -1,0 +1,14 @@
+/** What the reference page uses of Swagger UI, which comes without types. */
+declare module 'swagger-ui-dist/swagger-ui-es-bundle.js' {
+  interface Options {
+    url: string
+    dom_id: string
+    deepLinking: boolean
+    tryItOutEnabled: boolean
+    defaultModelsExpandDepth: number
+    displayRequestDuration: boolean
+    validatorUrl: string | null
+    onComplete: () => void
+  }
+  export default function SwaggerUI(options: Options): { preauthorizeApiKey: (scheme: string, key: string) => void }
+}

@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# npm test: installs from Debian what some tests need (when it may), then runs every test. Says loudly what it cannot run.
-set -euo pipefail
+# npm test: builds and runs every test. Installs nothing; says before and after which tests cannot run for want of a Debian package.
+set -uo pipefail
 cd "$(dirname "$0")/.."
-need=()
-command -v chromium >/dev/null 2>&1 || need+=(chromium)
-command -v espeak-ng >/dev/null 2>&1 || need+=(espeak-ng)
-command -v ffmpeg >/dev/null 2>&1 || need+=(ffmpeg)
-if [ ${#need[@]} -gt 0 ]; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${need[@]}") >/dev/null 2>&1 ||
-      echo "WARNING: could not install: ${need[*]}. The tests that need them will be skipped, and say so."
-  else
-    echo "WARNING: not installed: ${need[*]} (Debian packages). The tests that need them will be skipped, and say so."
-  fi
-fi
-npm run --silent build
-exec vitest run "$@"
+declare -A needed_by=(
+  [chromium]='the browser tests (tests/browser, tests/wire/reference-page.test.ts)'
+  [ffmpeg]='comparisons of decoded media with the ffmpeg command'
+  [espeak-ng]='speech recordings that the media tests make'
+)
+warn() {
+  for name in $(bash testing/set-up-tests.sh --list); do
+    echo "WARNING: $name is not installed: NOT run: ${needed_by[$name]}. To install it: npm run test:setup" >&2
+  done
+}
+warn
+npm run --silent build || exit
+vitest run "$@"
+status=$?
+warn
+exit $status

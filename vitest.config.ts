@@ -10,5 +10,7 @@ export default defineConfig({
     maxWorkers: onDevice ? 1 : 2,
     testTimeout: onDevice ? 1_800_000 : 60_000,
     hookTimeout: onDevice ? 1_800_000 : 120_000,
+    // Child processes (the engine's, the decoders', the command line's) are not counted.
+    coverage: { provider: 'v8', include: ['src/**/*.ts', 'web/src/**/*.{ts,tsx}'], reporter: ['text', 'text-summary'] },
   },
 })

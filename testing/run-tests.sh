@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# npm test: installs from Debian what some tests need (when it may), then runs every test. Says loudly what it cannot run.
-set -euo pipefail
+# npm test: builds and runs every test. Installs nothing; says, before and after, which tests are skipped and how to have them run.
+set -uo pipefail
 cd "$(dirname "$0")/.."
-need=()
-command -v chromium >/dev/null 2>&1 || need+=(chromium)
-command -v espeak-ng >/dev/null 2>&1 || need+=(espeak-ng)
-command -v ffmpeg >/dev/null 2>&1 || need+=(ffmpeg)
-if [ ${#need[@]} -gt 0 ]; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${need[@]}") >/dev/null 2>&1 ||
-      echo "WARNING: could not install: ${need[*]}. The tests that need them will be skipped, and say so."
-  else
-    echo "WARNING: not installed: ${need[*]} (Debian packages). The tests that need them will be skipped, and say so."
-  fi
-fi
-npm run --silent build
-exec vitest run "$@"
+warn() {
+  local name
+  for name in $(bash testing/set-up-tests.sh --list); do
+    case $name in
+      chromium) echo "WARNING: NOT RUN without chromium: the playground, reference page and browser example (tests/browser and others)." ;;
+      curl) echo "WARNING: NOT RUN without curl: the curl samples (tests/wire/samples.test.ts)." ;;
+    esac
+    echo "         To install what is missing: npm run test:setup"
+  done >&2
+}
+warn
+npm run --silent build || exit
+vitest run "$@"
+status=$?
+warn
+exit "$status"

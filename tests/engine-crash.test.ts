@@ -66,9 +66,8 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
     const cut = await readReply(response)
     expect(cut.error?.error.message).toBeTruthy()
     expect(cut.finish).toBeUndefined()
-    const deadline = performance.now() + 20_000
     let again = await ask('hi', { max_tokens: 3 })
-    while (again.status !== 200 && performance.now() < deadline) {
+    while (again.status !== 200) {
       expect(again.status).toBe(503)
       await again.text()
       await new Promise((resolve) => setTimeout(resolve, 200))
@@ -101,9 +100,6 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
       /^omniserve_engine_active (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1]
     expect(await active()).toBe('1')
     controller.abort()
-    const deadline = performance.now() + 5000
-    while ((await active()) !== '0' && performance.now() < deadline)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    expect(await active()).toBe('0')
+    while ((await active()) !== '0') await new Promise((resolve) => setTimeout(resolve, 50))
   })
 })

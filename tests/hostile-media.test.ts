@@ -78,11 +78,10 @@ describe('hostile files', () => {
     expect(warnings.join()).toMatch(/not finite/)
   })
 
-  it('are refused at once, long before their size', async () => {
+  it('are refused by their headers: a decoder of little memory is enough', async () => {
     const bombs = corpus.filter(({ name, codes }) => name.startsWith('bomb') && codes[0] === 'image_dimensions')
-    const started = performance.now()
-    await Promise.all(bombs.map((file) => codeOf(load(file.kind, toUri(file)))))
-    expect(performance.now() - started).toBeLessThan(3000)
+    await using small = createDecodingLoader({ workers: 1, decodeMemoryBytes: 256 * 1024 ** 2 })
+    for (const file of bombs) expect(await codeOf(small.image(toUri(file))), file.name).toBe('image_dimensions')
   })
 })
 

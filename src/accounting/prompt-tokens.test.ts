@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createCatalogue, FAMILIES } from '../catalogue/index.ts'
 import {
@@ -15,6 +16,12 @@ import { SeenTexts } from './seen-texts.ts'
 
 const user = (text: string): CountedMessage => ({ role: 'user', parts: [{ type: 'text', text }] })
 const { tokens: rules } = FAMILIES.flash
+
+/** The answer when it comes before the event loop turns, which counting does after every piece; else undefined. */
+async function atOnce(count: () => Promise<number>): Promise<number | undefined> {
+  const turned = setImmediate(undefined)
+  return Promise.race([count(), turned])
+}
 
 describe('prompt tokens', () => {
   let counter: TextCounter
@@ -81,17 +88,13 @@ describe('prompt tokens', () => {
   it('remembers what it counted', async () => {
     const text = 'The same words again. '.repeat(5000)
     const first = await counter.count(text)
-    const begun = performance.now()
-    for (let round = 0; round < 20; round += 1) expect(await counter.count(text)).toBe(first)
-    expect(performance.now() - begun).toBeLessThan(50)
+    expect(await atOnce(() => counter.count(text))).toBe(first)
   })
 
-  it('gives up on what is over the limit, quickly and whatever it is made of', async () => {
-    const begun = performance.now()
+  it('gives up on what is over any limit without reading it, whatever it is made of', async () => {
     for (const text of ['a'.repeat(9e6), '你'.repeat(3e6), 'ab '.repeat(3e6), '😀'.repeat(2e6)]) {
-      expect(await counter.count(text, 1000)).toBeGreaterThan(1000)
+      expect(await atOnce(() => counter.count(text, 1000))).toBeGreaterThan(1000)
     }
-    expect(performance.now() - begun).toBeLessThan(5000)
     await expect(counter.count('a '.repeat(1e5), 1e9, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone')
   })
 })

@@ -9,6 +9,9 @@ import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { RequestMetrics } from './request-metrics.ts'
 import type { RuntimeOptions } from './runtime.ts'
 
+/** Milliseconds; a test that waited for it would not end within its own limit. */
+const HOUR = 3_600_000
+
 const runtimes = new FakeRuntimes()
 
 afterEach(async () => {
@@ -222,18 +225,19 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       const writer = runtime.generate(makeRequest({ text: 'short', maxTokens: 400 }), new AbortController().signal)
       for (let count = 0; count < 10; count += 1) await writer.next()
       const reader = readReply(runtime, makeRequest({ text: 'y'.repeat(2000), maxTokens: 1 }))
-      const arrivals: number[] = []
+      let written = 0
       let done = false
       void reader.then(() => (done = true))
       while (!done) {
         await writer.next()
-        arrivals.push(performance.now())
+        written += 1
       }
       await writer.return()
-      const gaps = arrivals.slice(1).map((time, index) => time - arrivals[index]!)
-      expect(arrivals.length).toBeGreaterThan(5)
-      expect(Math.max(...gaps)).toBeLessThan(600)
-      expect(model.thinkerBatches.some((batch) => batch.length === 2 && batch.includes(1))).toBe(true)
+      expect(written).toBeGreaterThan(5)
+      // The prompt is read in several steps, and the writer has a token of each.
+      const reading = model.thinkerBatches.slice(1).filter((batch) => Math.max(...batch) > 1)
+      expect(reading.length).toBeGreaterThan(3)
+      for (const batch of reading) expect(batch).toContain(1)
     })
 
     it('encodes a long sound in pieces between other work, and tells the encoder of the longest sound', async () => {
@@ -305,18 +309,16 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     })
 
     it('interrupts a long step when nobody else needs it', async () => {
-      const { runtime } = start({ thinkerDelay: () => 10_000 })
+      const { runtime } = start({ thinkerDelay: () => HOUR })
       const controller = new AbortController()
       const reading = readReply(runtime, makeRequest(), controller.signal)
       setTimeout(() => controller.abort(new Error('gone')), 20)
-      const began = performance.now()
       await expect(reading).rejects.toThrow('gone')
-      expect(performance.now() - began).toBeLessThan(1000)
     })
 
     it('waits for the vocoder to let go, at an abort and at the end', async () => {
       for (const end of ['abort', 'close'] as const) {
-        const { runtime, model } = start({ script: answer('x'.repeat(60)), vocoderDelay: 10_000 })
+        const { runtime, model } = start({ script: answer('x'.repeat(60)), vocoderDelay: HOUR })
         const controller = new AbortController()
         const reading = readReply(runtime, makeRequest({ voice: 'Ethan' }), controller.signal)
         const outcome = reading.then(
@@ -324,11 +326,9 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
           (error: Error) => error.message,
         )
         while (!model.calls.has('vocoder')) await new Promise((resolve) => setTimeout(resolve, 1))
-        const began = performance.now()
         if (end === 'abort') controller.abort(new Error('gone'))
         else await runtime.close()
         expect(await outcome).toBe(end === 'abort' ? 'gone' : 'The engine was closed.')
-        expect(performance.now() - began).toBeLessThan(1000)
         expect(model.alive()).toEqual({ sequences: 0, streams: 0 })
       }
     })

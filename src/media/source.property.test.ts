@@ -1,0 +1,78 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { MediaError } from './errors.ts'
+import { parseSource } from './source.ts'
+
+const limit = 1_000_000
+const bytes = fc.uint8Array({ maxLength: 200 })
+
+function bytesOf(source: string): Buffer {
+  const parsed = parseSource(source, limit)
+  if (parsed.kind !== 'data') throw new Error('not read as data')
+  return parsed.bytes
+}
+
+it('gives the bytes of any data URI, in both alphabets, padded or not, in lines or not', () => {
+  const types = fc.constantFrom('', 'image/png', 'audio/x-wav', 'application/vnd.a+b', 'VIDEO/MP4')
+  const parameters = fc.constantFrom('', ';charset=utf-8', ';codecs=vp8,opus', '; codecs="vp8, opus"', ';a=b;c=d')
+  const forms = fc.record({
+    urlSafe: fc.boolean(),
+    padded: fc.boolean(),
+    escaped: fc.boolean(),
+    lineLength: fc.option(fc.integer({ min: 1, max: 76 })),
+    lineEnd: fc.constantFrom('\n', '\r\n', '\n  '),
+    mark: fc.constantFrom(';base64,', '; base64,', ';BASE64,'),
+  })
+  fc.assert(
+    fc.property(bytes, types, parameters, forms, (data, type, parameter, form) => {
+      let payload = Buffer.from(data).toString('base64')
+      if (!form.padded) payload = payload.replace(/=+$/, '')
+      if (form.urlSafe) payload = payload.replaceAll('+', '-').replaceAll('/', '_')
+      if (form.lineLength !== null)
+        payload = payload.replace(new RegExp(`.{${form.lineLength}}`, 'g'), `$&${form.lineEnd}`)
+      if (form.escaped) payload = payload.replace(/[+/=]/g, encodeURIComponent)
+      expect(bytesOf(`data:${type}${parameter}${form.mark}${payload}`)).toEqual(Buffer.from(data))
+    }),
+  )
+})
+
+it('never decodes a payload to other bytes than were meant: one character less or one of another kind is refused', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 1, maxLength: 60 }),
+      fc.nat(),
+      fc.constantFrom(' ', '!', '.', '"', 'é'),
+      (data, at, odd) => {
+        const payload = Buffer.from(data).toString('base64')
+        const place = at % payload.length
+        expect(() => bytesOf(`data:;base64,${payload.slice(0, place)}${odd}x${payload.slice(place)}`)).toThrow(
+          MediaError,
+        )
+        if (data.length % 3 === 1) expect(() => bytesOf(`data:;base64,${payload.slice(0, -3)}`)).toThrow(MediaError)
+      },
+    ),
+  )
+})
+
+it('answers any text with a source or a MediaError', () => {
+  const near = fc.tuple(
+    fc.constantFrom('data:', 'data:;base64,', 'DATA:a/b;', 'http://', 'https://[', 'ftp://'),
+    fc.string({ unit: 'binary' }),
+  )
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string({ unit: 'binary' }),
+        near.map((both) => both.join('')),
+        fc.webUrl(),
+      ),
+      (text) => {
+        try {
+          expect(['url', 'data']).toContain(parseSource(text, limit).kind)
+        } catch (error) {
+          expect(error).toBeInstanceOf(MediaError)
+        }
+      },
+    ),
+  )
+})

@@ -27,6 +27,7 @@ import { HostAllowList } from './fetch/address.ts'
 import { download, type DownloadTimeouts } from './fetch/download.ts'
 import { Gate } from './fetch/gate.ts'
 import type { Resolver } from './fetch/resolve.ts'
+import { resourceError } from './fetch/resources.ts'
 import { makeSpoolDirectory, Spool } from './fetch/spool.ts'
 import { frameList, openFrames, videoBytes } from './frame-list.ts'
 import {
@@ -282,7 +283,8 @@ class Loader implements MediaLoader {
       return await look(file)
     } catch (error) {
       await file?.[Symbol.asyncDispose]()
-      throw error instanceof MediaError ? withOrigin(error, { kind, source: from }) : error
+      const known = error instanceof MediaError ? error : resourceError(error)
+      throw known ? withOrigin(known, { kind, source: from }) : error
     }
   }
 

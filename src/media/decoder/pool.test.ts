@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDecodingLoader, type DecodingLoader } from '../../../testing/decode-at-once.ts'
 import { MediaError } from '../index.ts'
+import { defaultAudioLimits, defaultImageLimits, defaultVideoLimits, fillLimits } from '../limits.ts'
+import { DecoderPool } from './pool.ts'
 
 const uri = (name: string) =>
   `data:;base64,${readFileSync(new URL(`../../../testdata/media/${name}`, import.meta.url)).toString('base64')}`
@@ -24,7 +26,31 @@ const code = (promise: Promise<unknown>) =>
   )
 
 let loader: DecodingLoader
-afterEach(() => loader[Symbol.asyncDispose]())
+afterEach(() => loader?.[Symbol.asyncDispose]())
+
+it('a file of ours that has gone is not blamed on the medium', async () => {
+  await using pool = new DecoderPool({
+    workers: 1,
+    maxWaiting: 1,
+    timeoutMs: 60_000,
+    memoryBytes: 1 << 30,
+    jobsPerWorker: 10,
+    idleMs: 1000,
+  })
+  const path = '/nowhere/omniserve-media/file'
+  const jobs = [
+    { kind: 'image', limits: fillLimits({}, defaultImageLimits), input: { path } },
+    { kind: 'audio', limits: fillLimits({}, defaultAudioLimits), input: { path } },
+    { kind: 'video', limits: fillLimits({}, defaultVideoLimits), input: { path } },
+  ] as const
+  for (const job of jobs) {
+    // oxlint-disable-next-line no-await-in-loop -- by one process
+    const error: unknown = await pool.run(job, () => undefined, new AbortController().signal).catch((e: unknown) => e)
+    expect(error).toMatchObject({ code: 'overloaded', cause: expect.any(Error) as Error })
+    expect(String(error)).toMatch(/temporary folder is missing \(ENOENT\)/)
+    expect(String(error)).not.toContain(path)
+  }
+})
 
 describe('decoder processes', () => {
   it('are reused, replaced after their share, and gone after close', async () => {

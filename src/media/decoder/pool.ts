@@ -209,7 +209,12 @@ export class DecoderPool implements AsyncDisposable {
     }
     let error: Error | undefined
     if (header.type === 'done') task.onReply(reply)
-    else error = new MediaError(header.code, header.message, { kind: header.kind, detail: header.detail })
+    else {
+      const { code, message, kind, detail } = header
+      // What a child is out of, this machine is out of.
+      const lack = code === 'overloaded' ? { cause: new Error(message) } : {}
+      error = new MediaError(code, message, { kind, detail, ...lack })
+    }
     this.#release(worker)
     settle(task, error)
     this.#dispatch()

@@ -10,6 +10,7 @@ import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { illegalCode, MediaError } from '../errors.ts'
+import { resourceError } from '../fetch/resources.ts'
 import { type DecodeJob, encodeHeader, type ReplyHeader, replyFd } from './messages.ts'
 
 /** Sends one reply; settles when the parent has taken enough of it, so that a slow parent slows the decoder. */
@@ -53,17 +54,17 @@ async function serve(job: DecodeJob): Promise<void> {
   try {
     await decode(job, send)
   } catch (error) {
-    const known = error instanceof MediaError
-    const detail = known ? error.detail : undefined
-    const reason = error instanceof Error ? error.message : String(error)
-    await send({
-      type: 'error',
-      code: known ? error.code : illegalCode(job.kind),
-      message: known ? error.message : `The ${job.kind} cannot be decoded: ${reason.slice(0, 200)}.`,
-      kind: job.kind,
-      ...(detail === undefined ? {} : { detail }),
-    })
+    const { code, message, detail } = asMediaError(error, job)
+    await send({ type: 'error', code, message, kind: job.kind, ...(detail === undefined ? {} : { detail }) })
   }
+}
+
+/** A file of ours that cannot be read is no fault of the medium. */
+function asMediaError(error: unknown, { kind }: DecodeJob): MediaError {
+  if (error instanceof MediaError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  const illegal = `The ${kind} cannot be decoded: ${reason.slice(0, 200)}.`
+  return resourceError(error) ?? new MediaError(illegalCode(kind), illegal, { kind })
 }
 
 /** Polls from a thread of its own: the main thread cannot while a library holds it. */

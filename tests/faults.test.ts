@@ -6,7 +6,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { Agent, createServer, request } from 'node:http'
+import { Agent, createServer, request, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,14 +47,18 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
   beforeAll(async () => {
     image = await png(64, 64)
     const body = large(image)
-    files = createServer(async ({ url }, response) => {
+    const send = async (url: string | undefined, response: ServerResponse): Promise<void> => {
       response.setHeader('connection', 'close')
-      if (url !== '/slow') return void response.end(url === '/large' ? body : image)
+      if (url !== '/slow') {
+        response.end(url === '/large' ? body : image)
+        return
+      }
       response.writeHead(200, { 'content-length': body.length })
       response.write(body.subarray(0, body.length - 10_000))
       await half()
       response.end(body.subarray(body.length - 10_000))
-    })
+    }
+    files = createServer(({ url }, response) => void send(url, response))
     files.listen(0, '127.0.0.1')
     mute.bind(0, '127.0.0.1')
     await Promise.all([once(files, 'listening'), once(mute, 'listening')])

@@ -77,7 +77,8 @@ const PATHS = { direct: '/chat/completions', 'through the server': '/v1/chat/com
 export const benchmark: Benchmark = {
   name: 'cluster-overhead',
   title: 'a replica called through the API server against the replica called directly, in one run',
-  async run({ quick, log }) {
+  async run(context) {
+    const { quick } = context
     const [singles, streams, tokens] = quick ? [100, 50, 40] : [400, 200, 100]
     const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
     const rows: Row[] = []
@@ -86,7 +87,7 @@ export const benchmark: Benchmark = {
       await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
       const ports = { direct: peer.port, 'through the server': front.port }
       const firsts = { direct: [] as number[], 'through the server': [] as number[] }
-      log('one stream after another')
+      context.log('one stream after another')
       for (let count = -20; count < singles; count += 1) {
         for (const way of ['direct', 'through the server'] as const) {
           const { first } = await stream(ports[way], PATHS[way], agent)
@@ -107,7 +108,7 @@ export const benchmark: Benchmark = {
     const ports = { direct: peer.port, 'through the server': front.port }
     let direct = 0
     for (const way of ['direct', 'through the server'] as const) {
-      log(`${streams} streams at once, ${way}`)
+      context.log(`${streams} streams at once, ${way}`)
       await Promise.all(Array.from({ length: 20 }, () => stream(ports[way], PATHS[way], agent)))
       const before = await front.memory()
       let most = before

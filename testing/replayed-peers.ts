@@ -52,7 +52,7 @@ export function rowsOf(peer: Peer, { pace = 1, times = 10 }: PeerOptions = {}): 
   if (peer === 'vllm-omni') {
     rows.push({
       path: chat,
-      when: (body) => body['voice'] !== undefined && !voices.has(String(body['voice']).toLowerCase()),
+      when: (body) => typeof body['voice'] === 'string' && !voices.has(body['voice'].toLowerCase()),
       reply: answerTo(peer, 'voice "Nobody"'),
     })
   }

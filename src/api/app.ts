@@ -6,6 +6,7 @@ import { refuseWhileLoading } from './middleware/refuse-while-loading.ts'
 import { renderError, requestContext } from './middleware/request-context.ts'
 import { requireAdmin } from './middleware/require-admin.ts'
 import { openApiDocument } from './openapi.ts'
+import { adminPage } from './routes/admin-page.ts'
 import { drainReplica, showCluster } from './routes/admin-cluster.ts'
 import { chatCompletions } from './routes/chat-completions.ts'
 import { listModels, listVoices, showModel } from './routes/models.ts'
@@ -37,8 +38,9 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   app.get('/reference', referencePage(document as unknown as ReferenceDocument, options.playgroundFolder))
   app.get('/metrics', requireKey(services), metrics(services))
 
+  app.get('/admin', adminPage(services))
   const admin = new Hono<AppEnv>()
-  admin.use(requireAdmin(services))
+  admin.use('/cluster/*', requireAdmin(services))
   admin.get('/cluster', showCluster(services))
   admin.post('/cluster/replicas/:name', drainReplica(services))
   app.route('/admin', admin)

@@ -170,6 +170,10 @@ export function openApiDocument(version: string): Json {
     true,
   )
   const adminKey = { security: [{ adminKey: [] }], tags: ['Operators'] }
+  paths['/admin'] = status('adminPage', 'Replicas for people; with --admin-key only', {
+    200: text('A page.', 'text/html'),
+    ...errorResponses(403, 404),
+  })
   paths['/admin/cluster'] = {
     get: {
       operationId: 'showCluster',

@@ -111,7 +111,7 @@ describe('a cluster', () => {
     const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const all = Promise.all([1, 2, 3, 4].map(() => servedBy(engine)))
     await vi.waitFor(() => expect(cluster.status().map(({ live }) => live)).toEqual([2, 2]))
-    expect((await all).toSorted()).toEqual(['a', 'a', 'b', 'b'])
+    expect((await all).map(String).toSorted()).toEqual(['a', 'a', 'b', 'b'])
     expect(cluster.status().map(({ live, pending }) => [live, pending])).toEqual([
       [0, 0],
       [0, 0],

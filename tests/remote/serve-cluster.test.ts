@@ -1,22 +1,13 @@
 /** `startServer` and `omniserve serve` over a configuration file: routes, headers, log, metrics, operators, a file that changes. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import pino from 'pino'
+import { writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createTextCounter } from '../../src/accounting/index.ts'
-import { type RunningServer, startServer } from '../../src/api/index.ts'
-import { ClusterHost } from '../../src/cli/open-cluster.ts'
-import { loadClusterFile, loadSettings } from '../../src/config/index.ts'
-import { EngineError } from '../../src/contract/index.ts'
 import { clusterStateSchema, modelSchema } from '../../src/protocol/index.ts'
 import { replayPeer } from '../../testing/replayed-peers.ts'
 import type { ReplayServer } from '../../testing/replay-server.ts'
-import { fakeEngine } from '../support/server.ts'
+import { type ClusterServer, startClusterServer } from '../support/cluster-server.ts'
 import { readReply, usageAddsUp } from '../support/reply.ts'
 
-const counter = createTextCounter()
-const open: (() => Promise<unknown>)[] = []
+const open: (() => PromiseLike<unknown>)[] = []
 afterEach(async () => {
   for (const close of open.splice(0).toReversed()) await close()
 })
@@ -27,60 +18,10 @@ async function peer(kind: 'vllm' | 'vllm-omni', pace = 1): Promise<ReplayServer>
   return server
 }
 
-interface Started {
-  readonly server: RunningServer
-  readonly file: string
-  readonly log: () => Record<string, unknown>[]
-  readonly chat: (body?: object, headers?: Record<string, string>) => Promise<Response>
-}
-
-async function start(config: object): Promise<Started> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-serve-'))
-  open.push(() => rm(folder, { recursive: true }))
-  const file = path.join(folder, 'cluster.json')
-  await writeFile(file, JSON.stringify(config))
-  const settings = { ...(await loadSettings({ file })), port: 0 }
-  const lines: string[] = []
-  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) })
-  const cluster = new ClusterHost({
-    file,
-    first: (await loadClusterFile(file))!,
-    settings,
-    log: (text, facts) => log.info(facts, text),
-    warn: (text, facts) => log.warn(facts, text),
-    openLocal: async (checkpoint) => {
-      if (checkpoint !== 'nano') throw new EngineError('bad_checkpoint', `no checkpoint ${checkpoint}`)
-      return fakeEngine()
-    },
-    watchEvery: 20,
-  })
-  const server = await startServer({
-    settings,
-    engines: new Map(),
-    cluster,
-    log,
-    version: '0-test',
-    counter: await counter,
-  })
-  open.push(() => server.stop(0))
-  await server.ready
-  return {
-    server,
-    file,
-    log: () => lines.map((line): Record<string, unknown> => JSON.parse(line)),
-    chat: (body = {}, headers = {}) =>
-      fetch(`${server.url}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
-        body: JSON.stringify({
-          model: 'qwen3-omni-flash',
-          stream: true,
-          stream_options: { include_usage: true },
-          messages: [{ role: 'user', content: 'Who are you?' }],
-          ...body,
-        }),
-      }),
-  }
+async function start(config: object): Promise<ClusterServer> {
+  const server = await startClusterServer(config)
+  open.push(() => server[Symbol.asyncDispose]())
+  return server
 }
 
 const speech = { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }

@@ -63,8 +63,8 @@ async function failure(engine: RemoteEngine, request = makeRequest({ model: 'nan
 
 describe('vLLM-Omni', () => {
   it('speaks by recording: samples, codec frames and tokens as its own counts say', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
-    const reply = await readReply(it.engine, makeRequest(spoken))
+    await using tried = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
+    const reply = await readReply(tried.engine, makeRequest(spoken))
     expect(reply.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')
     expect(reply.pcm.length).toBe(7125 + 13_440)
     // 11 frames of 1,920 samples, less the 555 that its vocoder drops once.
@@ -96,15 +96,15 @@ describe('vLLM-Omni', () => {
     const audio = events.findIndex((event) => event.includes('"modality":"audio"'))
     const empty = events[audio]!.replace(/"content":"[^"]+"/, '"content":""')
     const early = [...events.slice(0, 5), empty, events[audio]!, ...events.slice(5, audio), ...events.slice(audio + 1)]
-    await using it = await peer(vllmOmni, { events: early })
-    const reply = await readReply(it.engine, makeRequest(spoken))
+    await using tried = await peer(vllmOmni, { events: early })
+    const reply = await readReply(tried.engine, makeRequest(spoken))
     expect(reply.pcm.length).toBe(7125 + 13_440)
     expect(reply.usage.textTokens).toBe(18)
   })
 
   it('tells length by its count where the text’s own reason is lost', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
-    const reply = await readReply(it.engine, makeRequest({ ...spoken, maxTokens: 19 }))
+    await using tried = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
+    const reply = await readReply(tried.engine, makeRequest({ ...spoken, maxTokens: 19 }))
     expect([reply.reason, reply.usage.textTokens]).toEqual(['length', 19])
   })
 
@@ -115,22 +115,22 @@ describe('vLLM-Omni', () => {
         '"choices":[],"usage":{"prompt_tokens":0,"total_tokens":0,"completion_tokens":0}',
       ),
     )
-    await using it = await peer(vllmOmni, { events })
-    const reply = await readReply(it.engine, makeRequest(spoken))
+    await using tried = await peer(vllmOmni, { events })
+    const reply = await readReply(tried.engine, makeRequest(spoken))
     expect(reply.usage).toEqual({ textTokens: 18, reasoningTokens: 0, audioTokens: 11 })
   })
 
   it('tells prompts by modality when the peer does', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/usage-details.sse') })
-    const { usage } = await readReply(it.engine, makeRequest({ model: 'nano' }))
+    await using tried = await peer(vllmOmni, { events: recording('vllm-omni/usage-details.sse') })
+    const { usage } = await readReply(tried.engine, makeRequest({ model: 'nano' }))
     const { prompt } = usage
     expect(prompt).toMatchObject({ image: 25, audio: 23, video: 0 })
     expect(prompt!.total).toBe(prompt!.text! + 25 + 23)
   })
 
   it('ends at its stop string', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/top-level.sse') })
-    const reply = await readReply(it.engine, makeRequest({ model: 'nano', stop: ['very'] }))
+    await using tried = await peer(vllmOmni, { events: recording('vllm-omni/top-level.sse') })
+    const reply = await readReply(tried.engine, makeRequest({ model: 'nano', stop: ['very'] }))
     expect([reply.text, reply.reason]).toEqual(['I am nano, a ', 'stop'])
   })
 
@@ -142,16 +142,16 @@ describe('vLLM-Omni', () => {
     ['a data: URL that is no picture', 'unsupported', 'messages', 'none'],
     ['an address that refuses', 'upstream_failed', undefined, 'strike'],
   ] as const)('answers "%s" with %s', async (request, code, param, effect) => {
-    await using it = await peer(vllmOmni, answerTo('vllm-omni', request))
-    const failed = await failure(it.engine)
+    await using tried = await peer(vllmOmni, answerTo('vllm-omni', request))
+    const failed = await failure(tried.engine)
     expect([failed.error.code, failed.error.param, failed.effect, failed.events]).toEqual([code, param, effect, []])
     // Nothing of the peer's machine is in what callers read.
     expect(failed.error.message).not.toMatch(/\/models\/|127\.0\.0\.1|BytesIO/)
   })
 
   it('ends with engine_crashed when a stage dies in the middle, as recorded', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/engine-dead-midstream.sse') })
-    const { error, effect, events } = await failure(it.engine, makeRequest(spoken))
+    await using tried = await peer(vllmOmni, { events: recording('vllm-omni/engine-dead-midstream.sse') })
+    const { error, effect, events } = await failure(tried.engine, makeRequest(spoken))
     expect([error.code, effect, error.retryable]).toEqual(['engine_crashed', 'eject', true])
     expect(events[0]).toBe('start')
     expect(error.message).not.toContain('EngineCore')
@@ -193,10 +193,15 @@ describe('vLLM-Omni', () => {
   })
 
   it('sends the thinker’s sampling whole, the voice by the peer’s name, and the trace', async () => {
-    await using it = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') }, {}, { key: 'sk-pool' })
+    await using tried = await peer(
+      vllmOmni,
+      { events: recording('vllm-omni/speech-pcm16.sse') },
+      {},
+      { key: 'sk-pool' },
+    )
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    await readReply(it.engine, makeRequest({ ...spoken, stop: ['x'], maxTokens: 40, traceparent }))
-    const { body, headers } = it.server.seen[0]!
+    await readReply(tried.engine, makeRequest({ ...spoken, stop: ['x'], maxTokens: 40, traceparent }))
+    const { body, headers } = tried.server.seen[0]!
     expect(headers).toMatchObject({ authorization: 'Bearer sk-pool', traceparent })
     expect(body).toMatchObject({
       model: 'nano',
@@ -222,18 +227,18 @@ describe('vLLM-Omni', () => {
 
 describe('vLLM', () => {
   it('refuses speech, which it would leave out without a word', async () => {
-    await using it = await peer(vllm, { events: recording('vllm/text.sse') })
-    const { error, events } = await failure(it.engine, makeRequest(spoken))
+    await using tried = await peer(vllm, { events: recording('vllm/text.sse') })
+    const { error, events } = await failure(tried.engine, makeRequest(spoken))
     expect([error.code, error.param, events]).toEqual(['unsupported', 'modalities', []])
-    expect(it.server.seen).toEqual([])
+    expect(tried.server.seen).toEqual([])
   })
 
   it.each([
     ['{"model":"nano","messages":[{"role":"user","content":"x"}],"max_tokens":5000', 'context_overflow', 'max_tokens'],
     ['{"model":"nano","messages":[{"role":"user","content":"x"}],"temperature":9', 'unsupported', 'temperature'],
   ])('answers %s', async (request, code, param) => {
-    await using it = await peer(vllm, answerTo('vllm', request))
-    const { error } = await failure(it.engine)
+    await using tried = await peer(vllm, answerTo('vllm', request))
+    const { error } = await failure(tried.engine)
     expect([error.code, error.param]).toEqual([code, param])
   })
 })
@@ -244,16 +249,16 @@ describe('SGLang-Omni', () => {
     ['error-long-stream.sse', 'context_overflow', 'messages', 'none', 0],
     ['error-midstream.sse', 'engine_crashed', undefined, 'eject', 6],
   ] as const)('reads %s, an error inside a 200', async (name, code, param, effect, events) => {
-    await using it = await peer(sglangOmni, { events: recording(`sglang-omni/${name}`) })
-    const failed = await failure(it.engine)
+    await using tried = await peer(sglangOmni, { events: recording(`sglang-omni/${name}`) })
+    const failed = await failure(tried.engine)
     expect([failed.error.code, failed.error.param, failed.effect]).toEqual([code, param, effect])
     expect(failed.events).toHaveLength(events)
   })
 
   it('reads bare and RIFF audio alike, and the usage of its last chunk', async () => {
     for (const name of ['speech-pcm.sse', 'speech-wav.sse']) {
-      await using it = await peer(sglangOmni, { events: recording(`sglang-omni/${name}`) })
-      const reply = await readReply(it.engine, makeRequest({ model: 'nano', voice: 'Ethan' }))
+      await using tried = await peer(sglangOmni, { events: recording(`sglang-omni/${name}`) })
+      const reply = await readReply(tried.engine, makeRequest({ model: 'nano', voice: 'Ethan' }))
       expect(reply.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')
       expect([reply.usage.textTokens, reply.usage.prompt?.total]).toEqual([18, 12])
       expect(reply.usage.audioTokens).toBe(Math.ceil(reply.pcm.length / 1920))
@@ -261,8 +266,8 @@ describe('SGLang-Omni', () => {
   })
 
   it('refuses a voice, for it cannot choose', async () => {
-    await using it = await peer(sglangOmni, { events: [] }, {}, { speakers: ['ethan'] })
-    const { error } = await failure(it.engine, makeRequest(spoken))
+    await using tried = await peer(sglangOmni, { events: [] }, {}, { speakers: ['ethan'] })
+    const { error } = await failure(tried.engine, makeRequest(spoken))
     expect([error.code, error.param]).toEqual(['unsupported', 'audio.voice'])
   })
 })
@@ -296,11 +301,11 @@ describe('DashScope', () => {
   })
 
   it('passes on what the caller did wrong as the service put it', async () => {
-    await using it = await peer(dashscope, {
+    await using tried = await peer(dashscope, {
       status: 400,
       body: body('data_inspection_failed', 'Input text data may contain inappropriate content.'),
     })
-    const { error, effect } = await failure(it.engine)
+    const { error, effect } = await failure(tried.engine)
     expect(error.passedOn).toEqual({ status: 400, type: 'data_inspection_failed', code: 'data_inspection_failed' })
     expect([error.message, effect, error.retryable]).toEqual([
       'Input text data may contain inappropriate content.',
@@ -321,8 +326,8 @@ describe('DashScope', () => {
       'data: {"choices":[],"usage":{"prompt_tokens":207,"completion_tokens":4,"total_tokens":211,"prompt_tokens_details":{"text_tokens":207},"completion_tokens_details":{"audio_tokens":1,"text_tokens":3}}}',
       'data: [DONE]',
     ]
-    await using it = await peer(dashscope, { events })
-    const reply = await readReply(it.engine, makeRequest(spoken))
+    await using tried = await peer(dashscope, { events })
+    const reply = await readReply(tried.engine, makeRequest(spoken))
     expect([reply.text, [...reply.pcm]]).toEqual(['Hello', [1, 2, 3]])
     expect(reply.usage).toEqual({
       textTokens: 3,
@@ -333,18 +338,18 @@ describe('DashScope', () => {
   })
 
   it('takes off the speech prompt, which the service adds itself', async () => {
-    await using it = await peer(dashscope, { status: 500, body: {} })
+    await using tried = await peer(dashscope, { status: 500, body: {} })
     const system = (...texts: string[]) => ({
       role: 'system' as const,
       content: texts.map((text) => ({ type: 'text' as const, text })),
     })
     const user = { role: 'user' as const, content: [{ type: 'text' as const, text: 'hi' }] }
-    await failure(it.engine, makeRequest({ ...spoken, speechPrompt: 'Speak.', messages: [system('Speak.'), user] }))
+    await failure(tried.engine, makeRequest({ ...spoken, speechPrompt: 'Speak.', messages: [system('Speak.'), user] }))
     await failure(
-      it.engine,
+      tried.engine,
       makeRequest({ ...spoken, speechPrompt: 'Speak.', messages: [system('Speak.', '\n', 'Be kind.'), user] }),
     )
-    expect(it.server.seen.map(({ body: sent }) => sent['messages'])).toEqual([
+    expect(tried.server.seen.map(({ body: sent }) => sent['messages'])).toEqual([
       [{ role: 'user', content: 'hi' }],
       [
         { role: 'system', content: 'Be kind.' },
@@ -360,8 +365,8 @@ describe('another omniserve', () => {
       error: { message: 'Model is unavailable', type: 'ModelUnavailable', param: null, code: 'ModelUnavailable' },
       request_id: 'x',
     }
-    await using it = await peer(omniserve, { status: 503, body, headers: { 'retry-after': '7' } })
-    const { error, effect } = await failure(it.engine)
+    await using tried = await peer(omniserve, { status: 503, body, headers: { 'retry-after': '7' } })
+    const { error, effect } = await failure(tried.engine)
     expect([error.code, effect, error.retryAfterMs]).toEqual(['engine_crashed', 'strike', 7000])
   })
 })
@@ -374,15 +379,15 @@ describe('any peer', () => {
     ['reset', 'reset', 'engine_crashed'],
     ['silent for ever', 'silence', 'engine_crashed'],
   ] as const)('whose reply is %s in the middle has crashed', async (_, how, code) => {
-    await using it = await peer(vllm, { events: text, pace: 5, stop: { after: 6, how } }, { idle: 150 })
-    const { error, effect, events } = await failure(it.engine)
+    await using tried = await peer(vllm, { events: text, pace: 5, stop: { after: 6, how } }, { idle: 150 })
+    const { error, effect, events } = await failure(tried.engine)
     expect([error.code, effect]).toEqual([code, 'eject'])
     expect(events.slice(0, 2)).toEqual(['start', 'text-delta'])
   })
 
   it('whose reply is reset before the first token has not begun', async () => {
-    await using it = await peer(vllm, { events: text, stop: { after: 0, how: 'reset' } }, { idle: 150 })
-    const { error, events } = await failure(it.engine)
+    await using tried = await peer(vllm, { events: text, stop: { after: 0, how: 'reset' } }, { idle: 150 })
+    const { error, events } = await failure(tried.engine)
     expect([error.retryable, events]).toEqual([true, []])
   })
 
@@ -398,60 +403,60 @@ describe('any peer', () => {
   })
 
   it('that does not begin in time is left', async () => {
-    await using it = await peer(vllm, { events: text, delay: 60_000 }, { firstByte: 100 })
-    const { error, effect } = await failure(it.engine)
+    await using tried = await peer(vllm, { events: text, delay: 60_000 }, { firstByte: 100 })
+    const { error, effect } = await failure(tried.engine)
     expect([error.code, effect]).toEqual(['timeout', 'strike'])
   })
 
   it('that cannot be reached is out at once', async () => {
-    await using it = await peer(vllm, { events: text })
-    await it.server.kill()
-    const { error, effect } = await failure(it.engine)
+    await using tried = await peer(vllm, { events: text })
+    await tried.server.kill()
+    const { error, effect } = await failure(tried.engine)
     expect([error.code, effect]).toEqual(['upstream_failed', 'eject'])
   })
 
   it('that ends with [DONE] and no reason has ended', async () => {
     const events = text.map((event) => event.replace('"finish_reason":"stop"', '"finish_reason":null'))
-    await using it = await peer(vllm, { events })
-    expect((await readReply(it.engine, makeRequest({ model: 'nano' }))).reason).toBe('stop')
+    await using tried = await peer(vllm, { events })
+    expect((await readReply(tried.engine, makeRequest({ model: 'nano' }))).reason).toBe('stop')
   })
 
   it('that gives a reason and closes without [DONE] has ended', async () => {
-    await using it = await peer(vllm, { events: text.filter((event) => !event.includes('[DONE]')) })
-    const reply = await readReply(it.engine, makeRequest({ model: 'nano' }))
+    await using tried = await peer(vllm, { events: text.filter((event) => !event.includes('[DONE]')) })
+    const reply = await readReply(tried.engine, makeRequest({ model: 'nano' }))
     expect([reply.reason, reply.usage.textTokens]).toEqual(['stop', 18])
   })
 
   it.each([['data: {"choices": 7}'], ['data: not json'], ['data: [1]']])('that sends %s has failed', async (event) => {
-    await using it = await peer(vllm, { events: [event] })
-    expect((await failure(it.engine)).error.code).toBe('upstream_failed')
+    await using tried = await peer(vllm, { events: [event] })
+    expect((await failure(tried.engine)).error.code).toBe('upstream_failed')
   })
 
   it('that answers with a page has failed', async () => {
-    await using it = await peer(vllm, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } })
-    expect((await failure(it.engine)).error.code).toBe('upstream_failed')
+    await using tried = await peer(vllm, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } })
+    expect((await failure(tried.engine)).error.code).toBe('upstream_failed')
   })
 
   it('learns of an abort by its closed connection', async () => {
-    await using it = await peer(vllm, { events: text, pace: 20 })
+    await using tried = await peer(vllm, { events: text, pace: 20 })
     const controller = new AbortController()
-    for await (const event of it.engine.generate(makeRequest({ model: 'nano' }), controller.signal))
+    for await (const event of tried.engine.generate(makeRequest({ model: 'nano' }), controller.signal))
       if (event.type === 'text-delta') break
     const until = Date.now() + 5000
-    while (it.server.open > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5))
-    expect([it.server.open, it.server.seen[0]?.aborted]).toEqual([0, true])
+    while (tried.server.open > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect([tried.server.open, tried.server.seen[0]?.aborted]).toEqual([0, true])
   })
 
   it('is not read faster than its reader reads', async () => {
     const audio = recording('vllm-omni/speech-pcm16.sse')
     const one = audio.find((event) => event.includes('"modality":"audio"'))!
     const events = [...audio.slice(0, 4), ...Array.from({ length: 1500 }, () => one), ...audio.slice(4)]
-    await using it = await peer(vllmOmni, { events }, { idle: 1000 })
-    const iterator = it.engine.generate(makeRequest(spoken), new AbortController().signal)[Symbol.asyncIterator]()
+    await using tried = await peer(vllmOmni, { events }, { idle: 1000 })
+    const iterator = tried.engine.generate(makeRequest(spoken), new AbortController().signal)[Symbol.asyncIterator]()
     for (let count = 0; count < 6; count += 1) await iterator.next()
     // Longer than the idle limit: a reader that pauses is no peer that is silent.
     await new Promise((resolve) => setTimeout(resolve, 1800))
-    expect(it.server.open).toBe(1)
+    expect(tried.server.open).toBe(1)
     let samples = 0
     for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
       if (next.value.type === 'audio-delta') samples += next.value.pcm.length

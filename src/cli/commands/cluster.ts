@@ -85,7 +85,7 @@ async function ask(flags: ClusterFlags, path: string, body: object | undefined):
       signal,
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
-  } catch (error) {
+  } catch {
     signal.throwIfAborted()
     throw new CommandError(`cannot reach ${base}: is omniserve serve running there?`, EXIT.unreachable)
   }

@@ -8,6 +8,7 @@ import { adviceKey } from './api/errors.ts'
 import { Composer } from './components/composer/composer.tsx'
 import { HistoryPanel } from './components/history-panel.tsx'
 import { SettingsPanel } from './components/settings/settings-panel.tsx'
+import { TalkView } from './components/talk/talk-view.tsx'
 import { ConversationView } from './components/turns/conversation-view.tsx'
 import { FailureNotice } from './components/turns/failure-notice.tsx'
 import { IconButton } from './components/ui/button.tsx'
@@ -89,6 +90,7 @@ export function App(): ReactElement {
   const failure = useStore((state) => state.catalogueFailure)
   const server = useStore((state) => state.server)
   const busy = useStore((state) => state.running !== undefined)
+  const talk = useStore((state) => state.talk)
 
   useEffect(() => {
     const { refreshCatalogue, checkServer, startHistory } = useStore.getState()
@@ -166,8 +168,14 @@ export function App(): ReactElement {
                   />
                 </div>
               ) : null}
-              <ConversationView onOpenSettings={openSettings} />
-              <Composer />
+              {talk === undefined ? (
+                <>
+                  <ConversationView onOpenSettings={openSettings} />
+                  <Composer />
+                </>
+              ) : (
+                <TalkView session={talk} />
+              )}
             </main>
             {hasSettingsColumn ? (
               settingsColumn ? (

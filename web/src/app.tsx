@@ -125,9 +125,11 @@ export function App(): ReactElement {
     <CSPProvider disableStyleElements>
       <Tooltip.Provider delay={400}>
         <Toasts>
-          <a className="skip" href="#composer" onClick={focusMessage}>
-            {t('app.skip')}
-          </a>
+          {talk === undefined ? (
+            <a className="skip" href="#composer" onClick={focusMessage}>
+              {t('app.skip')}
+            </a>
+          ) : null}
           <div className="app">
             {hasHistoryColumn ? (
               <nav className="side side-left" aria-label={t('history.title')}>

@@ -127,6 +127,7 @@ export const en = {
     noText: 'This reply has no text.',
   },
   speech: {
+    yours: 'Your speech',
     label: 'Speech of the reply',
     play: 'Play',
     pause: 'Pause',
@@ -304,7 +305,6 @@ export const en = {
   talk: {
     open: 'Talk',
     title: 'Talk',
-    start: 'Start talking',
     intro: 'Speak freely. The model hears when you have finished, answers aloud, and stops when you interrupt it.',
     connecting: 'Connecting…',
     listening: 'Listening',

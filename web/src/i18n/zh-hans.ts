@@ -129,6 +129,7 @@ export const zhHans: Texts = {
     noText: '这条回复没有文字。',
   },
   speech: {
+    yours: '你的语音',
     label: '回复的语音',
     play: '播放',
     pause: '暂停',
@@ -283,7 +284,6 @@ export const zhHans: Texts = {
   talk: {
     open: '通话',
     title: '通话',
-    start: '开始通话',
     intro: '直接说话即可。你说完后模型会出声回答；你一开口，它就停下。',
     connecting: '正在连接…',
     listening: '正在听',

@@ -129,6 +129,7 @@ export const zhHant: Texts = {
     noText: '這條回覆沒有文字。',
   },
   speech: {
+    yours: '你的語音',
     label: '回覆的語音',
     play: '播放',
     pause: '暫停',
@@ -283,7 +284,6 @@ export const zhHant: Texts = {
   talk: {
     open: '通話',
     title: '通話',
-    start: '開始通話',
     intro: '直接說話即可。你說完後模型會出聲回答；你一開口，它就停下。',
     connecting: '正在連線…',
     listening: '正在聽',

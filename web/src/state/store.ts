@@ -109,7 +109,7 @@ export const useStore = create<State>()((set, get) => {
     if (said.userAudio.length > 0) {
       const blob = encodeWav(said.userAudio, TALK_RATE)
       const duration = said.userAudio.length / TALK_RATE
-      media.push({ id: newId(), kind: 'audio', name: 'speech.wav', source: { type: 'blob', blob }, duration })
+      media.push({ id: newId(), kind: 'audio', name: '', source: { type: 'blob', blob }, duration })
       user.mediaIds = media.map(({ id }) => id)
     }
     update((now) => {

@@ -289,7 +289,9 @@ export class TalkSession {
       while (this.#sentSamples - this.#sentFrom > KEPT_SECONDS * TALK_RATE)
         this.#sentFrom += this.#sent.shift()?.length ?? 0
     }
-    const quiet = !this.#state.muted && (this.#microphone?.level ?? 0) < SILENT.level
+    // A gate may make pauses silent, so only who was never heard is asked.
+    const unheard = this.#user === undefined && !this.#state.muted
+    const quiet = unheard && (this.#microphone?.level ?? 0) < SILENT.level
     this.#quietPieces = quiet ? this.#quietPieces + 1 : 0
     if (this.#quietPieces === SILENT.pieces) this.#apply({ type: 'problem', problem: { key: 'quiet', message: '' } })
     else if (!quiet && this.#state.problem?.key === 'quiet') this.#apply({ type: 'problem', problem: undefined })

@@ -46,8 +46,10 @@ export function TalkLevels({ session, status }: { session: TalkSession; status: 
         <i className="talk-ring" />
         <i className="talk-core" />
       </div>
-      <p className="talk-status" role="status">
-        {t(status === 'ended' ? 'talk.ended' : `talk.${status}`)}
+      <p className="talk-status">{t(`talk.${status}`)}</p>
+      {/* A screen reader that announced every turn would be heard by the microphone. */}
+      <p className="sr-only" role="status">
+        {status === 'connecting' || status === 'ended' ? t(`talk.${status}`) : t('talk.listening')}
       </p>
       <div className="talk-meters">
         <span aria-hidden="true">{t('talk.you')}</span>

@@ -21,10 +21,16 @@ function Captions({ captions }: { captions: readonly Caption[] }): ReactElement 
   const { t } = useTranslation()
   const list = useRef<HTMLOListElement>(null)
   useEffect(() => {
-    list.current?.scrollTo({ top: list.current.scrollHeight })
+    const element = list.current
+    if (element === null) return undefined
+    const toEnd = (): void => element.scrollTo({ top: element.scrollHeight })
+    toEnd()
+    const observer = new ResizeObserver(toEnd)
+    observer.observe(element)
+    return () => observer.disconnect()
   }, [captions])
   return (
-    <ol ref={list} className="talk-captions" aria-label={t('talk.captions')} aria-live="polite" tabIndex={0}>
+    <ol ref={list} className="talk-captions" aria-label={t('talk.captions')} tabIndex={0}>
       {captions.map(({ id, speaker, text, open, interrupted }) => (
         <li key={id} className="talk-caption" data-speaker={speaker}>
           <span className="talk-speaker">{t(`talk.${speaker}`)}</span>
@@ -37,7 +43,12 @@ function Captions({ captions }: { captions: readonly Caption[] }): ReactElement 
                 <i />
               </span>
             ) : null}
-            {interrupted ? <span className="badge">{t('talk.interrupted')}</span> : null}
+            {interrupted ? (
+              <>
+                {' '}
+                <span className="badge">{t('talk.interrupted')}</span>
+              </>
+            ) : null}
           </p>
         </li>
       ))}

@@ -30,13 +30,18 @@ export interface WatchedPage {
   readonly requests: Record<string, unknown>[]
 }
 
-/** A fresh context (no history, no settings) with the playground open and its models listed. */
+/** A fresh context (no history, no settings) with the playground open, its models listed, and the settings beside it. */
 export async function openPlayground(
   browser: Browser,
   url: string,
-  options: BrowserContextOptions & { settings?: Record<string, unknown>; before?: (page: Page) => Promise<void> } = {},
+  options: BrowserContextOptions & {
+    settings?: Record<string, unknown>
+    /** As a person comes for the first time: without the settings beside the conversation. */
+    firstVisit?: boolean
+    before?: (page: Page) => Promise<void>
+  } = {},
 ): Promise<WatchedPage> {
-  const { settings, before, ...contextOptions } = options
+  const { settings, before, firstVisit = false, ...contextOptions } = options
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
     locale: 'en-US',
@@ -57,6 +62,7 @@ export async function openPlayground(
   })
   if (settings !== undefined)
     await page.addInitScript(`localStorage.setItem('omniserve.settings', ${JSON.stringify(JSON.stringify(settings))})`)
+  if (!firstVisit) await page.addInitScript(`localStorage.setItem('omniserve.settingsColumn', 'open')`)
   await before?.(page)
   await page.goto(url)
   await page.locator('#message').waitFor()

@@ -8,6 +8,7 @@ import { adviceKey } from './api/errors.ts'
 import { Composer } from './components/composer/composer.tsx'
 import { HistoryPanel } from './components/history-panel.tsx'
 import { SettingsPanel } from './components/settings/settings-panel.tsx'
+import { TalkView } from './components/talk/talk-view.tsx'
 import { ConversationView } from './components/turns/conversation-view.tsx'
 import { FailureNotice } from './components/turns/failure-notice.tsx'
 import { IconButton } from './components/ui/button.tsx'
@@ -89,6 +90,7 @@ export function App(): ReactElement {
   const failure = useStore((state) => state.catalogueFailure)
   const server = useStore((state) => state.server)
   const busy = useStore((state) => state.running !== undefined)
+  const talk = useStore((state) => state.talk)
 
   useEffect(() => {
     const { refreshCatalogue, checkServer, startHistory } = useStore.getState()
@@ -123,9 +125,11 @@ export function App(): ReactElement {
     <CSPProvider disableStyleElements>
       <Tooltip.Provider delay={400}>
         <Toasts>
-          <a className="skip" href="#composer" onClick={focusMessage}>
-            {t('app.skip')}
-          </a>
+          {talk === undefined ? (
+            <a className="skip" href="#composer" onClick={focusMessage}>
+              {t('app.skip')}
+            </a>
+          ) : null}
           <div className="app">
             {hasHistoryColumn ? (
               <nav className="side side-left" aria-label={t('history.title')}>
@@ -166,8 +170,14 @@ export function App(): ReactElement {
                   />
                 </div>
               ) : null}
-              <ConversationView onOpenSettings={openSettings} />
-              <Composer />
+              {talk === undefined ? (
+                <>
+                  <ConversationView onOpenSettings={openSettings} />
+                  <Composer />
+                </>
+              ) : (
+                <TalkView session={talk} />
+              )}
             </main>
             {hasSettingsColumn ? (
               settingsColumn ? (

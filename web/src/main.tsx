@@ -9,6 +9,7 @@ import './styles/layout.css'
 import './styles/controls.css'
 import './styles/turns.css'
 import './styles/composer.css'
+import './styles/talk.css'
 
 declare global {
   var omniservePlayground: { player: typeof player } | undefined

@@ -48,7 +48,7 @@ export async function countTokens(request: ChatRequest, apiKey: string, signal?:
 
 export interface StreamStart {
   requestId: string
-  /** What the server did otherwise than asked, such as leaving out a sound track it could not read. */
+  /** What the server did otherwise than asked, such as leaving out an audio track it could not read. */
   warnings: string
 }
 
@@ -61,7 +61,7 @@ function decodeHeader(value: string | null): string {
   }
 }
 
-/** Streams one reply. `onStart` is told when the headers are in. Errors sent inside the stream are thrown. */
+/** Streams one reply. `onStart` is called when the headers are in. Errors sent inside the stream are thrown. */
 export async function* streamChat(
   body: string,
   apiKey: string,

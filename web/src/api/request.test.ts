@@ -47,7 +47,7 @@ describe('buildRequest', () => {
 
   it('puts media before the text, as the guide does, and keeps only the text of replies', () => {
     const image: Media = { id: 'i', kind: 'image', name: 'a.png', source: { type: 'blob', blob: new Blob() } }
-    const sound: Media = {
+    const recording: Media = {
       id: 's',
       kind: 'audio',
       name: 'a.bin',
@@ -62,7 +62,7 @@ describe('buildRequest', () => {
     }
     const { messages } = request([
       { text: 'one', media: [image], reply: 'first' },
-      { text: '', media: [sound], reply: '' },
+      { text: '', media: [recording], reply: '' },
       { text: 'three', media: [link], reply: 'third' },
       { text: 'four', media: [frames] },
     ])

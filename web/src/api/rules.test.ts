@@ -55,7 +55,7 @@ describe('rules', () => {
     expect(modelReason({ ...flash, served_by: null })).toMatchObject({ key: 'notServed' })
   })
 
-  it('allows one kind of media in a message: many pictures, one sound, one clip', () => {
+  it('allows one kind of media in a message: many images, one audio, one video', () => {
     expect(attachReason(flash, 'image', [media('image'), media('image')])).toBeUndefined()
     expect(attachReason(flash, 'audio', [media('image')])).toEqual({ key: 'oneModality' })
     expect(attachReason(flash, 'audio', [media('audio')])).toEqual({ key: 'oneAudio' })

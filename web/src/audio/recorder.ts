@@ -2,7 +2,7 @@
  * Records the microphone into a 16 kHz mono WAV file.
  *
  * In: permission. Out: the level while recording, then the file. Throws {@link RecorderError}, whose `reason` says why.
- * The audio graph resamples (an offline context), so the result does not depend on the sound card's rate.
+ * The audio graph resamples (an offline context), so the result does not depend on the device's rate.
  */
 import workletUrl from './recorder-worklet.ts?worker&url'
 import { encodeWav, floatToInt16 } from './wav.ts'
@@ -20,7 +20,7 @@ export class RecorderError extends Error {
   }
 }
 
-/** Opens a microphone or camera, with the browser's refusals told apart. */
+/** Opens a microphone or camera, with the browser's refusals distinguished. */
 export async function openDevice(constraints: MediaStreamConstraints): Promise<MediaStream> {
   if (!isSecureContext || navigator.mediaDevices === undefined)
     throw new RecorderError('insecure', 'Browsers open the microphone and camera only on https or localhost.')

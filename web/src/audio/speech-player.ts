@@ -1,9 +1,9 @@
 /**
  * Plays 24 kHz mono speech while it is still arriving, without a gap between its pieces.
  *
- * In: 16-bit samples, any number at a time. Out: sound, through one audio context at 24 kHz, so nothing is resampled here and
+ * In: 16-bit samples, any number at a time. Out: audio, through one audio context at 24 kHz, so nothing is resampled here and
  * each piece starts on the very sample after the last. Scheduled buffers are used rather than a worklet, because worklets need
- * a secure page and a server in the living room often is not one. When pieces come late, playing pauses a little and goes on.
+ * a secure page, which a server on the local network often is not. When pieces come late, playing pauses a little and goes on.
  * Reference: Web Audio API, AudioBufferSourceNode.start.
  */
 import { int16ToFloat } from './wav.ts'
@@ -33,7 +33,7 @@ interface PlayerStatistics {
   peak: number
   /** Times the speech ran dry while playing. */
   underruns: number
-  /** Milliseconds (performance clock) at which the first sample of the latest speech is heard. */
+  /** Milliseconds (performance clock) at which the first sample of the latest speech is played. */
   startsAt: number
 }
 
@@ -41,6 +41,7 @@ class SpeechPlayer {
   readonly statistics: PlayerStatistics = { scheduled: 0, peak: 0, underruns: 0, startsAt: 0 }
   #context: AudioContext | undefined
   #output: GainNode | undefined
+  #meter: AnalyserNode | undefined
   #state: PlayerState = { id: undefined, status: 'idle' }
   #segments: Segment[] = []
   #sources = new Set<AudioBufferSourceNode>()
@@ -53,7 +54,7 @@ class SpeechPlayer {
     return this.#state
   }
 
-  /** Where everything heard passes; tests tap it. Undefined until something was played. */
+  /** Where everything played passes; tests tap it. Undefined until something was played. */
   get output(): AudioNode | undefined {
     return this.#output
   }
@@ -65,12 +66,14 @@ class SpeechPlayer {
 
   readonly getState = (): PlayerState => this.#state
 
-  /** Call in a click or key handler, so that the browser lets sound out later. */
+  /** Call in a click or key handler, so that the browser lets audio play later. */
   unlock(): AudioContext {
     if (this.#context === undefined) {
       this.#context = new AudioContext({ sampleRate: SPEECH_RATE, latencyHint: 'interactive' })
       this.#output = new GainNode(this.#context)
       this.#output.connect(this.#context.destination)
+      this.#meter = new AnalyserNode(this.#context, { fftSize: 1024 })
+      this.#output.connect(this.#meter)
     }
     if (this.#context.state === 'suspended') void this.#context.resume()
     return this.#context
@@ -153,7 +156,15 @@ class SpeechPlayer {
     if (this.#state.id !== undefined) this.#set({ id: undefined, status: 'idle' })
   }
 
-  /** Seconds of the speech heard so far. */
+  /** Loudness of what is played now, 0 to 1. */
+  level(): number {
+    if (this.#meter === undefined || this.#state.status !== 'playing') return 0
+    const samples = new Float32Array(this.#meter.fftSize)
+    this.#meter.getFloatTimeDomainData(samples)
+    return samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0)
+  }
+
+  /** Seconds of the speech played so far. */
   position(): number {
     const context = this.#context
     if (context === undefined) return 0

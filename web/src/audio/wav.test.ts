@@ -37,7 +37,7 @@ describe('PCM', () => {
 })
 
 describe('peaks', () => {
-  it('keeps the loudest of each stretch, however the sound is cut', () => {
+  it('keeps the loudest of each stretch, however the audio is cut', () => {
     const samples = new Int16Array(480 * 3)
     samples[10] = -16384
     samples[480 + 5] = 8192

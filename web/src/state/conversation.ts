@@ -34,6 +34,8 @@ export interface UserTurn {
   role: 'user'
   text: string
   mediaIds: string[]
+  /** What was said, for people to read; the audio is what is sent. */
+  transcript?: string
 }
 
 interface Metrics {
@@ -59,6 +61,8 @@ export interface AssistantTurn {
   finishReason?: string
   failure?: Failure
   requestId?: string
+  /** Said in a spoken conversation; its request is the same turn by chat. */
+  talk?: true
   /** What the server says it did otherwise than asked. */
   warnings?: string
   request: StoredRequest
@@ -80,7 +84,7 @@ export interface Conversation {
 /** All that was written and answered, for searching: lower case, at most `SEARCHED` characters. */
 export function searchTextOf(conversation: Conversation): string {
   return conversation.turns
-    .map(({ text }) => text)
+    .map((turn) => (turn.role === 'user' ? `${turn.text}\n${turn.transcript ?? ''}` : turn.text))
     .join('\n')
     .slice(0, SEARCHED)
     .toLowerCase()
@@ -100,7 +104,7 @@ export function titleOf(conversation: Conversation): string {
   if (conversation.named === true) return conversation.title
   const first = conversation.turns.find((turn) => turn.role === 'user')
   if (!first) return ''
-  const text = first.text.trim().replaceAll(/\s+/g, ' ')
+  const text = (first.text || (first.transcript ?? '')).trim().replaceAll(/\s+/g, ' ')
   if (text !== '') return text.length > 60 ? `${text.slice(0, 59)}…` : text
   const mediaId = first.mediaIds[0]
   return mediaId === undefined ? '' : (conversation.media[mediaId]?.name ?? '')

@@ -10,11 +10,22 @@ import { buildRequest, inlineMedia } from '../api/request.ts'
 import { attachReason, modelReason } from '../api/rules.ts'
 import type { ModelList, ModelListing, TokensCount, VoiceList } from '../api/types.ts'
 import { player } from '../audio/speech-player.ts'
-import { newConversation, titleOf, type Conversation, type Media, type UserTurn } from './conversation.ts'
+import {
+  newConversation,
+  titleOf,
+  type AssistantTurn,
+  type Conversation,
+  type Media,
+  type UserTurn,
+} from './conversation.ts'
 import * as history from './history.ts'
 import { runReply } from './run-reply.ts'
 import { loadSettings, saveSettings, type Settings } from './settings.ts'
 import { newId } from './new-id.ts'
+import { encodeWav } from '../audio/wav.ts'
+import { TALK_RATE } from '../talk/microphone.ts'
+import { TalkSession, type TalkTurn } from '../talk/talk-session.ts'
+import { talkHistory, talkSettings } from '../talk/talk-settings.ts'
 
 type ServerState = 'unknown' | 'ready' | 'starting' | 'down'
 
@@ -32,6 +43,8 @@ export interface State {
   historyWorks: boolean
   draftText: string
   draftMedia: Media[]
+  /** The spoken conversation that is open. */
+  talk: TalkSession | undefined
   /** The reply being made. */
   running: { turnId: string; abort: AbortController } | undefined
 
@@ -55,6 +68,9 @@ export interface State {
   renameChat: (id: string, title: string) => Promise<void>
   startHistory: () => Promise<void>
   countDraft: () => Promise<TokensCount>
+  /** Opens a spoken conversation that continues this one. Call in a click handler. */
+  startTalk: () => void
+  closeTalk: () => void
 }
 
 const LAST = 'omniserve.conversation'
@@ -83,6 +99,45 @@ export const useStore = create<State>()((set, get) => {
     } catch {
       set({ historyWorks: false })
     }
+  }
+
+  const addTalkTurn = (conversationId: string, said: TalkTurn): void => {
+    const model = currentModel(get())
+    if (get().conversation.id !== conversationId || model === undefined) return
+    const user: UserTurn = { id: newId(), role: 'user', text: '', mediaIds: [] }
+    const media: Media[] = []
+    if (said.userAudio.length > 0) {
+      const blob = encodeWav(said.userAudio, TALK_RATE)
+      const duration = said.userAudio.length / TALK_RATE
+      media.push({ id: newId(), kind: 'audio', name: '', source: { type: 'blob', blob }, duration })
+      user.mediaIds = media.map(({ id }) => id)
+    }
+    update((now) => {
+      const all = { ...now.media, ...Object.fromEntries(media.map((item) => [item.id, item])) }
+      const asked = { ...now, turns: [...now.turns, user], media: all }
+      const reply: AssistantTurn = {
+        id: newId(),
+        role: 'assistant',
+        status: said.interrupted ? 'stopped' : 'done',
+        text: said.text,
+        reasoning: '',
+        ...(said.pcm.length > 0 && { pcm: said.pcm }),
+        model: model.id,
+        metrics: {},
+        talk: true,
+        request: buildRequest(asked, asked.turns.length, model, get().settings),
+      }
+      return { ...asked, turns: [...asked.turns, reply] }
+    })
+    void save()
+    void said.userText.then((transcript) => {
+      if (transcript === '' || get().conversation.id !== conversationId) return
+      update((now) => ({
+        ...now,
+        turns: now.turns.map((turn) => (turn.id === user.id ? { ...user, transcript } : turn)),
+      }))
+      void save()
+    })
   }
 
   const setDraftMedia = (draftMedia: Media[]): void => {
@@ -134,6 +189,7 @@ export const useStore = create<State>()((set, get) => {
     historyWorks: true,
     draftText: '',
     draftMedia: [],
+    talk: undefined,
     running: undefined,
 
     async refreshCatalogue() {
@@ -245,6 +301,7 @@ export const useStore = create<State>()((set, get) => {
     newChat() {
       if (get().running) void save()
       get().stop()
+      get().closeTalk()
       remember(undefined)
       set({ conversation: newConversation(Date.now()), running: undefined })
     },
@@ -252,6 +309,7 @@ export const useStore = create<State>()((set, get) => {
     async openChat(id) {
       if (get().running) void save()
       get().stop()
+      get().closeTalk()
       const conversation = await history.loadConversation(id).catch(() => undefined)
       if (conversation === undefined) return
       // A reply that was being made when the page was left has ended.
@@ -298,6 +356,27 @@ export const useStore = create<State>()((set, get) => {
       } catch {
         set({ historyWorks: false })
       }
+    },
+
+    startTalk() {
+      const { settings, conversation } = get()
+      const model = currentModel(get())
+      if (model === undefined || get().running) return
+      get().talk?.end()
+      const talk = new TalkSession({
+        model: model.id,
+        apiKey: settings.apiKey,
+        session: talkSettings(model, settings),
+        history: talkHistory(conversation.turns),
+        onTurn: (turn) => addTalkTurn(conversation.id, turn),
+      })
+      set({ talk })
+      void talk.start()
+    },
+
+    closeTalk() {
+      get().talk?.end()
+      set({ talk: undefined })
     },
 
     async countDraft() {

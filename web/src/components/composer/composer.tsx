@@ -1,5 +1,5 @@
 /** The message box: text, files (picked, pasted, dropped), microphone, camera, send and stop. */
-import { ArrowUp, Coins, Mic, Square } from 'lucide-react'
+import { ArrowUp, AudioLines, Coins, Mic, Square } from 'lucide-react'
 import { useEffect, useRef, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { mediaReason, modelReason, rawByteLimit } from '../../api/rules.ts'
@@ -8,7 +8,7 @@ import type { Media } from '../../state/conversation.ts'
 import { attachReasonNow, currentModel, useStore } from '../../state/store.ts'
 import { toFailure } from '../../api/errors.ts'
 import { formatMoney } from '../../i18n/format.ts'
-import { IconButton } from '../ui/button.tsx'
+import { Button, IconButton } from '../ui/button.tsx'
 import { notify } from '../ui/toasts.tsx'
 import { useMediaQuery } from '../use-media-query.ts'
 import { useReason } from '../use-reason.ts'
@@ -58,6 +58,7 @@ export function Composer(): ReactElement {
 
   const unfit = model !== undefined && draftMedia.some((media) => mediaReason(model, media) !== undefined)
   const noModel = model === undefined ? t('composer.noModel') : say(modelReason(model))
+  const hears = model?.served_by?.input_modalities.includes('audio') ?? false
   const empty = draftText.trim() === '' && draftMedia.length === 0
   const audioReason = say(attachReasonNow(state, 'audio'))
   const submit = (): void => {
@@ -176,6 +177,12 @@ export function Composer(): ReactElement {
                   <Coins size={18} />
                 </IconButton>
               )}
+              {empty && !running && hears ? (
+                <Button className="talk-open" onClick={() => state.startTalk()}>
+                  <AudioLines size={17} />
+                  {t('talk.open')}
+                </Button>
+              ) : null}
               <span id="composer-hint" className="hint">
                 {noModel ?? t('composer.hint')}
               </span>

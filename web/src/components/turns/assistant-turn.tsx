@@ -76,7 +76,9 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
           {turn.warnings}
         </p>
       )}
-      {turn.status === 'stopped' ? <p className="note">{t('turn.stopped')}</p> : null}
+      {turn.status === 'stopped' ? (
+        <p className="note">{turn.talk === true ? t('turn.interrupted') : t('turn.stopped')}</p>
+      ) : null}
       {turn.finishReason === 'length' ? <p className="note">{t('turn.length')}</p> : null}
       {turn.failure === undefined ? null : (
         <FailureNotice failure={turn.failure} onRetry={() => void retry(turn.id)} onOpenSettings={onOpenSettings} />
@@ -88,9 +90,11 @@ export function AssistantTurnView({ turn, onShowCode, onOpenSettings }: Assistan
             <IconButton label={t('turn.retry')} reason={reason} onClick={() => void retry(turn.id)}>
               <RotateCcw size={15} />
             </IconButton>
-            <IconButton label={t('turn.code')} onClick={() => onShowCode(turn)}>
-              <CodeXml size={15} />
-            </IconButton>
+            {turn.talk === true ? null : (
+              <IconButton label={t('turn.code')} onClick={() => onShowCode(turn)}>
+                <CodeXml size={15} />
+              </IconButton>
+            )}
             <IconButton label={t('turn.copy')} onClick={() => copy(turn.text)}>
               <Copy size={15} />
             </IconButton>

@@ -19,7 +19,7 @@ interface AudioBarProps {
   save: (pcm: Int16Array) => void
 }
 
-/** Draws bars, those already heard in the accent colour. */
+/** Draws bars, those already played in the accent colour. */
 function draw(canvas: HTMLCanvasElement, bins: readonly number[], share: number): void {
   const ratio = devicePixelRatio
   const width = Math.round(canvas.clientWidth * ratio)
@@ -81,7 +81,7 @@ export function AudioBar({ id, label, pcm, save }: AudioBarProps): ReactElement 
     return () => cancelAnimationFrame(frame)
   }, [id, moving, paint])
 
-  // Heard to its end, or another speech took over: the next play starts over.
+  // Played to its end, or another speech took over: the next play starts over.
   useEffect(() => {
     if (!mine) setPlace(0)
   }, [mine])

@@ -7,6 +7,7 @@ import { AudioBar } from './audio-bar.tsx'
 
 interface FileAudioProps {
   id: string
+  /** Empty for what was said in a spoken conversation. */
   name: string
   blob: Blob
 }
@@ -34,12 +35,12 @@ export function FileAudio({ id, name, blob }: FileAudioProps): ReactElement {
         <AudioBar
           key={pcm === undefined ? 'waiting' : 'ready'}
           id={id}
-          label={name}
+          label={name || t('speech.yours')}
           pcm={pcm}
-          save={() => downloadBlob(blob, name)}
+          save={() => downloadBlob(blob, name || 'speech.wav')}
         />
       )}
-      <figcaption>{name}</figcaption>
+      {name === '' ? null : <figcaption>{name}</figcaption>}
     </figure>
   )
 }

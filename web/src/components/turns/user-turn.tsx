@@ -52,12 +52,14 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
       ) : null}
       {draft === undefined ? (
         <div className="bubble-row">
-          {turn.text === '' ? null : <Bubble text={turn.text} />}
+          {turn.text === '' && turn.transcript === undefined ? null : (
+            <Bubble text={turn.text || (turn.transcript ?? '')} />
+          )}
           <div className="actions">
             <IconButton label={t('turn.edit')} reason={reason} onClick={() => setDraft(turn.text)}>
               <Pencil size={15} />
             </IconButton>
-            <IconButton label={t('turn.copy')} onClick={() => copy(turn.text)}>
+            <IconButton label={t('turn.copy')} onClick={() => copy(turn.text || (turn.transcript ?? ''))}>
               <Copy size={15} />
             </IconButton>
             <IconButton label={t('turn.delete')} reason={reason} onClick={() => deleteTurn(turn.id)}>

@@ -1,0 +1,326 @@
+/**
+ * Talk: a spoken conversation, against a stand-in for the realtime server that sends what docs/realtime.md's dialect sends.
+ *
+ * The microphone is a file of syllables. The stand-in decides when the user speaks, so turns do not depend on detection.
+ */
+import axe from 'axe-core'
+import type { Browser, Page, WebSocketRoute } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunningServer } from '../../src/api/index.ts'
+import { createFakeEngine } from '../../testing/fake-engine.ts'
+import { describeInBrowser, launchBrowser, openPlayground, until, type WatchedPage } from './browser.ts'
+import { syllables, temporaryFile } from './media-files.ts'
+import { startPlayground } from './playground-server.ts'
+
+type Event = Record<string, unknown> & { type: string }
+
+class StandIn {
+  readonly received: Event[] = []
+  protocols = ''
+  #socket: WebSocketRoute | undefined
+
+  async install(page: Page): Promise<void> {
+    await page.routeWebSocket(/\/api-ws\/v1\/realtime/, (socket) => {
+      this.#socket = socket
+      socket.onMessage((message) => {
+        const event = JSON.parse(String(message)) as Event
+        this.received.push(event)
+        if (event.type === 'session.update') this.send({ type: 'session.updated', session: event['session'] })
+      })
+      this.send({ type: 'session.created', session: { id: 'sess_1' } })
+    })
+  }
+
+  send(...events: Event[]): void {
+    for (const event of events) this.#socket?.send(JSON.stringify({ event_id: 'event_1', ...event }))
+  }
+
+  async close(code: number, reason = ''): Promise<void> {
+    await this.#socket?.close({ code, reason })
+  }
+
+  of(type: string): Event[] {
+    return this.received.filter((event) => event.type === type)
+  }
+
+  /** Samples of microphone audio so far. */
+  get samples(): number {
+    return this.of('input_audio_buffer.append').reduce((sum, { audio }) => sum + bytesOf(audio).length / 2, 0)
+  }
+
+  userSpeaks(id: string, from: number): void {
+    this.send({ type: 'input_audio_buffer.speech_started', item_id: id, audio_start_ms: from })
+  }
+
+  userStops(id: string, to: number): void {
+    this.send(
+      { type: 'input_audio_buffer.speech_stopped', item_id: id, audio_end_ms: to },
+      { type: 'input_audio_buffer.committed', item_id: id },
+    )
+  }
+
+  reply(id: string, words: string, seconds: number): void {
+    const pcm = Int16Array.from({ length: 24_000 * seconds }, (_, index) => Math.round(9000 * Math.sin(index / 9)))
+    this.send({ type: 'response.created', response: { id, status: 'in_progress' } })
+    for (const word of words.split(/(?<= )/))
+      this.send({ type: 'response.audio_transcript.delta', response_id: id, delta: word })
+    for (let at = 0; at < pcm.length; at += 4800)
+      this.send({
+        type: 'response.audio.delta',
+        response_id: id,
+        delta: Buffer.from(pcm.slice(at, at + 4800).buffer).toString('base64'),
+      })
+  }
+
+  done(id: string, status = 'completed'): void {
+    this.send({ type: 'response.audio.done', response_id: id }, { type: 'response.done', response: { id, status } })
+  }
+
+  transcript(id: string, text: string): void {
+    const type = 'conversation.item.input_audio_transcription.completed'
+    this.send({ type, item_id: id, content_index: 0, transcript: text })
+  }
+}
+
+function bytesOf(base64: unknown): Buffer {
+  return Buffer.from(String(base64), 'base64')
+}
+
+/** What a browser sees of a handshake that was refused: a close, and no reason. */
+const REFUSED = `globalThis.WebSocket = class extends EventTarget {
+  static OPEN = 1
+  readyState = 3
+  constructor() {
+    super()
+    setTimeout(() => this.dispatchEvent(new CloseEvent('close', { code: 1006 })), 20)
+  }
+  send() {}
+  close() {}
+}`
+
+describeInBrowser('talk', () => {
+  let browser: Browser
+  let server: RunningServer
+  beforeAll(async () => {
+    server = await startPlayground(createFakeEngine({ models: ['nano'] }))
+    browser = await launchBrowser({ microphone: temporaryFile('speech.wav', syllables(4, 48_000)) })
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop(0)
+  })
+
+  type Options = Parameters<typeof openPlayground>[2]
+  const open = async (options: Options = {}): Promise<WatchedPage & { realtime: StandIn }> => {
+    const realtime = new StandIn()
+    const watched = await openPlayground(browser, server.url, {
+      permissions: ['microphone', 'camera'],
+      ...options,
+      before: async (page) => {
+        await realtime.install(page)
+        await options?.before?.(page)
+      },
+    })
+    return { ...watched, realtime }
+  }
+  const status = (page: Page, text: string): Promise<void> =>
+    page.locator('.talk-status', { hasText: new RegExp(`^${text}$`) }).waitFor()
+  const begin = async (page: Page): Promise<void> => {
+    await page.getByRole('button', { name: 'Talk', exact: true }).click()
+    await status(page, 'Listening')
+  }
+
+  it('holds a conversation of three turns, one interrupted, and keeps it', async () => {
+    const { page, realtime, problems } = await open({ settings: { voice: 'Ethan', system: 'Be brief.', seed: 7 } })
+    await begin(page)
+    expect(realtime.of('session.update')[0]).toMatchObject({
+      session: {
+        modalities: ['text', 'audio'],
+        voice: 'Ethan',
+        instructions: 'Be brief.',
+        seed: 7,
+        input_audio_format: 'pcm16',
+        turn_detection: { type: 'server_vad' },
+      },
+    })
+    // The microphone arrives at 16 kHz in pieces of 100 ms, and its level is shown.
+    await expect.poll(() => realtime.samples, { timeout: 10_000 }).toBeGreaterThan(16_000)
+    expect(bytesOf(realtime.of('input_audio_buffer.append')[0]?.['audio']).length).toBe(3200)
+    const yours = page.getByRole('meter', { name: 'Your level' })
+    await expect.poll(async () => Number(await yours.getAttribute('aria-valuenow'))).toBeGreaterThan(10)
+
+    realtime.userSpeaks('item_1', 100)
+    await status(page, 'Listening to you')
+    realtime.userStops('item_1', 900)
+    await status(page, 'Thinking')
+    realtime.reply('resp_1', 'Seven plus five is twelve.', 1)
+    await status(page, 'Speaking')
+    const model = page.getByRole('meter', { name: 'Level of the model' })
+    await expect.poll(async () => Number(await model.getAttribute('aria-valuenow'))).toBeGreaterThan(30)
+    realtime.done('resp_1')
+    realtime.transcript('item_1', 'What is 7 plus 5?')
+    await status(page, 'Listening')
+
+    // Speaking stops what is being said, at once.
+    realtime.userSpeaks('item_2', 1500)
+    realtime.userStops('item_2', 2000)
+    realtime.reply('resp_2', 'Once upon a time there was', 5)
+    await status(page, 'Speaking')
+    realtime.userSpeaks('item_3', 2500)
+    await status(page, 'Listening to you')
+    expect(await page.evaluate(`globalThis.omniservePlayground.player.state.status`)).toBe('idle')
+    realtime.done('resp_2', 'cancelled')
+    realtime.transcript('item_2', 'Tell me a story.')
+    realtime.userStops('item_3', 3000)
+    realtime.reply('resp_3', 'Goodbye.', 1)
+    realtime.done('resp_3')
+    await status(page, 'Speaking')
+    const captions = page.getByRole('list', { name: 'Captions' }).getByRole('listitem')
+    expect(await captions.allInnerTexts()).toEqual([
+      expect.stringMatching(/^You\s+What is 7 plus 5\?$/),
+      expect.stringMatching(/^Model\s+Seven plus five is twelve\.$/),
+      expect.stringMatching(/^You\s+Tell me a story\.$/),
+      expect.stringMatching(/^Model\s+Once upon a time there was\s+interrupted$/),
+      expect.stringMatching(/^You/),
+      expect.stringMatching(/^Model\s+Goodbye\.$/),
+    ])
+    // By hand as well.
+    await page.getByRole('button', { name: 'Interrupt' }).click()
+    expect(realtime.of('response.cancel')).toHaveLength(1)
+
+    await page.getByRole('button', { name: 'End', exact: true }).click()
+    await page.locator('#message').waitFor()
+    for (const again of [false, true]) {
+      // oxlint-disable-next-line no-await-in-loop
+      if (again) await page.reload()
+      // oxlint-disable-next-line no-await-in-loop
+      await page.getByText('Once upon a time there was').waitFor()
+      // oxlint-disable-next-line no-await-in-loop
+      await page.getByText('What is 7 plus 5?', { exact: true }).first().waitFor()
+      // oxlint-disable-next-line no-await-in-loop
+      await expect.poll(() => page.getByRole('group', { name: 'Your speech' }).count()).toBe(3)
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await page.locator('.turn-assistant .note').allInnerTexts()).toEqual(['Interrupted'])
+    }
+    // What was said in the first turn: 100 to 900 ms of the microphone.
+    await expect.poll(() => page.locator('.turn-user .speech-time').first().innerText()).toBe('0.8 s')
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('continues the written conversation, and can be muted', async () => {
+    const { page, realtime } = await open({ settings: { speech: false } })
+    await page.locator('#message').fill('My name is Ada.')
+    await page.keyboard.press('Enter')
+    await page.locator('.turn-foot').waitFor()
+    await begin(page)
+    expect(realtime.of('conversation.item.create').map(({ item }) => item)).toEqual([
+      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'My name is Ada.' }] },
+      { type: 'message', role: 'assistant', content: [{ type: 'text', text: 'You said: My name is Ada.' }] },
+    ])
+    await page.getByRole('button', { name: 'Mute the microphone' }).click()
+    await status(page, 'Microphone muted')
+    const muted = realtime.of('input_audio_buffer.append').length
+    await expect
+      .poll(() => realtime.of('input_audio_buffer.append').length, { timeout: 10_000 })
+      .toBeGreaterThan(muted + 10)
+    // Times go on, in silence.
+    const last = realtime.of('input_audio_buffer.append').slice(-3)
+    expect(last.every(({ audio }) => bytesOf(audio).every((byte) => byte === 0))).toBe(true)
+    await page.getByRole('button', { name: 'Unmute the microphone' }).click()
+    await status(page, 'Listening')
+    await page.context().close()
+  })
+
+  it('shows the model a frame a second while the camera is on', async () => {
+    const { page, realtime, problems } = await open()
+    await begin(page)
+    await page.getByRole('button', { name: 'Turn the camera on' }).click()
+    await expect.poll(() => realtime.of('input_image_buffer.append').length, { timeout: 10_000 }).toBeGreaterThan(2)
+    const [frame] = realtime.of('input_image_buffer.append')
+    expect([...bytesOf(frame?.['image']).subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff])
+    expect(bytesOf(frame?.['image']).length).toBeLessThan(500 * 1024)
+    await page.getByRole('button', { name: 'Turn the camera off' }).click()
+    const sent = realtime.of('input_image_buffer.append').length
+    await page.waitForTimeout(1500)
+    expect(realtime.of('input_image_buffer.append').length).toBeLessThanOrEqual(sent + 1)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it.each([
+    [401, '', 'The server refused the connection. If it requires an API key'],
+    [404, '', 'This server does not offer realtime conversations.'],
+    [503, 'Too many sessions are open.', 'The server reported a problem: Too many sessions are open.'],
+    [0, '', 'The connection to the server was lost.'],
+  ])('says kindly why the handshake was refused: %i', async (code, message, shown) => {
+    const { page } = await open({ before: (before) => before.addInitScript(REFUSED).then(() => undefined) })
+    await page.route('**/api-ws/v1/realtime*', (route) =>
+      code === 0 ? route.abort() : route.fulfill({ status: code, json: message === '' ? {} : { error: { message } } }),
+    )
+    await page.getByRole('button', { name: 'Talk', exact: true }).click()
+    await page.getByRole('alert').getByText(shown).waitFor()
+    await page.getByRole('button', { name: 'Close', exact: true }).click()
+    await page.locator('#message').waitFor()
+    await page.context().close()
+  })
+
+  it('says kindly what ended a conversation, and begins another', async () => {
+    const { page, realtime } = await open()
+    await begin(page)
+    realtime.send({ type: 'error', error: { message: 'No memory for this reply.' } })
+    await page.getByRole('alert').getByText('The server reported a problem: No memory for this reply.').waitFor()
+    await status(page, 'Listening')
+    await realtime.close(1001)
+    await page.getByRole('alert').getByText('The session reached its time limit.').waitFor()
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await status(page, 'Listening')
+    await realtime.close(1011)
+    await page.getByRole('alert').getByText('The connection to the server was lost.').waitFor()
+    await page.context().close()
+  })
+
+  it('says kindly that there is no microphone', async () => {
+    const { page } = await open({
+      before: async (before) => {
+        await before.addInitScript(
+          `navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('x', 'NotFoundError'))`,
+        )
+      },
+    })
+    await page.getByRole('button', { name: 'Talk', exact: true }).click()
+    await page.getByRole('alert').getByText('No microphone or camera was found.').waitFor()
+    await page.context().close()
+  })
+
+  it.each(['light', 'dark'] as const)('fits a phone, and axe finds nothing, %s', async (colorScheme) => {
+    const { page, realtime } = await open({
+      colorScheme,
+      viewport: { width: 360, height: 740 },
+      isMobile: true,
+      hasTouch: true,
+    })
+    await page.getByRole('button', { name: 'Talk', exact: true }).tap()
+    await status(page, 'Listening')
+    await page.getByRole('button', { name: 'Turn the camera on' }).tap()
+    await page.getByLabel('Camera view').waitFor()
+    realtime.userSpeaks('item_1', 100)
+    realtime.userStops('item_1', 900)
+    realtime.transcript('item_1', 'What do you see?')
+    realtime.reply('resp_1', 'A green screen with a pacman on it. '.repeat(8), 3)
+    await status(page, 'Speaking')
+    expect(await page.evaluate(`document.documentElement.scrollWidth <= innerWidth`)).toBe(true)
+    // Every button is on the screen.
+    await until(
+      page,
+      `[...document.querySelectorAll('.talk-controls button')].every((b) => b.getBoundingClientRect().bottom <= innerHeight)`,
+    )
+    await page.evaluate(axe.source)
+    const found = await page.evaluate<string[]>(
+      `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
+        .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map((n) => n.html).join(' | ')))`,
+    )
+    expect(found).toEqual([])
+    await page.context().close()
+  })
+})

@@ -1,0 +1,343 @@
+/**
+ * A spoken conversation with the server: microphone in, speech out, captions and turns on the way.
+ *
+ * In: what to talk to and how. Out: {@link TalkState} through `subscribe`, whole turns through `onTurn`. Nothing here throws:
+ * failures end the conversation with a problem that the page says in its own words.
+ * Reference: docs/realtime.md, DashScope's dialect, whose images go with the turn that is being spoken.
+ */
+import { RecorderError } from '../audio/recorder.ts'
+import { player } from '../audio/speech-player.ts'
+import { joinPcm, PcmDecoder } from '../audio/wav.ts'
+import { Microphone, TALK_RATE } from './microphone.ts'
+import { TalkCamera } from './talk-camera.ts'
+import { NEW_TALK, reduceTalk, type ServerEvent, type TalkProblem, type TalkState } from './talk-state.ts'
+
+const PATH = '/api-ws/v1/realtime'
+/** Milliseconds until a server that does not answer is given up. */
+const PATIENCE = 15_000
+/** Seconds of audio kept before a turn is known to have begun. */
+const KEPT_SECONDS = 10
+/** A microphone this quiet for this many pieces of 100 ms is muted or broken. */
+const SILENT = { level: 0.0004, pieces: 80 }
+
+export interface TalkOptions {
+  model: string
+  apiKey: string
+  /** The `session` of the first `session.update`. */
+  session: Record<string, unknown>
+  /** Earlier turns, so that the conversation goes on. */
+  history: readonly { role: 'user' | 'assistant'; text: string }[]
+  /** Called when a reply is over, with what each side said. */
+  onTurn: (turn: TalkTurn) => void
+}
+
+export interface TalkTurn {
+  /** 16 kHz mono. */
+  userAudio: Int16Array
+  userText: Promise<string>
+  text: string
+  /** 24 kHz mono, as far as it was made. */
+  pcm: Int16Array
+  interrupted: boolean
+}
+
+interface UserTurnAudio {
+  id: string
+  from: number
+  samples: Int16Array
+  text: Promise<string>
+}
+
+interface ReplyAudio {
+  id: string
+  decoder: PcmDecoder
+  pieces: Int16Array[]
+  /** The turn it answers. */
+  user: UserTurnAudio | undefined
+  over: boolean
+}
+
+export class TalkSession {
+  readonly #options: TalkOptions
+  readonly #listeners = new Set<() => void>()
+  #state: TalkState = NEW_TALK
+  #socket: WebSocket | undefined
+  #microphone: Microphone | undefined
+  #camera: TalkCamera | undefined
+  #timer: ReturnType<typeof setTimeout> | undefined
+  /** Audio sent, from sample `#sentFrom` of the session on. */
+  #sent: Int16Array[] = []
+  #sentFrom = 0
+  #sentSamples = 0
+  #quietPieces = 0
+  #user: UserTurnAudio | undefined
+  readonly #transcripts = new Map<string, (text: string) => void>()
+  #reply: ReplyAudio | undefined
+  readonly #unsubscribe: () => void
+
+  constructor(options: TalkOptions) {
+    this.#options = options
+    this.#unsubscribe = player.subscribe(() => {
+      const playing = player.state.id !== undefined && player.state.id === this.#reply?.id
+      if (this.#state.phase === 'live') this.#apply({ type: 'playing', playing })
+    })
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  readonly getState = (): TalkState => this.#state
+
+  get cameraStream(): MediaStream | undefined {
+    return this.#camera?.stream
+  }
+
+  /** Of both sides, 0 to 1. */
+  levels(): { you: number; model: number } {
+    return { you: this.#state.muted ? 0 : (this.#microphone?.level ?? 0), model: player.level() }
+  }
+
+  /** Call in a click handler, so that the browser lets audio play. */
+  async start(): Promise<void> {
+    player.stop()
+    player.unlock()
+    this.#timer = setTimeout(() => this.#end({ key: 'timeout', message: '' }), PATIENCE)
+    try {
+      this.#microphone = await Microphone.open(
+        (samples) => this.#hear(samples),
+        () => this.#end({ key: 'missing', message: '' }),
+      )
+    } catch (error) {
+      const key = error instanceof RecorderError ? error.reason : 'failed'
+      this.#end({ key, message: error instanceof Error ? error.message : String(error) })
+      return
+    }
+    if (this.#state.phase === 'ended') this.#microphone[Symbol.dispose]()
+    else this.#connect()
+  }
+
+  end(): void {
+    this.#end(undefined)
+  }
+
+  setMuted(muted: boolean): void {
+    if (this.#microphone !== undefined) this.#microphone.muted = muted
+    this.#quietPieces = 0
+    this.#apply({ type: 'muted', muted })
+  }
+
+  /** Stops the reply without speaking. */
+  interrupt(): void {
+    player.stop()
+    if (this.#reply !== undefined) this.#send({ type: 'response.cancel' })
+  }
+
+  /** Rejects with a {@link RecorderError}. */
+  async setCamera(on: boolean): Promise<void> {
+    this.#camera?.[Symbol.dispose]()
+    this.#camera = undefined
+    if (!on) return this.#changed()
+    const camera = await TalkCamera.open((image) => {
+      // Images belong to audio, so they wait for the first piece.
+      if (this.#state.phase === 'live' && this.#sentSamples > 0)
+        this.#send({ type: 'input_image_buffer.append', image })
+    })
+    if (this.#state.phase === 'ended') return camera[Symbol.dispose]()
+    this.#camera = camera
+    return this.#changed()
+  }
+
+  // ── the socket ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #connect(): void {
+    const { model, apiKey } = this.#options
+    const url = `${location.origin.replace(/^http/, 'ws')}${PATH}?model=${encodeURIComponent(model)}`
+    let opened = false
+    let socket: WebSocket
+    try {
+      // A browser cannot set headers here, so the key goes among the subprotocols.
+      socket = new WebSocket(url, apiKey === '' ? [] : ['realtime', `openai-insecure-api-key.${apiKey}`])
+    } catch {
+      this.#end({ key: 'refused', message: '' })
+      return
+    }
+    this.#socket = socket
+    socket.addEventListener('open', () => {
+      opened = true
+      this.#send({ type: 'session.update', session: this.#options.session })
+      for (const { role, text } of this.#options.history) {
+        const part = role === 'user' ? { type: 'input_text', text } : { type: 'text', text }
+        this.#send({ type: 'conversation.item.create', item: { type: 'message', role, content: [part] } })
+      }
+    })
+    socket.addEventListener('message', ({ data }) => {
+      if (typeof data === 'string') this.#receive(JSON.parse(data) as ServerEvent)
+    })
+    socket.addEventListener('close', ({ code, reason }) => {
+      if (this.#state.phase === 'ended') return
+      if (opened) this.#end(this.#problemOfClose(code, reason))
+      else void this.#whyRefused().then((problem) => this.#end(problem))
+    })
+  }
+
+  #problemOfClose(code: number, reason: string): TalkProblem {
+    const said = this.#state.problem
+    if (code === 1001) return { key: 'limit', message: '' }
+    if (reason !== '') return { key: 'serverSaid', message: reason }
+    return said ?? { key: 'lost', message: '' }
+  }
+
+  /** Browsers do not say why a handshake failed; the same request over HTTP does. */
+  async #whyRefused(): Promise<TalkProblem> {
+    const { model, apiKey } = this.#options
+    try {
+      const response = await fetch(`${PATH}?model=${encodeURIComponent(model)}`, {
+        headers: apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` },
+      })
+      if (response.status === 401) return { key: 'refused', message: '' }
+      const body = (await response.json().catch(() => ({}))) as { error?: { code?: string; message?: string } }
+      if (response.status === 404 && body.error?.code !== 'model_not_found') return { key: 'unsupported', message: '' }
+      if (response.status !== 426 && body.error?.message) return { key: 'serverSaid', message: body.error.message }
+    } catch {
+      // Not reachable at all.
+    }
+    return { key: 'lost', message: '' }
+  }
+
+  #send(event: Record<string, unknown>): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event))
+  }
+
+  #receive(event: ServerEvent): void {
+    const before = this.#state.phase
+    switch (event.type) {
+      case 'session.updated':
+        if (before === 'connecting') clearTimeout(this.#timer)
+        break
+      case 'input_audio_buffer.speech_started':
+        player.stop()
+        this.#user = this.#newTurn(event.item_id, event.audio_start_ms)
+        break
+      case 'input_audio_buffer.speech_stopped':
+        if (this.#user?.id === event.item_id)
+          this.#user.samples = this.#audioBetween(this.#user.from, samplesAt(event.audio_end_ms))
+        break
+      case 'conversation.item.input_audio_transcription.completed':
+        this.#transcripts.get(event.item_id)?.(event.transcript.trim())
+        break
+      case 'conversation.item.input_audio_transcription.failed':
+        this.#transcripts.get(event.item_id)?.('')
+        break
+      case 'response.created':
+        this.#reply = { id: event.response.id, decoder: new PcmDecoder(), pieces: [], user: this.#user, over: false }
+        break
+      case 'response.audio.delta':
+        this.#play(event.response_id, event.delta)
+        break
+      case 'response.audio.done':
+        player.end(event.response_id)
+        break
+      case 'response.done':
+        this.#apply(event)
+        this.#finish(event.response.id)
+        return
+      default:
+    }
+    this.#apply(event)
+  }
+
+  #play(id: string, base64: string): void {
+    const reply = this.#reply
+    // What still comes of a reply that was interrupted is not played.
+    if (reply?.id !== id || this.#state.userSpeaks) return
+    const samples = reply.decoder.decode(base64)
+    if (samples.length === 0) return
+    if (reply.pieces.length === 0) player.begin(id)
+    reply.pieces.push(samples)
+    player.push(id, samples)
+  }
+
+  #finish(id: string): void {
+    const reply = this.#reply
+    if (reply?.id !== id || reply.over) return
+    reply.over = true
+    const caption = this.#state.captions.find((item) => item.id === id)
+    const { user } = reply
+    if (caption === undefined || (caption.text === '' && reply.pieces.length === 0)) return
+    this.#options.onTurn({
+      userAudio: user?.samples ?? new Int16Array(),
+      userText: user?.text ?? Promise.resolve(''),
+      text: caption.text,
+      pcm: joinPcm(reply.pieces),
+      interrupted: caption.interrupted,
+    })
+  }
+
+  // ── the microphone ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #hear(samples: Int16Array): void {
+    if (this.#state.phase !== 'live') return
+    const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength)
+    let text = ''
+    for (const byte of bytes) text += String.fromCharCode(byte)
+    this.#send({ type: 'input_audio_buffer.append', audio: btoa(text) })
+    this.#sent.push(samples)
+    this.#sentSamples += samples.length
+    if (!this.#state.userSpeaks) {
+      while (this.#sentSamples - this.#sentFrom > KEPT_SECONDS * TALK_RATE)
+        this.#sentFrom += this.#sent.shift()?.length ?? 0
+    }
+    // A gate may make pauses silent, so only who was never heard is asked.
+    const unheard = this.#user === undefined && !this.#state.muted
+    const quiet = unheard && (this.#microphone?.level ?? 0) < SILENT.level
+    this.#quietPieces = quiet ? this.#quietPieces + 1 : 0
+    if (this.#quietPieces === SILENT.pieces) this.#apply({ type: 'problem', problem: { key: 'quiet', message: '' } })
+    else if (!quiet && this.#state.problem?.key === 'quiet') this.#apply({ type: 'problem', problem: undefined })
+  }
+
+  #newTurn(id: string, startMs: number): UserTurnAudio {
+    const text = new Promise<string>((resolve) => this.#transcripts.set(id, resolve))
+    return { id, from: samplesAt(startMs), samples: new Int16Array(), text }
+  }
+
+  #audioBetween(from: number, to: number): Int16Array {
+    return joinPcm(this.#sent).slice(Math.max(0, from - this.#sentFrom), Math.max(0, to - this.#sentFrom))
+  }
+
+  // ── state ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #apply(event: Parameters<typeof reduceTalk>[1]): void {
+    const next = reduceTalk(this.#state, event)
+    if (next === this.#state) return
+    this.#state = next
+    this.#changed()
+  }
+
+  #changed(): void {
+    // A new object, because the camera is not part of the state.
+    this.#state = { ...this.#state }
+    for (const listener of this.#listeners) listener()
+  }
+
+  #end(problem: TalkProblem | undefined): void {
+    if (this.#state.phase === 'ended') return
+    clearTimeout(this.#timer)
+    const running = this.#reply?.id
+    this.#apply({ type: 'ended', problem })
+    if (running !== undefined) this.#finish(running)
+    for (const transcribed of this.#transcripts.values()) transcribed('')
+    player.stop()
+    this.#microphone?.[Symbol.dispose]()
+    this.#camera?.[Symbol.dispose]()
+    this.#camera = undefined
+    this.#socket?.close(1000)
+    this.#unsubscribe()
+    this.#changed()
+  }
+}
+
+function samplesAt(milliseconds: number): number {
+  return Math.round((milliseconds / 1000) * TALK_RATE)
+}

@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   tokens: async () => (await import('./commands/tokens.ts')).addTokensCommand,
   bench: async () => (await import('./commands/bench.ts')).addBenchCommand,
   doctor: async () => (await import('./commands/doctor.ts')).addDoctorCommand,
+  verify: async () => (await import('./commands/verify.ts')).addVerifyCommand,
 }
 
 /** @param only the one subcommand that is needed; all when it is none of them */

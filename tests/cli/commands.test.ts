@@ -25,7 +25,19 @@ beforeAll(async () => {
 })
 afterAll(() => folder[Symbol.asyncDispose]())
 
-const COMMANDS = ['serve', 'chat', 'pull', 'convert', 'models', 'voices', 'tokens', 'bench', 'doctor', 'completion']
+const COMMANDS = [
+  'serve',
+  'chat',
+  'pull',
+  'convert',
+  'models',
+  'voices',
+  'tokens',
+  'bench',
+  'doctor',
+  'verify',
+  'completion',
+]
 const run = (...args: string[]) => omniserve(args, { folder: folder.path })
 const local = ['--checkpoint', tinyCheckpoint]
 

@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   bench: async () => (await import('./commands/bench.ts')).addBenchCommand,
   cluster: async () => (await import('./commands/cluster.ts')).addClusterCommand,
   doctor: async () => (await import('./commands/doctor.ts')).addDoctorCommand,
+  verify: async () => (await import('./commands/verify.ts')).addVerifyCommand,
 }
 
 /** @param only the one subcommand that is needed; all when it is none of them */

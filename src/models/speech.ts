@@ -146,6 +146,8 @@ export interface SpeechOptions {
   readonly maxFrames?: number
   /** How a diffusion makes audio of codes, where the family has one; what is left out takes the family's default. */
   readonly diffusion?: DiffusionOptions
+  /** The vocoder decodes all it is given in one piece: what streamed audio is compared with. */
+  readonly onePiece?: boolean
 }
 
 export interface DiffusionOptions {

@@ -36,6 +36,7 @@ const COMMANDS = [
   'bench',
   'cluster',
   'doctor',
+  'verify',
   'completion',
 ]
 const run = (...args: string[]) => omniserve(args, { folder: folder.path })

@@ -9,7 +9,9 @@ import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
 import type { PromptBuilder, PromptOptions } from '../../prompt/prompt-builder.ts'
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
+import type { OmniModel } from '../../models/index.ts'
 import { MemoryBudget } from '../../models/memory-budget.ts'
+import type { SpeechOptions } from '../../models/speech.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
@@ -28,6 +30,17 @@ const cacheShare = 0.8
 /** Weights below this are read faster than threads can be brought together for each operation. */
 const smallCheckpoint = 200e6
 
+/** A hosted model and what it is made of, for who looks inside. */
+export interface OpenHostedModel extends HostedModel {
+  readonly parts: {
+    readonly backend: Backend
+    readonly model: OmniModel
+    readonly prompt: PromptBuilder
+    /** Another model over the same weights, with speech of its own. To be disposed before the hosted one. */
+    build(speech: SpeechOptions): OmniModel
+  }
+}
+
 /**
  * Loads and starts a model. Throws `EngineError('bad_checkpoint')`; everything native is released then.
  * @param onMetrics called when a request is over.
@@ -37,7 +50,7 @@ export async function loadHostedModel(
   options: LoadOptions,
   onMetrics: (metrics: RequestMetrics) => void,
   watch?: ReplyWatcher,
-): Promise<HostedModel> {
+): Promise<OpenHostedModel> {
   using cleanup = new Undo()
   const opened = cleanup.use(await openModel(options.checkpoint))
   const { checkpoint, description, prompt } = opened
@@ -70,7 +83,7 @@ export async function loadHostedModel(
   )
   const most = cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
   const budget = new MemoryBudget(Math.min(most, options.cacheBytes ?? Infinity))
-  const model = cleanup.use(
+  const build = (more: SpeechOptions = {}): OmniModel =>
     description.build(backend, weights, {
       budget,
       ...(whole && { cacheType: 'f32' }),
@@ -78,9 +91,10 @@ export async function loadHostedModel(
         exact: options.exact ?? false,
         ...(options.maxSpeechFrames !== undefined && { maxFrames: options.maxSpeechFrames }),
         ...(options.diffusion && { diffusion: options.diffusion }),
+        ...more,
       },
-    }),
-  )
+    })
+  const model = cleanup.use(build())
   const runtime = new Runtime({
     model,
     tokenizer: runtimeTokenizer(prompt),
@@ -116,6 +130,7 @@ export async function loadHostedModel(
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
     dispose: () => held[Symbol.dispose](),
+    parts: { backend, model, prompt, build },
   }
 }
 

@@ -194,8 +194,9 @@ export const qwen25Omni: ModelFamily<Qwen25OmniModel> = {
       },
       build(backend, weights, options = {}) {
         checkVoices(voices, config, files)
-        const { exact = false, maxFrames = settings.maxFrames, diffusion } = options.speech ?? {}
-        const speech = withDiffusion(exact ? exactSpeech(settings) : settings, diffusion)
+        const { exact = false, maxFrames = settings.maxFrames, diffusion, onePiece } = options.speech ?? {}
+        const asked = { ...diffusion, ...(onePiece && { windows: [Infinity] }) }
+        const speech = withDiffusion(exact ? exactSpeech(settings) : settings, asked)
         return new Qwen25OmniModel(backend, weights, config, voices, { ...speech, maxFrames }, options)
       },
     }

@@ -68,13 +68,16 @@ export class Code2Wav implements Code2WavStage {
   readonly #backend: Backend
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
+  readonly #longestPiece: number
   readonly #kept: Carried[] = []
   readonly #known = new Map<string, TensorSpec>()
   #disposed = false
 
-  constructor(backend: Backend, model: Code2WavModel) {
+  /** `longestPiece`: frames per computation. */
+  constructor(backend: Backend, model: Code2WavModel, longestPiece = LONGEST_PIECE) {
     this.#backend = backend
     this.#model = model
+    this.#longestPiece = longestPiece
     const { layers, codeGroups, upsampleRates, upsamplingRatios } = model.config
     this.#graphs = new GraphCache(backend, {
       maxNodes: 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300,
@@ -86,7 +89,7 @@ export class Code2Wav implements Code2WavStage {
     const kept = this.#kept.pop()
     kept?.clear()
     const carried = kept ?? new Carried(this.#backend, this.#known)
-    return new Stream(this.#model, this.#graphs, carried, (whole) => {
+    return new Stream(this.#model, this.#graphs, this.#longestPiece, carried, (whole) => {
       if (whole && !this.#disposed && this.#kept.length < KEPT) this.#kept.push(carried)
       else this.#drop(carried)
     })
@@ -108,6 +111,7 @@ export class Code2Wav implements Code2WavStage {
 class Stream implements VocoderStream {
   readonly #model: Code2WavModel
   readonly #graphs: GraphCache
+  readonly #longestPiece: number
   readonly #carried: Carried
   readonly #giveBack: (whole: boolean) => void
   #decoding = false
@@ -121,11 +125,13 @@ class Stream implements VocoderStream {
   constructor(
     model: Code2WavModel,
     graphs: GraphCache,
+    longestPiece: number,
     carried: Carried,
     giveBack: (whole: boolean) => void,
   ) {
     this.#model = model
     this.#graphs = graphs
+    this.#longestPiece = longestPiece
     this.#carried = carried
     this.#giveBack = giveBack
   }
@@ -141,7 +147,7 @@ class Stream implements VocoderStream {
     }
     const pieces: Float32Array[] = []
     while (this.#waiting.length > 0) {
-      const frames = Math.min(LONGEST_PIECE, this.#waiting.length / codeGroups)
+      const frames = Math.min(this.#longestPiece, this.#waiting.length / codeGroups)
       if (this.#decoded === 0 && this.#model.samplesAfter(frames) < 1) break
       const piece = this.#waiting.slice(0, frames * codeGroups)
       this.#decoding = true

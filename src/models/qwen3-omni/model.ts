@@ -87,7 +87,7 @@ export class Qwen3OmniModel implements OmniModel {
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
     // Nothing that the talker does next depends on the samples.
-    this.code2wav = new Code2Wav(backend.beside(), code2wav)
+    this.code2wav = new Code2Wav(backend.beside(), code2wav, options.speech?.onePiece ? Infinity : undefined)
     const { talker: own, codePredictor, code2wav: vocoder } = this
     this.speech = new Qwen3Speech(
       this.thinker,

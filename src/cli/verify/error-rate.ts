@@ -1,0 +1,29 @@
+/** How far one text is from another: words of English, characters of Chinese. */
+
+/** Lower-case words and numbers, single Chinese characters; no punctuation. */
+export function units(text: string): string[] {
+  return (
+    text
+      .toLowerCase()
+      .replaceAll('’', "'")
+      .match(/[\u4E00-\u9FFF]|[\p{L}\p{N}']+/gu) ?? []
+  )
+}
+
+/** Units to insert, delete or replace to make `got` of `wanted`. */
+export function edits(wanted: string, got: string): number {
+  const from = units(got)
+  let row = Array.from({ length: from.length + 1 }, (_, i) => i)
+  for (const [i, unit] of units(wanted).entries()) {
+    const next = [i + 1]
+    for (const [j, other] of from.entries())
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + Number(unit !== other)))
+    row = next
+  }
+  return row[from.length]!
+}
+
+/** The words alone, where a reply puts them in quotation marks after a few of its own: `It says: "..."`. */
+export function quoted(text: string): string {
+  return /[:：]\s*["'“‘「](.+)["'”’」]\s*[.。]?\s*$/s.exec(text)?.[1] ?? text
+}

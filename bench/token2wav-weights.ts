@@ -85,7 +85,7 @@ const table = ((): Float32Array => {
   })
 })()
 
-function normal(count: number, spread: number, mean: number, seed: number): Float32Array {
+export function normal(count: number, spread: number, mean: number, seed: number): Float32Array {
   const values = new Float32Array(count)
   let state = Math.imul(seed, 2654435761) | 1
   for (let i = 0; i < count; i++) {

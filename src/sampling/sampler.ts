@@ -30,7 +30,13 @@ export interface Sampler {
   (logits: Float32Array): number
   /** Counts an id that was forced, not sampled. */
   observe(id: number): void
+  /** Temperature, top-k and top-p, when nothing else changes logits: what somebody else needs to know to guess the ids picked. */
+  readonly plain: Draw | undefined
+  /** The numbers that the next `count` picks will draw; they stay to be drawn. Zeros when greedy. */
+  ahead(count: number): Float64Array
 }
+
+export type Draw = Pick<SamplerSettings, 'temperature' | 'topK' | 'topP'>
 
 /**
  * @param settings what to apply.
@@ -43,6 +49,16 @@ export function createSampler(settings: SamplerSettings, random: Random, prompt:
   const seen = new Set<number>(repetition === 1 ? [] : prompt)
   const generated = new Set<number>()
 
+  const suppressed = settings.suppressed ?? []
+  const upcoming: number[] = []
+  const next: Random = () => upcoming.shift() ?? random()
+  const plain = repetition === 1 && presence === 0 && suppressed.length === 0 ? settings : undefined
+
+  const ahead = (count: number): Float64Array => {
+    if (settings.temperature <= 0) return new Float64Array(count)
+    while (upcoming.length < count) upcoming.push(random())
+    return Float64Array.from(upcoming.slice(0, count))
+  }
   const observe = (id: number): void => {
     if (repetition !== 1) seen.add(id)
     if (presence !== 0) generated.add(id)
@@ -56,12 +72,12 @@ export function createSampler(settings: SamplerSettings, random: Random, prompt:
       const score = logits[id]
       if (score !== undefined) logits[id] = score - presence
     }
-    for (const id of settings.suppressed ?? []) if (id < logits.length) logits[id] = -Infinity
-    const id = settings.temperature <= 0 ? argmax(logits) : draw(logits, settings, random)
+    for (const id of suppressed) if (id < logits.length) logits[id] = -Infinity
+    const id = settings.temperature <= 0 ? argmax(logits) : draw(logits, settings, next)
     observe(id)
     return id
   }
-  return Object.assign(sample, { observe })
+  return Object.assign(sample, { observe, plain, ahead })
 }
 
 const BROKEN = 'The model produced no finite logit: its weights or inputs are broken.'
@@ -91,10 +107,7 @@ export interface Distribution {
 }
 
 /** The ids that may be drawn, with their probabilities. Temperature must be above 0. */
-export function distribution(
-  logits: Float32Array,
-  settings: Pick<SamplerSettings, 'temperature' | 'topK' | 'topP'>,
-): Distribution {
+export function distribution(logits: Float32Array, settings: Draw): Distribution {
   const { temperature, topP } = settings
   const topK = settings.topK !== undefined && settings.topK > 0 ? Math.min(settings.topK, logits.length) : undefined
   const floor = topK === undefined || topK === logits.length ? -Infinity : kthLargest(logits, topK)

@@ -186,6 +186,8 @@ const signatures = {
   cumsum: 'p:pp',
   argmax: 'p:pp',
   argsort: 'p:ppi',
+  top_k: 'p:ppi',
+  step: 'p:pp',
   norm: 'p:ppf',
   rms_norm: 'p:ppf',
   l2_norm: 'p:ppf',

@@ -25,6 +25,7 @@ type Unary =
   | 'gelu'
   | 'gelu_erf'
   | 'cumsum'
+  | 'step'
 
 export abstract class ElementwiseOperations extends LayoutOperations {
   /** a + b, b broadcast. a may be f32 or f16; the result has a's type. */
@@ -186,6 +187,11 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.made(this.native.soft_max_ext(this.context, a.handle, mask?.handle ?? null, scale, 0), 'f32', a.shape)
   }
 
+  /** 1 where an element is above 0, else 0; 0 for what is no number. */
+  step(a: Tensor<'f32'>): Tensor<'f32'> {
+    return this.#unary('step', a)
+  }
+
   /** Sum of each row: [n, ...] to [1, ...]. */
   sumRows(a: Tensor<'f32'>): Tensor<'f32'> {
     this.#rows('sumRows', a)
@@ -221,6 +227,13 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('topK', `rows have no ${k} entries`, a)
     const sorted = this.argsort(a)
     return this.slice(sorted, 0, 0, k)
+  }
+
+  /** Indices of the k largest entries of each row in no certain order: [n, rows] to [k, rows]. Much faster than {@link topK} on long rows. */
+  largest(a: Tensor<'f32'>, k: number): Tensor<'i32'> {
+    this.#rows('largest', a)
+    if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('largest', `rows have no ${k} entries`, a)
+    return this.made(this.native.top_k(this.context, a.handle, k), 'i32', [k, a.shape[1], a.shape[2], a.shape[3]])
   }
 
   #unary(operation: Unary, a: Tensor<'f32'>): Tensor<'f32'> {

@@ -18,10 +18,11 @@ import {
   type Tensor,
   type TensorBuffer,
 } from '../../tensor/index.ts'
+import type { Draw } from '../../sampling/sampler.ts'
 import type { CodePredictorInput, CodePredictorOutput, CodePredictorStage } from './speech/stages.ts'
 import type { DecoderConfig } from '../decoder/config.ts'
-import type { TalkerModel } from './talker.ts'
 import { checkIds } from '../decoder/thinker.ts'
+import { sampleInGraph } from './sample-in-graph.ts'
 
 /** Frames that run side by side; more are done in turns. */
 const BATCH = 8
@@ -78,21 +79,28 @@ export class CodePredictorModel {
   }
 }
 
+/** What is needed of the talker: the table of the first group. */
+interface FirstGroup {
+  readonly codec_embedding: Embedding
+  readonly config: { readonly vocabulary: number }
+}
+
 export class CodePredictor implements CodePredictorStage {
   readonly #model: CodePredictorModel
-  readonly #talker: TalkerModel
+  readonly #talker: FirstGroup
   readonly #graphs: GraphCache
   readonly #cache: TensorBuffer
+  readonly #kind: Backend['kind']
 
-  /** `talker` holds the table of the first group. */
   constructor(
     backend: Backend,
     model: CodePredictorModel,
-    talker: TalkerModel,
+    talker: FirstGroup,
     options: { cacheType?: 'f16' | 'f32' } = {},
   ) {
     this.#model = model
     this.#talker = talker
+    this.#kind = backend.kind
     const { layers, keyValueHeads, headSize } = model.config
     const type = options.cacheType ?? 'f16'
     const specs: Record<string, { type: 'f16' | 'f32'; shape: number[] }> = {}
@@ -118,60 +126,145 @@ export class CodePredictor implements CodePredictorStage {
     inputs: readonly CodePredictorInput[],
     signal: AbortSignal | undefined,
   ): Promise<CodePredictorOutput[]> {
-    const { config, codeGroups } = this.#model
-    const { hidden, vocabulary } = config
+    const { codeGroups } = this.#model
     const batch = inputs.length
     const run = signal ? { signal } : {}
-    const codes = inputs.map(({ firstCode }) => [firstCode])
     const first = Int32Array.from(inputs, ({ firstCode }) => firstCode)
     checkIds(first, this.#talker.config.vocabulary)
-    for (let group = 1; group < codeGroups; group++) {
-      const data: Record<string, Inputs[string]> = {}
-      if (group === 1) {
-        const states = new Float32Array(batch * hidden)
-        for (const [i, input] of inputs.entries()) states.set(input.hidden, i * hidden)
-        data['states'] = states
-        data['mask'] = CAUSAL_PAIR
-        data['ids'] = first
-        data['positions'] = Int32Array.from({ length: 2 * batch }, (_, i) => i % 2)
-      } else {
-        data['ids'] = Int32Array.from(codes, (sequence) => sequence[group - 1] ?? 0)
-        data['positions'] = new Int32Array(batch).fill(group)
-      }
+    const codes = inputs.map(({ firstCode }) => [firstCode])
+    let sum = await this.#guess(inputs, codes, run)
+    for (let group = codes[0]?.length ?? codeGroups; group < codeGroups; group++) {
+      const data =
+        group === 1
+          ? this.#openingInputs(inputs)
+          : {
+              ids: Int32Array.from(codes, (sequence) => sequence[group - 1] ?? 0),
+              positions: new Int32Array(batch).fill(group),
+            }
       const { logits } = await this.#graphs.run(`${group} ${batch}`, (g) => this.#build(g, group, batch), data, run)
-      for (const [i, input] of inputs.entries()) {
-        const code = input.sample(logits.slice(i * vocabulary, (i + 1) * vocabulary))
-        checkIds(Int32Array.of(code), vocabulary)
-        codes[i]?.push(code)
-      }
+      this.#pick(inputs, codes, logits)
     }
-    const ids: Record<string, Int32Array> = {}
-    for (let group = 0; group < codeGroups; group++)
-      ids[`ids.${group}`] = Int32Array.from(codes, (sequence) => sequence[group] ?? 0)
-    const { sum } = await this.#graphs.run(`sum ${batch}`, (g) => ({ sum: this.#sum(g, batch) }), ids, run)
+    if (!sum) {
+      const ids: Record<string, Int32Array> = {}
+      for (let group = 0; group < codeGroups; group++)
+        ids[`ids.${group}`] = Int32Array.from(codes, (sequence) => sequence[group] ?? 0)
+      sum = (await this.#graphs.run(`sum ${batch}`, (g) => ({ sum: this.#sum(g, batch) }), ids, run)).sum
+    }
+    const { hidden } = this.#model.config
     return codes.map((sequence, i) => ({
       codes: Int32Array.from(sequence.slice(1)),
       embeddingSum: sum.slice(i * hidden, (i + 1) * hidden),
     }))
   }
 
-  /** Logits of `group` [vocabulary, batch]. Group 1 starts with two tokens: the talker's state and the first code. */
+  /** Lets each sequence's sampler pick its next code from logits [vocabulary, batch]. */
+  #pick(inputs: readonly CodePredictorInput[], codes: readonly number[][], logits: Float32Array): void {
+    const { vocabulary } = this.#model.config
+    for (const [i, input] of inputs.entries()) {
+      const code = input.sample(logits.slice(i * vocabulary, (i + 1) * vocabulary))
+      checkIds(Int32Array.of(code), vocabulary)
+      codes[i]?.push(code)
+    }
+  }
+
+  /**
+   * All groups in one computation that guesses what the samplers will pick. They then pick from its logits, which are right up to the first
+   * wrong guess: `codes` get what is picked up to there. Gives the sum of embeddings when all guesses were right.
+   */
+  async #guess(
+    inputs: readonly CodePredictorInput[],
+    codes: readonly number[][],
+    run: { signal?: AbortSignal },
+  ): Promise<Float32Array | undefined> {
+    const { config, codeGroups } = this.#model
+    const batch = inputs.length
+    const settings = commonDraw(inputs)
+    // A GPU would hand some of the operations back to the CPU, group by group.
+    if (!settings || this.#kind !== 'cpu') return undefined
+    const groups = codeGroups - 1
+    const noise = new Float32Array(groups * batch)
+    for (const [i, { sample }] of inputs.entries())
+      sample.ahead?.(groups).forEach((value, group) => (noise[group * batch + i] = value))
+    const positions = new Int32Array((groups + 1) * batch)
+    const opening = this.#openingInputs(inputs)
+    positions.set(opening.positions)
+    for (let group = 2; group < codeGroups; group++) positions.fill(group, group * batch, (group + 1) * batch)
+    const { temperature, topK, topP } = settings
+    const outputs = await this.#graphs.run(
+      `frame ${batch} ${temperature} ${topK} ${topP}`,
+      (g) => this.#buildFrame(g, batch, settings),
+      { ...opening, positions, noise },
+      { ...run, maxNodes: groups * (60 * config.layers + 80) + 100 },
+    )
+    for (let group = 1; group < codeGroups; group++) {
+      this.#pick(inputs, codes, outputs[`logits.${group}`] as Float32Array)
+      if (codes.some((sequence, i) => sequence[group] !== outputs[`guess.${group}`]?.[i])) return undefined
+    }
+    return outputs['sum'] as Float32Array
+  }
+
+  /** What group 1 reads: states and codes side by side, each sequence's pair at positions 0 and 1. */
+  #openingInputs(inputs: readonly CodePredictorInput[]): Record<'states' | 'mask' | 'ids' | 'positions', Inputs[string]> & {
+    positions: Int32Array
+  } {
+    const { hidden } = this.#model.config
+    const states = new Float32Array(inputs.length * hidden)
+    for (const [i, input] of inputs.entries()) states.set(input.hidden, i * hidden)
+    return {
+      states,
+      mask: CAUSAL_PAIR,
+      ids: Int32Array.from(inputs, ({ firstCode }) => firstCode),
+      positions: Int32Array.from({ length: 2 * inputs.length }, (_, i) => i % 2),
+    }
+  }
+
+  /** Logits and guesses of every group, and the sum of embeddings if all guesses are right. */
+  #buildFrame(g: GraphBuilder, batch: number, settings: Draw): Record<string, Tensor<'f32' | 'i32'>> {
+    const { codeGroups, rotary } = this.#model
+    const groups = codeGroups - 1
+    const positions = rotary.input(g, codeGroups * batch)
+    const noise = g.input('noise', 'f32', [1, batch, groups])
+    const outputs: Record<string, Tensor<'f32' | 'i32'>> = {}
+    let ids: Tensor<'i32'> = g.input('ids', 'i32', [batch])
+    let sum = this.#table(0).forward(g, ids)
+    let x = sum
+    for (let group = 1; group < codeGroups; group++) {
+      const from = group === 1 ? 0 : group
+      const own = g.slice(positions, 0, from * batch, (group === 1 ? 2 : 1) * batch)
+      const logits = this.#step(g, group, batch, x, own)
+      const number = g.reshape(g.cont(g.slice(noise, 2, group - 1, 1)), 1, batch)
+      ids = sampleInGraph(g, logits, settings, number)
+      outputs[`logits.${group}`] = logits
+      outputs[`guess.${group}`] = ids
+      x = this.#table(group).forward(g, ids)
+      sum = g.add(sum, x)
+    }
+    outputs['sum'] = sum
+    return outputs
+  }
+
+  /** Logits of `group` [vocabulary, batch]. */
   #build(g: GraphBuilder, group: number, batch: number): { logits: Tensor<'f32'> } {
+    const x = this.#table(group - 1).forward(g, g.input('ids', 'i32', [batch]))
+    const positions = this.#model.rotary.input(g, (group === 1 ? 2 : 1) * batch)
+    return { logits: this.#step(g, group, batch, x, positions) }
+  }
+
+  /**
+   * Logits of `group` [vocabulary, batch] after the embeddings x [hidden, batch] of the group before. Group 1 starts with two tokens: the
+   * talker's state and the first code.
+   */
+  #step(g: GraphBuilder, group: number, batch: number, codes: Tensor<'f32'>, positions: Tensor<'i32'>): Tensor<'f32'> {
     const model = this.#model
     const { hidden } = model.config
     const tokens = group === 1 ? 2 : 1
-    const ids = g.input('ids', 'i32', [batch])
-    let x: Tensor<'f32'>
+    let x = codes
     let mask: Tensor<'f16'> | undefined
     if (group === 1) {
       const states = g.reshape(g.input('states', 'f32', [hidden, batch]), hidden, 1, batch)
-      const code = g.reshape(this.#talker.codec_embedding.forward(g, ids), hidden, 1, batch)
-      x = g.reshape(g.concat(states, code, 1), hidden, 2 * batch)
+      x = g.reshape(g.concat(states, g.reshape(codes, hidden, 1, batch), 1), hidden, 2 * batch)
       mask = g.input('mask', 'f16', [2, 2])
-    } else {
-      x = this.#table(group - 1).forward(g, ids)
     }
-    const positions = model.rotary.input(g, tokens * batch)
     const past = group === 1 ? 0 : group
     for (const [i, layer] of model.layers.entries()) {
       x = layer.forward(g, x, (attention, normed) =>
@@ -182,7 +275,7 @@ export class CodePredictor implements CodePredictorStage {
     const last = g.view(x, [hidden, batch], { strides: [tokens * x.strides[1]], offset: (tokens - 1) * x.strides[1] })
     const head = model.lm_head[group - 1]
     if (!head) throw new RangeError(`there is no code group ${group}`)
-    return { logits: head.forward(g, model.norm.forward(g, g.cont(last))) }
+    return head.forward(g, model.norm.forward(g, g.cont(last)))
   }
 
   #attend(
@@ -235,6 +328,14 @@ export class CodePredictor implements CodePredictorStage {
     this.#graphs[Symbol.dispose]()
     this.#cache[Symbol.dispose]()
   }
+}
+
+/** How all of them draw, when they draw alike and their draws can be guessed. */
+function commonDraw(inputs: readonly CodePredictorInput[]): Draw | undefined {
+  const [first, ...others] = inputs.map(({ sample }) => (sample.ahead ? sample.plain : undefined))
+  const same = (other: Draw | undefined): boolean =>
+    other?.temperature === first?.temperature && other?.topK === first?.topK && other?.topP === first?.topP
+  return others.every(same) ? first : undefined
 }
 
 /** [2, 2] f16: the first token sees itself only. */

@@ -4,6 +4,7 @@
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` and the classes it calls.
  */
 
+import type { Sampler } from '../../../sampling/sampler.ts'
 import type { VocoderStream } from '../../speech.ts'
 import type { StageSequence } from '../../stages.ts'
 
@@ -36,8 +37,8 @@ export interface TalkerStage extends Disposable {
   embedCodec(ids: Int32Array): Promise<Float32Array>
 }
 
-/** Picks one id from logits; may change the logits array. */
-type Sample = (logits: Float32Array) => number
+/** Picks one id from logits; may change the logits array. A {@link Sampler}'s picks can be guessed ahead, which is faster. */
+type Sample = ((logits: Float32Array) => number) & Partial<Pick<Sampler, 'plain' | 'ahead'>>
 
 export interface CodePredictorInput {
   /** [talker hidden]: the talker's hidden state that produced the first code. */

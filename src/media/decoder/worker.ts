@@ -10,6 +10,7 @@ import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { illegalCode, MediaError } from '../errors.ts'
+import { missingFfmpeg } from '../ffmpeg-build.ts'
 import { type DecodeJob, encodeHeader, type ReplyHeader, replyFd } from './messages.ts'
 
 /** Sends one reply; settles when the parent has taken enough of it, so that a slow parent slows the decoder. */
@@ -52,7 +53,8 @@ async function serve(job: DecodeJob): Promise<void> {
   const send = sender(job.id)
   try {
     await decode(job, send)
-  } catch (error) {
+  } catch (thrown) {
+    const error = missingFfmpeg(thrown, job.kind) ?? thrown
     const known = error instanceof MediaError
     const detail = known ? error.detail : undefined
     const reason = error instanceof Error ? error.message : String(error)

@@ -1,8 +1,12 @@
 # syntax=docker/dockerfile:1
-# omniserve with the nano checkpoint. docs/deploy.md tells how to run it.
+# omniserve with the nano checkpoint. docs/deploy.md tells how to run it; testing/image-replay.ts runs these steps without a container.
 # Debian, not Alpine: the numeric library wants glibc 2.34 or later.
 
 FROM node:24-bookworm-slim AS build
+# With FFMPEG=none the image holds no FFmpeg and reads no audio or video. NOTICE says why one may want that.
+ARG FFMPEG=bundled
+# node-av would also download an ffmpeg command, which is not used.
+ENV SKIP_FFMPEG=true
 WORKDIR /omniserve
 COPY package.json package-lock.json ./
 COPY web/package.json web/
@@ -11,8 +15,15 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY web web
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
+RUN if [ "$FFMPEG" = none ]; then rm -rf node_modules/node-av node_modules/@seydx; fi
 
 FROM node:24-bookworm-slim
+ARG FFMPEG=bundled
+# For FFMPEG=none give: --build-arg LICENCES="Apache-2.0 AND LGPL-3.0-or-later AND MIT"
+ARG LICENCES="Apache-2.0 AND GPL-3.0-or-later AND LicenseRef-FDK-AAC AND LGPL-3.0-or-later AND MIT"
+LABEL org.opencontainers.image.title="omniserve" \
+      org.opencontainers.image.licenses="$LICENCES" \
+      omniserve.ffmpeg="$FFMPEG"
 ENV NODE_ENV=production \
     OMNISERVE_HOME=/data \
     OMNISERVE_HOST=0.0.0.0
@@ -22,7 +33,8 @@ COPY --from=build /omniserve/node_modules node_modules
 COPY --from=build /omniserve/dist dist
 COPY --from=build /omniserve/web/dist web/dist
 COPY models/nano models/nano
-COPY LICENSE ./
+COPY models/silero-vad models/silero-vad
+COPY LICENSE NOTICE THIRD-PARTY-NOTICES sbom.cdx.json ./
 RUN ln -s /omniserve/dist/cli/main.js /usr/local/bin/omniserve \
     && chmod +x dist/cli/main.js \
     && mkdir /data \

@@ -11,7 +11,7 @@ import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os'
 import path from 'node:path'
 import { checkExposure, homeFolder, packageFolder, type Settings } from '../config/index.ts'
 import { readCheckpointFacts } from '../engines/unloaded/unloaded-engine.ts'
-import { createMediaLoader, encodeWav } from '../media/index.ts'
+import { createMediaLoader, encodeWav, ffmpegBuild, MediaError } from '../media/index.ts'
 import { buildFor, type DeviceKind, findPackage, loadBackend, packagesFor, platformWarning } from '../tensor/index.ts'
 import { explainFailure } from './exit.ts'
 import { adviseType } from './memory-advice.ts'
@@ -43,6 +43,7 @@ export async function* checkMachine(settings: Settings, signal: AbortSignal): As
   }
   yield checkChoice(settings, usable)
   yield await checkDecoder(signal)
+  yield await checkFfmpeg()
   yield await checkCheckpoint(settings.model)
   yield await checkPort(settings)
   yield await checkFolder()
@@ -207,7 +208,23 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
     return { name, status: 'fail', found: 'reads a picture and a sound wrongly', fix }
   } catch (error) {
     signal.throwIfAborted()
+    if (error instanceof MediaError && error.code === 'no_decoder')
+      return { name, status: 'warn', found: 'reads images only', fix: 'For audio and video: npm install node-av' }
     return { name, status: 'fail', found: error instanceof Error ? error.message : String(error), fix }
+  }
+}
+
+/** What is loaded says so itself: its licence matters to whoever passes the server on. */
+async function checkFfmpeg(): Promise<Check> {
+  const name = 'FFmpeg'
+  try {
+    const { version, licence, incompatible } = await ffmpegBuild()
+    const parts = incompatible.length > 0 ? ` with ${listText(incompatible)}` : ''
+    const found = `${version} of node-av, ${licence}${parts}`
+    if (incompatible.length === 0) return { name, status: 'ok', found }
+    return { name, status: 'ok', found: `${found}: to use, not to pass on (NOTICE)` }
+  } catch {
+    return { name, status: 'absent', found: 'node-av is not installed: no audio, no video (NOTICE)' }
   }
 }
 

@@ -50,6 +50,8 @@ export const mediaErrorCodes = [
   'decode_memory',
   /** Too many media parts are waiting to be decoded. */
   'overloaded',
+  /** The package that reads this format is not installed with the server. */
+  'no_decoder',
   /** The caller's signal was aborted, or the loader was closed. */
   'aborted',
 ] as const

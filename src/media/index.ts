@@ -3,6 +3,7 @@
  */
 export { createMediaLoader, type MediaLoader, type MediaLoaderOptions } from './loader.ts'
 export { MediaError, type MediaErrorCode, mediaErrorCodes, type MediaKind, type SourceKind } from './errors.ts'
+export { ffmpegBuild } from './ffmpeg-build.ts'
 export {
   type AudioLimits,
   defaultAudioLimits,

@@ -52,6 +52,8 @@ export function mediaErrorToApi(error: unknown, ref: MediaRef, limits: MediaLimi
       return errors.fileTooLarge(param, hint)
     case 'overloaded':
       return error.cause === undefined ? errors.overloaded() : errors.unavailable(hint, error)
+    case 'no_decoder':
+      return errors.unavailable(hint, error)
     case 'aborted':
       return errors.internal(error)
     default:

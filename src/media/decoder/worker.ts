@@ -11,6 +11,7 @@ import { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { illegalCode, MediaError } from '../errors.ts'
 import { resourceError } from '../fetch/resources.ts'
+import { missingFfmpeg } from '../ffmpeg-build.ts'
 import { type DecodeJob, encodeHeader, type ReplyHeader, replyFd } from './messages.ts'
 
 /** Sends one reply; settles when the parent has taken enough of it, so that a slow parent slows the decoder. */
@@ -54,7 +55,7 @@ async function serve(job: DecodeJob): Promise<void> {
   try {
     await decode(job, send)
   } catch (error) {
-    const { code, message, detail } = asMediaError(error, job)
+    const { code, message, detail } = asMediaError(missingFfmpeg(error, job.kind) ?? error, job)
     await send({ type: 'error', code, message, kind: job.kind, ...(detail === undefined ? {} : { detail }) })
   }
 }

@@ -1,0 +1,48 @@
+/**
+ * Which FFmpeg `node-av` brings: its version and licence, and what it is for the media library not to be installed.
+ *
+ * Reference: FFmpeg's own `configure` and LICENSE.md (which options ask for which licence).
+ */
+import { MediaError, type MediaKind } from './errors.ts'
+
+export interface FfmpegBuild {
+  /** As FFmpeg names it, such as `8.1-Jellyfin`. */
+  readonly version: string
+  /** SPDX expression. */
+  readonly licence: string
+  /** Parts whose licences are not compatible with the GPL by FFmpeg's own list. */
+  readonly incompatible: readonly string[]
+}
+
+/** Libraries that FFmpeg links with the GPL only by `--enable-nonfree`. */
+const notWithGpl = ['libfdk_aac', 'libfdk-aac', 'decklink', 'libnpp', 'cuda_nvcc', 'cuda-nvcc']
+
+/** @param configuration the options FFmpeg was configured with */
+export function ffmpegLicence(configuration: string): Pick<FfmpegBuild, 'licence' | 'incompatible'> {
+  const options = new Set(configuration.split(/\s+/))
+  const has = (name: string): boolean => options.has(`--enable-${name}`)
+  const third = has('version3')
+  const licence = has('gpl')
+    ? third
+      ? 'GPL-3.0-or-later'
+      : 'GPL-2.0-or-later'
+    : third
+      ? 'LGPL-3.0-or-later'
+      : 'LGPL-2.1-or-later'
+  return { licence, incompatible: has('gpl') ? notWithGpl.filter(has) : [] }
+}
+
+/** @throws as an import does when `node-av` or its binary for this platform is not installed */
+export async function ffmpegBuild(): Promise<FfmpegBuild> {
+  const { getFFmpegInfo } = await import('node-av/lib')
+  const { version, configuration } = getFFmpegInfo()
+  return { version, ...ffmpegLicence(configuration) }
+}
+
+/** The error to answer with when `error` says that `node-av` is not installed; else undefined. */
+export function missingFfmpeg(error: unknown, kind: MediaKind): MediaError | undefined {
+  const text = error instanceof Error ? error.message : ''
+  if (!/(package|module|binding).*(node-av)|'node-av[/']/.test(text)) return undefined
+  const message = `This server cannot read ${kind} of this format: the optional package node-av (FFmpeg) is not installed with it.`
+  return new MediaError('no_decoder', message, { kind, cause: error })
+}

@@ -24,7 +24,8 @@ export const mediaLoad: Benchmark = {
   name: 'media-load',
   title: 'memory and answers under many videos and long audio at once (nano)',
   long: true,
-  async run({ quick, log }) {
+  async run(context) {
+    const { quick } = context
     const [videos, audios] = quick ? [6, 3] : [40, 20]
     const folder = mkdtempSync(join(tmpdir(), 'omniserve-load-'))
     const make = (name: string, ...args: string[]): string => {
@@ -37,7 +38,7 @@ export const mediaLoad: Benchmark = {
     const audio = make('a.mp3', '-f', 'lavfi', '-i', 'sine=frequency=440', '-t', '240')
     await using server = await start()
     const idle = residentBytes(server.pid)
-    log(`idle: ${Math.round(idle / mib)} MiB`)
+    context.log(`idle: ${Math.round(idle / mib)} MiB`)
     let peak = idle
     const timer = setInterval(() => (peak = Math.max(peak, residentBytes(server.pid))), 100)
     const ask = async (part: object): Promise<{ status: number; seconds: number; whole: boolean }> => {

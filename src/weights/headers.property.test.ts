@@ -65,7 +65,7 @@ it('a safetensors header is read as written', () => {
       const start = 8 + Number(file.readBigUInt64LE(0))
       expect(header.entries.size).toBe(entries.length)
       for (const [name, { dtype, shape, data_offsets }] of entries) {
-        const [begin = 0, end = 0] = data_offsets
+        const [begin, end] = data_offsets
         const read = header.entries.get(name)
         expect(read).toMatchObject({ type: dtype.toLowerCase(), shape, offset: start + begin, length: end - begin })
       }

@@ -36,7 +36,7 @@ describe('lettering', () => {
   }
 
   it('draws every character inside the image, each differently', async () => {
-    const characters = [...'0123456789abcdefghijklmnopqrstuvwxyz']
+    const characters = '0123456789abcdefghijklmnopqrstuvwxyz'.split('')
     const drawn = new Set<number>()
     for (const character of characters) {
       const { ink, all, edge } = await bytesOf(character)

@@ -37,7 +37,7 @@ export interface OpenHostedModel extends HostedModel {
     readonly model: OmniModel
     readonly prompt: PromptBuilder
     /** Another model over the same weights, with speech of its own. To be disposed before the hosted one. */
-    build(speech: SpeechOptions): OmniModel
+    readonly build: (speech: SpeechOptions) => OmniModel
   }
 }
 

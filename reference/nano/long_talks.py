@@ -82,8 +82,8 @@ def talk(rng, split, lang, turns, pictures=(), sounds=()):
             else:
                 key = "only" if len(seen) == 1 else rng.choice(["first", "last"]) if len(seen) == 2 else "first"
                 scene = seen[0] if key != "last" else seen[-1]
-                if len(seen) == 1 and rng.random() < 0.5:
-                    questions = [(q, a) for q, a in md.image_questions(rng, scene, en) if q]
+                questions = [(q, a) for q, a in md.image_questions(rng, scene, en) if q]
+                if len(seen) == 1 and questions and rng.random() < 0.5:
                     add("seen again", [(role, text) for role, text in zip(("user", "assistant"), rng.choice(questions))])
                 else:
                     add("seen again", [("user", again(rng, key, en)), ("assistant", md.describe(scene, en))])

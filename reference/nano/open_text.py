@@ -327,7 +327,7 @@ def remembered(rng, split, lang, kind):
 
 SKILLS = {"spell": spell, "repeat": repeat, "count": count, "arith": arithmetic, "bigger": bigger, "unknown": unknown, "talk": talk,
           "name": lambda rng, split, lang: remembered(rng, split, lang, "name"), "fact": lambda rng, split, lang: remembered(rng, split, lang, "fact")}
-SHARES = {"spell": 14, "repeat": 13, "count": 12, "arith": 20, "bigger": 4, "unknown": 7, "talk": 10, "name": 10, "fact": 5}
+SHARES = {"spell": 8, "repeat": 14, "count": 13, "arith": 21, "bigger": 5, "unknown": 6, "talk": 11, "name": 14, "fact": 5}
 
 
 def sample(rng, split, lang, skill=None):

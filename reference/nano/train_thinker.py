@@ -33,10 +33,10 @@ PATH = c.WORK / os.environ.get("STATE", "thinker.pt")
 def text_messages(rng):
     """Of the first grammar, of the open one, or a long talk of both."""
     kind = rng.random()
-    if kind < 0.33:
+    if kind < 0.42:
         return text_data.sample(rng)["messages"]
     lang = rng.choice(["en", "zh"])
-    if kind < 0.87:
+    if kind < 0.9:
         messages = open_text.sample(rng, "train", lang)
         return text_data.dressed(rng, messages, lang)
     return long_talks.talk(rng, "train", lang, rng.choice([3, 4, 6, 8, 10, 12]))[0]
@@ -60,6 +60,23 @@ def makers():
     return {**table, **media_batches.TABLE}
 
 
+SHARED = 8.0
+
+
+def output_rows(thinker):
+    """The output head's rows: their own values, and a part that all tokens share, linear in the token's embedding. A token that was never
+    an answer has a row that learned nothing; through the shared part, copying one token teaches to copy all. `state` adds it up: the checkpoint has plain rows."""
+    if not hasattr(thinker, "shared_rows"):
+        return thinker.lm_head.weight
+    return thinker.lm_head.weight + SHARED * thinker.model.get_input_embeddings().weight @ thinker.shared_rows
+
+
+def plain_state(thinker):
+    out = {k: v for k, v in thinker.state_dict().items() if k != "shared_rows"}
+    out["lm_head.weight"] = output_rows(thinker).detach().clone()
+    return out
+
+
 def loss_of(thinker, batch, ear=None, eye=None):
     """Loss of the answers' tokens, share of them right, and the loss of ear or eye (0 without a sound or picture)."""
     batch = dict(batch)
@@ -72,7 +89,7 @@ def loss_of(thinker, batch, ear=None, eye=None):
         extra = -len(rows) % 64
         rows = torch.cat([rows, rows[:1].expand(extra)])
         target = torch.cat([target, torch.full((extra,), -100)])
-        logits = thinker.lm_head(h[:, :-1].reshape(-1, h.shape[-1])[rows])
+        logits = F.linear(h[:, :-1].reshape(-1, h.shape[-1])[rows], output_rows(thinker))
         sensed = 0
         if eye is not None and scenes is not None:
             sensed, _ = eye.loss(len(scenes["kind"]), scenes)
@@ -116,13 +133,17 @@ def main(seconds, mix):
     fast.eager(thinker)
     chat = Chat(m.load_tokenizer(c.WORK / "tok"))
     thinker.model.get_input_embeddings().weight.requires_grad_(False)
+    if run.state:
+        thinker.load_state_dict(run.state["net"])
+    width = thinker.config.text_config.hidden_size
+    thinker.shared_rows = torch.nn.Parameter(torch.zeros(width, width))
     params = [p for p in thinker.parameters() if p.requires_grad]
     opt = fast.optimizer(thinker, 1e-3)
     ear, eye = Ear(thinker, chat), Eye(thinker)
     heads = torch.optim.AdamW([*ear.parameters(), *eye.parameters()], 2e-3)
     if run.state:
-        thinker.load_state_dict(run.state["net"])
-        if run.state["opt"] and len(run.state["opt"]["param_groups"]) == len(opt.param_groups):
+        sizes = lambda groups: [len(group["params"]) for group in groups]
+        if run.state["opt"] and sizes(run.state["opt"]["param_groups"]) == sizes(opt.param_groups):
             opt.load_state_dict(run.state["opt"])
         for name, head in (("ear", ear), ("eye", eye)):
             if name in run.state and "HEADS" not in os.environ:
@@ -142,7 +163,7 @@ def main(seconds, mix):
     rng = random.Random(run.step + 1 + 7919 * (run.rank + int(os.environ.get("SEED", "0"))))
     ready = {k: [] for k in kinds}
     log = {}
-    state = lambda: {"net": thinker.state_dict(), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict()}
+    state = lambda: {"net": plain_state(thinker), "opt": opt.state_dict(), "ear": ear.state_dict(), "eye": eye.state_dict()}
     means = lambda: {k: [round(sum(column) / len(v), 3) for column in zip(*v)] for k, v in sorted(log.items())}
     while run.going():
         run.rate(opt)

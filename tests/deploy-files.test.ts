@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { Admission } from '../src/api/admission.ts'
+import { RequestQueue } from '../src/api/request-queue.ts'
 import { EngineHost } from '../src/api/engine-host.ts'
 import { Metrics } from '../src/api/metrics.ts'
 import { BodyRoom } from '../src/api/read-body.ts'
@@ -87,7 +87,7 @@ describe('deploy/cluster', () => {
   it('names only metrics that the server has', async () => {
     const metrics = new Metrics()
     const host = new EngineHost({ names: [], load: async () => ({ engines: new Map(), model: undefined, bind: {} }) })
-    metrics.watch(new Admission({ maxActive: 1, maxWaiting: 1 }), host, new BodyRoom(1))
+    metrics.watch(new RequestQueue({ maxActive: 1, maxWaiting: 1 }), host, new BodyRoom(1))
     metrics.watchCluster({
       names: [],
       load: () => Promise.reject(new Error('not loaded')),

@@ -64,7 +64,13 @@ export class RemoteEngine implements Engine {
       input: peer.input ?? learned.input ?? adapter.input,
       output: peer.output ?? learned.output ?? adapter.output,
       thinking: peer.thinking ?? learned.thinking ?? false,
-      capabilities: { ...adapter.capabilities, tools: peer.tools ?? false, countsPrompt: false },
+      capabilities: {
+        ...adapter.capabilities,
+        // Where the configuration says that one speaker may stand in for all, a choice is as good as honoured.
+        voiceChoice: adapter.capabilities.voiceChoice || peer.anyVoice === true,
+        tools: peer.tools ?? false,
+        countsPrompt: false,
+      },
       contextLength,
       maxOutputTokens: peer.maxOutputTokens ?? learned.maxOutputTokens ?? Math.ceil(contextLength / 2),
       voices: this.#voices(),
@@ -189,9 +195,7 @@ export class RemoteEngine implements Engine {
     if (this.#learned.voices) return this.#learned.voices
     const speakers = peer.speakers ?? this.#learned.speakers ?? adapter.speakers
     if (speakers === 'anyName') return VOICES.map(({ name }) => ({ name, speaker: name, native: true }))
-    const listed = peer.voices(speakers ?? [])
-    if (adapter.capabilities.voiceChoice || peer.anyVoice === true) return listed
-    return listed.filter(({ native }) => native)
+    return peer.voices(speakers ?? [])
   }
 
   /** @throws EngineError for another model, a closed engine, and what cannot fit */

@@ -127,6 +127,23 @@ describe('a server in front of pools', () => {
     expect(await ask({ ...chelsie, model: 'qwen2.5-omni-7b' })).toEqual([200, 'many-1', true])
   })
 
+  it('names the whole way through another server of ours', async () => {
+    const text = await peer('vllm')
+    const inner = await start({
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [{ name: 'gpu-a', url: text.url }] } },
+      models: { '*': 'gpu' },
+    })
+    const outer = await start({
+      pools: { site: { engine: 'omniserve', model: 'qwen3-omni-flash', replicas: [inner.server.url] } },
+      models: { '*': 'site' },
+    })
+    const response = await outer.chat()
+    expect(response.headers.get('x-omniserve-served-by')).toBe('site-1/gpu-a')
+    const reply = await readReply(response)
+    expect([reply.done, reply.text]).toEqual([true, 'I am nano, a very small omni model. I can see, hear and speak.'])
+    expect(reply.usage!.completion_tokens_details).toEqual({ text_tokens: 18 })
+  })
+
   it('passes on 429 with a time, and 503 when nothing is healthy', async () => {
     const text = await peer('vllm', 30)
     const { chat } = await start({

@@ -117,6 +117,7 @@ export class RemoteEngine implements Engine {
     let answered = false
     let done = false
     let started = false
+    let servedBy: { readonly servedBy: string } | undefined
     const events = this.#transport.stream(
       {
         path: adapter.path,
@@ -127,6 +128,7 @@ export class RemoteEngine implements Engine {
           'x-request-id': request.id,
           ...adapter.headers?.(request),
         },
+        servedBy: (name) => (servedBy = { servedBy: name }),
         begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
         refused: (status, text, after) => (status === 200 ? notAStream(text) : adapter.mapError(status, text, after)),
       },
@@ -140,7 +142,7 @@ export class RemoteEngine implements Engine {
       }
       for (const event of reply.add(adapter.read(readJson(data)))) {
         // A role without a token is no beginning: what fails until then may move to another peer.
-        if (!started) yield { type: 'start' }
+        if (!started) yield { type: 'start', ...servedBy }
         started = true
         yield event
         signal.throwIfAborted()
@@ -149,7 +151,7 @@ export class RemoteEngine implements Engine {
     }
     signal.throwIfAborted()
     const end = reply.end(done)
-    if (!started) yield { type: 'start', ...(end.usage.prompt && { prompt: end.usage.prompt }) }
+    if (!started) yield { type: 'start', ...servedBy, ...(end.usage.prompt && { prompt: end.usage.prompt }) }
     yield end
   }
 

@@ -89,6 +89,10 @@ export function openApiDocument(version: string): Json {
         description: 'The reply: a stream, or one object on a lenient server.',
         headers: {
           'x-request-id': { $ref: '#/components/headers/RequestId' },
+          'x-omniserve-served-by': {
+            description: 'The replica that answers, on a server in front of several.',
+            schema: { type: 'string' },
+          },
           'x-omniserve-warnings': {
             description: 'What was done otherwise than asked, such as a sound track left out.',
             schema: { type: 'string' },

@@ -16,7 +16,8 @@ import { readReply, type Reply, usageAddsUp } from '../support/reply.ts'
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-third-'))
 const children = new Set<ChildProcess>()
-const REQUESTS = 30
+// 200 by hand: OMNISERVE_TEST_REQUESTS=200
+const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 30)
 
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 

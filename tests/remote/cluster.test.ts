@@ -331,6 +331,16 @@ describe('a cluster', () => {
     expect(cluster.status()[0]).toMatchObject({ weight: 3, counts: { requests: 1 } })
   })
 
+  it('describes a route that was taken out as it was, for the requests that still run', async () => {
+    const a = await start()
+    const { engine, cluster } = await run([pool('p', [replica('a', a)])])
+    const before = engine.model
+    await cluster.apply({ ...planOf([pool('p', [replica('a', a)])]), routes: {} })
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    expect(engine.model).toEqual(before)
+    await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'unknown_model' })
+  })
+
   it('says that nothing is healthy, and begins when something is', async () => {
     const a = await start()
     const { port } = new URL(a.url)

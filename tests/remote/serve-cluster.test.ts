@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const close of open.splice(0).toReversed()) await close()
 })
 
-async function peer(kind: 'vllm' | 'vllm-omni', pace = 1): Promise<ReplayServer> {
+async function peer(kind: 'vllm' | 'vllm-omni' | 'sglang-omni', pace = 1): Promise<ReplayServer> {
   const server = await replayPeer(kind, { pace })
   open.push(() => server.kill())
   return server
@@ -103,6 +103,45 @@ describe('a server in front of pools', () => {
     expect((await readReply(spoken)).done).toBe(true)
     const ready = await (await fetch(`${server.url}/ready`)).json()
     expect(ready).toMatchObject({ status: 'ready', checkpoints: [{ checkpoint: 'default', ready: true }] })
+  })
+
+  it('refuses a voice where none can be chosen, unless another pool has it or the configuration lets one stand in', async () => {
+    const [one, many] = [await peer('sglang-omni'), await peer('vllm-omni')]
+    const sglang = { engine: 'sglang-omni', model: 'nano', replicas: [one.url], contextLength: 8192 }
+    const omni = { engine: 'vllm-omni', model: 'nano', replicas: [many.url] }
+    const { chat } = await start({
+      pools: { one: sglang, any: { ...sglang, anyVoice: true }, many: omni },
+      models: { 'qwen3-omni-flash': 'one', 'qwen-omni-turbo': 'any', 'qwen2.5-omni-7b': ['one', 'many'] },
+    })
+    const ask = async (body: object) => {
+      const response = await chat(body)
+      const text = await response.text()
+      return [response.status, response.headers.get('x-omniserve-served-by'), text.includes('"audio"')]
+    }
+    const ethan = { ...speech, audio: { voice: 'Ethan', format: 'wav' } }
+    const chelsie = { ...speech, audio: { voice: 'Chelsie', format: 'wav' } }
+    expect(await ask(speech)).toEqual([400, null, false])
+    expect(await ask({ modalities: ['text', 'audio'] })).toEqual([200, 'one-1', true])
+    expect(await ask({ ...speech, model: 'qwen-omni-turbo' })).toEqual([200, 'any-1', true])
+    expect(await ask({ ...ethan, model: 'qwen2.5-omni-7b' })).toEqual([200, 'one-1', true])
+    expect(await ask({ ...chelsie, model: 'qwen2.5-omni-7b' })).toEqual([200, 'many-1', true])
+  })
+
+  it('names the whole way through another server of ours', async () => {
+    const text = await peer('vllm')
+    const inner = await start({
+      pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [{ name: 'gpu-a', url: text.url }] } },
+      models: { '*': 'gpu' },
+    })
+    const outer = await start({
+      pools: { site: { engine: 'omniserve', model: 'qwen3-omni-flash', replicas: [inner.server.url] } },
+      models: { '*': 'site' },
+    })
+    const response = await outer.chat()
+    expect(response.headers.get('x-omniserve-served-by')).toBe('site-1/gpu-a')
+    const reply = await readReply(response)
+    expect([reply.done, reply.text]).toEqual([true, 'I am nano, a very small omni model. I can see, hear and speak.'])
+    expect(reply.usage!.completion_tokens_details).toEqual({ text_tokens: 18 })
   })
 
   it('passes on 429 with a time, and 503 when nothing is healthy', async () => {

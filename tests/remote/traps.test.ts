@@ -265,9 +265,18 @@ describe('SGLang-Omni', () => {
     }
   })
 
-  it('refuses a voice, for it cannot choose', async () => {
-    await using tried = await peer(sglangOmni, { events: [] }, {}, { speakers: ['ethan'] })
-    const { error } = await failure(tried.engine, makeRequest(spoken))
+  it('speaks as its one speaker, and says that no voice can be chosen', async () => {
+    await using tried = await peer(
+      sglangOmni,
+      { events: recording('sglang-omni/speech-pcm.sse') },
+      {},
+      { speakers: ['ethan'] },
+    )
+    const { capabilities, voices } = tried.engine.model
+    expect(capabilities.voiceChoice).toBe(false)
+    expect(voices.filter(({ native }) => native).map(({ name }) => name)).toEqual(['Ethan'])
+    expect((await readReply(tried.engine, makeRequest(spoken))).pcm.length).toBeGreaterThan(0)
+    const { error } = await failure(tried.engine, makeRequest({ model: 'nano', voice: 'Nobody' }))
     expect([error.code, error.param]).toEqual(['unsupported', 'audio.voice'])
   })
 })

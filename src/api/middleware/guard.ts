@@ -57,7 +57,10 @@ export function guardOrigin(services: Services): MiddlewareHandler<AppEnv> {
     if (origin !== undefined && allows(origin)) {
       c.header('access-control-allow-origin', origin)
       c.header('vary', 'Origin')
-      c.header('access-control-expose-headers', 'x-request-id, x-omniserve-warnings, retry-after')
+      c.header(
+        'access-control-expose-headers',
+        'x-request-id, x-omniserve-warnings, x-omniserve-served-by, retry-after',
+      )
     }
     if (c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') !== undefined) {
       c.header('access-control-allow-methods', 'GET, POST, OPTIONS')

@@ -64,7 +64,13 @@ export class RemoteEngine implements Engine {
       input: peer.input ?? learned.input ?? adapter.input,
       output: peer.output ?? learned.output ?? adapter.output,
       thinking: peer.thinking ?? learned.thinking ?? false,
-      capabilities: { ...adapter.capabilities, tools: peer.tools ?? false, countsPrompt: false },
+      capabilities: {
+        ...adapter.capabilities,
+        // Where the configuration says that one speaker may stand in for all, a choice is as good as honoured.
+        voiceChoice: adapter.capabilities.voiceChoice || peer.anyVoice === true,
+        tools: peer.tools ?? false,
+        countsPrompt: false,
+      },
       contextLength,
       maxOutputTokens: peer.maxOutputTokens ?? learned.maxOutputTokens ?? Math.ceil(contextLength / 2),
       voices: this.#voices(),
@@ -111,6 +117,7 @@ export class RemoteEngine implements Engine {
     let answered = false
     let done = false
     let started = false
+    let servedBy: { readonly servedBy: string } | undefined
     const events = this.#transport.stream(
       {
         path: adapter.path,
@@ -121,6 +128,7 @@ export class RemoteEngine implements Engine {
           'x-request-id': request.id,
           ...adapter.headers?.(request),
         },
+        servedBy: (name) => (servedBy = { servedBy: name }),
         begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
         refused: (status, text, after) => (status === 200 ? notAStream(text) : adapter.mapError(status, text, after)),
       },
@@ -134,7 +142,7 @@ export class RemoteEngine implements Engine {
       }
       for (const event of reply.add(adapter.read(readJson(data)))) {
         // A role without a token is no beginning: what fails until then may move to another peer.
-        if (!started) yield { type: 'start' }
+        if (!started) yield { type: 'start', ...servedBy }
         started = true
         yield event
         signal.throwIfAborted()
@@ -143,7 +151,7 @@ export class RemoteEngine implements Engine {
     }
     signal.throwIfAborted()
     const end = reply.end(done)
-    if (!started) yield { type: 'start', ...(end.usage.prompt && { prompt: end.usage.prompt }) }
+    if (!started) yield { type: 'start', ...servedBy, ...(end.usage.prompt && { prompt: end.usage.prompt }) }
     yield end
   }
 
@@ -189,9 +197,7 @@ export class RemoteEngine implements Engine {
     if (this.#learned.voices) return this.#learned.voices
     const speakers = peer.speakers ?? this.#learned.speakers ?? adapter.speakers
     if (speakers === 'anyName') return VOICES.map(({ name }) => ({ name, speaker: name, native: true }))
-    const listed = peer.voices(speakers ?? [])
-    if (adapter.capabilities.voiceChoice || peer.anyVoice === true) return listed
-    return listed.filter(({ native }) => native)
+    return peer.voices(speakers ?? [])
   }
 
   /** @throws EngineError for another model, a closed engine, and what cannot fit */

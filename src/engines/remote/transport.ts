@@ -34,6 +34,8 @@ export interface StreamRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Whether silence already counts as death. */
   readonly begun: () => boolean
+  /** Which of its own replicas answers, from a peer that has some. */
+  readonly servedBy?: (name: string) => void
   /** An answer that is no stream of events. */
   readonly refused: (status: number, body: string, retryAfterMs: number | undefined) => RemoteError
 }
@@ -106,6 +108,8 @@ export class Transport {
         const after = Number(answer.headers['retry-after'])
         throw request.refused(answer.statusCode, text, Number.isFinite(after) ? after * 1000 : undefined)
       }
+      const by = answer.headers['x-omniserve-served-by']
+      if (typeof by === 'string' && /^[\w./-]{1,200}$/.test(by)) request.servedBy?.(by)
       const events: string[] = []
       const parser = createParser({ onEvent: ({ data }) => void events.push(data) })
       const decoder = new TextDecoder()

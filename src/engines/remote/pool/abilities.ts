@@ -2,13 +2,17 @@
 
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
 
-/** Why it cannot; undefined when it can. */
-export function whyNot(model: EngineModel, request: GenerationRequest): EngineError | undefined {
+/**
+ * Why it cannot; undefined when it can.
+ * @param choosy whether another model of the route honours the choice of a voice; then one without a choice speaks as itself only.
+ */
+export function whyNot(model: EngineModel, request: GenerationRequest, choosy = false): EngineError | undefined {
   const refuse = (message: string, param: string): EngineError => new EngineError('unsupported', message, { param })
   if (request.speech) {
     if (!model.output.includes('audio')) return refuse('It has no speech output.', 'modalities')
     const voice = request.speech.voice.toLowerCase()
-    if (!model.voices.some(({ name }) => name.toLowerCase() === voice))
+    const own = choosy && !model.capabilities.voiceChoice
+    if (!model.voices.some(({ name, native }) => name.toLowerCase() === voice && (native || !own)))
       return refuse(`It has no voice '${request.speech.voice}'.`, 'audio.voice')
   }
   if (request.thinking && !model.thinking) return refuse('It does not think.', 'enable_thinking')

@@ -35,9 +35,12 @@ export class ClusterEngine implements Engine {
   /** As the replicas are known now, or were within the last half second. */
   get model(): EngineModel {
     const now = performance.now()
-    if (!this.#known || now - this.#known.at > 500)
-      this.#known = { model: together(this.id, this.#cluster.modelsOf(this.#route)), at: now }
-    return this.#known.model
+    if (this.#known && now - this.#known.at <= 500) return this.#known.model
+    const models = this.#cluster.modelsOf(this.#route)
+    // Requests that still run when their route is taken out of the plan go on under what it was.
+    const model = models.length === 0 && this.#known ? this.#known.model : together(this.id, models)
+    this.#known = { model, at: now }
+    return model
   }
 
   async models(): Promise<readonly EngineModel[]> {

@@ -207,12 +207,13 @@ export class Cluster {
       const message = 'This request ended two replicas; it is not tried again for a minute.'
       return refused(new EngineError('engine_crashed', message, { retryable: false }))
     }
+    const choosy = this.modelsOf(route).some((model) => model.capabilities.voiceChoice)
     let unable: EngineError | undefined
     let wait: number | undefined
     for (const pool of pools) {
       const members = this.#inPool(pool.name).filter((member) => !passed.has(member.plan.name))
       const able = members.filter((member) => {
-        const reason = whyNot(member.source.model(), request)
+        const reason = whyNot(member.source.model(), request, choosy)
         if (reason) unable ??= reason
         return reason === undefined
       })

@@ -107,6 +107,30 @@ async function inTime(reading: Promise<string>, seconds: number): Promise<string
   }
 }
 
+/** A form of fields and files. @throws ApiError 413 past `maxBytes`, 503 when `share` finds no room, 400 when it is no form. */
+export async function readForm(request: Request, maxBytes: number, share: BodyShare): Promise<FormData> {
+  const type = request.headers.get('content-type') ?? ''
+  if (!type.toLowerCase().startsWith('multipart/form-data'))
+    throw errors.bodyInvalid('it should be a form (multipart/form-data) with a file.')
+  const declared = request.headers.get('content-length')
+  if (declared !== null && Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
+  const pieces: Uint8Array[] = []
+  let size = 0
+  if (request.body !== null) {
+    for await (const piece of request.body) {
+      size += piece.byteLength
+      if (size > maxBytes) throw errors.bodyTooLarge(maxBytes)
+      share.add(piece.byteLength)
+      pieces.push(piece)
+    }
+  }
+  try {
+    return await new Response(Buffer.concat(pieces), { headers: { 'content-type': type } }).formData()
+  } catch {
+    throw errors.bodyInvalid('it is no complete form.')
+  }
+}
+
 async function readWithin(request: Request, maxBytes: number, share: BodyShare): Promise<string> {
   if (request.body === null) return ''
   const decoder = new TextDecoder()

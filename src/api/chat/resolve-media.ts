@@ -117,10 +117,12 @@ export async function resolveMedia(
   )
   const parts = [...resolved.values()]
   return {
-    generation: messages.map(({ role }, m) => ({
-      role,
-      content: placed[m]!.map((part) => ('type' in part ? part : part.generation)),
-    })),
+    generation: messages.map((message, m) =>
+      generationMessage(
+        message,
+        placed[m]!.map((part) => ('type' in part ? part : part.generation)),
+      ),
+    ),
     counted: () =>
       messages.map(({ role }, m) => ({
         role,
@@ -128,6 +130,27 @@ export async function resolveMedia(
       })),
     warnings: () => parts.flatMap((part) => part.warnings()),
     media: parts.map(({ medium }) => medium),
+  }
+}
+
+function generationMessage(
+  { role, toolCalls, toolCallId }: PlanMessage,
+  content: readonly GenerationPart[],
+): GenerationMessage {
+  switch (role) {
+    case 'system':
+    case 'user':
+      return { role, content }
+    case 'assistant':
+      return { role, content, ...(toolCalls && { toolCalls }) }
+    case 'tool':
+      return {
+        role,
+        toolCallId: toolCallId ?? '',
+        content: content.flatMap((part) => (part.type === 'text' ? [part] : [])),
+      }
+    default:
+      return role satisfies never
   }
 }
 

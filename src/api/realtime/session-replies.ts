@@ -156,6 +156,7 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
     speech: config.speaks ? { voice: config.voice } : undefined,
     voiceAsked: false,
     seedAsked: sampling.seed !== undefined,
+    audioFormat: 'pcm',
     thinking: undefined,
     sampling: {
       temperature: sampling.temperature ?? defaults.temperature,

@@ -44,7 +44,7 @@ describe('speech', () => {
     const scripts = server.engine.requests.map(({ script }) => script ?? '')
     expect(scripts.length).toBeGreaterThan(1)
     expect(scripts.join(' ')).toBe(input.trim())
-    expect(server.services.admission.active).toBe(0)
+    expect(server.services.queue.active).toBe(0)
   })
 
   it.each([

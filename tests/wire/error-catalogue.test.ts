@@ -264,7 +264,7 @@ const CASES: Record<ErrorName, Case> = {
   },
   audioFormatUnsupported: {
     ...invalid,
-    make: changed({ ...spoken, audio: { voice: 'Cherry', format: 'pcm' } }),
+    make: changed({ ...spoken, audio: { voice: 'Cherry', format: 'mp3' } }),
     text: "Input should be 'wav': parameters.audio.format",
   },
   toolInvalid: {

@@ -1,6 +1,9 @@
 /** What `/v1` takes beyond `/compatible-mode/v1` (docs/wire.md), each on both routes; tools; the same bytes for `pcm16`. */
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import { generateText, streamText, tool } from 'ai'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { decodeWav } from '../../src/media/index.ts'
 import { dataUri, png, wav } from '../support/media.ts'
 import { readReply } from '../support/reply.ts'
@@ -162,6 +165,30 @@ describe('whole replies', () => {
     expect(mp3[0] === 0xff || mp3.toString('latin1', 0, 3) === 'ID3').toBe(true)
     const opus = Buffer.from((await speak('opus')).choices[0]!.message.audio!.data, 'base64')
     expect(opus.toString('latin1', 0, 4)).toBe('OggS')
+  })
+})
+
+describe("the AI SDK's clients", () => {
+  it('generate and stream', async () => {
+    const provider = createOpenAICompatible({ name: 'omniserve', baseURL: `${server.url}/v1` })
+    const { text, usage } = await generateText({ model: provider('fake-omni'), prompt: 'hello' })
+    expect(text).toBe('You said: hello')
+    expect(usage.totalTokens).toBeGreaterThan(0)
+    const stream = streamText({ model: provider(model), prompt: 'hello' })
+    let streamed = ''
+    for await (const piece of stream.textStream) streamed += piece
+    expect(streamed).toBe('You said: hello')
+  })
+
+  it('call tools', async () => {
+    const provider = createOpenAICompatible({ name: 'omniserve', baseURL: `${toolServer.url}/v1` })
+    const { toolCalls, finishReason } = await generateText({
+      model: provider(model),
+      prompt: 'call weather {"city":"Rome"}',
+      tools: { weather: tool({ inputSchema: z.object({ city: z.string() }) }) },
+    })
+    expect(toolCalls).toMatchObject([{ toolName: 'weather', input: { city: 'Rome' } }])
+    expect(finishReason).toBe('tool-calls')
   })
 })
 

@@ -113,8 +113,14 @@ export async function prepareResolved(
   const { rules } = plan.model
   const { speechPrompt, settings } = services
   const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
+  const toolText = plan.tools?.definitions
+    .map((tool) => JSON.stringify({ type: 'function', function: tool }))
+    .join('\n')
   const counted = (): readonly CountedMessage[] =>
-    speechText === undefined ? resolved.counted() : withSystemCounted(resolved.counted(), speechText)
+    [toolText, speechText].reduce<readonly CountedMessage[]>(
+      (messages, text) => (text === undefined ? messages : withSystemCounted(messages, text)),
+      resolved.counted(),
+    )
   let prompt: PromptTokens
   let loaded: BoundModel
   try {

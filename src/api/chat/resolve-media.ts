@@ -124,9 +124,15 @@ export async function resolveMedia(
       ),
     ),
     counted: () =>
-      messages.map(({ role }, m) => ({
+      messages.map(({ role, toolCalls }, m) => ({
         role,
-        parts: placed[m]!.map((part): CountedPart => ('type' in part ? part : part.counted())),
+        parts: [
+          ...placed[m]!.map((part): CountedPart => ('type' in part ? part : part.counted())),
+          ...(toolCalls ?? []).map((call): CountedPart => ({
+            type: 'text',
+            text: `{"name": "${call.name}", "arguments": ${call.arguments}}`,
+          })),
+        ],
       })),
     warnings: () => parts.flatMap((part) => part.warnings()),
     media: parts.map(({ medium }) => medium),

@@ -38,6 +38,8 @@ export async function startReply(
     const prepared = await prepareResolved(services, plan, resolvedOf(request.messages), requester, signal)
     const record = new ReplyRecord(services, prepared, caller, arrived)
     const started = await startGeneration(prepared, signal)
+    record.started(started.prompt)
+    record.servedBy(started.servedBy)
     services.metrics.request('realtime', plan.modelName, 200)
     const { model } = prepared.loaded
     const explain = (error: unknown): ApiError => engineErrorToApi(error, model.id, model.contextLength)

@@ -8,7 +8,7 @@ import { engineErrorToApi } from '../chat/engine-errors.ts'
 import { planRequest, prepare } from '../chat/prepare.ts'
 import { ReplyRecord } from '../chat/reply-record.ts'
 import { startGeneration } from '../chat/start-generation.ts'
-import { readJson } from '../read-body.ts'
+import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
@@ -24,7 +24,7 @@ export function speech(services: Services) {
       scope.own(share)
       const request = parseAudioRequest(
         speechRequestSchema,
-        await readJson(c.req.raw, services.settings.maxBodyBytes, share),
+        await readJson(c.req.raw, bodyLimits(services.settings), share),
       )
       if ((request.speed ?? 1) !== 1) throw errors.notSupportedHere('speed', 'the checkpoint speaks at its own pace.')
       if ((request.stream_format ?? 'audio') !== 'audio')
@@ -33,7 +33,7 @@ export function speech(services: Services) {
       const pieces = textPieces(request.input)
       if (pieces.length === 0) throw errors.contentRequired('input')
       const format = request.response_format ?? 'mp3'
-      scope.own(await services.admission.enter(scope.signal))
+      scope.own(await services.queue.enter(scope.signal))
       const say = (text: string, index: number): Promise<AsyncGenerator<Int16Array>> =>
         sayPiece(
           services,
@@ -98,9 +98,11 @@ async function sayPiece(
   const plain = await prepare(services, plan, { id, caller, traceparent: undefined }, signal)
   const prepared = scripted ? { ...plain, generation: { ...plain.generation, script: text } } : plain
   const record = new ReplyRecord(services, prepared, caller, arrived)
-  const { events } = await startGeneration(prepared, signal)
+  const started = await startGeneration(prepared, signal)
+  record.started(started.prompt)
+  record.servedBy(started.servedBy)
   const { model: loaded } = prepared.loaded
-  return spoken(events, record, signal, (error) => engineErrorToApi(error, loaded.id, loaded.contextLength))
+  return spoken(started.events, record, signal, (error) => engineErrorToApi(error, loaded.id, loaded.contextLength))
 }
 
 async function* spoken(

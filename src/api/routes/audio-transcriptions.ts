@@ -23,7 +23,7 @@ import {
   TRANSCRIBE_PROMPT,
 } from '../../realtime/index.ts'
 import { mediaErrorToApi } from '../chat/media-errors.ts'
-import { readForm } from '../read-body.ts'
+import { bodyLimits, readForm } from '../read-body.ts'
 import { realtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
 import { transcribe } from '../realtime/session-replies.ts'
 import { RequestScope } from '../request-scope.ts'
@@ -46,7 +46,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
     try {
       const share = services.bodies.share()
       scope.own(share)
-      const form = await readForm(c.req.raw, services.settings.maxBodyBytes, share)
+      const form = await readForm(c.req.raw, bodyLimits(services.settings), share)
       const request = parseAudioRequest(transcriptionRequestSchema, fieldsOf(form))
       const target = realtimeTarget(services, request.model, true)
       if (!target.bound.model.input.includes('audio'))

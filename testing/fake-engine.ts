@@ -55,6 +55,8 @@ export interface FakeEngineOptions {
   readonly failBefore?: (request: GenerationRequest) => Error | undefined
   /** Throws in place of the event with this number (0 is `start`). */
   readonly failAt?: { readonly event: number; readonly error: Error }
+  /** Takes tools: a user's `call NAME {json}` calls that one. */
+  readonly tools?: boolean
   readonly status?: () => Partial<EngineStatus>
 }
 
@@ -98,6 +100,8 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       throw new EngineError('unsupported', `Unknown voice '${request.speech?.voice}'.`, { param: 'audio.voice' })
     if (request.thinking && !thinking)
       throw new EngineError('unsupported', 'This checkpoint cannot think.', { param: 'enable_thinking' })
+    if (request.tools && options.tools !== true)
+      throw new EngineError('unsupported', 'This checkpoint has no tools.', { param: 'tools' })
     const prompt = countFakePrompt(request)
     if (prompt.total >= contextLength)
       throw new EngineError(
@@ -134,7 +138,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     try {
       const failure = options.failBefore?.(request)
       if (failure) throw failure
-      const reply = (options.reply ?? echo)(request)
+      const reply = request.script === undefined ? (options.reply ?? echo)(request) : { text: request.script }
       const tokenDelay = options.tokenDelayMs ?? 0
       const most = request.maxTotalTokens ?? Infinity
       let reasoningTokens = 0
@@ -149,6 +153,18 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
           reasoningTokens += 1
           yield await step({ type: 'reasoning-delta', text: token, counts: counts() }, tokenDelay)
         }
+      }
+      const called = calledTools(request)
+      for (const [index, call] of called.entries()) {
+        textTokens += 1
+        const id = `call_${request.id}_${index}`
+        yield await step({ type: 'tool-call-delta', index, id, ...call, counts: counts() }, tokenDelay)
+      }
+      if (called.length > 0) {
+        const end = await step({ type: 'end', reason: 'tool_calls', usage: { prompt, ...counts() } }, 0)
+        finished = true
+        yield end
+        return
       }
       const tokens = words(cutAtStop(reply.text, request.stop))
       const room = Math.min(request.maxTokens, most - reasoningTokens)
@@ -189,7 +205,8 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         output: speech ? ['text', 'audio'] : ['text'],
         thinking,
         capabilities: {
-          tools: false,
+          tools: options.tools ?? false,
+          scripted: true,
           seed: true,
           voiceChoice: true,
           promptByModality: true,
@@ -297,6 +314,14 @@ function echo(request: GenerationRequest): FakeReply {
     }
   }
   return { text: `You said: ${text}${seen.length > 0 ? ` I got ${seen.join(' and ')}.` : ''}` }
+}
+
+/** What the last user message asks to be called: `call weather {"city": "Rome"}`, one a line. */
+function calledTools({ tools, toolChoice, messages }: GenerationRequest): { name: string; arguments: string }[] {
+  const last = messages.at(-1)
+  if (tools === undefined || toolChoice === 'none' || last?.role !== 'user') return []
+  const text = last.content.map((part) => (part.type === 'text' ? part.text : '')).join('')
+  return [...text.matchAll(/^call (\S+) (.*)$/gm)].map(([, name = '', json = '{}']) => ({ name, arguments: json }))
 }
 
 /** Splits text into tokens that join to it again: words of Latin text with the space before them, single Han characters. */

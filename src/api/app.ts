@@ -14,6 +14,8 @@ import { playground } from './routes/playground.ts'
 import { type ReferenceDocument, referencePage } from './routes/reference-page.ts'
 import { realtime } from './routes/realtime.ts'
 import { health, metrics, ready } from './routes/status.ts'
+import { speech } from './routes/audio-speech.ts'
+import { transcriptions } from './routes/audio-transcriptions.ts'
 import { tokensCount } from './routes/tokens-count.ts'
 import type { AppEnv, Services } from './services.ts'
 
@@ -51,21 +53,33 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
     app.get(path, requireKey(services), refuseWhileLoading(services), realtime(services, wire))
   }
 
-  const api = new Hono<AppEnv>()
-  api.use(requireKey(services))
-  api.use(refuseWhileLoading(services))
-  api.post('/chat/completions', chatCompletions(services))
-  api.post('/tokens/count', tokensCount(services))
-  api.get('/models', listModels(services))
-  api.get('/models/:id', showModel(services))
-  api.get('/voices', listVoices(services))
-  for (const path of ['/chat/completions', '/tokens/count', '/models', '/models/:id', '/voices']) {
-    api.all(path, (c) => {
+  app.route('/compatible-mode/v1', api(services, false))
+  app.route('/v1', api(services, true))
+  if (options.playgroundFolder !== undefined) app.use(playground(options.playgroundFolder))
+  return app
+}
+
+/** The API's routes: to the service's letter, or for OpenAI's clients. */
+function api(services: Services, lenient: boolean): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>()
+  routes.use(requireKey(services))
+  routes.use(refuseWhileLoading(services))
+  routes.post('/chat/completions', chatCompletions(services, lenient))
+  routes.post('/tokens/count', tokensCount(services, lenient))
+  routes.get('/models', listModels(services))
+  routes.get('/models/:id', showModel(services))
+  routes.get('/voices', listVoices(services))
+  const paths = ['/chat/completions', '/tokens/count', '/models', '/models/:id', '/voices']
+  if (lenient) {
+    routes.post('/audio/speech', speech(services))
+    routes.post('/audio/transcriptions', transcriptions(services, 'transcribe'))
+    routes.post('/audio/translations', transcriptions(services, 'translate'))
+    paths.push('/audio/speech', '/audio/transcriptions', '/audio/translations')
+  }
+  for (const path of paths) {
+    routes.all(path, (c) => {
       throw errors.methodNotSupported(c.req.method)
     })
   }
-  app.route('/compatible-mode/v1', api)
-  app.route('/v1', api)
-  if (options.playgroundFolder !== undefined) app.use(playground(options.playgroundFolder))
-  return app
+  return routes
 }

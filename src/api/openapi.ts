@@ -70,6 +70,7 @@ const ERROR_MEANINGS: Readonly<Record<number, string>> = {
   403: 'The page or name the request comes from may not call.',
   404: 'No such model or path.',
   413: 'The body is too large.',
+  426: 'The path is a WebSocket.',
   429: 'Over the rate limit of the key.',
   500: 'An internal error.',
   503: 'Too many requests are waiting, or the engine is starting or stopping.',
@@ -139,6 +140,61 @@ export function openApiDocument(version: string): Json {
     parameters: [{ name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only this model’s.' }],
     responses: { 200: json('VoiceList', 'The voices.'), ...errorResponses(401, 403, 404) },
   }
+  const speech = {
+    operationId: 'createSpeech',
+    summary: 'Speak a text',
+    tags: ['Audio'],
+    requestBody: { required: true, content: { 'application/json': { schema: ref('SpeechRequest') } } },
+    responses: {
+      200: {
+        description: 'The audio, as it is made.',
+        content: Object.fromEntries(
+          ['audio/mpeg', 'audio/ogg', 'audio/wav', 'audio/pcm'].map((type) => [
+            type,
+            { schema: { type: 'string', format: 'binary' } },
+          ]),
+        ),
+      },
+      ...errorResponses(400, 401, 403, 404, 413, 429, 500, 503),
+    },
+  }
+  const transcript = (operationId: string, summary: string): Json => ({
+    operationId,
+    summary,
+    tags: ['Audio'],
+    requestBody: {
+      required: true,
+      content: {
+        'multipart/form-data': {
+          schema: {
+            allOf: [
+              ref('TranscriptionRequest'),
+              { type: 'object', required: ['file'], properties: { file: { type: 'string', format: 'binary' } } },
+            ],
+          },
+        },
+      },
+    },
+    responses: {
+      200: {
+        description: 'The transcript, in the format asked for.',
+        content: {
+          'application/json': { schema: ref('Transcription') },
+          'text/plain': { schema: { type: 'string' } },
+          'text/vtt': { schema: { type: 'string' } },
+        },
+      },
+      ...errorResponses(400, 401, 403, 404, 413, 429, 500, 503),
+    },
+  })
+  const socket = (operationId: string, summary: string): Json => ({
+    operationId,
+    summary,
+    description: 'A WebSocket; events are described in docs/realtime.md.',
+    tags: ['Realtime'],
+    parameters: [{ name: 'model', in: 'query', required: true, schema: { type: 'string' } }],
+    responses: { 101: { description: 'The session begins.' }, ...errorResponses(400, 401, 403, 404, 426, 503) },
+  })
   const open = { security: [] }
   const text = (description: string, type: string): Json => ({
     description,
@@ -159,6 +215,11 @@ export function openApiDocument(version: string): Json {
     paths[`${root}/models/{id}`] = { get: named(model) }
     paths[`${root}/voices`] = { get: named(voices) }
   }
+  paths['/v1/audio/speech'] = { post: speech }
+  paths['/v1/audio/transcriptions'] = { post: transcript('createTranscription', 'Write down what is said') }
+  paths['/v1/audio/translations'] = { post: transcript('createTranslation', 'Translate what is said into English') }
+  paths['/api-ws/v1/realtime'] = { get: socket('realtimeDashScope', "A session in DashScope's dialect") }
+  paths['/v1/realtime'] = { get: socket('realtimeOpenAI', "A session in OpenAI's dialect") }
   const status = (operationId: string, summary: string, responses: Json, secured = false): Json => ({
     get: { operationId, summary, tags: ['Server'], responses, ...(secured ? {} : open) },
   })
@@ -213,6 +274,8 @@ export function openApiDocument(version: string): Json {
     security: [{ key: [] }],
     tags: [
       { name: 'Chat', description: 'Conversations, streamed.' },
+      { name: 'Audio', description: 'Speech and transcripts by themselves.' },
+      { name: 'Realtime', description: 'Spoken conversations.' },
       { name: 'Catalogue', description: 'Models and voices.' },
       { name: 'Server', description: 'Health and figures.' },
     ],

@@ -94,7 +94,7 @@ export async function readJson(
 }
 
 /** What is still to come ends with the connection, which an answer before the end of a body closes. */
-async function inTime(reading: Promise<string>, seconds: number): Promise<string> {
+async function inTime<T>(reading: Promise<T>, seconds: number): Promise<T> {
   if (seconds === 0) return reading
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -105,6 +105,42 @@ async function inTime(reading: Promise<string>, seconds: number): Promise<string
   } finally {
     clearTimeout(timer)
   }
+}
+
+/**
+ * A form of fields and files.
+ * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` finds no room, 400 when it is no form.
+ */
+export async function readForm(
+  request: Request,
+  { maxBytes, timeout }: BodyLimits,
+  share: BodyShare,
+): Promise<FormData> {
+  const type = request.headers.get('content-type') ?? ''
+  if (!type.toLowerCase().startsWith('multipart/form-data'))
+    throw errors.bodyInvalid('it should be a form (multipart/form-data) with a file.')
+  const declared = request.headers.get('content-length')
+  if (declared !== null && Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
+  const bytes = await inTime(readBytesWithin(request, maxBytes, share), timeout)
+  try {
+    return await new Response(bytes, { headers: { 'content-type': type } }).formData()
+  } catch {
+    throw errors.bodyInvalid('it is no complete form.')
+  }
+}
+
+async function readBytesWithin(request: Request, maxBytes: number, share: BodyShare): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = []
+  let size = 0
+  if (request.body !== null) {
+    for await (const piece of request.body) {
+      size += piece.byteLength
+      if (size > maxBytes) throw errors.bodyTooLarge(maxBytes)
+      share.add(piece.byteLength)
+      pieces.push(piece)
+    }
+  }
+  return Buffer.concat(pieces)
 }
 
 async function readWithin(request: Request, maxBytes: number, share: BodyShare): Promise<string> {

@@ -19,6 +19,7 @@ import { createApp } from './app.ts'
 import type { ClusterPort } from './cluster-port.ts'
 import { reportCluster } from './cluster-report.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
+import { SpokenReplies } from './chat/spoken-replies.ts'
 import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
@@ -174,6 +175,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     metrics,
     log: options.log,
     shutdown: new Shutdown(),
+    spokenReplies: new SpokenReplies(),
     speechPrompt,
     textCarriers,
     now,

@@ -7,6 +7,7 @@ import type { Settings } from '../config/index.ts'
 import type { RequestQueue } from './request-queue.ts'
 import type { ClusterPort } from './cluster-port.ts'
 import type { MediaPort } from './chat/resolve-media.ts'
+import type { SpokenReplies } from './chat/spoken-replies.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
 import type { RateLimiter } from './rate-limit.ts'
@@ -29,6 +30,7 @@ export interface Services {
   readonly metrics: Metrics
   readonly log: Logger
   readonly shutdown: Shutdown
+  readonly spokenReplies: SpokenReplies
   /** The text put before spoken conversations; undefined for none. `always` when the user chose it. */
   readonly speechPrompt: SpeechPrompt | undefined
   /** Where the text of spoken replies goes, by model id; `content` for those not named. */

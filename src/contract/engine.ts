@@ -27,6 +27,8 @@ export interface EngineCapabilities {
   readonly promptByModality: boolean
   /** `countPrompt` counts without running the request. */
   readonly countsPrompt: boolean
+  /** A reply's text can be given (`script`). Absent: it cannot. */
+  readonly scripted?: boolean
 }
 
 /** What a loaded checkpoint can really do. */

@@ -73,6 +73,10 @@ export interface GenerationRequest {
   readonly parallelToolCalls?: boolean
   /** Present when speech is wanted. `voice` is an API voice name such as `Cherry`; the engine maps it to a speaker. */
   readonly speech?: { readonly voice: string }
+  /**
+   * The reply is this text and nothing else, so that it can be spoken word for word. Only for engines with the capability `scripted`.
+   */
+  readonly script?: string
   /** Present when the reply is to be reasoned first; `budget` is the most reasoning tokens. */
   readonly thinking?: { readonly budget?: number }
   readonly sampling: SamplingOptions

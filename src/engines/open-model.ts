@@ -26,6 +26,7 @@ const capabilities: Omit<EngineCapabilities, 'tools'> = {
   voiceChoice: true,
   promptByModality: true,
   countsPrompt: true,
+  scripted: true,
 }
 
 /** @throws EngineError `bad_checkpoint` that says what is wrong with which file, and how to mend it. */

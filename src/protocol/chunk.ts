@@ -74,8 +74,24 @@ export const chatCompletionSchema = z
         index: z.literal(0),
         message: z.object({
           role: z.literal('assistant'),
-          content: z.string(),
-          reasoning_content: z.string(),
+          content: z
+            .string()
+            .nullable()
+            .describe('Null for a spoken reply, whose text is the transcript, and where tools are called.'),
+          reasoning_content: z.string().optional(),
+          audio: z
+            .object({ id: z.string(), data: z.string(), transcript: z.string(), expires_at: z.int() })
+            .optional()
+            .describe('A spoken reply, as a file of the format asked for, in Base64.'),
+          tool_calls: z
+            .array(
+              z.object({
+                id: z.string(),
+                type: z.literal('function'),
+                function: z.object({ name: z.string(), arguments: z.string() }),
+              }),
+            )
+            .optional(),
         }),
         finish_reason: finishReasonSchema,
         logprobs: z.null(),

@@ -164,12 +164,18 @@ export const errors = {
       param,
       message: `Invalid value: ${type}. Supported values are: 'text','image_url','video_url' and 'video'.`,
     }),
+  notOneOf: (values: readonly string[], param: string) =>
+    invalid(`${param} should be one of ${values.map((value) => `'${value}'`).join(', ')}.`, param),
+  notSupportedHere: (param: string, hint: string) => invalid(`${param} is not supported: ${hint}`, param),
   /** A text the schema carries itself: ranges of sampling parameters. */
   parameterRange: (text: string, param: string) => algo(text, param),
 
   // ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────
   streamOnly: () =>
-    invalid('This model only support stream mode, please enable the stream parameter to access the model. ', 'stream'),
+    invalid(
+      'This model only support stream mode, please enable the stream parameter to access the model. Here, /v1 answers without it too, and so does a server with --lenient-non-stream for text.',
+      'stream',
+    ),
   audioNeedsStream: () => invalid("'audio' output only support with stream=true", 'stream'),
   thinkingNotSupported: (model: string) =>
     new ApiError({
@@ -195,15 +201,28 @@ export const errors = {
       `Invalid modalities: [${given.map((name) => `'${name}'`).join(', ')}]. Supported combinations are: ['text'] and ['text', 'audio'].`,
       'modalities',
     ),
-  voiceUnsupported: (voice: string) => algo(`Voice '${voice}' is not supported.`, 'audio.voice'),
+  voiceUnsupported: (voice: string, hint = '') => algo(`Voice '${voice}' is not supported.${hint}`, 'audio.voice'),
   /** Turbo and open models: the list is spoken as `'A', 'B' or 'C'`. */
   voiceNotInList: (voices: readonly string[]) => {
     const quoted = voices.map((voice) => `'${voice}'`)
     const list = quoted.length > 1 ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}` : quoted.join('')
     return algo(`Input should be ${list}: parameters.audio.voice`, 'audio.voice')
   },
-  audioFormatUnsupported: () => algo("Input should be 'wav': parameters.audio.format", 'audio.format'),
-  toolsUnsupported: (param: string) => algo('The tool call is not supported.', param),
+  audioFormatUnsupported: (hint = '') => algo(`Input should be 'wav': parameters.audio.format${hint}`, 'audio.format'),
+  toolsUnsupported: (param: string, hint?: string) =>
+    algo(`The tool call is not supported.${hint === undefined ? '' : ` ${hint}`}`, param),
+  toolInvalid: (param: string) =>
+    invalid(
+      `${param} is not valid: a tool is {"type": "function", "function": {"name", "description", "parameters"}} with a name of up to 64 letters, digits, _ and -; a call has an id, a name and arguments as JSON text; tool_choice names one of the tools.`,
+      param,
+    ),
+  toolChoiceWithThinking: () =>
+    invalid(
+      'A reply that is reasoned first cannot be made to call a tool: set tool_choice to "auto", or enable_thinking to false.',
+      'tool_choice',
+    ),
+  audioIdUnknown: (param: string) =>
+    invalid('No reply has this audio id, or it is too long ago: give the text of the turn as content.', param),
   searchUnsupported: () => algo('This model does not support enable_search.', 'enable_search'),
   responseFormatUnsupported: (type: string) =>
     algo(

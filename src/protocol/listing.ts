@@ -69,6 +69,7 @@ export const modelSchema = z
         input_modalities: z.array(modalitySchema),
         output_modalities: z.array(z.enum(['text', 'audio'])),
         thinking: z.boolean(),
+        tools: z.boolean().describe('Whether its chat template takes tools.'),
       })
       .nullable()
       .describe('The checkpoint loaded here that answers for this name.'),

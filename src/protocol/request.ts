@@ -71,12 +71,13 @@ const assistantMessageSchema = z
     reasoning_content: z.string().nullish(),
     tool_calls: z.array(z.unknown()).nullish(),
     partial: z.boolean().nullish(),
+    audio: z.object({ id: z.string() }).nullish().describe('On /v1: a spoken reply of before, in place of content.'),
   })
   .meta({ id: 'AssistantMessage', description: 'Text only.' })
 
 const toolMessageSchema = z
   .object({ role: z.literal('tool'), content: textContent.nullish(), tool_call_id: z.string().nullish() })
-  .meta({ id: 'ToolMessage', description: 'Parsed, then refused: these models take no tools here.' })
+  .meta({ id: 'ToolMessage', description: 'The answer of a tool; refused where there are no tools.' })
 
 const functionMessageSchema = z
   .object({ role: z.literal('function'), content: textContent.nullish(), name: z.string().nullish() })
@@ -109,7 +110,12 @@ export const chatCompletionRequestSchema = z
     audio: z
       .object({
         voice: z.string().nullish().describe('A voice of the model; see GET /compatible-mode/v1/voices.'),
-        format: z.string().nullish().describe('"wav" is the only value. What is streamed is raw PCM.'),
+        format: z
+          .string()
+          .nullish()
+          .describe(
+            '"wav"; "pcm" and "pcm16" mean the same. What is streamed is raw PCM. Whole replies on /v1: also mp3, opus.',
+          ),
       })
       .nullish(),
     temperature: z.number("'temperature' must be Float").min(0, temperatureText).lt(2, temperatureText).nullish(),
@@ -130,8 +136,12 @@ export const chatCompletionRequestSchema = z
     thinking_budget: z.int().nullish().describe('Most reasoning tokens.'),
     enable_search: z.boolean().nullish().describe('Refused when true.'),
     response_format: z.object({ type: z.string() }).nullish().describe('Only {"type": "text"}.'),
-    tools: z.array(z.unknown()).nullish().describe('Refused unless empty.'),
+    tools: z
+      .array(z.unknown())
+      .nullish()
+      .describe('Functions, where the model and the checkpoint loaded have them; otherwise refused unless empty.'),
     tool_choice: z.unknown().optional(),
+    parallel_tool_calls: z.boolean().nullish().describe('False: at most one call in a reply.'),
     logprobs: z.boolean().nullish().describe('Tolerated and ignored.'),
     top_logprobs: z.int().nullish().describe('Tolerated and ignored.'),
     user: z.string().nullish(),

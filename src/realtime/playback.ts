@@ -8,6 +8,9 @@
 const LETTER_MS = 65
 const HAN_MS = 220
 
+const WORD_END = /(?!\p{Script=Han})[\p{L}\p{N}]$/u
+const WORD_START = /^(?!\p{Script=Han})[\p{L}\p{N}]/u
+
 export class Playback {
   #firstAt: number | undefined
   #sentMs = 0
@@ -42,7 +45,6 @@ export function playedText(text: string, playedMs: number, wholeMs: number | und
   if (end === characters.length) return text
   const kept = characters.slice(0, end).join('')
   // Not in the middle of a word, where words are written apart.
-  return /[\p{L}\p{N}]$/u.test(kept) && !/\p{Script=Han}$/u.test(kept)
-    ? kept.replace(/[\p{L}\p{N}'’-]+$/u, '').trimEnd()
-    : kept
+  const cutsWord = WORD_END.test(kept) && WORD_START.test(characters[end]!)
+  return cutsWord ? kept.replace(/[\p{L}\p{N}'’-]+$/u, '').trimEnd() : kept
 }

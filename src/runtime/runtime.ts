@@ -443,7 +443,11 @@ export class Runtime {
       reasoningBudget,
       closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
       opening:
-        opening === undefined || !this.#tools ? [] : [this.#tools.open, ...Array.from(tokenizer.encode(opening))],
+        request.script !== undefined
+          ? [...Array.from(tokenizer.encode(request.script)), endTokenIds[0]!]
+          : opening === undefined || !this.#tools
+            ? []
+            : [this.#tools.open, ...Array.from(tokenizer.encode(opening))],
       oneCall: request.parallelToolCalls === false,
     }
   }

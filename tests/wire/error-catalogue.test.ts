@@ -84,6 +84,9 @@ const handshake = (url: string): Promise<Answer> =>
       })
     })
   })
+const user = (content: string): object => ({ role: 'user', content })
+const post = (url: string, body: unknown): Promise<Response> =>
+  fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 const chat = (body: unknown) => async () => read(await plain.chat(body))
 const changed = (change: Record<string, unknown>) => chat({ ...hello, ...change })
 const spoken = { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }
@@ -261,8 +264,44 @@ const CASES: Record<ErrorName, Case> = {
   },
   audioFormatUnsupported: {
     ...invalid,
-    make: changed({ ...spoken, audio: { voice: 'Cherry', format: 'pcm' } }),
+    make: changed({ ...spoken, audio: { voice: 'Cherry', format: 'mp3' } }),
     text: "Input should be 'wav': parameters.audio.format",
+  },
+  toolInvalid: {
+    ...invalid,
+    make: async () => {
+      const server = await start({}, fakeEngine({ tools: true }))
+      return read(await server.chat({ ...hello, tools: [{ type: 'function', function: {} }] }))
+    },
+    text: 'tools.0.function.name is not valid',
+  },
+  toolChoiceWithThinking: {
+    ...invalid,
+    make: async () => {
+      const server = await start({}, fakeEngine({ tools: true }))
+      const tool = { type: 'function', function: { name: 'f' } }
+      return read(await server.chat({ ...hello, enable_thinking: true, tools: [tool], tool_choice: tool }))
+    },
+    text: 'A reply that is reasoned first cannot be made to call a tool',
+  },
+  audioIdUnknown: {
+    ...invalid,
+    make: async () => {
+      const messages = [user('a'), { role: 'assistant', audio: { id: 'audio_x' } }, user('b')]
+      return read(await post(`${plain.url}/v1/chat/completions`, { ...hello, messages }))
+    },
+    text: 'No reply has this audio id',
+  },
+  notOneOf: {
+    ...invalid,
+    make: async () =>
+      read(await post(`${plain.url}/v1/audio/speech`, { model: 'fake-omni', input: 'a', response_format: 'aac' })),
+    text: "response_format should be one of 'mp3', 'opus', 'wav', 'pcm'.",
+  },
+  notSupportedHere: {
+    ...invalid,
+    make: async () => read(await post(`${plain.url}/v1/audio/speech`, { model: 'fake-omni', input: 'a', speed: 2 })),
+    text: 'speed is not supported: the checkpoint speaks at its own pace.',
   },
   toolsUnsupported: { ...invalid, make: changed({ tools: [{}] }), text: 'The tool call is not supported.' },
   searchUnsupported: {

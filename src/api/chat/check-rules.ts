@@ -5,8 +5,17 @@
  * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
  */
 import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
-import type { PreferredSampling, SamplingOptions, ToolChoice, ToolDefinition } from '../../contract/index.ts'
-import { type ChatCompletionRequest, errors, type Message, urlOf, type UserPart } from '../../protocol/index.ts'
+import type { PreferredSampling, SamplingOptions, ToolCall } from '../../contract/index.ts'
+import type { SpeechFormat } from '../../media/index.ts'
+import {
+  type ChatCompletionRequest,
+  didYouMean,
+  errors,
+  type Message,
+  urlOf,
+  type UserPart,
+} from '../../protocol/index.ts'
+import { checkCalls, checkTools, type PlanTools, type ToolRules } from './check-tools.ts'
 
 /** Where a medium is in the request, and what it was given as. */
 export type MediaRef =
@@ -23,8 +32,12 @@ export type MediaRef =
 export type PlanPart = { readonly type: 'text'; readonly text: string } | MediaRef
 
 export interface PlanMessage {
-  readonly role: 'system' | 'user' | 'assistant'
+  readonly role: 'system' | 'user' | 'assistant' | 'tool'
   readonly parts: readonly PlanPart[]
+  /** Calls that an assistant made. */
+  readonly toolCalls?: readonly ToolCall[]
+  /** The call that a tool answers. */
+  readonly toolCallId?: string
 }
 
 export interface Plan {
@@ -38,6 +51,7 @@ export interface Plan {
   /** Whether the request names voice and seed itself; then a checkpoint that cannot honour them has to say so. */
   readonly voiceAsked: boolean
   readonly seedAsked: boolean
+  readonly audioFormat: SpeechFormat
   readonly thinking: { readonly budget: number } | undefined
   readonly sampling: SamplingOptions
   readonly maxTokens: number
@@ -52,27 +66,28 @@ export interface Plan {
   readonly tools: PlanTools | undefined
 }
 
-export interface PlanTools {
-  readonly definitions: readonly ToolDefinition[]
-  readonly choice: ToolChoice
-  readonly parallel: boolean
-}
-
 export interface RuleOptions {
   /** Takes requests without `stream: true` when they want text only. */
   readonly lenientNonStream: boolean
   /** For token counting, which streams nothing. */
   readonly ignoreStream?: boolean
+  /** `/v1`: see docs/wire.md. */
+  readonly lenient?: boolean
+  /** Whether the checkpoint has tools, and its name. */
+  readonly checkpoint?: { readonly name: string; readonly tools: boolean } | undefined
   /** The checkpoint's own, before the API model's. */
   readonly preferred?: PreferredSampling | undefined
 }
 
 /** @throws ApiError for the first rule broken. */
 export function checkRules(request: ChatCompletionRequest, model: CatalogueModel, options: RuleOptions): Plan {
+  const lenient = options.lenient === true
+  const toolRules = toolRulesOf(model, options)
   const speaks = checkModalities(request)
   checkStream(request, speaks, options)
   const thinking = checkThinking(request, model, speaks)
-  const speech = speaks ? { voice: checkAudio(request, model) } : undefined
+  const speech = speaks ? { voice: checkAudio(request, model, lenient) } : undefined
+  const tools = checkTools(request, toolRules)
   checkUnsupported(request)
   const limits = limitsOf(model, thinking !== undefined)
   const ceiling = request.max_completion_tokens ?? undefined
@@ -83,7 +98,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
   if (asked !== undefined && (asked < 1 || asked > limits.maxOutput)) {
     throw errors.maxTokensRange(limits.maxOutput, 'max_tokens')
   }
-  const messages = checkMessages(request, model, speaks)
+  const messages = checkMessages(request, model, { speaks, lenient, tools: toolRules })
   const defaults = { ...model.rules.sampling, ...options.preferred }
   // Null, 0 and anything over 100 leave the choice to top_p alone.
   const topK = request.top_k === undefined ? defaults.topK : (request.top_k ?? 0)
@@ -97,6 +112,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     speech,
     voiceAsked: speaks && typeof request.audio?.voice === 'string',
     seedAsked: typeof request.seed === 'number',
+    audioFormat: formatOf(request),
     thinking: thinking && { budget: Math.min(thinking.budget, ceiling ?? Number.POSITIVE_INFINITY) },
     sampling: {
       temperature: request.temperature ?? defaults.temperature,
@@ -112,7 +128,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     stop: stop.filter((item): item is string => typeof item === 'string' && item !== ''),
     stopTokenIds: stop.filter((item): item is number => typeof item === 'number'),
     maxInput: limits.maxInput,
-    tools: undefined,
+    tools,
   }
 }
 
@@ -126,7 +142,7 @@ function checkModalities(request: ChatCompletionRequest): boolean {
 }
 
 function checkStream(request: ChatCompletionRequest, speaks: boolean, options: RuleOptions): void {
-  if (request.stream === true || options.ignoreStream === true) return
+  if (request.stream === true || options.ignoreStream === true || options.lenient === true) return
   if (speaks) throw errors.audioNeedsStream()
   if (!options.lenientNonStream) throw errors.streamOnly()
   if (request.enable_thinking === true) throw errors.thinkingNeedsStream()
@@ -149,24 +165,55 @@ function checkThinking(
 }
 
 /** The voice to speak with. An absent `audio` object means the model's default voice. */
-function checkAudio(request: ChatCompletionRequest, model: CatalogueModel): string {
+function checkAudio(request: ChatCompletionRequest, model: CatalogueModel, lenient: boolean): string {
   const { audio } = request
   if (audio === undefined || audio === null) return model.defaultVoice
   const voice = audio.voice ?? undefined
   const format = audio.format ?? undefined
-  if (voice === undefined) throw errors.fieldRequired('audio.voice')
-  if (format === undefined) throw errors.fieldRequired('audio.format')
-  if (format !== 'wav') throw errors.audioFormatUnsupported()
+  if (voice === undefined && !lenient) throw errors.fieldRequired('audio.voice')
+  if (format === undefined && !lenient) throw errors.fieldRequired('audio.format')
+  const streamed = request.stream === true
+  const known = lenient && !streamed ? WHOLE_FORMATS : STREAM_FORMATS
+  if (format !== undefined && !known.includes(format)) {
+    const others = lenient ? ` (pcm16 and pcm are the same; without stream also mp3 and opus)` : ''
+    throw errors.audioFormatUnsupported(others)
+  }
+  if (voice === undefined) return model.defaultVoice
   if (model.voices.includes(voice)) return voice
+  if (lenient) {
+    const name = voice.slice(0, 80)
+    const found = model.voices.find((other) => other.toLowerCase() === name.toLowerCase())
+    if (found !== undefined) return found
+    throw errors.voiceUnsupported(
+      name,
+      `${didYouMean(name, model.voices)} Voices of ${model.id}: ${model.voices.join(', ')}.`,
+    )
+  }
   throw model.rules.voiceError === 'named'
     ? errors.voiceUnsupported(voice.slice(0, 80))
     : errors.voiceNotInList(model.voices)
 }
 
+const STREAM_FORMATS: readonly string[] = ['wav', 'pcm', 'pcm16']
+const WHOLE_FORMATS: readonly string[] = [...STREAM_FORMATS, 'mp3', 'opus']
+
+function formatOf({ audio }: ChatCompletionRequest): SpeechFormat {
+  const format = audio?.format ?? 'wav'
+  return format === 'pcm16' ? 'pcm' : (format as SpeechFormat)
+}
+
+/** Turbo has no tools; otherwise the loaded checkpoint decides. */
+function toolRulesOf(model: CatalogueModel, { checkpoint, lenient = false }: RuleOptions): ToolRules {
+  if (model.family === 'turbo') return { supported: false, hint: undefined, lenient }
+  const supported = checkpoint?.tools === true
+  const hint =
+    checkpoint === undefined || supported
+      ? undefined
+      : `The checkpoint '${checkpoint.name}' loaded here has no tools in its chat template.`
+  return { supported, hint, lenient }
+}
+
 function checkUnsupported(request: ChatCompletionRequest): void {
-  if ((request.tools?.length ?? 0) > 0) throw errors.toolsUnsupported('tools')
-  const choice = request.tool_choice
-  if (typeof choice === 'string' && choice !== 'none' && choice !== 'auto') throw errors.toolChoiceUnknown()
   if (request.enable_search === true) throw errors.searchUnsupported()
   const format = request.response_format?.type ?? 'text'
   if (format !== 'text' && request.enable_thinking === true) throw errors.jsonWithThinking()
@@ -174,7 +221,17 @@ function checkUnsupported(request: ChatCompletionRequest): void {
   if ((request.n ?? 1) !== 1) throw errors.onlyOneChoice()
 }
 
-function checkMessages(request: ChatCompletionRequest, model: CatalogueModel, speaks: boolean): readonly PlanMessage[] {
+interface MessageRules {
+  readonly speaks: boolean
+  readonly lenient: boolean
+  readonly tools: ToolRules
+}
+
+function checkMessages(
+  request: ChatCompletionRequest,
+  model: CatalogueModel,
+  { speaks, lenient, tools }: MessageRules,
+): readonly PlanMessage[] {
   const { messages } = request
   if (!messages.some((message) => message.role === 'user')) throw errors.noUserMessage()
   const last = messages.length - 1
@@ -187,17 +244,19 @@ function checkMessages(request: ChatCompletionRequest, model: CatalogueModel, sp
           ? []
           : [{ role: 'system', parts: textParts(message.content) }]
       case 'assistant':
-        return [checkAssistant(message, param)]
+        return [checkAssistant(message, param, tools)]
       case 'user':
-        return [{ role: 'user', parts: checkUser(message.content, param, model) }]
+        return [{ role: 'user', parts: checkUser(message.content, param, model, lenient) }]
       case 'tool':
+        return [checkToolMessage(message, param, tools)]
       case 'function':
         throw errors.toolsUnsupported(param)
       default:
         return message satisfies never
     }
   })
-  if (messages[last]?.role !== 'user') throw errors.lastMessageNotUser(`messages.${last}.role`)
+  const ends = messages[last]?.role
+  if (ends !== 'user' && ends !== 'tool') throw errors.lastMessageNotUser(`messages.${last}.role`)
   const input = plan.some(
     (message) => message.role === 'user' && message.parts.some((part) => part.type !== 'text' || part.text !== ''),
   )
@@ -205,8 +264,27 @@ function checkMessages(request: ChatCompletionRequest, model: CatalogueModel, sp
   return plan
 }
 
-function checkAssistant(message: Extract<Message, { role: 'assistant' }>, param: string): PlanMessage {
-  if ((message.tool_calls?.length ?? 0) > 0) throw errors.toolsUnsupported(`${param}.tool_calls`)
+function checkToolMessage(message: Extract<Message, { role: 'tool' }>, param: string, tools: ToolRules): PlanMessage {
+  if (!tools.supported) throw errors.toolsUnsupported(param, tools.hint)
+  if (message.content === undefined || message.content === null) throw errors.contentRequired(`${param}.content`)
+  const toolCallId = message.tool_call_id ?? undefined
+  if (toolCallId === undefined) throw errors.fieldRequired(`${param}.tool_call_id`)
+  return { role: 'tool', parts: textParts(message.content), toolCallId }
+}
+
+function checkAssistant(
+  message: Extract<Message, { role: 'assistant' }>,
+  param: string,
+  tools: ToolRules,
+): PlanMessage {
+  const given = message.tool_calls ?? []
+  if (given.length > 0) {
+    if (!tools.supported) throw errors.toolsUnsupported(`${param}.tool_calls`, tools.hint)
+    const toolCalls = checkCalls(given, `${param}.tool_calls`)
+    return { role: 'assistant', parts: textParts(message.content ?? ''), toolCalls }
+  }
+  if (message.audio && (message.content === undefined || message.content === null))
+    throw errors.audioIdUnknown(`${param}.audio.id`)
   if (message.content === undefined || message.content === null) throw errors.contentRequired(`${param}.content`)
   return { role: 'assistant', parts: textParts(message.content) }
 }
@@ -217,11 +295,17 @@ function textParts(content: string | readonly { readonly text: string }[]): read
 }
 
 /** One modality beside text; several pictures, but one sound or clip. */
-function checkUser(content: string | readonly UserPart[], param: string, model: CatalogueModel): readonly PlanPart[] {
+function checkUser(
+  content: string | readonly UserPart[],
+  param: string,
+  model: CatalogueModel,
+  lenient: boolean,
+): readonly PlanPart[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }]
   const parts = content.map((part, index) => planPart(part, `${param}.content.${index}`))
   const media = parts.filter((part) => part.type !== 'text')
-  if (media.length > 1 && media.some((part) => part.type !== 'image')) throw errors.mixedModalities(`${param}.content`)
+  if (!lenient && media.length > 1 && media.some((part) => part.type !== 'image'))
+    throw errors.mixedModalities(`${param}.content`)
   for (const part of media) checkSources(part, model)
   return parts
 }

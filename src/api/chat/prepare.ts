@@ -5,6 +5,7 @@
  * error is still plain HTTP.
  */
 import { type CountedMessage, promptTokens, type PromptTokens, recountMedia } from '../../accounting/index.ts'
+import type { CatalogueModel } from '../../catalogue/index.ts'
 import type { EngineModel, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { errors, parseChatRequest } from '../../protocol/index.ts'
 import type { BoundModel } from '../engine-host.ts'
@@ -12,7 +13,9 @@ import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
 import { engineErrorToApi } from './engine-errors.ts'
 import { type ResolvedMessages, resolveMedia } from './resolve-media.ts'
+import { lenientBody } from './lenient-body.ts'
 import { trimHistory } from './trim-history.ts'
+import { modelOfCheckpoint } from '../checkpoint-model.ts'
 
 export interface Prepared {
   readonly plan: Plan
@@ -31,24 +34,41 @@ export function disposeInBackground(resource: AsyncDisposable): Disposable {
 }
 
 /** The model that a body names, if the catalogue has it: what is counted under a name must not grow with what callers make up. */
-export function knownModelName({ catalogue }: Services, json: unknown): string | undefined {
+export function knownModelName(services: Services, json: unknown): string | undefined {
   const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined
-  return typeof model === 'string' && catalogue.find(model) !== undefined ? model : undefined
+  if (typeof model !== 'string') return undefined
+  return (services.catalogue.find(model) ?? modelOfCheckpoint(services, model)) === undefined ? undefined : model
+}
+
+export interface PlanOptions {
+  /** Nothing is streamed. */
+  readonly forCounting?: boolean
+  /** `/v1`: see docs/wire.md. */
+  readonly lenient?: boolean
+  /** Stands for the caller's key. */
+  readonly caller?: string
 }
 
 /** Parses and checks a body. Cheap: nothing is fetched. @throws ApiError */
-export function planRequest(services: Services, json: unknown, forCounting = false): Plan {
+export function planRequest(services: Services, given: unknown, options: PlanOptions = {}): Plan {
   const { catalogue, settings } = services
+  const { lenient = false, caller = 'anonymous' } = options
+  const json = lenient ? lenientBody(given, (id) => services.spokenReplies.get(caller, id)) : given
+  const byCheckpoint = (name: string): CatalogueModel | undefined =>
+    lenient ? modelOfCheckpoint(services, name) : undefined
   const request = parseChatRequest(json, (name) => {
     if (catalogue.isOnOtherWire(name)) throw errors.modelNotSupported(name)
-    return catalogue.find(name) !== undefined
+    return (catalogue.find(name) ?? byCheckpoint(name)) !== undefined
   })
-  const model = catalogue.find(request.model)
+  const model = catalogue.find(request.model) ?? byCheckpoint(request.model)
   if (model === undefined) throw errors.modelNotFound(request.model)
+  const bound = services.host.resolve(model.id, request.enable_thinking === true)
   return checkRules(request, model, {
     lenientNonStream: settings.lenientNonStream,
-    ignoreStream: forCounting,
-    preferred: services.host.resolve(model.id, request.enable_thinking === true)?.model.sampling,
+    ignoreStream: options.forCounting === true,
+    lenient,
+    checkpoint: bound && { name: bound.model.id, tools: bound.model.capabilities.tools },
+    preferred: bound?.model.sampling,
   })
 }
 
@@ -93,8 +113,14 @@ export async function prepareResolved(
   const { rules } = plan.model
   const { speechPrompt, settings } = services
   const speechText = plan.speech === undefined ? undefined : speechPrompt?.text
+  const toolText = plan.tools?.definitions
+    .map((tool) => JSON.stringify({ type: 'function', function: tool }))
+    .join('\n')
   const counted = (): readonly CountedMessage[] =>
-    speechText === undefined ? resolved.counted() : withSystemCounted(resolved.counted(), speechText)
+    [toolText, speechText].reduce<readonly CountedMessage[]>(
+      (messages, text) => (text === undefined ? messages : withSystemCounted(messages, text)),
+      resolved.counted(),
+    )
   let prompt: PromptTokens
   let loaded: BoundModel
   try {

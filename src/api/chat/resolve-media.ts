@@ -117,17 +117,46 @@ export async function resolveMedia(
   )
   const parts = [...resolved.values()]
   return {
-    generation: messages.map(({ role }, m) => ({
-      role,
-      content: placed[m]!.map((part) => ('type' in part ? part : part.generation)),
-    })),
+    generation: messages.map((message, m) =>
+      generationMessage(
+        message,
+        placed[m]!.map((part) => ('type' in part ? part : part.generation)),
+      ),
+    ),
     counted: () =>
-      messages.map(({ role }, m) => ({
+      messages.map(({ role, toolCalls }, m) => ({
         role,
-        parts: placed[m]!.map((part): CountedPart => ('type' in part ? part : part.counted())),
+        parts: [
+          ...placed[m]!.map((part): CountedPart => ('type' in part ? part : part.counted())),
+          ...(toolCalls ?? []).map((call): CountedPart => ({
+            type: 'text',
+            text: `{"name": "${call.name}", "arguments": ${call.arguments}}`,
+          })),
+        ],
       })),
     warnings: () => parts.flatMap((part) => part.warnings()),
     media: parts.map(({ medium }) => medium),
+  }
+}
+
+function generationMessage(
+  { role, toolCalls, toolCallId }: PlanMessage,
+  content: readonly GenerationPart[],
+): GenerationMessage {
+  switch (role) {
+    case 'system':
+    case 'user':
+      return { role, content }
+    case 'assistant':
+      return { role, content, ...(toolCalls && { toolCalls }) }
+    case 'tool':
+      return {
+        role,
+        toolCallId: toolCallId ?? '',
+        content: content.flatMap((part) => (part.type === 'text' ? [part] : [])),
+      }
+    default:
+      return role satisfies never
   }
 }
 

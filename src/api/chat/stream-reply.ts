@@ -17,6 +17,8 @@ export interface StreamReply {
   readonly record: ReplyRecord
   readonly requestId: string
   readonly includeUsage: boolean
+  /** The text of a reply that was spoken, once it is whole. */
+  readonly spoken: (text: string) => void
   /** Aborted when the work is to end early. */
   readonly signal: AbortSignal
   /** How long a caller may go without reading, milliseconds; 0 is no limit. */
@@ -40,6 +42,7 @@ class ReplyStream {
   readonly #reply: StreamReply
   readonly #outgoing: ServerResponse
   #ended = false
+  #text = ''
 
   constructor(reply: StreamReply, outgoing: ServerResponse) {
     this.#reply = reply
@@ -157,6 +160,7 @@ class ReplyStream {
         return writer.reasoning(event.text)
       case 'text-delta':
         record.text(event.counts)
+        this.#text += event.text
         return writer.text(event.text)
       case 'tool-call-delta':
         record.text(event.counts)
@@ -165,6 +169,7 @@ class ReplyStream {
         record.audio(event.pcm.length, event.counts)
         return writer.audio(event.pcm)
       case 'end': {
+        if (writer.samples > 0) this.#reply.spoken(this.#text)
         const usage = record.usage(event.usage)
         record.finish(event.reason, usage)
         return writer.end(event.reason, includeUsage ? usage : undefined)

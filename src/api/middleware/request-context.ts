@@ -1,7 +1,6 @@
 /** Gives each request its uuid, and answers errors with the catalogue's body. */
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Catalogue } from '../../catalogue/index.ts'
-import { ApiError, errors } from '../../protocol/index.ts'
+import { ApiError, didYouMean, errors } from '../../protocol/index.ts'
 import type { AppEnv, Services } from '../services.ts'
 
 export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
@@ -19,7 +18,7 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
   const message =
     error.code === 'model_not_found' && !error.message.includes('Realtime models')
-      ? `${error.message} ${modelsText(services.catalogue)}`
+      ? `${error.message}${modelsText(services, error.message, c.req.path)}`
       : error.message
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
@@ -45,6 +44,12 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   return c.body(JSON.stringify({ ...body, error: { ...body.error, message } }), error.status as 400)
 }
 
-function modelsText({ region, models }: Catalogue): string {
-  return `Models of region ${region}: ${models.map(({ id }) => id).join(', ')}.`
+/** What would be right; on `/v1`, checkpoints by their names too. */
+function modelsText({ catalogue, host }: Services, message: string, path: string): string {
+  const { region, models } = catalogue
+  const checkpoints = path.startsWith('/v1/') && !host.loading ? host.names : []
+  const known = models.map(({ id }) => id)
+  const hint = didYouMean(/`([^`]*)`/.exec(message)?.[1] ?? '', [...known, ...checkpoints])
+  const here = checkpoints.length === 0 ? '' : ` Checkpoints loaded here: ${checkpoints.join(', ')}.`
+  return `${hint} Models of region ${region}: ${known.join(', ')}.${here}`
 }

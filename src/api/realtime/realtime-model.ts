@@ -1,6 +1,7 @@
 /** The model that a realtime session names: one of the realtime catalogue, a chat model, or a loaded checkpoint. */
 import type { CatalogueModel } from '../../catalogue/index.ts'
 import { didYouMean, errors } from '../../protocol/index.ts'
+import { modelOfCheckpoint } from '../checkpoint-model.ts'
 import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 
@@ -37,13 +38,4 @@ export function realtimeTarget(services: Services, name: string | undefined, che
     turns: listed?.turns ?? TURNS,
     bound,
   }
-}
-
-/** The API model that a loaded checkpoint answers for: the one with the most voices, so that all of them have names. */
-export function modelOfCheckpoint({ catalogue, host }: Services, name: string): CatalogueModel | undefined {
-  const answers = catalogue.models.filter(({ id }) => {
-    const bound = host.resolve(id, false)
-    return bound !== undefined && (bound.model.id === name || host.nameOf(bound) === name)
-  })
-  return answers.toSorted((a, b) => b.voices.length - a.voices.length)[0]
 }

@@ -38,6 +38,8 @@ export async function startReply(
     const prepared = await prepareResolved(services, plan, resolvedOf(request.messages), requester, signal)
     const record = new ReplyRecord(services, prepared, caller, arrived)
     const started = await startGeneration(prepared, signal)
+    record.started(started.prompt)
+    record.servedBy(started.servedBy)
     services.metrics.request('realtime', plan.modelName, 200)
     const { model } = prepared.loaded
     const explain = (error: unknown): ApiError => engineErrorToApi(error, model.id, model.contextLength)
@@ -156,6 +158,7 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
     speech: config.speaks ? { voice: config.voice } : undefined,
     voiceAsked: false,
     seedAsked: sampling.seed !== undefined,
+    audioFormat: 'pcm',
     thinking: undefined,
     sampling: {
       temperature: sampling.temperature ?? defaults.temperature,

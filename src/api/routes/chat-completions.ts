@@ -14,7 +14,7 @@ import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
-export function chatCompletions(services: Services) {
+export function chatCompletions(services: Services, lenient = false) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const arrived = performance.now()
     const { requestId, caller } = c.var
@@ -26,7 +26,7 @@ export function chatCompletions(services: Services) {
       scope.own(share)
       const json = await readJson(c.req.raw, bodyLimits(services.settings), share)
       modelName = knownModelName(services, json) ?? modelName
-      const plan = planRequest(services, json)
+      const plan = planRequest(services, json, { lenient, caller })
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
       scope.own(await services.queue.enter(scope.signal))
       const traceparent = c.req.header('traceparent')
@@ -50,7 +50,11 @@ export function chatCompletions(services: Services) {
       if (started.servedBy !== undefined) c.header('x-omniserve-served-by', started.servedBy)
       if (!plan.stream) {
         try {
-          const reply = await wholeReply(started.events, record, { requestId, created, model: modelName })
+          const facts = { requestId, created, model: modelName, thinking: plan.thinking !== undefined }
+          const format = plan.speech === undefined ? undefined : plan.audioFormat
+          const reply = await wholeReply(started.events, record, { ...facts, format, signal: scope.signal })
+          const { audio } = reply.choices[0]?.message ?? {}
+          if (audio !== undefined) services.spokenReplies.put(caller, audio.id, audio.transcript)
           scope.end()
           services.metrics.request('chat', modelName, 200)
           return c.json(reply)
@@ -79,6 +83,7 @@ export function chatCompletions(services: Services) {
           }),
           record,
           requestId,
+          spoken: (text) => services.spokenReplies.put(caller, `audio_${requestId}`, text),
           includeUsage: plan.includeUsage,
           signal: scope.signal,
           stallMs: services.settings.stallTimeout * 1000,

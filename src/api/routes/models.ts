@@ -132,6 +132,7 @@ function listing(services: Services, model: CatalogueModel): ModelListing {
             input_modalities: [...normal.input],
             output_modalities: [...normal.output],
             thinking: services.host.resolve(model.id, true)?.model.thinking ?? false,
+            tools: model.family !== 'turbo' && normal.capabilities.tools,
           },
   }
 }

@@ -7,7 +7,7 @@ import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
-export function tokensCount(services: Services) {
+export function tokensCount(services: Services, lenient = false) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const { requestId, caller } = c.var
     let modelName = 'unknown'
@@ -17,7 +17,7 @@ export function tokensCount(services: Services) {
       scope.own(share)
       const json = await readJson(c.req.raw, bodyLimits(services.settings), share)
       modelName = knownModelName(services, json) ?? modelName
-      const plan = planRequest(services, json, true)
+      const plan = planRequest(services, json, { forCounting: true, lenient, caller })
       services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
       scope.own(await services.queue.enter(scope.signal))
       const prepared = await prepare(services, plan, { id: requestId, caller, traceparent: undefined }, scope.signal)

@@ -45,6 +45,7 @@ const flash: ModelListing = {
     input_modalities: ['text', 'image', 'audio', 'video'],
     output_modalities: ['text', 'audio'],
     thinking: true,
+    tools: false,
   },
 }
 

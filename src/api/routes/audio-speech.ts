@@ -1,0 +1,160 @@
+/** `POST /audio/speech`: text, spoken by the loaded checkpoint. Reference: OpenAI's API reference; docs/audio-endpoints.md. */
+import type { Context } from 'hono'
+import type { EngineEvent } from '../../contract/index.ts'
+import { encodeSpeech, mimeTypeOf } from '../../media/index.ts'
+import { ApiError, errors, parseAudioRequest, speechRequestSchema } from '../../protocol/index.ts'
+import { textPieces } from '../audio/text-pieces.ts'
+import { engineErrorToApi } from '../chat/engine-errors.ts'
+import { planRequest, prepare } from '../chat/prepare.ts'
+import { ReplyRecord } from '../chat/reply-record.ts'
+import { startGeneration } from '../chat/start-generation.ts'
+import { bodyLimits, readJson } from '../read-body.ts'
+import { RequestScope } from '../request-scope.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+/** What a checkpoint that cannot be given its reply is asked. */
+const READ_ALOUD = 'Read this text aloud, word for word, and say nothing else:\n\n'
+
+export function speech(services: Services) {
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    const { requestId, caller } = c.var
+    const scope = new RequestScope(services, c.req.raw.signal)
+    try {
+      const share = services.bodies.share()
+      scope.own(share)
+      const request = parseAudioRequest(
+        speechRequestSchema,
+        await readJson(c.req.raw, bodyLimits(services.settings), share),
+      )
+      if ((request.speed ?? 1) !== 1) throw errors.notSupportedHere('speed', 'the checkpoint speaks at its own pace.')
+      if ((request.stream_format ?? 'audio') !== 'audio')
+        throw errors.notSupportedHere('stream_format', 'only "audio" is.')
+      if (request.instructions) throw errors.notSupportedHere('instructions', 'choose a voice instead.')
+      const pieces = textPieces(request.input)
+      if (pieces.length === 0) throw errors.contentRequired('input')
+      const format = request.response_format ?? 'mp3'
+      scope.own(await services.queue.enter(scope.signal))
+      const say = (text: string, index: number): Promise<AsyncGenerator<Int16Array>> =>
+        sayPiece(
+          services,
+          { model: request.model, voice: request.voice ?? undefined, text },
+          `${requestId}-${index}`,
+          caller,
+          scope.signal,
+        )
+      // What fails before the first piece is plain HTTP.
+      const first = await say(pieces[0]!, 0)
+      const samples = inTurn(first, pieces.slice(1), say)
+      const bytes = encodeSpeech(samples, format, scope.signal)
+      services.metrics.request('speech', request.model, 200)
+      c.header('content-type', mimeTypeOf(format))
+      return c.body(streamOf(bytes, scope))
+    } catch (error) {
+      const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      scope.abort()
+      scope.end()
+      if (explained === undefined) return c.body(null, 499 as 400)
+      throw explained
+    }
+  }
+}
+
+async function* inTurn(
+  first: AsyncGenerator<Int16Array>,
+  rest: readonly string[],
+  say: (text: string, index: number) => Promise<AsyncGenerator<Int16Array>>,
+): AsyncGenerator<Int16Array> {
+  yield* first
+  for (const [index, text] of rest.entries()) yield* await say(text, index + 1)
+}
+
+interface Saying {
+  readonly model: string
+  readonly voice: string | undefined
+  readonly text: string
+}
+
+/** Starts one piece. @throws ApiError */
+async function sayPiece(
+  services: Services,
+  { model, voice, text }: Saying,
+  id: string,
+  caller: string,
+  signal: AbortSignal,
+): Promise<AsyncGenerator<Int16Array>> {
+  const body = (content: string): object => ({
+    model,
+    messages: [{ role: 'user', content }],
+    modalities: ['text', 'audio'],
+    audio: { ...(voice !== undefined && { voice }), format: 'pcm' },
+    stream: true,
+    temperature: 0,
+  })
+  const arrived = performance.now()
+  let plan = planRequest(services, body(text), { lenient: true, caller })
+  const scripted = services.host.resolve(plan.model.id, false)?.model.capabilities.scripted === true
+  if (!scripted) plan = planRequest(services, body(READ_ALOUD + text), { lenient: true, caller })
+  services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
+  const plain = await prepare(services, plan, { id, caller, traceparent: undefined }, signal)
+  const prepared = scripted ? { ...plain, generation: { ...plain.generation, script: text } } : plain
+  const record = new ReplyRecord(services, prepared, caller, arrived)
+  const started = await startGeneration(prepared, signal)
+  record.started(started.prompt)
+  record.servedBy(started.servedBy)
+  const { model: loaded } = prepared.loaded
+  return spoken(started.events, record, signal, (error) => engineErrorToApi(error, loaded.id, loaded.contextLength))
+}
+
+async function* spoken(
+  events: AsyncIterator<EngineEvent>,
+  record: ReplyRecord,
+  signal: AbortSignal,
+  explain: (error: unknown) => ApiError,
+): AsyncGenerator<Int16Array> {
+  try {
+    for (;;) {
+      const next = await events.next()
+      if (next.done === true) return
+      const event = next.value
+      if (event.type === 'audio-delta') {
+        record.audio(event.pcm.length, event.counts)
+        yield event.pcm
+      } else if (event.type === 'end') {
+        record.finish(event.reason, record.usage(event.usage))
+        return
+      } else if (event.type !== 'start') record.text(event.counts)
+    }
+  } catch (error) {
+    if (!signal.aborted) record.finish('error', undefined, explain(error))
+    throw error
+  } finally {
+    record.finish('cancelled')
+    await events.return?.().catch(() => undefined)
+  }
+}
+
+/** A failure after the first byte cuts the connection, so that half a file is not taken for a whole one. */
+function streamOf(bytes: AsyncGenerator<Uint8Array>, scope: RequestScope): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const next = await bytes.next()
+        if (next.done !== true) {
+          controller.enqueue(next.value)
+          return
+        }
+        scope.end()
+        controller.close()
+      } catch (error) {
+        scope.abort()
+        scope.end()
+        controller.error(error)
+      }
+    },
+    async cancel() {
+      scope.abort()
+      await bytes.return(undefined).catch(() => undefined)
+      scope.end()
+    },
+  })
+}

@@ -1,0 +1,208 @@
+/**
+ * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's words, by the loaded checkpoint.
+ *
+ * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other. Times are those of the
+ * stretches. Reference: OpenAI's API reference; docs/audio-endpoints.md has the prompts.
+ */
+import type { Context } from 'hono'
+import type { Opened } from '../../media/index.ts'
+import type { AudioMedium } from '../../contract/index.ts'
+import {
+  ApiError,
+  errors,
+  parseAudioRequest,
+  type Transcription,
+  type TranscriptionRequest,
+  transcriptionRequestSchema,
+} from '../../protocol/index.ts'
+import {
+  loadVoiceModel,
+  pcmMedium,
+  type SessionConfig,
+  speechSegments,
+  TRANSCRIBE_PROMPT,
+} from '../../realtime/index.ts'
+import { mediaErrorToApi } from '../chat/media-errors.ts'
+import { bodyLimits, readForm } from '../read-body.ts'
+import { realtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
+import { transcribe } from '../realtime/session-replies.ts'
+import { RequestScope } from '../request-scope.ts'
+import type { AppEnv, Services } from '../services.ts'
+
+const RATE = 16_000
+const LONGEST_SECONDS = 25
+const TRANSLATE_PROMPT = 'Translate what is said in the audio into English. Answer with the translation only.'
+
+interface Segment {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+export function transcriptions(services: Services, task: 'transcribe' | 'translate') {
+  return async (c: Context<AppEnv>): Promise<Response> => {
+    const { caller } = c.var
+    const scope = new RequestScope(services, c.req.raw.signal)
+    try {
+      const share = services.bodies.share()
+      scope.own(share)
+      const form = await readForm(c.req.raw, bodyLimits(services.settings), share)
+      const request = parseAudioRequest(transcriptionRequestSchema, fieldsOf(form))
+      const target = realtimeTarget(services, request.model, true)
+      if (!target.bound.model.input.includes('audio'))
+        throw errors.checkpointUnsupported(
+          `The checkpoint '${target.bound.model.id}' loaded here takes no audio input.`,
+          'file',
+        )
+      const samples = await samplesOf(services, form, target, scope.signal)
+      const pieces = await speechSegments(samples, await loadVoiceModel(), {
+        longestSeconds: LONGEST_SECONDS,
+        breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+        signal: scope.signal,
+      })
+      const segments: Segment[] = []
+      for (const { from, to } of pieces) {
+        const audio = pcmMedium(samples.slice(from, to), RATE)
+        const content = [{ type: 'audio', audio } as const, { type: 'text', text: promptOf(request, task) } as const]
+        const config = configOf(request, target)
+        const text = await transcribe(
+          services,
+          { caller, target },
+          { messages: [{ role: 'user', content }], config },
+          scope.signal,
+        )
+        segments.push({ start: from / RATE, end: to / RATE, text })
+      }
+      services.metrics.request(task, target.name, 200)
+      return answer(c, request, task, segments, samples.length / RATE)
+    } catch (error) {
+      const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      if (explained === undefined) return c.body(null, 499 as 400)
+      throw explained
+    } finally {
+      scope.end()
+    }
+  }
+}
+
+function fieldsOf(form: FormData): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  for (const [name, value] of form) if (typeof value === 'string') fields[name] = value
+  if (fields['stream'] === 'true') throw errors.notSupportedHere('stream', 'a transcript is sent whole.')
+  if (form.getAll('timestamp_granularities[]').includes('word'))
+    throw errors.notSupportedHere(
+      'timestamp_granularities',
+      'times are known of stretches between pauses only ("segment").',
+    )
+  return fields
+}
+
+/** 16 kHz mono. @throws ApiError */
+async function samplesOf(
+  services: Services,
+  form: FormData,
+  { chat }: RealtimeTarget,
+  signal: AbortSignal,
+): Promise<Float32Array> {
+  const file = form.get('file')
+  if (file === null || typeof file === 'string') throw errors.fieldRequired('file')
+  const { media } = chat.rules
+  const source = `data:;base64,${Buffer.from(await file.arrayBuffer()).toString('base64')}`
+  const ref = { type: 'audio', source: '', param: 'file' } as const
+  let opened: Opened<AudioMedium> | undefined
+  try {
+    const limits = {
+      maxBytes: media.audio.maxBytes,
+      dataUriMaxBytes: Infinity,
+      maxDurationSeconds: media.audio.maxSeconds,
+    }
+    opened = await services.media.audio(source, limits, signal)
+    return (await opened.decode(signal)).samples
+  } catch (error) {
+    signal.throwIfAborted()
+    throw mediaErrorToApi(error, ref, media)
+  } finally {
+    void opened?.[Symbol.asyncDispose]()
+  }
+}
+
+function promptOf({ language, prompt }: TranscriptionRequest, task: 'transcribe' | 'translate'): string {
+  const parts = [task === 'transcribe' ? TRANSCRIBE_PROMPT : TRANSLATE_PROMPT]
+  if (language) parts.push(`It is in ${languageName(language)}.`)
+  if (prompt) parts.push(`These words may occur: ${prompt}`)
+  return parts.join(' ')
+}
+
+/** @throws ApiError for what is no language code */
+function languageName(code: string): string {
+  try {
+    const name = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' }).of(code)
+    if (name !== undefined) return name
+  } catch {
+    // Said below.
+  }
+  throw errors.notSupportedHere('language', `'${code.slice(0, 20)}' is no ISO 639-1 code.`)
+}
+
+function configOf({ temperature }: TranscriptionRequest, target: RealtimeTarget): SessionConfig {
+  return {
+    instructions: '',
+    voice: target.defaultVoice,
+    speaks: false,
+    inputRate: RATE,
+    turnDetection: undefined,
+    transcribes: false,
+    sampling: { temperature: temperature ?? 0, seed: 0 },
+    maxTokens: undefined,
+    tools: [],
+    toolChoice: 'auto',
+  }
+}
+
+function answer(
+  c: Context<AppEnv>,
+  request: TranscriptionRequest,
+  task: 'transcribe' | 'translate',
+  segments: readonly Segment[],
+  duration: number,
+): Response {
+  const text = segments
+    .map((segment) => segment.text)
+    .filter((each) => each !== '')
+    .join(' ')
+  const format = request.response_format ?? 'json'
+  switch (format) {
+    case 'json':
+      return c.json({ text } satisfies Transcription)
+    case 'text':
+      return c.text(`${text}\n`)
+    case 'srt':
+      return c.text(segments.map((segment, index) => `${index + 1}\n${cue(segment, ',')}\n`).join('\n'))
+    case 'vtt':
+      return c.text(`WEBVTT\n\n${segments.map((segment) => `${cue(segment, '.')}\n`).join('\n')}`, 200, {
+        'content-type': 'text/vtt',
+      })
+    case 'verbose_json':
+      return c.json({
+        task,
+        ...(request.language && { language: request.language }),
+        duration,
+        text,
+        segments: segments.map((segment, id) => ({ id, ...segment })),
+      } satisfies Transcription)
+    default:
+      return format satisfies never
+  }
+}
+
+function cue({ start, end, text }: Segment, mark: ',' | '.'): string {
+  return `${clock(start, mark)} --> ${clock(end, mark)}\n${text}`
+}
+
+/** `00:00:01,500`. */
+function clock(seconds: number, mark: ',' | '.'): string {
+  const milliseconds = Math.round(seconds * 1000)
+  const two = (value: number): string => String(Math.floor(value)).padStart(2, '0')
+  const rest = String(milliseconds % 1000).padStart(3, '0')
+  return `${two(milliseconds / 3_600_000)}:${two((milliseconds / 60_000) % 60)}:${two((milliseconds / 1000) % 60)}${mark}${rest}`
+}

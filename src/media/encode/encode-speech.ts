@@ -1,0 +1,90 @@
+/**
+ * Speech as a file: WAV here, MP3 and Opus by a process of their own, since coding is native code.
+ *
+ * In: 24 kHz mono samples as they come. Out: the file's bytes as they come.
+ */
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { wavHeader } from '../wav.ts'
+
+export type SpeechFormat = 'pcm' | 'wav' | 'mp3' | 'opus'
+
+export const SPEECH_RATE = 24_000
+
+const MIME_TYPES: Readonly<Record<SpeechFormat, string>> = {
+  pcm: 'audio/pcm',
+  wav: 'audio/wav',
+  mp3: 'audio/mpeg',
+  opus: 'audio/ogg',
+}
+
+export function mimeTypeOf(format: SpeechFormat): string {
+  return MIME_TYPES[format]
+}
+
+/**
+ * Codes a stream of samples. A WAV header says that its length is not known. Rejects with the signal's reason once aborted, and when the
+ * coder fails. Returning early ends the coder.
+ */
+export async function* encodeSpeech(
+  samples: AsyncIterable<Int16Array>,
+  format: SpeechFormat,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (format === 'wav') yield wavHeader(SPEECH_RATE)
+  if (format === 'pcm' || format === 'wav') {
+    for await (const pcm of samples) yield bytesOf(pcm)
+    return
+  }
+  yield* encodeElsewhere(samples, format, signal)
+}
+
+async function* encodeElsewhere(
+  samples: AsyncIterable<Int16Array>,
+  format: SpeechFormat,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  signal.throwIfAborted()
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const main = fileURLToPath(new URL(`./encoder-main.${extension}`, import.meta.url))
+  const child = spawn(process.execPath, ['--max-old-space-size=128', '--no-warnings', main, format], {
+    env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
+    stdio: ['pipe', 'pipe', 'ignore'],
+    signal,
+  })
+  let failure: unknown
+  child.once('error', (error) => (failure ??= error))
+  // A coder that ends early closes its input; its exit code tells.
+  child.stdin.on('error', () => undefined)
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
+  const feeding = feed(samples, child.stdin).catch((error: unknown) => {
+    failure ??= error
+    child.kill('SIGKILL')
+  })
+  try {
+    for await (const piece of child.stdout) yield piece as Buffer
+    await feeding
+    const code = await exited
+    signal.throwIfAborted()
+    if (failure !== undefined) throw failure
+    if (code !== 0) throw new Error(`the ${format} coder ended with ${code}`)
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+async function feed(samples: AsyncIterable<Int16Array>, input: NodeJS.WritableStream): Promise<void> {
+  for await (const pcm of samples) {
+    if (input.write(bytesOf(pcm))) continue
+    await new Promise<void>((resolve) => {
+      input.once('drain', resolve)
+      input.once('close', resolve)
+    })
+  }
+  input.end()
+}
+
+/** Little-endian, which is every machine Node runs on. */
+function bytesOf(pcm: Int16Array): Uint8Array {
+  return new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength)
+}

@@ -1,0 +1,134 @@
+/** `/v1/audio/*` by the official SDK, over the fake engine. */
+import { readFileSync } from 'node:fs'
+import OpenAI, { toFile } from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { textPieces } from '../../src/api/audio/text-pieces.ts'
+import { decodeWav } from '../../src/media/index.ts'
+import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+
+let server: TestServer
+let client: OpenAI
+
+beforeAll(async () => {
+  server = await startTestServer(
+    {},
+    fakeEngine({
+      reply: ({ messages }) => {
+        const parts = messages.at(-1)!.content
+        const seconds = parts.map((part) => (part.type === 'audio' ? part.audio.facts.samples / 16_000 : 0))
+        const asked = parts.map((part) => (part.type === 'text' ? part.text : '')).join('')
+        return { text: `${Math.max(...seconds).toFixed(1)} s: ${asked}` }
+      },
+    }),
+  )
+  client = new OpenAI({ apiKey: 'none', baseURL: `${server.url}/v1`, maxRetries: 0 })
+})
+afterAll(() => server.stop(0))
+
+const recording = readFileSync(new URL('../../testdata/silero-vad/speech.wav', import.meta.url))
+const file = (): Promise<File> => toFile(recording, 'speech.wav') as Promise<File>
+
+describe('speech', () => {
+  it('says the text word for word, piece by piece', async () => {
+    const input = 'First sentence here. '.repeat(30)
+    const response = await client.audio.speech.create({
+      model: 'fake-omni',
+      voice: 'Cherry',
+      input,
+      response_format: 'wav',
+    })
+    expect(response.headers.get('content-type')).toBe('audio/wav')
+    const { sampleRate, samples } = decodeWav(new Uint8Array(await response.arrayBuffer()))
+    expect(sampleRate).toBe(24_000)
+    expect(samples.length).toBeGreaterThan(24_000)
+    const scripts = server.engine.requests.map(({ script }) => script ?? '')
+    expect(scripts.length).toBeGreaterThan(1)
+    expect(scripts.join(' ')).toBe(input.trim())
+    expect(server.services.queue.active).toBe(0)
+  })
+
+  it.each([
+    ['mp3', 'audio/mpeg'],
+    ['opus', 'audio/ogg'],
+    ['pcm', 'audio/pcm'],
+  ] as const)('comes as %s', async (format, type) => {
+    const response = await client.audio.speech.create({
+      model: 'fake-omni',
+      voice: 'cherry',
+      input: 'Hi.',
+      response_format: format,
+    })
+    expect(response.headers.get('content-type')).toBe(type)
+    expect((await response.arrayBuffer()).byteLength).toBeGreaterThan(500)
+  })
+
+  it('names what is wrong', async () => {
+    const speak = (change: object) =>
+      client.audio.speech.create({ model: 'fake-omni', voice: 'Cherry', input: 'Hi.', ...change } as never)
+    await expect(speak({ voice: 'alloy' })).rejects.toThrow("Voice 'alloy' is not supported. Voices of")
+    await expect(speak({ model: 'tts-1' })).rejects.toThrow('Models of region')
+    await expect(speak({ input: ' ' })).rejects.toThrow('content')
+    await expect(speak({ instructions: 'softly' })).rejects.toThrow('instructions is not supported')
+  })
+
+  it('is cut at sentences, then clauses, then words', () => {
+    const long = `${'word '.repeat(100)}end, ${'more '.repeat(10)}.`
+    const pieces = textPieces(long)
+    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThanOrEqual(220)
+    expect(pieces.join(' ').replaceAll(/\s+/g, ' ')).toBe(long.replaceAll(/\s+/g, ' '))
+    expect(textPieces('你好。'.repeat(60)).join('')).toBe('你好。'.repeat(60))
+    expect(textPieces('x'.repeat(500)).join('')).toBe('x'.repeat(500))
+  })
+})
+
+describe('transcriptions', () => {
+  it('are of the stretches between pauses', async () => {
+    const { text } = await client.audio.transcriptions.create({ model: 'fake-omni', file: await file() })
+    expect(text).toMatch(/^\d\.\d s: Transcribe the audio\. \d\.\d s: Transcribe the audio\.$/)
+  })
+
+  it('have times in srt, vtt and verbose_json', async () => {
+    const srt = await client.audio.transcriptions.create({
+      model: 'fake-omni',
+      file: await file(),
+      response_format: 'srt',
+    })
+    expect(srt).toMatch(/^1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\n.+\n\n2\n/)
+    const vtt = await client.audio.transcriptions.create({
+      model: 'fake-omni',
+      file: await file(),
+      response_format: 'vtt',
+    })
+    expect(vtt).toMatch(/^WEBVTT\n\n00:00:00\.\d{3} --> /)
+    const verbose = await client.audio.transcriptions.create({
+      model: 'fake-omni',
+      file: await file(),
+      response_format: 'verbose_json',
+      language: 'en',
+    })
+    expect(verbose.segments).toHaveLength(2)
+    // The sentences begin after 0.6 s and about 3 s.
+    expect(verbose.segments![0]!.start).toBeCloseTo(0.4, 0)
+    expect(verbose.segments![1]!.start).toBeGreaterThan(2.5)
+    expect(verbose.text).toContain('It is in English.')
+  })
+
+  it('may be translations', async () => {
+    const { text } = await client.audio.translations.create({ model: 'fake-omni', file: await file() })
+    expect(text).toContain('Translate what is said')
+  })
+
+  it('name what is wrong', async () => {
+    const ask = async (change: object) =>
+      client.audio.transcriptions.create({ model: 'fake-omni', file: await file(), ...change } as never)
+    await expect(ask({ file: await toFile(Buffer.from('no audio'), 'x.wav') })).rejects.toThrow(
+      'audio format is illegal',
+    )
+    await expect(ask({ response_format: 'xml' })).rejects.toThrow('response_format should be one of')
+    await expect(ask({ model: 'whisper-1' })).rejects.toThrow('Realtime models')
+    await expect(ask({ timestamp_granularities: ['word'] })).rejects.toThrow('timestamp_granularities is not supported')
+    await expect(ask({ language: '!' })).rejects.toThrow('language is not supported')
+    const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
+    expect(plain.status).toBe(400)
+  })
+})

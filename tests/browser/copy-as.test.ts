@@ -59,7 +59,7 @@ describeInBrowser('copy as code', () => {
     await page.context().close()
   })
 
-  it('gives curl, Python and Node that reproduce a spoken request with a picture', async () => {
+  it('gives curl, Python and Node that reproduce a spoken request with an image', async () => {
     const { page, requests, problems } = await openPlayground(browser, server.url, {
       permissions: ['clipboard-read', 'clipboard-write'],
       settings: {
@@ -76,7 +76,7 @@ describeInBrowser('copy as code', () => {
       page
         .getByRole('button', { name: 'Add a file' })
         .click()
-        .then(() => page.getByRole('menuitem', { name: /^Picture/ }).click()),
+        .then(() => page.getByRole('menuitem', { name: /^Image/ }).click()),
     ])
     await chooser.setFiles(temporaryFile('noise.png', await picture(200, 150, { noisy: true })))
     await page.locator('.chip').waitFor()

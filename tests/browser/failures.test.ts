@@ -95,7 +95,7 @@ describeInBrowser('failures', () => {
     await repliesDone(page, 1)
     await page.locator('.failure').waitFor()
     expect(await page.locator('.turn-assistant .prose').innerText()).toContain('w3')
-    expect(await page.locator('.failure').innerText()).toMatch(/^The server is not ready\s.*Try again in a moment/)
+    expect(await page.locator('.failure').innerText()).toMatch(/^The server is not ready\s[^]*Try again in a moment/)
     await page.getByRole('button', { name: 'Try again' }).click()
     // In our words, not the browser's ("Failed to fetch").
     await page.locator('.failure', { hasText: 'The connection to the server was lost' }).waitFor()

@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
-import type { GenerationPart } from '../../src/contract/index.ts'
+import type { GenerationPart, MonoPcm, RgbImage } from '../../src/contract/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { picture, syllables, temporaryFile } from './media-files.ts'
@@ -44,11 +44,22 @@ describeInBrowser('media', () => {
   let browser: Browser
   let engine: FakeEngine
   let server: RunningServer
+  let decoded: { image?: RgbImage; audio?: MonoPcm } | undefined
   const parts = (): readonly GenerationPart[] => engine.requests.at(-1)?.messages.at(-1)?.content ?? []
 
   beforeAll(async () => {
     engine = createFakeEngine({ models: ['nano'] })
-    server = await startPlayground(engine)
+    // Media can be decoded only while their request runs.
+    server = await startPlayground({
+      ...engine,
+      generate: async function* (request, signal) {
+        decoded = undefined
+        const [part] = request.messages.at(-1)?.content ?? []
+        if (part?.type === 'image') decoded = { image: await part.image.decode(signal) }
+        if (part?.type === 'audio') decoded = { audio: await part.audio.decode(signal) }
+        yield* engine.generate(request, signal)
+      },
+    })
     browser = await launchBrowser({ microphone: temporaryFile('speech.wav', syllables(4, 48_000)) })
   })
   afterAll(async () => {
@@ -87,10 +98,8 @@ describeInBrowser('media', () => {
     const [image] = parts()
     expect(image?.type === 'image' && [image.image.facts.width, image.image.facts.height]).toEqual([448, 448])
     // Red in the middle.
-    if (image?.type === 'image')
-      expect([...(await image.image.decode()).data.subarray((224 * 448 + 224) * 3, (224 * 448 + 224) * 3 + 3)]).toEqual(
-        [217, 38, 38],
-      )
+    const middle = (224 * 448 + 224) * 3
+    expect([...(decoded?.image?.data.subarray(middle, middle + 3) ?? [])]).toEqual([217, 38, 38])
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -108,8 +117,8 @@ describeInBrowser('media', () => {
     await send(page, 'what did I say?')
     const [audio] = parts()
     expect(audio?.type).toBe('audio')
-    if (audio?.type !== 'audio') return
-    const { samples, sampleRate } = await audio.audio.decode()
+    if (decoded?.audio === undefined) throw new Error('the recording was not decoded')
+    const { samples, sampleRate } = decoded.audio
     expect(samples.length / sampleRate).toBeGreaterThan(1.5)
     const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0)
     expect(peak).toBeGreaterThan(0.02)

@@ -1,4 +1,4 @@
-/** What the playground weighs: every file it is built into, gzipped, and what a first visit loads of it. Limit: 300 kB. */
+/** What the playground weighs: every file it is built into, gzipped, and what a first visit loads of it. Limit: 320 kB. */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib'
 import { playgroundFolder } from '../tests/browser/playground-server.ts'
 import type { Benchmark, Row } from './harness.ts'
 
-const LIMIT_KB = 300
+const LIMIT_KB = 320
 
 /** Files of the built playground with their sizes in bytes. */
 export function bundleFiles(folder: string = playgroundFolder): { name: string; bytes: number; gzipped: number }[] {

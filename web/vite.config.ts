@@ -19,5 +19,13 @@ export default defineConfig({
     rolldownOptions: { input: ['index.html', 'reference.html'] },
   },
   worker: { format: 'es' },
-  server: { proxy: { '/compatible-mode': target, '/health': target, '/ready': target, '/openapi.json': target } },
+  server: {
+    proxy: {
+      '/compatible-mode': target,
+      '/health': target,
+      '/ready': target,
+      '/openapi.json': target,
+      '/api-ws': { target, ws: true },
+    },
+  },
 })

@@ -76,6 +76,16 @@ export async function ask(page: Page, text: string, replies = 1): Promise<void> 
   await repliesDone(page, replies)
 }
 
+/** What the (i) of the last reply says: times, tokens, list price. */
+export async function metricsOf(page: Page): Promise<string> {
+  const button = page.getByRole('button', { name: 'Details of this reply' }).last()
+  await button.click()
+  const text = await page.locator('.metrics').innerText()
+  await page.keyboard.press('Escape')
+  await page.locator('.metrics').waitFor({ state: 'hidden' })
+  return text
+}
+
 /** Waits until an expression is true in the page. (Playwright's own waiting needs `unsafe-eval`, which the page forbids.) */
 export async function until(page: Page, expression: string, timeout = 15_000): Promise<void> {
   await expect.poll(() => page.evaluate<boolean>(`Boolean(${expression})`), { timeout, interval: 50 }).toBe(true)

@@ -1,10 +1,11 @@
-/** The playground against the real front door: text, speech that is really heard, several turns, stop, edit, history. */
+/** The playground against the real server: text, speech that really plays, several turns, stop, edit, history. */
 import { readFile } from 'node:fs/promises'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
-import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
+import { ask, describeInBrowser, launchBrowser, metricsOf, openPlayground, repliesDone, until } from './browser.ts'
+import { picture } from './media-files.ts'
 import { playgroundWith, startPlayground } from './playground-server.ts'
 
 /** Records every sample that passes the player's output, in the audio thread. */
@@ -53,7 +54,7 @@ describeInBrowser('conversation', () => {
     await server?.stop(0)
   })
 
-  // Sound is in real time: a machine busy with other tests may be late once, and then there is a gap.
+  // Audio is in real time: a machine busy with other tests may be late once, and then there is a gap.
   it('answers in text and in speech that reaches the audio graph without a gap', { retry: 2 }, async () => {
     const { page, problems, foreign, requests } = await openPlayground(browser, server.url)
     await page.locator('.starter').first().waitFor()
@@ -83,19 +84,19 @@ describeInBrowser('conversation', () => {
       audio: { voice: 'Cherry', format: 'wav' },
     })
 
-    // Figures beside the reply.
-    const metrics = await page.locator('.metrics').innerText()
-    expect(metrics).toMatch(/first token \d+ ms/)
-    expect(metrics).toMatch(/first sound \d+ ms/)
-    expect(metrics).toMatch(/24 audio \+ 8 text out/)
-    expect(metrics).toMatch(/\$0\.000\d+/)
+    // Measured, behind the (i).
+    const metrics = await metricsOf(page)
+    expect(metrics).toMatch(/Time to first token\s+\d+ ms/)
+    expect(metrics).toMatch(/Time to first audio\s+\d+ ms/)
+    expect(metrics).toMatch(/Output tokens\s+24 audio, 8 text/)
+    expect(metrics).toMatch(/List price\s+\$0\.000\d+/)
     expect(problems).toEqual([])
     expect(foreign).toEqual([])
 
     // The download is the same speech, as a WAV file.
     const [download] = await Promise.all([
       page.waitForEvent('download'),
-      page.getByRole('button', { name: 'Download WAV' }).click(),
+      page.getByRole('button', { name: 'Download audio' }).click(),
     ])
     const wav = await readFile((await download.path()) ?? '')
     expect(wav.toString('latin1', 0, 4) + wav.toString('latin1', 8, 12)).toBe('RIFFWAVE')
@@ -105,7 +106,7 @@ describeInBrowser('conversation', () => {
     expect(body).toEqual(expected)
 
     // Replay from the middle, pause, go on.
-    await page.getByRole('slider', { name: 'Place in the speech' }).fill('1')
+    await page.getByRole('slider', { name: 'Position' }).fill('1')
     await page.getByRole('button', { name: 'Play', exact: true }).click()
     await page.getByRole('button', { name: 'Pause', exact: true }).click()
     const paused = await page.evaluate<number>(`globalThis.omniservePlayground.player.position()`)
@@ -153,13 +154,16 @@ describeInBrowser('conversation', () => {
     const firstTurn = page.getByRole('article', { name: 'You' }).first()
     await firstTurn.hover()
     await firstTurn.getByRole('button', { name: 'Edit and send again' }).click()
+    // One types on at the end.
+    await page.keyboard.type(' and more')
+    expect(await firstTurn.getByRole('textbox').inputValue()).toBe('first question and more')
     await firstTurn.getByRole('textbox').fill('changed question')
-    await firstTurn.getByRole('button', { name: 'Send again' }).click()
+    await firstTurn.getByRole('button', { name: 'Send', exact: true }).click()
     await page.getByText('You said: changed question', { exact: true }).waitFor()
     await repliesDone(page, 1)
     expect(requests[2]?.['messages']).toEqual([{ role: 'user', content: 'changed question' }])
 
-    await page.getByRole('button', { name: 'Answer again' }).click()
+    await page.getByRole('button', { name: 'Regenerate' }).click()
     await expect.poll(() => requests.length).toBe(4)
     expect(requests[3]?.['messages']).toEqual(requests[2]?.['messages'])
     await repliesDone(page, 1)
@@ -167,7 +171,7 @@ describeInBrowser('conversation', () => {
     await page.reload()
     await page.getByText('You said: changed question', { exact: true }).waitFor()
     expect(await page.locator('.history-item').count()).toBe(1)
-    expect(await page.locator('.metrics').innerText()).toMatch(/text in/)
+    expect(await metricsOf(page)).toMatch(/Input tokens\s+\d+ text/)
 
     await page.getByRole('article', { name: 'You' }).hover()
     await page.getByRole('article', { name: 'You' }).getByRole('button', { name: 'Delete' }).click()
@@ -197,6 +201,85 @@ describeInBrowser('conversation', () => {
     await page.getByRole('alertdialog').getByRole('button', { name: 'Delete' }).click()
     await expect.poll(() => page.locator('.history-item').count()).toBe(1)
     expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('finds conversations by what was said, and renames them', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    for (const text of ['apples', 'pears', 'plums', 'cherries and more']) {
+      // oxlint-disable-next-line no-await-in-loop
+      await ask(page, text)
+      // oxlint-disable-next-line no-await-in-loop
+      await page.getByRole('button', { name: 'New conversation' }).click()
+    }
+    const titles = page.locator('.history-title')
+    await expect.poll(() => titles.count()).toBe(4)
+    const search = page.getByRole('searchbox', { name: 'Search conversations' })
+    await search.fill('YOU SAID: pea')
+    expect(await titles.allInnerTexts()).toEqual(['pears'])
+    await search.fill('nothing like it')
+    await page.getByText('No conversation matches.').waitFor()
+    await search.fill('')
+
+    await page.locator('.history-item', { hasText: 'apples' }).hover()
+    await page.getByRole('button', { name: /Rename conversation .*apples/ }).click()
+    await page.keyboard.type('Fruit')
+    await page.keyboard.press('Enter')
+    await expect.poll(() => titles.allInnerTexts()).toContain('Fruit')
+    // The given name outlives more turns and a reload.
+    await page.locator('.history-open', { hasText: 'Fruit' }).click()
+    await ask(page, 'oranges', 2)
+    await page.reload()
+    await expect.poll(() => titles.allInnerTexts()).toEqual(['Fruit', 'cherries and more', 'plums', 'pears'])
+    // Escape leaves a name as it was.
+    await page.locator('.history-item', { hasText: 'plums' }).hover()
+    await page.getByRole('button', { name: /Rename conversation .*plums/ }).click()
+    await page.keyboard.type('Prunes')
+    await page.keyboard.press('Escape')
+    expect(await titles.allInnerTexts()).toContain('plums')
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('keeps an unsent message over a reload, with its files', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await page.locator('#message').fill('not sent yet')
+    const image = await picture(64, 48)
+    await page.locator('input[type="file"]').setInputFiles({ name: 'kept.png', mimeType: 'image/png', buffer: image })
+    await page.locator('.chip', { hasText: '64×48' }).waitFor()
+    await page.reload()
+    await page.locator('.chip', { hasText: 'kept.png' }).waitFor()
+    expect(await page.locator('#message').inputValue()).toBe('not sent yet')
+    await page.getByRole('button', { name: 'Send', exact: true }).click()
+    await repliesDone(page, 1)
+    await page.reload()
+    await page.getByRole('img', { name: 'kept.png' }).waitFor()
+    expect(await page.locator('#message').inputValue()).toBe('')
+    expect(await page.locator('.chip').count()).toBe(0)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('scrolls to the answer after an image, and stays where the reader scrolled', async () => {
+    const { page } = await openPlayground(browser, server.url, { viewport: { width: 1280, height: 620 } })
+    const fromEnd = `(() => { const c = document.querySelector('.conversation'); return c.scrollHeight - c.scrollTop - c.clientHeight })()`
+    await page.getByRole('button', { name: /Show an image/ }).click()
+    await repliesDone(page, 1)
+    await page.locator('#message').fill(Array.from({ length: 60 }, (_, index) => `line${index}`).join(' '))
+    await page.keyboard.press('Enter')
+    await repliesDone(page, 2)
+    await until(page, `document.querySelector('.conversation').scrollHeight > 700 && ${fromEnd} < 2`)
+    await page.evaluate(`document.querySelector('.conversation').scrollTo({ top: 0 })`)
+    await page.locator('#message').fill(Array.from({ length: 80 }, (_, index) => `word${index}`).join(' '))
+    await page.keyboard.press('Enter')
+    // A new turn is shown; then the reader scrolls up while the reply grows.
+    await page.locator('.turn-assistant .prose', { hasText: 'word3' }).waitFor()
+    await page.mouse.move(600, 300)
+    await page.mouse.wheel(0, -500)
+    await page.waitForTimeout(300)
+    const top = await page.evaluate<number>(`document.querySelector('.conversation').scrollTop`)
+    await repliesDone(page, 3)
+    expect(await page.evaluate(`document.querySelector('.conversation').scrollTop`)).toBe(top)
     await page.context().close()
   })
 

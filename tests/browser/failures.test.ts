@@ -1,4 +1,4 @@
-/** What goes wrong, shown as the API gives it, with what to do: refusals, keys, broken streams, a server that goes away. */
+/** What goes wrong, said in a sentence with what to do: refusals, keys, broken streams, a server that goes away. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
@@ -22,10 +22,10 @@ describeInBrowser('failures', () => {
     const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, Array.from({ length: 60 }, () => 'word').join(' '))
     const alert = page.locator('.failure')
-    expect(await alert.getByText('The server refused the request').isVisible()).toBe(true)
+    // First what happened, then what the server said.
+    expect(await alert.innerText()).toMatch(/^The conversation is too long for this model\s+Shorten the message/)
     expect(await alert.innerText()).toMatch(/400/)
     expect(await alert.innerText()).toMatch(/invalid_parameter_error/)
-    expect(await alert.innerText()).toContain('Shorten the message')
     expect(await alert.innerText()).toMatch(/[0-9a-f]{8}-[0-9a-f]{4}-/)
     const turn = page.getByRole('article', { name: 'You' })
     await turn.hover()
@@ -39,12 +39,19 @@ describeInBrowser('failures', () => {
 
   it('asks for the key of a server that has keys', async () => {
     await using server = await startPlayground(createFakeEngine({ models: ['nano'] }), { apiKey: ['secret'] })
-    const { page } = await openPlayground(browser, server.url)
-    await page.getByText('Incorrect API key provided.').waitFor()
-    await page.getByText('Enter a key of this server under Settings').waitFor()
-    await page.getByLabel('API key').fill('secret')
-    await page.keyboard.press('Tab')
-    await page.getByText('Incorrect API key provided.').waitFor({ state: 'detached' })
+    const { page } = await openPlayground(browser, server.url, { firstVisit: true })
+    const alert = page.getByRole('alert')
+    await alert.getByText('This server requires an API key').waitFor()
+    // Not ready, and nothing to try, beside it.
+    await page.locator('.server', { hasText: 'API key required' }).waitFor()
+    expect(await page.locator('.server[data-state="ready"], .starter').count()).toBe(0)
+    await alert.getByLabel('API key').fill('wrong')
+    await page.keyboard.press('Enter')
+    await alert.getByText('The server did not accept this API key').waitFor()
+    await alert.getByLabel('API key').fill('secret')
+    await page.keyboard.press('Enter')
+    await alert.waitFor({ state: 'detached' })
+    await page.locator('.server[data-state="ready"]').waitFor()
     await ask(page, 'hello')
     await page.getByText('You said: hello', { exact: true }).waitFor()
     await page.context().close()
@@ -88,12 +95,11 @@ describeInBrowser('failures', () => {
     await repliesDone(page, 1)
     await page.locator('.failure').waitFor()
     expect(await page.locator('.turn-assistant .prose').innerText()).toContain('w3')
-    expect(await page.locator('.failure').innerText()).toMatch(/^The server could not finish the reply/)
-    expect(await page.locator('.failure').innerText()).toContain('Try again in a moment')
+    expect(await page.locator('.failure').innerText()).toMatch(/^The server is not ready\s[^]*Try again in a moment/)
     await page.getByRole('button', { name: 'Try again' }).click()
     // In our words, not the browser's ("Failed to fetch").
-    await page.locator('.failure', { hasText: 'No connection' }).waitFor()
-    expect(await page.locator('.failure').innerText()).toMatch(/^No connection\s+The server went away/)
+    await page.locator('.failure', { hasText: 'The connection to the server was lost' }).waitFor()
+    expect(await page.locator('.failure').innerText()).not.toContain('Server message')
     await page.getByText('Server not reachable').waitFor()
 
     await using again = await startPlayground(engine(), { port: new URL(server.url).port })
@@ -116,7 +122,7 @@ describeInBrowser('failures', () => {
       await page.getByText('You said: over plain http', { exact: true }).waitFor()
       expect(await page.evaluate(`globalThis.omniservePlayground.player.statistics.peak`)).toBeGreaterThan(0.2)
       await page.getByRole('button', { name: 'Record from the microphone' }).click()
-      await page.getByText('only on https or localhost').first().waitFor()
+      await page.getByText('only open the microphone and camera on https or localhost').first().waitFor()
       expect(problems).toEqual([])
     } finally {
       await insecure.close()
@@ -130,7 +136,7 @@ describeInBrowser('failures', () => {
         await before.route('**/models', (route) => route.fulfill({ status: 502, body: '<h1>Bad gateway</h1>' }))
       },
     })
-    await page.getByText('Something other than omniserve answered').waitFor()
+    await page.getByText('Something else answered, perhaps a proxy.').waitFor()
     await page.unroute('**/models')
     await page.getByRole('button', { name: 'Try again' }).click()
     await page.locator('.starter:not([disabled])').first().waitFor()

@@ -1,8 +1,8 @@
-/** Pictures, sound, clips, microphone and camera, each seen by the engine as it should; limits and refusals handled. */
+/** Images, audio, video, microphone and camera, each seen by the engine as it should; limits and refusals handled. */
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
-import type { GenerationPart } from '../../src/contract/index.ts'
+import type { GenerationPart, MonoPcm, RgbImage } from '../../src/contract/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { picture, syllables, temporaryFile } from './media-files.ts'
@@ -44,11 +44,22 @@ describeInBrowser('media', () => {
   let browser: Browser
   let engine: FakeEngine
   let server: RunningServer
+  let decoded: { image?: RgbImage; audio?: MonoPcm } | undefined
   const parts = (): readonly GenerationPart[] => engine.requests.at(-1)?.messages.at(-1)?.content ?? []
 
   beforeAll(async () => {
     engine = createFakeEngine({ models: ['nano'] })
-    server = await startPlayground(engine)
+    // Media can be decoded only while their request runs.
+    server = await startPlayground({
+      ...engine,
+      generate: async function* (request, signal) {
+        decoded = undefined
+        const [part] = request.messages.at(-1)?.content ?? []
+        if (part?.type === 'image') decoded = { image: await part.image.decode(signal) }
+        if (part?.type === 'audio') decoded = { audio: await part.audio.decode(signal) }
+        yield* engine.generate(request, signal)
+      },
+    })
     browser = await launchBrowser({ microphone: temporaryFile('speech.wav', syllables(4, 48_000)) })
   })
   afterAll(async () => {
@@ -56,9 +67,9 @@ describeInBrowser('media', () => {
     await server?.stop(0)
   })
 
-  it('sends pictures that were picked, pasted and dropped', async () => {
+  it('sends images that were picked, pasted and dropped', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
-    await choose(page, 'Picture', [temporaryFile('first.png', await picture(64, 48))])
+    await choose(page, 'Image', [temporaryFile('first.png', await picture(64, 48))])
     await transfer(page, 'paste', await picture(80, 40), 'pasted.png', 'image/png')
     await transfer(page, 'drop', await picture(96, 32, { format: 'jpeg' }), 'dropped.jpg', 'image/jpeg')
     await page.getByText('dropped.jpg').waitFor()
@@ -80,17 +91,15 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('tries the example picture of the first page', async () => {
+  it('tries the example image of the first page', async () => {
     const { page, problems } = await openPlayground(browser, server.url)
-    await page.getByRole('button', { name: /Show a picture/ }).click()
+    await page.getByRole('button', { name: /Show an image/ }).click()
     await repliesDone(page, 1)
     const [image] = parts()
     expect(image?.type === 'image' && [image.image.facts.width, image.image.facts.height]).toEqual([448, 448])
     // Red in the middle.
-    if (image?.type === 'image')
-      expect([...(await image.image.decode()).data.subarray((224 * 448 + 224) * 3, (224 * 448 + 224) * 3 + 3)]).toEqual(
-        [217, 38, 38],
-      )
+    const middle = (224 * 448 + 224) * 3
+    expect([...(decoded?.image?.data.subarray(middle, middle + 3) ?? [])]).toEqual([217, 38, 38])
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -108,8 +117,8 @@ describeInBrowser('media', () => {
     await send(page, 'what did I say?')
     const [audio] = parts()
     expect(audio?.type).toBe('audio')
-    if (audio?.type !== 'audio') return
-    const { samples, sampleRate } = await audio.audio.decode()
+    if (decoded?.audio === undefined) throw new Error('the recording was not decoded')
+    const { samples, sampleRate } = decoded.audio
     expect(samples.length / sampleRate).toBeGreaterThan(1.5)
     const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0)
     expect(peak).toBeGreaterThan(0.02)
@@ -120,6 +129,11 @@ describeInBrowser('media', () => {
     expect(loudness.filter((value) => value > peak / 2).length).toBeGreaterThan(3)
     expect(loudness.filter((value) => value < peak / 10).length).toBeGreaterThan(3)
     expect(problems).toEqual([])
+    // It plays in the player of the replies.
+    const played = `globalThis.omniservePlayground.player.statistics.scheduled`
+    expect(await page.evaluate(played)).toBe(0)
+    await page.locator('.turn-user .speech').getByRole('button', { name: 'Play', exact: true }).click()
+    await expect.poll(() => page.evaluate<number>(played)).toBe(Math.round((samples.length / sampleRate) * 24_000))
 
     // A question that is only spoken.
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
@@ -132,7 +146,7 @@ describeInBrowser('media', () => {
     expect(problems).toEqual([])
 
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
-    await page.getByRole('button', { name: 'Throw away' }).click()
+    await page.getByRole('button', { name: 'Discard' }).click()
     await page.locator('#message').waitFor()
     expect(await page.locator('.chip').count()).toBe(0)
     await page.context().close()
@@ -148,19 +162,19 @@ describeInBrowser('media', () => {
       },
     })
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
-    await page.getByText('The browser was not allowed to use it.').first().waitFor()
+    await page.getByText('The browser does not have permission.').first().waitFor()
     expect(await page.locator('#message').isVisible()).toBe(true)
     await page.context().close()
   })
 
-  it('takes a picture and frames with the camera', async () => {
+  it('takes a photo and frames with the camera', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings, permissions: ['camera'] })
     const openCamera = async (): Promise<void> => {
       await page.getByRole('button', { name: 'Add a file' }).click()
       await page.getByRole('menuitem', { name: /^Camera/ }).click()
     }
     await openCamera()
-    await page.getByRole('button', { name: 'Take a picture' }).click()
+    await page.getByRole('button', { name: 'Take a photo' }).click()
     await page.locator('.chip').waitFor()
     await send(page, 'what is this?')
     const [image] = parts()
@@ -179,7 +193,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('sends a clip with its sound, and its frames without', async () => {
+  it('sends a video with its audio, and its frames without', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url, { settings })
     await choose(page, 'Video file', CLIP)
     await page.locator('.chip', { hasText: 'clip.webm' }).waitFor()
@@ -189,10 +203,10 @@ describeInBrowser('media', () => {
     expect(video?.type === 'video' && video.video.facts.audio !== undefined).toBe(true)
 
     await page.getByRole('button', { name: 'Add a file' }).click()
-    await page.getByRole('menuitem', { name: /^Frames from a clip/ }).click()
+    await page.getByRole('menuitem', { name: /^Frames of a video/ }).click()
     const [chooser] = await Promise.all([
       page.waitForEvent('filechooser'),
-      page.getByRole('button', { name: 'Choose a clip' }).click(),
+      page.getByRole('button', { name: 'Choose a video' }).click(),
     ])
     await chooser.setFiles(CLIP)
     await page.getByRole('button', { name: 'Add 4 frames' }).click()
@@ -209,37 +223,36 @@ describeInBrowser('media', () => {
 
   it('keeps to one kind of media in a message, with the reason in the menu', async () => {
     const { page } = await openPlayground(browser, server.url, { settings })
-    await choose(page, 'Sound file', temporaryFile('sound.wav', syllables(1, 16_000)))
+    await choose(page, 'Audio file', temporaryFile('sound.wav', syllables(1, 16_000)))
     await page.locator('.chip', { hasText: 'sound.wav' }).waitFor()
     await page.getByRole('button', { name: 'Add a file' }).click()
-    const image = page.getByRole('menuitem', { name: /^Picture/ })
+    const image = page.getByRole('menuitem', { name: /^Image/ })
     expect(await image.getAttribute('aria-disabled')).toBe('true')
-    expect(await image.innerText()).toContain('One message takes text and one kind of media')
+    expect(await image.innerText()).toContain('A message can hold text and one type of media')
     await page.keyboard.press('Escape')
     expect(await page.getByRole('button', { name: /^Record from the microphone/ }).getAttribute('aria-disabled')).toBe(
       'true',
     )
     await transfer(page, 'drop', await picture(40, 40), 'late.png', 'image/png')
-    await page.getByText('One message takes text and one kind of media').first().waitFor()
+    await page.getByText('A message can hold text and one type of media').first().waitFor()
     expect(await page.locator('.chip').count()).toBe(1)
     await page.context().close()
   })
 
-  it('makes a huge picture smaller, and does not send what is no media', async () => {
+  it('makes a huge image smaller unasked, and does not send what is no media', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
     const huge = await picture(2100, 1400, { noisy: true })
     expect(huge.length).toBeGreaterThan(8_000_000)
-    await choose(page, 'Picture', temporaryFile('huge.png', huge))
-    await page.getByText(/is too large: the API takes files of up to 7.5 MB/).waitFor()
-    expect(await page.getByRole('button', { name: 'Send', exact: true }).getAttribute('aria-disabled')).toBe('true')
-    await page.getByRole('button', { name: 'Make smaller' }).click()
-    await page.locator('.chip', { hasText: 'huge.jpg' }).waitFor()
+    await choose(page, 'Image', temporaryFile('huge.png', huge))
+    await page.locator('.chip', { hasText: /huge\.jpg[^]*, reduced from \d/ }).waitFor()
     await send(page, 'what is it?')
     const [image] = parts()
     expect(image?.type === 'image' && image.image.facts.width).toBe(2100)
 
     await transfer(page, 'drop', Buffer.from('hello'), 'notes.txt', 'text/plain')
-    await page.getByText('“notes.txt” is no picture, sound or video.').first().waitFor()
+    await page.getByText('“notes.txt” is not an image, audio or video file.').first().waitFor()
+    await transfer(page, 'drop', Buffer.from('0000001cftypheic', 'latin1'), 'IMG_1.HEIC', '')
+    await page.getByText('“IMG_1.HEIC” is a HEIC image, which is not supported.').first().waitFor()
     await transfer(page, 'drop', await picture(9, 9), 'tiny.png', 'image/png')
     await page.getByText('Too small: both sides must be over 10 pixels.').waitFor()
     expect(problems).toEqual([])
@@ -250,10 +263,10 @@ describeInBrowser('media', () => {
     const { page, requests } = await openPlayground(browser, server.url, { settings })
     await page.getByRole('button', { name: 'Add a file' }).click()
     await page.getByRole('menuitem', { name: /^Link to a file/ }).click()
-    await page.getByRole('textbox', { name: 'Address' }).fill('nonsense')
+    await page.getByRole('textbox', { name: 'URL' }).fill('nonsense')
     await page.getByRole('button', { name: 'Add', exact: true }).click()
-    await page.getByText('Enter an address that begins with http').waitFor()
-    await page.getByRole('textbox', { name: 'Address' }).fill('http://127.0.0.1:9/sound.mp3')
+    await page.getByText('Enter a URL that begins with http').waitFor()
+    await page.getByRole('textbox', { name: 'URL' }).fill('http://127.0.0.1:9/sound.mp3')
     await page.getByRole('button', { name: 'Add', exact: true }).click()
     await page.locator('.chip', { hasText: 'sound.mp3' }).waitFor()
     await send(page, 'what is said?')
@@ -262,18 +275,18 @@ describeInBrowser('media', () => {
       type: 'input_audio',
       input_audio: { data: 'http://127.0.0.1:9/sound.mp3', format: 'mp3' },
     })
-    await page.getByRole('alert').getByText('The server refused the request').waitFor()
-    await page.getByText('private addresses are refused unless').waitFor()
+    await page.getByRole('alert').getByText('The server could not download the file').waitFor()
+    await page.getByText('Private addresses are refused unless').waitFor()
     await page.context().close()
   })
 
   it('counts the tokens of a message before it is sent', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
-    await choose(page, 'Picture', temporaryFile('square.png', await picture(320, 320)))
+    await choose(page, 'Image', temporaryFile('square.png', await picture(320, 320)))
     await page.locator('.chip').waitFor()
     await page.locator('#message').fill('count me')
     await page.getByRole('button', { name: 'Count tokens' }).click()
-    // 100 tokens of picture and 2 of its markers, and the words.
+    // 100 tokens of image and 2 of its markers, and the words.
     await page
       .getByText(/^1\d\d prompt tokens of 49152 · \$0\.000/)
       .first()

@@ -1,5 +1,5 @@
 /**
- * The real front door with the built playground and an engine of the test's choice, on a free loopback port.
+ * The real server with the built playground and an engine of the test's choice, on a free loopback port.
  *
  * In: the engine, settings as flags. Out: a running server. Used by the browser tests, the browser benchmarks, and by hand:
  * `node tests/browser/playground-server.ts 8123`.
@@ -50,8 +50,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     reply: (request) => ({
       reasoning: 'The person says hello. I should answer briefly, and say what I am.',
       text: request.messages.at(-1)?.content.some((part) => part.type === 'image')
-        ? 'A red circle on a pale ground. It is in the middle of the picture, and nothing else is there.'
-        : 'Hello! I am nano, a small model that **sees**, **hears** and **speaks**. Try:\n\n1. a picture\n2. a recording\n3. a short clip\n',
+        ? 'A red circle on a pale background. It is in the middle of the image, and nothing else is there.'
+        : 'Hello! I am nano, a small model that **sees**, **hears** and **speaks**. Try:\n\n1. an image\n2. a recording\n3. a short video\n',
     }),
   })
   const server = await startPlayground(engine, { port: process.argv[2] ?? '8123' })

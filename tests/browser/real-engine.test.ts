@@ -1,8 +1,8 @@
 /**
- * The command line's own server with the real engine, driven from the browser: speech made by a checkpoint is heard.
+ * The command line's own server with the real engine, driven from the browser: speech made by a checkpoint is played.
  *
  * With the embedded checkpoint the reply is waited for; without it random weights answer, whose speech need not end, so it is
- * stopped once it is heard.
+ * stopped once it plays.
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { serve, type ServeProcess } from '../support/serve.ts'
-import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
+import { describeInBrowser, launchBrowser, metricsOf, openPlayground, repliesDone, until } from './browser.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const hasNano = existsSync(path.join(root, 'models/nano/config.json'))
@@ -27,11 +27,11 @@ describeInBrowser('with the real engine', () => {
     await server?.[Symbol.asyncDispose]()
   })
 
-  it('sees a picture, and its spoken reply is heard', async () => {
+  it('sees an image, and its spoken reply is played', async () => {
     const { page, problems } = await openPlayground(browser, server?.url ?? '', {
       settings: { speech: true, maxTokens: 64, seed: 1 },
     })
-    await page.getByRole('button', { name: /Show a picture/ }).click()
+    await page.getByRole('button', { name: /Show an image/ }).click()
     await until(page, `globalThis.omniservePlayground.player.statistics.peak > 0.001`, 60_000)
     if (hasNano) {
       await repliesDone(page, 1)
@@ -40,13 +40,13 @@ describeInBrowser('with the real engine', () => {
       await page.getByRole('button', { name: 'Stop the reply' }).click()
       await page.locator('.turn-assistant .note', { hasText: 'Stopped' }).waitFor()
     }
-    await page.locator('.metrics', { hasText: /first token .* first sound/ }).waitFor()
+    expect(await metricsOf(page)).toMatch(/Time to first token[^]*Time to first audio/)
     // The next request is served: the work of the first was given up, or done.
     await page.getByRole('radio', { name: 'Text', exact: true }).click()
     await page.locator('#message').fill('hello')
     await page.keyboard.press('Enter')
     await repliesDone(page, 2)
-    expect(await page.locator('.metrics').last().innerText()).toMatch(/\d+ text in|\d+ text \+ \d+ image in/)
+    expect(await metricsOf(page)).toMatch(/Input tokens\s+\d+ text/)
     expect(problems).toEqual([])
     await page.context().close()
   })

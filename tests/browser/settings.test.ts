@@ -1,9 +1,9 @@
-/** Settings: what is sent, what is disabled and why, voices, thinking, languages, appearance. */
+/** Settings: what is sent, what is left out and why, voices, thinking, languages, appearance. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
-import { ask, describeInBrowser, launchBrowser, openPlayground } from './browser.ts'
+import { ask, describeInBrowser, launchBrowser, metricsOf, openPlayground } from './browser.ts'
 import { startPlayground } from './playground-server.ts'
 
 describeInBrowser('settings', () => {
@@ -27,10 +27,10 @@ describeInBrowser('settings', () => {
 
   it('thinks first, with the reasoning folded, and says why there is no speech', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url)
-    await page.getByRole('switch', { name: 'Think first' }).click()
-    await page.getByText('The API gives no speech while thinking is on.').first().waitFor()
-    expect(await page.getByRole('radio', { name: 'Text and speech' }).getAttribute('aria-disabled')).toBe('true')
-    expect(await page.getByRole('combobox', { name: 'Voice' }).isDisabled()).toBe(true)
+    await page.getByRole('switch', { name: 'Thinking' }).click()
+    await page.getByText('Text only while thinking is on.').waitFor()
+    expect(await page.getByRole('radio', { name: 'Text and speech' }).count()).toBe(0)
+    expect(await page.getByRole('combobox', { name: 'Voice' }).count()).toBe(0)
     await page.getByRole('textbox', { name: 'Thinking budget' }).fill('4')
     await page.keyboard.press('Tab')
     await ask(page, 'What is 7 plus 5?')
@@ -42,7 +42,7 @@ describeInBrowser('settings', () => {
     // The budget of 4 tokens held.
     expect(await page.locator('.reasoning-panel').innerText()).toBe('Seven and five make')
     expect(await page.locator('.turn-assistant > .prose').innerText()).toBe('Twelve.')
-    expect(await page.locator('.metrics').innerText()).toMatch(/4 reasoning/)
+    expect(await metricsOf(page)).toMatch(/4 reasoning/)
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -65,9 +65,11 @@ describeInBrowser('settings', () => {
       expect.stringContaining('Kiki'),
     ])
     await pick('Ethan')
-    await page.getByText('The checkpoint was trained with this voice.').waitFor()
+    // nano speaks two languages, whatever the service's voice speaks.
+    await page.getByText('Speaks Chinese, English', { exact: true }).waitFor()
+    expect(await page.getByText('speaks instead').count()).toBe(0)
     await pick('Cherry')
-    await page.getByText('Spoken by chelsie: the checkpoint was not trained with this voice.').waitFor()
+    await page.getByText('nano does not have this voice; chelsie speaks instead.').waitFor()
     await pick('Ethan')
     await ask(page, 'hello')
     expect(requests[0]).toMatchObject({ audio: { voice: 'Ethan', format: 'wav' } })
@@ -92,13 +94,13 @@ describeInBrowser('settings', () => {
     await page.keyboard.press('ArrowRight')
     await page.getByRole('textbox', { name: 'Seed' }).fill('7')
     await page.keyboard.press('Tab')
-    await page.getByRole('textbox', { name: 'Stop texts' }).fill('END\nSTOP')
+    await page.getByRole('textbox', { name: 'Stop sequences' }).fill('END\nSTOP')
     await ask(page, 'changed', 2)
     expect(requests[1]).toMatchObject({ temperature: 0.89, top_k: 51, seed: 7, stop: ['END', 'STOP'] })
     expect(requests[1]).toMatchObject({ messages: expect.arrayContaining([{ role: 'system', content: 'Be brief.' }]) })
     expect(engine.requests.at(-1)?.sampling).toMatchObject({ temperature: 0.89, topK: 51, seed: 7 })
 
-    await page.getByRole('button', { name: 'Default values' }).click()
+    await page.getByRole('button', { name: 'Reset to defaults' }).click()
     await ask(page, 'again', 3)
     expect(requests[2]).not.toHaveProperty('temperature')
     expect(requests[2]).not.toHaveProperty('stop')
@@ -111,16 +113,16 @@ describeInBrowser('settings', () => {
     })
     await page.getByRole('combobox', { name: 'Model' }).click()
     await page.getByRole('option', { name: /^qwen-omni-turbo answered/ }).click()
-    await page.getByText('qwen-omni-turbo has no thinking mode.').first().waitFor()
-    expect(await page.getByRole('switch', { name: 'Think first' }).isDisabled()).toBe(true)
     await page.getByText('Turbo models ignore the system message when they speak').waitFor()
-    expect(await page.getByRole('textbox', { name: 'System message' }).isDisabled()).toBe(true)
+    expect(await page.getByRole('switch', { name: 'Thinking' }).count()).toBe(0)
+    expect(await page.getByRole('textbox', { name: 'System message' }).count()).toBe(0)
     await ask(page, 'hello')
     expect(requests[0]).toMatchObject({ model: 'qwen-omni-turbo', messages: [{ role: 'user', content: 'hello' }] })
     await page.getByRole('button', { name: /^Limits/ }).click()
     await page.getByText('30,720 tokens').waitFor()
+    await page.getByText('qwen-omni-turbo has no thinking mode.').waitFor()
     await page.getByRole('radio', { name: 'Text', exact: true }).click()
-    expect(await page.getByRole('textbox', { name: 'System message' }).isDisabled()).toBe(false)
+    expect(await page.getByRole('textbox', { name: 'System message' }).isVisible()).toBe(true)
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -129,8 +131,10 @@ describeInBrowser('settings', () => {
     const silent = await startPlayground(createFakeEngine({ models: ['nano'], speech: false, thinking: false }))
     try {
       const { page, requests } = await openPlayground(browser, silent.url)
-      await page.getByText('The loaded checkpoint nano cannot speak.').first().waitFor()
-      await page.getByText('The loaded checkpoint nano cannot think.').first().waitFor()
+      await page.getByText('Text only: the loaded checkpoint, nano, does not speak.').waitFor()
+      expect(await page.getByRole('switch').count()).toBe(0)
+      await page.getByRole('button', { name: /^Limits/ }).click()
+      await page.getByText('The loaded checkpoint, nano, does not support thinking.').waitFor()
       await ask(page, 'hello')
       expect(requests[0]).toMatchObject({ modalities: ['text'] })
       await page.context().close()
@@ -153,7 +157,23 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('is dark when the system is, unless told otherwise', async () => {
+  it('stands aside on the first visit, and then as it was left', async () => {
+    const { page } = await openPlayground(browser, server.url, { firstVisit: true })
+    const panel = page.locator('.settings')
+    await page.locator('.starter:not([disabled])').first().waitFor()
+    expect(await panel.count()).toBe(0)
+    await page.getByRole('button', { name: 'Settings' }).click()
+    await panel.waitFor()
+    await page.reload()
+    await panel.waitFor()
+    await page.getByRole('button', { name: 'Settings' }).click()
+    await page.reload()
+    await page.locator('.starter:not([disabled])').first().waitFor()
+    expect(await panel.count()).toBe(0)
+    await page.context().close()
+  })
+
+  it('is dark when the system is, unless set otherwise', async () => {
     const { page } = await openPlayground(browser, server.url, { colorScheme: 'dark' })
     const ground = (): Promise<string> => page.evaluate(`getComputedStyle(document.body).backgroundColor`)
     expect(await ground()).toBe('rgb(20, 21, 23)')

@@ -1,7 +1,7 @@
 /**
- * Pictures of the playground as people see it: `node tests/browser/take-screenshots.ts URL FOLDER`.
+ * Images of the playground as people see it: `node tests/browser/take-screenshots.ts URL FOLDER`.
  *
- * In: the address of a running server. Out: first page, a conversation with a picture and speech, light, dark, phone, Chinese. The one
+ * In: the address of a running server. Out: first page, a conversation with an image and speech, light, dark, phone, Chinese. The one
  * in the README is `conversation.png`.
  */
 import { mkdirSync } from 'node:fs'
@@ -20,8 +20,8 @@ async function open(browser: Browser, options: BrowserContextOptions = {}): Prom
 }
 
 /** Asks by the page's own examples, and waits for the reply to be complete. */
-async function tryExamples(page: Page, picture: RegExp, more: string): Promise<void> {
-  await page.getByRole('button', { name: picture }).click()
+async function tryExamples(page: Page, image: RegExp, more: string): Promise<void> {
+  await page.getByRole('button', { name: image }).click()
   await page.locator('.turn-foot').first().waitFor({ timeout: 60_000 })
   await page.locator('#message').fill(more)
   await page.keyboard.press('Enter')
@@ -35,13 +35,13 @@ try {
   mkdirSync(folder, { recursive: true })
   const shots: [string, BrowserContextOptions, ((page: Page) => Promise<void>)?][] = [
     ['first-page', {}],
-    ['conversation', {}, (page) => tryExamples(page, /Show a picture/, 'What colour is it?')],
-    ['dark', { colorScheme: 'dark' }, (page) => tryExamples(page, /Show a picture/, 'What colour is it?')],
+    ['conversation', {}, (page) => tryExamples(page, /Show an image/, 'What colour is it?')],
+    ['dark', { colorScheme: 'dark' }, (page) => tryExamples(page, /Show an image/, 'What colour is it?')],
     ['chinese', { locale: 'zh-CN' }, (page) => tryExamples(page, /给它看图/, '它是什么颜色?')],
     [
       'phone',
       { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },
-      (page) => tryExamples(page, /Show a picture/, 'What colour is it?'),
+      (page) => tryExamples(page, /Show an image/, 'What colour is it?'),
     ],
   ]
   for (const [name, options, act] of shots) {

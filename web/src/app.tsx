@@ -2,13 +2,12 @@
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { Tooltip } from '@base-ui/react/tooltip'
 import { Menu, SlidersHorizontal } from 'lucide-react'
-import { useEffect, useState, type MouseEvent, type ReactElement } from 'react'
+import { lazy, Suspense, useEffect, useState, type MouseEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { adviceKey } from './api/errors.ts'
 import { Composer } from './components/composer/composer.tsx'
 import { HistoryPanel } from './components/history-panel.tsx'
 import { SettingsPanel } from './components/settings/settings-panel.tsx'
-import { TalkView } from './components/talk/talk-view.tsx'
 import { ConversationView } from './components/turns/conversation-view.tsx'
 import { FailureNotice } from './components/turns/failure-notice.tsx'
 import { IconButton } from './components/ui/button.tsx'
@@ -48,6 +47,8 @@ function ServerBadge(): ReactElement {
     </span>
   )
 }
+
+const TalkView = lazy(async () => ({ default: (await import('./components/talk/talk-view.tsx')).TalkView }))
 
 const COLUMN = 'omniserve.settingsColumn'
 
@@ -176,7 +177,9 @@ export function App(): ReactElement {
                   <Composer />
                 </>
               ) : (
-                <TalkView session={talk} />
+                <Suspense fallback={null}>
+                  <TalkView session={talk} />
+                </Suspense>
               )}
             </main>
             {hasSettingsColumn ? (

@@ -18,6 +18,7 @@ import type {
   VideoFrames,
   VideoMedium,
 } from '../contract/index.ts'
+import { ArrivingSamples } from './audio/arriving-samples.ts'
 import { soundRate } from './audio/rate.ts'
 import type { VideoFacts as DecodedVideoFacts, DecoderReply, DoneHeader, ImageHeader } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'
@@ -169,13 +170,13 @@ class Loader implements MediaLoader {
     const kind = 'audio'
     return this.#open(source, kind, limits, signal, async (file) => {
       const decode = async (stop: AbortSignal): Promise<Outcome<AudioMedium>> => {
-        const pieces: Uint8Array[] = []
+        const samples = new ArrivingSamples(facts.samples)
         let warnings: readonly string[] = []
         await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
-          if (header.type === 'pcm') pieces.push(payload)
+          if (header.type === 'pcm') samples.push(payload)
           else if (header.type === 'done') warnings = header.warnings
         })
-        const decoded = joinSamples(pieces)
+        const decoded = samples.pcm
         return { decoded, facts: audioFacts(decoded), warnings }
       }
       const probed = await this.#probe(file, { kind, limits, probe: true })
@@ -199,18 +200,17 @@ class Loader implements MediaLoader {
       const decode = async (stop: AbortSignal): Promise<Outcome<VideoMedium>> => {
         const frames: RgbImage[] = []
         const timestamps: number[] = []
-        const pieces: Uint8Array[] = []
+        const samples = new ArrivingSamples(Math.min(facts.audio?.samples ?? 0, limits.maxDurationSeconds * soundRate))
         let done: DoneHeader | undefined
         await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
           if (header.type === 'frame') {
             frames.push({ width: header.width, height: header.height, data: payload })
             timestamps.push(header.timestamp)
-          } else if (header.type === 'pcm') pieces.push(payload)
+          } else if (header.type === 'pcm') samples.push(payload)
           else if (header.type === 'done') done = header
         })
         const known = done!.video!
-        const audio = pieces.length > 0 ? joinSamples(pieces) : undefined
-        const decoded = { frames, timestamps, fps: known.sampledFps, ...(audio && { audio }) }
+        const decoded = { frames, timestamps, fps: known.sampledFps, ...(!samples.empty && { audio: samples.pcm }) }
         return { decoded, facts: videoFacts(known, decoded), warnings: done!.warnings }
       }
       const probed = await this.#probe(file, { kind, limits, probe: true })
@@ -400,14 +400,4 @@ function statedFacts({ video, frames, audioSeconds = 0 }: DoneHeader): VideoFact
       audio: { sampleRate: soundRate, samples: Math.round(audioSeconds * soundRate) },
     }),
   }
-}
-
-function joinSamples(pieces: readonly Uint8Array[]): MonoPcm {
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return { sampleRate: soundRate, samples: new Float32Array(bytes.buffer) }
 }

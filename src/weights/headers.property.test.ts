@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -65,7 +65,7 @@ it('a safetensors header is read as written', () => {
       const start = 8 + Number(file.readBigUInt64LE(0))
       expect(header.entries.size).toBe(entries.length)
       for (const [name, { dtype, shape, data_offsets }] of entries) {
-        const [begin = 0, end = 0] = data_offsets
+        const [begin, end] = data_offsets
         const read = header.entries.get(name)
         expect(read).toMatchObject({ type: dtype.toLowerCase(), shape, offset: start + begin, length: end - begin })
       }
@@ -118,7 +118,6 @@ async function written(
 
 it('a GGUF header is read as written, and a damaged one is refused or read within its bounds', async () => {
   const path = join(folder, 'x.gguf')
-  const { readFile } = await import('node:fs/promises')
   await fc.assert(
     fc.asyncProperty(ggufPlans, damages, async (plan, damage) => {
       const size = await written(path, plan)

@@ -13,11 +13,22 @@ import { promisify } from 'node:util'
 
 const root = path.join(import.meta.dirname, '..')
 const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-packed-'))
-const command = path.join(folder, 'node_modules', '.bin', 'omniserve')
-const environment = { ...process.env, SKIP_FFMPEG: 'true', OMNISERVE_HOME: path.join(folder, 'home') }
+const command = path.join(folder, 'node_modules', 'omniserve', 'bin', 'omniserve.js')
+/** Without the folders that npm put in front for scripts of this repository: the Node that users have runs the package. */
+const searched = (process.env['PATH'] ?? '')
+  .split(path.delimiter)
+  .filter((place) => !place.includes('node_modules') && !place.includes('node-gyp-bin'))
+  .join(path.delimiter)
+const environment = { ...process.env, PATH: searched, SKIP_FFMPEG: 'true', OMNISERVE_HOME: path.join(folder, 'home') }
 
 async function run(program: string, args: readonly string[], cwd = folder): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { cwd, env: environment, maxBuffer: 2 ** 28 })
+  const { stdout } = await promisify(execFile)(program, args, {
+    cwd,
+    env: environment,
+    maxBuffer: 2 ** 28,
+    // npm is a command file on Windows.
+    shell: process.platform === 'win32' && program === 'npm',
+  })
   return stdout
 }
 
@@ -27,7 +38,7 @@ function check(name: string, right: boolean, seen: unknown): void {
 }
 
 async function serve(): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(command, ['serve', '--port', '0', '--log-level', 'error'], {
+  const child = spawn('node', [command, 'serve', '--port', '0', '--log-level', 'error'], {
     cwd: folder,
     env: environment,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -62,7 +73,8 @@ async function uses(withFfmpeg: boolean): Promise<void> {
     const image = (await readFile(path.join(root, 'docs/images/circle.png'))).toString('base64')
     const seen = await asks(url, { type: 'image_url', image_url: { url: `data:image/png;base64,${image}` } })
     check('an image is read', seen.status === 200 && seen.text.includes('[DONE]'), seen)
-    const audio = await run(command, [
+    const audio = await run('node', [
+      command,
       'chat',
       '--url',
       url,
@@ -107,12 +119,13 @@ try {
     )
   await writeFile(path.join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
   await run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', path.join(folder, filename)])
-  check('the command runs', /^\d+\.\d+\.\d+/.test(await run(command, ['--version'])), '')
+  console.log(`Node ${(await run('node', ['--version'])).trim()}`)
+  check('the command runs', /^\d+\.\d+\.\d+/.test(await run('node', [command, '--version'])), '')
   const imports = ['omniserve', 'omniserve/contract', 'omniserve/protocol', 'omniserve/server']
   await writeFile(path.join(folder, 'imports.mjs'), imports.map((name) => `import '${name}'\n`).join(''))
-  await run(process.execPath, ['imports.mjs'])
+  await run('node', ['imports.mjs'])
   check('every export is found', true, imports)
-  const doctor = JSON.parse(await run(command, ['doctor', '--port', '0', '--json'])) as {
+  const doctor = JSON.parse(await run('node', [command, 'doctor', '--port', '0', '--json'])) as {
     checks: { name: string; found: string }[]
   }
   check(

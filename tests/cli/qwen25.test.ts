@@ -38,9 +38,10 @@ it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it',
     expect(row?.limits.checkpoint_prompt_tokens).toBeGreaterThan(50)
   }
 
+  // Flash itself takes 20 minutes: counted and priced, with a warning that the checkpoint here does not.
   const args = ['tokens', long, '--model', 'qwen3-omni-flash', '--checkpoint', checkpoint]
-  const refused = await omniserve(args)
-  expect(refused).toMatchObject({ code: 5, errors: expect.stringContaining('at most 300 s') })
+  const warned = await omniserve(args)
+  expect(warned).toMatchObject({ code: 0, errors: expect.stringMatching(/^warning: .*at most 300 s/) })
 })
 
 it('doctor reads it', async () => {

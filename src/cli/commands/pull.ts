@@ -1,9 +1,11 @@
 /** `omniserve pull`: a checkpoint from Hugging Face or ModelScope, resumed and checked, into the folder `--model ID` looks in. */
 import path from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { type Command, Option } from 'commander'
 import { pulledFolder } from '../../config/index.ts'
+import type { Licence } from '../../weights/hub/licence.ts'
 import { parseHubId, pullCheckpoint } from '../../weights/hub/pull.ts'
-import { EXIT_HELP } from '../exit.ts'
+import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { integerFrom } from '../options.ts'
 import { bytesText, listText, note, print, printJson, status, warn } from '../output.ts'
@@ -14,6 +16,7 @@ interface PullFlags {
   readonly revision?: string
   readonly folder?: string
   readonly parallel: number
+  readonly acceptLicence?: boolean
   readonly json?: boolean
 }
 
@@ -28,16 +31,19 @@ export function addPullCommand(program: Command): void {
     .option('--revision <name>', 'branch, tag or commit')
     .option('--folder <dir>', 'where the files go (default: OMNISERVE_HOME/checkpoints/OWNER/NAME)')
     .option('--parallel <files>', 'files at a time', integerFrom(1), 4)
+    .option('--accept-licence', 'agree to a licence that restricts use, without being asked')
     .option('--json', 'print what was fetched as JSON')
     .addHelpText(
       'after',
       `
 Run again after a stop, it resumes. Every file is checked against the hub's hash; files that have none are listed.
+A licence that restricts use (Qwen2.5-Omni-3B: non-commercial) is shown before the weights are fetched, and asked about.
 HF_TOKEN or MODELSCOPE_API_TOKEN give access to what is not public; HF_ENDPOINT or MODELSCOPE_ENDPOINT name a mirror.
 
 Examples:
   omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct
   omniserve pull modelscope:Qwen/Qwen3-Omni-30B-A3B-Instruct --folder ./qwen3-omni
+  omniserve pull Qwen/Qwen2.5-Omni-3B --accept-licence
 ${EXIT_HELP}`,
     )
     .action(async (id: string, flags: PullFlags) => pull(id, flags))
@@ -46,7 +52,8 @@ ${EXIT_HELP}`,
 async function pull(given: string, flags: PullFlags): Promise<void> {
   const { hub, id } = parseHubId(given, flags.hub)
   const folder = path.resolve(flags.folder ?? pulledFolder(id))
-  const progress = createProgress('bytes')
+  const signal = interruptSignal()
+  let progress = createProgress('bytes')
   status(`asking ${hub} for ${id} ...`)
   let result
   try {
@@ -57,7 +64,12 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
       ...(flags.revision !== undefined && { revision: flags.revision }),
       onProgress: ({ bytesDone, bytes, file, filesDone, files }) =>
         progress.update(bytesDone, bytes, `${filesDone}/${files} ${file}`),
-      signal: interruptSignal(),
+      onLicence: async (licence) => {
+        progress.stop()
+        await agree(licence, id, flags.acceptLicence === true, signal)
+        progress = createProgress('bytes')
+      },
+      signal,
     })
   } finally {
     progress.stop()
@@ -68,13 +80,53 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
   const name = flags.folder === undefined ? id : folder
   const advice = await adviceFor(folder, name)
   if (flags.json === true) {
-    const { files, bytes, bytesFetched, revision, unverified } = result
-    printJson({ id, hub, revision, folder, files, bytes, bytes_fetched: bytesFetched, unverified, advice })
+    const { files, bytes, bytesFetched, revision, unverified, licence } = result
+    printJson({
+      id,
+      hub,
+      revision,
+      folder,
+      files,
+      bytes,
+      bytes_fetched: bytesFetched,
+      unverified,
+      licence: licence.name,
+      advice,
+    })
     return
   }
   const fetched = result.bytesFetched === 0 ? 'all there already' : `${bytesText(result.bytesFetched)} fetched`
   print(`${id}: ${result.files.length} files, ${bytesText(result.bytes)} (${fetched}), in ${folder}`)
   note(advice)
+}
+
+/** Shows a licence that restricts use, and asks. @throws CommandError when it is not agreed to */
+async function agree(licence: Licence, id: string, accepted: boolean, signal: AbortSignal): Promise<void> {
+  if (!licence.restricts) return
+  const { name, terms, link } = licence
+  note(`${id} comes under the licence ${name}${terms === undefined ? '' : ` (${terms})`}.`)
+  if (link !== undefined) note(`Its text: ${/^https?:/.test(link) ? link : `${link} on the page of ${id}`}`)
+  if (accepted) return
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new CommandError(
+      'nothing was fetched but the model card: agree to the licence with --accept-licence, or pull another checkpoint',
+      EXIT.usage,
+    )
+  }
+  const answer = await question('Do you agree to it? [y/N] ', signal)
+  if (/^y(es)?$/i.test(answer.trim())) return
+  throw new CommandError('the licence was not agreed to: nothing was fetched but the model card')
+}
+
+/** A line typed at the terminal; empty at the end of the input. Throws the signal's reason once aborted. */
+async function question(text: string, signal: AbortSignal): Promise<string> {
+  using lines = createInterface({ input: process.stdin, output: process.stderr })
+  // A terminal in line mode gives Ctrl-C to the reader alone.
+  lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
+  const answer = await Promise.race([lines.question(text, { signal }).catch(() => ''), ended])
+  signal.throwIfAborted()
+  return answer
 }
 
 /** What to do next, by what was fetched and what this machine holds. */

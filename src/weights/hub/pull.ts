@@ -4,7 +4,7 @@
  * In: the model's id. Out: the folder, every file checked against the hub's hash, and a list of those that have none. Running it again
  * resumes where it stopped and checks what is there. Progress is told in bytes of the whole.
  *
- * Reference: docs/decisions/2026-11-23-pull.md
+ * Reference: docs/decisions/2026-11-23-pull.md, docs/decisions/2026-11-30-verify-and-licences.md
  */
 
 import { mkdir, readFile, stat, statfs, writeFile } from 'node:fs/promises'
@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { downloadFile, isComplete, partialSize } from './download-file.ts'
 import { HubClient } from './hub-client.ts'
 import { type HubFile, type HubListing, listHuggingFace, listModelScope } from './hub-listing.ts'
+import { type Licence, readLicence } from './licence.ts'
 import { PullError } from './pull-error.ts'
 
 export type HubName = 'huggingface' | 'modelscope'
@@ -38,6 +39,11 @@ export interface PullOptions {
   /** Files at a time. Default 4. */
   readonly parallel?: number
   readonly onProgress?: (progress: PullProgress) => void
+  /**
+   * Asked with the licence when the model card is there and before anything else is fetched, unless all is there already. What it throws
+   * ends the pull.
+   */
+  readonly onLicence?: (licence: Licence) => void | Promise<void>
   readonly signal?: AbortSignal
   /** Default: `HF_ENDPOINT` or `MODELSCOPE_ENDPOINT`, else the public hub. */
   readonly endpoint?: string
@@ -65,7 +71,10 @@ export interface PullResult {
   readonly bytesFetched: number
   /** Files that the hub gives no hash for: only their size was checked. */
   readonly unverified: readonly string[]
+  readonly licence: Licence
 }
+
+const CARD = 'README.md'
 
 const hubs = {
   huggingface: {
@@ -159,25 +168,31 @@ export async function pullCheckpoint(hubId: string, options: PullOptions): Promi
   const stop = new AbortController()
   const both = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
   const stoppable = new HubClient({ ...client.options, signal: both })
-  const queue = wanted.toSorted((a, b) => b.size - a.size)
+  const fetchOne = async (file: HubFile): Promise<void> => {
+    const { path } = file
+    const target = join(folder, path)
+    await downloadFile(stoppable, file, {
+      target,
+      signal: both,
+      stallAfter: options.stallAfter,
+      onBytes(count) {
+        bytesDone += count
+        if (count > 0) bytesFetched += count
+        tell(path, false)
+      },
+    })
+    await ledger.add(file, target)
+    filesDone++
+    tell(path, true)
+  }
+  const card = wanted.find(({ path }) => path === CARD)
+  if (card !== undefined) await fetchOne(card)
+  const hasCard = files.some(({ path }) => path === CARD)
+  const licence = readLicence(id, hasCard ? await readFile(join(folder, CARD), 'utf8') : undefined)
+  const queue = wanted.filter((file) => file !== card).toSorted((a, b) => b.size - a.size)
+  if (queue.length > 0) await options.onLicence?.(licence)
   const worker = async (): Promise<void> => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { path } = file
-      const target = join(folder, path)
-      await downloadFile(stoppable, file, {
-        target,
-        signal: both,
-        stallAfter: options.stallAfter,
-        onBytes(count) {
-          bytesDone += count
-          if (count > 0) bytesFetched += count
-          tell(path, false)
-        },
-      })
-      await ledger.add(file, target)
-      filesDone++
-      tell(path, true)
-    }
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await fetchOne(file)
   }
   const results = await Promise.allSettled(
     Array.from({ length: Math.max(1, options.parallel ?? 4) }, async () => {
@@ -200,6 +215,7 @@ export async function pullCheckpoint(hubId: string, options: PullOptions): Promi
     bytes,
     bytesFetched,
     unverified: files.filter(({ hash }) => hash === undefined).map(({ path }) => path),
+    licence,
   }
 }
 

@@ -43,7 +43,7 @@ const rules: PromptRules = {
     throw new EngineError(
       'unsupported',
       `an audio of ${(samples / sampleRate).toFixed(1)} s is too long for this model, which takes at most ` +
-        `${audio.longest / audio.sampleRate} s; send it in shorter pieces`,
+        `${audio.longest / audio.sampleRate} s; send it in shorter pieces.`,
       { param: 'messages' },
     )
   },

@@ -1,0 +1,58 @@
+/**
+ * The licence of a checkpoint on a hub, and whether it has to be agreed to before the weights are fetched.
+ *
+ * In: the id and the model card (`README.md`, whose front matter names the licence). Out: a {@link Licence}. Published checkpoints with
+ * known terms are named here: cards of what others made of them are often missing, or say what is not so.
+ */
+
+export interface Licence {
+  /** As the card has it, such as `apache-2.0` or `qwen-research`; `unknown` where there is none. */
+  readonly name: string
+  /** What the terms come to, for people; absent where only the hub knows. */
+  readonly terms?: string
+  /** Path in the repository, or URL, of the text. */
+  readonly link?: string
+  /** False for licences that allow any use. */
+  readonly restricts: boolean
+}
+
+/** SPDX names that allow any use, in the hubs' spelling. */
+const OPEN = new Set([
+  'apache-2.0',
+  'mit',
+  'bsd',
+  'bsd-2-clause',
+  'bsd-3-clause',
+  'isc',
+  'cc0-1.0',
+  'unlicense',
+  'cc-by-4.0',
+])
+
+const KNOWN: readonly { readonly id: RegExp; readonly licence: Licence }[] = [
+  {
+    id: /qwen2\.5-omni-3b/i,
+    licence: {
+      name: 'qwen-research',
+      terms: 'Qwen Research License: non-commercial use only, such as research and evaluation',
+      link: 'LICENSE',
+      restricts: true,
+    },
+  },
+]
+
+/** @param card text of README.md */
+export function readLicence(id: string, card: string | undefined): Licence {
+  const known = KNOWN.find((entry) => entry.id.test(id))?.licence
+  if (known !== undefined) return known
+  const front = /^\uFEFF?---\r?\n(.*?)\r?\n---\s*(?:\r?\n|$)/s.exec(card ?? '')?.[1] ?? ''
+  const field = (key: string): string | undefined =>
+    new RegExp(`^${key}:[ \\t]*(?:-[ \\t]*)?["']?([^"'#\\r\\n]+?)["']?[ \\t]*(?:#.*)?$`, 'm').exec(front)?.[1]
+  const spdx = field('license')?.toLowerCase()
+  const named = field('license_name')
+  // Cards of a licence without an SPDX name have `other`, and the name beside it.
+  const name = spdx === 'other' || spdx === undefined ? named : spdx
+  if (name === undefined) return { name: spdx ?? 'unknown', restricts: spdx !== undefined }
+  const link = field('license_link')
+  return { name, ...(link !== undefined && { link }), restricts: !OPEN.has(name.toLowerCase()) }
+}

@@ -1,0 +1,54 @@
+/** The commands that look at a checkpoint without running it, on a Qwen2.5-Omni one. */
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { expect, it, vi } from 'vitest'
+import { tokensCountSchema } from '../../src/protocol/index.ts'
+import { png, wav } from '../support/media.ts'
+import { omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
+
+vi.setConfig({ testTimeout: 180_000 })
+
+const checkpoint = path.join(path.dirname(tinyCheckpoint), 'tiny25-grouped')
+
+it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it', async () => {
+  await using folder = await temporaryFolder()
+  const [image, audio, long] = ['a.png', 'b.wav', 'c.wav'].map((name) => path.join(folder.path, name)) as [
+    string,
+    string,
+    string,
+  ]
+  await writeFile(image, await png(280, 140))
+  await writeFile(audio, wav(4))
+  await writeFile(long, wav(301, 8000))
+  const { code, out } = await omniserve([
+    ...['tokens', image, audio, testMedia('clip.mp4'), '--text', 'What is it?'],
+    ...['--model', 'qwen-omni-turbo', '--checkpoint', checkpoint, '--json'],
+  ])
+  expect(code).toBe(0)
+  const { data } = JSON.parse(out) as { data: unknown[] }
+  const [ofImage, ofAudio, ofVideo] = data.map((row) => tokensCountSchema.loose().parse(row))
+  expect(ofImage?.usage.prompt_tokens_details).toMatchObject({ image_tokens: 52 })
+  expect(ofAudio?.usage.prompt_tokens_details).toMatchObject({ audio_tokens: 100 })
+  expect(ofVideo?.usage.prompt_tokens_details).toMatchObject({
+    video_tokens: expect.any(Number),
+    audio_tokens: expect.any(Number),
+  })
+  for (const row of [ofImage, ofAudio, ofVideo]) {
+    expect(row?.limits).toMatchObject({ checkpoint: 'tiny25-grouped', checkpoint_context: 4096 })
+    expect(row?.limits.checkpoint_prompt_tokens).toBeGreaterThan(50)
+  }
+
+  // Flash itself takes 20 minutes: counted and priced, with a warning that the checkpoint here does not.
+  const args = ['tokens', long, '--model', 'qwen3-omni-flash', '--checkpoint', checkpoint]
+  const warned = await omniserve(args)
+  expect(warned).toMatchObject({ code: 0, errors: expect.stringMatching(/^warning: .*at most 300 s/) })
+})
+
+it('doctor reads it', async () => {
+  await using home = await temporaryFolder()
+  const { code, out } = await omniserve(['doctor', '--model', checkpoint, '--port', '0'], {
+    environment: { OMNISERVE_HOME: home.path },
+  })
+  expect(out).toMatch(/^ok +checkpoint .*Qwen2_5Omni.*speaks as chelsie, ethan/m)
+  expect(code).toBe(0)
+})

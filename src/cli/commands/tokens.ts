@@ -34,7 +34,7 @@ export function addTokensCommand(program: Command): void {
   const command = program
     .command('tokens')
     .description('Count what files or a request would cost, without running them')
-    .argument('[files...]', 'pictures, sounds, clips and texts, each counted as a question of its own')
+    .argument('[files...]', 'images, audio, videos and texts, each counted as a question of its own')
     .option('--text <text>', 'a question to count, with each of the files')
     .option('--request <file>', 'count the body of a chat completion, JSON; - is the standard input')
     .option('--model <name>', 'API model whose rules and prices count', 'qwen3-omni-flash')
@@ -114,7 +114,7 @@ async function partOf(api: ApiConnection, file: string): Promise<UserPart> {
     case 'text':
       return textPart(await readFile(file, 'utf8'))
     case undefined:
-      throw new CommandError(`${file} is no picture, sound, clip or text`, EXIT.usage)
+      throw new CommandError(`${file} is no image, audio, video or text`, EXIT.usage)
     default:
       return attach(api, kind, file)
   }
@@ -164,9 +164,7 @@ function show(counted: readonly Counted[]): void {
     ]
   })
   const checkpoint = counted[0]?.count.limits.checkpoint ?? 'checkpoint'
-  print(
-    table(['', 'TEXT', 'PICTURE', 'SOUND', 'VIDEO', 'PROMPT', 'LIST PRICE', `FOR ${checkpoint.toUpperCase()}`], rows),
-  )
+  print(table(['', 'TEXT', 'IMAGE', 'AUDIO', 'VIDEO', 'PROMPT', 'LIST PRICE', `FOR ${checkpoint.toUpperCase()}`], rows))
   for (const { file, count: answer } of counted) {
     for (const text of answer.warnings) warn(file === undefined ? text : `${file}: ${text}`)
   }

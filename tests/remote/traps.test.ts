@@ -441,6 +441,23 @@ describe('any peer', () => {
     expect((await failure(tried.engine)).error.code).toBe('upstream_failed')
   })
 
+  it('is not quoted where it names its folders, or is a proxy', async () => {
+    const named = {
+      error: { message: "The model at '/srv/models/nano' has no chat template.", type: 'BadRequestError', code: 400 },
+    }
+    await using tried = await peer(vllm, { status: 400, body: named })
+    expect((await failure(tried.engine)).error.message).toBe("The model at '(path)' has no chat template.")
+    await using proxy = await peer(vllm, { status: 413, body: '<html>413 nginx/1.27</html>' })
+    const { error, effect } = await failure(proxy.engine)
+    expect([error.code, error.message, effect]).toEqual([
+      'upstream_failed',
+      'The peer refused the request with HTTP 413.',
+      'none',
+    ])
+    await using moved = await peer(vllm, { status: 308, body: '', headers: { location: 'http://127.0.0.1:9/' } })
+    expect((await failure(moved.engine)).error.message).toContain('HTTP 308')
+  })
+
   it('that answers with a page has failed', async () => {
     await using tried = await peer(vllm, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } })
     expect((await failure(tried.engine)).error.code).toBe('upstream_failed')

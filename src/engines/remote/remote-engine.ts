@@ -130,7 +130,8 @@ export class RemoteEngine implements Engine {
         },
         servedBy: (name) => (servedBy = { servedBy: name }),
         begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
-        refused: (status, text, after) => (status === 200 ? notAStream(text) : adapter.mapError(status, text, after)),
+        refused: (status, text, after) =>
+          status < 400 ? notAStream(status, text) : adapter.mapError(status, text, after),
       },
       signal,
     )
@@ -231,9 +232,10 @@ export class RemoteEngine implements Engine {
   }
 }
 
-function notAStream(text: string): RemoteError {
+function notAStream(status: number, text: string): RemoteError {
   const cause = new Error(text.slice(0, 200))
-  return new RemoteError('upstream_failed', 'The peer did not answer with a stream of events.', 'strike', { cause })
+  const message = `The peer answered HTTP ${status} without a stream of events; is the URL of the replica right?`
+  return new RemoteError('upstream_failed', message, 'strike', { cause })
 }
 
 /** @throws RemoteError */

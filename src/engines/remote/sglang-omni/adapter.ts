@@ -11,6 +11,7 @@ import type { Adapter } from '../adapter.ts'
 import { RemoteError } from '../remote-error.ts'
 import { parseChunk, readBase64, readTextDelta } from '../wire/chunk.ts'
 import { openAiMessages } from '../wire/messages.ts'
+import { withoutPaths } from '../vllm/errors.ts'
 import { expectHealthy, learnModel, parseJson, throwErrorEvent } from '../vllm/adapter.ts'
 
 export const sglangOmni: Adapter = {
@@ -106,5 +107,7 @@ export function mapSglangError(status: number, body: string): RemoteError {
     return new RemoteError('engine_crashed', 'The peer’s engine ended.', 'eject', { cause })
   if (status >= 500)
     return new RemoteError('upstream_failed', `The peer failed with HTTP ${status}.`, 'strike', { cause })
-  return new RemoteError('unsupported', message, 'none', { cause })
+  if (!parsed.success)
+    return new RemoteError('upstream_failed', `The peer refused the request with HTTP ${status}.`, 'none', { cause })
+  return new RemoteError('unsupported', withoutPaths(message), 'none', { cause })
 }

@@ -24,7 +24,7 @@ export const vllm: Adapter = {
 
   async build(request, options, _speaker, signal) {
     if (request.speech) throw new EngineError('unsupported', 'It has no speech output.', { param: 'modalities' })
-    // A clip with its sound inside ends the whole server, so the sound goes beside it.
+    // A video with its audio track inside ends the whole server, so the track goes beside it.
     const { messages, frameRate } = await openAiMessages(
       request,
       { frames: 'joined-jpeg', videoAudio: 'beside' },

@@ -211,7 +211,8 @@ export class Runtime {
     this.#check(request)
     const limit = this.#options.maxWaiting ?? 64
     const places = this.#options.maxConcurrent ?? 4
-    if (this.#waiting.length >= limit && this.#active.length >= places)
+    // Those who get a place with the loop's next turn are still among the waiting.
+    if (this.#waiting.length + this.#active.length >= limit + places)
       throw new EngineError(
         'overloaded',
         `${this.#active.length} requests are running and ${this.#waiting.length} waiting; try again later.`,

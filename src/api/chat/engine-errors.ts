@@ -1,10 +1,12 @@
 /** From the engine's errors to the wire's. The text says when it is the loaded checkpoint, not the API model, that is short. */
 import { EngineError } from '../../contract/index.ts'
+import { CoderError } from '../../media/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 
 /** Anything thrown while a request was worked on, as an {@link ApiError}. `checkpoint` is the loaded one's name. */
 export function engineErrorToApi(error: unknown, checkpoint: string, contextLength: number): ApiError {
   if (error instanceof ApiError) return error
+  if (error instanceof CoderError) return errors.unavailable(error.message, error)
   if (!(error instanceof EngineError)) return errors.internal(error)
   const { passedOn } = error
   if (passedOn)

@@ -1,7 +1,7 @@
 /** `POST /audio/speech`: text, spoken by the loaded checkpoint. Reference: OpenAI's API reference; docs/audio-endpoints.md. */
 import type { Context } from 'hono'
 import type { EngineEvent } from '../../contract/index.ts'
-import { encodeSpeech, mimeTypeOf } from '../../media/index.ts'
+import { CoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
 import { ApiError, errors, parseAudioRequest, speechRequestSchema } from '../../protocol/index.ts'
 import { textPieces } from '../audio/text-pieces.ts'
 import { engineErrorToApi } from '../chat/engine-errors.ts'
@@ -42,21 +42,27 @@ export function speech(services: Services) {
           caller,
           scope.signal,
         )
-      // What fails before the first piece is plain HTTP.
+      // What fails before the first bytes is plain HTTP.
       const first = await say(pieces[0]!, 0)
       const samples = inTurn(first, pieces.slice(1), say)
       const bytes = encodeSpeech(samples, format, scope.signal)
+      const start = await bytes.next()
       services.metrics.request('speech', request.model, 200)
       c.header('content-type', mimeTypeOf(format))
-      return c.body(streamOf(bytes, scope))
+      return c.body(streamOf(start, bytes, scope))
     } catch (error) {
-      const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      const explained = scope.explain(apiErrorOf)(error)
       scope.abort()
       scope.end()
       if (explained === undefined) return c.body(null, 499 as 400)
       throw explained
     }
   }
+}
+
+function apiErrorOf(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  return error instanceof CoderError ? errors.unavailable(error.message, error) : errors.internal(error)
 }
 
 async function* inTurn(
@@ -134,11 +140,17 @@ async function* spoken(
 }
 
 /** A failure after the first byte cuts the connection, so that half a file is not taken for a whole one. */
-function streamOf(bytes: AsyncGenerator<Uint8Array>, scope: RequestScope): ReadableStream<Uint8Array> {
+function streamOf(
+  start: IteratorResult<Uint8Array, void>,
+  bytes: AsyncGenerator<Uint8Array, void>,
+  scope: RequestScope,
+): ReadableStream<Uint8Array> {
+  let ready: IteratorResult<Uint8Array, void> | undefined = start
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
-        const next = await bytes.next()
+        const next = ready ?? (await bytes.next())
+        ready = undefined
         if (next.done !== true) {
           controller.enqueue(next.value)
           return

@@ -11,6 +11,11 @@ export type SpeechFormat = 'pcm' | 'wav' | 'mp3' | 'opus'
 
 export const SPEECH_RATE = 24_000
 
+/** The coder of a format did not work: node-av is missing, or ended. */
+export class CoderError extends Error {
+  override readonly name = 'CoderError'
+}
+
 const MIME_TYPES: Readonly<Record<SpeechFormat, string>> = {
   pcm: 'audio/pcm',
   wav: 'audio/wav',
@@ -67,7 +72,7 @@ async function* encodeElsewhere(
     const code = await exited
     signal.throwIfAborted()
     if (failure !== undefined) throw failure
-    if (code !== 0) throw new Error(`the ${format} coder ended with ${code}`)
+    if (code !== 0) throw new CoderError(`The ${format} coder ended with ${code}. wav and pcm need none.`)
   } finally {
     child.kill('SIGKILL')
   }

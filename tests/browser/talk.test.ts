@@ -144,7 +144,7 @@ describeInBrowser('talk', () => {
         captions.filter({ hasText: new RegExp(`^${speaker}`) }).allInnerTexts()
       await expect.poll(async () => (await said('You')).length, { timeout: 45_000, interval: 200 }).toBeGreaterThan(3)
       const replies = await said('Model')
-      expect(replies.filter((text) => /interrupted$/.test(text)).length).toBeGreaterThan(0)
+      expect(replies.filter((text) => text.endsWith('interrupted')).length).toBeGreaterThan(0)
       expect(replies[0]).toMatch(/seconds of sound/)
       // What was asked reached the engine as audio.
       const first = long.requests[0]?.messages.at(-1)?.content[0]

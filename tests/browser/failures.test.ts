@@ -3,7 +3,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
-import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone } from './browser.ts'
+import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { startPlayground } from './playground-server.ts'
 
 describeInBrowser('failures', () => {
@@ -45,7 +45,8 @@ describeInBrowser('failures', () => {
     // Not ready, and nothing to try, beside it.
     await page.locator('.server', { hasText: 'API key required' }).waitFor()
     expect(await page.locator('.server[data-state="ready"], .starter').count()).toBe(0)
-    await alert.getByLabel('API key').fill('wrong')
+    await until(page, `document.activeElement.type === 'password'`)
+    await page.keyboard.type('wrong')
     await page.keyboard.press('Enter')
     await alert.getByText('The server did not accept this API key').waitFor()
     await alert.getByLabel('API key').fill('secret')

@@ -1,7 +1,7 @@
 /**
- * Talk: a spoken conversation, against a stand-in for the realtime server that sends what docs/realtime.md's dialect sends.
+ * Talk: a spoken conversation, against the real server, and against a stand-in that sends what docs/realtime.md's dialect sends.
  *
- * The microphone is a file of syllables. The stand-in decides when the user speaks, so turns do not depend on detection.
+ * The microphone is a file. The stand-in decides when the user speaks, so what it tests does not depend on detection.
  */
 import axe from 'axe-core'
 import type { Browser, Page, WebSocketRoute } from 'playwright-core'
@@ -130,6 +130,34 @@ describeInBrowser('talk', () => {
     await status(page, 'Listening')
   }
 
+  it('holds a conversation with the real server, whose replies are interrupted by speech', async () => {
+    // The file is played in a loop: a sentence every few seconds. Replies are longer than the pauses.
+    const spoken = await launchBrowser({ microphone: 'testdata/silero-vad/speech.wav' })
+    const long = createFakeEngine({ models: ['nano'], framesPerToken: 12, tokenDelayMs: 20 })
+    await using real = await startPlayground(long)
+    try {
+      const { page, problems, foreign } = await openPlayground(spoken, real.url, { permissions: ['microphone'] })
+      await page.getByRole('button', { name: 'Talk', exact: true }).click()
+      await status(page, 'Listening')
+      const captions = page.getByRole('list', { name: 'Captions' }).getByRole('listitem')
+      const said = (speaker: string): Promise<string[]> =>
+        captions.filter({ hasText: new RegExp(`^${speaker}`) }).allInnerTexts()
+      await expect.poll(async () => (await said('You')).length, { timeout: 45_000, interval: 200 }).toBeGreaterThan(3)
+      const replies = await said('Model')
+      expect(replies.filter((text) => text.endsWith('interrupted')).length).toBeGreaterThan(0)
+      expect(replies[0]).toMatch(/seconds of sound/)
+      // What was asked reached the engine as audio.
+      const first = long.requests[0]?.messages.at(-1)?.content[0]
+      expect(first?.type === 'audio' && first.audio.facts.samples).toBeGreaterThan(16_000)
+      await page.getByRole('button', { name: 'End', exact: true }).click()
+      await page.getByRole('group', { name: 'Your speech' }).first().waitFor()
+      expect(problems).toEqual([])
+      expect(foreign).toEqual([])
+    } finally {
+      await spoken.close()
+    }
+  })
+
   it('holds a conversation of three turns, one interrupted, and keeps it', async () => {
     const { page, realtime, problems } = await open({ settings: { voice: 'Ethan', system: 'Be brief.', seed: 7 } })
     await begin(page)
@@ -172,8 +200,7 @@ describeInBrowser('talk', () => {
     realtime.done('resp_2', 'cancelled')
     realtime.transcript('item_2', 'Tell me a story.')
     realtime.userStops('item_3', 3000)
-    realtime.reply('resp_3', 'Goodbye.', 1)
-    realtime.done('resp_3')
+    realtime.reply('resp_3', 'Goodbye.', 4)
     await status(page, 'Speaking')
     const captions = page.getByRole('list', { name: 'Captions' }).getByRole('listitem')
     expect(await captions.allInnerTexts()).toEqual([
@@ -186,7 +213,9 @@ describeInBrowser('talk', () => {
     ])
     // By hand as well.
     await page.getByRole('button', { name: 'Interrupt' }).click()
-    expect(realtime.of('response.cancel')).toHaveLength(1)
+    await expect.poll(() => realtime.of('response.cancel').length).toBe(1)
+    realtime.done('resp_3', 'cancelled')
+    await status(page, 'Listening')
 
     await page.getByRole('button', { name: 'End', exact: true }).click()
     await page.locator('#message').waitFor()
@@ -200,7 +229,7 @@ describeInBrowser('talk', () => {
       // oxlint-disable-next-line no-await-in-loop
       await expect.poll(() => page.getByRole('group', { name: 'Your speech' }).count()).toBe(3)
       // oxlint-disable-next-line no-await-in-loop
-      expect(await page.locator('.turn-assistant .note').allInnerTexts()).toEqual(['Interrupted'])
+      expect(await page.locator('.turn-assistant .note').allInnerTexts()).toEqual(['Interrupted', 'Interrupted'])
     }
     // What was said in the first turn: 100 to 900 ms of the microphone.
     await expect.poll(() => page.locator('.turn-user .speech-time').first().innerText()).toBe('0.8 s')

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import path from 'node:path'
+import { join } from 'node:path'
 import type { Context } from 'hono'
 import type { AppEnv } from '../services.ts'
 
@@ -71,9 +71,7 @@ export function referencePage(document: ReferenceDocument, folder?: string) {
   const plain = render(document)
   return async (c: Context<AppEnv>): Promise<Response> => {
     const built =
-      folder === undefined
-        ? undefined
-        : await readFile(path.join(folder, 'reference.html'), 'utf8').catch(() => undefined)
+      folder === undefined ? undefined : await readFile(join(folder, 'reference.html'), 'utf8').catch(() => undefined)
     c.header('content-security-policy', built === undefined ? PLAIN_POLICY : BUILT_POLICY)
     c.header('x-content-type-options', 'nosniff')
     c.header('referrer-policy', 'no-referrer')

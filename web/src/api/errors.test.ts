@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { en } from '../i18n/en.ts'
 import { adviceKey, failureFromResponse, isFault, RequestFailure, toFailure } from './errors.ts'
 
 const envelope = {
@@ -55,6 +56,7 @@ describe('failures', () => {
     [{ kind: 'api', message: '', status: 400 }, 'request'],
   ] as const)('advises on %j', (failure, advice) => {
     expect(adviceKey(failure)).toBe(advice)
+    expect(en.failure).toHaveProperty(`${advice}.title`)
   })
 
   it('tells a breakdown, also in the middle of a reply, from a refusal', () => {

@@ -1,22 +1,28 @@
 /** Asks for the server's API key; Enter applies it. Shown where a request was refused for want of one, and in the settings. */
-import { useId, useState, type FormEvent, type ReactElement } from 'react'
+import { useEffect, useId, useRef, useState, type FormEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { useStore } from '../state/store.ts'
 import { Button } from './ui/button.tsx'
 
 interface KeyFormProps {
   help?: string
+  /** One may type at once. */
+  focused?: boolean
   /** Called when the server has taken the key. */
   onAccepted?: (() => void) | undefined
 }
 
-export function KeyForm({ help, onAccepted }: KeyFormProps): ReactElement {
+export function KeyForm({ help, focused = false, onAccepted }: KeyFormProps): ReactElement {
   const { t } = useTranslation()
   const id = useId()
   const current = useStore((state) => state.settings.apiKey)
   const apply = useStore((state) => state.useKey)
   const [key, setKey] = useState(current)
   const [busy, setBusy] = useState(false)
+  const box = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    if (focused) box.current?.focus()
+  }, [focused])
   const submit = async (event: FormEvent): Promise<void> => {
     event.preventDefault()
     setBusy(true)
@@ -31,6 +37,7 @@ export function KeyForm({ help, onAccepted }: KeyFormProps): ReactElement {
       </label>
       <div className="key-row">
         <input
+          ref={box}
           id={id}
           className="input"
           type="password"

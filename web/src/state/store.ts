@@ -131,12 +131,12 @@ export const useStore = create<State>()((set, get) => {
     })
     void save()
     void said.userText.then((transcript) => {
-      if (transcript === '' || get().conversation.id !== conversationId) return
+      if (transcript === '' || get().conversation.id !== conversationId) return undefined
       update((now) => ({
         ...now,
         turns: now.turns.map((turn) => (turn.id === user.id ? { ...user, transcript } : turn)),
       }))
-      void save()
+      return save()
     })
   }
 

@@ -27,7 +27,7 @@ export interface TalkOptions {
   session: Record<string, unknown>
   /** Earlier turns, so that the conversation goes on. */
   history: readonly { role: 'user' | 'assistant'; text: string }[]
-  /** Called when a reply is over, with what each side said. */
+  /** Called when a reply was played or interrupted, with what each side said. */
   onTurn: (turn: TalkTurn) => void
 }
 
@@ -54,6 +54,9 @@ interface ReplyAudio {
   pieces: Int16Array[]
   /** The turn it answers. */
   user: UserTurnAudio | undefined
+  /** All of it has come. */
+  made: boolean
+  /** It was given to `onTurn`. */
   over: boolean
 }
 
@@ -79,7 +82,9 @@ export class TalkSession {
     this.#options = options
     this.#unsubscribe = player.subscribe(() => {
       const playing = player.state.id !== undefined && player.state.id === this.#reply?.id
-      if (this.#state.phase === 'live') this.#apply({ type: 'playing', playing })
+      if (this.#state.phase !== 'live') return
+      this.#apply({ type: 'playing', playing })
+      if (!playing && this.#reply?.made === true) this.#finish()
     })
   }
 
@@ -130,8 +135,9 @@ export class TalkSession {
 
   /** Stops the reply without speaking. */
   interrupt(): void {
+    this.#apply({ type: 'interrupted' })
+    if (this.#reply?.made === false) this.#send({ type: 'response.cancel' })
     player.stop()
-    if (this.#reply !== undefined) this.#send({ type: 'response.cancel' })
   }
 
   /** Rejects with a {@link RecorderError}. */
@@ -217,9 +223,11 @@ export class TalkSession {
         if (before === 'connecting') clearTimeout(this.#timer)
         break
       case 'input_audio_buffer.speech_started':
+        // First the state, which knows then that the reply was interrupted and did not end.
+        this.#apply(event)
         player.stop()
         this.#user = this.#newTurn(event.item_id, event.audio_start_ms)
-        break
+        return
       case 'input_audio_buffer.speech_stopped':
         if (this.#user?.id === event.item_id)
           this.#user.samples = this.#audioBetween(this.#user.from, samplesAt(event.audio_end_ms))
@@ -231,7 +239,15 @@ export class TalkSession {
         this.#transcripts.get(event.item_id)?.('')
         break
       case 'response.created':
-        this.#reply = { id: event.response.id, decoder: new PcmDecoder(), pieces: [], user: this.#user, over: false }
+        this.#finish()
+        this.#reply = {
+          id: event.response.id,
+          decoder: new PcmDecoder(),
+          pieces: [],
+          user: this.#user,
+          made: false,
+          over: false,
+        }
         break
       case 'response.audio.delta':
         this.#play(event.response_id, event.delta)
@@ -241,7 +257,9 @@ export class TalkSession {
         break
       case 'response.done':
         this.#apply(event)
-        this.#finish(event.response.id)
+        if (this.#reply?.id !== event.response.id) return
+        this.#reply.made = true
+        if (player.state.id !== event.response.id) this.#finish()
         return
       default:
     }
@@ -259,11 +277,12 @@ export class TalkSession {
     player.push(id, samples)
   }
 
-  #finish(id: string): void {
+  /** The reply was made, and played or interrupted. */
+  #finish(): void {
     const reply = this.#reply
-    if (reply?.id !== id || reply.over) return
+    if (reply === undefined || reply.over) return
     reply.over = true
-    const caption = this.#state.captions.find((item) => item.id === id)
+    const caption = this.#state.captions.find((item) => item.id === reply.id)
     const { user } = reply
     if (caption === undefined || (caption.text === '' && reply.pieces.length === 0)) return
     this.#options.onTurn({
@@ -324,9 +343,8 @@ export class TalkSession {
   #end(problem: TalkProblem | undefined): void {
     if (this.#state.phase === 'ended') return
     clearTimeout(this.#timer)
-    const running = this.#reply?.id
     this.#apply({ type: 'ended', problem })
-    if (running !== undefined) this.#finish(running)
+    this.#finish()
     for (const transcribed of this.#transcripts.values()) transcribed('')
     player.stop()
     this.#microphone?.[Symbol.dispose]()

@@ -61,6 +61,7 @@ export const NEW_TALK: TalkState = {
 type TalkEvent =
   | ServerEvent
   | { type: 'playing'; playing: boolean }
+  | { type: 'interrupted' }
   | { type: 'muted'; muted: boolean }
   | { type: 'problem'; problem: TalkProblem | undefined }
   | { type: 'ended'; problem: TalkProblem | undefined }
@@ -136,6 +137,8 @@ export function reduceTalk(state: TalkState, event: TalkEvent): TalkState {
       const over = !event.playing && reply?.open !== true
       return { ...state, playing: event.playing, replyId: over ? undefined : state.replyId }
     }
+    case 'interrupted':
+      return state.replyId === undefined ? state : change(state, state.replyId, () => ({ interrupted: true }))
     case 'muted':
       return { ...state, muted: event.muted }
     case 'problem':

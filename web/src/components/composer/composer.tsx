@@ -164,14 +164,11 @@ export function Composer(): ReactElement {
                   onLink={() => setOverlay('link')}
                 />
               ) : null}
-              <IconButton
-                label={t('composer.record')}
-                reason={audioReason}
-                disabled={model === undefined}
-                onClick={() => setRecording(true)}
-              >
-                <Mic size={19} />
-              </IconButton>
+              {hears ? (
+                <IconButton label={t('composer.record')} reason={audioReason} onClick={() => setRecording(true)}>
+                  <Mic size={19} />
+                </IconButton>
+              ) : null}
               {empty || model === undefined || unfit ? null : (
                 <IconButton label={t('composer.count')} onClick={() => void count()}>
                   <Coins size={18} />

@@ -65,7 +65,7 @@ function useWakeLock(active: boolean): void {
     navigator.wakeLock.request('screen').then(
       (given) => {
         lock = given
-        if (left) void given.release()
+        return left ? given.release() : undefined
       },
       () => {},
     )

@@ -25,7 +25,7 @@ export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNotic
           {t(hasKey ? 'failure.wrongKey.title' : 'failure.key.title')}
         </p>
         <p>{t(hasKey ? 'failure.wrongKey.text' : 'failure.key.text')}</p>
-        <KeyForm onAccepted={onRetry} />
+        <KeyForm focused onAccepted={onRetry} />
       </div>
     )
   }

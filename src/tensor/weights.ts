@@ -172,6 +172,7 @@ export async function loadWeights(
       const what = list.length === 1 ? `weight ${list[0]?.spec.name}` : `${list.length} weights`
       const buffer = own(native.backend_buft_alloc_buffer(backend.bufferType, bytes), bytes, what)
       const base = native.backend_buffer_get_base(buffer) ?? 0n
+      if (backend.kind === 'cpu') adviseLargePages(base, bytes)
       for (const [i, { tensor }] of list.entries()) place(backend, buffer, tensor, base + BigInt(offsets[i] ?? 0))
       await write(backend, list, progress, options.signal)
     }

@@ -35,6 +35,8 @@ function npm(...words) {
       ([name]) => !/^npm_(config_(package|call|yes|local_prefix)|command)$/i.test(name),
     ),
   )
+  // node-av would also download an ffmpeg command, which is not used.
+  environment.SKIP_FFMPEG ??= 'true'
   const { status, signal, error } = spawnSync('npm', words, {
     cwd: root,
     env: environment,

@@ -42,7 +42,7 @@ export async function ffmpegBuild(): Promise<FfmpegBuild> {
 /** The error to answer with when `error` says that `node-av` is not installed; else undefined. */
 export function missingFfmpeg(error: unknown, kind: MediaKind): MediaError | undefined {
   const text = error instanceof Error ? error.message : ''
-  if (!/(package|module|binding).*(node-av)|'node-av[/']/.test(text)) return undefined
+  if (!/(package|module) \S*node-av|node-av native binding/.test(text)) return undefined
   const message = `This server cannot read ${kind} of this format: the optional package node-av (FFmpeg) is not installed with it.`
   return new MediaError('no_decoder', message, { kind, cause: error })
 }

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 
 import { describeModel } from '../src/models/index.ts'
 import { tensorBytes, type TensorType, typeInfo } from '../src/tensor/index.ts'
-import { convertedLayout, GgufWriter, type WeightType } from '../src/weights/index.ts'
+import { type ConvertedSource, convertedLayout, GgufWriter, type WeightType } from '../src/weights/index.ts'
 
 const testdata = join(import.meta.dirname, '..', 'testdata')
 
@@ -89,11 +89,20 @@ export interface FullSizeFile {
 }
 
 /** Writes the file; `signal` stops it. */
-export async function writeFullSize(path: string, type: WeightType, signal: AbortSignal): Promise<FullSizeFile> {
+export function writeFullSize(path: string, type: WeightType, signal: AbortSignal): Promise<FullSizeFile> {
   const text = readFileSync(join(testdata, 'qwen3-omni-30b-a3b', 'config.json'), 'utf8')
-  const config = JSON.parse(text) as Record<string, unknown>
+  return writeRandomFile(path, type, { name: 'random', modelType: 'qwen3_omni_moe', files: smallFiles(text) }, signal)
+}
+
+/** A converted file of random weights in the shapes that `source.files` give. */
+export async function writeRandomFile(
+  path: string,
+  type: WeightType,
+  source: ConvertedSource,
+  signal: AbortSignal,
+): Promise<FullSizeFile> {
+  const config = JSON.parse(source.files['config.json'] ?? '{}') as Record<string, unknown>
   const { declarations } = describeModel(config)
-  const source = { name: 'random', modelType: 'qwen3_omni_moe', files: smallFiles(text) }
   const { weights, plan, metadata, bytes } = convertedLayout(declarations, { type }, source)
   const pools = new Map<string, Buffer>()
   const ones = Buffer.from(new Float32Array(1 << 16).fill(1).buffer)

@@ -21,8 +21,17 @@ it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it',
   await writeFile(audio, wav(4))
   await writeFile(long, wav(301, 8000))
   const { code, out } = await omniserve([
-    ...['tokens', image, audio, testMedia('clip.mp4'), '--text', 'What is it?'],
-    ...['--model', 'qwen-omni-turbo', '--checkpoint', checkpoint, '--json'],
+    'tokens',
+    image,
+    audio,
+    testMedia('clip.mp4'),
+    '--text',
+    'What is it?',
+    '--model',
+    'qwen-omni-turbo',
+    '--checkpoint',
+    checkpoint,
+    '--json',
   ])
   expect(code).toBe(0)
   const { data } = JSON.parse(out) as { data: unknown[] }

@@ -88,6 +88,7 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
   {
     const begun = performance.now()
     await using model = await load(name, settings)
+    signal.throwIfAborted()
     report = {
       report: 'omniserve verify 1',
       date: new Date().toISOString(),
@@ -181,6 +182,7 @@ async function agreementOf(
   signal: AbortSignal,
 ): Promise<{ readonly found: Finding; readonly against: CheckedModel }> {
   await using model = await load(name, settings)
+  signal.throwIfAborted()
   const against = describe(model)
   if (against.architecture !== checked.architecture) {
     throw new CommandError(

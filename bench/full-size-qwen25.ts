@@ -117,7 +117,8 @@ async function decode(
   using model = parts.build({ diffusion })
   const prompt = await parts.prompt.prepare([{ role: 'user', content: [{ type: 'text', text: '.' }] }])
   using own = model.speech!.newReply({ prompt, speaker: 'chelsie', seed: 1 })
-  return spent(async () => {
+  // Awaited here: the model is disposed when this function is left.
+  return await spent(async () => {
     for (let i = 0; i < codes.length; i += 1) await own.vocoder.push(codes.subarray(i, i + 1), { signal, alone: true })
     await own.vocoder.finish(signal)
   })

@@ -145,7 +145,8 @@ describeInBrowser('talk', () => {
       await expect.poll(async () => (await said('You')).length, { timeout: 45_000, interval: 200 }).toBeGreaterThan(3)
       const replies = await said('Model')
       expect(replies.filter((text) => text.endsWith('interrupted')).length).toBeGreaterThan(0)
-      expect(replies[0]).toMatch(/seconds of sound/)
+      // One that is interrupted before its first word has none.
+      expect(replies.filter((text) => text.includes('seconds of sound')).length).toBeGreaterThan(0)
       // What was asked reached the engine as audio.
       const first = long.requests[0]?.messages.at(-1)?.content[0]
       expect(first?.type === 'audio' && first.audio.facts.samples).toBeGreaterThan(16_000)

@@ -35,7 +35,7 @@ function Captions({ captions }: { captions: readonly Caption[] }): ReactElement 
         <li key={id} className="talk-caption" data-speaker={speaker}>
           <span className="talk-speaker">{t(`talk.${speaker}`)}</span>
           <p>
-            {text === '' && !open ? <span className="help">{t('talk.noTranscript')}</span> : text}
+            {text === '' && !open && speaker === 'you' ? <span className="help">{t('talk.noTranscript')}</span> : text}
             {open && text === '' ? (
               <span className="dots" aria-hidden="true">
                 <i />

@@ -113,11 +113,11 @@ async function samples(
 
 /** What sampling sees: probabilities at the temperature, top-k and top-p of speech. */
 function compare(expected: Float32Array, actual: Float32Array): { overlap: number; same: boolean } {
-  const odds = (row: Float32Array): Map<number, number> => {
+  const chances = (row: Float32Array): Map<number, number> => {
     const { ids, weights, total } = distribution(row, defaultSpeech.codePredictor)
     return new Map(Array.from(ids, (id, i) => [id, (weights[i] ?? 0) / total]))
   }
-  const [p, q] = [odds(expected), odds(actual)]
+  const [p, q] = [chances(expected), chances(actual)]
   let overlap = 0
   for (const [id, probability] of p) overlap += Math.min(probability, q.get(id) ?? 0)
   const best = (row: Float32Array): number => row.indexOf(row.reduce((a, b) => Math.max(a, b)))

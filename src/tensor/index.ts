@@ -46,6 +46,7 @@ export {
   type QuantisedType,
   type TensorType,
 } from './types.ts'
+export { repackTypeFor } from './repack.ts'
 export {
   loadWeights,
   placedBytes,

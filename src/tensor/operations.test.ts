@@ -166,6 +166,19 @@ describe('along rows', () => {
       (g, a) => g.argsort(a, 'ascending'),
       (r) => r.map((_, i) => i).toSorted((a, b) => (r[a] ?? 0) - (r[b] ?? 0)),
     ],
+    ['step', (g, a) => g.step(a), (r) => r.map((value) => (value > 0 ? 1 : 0))],
+    [
+      'largest',
+      (g, a) => g.sumRows(g.cast(g.largest(a, 3), 'f32')),
+      (r) => [
+        sum(
+          r
+            .map((_, i) => i)
+            .toSorted((a, b) => (r[b] ?? 0) - (r[a] ?? 0))
+            .slice(0, 3),
+        ),
+      ],
+    ],
     [
       'topK',
       (g, a) => g.topK(a, 3),

@@ -10,6 +10,8 @@ import {
   buildGraph,
   fromBfloat16Array,
   loadBackend,
+  repackTypeFor,
+  tensorBytes,
   type Tensor,
   type WeightSet,
 } from '../tensor/index.ts'
@@ -170,9 +172,11 @@ describe('converting', () => {
     expect(converted.kind).toBe('converted')
     expect(await converted.readText('tokenizer.json')).toBe('{"tokens": "grüße"}')
     using set = await loadParameters(backend, converted, declarations, { repack: false })
-    // Nothing is copied: all of it lies in the file.
-    expect(set.bytes.copied).toBe(0)
-    expect(set.bytes.mapped).toBe(estimateMemory(declarations, { type }).weights)
+    // All of it is read where it lies in the file, but for the code predictor's products on Linux.
+    const { type: stored, shape } = set.get(long)
+    const apart = process.platform === 'linux' && (await repackTypeFor(backend, stored, shape, 'matmul')) === undefined
+    expect(set.bytes.copied).toBe(apart ? tensorBytes(stored, shape) : 0)
+    expect(set.bytes.mapped + set.bytes.copied).toBe(estimateMemory(declarations, { type }).weights)
     for (const name of Object.keys(requests)) {
       expect(error(await loaded(set, name), expected(name)), name).toBeLessThanOrEqual(tolerance)
     }

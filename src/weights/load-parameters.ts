@@ -2,7 +2,7 @@
  * Weights onto a device: what the graphs ask for, out of a checkpoint that has exactly that.
  *
  * In: an opened checkpoint and the model's declarations. Out: the tensor room's WeightSet, named as declared. Weights whose
- * stored form is the wanted one are used where they lie in the mapped file; the others are read and converted first.
+ * stored form is the wanted one are used where they lie in the mapped file (the code predictor's are copied); the others are read and converted first.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -11,6 +11,7 @@ import {
   type Backend,
   loadWeights,
   type LoadWeightsOptions,
+  repackTypeFor,
   tensorBytes,
   type TensorType,
   type WeightSet,
@@ -20,7 +21,7 @@ import type { Checkpoint } from './checkpoint.ts'
 import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
 import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
-import { chooseType, type WeightTypeChoice } from './weight-types.ts'
+import { chooseType, stageOf, type WeightTypeChoice } from './weight-types.ts'
 
 export interface LoadParametersOptions extends LoadWeightsOptions {
   /**
@@ -71,6 +72,20 @@ export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: Weigh
   return precision === 'exact' || (recipe.type === 'bf16' && layout === 'conv-windows') ? 'f32' : recipe.type
 }
 
+/**
+ * Whether a weight is copied out of its file because it is read so often that large pages matter, which Linux gives to copies for certain and to
+ * files only sometimes. Repacked weights are not read where they lie in any case.
+ */
+async function readOften(
+  backend: Backend,
+  { name, shape, use }: ParameterDeclaration,
+  type: TensorType,
+): Promise<boolean> {
+  if (process.platform !== 'linux' || backend.kind !== 'cpu') return false
+  if (stageOf(name) !== 'code-predictor' || use !== 'matmul') return false
+  return (await repackTypeFor(backend, type, shape, use)) === undefined
+}
+
 async function weightSpec(
   reader: FileReader,
   checkpoint: Checkpoint,
@@ -83,7 +98,16 @@ async function weightSpec(
   const { name, shape, use } = declaration
   const [segment] = segments
   if (type === recipe.type && !rearranged && segments.length === 1 && segment !== undefined) {
-    return { name, type, shape, use, source: { mapping: checkpoint.mapping(segment.file), offset: segment.offset } }
+    const mapping = checkpoint.mapping(segment.file)
+    const { offset } = segment
+    const apart = await readOften(backend, declaration, type)
+    return {
+      name,
+      type,
+      shape,
+      use,
+      source: apart ? mapping.bytes(offset, tensorBytes(type, shape)).slice() : { mapping, offset },
+    }
   }
   const source = new Uint8Array(tensorBytes(type, shape))
   let at = 0

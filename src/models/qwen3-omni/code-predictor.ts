@@ -200,7 +200,8 @@ export class CodePredictor implements CodePredictorStage {
       this.#pick(inputs, codes, outputs[`logits.${group}`] as Float32Array)
       if (codes.some((sequence, i) => sequence[group] !== outputs[`guess.${group}`]?.[i])) return undefined
     }
-    return outputs['sum'] as Float32Array
+    const { sum } = outputs
+    return sum instanceof Float32Array ? sum : undefined
   }
 
   /** What group 1 reads: states and codes side by side, each sequence's pair at positions 0 and 1. */

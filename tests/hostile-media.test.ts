@@ -79,7 +79,9 @@ describe('hostile files', () => {
   })
 
   it('are refused by their headers: a decoder of little memory is enough', async () => {
-    const bombs = corpus.filter(({ name, codes }) => name.startsWith('bomb') && codes[0] === 'image_dimensions')
+    const bombs = corpus.filter(
+      ({ name, kind, codes }) => kind === 'image' && name.startsWith('bomb') && codes[0] === 'image_dimensions',
+    )
     await using small = createDecodingLoader({ workers: 1, decodeMemoryBytes: 256 * 1024 ** 2 })
     for (const file of bombs) expect(await codeOf(small.image(toUri(file))), file.name).toBe('image_dimensions')
   })

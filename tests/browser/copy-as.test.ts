@@ -38,8 +38,13 @@ function comparable(request: GenerationRequest | undefined): unknown {
 
 async function copy(page: Page, language: string): Promise<string> {
   await page.getByRole('tab', { name: language }).click()
-  await page.getByRole('button', { name: 'Copy', exact: true }).click()
-  return page.evaluate<string>(`navigator.clipboard.readText()`)
+  await page.evaluate(`navigator.clipboard.writeText('')`)
+  // The panel that is left may still be there.
+  await page.getByRole('tabpanel', { name: language }).getByRole('button', { name: 'Copy', exact: true }).click()
+  // The page writes it some time after the click.
+  const read = (): Promise<string> => page.evaluate<string>(`navigator.clipboard.readText()`)
+  await expect.poll(read, { timeout: 10_000 }).not.toBe('')
+  return read()
 }
 
 describeInBrowser('copy as code', () => {

@@ -1,5 +1,5 @@
 /**
- * Token2wav of Qwen2.5-Omni at real size with random weights, as a reply streams: seconds of work a second of speech, by weight type,
+ * Token2wav of Qwen2.5-Omni at real size with random weights, as a reply streams: real-time factor by weight type,
  * windows and solver, and what of it the diffusion transformer takes.
  */
 

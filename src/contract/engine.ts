@@ -23,7 +23,7 @@ export interface EngineCapabilities {
   readonly seed: boolean
   /** The caller's choice of voice is honoured. */
   readonly voiceChoice: boolean
-  /** Prompt tokens are told by modality. */
+  /** Prompt tokens are reported by modality. */
   readonly promptByModality: boolean
   /** `countPrompt` counts without running the request. */
   readonly countsPrompt: boolean

@@ -40,7 +40,7 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
     this.contentKey = digest.digest('hex')
   }
 
-  /** Where the bytes are, as a decoder process is told. */
+  /** Where the bytes are, for a decoder process. */
   input(): SpooledBytes {
     return this.#spool.bytes()
   }

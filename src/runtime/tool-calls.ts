@@ -1,7 +1,7 @@
 /**
  * Tool calls in a reply: what a model wrote between `<tool_call>` and `</tool_call>`.
  *
- * In: the text between the two tokens, which are told from text by their ids. Out: name and arguments, or undefined for what is no JSON
+ * In: the text between the two tokens, which differ from text by their ids. Out: name and arguments, or undefined for what is no JSON
  * object with a name of one of the tools. Pure. Reference: the tool format of Qwen's chat templates (Hermes style).
  */
 

@@ -11,7 +11,7 @@ import { resourceError } from './resources.ts'
 /** Up to this many bytes stay in memory. */
 export const spoolMemoryBytes = 8 * 1024 * 1024
 
-/** Where the bytes are, as a decoder process is told. */
+/** Where the bytes are, for a decoder process. */
 export type SpooledBytes = { readonly memory: Uint8Array } | { readonly path: string }
 
 /**

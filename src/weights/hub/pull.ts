@@ -2,7 +2,7 @@
  * `omniserve pull ID`: a checkpoint from Hugging Face or ModelScope into a folder.
  *
  * In: the model's id. Out: the folder, every file checked against the hub's hash, and a list of those that have none. Running it again
- * resumes where it stopped and checks what is there. Progress is told in bytes of the whole.
+ * resumes where it stopped and checks what is there. Progress is reported in bytes of the whole.
  *
  * Reference: docs/decisions/2026-11-23-pull.md, docs/decisions/2026-11-30-verify-and-licences.md
  */

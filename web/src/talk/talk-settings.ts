@@ -4,7 +4,7 @@ import type { ModelListing } from '../api/types.ts'
 import type { Turn } from '../state/conversation.ts'
 import type { Settings } from '../state/settings.ts'
 
-/** Turns of before that are told again; sessions keep about as many. */
+/** Earlier turns that are sent again; sessions keep about as many. */
 const REMEMBERED = 12
 
 /** The `session` of `session.update`. A conversation is spoken wherever the checkpoint can speak. */

@@ -39,7 +39,7 @@ export type Health =
   /** Out until an operator acts. */
   | { readonly state: 'suspended'; readonly reason: string }
 
-/** A replica that nobody has looked at. Without health checks it is taken to be up. */
+/** A replica that was not probed yet. Without health checks it is taken to be up. */
 export function newHealth(probes: boolean, now: number, rules: HealthRules): Health {
   return probes
     ? { state: 'ejected', until: now, times: 0, good: rules.goodProbes - 1, reason: 'not checked yet' }

@@ -8,6 +8,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
     pool: 'forks',
     maxWorkers: onDevice ? 1 : 2,
+    // A race with a child process or a browser gets one more try; the reporter names what was tried again.
+    retry: 1,
     testTimeout: onDevice ? 1_800_000 : 60_000,
     hookTimeout: onDevice ? 1_800_000 : 120_000,
     // Child processes (the engine's, the decoders', the command line's) are not counted.

@@ -131,7 +131,9 @@ describeInBrowser('accessibility', () => {
     await page.keyboard.press('Enter')
     await page.locator('.turn-foot').waitFor()
     // Said once to screen readers.
-    expect(await page.locator('.conversation > [role="status"]').innerText()).toMatch(/^Reply: A \*\*list\*\*/)
+    await expect
+      .poll(() => page.locator('.conversation > [role="status"]').innerText())
+      .toMatch(/^Reply: A \*\*list\*\*/)
     await page.locator('#message').focus()
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')

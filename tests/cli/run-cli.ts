@@ -85,7 +85,7 @@ export class TerminalSession implements AsyncDisposable {
 
   /** Waits for a text that was not waited for before. */
   async see(wanted: RegExp): Promise<void> {
-    const deadline = performance.now() + 30_000
+    const deadline = performance.now() + 150_000
     for (;;) {
       const found = wanted.exec(this.screen.slice(this.#from))
       if (found !== null) {

@@ -25,7 +25,7 @@ describe.skipIf(chromiumPath === undefined)('the reference page', () => {
       viewport: { width: screen.width, height: 900 },
       colorScheme: screen.colorScheme,
     })
-    page.setDefaultTimeout(15_000)
+    page.setDefaultTimeout(90_000)
     const problems: string[] = []
     page.on('console', (message) => problems.push(message.text()))
     page.on('request', (request) => {

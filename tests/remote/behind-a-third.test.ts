@@ -72,7 +72,7 @@ beforeAll(async () => {
       balancing: { probeEvery: 0.3, ejectFor: 0.5, ejectForAtMost: 1 },
     }),
   )
-  const nano = ['--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
+  const nano = ['--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
   const [first] = await Promise.all([serve(ports[0], ...nano), serve(ports[1], ...nano)])
   a = first
   await serve(ports[2], '--config', file, '--speech-prompt', 'none')
@@ -164,7 +164,7 @@ it('loses nothing when one is killed and one is drained', async () => {
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 
   // It comes back by itself.
-  await serve(ports[0], '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
+  await serve(ports[0], '--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
   await until(async () => (await stateOf('a')) === 'up', 100)
 
   // The other is drained while requests run.

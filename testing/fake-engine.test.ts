@@ -10,3 +10,11 @@ describeEngine('fake', {
   long: {},
   places: 6,
 })
+
+describeEngine('fake that does not count prompts', {
+  create: () =>
+    Promise.resolve(createFakeEngine({ reply: () => ({ text: reply }), capabilities: { countsPrompt: false } })),
+  model: 'fake-omni',
+  voice: 'Cherry',
+  long: {},
+})

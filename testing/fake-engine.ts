@@ -222,6 +222,8 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       return Promise.resolve(modelIds.map(model))
     },
     countPrompt: async (request, signal) => {
+      if (options.capabilities?.countsPrompt === false)
+        throw new EngineError('unsupported', 'This engine does not count prompts.')
       signal?.throwIfAborted()
       return check(request)
     },

@@ -1,38 +1,26 @@
 /**
- * Runs the Dockerfile's steps in clean Debian roots, without a container engine, then the image's command as its user. Needs root,
- * `debootstrap`, `unshare` and `chroot` (Debian: apt-get install debootstrap), Debian's archive and npm's registry.
+ * Runs the Dockerfile's steps in clean Debian roots, without a container engine, then the image's command as its user. Needs what
+ * `clean-root.ts` needs, and npm's registry.
  *
  *   node testing/image-replay.ts [--ffmpeg none] [--keep]
  *
- * The base image is stood in for by Debian (debootstrap, kept in ~/.cache/omniserve/image) with the Node that runs this script and the
- * npm on the PATH. Instructions this Dockerfile does not use are refused.
+ * A clean root stands in for the base image. Instructions this Dockerfile does not use are refused.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { homedir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { cleanRoot, inside, type Place, sh, workFolder } from './clean-root.ts'
 
 const { values: options } = parseArgs({ options: { ffmpeg: { type: 'string' }, keep: { type: 'boolean' } } })
 const root = path.join(import.meta.dirname, '..')
-const store = path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'omniserve', 'image')
 
 interface Instruction {
   readonly name: string
   readonly rest: string
 }
 
-interface Stage {
-  readonly folder: string
+interface Stage extends Place {
   readonly environment: Record<string, string>
   readonly labels: Record<string, string>
   workingFolder: string
@@ -40,10 +28,6 @@ interface Stage {
   entrypoint: readonly string[]
   command: readonly string[]
   healthcheck: readonly string[]
-}
-
-function sh(program: string, args: readonly string[]): string {
-  return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 2 ** 28 })
 }
 
 /** Lines continued by a backslash are one; comments go. */
@@ -69,31 +53,6 @@ function filled(text: string, variables: Readonly<Record<string, string>>): stri
   return text.replace(/\$\{?(\w+)\}?/g, (_, name: string) => variables[name] ?? '')
 }
 
-/** Debian with Node, npm and the user `node`, as node:24-bookworm-slim has them. */
-function base(): string {
-  const folder = path.join(store, 'bookworm')
-  if (!existsSync(folder)) {
-    mkdirSync(store, { recursive: true })
-    rmSync(`${folder}.new`, { recursive: true, force: true })
-    console.log('# debootstrap bookworm')
-    sh('debootstrap', ['--variant=minbase', '--include=ca-certificates', 'bookworm', `${folder}.new`])
-    sh('chroot', [`${folder}.new`, 'useradd', '--create-home', '--uid', '1000', 'node'])
-    renameSync(`${folder}.new`, folder)
-  }
-  const local = path.join(folder, 'usr', 'local')
-  const npm = path.join(sh('npm', ['root', '--global']).trim(), 'npm')
-  rmSync(path.join(local, 'lib', 'node_modules'), { recursive: true, force: true })
-  mkdirSync(path.join(local, 'lib', 'node_modules'), { recursive: true })
-  sh('cp', ['-L', process.execPath, path.join(local, 'bin', 'node')])
-  sh('cp', ['-aL', npm, path.join(local, 'lib', 'node_modules', 'npm')])
-  sh('ln', ['-sf', '../lib/node_modules/npm/bin/npm-cli.js', path.join(local, 'bin', 'npm')])
-  // Names and certificates as this machine has them; a container engine sees to the names.
-  sh('cp', ['-L', '/etc/resolv.conf', '/etc/hosts', path.join(folder, 'etc')])
-  const authorities = process.env['NODE_EXTRA_CA_CERTS']
-  if (authorities !== undefined) sh('cp', ['-L', authorities, path.join(folder, 'etc', 'extra-ca.crt')])
-  return folder
-}
-
 /** The build context: what git has or would add, less what .dockerignore names. */
 function makeContext(folder: string): void {
   const patterns = readFileSync(path.join(root, '.dockerignore'), 'utf8')
@@ -106,22 +65,6 @@ function makeContext(folder: string): void {
   writeFileSync(`${folder}.list`, list.join('\n'))
   mkdirSync(folder)
   sh('sh', ['-c', `tar -C '${root}' -cf - -T '${folder}.list' | tar -C '${folder}' -xf -`])
-}
-
-/** A program inside a root, with its own /proc and the machine's devices. */
-function inside(stage: Stage, argv: readonly string[], extra: Readonly<Record<string, string>> = {}) {
-  const environment: Record<string, string> = {
-    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    HOME: stage.user === 'root' ? '/root' : `/home/${stage.user}`,
-    ...(process.env['NODE_EXTRA_CA_CERTS'] !== undefined && { NODE_EXTRA_CA_CERTS: '/etc/extra-ca.crt' }),
-    ...stage.environment,
-    ...extra,
-  }
-  const script =
-    'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot --userspec="$1" "$0" env -i -C "$2" "${@:3}"'
-  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
-  const args = ['--mount', 'bash', '-c', script, stage.folder, `${stage.user}:${stage.user}`, stage.workingFolder]
-  return [...args, ...variables, ...argv]
 }
 
 function copy(stage: Stage, from: string, sources: readonly string[], target: string): void {
@@ -156,7 +99,7 @@ function build(work: string): Stage {
       if (!image.startsWith('node:24-bookworm'))
         throw new Error(`the base ${image} is not the one this script stands in for`)
       const folder = path.join(work, label ?? `stage-${stages.size}`)
-      sh('cp', ['-a', '--reflink=auto', base(), folder])
+      sh('cp', ['-a', '--reflink=auto', cleanRoot(), folder])
       stage = {
         folder,
         environment: {},
@@ -290,9 +233,7 @@ async function use(stage: Stage): Promise<void> {
   }
 }
 
-if (process.getuid?.() !== 0) throw new Error('needs root (chroot, mount)')
-mkdirSync(store, { recursive: true })
-const work = mkdtempSync(path.join(store, 'work-'))
+const work = workFolder()
 try {
   await use(build(work))
 } finally {

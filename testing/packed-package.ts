@@ -1,15 +1,16 @@
 /**
  * `npm run test:package`: packs the package, installs it in an empty folder and uses it there as a newcomer would: serves, chats, speaks,
- * reads an image and audio, imports every export; then once more without node-av. Needs npm's registry.
+ * reads an image and audio, takes README's tour, imports every export; then once more without node-av. Needs npm's registry.
  *
  * Out: a line per check; ends with 1 at the first that fails.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, exec, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { readReadme, takeTour } from './readme-tour.ts'
 
 const root = path.join(import.meta.dirname, '..')
 const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-packed-'))
@@ -87,6 +88,16 @@ async function uses(withFfmpeg: boolean): Promise<void> {
     const wav = await readFile(path.join(folder, 'hello.wav'))
     check('chat answers', audio.includes('I am nano'), audio)
     check('chat speaks', wav.length > 48_000 && wav.toString('latin1', 0, 4) === 'RIFF', wav.length)
+    // As README shows them, in the folder that the package is installed in.
+    if (withFfmpeg)
+      await takeTour(
+        readReadme(),
+        async (line) => {
+          const env = { ...environment, OMNISERVE_PORT: new URL(url).port }
+          return (await promisify(exec)(`${line} 2>&1`, { cwd: folder, env })).stdout
+        },
+        check,
+      )
     const data = `data:;base64,${wav.toString('base64')}`
     const heard = await asks(url, { type: 'input_audio', input_audio: { data, format: 'wav' } })
     if (withFfmpeg) check('audio is read', heard.status === 200 && heard.text.includes('[DONE]'), heard)
@@ -118,6 +129,7 @@ try {
       files.length,
     )
   await writeFile(path.join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
+  await cp(path.join(root, 'docs', 'images'), path.join(folder, 'docs', 'images'), { recursive: true })
   await run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', path.join(folder, filename)])
   console.log(`Node ${(await run('node', ['--version'])).trim()}`)
   check('the command runs', /^\d+\.\d+\.\d+/.test(await run('node', [command, '--version'])), '')

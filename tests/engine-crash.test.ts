@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../testing/until.ts'
 import { readReply } from './support/reply.ts'
 
 const repository = fileURLToPath(new URL('../', import.meta.url))
@@ -100,6 +101,6 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
       /^omniserve_engine_active (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1]
     expect(await active()).toBe('1')
     controller.abort()
-    while ((await active()) !== '0') await new Promise((resolve) => setTimeout(resolve, 50))
+    await until(async () => (await active()) === '0', 20)
   })
 })

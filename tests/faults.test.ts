@@ -11,26 +11,19 @@ import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLocalEngine, type LocalEngine } from '../src/engines/local/local-engine.ts'
 import { nameServerResolver, systemResolver } from '../src/media/fetch/resolve.ts'
 import { createMediaLoader, type MediaLoader } from '../src/media/index.ts'
 import { tinyCheckpoint } from '../testing/golden-conversations.ts'
+import { until } from '../testing/until.ts'
 import { dataUri, png } from './support/media.ts'
 import { readReply } from './support/reply.ts'
 import { startTestServer, type TestServer } from './support/server.ts'
 
 /** A PNG with so much behind its end that it is kept on disk while it is decoded. */
 const large = (image: Buffer): Buffer => Buffer.concat([image, Buffer.alloc(9 * 1024 * 1024)])
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waited = 0; !(await holds()); waited += 20) {
-    if (waited > 20_000) throw new Error('it never came true')
-    await sleep(20)
-  }
-}
 
 describe.runIf(process.platform === 'linux')('a server whose machine fails', () => {
   const root = mkdtempSync(join(tmpdir(), 'omniserve-faults-'))

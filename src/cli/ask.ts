@@ -4,6 +4,7 @@
  * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times. Reads what this server sends
  * and what the hosted service sends.
  */
+import { PcmReader } from '../arithmetic/pcm.ts'
 import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
 import { apiFailure, type ApiConnection } from './api-connection.ts'
 
@@ -67,7 +68,7 @@ export async function ask(
   })
   const warnings = response.headers.get('x-omniserve-warnings')
   if (warnings !== null) listener.onWarning?.(decodeURI(warnings))
-  const samples = new SampleReader()
+  const samples = new PcmReader()
   const reply = { id: '', text: '', reasoning: '', finishReason: null as string | null, usage: null as Usage | null }
   let firstToken: number | null = null
   let firstAudio: number | null = null
@@ -100,7 +101,7 @@ export async function ask(
       listener.onText?.(text)
     }
     if (audio?.data) {
-      const pcm = samples.read(audio.data)
+      const pcm = samples.read(Buffer.from(audio.data, 'base64'))
       if (pcm.length === 0) continue
       firstAudio ??= since()
       count += pcm.length
@@ -160,19 +161,5 @@ class PaceMeter {
       piecesOfFirstRead: this.#piecesOfFirstRead,
       milliseconds: this.#last - this.#first,
     }
-  }
-}
-
-/** Base64 pieces to samples; a piece may end in the middle of one. */
-class SampleReader {
-  #rest: Buffer = Buffer.alloc(0)
-
-  read(base64: string): Int16Array {
-    const bytes = Buffer.concat([this.#rest, Buffer.from(base64, 'base64')])
-    const whole = bytes.length - (bytes.length % 2)
-    this.#rest = bytes.subarray(whole)
-    const samples = new Int16Array(whole / 2)
-    for (let i = 0; i < samples.length; i += 1) samples[i] = bytes.readInt16LE(i * 2)
-    return samples
   }
 }

@@ -4,6 +4,7 @@ import { accessSync, constants } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { joinPcm } from '../arithmetic/pcm.ts'
 import { encodeWav, wavHeader } from '../media/wav.ts'
 import { SPEECH_RATE } from './ask.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -95,14 +96,7 @@ export class SpeechOutput implements AsyncDisposable {
 
   /** Writes what has arrived as a WAV file. */
   async save(file: string): Promise<void> {
-    const length = this.#pieces.reduce((sum, piece) => sum + piece.length, 0)
-    const samples = new Int16Array(length)
-    let at = 0
-    for (const piece of this.#pieces) {
-      samples.set(piece, at)
-      at += piece.length
-    }
-    await writeFile(file, encodeWav(samples, SPEECH_RATE))
+    await writeFile(file, encodeWav(joinPcm(this.#pieces), SPEECH_RATE))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

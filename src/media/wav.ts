@@ -7,6 +7,10 @@
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; WAVEFORMATEXTENSIBLE; RFC 2361.
  */
 
+import { toInt16, wavHeader } from '../arithmetic/pcm.ts'
+
+export { wavHeader } from '../arithmetic/pcm.ts'
+
 export interface WavFile {
   readonly sampleRate: number
   readonly channels: number
@@ -15,43 +19,15 @@ export interface WavFile {
   readonly samples: Float32Array
 }
 
-const headerBytes = 44
-
-/**
- * The 44 bytes before 16-bit samples.
- *
- * @param dataBytes length of what follows; left out for a stream whose length is not yet known (players read to the end)
- */
-export function wavHeader(sampleRate: number, dataBytes?: number, channels = 1): Uint8Array {
-  const header = Buffer.alloc(headerBytes)
-  header.write('RIFF', 0)
-  header.writeUInt32LE(dataBytes === undefined ? 0xffff_ffff : headerBytes - 8 + dataBytes, 4)
-  header.write('WAVEfmt ', 8)
-  header.writeUInt32LE(16, 16)
-  header.writeUInt16LE(1, 20)
-  header.writeUInt16LE(channels, 22)
-  header.writeUInt32LE(sampleRate, 24)
-  header.writeUInt32LE(sampleRate * channels * 2, 28)
-  header.writeUInt16LE(channels * 2, 32)
-  header.writeUInt16LE(16, 34)
-  header.write('data', 36)
-  header.writeUInt32LE(dataBytes === undefined ? 0xffff_ffff : dataBytes, 40)
-  return header
-}
-
 /** A whole 16-bit file. Floats are clipped to [-1, 1]. */
 export function encodeWav(samples: Int16Array | Float32Array, sampleRate: number, channels = 1): Uint8Array {
-  const file = new Uint8Array(headerBytes + samples.length * 2)
-  file.set(wavHeader(sampleRate, samples.length * 2, channels))
-  const view = new DataView(file.buffer, headerBytes)
-  for (let i = 0; i < samples.length; i += 1) view.setInt16(i * 2, toInt16(samples, i), true)
+  const pcm = samples instanceof Int16Array ? samples : toInt16(samples)
+  const header = wavHeader(sampleRate, pcm.length * 2, channels)
+  const file = new Uint8Array(header.length + pcm.length * 2)
+  file.set(header)
+  const view = new DataView(file.buffer, header.length)
+  for (let i = 0; i < pcm.length; i += 1) view.setInt16(i * 2, pcm[i]!, true)
   return file
-}
-
-function toInt16(samples: Int16Array | Float32Array, i: number): number {
-  const sample = samples[i]!
-  if (samples instanceof Int16Array) return sample
-  return Math.max(-32_768, Math.min(32_767, Math.round((Number.isNaN(sample) ? 0 : sample) * 32_767)))
 }
 
 /** @throws RangeError when the file is cut off, is no WAVE file, or holds a coding other than integers and floats */

@@ -5,6 +5,7 @@ import { talkerSpeech } from '../../testing/fake-talker.ts'
 import { windowedSpeech } from '../../testing/fake-windowed.ts'
 import { decodedAudio } from '../../testing/decoded-media.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
+import { until } from '../../testing/until.ts'
 import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { RequestMetrics } from './request-metrics.ts'
 import type { RuntimeOptions } from './runtime.ts'
@@ -151,7 +152,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     })
 
     it('goes on while the vocoder works, but not out of its sight', async () => {
-      const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 20 })
+      const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 40 })
       const { samplesPerFrame } = model
       let [heard, ahead] = [0, 0]
       for await (const event of runtime.generate(
@@ -245,7 +246,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       const long = readReply(runtime, makeRequest({ messages: [sounds(600, 15, 3)] }))
       const order: string[] = []
       void long.then(() => order.push('long'))
-      while ((model.calls.get('audioEncoder') ?? 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+      await until(() => (model.calls.get('audioEncoder') ?? 0) >= 2)
       await readReply(runtime, makeRequest({ text: 'short' }))
       order.push('text')
       await readReply(runtime, makeRequest({ messages: [sounds(8)] }))
@@ -309,10 +310,11 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     })
 
     it('interrupts a long step when nobody else needs it', async () => {
-      const { runtime } = start({ thinkerDelay: () => HOUR })
+      const { runtime, model } = start({ thinkerDelay: () => HOUR })
       const controller = new AbortController()
       const reading = readReply(runtime, makeRequest(), controller.signal)
-      setTimeout(() => controller.abort(new Error('gone')), 20)
+      await until(() => model.thinkerBatches.length > 0)
+      controller.abort(new Error('gone'))
       await expect(reading).rejects.toThrow('gone')
     })
 
@@ -325,7 +327,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
           () => 'read',
           (error: Error) => error.message,
         )
-        while (!model.calls.has('vocoder')) await new Promise((resolve) => setTimeout(resolve, 1))
+        await until(() => model.calls.has('vocoder'))
         if (end === 'abort') controller.abort(new Error('gone'))
         else await runtime.close()
         expect(await outcome).toBe(end === 'abort' ? 'gone' : 'The engine was closed.')
@@ -345,7 +347,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
         const decoded = model.decoded.length
         const leaves = makeRequest({ text: 'b', maxTokens: 100, voice: 'Chelsie' })
         const outcome = expect(readReply(runtime, leaves, controller.signal)).rejects.toThrow('gone')
-        while (model.decoded.length < decoded + 3) await new Promise((resolve) => setTimeout(resolve, 1))
+        await until(() => model.decoded.length >= decoded + 3)
         await new Promise((resolve) => setTimeout(resolve, 2 * round))
         controller.abort(new Error('gone'))
         await outcome
@@ -361,7 +363,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
         const controller = new AbortController()
         const reading = readReply(runtime, makeRequest({ messages: [sounds(4000)] }), controller.signal)
         const outcome = expect(reading).rejects.toThrow('gone')
-        while (!model.calls.has('audioEncoder')) await new Promise((resolve) => setTimeout(resolve, 1))
+        await until(() => model.calls.has('audioEncoder'))
         setTimeout(() => controller.abort(new Error('gone')), 10)
         await outcome
         await new Promise((resolve) => setImmediate(resolve))
@@ -385,7 +387,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       const one = readReply(runtime, makeRequest())
       const two = readReply(runtime, makeRequest())
       const outcomes = Promise.allSettled([one, two])
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await until(() => runtime.load.active === 1 && runtime.load.waiting === 1)
       await runtime.close()
       for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: 'engine_closed' } })
       await expect(readReply(runtime, makeRequest())).rejects.toMatchObject({ code: 'engine_closed' })

@@ -6,7 +6,7 @@
  */
 
 import type { SpeechPipeline, SpeechReply, SpeechTurn, SpokenToken } from '../models/speech.ts'
-import { toInt16 } from './pcm.ts'
+import { toInt16 } from '../arithmetic/pcm.ts'
 
 export interface SpeechTaskOptions {
   readonly pipeline: SpeechPipeline

@@ -199,11 +199,14 @@ describe('computing', () => {
       }
     }
     await round()
-    const before = process.memoryUsage.rss()
-    await round()
-    await round()
-    // Thirty graphs with 4 MB of working memory each, had they stayed, would be 120 MB.
-    expect(process.memoryUsage.rss() - before).toBeLessThan(60e6)
+    // Fifteen graphs with 4 MB of working memory each, had they stayed, would be 60 MB in every round.
+    const growths: number[] = []
+    while (growths.length < 6 && !growths.some((growth) => growth < 20e6)) {
+      const before = process.memoryUsage.rss()
+      await round()
+      growths.push(process.memoryUsage.rss() - before)
+    }
+    expect(Math.min(...growths)).toBeLessThan(20e6)
   })
 })
 

@@ -26,6 +26,11 @@ async function violations(page: Page, options: { popup?: boolean } = {}): Promis
   return found.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.html).join(' | ')}`)
 }
 
+/** Nothing is found. What is closing may be looked at again; what is wrong stays wrong. */
+async function expectNone(page: Page, options: { popup?: boolean } = {}): Promise<void> {
+  await expect.poll(() => violations(page, options), { timeout: 30_000 }).toEqual([])
+}
+
 describeInBrowser('accessibility', () => {
   let browser: Browser
   let server: RunningServer
@@ -54,7 +59,7 @@ describeInBrowser('accessibility', () => {
         settings: { autoplay: false },
       })
       await page.locator('.starter:not([disabled])').first().waitFor()
-      expect(await violations(page)).toEqual([])
+      await expectNone(page)
       await page.getByRole('button', { name: /Show an image/ }).click()
       await page.locator('.turn-foot').waitFor()
       await page.getByRole('switch', { name: 'Thinking' }).click()
@@ -62,30 +67,30 @@ describeInBrowser('accessibility', () => {
       await page.getByRole('button', { name: /^Reasoning/ }).click()
       await page.getByRole('button', { name: 'Sampling' }).click()
       await page.getByRole('button', { name: /^Limits/ }).click()
-      expect(await violations(page)).toEqual([])
+      await expectNone(page)
       await page.getByRole('button', { name: 'Copy as code' }).last().click()
       await page.getByRole('dialog').waitFor()
-      expect(await violations(page)).toEqual([])
+      await expectNone(page)
       await page.keyboard.press('Escape')
       await page.getByRole('button', { name: 'Add a file' }).click()
       await page.getByRole('menu').waitFor()
-      expect(await violations(page, { popup: true })).toEqual([])
+      await expectNone(page, { popup: true })
       await page.getByRole('menuitem', { name: /^Camera/ }).click()
       await page.getByRole('button', { name: 'Take a photo' }).waitFor()
-      expect(await violations(page)).toEqual([])
+      await expectNone(page)
       await page.keyboard.press('Escape')
       await page.getByRole('button', { name: 'Details of this reply' }).last().click()
       await page.getByText('Time to first token').waitFor()
-      expect(await violations(page, { popup: true })).toEqual([])
+      await expectNone(page, { popup: true })
       await page.keyboard.press('Escape')
       await page.getByRole('switch', { name: 'Thinking' }).click()
       await page.getByRole('combobox', { name: 'Voice' }).click()
       await page.getByRole('listbox').waitFor()
-      expect(await violations(page, { popup: true })).toEqual([])
+      await expectNone(page, { popup: true })
       await page.keyboard.press('Escape')
       await page.getByRole('button', { name: 'Record from the microphone' }).click()
       await page.getByRole('meter').waitFor()
-      expect(await violations(page)).toEqual([])
+      await expectNone(page)
       expect(problems).toEqual([])
       await page.context().close()
     },
@@ -104,11 +109,11 @@ describeInBrowser('accessibility', () => {
     await page.getByRole('button', { name: /Show an image/ }).tap()
     await page.locator('.turn-foot').waitFor()
     expect(await fits()).toBe(true)
-    expect(await violations(page)).toEqual([])
+    await expectNone(page)
     await page.getByRole('button', { name: 'Settings' }).tap()
     await page.getByRole('dialog', { name: 'Settings' }).waitFor()
     expect(await fits()).toBe(true)
-    expect(await violations(page)).toEqual([])
+    await expectNone(page)
     await page.getByRole('button', { name: 'Close' }).tap()
     await page.getByRole('button', { name: 'Conversations' }).tap()
     await page.getByRole('dialog', { name: 'Conversations' }).waitFor()
@@ -131,7 +136,9 @@ describeInBrowser('accessibility', () => {
     await page.keyboard.press('Enter')
     await page.locator('.turn-foot').waitFor()
     // Said once to screen readers.
-    expect(await page.locator('.conversation > [role="status"]').innerText()).toMatch(/^Reply: A \*\*list\*\*/)
+    await expect
+      .poll(() => page.locator('.conversation > [role="status"]').innerText())
+      .toMatch(/^Reply: A \*\*list\*\*/)
     await page.locator('#message').focus()
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')

@@ -49,7 +49,7 @@ export async function openPlayground(
     ...contextOptions,
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(90_000)
   const watched: WatchedPage = { page, problems: [], foreign: [], requests: [] }
   page.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warning') watched.problems.push(message.text())
@@ -87,7 +87,7 @@ export async function metricsOf(page: Page): Promise<string> {
 }
 
 /** Waits until an expression is true in the page. (Playwright's own waiting needs `unsafe-eval`, which the page forbids.) */
-export async function until(page: Page, expression: string, timeout = 15_000): Promise<void> {
+export async function until(page: Page, expression: string, timeout = 90_000): Promise<void> {
   await expect.poll(() => page.evaluate<boolean>(`Boolean(${expression})`), { timeout, interval: 50 }).toBe(true)
 }
 
@@ -97,6 +97,5 @@ export async function repliesDone(page: Page, replies: number): Promise<void> {
     page,
     `document.querySelectorAll('.turn-assistant').length === ${replies} &&
      document.querySelectorAll('.turn-assistant[aria-busy="false"]').length === ${replies}`,
-    20_000,
   )
 }

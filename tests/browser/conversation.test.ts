@@ -106,12 +106,17 @@ describeInBrowser('conversation', () => {
     expect(body).toEqual(expected)
 
     // Replay from the middle, pause, go on.
-    await page.getByRole('slider', { name: 'Position' }).fill('1')
-    await page.getByRole('button', { name: 'Play', exact: true }).click()
-    await page.getByRole('button', { name: 'Pause', exact: true }).click()
-    const paused = await page.evaluate<number>(`globalThis.omniservePlayground.player.position()`)
-    expect(paused).toBeGreaterThanOrEqual(1)
-    expect(paused).toBeLessThan(1.9)
+    await page.getByRole('slider', { name: 'Position' }).fill('0.2')
+    // Within the page: what is left plays for 1.7 seconds only.
+    const pausedAt = await page.evaluate<number>(`(async () => {
+      const button = (name) => document.querySelector('button[aria-label="' + name + '"]')
+      button('Play').click()
+      while (button('Pause') === null) await new Promise((resolve) => setTimeout(resolve, 5))
+      button('Pause').click()
+      return globalThis.omniservePlayground.player.position()
+    })()`)
+    expect(pausedAt).toBeGreaterThanOrEqual(0.2)
+    expect(pausedAt).toBeLessThan(1.9)
     await page.getByRole('button', { name: 'Play', exact: true }).click()
     await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
     await page.context().close()
@@ -170,7 +175,7 @@ describeInBrowser('conversation', () => {
 
     await page.reload()
     await page.getByText('You said: changed question', { exact: true }).waitFor()
-    expect(await page.locator('.history-item').count()).toBe(1)
+    await expect.poll(() => page.locator('.history-item').count()).toBe(1)
     expect(await metricsOf(page)).toMatch(/Input tokens\s+\d+ text/)
 
     await page.getByRole('article', { name: 'You' }).hover()
@@ -186,7 +191,7 @@ describeInBrowser('conversation', () => {
     await ask(page, 'with speech')
     await page.getByRole('button', { name: 'New conversation' }).click()
     await ask(page, 'another one')
-    expect(await page.locator('.history-item').count()).toBe(2)
+    await expect.poll(() => page.locator('.history-item').count()).toBe(2)
     await page.reload()
     await page.getByText('You said: another one', { exact: true }).waitFor()
     await page.locator('.history-open', { hasText: 'with speech' }).click()
@@ -216,7 +221,7 @@ describeInBrowser('conversation', () => {
     await expect.poll(() => titles.count()).toBe(4)
     const search = page.getByRole('searchbox', { name: 'Search conversations' })
     await search.fill('YOU SAID: pea')
-    expect(await titles.allInnerTexts()).toEqual(['pears'])
+    await expect.poll(() => titles.allInnerTexts()).toEqual(['pears'])
     await search.fill('nothing like it')
     await page.getByText('No conversation matches.').waitFor()
     await search.fill('')
@@ -236,7 +241,7 @@ describeInBrowser('conversation', () => {
     await page.getByRole('button', { name: /Rename conversation .*plums/ }).click()
     await page.keyboard.type('Prunes')
     await page.keyboard.press('Escape')
-    expect(await titles.allInnerTexts()).toContain('plums')
+    await expect.poll(() => titles.allInnerTexts()).toContain('plums')
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -270,23 +275,27 @@ describeInBrowser('conversation', () => {
     await repliesDone(page, 2)
     await until(page, `document.querySelector('.conversation').scrollHeight > 700 && ${fromEnd} < 2`)
     await page.evaluate(`document.querySelector('.conversation').scrollTo({ top: 0 })`)
-    await page.locator('#message').fill(Array.from({ length: 80 }, (_, index) => `word${index}`).join(' '))
+    await page.locator('#message').fill(Array.from({ length: 120 }, (_, index) => `word${index}`).join(' '))
     await page.keyboard.press('Enter')
     // A new turn is shown; then the reader scrolls up while the reply grows.
     await page.locator('.turn-assistant .prose', { hasText: 'word3' }).waitFor()
     await page.mouse.move(600, 300)
     await page.mouse.wheel(0, -500)
-    await page.waitForTimeout(300)
-    const top = await page.evaluate<number>(`document.querySelector('.conversation').scrollTop`)
+    const topNow = (): Promise<number> => page.evaluate(`document.querySelector('.conversation').scrollTop`)
+    // The wheel's scrolling is smooth: it has ended when two looks see the same.
+    let top = -1
+    await expect
+      .poll(async () => top === (top = await topNow()) && (await page.evaluate<number>(fromEnd)) > 100)
+      .toBe(true)
     await repliesDone(page, 3)
-    expect(await page.evaluate(`document.querySelector('.conversation').scrollTop`)).toBe(top)
+    expect(await topNow()).toBe(top)
     await page.context().close()
   })
 
   it('stops a reply: the work ends on the server and what arrived stays', async () => {
     const { page, problems } = await openPlayground(browser, server.url)
     const before = engine.aborted.length
-    await page.locator('#message').fill(Array.from({ length: 300 }, (_, index) => `word${index}`).join(' '))
+    await page.locator('#message').fill(Array.from({ length: 1500 }, (_, index) => `word${index}`).join(' '))
     await page.keyboard.press('Enter')
     await page.locator('.turn-assistant .prose', { hasText: 'word5' }).waitFor()
     // Escape closes the menu first, and stops the reply only then.
@@ -300,8 +309,8 @@ describeInBrowser('conversation', () => {
     await expect.poll(() => engine.aborted.length).toBe(before + 1)
     const text = await page.locator('.turn-assistant .prose').innerText()
     expect(text).toContain('word5')
-    expect(text).not.toContain('word299')
-    expect(await page.evaluate(`globalThis.omniservePlayground.player.state.status`)).toBe('idle')
+    expect(text).not.toContain('word1499')
+    await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
     // What arrived can be heard again.
     await page.getByRole('button', { name: 'Play', exact: true }).click()
     await page.getByRole('button', { name: 'Pause', exact: true }).waitFor()
@@ -316,9 +325,9 @@ describeInBrowser('conversation', () => {
     const message = page.getByRole('article', { name: 'You' })
     const folded = await message.boundingBox()
     await message.getByRole('button', { name: 'Show all' }).click()
-    expect((await message.boundingBox())?.height).toBeGreaterThan((folded?.height ?? 0) * 1.5)
+    await expect.poll(async () => (await message.boundingBox())?.height).toBeGreaterThan((folded?.height ?? 0) * 1.5)
     await message.getByRole('button', { name: 'Show less' }).click()
-    expect(await message.boundingBox()).toEqual(folded)
+    await expect.poll(() => message.boundingBox()).toEqual(folded)
 
     await page.getByRole('button', { name: 'New conversation' }).click()
     await ask(page, 'one')

@@ -43,7 +43,7 @@ async function copy(page: Page, language: string): Promise<string> {
   await page.getByRole('tabpanel', { name: language }).getByRole('button', { name: 'Copy', exact: true }).click()
   // The page writes it some time after the click.
   const read = (): Promise<string> => page.evaluate<string>(`navigator.clipboard.readText()`)
-  await expect.poll(read, { timeout: 10_000 }).not.toBe('')
+  await expect.poll(read).not.toBe('')
   return read()
 }
 

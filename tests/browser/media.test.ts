@@ -73,11 +73,9 @@ describeInBrowser('media', () => {
     await transfer(page, 'paste', await picture(80, 40), 'pasted.png', 'image/png')
     await transfer(page, 'drop', await picture(96, 32, { format: 'jpeg' }), 'dropped.jpg', 'image/jpeg')
     await page.getByText('dropped.jpg').waitFor()
-    expect(await page.locator('.chip').allInnerTexts()).toEqual([
-      expect.stringContaining('64×48'),
-      expect.stringContaining('80×40'),
-      expect.stringContaining('96×32'),
-    ])
+    await expect
+      .poll(() => page.locator('.chip').allInnerTexts())
+      .toEqual([expect.stringContaining('64×48'), expect.stringContaining('80×40'), expect.stringContaining('96×32')])
     await page.getByRole('button', { name: 'Remove pasted.png' }).click()
     await send(page, 'compare')
     expect(
@@ -108,10 +106,8 @@ describeInBrowser('media', () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings, permissions: ['microphone'] })
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
     const meter = page.getByRole('meter', { name: 'Microphone level' })
-    await expect
-      .poll(async () => Number(await meter.getAttribute('aria-valuenow')), { timeout: 10_000 })
-      .toBeGreaterThan(2)
-    await page.waitForTimeout(1800)
+    await expect.poll(async () => Number(await meter.getAttribute('aria-valuenow'))).toBeGreaterThan(2)
+    await page.getByText('0:02').waitFor()
     await page.getByRole('button', { name: 'Stop and add' }).click()
     await page.locator('.chip', { hasText: /Recording .*wav/ }).waitFor()
     await send(page, 'what did I say?')

@@ -32,7 +32,7 @@ describeInBrowser('with the real engine', () => {
       settings: { speech: true, maxTokens: 64, seed: 1 },
     })
     await page.getByRole('button', { name: /Show an image/ }).click()
-    await until(page, `globalThis.omniservePlayground.player.statistics.peak > 0.001`, 60_000)
+    await until(page, `globalThis.omniservePlayground.player.statistics.peak > 0.001`)
     if (hasNano) {
       await repliesDone(page, 1)
       expect(await page.locator('.turn-assistant .prose').innerText()).toMatch(/\p{L}{2}/u)

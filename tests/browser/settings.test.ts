@@ -40,7 +40,7 @@ describeInBrowser('settings', () => {
     expect(await fold.getAttribute('aria-expanded')).toBe('false')
     await fold.click()
     // The budget of 4 tokens held.
-    expect(await page.locator('.reasoning-panel').innerText()).toBe('Seven and five make')
+    await expect.poll(() => page.locator('.reasoning-panel').innerText()).toBe('Seven and five make')
     expect(await page.locator('.turn-assistant > .prose').innerText()).toBe('Twelve.')
     expect(await metricsOf(page)).toMatch(/4 reasoning/)
     expect(problems).toEqual([])
@@ -58,12 +58,11 @@ describeInBrowser('settings', () => {
       await search.waitFor({ state: 'hidden' })
     }
     await voice.click()
-    expect(await page.getByRole('option').count()).toBe(17)
+    await expect.poll(() => page.getByRole('option').count()).toBe(17)
     await search.fill('cantonese')
-    expect(await page.getByRole('option').allInnerTexts()).toEqual([
-      expect.stringContaining('Rocky'),
-      expect.stringContaining('Kiki'),
-    ])
+    await expect
+      .poll(() => page.getByRole('option').allInnerTexts())
+      .toEqual([expect.stringContaining('Rocky'), expect.stringContaining('Kiki')])
     await pick('Ethan')
     // nano speaks two languages, whatever the service's voice speaks.
     await page.getByText('Speaks Chinese, English', { exact: true }).waitFor()
@@ -122,7 +121,7 @@ describeInBrowser('settings', () => {
     await page.getByText('30,720 tokens').waitFor()
     await page.getByText('qwen-omni-turbo has no thinking mode.').waitFor()
     await page.getByRole('radio', { name: 'Text', exact: true }).click()
-    expect(await page.getByRole('textbox', { name: 'System message' }).isVisible()).toBe(true)
+    await page.getByRole('textbox', { name: 'System message' }).waitFor()
     expect(problems).toEqual([])
     await page.context().close()
   })
@@ -176,12 +175,12 @@ describeInBrowser('settings', () => {
   it('is dark when the system is, unless set otherwise', async () => {
     const { page } = await openPlayground(browser, server.url, { colorScheme: 'dark' })
     const ground = (): Promise<string> => page.evaluate(`getComputedStyle(document.body).backgroundColor`)
-    expect(await ground()).toBe('rgb(20, 21, 23)')
+    await expect.poll(ground).toBe('rgb(20, 21, 23)')
     await page.getByRole('combobox', { name: 'Appearance' }).click()
     await page.getByRole('option', { name: 'Light' }).click()
-    expect(await ground()).toBe('rgb(246, 245, 242)')
+    await expect.poll(ground).toBe('rgb(246, 245, 242)')
     await page.reload()
-    expect(await ground()).toBe('rgb(246, 245, 242)')
+    await expect.poll(ground).toBe('rgb(246, 245, 242)')
     await page.context().close()
   })
 })

@@ -6,12 +6,10 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { decodeWav } from '../../src/media/index.ts'
+import { until } from '../../testing/until.ts'
 import { png, wav } from '../support/media.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import { hasTerminal, omniserve, temporaryFolder, TerminalSession, testMedia, tinyCheckpoint } from './run-cli.ts'
-
-// Many processes: on a busy machine they wait for their turn.
-vi.setConfig({ testTimeout: 180_000 })
 
 let server: TestServer
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
@@ -149,16 +147,16 @@ describe.concurrent('one question', () => {
 
   it('stops at Ctrl-C, and the engine with it', async () => {
     await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
-    const asked = vi.waitFor(() => expect(slow.engine.requests).toHaveLength(1), { timeout: 30_000 })
+    const asked = until(() => slow.engine.requests.length === 1)
     const { code, errors } = await omniserve(['chat', 'x', '--url', slow.url], { interrupt: asked })
     expect({ code, errors }).toEqual({ code: 130, errors: 'omniserve: interrupted\n' })
-    await vi.waitFor(() => expect(slow.engine.aborted).toHaveLength(1), { timeout: 60_000 })
+    await until(() => slow.engine.aborted.length === 1)
   })
 })
 
 describe('interrupted', () => {
   it('keeps the speech that came', async () => {
-    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(400) }), tokenDelayMs: 20 })
+    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(4000) }), tokenDelayMs: 20 })
     await using slow = await startTestServer({}, words)
     const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'part.wav']
     const { code, out, errors } = await omniserve(args, { folder: folder.path, interrupt: /(word ){5}/ })
@@ -170,12 +168,12 @@ describe('interrupted', () => {
     expect(out).toMatch(/^word( word)* ?\n$/)
     const { samples } = decodeWav(await readFile(path.join(folder.path, 'part.wav')))
     expect(samples.length).toBeGreaterThan(1920)
-    expect(samples.length).toBeLessThan(400 * 3 * 1920)
+    expect(samples.length).toBeLessThan(4000 * 3 * 1920)
   })
 
   it('leaves no file when nothing was said yet', async () => {
     await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
-    const asked = vi.waitFor(() => expect(slow.engine.requests).toHaveLength(1), { timeout: 30_000 })
+    const asked = until(() => slow.engine.requests.length === 1)
     const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'none.wav']
     expect((await omniserve(args, { folder: folder.path, interrupt: asked })).code).toBe(130)
     expect(existsSync(path.join(folder.path, 'none.wav'))).toBe(false)
@@ -198,7 +196,7 @@ describe('a server that runs on this machine', () => {
     let asked = 0
     const engines = async () => {
       // Loads until the command has looked whether it is ready.
-      while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+      await until(() => asked >= 2)
       return new Map([['fake-omni', engine]])
     }
     await using loading = await startTestServer({}, engine, { engines })
@@ -318,7 +316,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(turns).toEqual([1, 3, 5, 7, 9])
     session.type('/clear\r')
     await session.see(/Forgotten\.\n> /)
-    session.type(`${'word '.repeat(400)}\r`)
+    session.type(`${'word '.repeat(750)}\r`)
     await session.see(/You said: word/)
     session.type('\u0003')
     await session.see(/\(stopped\)/)
@@ -355,7 +353,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
   })
 
   it('saves the speech of an answer that was stopped', async () => {
-    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(400) }), tokenDelayMs: 20 })
+    const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(4000) }), tokenDelayMs: 20 })
     await using slow = await startTestServer({}, words)
     await using session = new TerminalSession(['chat', '--voice', 'Ethan', '--url', slow.url], { folder: folder.path })
     await session.see(/> /)

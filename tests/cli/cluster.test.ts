@@ -1,15 +1,13 @@
 /** `omniserve cluster`, and `doctor` and `serve` with pools in the configuration file, as processes. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { answerTo, startReplay } from '../../testing/replay-server.ts'
 import { replayPeer } from '../../testing/replayed-peers.ts'
 import type { ReplayServer } from '../../testing/replay-server.ts'
 import { type ClusterServer, startClusterServer } from '../support/cluster-server.ts'
 import { serve } from '../support/serve.ts'
 import { omniserve, temporaryFolder } from './run-cli.ts'
-
-vi.setConfig({ testTimeout: 180_000 })
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let peers: readonly [ReplayServer, ReplayServer]

@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { modelListSchema, tokensCountSchema, voiceListSchema } from '../../src/protocol/index.ts'
 import { TestHub } from '../../testing/hub-server.ts'
 import { png, wav } from '../support/media.ts'
@@ -14,8 +14,6 @@ import { startTestServer } from '../support/server.ts'
 import { mainFile, omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
 
 // Many processes: on a busy machine they wait for their turn.
-vi.setConfig({ testTimeout: 180_000 })
-
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeAll(async () => {
   folder = await temporaryFolder()

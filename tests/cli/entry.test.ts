@@ -6,10 +6,8 @@ import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { temporaryFolder } from './run-cli.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const repository = fileURLToPath(new URL('../../', import.meta.url))
 

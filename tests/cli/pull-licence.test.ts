@@ -1,11 +1,9 @@
 /** `omniserve pull` of a checkpoint whose licence restricts use: said before the weights come, and asked. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TestHub } from '../../testing/hub-server.ts'
 import { hasTerminal, omniserve, temporaryFolder, TerminalSession } from './run-cli.ts'
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const card = '---\nlicense: other\nlicense_name: qwen-research\nlicense_link: LICENSE\n---\n# Tiny\n'
 const files = { 'README.md': card, 'config.json': '{}', 'model.safetensors': 'weights', LICENSE: 'Terms' }

@@ -1,12 +1,10 @@
 /** The commands that look at a checkpoint without running it, on a Qwen2.5-Omni one. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { tokensCountSchema } from '../../src/protocol/index.ts'
 import { png, wav } from '../support/media.ts'
 import { omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
-
-vi.setConfig({ testTimeout: 180_000 })
 
 const checkpoint = path.join(path.dirname(tinyCheckpoint), 'tiny25-grouped')
 

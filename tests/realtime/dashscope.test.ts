@@ -208,7 +208,7 @@ describe('interruption', () => {
     client.send({ type: 'session.update', session: { input_audio_transcription: null } })
     client.send({
       type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(400) }] },
+      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(4000) }] },
     })
     client.send({ type: 'response.create' })
     await client.next('response.audio.delta')
@@ -242,7 +242,7 @@ describe('interruption', () => {
     })
     client.send({
       type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(400) }] },
+      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(4000) }] },
     })
     client.send({ type: 'response.create' })
     await client.next('response.audio.delta')

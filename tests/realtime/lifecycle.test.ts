@@ -4,6 +4,7 @@ import { EngineError } from '../../src/contract/index.ts'
 import type { Settings } from '../../src/config/index.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
+import { until } from '../../testing/until.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence } from './client.ts'
 
 const servers: TestServer[] = []
@@ -22,16 +23,12 @@ const open = (server: TestServer): Promise<RealtimeClient> =>
 
 const hello = {
   type: 'conversation.item.create',
-  item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(100) }] },
+  item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(150) }] },
 }
 
 async function sessionsOf(server: TestServer): Promise<number> {
   const text = await (await fetch(`${server.url}/metrics`)).text()
   return Number(/^omniserve_realtime_sessions (\d+)$/m.exec(text)?.[1])
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 describe('sessions', () => {

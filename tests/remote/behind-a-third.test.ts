@@ -11,6 +11,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { clusterStateSchema } from '../../src/protocol/index.ts'
+import { until } from '../../testing/until.ts'
 import { readReply, type Reply, usageAddsUp } from '../support/reply.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -71,7 +72,7 @@ beforeAll(async () => {
       balancing: { probeEvery: 0.3, ejectFor: 0.5, ejectForAtMost: 1 },
     }),
   )
-  const nano = ['--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
+  const nano = ['--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
   const [first] = await Promise.all([serve(ports[0], ...nano), serve(ports[1], ...nano)])
   a = first
   await serve(ports[2], '--config', file, '--speech-prompt', 'none')
@@ -163,14 +164,12 @@ it('loses nothing when one is killed and one is drained', async () => {
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 
   // It comes back by itself.
-  await serve(ports[0], '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
-  await vi.waitFor(async () => expect(await stateOf('a')).toBe('up'), { timeout: 120_000, interval: 200 })
+  await serve(ports[0], '--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
+  await until(async () => (await stateOf('a')) === 'up', 100)
 
   // The other is drained while requests run.
   const running = Promise.all(Array.from({ length: 6 }, (_, number) => ask(ports[2], number % 2 === 0)))
-  await vi.waitFor(async () => expect((await replicas()).find(({ name }) => name === 'b')?.live).toBeGreaterThan(0), {
-    interval: 5,
-  })
+  await until(async () => ((await replicas()).find(({ name }) => name === 'b')?.live ?? 0) > 0)
   const drained = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster/replicas/b`, {
     method: 'POST',
     headers: { authorization: 'Bearer sk-admin' },
@@ -180,5 +179,5 @@ it('loses nothing when one is killed and one is drained', async () => {
   const after = await Promise.all([1, 2, 3].map(() => ask(ports[2], false)))
   expect(after.map(({ by }) => by)).toEqual(['a', 'a', 'a'])
   for (const { reply } of [...(await running), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
-  await vi.waitFor(async () => expect(await stateOf('b')).toBe('drained'), { timeout: 60_000 })
+  await until(async () => (await stateOf('b')) === 'drained', 20)
 })

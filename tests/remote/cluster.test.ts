@@ -1,5 +1,5 @@
 /** Pools of replayed peers: failover, ejection and return, limits, drains, fall-backs, and a plan that changes while requests run. */
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { VOICES } from '../../src/catalogue/index.ts'
 import type { EngineEvent } from '../../src/contract/index.ts'
 import { mapVoices } from '../../src/engines/local/voices.ts'
@@ -11,6 +11,7 @@ import { RemoteEngine } from '../../src/engines/remote/remote-engine.ts'
 import { rowsOf } from '../../testing/replayed-peers.ts'
 import { recording, type Reply, type ReplayServer, startReplay } from '../../testing/replay-server.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
+import { eventually } from '../../testing/until.ts'
 
 const never = new AbortController().signal
 const chat = '/v1/chat/completions'
@@ -110,7 +111,7 @@ describe('a cluster', () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const all = Promise.all([1, 2, 3, 4].map(() => servedBy(engine)))
-    await vi.waitFor(() => expect(cluster.status().map(({ live }) => live)).toEqual([2, 2]))
+    await eventually(() => expect(cluster.status().map(({ live }) => live)).toEqual([2, 2]))
     expect((await all).map(String).toSorted()).toEqual(['a', 'a', 'b', 'b'])
     expect(cluster.status().map(({ live, pending }) => [live, pending])).toEqual([
       [0, 0],
@@ -124,7 +125,7 @@ describe('a cluster', () => {
     const { port } = new URL(a.url)
     await a.kill()
     expect(await servedBy(engine)).toBe('b')
-    await vi.waitFor(() => expect(cluster.status()[0]?.state).toBe('ejected'))
+    await eventually(() => expect(cluster.status()[0]?.state).toBe('ejected'))
     const told = events.map((event) => `${event.type} ${event.replica}`)
     expect(told.toSorted()).toEqual(['ejected a', 'request a', 'request b', 'retry a', 'returned a', 'returned b'])
     expect(cluster.status()[0]).toMatchObject({ state: 'ejected', counts: { ejections: 1, retries: 1 } })
@@ -304,7 +305,7 @@ describe('a cluster', () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster, events } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const running = readReply(engine, ask())
-    await vi.waitFor(() => expect(cluster.status()[0]?.live).toBe(1))
+    await eventually(() => expect(cluster.status()[0]?.live).toBe(1))
     expect(cluster.setDraining('a', true)).toBe(true)
     expect(cluster.setDraining('nobody', true)).toBe(false)
     expect(cluster.status()[0]?.state).toBe('draining')
@@ -320,7 +321,7 @@ describe('a cluster', () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster } = await run([pool('p', [replica('a', a)])])
     const running = readReply(engine, ask())
-    await vi.waitFor(() => expect(cluster.status()[0]?.live).toBe(1))
+    await eventually(() => expect(cluster.status()[0]?.live).toBe(1))
     await cluster.apply(planOf([pool('p', [replica('b', b)])]))
     expect(cluster.status().map(({ name }) => name)).toEqual(['b'])
     expect(await servedBy(engine)).toBe('b')

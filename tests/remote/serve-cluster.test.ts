@@ -1,9 +1,10 @@
 /** `startServer` and `omniserve serve` over a configuration file: routes, headers, log, metrics, operators, a file that changes. */
 import { writeFile } from 'node:fs/promises'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { clusterStateSchema, modelSchema } from '../../src/protocol/index.ts'
 import { replayPeer } from '../../testing/replayed-peers.ts'
 import type { ReplayServer } from '../../testing/replay-server.ts'
+import { eventually, until } from '../../testing/until.ts'
 import { type ClusterServer, startClusterServer } from '../support/cluster-server.ts'
 import { readReply, usageAddsUp } from '../support/reply.ts'
 
@@ -58,7 +59,7 @@ describe('a server in front of pools', () => {
     expect(sent.headers['traceparent']).toBe(traceparent)
     // The caller's key never goes on.
     expect(sent.headers.authorization).toBeUndefined()
-    await vi.waitFor(() => expect(log().at(-1)).toMatchObject({ served_by: 'gpu-a', outcome: 'stop' }))
+    await eventually(() => expect(log().at(-1)).toMatchObject({ served_by: 'gpu-a', outcome: 'stop' }))
     expect(log().at(-1)).toMatchObject({ poolCost: { currency: 'USD', total: expect.any(Number) as number } })
     const figures = await (await fetch(`${server.url}/metrics`)).text()
     expect(figures).toContain('omniserve_replica_up{pool="gpu",replica="gpu-a"} 1')
@@ -210,12 +211,9 @@ describe('a server in front of pools', () => {
     const { file, chat, log } = await start(config(a.url))
     const running = await chat()
     await writeFile(file, JSON.stringify({ ...config(b.url), pools: { gpu: { engine: 'ollama' } } }))
-    await vi.waitFor(
-      () => expect(log().some(({ msg }) => String(msg).startsWith('configuration file not taken'))).toBe(true),
-      10_000,
-    )
+    await until(() => log().some(({ msg }) => String(msg).startsWith('configuration file not taken')))
     await writeFile(file, JSON.stringify({ ...config(b.url), models: { 'qwen3-omni-flash': 'gpu' } }))
-    await vi.waitFor(() => expect(log().some(({ msg }) => msg === 'configuration file taken')).toBe(true), 10_000)
+    await until(() => log().some(({ msg }) => msg === 'configuration file taken'))
     const next = await chat()
     expect([next.status, b.seen.some(({ path: route }) => route.endsWith('completions'))]).toEqual([200, true])
     await next.text()

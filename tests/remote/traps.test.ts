@@ -17,6 +17,7 @@ import { vllm } from '../../src/engines/remote/vllm/adapter.ts'
 import { vllmOmni } from '../../src/engines/remote/vllm-omni/adapter.ts'
 import { answerTo, recording, type Reply, type ReplayServer, startReplay } from '../../testing/replay-server.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
+import { until } from '../../testing/until.ts'
 
 const chat = '/v1/chat/completions'
 const spoken = { model: 'nano', voice: 'Cherry' } as const
@@ -388,14 +389,15 @@ describe('any peer', () => {
     ['reset', 'reset', 'engine_crashed'],
     ['silent for ever', 'silence', 'engine_crashed'],
   ] as const)('whose reply is %s in the middle has crashed', async (_, how, code) => {
-    await using tried = await peer(vllm, { events: text, pace: 5, stop: { after: 6, how } }, { idle: 150 })
+    const idle = how === 'silence' ? 600 : 60_000
+    await using tried = await peer(vllm, { events: text, pace: 5, stop: { after: 6, how } }, { idle })
     const { error, effect, events } = await failure(tried.engine)
     expect([error.code, effect]).toEqual([code, 'eject'])
     expect(events.slice(0, 2)).toEqual(['start', 'text-delta'])
   })
 
   it('whose reply is reset before the first token has not begun', async () => {
-    await using tried = await peer(vllm, { events: text, stop: { after: 0, how: 'reset' } }, { idle: 150 })
+    await using tried = await peer(vllm, { events: text, stop: { after: 0, how: 'reset' } }, { idle: 60_000 })
     const { error, events } = await failure(tried.engine)
     expect([error.retryable, events]).toEqual([true, []])
   })
@@ -407,7 +409,7 @@ describe('any peer', () => {
       { idle: 100, firstByte: 60_000 },
     )
     expect((await failure(dead.engine)).error.code).toBe('engine_crashed')
-    await using queued = await peer(vllm, { events: text, delay: 900 }, { idle: 500, firstByte: 60_000 })
+    await using queued = await peer(vllm, { events: text, delay: 1500 }, { idle: 1200, firstByte: 60_000 })
     expect((await readReply(queued.engine, makeRequest({ model: 'nano' }))).text).toContain('nano')
   })
 
@@ -468,9 +470,8 @@ describe('any peer', () => {
     const controller = new AbortController()
     for await (const event of tried.engine.generate(makeRequest({ model: 'nano' }), controller.signal))
       if (event.type === 'text-delta') break
-    const until = Date.now() + 5000
-    while (tried.server.open > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5))
-    expect([tried.server.open, tried.server.seen[0]?.aborted]).toEqual([0, true])
+    await until(() => tried.server.open === 0)
+    expect(tried.server.seen[0]?.aborted).toBe(true)
   })
 
   it('is not read faster than its reader reads', async () => {

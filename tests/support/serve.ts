@@ -15,7 +15,12 @@ export interface ServeProcess extends AsyncDisposable {
 /** Waits for the ready line. @throws when the command ends before it, with what it printed */
 export async function serve(args: readonly string[] = []): Promise<ServeProcess> {
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'error', ...args], {
-    env: { ...process.env, OMNISERVE_HOME: mkdtempSync(path.join(tmpdir(), 'omniserve-home-')) },
+    // Tests of other files run beside it: threads that wait for each other would only wait longer.
+    env: {
+      ...process.env,
+      OMNISERVE_HOME: mkdtempSync(path.join(tmpdir(), 'omniserve-home-')),
+      OMNISERVE_THREADS: '1',
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const closed = once(child, 'close')

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
+import { until } from '../../testing/until.ts'
 import { serve } from '../support/serve.ts'
 import { fakeEngine, startTestServer } from '../support/server.ts'
 
@@ -34,7 +35,7 @@ it('a reply whose caller leaves is accounted for what was generated', async () =
   let seen = ''
   while (seen.split('"content":" word"').length < 20) seen += new TextDecoder().decode((await reader.read()).value)
   leave.abort()
-  while (server.engine.aborted.length === 0) await setTimeout(5)
+  await until(() => server.engine.aborted.length > 0)
   const value = await metricsOf(server.url)
   expect(value(outputText)).toBeGreaterThanOrEqual(19)
   expect(value(outputText)).toBeLessThan(500)

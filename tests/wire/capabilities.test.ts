@@ -63,6 +63,33 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
   })
 })
 
+describe('an engine that does not count prompts', () => {
+  const capabilities = { countsPrompt: false }
+
+  it('answers where the context is tight, with the answer cut to the room that is guessed', async () => {
+    await using server = await startTestServer({}, fakeEngine({ capabilities, contextLength: 500 }))
+    const response = await server.chat({ ...text, max_tokens: 498 })
+    expect(response.headers.get('x-omniserve-warnings')).toMatch(/^max_tokens: .* has room for \d+ answer tokens/)
+    expect(await readReply(response)).toMatchObject({ error: undefined, done: true, text: 'You said: hi' })
+    const [request] = server.engine.requests
+    expect(request?.maxTokens).toBeGreaterThan(300)
+    expect(request?.maxTokens).toBeLessThan(450)
+  })
+
+  it('is told of by the count of tokens, which goes by the rules of the API model', async () => {
+    await using server = await startTestServer({}, fakeEngine({ capabilities }))
+    const count = await fetch(`${server.baseUrl}/tokens/count`, { method: 'POST', body: JSON.stringify(text) })
+    expect([count.status, await count.json()]).toMatchObject([
+      200,
+      {
+        usage: { prompt_tokens: expect.any(Number) as number },
+        limits: { checkpoint_prompt_tokens: null },
+        warnings: [expect.stringContaining('does not count prompts without running them') as string],
+      },
+    ])
+  })
+})
+
 it('an engine that can do all of that needs no warning', async () => {
   await using server = await startTestServer()
   const url = dataUri(await png(64, 64))

@@ -4,19 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../../src/config/index.ts'
 import { EngineError } from '../../src/contract/index.ts'
+import type { FakeEngine } from '../../testing/fake-engine.ts'
+import { until } from '../../testing/until.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
 const hello = { model: 'qwen3-omni-flash', stream: true, messages: [{ role: 'user', content: 'hi' }] }
 const long = (words: number) => () => ({ text: 'word '.repeat(words) })
-
-/** Waits until a condition holds, at most five seconds. */
-async function until(holds: () => boolean): Promise<void> {
-  for (let waited = 0; !holds(); waited += 10) {
-    if (waited > 5000) throw new Error('it never came true')
-    await sleep(10)
-  }
-}
 
 const idle = (server: TestServer) => () =>
   server.services.queue.active === 0 && server.services.shutdown.running === 0 && server.engine.status().active === 0
@@ -217,8 +211,23 @@ describe('a reply that fails after it began', () => {
 
 describe('the queue', () => {
   it('refuses at once what it cannot hold, and serves the rest in order', async () => {
-    await using server = await startTestServer({ maxActive: 1, maxWaiting: 2 }, fakeEngine({ startDelayMs: 100 }))
+    const fake = fakeEngine()
+    let begin = (): void => undefined
+    const begun = new Promise<void>((resolve) => (begin = resolve))
+    const engine: FakeEngine = {
+      ...fake,
+      generate: async function* (...args: Parameters<typeof fake.generate>) {
+        await begun
+        yield* fake.generate(...args)
+      },
+    }
+    await using server = await startTestServer({ maxActive: 1, maxWaiting: 2 }, engine)
     const all = Array.from({ length: 6 }, () => server.chat(hello))
+    let answered = 0
+    for (const pending of all) void pending.then(() => (answered += 1))
+    // The three that are refused are answered while the first has not begun.
+    await until(() => answered === 3)
+    begin()
     const statuses = (
       await Promise.all(
         all.map(async (pending) => {

@@ -11,7 +11,7 @@ import { dataUri, png, wav } from '../support/media.ts'
 import { loudness, usageAddsUp } from '../support/reply.ts'
 import { serve, type ServeProcess } from '../support/serve.ts'
 
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 
 const checkpoint = fileURLToPath(new URL('../../testdata/checkpoints/tiny25-grouped', import.meta.url))
 const clip = fileURLToPath(new URL('../../testdata/media/clip.mp4', import.meta.url))

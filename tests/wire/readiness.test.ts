@@ -6,6 +6,7 @@ import { ConfigError } from '../../src/config/index.ts'
 import type { Engine } from '../../src/contract/index.ts'
 import { apiErrorBodySchema, readySchema } from '../../src/protocol/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
+import { until } from '../../testing/until.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
@@ -163,7 +164,7 @@ describe('errors that pass', () => {
     await using busy = await startTestServer({ maxActive: 1, maxWaiting: 0 }, fakeEngine({ startDelayMs: 60_000 }))
     const leaving = new AbortController()
     const running = busy.chat(hello, { signal: leaving.signal })
-    while (busy.services.queue.active === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => busy.services.queue.active > 0)
     const full = await busy.chat(hello)
     expect([full.status, full.headers.get('retry-after')]).toEqual([503, '2'])
     leaving.abort()

@@ -16,7 +16,7 @@ const samples = fileURLToPath(new URL('../../testdata/samples/', import.meta.url
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const has = (command: string, ...args: string[]): boolean => {
   try {
-    execFileSync(command, args, { stdio: 'ignore', timeout: 60_000 })
+    execFileSync(command, args, { stdio: 'ignore', timeout: 150_000 })
     return true
   } catch {
     return false
@@ -61,7 +61,7 @@ async function sample(name: string): Promise<string> {
   await writeFile(copy, here)
   const command = name.endsWith('.mjs') ? process.execPath : name.endsWith('.py') ? 'python3' : 'sh'
   const env = { ...process.env, DASHSCOPE_API_KEY: 'sk-sample', PYTHONIOENCODING: 'utf-8' }
-  const { stdout } = await run(command, [copy], { cwd: folder, env, timeout: 60_000, maxBuffer: 1e8 })
+  const { stdout } = await run(command, [copy], { cwd: folder, env, timeout: 150_000, maxBuffer: 1e8 })
   return stdout
 }
 

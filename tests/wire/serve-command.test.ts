@@ -5,8 +5,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { environmentName, SETTINGS } from '../../src/config/index.ts'
+import { until } from '../../testing/until.ts'
 import { readReply, usageAddsUp } from '../support/reply.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -145,7 +146,7 @@ describe('omniserve', () => {
 
   it('ends in order when it is stopped while it loads', async () => {
     const starting = start(['serve', '--port', '0', '--model', checkpoint, '--log-level', 'debug'])
-    await vi.waitFor(() => expect(starting.errors()).toContain('listening; loading checkpoints'), { timeout: 60_000 })
+    await until(() => starting.errors().includes('listening; loading checkpoints'))
     starting.child.kill('SIGTERM')
     expect(await starting.ended).toMatchObject({ code: 0, errors: expect.stringContaining('stopping') as string })
   })

@@ -1,4 +1,5 @@
 /** A reply as one JSON object, for requests without `stream`: text, tool calls, and speech as a file. */
+import { joinPcm } from '../../arithmetic/pcm.ts'
 import type { EngineEvent } from '../../contract/index.ts'
 import { encodeSpeech, encodeWav, SPEECH_RATE, type SpeechFormat } from '../../media/index.ts'
 import type { ChatCompletion } from '../../protocol/index.ts'
@@ -105,7 +106,7 @@ async function audioOf(
   format: SpeechFormat,
   { requestId, created, signal }: WholeReplyFacts,
 ): Promise<{ id: string; data: string; expires_at: number }> {
-  const file = format === 'wav' ? encodeWav(joined(pieces), SPEECH_RATE) : await encoded(pieces, format, signal)
+  const file = format === 'wav' ? encodeWav(joinPcm(pieces), SPEECH_RATE) : await encoded(pieces, format, signal)
   return { id: `audio_${requestId}`, data: Buffer.from(file).toString('base64'), expires_at: created }
 }
 
@@ -117,14 +118,4 @@ async function encoded(pieces: readonly Int16Array[], format: SpeechFormat, sign
 
 async function* inTurn(pieces: readonly Int16Array[]): AsyncGenerator<Int16Array> {
   yield* pieces
-}
-
-function joined(pieces: readonly Int16Array[]): Int16Array {
-  const out = new Int16Array(pieces.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    out.set(piece, at)
-    at += piece.length
-  }
-  return out
 }

@@ -5,6 +5,7 @@
  * In: {@link LoadOptions}. Out: an {@link InspectedModel}. Nothing here is faster or safer than the engine process; it shows more.
  */
 
+import { joinPcm } from '../../arithmetic/pcm.ts'
 import type { EndReason, EngineModel, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { loadHostedModel } from './load-model.ts'
 import type { LoadOptions } from './messages.ts'
@@ -81,7 +82,7 @@ export async function inspectModel(options: LoadOptions): Promise<InspectedModel
           }
         }
         const spoken = Int32Array.from(codes.get(request.id) ?? [])
-        return { text, reasoning, reason, tokens: tokens.get(request.id) ?? [], codes: spoken, pcm: join(pieces) }
+        return { text, reasoning, reason, tokens: tokens.get(request.id) ?? [], codes: spoken, pcm: joinPcm(pieces) }
       } finally {
         tokens.delete(request.id)
         codes.delete(request.id)
@@ -145,14 +146,4 @@ function highest(values: Float32Array): number {
   let best = 0
   for (let i = 1; i < values.length; i += 1) if (values[i]! > values[best]!) best = i
   return best
-}
-
-function join(pieces: readonly Int16Array[]): Int16Array {
-  const joined = new Int16Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    joined.set(piece, at)
-    at += piece.length
-  }
-  return joined
 }

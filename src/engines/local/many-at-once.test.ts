@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { decodedAudio, decodedVideo } from '../../../testing/decoded-media.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
+import { until } from '../../../testing/until.ts'
 import type { EngineEvent, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { EngineProcess } from './engine-process.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
@@ -41,7 +42,7 @@ describe('the local engine with much to do', () => {
         if (event.type !== 'start') arrivals.push({ at: performance.now(), reply })
     }
     const writing = Promise.all([1, 2, 3].map(write))
-    while (arrivals.length < 15) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => arrivals.length >= 15)
     const long = request({ text: 'y '.repeat(1450), maxTokens: 1 })
     const begun = performance.now()
     const counted = await engine.countPrompt(long)
@@ -101,7 +102,7 @@ describe('the local engine with much to do', () => {
     expect(reply.usage.textTokens).toBeGreaterThan(0)
     controller.abort(new Error('gone'))
     expect(await outcome).toBe('gone')
-    while (engine.status().active > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => engine.status().active === 0)
     expect(await nativeBytes()).toBeLessThanOrEqual(before)
   })
 })

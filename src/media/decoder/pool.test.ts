@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDecodingLoader, type DecodingLoader } from '../../../testing/decode-at-once.ts'
+import { until } from '../../../testing/until.ts'
 import { MediaError } from '../index.ts'
 import { defaultAudioLimits, defaultImageLimits, defaultVideoLimits, fillLimits } from '../limits.ts'
 import { DecoderPool } from './pool.ts'
@@ -15,10 +16,7 @@ const alive = (pid: number) => {
     return false
   }
 }
-const gone = async (pid: number) => {
-  for (let i = 0; i < 100 && alive(pid); i += 1) await new Promise((resolve) => setTimeout(resolve, 20))
-  return !alive(pid)
-}
+const gone = (pid: number) => until(() => !alive(pid))
 const code = (promise: Promise<unknown>) =>
   promise.then(
     () => 'none',
@@ -64,9 +62,9 @@ describe('decoder processes', () => {
     }
     expect(pids[0]).toBe(pids[1])
     expect(pids[3]).not.toBe(pids[0])
-    expect(await gone(pids[0]!)).toBe(true)
+    await gone(pids[0]!)
     await loader[Symbol.asyncDispose]()
-    expect(await gone(pids[4]!)).toBe(true)
+    await gone(pids[4]!)
     expect(await code(loader.image(uri('fields.png')))).toBe('aborted')
   })
 
@@ -74,26 +72,28 @@ describe('decoder processes', () => {
     loader = createDecodingLoader({ workers: 1, workerIdleMs: 50 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
-    expect(await gone(pid!)).toBe(true)
-    expect(loader.status().workers).toBe(0)
+    await gone(pid!)
+    await until(() => loader.status().workers === 0)
   })
 
   it('are killed when the request goes away, queued or running', async () => {
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
+    // It is given work and does not do it.
+    process.kill(pid!, 'SIGSTOP')
     const running = new AbortController()
     const queued = new AbortController()
     const first = code(loader.video(uri('clip.mp4'), {}, running.signal))
     const second = code(loader.image(uri('fields.png'), {}, queued.signal))
     const third = loader.image(uri('fields.png'))
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => loader.status().active === 1 && loader.status().waiting === 2)
     queued.abort()
     expect(await second).toBe('aborted')
     running.abort()
     expect(await first).toBe('aborted')
     expect((await third).width).toBe(64)
-    expect(await gone(pid!)).toBe(true)
+    await gone(pid!)
     expect(await code(loader.image(uri('fields.png'), {}, AbortSignal.abort()))).toBe('aborted')
   })
 
@@ -109,9 +109,12 @@ describe('decoder processes', () => {
   it('survive a crash', async () => {
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
+    const [pid] = loader.status().pids
+    process.kill(pid!, 'SIGSTOP')
     const failing = code(loader.video(uri('clip.mp4')))
-    await new Promise((resolve) => setTimeout(resolve, 5))
-    process.kill(loader.status().pids[0]!, 'SIGSEGV')
+    await until(() => loader.status().active === 1)
+    process.kill(pid!, 'SIGSEGV')
+    process.kill(pid!, 'SIGCONT')
     expect(await failing).toBe('video_invalid')
     expect((await loader.image(uri('fields.png'))).width).toBe(64)
   })

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { isCheckpointFile, parseHubId, pullCheckpoint, type PullOptions, type PullProgress } from './pull.ts'
 import { sendContent, TestHub } from '../../../testing/hub-server.ts'
 import { withShortWrites } from '../../../testing/short-writes.ts'
+import { eventually } from '../../../testing/until.ts'
 
 const weights = randomBytes(300_000)
 const second = randomBytes(120_000)
@@ -58,13 +59,10 @@ async function expectWhole(folder: string): Promise<void> {
 }
 /** Waits until the first file in parts has as many bytes on disk. */
 const stored = (folder: string, bytes: number): Promise<void> =>
-  vi.waitFor(
-    async () => {
-      const part = (await readdir(folder)).find((file) => file.startsWith(large) && file.endsWith('.partial'))
-      expect((await stat(join(folder, part!))).size).toBe(bytes)
-    },
-    { timeout: 20_000, interval: 10 },
-  )
+  eventually(async () => {
+    const part = (await readdir(folder)).find((file) => file.startsWith(large) && file.endsWith('.partial'))
+    expect((await stat(join(folder, part!))).size).toBe(bytes)
+  })
 /** Does something the first `times` that a file's content is asked for. */
 const onContent = (file: string, times: number, act: (...args: Parameters<TestHub['mischief']>) => void): void => {
   let left = times

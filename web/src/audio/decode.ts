@@ -3,7 +3,8 @@
  *
  * In: a file of a kind the browser reads. Out: samples, kept as long as the file is. Rejects when the browser cannot read it.
  */
-import { floatToInt16, mixDown } from './wav.ts'
+import { toInt16 } from '../../../src/arithmetic/pcm.ts'
+import { mixDown } from './wav.ts'
 import { SPEECH_RATE } from './speech-player.ts'
 
 const decoded = new WeakMap<Blob, Promise<Int16Array>>()
@@ -11,7 +12,7 @@ const decoded = new WeakMap<Blob, Promise<Int16Array>>()
 async function decode(blob: Blob): Promise<Int16Array> {
   // An offline context resamples to its own rate.
   const context = new OfflineAudioContext(1, 1, SPEECH_RATE)
-  return floatToInt16(mixDown(await context.decodeAudioData(await blob.arrayBuffer())))
+  return toInt16(mixDown(await context.decodeAudioData(await blob.arrayBuffer())))
 }
 
 export function decodeSpeech(blob: Blob): Promise<Int16Array> {

@@ -5,7 +5,8 @@
  * The audio graph resamples (an offline context), so the result does not depend on the device's rate.
  */
 import workletUrl from './recorder-worklet.ts?worker&url'
-import { encodeWav, floatToInt16 } from './wav.ts'
+import { toInt16 } from '../../../src/arithmetic/pcm.ts'
+import { encodeWav } from './wav.ts'
 
 export const RECORDING_RATE = 16_000
 
@@ -125,6 +126,6 @@ export class Recorder {
     const samples = await resample(all, rate)
     let peak = 0
     for (const sample of samples) peak = Math.max(peak, Math.abs(sample))
-    return { blob: encodeWav(floatToInt16(samples), RECORDING_RATE), duration: samples.length / RECORDING_RATE, peak }
+    return { blob: encodeWav(toInt16(samples), RECORDING_RATE), duration: samples.length / RECORDING_RATE, peak }
   }
 }

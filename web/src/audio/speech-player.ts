@@ -6,7 +6,7 @@
  * a secure page, which a server on the local network often is not. When pieces come late, playing pauses a little and goes on.
  * Reference: Web Audio API, AudioBufferSourceNode.start.
  */
-import { int16ToFloat } from './wav.ts'
+import { toFloat32 } from '../../../src/arithmetic/pcm.ts'
 
 export const SPEECH_RATE = 24_000
 /** Seconds held back before the first sample, against jitter. */
@@ -93,7 +93,7 @@ class SpeechPlayer {
     const context = this.#context
     if (this.#state.id !== id || context === undefined || this.#output === undefined || samples.length === 0) return
     const buffer = context.createBuffer(1, samples.length, SPEECH_RATE)
-    buffer.copyToChannel(int16ToFloat(samples), 0)
+    buffer.copyToChannel(toFloat32(samples), 0)
     const now = Math.ceil(context.currentTime * SPEECH_RATE)
     const first = this.#segments.length === 0
     if (first) this.#next = now + START_LEAD * SPEECH_RATE

@@ -3,7 +3,8 @@
  * mono WAV. A video is not recoded; its frames can be sent instead (`frames.ts`).
  */
 import { RECORDING_RATE } from '../audio/recorder.ts'
-import { encodeWav, floatToInt16, mixDown } from '../audio/wav.ts'
+import { toInt16 } from '../../../src/arithmetic/pcm.ts'
+import { encodeWav, mixDown } from '../audio/wav.ts'
 import type { Media } from '../state/conversation.ts'
 import { shrinkImage } from './frames.ts'
 import { newId } from '../state/new-id.ts'
@@ -29,7 +30,7 @@ export async function shrinkMedia(media: Media, bytes: number): Promise<Media> {
   if (media.kind === 'audio') {
     const context = new OfflineAudioContext(1, 1, RECORDING_RATE)
     const decoded = await context.decodeAudioData(await blob.arrayBuffer())
-    const wav = encodeWav(floatToInt16(mixDown(decoded)), RECORDING_RATE)
+    const wav = encodeWav(toInt16(mixDown(decoded)), RECORDING_RATE)
     if (wav.size > bytes) throw new Error('The audio is too long, even at 16 kHz mono.')
     return {
       ...media,

@@ -4,7 +4,7 @@
  * Kept out of the store, because it changes many times a second.
  */
 import { Peaks } from '../audio/peaks.ts'
-import { joinPcm } from '../audio/wav.ts'
+import { joinPcm } from '../../../src/arithmetic/pcm.ts'
 
 export interface LiveSpeech {
   pieces: Int16Array[]

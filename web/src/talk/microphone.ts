@@ -5,7 +5,7 @@
  */
 import workletUrl from '../audio/recorder-worklet.ts?worker&url'
 import { openDevice, RecorderError } from '../audio/recorder.ts'
-import { floatToInt16 } from '../audio/wav.ts'
+import { toInt16 } from '../../../src/arithmetic/pcm.ts'
 import { StreamResampler } from './resampler.ts'
 
 export const TALK_RATE = 16_000
@@ -66,7 +66,7 @@ export class Microphone implements Disposable {
       this.#waiting[this.#filled++] = sample
       if (this.#filled < PIECE) continue
       this.#filled = 0
-      this.#onPiece(floatToInt16(this.#waiting))
+      this.#onPiece(toInt16(this.#waiting))
     }
   }
 

@@ -7,7 +7,8 @@
  */
 import { RecorderError } from '../audio/recorder.ts'
 import { player } from '../audio/speech-player.ts'
-import { joinPcm, PcmDecoder } from '../audio/wav.ts'
+import { joinPcm } from '../../../src/arithmetic/pcm.ts'
+import { PcmDecoder } from '../audio/wav.ts'
 import { Microphone, TALK_RATE } from './microphone.ts'
 import { TalkCamera } from './talk-camera.ts'
 import { NEW_TALK, reduceTalk, type ServerEvent, type TalkProblem, type TalkState } from './talk-state.ts'

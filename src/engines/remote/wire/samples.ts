@@ -4,23 +4,15 @@
  * In: pieces as they come. Out: `Int16Array`s that join without a gap. Pure but for the byte that is kept.
  */
 
+import { PcmReader } from '../../../arithmetic/pcm.ts'
 import { RemoteError } from '../remote-error.ts'
 
 export class SampleReader {
-  #odd: number | undefined
+  readonly #pcm = new PcmReader()
 
   /** Samples of the next piece; none for an empty one. @throws RemoteError for a RIFF file that is not 16-bit PCM at 24 kHz, mono. */
   read(piece: Uint8Array): Int16Array {
-    const body = withoutHeader(piece)
-    const carried = this.#odd === undefined ? 0 : 1
-    const whole = (carried + body.length) & ~1
-    const bytes = new Uint8Array(whole)
-    if (this.#odd !== undefined && whole > 0) bytes[0] = this.#odd
-    bytes.set(body.subarray(0, Math.max(0, whole - carried)), carried)
-    if (whole < carried + body.length) this.#odd = body.at(-1) ?? this.#odd
-    else this.#odd = undefined
-    const view = new DataView(bytes.buffer)
-    return Int16Array.from({ length: whole / 2 }, (_, index) => view.getInt16(index * 2, true))
+    return this.#pcm.read(withoutHeader(piece))
   }
 }
 

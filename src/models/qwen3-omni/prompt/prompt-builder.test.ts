@@ -251,7 +251,7 @@ describe('media that cannot be taken', () => {
     const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
     const { features } = await builder.prepare([{ role: 'user', content }], { signal: stop.signal })
     const running = features[0]!.load(stop.signal)
-    setTimeout(() => stop.abort(new Error('enough')), 5)
+    setImmediate(() => stop.abort(new Error('enough')))
     await expect(running).rejects.toThrow('enough')
   })
 })

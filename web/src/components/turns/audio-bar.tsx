@@ -4,7 +4,7 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore, type Re
 import { useTranslation } from 'react-i18next'
 import { fitPeaks } from '../../audio/peaks.ts'
 import { player, SPEECH_RATE } from '../../audio/speech-player.ts'
-import { joinPcm } from '../../audio/wav.ts'
+import { joinPcm } from '../../../../src/arithmetic/pcm.ts'
 import { formatLength } from '../../i18n/format.ts'
 import { liveSpeech, outlineOf } from '../../state/live-speech.ts'
 import { IconButton } from '../ui/button.tsx'

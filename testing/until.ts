@@ -1,0 +1,24 @@
+/**
+ * Waiting for states in tests, never for time: the limit only says that a state never comes.
+ *
+ * In: a condition, or a check that throws while it does not hold. Out: resolves at the first look at which it holds.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { vi } from 'vitest'
+
+/** Under the time limit of a test, so that the failure names the condition. */
+const LIMIT = 150_000
+
+/** Waits until the condition holds. Looks every `interval` milliseconds. */
+export async function until(holds: () => boolean | Promise<boolean>, interval = 2): Promise<void> {
+  const deadline = performance.now() + LIMIT
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`it never came true: ${String(holds)}`)
+    await sleep(interval)
+  }
+}
+
+/** Waits until the check no longer throws, and returns what it returns. */
+export function eventually<T>(check: () => T | Promise<T>, interval = 5): Promise<T> {
+  return vi.waitFor(check, { timeout: LIMIT, interval })
+}

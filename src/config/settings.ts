@@ -201,7 +201,7 @@ export const SETTINGS = {
     fallback: 16_384,
     expects: 'a whole number, 0 or more',
     flags: '--speech-prompt-min-context <tokens>',
-    description: 'smallest context that is given the built-in speech prompt; it counts as billed either way',
+    description: 'smallest context of a checkpoint that gets the built-in speech prompt; it is counted either way',
   }),
   speechSolver: setting({
     schema: z.enum(['euler', 'rk4']),

@@ -334,7 +334,8 @@ export const SETTINGS = {
     fallback: 'auto',
     expects: 'auto, text or json',
     flags: '--log-format <format>',
-    description: 'auto, text (readable lines) or json (one object per line); auto is text on a terminal, else json',
+    description:
+      'log format: auto, text (readable lines) or json (one object per line); auto is text on a terminal, else json',
   }),
 } as const
 

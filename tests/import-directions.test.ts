@@ -12,12 +12,12 @@ const ALLOWED = readAllowed(readFileSync(join(import.meta.dirname, '../docs/arch
 
 function readAllowed(page: string): Record<string, readonly string[]> {
   const section = page.split('## Import directions')[1]?.split('\n## ')[0] ?? ''
-  const rows = [...section.matchAll(/^\| `(\w+)` +\|([^|]*)\|$/gm)]
+  const rows = section.split(/\n- /).slice(1)
   return Object.fromEntries(
-    rows.map(([, folder = '', allowed = '']) => [
-      folder,
-      [...allowed.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
-    ]),
+    rows.map((row) => {
+      const [folder = '', ...allowed] = [...row.matchAll(/`(\w+)`/g)].map(([, name = '']) => name)
+      return [folder, allowed]
+    }),
   )
 }
 

@@ -57,7 +57,7 @@ describe('the cluster part of the configuration file', () => {
     [good.replace('vllm-omni', 'ollama'), 'line 5: pools.gpu.engine is wrong: expected one of "local"|'],
     [
       good.replace('    model: Qwen/Qwen3-Omni-30B-A3B-Instruct\n', ''),
-      'pools.gpu.model is required: the name under which the peers serve it.',
+      'pools.gpu.model is required: the model name at the servers.',
     ],
     [
       good.replace('flash: gpu', 'flash: gpus'),

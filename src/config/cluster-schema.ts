@@ -16,11 +16,11 @@ const url = z.url({ protocol: /^https?$/, error: 'must be a URL such as http://1
 const replicaSchema = z.union([
   url,
   z.strictObject({
-    url: url.describe('Where the peer listens, without /v1. For dashscope with /compatible-mode/v1.'),
+    url: url.describe('Address of the server, without /v1; for dashscope, with /compatible-mode/v1.'),
     name: name.optional().describe('Shown in metrics and to callers. Default: POOL-1, POOL-2, ...'),
-    weight: z.number().positive().optional().describe('Its share of the requests, from its seats. Default 1.'),
-    maxPending: count.optional().describe("Default: the pool's."),
-    drain: z.boolean().optional().describe('Takes no new requests.'),
+    weight: z.number().positive().optional().describe('Its share of the requests. Default 1.'),
+    maxPending: count.optional().describe("Most requests at this replica. Default: the pool's."),
+    drain: z.boolean().optional().describe('True: it gets no new requests.'),
   }),
 ])
 
@@ -34,43 +34,42 @@ const pricesSchema = z
     outputTextMultimodal: z.number().min(0),
     outputAudio: z.number().min(0),
   })
-  .describe('What this pool costs, per million tokens; counted in the log and in metrics.')
+  .describe('Prices per million tokens, for the cost in the log and in metrics.')
 
 export const poolSchema = z
   .strictObject({
     engine: z
       .enum(['local', 'vllm-omni', 'vllm', 'sglang-omni', 'dashscope', 'omniserve'])
-      .describe('What the replicas are; `local` is a checkpoint in this process.'),
-    checkpoint: z.string().min(1).optional().describe('Of a local pool: a name, a folder or a hub id.'),
-    model: z.string().min(1).optional().describe('Name under which the peers serve it.'),
+      .describe('Kind of server; `local` is a checkpoint on this machine.'),
+    checkpoint: z.string().min(1).optional().describe('For a local pool: a name, a folder or a hub id.'),
+    model: z.string().min(1).optional().describe('Model name at the servers.'),
     replicas: z.array(replicaSchema).min(1).optional(),
-    key: z.string().min(1).optional().describe("The peers' API key. Better: keyVariable or keyFile."),
+    key: z.string().min(1).optional().describe('API key of the servers. Prefer keyVariable or keyFile.'),
     keyVariable: z.string().min(1).optional().describe('Environment variable with the key.'),
     keyFile: z.string().min(1).optional().describe('File with the key.'),
     architecture: z.string().min(1).optional(),
-    contextLength: count.optional().describe('Tokens. Default: what the peers tell, else 32768.'),
+    contextLength: count.optional().describe('Tokens. Default: what the servers report, else 32768.'),
     maxOutputTokens: count.optional().describe('Default: half of the context.'),
     input: z.array(z.enum(['text', 'image', 'audio', 'video'])).optional(),
     output: z.array(z.enum(['text', 'audio'])).optional(),
-    thinking: z.boolean().optional().describe('The peers think, and tell reasoning apart.'),
-    tools: z.boolean().optional().describe('The peers call tools.'),
-    speakers: z.array(z.string().min(1)).optional().describe('Lower case; where the peers do not tell them.'),
-    anyVoice: z
-      .boolean()
-      .optional()
-      .describe("Every voice is spoken by the peer's one speaker, in place of a refusal (sglang-omni)."),
+    thinking: z.boolean().optional().describe('The servers support thinking and separate reasoning from the answer.'),
+    tools: z.boolean().optional().describe('The servers support tools.'),
+    speakers: z.array(z.string().min(1)).optional().describe('In lower case; for servers that do not list them.'),
+    anyVoice: z.boolean().optional().describe("Accept every voice and use the server's only speaker (sglang-omni)."),
     talker: z
       .record(z.string(), z.unknown())
       .optional()
-      .describe("vllm-omni: the talker's sampling in the peer's words, its stop_token_ids included."),
-    maxPending: count.optional().describe('Most requests at one replica; spoken ones count more. Default 16.'),
-    requestsPerMinute: count.optional().describe('Of all its replicas together.'),
+      .describe('vllm-omni: sampling parameters of the talker, stop_token_ids included.'),
+    maxPending: count
+      .optional()
+      .describe('Most requests at one replica; requests with audio output count more. Default 16.'),
+    requestsPerMinute: count.optional().describe('For all replicas together.'),
     timeouts: z
       .strictObject({
         connect: seconds.optional().describe('Default 2.'),
-        firstByte: seconds.optional().describe("Waiting in the peer's queue included. Default 300."),
-        idle: seconds.optional().describe('Silence in the middle of a reply that counts as death. Default 10.'),
-        ask: seconds.optional().describe('Of health checks. Default 2.'),
+        firstByte: seconds.optional().describe("Including time in the server's queue. Default 300."),
+        idle: seconds.optional().describe('Longest pause within a reply. Default 10.'),
+        ask: seconds.optional().describe('For health checks. Default 2.'),
       })
       .optional(),
     prices: pricesSchema.optional(),
@@ -79,14 +78,15 @@ export const poolSchema = z
     const say = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message })
     if (pool.engine === 'local') {
       if (pool.checkpoint === undefined) say('checkpoint', 'is required for a local pool')
-      if (pool.replicas !== undefined) say('replicas', 'a local pool has none: it is one checkpoint in this process')
+      if (pool.replicas !== undefined)
+        say('replicas', 'not allowed in a local pool, which is one checkpoint on this machine')
       return
     }
     if (pool.checkpoint !== undefined) say('checkpoint', 'only a local pool has a checkpoint')
-    if (pool.model === undefined) say('model', 'is required: the name under which the peers serve it')
+    if (pool.model === undefined) say('model', 'is required: the model name at the servers')
     if (pool.replicas === undefined) say('replicas', 'is required: a list of URLs')
     const keys = [pool.key, pool.keyVariable, pool.keyFile].filter((key) => key !== undefined)
-    if (keys.length > 1) say('key', 'is given twice: set one of key, keyVariable and keyFile')
+    if (keys.length > 1) say('key', 'is set more than once: use one of key, keyVariable and keyFile')
   })
 
 const balancingSchema = z.strictObject({
@@ -94,19 +94,23 @@ const balancingSchema = z.strictObject({
   affinity: z
     .enum(['none', 'caller', 'conversation'])
     .optional()
-    .describe('Keeps requests together for prefix caches. Default none.'),
+    .describe('Sends related requests to one replica, for its prefix cache. Default none.'),
   probeEvery: seconds.optional().describe('Between health checks. Default 5.'),
-  ejectAfter: count.optional().describe('Failed checks in a row. Default 2.'),
-  returnAfter: count.optional().describe('Good checks in a row before the trial request. Default 2.'),
-  ejectFor: seconds.optional().describe('The first time; it doubles. Default 30.'),
+  ejectAfter: count.optional().describe('Failed checks in a row that eject a replica. Default 2.'),
+  returnAfter: count.optional().describe('Passed checks in a row before the trial request. Default 2.'),
+  ejectFor: seconds.optional().describe('Doubles with each ejection. Default 30.'),
   ejectForAtMost: seconds.optional().describe('Default 300.'),
-  speechCost: z.number().min(1).optional().describe('What a spoken request counts; a written one counts 1. Default 2.'),
+  speechCost: z
+    .number()
+    .min(1)
+    .optional()
+    .describe('Weight of a request with audio output; others count 1. Default 2.'),
   retries: z
     .int()
     .min(0)
     .max(5)
     .optional()
-    .describe('Replicas tried after the first, before a reply begins. Default 2.'),
+    .describe('Further replicas that are tried before a reply begins. Default 2.'),
 })
 
 export const clusterSchema = z
@@ -114,7 +118,7 @@ export const clusterSchema = z
     pools: z.record(name, poolSchema),
     models: z
       .record(z.string(), z.union([name.transform((only) => [only]), z.array(name).min(1)]))
-      .describe('API_MODEL, API_MODEL:thinking or "*" for the rest, to pools in the order in which they are asked.'),
+      .describe('API_MODEL, API_MODEL:thinking or "*" (all others), each with its pools in order of preference.'),
     balancing: balancingSchema.optional(),
   })
   .superRefine(({ pools, models }, context) => {

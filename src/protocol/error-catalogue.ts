@@ -173,7 +173,7 @@ export const errors = {
   // ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────
   streamOnly: () =>
     invalid(
-      'This model only support stream mode, please enable the stream parameter to access the model. Here, /v1 answers without it too, and so does a server with --lenient-non-stream for text.',
+      'This model only support stream mode, please enable the stream parameter to access the model. On this server, /v1 also answers without it; so does --lenient-non-stream, for text.',
       'stream',
     ),
   audioNeedsStream: () => invalid("'audio' output only support with stream=true", 'stream'),
@@ -218,11 +218,11 @@ export const errors = {
     ),
   toolChoiceWithThinking: () =>
     invalid(
-      'A reply that is reasoned first cannot be made to call a tool: set tool_choice to "auto", or enable_thinking to false.',
+      'tool_choice cannot force a call when enable_thinking is true: set tool_choice to "auto", or enable_thinking to false.',
       'tool_choice',
     ),
   audioIdUnknown: (param: string) =>
-    invalid('No reply has this audio id, or it is too long ago: give the text of the turn as content.', param),
+    invalid('This audio id is unknown or has expired: send the text of the message as content.', param),
   searchUnsupported: () => algo('This model does not support enable_search.', 'enable_search'),
   responseFormatUnsupported: (type: string) =>
     algo(

@@ -42,13 +42,9 @@ export function checkTools(request: GenerationRequest, can: boolean): void {
     })
   const forced = request.toolChoice !== undefined && request.toolChoice !== 'auto' && request.toolChoice !== 'none'
   if (forced && request.thinking)
-    throw new EngineError(
-      'unsupported',
-      'A reply that is reasoned first cannot be made to call a tool; set tool_choice to auto.',
-      {
-        param: 'tool_choice',
-      },
-    )
+    throw new EngineError('unsupported', 'tool_choice cannot force a call when thinking is on; set it to auto.', {
+      param: 'tool_choice',
+    })
 }
 
 export interface Reservation {

@@ -58,7 +58,7 @@ describe.concurrent('one question', () => {
     expect(Math.max(...samples)).toBeGreaterThan(0.05)
     expect(errors).toContain('0.72 s of speech in out.wav')
     expect(errors).toMatch(
-      /in \d+ \(text \d+\) {2}out \d+ \(audio 9, text 3\) {2}first token \d+ ms, first sound \d+ ms/,
+      /in \d+ \(text \d+\) {2}out \d+ \(audio 9, text 3\) {2}first token \d+ ms, first audio \d+ ms/,
     )
     expect(server.engine.requests.find(({ speech }) => speech !== undefined)?.speech).toEqual({ voice: 'Ethan' })
   })

@@ -282,7 +282,7 @@ const CASES: Record<ErrorName, Case> = {
       const tool = { type: 'function', function: { name: 'f' } }
       return read(await server.chat({ ...hello, enable_thinking: true, tools: [tool], tool_choice: tool }))
     },
-    text: 'A reply that is reasoned first cannot be made to call a tool',
+    text: 'tool_choice cannot force a call when enable_thinking is true',
   },
   audioIdUnknown: {
     ...invalid,
@@ -290,7 +290,7 @@ const CASES: Record<ErrorName, Case> = {
       const messages = [user('a'), { role: 'assistant', audio: { id: 'audio_x' } }, user('b')]
       return read(await post(`${plain.url}/v1/chat/completions`, { ...hello, messages }))
     },
-    text: 'No reply has this audio id',
+    text: 'This audio id is unknown or has expired',
   },
   notOneOf: {
     ...invalid,
@@ -502,8 +502,8 @@ describe('error catalogue', () => {
 
   it('is documented, row by row', () => {
     const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
-    for (const name of Object.keys(CASES)) expect(page).toMatch(new RegExp(`^\\| ${name} +\\|`, 'm'))
-    expect(page.match(/^\| \w+ +\| \d/gm)).toHaveLength(Object.keys(CASES).length)
+    for (const name of Object.keys(CASES)) expect(page).toMatch(new RegExp(`^- \\*\\*${name}\\*\\* \\(\\d{3}, `, 'm'))
+    expect(page.match(/^- \*\*\w+\*\* \(\d{3}, /gm)).toHaveLength(Object.keys(CASES).length)
   })
 
   it('answers a foreign host name on a keyless server', async () => {

@@ -119,8 +119,9 @@ async function decode(
   using own = model.speech!.newReply({ prompt, speaker: 'chelsie', seed: 1 })
   // Awaited here: the model is disposed when this function is left.
   return await spent(async () => {
-    for (let i = 0; i < codes.length; i += 1) await own.vocoder.push(codes.subarray(i, i + 1), { signal, alone: true })
-    await own.vocoder.finish(signal)
+    for (let i = 0; i < codes.length; i += 1)
+      await own.vocoder.push(codes.subarray(i, i + 1), { signal, alone: () => true })
+    await own.vocoder.finish({ signal, alone: () => true })
   })
 }
 

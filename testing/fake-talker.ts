@@ -145,8 +145,8 @@ function makeStages(
         const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
           harness.stage('vocoder', options.vocoderDelay ?? 0, signal, work, stream)
         const stream: VocoderStream = {
-          push: (codes, { signal, alone = false } = {}) => {
-            harness.decoded.push({ frames: codes.length / codeGroups, alone })
+          push: (codes, { signal, alone } = {}) => {
+            harness.decoded.push({ frames: codes.length / codeGroups, alone: alone?.() ?? false })
             return vocode(signal, () => {
               if (disposed) throw new Error('A disposed stream was used.')
               const all = new Float32Array(held.length + (codes.length / codeGroups) * samplesPerFrame)
@@ -160,7 +160,7 @@ function makeStages(
               return all.slice(0, all.length - heldSamples)
             })
           },
-          finish: (signal) =>
+          finish: ({ signal } = {}) =>
             vocode(signal, () => {
               const rest = held
               held = new Float32Array(0)

@@ -223,15 +223,15 @@ function newVocoder(harness: FakeHarness, options: FakeModelOptions, { speaker, 
     return samples
   }
   const stream: VocoderStream = {
-    push(codes, { signal, alone = false } = {}) {
-      harness.decoded.push({ frames: codes.length, alone })
+    push(codes, { signal, alone } = {}) {
+      harness.decoded.push({ frames: codes.length, alone: alone?.() ?? false })
       return vocode(signal, () => {
         if (disposed) throw new Error('A disposed stream was used.')
         held.push(...codes)
         return wave(held.splice(0, Math.max(0, held.length - lookAhead)))
       })
     },
-    finish: (signal) => vocode(signal, () => wave(held.splice(0))),
+    finish: ({ signal } = {}) => vocode(signal, () => wave(held.splice(0))),
     [Symbol.dispose]() {
       if (disposed) return
       if (harness.isBusy(stream)) throw new Error('A stream was disposed while it ran.')

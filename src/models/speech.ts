@@ -75,8 +75,8 @@ export interface SpeechReply extends Disposable {
 
 export interface DecodeOptions {
   readonly signal?: AbortSignal
-  /** Nothing else computes meanwhile, so all threads may be taken; what is asked of other stages waits. */
-  readonly alone?: boolean
+  /** Asked before each computation: whether nothing else computes, so that it takes all threads and other stages wait. */
+  readonly alone?: () => boolean
 }
 
 /**
@@ -87,7 +87,7 @@ export interface VocoderStream extends Disposable {
   /** `codes`: [frames, groups]. Returns the samples these frames complete, in [-1, 1]. */
   push(codes: Int32Array, options?: DecodeOptions): Promise<Float32Array>
   /** The samples still owed after the last frame. */
-  finish(signal?: AbortSignal): Promise<Float32Array>
+  finish(options?: DecodeOptions): Promise<Float32Array>
 }
 
 /** A reply's part in one step. */

@@ -144,12 +144,12 @@ export class SpeechTask implements SpeechTurn, Disposable {
       this.#chunk += 1
       // Frames are made beside the last of what was waiting; before that nobody needs the other threads.
       if (!this.#isDue) this.#options.wake()
-      const samples = await reply.vocoder.push(codes, { signal, alone: this.#options.idle() })
+      const samples = await reply.vocoder.push(codes, { signal, alone: this.#options.idle })
       if (this.gone) return
       if (samples.length > 0) this.#options.emit(toInt16(samples))
     }
     if (!this.#ended) return
-    const rest = await reply.vocoder.finish(signal)
+    const rest = await reply.vocoder.finish({ signal, alone: this.#options.idle })
     if (rest.length > 0 && !this.gone) this.#options.emit(toInt16(rest))
     this.finished = true
   }

@@ -244,14 +244,14 @@ describe('a backend beside another', () => {
     const expected = await long.run(heavyInputs)
     for (const alone of [true, false, true]) {
       const order: string[] = []
-      const running = long.run(heavyInputs, { alone }).finally(() => order.push('long'))
+      const running = long.run(heavyInputs, { alone: () => alone }).finally(() => order.push('long'))
       const waiting = short.run(inputs).finally(() => order.push('short'))
       expect((await running).y).toEqual(expected.y)
       expect((await waiting).y[0]).toBe(9)
       expect(order).toEqual(alone ? ['long', 'short'] : ['short', 'long'])
     }
     const controller = new AbortController()
-    const given = long.run(heavyInputs, { alone: true, signal: controller.signal })
+    const given = long.run(heavyInputs, { alone: () => true, signal: controller.signal })
     await new Promise((resolve) => setImmediate(resolve))
     controller.abort(new Error('enough'))
     await expect(given).rejects.toThrow('enough')

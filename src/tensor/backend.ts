@@ -257,18 +257,18 @@ export class Backend implements Disposable {
   /**
    * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
    * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before its turn.
-   * `alone`, on a backend beside another: as that one's job, on all its threads. For when it has nothing to do meanwhile.
+   * `alone`, on a backend beside another, asked at its turn: as that one's job, on all its threads, because that one has nothing to do.
    */
-  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = false): Promise<T> {
+  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = (): boolean => false): Promise<T> {
     if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
     const start = async (): Promise<T> => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
       if (!this.#lender) return job()
-      return alone ? this.#takeAll(this.#lender, job) : this.#lender.#lend(this.threads, job)
+      return alone() ? this.#takeAll(this.#lender, job) : this.#lender.#lend(this.threads, job)
     }
     // At once, so that it stands in the other's queue before what is asked for next.
-    const result = alone && this.#lender && this.#queued === 0 ? start() : this.#queue.then(start)
+    const result = this.#lender && this.#queued === 0 && alone() ? start() : this.#queue.then(start)
     this.#queued++
     const releases: (() => void)[] = []
     this.#releases = releases

@@ -33,8 +33,8 @@ export interface GraphOptions {
 export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
-  /** On a backend that stands beside another: this time alone, on all threads. See {@link Backend.enqueue}. */
-  readonly alone?: boolean
+  /** On a backend beside another, asked when the computation's turn comes: whether it takes all threads. See {@link Backend.enqueue}. */
+  readonly alone?: () => boolean
 }
 
 const LARGE = 1 << 21

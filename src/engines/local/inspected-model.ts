@@ -98,7 +98,7 @@ export async function inspectModel(options: LoadOptions): Promise<InspectedModel
       })
       using reply = whole.speech.newReply({ prompt: prepared, speaker, seed })
       const first = await reply.vocoder.push(spoken, { signal })
-      const rest = await reply.vocoder.finish(signal)
+      const rest = await reply.vocoder.finish({ signal })
       const samples = new Float32Array(first.length + rest.length)
       samples.set(first)
       samples.set(rest, first.length)

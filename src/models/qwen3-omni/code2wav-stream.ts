@@ -167,7 +167,7 @@ class Stream implements VocoderStream {
   }
 
   /** Nothing is owed: a whole decode cuts off what would follow. */
-  finish(signal?: AbortSignal): Promise<Float32Array> {
+  finish({ signal }: DecodeOptions = {}): Promise<Float32Array> {
     return signal?.aborted ? Promise.reject(signal.reason as Error) : Promise.resolve(new Float32Array())
   }
 

@@ -63,8 +63,7 @@ export class Token2WavStream implements VocoderStream {
   }
 
   /** The samples still owed after the last code. */
-  finish(signal?: AbortSignal): Promise<Float32Array> {
-    const options = signal ? { signal } : {}
+  finish(options: DecodeOptions = {}): Promise<Float32Array> {
     return this.#work('finished', async () => {
       const frames = this.#codes.length * this.#stages.dit.repeats
       if (frames > this.#sampled) await this.#sample(frames, options)

@@ -43,7 +43,7 @@ export function connectToServer(given: string, key: string | undefined): ApiConn
       } catch (error) {
         if (init?.signal?.aborted === true) throw init.signal.reason
         throw new CommandError(
-          `cannot reach ${base}: ${connectionText(error)}. Start a server with: omniserve serve. Without --url the checkpoint runs in this command.`,
+          `cannot reach ${base}: ${connectionText(error)}. Start a server with: omniserve serve, or leave out --url to run the checkpoint in this command.`,
           EXIT.unreachable,
         )
       }
@@ -59,7 +59,7 @@ export function baseUrl(given: string): string {
   try {
     url = new URL(/^https?:\/\//i.test(given) ? given : `http://${given}`)
   } catch {
-    throw new CommandError(`--url ${given}: should read http://HOST:PORT`, EXIT.usage)
+    throw new CommandError(`--url ${given}: must be http://HOST:PORT`, EXIT.usage)
   }
   const pathname = url.pathname.replace(/\/+$/, '')
   return `${url.origin}${pathname === '' ? '/compatible-mode/v1' : pathname}`
@@ -70,10 +70,10 @@ function connectionText(error: unknown): string {
   const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : ''
   switch (code) {
     case 'ECONNREFUSED':
-      return 'nothing listens there'
+      return 'no server listens there'
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return 'the name is not known'
+      return 'unknown host name'
     default:
       return cause instanceof Error ? cause.message : String(cause)
   }
@@ -112,6 +112,6 @@ export async function readAnswer<T>(response: Response, schema: z.ZodType<T>): P
   try {
     return schema.parse(JSON.parse(text))
   } catch {
-    throw new CommandError(`the server's answer is not an omniserve's: ${text.trim().slice(0, 120)}`, EXIT.refused)
+    throw new CommandError(`the reply is not from an omniserve server: ${text.trim().slice(0, 120)}`, EXIT.refused)
   }
 }

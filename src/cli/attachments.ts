@@ -65,14 +65,14 @@ async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): 
   const { size, head } = await look(path)
   const found = await sniff(head)
   if (found.class === 'other' || ((kind === 'image') !== (found.class === 'image') && found.class !== 'unknown')) {
-    throw new CommandError(`${path} is ${found.name}, which cannot be given as ${kind}`, EXIT.usage)
+    throw new CommandError(`${path} is ${found.name}, which cannot be used as ${kind}`, EXIT.usage)
   }
   const type = kind === 'image' && found.class === 'image' ? found.name : ''
   const prefix = `data:${type};base64,`
   if (prefix.length + base64Length(size) <= maxDataUri) return prefix + (await readFile(path, 'base64'))
   if (api.shareFile !== undefined) return api.shareFile(path)
   throw new CommandError(
-    `${path} has ${size} bytes, too large to send inside a request (7.8 MB): put it where ${api.name} can fetch it and give its URL, or use --checkpoint`,
+    `${path} has ${size} bytes, more than fits into a request (7.8 MB): give a URL from which ${api.name} can download it, or use --checkpoint`,
     EXIT.usage,
   )
 }
@@ -116,7 +116,7 @@ async function look(path: string): Promise<{ readonly size: number; readonly hea
   }
   try {
     const stats = await file.stat()
-    if (stats.isDirectory()) throw new CommandError(`${path} is a folder; give a file`, EXIT.usage)
+    if (stats.isDirectory()) throw new CommandError(`${path} is a folder, not a file`, EXIT.usage)
     if (stats.size === 0) throw new CommandError(`${path} is empty`, EXIT.usage)
     const head = new Uint8Array(Math.min(sniffLength, stats.size))
     await file.read(head, 0, head.length, 0)

@@ -72,7 +72,7 @@ async function checkProcessor(): Promise<Check> {
       name,
       status: 'warn',
       found: `${found}, without AVX2`,
-      fix: 'It works, several times slower than a processor with AVX2.',
+      fix: 'It works, but several times slower than with AVX2.',
     }
   }
   return { name, status: 'ok', found }
@@ -82,7 +82,7 @@ async function checkProcessor(): Promise<Check> {
 export function checkMemorySize(total: number, available: number): Check {
   const found = `${bytesText(total)}, ${bytesText(available)} of it free`
   if (available < 1e9) {
-    return { name: 'memory', status: 'warn', found, fix: 'End other programs: even small checkpoints want 1 GB.' }
+    return { name: 'memory', status: 'warn', found, fix: 'Close other programs: even small checkpoints need 1 GB.' }
   }
   return { name: 'memory', status: 'ok', found }
 }
@@ -100,7 +100,7 @@ export async function probeDevice(device: DeviceKind): Promise<Probe> {
   try {
     using backend = await loadBackend({ device })
     const { version, packageName } = backend.library
-    return { ok: true, text: `${backend.deviceName}, ggml ${version} of ${packageName}, computes right numbers` }
+    return { ok: true, text: `${backend.deviceName}, ggml ${version} of ${packageName}, self-test passed` }
   } catch (error) {
     return {
       ok: false,
@@ -136,8 +136,7 @@ async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Prob
     const probe: Probe = JSON.parse(output)
     return probe
   } catch {
-    const took =
-      ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `ended its process (${ended})`
+    const took = ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `exited (${ended})`
     return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
   }
 }
@@ -147,7 +146,7 @@ async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Che
   const untested = platformWarning()
   if (ok && untested !== undefined) return { name: 'numeric library', status: 'warn', found: text, fix: `${untested}.` }
   if (ok) return { name: 'numeric library', status: 'ok', found: text }
-  const fix = `Install again with optional packages: npm ci (the library is ${packagesFor(device).join(' or ')}; on Linux it wants glibc 2.34 or later)`
+  const fix = `Install again with optional packages: npm ci (the library is ${packagesFor(device).join(' or ')}; on Linux it requires glibc 2.34 or later)`
   return { name: 'numeric library', status: 'fail', found: text, fix }
 }
 
@@ -175,7 +174,7 @@ async function checkGpu(
           fix: `npm install ${packageName}@${buildFor().packages}, or --device cpu`,
           works: false,
         }
-      : { name: device, status: 'absent', found: `${found} (only needed for such a GPU)`, works: false }
+      : { name: device, status: 'absent', found: `${found} (only needed for this kind of GPU)`, works: false }
   }
   const { ok, text } = await probeApart(device, signal)
   if (ok) return { name: device, status: 'ok', found: text, works: true }
@@ -190,8 +189,7 @@ async function checkGpu(
 
 async function checkDecoder(signal: AbortSignal): Promise<Check> {
   const name = 'media decoder'
-  const fix =
-    'Install again: npm ci (pictures are read by sharp, sound and video by node-av, which brings its own FFmpeg)'
+  const fix = 'Install again: npm ci (sharp decodes images; node-av, with its own FFmpeg, decodes audio and video)'
   try {
     const { default: sharp } = await import('sharp')
     const picture = await sharp({ create: { width: 32, height: 32, channels: 3, background: { r: 255, g: 0, b: 0 } } })
@@ -204,12 +202,12 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
     const { data } = await image.decode(signal)
     const { samples, sampleRate } = await audio.decode(signal)
     const right = data[0] === 255 && data[1] === 0 && Math.abs(samples.length / sampleRate - 1) < 0.05
-    if (right) return { name, status: 'ok', found: 'reads a picture and a sound' }
-    return { name, status: 'fail', found: 'reads a picture and a sound wrongly', fix }
+    if (right) return { name, status: 'ok', found: 'decodes images and audio' }
+    return { name, status: 'fail', found: 'decodes images or audio incorrectly', fix }
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof MediaError && error.code === 'no_decoder')
-      return { name, status: 'warn', found: 'reads images only', fix: 'For audio and video: npm install node-av' }
+      return { name, status: 'warn', found: 'decodes images only', fix: 'For audio and video: npm install node-av' }
     return { name, status: 'fail', found: error instanceof Error ? error.message : String(error), fix }
   }
 }
@@ -222,9 +220,9 @@ async function checkFfmpeg(): Promise<Check> {
     const parts = incompatible.length > 0 ? ` with ${listText(incompatible)}` : ''
     const found = `${version} of node-av, ${licence}${parts}`
     if (incompatible.length === 0) return { name, status: 'ok', found }
-    return { name, status: 'ok', found: `${found}: to use, not to pass on (NOTICE)` }
+    return { name, status: 'ok', found: `${found}: do not redistribute (see NOTICE)` }
   } catch {
-    return { name, status: 'absent', found: 'node-av is not installed: no audio, no video (NOTICE)' }
+    return { name, status: 'absent', found: 'node-av is not installed: no audio or video input (see NOTICE)' }
   }
 }
 
@@ -233,7 +231,7 @@ async function checkCheckpoint(model: string): Promise<Check> {
   try {
     const found = findCheckpoint(model)
     const { model: facts, weightBytes, speakers, description } = await readCheckpointFacts(found)
-    const speaks = speakers.length > 0 ? `speaks as ${listText(speakers)}` : 'does not speak'
+    const speaks = speakers.length > 0 ? `voices: ${listText(speakers)}` : 'no speech'
     const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(weightBytes)}, ${speaks}`
     const available = process.availableMemory()
     if (weightBytes + 256e6 > available) {
@@ -242,10 +240,20 @@ async function checkCheckpoint(model: string): Promise<Check> {
         type === undefined || bytes >= weightBytes
           ? 'Use a smaller checkpoint or a machine with more memory.'
           : `omniserve convert ${model} --quantize ${type} makes it ${bytesText(bytes)}.`
-      return { name, status: 'fail', found: `${text}, but ${bytesText(available)} of memory are free`, fix: smaller }
+      return {
+        name,
+        status: 'fail',
+        found: `${text}, but only ${bytesText(available)} of memory is free`,
+        fix: smaller,
+      }
     }
     if (found.id === 'tiny-random' && model === 'nano') {
-      return { name, status: 'warn', found: text, fix: 'models/nano is not here: random weights answer with noise.' }
+      return {
+        name,
+        status: 'warn',
+        found: text,
+        fix: 'models/nano is missing: random weights give meaningless replies.',
+      }
     }
     return { name, status: 'ok', found: text }
   } catch (error) {
@@ -254,7 +262,7 @@ async function checkCheckpoint(model: string): Promise<Check> {
       name,
       status: 'fail',
       found: text,
-      fix: 'Name another with --model, or fetch it: omniserve pull OWNER/NAME',
+      fix: 'Choose another with --model, or download it: omniserve pull OWNER/NAME',
     }
   }
 }
@@ -278,7 +286,7 @@ async function checkPort(settings: Settings): Promise<Check> {
     server.listen(port, host, () => server.close(() => resolve(undefined)))
   })
   if (problem === undefined)
-    return { name, status: 'ok', found: port === 0 ? 'any free one' : `${host}:${port} is free` }
+    return { name, status: 'ok', found: port === 0 ? 'any free port' : `${host}:${port} is free` }
   if (problem.code !== 'EADDRINUSE') {
     return {
       name,
@@ -289,12 +297,12 @@ async function checkPort(settings: Settings): Promise<Check> {
   }
   const ours = await isOurs(host, port)
   return ours
-    ? { name, status: 'ok', found: `an omniserve answers on ${host}:${port}` }
+    ? { name, status: 'ok', found: `an omniserve server is running on ${host}:${port}` }
     : {
         name,
         status: 'fail',
         found: `${host}:${port} is taken by another program`,
-        fix: 'Choose another: --port 8001.',
+        fix: 'Choose another port: --port 8001.',
       }
 }
 
@@ -317,11 +325,11 @@ async function checkFolder(): Promise<Check> {
     const free = bavail * bsize
     const found = `${folder}, ${bytesText(free)} free`
     if (free < 2e9)
-      return { name: 'disk', status: 'warn', found, fix: 'Free some, or set OMNISERVE_HOME to a larger disk.' }
+      return { name: 'disk', status: 'warn', found, fix: 'Free some space, or set OMNISERVE_HOME to a larger disk.' }
     return { name: 'disk', status: 'ok', found }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return { name: 'disk', status: 'fail', found: reason, fix: 'Set OMNISERVE_HOME to a folder that can be written.' }
+    return { name: 'disk', status: 'fail', found: reason, fix: 'Set OMNISERVE_HOME to a writable folder.' }
   }
 }
 
@@ -329,7 +337,7 @@ function checkPlayground(): Check {
   const built = existsSync(path.join(packageFolder, 'web', 'dist', 'index.html'))
   return built
     ? { name: 'playground', status: 'ok', found: 'built' }
-    : { name: 'playground', status: 'warn', found: 'not built', fix: 'npm run build (the API works without)' }
+    : { name: 'playground', status: 'warn', found: 'not built', fix: 'npm run build (the API works without it)' }
 }
 
 function checkPlayer(): Check {
@@ -339,7 +347,7 @@ function checkPlayer(): Check {
         name: 'player',
         status: 'warn',
         found: 'none',
-        fix: 'For chat --play install ffmpeg, alsa-utils, pulseaudio-utils or sox.',
+        fix: 'For chat --play, install ffmpeg, alsa-utils, pulseaudio-utils or sox.',
       }
     : { name: 'player', status: 'ok', found: `${player.command} (chat --play)` }
 }

@@ -30,7 +30,7 @@ export async function* checkCluster(
         name: pool.name,
         status: 'warn',
         found: `its replicas have contexts of ${contexts.join(' and ')} tokens`,
-        fix: 'Start them alike, or set contextLength of the pool to the least.',
+        fix: 'Start them with the same context, or set contextLength of the pool to the smallest.',
       }
     }
   }
@@ -46,7 +46,7 @@ async function checkReplica(
   if (pool.engine === 'local') {
     try {
       const { location } = findCheckpoint(pool.checkpoint ?? '')
-      return { check: { name, status: 'ok', found: `a checkpoint of this machine: ${location}` } }
+      return { check: { name, status: 'ok', found: `a checkpoint on this machine: ${location}` } }
     } catch (error) {
       return { check: { name, status: 'fail', found: textOf(error) } }
     }
@@ -54,7 +54,7 @@ async function checkReplica(
   const member = await openMember(pool, replica, () => Promise.reject(new Error('not a local pool')))
   try {
     if (!member.probe) {
-      const found = `${pool.engine} at ${replica.url ?? ''}: it has no free health check, so it was not asked`
+      const found = `${pool.engine} at ${replica.url ?? ''}: not checked, as it has no free health check`
       const check: Check =
         pool.peer.key === undefined
           ? { name, status: 'fail', found: `${found}; no key is set`, fix: `Set keyVariable of the pool ${pool.name}.` }
@@ -65,12 +65,12 @@ async function checkReplica(
     await member.learn?.(signal)
     const model = member.model()
     const voices = model.voices.filter(({ native }) => native).length
-    const speech = model.output.includes('audio') ? `, ${voices} voices of its own` : ', no speech'
+    const speech = model.output.includes('audio') ? `, ${voices} voices` : ', no speech'
     const found = `${pool.engine} at ${replica.url ?? ''}: ${pool.peer.model}, context of ${model.contextLength} tokens${speech}`
     return { check: { name, status: 'ok', found }, model }
   } catch (error) {
     signal.throwIfAborted()
-    const fix = `Start it, or take it out of pools.${pool.name}.replicas.`
+    const fix = `Start it, or remove it from pools.${pool.name}.replicas.`
     return { check: { name, status: 'fail', found: `${pool.engine} at ${replica.url ?? ''}: ${textOf(error)}`, fix } }
   } finally {
     await member.engine.close()
@@ -90,7 +90,7 @@ function* checkRoutes(
     const lacks: string[] = []
     if (!route.endsWith(':thinking') && !found.some(({ output }) => output.includes('audio'))) lacks.push('speech')
     if (route.endsWith(':thinking') && !found.some(({ thinking }) => thinking))
-      lacks.push('thinking (set thinking: true of the pool)')
+      lacks.push('thinking (set thinking: true in the pool)')
     const limits = catalogue.find(route.split(':')[0] ?? '')?.normal
     const context = Math.max(...found.map(({ contextLength }) => contextLength))
     if (limits && context < limits.contextLength)

@@ -17,7 +17,7 @@ export interface ConnectOptions extends LocalConnectionOptions {
 export async function connect(options: ConnectOptions): Promise<ApiConnection> {
   const { url, checkpoint, flags = {} } = options
   if (url !== undefined && checkpoint !== undefined) {
-    throw new CommandError(`--checkpoint ${checkpoint} runs here, --url ${url} elsewhere: leave one out`, EXIT.usage)
+    throw new CommandError(`--checkpoint ${checkpoint} and --url ${url} exclude each other: leave one out`, EXIT.usage)
   }
   if (url !== undefined) return connectToServer(url, options.apiKey)
   const isOpen = checkpoint === undefined && Object.values(flags).every((value) => value === undefined)

@@ -18,17 +18,17 @@ import { usageText } from './reply-text.ts'
 import { requirePlayer, SpeechOutput } from './speech-output.ts'
 import { findVoice } from './voice-names.ts'
 
-const HELP = `/image FILE|URL   show a picture with what you say next
-/audio FILE|URL   let it hear a sound        /video FILE|URL   show a clip
-/file FILE        any of the three, by what the file is
-/drop             forget what was attached
-/voice NAME|off   answer aloud, or no more   /play on|off      through the speakers
-/save FILE        the last answer's speech as a WAV file
-/thinking on|off  reason first               /system TEXT      system message (empty: none)
-/retry            answer the last question again
-/usage            tokens and times of the last answer
-/clear            begin anew                 /exit             end (also Ctrl-D)
-"""               begins and ends a text of several lines`
+const HELP = `/image FILE|URL   attach an image to the next message
+/audio FILE|URL   attach audio               /video FILE|URL   attach a video
+/file FILE        attach a file of any of these kinds
+/drop             remove the attachments
+/voice NAME|off   spoken replies on or off   /play on|off      play them
+/save FILE        save the last reply's speech as WAV
+/thinking on|off  reason before answering    /system TEXT      system message (empty: none)
+/retry            generate the last reply again
+/usage            tokens and times of the last reply
+/clear            new conversation           /exit             end (also Ctrl-D)
+"""               starts and ends a message of several lines`
 
 const COMMANDS = [
   '/image',
@@ -123,7 +123,8 @@ class Conversation {
         break
       case 'file': {
         const kind = await kindOfFile(needed(value, '/file FILE'))
-        if (kind === undefined || kind === 'text') throw new CommandError(`${value} is no picture, sound or clip`)
+        if (kind === undefined || kind === 'text')
+          throw new CommandError(`${value} is not an image, audio or video file`)
         await this.#attach(kind, value)
         break
       }
@@ -136,8 +137,8 @@ class Conversation {
           value === 'off' ? undefined : value === '' ? defaultVoice(model) : await findVoice(this.#api, model, value)
         const thought = voice !== undefined && this.#settings.thinking
         this.#settings = { ...this.#settings, voice, ...(thought && { thinking: false }) }
-        print(voice === undefined ? 'Answers are written.' : `Answers are spoken by ${voice}.`)
-        if (thought) print('It reasons no more: the API gives no speech while it does.')
+        print(voice === undefined ? 'Replies are text only.' : `Replies are spoken by ${voice}.`)
+        if (thought) print('Thinking is off: the API has no speech with thinking.')
         break
       }
       case 'play':
@@ -147,7 +148,7 @@ class Conversation {
           voice: this.#settings.voice ?? (isOn(value) ? defaultVoice(this.#settings.model) : undefined),
           ...(isOn(value) && { thinking: false }),
         }
-        print(isOn(value) ? `Answers are played, spoken by ${this.#settings.voice}.` : 'Answers are not played.')
+        print(isOn(value) ? `Replies are spoken by ${this.#settings.voice} and played.` : 'Replies are not played.')
         break
       case 'save':
         await this.#save(needed(value, '/save FILE'))
@@ -155,31 +156,31 @@ class Conversation {
       case 'thinking': {
         const spoken = isOn(value) && this.#settings.voice !== undefined
         this.#settings = { ...this.#settings, thinking: isOn(value), ...(spoken && { voice: undefined }) }
-        print(isOn(value) ? 'It reasons before it answers.' : 'It answers at once.')
-        if (spoken) print('Answers are written now: the API gives no speech while it reasons.')
+        print(isOn(value) ? 'Thinking is on.' : 'Thinking is off.')
+        if (spoken) print('Replies are text only now: the API has no speech with thinking.')
         break
       }
       case 'system':
         this.#settings = { ...this.#settings, system: value === '' ? undefined : value }
-        print(value === '' ? 'No system message.' : 'Taken as the system message.')
+        print(value === '' ? 'No system message.' : 'System message set.')
         break
       case 'retry':
         await this.#retry()
         break
       case 'usage':
-        if (this.#last === undefined) print('Nothing was answered yet.')
-        else print(this.#last.reply === undefined ? 'The last answer was stopped.' : usageText(this.#last.reply))
+        if (this.#last === undefined) print('There is no reply yet.')
+        else print(this.#last.reply === undefined ? 'The last reply was stopped.' : usageText(this.#last.reply))
         break
       case 'clear':
         this.#messages = []
         this.#attached = []
-        print('Forgotten.')
+        print('New conversation.')
         break
       case 'help':
         print(HELP)
         break
       default:
-        throw new CommandError(`/${command} is not known; /help lists what is`)
+        throw new CommandError(`unknown command /${command}; /help lists all commands`)
     }
   }
 
@@ -191,7 +192,7 @@ class Conversation {
   async #save(file: string): Promise<void> {
     const speech = this.#last?.speech
     if (speech === undefined || speech.seconds === 0) {
-      throw new CommandError('the last answer was not spoken; /voice NAME and ask again')
+      throw new CommandError('the last reply has no speech; type /voice NAME and ask again')
     }
     await speech.save(file)
     print(`${speech.seconds.toFixed(2)} s of speech in ${file}`)
@@ -200,7 +201,7 @@ class Conversation {
   async #retry(): Promise<void> {
     const at = this.#messages.findLastIndex(({ role }) => role === 'user')
     const message = this.#messages[at]
-    if (message === undefined || !Array.isArray(message.content)) throw new CommandError('nothing was asked yet')
+    if (message === undefined || !Array.isArray(message.content)) throw new CommandError('there is no question yet')
     this.#messages = this.#messages.slice(0, at)
     await this.#say(message.content as UserPart[])
   }
@@ -250,14 +251,14 @@ class Conversation {
 }
 
 function needed(value: string, usage: string): string {
-  if (value === '') throw new CommandError(`say which: ${usage}`)
+  if (value === '') throw new CommandError(`missing argument: ${usage}`)
   return value
 }
 
 function isOn(value: string): boolean {
   if (value === 'on' || value === '') return true
   if (value === 'off') return false
-  throw new CommandError('say on or off')
+  throw new CommandError('the argument must be on or off')
 }
 
 /** Tab: names of commands, then paths. */

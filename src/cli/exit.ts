@@ -14,8 +14,8 @@ export const EXIT = {
 } as const
 
 export const EXIT_HELP = `
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 a checkpoint that cannot be loaded, 4 a server or hub that
-cannot be reached, 5 a request that the API refused, 130 interrupted.`
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 checkpoint cannot be loaded, 4 server or hub cannot be
+reached, 5 request refused by the API, 130 interrupted.`
 
 /** A failure that is told in one line, without a stack. */
 export class CommandError extends Error {
@@ -66,7 +66,7 @@ function explain(error: unknown): { readonly exitCode: number; readonly message:
   const message = error instanceof Error ? error.message : String(error)
   return {
     exitCode: EXIT.failed,
-    message: `${message}\nThis looks like a fault of omniserve. Run again with OMNISERVE_DEBUG=1 for the details to report.`,
+    message: `${message}\nThis looks like a bug in omniserve. Run again with OMNISERVE_DEBUG=1 and report the output.`,
   }
 }
 

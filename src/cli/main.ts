@@ -27,7 +27,7 @@ async function createProgram(only: string | undefined): Promise<Command> {
   const program = new Command('omniserve')
     .description('Qwen-Omni on your own machine')
     .version(packageInfo.version, '-V, --version')
-    .showHelpAfterError('(omniserve COMMAND --help shows what it takes)')
+    .showHelpAfterError('(see omniserve COMMAND --help)')
     .addHelpText(
       'after',
       `

@@ -80,14 +80,14 @@ export class ClusterHost implements ClusterPort {
     const { file, settings, warn, log } = this.#options
     try {
       const next = await loadClusterFile(file)
-      if (!next) throw new ConfigError(`the configuration file ${file} has no pools any more.`)
+      if (!next) throw new ConfigError(`the configuration file ${file} no longer has any pools.`)
       checkModelNames(next, settings, file)
       await this.#cluster?.apply(await planOf(next))
       this.#current = next
       if (this.#cluster) this.#onChange?.(this.#bindings(this.#cluster))
-      log('configuration file taken', { file, pools: this.names })
+      log('configuration file reloaded', { file, pools: this.names })
     } catch (error) {
-      warn('configuration file not taken; what ran before goes on', {
+      warn('configuration file has errors; the previous configuration stays in effect', {
         file,
         reason: error instanceof Error ? error.message : String(error),
       })
@@ -141,7 +141,7 @@ export function checkModelNames({ models }: ClusterFile, { region, alias }: Sett
     if (catalogue.find(name) === undefined) {
       const known = catalogue.models.map(({ id }) => id).join(', ')
       throw new ConfigError(
-        `${file}: models.${route} names ${name}, which is no API model of region ${region}; it has ${known}.`,
+        `${file}: models.${route} names ${name}, which is not an API model of region ${region}. Models: ${known}.`,
       )
     }
     if (mode !== undefined && mode !== 'thinking')

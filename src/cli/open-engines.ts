@@ -41,7 +41,7 @@ export function findCheckpoint(name: string): FoundCheckpoint {
   }
   throw new EngineError(
     'bad_checkpoint',
-    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or fetch one first: ${pull}`,
+    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or download one: ${pull}`,
   )
 }
 
@@ -86,7 +86,7 @@ export async function openCheckpoint(
   { settings, log, warn, signal }: OpenEnginesOptions,
 ): Promise<Engine> {
   if (location === STAND_IN && name === 'nano') {
-    warn('models/nano is not here: answering with random weights, so expect noise for text and speech', { location })
+    warn('models/nano is missing: random weights are used, so replies are meaningless', { location })
   }
   const speechPrompt = await readSpeechPrompt(settings)
   const systemPrompts = speechPrompt && [

@@ -18,14 +18,15 @@ export interface ConnectionFlags {
 export function addConnectionOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--url <url>', 'a running server, or the hosted service; without it the checkpoint runs here').env(
-        'OMNISERVE_URL',
-      ),
+      new Option(
+        '--url <url>',
+        'API server to use: an omniserve or Model Studio; without it the checkpoint runs here',
+      ).env('OMNISERVE_URL'),
     )
     .addOption(new Option('--api-key <key>', 'key for --url').env('OMNISERVE_API_KEY'))
-    .option('--checkpoint <name|dir|hub-id>', 'checkpoint that runs here (OMNISERVE_MODEL, default: nano)')
+    .option('--checkpoint <name|dir|hub-id>', 'checkpoint to run here (OMNISERVE_MODEL, default: nano)')
     .addOption(
-      new Option('--region <region>', 'whose models and prices (OMNISERVE_REGION, default: intl)').choices([
+      new Option('--region <region>', 'region for models and prices (OMNISERVE_REGION, default: intl)').choices([
         'intl',
         'cn',
       ]),
@@ -39,7 +40,7 @@ export function addRunOptions(command: Command): Command {
 
 /** Repeatable option. */
 export function collect(value: string, before: readonly string[] | undefined): string[] {
-  if (value === '') throw new InvalidArgumentError('It is empty.')
+  if (value === '') throw new InvalidArgumentError('It must not be empty.')
   return [...(before ?? []), value]
 }
 
@@ -50,8 +51,8 @@ export function numberIn(least: number, most = Number.POSITIVE_INFINITY): (value
     if (value.trim() === '' || Number.isNaN(number) || number < least || number > most) {
       throw new InvalidArgumentError(
         Number.isFinite(most)
-          ? `It should be a number from ${least} to ${most}.`
-          : `It should be a number from ${least} up.`,
+          ? `It must be a number from ${least} to ${most}.`
+          : `It must be a number, ${least} or more.`,
       )
     }
     return number
@@ -62,7 +63,7 @@ export function integerFrom(least: number): (value: string) => number {
   return (value) => {
     const number = Number(value)
     if (value.trim() === '' || !Number.isSafeInteger(number) || number < least) {
-      throw new InvalidArgumentError(`It should be a whole number from ${least} up.`)
+      throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`)
     }
     return number
   }

@@ -32,7 +32,7 @@ export async function findRunningServer(
   if (key === undefined && !(await accepts(origin, undefined, signal))) {
     return skipped(origin, 'it requires an API key (--api-key)')
   }
-  if (process.stderr.isTTY) note(`using the server at ${origin} (--checkpoint NAME runs one here)`)
+  if (process.stderr.isTTY) note(`using the server at ${origin} (to run a checkpoint here instead: --checkpoint NAME)`)
   return connectToServer(origin, key)
 }
 

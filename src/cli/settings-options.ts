@@ -10,7 +10,7 @@ import {
 } from '../config/index.ts'
 
 function collect(value: string, before: readonly string[] | undefined): string[] {
-  if (value === '') throw new InvalidArgumentError('It is empty.')
+  if (value === '') throw new InvalidArgumentError('It must not be empty.')
   return [...(before ?? []), value]
 }
 
@@ -30,7 +30,7 @@ export function addSettingsOptions(
   if (!file) return command
   return command.option(
     '--config <file>',
-    'YAML or JSON file of settings, by their names in camelCase, and of pools of replicas (OMNISERVE_CONFIG; ./omniserve.json is read when there)',
+    'YAML or JSON file with settings (names in camelCase) and pools of replicas (OMNISERVE_CONFIG, default: ./omniserve.json if present)',
   )
 }
 

@@ -12,7 +12,7 @@ export async function findVoice(api: ApiConnection, model: string, typed: string
   if (names === undefined) return typed
   const found = names.find((name) => name.toLowerCase() === typed.toLowerCase())
   if (found !== undefined) return found
-  throw new CommandError(`${model} has no voice '${typed}'; it has ${listText(names, 12)}`, EXIT.usage)
+  throw new CommandError(`${model} has no voice '${typed}'. Voices: ${listText(names, 12)}`, EXIT.usage)
 }
 
 /** As the server lists them; as the catalogue does where the server has no such list, as the hosted service. */

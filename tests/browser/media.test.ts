@@ -284,7 +284,7 @@ describeInBrowser('media', () => {
     await page.getByRole('button', { name: 'Count tokens' }).click()
     // 100 tokens of image and 2 of its markers, and the words.
     await page
-      .getByText(/^1\d\d prompt tokens of 49152 · \$0\.000/)
+      .getByText(/^1\d\d of 49152 prompt tokens · \$0\.000/)
       .first()
       .waitFor()
     expect(problems).toEqual([])

@@ -66,9 +66,9 @@ describeInBrowser('settings', () => {
     await pick('Ethan')
     // nano speaks two languages, whatever the service's voice speaks.
     await page.getByText('Speaks Chinese, English', { exact: true }).waitFor()
-    expect(await page.getByText('speaks instead').count()).toBe(0)
+    expect(await page.getByText('is used instead').count()).toBe(0)
     await pick('Cherry')
-    await page.getByText('nano does not have this voice; chelsie speaks instead.').waitFor()
+    await page.getByText('nano does not have this voice; chelsie is used instead.').waitFor()
     await pick('Ethan')
     await ask(page, 'hello')
     expect(requests[0]).toMatchObject({ audio: { voice: 'Ethan', format: 'wav' } })

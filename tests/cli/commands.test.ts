@@ -233,7 +233,7 @@ describe.concurrent('pull, then convert, then bench', () => {
       measured.out,
     )
     expect(result).toMatchObject({ target: 'tiny.gguf', load_seconds: expect.any(Number) })
-    expect(result.cases.map((row) => row.case)).toEqual(['text', 'text to speech', 'picture', 'sound'])
+    expect(result.cases.map((row) => row.case)).toEqual(['text', 'text to speech', 'image', 'audio'])
     for (const row of result.cases) expect(row.first_token_ms).toBeGreaterThan(0)
     expect(result.cases[1]?.real_time_factor).toBeGreaterThan(0)
   })
@@ -261,10 +261,10 @@ describe.concurrent('doctor', () => {
     const { code, out } = await omniserve(['doctor', '--model', tinyCheckpoint, '--port', '0'], {
       environment: { OMNISERVE_HOME: home.path },
     })
-    expect(out).toMatch(/^ok +numeric library .*computes right numbers$/m)
-    expect(out).toMatch(/^ok +media decoder +reads a picture and a sound$/m)
-    expect(out).toMatch(/^ok +checkpoint .*speaks as /m)
-    expect(out).toMatch(/^ok +port +any free one$/m)
+    expect(out).toMatch(/^ok +numeric library .*self-test passed$/m)
+    expect(out).toMatch(/^ok +media decoder +decodes images and audio$/m)
+    expect(out).toMatch(/^ok +checkpoint .*voices: /m)
+    expect(out).toMatch(/^ok +port +any free port$/m)
     expect({ code, end: /Ready[.;]/.test(out) }).toEqual({ code: 0, end: true })
     // What is not here is not ok.
     expect(

@@ -30,14 +30,14 @@ describe('a licence that restricts use', () => {
     const refused = await omniserve(['pull', hub.id], options())
     expect(refused).toMatchObject({ code: 2, out: '' })
     expect(refused.errors).toMatch(
-      /Qwen\/Tiny-Omni comes under the licence qwen-research\.\nIts text: LICENSE on the page/,
+      /Qwen\/Tiny-Omni has the licence qwen-research\.\nLicence text: LICENSE on the page/,
     )
     expect(refused.errors).toContain('--accept-licence')
     expect(hub.contentRequests('model.safetensors')).toEqual([])
     expect(pulled('model.safetensors')).toBe(false)
 
     const agreed = await omniserve(['pull', hub.id, '--accept-licence', '--json'], options())
-    expect(agreed.errors).toContain('comes under the licence qwen-research')
+    expect(agreed.errors).toContain('has the licence qwen-research')
     expect(agreed.code).toBe(0)
     expect(JSON.parse(agreed.out)).toMatchObject({
       licence: 'qwen-research',
@@ -52,20 +52,20 @@ describe('a licence that restricts use', () => {
   it.skipIf(!hasTerminal)('is asked about at a terminal', async () => {
     {
       await using session = new TerminalSession(['pull', hub.id], options())
-      await session.see(/Do you agree to it\? \[y\/N\]/)
+      await session.see(/Do you accept it\? \[y\/N\]/)
       session.type('\r')
-      await session.see(/the licence was not agreed to/)
+      await session.see(/the licence was not accepted/)
       expect(await session.ended).toBe(1)
       expect(pulled('model.safetensors')).toBe(false)
     }
     {
       await using session = new TerminalSession(['pull', hub.id], options())
-      await session.see(/Do you agree/)
+      await session.see(/Do you accept/)
       session.type('\u0003')
       expect(await session.ended).toBe(130)
     }
     await using session = new TerminalSession(['pull', hub.id], options())
-    await session.see(/Do you agree/)
+    await session.see(/Do you accept/)
     session.type('yes\r')
     await session.see(/4 files/)
     expect(await session.ended).toBe(0)

@@ -56,6 +56,6 @@ it('doctor reads it', async () => {
   const { code, out } = await omniserve(['doctor', '--model', checkpoint, '--port', '0'], {
     environment: { OMNISERVE_HOME: home.path },
   })
-  expect(out).toMatch(/^ok +checkpoint .*Qwen2_5Omni.*speaks as chelsie, ethan/m)
+  expect(out).toMatch(/^ok +checkpoint .*Qwen2_5Omni.*voices: chelsie, ethan/m)
   expect(code).toBe(0)
 })

@@ -128,7 +128,7 @@ it('lists what a checkpoint without speech cannot do, and fails one with random 
   const thinker = path.join(path.dirname(tinyCheckpoint), 'tiny-thinker')
   const { code, out } = await run('verify', thinker, '--device', 'cpu')
   expect(code).toBe(1)
-  expect(out).toMatch(/^none +speech, English .*not checked: it does not speak$/m)
+  expect(out).toMatch(/^none +speech, English .*not checked: no speech$/m)
   expect(out).toMatch(/^FAIL +sums/m)
 })
 
@@ -137,7 +137,7 @@ it('refuses to compare different models, and checkpoints that are not there', as
   const thinker = path.join(path.dirname(tinyCheckpoint), 'tiny-thinker')
   expect(await run('verify', thinker, '--against', other, '--device', 'cpu')).toMatchObject({
     code: 2,
-    errors: expect.stringContaining('name the same model with other types'),
+    errors: expect.stringContaining('give the same model with other weight types'),
   })
   expect(await run('verify', thinker, '--against', 'nowhere/nothing')).toMatchObject({ code: 3, out: '' })
 })

@@ -127,7 +127,7 @@ describe('omniserve', () => {
       ['serve', '--bind', 'gpt-4=tiny'],
       { OMNISERVE_MODEL: checkpoint },
       2,
-      '--bind names gpt-4, which is no API model of region intl; it has qwen3-omni-flash,',
+      '--bind names gpt-4, which is not an API model of region intl. Models: qwen3-omni-flash,',
     ],
     [['serve', '--bind', 'qwen-omni-turbo=tiny'], { OMNISERVE_MODEL: checkpoint }, 3, "no checkpoint 'tiny'"],
     [['serve', '--model', '/no/such/folder'], {}, 3, "no checkpoint '/no/such/folder'"],

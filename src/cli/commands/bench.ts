@@ -49,15 +49,15 @@ export function addBenchCommand(program: Command): void {
     .command('bench')
     .description('Measure how fast a checkpoint answers on this machine')
     .option('--model <name>', 'API model', 'qwen3-omni-flash')
-    .option('--runs <number>', 'measured runs of each case, after one that is not', integerFrom(1), 3)
-    .option('--max-tokens <tokens>', 'most text tokens of an answer', integerFrom(2), 48)
+    .option('--runs <number>', 'runs per case, after one warm-up run', integerFrom(1), 3)
+    .option('--max-tokens <tokens>', 'most text tokens per reply', integerFrom(2), 48)
     .option('--json', 'print JSON')
   addRunOptions(addConnectionOptions(command))
   command
     .addHelpText(
       'after',
       `
-Times are medians, seen by a client: from sending the request to the first text, the first sample, the end.
+Times are medians as a client sees them, from sending the request to the first token, the first audio and the end.
 
 Examples:
   omniserve bench
@@ -114,7 +114,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   print(`${api.name}${where}`)
   print(
     table(
-      ['CASE', 'PROMPT', 'FIRST TOKEN', 'FIRST SOUND', 'IN ALL', 'TEXT', 'SPEECH', 'RTF'],
+      ['CASE', 'PROMPT', 'FIRST TOKEN', 'FIRST AUDIO', 'TOTAL', 'TEXT', 'SPEECH', 'RTF'],
       measured.map((row) => [
         row.case,
         `${row.prompt_tokens} tokens`,
@@ -129,7 +129,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   )
   const loaded = loadSeconds === null ? '' : `started in ${loadSeconds.toFixed(2)} s, `
   if (peak.bytes !== null) print(`${loaded}peak memory of the engine ${bytesText(peak.bytes)}`)
-  note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens each`)
+  note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens per reply`)
 }
 
 /** What the checkpoint can do; a server of another machine is taken to do it all. */
@@ -141,9 +141,9 @@ async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
     { name: 'text', content: [text], speaks: false },
     ...(speaks ? [{ name: 'text to speech', content: [text], speaks: true }] : []),
     ...(reads('image')
-      ? [{ name: 'picture', content: [await picture(), question('What is this?')], speaks: false }]
+      ? [{ name: 'image', content: [await picture(), question('What is this?')], speaks: false }]
       : []),
-    ...(reads('audio') ? [{ name: 'sound', content: [sound(), question('What do you hear?')], speaks: false }] : []),
+    ...(reads('audio') ? [{ name: 'audio', content: [sound(), question('What do you hear?')], speaks: false }] : []),
   ]
 }
 

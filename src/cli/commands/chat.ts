@@ -49,35 +49,35 @@ interface ChatFlags extends ConnectionFlags {
 export function addChatCommand(program: Command): void {
   const command = program
     .command('chat')
-    .description('Ask once, or talk; with pictures, sound, video, and speech out')
-    .argument('[words...]', 'the question; - stands for the standard input; without any, a conversation begins')
-    .option('--model <name>', 'API model; a name that is none is taken as --checkpoint', 'qwen3-omni-flash')
-    .option('--image <file|url>', 'show a picture; may be repeated', collect)
-    .option('--audio <file|url>', 'let it hear a sound; may be repeated', collect)
-    .option('--video <file|url>', 'show a clip with its sound; may be repeated', collect)
-    .option('--frame <file|url>', 'one picture of a clip given as pictures; repeat in time order', collect)
+    .description('Ask one question or have a conversation, with images, audio, video and speech')
+    .argument('[words...]', 'the question; - reads the standard input; without words, a conversation starts')
+    .option('--model <name>', 'API model; any other name is used as --checkpoint', 'qwen3-omni-flash')
+    .option('--image <file|url>', 'attach an image; may be repeated', collect)
+    .option('--audio <file|url>', 'attach audio; may be repeated', collect)
+    .option('--video <file|url>', 'attach a video with its audio; may be repeated', collect)
+    .option('--frame <file|url>', 'attach one frame of a video; repeat in time order', collect)
     .option('--system <text>', 'system message')
-    .option('--voice <name>', 'answer aloud in this voice (see: omniserve voices)')
-    .option('--save-audio <file>', 'write the speech to a WAV file; speaks even without --voice')
-    .option('--play', 'play the speech as it arrives, by ffplay, pw-play, paplay, aplay, play or afplay')
-    .option('--thinking', 'reason first; shown dimmed on the standard error')
+    .option('--voice <name>', 'speak the reply in this voice (see: omniserve voices)')
+    .option('--save-audio <file>', 'save the speech as WAV; uses the default voice without --voice')
+    .option('--play', 'play the speech as it arrives, with ffplay, pw-play, paplay, aplay, play or afplay')
+    .option('--thinking', 'reason before answering; the reasoning goes to the standard error')
     .option('--thinking-budget <tokens>', 'most tokens of reasoning', integerFrom(1))
-    .option('--temperature <number>', 'from 0 (always the same) to below 2', numberIn(0))
-    .option('--top-p <number>', 'over 0, up to 1', numberIn(0))
-    .option('--top-k <number>', '0 switches it off', integerFrom(0))
-    .option('--max-tokens <tokens>', 'most tokens of the answer', integerFrom(1))
-    .option('--seed <number>', 'same seed, same answer', integerFrom(0))
-    .option('--usage', 'print tokens and times after the answer')
-    .option('--json', 'print one JSON object in place of the text')
+    .option('--temperature <number>', 'from 0 (always the most probable token) to below 2', numberIn(0))
+    .option('--top-p <number>', 'more than 0, at most 1', numberIn(0))
+    .option('--top-k <number>', '0 turns it off', integerFrom(0))
+    .option('--max-tokens <tokens>', 'most tokens of the reply', integerFrom(1))
+    .option('--seed <number>', 'the same seed gives the same reply', integerFrom(0))
+    .option('--usage', 'print tokens and times after the reply')
+    .option('--json', 'print one JSON object instead of the text')
     .addOption(new Option('--verbose', "print the server's log"))
   addRunOptions(addConnectionOptions(command))
   command
     .addHelpText(
       'after',
       `
-Without --url, a server that runs on this machine answers (at the settings' host and port); without one, or with --checkpoint, the
-checkpoint runs in this command. Files are sent inside the request; URLs are fetched by the server. The answer goes to the standard
-output, all else to the standard error. In a conversation, /help lists what can be typed; Ctrl-C stops an answer.
+Without --url, chat uses a server on this machine if one is running (at the settings' host and port). Otherwise, or with
+--checkpoint, the checkpoint runs in this command. Files are sent inside the request; the server downloads URLs. The reply goes
+to the standard output, everything else to the standard error. In a conversation, /help lists the commands; Ctrl-C stops a reply.
 
 Examples:
   omniserve chat
@@ -101,11 +101,11 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
   const hasMedia = [flags.image, flags.audio, flags.video, flags.frame].some((list) => list !== undefined)
   const talking = spoken === undefined && !hasMedia
   if (talking && !process.stdin.isTTY) {
-    throw new CommandError('nothing was asked: give words, or pipe them in', EXIT.usage)
+    throw new CommandError('there is no question: give words, or pipe them in', EXIT.usage)
   }
-  if (talking && flags.json === true) throw new CommandError('--json answers one question; give it', EXIT.usage)
+  if (talking && flags.json === true) throw new CommandError('--json needs a question', EXIT.usage)
   if (talking && flags.saveAudio !== undefined) {
-    throw new CommandError('--save-audio is for one question; in a conversation type /save FILE', EXIT.usage)
+    throw new CommandError('--save-audio needs a question; in a conversation type /save FILE', EXIT.usage)
   }
   // A conversation has its own Ctrl-C.
   const signal = talking ? new AbortController().signal : interruptSignal()
@@ -141,7 +141,7 @@ function checkWritable(file: string): void {
   try {
     accessSync(path.dirname(path.resolve(file)), constants.W_OK)
   } catch {
-    throw new CommandError(`--save-audio ${file}: its folder is not there or cannot be written`, EXIT.usage)
+    throw new CommandError(`--save-audio ${file}: its folder does not exist or is not writable`, EXIT.usage)
   }
 }
 
@@ -152,7 +152,7 @@ function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpo
   // What the server has is the server's to say.
   if (known !== undefined || url !== undefined) return { model, checkpoint }
   if (checkpoint !== undefined) {
-    throw new CommandError(`--model ${model}: the catalogue has no such model; see: omniserve models`, EXIT.usage)
+    throw new CommandError(`--model ${model}: unknown model; see: omniserve models`, EXIT.usage)
   }
   return { model: 'qwen3-omni-flash', checkpoint: model }
 }

@@ -16,11 +16,11 @@ interface ClusterFlags {
 export function addClusterCommand(program: Command): void {
   const command = program
     .command('cluster')
-    .description('Look at the replicas behind a running server, and drain them')
+    .description('Show, drain and resume the replicas behind a running server')
     .addHelpText(
       'after',
       `
-The server must run with --admin-key (OMNISERVE_ADMIN_KEY). A replica that is drained takes no new requests; those it has end.
+The server must run with --admin-key (OMNISERVE_ADMIN_KEY). A drained replica gets no new requests; its running ones finish.
 
 Examples:
   omniserve cluster status
@@ -35,18 +35,18 @@ ${EXIT_HELP}`,
       .description(description)
       .option(
         '--url <url>',
-        `address of the server (default: http://${SETTINGS.host.fallback}:${SETTINGS.port.fallback} or the settings')`,
+        `address of the server (default: http://${SETTINGS.host.fallback}:${SETTINGS.port.fallback} or as in the settings)`,
       )
-      .addOption(new Option('--admin-key <key>', 'key of operators').env('OMNISERVE_ADMIN_KEY'))
+      .addOption(new Option('--admin-key <key>', 'admin key').env('OMNISERVE_ADMIN_KEY'))
       .option('--json', 'print JSON')
-  sub('status', 'Show replicas, their health and load').action(async (flags: ClusterFlags) => {
+  sub('status', 'Show the replicas, their health and their load').action(async (flags: ClusterFlags) => {
     show(await ask(flags, '', undefined), flags)
   })
-  sub('drain', 'Take a replica out; its requests end')
+  sub('drain', 'Stop sending requests to a replica; its running ones finish')
     .argument('<replica>')
-    .option('--wait', 'until its last request has ended')
+    .option('--wait', 'wait until its last request has finished')
     .action(async (name: string, flags: ClusterFlags) => drain(name, flags))
-  sub('resume', 'Take a replica back in, and lift a suspension')
+  sub('resume', 'Send requests to a replica again, and lift a suspension')
     .argument('<replica>')
     .action(async (name: string, flags: ClusterFlags) => {
       show(await ask(flags, `/replicas/${encodeURIComponent(name)}`, { draining: false }), flags)
@@ -73,8 +73,7 @@ async function ask(flags: ClusterFlags, path: string, body: object | undefined):
   const settings = await loadSettings({ environment: process.env, folder: process.cwd() })
   const base = flags.url ?? `http://${settings.host}:${settings.port}`
   const key = flags.adminKey ?? settings.adminKey
-  if (key === '')
-    throw new CommandError('a key of operators is required: --admin-key or OMNISERVE_ADMIN_KEY.', EXIT.usage)
+  if (key === '') throw new CommandError('an admin key is required: --admin-key or OMNISERVE_ADMIN_KEY.', EXIT.usage)
   const url = `${base.replace(/\/+$/, '')}/admin/cluster${path}`
   const signal = interruptSignal()
   let response: Response

@@ -47,7 +47,10 @@ export async function addCompletionCommand(program: Command): Promise<void> {
     'voice',
     VOICES.map(({ name, description }) => [name, description] as const),
   )
-  suggest('quantize', [['auto', 'what this machine holds'], ...weightTypes.map((type) => [type, ''] as const)])
+  suggest('quantize', [
+    ['auto', 'the finest that fits this machine'],
+    ...weightTypes.map((type) => [type, ''] as const),
+  ])
   suggest(
     'device',
     ['auto', 'cpu', 'cuda', 'metal', 'vulkan'].map((device) => [device, ''] as const),

@@ -34,18 +34,18 @@ interface ConvertFlags {
 export function addConvertCommand(program: Command): void {
   program
     .command('convert')
-    .description('Turn a checkpoint folder into one quantised file')
+    .description('Convert a checkpoint folder to one quantised file')
     .argument('<checkpoint>', 'folder, or the id of a pulled checkpoint')
-    .option('--quantize <type>', `auto (what this machine holds), or ${weightTypes.join(', ')}`, 'auto')
+    .option('--quantize <type>', `auto (the finest that fits this machine), or ${weightTypes.join(', ')}`, 'auto')
     .option('--stage <stage=type>', `another type for one of ${weightStages.join(', ')}; may be repeated`, readStage)
     .option('--output <file>', 'file to write (default: ./NAME-TYPE.gguf)')
-    .option('--threads <threads>', 'threads that quantise (default: one per core)', integerFrom(1))
-    .option('--force', 'replace the file if it is there')
-    .option('--json', 'print what was written as JSON')
+    .option('--threads <threads>', 'threads (default: one per core)', integerFrom(1))
+    .option('--force', 'replace an existing file')
+    .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
       `
-Norms and biases stay in 32 bits; the code predictor and the encoders keep at least 8 unless --stage says otherwise.
+Norms and biases stay in 32 bits. The code predictor, code2wav and the encoders keep at least 8 bits, unless --stage sets their type.
 
 Examples:
   omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct
@@ -64,7 +64,7 @@ function readStage(
   try {
     return { ...before, [parseWeightStage(stage)]: parseWeightType(type) }
   } catch (error) {
-    throw new InvalidArgumentError(`${error instanceof Error ? error.message : ''}. It reads STAGE=TYPE.`)
+    throw new InvalidArgumentError(`${error instanceof Error ? error.message : ''}. Write STAGE=TYPE.`)
   }
 }
 
@@ -78,14 +78,14 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   const type = asked ?? advice.type
   if (type === undefined) {
     throw new CommandError(
-      `${name} needs ${bytesText(advice.bytes)} even with 4 bits, and weights may take ${bytesText(advice.room)} here; name a type with --quantize to convert it for another machine`,
+      `${name} needs ${bytesText(advice.bytes)} even at 4 bits, and this machine has room for ${bytesText(advice.room)}; to convert it for another machine, give a type with --quantize`,
     )
   }
   const output = path.resolve(flags.output ?? `${path.basename(id)}-${type}.gguf`)
   if (existsSync(output) && flags.force !== true) {
-    throw new CommandError(`${output} is there already; --force replaces it, --output names another`, EXIT.usage)
+    throw new CommandError(`${output} already exists; use --force to replace it, or another --output`, EXIT.usage)
   }
-  if (asked === undefined) note(`quantizing to ${type}: the finest type that this machine holds well`)
+  if (asked === undefined) note(`quantising to ${type}, the finest type that fits this machine`)
   const begun = performance.now()
   const progress = createProgress('bytes')
   using backend = await loadBackend({
@@ -122,7 +122,7 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   print(`${result.path}: ${bytesText(result.bytes)}, ${type}, in ${seconds.toFixed(1)} s`)
   if (result.fallbacks.length > 0) {
     note(
-      `${result.fallbacks.length} weights have rows that do not divide into blocks of ${type} and took a finer type (--json lists them)`,
+      `${result.fallbacks.length} weights have rows that do not divide into blocks of ${type} and use a finer type (listed with --json)`,
     )
   }
   note(`Next: omniserve serve --model ${path.relative(process.cwd(), result.path)}`)

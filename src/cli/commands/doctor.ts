@@ -16,7 +16,7 @@ interface DoctorFlags extends Record<string, unknown> {
 export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
-    .description('Check this machine and say what to fix')
+    .description('Check this machine and report what to fix')
     .option('--json', 'print JSON')
     // The numeric library can end its process, so each device is tried in a process of its own.
     .addOption(new Option('--probe <device>').hideHelp())
@@ -24,9 +24,9 @@ export function addDoctorCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Checks Node, cores, memory, the numeric library and GPUs (with a computation of known result), the media decoder (with a
-picture and a sound), the checkpoint's files and memory, the port, folders and players, and with
-pools in the configuration file each replica. Ends with 1 when something must be fixed.
+Checks Node, the processor, memory, the numeric library and GPUs (with a self-test), the media decoder (with an image and
+audio), the checkpoint's files and memory, the port, the disk and the audio player. With pools in the configuration file it
+also checks each replica. The exit code is 1 when something must be fixed.
 
 Examples:
   omniserve doctor
@@ -63,8 +63,8 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const failed = checks.filter(({ status }) => status === 'fail').length
   const warned = checks.filter(({ status }) => status === 'warn').length
   if (flags.json === true) printJson({ ok: failed === 0, checks })
-  else if (failed > 0) print(`\n${failed} to fix${warned > 0 ? `, ${warned} to know about` : ''}.`)
-  else print(warned > 0 ? `\nReady; ${warned} to know about.` : '\nReady.')
+  else if (failed > 0) print(`\n${failed} to fix${warned > 0 ? `, ${warned} to note` : ''}.`)
+  else print(warned > 0 ? `\nReady; ${warned} to note.` : '\nReady.')
   if (failed > 0) process.exitCode = EXIT.failed
 }
 

@@ -31,8 +31,8 @@ interface LocalCheckpoint {
 export function addModelsCommand(program: Command): void {
   const command = program
     .command('models')
-    .description('List API models with their limits, and the checkpoints of this machine')
-    .option('--json', 'print JSON: `data` as GET /v1/models gives it, and `checkpoints`')
+    .description('List the API models with their limits, and the checkpoints on this machine')
+    .option('--json', 'print JSON: `data` as from GET /v1/models, and `checkpoints`')
   addConnectionOptions(command)
     .addHelpText(
       'after',

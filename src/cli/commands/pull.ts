@@ -23,22 +23,25 @@ interface PullFlags {
 export function addPullCommand(program: Command): void {
   program
     .command('pull')
-    .description('Fetch a checkpoint from Hugging Face or ModelScope')
+    .description('Download a checkpoint from Hugging Face or ModelScope')
     .argument('<id>', 'OWNER/NAME, or modelscope:OWNER/NAME')
     .addOption(
-      new Option('--hub <name>', 'where to fetch from (default: huggingface)').choices(['huggingface', 'modelscope']),
+      new Option('--hub <name>', 'where to download from (default: huggingface)').choices([
+        'huggingface',
+        'modelscope',
+      ]),
     )
     .option('--revision <name>', 'branch, tag or commit')
     .option('--folder <dir>', 'where the files go (default: OMNISERVE_HOME/checkpoints/OWNER/NAME)')
-    .option('--parallel <files>', 'files at a time', integerFrom(1), 4)
-    .option('--accept-licence', 'agree to a licence that restricts use, without being asked')
-    .option('--json', 'print what was fetched as JSON')
+    .option('--parallel <files>', 'files downloaded at a time', integerFrom(1), 4)
+    .option('--accept-licence', 'accept a licence that restricts use, without being asked')
+    .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
       `
-Run again after a stop, it resumes. Every file is checked against the hub's hash; files that have none are listed.
-A licence that restricts use (Qwen2.5-Omni-3B: non-commercial) is shown before the weights are fetched, and asked about.
-HF_TOKEN or MODELSCOPE_API_TOKEN give access to what is not public; HF_ENDPOINT or MODELSCOPE_ENDPOINT name a mirror.
+An interrupted download resumes when you run the command again. Every file is checked against the hub's hash; files without
+one are listed. A licence that restricts use (Qwen2.5-Omni-3B: non-commercial) is shown before the download and must be accepted.
+HF_TOKEN or MODELSCOPE_API_TOKEN gives access to private checkpoints; HF_ENDPOINT or MODELSCOPE_ENDPOINT sets a mirror.
 
 Examples:
   omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct
@@ -75,7 +78,7 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
     progress.stop()
   }
   if (result.unverified.length > 0) {
-    warn(`${hub} gives no hash for ${listText(result.unverified)}: only the size was checked`)
+    warn(`${hub} has no hash for ${listText(result.unverified)}: only the size was checked`)
   }
   const name = flags.folder === undefined ? id : folder
   const advice = await adviceFor(folder, name)
@@ -95,7 +98,7 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
     })
     return
   }
-  const fetched = result.bytesFetched === 0 ? 'all there already' : `${bytesText(result.bytesFetched)} fetched`
+  const fetched = result.bytesFetched === 0 ? 'already complete' : `${bytesText(result.bytesFetched)} downloaded`
   print(`${id}: ${result.files.length} files, ${bytesText(result.bytes)} (${fetched}), in ${folder}`)
   note(advice)
 }
@@ -104,18 +107,18 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
 async function agree(licence: Licence, id: string, accepted: boolean, signal: AbortSignal): Promise<void> {
   if (!licence.restricts) return
   const { name, terms, link } = licence
-  note(`${id} comes under the licence ${name}${terms === undefined ? '' : ` (${terms})`}.`)
-  if (link !== undefined) note(`Its text: ${/^https?:/.test(link) ? link : `${link} on the page of ${id}`}`)
+  note(`${id} has the licence ${name}${terms === undefined ? '' : ` (${terms})`}.`)
+  if (link !== undefined) note(`Licence text: ${/^https?:/.test(link) ? link : `${link} on the page of ${id}`}`)
   if (accepted) return
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     throw new CommandError(
-      'nothing was fetched but the model card: agree to the licence with --accept-licence, or pull another checkpoint',
+      'only the model card was downloaded: accept the licence with --accept-licence, or pull another checkpoint',
       EXIT.usage,
     )
   }
-  const answer = await question('Do you agree to it? [y/N] ', signal)
+  const answer = await question('Do you accept it? [y/N] ', signal)
   if (/^y(es)?$/i.test(answer.trim())) return
-  throw new CommandError('the licence was not agreed to: nothing was fetched but the model card')
+  throw new CommandError('the licence was not accepted: only the model card was downloaded')
 }
 
 /** A line typed at the terminal; empty at the end of the input. Throws the signal's reason once aborted. */
@@ -141,10 +144,10 @@ async function adviceFor(folder: string, name: string): Promise<string> {
     const { description, weightBytes } = await readCheckpointFacts({ location: folder, id: name })
     const { type, bytes, room } = adviseType(description)
     if (weightBytes <= room) return `Next: omniserve serve --model ${name}`
-    const machine = `its ${bytesText(weightBytes)} of weights are more than this machine (${bytesText(totalmem())}) holds`
+    const machine = `its weights (${bytesText(weightBytes)}) do not fit this machine (${bytesText(totalmem())})`
     return type === undefined
-      ? `It will not run here: ${machine}, and ${bytesText(bytes)} when quantised to 4 bits.`
-      : `Next, because ${machine}: omniserve convert ${name} --quantize ${type}   (${bytesText(bytes)})`
+      ? `It cannot run here: ${machine}, even quantised to 4 bits (${bytesText(bytes)}).`
+      : `Next, as ${machine}: omniserve convert ${name} --quantize ${type}   (${bytesText(bytes)})`
   } catch (error) {
     return `It cannot be served: ${explainFailure(error).text.replace(/^omniserve: /, '')}`
   }

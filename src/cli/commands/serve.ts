@@ -17,8 +17,8 @@ export function addServeCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Each option may also be an environment variable (named in brackets) or a key of the configuration file; options win over
-variables, variables over the file.
+Each option is also an environment variable (in brackets) and a key of the configuration file. Options win over variables,
+variables over the file.
 
 Examples:
   omniserve serve
@@ -49,7 +49,7 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     const onSignal = (signal: NodeJS.Signals): void => {
       asked += 1
       if (asked > 1) process.exit(EXIT.interrupted)
-      log.info({ signal }, 'stopping: replies that have begun are finished; again to stop at once')
+      log.info({ signal }, 'stopping: running replies finish first; repeat the signal to stop at once')
       stopping.abort(new Error(`stopped by ${signal}`))
       resolve()
     }

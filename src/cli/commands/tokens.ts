@@ -33,13 +33,13 @@ interface Failed {
 export function addTokensCommand(program: Command): void {
   const command = program
     .command('tokens')
-    .description('Count what files or a request would cost, without running them')
-    .argument('[files...]', 'images, audio, videos and texts, each counted as a question of its own')
-    .option('--text <text>', 'a question to count, with each of the files')
-    .option('--request <file>', 'count the body of a chat completion, JSON; - is the standard input')
-    .option('--model <name>', 'API model whose rules and prices count', 'qwen3-omni-flash')
-    .option('--voice <name>', 'count as a spoken conversation')
-    .option('--json', 'print JSON as POST /v1/tokens/count gives it; for files, a list of it with `file`')
+    .description('Count the tokens and the price of files or a request, without running it')
+    .argument('[files...]', 'image, audio, video and text files, each counted as one question')
+    .option('--text <text>', 'a question; with files, added to each of them')
+    .option('--request <file>', 'count the JSON body of a chat request; - reads the standard input')
+    .option('--model <name>', 'API model, for its rules and prices', 'qwen3-omni-flash')
+    .option('--voice <name>', 'count as a request with audio output')
+    .option('--json', 'print JSON as from POST /v1/tokens/count; for files, a list with `file`')
   addConnectionOptions(command)
     .addHelpText(
       'after',
@@ -49,7 +49,7 @@ command then ends with the code of the first such failure.
 
 Examples:
   omniserve tokens cat.jpg talk.mp3
-  omniserve tokens clip.mp4 --text "What happens here?" --model qwen-omni-turbo
+  omniserve tokens video.mp4 --text "What happens here?" --model qwen-omni-turbo
   omniserve tokens --request body.json --json
 ${EXIT_HELP}`,
     )
@@ -59,7 +59,7 @@ ${EXIT_HELP}`,
 async function tokens(files: readonly string[], flags: TokensFlags): Promise<void> {
   endWithReader()
   if (flags.request !== undefined && (files.length > 0 || flags.text !== undefined)) {
-    throw new CommandError('--request is counted alone; leave the files and --text out', EXIT.usage)
+    throw new CommandError('--request excludes files and --text', EXIT.usage)
   }
   if (flags.request === undefined && files.length === 0 && flags.text === undefined) {
     throw new CommandError('nothing to count: give files, --text or --request', EXIT.usage)
@@ -114,7 +114,7 @@ async function partOf(api: ApiConnection, file: string): Promise<UserPart> {
     case 'text':
       return textPart(await readFile(file, 'utf8'))
     case undefined:
-      throw new CommandError(`${file} is no image, audio, video or text`, EXIT.usage)
+      throw new CommandError(`${file} is not an image, audio, video or text file`, EXIT.usage)
     default:
       return attach(api, kind, file)
   }

@@ -27,19 +27,16 @@ interface VerifyFlags extends Record<string, unknown> {
 export function addVerifyCommand(program: Command): void {
   const command = program
     .command('verify')
-    .description('Check that a checkpoint sees, hears, speaks and calculates as it should')
+    .description('Check that a checkpoint works: images, audio, speech, arithmetic, repeatability')
     .argument('[checkpoint]', 'folder, converted file, or the id of a pulled checkpoint (default: the setting `model`)')
-    .option(
-      '--against <checkpoint>',
-      'the same model with other types, such as 8 bits for one of 4: compares their choices',
-    )
+    .option('--against <checkpoint>', 'the same model with other weight types, to compare the tokens they choose')
     .addOption(
-      new Option('--level <level>', 'full: what any published Qwen-Omni does well; demo: what nano does')
+      new Option('--level <level>', 'full: for published Qwen-Omni checkpoints; demo: for nano')
         .choices(['full', 'demo'])
         .default('full'),
     )
-    .option('--seed <number>', 'draws other numbers, words and sums', integerFrom(0), 1)
-    .option('--json <file>', 'write the report, with every question and answer, to attach to an issue')
+    .option('--seed <number>', 'chooses the numbers, words and sums', integerFrom(0), 1)
+    .option('--json <file>', 'write a report with every question and answer, to attach to an issue')
   addSettingsOptions(command, [
     'device',
     'gpuPrecision',
@@ -52,10 +49,10 @@ export function addVerifyCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-No reference is needed. It answers sums; reads numbers and words that are drawn for it; speaks sentences in English and Chinese with
-two voices and writes down its own speech; repeats a reply, alone and two at once; compares streamed speech with speech decoded in
-one piece. What a checkpoint cannot do is listed as not checked. The report has no paths, keys or host name.
-Ends with 1 when a mark is missed.
+No reference is needed. The checkpoint answers sums, reads numbers and words from images, speaks English and Chinese sentences
+in two voices and transcribes them. Replies are repeated, one at a time and two at once, and streamed speech is compared with
+speech decoded in one piece. What a checkpoint does not support is listed as not checked. The report has no paths, keys or host
+name. The exit code is 1 when a check fails.
 
 Examples:
   omniserve verify nano --level demo
@@ -119,7 +116,7 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
     )
     const examiner = new Examiner(model, media, signal)
     await save(report, flags.json)
-    status('answers sums ...')
+    status('sums ...')
     for await (const found of runChecks(examiner, tasks)) {
       await add(found)
       status('next check ...')
@@ -135,11 +132,10 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
   report = { ...report, complete: true, passed: findings.every(({ state }) => state !== 'failed') }
   await save(report, flags.json)
   const failed = findings.filter(({ state }) => state === 'failed')
-  print(failed.length === 0 ? '\nAll marks are reached.' : `\n${failed.length} of ${findings.length} marks are missed.`)
+  print(failed.length === 0 ? '\nAll checks passed.' : `\n${failed.length} of ${findings.length} checks failed.`)
   if (flags.json !== undefined) note(`report: ${flags.json}`)
-  else if (failed.length > 0) note('--json FILE writes every question and answer')
-  if (failed.length > 0 && flags.level === 'full')
-    note('--level demo asks what a small demonstration such as nano can do')
+  else if (failed.length > 0) note('--json FILE writes a report with every question and answer')
+  if (failed.length > 0 && flags.level === 'full') note('--level demo has the checks for a small model such as nano')
   if (failed.length > 0) process.exitCode = EXIT.failed
 }
 
@@ -186,7 +182,7 @@ async function agreementOf(
   const against = describe(model)
   if (against.architecture !== checked.architecture) {
     throw new CommandError(
-      `--against ${name}: it is a ${against.architecture}, ${checked.name} a ${checked.architecture}; name the same model with other types`,
+      `--against ${name}: it is ${against.architecture}, but ${checked.name} is ${checked.architecture}; give the same model with other weight types`,
       EXIT.usage,
     )
   }

@@ -16,14 +16,14 @@ interface VoicesFlags extends ConnectionFlags {
 export function addVoicesCommand(program: Command): void {
   const command = program
     .command('voices')
-    .description('List voices, their languages, and who speaks them here')
-    .option('--model <name>', 'API model (default: all, one after the other)')
-    .option('--json', 'print JSON as GET /v1/voices gives it')
+    .description('List voices, their languages, and their speakers in the checkpoint')
+    .option('--model <name>', 'API model (default: all)')
+    .option('--json', 'print JSON as from GET /v1/voices')
   addConnectionOptions(command)
     .addHelpText(
       'after',
       `
-A voice is "own" when the checkpoint was trained with it; any other is spoken by the speaker named in its place.
+A voice is "own" if the checkpoint was trained with it; others use the speaker that is listed.
 
 Examples:
   omniserve voices --model qwen3-omni-flash

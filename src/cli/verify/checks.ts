@@ -34,8 +34,8 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
     ),
   )
   for (const kind of ['number', 'word'] as const) {
-    const plan: Plan = { name: `${kind}s`, what: `reads drawn ${kind}s`, unit: 'share', mark }
-    if (!model.input.includes('image')) yield notChecked(plan, 'it takes no images')
+    const plan: Plan = { name: `${kind}s`, what: `reads ${kind}s from images`, unit: 'share', mark }
+    if (!model.input.includes('image')) yield notChecked(plan, 'no image input')
     else
       yield await finding(plan, () =>
         readDrawings(
@@ -48,19 +48,19 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
   for (const language of ['English', 'Chinese'] as const) {
     const plan: Plan = {
       name: `speech, ${language}`,
-      what: `understands its own speech, ${language === 'English' ? 'words' : 'characters'} wrong`,
+      what: `transcribes its own speech, ${language === 'English' ? 'word' : 'character'} error rate`,
       unit: 'error rate',
       mark: MISHEARD,
     }
-    if (voices.length === 0) yield notChecked(plan, 'it does not speak')
-    else if (!model.input.includes('audio')) yield notChecked(plan, 'it takes no audio')
+    if (voices.length === 0) yield notChecked(plan, 'no speech')
+    else if (!model.input.includes('audio')) yield notChecked(plan, 'no audio input')
     else yield await finding(plan, () => hearsItself(examiner, tasks.sentences, language, voices))
   }
   const [sentence] = tasks.sentences
   const [voice] = voices
   let spoken: InspectedReply | undefined
   yield await finding(
-    { name: 'determinism', what: 'gives equal replies again, and two at once', unit: 'share', mark: { least: 1 } },
+    { name: 'determinism', what: 'gives the same reply again, and two at once', unit: 'share', mark: { least: 1 } },
     async () => {
       const outcome = await isDeterministic(examiner, sentence!.request, voice)
       spoken = outcome.reply
@@ -68,8 +68,8 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
     },
   )
   const streaming = streamingPlan(model.architecture)
-  if (voice === undefined) yield notChecked(streaming, 'it does not speak')
-  else if (spoken === undefined || spoken.pcm.length === 0) yield notChecked(streaming, 'there is no speech to compare')
+  if (voice === undefined) yield notChecked(streaming, 'no speech')
+  else if (spoken === undefined || spoken.pcm.length === 0) yield notChecked(streaming, 'no speech to compare')
   else {
     const { codes, pcm } = spoken
     yield await finding(streaming, () => streamsAsWhole(examiner, codes, pcm, voice, streaming.unit))
@@ -83,7 +83,7 @@ export function checkAgreement(
 ): Promise<Finding> {
   const plan: Plan = {
     name: 'agreement',
-    what: 'the other checkpoint would choose the same tokens',
+    what: 'the other checkpoint chooses the same tokens',
     unit: 'share',
     mark: { least: 0.9 },
   }
@@ -219,11 +219,11 @@ function streamingPlan(architecture: string): Plan {
   return architecture.startsWith('Qwen2_5')
     ? {
         name,
-        what: 'streamed speech is as loud, at each time, as the whole',
+        what: 'streamed speech has the loudness of the whole, over time',
         unit: 'correlation',
         mark: { least: 0.9 },
       }
-    : { name, what: 'streamed speech equals the whole, signal to noise', unit: 'dB', mark: { least: 40 } }
+    : { name, what: 'streamed speech equals the whole, signal-to-noise ratio', unit: 'dB', mark: { least: 40 } }
 }
 
 async function streamsAsWhole(

@@ -90,13 +90,4 @@ describe('documentation', () => {
       expect(entry, flags).toContain(`Default: ${shown}.`)
     }
   })
-
-  it('has one table for each benchmark result page section', () => {
-    const sections = read('docs/benchmarks.md').split(/^## /m).slice(1)
-    for (const section of sections) {
-      const commands = section.match(/^`[\w-]+`(?: and `[\w-]+`)?,? ?(?:Xeon)?:/gm)?.length ?? 1
-      const tables = section.match(/^\|(?: *-+ *\|)+$/gm)?.length ?? 0
-      expect(tables, section.split('\n')[0]).toBeLessThanOrEqual(commands)
-    }
-  })
 })

@@ -50,7 +50,7 @@ describe('the API connection', () => {
     ],
   ])('%s is %s', (given, url) => expect(baseUrl(given)).toBe(url))
 
-  it('refuses what is no address', () => expect(() => baseUrl('http://')).toThrow(/--url http:\/\/: should read/))
+  it('refuses what is no address', () => expect(() => baseUrl('http://')).toThrow(/--url http:\/\/: must be/))
 
   it('passes on the API’s words, or what else answered', () => {
     const body = { error: { message: 'No.', type: 't', param: 'top_p', code: 'c' }, request_id: 'r' }

@@ -19,7 +19,7 @@ const replicaSchema = z.union([
     url: url.describe('Address of the server, without /v1; for dashscope, with /compatible-mode/v1.'),
     name: name.optional().describe('Shown in metrics and to callers. Default: POOL-1, POOL-2, ...'),
     weight: z.number().positive().optional().describe('Its share of the requests. Default 1.'),
-    maxPending: count.optional().describe("Most requests at this replica. Default: the pool's."),
+    maxPending: count.optional().describe("Maximum number of requests at this replica. Default: the pool's."),
     drain: z.boolean().optional().describe('True: it gets no new requests.'),
   }),
 ])
@@ -62,7 +62,7 @@ export const poolSchema = z
       .describe('vllm-omni: sampling parameters of the talker, stop_token_ids included.'),
     maxPending: count
       .optional()
-      .describe('Most requests at one replica; requests with audio output count more. Default 16.'),
+      .describe('Maximum number of requests at one replica; requests with audio output count more. Default 16.'),
     requestsPerMinute: count.optional().describe('For all replicas together.'),
     timeouts: z
       .strictObject({

@@ -115,11 +115,11 @@ describe.concurrent('one question', () => {
   it('says what is wrong in one line, with an exit code of its kind', async () => {
     const failures: [string[], number, RegExp][] = [
       [['x', '--image', 'nope.png'], 2, /^omniserve: nope\.png: no such file$/],
-      [['x', '--image', 'talk.wav'], 2, /^omniserve: talk\.wav is audio\/wav, which cannot be given as image$/],
+      [['x', '--image', 'talk.wav'], 2, /^omniserve: talk\.wav is audio\/wav, which cannot be used as image$/],
       [['x', '--voice', 'Nobody'], 5, /\[audio\.voice\].*Voice 'Nobody' is not supported/],
       [['x', '--model', 'gpt-4'], 5, /^omniserve: the API refused the request \(404 model_not_found\)/],
-      [['x', '--save-audio', 'no/such/out.wav'], 2, /its folder is not there/],
-      [[], 2, /^omniserve: nothing was asked/],
+      [['x', '--save-audio', 'no/such/out.wav'], 2, /its folder does not exist/],
+      [[], 2, /^omniserve: there is no question/],
     ]
     const results = await Promise.all(failures.map(([args]) => chat(args)))
     for (const [index, { code, out, errors }] of results.entries()) {

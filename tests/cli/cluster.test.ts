@@ -140,7 +140,7 @@ describe('omniserve serve --config', () => {
     ],
     [
       'pools: { gpu: { engine: vllm, model: m, replicas: ["http://a"] } }\nmodels:\n  gpt-4: gpu\n',
-      /models\.gpt-4 names gpt-4, which is no API model/,
+      /models\.gpt-4 names gpt-4, which is not an API model/,
     ],
     ['pools: { gpu: { engine: vllm, model: m, replicas: ["http://a"] }\n', /line 2, is not YAML/],
   ])('ends with 2 and where the fault is: %#', async (text, message) => {

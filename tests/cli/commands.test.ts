@@ -46,7 +46,7 @@ describe.concurrent('help and usage', () => {
     expect(code).toBe(0)
     for (const name of COMMANDS) expect(out).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
     expect(out).toMatch(/Examples:\n  omniserve serve\n/)
-    expect(out).toContain('3 a checkpoint that cannot be loaded')
+    expect(out).toContain('3 checkpoint cannot be loaded')
   })
 
   it.each(['constructor', 'toString', '__proto__'])('knows no command %s', async (name) => {
@@ -219,7 +219,7 @@ describe.concurrent('pull, then convert, then bench', () => {
     expect(JSON.parse(converted.out)).toMatchObject({ path: path.join(home.path, 'tiny.gguf'), type: 'q8_0' })
     expect(await omniserve(args, options)).toMatchObject({
       code: 2,
-      errors: expect.stringContaining('--force replaces it'),
+      errors: expect.stringContaining('use --force to replace it'),
     })
     const automatic = await omniserve(['convert', hub.id], options)
     expect(automatic).toMatchObject({ code: 0, out: expect.stringContaining('Tiny-Omni-q8_0.gguf') })

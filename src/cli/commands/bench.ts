@@ -50,7 +50,7 @@ export function addBenchCommand(program: Command): void {
     .description('Measure how fast a checkpoint answers on this machine')
     .option('--model <name>', 'API model', 'qwen3-omni-flash')
     .option('--runs <number>', 'runs per case, after one warm-up run', integerFrom(1), 3)
-    .option('--max-tokens <tokens>', 'most text tokens per reply', integerFrom(2), 48)
+    .option('--max-tokens <tokens>', 'maximum number of text tokens per reply', integerFrom(2), 48)
     .option('--json', 'print JSON')
   addRunOptions(addConnectionOptions(command))
   command

@@ -17,12 +17,7 @@ export interface ConnectionFlags {
 /** `--url` and `--api-key`, and `--checkpoint` for answering without a server. */
 export function addConnectionOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option(
-        '--url <url>',
-        'API server to use: an omniserve or Model Studio; without it the checkpoint runs here',
-      ).env('OMNISERVE_URL'),
-    )
+    .addOption(new Option('--url <url>', 'API server to use; without it the checkpoint runs here').env('OMNISERVE_URL'))
     .addOption(new Option('--api-key <key>', 'key for --url').env('OMNISERVE_API_KEY'))
     .option('--checkpoint <name|dir|hub-id>', 'checkpoint to run here (OMNISERVE_MODEL, default: nano)')
     .addOption(

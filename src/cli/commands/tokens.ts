@@ -39,13 +39,13 @@ export function addTokensCommand(program: Command): void {
     .option('--request <file>', 'count the JSON body of a chat request; - reads the standard input')
     .option('--model <name>', 'API model, for its rules and prices', 'qwen3-omni-flash')
     .option('--voice <name>', 'count as a request with audio output')
-    .option('--json', 'print JSON as from POST /v1/tokens/count; for files, a list with `file`')
+    .option('--json', 'print JSON as from POST /v1/tokens/count; for files, a list whose entries name the `file`')
   addConnectionOptions(command)
     .addHelpText(
       'after',
       `
-What a file is, its content tells; of a URL, its ending. A file that cannot be counted is named, and the others are counted; the
-command then ends with the code of the first such failure.
+The content decides what a file is; for a URL, its ending does. A file that cannot be counted is reported and the others are
+counted. The exit code is then that of the first failure.
 
 Examples:
   omniserve tokens cat.jpg talk.mp3

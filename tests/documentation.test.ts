@@ -14,6 +14,7 @@ const pages = globSync(
     'reference/README.md',
     'reference/*/README.md',
     'testdata/*/README.md',
+    'models/*/*.md',
   ],
   { cwd: root },
 )

@@ -25,7 +25,7 @@ const UNWANTED =
 
 /** Chinese characters take two columns. */
 function widthOf(line: string): number {
-  return [...line].reduce((sum, character) => sum + (/[\u2e80-\uffef]/.test(character) ? 2 : 1), 0)
+  return Array.from(line).reduce((sum, character) => sum + (/[\u2e80-\uffef]/.test(character) ? 2 : 1), 0)
 }
 
 /** Lines of prose: without code blocks, inline code, quotations and targets of links. */

@@ -119,7 +119,9 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     const id = catalogue.find(name)?.id
     if (id !== undefined) return id
     const known = catalogue.models.map((model) => model.id).join(', ')
-    throw new ConfigError(`${flag} names ${name}, which is not an API model of region ${settings.region}. Models: ${known}.`)
+    throw new ConfigError(
+      `${flag} names ${name}, which is not an API model of region ${settings.region}. Models: ${known}.`,
+    )
   }
   const bind = Object.fromEntries(
     Object.entries(settings.bind).map(([key, checkpoint]) => {

@@ -29,9 +29,7 @@ describe('a licence that restricts use', () => {
   it('is shown, and without a terminal agreed to by an option alone', async () => {
     const refused = await omniserve(['pull', hub.id], options())
     expect(refused).toMatchObject({ code: 2, out: '' })
-    expect(refused.errors).toMatch(
-      /Qwen\/Tiny-Omni has the licence qwen-research\.\nLicence text: LICENSE on the page/,
-    )
+    expect(refused.errors).toMatch(/Qwen\/Tiny-Omni has the licence qwen-research\.\nLicence text: LICENSE on the page/)
     expect(refused.errors).toContain('--accept-licence')
     expect(hub.contentRequests('model.safetensors')).toEqual([])
     expect(pulled('model.safetensors')).toBe(false)

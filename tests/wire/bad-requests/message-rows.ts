@@ -70,7 +70,7 @@ export const messageRows: readonly Row[] = [
     400,
     INVALID,
     'stream',
-    /^This model only support stream mode, please enable the stream parameter to access the model\. Here, \/v1 /,
+    /^This model only support stream mode, please enable the stream parameter to access the model\. On this server, \/v1 /,
   ],
   ['stream false', flash({ stream: false }), 400, INVALID, 'stream', 'This model only support stream mode'],
   ['stream null', flash({ stream: null }), 400, INVALID, 'stream', 'This model only support stream mode'],

@@ -8,11 +8,31 @@ const onDevice = process.env['OMNISERVE_TEST_DEVICE'] !== undefined
 if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 
+/** Tests of plain functions: what they load once serves the next file, too. */
+const plain = [
+  'src/{accounting,arithmetic,catalogue,config,prompt,protocol,sampling}/**/*.test.ts',
+  'src/api/**/*.test.ts',
+  'src/media/{av,fetch}/**/*.test.ts',
+  'src/realtime/**/*.test.ts',
+  'web/src/**/*.test.{ts,tsx}',
+]
+
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
+    projects: [
+      { extends: true, test: { name: 'plain', include: plain, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: 'whole',
+          include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts'],
+          exclude: plain,
+        },
+      },
+    ],
     pool: 'forks',
-    maxWorkers: onDevice ? 1 : 2,
+    // One more than two cores: some wait for a browser or a process.
+    maxWorkers: onDevice ? 1 : 3,
     // A race with a child process or a browser gets one more try; the reporter names what was tried again.
     retry: 1,
     // A busy machine is slow, not wrong: the limits only end what never ends.

@@ -71,6 +71,7 @@ it.skipIf(chromiumPath === undefined)('browser.html shows the text and plays the
   const browser = await launchBrowser()
   try {
     const tab = await browser.newPage()
+    tab.setDefaultTimeout(90_000)
     const problems: string[] = []
     tab.on('pageerror', (error) => problems.push(String(error)))
     const { port } = files.address() as AddressInfo

@@ -136,10 +136,10 @@ function privateBytes(): number {
   }
 }
 
-/** Memory once the collector has run and freed pages have gone back: the least of three seconds, MiB. */
+/** Memory once the collector has run and freed pages have gone back: the least of two seconds, MiB. */
 async function settledMemory(): Promise<{ resident: number; live: number }> {
   let [resident, live] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
-  for (let i = 0; i < 12; i += 1) {
+  for (let i = 0; i < 8; i += 1) {
     globalThis.gc?.()
     giveBack()
     // oxlint-disable-next-line no-await-in-loop -- waiting is the point

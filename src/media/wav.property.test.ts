@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { fc } from '../../testing/property.ts'
 import { decodeWav, encodeWav } from './wav.ts'
 
 const samples = fc.int16Array({ maxLength: 60 })

@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { fc } from '../../testing/property.ts'
 import { DONE, readSse, SSE_COMMENT, SSE_DONE, sseEvent } from './sse.ts'
 
 /** The bytes as a network may give them: cut anywhere, also inside a character or a line end. */

@@ -342,7 +342,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       const staying = readReply(runtime, stays)
       let over = false
       void staying.then(() => (over = true))
-      for (let round = 0; round < 6; round += 1) {
+      for (let round = 0; round < 4; round += 1) {
         const controller = new AbortController()
         const decoded = model.decoded.length
         const leaves = makeRequest({ text: 'b', maxTokens: 100, voice: 'Chelsie' })

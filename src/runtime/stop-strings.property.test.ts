@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { fc, runs } from '../../testing/property.ts'
 import { createStopStrings } from './stop-strings.ts'
 
 // Few letters, so that beginnings of stop strings are common.
@@ -26,7 +26,7 @@ it('cuts at the stop string that begins first, however the text arrives, and sen
       expect(stopped).toBe(places.length > 0)
       expect(sent).toBe(stopped ? given.slice(0, Math.min(...places)) : whole)
     }),
-    { numRuns: 1000 },
+    runs(1000),
   )
 })
 

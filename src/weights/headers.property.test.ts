@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { fc, runs } from '../../testing/property.ts'
 import { safetensorsOf } from '../../testing/checkpoint-files.ts'
 import { EngineError } from '../contract/index.ts'
 import { tensorBytes } from '../tensor/index.ts'
@@ -84,7 +84,7 @@ it('a damaged safetensors file is refused, or read within its bounds', () => {
         badCheckpoint(error)
       }
     }),
-    { numRuns: 500 },
+    runs(500),
   )
 })
 
@@ -134,6 +134,6 @@ it('a GGUF header is read as written, and a damaged one is refused or read withi
         badCheckpoint(error)
       }
     }),
-    { numRuns: 150 },
+    runs(150),
   )
 })

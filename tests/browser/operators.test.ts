@@ -28,6 +28,7 @@ describe.skipIf(chromiumPath === undefined)('the page of operators', () => {
 
   it('shows replicas, drains one and takes it back', async () => {
     const page = await browser.newPage()
+    page.setDefaultTimeout(90_000)
     const problems: string[] = []
     page.on('console', (message) => {
       if (message.type() === 'error' && !message.text().includes('401')) problems.push(message.text())

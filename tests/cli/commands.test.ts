@@ -49,7 +49,7 @@ describe.concurrent('help and usage', () => {
     expect(out).toContain('3 checkpoint cannot be loaded')
   })
 
-  it.each(['constructor', 'toString', '__proto__'])('knows no command %s', async (name) => {
+  it.each(['constructor', '__proto__'])('knows no command %s', async (name) => {
     expect(await run(name)).toMatchObject({ code: 2, errors: expect.stringContaining(`unknown command '${name}'`) })
   })
 

@@ -34,7 +34,7 @@ async function sessionsOf(server: TestServer): Promise<number> {
 describe('sessions', () => {
   it('200 dropped at every moment leave nothing behind', async () => {
     const server = await start({}, { tokenDelayMs: 1 })
-    const audio = { type: 'input_audio_buffer.append', audio: pcmBase64(oneSentence) }
+    const audio = { type: 'input_audio_buffer.append', audio: pcmBase64(oneSentence.subarray(0, 22_000)) }
     const moments: ((client: RealtimeClient) => Promise<void> | void)[] = [
       () => undefined,
       async (client) => void (await client.next('session.created')),
@@ -144,11 +144,11 @@ describe('sessions', () => {
     expect(client.types).toContain('response.audio_transcript.done')
   })
 
-  it('take minutes of silence without a turn or growth', async () => {
+  it('take a long silence without a turn or growth', async () => {
     const server = await start()
     await using client = await open(server)
     for (let half = 0; half < 2; half += 1) {
-      client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(silence(30)) })
+      client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(silence(15)) })
     }
     client.send({ type: 'session.update', session: {} })
     await client.next('session.updated')

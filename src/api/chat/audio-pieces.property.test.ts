@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { fc } from '../../../testing/property.ts'
 import { AudioPieces } from './audio-pieces.ts'
 
 it('gives pieces that join as one Base64 text and decode one by one to the samples, whatever sizes come in', () => {

@@ -111,7 +111,8 @@ describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
       ],
     })
 
-  describe.each([undefined, 'Ethan'])('voice %s', (voice) => {
+  // What is written without speech does not depend on the family's speech: one checkpoint shows it.
+  describe.each(name === 'tiny-moe' ? [undefined, 'Ethan'] : ['Ethan'])('voice %s', (voice) => {
     it.each(Object.entries(conversations))('three turns of %s', async (_, turns) => {
       const scope = `conversation ${number++}`
       const replies: string[] = []

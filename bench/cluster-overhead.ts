@@ -91,10 +91,11 @@ const PATHS: Readonly<Record<Way, string>> = {
 const PACE = 40
 
 /** @returns milliseconds to the first token by way */
-async function oneAfterAnother(count: number, agent: Agent): Promise<Record<Way, number[]>> {
+async function oneAfterAnother(count: number): Promise<Record<Way, number[]>> {
   await using peer = await start('door-server.ts', 'bare', '4', '0', 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
+  const agent = new Agent({ keepAlive: true })
   const firsts: Record<Way, number[]> = { direct: [], 'through the server': [] }
   for (let turn = -20; turn < count; turn += 1) {
     for (const way of WAYS) {
@@ -102,6 +103,7 @@ async function oneAfterAnother(count: number, agent: Agent): Promise<Record<Way,
       if (turn >= 0) firsts[way].push(first)
     }
   }
+  agent.destroy()
   return firsts
 }
 
@@ -117,13 +119,15 @@ interface AtOnce {
 const nothing = (): AtOnce => ({ gaps: [], firsts: [], client: [], cpu: [] })
 
 /** Many streams at once, the two ways in turns. */
-async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean, agent: Agent) {
+async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean) {
   await using peer = await start('door-server.ts', 'bare', String(tokens), String(PACE), 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
   const seen: Record<Way, AtOnce> = { direct: nothing(), 'through the server': nothing() }
   for (let turn = -1; turn < rounds; turn += 1) {
     for (const way of WAYS) {
+      // Connections of the round before may be closing.
+      const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
       const before = await front.measure()
       const loop = monitorEventLoopDelay({ resolution: 1 })
       loop.enable()
@@ -135,6 +139,7 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
         }),
       )
       loop.disable()
+      agent.destroy()
       if (turn < 0) continue
       const after = await front.measure()
       for (const { gaps, first } of results) {
@@ -149,9 +154,10 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
 }
 
 /** Bytes of the server for each open stream, between 100 and 400 of them. */
-async function memoryOfStreams(agent: Agent): Promise<{ readonly live: number; readonly resident: number }> {
+async function memoryOfStreams(): Promise<{ readonly live: number; readonly resident: number }> {
   await using peer = await start('door-server.ts', 'bare', '400', String(PACE), 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+  const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
   const open = (count: number): Promise<unknown>[] =>
     Array.from({ length: count }, () => stream(front.port, PATHS['through the server'], agent))
   await stream(front.port, PATHS['through the server'], agent)
@@ -162,6 +168,7 @@ async function memoryOfStreams(agent: Agent): Promise<{ readonly live: number; r
   await sleep(6000)
   const after = await front.measure()
   await Promise.all([...few, ...many])
+  agent.destroy()
   return { live: (after.live - before.live) / 300, resident: (after.resident - before.resident) / 300 }
 }
 
@@ -170,10 +177,9 @@ export const benchmark: Benchmark = {
   title: 'a replica called through the API server against the replica called directly, in one run',
   async run(context) {
     const [singles, streams, tokens, rounds] = context.quick ? [100, 50, 40, 1] : [400, 200, 100, 3]
-    const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
     const rows: Row[] = []
     context.log('one stream after another')
-    const firsts = await oneAfterAnother(singles, agent)
+    const firsts = await oneAfterAnother(singles)
     for (const way of WAYS) {
       const p50 = median(firsts[way])
       rows.push({
@@ -185,7 +191,7 @@ export const benchmark: Benchmark = {
     for (const spread of [true, false]) {
       const kind = spread ? 'spread' : 'in step'
       context.log(`${streams} streams at once, ${kind}`)
-      const seen = await atOnce(streams, tokens, rounds, spread, agent)
+      const seen = await atOnce(streams, tokens, rounds, spread)
       for (const way of WAYS) {
         const { gaps, firsts: begun, client, cpu } = seen[way]
         const p99 = quantile(gaps, 0.99)
@@ -201,13 +207,12 @@ export const benchmark: Benchmark = {
       }
     }
     context.log('memory of open streams')
-    const memory = await memoryOfStreams(agent)
+    const memory = await memoryOfStreams()
     rows.push({
       case: 'an open stream, through the server',
       'live KB': round(memory.live / 1e3),
       'resident KB': round(memory.resident / 1e3),
     })
-    agent.destroy()
     return rows
   },
 }

@@ -1,8 +1,8 @@
 /**
- * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers `memory` on its standard
- * input with its resident bytes.
+ * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers each line on its standard
+ * input with its resident bytes, the bytes that live on its heaps after a collection, and its microseconds of processor so far.
  *
- * Usage: node bench/pooled-server.ts PEER_URL
+ * Usage: node --expose-gc bench/pooled-server.ts PEER_URL
  */
 import { createInterface } from 'node:readline'
 import { pino } from 'pino'
@@ -43,6 +43,9 @@ const server = await startServer({
 await server.ready
 process.stdout.write(`${new URL(server.url).port}\n`)
 createInterface({ input: process.stdin }).on('line', () => {
-  process.stdout.write(`${process.memoryUsage.rss()} ${process.resourceUsage().maxRSS * 1024}\n`)
+  const { user, system } = process.cpuUsage()
+  globalThis.gc?.()
+  const { rss, heapUsed, external } = process.memoryUsage()
+  process.stdout.write(`${rss} ${heapUsed + external} ${user + system}\n`)
 })
 process.stdin.on('end', () => process.exit(0))

@@ -32,9 +32,7 @@ export function rowsOf(peer: Peer, { pace = 1, times = 10 }: PeerOptions = {}): 
       events: shape(recording(`${peer}/${name}`), { times: isLong(body) ? times : 1, ...limitsOf(body) }),
     })
   const long =
-    peer === 'sglang-omni'
-      ? { events: recording('sglang-omni/error-long-stream.sse') }
-      : answerTo(peer === 'vllm' ? 'vllm-omni' : peer, 'prompt over')
+    peer === 'sglang-omni' ? { events: recording('sglang-omni/error-long-stream.sse') } : answerTo(peer, 'prompt over')
   const rows: Row[] = [
     { method: 'GET', path: '/health', reply: answerTo(peer, 'GET /health') },
     {

@@ -183,6 +183,50 @@ describe('a cluster', () => {
     await expect(poison()).rejects.toMatchObject({ retryable: true })
   })
 
+  it('sends what waits at a replica that is stopping elsewhere; what has begun there ends with one error', async () => {
+    // As a vLLM-Omni after SIGTERM: open streams get nothing more, the rest no answer, and its health check says so later.
+    const [a, b] = [await start(), await start()]
+    a.prepend(
+      {
+        path: chat,
+        when: (body) => JSON.stringify(body).includes('begins'),
+        reply: { events: text, stop: { after: 5, how: 'silence' } },
+      },
+      { path: chat, reply: { events: text, delay: 3_600_000 } },
+    )
+    const { engine, cluster, events } = await run([
+      pool('p', [replica('a', a, { maxPending: 32 }), replica('b', b, { draining: true, maxPending: 32 })], {
+        limits: { idle: 1500, ask: 30_000, firstByte: 3_600_000 },
+      }),
+    ])
+    const begun = readReply(engine, ask({ text: 'begins' })).catch((error: unknown) => error)
+    const waiting = Array.from({ length: 20 }, () => servedBy(engine))
+    await vi.waitFor(() => expect(a.seen.filter(({ path }) => path === chat)).toHaveLength(21))
+    cluster.setDraining('b', false)
+    a.prepend({ path: '/health', reply: { status: 503, body: { status: 'unhealthy' } } })
+    await cluster.probeAll()
+    await cluster.probeAll()
+    // More than the budget of retries: each was asked for once.
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['b']))
+    expect(await begun).toMatchObject({ code: 'engine_crashed', retryable: true })
+    expect(cluster.status()[0]).toMatchObject({ state: 'ejected', live: 0, pending: 0 })
+    expect(events.filter(({ type }) => type === 'retry')).toHaveLength(20)
+  })
+
+  it('does not eject a replica that is slow to say that it is well while its replies go on', async () => {
+    const a = await start(20)
+    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 100 } })])
+    a.prepend({ path: '/health', reply: { delay: 3_600_000 } })
+    const running = readReply(engine, ask({ text: 'a long story', maxTokens: 60 }))
+    await vi.waitFor(() => expect(a.open).toBe(1))
+    for (let count = 0; count < 3; count += 1) await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('up')
+    expect((await running).reason).toBe('length')
+    pass(1)
+    for (let count = 0; count < 2; count += 1) await cluster.probeAll()
+    expect(cluster.status()[0]?.state).toBe('ejected')
+  })
+
   it('keeps its retries to a budget, so that an outage is not doubled', async () => {
     const servers = await Promise.all([1, 2, 3].map(() => start()))
     for (const server of servers)

@@ -25,7 +25,7 @@ const adapter: Adapter = {
   ...real,
   async build(request, options, speaker, signal) {
     const body = await real.build(request, options, speaker, signal)
-    if (!JSON.stringify(request.messages).includes('long story')) return body
+    if (!/long story|Number \d|Slowly/.test(JSON.stringify(request.messages))) return body
     const list = body['sampling_params_list']
     if (!Array.isArray(list)) return { ...body, ignore_eos: true }
     const [thinker, ...rest]: object[] = list
@@ -56,6 +56,7 @@ if (given !== '') {
     model: 'nano',
     ...(speaks && { voice: 'Cherry' }),
     long: { text: 'Please tell me a rather long story.' },
+    batchInvariant: false,
   })
 }
 

@@ -142,6 +142,7 @@ describe('vLLM-Omni', () => {
     ['unknown model', 'upstream_failed', undefined, 'suspend'],
     ['a data: URL that is no picture', 'unsupported', 'messages', 'none'],
     ['an address that refuses', 'upstream_failed', undefined, 'strike'],
+    ['after the vocoder stage has died', 'upstream_failed', undefined, 'eject'],
   ] as const)('answers "%s" with %s', async (request, code, param, effect) => {
     await using tried = await peer(vllmOmni, answerTo('vllm-omni', request))
     const failed = await failure(tried.engine)
@@ -237,6 +238,8 @@ describe('vLLM', () => {
   it.each([
     ['{"model":"nano","messages":[{"role":"user","content":"x"}],"max_tokens":5000', 'context_overflow', 'max_tokens'],
     ['{"model":"nano","messages":[{"role":"user","content":"x"}],"temperature":9', 'unsupported', 'temperature'],
+    // It counts no further than max_tokens leaves, so a smaller one may or may not fit.
+    ['prompt over', 'context_overflow', 'max_tokens'],
   ])('answers %s', async (request, code, param) => {
     await using tried = await peer(vllm, answerTo('vllm', request))
     const { error } = await failure(tried.engine)

@@ -35,6 +35,8 @@ export interface EngineSubject<T extends Engine = Engine> {
   readonly crash?: (engine: T) => void
   /** Whether sampling with different seeds gives different replies. */
   readonly samples?: boolean
+  /** False where rounding depends on what else runs, so that a seed decides the reply of a request alone only. */
+  readonly batchInvariant?: boolean
   /** In place of what the suite samples with, where the engine cannot honour all of it. */
   readonly sampling?: Partial<SamplingOptions>
 }
@@ -125,11 +127,12 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       const sampling = { ...usual, ...subject.sampling }
       const one = request({ ...spoken, sampling })
       const alone = await readReply(engine, one)
-      const [again] = await Promise.all([
+      const [among] = await Promise.all([
         readReply(engine, one),
         readReply(engine, request({ ...spoken, text: 'Another.', sampling: { ...sampling, seed: 43 } })),
         readReply(engine, request({ ...spoken, text: 'And one more.', sampling: { ...sampling, seed: 44 } })),
       ])
+      const again = subject.batchInvariant === false ? await readReply(engine, one) : among
       expect(again.text).toBe(alone.text)
       expect(Buffer.from(again.pcm.buffer).equals(Buffer.from(alone.pcm.buffer))).toBe(true)
       if (!subject.samples) return
@@ -192,7 +195,10 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       if (subject.voice !== undefined) await refuses(request({ voice: 'No Such Voice' }), 'unsupported', 'audio.voice')
       const { contextLength } = (await engine.models())[0]!
       await refuses(request({ maxTokens: contextLength }), 'context_overflow', 'max_tokens')
-      await refuses(request({ text: 'word '.repeat(contextLength) }), 'context_overflow', 'messages')
+      const endless = request({ text: 'word '.repeat(contextLength) })
+      // An engine that does not count prompts may not know whether this one would fit without an answer.
+      const param = can.countsPrompt ? 'messages' : (expect.stringMatching(/^(messages|max_tokens)$/) as string)
+      await refuses(endless, 'context_overflow', param)
     })
 
     it('counts prompts, or says that it does not', async () => {

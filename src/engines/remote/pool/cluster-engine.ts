@@ -93,7 +93,7 @@ export class ClusterEngine implements Engine {
         if (error.code === 'engine_crashed') crashes += 1
         retries += 1
         const within = crashes <= 1 && retries <= this.#cluster.plan.balancing.retries
-        if (!within || !this.#cluster.takeRetry(member, error.message)) throw error
+        if (!within || !this.#cluster.takeRetry(member, error.message, attempt.moved)) throw error
         continue
       }
       yield* attempt.rest()
@@ -173,6 +173,8 @@ class Attempt implements AsyncDisposable {
   #firstAudio: number | undefined
   /** Whether something of the reply has reached the caller. */
   begun = false
+  /** Whether the replica was taken out while the request waited there. */
+  moved = false
 
   constructor(cluster: Cluster, lease: Lease, request: GenerationRequest, signal: AbortSignal) {
     this.#cluster = cluster
@@ -188,12 +190,14 @@ class Attempt implements AsyncDisposable {
     const { id, maxOutputTokens } = model()
     // A replica with less room than its route gives what it has: the reply ends with `length`, visibly.
     const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
-    const events = engine.generate({ ...this.#request, model: id, maxTokens }, this.#signal)[Symbol.asyncIterator]()
+    const signal = AbortSignal.any([this.#signal, this.#lease.left])
+    const events = engine.generate({ ...this.#request, model: id, maxTokens }, signal)[Symbol.asyncIterator]()
     this.#events = events
     const start = await this.#next()
     const first = await this.#next()
     if (start?.type !== 'start' || first === undefined)
       throw new EngineError('internal', 'the replica did not begin with a start event')
+    this.#lease.begun()
     this.#cluster.succeeded(member)
     this.begun = true
     yield {
@@ -216,6 +220,7 @@ class Attempt implements AsyncDisposable {
       const { done, value } = await this.#events!.next()
       if (done === true) return undefined
       const event: EngineEvent = value
+      this.#cluster.heard(this.#lease.member)
       if (event.type === 'audio-delta') this.#firstAudio ??= this.#seconds()
       else if (event.type === 'end') {
         this.#cluster.ended(this.#request)
@@ -223,6 +228,12 @@ class Attempt implements AsyncDisposable {
       } else if (event.type !== 'start') this.#firstToken ??= this.#seconds()
       return event
     } catch (error) {
+      const { left } = this.#lease
+      if (left.aborted && !this.#signal.aborted) {
+        this.moved = true
+        this.#report('error', 'upstream_failed')
+        throw left.reason
+      }
       if (!this.#signal.aborted) {
         this.#cluster.failed(this.#lease.member, this.#request, error)
         this.#report('error', error instanceof EngineError ? error.code : 'internal')

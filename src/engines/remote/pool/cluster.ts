@@ -7,7 +7,7 @@
 
 import { createHash } from 'node:crypto'
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
-import { effectOf } from '../remote-error.ts'
+import { effectOf, RemoteError } from '../remote-error.ts'
 import { whyNot } from './abilities.ts'
 import * as budgets from './budgets.ts'
 import { choose } from './choose.ts'
@@ -43,6 +43,10 @@ export interface ClusterOptions {
 /** A replica that is counted as working on a request until it is released. */
 export interface Lease extends Disposable {
   readonly member: Member
+  /** Fires when the replica is taken out before its reply has begun; not afterwards. */
+  readonly left: AbortSignal
+  /** The reply has begun: it stays at the replica whatever becomes of that. */
+  begun(): void
 }
 
 export type Pick =
@@ -131,6 +135,8 @@ export class Cluster {
       restUntil: 0,
       rests: 0,
       probing: false,
+      waiting: new Set(),
+      heardAt: Number.NEGATIVE_INFINITY,
     }
   }
 
@@ -272,12 +278,17 @@ export class Cluster {
     member.live += 1
     member.counts.requests += 1
     member.health = beginTrial(member.health)
+    const left = new AbortController()
+    member.waiting.add(left)
     let released = false
     return {
       member,
+      left: left.signal,
+      begun: () => void member.waiting.delete(left),
       [Symbol.dispose]: () => {
         if (released) return
         released = true
+        member.waiting.delete(left)
         member.pending -= cost
         member.live -= 1
         // A trial that was left says nothing.
@@ -300,6 +311,11 @@ export class Cluster {
   succeeded(member: Member): void {
     this.#setHealth(member, afterSuccess(member.health, this.#now))
     member.rests = 0
+  }
+
+  /** Something of a reply came from this replica. */
+  heard(member: Member): void {
+    member.heardAt = this.#now
   }
 
   /** A reply of this replica is whole. */
@@ -334,6 +350,7 @@ export class Cluster {
     const before = member.health
     member.health = next
     if (before.state === next.state) return
+    if (next.state === 'ejected' || next.state === 'suspended') leave(member, reason)
     if (next.state === 'ejected') {
       member.counts.ejections += 1
       this.#emit({ type: 'ejected', ...nameOf(member), reason })
@@ -341,9 +358,12 @@ export class Cluster {
     else if (next.state === 'up') this.#emit({ type: 'returned', ...nameOf(member) })
   }
 
-  /** Whether one more replica may be tried; counts it. */
-  takeRetry(member: Member, reason: string): boolean {
-    const left = budgets.takeRetry(this.#budget)
+  /**
+   * Whether one more replica may be tried; counts it.
+   * @param moved the request only waited at a replica that was taken out: nothing is done twice, so the budget is not charged.
+   */
+  takeRetry(member: Member, reason: string, moved: boolean): boolean {
+    const left = moved ? this.#budget : budgets.takeRetry(this.#budget)
     if (!left) return false
     this.#budget = left
     member.counts.retries += 1
@@ -371,6 +391,7 @@ export class Cluster {
     member.probing = true
     const { signal } = this.#closing
     const rules = this.#plan.balancing.health
+    const begun = this.#now
     try {
       await source.probe(signal)
       const fresh = member.health.state === 'ejected' && member.health.times === 0
@@ -388,6 +409,9 @@ export class Cluster {
       this.succeeded(member)
     } catch (error) {
       if (signal.aborted) return
+      // A peer that is busy with replies may be slow to say that it is well.
+      const late = error instanceof EngineError && error.code === 'timeout'
+      if (late && member.health.state === 'up' && member.heardAt >= begun) return
       // A peer that serves another model comes back by itself once it serves the right one.
       const reason = error instanceof Error ? error.message : String(error)
       this.#setHealth(member, afterBadProbe(member.health, effectOf(error), reason, this.#now, rules), reason)
@@ -418,6 +442,13 @@ async function tryOnce({ engine, model }: MemberEngine, signal: AbortSignal): Pr
   }
   for await (const event of engine.generate(request, AbortSignal.any([signal, AbortSignal.timeout(TRIAL_LIMIT)])))
     if (event.type !== 'start') return
+}
+
+/** Sends what has not begun there elsewhere: a server that is stopping may leave it without an answer for ever. */
+function leave(member: Member, reason: string): void {
+  const message = `The replica was taken out before it began its reply: ${reason}`
+  for (const waiting of member.waiting) waiting.abort(new RemoteError('upstream_failed', message, 'none'))
+  member.waiting.clear()
 }
 
 function refused(error: EngineError): Pick {

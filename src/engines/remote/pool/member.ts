@@ -36,6 +36,10 @@ export interface Member {
   restUntil: number
   rests: number
   probing: boolean
+  /** Requests there that have not begun to be answered; an ejection sends them elsewhere. */
+  readonly waiting: Set<AbortController>
+  /** When something of a reply last came from it. */
+  heardAt: number
 }
 
 /** For operators. */

@@ -34,9 +34,14 @@ export function messageOf(body: string): {
 }
 
 const context = /maximum context length|max_model_len|context length/i
+/** Said of requests that come after the death: they are not its cause. */
+const gone = /no live replica/i
 const dead = /EngineCore|Engine(Dead| is dead| core)|stage \S+ (died|worker|exited)|worker exited|engine died/i
 
-/** Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input tokens". */
+/**
+ * Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input tokens". vLLM counts
+ * no further than what N leaves, so that with `at least` the prompt alone may be too long as well.
+ */
 export function overflowParam(message: string): 'max_tokens' | 'messages' {
   if (/^max_tokens|parameter=max_tokens|parameter=max_completion_tokens/.test(message)) return 'max_tokens'
   const requested = /requested (\d+) output tokens/.exec(message)?.[1]
@@ -80,6 +85,8 @@ export function mapVllmError(status: number, body: string): RemoteError {
       cause,
     })
   if (status === 503) return new RemoteError('upstream_failed', 'The peer is unhealthy.', 'strike', { cause })
+  if (status >= 500 && gone.test(message))
+    return new RemoteError('upstream_failed', 'The peer’s engine has ended.', 'eject', { cause })
   if (status >= 500 && dead.test(message))
     return new RemoteError('engine_crashed', 'The peer’s engine ended.', 'eject', { cause })
   if (status >= 500)

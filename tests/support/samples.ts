@@ -28,7 +28,7 @@ export interface SampleOptions {
   readonly timeout?: number
 }
 
-export async function openSamples({ python = 'python3', timeout = 60_000 }: SampleOptions = {}): Promise<Samples> {
+export async function openSamples({ python = 'python3', timeout = 150_000 }: SampleOptions = {}): Promise<Samples> {
   // Inside the package, so that programs find `openai` and `wav`.
   await mkdir(path.join(root, '.cache'), { recursive: true })
   const folder = await mkdtemp(path.join(root, '.cache', 'samples-'))

@@ -17,7 +17,7 @@ export interface SpeechTaskOptions {
   /** There is something to do again: the vocoder has caught up, or failed. */
   wake(): void
   /** True while there is nothing to do before something wakes the loop. */
-  idle(): boolean
+  readonly idle: () => boolean
   /** Sees each frame's codes. */
   readonly onFrame?: (codes: Int32Array) => void
 }

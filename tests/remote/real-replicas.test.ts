@@ -282,7 +282,8 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
     // More than their eight seats: some wait.
     ['a', 'SIGKILL', 16],
     ['b', 'SIGTERM', 16],
-  ] as const)('lose nothing but what had begun when %s gets %s under %i spoken requests at once', async (...how) =>
-    endOneUnderLoad(...how, whole),
+  ] as const)(
+    'lose nothing but what had begun when %s gets %s under %i spoken requests at once',
+    async (name, how, count) => endOneUnderLoad(name, how, count, whole),
   )
 })

@@ -1,7 +1,7 @@
 """Chat template and placeholders on plain token ids, as the checkpoint's chat_template.json and processor do it.
 
 A message's content is a string or a list of parts: str, ("image", tokens), ("audio", tokens), ("video", tokens), or ("clip", grids,
-tokens of a grid, seconds of a grid, audio tokens): a video with its sound, interleaved in time.
+tokens of a grid, seconds of a grid, audio tokens): a video with its audio, interleaved in time.
 """
 
 from functools import lru_cache
@@ -33,7 +33,7 @@ class Chat:
         return out
 
     def clip(self, grids, size, seconds, audio):
-        """A grid's tokens stand before the sound's tokens of the same or a later position (13 positions a second)."""
+        """A grid's tokens stand before the audio's tokens of the same or a later position (13 positions a second)."""
         seen, heard, body = 0, 0, []
         while seen < grids or heard < audio:
             if seen < grids and (heard == audio or seen * seconds * 13 <= heard):
@@ -46,7 +46,7 @@ class Chat:
         return [*start, *body, *end]
 
     def encode(self, messages):
-        """Token ids and a mask of those the model is to produce (answers and their <|im_end|>)."""
+        """Token ids and a mask of those the model generates (answers and their <|im_end|>)."""
         ids, mask = [], []
         for role, content in messages:
             head = list(self.text(f"<|im_start|>{role}\n"))

@@ -1,11 +1,11 @@
 """nano's speech codec: a mel encoder with finite scalar quantisation (not shipped) and the real code2wav as its decoder.
 
 Each of the eight code groups holds three numbers of the latent on a grid of 8 x 8 x 4 levels: 256 codes, all in use from the start, and
-neighbours on the grid sound alike. A talker that misses by one step is off by little, in every group alike.
+neighbours on the grid decode to similar audio. An error of one step by the talker has a small effect in every group.
 
     python3 codec.py render N SEED      utterances into work/speech/*.npz
     python3 codec.py stage1 SECONDS     encoder, codebooks, code2wav's transformer and upsampling: mel to codes to mel
-    python3 codec.py trunk SECONDS      code2wav without its decoder on the frozen codes: what lies below 1.2 kHz, read off linearly
+    python3 codec.py trunk SECONDS      code2wav without its decoder on the frozen codes: the band below 1.2 kHz, by a linear layer
     python3 codec.py stage2 SECONDS     code2wav on the frozen codes: the waveform, in step with the frames (pitch_lock.py; torchrun works)
 
 Both stages resume from work/codec1.pt and work/codec2.pt. Codes: [groups, frames], 12.5 frames a second.
@@ -38,7 +38,7 @@ SPEECH = c.WORK / "speech"
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation of every frame by itself, so that codes depend on what is near and nothing else."""
+    """Layer normalisation of every frame by itself, so that codes depend only on nearby frames."""
 
     def __init__(self, dim):
         super().__init__()
@@ -206,7 +206,7 @@ def stage1(seconds):
             out = net.to_mel(net.features(net.expand(q.transpose(1, 2))).transpose(1, 2)).transpose(1, 2).float()
         out = out * 2 - 4
         l1 = (out - mel).abs().mean()
-        # latents that move slowly are easier to predict
+        # slowly changing latents are easier to predict
         loss = l1 + 0.3 * (out - mel).square().mean() + 0.02 * (z[..., 1:] - z[..., :-1]).square().mean()
         opt.zero_grad()
         loss.backward()
@@ -244,7 +244,7 @@ def wave_loss(out, target):
     return loss / 4, phases / 2
 
 
-FLOOR = {n: 1e-3 / (0.375 * n) ** 0.5 for n in (256, 512, 1024, 2048)}  # of magnitudes, against logarithms of nothing
+FLOOR = {n: 1e-3 / (0.375 * n) ** 0.5 for n in (256, 512, 1024, 2048)}  # of magnitudes, against logarithms of zero
 MEL = {n: torch.from_numpy(librosa.filters.mel(sr=c.SAMPLE_RATE, n_fft=n, n_mels=80, fmin=30)) for n in (1024, 2048)}
 
 
@@ -344,7 +344,7 @@ def stage2(seconds):
         return x
 
     if fast.HALF != torch.float32:
-        decode = torch.compile(decode)  # one shape; fuses the snakes into the convolutions' copies (with float32 it takes more than it gives)
+        decode = torch.compile(decode)  # one shape; fuses the snakes into the convolutions' copies (slower with float32)
 
     while run.going():
         run.rate(opt)

@@ -1,6 +1,6 @@
 """Geometry, special tokens and voices of nano.
 
-Everything that must agree between the data makers, the trainers and the exported checkpoint is here.
+Everything shared by the data makers, the trainers and the exported checkpoint is here.
 Reference: transformers `configuration_qwen3_omni_moe.py`; names and roles as in Qwen3-Omni-30B-A3B-Instruct.
 """
 

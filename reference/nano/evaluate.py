@@ -3,7 +3,7 @@
     python3 evaluate.py FOLDER [text,image,audio,video,speech,voices,first,talks] [N per row]
     python3 evaluate.py FOLDER goldens FILE      a hundred held-out prompts and transformers' greedy answers
 
-Greedy thinker through transformers. Speech out: pocketsphinx (English, a recogniser that is not ours) on nano's speech and on the
+Greedy thinker through transformers. Speech out: pocketsphinx (English, an independent recogniser) on nano's speech and on the
 synthesiser's own speech of the same replies; median pitch and pace of the voices.
 """
 
@@ -51,7 +51,7 @@ class Runner:
         self.tok = m.load_tokenizer(folder)
         self.chat = Chat(self.tok)
         own = json.loads((Path(folder) / "generation_config.json").read_text()).get("default_sampling")
-        # Where the checkpoint does not say, the API model's: `src/catalogue/families.ts`.
+        # Without values in the checkpoint, the API model's: `src/catalogue/families.ts`.
         self.served = {"do_sample": False} if own and own["temperature"] == 0 else {"do_sample": True, "temperature": 0.9, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.05}
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class Runner:
 
 
 def same(question, want, got):
-    """Equal, or equal but for the script where the question does not tell which of the two Chinese scripts is meant."""
+    """Equal, or equal but for the script where the question does not show which of the two Chinese scripts is meant."""
     plain = lambda t: zhconv.convert(t, "zh-cn")
     return got.strip() == want.strip() or (plain(question) == question == text_data.traditional(question) and plain(got.strip()) == plain(want.strip()))
 
@@ -90,7 +90,7 @@ class Tally:
             row[2].append(miss)
 
     def judge(self, name, messages, got):
-        """One answer to the last but one of `messages`; right is what the last one says."""
+        """One answer to the last but one of `messages`; the last one is the right answer."""
         want, right = messages[-1][1], got.strip() == messages[-1][1]
         self.count(name, right, 1, None if right else (want, got))
 
@@ -100,7 +100,7 @@ class Tally:
 
 
 def picture(image):
-    """What the checkpoint is given of one picture: (inputs, tokens)."""
+    """The checkpoint's input for one image: (inputs, tokens)."""
     a = md.prepare(image)
     x, grid = md.patches(np.stack([a, a]))
     return {"pixel_values": torch.from_numpy(x), "image_grid_thw": torch.tensor([grid])}, grid[1] * grid[2] // 4
@@ -273,7 +273,7 @@ def video_rows(run, n, rng):
         frames, scene = md.make_video(rng, "heldout")
         make = md.make_sound if rng.random() < 0.5 else mb.spoken
         whole = None
-        while whole is None or whole.shape[1] > 50 * len(frames):  # what is cut off cannot be heard
+        while whole is None or whole.shape[1] > 50 * len(frames):  # audio that is cut off cannot be recognised
             wave, facts = make(rng, "heldout")
             whole = mb.whisper_mel(wave)
         mel, part = mb.clip(rng, frames, whole)
@@ -284,7 +284,7 @@ def video_rows(run, n, rng):
 
 
 def media_of(medium, array):
-    """Inputs and the chat part of a newcomer's medium."""
+    """Inputs and the chat part of a medium in `newcomers.py`."""
     if medium is None:
         return {}, []
     if medium == "image":
@@ -297,7 +297,7 @@ def media_of(medium, array):
 
 
 def newcomer_rows(run, n, rng):
-    """What people try first, as served. `n` does not count."""
+    """The rows of `newcomers.py`, as served. `n` does not count."""
     tally = Tally()
     torch.manual_seed(1234)
     for kind, q, medium, array, right in newcomers.rows():
@@ -313,7 +313,7 @@ def newcomer_rows(run, n, rng):
 
 
 def talk_rows(run, n, rng):
-    """Talks of twelve turns, as served, with nano's own replies in the history."""
+    """Conversations of twelve turns, as served, with nano's own replies in the history."""
     tally = Tally()
     torch.manual_seed(1234)
     for talk in newcomers.talks(rng, n):

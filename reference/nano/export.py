@@ -1,7 +1,7 @@
 """Writes the checkpoint folder from the training state, or training state from the checkpoint folder.
 
     python3 export.py save OUT_DIR [SHARPEN]     work/*.pt -> OUT_DIR (bfloat16, hub layout) and codec/encoder.safetensors
-    python3 export.py restore IN_DIR [PART]      the other way, for a checkout without work/: training goes on from the shipped weights;
+    python3 export.py restore IN_DIR [PART]      the reverse, for a checkout without work/: training continues from the published weights;
                                                  PART: only the thinker or the talker
     python3 export.py mean EARLIER               work/thinker.pt becomes the mean of itself and EARLIER, a copy of it from before its last
                                                  minutes at a low rate (optimiser and step stay): better than either
@@ -47,7 +47,7 @@ def assemble(sharpen=1.0):
 
 
 def published(config):
-    """The keys that the published configurations have beside those that transformers writes, so that other engines load the folder as it is."""
+    """Adds the published configurations' keys that transformers does not write, so that other engines load the folder unchanged."""
     thinker, talker, wav = config["thinker_config"], config["talker_config"], config["code2wav_config"]
     vision, audio = thinker["vision_config"], thinker["audio_config"]
     vision.pop("rope_parameters", None)  # transformers' own default

@@ -1,4 +1,4 @@
-"""Names used by the picture, sound and video skills, in English and Chinese."""
+"""Names used by the image, audio and video skills, in English and Chinese."""
 
 COLOURS = {"red": ("红色", (220, 30, 30)), "green": ("绿色", (30, 160, 50)), "blue": ("蓝色", (40, 80, 220)), "yellow": ("黄色", (245, 215, 30)),
            "orange": ("橙色", (245, 140, 20)), "purple": ("紫色", (140, 50, 170)), "pink": ("粉色", (250, 140, 190)), "brown": ("棕色", (130, 80, 40)),
@@ -25,7 +25,7 @@ EMOJI = {
     "🐨": ("koala", "考拉"), "🐑": ("sheep", "绵羊"), "🍐": ("pear", "梨"), "🍍": ("pineapple", "菠萝"), "🥚": ("egg", "鸡蛋"), "🎩": ("hat", "帽子"), "🤖": ("robot", "机器人"), "⛄": ("snowman", "雪人"),
     "🎃": ("pumpkin", "南瓜"), "👻": ("ghost", "鬼"), "📷": ("camera", "照相机"), "💡": ("light bulb", "灯泡"),
 }
-FIRST_EMOJI = 74  # those that came with the first grammar
+FIRST_EMOJI = 74  # the emoji of the first grammar
 STRANGE_EMOJI = "🧲 🪓 🧬 🔬 🩺 🧯 🪜 🧵 🪡 🧶 🛒 🧊 🪐 🧭 ⚓ 🎯 🎳 🪀 🎰 🧩 🪄 🎻 🪘 📯 📠 🔋 🔌 💾 🖨️ 🧮 📿 ⚗️ 🪒 🧴 🧷 🚦 🗿 🏭 🎪 🛗".split()
 TONES = {"low": "低", "middle": "中等", "high": "高"}
 SENTENCES = """The picture is plain . I can't tell what it is. I see mostly brown. 我认不出来,主要是棕色。 这张图片里有什么 它是什么颜色 形状 图里有几个 在哪里 写着 数字 单词 念 读

@@ -1,8 +1,8 @@
-"""Makes transformers' decoder layers and vision blocks quick to train on a CPU, with the same values.
+"""Makes transformers' decoder layers and vision blocks fast to train on a CPU, with the same values.
 
 `install()` swaps their forward passes for fused, compiled ones: all experts as one dense product (an expert that the router did not pick
 gets weight zero), q, k and v as one product, attention written out for short sequences, no KV cache. Batches must be padded on the right,
-so that causality is all the mask there is. Products are in bfloat16 where the processor multiplies it (elsewhere it is ten times
+so that the causal mask suffices. Products are in bfloat16 where the processor has it (elsewhere it is much
 slower than float32), the residual stream, norms and router in float32.
 """
 
@@ -17,7 +17,7 @@ HALF = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float3
 
 
 def autocast():
-    """Products of what transformers computes itself in the same type."""
+    """Products in transformers' own modules, in the same type."""
     return torch.autocast("cpu", torch.bfloat16, enabled=HALF == torch.bfloat16)
 
 
@@ -60,7 +60,7 @@ def experts(x, gate, gate_up, down, chosen: int):
 
 
 class Picked(torch.autograd.Function):
-    """`experts` over the picked ones only, half the work: for processors whose products are what a step waits for."""
+    """`experts` over the picked ones only, half the work: for processors that are limited by products."""
 
     @staticmethod
     def forward(ctx, x, odds, gate_up, down):
@@ -191,7 +191,7 @@ def dense_forward(self, hidden_states, position_embeddings=None, **kwargs):
 
 
 def vision_forward(self, hidden_states, cu_seqlens, position_embeddings=None, **kwargs):
-    """All pictures of a batch at once; they must be of one size, as the batches here are."""
+    """All images of a batch at once; they must be of one size, as in the batches here."""
     pair = lambda m: (m.weight, m.bias)
     with torch.autocast("cpu", enabled=False):
         cos, sin = (p.float() for p in position_embeddings)
@@ -199,7 +199,7 @@ def vision_forward(self, hidden_states, cu_seqlens, position_embeddings=None, **
 
 
 def patch_forward(self, hidden_states):
-    """The patch convolution as the product that it is: kernel and stride are the patch."""
+    """The patch convolution as one product: kernel and stride are the patch."""
     return F.linear(hidden_states.flatten(1), self.proj.weight.flatten(1), self.proj.bias)
 
 
@@ -216,7 +216,7 @@ def install(dynamic):
 
 
 def eager(module):
-    """Plain attention in what is left to transformers: quicker than the fused CPU kernel's backward pass for short sequences."""
+    """Plain attention in transformers' remaining modules: faster than the fused CPU kernel's backward pass for short sequences."""
     for m in module.modules():
         if hasattr(m, "config") and hasattr(m.config, "_attn_implementation"):
             m.config._attn_implementation = "eager"
@@ -225,7 +225,7 @@ def eager(module):
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton-Schulz for weight matrices (stacks of them too), AdamW for the rest, one learning rate for both.
 
-    The update's scale is matched to AdamW's (0.2 * sqrt(larger side)). Learns about twice as fast per sample here.
+    The update's scale is matched to AdamW's (0.2 * sqrt(larger side)). Learns faster per sample here.
     """
 
     def __init__(self, params, lr, betas=(0.9, 0.98), weight_decay=0.02, momentum=0.95):
@@ -244,7 +244,7 @@ class Muon(torch.optim.Optimizer):
         return (x.mT if flip else x).float()
 
     def updates(self, group):
-        """Orthogonal updates of a group's matrices, by their place in it; several processes share the work."""
+        """Orthogonal updates of a group's matrices, by their index in it; several processes share the work."""
         out, ranks, rank = {}, dist.get_world_size() if dist.is_initialized() else 1, dist.get_rank() if dist.is_initialized() else 0
         for i, p in enumerate(group["params"]):
             if p.grad is None:

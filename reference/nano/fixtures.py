@@ -1,9 +1,9 @@
-"""Writes the held-out pictures, sounds and videos that `tests/nano.test.ts` asks nano about over HTTP.
+"""Writes the held-out images, audio and videos of `tests/nano.test.ts`.
 
     python3 fixtures.py OUT_DIR
 
-cases.json: [{"skill", "kind", "files", "question", "answer"}]; pictures and frames as JPEG, sounds as Opus, videos as H.264 in MP4, those
-with sound with AAC: small, and as people have them. Needs ffmpeg. The answers are what the grammars say is true, not what a checkpoint said. Skills
+cases.json: [{"skill", "kind", "files", "question", "answer"}]; images and frames as JPEG, audio as Opus, videos as H.264 in MP4, those
+with audio with AAC. Needs ffmpeg. The answers are the grammars', not a checkpoint's. Skills
 without a floor in OUT_DIR/floors.json are left out: all fixtures together stay under 15 MB.
 """
 

@@ -1,7 +1,7 @@
-"""Conversations of up to twelve turns that mix skills and modalities: names and facts asked for again, earlier pictures and sounds asked about
-later.
+"""Conversations of up to twelve turns that mix skills and modalities: questions about earlier names, facts,
+images and audio.
 
-`talk(rng, split, lang, turns, pictures, sounds)` gives the messages and the media in their order; without media it is text alone.
+`talk(rng, split, lang, turns, pictures, sounds)` gives the messages and the media in their order; without media it is text only.
 """
 
 import media_data as md
@@ -10,7 +10,7 @@ import text_data
 from extra_words import COUNTS, TONES
 from wordings import ask
 
-AGAIN = {  # about an earlier picture or sound
+AGAIN = {  # about an earlier image or audio
     "only": (["What was in the picture?", "What did the picture show?", "What was in the picture again?", "Do you remember the picture?", "What did you see in the picture?", "What was in the picture I showed you?", "And the picture, what was in it?"], ["刚才的图片里有什么", "图片里是什么来着", "你还记得那张图吗", "刚才的图是什么", "那张图里有什么", "之前的图片里有什么"]),
     "first": (["What was in the first picture?", "What did the first picture show?", "Describe the first picture again.", "And the first picture?", "What was the first picture?"], ["第一张图里有什么", "第一张图片是什么", "第一张图是什么来着", "再说说第一张图"]),
     "last": (["What was in the last picture?", "What did the last picture show?", "What was in the second picture?", "And the last picture?"], ["最后一张图里有什么", "上一张图是什么", "最后那张图片里有什么", "第二张图里有什么"]),
@@ -19,7 +19,7 @@ AGAIN = {  # about an earlier picture or sound
 
 
 def single(rng, split, lang):
-    """One turn of the text skills, old and new."""
+    """One turn of the text skills, of both grammars."""
     if rng.random() < 0.35:
         while True:
             skill = rng.choice(["talk", "talk", "arith", "repeat", "spell", "unknown", "parity", "count"])
@@ -38,7 +38,7 @@ def again(rng, key, en):
 
 
 def talk(rng, split, lang, turns, pictures=(), sounds=()):
-    """`pictures` and `sounds`: [(thing, facts, tokens)] that come in this order, as many as there is room for. -> messages, kinds of turns, pictures shown, sounds played."""
+    """`pictures` and `sounds`: [(thing, facts, tokens)] that come in this order, as many as fit. -> messages, kinds of turns, used images, used audio."""
     en, out, kinds = lang == "en", [], []
     told, seen, heard, shown, played = [], [], [], [], []
     pictures, sounds = list(pictures), list(sounds)

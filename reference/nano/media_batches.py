@@ -1,13 +1,13 @@
-"""Pictures and clips on disk, and training batches from them.
+"""Images and audio on disk, and training batches from them.
 
     python3 media_batches.py images N SEED      work/images/*.npz
     python3 media_batches.py sounds N SEED      work/sounds/*.npz (beeps, noise, spoken questions, sentences to transcribe)
     python3 media_batches.py beeps N SEED       the same without speech
-    python3 media_batches.py replies N SEED     what nano says itself, to transcribe
-    python3 media_batches.py requests N SEED    what wants an answer
-    python3 media_batches.py asked N SEED       the same in open words
-    python3 media_batches.py free N SEED        words that no grammar puts together
-    python3 media_batches.py recorded N SEED    English from a person's recordings (flite)
+    python3 media_batches.py replies N SEED     nano's own replies, to transcribe
+    python3 media_batches.py requests N SEED    questions
+    python3 media_batches.py asked N SEED       the same with open vocabulary
+    python3 media_batches.py free N SEED        word sequences of no grammar
+    python3 media_batches.py recorded N SEED    English from recorded speech (flite)
 """
 
 import os
@@ -45,13 +45,13 @@ def audio_tokens(frames):
     return ((((left - 1) // 2 + 1) - 1) // 2 + 1 - 1) // 2 + 1 + frames // 100 * 13
 
 
-# espeak-ng's variants to learn from; m7 and f5 are kept for the evaluation
+# espeak-ng's training variants; m7 and f5 are kept for the evaluation
 SPEAKERS = {"m": "m1 m2 m3 m4 m5 m6 m8 Alex Andy Lee Michael adam benjamin david edward john paul robert victor".split(),
             "f": "f1 f2 f3 f4 Alicia Andrea Annie anika belinda linda steph shelby".split()}
 
 
 def said_aloud(text, lang):
-    """A typed request as it is spoken."""
+    """A typed request in spoken form."""
     signs = {"+": (" plus ", "加"), "-": (" minus ", "减"), "*": (" times ", "乘"), "×": (" times ", "乘"), " x ": (" times ", "乘"), "/": (" divided by ", "除以"), "÷": (" divided by ", "除以"), "=": (" ", "等于"), "?": ("", ""), '"': ("", ""), "“": ("", ""), "”": ("", "")}
     for sign, (en, zh) in signs.items():
         if sign != "-" or any(ch.isdigit() for ch in text):
@@ -108,7 +108,7 @@ def spoken_dialogue(rng, facts, tokens):
     en = facts["lang"] == "en"
     if facts["answer"] and rng.random() < 0.6:
         return [("user", [("audio", tokens)]), ("assistant", facts["answer"])]
-    if facts.get("free") and rng.random() < 0.25:  # nothing is asked
+    if facts.get("free") and rng.random() < 0.25:  # no question
         heard = facts["text"] if en else facts["text"].rstrip("。?!")
         return [("user", [("audio", tokens)]), ("assistant", f"I heard: {heard}" if en else text_data.full_width(f"我听到:{heard}"))]
     q = ask(rng, "said", en)
@@ -139,7 +139,7 @@ def make_sounds(n, seed, split="train", speech=0.8, **kind):
 
 
 class Store:
-    """All files of a folder in memory, re-read when new ones appear; of several processes (torchrun, SHARE), each has its share."""
+    """All files of a folder in memory, re-read when new ones appear; several processes (torchrun, SHARE) split them."""
 
     def __init__(self, folder, load):
         self.folder, self.load, self.known, self.rows = folder, load, set(), []
@@ -194,7 +194,7 @@ def image_batch(rng, chat, size=32):
     for group in groups.values():
         tokens = group[0][0].shape[0] * group[0][0].shape[1] // 1024
         talks = [(chat.encode(md.image_dialogue(rng, scene, tokens, more=0.85)), image, scene) for image, scene in group]
-        talks.sort(key=lambda row: len(row[0][0]))  # little padding
+        talks.sort(key=lambda row: len(row[0][0]))  # for little padding
         for i in range(0, len(talks) - size // 2, size):
             part = talks[i : i + size]
             x, g = zip(*(md.patches(np.stack([im, im])) for _, im, _ in part))
@@ -206,7 +206,7 @@ def image_batch(rng, chat, size=32):
 
 
 def pair_batch(rng, chat, size=24):
-    """Two pictures in a message; one in three pairs shares the colour, one in three the shape."""
+    """Two images in a message; one in three pairs shares the colour, one in three the shape."""
     rows = images.refresh()
     groups = {}
     for image, scene in rows:
@@ -283,7 +283,7 @@ def film_inputs(rows, scenes):
 
 
 def video_batch(rng, chat, size=20):
-    """Half of them small films of what appears how often: counting that is learnt there holds for larger ones, at a quarter of the price."""
+    """Half of them are small videos about counting, which generalises to larger ones at a lower cost."""
     parts = full_batches("video", lambda: md.make_video(rng), size, 1)
     parts += full_batches("small", lambda: md.make_video(rng, kind="appear", size=(64, 64)), 3 * size, 1)
     out = []
@@ -295,7 +295,7 @@ def video_batch(rng, chat, size=20):
 
 
 def clip(rng, frames, mel):
-    """A sound laid under a video of about its length: (log-mel as long as the video, or a little longer, chat part)."""
+    """Audio for a video of about its length: (log-mel as long as the video, or a little longer, chat part)."""
     grids = len(frames) // 2
     room = grids * 100 - mel.shape[1]
     before = rng.randint(0, max(0, min(room, 60)))
@@ -304,7 +304,7 @@ def clip(rng, frames, mel):
 
 
 def clip_batch(rng, chat, size=12):
-    """Videos with their sound, which is speech half of the time; half of them small films, as in `video_batch`."""
+    """Videos with audio, which is speech half of the time; half of them small videos, as in `video_batch`."""
     rows = sounds.refresh()
     spoken_rows, other_rows = [r for r in rows if "kind" not in r[1]], [r for r in rows if "kind" in r[1]]
 
@@ -328,7 +328,7 @@ def clip_batch(rng, chat, size=12):
 
 
 def talk_batch(rng, chat, size=8):
-    """Conversations of three to twelve turns with pictures of one size and sounds in them."""
+    """Conversations of three to twelve turns with images of one size and audio."""
     shapes = {}
     for row in rng.sample(images.refresh(), min(len(images.rows), 1500)):
         shapes.setdefault(row[0].shape, []).append(row)

@@ -1,6 +1,6 @@
-"""Picture, sound and video skills of nano: drawn scenes, rendered clips, and questions about them.
+"""Image, audio and video skills of nano: drawn scenes, rendered audio and videos, and questions about them.
 
-A scene is a dict that says all that is true of the picture; `image_dialogue` turns it into a conversation. Held-out scenes are those
+A scene is a dict with all facts of an image; `image_dialogue` turns it into a conversation. Held-out scenes are those
 whose combination (shape, colour, position; number; ...) hashes into the held-out split.
 """
 
@@ -97,7 +97,7 @@ def jitter(rng, rgb):
 
 
 def outliner(rng):
-    """A function that draws the edge of a shape; most pictures have none."""
+    """A function that draws the edge of a shape; most images have none."""
     if rng.random() > 0.15:
         return lambda *_: None
     ink, share = rng.choice([(0, 0, 0), (0, 0, 0), (255, 255, 255), (60, 60, 60)]), rng.uniform(0.04, 0.1)
@@ -115,7 +115,7 @@ def outliner(rng):
 
 def draw_shape_at(rng, image, scene, fx, fy, fill):
     w, h = image.size
-    most = 0.46 if abs(fx - 0.5) + abs(fy - 0.5) < 0.15 else 0.26  # in the middle there is room
+    most = 0.46 if abs(fx - 0.5) + abs(fy - 0.5) < 0.15 else 0.26  # larger in the middle
     r = min(w, h) * rng.uniform(0.12, rng.choice([0.22, most]))
     shape(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, r, fill, None)
     outliner(rng)(ImageDraw.Draw(image), scene["shape"], fx * w, fy * h, r)
@@ -123,7 +123,7 @@ def draw_shape_at(rng, image, scene, fx, fy, fill):
 
 def make_image(rng: random.Random, split="train", kind=None):
     """(RGB image as it goes to the patches, scene)."""
-    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown", "mixed", "plain"], [17, 19, 16, 14, 12, 10, 22, 2])[0]  # what is harder more often
+    kind = kind or rng.choices(["one", "count", "number", "word", "emoji", "unknown", "mixed", "plain"], [17, 19, 16, 14, 12, 10, 22, 2])[0]  # harder kinds more often
     big = rng.choice([128, 160, 160, 160, 192, 256, 320])
     w, h = (big, big) if rng.random() < 0.6 else (big, int(big * rng.uniform(0.7, 1.0)))
     if rng.random() < 0.5:
@@ -333,7 +333,7 @@ def mixed_questions(rng, scene, en, out):
 
 
 def image_dialogue(rng, scene, tokens, lang=None, more=0.4):
-    """Messages about one picture; with chance `more` each, further questions follow. (Many turns teach more per picture.)"""
+    """Messages about one image; with chance `more` each, further questions follow. (Many turns teach more per picture.)"""
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
     (q, a), *rest = image_questions(rng, scene, en)
@@ -449,7 +449,7 @@ def make_video(rng: random.Random, split="train", kind=None, size=None):
 
 
 def appearances(rng, n, t):
-    """t frames with n separate stretches in which the shape is to be seen."""
+    """t frames with n separate stretches in which the shape is visible."""
     lengths, gaps = [1] * n, [0] + [1] * (n - 1) + [0]
     for _ in range(t - sum(lengths) - sum(gaps)):
         if rng.random() < 0.3:
@@ -487,7 +487,7 @@ def video_dialogue(rng, scene, tokens, lang=None):
 
 
 def clip_dialogue(rng, scene, facts, part, lang=None):
-    """A question about what is seen or heard in a clip. `facts` of the sound as `make_sound` or `spoken` gives them; speech is
+    """A question about a video's frames or audio. `facts` of the audio as `make_sound` or `spoken` gives them; speech is
     transcribed in its own language."""
     speech = "kind" not in facts
     lang = facts["lang"] if speech else lang or rng.choice(["zh", "zht", "en", "en"])
@@ -504,7 +504,7 @@ def clip_dialogue(rng, scene, facts, part, lang=None):
 
 
 def pair_dialogue(rng, first, second, tokens, lang=None):
-    """Two pictures of one shape each: alike or not, or what one of them shows."""
+    """Two images of one shape each: alike or not, or the content of one."""
     lang = lang or rng.choice(["zh", "zh", "zht", "en", "en", "en"])
     en = lang == "en"
     kind = rng.choice(["colour", "shape", "first", "second"])
@@ -523,7 +523,7 @@ def pair_dialogue(rng, first, second, tokens, lang=None):
 
 
 def answer_only(rng, lang):
-    """An answer of the picture, sound or video skills, for the talker's texts."""
+    """An answer of the image, audio or video skills, for the talker's texts."""
     for _ in range(20):
         scene = {"kind": rng.choices(["one", "count", "number", "word", "emoji", "unknown"], [30, 20, 10, 6, 24, 5])[0], "colour": rng.choice(list(COLOURS)), "shape": rng.choice(list(SHAPES)),
                  "place": rng.choice(list(POSITIONS)), "count": rng.randint(2, 6), "number": rng.randint(0, 999), "word": rng.choice(text_data.SPELL), "emoji": rng.choice(list(EMOJI))}

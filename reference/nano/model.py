@@ -1,8 +1,8 @@
 """Builds the transformers model from a checkpoint folder's configuration, loads and saves it.
 
 The thinker's token embedding is initialised from a pronunciation lexicon (espeak-ng phonemes, pypinyin readings) in its first 160
-dimensions and at random in the rest, and is then kept frozen: thinker and talker can be trained apart, and a character heard in
-training tells the talker how its homophones sound.
+dimensions and at random in the rest, and is then kept frozen: thinker and talker can be trained separately, and a character in
+training teaches the talker its homophones' pronunciation.
 """
 
 import json

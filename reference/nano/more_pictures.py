@@ -1,7 +1,7 @@
-"""Pictures that newcomers try and the first grammar of `media_data.py` did not draw: two or three different shapes, shapes in rows, one plain
-colour, a drawn face, and photographs or abstract pictures that nano can only say the main colour of.
+"""Images beyond the first grammar of `media_data.py`: two or three different shapes, shapes in rows, one plain
+colour, a drawn face, and photographs or abstract images, of which nano can only name the main colour.
 
-Each function draws on an RGB image and gives what it adds to the scene.
+Each function draws on an RGB image and returns its facts for the scene.
 """
 
 import math
@@ -15,7 +15,7 @@ FACES = {"🙂": 1, "🙁": -1}
 
 
 def far_apart(rng, n):
-    """n colours that nobody takes for one another."""
+    """n clearly different colours."""
     close = [{"orange", "yellow"}, {"red", "orange"}, {"red", "pink"}, {"purple", "pink"}, {"brown", "red"}, {"brown", "orange"}, {"white", "gray"}, {"black", "gray"}, {"cyan", "blue"}, {"blue", "purple"}, {"cyan", "green"}]
     while True:
         names = rng.sample(list(COLOURS), n)
@@ -24,7 +24,7 @@ def far_apart(rng, n):
 
 
 def mixed(rng, image, shape, jitter, outline):
-    """Two or three shapes of different forms or colours; said from left to right, or from top to bottom when they stand in a column."""
+    """Two or three shapes of different forms or colours; named from left to right, or from top to bottom when they stand in a column."""
     w, h = image.size
     n = 2 if rng.random() < 0.72 else 3
     colours = far_apart(rng, n)
@@ -66,7 +66,7 @@ def rows(rng, n, w, h):
 
 
 def face(rng, image, char):
-    """A face out of a circle, two dots and a curve, as people draw it with code."""
+    """A face out of a circle, two dots and a curve, as typical code draws it."""
     w, h = image.size
     d = ImageDraw.Draw(image)
     r = min(w, h) * rng.uniform(0.25, 0.46)
@@ -100,7 +100,7 @@ def wave_field(g, w, h, scale):
 
 
 def strange(rng, w, h):
-    """A picture with nothing in it that nano has a name for."""
+    """An image without anything that nano can name."""
     g = np.random.default_rng(rng.randint(0, 2**31))
     colour = lambda: tuple(int(v) for v in g.integers(0, 256, 3))
     kind = rng.choice(["landscape", "landscape", "landscape", "clouds", "clouds", "stripes", "checks", "polygons", "lines", "noise", "patches", "texture", "rays", "town", "portrait", "grade"])
@@ -175,13 +175,13 @@ _TABLE = np.array([rgb for _, rgb in COLOURS.values()], float)
 
 
 def main_colour(image):
-    """The named colour of most of the picture, None when there is none."""
+    """The named colour of most of the image, None when there is none."""
     small = np.asarray(image.resize((24, 24), Image.BOX), float).reshape(-1, 3)
     named = np.bincount(((small[:, None] - _TABLE) ** 2).sum(-1).argmin(1), minlength=len(_TABLE)) / len(small)
     return list(COLOURS)[int(named.argmax())] if named.max() > 0.5 else None
 
 
 def one_of(rng, known):
-    """An emoji, the ones that came later more often."""
+    """An emoji, those of the second grammar more often."""
     chars = list(EMOJI)
     return rng.choice(chars[known:]) if rng.random() < 0.5 else rng.choice(chars)

@@ -1,7 +1,7 @@
-"""What newcomers try first: prompts, pictures, sounds and videos in natural wording, made by code that training never uses, held out as a whole.
+"""What new users try first: prompts, images, audio and videos in natural wording, made by code that training never uses.
 
 `rows()` gives [(kind, content, media, right)]: `content` as `chat.py` takes it with None where the medium goes, `media` ("image", array), ("audio", wave), ("video", frames) or None,
-and `right(reply)` whether a person would take the reply. `talks(rng, n)` gives conversations of twelve turns.
+and `right(reply)` whether a person would accept the reply. `talks(rng, n)` gives conversations of twelve turns.
 """
 
 import random
@@ -19,7 +19,7 @@ def norm(text):
 
 
 def has(*parts, no=()):
-    """All parts said, as words in English; a part may give alternatives with |."""
+    """All parts present, as words in English; a part may give alternatives with |."""
     def found(part, text):
         return any(re.search(rf"\b{re.escape(p)}\b" if p.isascii() else re.escape(p), text) for p in part.split("|"))
 
@@ -27,7 +27,7 @@ def has(*parts, no=()):
 
 
 def number(n):
-    """The last number said is n."""
+    """The last number is n."""
     return lambda reply: (re.findall(r"-?\d+", norm(reply)) or [None])[-1] == str(n)
 
 
@@ -57,7 +57,7 @@ def canvas(w=400, h=400, ground=(255, 255, 255)):
 
 
 def stamp(image, form, cx, cy, r, colour):
-    """A shape by its inequality, so not by the code that training draws with."""
+    """A shape by its inequality, independent of the code that draws for training."""
     yy, xx = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
     x, y = (xx - cx) / r, (yy - cy) / r
     if form == "circle":
@@ -167,7 +167,7 @@ def beeps(n, hertz=880, length=0.2, gap=0.25, lead=0.2, level=0.4):
 
 
 def voice(words, lang="en", who="f5", pace=150, pitch=55):
-    """Speech of a voice that training never uses."""
+    """Speech of a voice outside the training data."""
     import speech_data as sd
     from scipy.signal import resample_poly
     pcm = sd.synthesiser()(f"{'en-us' if lang == 'en' else 'cmn-latn-pinyin'}+{who}", words if lang == "en" else sd.pinyin_text(words), pitch, pace).astype(np.float32) / 32768
@@ -245,7 +245,7 @@ POEMS = [("en", "Two roads diverged in a yellow wood"), ("en", "The old house st
 
 
 def speech_rows():
-    """[(lang, what is said, question or None, right or None)]; without `right` the reply is a transcription."""
+    """[(lang, spoken text, question or None, right or None)]; without `right` the reply is a transcription."""
     yield from ((lang, words, "Can you write down what I said?" if lang == "en" else "我刚刚说的是什么?", None) for lang, words in POEMS)
     yield from (("en", words, None, right) for words, right in [("What is two plus three?", number(5)), ("Who are you?", has("nano")), ("Count to five.", sequence(range(1, 6))), ("What is fifty minus seventeen?", number(33)), ("Hello, how are you?", has("fine|hello")), ("My name is Robin.", has("robin")), ("Tell me a joke, please.", has("math|book"))])
     yield from (("zh", words, None, right) for words, right in [("你是谁?", has("nano")), ("三加五等于几?", number(8)), ("从一数到五", sequence(range(1, 6))), ("你好吗?", has("很好")), ("你能做什么?", has("聊天")), ("我叫小雨", has("小雨"))])
@@ -262,7 +262,7 @@ def video_rows():
 
 
 def rows():
-    """[(kind, question, medium, array, right)], and for speech what is said."""
+    """[(kind, question, medium, array, right)], and for speech the spoken text."""
     out = [(kind, q, None, None, right) for kind, q, right in text_rows()]
     out += [(kind, q, "image", image, right) for kind, q, image, right in picture_rows()]
     out += [(kind, q, "audio", wave, right) for kind, q, wave, right in sound_rows()]

@@ -1,5 +1,5 @@
-"""Text skills of nano in the words people use first: open vocabulary (names, words to spell, sentences to repeat), counting to anything up to
-100, small arithmetic in figures and numerals, and many wordings.
+"""Text skills of nano in everyday wording: open vocabulary (names, words to spell, sentences to repeat), counting to anything up to
+100, small arithmetic in digits and numerals, and many wordings.
 
 `sample(rng, split, lang, skill)` gives [(role, text), ...]. Words, operands and whole wordings are held out by hash, as in `text_data.py`.
 """
@@ -43,7 +43,7 @@ def words(lang, split):
 
 
 def made_up(rng):
-    """A word nobody has seen, as names of people and products are."""
+    """An unseen word, like names of people and products."""
     onset, vowel, coda = "b d f g h j k l m n p r s t v w z ch sh th br tr st kr pl".split(), "a e i o u ai ee oo ia".split(), ["", "", "", "n", "r", "l", "s", "t", "x", "m"]
     return "".join(rng.choice(onset) + rng.choice(vowel) + rng.choice(coda) for _ in range(rng.randint(1, 3)))
 
@@ -92,7 +92,7 @@ def asked_name(rng, split, lang, n):
 
 
 def fact(rng, split, lang):
-    """Something to remember that is not a name: ([told], [asked])."""
+    """Something to remember that is not a name: ([statement], [question])."""
     kind = rng.choice(["colour", "age", "city", "number", "word"])
     e = lang != "en"
     if kind == "colour":
@@ -134,7 +134,7 @@ EN_WORDS = "the a my your our this that one every some no".split()
 
 
 def free_sentence(rng, split, lang):
-    """Words in an order that no grammar of ours knows."""
+    """Words in an order of no grammar."""
     if lang == "en":
         n = rng.choice([1, 2, 3, 4, 5, 6, 7, 9])
         ws = [rng.choice(EN_WORDS) if rng.random() < 0.25 and n > 2 else rng.choice(words("en", split)[: 400 if rng.random() < 0.6 else None]) for _ in range(n)]
@@ -154,7 +154,7 @@ PEOPLE, DOING, THINGS, PLACES = (
 
 
 def odd_sentence(rng, split, lang):
-    """A sentence that people might read out: grammar of its own, open words in it."""
+    """A sentence as read aloud: a grammar of its own with open vocabulary."""
     if lang == "en":
         w = lambda: rng.choice(words("en", split)[:1500])
         text = rng.choice([f"{rng.choice(PEOPLE)} {rng.choice(DOING)} the {rng.choice(THINGS)}{rng.choice(PLACES)}", f"the {w()} {rng.choice(THINGS)} is {w()}", f"there is a {w()} in the {rng.choice(THINGS)}", f"the {rng.choice(THINGS)} and the {w()} {rng.choice(DOING)} a {w()}",
@@ -313,7 +313,7 @@ def talk(rng, split, lang):
 
 
 def remembered(rng, split, lang, kind):
-    """A name or fact, some turns later asked for."""
+    """A name or fact, with a question some turns later."""
     if kind == "name":
         n = name(rng, split, lang)
         told, asked = greeting(rng, split, lang, n), asked_name(rng, split, lang, n)

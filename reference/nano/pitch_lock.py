@@ -1,11 +1,11 @@
 """Speech whose glottal periods are in step with the codec's frames, for code2wav to learn from.
 
-code2wav cannot know the phase of a voice: codes tell the spectrum of 80 ms, and neither they nor the frames before say where in its period
-a voice stands when a frame begins. Speech that any phase could belong to is learnt as a hum of all of them. So the voice's pitch is moved
+code2wav cannot know the phase of a voice: codes describe the spectrum of 80 ms, and neither they nor earlier frames give the voice's
+phase at the start of a frame. Without a phase, training averages over all of them. So the voice's pitch is shifted
 (by less than half a period in a frame) until every frame boundary within a voiced stretch falls on a crest of the fundamental: each frame
 then holds a whole number of periods, and its waveform follows from its codes.
 
-`lock(wave)` does so by pitch-synchronous overlap-add; what is not voiced stays as it was.
+`lock(wave)` does so by pitch-synchronous overlap-add; unvoiced speech stays unchanged.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def track(wave: np.ndarray) -> np.ndarray:
 
 def phase(wave: np.ndarray, first: int, hertz: np.ndarray) -> np.ndarray:
     """Phase of the fundamental in periods at every sample of a voiced stretch that begins at `first`, whole at its crests: the integral of
-    the track, set right by what the signal itself shows within two periods."""
+    the track, corrected by the signal itself within two periods."""
     inner = np.arange((len(hertz) - 1) * STEP + 1)
     f = np.interp(inner, np.arange(len(hertz)) * STEP, hertz)
     rough = np.concatenate([[0], np.cumsum((f[1:] + f[:-1]) / 2)]) / RATE

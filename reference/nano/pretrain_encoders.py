@@ -1,10 +1,10 @@
-"""Teaches the thinker's encoders alone, before it learns to read them: pictures by what a scene holds, sounds by what is said (CTC).
+"""Trains the thinker's encoders by themselves, before the thinker: images by a scene's content, speech by CTC.
 
     python3 pretrain_encoders.py vision SECONDS
     python3 pretrain_encoders.py audio SECONDS        (torchrun --nproc-per-node 2 for one of them on two cores)
 
-A step costs a fifth of one through the thinker and tells the encoder much more. Both start from and write to their own file
-(work/vision.pt, work/audio.pt), so that they can run side by side; `train_thinker.py` takes those up when they are newer than its own,
+A step costs much less than one through the thinker and has a stronger signal. Both start from and write to their own file
+(work/vision.pt, work/audio.pt), so that they can run in parallel; `train_thinker.py` loads those when they are newer than its own,
 and they start from its own when that is newer.
 """
 
@@ -26,13 +26,13 @@ from senses import LABELS, SOUNDS, Ear, Eye, films_of, labels_of
 from training import Run
 
 THINKER = c.WORK / "thinker.pt"
-HEADS = {}  # what train_thinker.py kept of senses.py
+HEADS = {}  # the heads of senses.py that train_thinker.py saved
 
 
 @torch.no_grad()
 def open_eyes(visual, rng):
-    """A start that knows what pictures are: patches as cosine coefficients of brightness and two colour differences, each to unit
-    variance over drawn pictures, and places as waves. From noise the encoder needs thousands of steps to find as much."""
+    """An initialisation for images: patches as cosine coefficients of brightness and two colour differences, each to unit
+    variance over drawn pictures, and positions as waves. From noise, that takes thousands of steps."""
     size, width = visual.config.patch_size, visual.config.hidden_size
     n = torch.arange(size)
     wave = torch.cos(torch.pi * (n + 0.5) * n[:, None] / size) * torch.where(n == 0, 0.5**0.5, 1.0)[:, None] * (2 / size) ** 0.5

@@ -1,6 +1,6 @@
-"""Heads that teach the thinker's encoders directly and are not shipped: `Eye` names what a scene holds, `Ear` writes down what is said.
+"""Auxiliary training heads of the thinker's encoders, not published: `Eye` names a scene's content, `Ear` transcribes speech.
 
-Through the thinker alone an encoder learns many times more slowly: the thinker first has to find out where to look.
+Through the thinker alone an encoder learns much more slowly, because the thinker's attention is untrained at first.
 """
 
 import torch
@@ -15,7 +15,7 @@ STEPS = ["still", "left", "right", "up", "down"]
 LETTERS = list("_abcdefghijklmnopqrstuvwxyz")  # _: the word is shorter
 PLACES = range(6)
 PARTS = range(3)
-CELLS = range(9)  # of a picture in thirds
+CELLS = range(9)  # of an image in thirds
 LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one grid of a video, two frames
     "kind": (KINDS, KINDS), "colour": (list(COLOURS), ["one", "count", "unknown", "plain", "film"]), "shape": (list(SHAPES), ["one", "count", "film"]),
     "place": (list(POSITIONS), ["one"]), "count": ([2, 3, 4, 5, 6], ["count"]), "tens": (list(range(10)), ["number"]),
@@ -27,7 +27,7 @@ LABELS = {  # attribute: (classes, kinds of scene that have it); a film is one g
 
 
 def facts_of(scene):
-    """The scene with what its number or word consists of: figures by their place, letters by their place, thirds with a shape in them."""
+    """The scene with its number's digits by position, its word's letters by position, and the thirds that contain a shape."""
     out = dict(scene)
     if "number" in scene:
         n = scene["number"]
@@ -48,7 +48,7 @@ def labels_of(scenes):
 
 
 def films_of(scene):
-    """A video's grids as scenes of their own: what is shown in which of the two frames, where, in what colour, moving where."""
+    """A video's grids as scenes: the content of each of the two frames, its position, colour and movement."""
     out = []
     for first, second in zip(scene["track"][::2], scene["track"][1::2]):
         last = second or first
@@ -60,14 +60,14 @@ def films_of(scene):
                 dx, dy = second[0] - first[0], second[1] - first[1]
                 film["step"] = "still" if dx == dy == 0 else ("right" if dx > 0 else "left") if dx else ("down" if dy > 0 else "up")
                 if first[2] != second[2]:
-                    film["colour"] = None  # either may be said
+                    film["colour"] = None  # either is right
         out.append(film)
     return out
 
 
 class Eye(nn.Module):
-    """Reads a scene's attributes off the mean of the vision encoder's tokens by one linear layer: what an attention that has learned
-    nothing yet sees, so the thinker finds it from the first step."""
+    """Reads a scene's attributes off the mean of the vision encoder's tokens by one linear layer: the view of an untrained attention,
+    so the thinker can use it from the first step."""
 
     def __init__(self, thinker):
         super().__init__()
@@ -79,7 +79,7 @@ class Eye(nn.Module):
         self.seen = output.pooler_output
 
     def loss(self, pictures, labels):
-        """The last `pictures` seen, all of one size; labels {attribute: class of each picture, -100 where it has none} -> loss, {attribute: share right}."""
+        """The last `pictures` images, all of one size; labels {attribute: class of each image, -100 where it has none} -> loss, {attribute: share right}."""
         x = self.seen.view(pictures, -1, self.seen.shape[-1]).float().mean(1)
         total, right = 0, {}
         for k, label in labels.items():
@@ -98,7 +98,7 @@ SOUNDS = {  # attribute: classes
 
 
 def sounds_of(facts):
-    """{attribute: class of each sound, -100 where it has none}; facts as `make_sound` or `spoken` gives them."""
+    """{attribute: class of each audio, -100 where it has none}; facts as `make_sound` or `spoken` gives them."""
     beeps = [f for f in facts if f.get("kind") == "beeps"]
     out = {"sound": [SOUNDS["sound"].index(f.get("kind", "speech")) for f in facts]}
     out["beeps"] = [SOUNDS["beeps"].index(f["count"]) if f in beeps else -100 for f in facts]
@@ -108,13 +108,13 @@ def sounds_of(facts):
 
 
 def said(chat, facts):
-    """What a recogniser of the clip should write; nothing for beeps."""
+    """The right transcript of the audio; nothing for beeps."""
     return list(chat.text(facts["text"])) if "kind" not in facts else []
 
 
 class Ear(nn.Module):
-    """On the audio encoder's output: CTC over the tokens of what is said (the last class is the blank), and off the tokens' mean what
-    the whole sound is: beeps and their number, a question that has a fixed answer."""
+    """On the audio encoder's output: CTC over the tokens of the speech (the last class is the blank), and off the tokens' mean what
+    the class of the whole audio: beeps and their number, a question that has a fixed answer."""
 
     def __init__(self, thinker, chat):
         super().__init__()
@@ -127,7 +127,7 @@ class Ear(nn.Module):
         self.heard = output.last_hidden_state
 
     def loss(self, counts, facts):
-        """counts: the encoder's tokens of each sound; facts of each -> loss, {attribute: share right}."""
+        """counts: the encoder's tokens of each audio; facts of each -> loss, {attribute: share right}."""
         parts = self.heard.float().split(counts.tolist())
         texts = [said(self.chat, f) for f in facts]
         odds = self.head(self.heard).float().log_softmax(-1).split(counts.tolist())

@@ -1,7 +1,7 @@
-"""Speech for training: text to a 24 kHz waveform through espeak-ng, and the log-mel that the codec reads.
+"""Speech for training: text to a 24 kHz waveform through espeak-ng, and the codec's log-mel.
 
 `speak(text, lang, sex, hertz, pace)` renders English with the en-us voice and Chinese through pinyin (pypinyin), so that readings are
-ours. `utterance(rng)` draws a sentence that nano might say. Needs the Debian package espeak-ng. `speak_recorded` is another synthesiser, for nano to hear.
+fixed here. `utterance(rng)` draws one of nano's possible sentences. Needs the Debian package espeak-ng. `speak_recorded` is another synthesiser, for audio input.
 """
 
 import ctypes
@@ -51,7 +51,7 @@ def pinyin_text(text: str) -> str:
 
 @lru_cache(None)
 def synthesiser():
-    """espeak-ng in this process, a fifth of the time of its program: function (voice, text, pitch, words a minute) -> int16 at 22.05 kHz."""
+    """espeak-ng in this process, faster than its program: function (voice, text, pitch, words a minute) -> int16 at 22.05 kHz."""
     lib = ctypes.CDLL("libespeak-ng.so.1")
     pieces = []
 
@@ -96,7 +96,7 @@ def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarra
 
 
 def speak_recorded(text, voice, pace=1.0, hertz=None) -> np.ndarray:
-    """English, 16 kHz float32 mono, put together from a person's recordings (flite's voices, see RECORDED); `pace` 1 is the person's own, so is
+    """English, 16 kHz float32 mono, from recorded speech (flite's voices, see RECORDED); `pace` 1 is the person's own, so is
     the pitch without `hertz`. Needs the Debian package flite."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         pitch = ["--setf", f"int_f0_target_mean={hertz:.0f}"] if hertz else []
@@ -120,7 +120,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 
 
 def reply(rng: random.Random, lang: str) -> str:
-    """A text nano might say in this language: an answer of the text skills, or a copied sentence."""
+    """One of nano's possible texts in this language: an answer of the text skills, or a copied sentence."""
     for _ in range(50):
         s = text_data.sample(rng, "train", lang, rng.choices(["talk", "arith", "repeat", "count", "spell", "name", "unknown"], [40, 12, 26, 5, 2, 5, 3])[0])
         answer = rng.choice([t for r, t in s["messages"] if r == "assistant"])
@@ -130,7 +130,7 @@ def reply(rng: random.Random, lang: str) -> str:
 
 
 def utterance_text(rng: random.Random, lang: str) -> str:
-    """What nano might say: a reply of the text skills, or one about a picture, a sound or a video."""
+    """One of nano's possible replies: of the text skills, or about an image, audio or a video."""
     if rng.random() < 0.3:
         import media_data
         return media_data.answer_only(rng, lang)

@@ -16,7 +16,7 @@ def held(*key) -> bool:
 
 
 def pick(rng, items, split, *key):
-    """One of `items` whose combination with `key` lies in `split`; the first two are always trained on."""
+    """One of `items` whose combination with `key` is in `split`; the first two are always trained on."""
     usable = [x for i, x in enumerate(items) if (i >= 2 and held(*key, x)) == (split == "heldout")]
     return rng.choice(usable) if usable else rng.choice(items)
 
@@ -183,7 +183,7 @@ def sentence(rng, lang):
 
 
 def _until(rng, split, make):
-    """Draws until the drawn combination lies in the split asked for. `make` returns (key, value)."""
+    """Draws until the drawn combination is in the requested split. `make` returns (key, value)."""
     for _ in range(400):
         key, value = make()
         if held(*key) == (split == "heldout"):
@@ -229,7 +229,7 @@ SYSTEM = ["You are a helpful assistant.", "你是一个有用的助手。", "You
 
 
 def talk(rng, split, lang):
-    # what people say first comes up more often, in its plainest wording
+    # common first messages are more frequent, in their plainest wording
     first = rng.random() < 0.3
     key, zq, za, eq, ea = rng.choice(TALK[:7]) if first else rng.choice(TALK)
     if first:

@@ -58,7 +58,7 @@ def byte_alphabet():
 
 
 def han_characters(extra):
-    """Common simplified characters by frequency, their traditional forms, and all that our data uses."""
+    """Common simplified characters by frequency, their traditional forms, and all characters of the training data."""
     score = {}
     for word, frequency in wordfreq.get_frequency_dict("zh", "large").items():
         for ch in word:
@@ -74,7 +74,7 @@ def build() -> Tokenizer:
     table = byte_alphabet()
     enc = lambda s: "".join(table[b] for b in s.encode())
     rng = random.Random(0)
-    from extra_words import WORDS  # names of colours, shapes, emoji, ... of the picture and sound skills
+    from extra_words import WORDS  # names of colours, shapes, emoji, ... of the image and audio skills
     text = "".join(t for _ in range(20000) for _, t in text_data.sample(rng, rng.choice(["train", "heldout"]))["messages"])
     text += " ".join(WORDS)
     # 1. Merges: English and the other languages by ordinary training (Han removed), Han characters byte by byte.

@@ -28,8 +28,8 @@ from training import Run
 
 TALK = c.WORK / "talk"
 PATH = c.WORK / "talker.pt"
-COMPILED = fast.HALF != torch.float32  # on other processors compiling takes more than it gives
-WIDTHS = 64 if COMPILED else 8  # each compiled shape takes a while: let there be few
+COMPILED = fast.HALF != torch.float32  # on other processors compiling does not pay off
+WIDTHS = 64 if COMPILED else 8  # compiling a shape is slow: few shapes
 
 
 def _make(args):
@@ -60,7 +60,7 @@ def data(n, seed):
 
 class Soft:
     """Targets that know the codec's grid: the levels around a frame's latent share the probability of a code, and a near code may
-    stand in for the best one in what the talker reads, so that it learns to go on from its own small errors."""
+    replace the best one in the talker's input, so that it learns to continue from its own small errors."""
 
     def __init__(self, tau=0.25, wide=0.8):
         quantizer = codec.Quantizer()
@@ -102,7 +102,7 @@ class Batcher:
         # one projection for all text of the batch
         at = int((len(self.user) - 200) * rng.random() ** 1.5)  # prompts of about one length: little padding; short ones more often
         users = [rng.choice(self.user[at : at + 200]) for _ in rows]
-        # a picture's or clip's positions reach the talker as zeros (hidden_projection is set so): let it meet some, one number for the batch
+        # an image's or video's positions reach the talker as zeros (by hidden_projection): some in training, one number for the batch
         media = rng.choice([0] * 9 + [16, 25, 50])
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])
@@ -124,7 +124,7 @@ class Batcher:
             length = codes.shape[1]
             markers = table(torch.tensor([talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, c.FIRST_SPEAKER + r[1], talker.codec_pad_id, talker.codec_bos_id]))
             start = torch.cat([user[:3], user.new_zeros(media, user.shape[1]), user[3:], head, torch.cat([pad.expand(4, -1), bos[None], words[:1]]) + markers])
-            # as generate() has it: the reply's tokens without <|im_end|>, then tts_eos, then pads
+            # as in generate(): the reply's tokens without <|im_end|>, then tts_eos, then pads
             trailing = torch.cat([words[1:], eos[None]])
             trailing = torch.cat([trailing, pad.expand(max(0, length - len(trailing)), -1)])[:length]
             frame = table(codes[0])
@@ -149,7 +149,7 @@ def losses(net, batcher, rows, rng, predict=448):
         logits = t.codec_head(h[sel])
         target = labels[sel]
         soft = torch.zeros(len(target), logits.shape[1])
-        soft[torch.arange(len(target)), target] = 1  # stays so for the end of speech
+        soft[torch.arange(len(target)), target] = 1  # unchanged for the end of speech
         spoken = target < c.CODEBOOK
         soft[spoken] = F.pad(torch.cat([x[0] for _, _, x in frames]), (0, logits.shape[1] - c.CODEBOOK))
         main = F.cross_entropy(logits.float(), soft)
@@ -164,7 +164,7 @@ def losses(net, batcher, rows, rng, predict=448):
         rest, hits = 0, []
         for k in range(1, c.GROUPS):
             lg = cp.lm_head[k - 1](out[:, k])
-            # how far above the targets' own entropy: what can still be learnt
+            # how far above the targets' own entropy: the reducible loss
             rest = rest + F.cross_entropy(lg.float(), aim[k]) + (aim[k] * aim[k].clamp_min(1e-9).log()).sum(-1).mean()
             hits.append((lg.argmax(-1) == aim[k].argmax(-1)).float().mean().item())
         main = main + (soft * soft.clamp_min(1e-9).log()).sum(-1).mean()
@@ -181,7 +181,7 @@ def weight(row):
 
 
 class Rows:
-    """Utterances of work/talk, new files too, in batches of about one length; of several processes each has its share."""
+    """Utterances of work/talk, new files too, in batches of about one length; several processes split them."""
 
     def __init__(self, run, rng):
         self.run, self.rng, self.rows, self.known, self.queue, self.scanned = run, rng, [], set(), [], 0.0

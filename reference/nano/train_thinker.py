@@ -5,7 +5,7 @@
     STATE=other.pt SEED=1 SHARE=1/2 python3 train_thinker.py ...  on busy cores: two runs that do not wait for one another; `export.py mean` joins them
 
 A step is one batch of one kind for each process. The token embedding stays as initialised (see model.py).
-The encoders are taught directly as well, by heads of their own (`senses.py`).
+The encoders are also trained directly, by auxiliary heads (`senses.py`).
 """
 
 import os
@@ -31,7 +31,7 @@ PATH = c.WORK / os.environ.get("STATE", "thinker.pt")
 
 
 def text_messages(rng):
-    """Of the first grammar, of the open one, or a long talk of both."""
+    """Of the first grammar, of the open one, or a long conversation of both."""
     kind = rng.random()
     if kind < 0.42:
         return text_data.sample(rng)["messages"]
@@ -64,8 +64,8 @@ SHARED = 8.0
 
 
 def output_rows(thinker):
-    """The output head's rows: their own values, and a part that all tokens share, linear in the token's embedding. A token that was never
-    an answer has a row that learned nothing; through the shared part, copying one token teaches to copy all. `state` adds it up: the checkpoint has plain rows."""
+    """The output head's rows: their own values, and a part that all tokens share, linear in the token's embedding. A token that is never
+    an answer has an untrained row; through the shared part, copying one token teaches copying all. `state` adds both: the checkpoint has plain rows."""
     if not hasattr(thinker, "shared_rows"):
         return thinker.lm_head.weight
     return thinker.lm_head.weight + SHARED * thinker.model.get_input_embeddings().weight @ thinker.shared_rows
@@ -78,7 +78,7 @@ def plain_state(thinker):
 
 
 def loss_of(thinker, batch, ear=None, eye=None):
-    """Loss of the answers' tokens, share of them right, and the loss of ear or eye (0 without a sound or picture)."""
+    """Loss of the answers' tokens, share of them right, and the loss of ear or eye (0 without audio or image)."""
     batch = dict(batch)
     lab, facts, scenes = batch.pop("labels"), batch.pop("facts", None), batch.pop("scenes", None)
     ids = batch["input_ids"]
@@ -100,8 +100,8 @@ def loss_of(thinker, batch, ear=None, eye=None):
 
 
 def fit_heads(thinker, chat, ear, eye, rng, steps=40):
-    """New heads on encoders that are trained already: the heads alone learn first, from what the encoders say of some pictures and sounds.
-    With heads that know nothing, the first hundred steps would only shake the encoders."""
+    """New heads on encoders that are trained already: only the heads learn first, from the encoders' output for some images and audio.
+    Untrained heads would disturb the encoders in the first hundred steps."""
     pictures, sounds = media_batches.image_batch(rng, chat, 32)[:12], media_batches.sound_batch(rng, chat, 32)[:8]
     seen, heard = [], []
     with torch.no_grad(), fast.autocast():

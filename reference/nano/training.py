@@ -1,4 +1,4 @@
-"""What the trainers share: a budget of seconds with its learning rate, gradients averaged over processes, the state saved now and then."""
+"""The trainers' common parts: a budget of seconds with its learning rate, gradients averaged over processes, the state saved now and then."""
 
 import os
 import time
@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 
 class Run:
-    """One run of a trainer, alone or as one process of several (torchrun).
+    """One run of a trainer, as the only process or one of several (torchrun).
 
     path: file of the state {"step", ...} to resume from and to save to. The rate rises over `warm` steps to `peak` (LR in the
     environment overrules it, WARM the steps) and falls over the last `fall` of the time (DECAY overrules it) to `low` of it.

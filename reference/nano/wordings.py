@@ -1,4 +1,4 @@
-"""How people ask about pictures, sounds and videos: {key: (English, Chinese)}. `newcomers.py` asks in other words."""
+"""Wordings of questions about images, audio and videos: {key: (English, Chinese)}. `newcomers.py` has others."""
 
 import random
 

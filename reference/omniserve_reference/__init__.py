@@ -3,7 +3,7 @@
 import torch
 
 # torchvision's compiled part may be built for another torch (CUDA against CPU). The transforms used here are plain torch;
-# all that importing them wants is these operators' signatures, so declare them when the compiled part did not.
+# importing them needs only these operators' signatures, declared here when the compiled part does not.
 _library = torch.library.Library("torchvision", "FRAGMENT")
 for _name in ("nms", "qnms"):
     try:

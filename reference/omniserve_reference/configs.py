@@ -1,4 +1,4 @@
-"""The tiny configurations. Between them every switch of the family stands in at least two positions; see README.md."""
+"""The tiny configurations. Together they have every switch of the family in at least two positions; see README.md."""
 
 from tokenizers import Tokenizer
 

@@ -1,4 +1,4 @@
-"""The conversations behind the processor and end-to-end goldens. Media are descriptions; media.py makes them."""
+"""The conversations of the processor and end-to-end goldens. Media are descriptions; media.py makes them."""
 
 
 def image(width: int, height: int, seed: int = 1) -> dict:
@@ -55,6 +55,6 @@ CONVERSATIONS: dict[str, list[dict]] = {
         assistant("Yes."),
         user(video(48, 64, 2, 2.0, 16000, 14), image(50, 70, 15), text("Then.")),
     ],
-    # Wide frames with little sound: the largest position stands before the end of the prompt.
+    # Wide frames with little audio: the largest position stands before the end of the prompt.
     "video-wide": [user(video(1200, 60, 2, 2.0, 4000, 16))],
 }

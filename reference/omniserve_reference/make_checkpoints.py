@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2] / "testdata" / "checkpoints"
 
 
 def initialise(model: torch.nn.Module, seed: int) -> None:
-    """Random weights large enough that every part matters to the output and argmax gaps are wide."""
+    """Random weights large enough that every part affects the output and argmax gaps are wide."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter: torch.Tensor, std: float, mean: float = 0.0) -> None:
@@ -65,7 +65,7 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
 
 
 def old_rope_spelling(config: dict) -> None:
-    """Rewrites `rope_parameters` to `rope_scaling` and `rope_theta` throughout, as older folders have it."""
+    """Rewrites `rope_parameters` to `rope_scaling` and `rope_theta` throughout, as in older folders."""
     for value in list(config.values()):
         if isinstance(value, dict):
             old_rope_spelling(value)
@@ -79,7 +79,7 @@ def old_rope_spelling(config: dict) -> None:
 
 
 def preprocessor_config(config: dict) -> dict:
-    """preprocessor_config.json as the hub's Qwen3-Omni folders lay it out, with small pixel limits."""
+    """preprocessor_config.json as in the hub's Qwen3-Omni folders, with small pixel limits."""
     vision, audio = config["thinker_config"]["vision_config"], config["thinker_config"]["audio_config"]
     return {
         "chunk_length": 300, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor",
@@ -97,7 +97,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_checkpoint(folder: Path, options: dict) -> None:
-    """Writes one checkpoint folder, replacing what stands there."""
+    """Writes one checkpoint folder, replacing an existing one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tokenizer = build_tokenizer(options["merges"])

@@ -24,12 +24,12 @@ CASES = {
     "tiny-thinker": ["text", "images", "audio"],
 }
 TEXT_TOKENS, FRAMES = 12, 14
-# Every so many rows of the hidden states are stored; all of them would be a fifth of the fixtures.
+# Only every so many rows of the hidden states are stored, to keep the fixtures small.
 HIDDEN_STEP = 5
 
 
 class Capture:
-    """Replaces a method for the length of a `with` and keeps what went in and came out."""
+    """Replaces a method during a `with` and records its input and output."""
 
     def __init__(self, owner: object, name: str, extra: dict | None = None):
         self.owner, self.name, self.extra, self.calls = owner, name, extra or {}, []
@@ -63,7 +63,7 @@ def audio_encoder(golden: GoldenFile, model) -> None:
         out = model.thinker.model.audio_tower(mel, feature_lens=torch.tensor([frames])).last_hidden_state
         golden.put(f"audio-encoder.{frames}", out)
         golden.facts["audioEncoder"].append({"frames": frames, "tokens": out.shape[0]})
-    # Two sounds in one request: the shorter one's only chunk is padded to the longer one's chunk.
+    # Two audio inputs in one request: the shorter one's only chunk is padded to the longer one's chunk.
     lengths = [30, 130]
     mel = torch.cat([torch.from_numpy(media.log_mel(config.num_mel_bins, n)) for n in lengths], dim=1)
     out = model.thinker.model.audio_tower(mel, feature_lens=torch.tensor(lengths)).last_hidden_state
@@ -98,7 +98,7 @@ def code2wav(golden: GoldenFile, model, name: str) -> None:
 
 
 def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, prompt: int) -> dict:
-    """Prefill and every step as the thinker's decoder saw them, with what the encoders put in."""
+    """Prefill and every step with the input of the thinker's decoder, encoder output included."""
     prefill = calls[0][1]
     golden.put(f"{key}.positions", prefill["position_ids"][-3:, 0])
     if prefill.get("visual_pos_masks") is not None:
@@ -128,7 +128,7 @@ def record_speech(golden: GoldenFile, key: str, model, thinker_result, talker, t
     golden.put(f"{key}.talker-prefill", kwargs["inputs_embeds"][0])
     golden.put(f"{key}.talker-prefill-positions", talker_calls[0][1]["position_ids"][-3:, 0])
     golden.put(f"{key}.trailing-text", kwargs["trailing_text_hidden"][0])
-    # The last 1,024 ids are never sampled but for the end token; a few of them are kept.
+    # The last 1,024 ids are never sampled but for the end token; a few of their logits are stored.
     kept = model.config.code2wav_config.codebook_size + 32
     golden.put(f"{key}.talker-logits", torch.cat(outcome.logits)[:, :kept])
     golden.put(f"{key}.talker-hidden", torch.cat([call[2].last_hidden_state[:, -1] for call in talker_calls]))

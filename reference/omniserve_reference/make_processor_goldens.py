@@ -1,4 +1,4 @@
-"""Goldens of what stands before the model: token ids, positions, log-mel, patches.
+"""Goldens of the model's input: token ids, positions, log-mel, patches.
 
 Run: python -m omniserve_reference.make_processor_goldens
 """
@@ -19,7 +19,7 @@ STRIDE = 211
 
 
 def sampled(golden: GoldenFile, name: str, value: np.ndarray) -> dict:
-    """Keeps the whole array when small, else every 211th value; always the sums."""
+    """Stores the whole array when small, else every 211th value; always the sums."""
     flat = np.ascontiguousarray(value).reshape(-1)
     step = 1 if flat.size <= 8192 else STRIDE
     golden.put(name, flat[::step])
@@ -70,7 +70,7 @@ def main() -> None:
             position_ids, next_position = positions(model, processed)
             golden.put(f"conversation.{case}.positions", position_ids)
             golden.put(f"conversation.{case}.tokens", ids, np.int32)
-            # Several sounds are padded to the longest before the transform, which changes a shorter one's last frames.
+            # Several audio inputs are padded to the longest before the transform, which changes a shorter one's last frames.
             mels = []
             if "input_features" in processed["outputs"]:
                 masks = processed["outputs"]["feature_attention_mask"]

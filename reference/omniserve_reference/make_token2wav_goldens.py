@@ -1,7 +1,7 @@
 """Tiny token2wav checkpoints of Qwen2.5-Omni and their goldens. Run: python -m omniserve_reference.make_token2wav_goldens
 
 Writes testdata/checkpoints/<name>/{config.json, model.safetensors, spk_dict.pt} and testdata/golden/<name>.{json,safetensors}.
-The windowed reference runs the same transformers modules window by window, as the streaming section of the facts says.
+The windowed reference runs the same transformers modules window by window, as in streaming.
 """
 
 import collections
@@ -19,7 +19,7 @@ from .golden_file import GoldenFile
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "testdata" / "checkpoints"
 
-# Between them every switch stands in at least two positions; see README.md.
+# Together they have every switch in at least two positions; see README.md.
 CONFIGS = {
     "tiny-token2wav": dict(
         dit=dict(
@@ -96,7 +96,7 @@ def initialise(model: torch.nn.Module, generator: torch.Generator, dtype: torch.
 
 
 def level_output(vocoder: torch.nn.Module, facts: dict, generator: torch.Generator) -> None:
-    """Scales the last convolution so that samples are loud and rarely clipped."""
+    """Scales the last convolution so that samples are loud and rarely clip."""
     mel = torch.randn(1, facts["bigvgan"]["mel_dim"], 60, generator=generator) * 2 - 4
     weight = vocoder.conv_post.weight
     weight.data.copy_((weight * 0.25 / vocoder(mel).std()).to(facts["dtype"]).to(torch.float32))
@@ -137,7 +137,7 @@ class Sampler:
         return state
 
     def windowed(self, codes: torch.Tensor, noise: torch.Tensor, solver: str, blocks: list[int], size: int, repeats: int):
-        """Windows of `blocks` blocks (the last number goes on), with two blocks before and one after as context."""
+        """Windows of `blocks` blocks (the last number repeats), with two blocks before and one after as context."""
         frames = codes.shape[1] * repeats
         parts, start, index = [], 0, 0
         while start < frames:
@@ -153,7 +153,7 @@ class Sampler:
 
 
 def check_against_sample(model, config, codes, condition, reference_mel, noise, expected) -> None:
-    """That our sampler is transformers' own `sample`, noise aside."""
+    """The sampler here equals transformers' own `sample`, noise aside."""
     original = torch.randn
     try:
         torch.randn = lambda *_, **__: noise.clone()
@@ -251,7 +251,7 @@ def make(name: str, seed: int) -> None:
 
 
 def make_voice_files() -> None:
-    """Voice files in the ways that torch writes them, for the reader."""
+    """Voice files in all forms that torch writes, for tests of the reader."""
     folder = CHECKPOINTS.parent / "voices"
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(5)

@@ -1,4 +1,4 @@
-"""Pictures, sound and clips made from integer formulas, so that no input needs storing. testing/formula-media.ts repeats them."""
+"""Images, audio and videos made from integer formulas, so that no input is stored. testing/formula-media.ts repeats them."""
 
 import numpy as np
 
@@ -24,19 +24,19 @@ def video(width: int, height: int, frames: int, seed: int) -> np.ndarray:
 
 
 def log_mel(bins: int, frames: int) -> np.ndarray:
-    """[bins, frames] float32, shaped like no real sound: input for the audio encoder alone."""
+    """[bins, frames] float32, unlike real audio: input for the audio encoder only."""
     b, f = np.meshgrid(np.arange(bins), np.arange(frames), indexing="ij")
     return (((f * 31 + b * 17 + (f * b) % 23) % 101) / np.float32(50) - np.float32(1)).astype(np.float32)
 
 
 def patches(count: int, size: int) -> np.ndarray:
-    """[count, size] float32: input for the vision encoder alone."""
+    """[count, size] float32: input for the vision encoder only."""
     n, i = np.meshgrid(np.arange(count), np.arange(size), indexing="ij")
     return (((n * 29 + i * 13 + (n * i) % 37) % 127) / np.float32(63) - np.float32(1)).astype(np.float32)
 
 
 def codes(groups: int, frames: int, size: int) -> np.ndarray:
-    """[groups, frames] int64: input for code2wav alone."""
+    """[groups, frames] int64: input for code2wav only."""
     g, f = np.meshgrid(np.arange(groups), np.arange(frames), indexing="ij")
     return (f * 37 + g * 11 + (f * f * (g + 1)) % 53) % size
 

@@ -12,7 +12,7 @@ CHECKPOINTS = Path(__file__).resolve().parents[2] / "testdata" / "checkpoints"
 
 
 def load_processor(name: str) -> Qwen3OmniMoeProcessor:
-    """The checkpoint's processor, with Pillow's resampling for pictures (clips have a torchvision path only)."""
+    """The checkpoint's processor, with Pillow's resampling for images (videos have a torchvision path only)."""
     processor = Qwen3OmniMoeProcessor.from_pretrained(CHECKPOINTS / name)
     pil = Qwen2VLImageProcessorPil.from_pretrained(CHECKPOINTS / name)
     processor.image_processor = pil
@@ -20,9 +20,9 @@ def load_processor(name: str) -> Qwen3OmniMoeProcessor:
 
 
 def run(processor: Qwen3OmniMoeProcessor, messages: list[dict], config) -> dict:
-    """Returns the rendered text and the processor's outputs, all clips of one conversation sharing one `fps`.
+    """Returns the rendered text and the processor's outputs, all videos of one conversation sharing one `fps`.
 
-    Sound inside a clip is loaded when any clip has it, which is how `use_audio_in_video` works: for all or none.
+    A video's audio is loaded when any video has it, which is how `use_audio_in_video` works: for all or none.
     """
     parts = [part for message in messages for part in message["content"]]
     images = [media.image(p["width"], p["height"], p["seed"]) for p in parts if p["type"] == "image"]
@@ -61,7 +61,7 @@ def run(processor: Qwen3OmniMoeProcessor, messages: list[dict], config) -> dict:
 def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
     """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position.
 
-    `generate` goes on from the last prompt position (`_update_model_kwargs_for_generation`), not from the largest plus 1 (`rope_deltas`).
+    `generate` continues from the last prompt position (`_update_model_kwargs_for_generation`), not from the largest plus 1 (`rope_deltas`).
     """
     outputs = processed["outputs"]
     mask = outputs.get("feature_attention_mask")

@@ -2,8 +2,8 @@
 
 Run: python -m omniserve_reference.time_generate FOLDER --text-tokens 48 --frames 100 [--threads 2] [--dtype float32]
 
-Both ends are forced: end tokens are suppressed, so every run makes the same number of tokens and frames. transformers gives no audio
-before all of it is done, so the time to the first audio is the whole time.
+Both ends are forced: end tokens are suppressed, so every run makes the same number of tokens and frames. transformers returns no audio
+before the end, so the time to first audio is the whole time.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from transformers import AutoTokenizer, Qwen3OmniMoeForConditionalGeneration
 
 
 class FirstToken:
-    """A streamer that notes when the first new token came."""
+    """A streamer that records the time of the first new token."""
 
     def __init__(self) -> None:
         self.calls, self.at = 0, 0.0
 
     def put(self, _: torch.Tensor) -> None:
         self.calls += 1
-        if self.calls == 2:  # the first call brings the prompt
+        if self.calls == 2:  # the first call has the prompt
             self.at = time.perf_counter()
 
     def end(self) -> None:
@@ -43,14 +43,14 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.folder)
     model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(options.folder, dtype=getattr(torch, options.dtype))
     model.eval()
-    # What the chat template makes of one turn of text; the processor itself would want torchvision.
+    # The chat template's result for one turn of text; the processor itself would need torchvision.
     rendered = f"<|im_start|>user\n{options.prompt}<|im_end|>\n<|im_start|>assistant\n"
     encoded = tokenizer([rendered], return_tensors="pt")
     inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
     talker = model.config.talker_config
     specials = list(range(talker.text_config.vocab_size - 1024, talker.text_config.vocab_size))
     results = []
-    for _ in range(2):  # the second run is warm
+    for _ in range(2):  # the second run is warmed up
         streamer = FirstToken()
         start, cpu = time.perf_counter(), time.process_time()
         sequences, wave = model.generate(

@@ -88,7 +88,7 @@ CHAT_TEMPLATE = """\
 
 
 def tokenizer_config(tokenizer: Tokenizer) -> dict:
-    """tokenizer_config.json as the hub's Qwen3-Omni folders lay it out."""
+    """tokenizer_config.json as in the hub's Qwen3-Omni folders."""
     named = {
         "image_token": "<|image_pad|>",
         "audio_token": "<|audio_pad|>",

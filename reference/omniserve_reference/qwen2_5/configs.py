@@ -1,4 +1,4 @@
-"""The tiny configurations. Between them every switch of the family stands in at least two positions; see reference/README.md."""
+"""The tiny configurations. Together they have every switch of the family in at least two positions; see reference/README.md."""
 
 from tokenizers import Tokenizer
 
@@ -175,7 +175,7 @@ def even(ids: dict, vocab: int) -> dict:
 
 
 def thinker_only(ids: dict, vocab: int) -> dict:
-    """`enable_audio_output` off: a fine-tune that only writes."""
+    """`enable_audio_output` off: a fine-tune without speech."""
     config = even(ids, vocab)
     del config["talker_config"], config["token2wav_config"]
     config["enable_audio_output"] = False

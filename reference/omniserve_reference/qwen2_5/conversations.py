@@ -1,8 +1,8 @@
-"""The conversations behind the Qwen2.5-Omni goldens. Media are descriptions; media.py makes them."""
+"""The conversations of the Qwen2.5-Omni goldens. Media are descriptions; media.py makes them."""
 
 from ..conversations import assistant, audio, image, system, text, user, video
 
-# Speech is only promised under this system turn.
+# Speech is only supported under this system turn.
 SPEECH_SYSTEM = (
     "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and visual "
     "inputs, as well as generating text and speech."
@@ -43,5 +43,5 @@ CONVERSATIONS: dict[str, list[dict]] = {
 
 
 def spoken(messages: list[dict]) -> list[dict]:
-    """The same conversation with the one system turn under which speech is promised."""
+    """The same conversation with the one system turn that speech requires."""
     return [system(SPEECH_SYSTEM), *(message for message in messages if message["role"] != "system")]

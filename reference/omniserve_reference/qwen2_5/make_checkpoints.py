@@ -63,7 +63,7 @@ def initialise(model: torch.nn.Module, seed: int, ends: float, special: list[int
 
 
 def respell_rope(config: dict) -> None:
-    """Rewrites `rope_parameters` to `rope_scaling` and `rope_theta` throughout, as older folders have it."""
+    """Rewrites `rope_parameters` to `rope_scaling` and `rope_theta` throughout, as in older folders."""
     for value in list(config.values()):
         if isinstance(value, dict):
             respell_rope(value)
@@ -74,7 +74,7 @@ def respell_rope(config: dict) -> None:
 
 
 def preprocessor_config(config: dict) -> dict:
-    """preprocessor_config.json as the hub's Qwen2.5-Omni folders lay it out, with a small limit of pixels."""
+    """preprocessor_config.json as in the hub's Qwen2.5-Omni folders, with a small limit of pixels."""
     vision, audio = config["thinker_config"]["vision_config"], config["thinker_config"]["audio_config"]
     return {
         "chunk_length": 300, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor",
@@ -88,7 +88,7 @@ def preprocessor_config(config: dict) -> dict:
 
 
 def voices(config: dict, ids: dict, names: list[str], seed: int) -> dict:
-    """As `spk_dict.pt` holds them: a condition vector, a reference mel and the token that opens the text."""
+    """As in `spk_dict.pt`: a condition vector, a reference mel and the token that opens the text."""
     dit = config["token2wav_config"]["dit_config"]
     generator = torch.Generator().manual_seed(seed + 1)
     return {
@@ -102,7 +102,7 @@ def voices(config: dict, ids: dict, names: list[str], seed: int) -> dict:
 
 
 def write_checkpoint(folder: Path, options: dict) -> None:
-    """Writes one checkpoint folder, replacing what stands there."""
+    """Writes one checkpoint folder, replacing an existing one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tokenizer = build(options["merges"])
@@ -111,7 +111,7 @@ def write_checkpoint(folder: Path, options: dict) -> None:
     plain = options["build"](ids, vocab)
     model = Qwen2_5OmniForConditionalGeneration(Qwen2_5OmniConfig(**json.loads(json.dumps(plain)))).float().eval()
     initialise(model, options["seed"], options.get("ends", 0.3), list(range(ids["end"], vocab)))
-    # The published token2wav is f32 whatever the rest is.
+    # The published token2wav is f32 whatever the other types are.
     model.thinker.to(getattr(torch, options["dtype"]))
     if model.has_talker:
         model.talker.to(getattr(torch, options["dtype"]))

@@ -1,6 +1,6 @@
 """Goldens of every stage and of greedy generation. Run: python -m omniserve_reference.qwen2_5.make_model_goldens [name ...]
 
-Token2wav as a stage has a script of its own; here it turns the codes of each conversation into samples, from `media.noise`.
+Token2wav's own goldens have another script; here it turns each conversation's codes into samples, from `media.noise`.
 """
 
 import sys
@@ -24,7 +24,7 @@ CASES = {
     "tiny25-thinker": ["text", "images", "audio", "video-audio-shorter"],
 }
 TEXT_TOKENS, CODES = 12, 26
-# Every so many rows of long outputs are stored.
+# Only every so many rows of long outputs are stored.
 ROW_STEP = 5
 LONG = 64
 
@@ -42,7 +42,7 @@ def audio_encoder(golden: GoldenFile, model) -> None:
         step = 1 if len(out) <= LONG else 23
         rows_of(golden, f"audio-encoder.{frames}", out, step)
         golden.facts["audioEncoder"].append({"frames": frames, "tokens": out.shape[0], "rowStep": step})
-    # Several in one request: each gives what it gives by itself.
+    # Several in one request: each equals its own single result.
     lengths = [30, 130]
     mel = torch.cat([torch.from_numpy(media.log_mel(config.num_mel_bins, n)) for n in lengths], dim=1)
     out = model.thinker.model.audio_tower(mel, feature_lens=torch.tensor(lengths)).last_hidden_state
@@ -62,7 +62,7 @@ def vision_encoder(golden: GoldenFile, model) -> None:
 
 
 def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, prompt: int) -> dict:
-    """Prefill and every step as the thinker's decoder saw them, with what the encoders put in."""
+    """Prefill and every step with the input of the thinker's decoder, encoder output included."""
     prefill = calls[0][1]
     golden.put(f"{key}.positions", prefill["position_ids"][-3:, 0], np.int32)
     ids = result.sequences[0, :prompt]
@@ -75,7 +75,7 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
     golden.put(f"{key}.prefill-logits", model.thinker.lm_head(hidden[rows]))
     golden.put(f"{key}.step-logits", torch.cat(result.logits))
     golden.put(f"{key}.tokens", result.sequences[0], np.int32)
-    # What the talker adds to the embeddings: the states that `lm_head` reads, of the prompt and of every token read since.
+    # The talker's addition to the embeddings: `lm_head`'s input states, of the prompt and of every later token.
     states = torch.cat([call[2].last_hidden_state[0] for call in calls])
     rows_of(golden, f"{key}.hidden", states, ROW_STEP)
     return {
@@ -85,9 +85,9 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
 
 
 class Talker:
-    """Mends and watches the talker's `generate` for the length of a `with`. Without it transformers 5.23
+    """Fixes and records the talker's `generate` during a `with`. Without it transformers 5.23
 
-    - refuses the pixels that `generate` of the whole model hands on to the talker;
+    - refuses the pixels that `generate` of the whole model passes to the talker;
     - drops an attention mask of ones, and the talker takes a missing mask for a later step: no media positions, no codec
       embeddings on the last two rows of its prompt (4.57 does both);
     - may sample ids that have no row in token2wav's table, and fails there.
@@ -191,7 +191,7 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
 
 
 class FixedNoise:
-    """Replaces torch.randn for the length of a `with`; the only random numbers drawn there are the diffusion's first state."""
+    """Replaces torch.randn during a `with`; only the diffusion's first state is random there."""
 
     def __enter__(self) -> "FixedNoise":
         self.original = torch.randn

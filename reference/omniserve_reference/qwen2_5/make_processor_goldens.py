@@ -1,4 +1,4 @@
-"""Goldens of what stands before the model: token ids, positions, log-mel, patches.
+"""Goldens of the model's input: token ids, positions, log-mel, patches.
 
 Run: python -m omniserve_reference.qwen2_5.make_processor_goldens
 """
@@ -75,7 +75,7 @@ def main() -> None:
         facts["conversations"] = [
             conversation(golden, processor, model, case, messages) for case, messages in CONVERSATIONS.items()
         ]
-        # What a request for speech makes of them.
+        # The same with speech.
         facts["spoken"] = [
             {**conversation(golden, processor, model, f"spoken.{case}", spoken(CONVERSATIONS[case])), "asked": CONVERSATIONS[case]}
             for case in SPOKEN

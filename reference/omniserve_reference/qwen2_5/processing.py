@@ -13,7 +13,7 @@ from ..processing import CHECKPOINTS
 
 def load_model(name: str) -> Qwen2_5OmniForConditionalGeneration:
     folder = CHECKPOINTS / name
-    # The class's own loader demands spk_dict.pt of checkpoints that do not speak.
+    # The class's own loader demands spk_dict.pt of checkpoints without speech.
     model = PreTrainedModel.from_pretrained.__func__(
         Qwen2_5OmniForConditionalGeneration, folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()

@@ -9,7 +9,7 @@ SPECIAL_TOKENS = [
     "<|quad_start|>", "<|quad_end|>", "<|vision_bos|>", "<|vision_eos|>", "<|vision_pad|>", "<|IMAGE|>", "<|VIDEO|>",
 ]  # fmt: skip
 
-# What the published folders' template does, written anew.
+# An independent equivalent of the published folders' template.
 CHAT_TEMPLATE = """\
 {%- set images = namespace(count=0) -%}
 {%- set audios = namespace(count=0) -%}
@@ -53,7 +53,7 @@ def build(merges: int) -> Tokenizer:
 
 
 def tokenizer_config(tokenizer: Tokenizer) -> dict:
-    """tokenizer_config.json as the hub's Qwen2.5-Omni folders lay it out."""
+    """tokenizer_config.json as in the hub's Qwen2.5-Omni folders."""
     named = {
         "image_token": "<|IMAGE|>",
         "audio_token": "<|AUDIO|>",

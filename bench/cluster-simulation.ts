@@ -1,6 +1,6 @@
 /**
- * Time to first audio by how replicas are chosen, simulated: the functions that choose and eject here are those of the server, the replicas
- * are queues with service times as recorded from vLLM-Omni (0.4 s to first audio, 0.45 s for each second of speech).
+ * Time to first audio by load balancing policy, simulated: the functions that choose and eject are the server's, the
+ * replicas are queues with service times recorded from vLLM-Omni.
  */
 import { seededRandom } from '../testing/seeded-random.ts'
 import { choose, type Strategy } from '../src/engines/remote/pool/choose.ts'
@@ -16,13 +16,13 @@ import {
 } from '../src/engines/remote/pool/health.ts'
 import { type Benchmark, round, type Row } from './harness.ts'
 
-const SEATS = 4
+const SLOTS = 4
 const FIRST_AUDIO = 0.4
 const PER_SECOND = 0.45
-/** Share of all seats that is in use on average, the slow replica counted as whole. */
+/** Share of all slots that is in use on average, the slow replica counted as whole. */
 const LOAD = 0.7
 const SLOWER = 3
-/** The flapping replica answers so long, then is dead so long, in seconds. */
+/** The flapping replica answers so long, then is down so long, in seconds. */
 const [ALIVE, DEAD] = [60, 20]
 const PROBE_EVERY = 5
 
@@ -40,12 +40,12 @@ interface Replica {
   pending: number
   running: number
   readonly queue: Job[]
-  /** Goes up when it dies: what was scheduled before is void. */
+  /** Incremented when it fails: earlier events are void. */
   life: number
   dead: boolean
 }
 
-/** Times of what will happen, soonest first. */
+/** Times of future events, soonest first. */
 class Agenda {
   readonly #heap: { readonly at: number; readonly run: () => void }[] = []
 
@@ -137,7 +137,7 @@ function simulate(count: number, strategy: Strategy, bursty: boolean, jobs: numb
   }
 
   const begin = (replica: Replica): void => {
-    while (replica.running < SEATS && replica.queue.length > 0) {
+    while (replica.running < SLOTS && replica.queue.length > 0) {
       const job = replica.queue.shift()!
       replica.running += 1
       const { life } = replica
@@ -186,7 +186,7 @@ function simulate(count: number, strategy: Strategy, bursty: boolean, jobs: numb
   // Speech of 1 to 30 s, log-normal around 6 s.
   const speech = (): number => Math.min(30, Math.max(1, 6 * Math.exp(0.7 * normal(random))))
   const mean = FIRST_AUDIO + PER_SECOND * 7.4
-  const rate = (LOAD * SEATS * count) / mean
+  const rate = (LOAD * SLOTS * count) / mean
   let at = 0
   for (let number = 0; number < jobs; number += 1) {
     // Bursts: five seconds at three times the rate, then ten at none.

@@ -1,8 +1,10 @@
 /**
- * The second turn of a conversation, with and without what the first one left: time to the first token, the same request, alternating.
+ * The second turn of a conversation, with and without the prefix cache: time to first token, the same request,
+ * alternating.
  *
- * The history has 1,500 tokens of text, an image and 20 s of audio. The checkpoint is `models/nano`, or the folder or file in
- * `OMNISERVE_BENCH_CHECKPOINT`; it runs in this process. Text alone is compared with node-llama-cpp in `engine-dense.ts`.
+ * The history has 1,500 tokens of text, an image and 20 s of audio. The checkpoint is `models/nano`, or the folder or
+ * file in `OMNISERVE_BENCH_CHECKPOINT`; it runs in this process. Text only is compared with node-llama-cpp in
+ * `engine-dense.ts`.
  */
 
 import { existsSync } from 'node:fs'

@@ -1,8 +1,9 @@
 /**
- * A GGUF file with the geometry of Qwen2.5-Omni-3B's thinker (36 layers, hidden 2048, feed-forward 11008, 16/2 heads) and random
- * weights, in the names and types that llama.cpp's `qwen2` reads, so that both sides run one file.
+ * A GGUF file with the geometry of Qwen2.5-Omni-3B's thinker (36 layers, hidden 2048, feed-forward 11008, 16/2 heads)
+ * and random weights, in the names and types of llama.cpp's `qwen2`, so that both sides run one file.
  *
- * Reference: the GGUF specification, version 3. Quantised weights are random blocks with scales that keep activations finite.
+ * Reference: the GGUF specification, version 3. Quantised weights are random blocks with scales that keep activations
+ * finite.
  */
 
 import { closeSync, existsSync, openSync, renameSync, writeSync } from 'node:fs'
@@ -11,7 +12,7 @@ import { randomBytes } from 'node:crypto'
 import { tensorBytes, tensorTypes, type TensorType } from '../src/tensor/index.ts'
 
 export const dense = {
-  /** `OMNISERVE_BENCH_LAYERS` takes fewer, where 8k tokens of the whole would take too long. */
+  /** `OMNISERVE_BENCH_LAYERS` uses fewer layers, where 8k tokens of the whole would take too long. */
   layers: Number(process.env['OMNISERVE_BENCH_LAYERS'] ?? 36),
   hidden: 2048,
   feedForward: 11008,

@@ -72,7 +72,7 @@ const ggufNames: readonly (readonly [RegExp, string])[] = [
   [/post_attention_layernorm/, 'ffn_norm'],
 ]
 
-/** llama.cpp's name of one of our parameters. */
+/** llama.cpp's name of a parameter. */
 const ggufName = (name: string): string => ggufNames.reduce((text, [pattern, to]) => text.replace(pattern, to), name)
 
 export class DenseModel implements Disposable {
@@ -125,7 +125,7 @@ export class DenseModel implements Disposable {
         let x = this.#network.embedding.forward(g, g.input('ids', 'i32', [tokens]))
         for (const [i, layer] of this.#network.layers.entries()) {
           x = g.add(x, layer.attention.forward(g, layer.before.forward(g, x), segments, i, rotation))
-          // The last feed-forward for the token whose logits are wanted, as `Decoder` and llama.cpp do it.
+          // The last feed-forward only for the token whose logits are needed, as in `Decoder` and llama.cpp.
           if (tokens > 1 && i === dense.layers - 1) x = g.slice(x, 1, tokens - 1, 1)
           x = g.add(x, layer.mlp.forward(g, layer.between.forward(g, x)))
         }

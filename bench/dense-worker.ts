@@ -1,5 +1,6 @@
 /**
- * One side of the dense comparison, in a process of its own: ours or node-llama-cpp's. The parent sends one {@link Command} at a time.
+ * One side of the dense comparison, in a process of its own: this engine or node-llama-cpp. The parent sends one {@link
+ * Command} at a time.
  */
 
 import { createRequire } from 'node:module'
@@ -19,26 +20,26 @@ export type Command =
       readonly cache?: string
       readonly peer?: string
     }
-  /** Empties the context and reads these tokens. Replies with milliseconds. */
+  /** Empties the context and prefills these tokens. Replies with milliseconds. */
   | { readonly do: 'prefill'; readonly tokens: readonly number[] }
-  /** Reads tokens one by one. Replies with milliseconds each. */
+  /** Decodes tokens one by one. Replies with milliseconds each. */
   | { readonly do: 'decode'; readonly tokens: readonly number[] }
   /**
-   * Takes these tokens as the whole prompt, from the longest prefix that the context shares with them, and gives the likeliest next one.
-   * Replies with milliseconds.
+   * Takes these tokens as the whole prompt, reuses the longest prefix that the context shares with them, and gives the
+   * likeliest next one. Replies with milliseconds.
    */
   | { readonly do: 'turn'; readonly tokens: readonly number[] }
-  /** Reads one token and replies with the logits after it. */
+  /** Decodes one token and replies with the logits after it. */
   | { readonly do: 'logits'; readonly token: number }
-  /** Longest gap of the event loop while it reads a token, milliseconds. */
+  /** Longest gap of the event loop while it decodes a token, milliseconds. */
   | { readonly do: 'gap'; readonly token: number }
   | { readonly do: 'end' }
 
 interface Side {
   prefill(tokens: readonly number[]): Promise<void>
-  /** Reads one token and gives the likeliest next one. */
+  /** Decodes one token and gives the likeliest next one. */
   read(token: number): Promise<number>
-  /** The likeliest token after a prompt, of which the common prefix with what was read before is reused. */
+  /** The likeliest token after a prompt, reusing the prefix that the context shares with it. */
   turn(tokens: readonly number[]): Promise<number>
   logits(token: number): Promise<readonly number[]>
 }
@@ -125,14 +126,14 @@ async function theirs(command: Command & { do: 'load' }): Promise<Side> {
       await sequence.evaluateWithoutGeneratingNewTokens(tokens)
     },
     async read(token) {
-      // With the next token: evaluating alone leaves out the output layer, a tenth of the weights.
+      // With the next token: evaluating alone leaves out the output layer.
       const output = await sequence.controlledEvaluate([
         [token, { generateNext: { token: true, options: { temperature: 0 } } }],
       ])
       return Number(output.at(-1)?.next.token ?? -1)
     },
     async turn(tokens) {
-      // The last token is run in any case, for what follows it.
+      // The last token is run in any case, for the next ones.
       await sequence.adaptStateToTokens(tokens.slice(0, -1))
       const rest: unknown[] = tokens.slice(sequence.nextTokenIndex)
       rest.push([rest.pop(), { generateNext: { token: true, options: { temperature: 0 } } }])

@@ -1,8 +1,9 @@
 /**
- * What weight types of the code predictor and of the vocoder change, the other stages in f32: odds of codes and samples against f32.
+ * Effect of weight types of the code predictor and of the vocoder, the other stages in f32: odds of codes and samples
+ * against f32.
  *
- * The checkpoint is `models/nano`, else `testdata/checkpoints/tiny-moe`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`. The talker goes on from its
- * first codes by itself, in f32; every type then reads the same hidden states and codes.
+ * The checkpoint is `models/nano`, else `testdata/checkpoints/tiny-moe`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`.
+ * The talker continues from its first codes by itself, in f32; every type then gets the same hidden states and codes.
  */
 
 import { existsSync } from 'node:fs'
@@ -53,7 +54,7 @@ async function load(backend: Backend, checkpoint: Checkpoint, stage: WeightStage
   }
 }
 
-/** Frames that the talker goes on to make from nothing, sampled. */
+/** Frames that the talker then makes by sampling. */
 async function speak(model: Qwen3OmniModel, count: number): Promise<Frame[]> {
   const { talker, codePredictor, speech } = model
   if (!talker || !codePredictor || !speech) throw new Error('the checkpoint does not speak')
@@ -111,7 +112,7 @@ async function samples(
   )
 }
 
-/** What sampling sees: probabilities at the temperature, top-k and top-p of speech. */
+/** The sampler's input: probabilities at the temperature, top-k and top-p of speech. */
 function compare(expected: Float32Array, actual: Float32Array): { overlap: number; same: boolean } {
   const chances = (row: Float32Array): Map<number, number> => {
     const { ids, weights, total } = distribution(row, defaultSpeech.codePredictor)

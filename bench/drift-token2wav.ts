@@ -1,8 +1,9 @@
 /**
- * What weight types and solvers change in token2wav's mel and samples: against f32 and the reference solver (3/8 rule, 10 times), at real
- * size with random weights. The same noise, codes and voice throughout.
+ * Effect of weight types and solvers on token2wav's mel and samples: against f32 and the reference solver (3/8 rule, 10
+ * times), at real size with random weights. The same noise, codes and voice throughout.
  *
- * Random weights have no learned flow: they show what rounding does, and of solvers only how fast each converges on such a field.
+ * Random weights have no learned flow: they show rounding, and of solvers only the speed of convergence on such a
+ * field.
  */
 
 import type { SolverSettings } from '../src/models/qwen2_5-omni/token2wav/mel-sampler.ts'

@@ -1,9 +1,9 @@
 /**
- * What quantised weights change: next-token distributions and sound of every type against f32, on fixed tokens and codes.
+ * Effect of quantised weights: next-token distributions and audio of every type against f32, on fixed tokens and codes.
  *
- * The checkpoint is `models/nano`, else `testdata/checkpoints/tiny-moe`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`. Token sequences are
- * its own greedy replies in f32 to fixed questions, read back with teacher forcing. Types follow the rules of `omniserve convert`: what
- * keeps 8 bits there keeps 8 bits here.
+ * The checkpoint is `models/nano`, else `testdata/checkpoints/tiny-moe`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`.
+ * Token sequences are its own greedy replies in f32 to fixed questions, with teacher forcing. Types follow the rules of
+ * `omniserve convert`: the same weights keep 8 bits.
  */
 
 import { existsSync } from 'node:fs'
@@ -108,8 +108,8 @@ async function judge(
   )
 }
 
-/** Sound of fixed codes. */
-async function sound(model: Qwen3OmniModel, codebook: number, signal: AbortSignal): Promise<Float32Array> {
+/** Audio of fixed codes. */
+async function audioOf(model: Qwen3OmniModel, codebook: number, signal: AbortSignal): Promise<Float32Array> {
   const groups = model.speech?.config.codeGroups
   if (!model.code2wav || groups === undefined) return new Float32Array()
   using stream = model.code2wav.newStream()
@@ -151,7 +151,7 @@ export const benchmark: Benchmark = {
       for (const prompt of prompts) sequences.push(await reply(reference.model, prompt, signal))
       for (const [i, ids] of sequences.entries())
         expected.push(await judge(reference.model, ids, prompts[i]?.length ?? 1, signal))
-      wave = await sound(reference.model, codebook, signal)
+      wave = await audioOf(reference.model, codebook, signal)
     }
     const rows: Row[] = []
     for (const type of weightTypes.toReversed()) {
@@ -173,7 +173,7 @@ export const benchmark: Benchmark = {
           count++
         }
       }
-      const waveNow = await sound(loaded.model, codebook, signal)
+      const waveNow = await audioOf(loaded.model, codebook, signal)
       rows.push({
         case: type,
         MB: round(loaded.bytes / 1e6),
@@ -182,7 +182,7 @@ export const benchmark: Benchmark = {
         'same first choice %': round((100 * same) / count),
         perplexity: round(Math.exp(loss / count)),
         'times that of f32': round(Math.exp((loss - lossBefore) / count)),
-        'sound SNR dB': waveNow.length === 0 ? '' : type === 'f32' ? 'reference' : round(decibels(wave, waveNow)),
+        'audio SNR dB': waveNow.length === 0 ? '' : type === 'f32' ? 'reference' : round(decibels(wave, waveNow)),
         tokens: count,
       })
     }

@@ -1,6 +1,6 @@
 /**
- * Decode and prefill of a 3B dense decoder against node-llama-cpp, alternating, on one file; whether the logits agree; how long the event
- * loop waits; and the share of the memory bandwidth that decoding reaches.
+ * Decode and prefill of a 3B dense decoder against node-llama-cpp, alternating, on one file; whether the logits agree;
+ * the event loop's longest gap; and the share of the memory bandwidth that decoding reaches.
  */
 
 import { fork, type ChildProcess } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * One mixture-of-experts layer of Qwen3-Omni-30B-A3B (128 experts, 8 used, hidden 2048, width 768) against the library's bare expert
- * products: what routing, weighting and summing cost on top.
+ * One mixture-of-experts layer of Qwen3-Omni-30B-A3B (128 experts, 8 used, hidden 2048, width 768) against the
+ * library's bare expert products: the overhead of routing, weighting and summing.
  */
 
 import { randomBytes } from 'node:crypto'

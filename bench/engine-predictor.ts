@@ -1,6 +1,7 @@
 /**
- * The code predictor of Qwen3-Omni-30B-A3B at real size: a frame's codes against reading its weights as often, and against the library's
- * bare products of them, in turn in one run. Wall and processor time, by weight type, threads and replies at once.
+ * The code predictor of Qwen3-Omni-30B-A3B at real size: a frame's codes against reading its weights as often, and
+ * against the library's bare products, in turn in one run. Wall and processor time, by weight type, threads and
+ * concurrent replies.
  */
 
 import { CodePredictor, CodePredictorModel } from '../src/models/qwen3-omni/code-predictor.ts'
@@ -76,7 +77,7 @@ async function compare(backend: Backend, type: TensorType, batch: number, contex
     stageRun.predict(Array.from({ length: batch }, () => ({ hidden: values(talker.hidden), firstCode: 7, sample })))
   const works = {
     frame: () => predict(sampler),
-    // A function that tells nothing of itself: group by group, the host picking in between.
+    // A function hides its sampler: group by group, the host picking in between.
     stepped: () => predict((logits) => sampler(logits)),
     bare: () => bare.run(given),
     read: () => reader.read(predictor.lm_head.length),

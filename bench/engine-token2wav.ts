@@ -1,7 +1,7 @@
 /**
- * The diffusion transformer of Qwen2.5-Omni's token2wav at real size: multiply-accumulates a second of whole evaluations against the
- * library's bare products of the same weights and columns, by weight type. Both alternate on one thread, in processor time, and the ratio
- * is of pairs.
+ * The diffusion transformer of Qwen2.5-Omni's token2wav at real size: multiply-accumulates a second of whole
+ * evaluations against the library's bare products of the same weights and columns, by weight type. Both alternate on
+ * one thread, in processor time, and the ratio is of pairs.
  */
 
 import type { Token2WavConfig } from '../src/models/qwen2_5-omni/token2wav/config.ts'
@@ -28,7 +28,7 @@ function velocityInputs({ config, modulationSize }: DitModel, frames: number): I
   }
 }
 
-/** Milliseconds of processor time: on one thread, what others take of the machine does not count. */
+/** Milliseconds of processor time: on one thread, other processes do not count. */
 async function processorTime(work: () => Promise<unknown>): Promise<number> {
   const before = process.cpuUsage()
   await work()

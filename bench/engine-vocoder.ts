@@ -1,6 +1,6 @@
 /**
- * The vocoder of Qwen3-Omni-30B-A3B at real size: a piece of four frames against the library's bare products of the same weights and
- * columns, in turn in one run. Wall and processor time of a frame, by weight type and threads.
+ * The vocoder of Qwen3-Omni-30B-A3B at real size: a piece of four frames against the library's bare products of the
+ * same weights and columns, in turn in one run. Wall and processor time of a frame, by weight type and threads.
  */
 
 import { Code2Wav } from '../src/models/qwen3-omni/code2wav-stream.ts'

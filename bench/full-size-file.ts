@@ -1,9 +1,9 @@
 /**
- * A converted file with the whole geometry of Qwen3-Omni-30B-A3B and random weights: thinker, talker, code predictor, vocoder and both
- * encoders, as `omniserve convert --quantize q4_0` would write it (fine stages at 8 bits).
+ * A converted file with the whole geometry of Qwen3-Omni-30B-A3B and random weights: thinker, talker, code predictor,
+ * vocoder and both encoders, as `omniserve convert --quantize q4_0` would write it (fine stages at 8 bits).
  *
- * Values are drawn so that activations stay finite: blocks with scales that give weights a spread of a few hundredths, norms of one.
- * The configuration is the published one; the tokenizer is Qwen2.5's with Qwen3-Omni's added tokens.
+ * Values are drawn so that activations stay finite: blocks with scales that give weights a spread of a few hundredths,
+ * norms of one. The configuration is the published one; the tokenizer is Qwen2.5's with Qwen3-Omni's added tokens.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -54,8 +54,8 @@ function smallFiles(config: string): Record<string, string> {
 }
 
 /**
- * Embeddings are large and what is added to them small, so that tokens stay as different as in a trained model and choose different
- * experts. With equal scales all tokens would become alike, and most of the file would never be read.
+ * Embeddings are large and what is added to them small, so that tokens stay as different as in a trained model and
+ * choose different experts. With equal scales all tokens would become alike, and most of the file would never be read.
  */
 function scaleOf(name: string): number {
   if (/embed_tokens/.test(name)) return 0x3400
@@ -70,8 +70,8 @@ function randomPool(type: TensorType, scale: number): Buffer {
   const pool = randomBytes(count * blockBytes)
   for (let i = 0; i < count; i++) {
     const at = i * blockBytes
-    // Either sign for 4-bit scales: such a block's values have a mean of half a step, which would make all tokens alike.
-    // Halves: 8-bit scales near 0.00025, and values between 0.008 and 0.016 of either sign.
+    // Either sign for 4-bit scales: such a block's values have a mean of half a step, which would make all tokens
+    // alike. Halves: 8-bit scales near 0.00025, and values between 0.008 and 0.016 of either sign.
     if (type === 'q4_0') pool.writeUInt16LE(scale | (pool.readUInt16LE(at) & 0x80ff), at)
     else if (type === 'q8_0') pool.writeUInt16LE(0x0c00 | ((i * 37) & 0xff), at)
     else if (type === 'f16') pool.writeUInt16LE(0x2000 | (pool.readUInt16LE(at) & 0x83ff), at)
@@ -122,7 +122,7 @@ export async function writeRandomFile(
       const { blockBytes } = typeInfo(stored)
       for (let at = 0; at < size;) {
         signal.throwIfAborted()
-        // Another place in the pool each time, so that no two experts are alike.
+        // Another offset in the pool each time, so that no two experts are alike.
         const from = isNorm ? 0 : Math.floor((Math.random() * pool.length) / 2 / blockBytes) * blockBytes
         const length = Math.min(size - at, pool.length - from)
         await writer.append(pool.subarray(from, from + length))

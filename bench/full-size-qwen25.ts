@@ -1,8 +1,8 @@
 /**
- * The whole of Qwen2.5-Omni-3B's geometry with random weights: a reply in text and one in speech, and what of the speech talker, diffusion
- * transformer and vocoder take.
+ * The whole of Qwen2.5-Omni-3B's geometry with random weights: a reply in text and one in speech, and the share of
+ * talker, diffusion transformer and vocoder.
  *
- * Everything runs in this process, so that its processor time is known: on a machine that others use too, that is the figure to compare.
+ * Everything runs in this process, so that its processor time is known: on a shared machine, compare that.
  * The file (6 GB at 8 bits) is written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps it.
  */
 
@@ -107,7 +107,7 @@ async function reply(
   return { firstText, firstAudio, seconds: samples / 24_000 }
 }
 
-/** Token2wav alone, on codes that come one by one as in a reply. */
+/** Only token2wav, on codes that come one by one as in a reply. */
 async function decode(
   { parts }: OpenHostedModel,
   codes: Int32Array,
@@ -117,7 +117,7 @@ async function decode(
   using model = parts.build({ diffusion })
   const prompt = await parts.prompt.prepare([{ role: 'user', content: [{ type: 'text', text: '.' }] }])
   using own = model.speech!.newReply({ prompt, speaker: 'chelsie', seed: 1 })
-  // Awaited here: the model is disposed when this function is left.
+  // Awaited here: the model is disposed when this function returns.
   return await spent(async () => {
     for (let i = 0; i < codes.length; i += 1)
       await own.vocoder.push(codes.subarray(i, i + 1), { signal, alone: () => true })

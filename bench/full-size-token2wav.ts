@@ -1,6 +1,6 @@
 /**
- * Token2wav of Qwen2.5-Omni at real size with random weights, as a reply streams: real-time factor by weight type,
- * windows and solver, and what of it the diffusion transformer takes.
+ * Token2wav of Qwen2.5-Omni at real size with random weights, streamed as in a reply: real-time factor by weight type,
+ * windows and solver, and the diffusion transformer's share.
  */
 
 import { availableParallelism } from 'node:os'

@@ -1,22 +1,23 @@
 /**
- * What a benchmark is, and how its figures are kept.
+ * A benchmark, and its results.
  *
- * A file `bench/<room>-<what>.ts` exports one or more {@link Benchmark}s; `node bench/run.ts [name...]` runs them one after the other, prints a table for each
- * and saves the figures with the machine's description as JSON under `bench/results/`.
+ * A file `bench/<area>-<what>.ts` exports one or more {@link Benchmark}s; `node bench/run.ts [name...]` runs them in
+ * sequence, prints a table for each and saves the results with the machine's description as JSON under
+ * `bench/results/`.
  */
 
 import { cpus, loadavg, totalmem } from 'node:os'
 
-/** One line of a table: what was measured, and figures or short texts by column. Columns name their unit. */
+/** One line of a table: what was measured, and numbers or short texts by column. Columns name their unit. */
 export interface Row {
   readonly case: string
   readonly [column: string]: number | string
 }
 
 export interface BenchmarkContext {
-  /** Fewer repetitions and smaller sizes, to see that it works. */
+  /** Fewer repetitions and smaller sizes, to check that it works. */
   readonly quick: boolean
-  /** Folder for large files, kept between runs so that they need not be made anew. */
+  /** Folder for large files, kept between runs. */
   readonly directory: string
   /** Progress, on stderr. */
   log(text: string): void
@@ -27,7 +28,7 @@ export interface Benchmark {
   readonly name: string
   /** What it compares, in a sentence. */
   readonly title: string
-  /** Left out of `npm run bench` without names when true: it takes many minutes or much memory. */
+  /** Skipped by `npm run bench` without names when true: it takes many minutes or much memory. */
   readonly long?: boolean
   run(context: BenchmarkContext): Promise<readonly Row[]>
 }
@@ -67,7 +68,7 @@ export async function measure(times: number, work: () => unknown): Promise<numbe
   return durations
 }
 
-/** Runs one benchmark and describes the circumstances. */
+/** Runs one benchmark and describes the machine. */
 export async function runBenchmark(benchmark: Benchmark, context: BenchmarkContext): Promise<BenchmarkResult> {
   const before = loadavg()[0] ?? 0
   const begun = performance.now()

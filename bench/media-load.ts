@@ -1,7 +1,8 @@
 /**
- * Much media at once: does memory stay within what is stated, is everybody answered, is the server well afterwards?
+ * Many media at once: memory stays within the stated limits, every request is answered, the server works afterwards.
  *
- * Starts `omniserve serve` with nano and sends 128-frame videos and audio of four minutes together. Resident memory is of all processes.
+ * Starts `omniserve serve` with nano and sends 128-frame videos and audio of four minutes together. Resident memory is
+ * of all processes.
  */
 
 import { spawn } from 'node:child_process'
@@ -16,7 +17,7 @@ import { type Benchmark, median, round } from './harness.ts'
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const mib = 1024 ** 2
 
-/** What is stated: caches and decoded media by their settings, and what an idle server with its processes takes. */
+/** The stated limits: caches and decoded media by their settings, and an idle server with its processes. */
 const cacheMemory = 1024 * mib
 const mediaMemory = 512 * mib
 

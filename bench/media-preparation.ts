@@ -1,10 +1,10 @@
 /**
- * Media preparation against its peers on the same files: the media room (decoder processes warm, data URI in, pixels and
- * samples out) next to the `ffmpeg` command and Pillow, the tools people use for the same work.
+ * Media preparation against other tools on the same files: the media loader (decoder processes warm, data URI in,
+ * pixels and samples out) against the `ffmpeg` command and Pillow.
  *
- * In: files made from test pictures and noise by `ffmpeg`, kept in the bench folder. Out: milliseconds, medians. The peers'
- * figures are for the same output: same frames, same size, same rate. `ffmpeg` pays for starting a process, as it does
- * where people use it so; Pillow is timed inside Python. Peers that are not installed are left out and named.
+ * In: files made from test images and noise by `ffmpeg`, kept in the bench folder. Out: milliseconds, medians, for the
+ * same output: same frames, same size, same rate. `ffmpeg` includes the start of its process; Pillow is timed inside
+ * Python. Tools that are not installed are left out and named.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
@@ -15,10 +15,10 @@ import { type Benchmark, type BenchmarkContext, measure, median, round, type Row
 interface Case {
   readonly name: string
   readonly file: string
-  /** What `ffmpeg` makes the file with. */
+  /** `ffmpeg`'s arguments to make the file. */
   readonly make: readonly string[]
   readonly load: (loader: MediaLoader, source: string) => Promise<unknown>
-  /** What `ffmpeg` does for the same result, one list of arguments per run of the command. */
+  /** `ffmpeg`'s arguments for the same result, one list per run of the command. */
   readonly peer: readonly (readonly string[])[]
   readonly pillow?: boolean
 }
@@ -45,16 +45,16 @@ const image = (file: string, size: string): Case => ({
   peer: [['-f', 'rawvideo', '-pix_fmt', 'rgb24']],
   pillow: true,
 })
-const sound = (file: string, seconds: number, codec: readonly string[]): Case => ({
+const audio = (file: string, seconds: number, codec: readonly string[]): Case => ({
   name: `${seconds} s ${file.slice(file.lastIndexOf('.') + 1)}`,
   file,
   make: [...noise(seconds), ...codec, '-b:a', '96k'],
   load: (loader, source) => loader.audio(source, limits),
   peer: [samples],
 })
-/** @param delivered the size our frames have under the default limits */
+/** @param delivered the frame size under the default limits */
 const video = (file: string, size: string, seconds: number, delivered: string): Case => ({
-  name: `${size} ${seconds} s mp4, ${seconds * 2} frames and sound`,
+  name: `${size} ${seconds} s mp4, ${seconds * 2} frames and audio`,
   file,
   make: scene(size, seconds).concat(noise(seconds), encoding),
   load: (loader, source) => loader.video(source, limits),
@@ -64,11 +64,11 @@ const video = (file: string, size: string, seconds: number, delivered: string): 
 const cases: readonly Case[] = [
   image('photo-1080p.jpg', '1920x1080'),
   image('photo-12mp.jpg', '4000x3000'),
-  image('picture-1080p.png', '1920x1080'),
-  sound('noise-30s.mp3', 30, ['-c:a', 'libmp3lame']),
-  sound('noise-180s.m4a', 180, ['-c:a', 'aac']),
-  video('clip-720p-10s.mp4', '1280x720', 10, '1280:720'),
-  video('clip-1080p-30s.mp4', '1920x1080', 30, '1280:720'),
+  image('image-1080p.png', '1920x1080'),
+  audio('noise-30s.mp3', 30, ['-c:a', 'libmp3lame']),
+  audio('noise-180s.m4a', 180, ['-c:a', 'aac']),
+  video('video-720p-10s.mp4', '1280x720', 10, '1280:720'),
+  video('video-1080p-30s.mp4', '1920x1080', 30, '1280:720'),
 ]
 
 const has = (command: string, ...args: string[]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
@@ -92,7 +92,7 @@ print(sorted(times[1:])[int(sys.argv[2]) // 2] * 1000)`
 
 export const mediaPreparation: Benchmark = {
   name: 'media-preparation',
-  title: 'Images, sound and video to pixels and samples, against the ffmpeg command and Pillow on the same files',
+  title: 'Images, audio and video to pixels and samples, against the ffmpeg command and Pillow on the same files',
   async run(context: BenchmarkContext): Promise<readonly Row[]> {
     if (!has('ffmpeg', '-version')) {
       context.log('skipped: the ffmpeg command (Debian: ffmpeg) makes the files and is the peer')

@@ -1,7 +1,9 @@
 /**
- * Speech through HTTP, from a small checkpoint: time to the first word and the first audio, real-time factor, alone and up to 32 at once.
+ * Speech through HTTP, from a small checkpoint: time to first text and first audio, real-time factor, one and up to 32
+ * at once.
  *
- * The checkpoint is `models/nano`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads.
+ * The checkpoint is `models/nano`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the
+ * threads.
  */
 
 import { existsSync } from 'node:fs'

@@ -1,9 +1,10 @@
 /**
- * A whole reply, text and speech, here and in transformers on the CPU: the same random checkpoint of 260 million parameters, the same
- * prompt, 48 text tokens and 100 codec frames (8 s of speech), both greedy, alternating in one run.
+ * A whole reply, text and speech, here and in transformers on the CPU: the same random checkpoint of 260 million
+ * parameters, the same prompt, 48 text tokens and 100 codec frames (8 s of speech), both greedy, alternating in one
+ * run.
  *
- * Needs Python with `reference/requirements.txt` for the peer and to make the checkpoint; fails with that said when it is missing.
- * transformers gives no sound before all of it is done. `OMNISERVE_BENCH_MIDDLE` names a folder that is there already.
+ * Needs Python with `reference/requirements.txt` for the peer and to make the checkpoint; fails with a message when it
+ * is missing. transformers returns no audio before the end. `OMNISERVE_BENCH_MIDDLE` names an existing folder.
  */
 
 import { spawn } from 'node:child_process'
@@ -30,7 +31,7 @@ interface Timing {
   readonly peakBytes: number
 }
 
-/** Runs a module of the reference and gives what it prints. */
+/** Runs a module of the reference and returns its output. */
 async function python(signal: AbortSignal, ...args: readonly string[]): Promise<string> {
   const child = spawn(process.env['PYTHON'] ?? 'python3', ['-m', ...args], {
     cwd: join(import.meta.dirname, '..', 'reference'),

@@ -1,5 +1,5 @@
 /**
- * One stage of Qwen3-Omni-30B-A3B at its published size with random weights, and what its speed is compared with: reading as many bytes.
+ * One stage of Qwen3-Omni-30B-A3B at its published size with random weights, and its baseline: reading as many bytes.
  *
  * Weights are normal with the spread that keeps activations near 1; the same ones in every type, up to rounding.
  */

@@ -1,6 +1,7 @@
 /**
- * Runs benchmarks: `npm run bench` all short ones, `npm run bench -- NAME...` the named ones, `--quick` with less of everything, `--list`
- * lists them. `OMNISERVE_BENCH_DIR` is where large files are kept (default: the system's temporary folder).
+ * Runs benchmarks: `npm run bench` all short ones, `npm run bench -- NAME...` the named ones, `--quick` with smaller
+ * sizes, `--list` lists them. `OMNISERVE_BENCH_DIR` is the folder of large files (default: the system's temporary
+ * folder).
  */
 
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,7 @@ import { formatTable, runBenchmark, type Benchmark, type BenchmarkContext } from
 
 const folder = import.meta.dirname
 
-/** Benchmarks of the folder: what its files export. */
+/** Benchmarks of the folder: the exports of its files. */
 async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {

@@ -1,7 +1,8 @@
 /**
- * Starts `omniserve serve` in a process of its own and times replies, text and speech, as a client on the wire sees them.
+ * Starts `omniserve serve` in a process of its own and times replies, text and speech, as a client on the wire.
  *
- * In: a checkpoint and requests. Out: milliseconds to the first text and the first sound, seconds of speech, what the processes held.
+ * In: a checkpoint and requests. Out: milliseconds to first text and first audio, seconds of speech, peak memory of the
+ * processes.
  */
 
 import { spawn } from 'node:child_process'
@@ -13,12 +14,12 @@ import { fileURLToPath } from 'node:url'
 export interface Reply {
   /** Milliseconds from sending the request. */
   readonly firstText: number
-  /** Not a number when there was no sound. */
+  /** NaN when there was no audio. */
   readonly firstAudio: number
   readonly total: number
   readonly textTokens: number
   readonly audioSeconds: number
-  /** Longest time that a listener who starts at the first sound would hear nothing, milliseconds. */
+  /** Longest gap of playback that starts with the first audio, milliseconds. */
   readonly silence: number
 }
 

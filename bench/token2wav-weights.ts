@@ -1,8 +1,9 @@
 /**
- * Token2wav of Qwen2.5-Omni at the real size (both checkpoints have it) with random weights, the same ones in every type.
+ * Token2wav of Qwen2.5-Omni at the real size (both checkpoints have it) with random weights, the same ones in every
+ * type.
  *
- * Weights are normal with the spread that keeps activations near 1, as in reference/; they stand for the real ones in speed, and only
- * roughly in what rounding does.
+ * Weights are normal with the spread that keeps activations near 1, as in reference/; they stand for the real ones in
+ * speed, and only roughly in rounding.
  */
 
 import { ConfigReader } from '../src/models/config-reader.ts'
@@ -32,7 +33,7 @@ export interface RandomToken2Wav extends Disposable {
   readonly model: Token2WavModel
 }
 
-/** `only`: parts of the names that are wanted; others are left out, and their stages must not run. */
+/** `only`: parts of the names that are needed; others are left out, and their stages must not run. */
 export async function randomToken2Wav(
   backend: Backend,
   types: WeightTypes,
@@ -54,7 +55,7 @@ export async function randomToken2Wav(
 function typeOf({ name, precision, shape }: ParameterDeclaration, types: WeightTypes): TensorType {
   if (precision === 'exact') return 'f32'
   const asked = name.startsWith('code2wav_dit_model') ? types.dit : types.vocoder
-  // Floors as in src/weights: what is fine keeps eight bits.
+  // Floors as in src/weights: `fine` weights keep eight bits.
   const type =
     precision === 'fine' && tensorTypes[asked].blockBytes * 8 < 8 * tensorTypes[asked].blockSize ? 'q8_0' : asked
   return shape[0] % tensorTypes[type].blockSize === 0 ? type : 'f16'
@@ -76,7 +77,7 @@ function randomValues({ name, shape }: ParameterDeclaration, seed: number): Floa
   return normal(count, spread, mean, seed)
 }
 
-/** Normal values, read in random order: 450 million logarithms would take a minute. */
+/** Normal values, read in random order, because generating them all is slow. */
 const table = ((): Float32Array => {
   const random = uniform(1)
   return Float32Array.from({ length: 1 << 16 }, () => {

@@ -1,8 +1,8 @@
 /**
- * The playground in Chromium on loopback: how long until it can be used, and how long from Enter until speech is heard.
+ * The playground in Chromium on loopback: time until it is usable, and from Enter to the first audio.
  *
- * The engine is the fake one, which answers at once, so the figures are those of the page and the front door alone. Speech is
- * held back 60 ms on purpose, against jitter.
+ * The engine is the fake one, which answers at once, so the results are those of the page and the API server. Playback
+ * buffers 60 ms against jitter.
  */
 
 import type { Browser, Page } from 'playwright-core'
@@ -32,7 +32,7 @@ async function run(quick: boolean): Promise<Row[]> {
   try {
     const times = quick ? 3 : 9
     const loads: { loaded: number; painted: number; usable: number }[] = []
-    const speech: { arrived: number; heard: number }[] = []
+    const speech: { arrived: number; played: number }[] = []
     for (let index = 0; index <= times; index += 1) {
       const page = await fresh(browser, server.url)
       const load = await page.evaluate<(typeof loads)[number]>(LOAD)
@@ -42,16 +42,16 @@ async function run(quick: boolean): Promise<Row[]> {
       await page.locator('#message').fill('one two three four five six seven eight')
       await page.keyboard.press('Enter')
       await page.locator('.turn-foot').waitFor()
-      const heard = await page.evaluate<(typeof speech)[number]>(`(() => {
+      const played = await page.evaluate<(typeof speech)[number]>(`(() => {
         const { startsAt } = globalThis.omniservePlayground.player.statistics
         const [arrived] = performance.getEntriesByType('resource').filter((entry) => entry.name.endsWith('/chat/completions'))
-        return { arrived: arrived.responseStart - globalThis.enterAt, heard: startsAt - globalThis.enterAt }
+        return { arrived: arrived.responseStart - globalThis.enterAt, played: startsAt - globalThis.enterAt }
       })()`)
       await page.context().close()
-      // The first starts the browser's caches of compiled code and is not counted.
+      // The first run fills the browser's caches of compiled code and is not counted.
       if (index === 0) continue
       loads.push(load)
-      speech.push(heard)
+      speech.push(played)
     }
     const row = (name: string, values: number[]): Row => ({
       case: name,
@@ -76,8 +76,8 @@ async function run(quick: boolean): Promise<Row[]> {
         speech.map(({ arrived }) => arrived),
       ),
       row(
-        'Enter to speech heard (60 ms held back)',
-        speech.map(({ heard }) => heard),
+        'Enter to speech played (60 ms buffered)',
+        speech.map(({ played }) => played),
       ),
     ]
   } finally {

@@ -1,4 +1,4 @@
-/** What the playground weighs: every file it is built into, gzipped, and what a first visit loads of it. Limit: 320 kB. */
+/** The playground's size: all its built files, gzipped, and what a first visit loads. Limit: 320 kB. */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'

@@ -1,13 +1,13 @@
 /**
- * How fast a request is read and checked: a 10 MB body (one picture as a data URI) and a small one, stage by stage in process, and whole
- * over HTTP to an error that is found after everything was parsed.
+ * How fast a request is read and checked: a 10 MB body (one image as a data URI) and a small one, stage by stage in
+ * process, and whole over HTTP to an error that is found after everything was parsed.
  */
 import { Agent, request } from 'node:http'
 import { planRequest } from '../src/api/chat/prepare.ts'
 import { startTestServer } from '../tests/support/server.ts'
 import { type Benchmark, measure, median, round, type Row } from './harness.ts'
 
-/** Sends bytes as they are; a client that does next to nothing itself. */
+/** Sends bytes unchanged; a client with little overhead. */
 function post(url: string, body: Buffer): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, { method: 'POST', agent }, (response) => {
@@ -30,13 +30,13 @@ export const benchmark: Benchmark = {
     await using server = await startTestServer()
     const body = (content: unknown, change: object = {}): string =>
       JSON.stringify({ model: 'qwen3-omni-flash', stream: true, messages: [{ role: 'user', content }], ...change })
-    const picture = [
+    const image = [
       { type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(10_400_000)}` } },
       { type: 'text', text: 'What is it?' },
     ]
     const rows: Row[] = []
     for (const [name, content] of [
-      ['10 MB', picture],
+      ['10 MB', image],
       ['small', 'What is it?'],
     ] as const) {
       context.log(name)

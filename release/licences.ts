@@ -1,10 +1,12 @@
 /**
- * `THIRD-PARTY-NOTICES` and `sbom.cdx.json` (CycloneDX), from the lock file and the licence files of installed packages.
+ * `THIRD-PARTY-NOTICES` and `sbom.cdx.json` (CycloneDX), from the lock file and the licence files of installed
+ * packages.
  *
  *   node release/licences.ts            writes both
  *   node release/licences.ts --check    ends with 1 when either is not current
  *
- * Only what the lock file and the packages say goes in, so that the same lock file gives the same files on every machine.
+ * Only the content of the lock file and the packages goes in, so that the same lock file gives the same files on every
+ * machine.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -29,13 +31,13 @@ interface Component {
   readonly licence: string
 }
 
-/** Packages that state no licence in their manifest, with where it is stated. */
+/** Packages without a licence in their manifest, with the place where it is stated. */
 const stated: Readonly<Record<string, string>> = {
   // The text of its LICENSE file.
   '@shinyoshiaki/jspack': 'BSD-3-Clause',
 }
 
-/** What a package's binary holds, which its own licence field does not say. */
+/** The content of a package's binary, which its own licence field does not state. */
 const NODE_AV_BINARY = `MIT AND ${ffmpegLicence('--enable-gpl --enable-version3').licence} AND LicenseRef-FDK-AAC`
 
 const lock = (JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as { packages: Lock }).packages
@@ -56,7 +58,7 @@ function component(place: string): Component {
   return { name, version, licence }
 }
 
-/** Where `name` is found from `place`, as Node looks for it. */
+/** The location of `name` as Node resolves it from `place`. */
 function resolve(place: string, name: string): string | undefined {
   for (let from = place; ; from = from.slice(0, Math.max(0, from.lastIndexOf('/node_modules/')))) {
     const candidate = from === '' ? `node_modules/${name}` : `${from}/node_modules/${name}`
@@ -67,7 +69,7 @@ function resolve(place: string, name: string): string | undefined {
   }
 }
 
-/** Places of `start` and all they need. */
+/** Locations of `start` and all dependencies. */
 function closure(start: readonly string[]): Set<string> {
   const found = new Set<string>()
   const open = [...start]
@@ -108,7 +110,7 @@ function notices(): string {
   const bundled = sorted([...places].filter((place) => !nameOf(place).startsWith('@types/')))
   const own = Object.keys({ ...lock['']?.dependencies, ...lock['']?.optionalDependencies })
   const needed = sorted(closure(own.map((name) => `node_modules/${name}`)))
-  // The same text stands once, before it the names of all packages that have it.
+  // Each text appears once, after the names of all packages that have it.
   const byText = new Map<string, Component[]>()
   for (const one of bundled) {
     const text = licenceText(one.name) || `(The package has no licence file. Its licence: ${one.licence}.)`
@@ -148,7 +150,7 @@ interface CycloneDx {
   readonly [key: string]: unknown
 }
 
-/** npm's own bill of materials, less what differs between machines and runs, plus what licence fields leave out. */
+/** npm's own bill of materials, without what differs between machines and runs, plus what licence fields leave out. */
 function billOfMaterials(): string {
   const text = execFileSync(
     'npm',

@@ -1,8 +1,8 @@
 /**
  * The API server from code: `import { startServer } from 'omniserve/server'`.
  *
- * In: settings that differ from the defaults, and engines of one's own or, without them, the checkpoint that the settings name. Out: a
- * listening server with its address. Neither the environment nor a configuration file is read.
+ * In: settings that differ from the defaults, and the caller's own engines or, without them, the checkpoint that the
+ * settings name. Out: a listening server with its address. Neither the environment nor a configuration file is read.
  */
 import path from 'node:path'
 import pino, { type Logger } from 'pino'
@@ -18,28 +18,31 @@ export interface StartOptions {
   /** As the flags of `omniserve serve`, in camel case; defaults for the rest. `port: 0` picks a free port. */
   readonly settings?: Partial<Settings>
   /**
-   * Engines by checkpoint name, closed by the server. The first answers for every API model unless `settings.model` names another.
-   * By default the checkpoints of `settings.model` and `settings.bind` are loaded, each in a process of its own.
+   * Engines by checkpoint name, closed by the server. The first answers for every API model unless `settings.model`
+   * names another. By default the checkpoints of `settings.model` and `settings.bind` are loaded, each in a process of
+   * its own.
    */
   readonly engines?: ReadonlyMap<string, Engine>
   /** Whether `/` is the playground. Default true. */
   readonly playground?: boolean
   /** Default: no log. */
   readonly log?: Logger
-  /** Gives up loading. The server that runs is stopped by {@link ApiServer.stop}. */
+  /** Cancels loading. A running server is stopped by {@link ApiServer.stop}. */
   readonly signal?: AbortSignal
 }
 
 export interface ApiServer extends AsyncDisposable {
   /** Such as `http://127.0.0.1:8000`. */
   readonly url: string
-  /** Refuses new requests, finishes those that run, closes the engines. Idempotent. `graceMs` defaults to the settings'. */
+  /**
+   * Refuses new requests, finishes running ones, closes the engines. Idempotent. `graceMs` defaults to the settings'.
+   */
   stop(graceMs?: number): Promise<void>
 }
 
 /**
  * Resolves when requests can be answered.
- * @throws ConfigError for settings that do not fit and a port that is taken; EngineError `bad_checkpoint`
+ * @throws ConfigError for invalid settings and a port in use; EngineError `bad_checkpoint`
  */
 export async function startServer(options: StartOptions = {}): Promise<ApiServer> {
   const { engines, signal, log = pino({ level: 'silent' }) } = options

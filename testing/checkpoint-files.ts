@@ -1,4 +1,4 @@
-/** Small checkpoint folders written from numbers, and declarations to match. */
+/** Small checkpoint folders written from numbers, and matching declarations. */
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

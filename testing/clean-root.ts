@@ -1,8 +1,9 @@
 /**
- * A clean Debian root without a container engine: Node, npm, a user `node`, and nothing else. Needs root, `debootstrap`, `unshare` and
- * `chroot` (Debian: apt-get install debootstrap) and Debian's archive.
+ * A clean Debian root without a container engine: Node, npm, a user `node`, and nothing else. Needs root,
+ * `debootstrap`, `unshare` and `chroot` (Debian: apt-get install debootstrap) and Debian's archive.
  *
- * In: nothing. Out: a folder to copy, kept in ~/.cache/omniserve/image, and command lines that run inside such a folder.
+ * In: nothing. Out: a folder to copy, kept in ~/.cache/omniserve/image, and command lines that run inside such a
+ * folder.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -31,7 +32,10 @@ export function workFolder(): string {
   return mkdtempSync(path.join(store, 'work-'))
 }
 
-/** Debian with Node, npm and the user `node`, as node:24-bookworm-slim has them: the Node that runs this, the npm on the PATH. */
+/**
+ * Debian with Node, npm and the user `node`, as node:24-bookworm-slim has them: the Node that runs this, the npm on the
+ * PATH.
+ */
 export function cleanRoot(): string {
   const folder = path.join(store, 'bookworm')
   if (!existsSync(folder)) {

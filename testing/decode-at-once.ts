@@ -1,4 +1,4 @@
-/** A media loader that decodes what it opens and lets go of the files, for tests of what decoding gives. */
+/** A media loader that decodes what it opens and deletes the files, for tests of decoding. */
 
 import type { AudioMedium, ImageMedium, MonoPcm, RgbImage, VideoFrames, VideoMedium } from '../src/contract/index.ts'
 import { createMediaLoader, type MediaLoader, type MediaLoaderOptions, type Opened } from '../src/media/index.ts'

@@ -8,7 +8,7 @@ describeEngine('fake', {
   model: 'fake-omni',
   voice: 'Cherry',
   long: {},
-  places: 6,
+  slots: 6,
 })
 
 describeEngine('fake that does not count prompts', {

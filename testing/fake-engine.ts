@@ -1,9 +1,10 @@
 /**
- * A deterministic engine for tests of everything in front of the engines: text that answers the last user message, and a tone for speech.
+ * A deterministic engine for tests of the API server: text that answers the last user message, and
+ * a tone for speech.
  *
- * In: any {@link GenerationRequest}. Out: the same events every time for the same request, one token at a time. It keeps the whole
- * `Engine` contract (abort, early return, stop strings, max tokens, thinking budget, close, usage), runs no model, and counts a token
- * per word. Knobs make it slow, busy, broken or short of context.
+ * In: any {@link GenerationRequest}. Out: the same events every time for the same request, one token at a time. It
+ * keeps the whole `Engine` contract (abort, early return, stop strings, max tokens, thinking budget, close, usage),
+ * runs no model, and counts a token per word. Options make it slow, busy, faulty or short of context.
  */
 
 import {
@@ -21,7 +22,7 @@ import {
   type ReplyCounts,
 } from '../src/contract/index.ts'
 
-/** What the fake writes for one request. */
+/** The fake's output for one request. */
 interface FakeReply {
   readonly reasoning?: string
   readonly text: string
@@ -33,7 +34,7 @@ export interface FakeEngineOptions {
   readonly models?: readonly string[]
   /** What to answer; by default it repeats the last user text and names the media seen. */
   readonly reply?: (request: GenerationRequest) => FakeReply
-  /** Pause before every token, milliseconds; 0 yields to the event loop only. */
+  /** The reply; by default it repeats the last user text and names the media. */
   readonly tokenDelayMs?: number
   /** Pause before `start`, milliseconds. */
   readonly startDelayMs?: number
@@ -60,7 +61,7 @@ export interface FakeEngineOptions {
   readonly status?: () => Partial<EngineStatus>
 }
 
-/** What a test may look at afterwards. */
+/** Records for tests. */
 export interface FakeEngine extends Engine {
   /** Requests as they came in, in order. */
   readonly requests: readonly GenerationRequest[]
@@ -71,7 +72,7 @@ export interface FakeEngine extends Engine {
 const sampleRate = 24_000
 const samplesPerFrame = 1_920
 
-/** A {@link FakeEngine}; see {@link FakeEngineOptions} for its knobs. */
+/** A {@link FakeEngine}; see {@link FakeEngineOptions}. */
 export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const modelIds = options.models ?? ['fake-omni']
   const speech = options.speech ?? true
@@ -167,8 +168,8 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         return
       }
       const tokens = words(cutAtStop(reply.text, request.stop))
-      const room = Math.min(request.maxTokens, most - reasoningTokens)
-      const spoken = tokens.slice(0, room)
+      const left = Math.min(request.maxTokens, most - reasoningTokens)
+      const spoken = tokens.slice(0, left)
       for (const text of spoken) {
         textTokens += 1
         yield await step({ type: 'text-delta', text, counts: counts() }, tokenDelay)
@@ -178,7 +179,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         frames += count
         yield await step({ type: 'audio-delta', pcm, counts: counts() }, 0)
       }
-      const reason = tokens.length > room ? 'length' : 'stop'
+      const reason = tokens.length > left ? 'length' : 'stop'
       const usage = { prompt, ...counts() }
       const end = await step({ type: 'end', reason, usage }, 0)
       finished = true
@@ -233,7 +234,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   }
 }
 
-/** Reads a medium as an engine would, so that a broken file fails before `start`. */
+/** Reads a medium as an engine would, so that an invalid file fails before `start`. */
 async function decodePart(part: GenerationPart, signal: AbortSignal): Promise<void> {
   switch (part.type) {
     case 'text':
@@ -252,7 +253,9 @@ async function decodePart(part: GenerationPart, signal: AbortSignal): Promise<vo
   }
 }
 
-/** The fake's own token counts: a token per word, per 32 x 32 pixels, per 40 ms of sound and per two frames of 32 x 32. */
+/**
+ * The fake's own token counts: a token per word, per 32 x 32 pixels, per 40 ms of audio and per two frames of 32 x 32.
+ */
 function countFakePrompt(request: GenerationRequest): PromptUsage {
   let text = 2
   let image = 0
@@ -318,7 +321,7 @@ function echo(request: GenerationRequest): FakeReply {
   return { text: `You said: ${text}${seen.length > 0 ? ` I got ${seen.join(' and ')}.` : ''}` }
 }
 
-/** What the last user message asks to be called: `call weather {"city": "Rome"}`, one a line. */
+/** The calls in the last user message: `call weather {"city": "Rome"}`, one a line. */
 function calledTools({ tools, toolChoice, messages }: GenerationRequest): { name: string; arguments: string }[] {
   const last = messages.at(-1)
   if (tools === undefined || toolChoice === 'none' || last?.role !== 'user') return []
@@ -326,7 +329,9 @@ function calledTools({ tools, toolChoice, messages }: GenerationRequest): { name
   return [...text.matchAll(/^call (\S+) (.*)$/gm)].map(([, name = '', json = '{}']) => ({ name, arguments: json }))
 }
 
-/** Splits text into tokens that join to it again: words of Latin text with the space before them, single Han characters. */
+/**
+ * Splits text into tokens that join to it again: words of Latin text with the space before them, single Han characters.
+ */
 function words(text: string): string[] {
   return text.match(/\s*(?:\p{Script=Han}|[^\s\p{Script=Han}]+)|\s+$/gu) ?? []
 }
@@ -340,7 +345,7 @@ function cutAtStop(text: string, stop: readonly string[]): string {
   return text.slice(0, end)
 }
 
-/** `count` frames of a sine that goes on in phase from frame `from`. */
+/** `count` frames of a sine with a continuous phase from frame `from`. */
 function tone(hertz: number, from: number, count: number): Int16Array {
   const pcm = new Int16Array(count * samplesPerFrame)
   for (let index = 0; index < pcm.length; index += 1) {
@@ -350,7 +355,7 @@ function tone(hertz: number, from: number, count: number): Int16Array {
   return pcm
 }
 
-/** Waits, or returns at once when the signal fires; the caller looks at the signal. */
+/** Waits, or returns at once when the signal fires; the caller checks the signal. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   if (milliseconds === 0) return new Promise((resolve) => void setImmediate(resolve))
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * What fake stages share: each runs alone, after a delay that ends early when aborted, fails where it is asked to, and counts what is
- * alive.
+ * Common parts of fake stages: each runs alonely, after a delay that ends early when aborted, fails on request, and
+ * counts live objects.
  */
 
 import { EngineError } from '../src/contract/index.ts'
@@ -13,9 +13,9 @@ export class FakeHarness {
   sequences = 0
   streams = 0
   readonly calls = new Map<string, number>()
-  /** Frames of each piece that the vocoder was given, and whether nothing else was said to go on meanwhile. */
+  /** Frames of each piece of the vocoder's input, and whether the call was alone. */
   readonly decoded: { frames: number; alone: boolean }[] = []
-  /** Whatever is done one at a time. The vocoder works beside the others, on one piece of a reply at a time. */
+  /** Serialised work. The vocoder runs in parallel to the others, on one piece of a reply at a time. */
   readonly #inTurn = {}
   readonly #busy = new Map<object, string>()
   readonly #failIn: { stage: FakeStageName; after?: number } | undefined
@@ -29,11 +29,11 @@ export class FakeHarness {
     delay: number,
     signal: AbortSignal | undefined,
     work: () => T,
-    place: object = this.#inTurn,
+    owner: object = this.#inTurn,
   ): Promise<T> {
-    const other = this.#busy.get(place)
+    const other = this.#busy.get(owner)
     if (other !== undefined) throw new Error(`${name} was called while ${other} ran.`)
-    this.#busy.set(place, name)
+    this.#busy.set(owner, name)
     try {
       const count = (this.calls.get(name) ?? 0) + 1
       this.calls.set(name, count)
@@ -42,12 +42,12 @@ export class FakeHarness {
       if (this.#failIn?.stage === name && count > (this.#failIn.after ?? 0)) throw new Error(`${name} broke`)
       return work()
     } finally {
-      this.#busy.delete(place)
+      this.#busy.delete(owner)
     }
   }
 
-  isBusy(place: object): boolean {
-    return this.#busy.has(place)
+  isBusy(owner: object): boolean {
+    return this.#busy.has(owner)
   }
 
   newSequence(capacity: number, budget?: MemoryBudget): FakeSequence {
@@ -79,7 +79,7 @@ export class FakeSequence implements StageSequence {
   }
   async reserve(tokens: number): Promise<void> {
     await Promise.resolve()
-    if (this.disposed) throw new Error('A disposed sequence was given room.')
+    if (this.disposed) throw new Error('A disposed sequence was given memory.')
     if (tokens > this.capacity) throw new Error('A sequence outgrew its capacity.')
     if (tokens <= this.room) return
     const room = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
@@ -99,7 +99,7 @@ export class FakeSequence implements StageSequence {
   }
   add(id: number): void {
     if (this.disposed) throw new Error('A disposed sequence was used.')
-    if (this.ids.length >= this.room) throw new Error('A sequence was written beyond its room.')
+    if (this.ids.length >= this.room) throw new Error('A sequence was written beyond its reserved memory.')
     this.ids.push(id)
   }
   [Symbol.dispose](): void {

@@ -1,8 +1,9 @@
 /**
- * A tiny stand-in for a loaded checkpoint: exact, fast stages that obey the `OmniModel` contract and record what they were given.
+ * A fake loaded checkpoint: exact, fast stages that fulfil the `OmniModel` contract and record their input.
  *
- * Text is bytes (ids 0-255) plus special ids. The thinker generates what its script says. It speaks by Qwen3-Omni's own pipeline
- * (`fake-talker.ts`) or in another family's way (`fake-windowed.ts`). Every stage refuses to run while another runs.
+ * Text is bytes (ids 0-255) plus special ids. The thinker generates its script. It speaks by Qwen3-Omni's own
+ * pipeline (`fake-talker.ts`) or in another family's way (`fake-windowed.ts`). Every stage refuses to run while another
+ * runs.
  */
 
 import { MemoryBudget } from '../src/models/memory-budget.ts'
@@ -21,7 +22,7 @@ export { fakeIds } from './fake-ids.ts'
 const hidden = fakeHidden
 const fakeVocabulary = 300
 /** Frames (one a second here) that the audio encoder works on at a time. */
-const soundPiece = 10
+const audioPiece = 10
 
 export interface FakeModelOptions {
   /** The next id, given all ids so far; by default hashed letters, then the end token after a hashed count. */
@@ -30,7 +31,7 @@ export interface FakeModelOptions {
   readonly sharpness?: number
   /** Milliseconds a thinker step takes, given its tokens. */
   readonly thinkerDelay?: (tokens: number) => number
-  /** Milliseconds that the encoder takes for ten seconds of sound, which are one piece of its work. */
+  /** Milliseconds that the encoder takes for ten seconds of audio, which are one piece of its work. */
   readonly encoderDelay?: number
   readonly talkerDelay?: (tokens: number) => number
   /** Milliseconds that the vocoder takes for a piece. */
@@ -41,9 +42,9 @@ export interface FakeModelOptions {
   readonly budget?: MemoryBudget
   readonly contextLength?: number
   readonly speech?: boolean
-  /** In which family's way; by default Qwen3-Omni's. */
+  /** The speech family; by default Qwen3-Omni's. */
   readonly speaksBy?: FakeSpeechMaker
-  /** Whether codes are drawn; greedy and as long as they like by default. */
+  /** Whether codes are sampled; greedy and without a limit by default. */
   readonly sampledSpeech?: boolean
   readonly speechSettings?: Partial<SpeechSettings>
   /** Frames spoken after the text has ended. */
@@ -52,7 +53,7 @@ export interface FakeModelOptions {
   readonly failIn?: { stage: FakeStageName; after?: number }
 }
 
-/** A way to speak, and what it was given. */
+/** A speech family, and its recorded input. */
 export interface FakeSpeech {
   readonly pipeline: SpeechPipeline
   readonly samplesPerFrame: number
@@ -69,20 +70,20 @@ export interface FakeModel extends OmniModel {
   readonly alive: () => { sequences: number; streams: number }
   /** Tokens of every thinker call, one list per call. */
   readonly thinkerBatches: readonly number[][]
-  /** Rows whose hidden states were asked for, by thinker sequence. */
+  /** Rows whose hidden states were needed, by thinker sequence. */
   readonly hiddenRows: readonly number[][]
   readonly samplesPerFrame: number
   readonly talkerBatches: readonly number[][]
-  /** Text ids that each talker sequence has read, prefix included, by order of creation. -1 is a row without text. */
+  /** Text ids in each talker sequence's input, prefix included, by order of creation. -1 is a row without text. */
   readonly talkerRows: readonly number[][]
-  /** Positions that each talker sequence was given. */
+  /** Positions of each talker sequence's input. */
   readonly talkerPositions: readonly number[][]
   readonly calls: Map<string, number>
-  /** What the audio encoder was asked for. */
+  /** The audio encoder's input. */
   readonly sounds: readonly { frames: number; longestFrames: number }[]
   /** Encoder calls that have not ended. */
   readonly encoding: () => number
-  /** Frames of each piece that the vocoder was given, and whether nothing else was said to go on meanwhile. */
+  /** Frames of each piece of the vocoder's input, and whether the call was alone. */
   readonly decoded: readonly { frames: number; alone: boolean }[]
 }
 
@@ -125,7 +126,7 @@ export function createFakeModel(options: FakeModelOptions = {}): FakeModel {
         sounds.push({ frames, longestFrames })
         encoders += 1
         try {
-          for (let done = 0; done < frames; done += soundPiece) {
+          for (let done = 0; done < frames; done += audioPiece) {
             if (done > 0) await pause?.()
             await harness.stage('audioEncoder', options.encoderDelay ?? 0, signal, () => undefined)
           }

@@ -54,7 +54,7 @@ hostEngine(async (options, onMetrics) => {
   }
 })
 
-/** What a mistake in a graph would come to, had `src/tensor` not checked it first: the library ends the process. */
+/** The effect of a mistake in a graph without the checks of `src/tensor`: the library ends the process. */
 function failInLibrary(): void {
   const { native } = loadLibrary('cpu')
   const context = native.init(1 << 16, true)!

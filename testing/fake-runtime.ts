@@ -1,4 +1,4 @@
-/** Runtimes over fake models, for tests: started with defaults, and checked to have given everything back. */
+/** Runtimes over fake models, for tests: started with defaults, and checked for leaks. */
 
 import { MemoryBudget } from '../src/models/memory-budget.ts'
 import { Runtime, type RuntimeOptions } from '../src/runtime/runtime.ts'

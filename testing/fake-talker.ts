@@ -1,8 +1,9 @@
 /**
- * Speech of the fake model in Qwen3-Omni's way: its own pipeline, over stages that stand in for talker, code predictor and vocoder.
+ * Speech of the fake model in Qwen3-Omni's way: its own pipeline, over fake stages for talker, code predictor
+ * and vocoder.
  *
- * The talker's rows carry the text id they stand for, so tests can read back what was spoken; the vocoder holds back its last samples
- * until `finish`.
+ * The talker's rows carry the text id they stand for, so tests can read back what was spoken; the vocoder holds back
+ * its last samples until `finish`.
  */
 
 import { Qwen3Speech } from '../src/models/qwen3-omni/speech/pipeline.ts'
@@ -74,7 +75,7 @@ function makeStages(
     const number = talkers.get(sequence)!
     const count = input.embeddings.length / hidden
     if (input.positions.length !== 3 * count) throw new Error('Positions do not fit the rows.')
-    // Of a sequence that was cut, what is left.
+    // The rest of a sequence that was cut.
     record.rows[number]!.length = sequence.length
     record.positions[number]!.length = sequence.length
     for (let row = 0; row < count; row += 1) {

@@ -1,9 +1,9 @@
 /**
- * Speech of the fake model in a second family's way, the one Qwen2.5-Omni has: 50 frames a second of one code, no code predictor, every
- * row read as id and hidden state (prompt and generated tokens alike), a start only with some text in hand, and a vocoder that is
+ * Speech of the fake model in Qwen2.5-Omni's way: 50 frames a second of one code, no code predictor, every row an id
+ * and a hidden state (prompt and generated tokens alike), a start only with some text available, and a vocoder that is
  * conditioned on voice and seed and looks ahead.
  *
- * Rows are recorded as the id they stand for; `positions` holds the hidden state that came with each (-1 for none).
+ * Rows are recorded as the id they stand for; `positions` holds the hidden state of each (-1 for none).
  */
 
 import type {
@@ -26,7 +26,7 @@ const codecVocabulary = 64
 const codecEnd = 60
 /** Tokens of text before a reply begins. */
 const textAhead = 8
-/** Frames that the vocoder holds back until it has heard what follows. */
+/** Frames that the vocoder holds back until it has the following ones. */
 const lookAhead = 4
 const speakers = ['chelsie', 'ethan']
 
@@ -50,7 +50,7 @@ class WindowedReply implements SpeechReply {
   opened = false
   ended = false
   frames = 0
-  /** Rows read after the end of the text. */
+  /** Rows after the end of the text. */
   tail = 0
   logits: Float32Array | undefined
 
@@ -90,7 +90,7 @@ class WindowedReply implements SpeechReply {
     return this.opened ? frame && this.hasRow : this.text.length > 0 && this.hidden.length >= this.promptIds.length
   }
 
-  /** Whether the next text row can be read: its token has been run, or never will be. */
+  /** Whether the next text row can be used: its token has been run, or never will be. */
   get hasRow(): boolean {
     const next = this.text[0]
     if (!next) return this.textEnded
@@ -143,7 +143,7 @@ function createPipeline(
     reply.logits = logits
   }
 
-  /** What a reply reads in this step: its prompt's rows, then the opening, then a row of text for each code. */
+  /** A reply's input in this step: its prompt's rows, then the opening, then a row of text for each code. */
   function nextStep(turn: SpeechTurn, budget: number): Step | undefined {
     const reply = turn.reply as WindowedReply
     if (turn.gone || !reply.canAdvance(turn.frame)) return undefined

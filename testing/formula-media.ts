@@ -1,5 +1,6 @@
 /**
- * Pictures, sound and clips made from integer formulas, as `reference/omniserve_reference/media.py` makes them: inputs of the goldens.
+ * Images, audio and videos made from integer formulas, as in `reference/omniserve_reference/media.py`: inputs
+ * of the goldens.
  */
 
 /** [height, width, 3] uint8. */

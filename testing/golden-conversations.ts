@@ -1,8 +1,8 @@
 /**
- * The conversations behind the end-to-end goldens, and what transformers made of them.
+ * The conversations of the end-to-end goldens, and transformers' results.
  *
- * In: `testdata/golden/NAME.json` and `.safetensors`, made by `reference/omniserve_reference/make_model_goldens.py`. Out: messages with
- * the same media (the formulas of `media.py`), and arrays by name.
+ * In: `testdata/golden/NAME.json` and `.safetensors`, made by `reference/omniserve_reference/make_model_goldens.py`.
+ * Out: messages with the same media (the formulas of `media.py`), and arrays by name.
  */
 
 import { readFile } from 'node:fs/promises'
@@ -94,7 +94,7 @@ function goldenPart(part: GoldenPart): GenerationPart {
     case 'audio':
       return {
         type: 'audio',
-        audio: decodedAudio({ sampleRate: 16_000, samples: goldenSound(part.samples, part.seed) }),
+        audio: decodedAudio({ sampleRate: 16_000, samples: goldenAudio(part.samples, part.seed) }),
       }
     case 'video': {
       const { width, height, frames, fps, audioSamples, seed } = part
@@ -105,7 +105,7 @@ function goldenPart(part: GoldenPart): GenerationPart {
           fps,
           frames: numbers.map((frame) => goldenImage(width, height, seed + frame)),
           timestamps: numbers.map((frame) => frame / fps),
-          ...(audioSamples > 0 && { audio: { sampleRate: 16_000, samples: goldenSound(audioSamples, seed) } }),
+          ...(audioSamples > 0 && { audio: { sampleRate: 16_000, samples: goldenAudio(audioSamples, seed) } }),
         }),
       }
     }
@@ -126,7 +126,7 @@ function goldenImage(width: number, height: number, seed: number): RgbImage {
   return { width, height, data }
 }
 
-function goldenSound(samples: number, seed: number): Float32Array {
+function goldenAudio(samples: number, seed: number): Float32Array {
   return Float32Array.from({ length: samples }, (_, index) => {
     const tone = (((index * (2 + (seed % 5))) % 160) - 80) * 60
     const noise = (((index * 7919 + ((index * index) % 1009) * 31) % 2001) - 1000) * 3

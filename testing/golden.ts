@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 import { readSafetensorsHeader } from '../src/weights/index.ts'
 
-/** One file of goldens: tensors and the JSON beside them. */
+/** One file of goldens: tensors and their JSON. */
 export interface Golden<Facts = unknown> {
   readonly facts: Facts
   has(name: string): boolean

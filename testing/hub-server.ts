@@ -1,4 +1,4 @@
-/** A local server that answers as Hugging Face and ModelScope do, and misbehaves as told. */
+/** A local server that answers as Hugging Face and ModelScope do, with faults on request. */
 
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -15,9 +15,9 @@ export class TestHub implements AsyncDisposable {
   readonly plain: ReadonlySet<string>
   /** Listed by ModelScope without a hash. */
   readonly withoutHash = new Set<string>()
-  /** Asked before any request is answered. */
+  /** Called before any request is answered. */
   mischief: Mischief = () => false
-  /** `GET /path range auth` of all requests so far, content requests sent on to the second host included. */
+  /** `GET /path range auth` of all requests so far, content requests redirected to the second host included. */
   readonly log: { path: string; range: string | undefined; authorization: string | undefined; host: 'hub' | 'cdn' }[] =
     []
   /** Required by the hub when set. */

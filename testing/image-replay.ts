@@ -1,6 +1,6 @@
 /**
- * Runs the Dockerfile's steps in clean Debian roots, without a container engine, then the image's command as its user. Needs what
- * `clean-root.ts` needs, and npm's registry.
+ * Runs the Dockerfile's steps in clean Debian roots, without a container engine, then the image's command as its user.
+ * Needs what `clean-root.ts` needs, and npm's registry.
  *
  *   node testing/image-replay.ts [--ffmpeg none] [--keep]
  *
@@ -75,7 +75,7 @@ function copy(stage: Stage, from: string, sources: readonly string[], target: st
     const isFolder = sh('stat', ['-c', '%F', place]).startsWith('directory')
     const to = path.join(stage.folder, many && !isFolder ? path.posix.join(absolute, path.basename(source)) : absolute)
     mkdirSync(path.dirname(to), { recursive: true })
-    // Owned by root, as COPY has it.
+    // Owned by root, as after COPY.
     sh('cp', ['-rdT', '--preserve=mode,timestamps', place, to])
   }
 }

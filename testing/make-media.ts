@@ -1,8 +1,8 @@
 /**
  * Small media files for tests, encoded and muxed by FFmpeg: any codec, any container, any time stamps.
  *
- * Video frames are of one grey level that is their number (see {@link greyLevel}); audio is tones at half scale. In: tracks.
- * Out: the file's bytes.
+ * Video frames are of one grey level that is their number (see {@link greyLevel}); audio is tones at half scale. In:
+ * tracks. Out: the file's bytes.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -62,12 +62,12 @@ export interface AudioTrack {
   readonly codec: string
   readonly rate?: number
   readonly channels?: number
-  /** When which tone sounds; what lies between is not written. */
+  /** The intervals of tones; the rest is not written. */
   readonly tones: readonly { readonly start: number; readonly seconds: number; readonly hz: number }[]
   readonly options?: Readonly<Record<string, string>>
 }
 
-/** Frames that are coded already. */
+/** Frames that are encoded already. */
 export interface H264Track {
   /** One access unit for each frame, all of them keyframes. */
   readonly frames: readonly Buffer[]
@@ -88,7 +88,7 @@ export interface MediaDescription {
   readonly muxer?: Readonly<Record<string, string>>
 }
 
-/** Luma of frame `number` (16 to 235), far enough from its neighbours' to be told apart after coding. */
+/** Luma of frame `number` (16 to 235), distinguishable from its neighbours' after encoding. */
 export function greyLevel(number: number): number {
   return 16 + ((number * 5) % 220)
 }

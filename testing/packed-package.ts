@@ -1,6 +1,7 @@
 /**
- * `npm run test:package`: packs the package, installs it in an empty folder and uses it there as a newcomer would: serves, chats, speaks,
- * reads an image and audio, takes README's tour, imports every export; then once more without node-av. Needs npm's registry.
+ * `npm run test:package`: packs the package, installs it in an empty folder and uses it there as a newcomer would:
+ * serves, chats, speaks, reads an image and audio, takes README's tour, imports every export; then once more without
+ * node-av. Needs npm's registry.
  *
  * Out: a line per check; ends with 1 at the first that fails.
  */
@@ -15,7 +16,9 @@ import { readReadme, takeTour } from './readme-tour.ts'
 const root = path.join(import.meta.dirname, '..')
 const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-packed-'))
 const command = path.join(folder, 'node_modules', 'omniserve', 'bin', 'omniserve.js')
-/** Without the folders that npm put in front for scripts of this repository: the Node that users have runs the package. */
+/**
+ * Without the folders that npm put in front for scripts of this repository: the Node that users have runs the package.
+ */
 const searched = (process.env['PATH'] ?? '')
   .split(path.delimiter)
   .filter((place) => !place.includes('node_modules') && !place.includes('node-gyp-bin'))

@@ -1,7 +1,8 @@
 /**
  * README's commands and tour, read from README.md, for the scripts that take them as a newcomer does.
  *
- * Out: the two commands, the questions of the tour with the output they show, and the program that uses the official SDK.
+ * Out: the two commands, the questions of the tour with the output they show, and the program that uses the official
+ * SDK.
  */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -41,7 +42,9 @@ export function readReadme(file: string = path.join(root, 'README.md')): Readme 
   return { commands: [start, test], tour, program: block('js') }
 }
 
-/** Takes the tour with `run`, which gives what a command prints. @throws where the output is not README's, times aside */
+/**
+ * Takes the tour with `run`, which gives what a command prints. @throws where the output is not README's, times aside
+ */
 export async function takeTour(
   { tour }: Readme,
   run: (command: string) => Promise<string>,
@@ -53,7 +56,9 @@ export async function takeTour(
   }
 }
 
-/** Speech is sampled and times differ: numbers in lines that tell of either are left out, as is the width of columns. */
+/**
+ * Speech is sampled and times differ: numbers in lines that tell of either are left out, as is the width of columns.
+ */
 function comparable(line: string): string {
   const bare = line.trim().replaceAll(/\s+/g, ' ')
   return /\d m?s\b/.test(bare) ? bare.replaceAll(/\d[\d.,]*/g, '#') : bare

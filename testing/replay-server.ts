@@ -1,9 +1,9 @@
 /**
- * A server that plays recordings of peers, for tests of what reads them: it can pace, stop in the middle, fall silent, answer late and
- * be unhealthy, and it notes what it was sent.
+ * A server that plays recordings of peers, for tests of adapters: it can pace, stop in the middle, fall silent,
+ * answer late and be unhealthy, and it records its requests.
  *
- * In: a table of rows, looked through from the top. Out: a server on a free loopback port. It knows nothing of models; a row may shape its
- * recording by the request (`shape`), to the length and stop strings that a real peer would keep.
+ * In: a table of rows, searched from the top. Out: a server on a free loopback port. It knows nothing of models; a row
+ * may shape its recording by the request (`shape`), to the length and stop strings that a real peer would keep.
  */
 
 import { readFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ const folder = path.join(import.meta.dirname, '..', 'testdata', 'remote-streams'
 
 export type Body = Readonly<Record<string, unknown>>
 
-/** What a row answers with. */
+/** A row's answer. */
 export interface Reply {
   /** Default 200. */
   readonly status?: number
@@ -44,7 +44,7 @@ export interface Seen {
   readonly path: string
   readonly headers: IncomingMessage['headers']
   readonly body: Body
-  /** The caller closed the connection before the answer was whole. */
+  /** The caller closed the connection before the answer was complete. */
   aborted: boolean
 }
 
@@ -59,7 +59,7 @@ export interface ReplayServer extends AsyncDisposable {
   kill(): Promise<void>
 }
 
-/** Events of a recording, with ids and times that every request has its own of. */
+/** Events of a recording, with ids and times that are unique to every request. */
 export function recording(name: string): readonly string[] {
   const text = readFileSync(path.join(folder, name), 'utf8')
   return text.split('\n\n').filter((event) => event.trim() !== '')
@@ -71,7 +71,7 @@ export interface Recorded {
   readonly body: unknown
 }
 
-/** Short answers of a peer, by the start of what was asked. */
+/** Short answers of a peer, by the start of the request. */
 export function answerTo(peer: string, request: string): { readonly status: number; readonly body: unknown } {
   const all: readonly Recorded[] = JSON.parse(readFileSync(path.join(folder, peer, 'answers.json'), 'utf8'))
   const found = all.find((answer) => answer.request.startsWith(request))
@@ -199,7 +199,7 @@ function sleep(milliseconds: number): Promise<void> {
 }
 
 export interface ShapeOptions {
-  /** How often the recording's text is said. */
+  /** How often the recording's text is repeated. */
   readonly times?: number
   readonly maxTokens: number
   readonly stop?: readonly string[]
@@ -214,8 +214,8 @@ interface Chunk {
 }
 
 /**
- * A recording's text repeated, and cut at a limit or a stop string as the peer would cut it: what ends it is the recording's own last chunk,
- * with its reason and count changed.
+ * A recording's text repeated, and cut at a limit or a stop string as the peer would cut it: it ends with the
+ * recording's own last chunk, with its reason and count changed.
  */
 export function shape(events: readonly string[], { times = 1, maxTokens, stop = [] }: ShapeOptions): readonly string[] {
   const chunks = events
@@ -241,7 +241,7 @@ export function shape(events: readonly string[], { times = 1, maxTokens, stop = 
     if (found !== undefined) {
       stopReason = found
       const rest = (text + content).slice(text.length, (text + content).indexOf(found))
-      // What was already sent of the stop string is held back by a real peer; so it is here.
+      // A real peer holds back the beginning of a stop string, and so does this one.
       const over = text.length - (text + content).indexOf(found)
       if (over > 0) trimEnd(kept, over)
       if (rest !== '') kept.push(withContent(chunk, rest))

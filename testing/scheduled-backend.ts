@@ -1,7 +1,9 @@
 /**
- * A CPU backend that runs its graphs as one with a GPU does: through the library's scheduler, with a second CPU behind the first.
+ * A CPU backend that runs its graphs as one with a GPU does: through the library's scheduler, with a second CPU behind
+ * the first.
  *
- * In: a CPU backend. Out: the same backend seen so. For tests of what only a scheduler limits, on machines without a GPU.
+ * In: a CPU backend. Out: the same backend with a scheduler. For tests of the scheduler's limits, on machines without a
+ * GPU.
  */
 
 import type { Backend } from '../src/tensor/index.ts'

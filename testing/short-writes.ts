@@ -1,9 +1,9 @@
-/** A disk that takes a part of what it is given at each write, as POSIX allows. */
+/** A disk that accepts a part of the data at each write, as POSIX allows. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { vi } from 'vitest'
 
-/** Runs `work` while every positional or appending write of a Buffer takes only a part of it. */
+/** Runs `work` while every positional or appending write of a Buffer accepts only a part of it. */
 export async function withShortWrites<T>(work: () => Promise<T>): Promise<T> {
   const handle = await open(fileURLToPath(import.meta.url))
   const prototype = Object.getPrototypeOf(handle) as FileHandle

@@ -4,7 +4,7 @@
  * Reference: WAVEFORMATEX, WAVEFORMATEXTENSIBLE, RIFF and RIFX.
  */
 export interface WaveDescription {
-  /** Bits a sample takes in the file, and how many of them, at the top, are used. */
+  /** Bits of a sample in the file, and how many of them, at the top, are used. */
   readonly bits: number
   readonly validBits?: number
   readonly float?: boolean

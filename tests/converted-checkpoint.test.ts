@@ -1,4 +1,7 @@
-/** A converted file is the checkpoint: every tiny checkpoint gives the same answers from its folder and from one file. */
+/**
+ * A converted file equals its checkpoint: every tiny checkpoint gives the same answers from its folder and from one
+ * file.
+ */
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -34,7 +37,7 @@ afterAll(async () => {
 interface Answers {
   readonly tokenIds: readonly number[]
   readonly logits: Float32Array
-  readonly heard: Float32Array | undefined
+  readonly encoded: Float32Array | undefined
   readonly waveform: Float32Array | undefined
 }
 
@@ -64,7 +67,7 @@ async function answers(location: string, types?: WeightTypeChoice): Promise<Answ
   return {
     tokenIds: [...tokenIds],
     logits: output!.logits!,
-    heard: await model.audioEncoder?.encode(formulaLogMel(builder.config.audio.bands, 130), 130),
+    encoded: await model.audioEncoder?.encode(formulaLogMel(builder.config.audio.bands, 130), 130),
     waveform,
   }
 }
@@ -100,7 +103,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (n
     const file = await answers(await convert(name, { type: 'f32' }))
     expect(file.tokenIds).toEqual(folder.tokenIds)
     expect(drift(file.logits, folder.logits)).toBeLessThan(1e-6)
-    expect(drift(file.heard, folder.heard)).toBeLessThan(1e-6)
+    expect(drift(file.encoded, folder.encoded)).toBeLessThan(1e-6)
     expect(drift(file.waveform, folder.waveform)).toBeLessThan(1e-6)
   })
 
@@ -108,8 +111,8 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (n
     const exact = await answers(testdataPath(`checkpoints/${name}`), { type: 'f32' })
     const small = await answers(await convert(name, { type: 'q8_0' }))
     expect(drift(small.logits, exact.logits)).toBeLessThan(0.1)
-    expect(drift(small.heard, exact.heard)).toBeLessThan(0.1)
-    // Its snakes turn small errors of random weights into larger ones.
+    expect(drift(small.encoded, exact.encoded)).toBeLessThan(0.1)
+    // Its snakes amplify small errors of random weights.
     expect(drift(small.waveform, exact.waveform)).toBeLessThan(0.3)
   })
 })

@@ -1,4 +1,7 @@
-/** What `deploy/` ships fits what is here: configuration files load, manifests parse, dashboards and alerts name metrics that exist. */
+/**
+ * The files of `deploy/` fit the server: configuration files load, manifests parse, dashboards and alerts use existing
+ * metrics.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -8,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { RequestQueue } from '../src/api/request-queue.ts'
 import { EngineHost } from '../src/api/engine-host.ts'
 import { Metrics } from '../src/api/metrics.ts'
-import { BodyRoom } from '../src/api/read-body.ts'
+import { BodyMemory } from '../src/api/read-body.ts'
 import { checkModelNames } from '../src/cli/open-cluster.ts'
 import { loadClusterFile, loadSettings } from '../src/config/index.ts'
 
@@ -87,7 +90,7 @@ describe('deploy/cluster', () => {
   it('names only metrics that the server has', async () => {
     const metrics = new Metrics()
     const host = new EngineHost({ names: [], load: async () => ({ engines: new Map(), model: undefined, bind: {} }) })
-    metrics.watch(new RequestQueue({ maxActive: 1, maxWaiting: 1 }), host, new BodyRoom(1))
+    metrics.watch(new RequestQueue({ maxActive: 1, maxWaiting: 1 }), host, new BodyMemory(1))
     metrics.watchCluster({
       names: [],
       load: () => Promise.reject(new Error('not loaded')),

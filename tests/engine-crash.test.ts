@@ -1,4 +1,7 @@
-/** `omniserve serve` when its engine process dies under a reply, and when a conversation is too long: what a caller sees. */
+/**
+ * `omniserve serve` when its engine process ends during a reply, and when a conversation is too long: the caller's
+ * view.
+ */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * What this machine lacks or loses while a whole server with a real (tiny) checkpoint serves: a clear error, nothing left behind, and the
- * next request is served. What a body that stalls meets is in wire/lifecycle.test.ts.
+ * Shortages of this machine while a whole server with a real (tiny) checkpoint serves: a clear error, no leak, and the
+ * next request is served. Bodies that stall are tested in wire/lifecycle.test.ts.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -22,7 +22,7 @@ import { dataUri, png } from './support/media.ts'
 import { readReply } from './support/reply.ts'
 import { startTestServer, type TestServer } from './support/server.ts'
 
-/** A PNG with so much behind its end that it is kept on disk while it is decoded. */
+/** A PNG with so much data after its end that it is kept on disk while it is decoded. */
 const large = (image: Buffer): Buffer => Buffer.concat([image, Buffer.alloc(9 * 1024 * 1024)])
 
 describe.runIf(process.platform === 'linux')('a server whose machine fails', () => {
@@ -109,7 +109,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
       entry.isFile() ? [entry.name] : [],
     )
 
-  /** All that a request may hold, in this process, in the engine's and on disk. */
+  /** All resources of a request: in this process, in the engine's and on disk. */
   async function held(): Promise<object> {
     const { active, waiting, nativeBytes } = await engine.inspect()
     const { workers, active: decoding, downloads, decodedBytes } = media.status()
@@ -122,7 +122,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     }
   }
 
-  /** Runs `fault` twice, for what the first leaves would show: all that is held afterwards was held before. */
+  /** Runs `fault` twice, to find leaks: everything held afterwards was held before. */
   async function leavesNothing(fault: () => Promise<void>): Promise<void> {
     await fault()
     await served()
@@ -239,7 +239,7 @@ it.runIf(process.platform === 'linux')(
     })
     const pid = child.pid!
     const closed = once(child, 'close')
-    // One connection that is there already: a new one would find no descriptor.
+    // One existing connection: a new one would find no descriptor.
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     try {
       const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as string[]

@@ -1,8 +1,8 @@
 /**
- * The hostile corpus: files that are broken, mislabelled or made to hurt, each with the kind it is sent as and the error
- * codes it may get. Made here, by code, from the small good files in `testdata/media`.
+ * The hostile corpus: files that are broken, mislabelled or malicious, each with the kind it is sent as and its allowed
+ * error codes. Made here, by code, from the small good files in `testdata/media`.
  *
- * A case that lists `none` may also be taken: a file cut near its end is decoded as far as it is whole.
+ * A case with `none` may also be accepted: a file cut near its end is decoded as far as possible.
  */
 import { readFileSync } from 'node:fs'
 import { crc32, deflateSync } from 'node:zlib'
@@ -89,7 +89,7 @@ function wav(data: Buffer, { code = 1, channels = 1, rate = 16_000, bits = 16 }:
   return Buffer.concat([header, data])
 }
 
-/** The clip with the frame size in its header and sample entry overwritten. */
+/** The video with the frame size in its header and sample entry overwritten. */
 function mp4Sized(width: number, height: number): Buffer {
   const file = Buffer.from(good('silent.mp4'))
   const entry = file.indexOf('avc1', file.indexOf('stsd'))
@@ -110,7 +110,7 @@ function scratched(file: Buffer, step: number, from = 64): Buffer {
 const svg = `<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
   width="99" height="99"><image xlink:href="file:///etc/passwd" width="9" height="9"/></svg>`
 
-/** Everything, given an address the playlists point at; nothing may ever connect to it. */
+/** All cases, given the address that the playlists contain; nothing may ever connect to it. */
 export function hostileFiles(bait: string): HostileFile[] {
   const files: HostileFile[] = []
   const add = (name: string, kind: MediaKind, bytes: Buffer | string, ...codes: string[]) =>
@@ -133,13 +133,13 @@ export function hostileFiles(bait: string): HostileFile[] {
     add(`dash as ${kind}`, kind, `<?xml version="1.0"?><MPD><BaseURL>${bait}</BaseURL></MPD>`, illegal[kind])
     add(`sdp as ${kind}`, kind, 'v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n', illegal[kind])
   }
-  add('sound as image', 'image', good('tone.wav'), 'image_illegal')
-  add('clip as image', 'image', good('clip.mp4'), 'image_illegal')
-  add('image as sound', 'audio', good('fields.jpg'), 'audio_illegal')
+  add('audio as image', 'image', good('tone.wav'), 'image_illegal')
+  add('video as image', 'image', good('clip.mp4'), 'image_illegal')
+  add('image as audio', 'audio', good('fields.jpg'), 'audio_illegal')
   add('image as video', 'video', good('fields.png'), 'video_invalid')
-  add('sound as video', 'video', good('tone.m4a'), 'video_invalid')
+  add('audio as video', 'video', good('tone.m4a'), 'video_invalid')
   add('cover art as video', 'video', good('cover-art.mp3'), 'video_invalid')
-  add('mute clip as sound', 'audio', good('silent.mp4'), 'audio_illegal')
+  add('silent video as audio', 'audio', good('silent.mp4'), 'audio_illegal')
 
   add('bomb: png 30000 x 30000', 'image', png(30_000, 30_000, Buffer.alloc(100)), 'image_dimensions')
   add('bomb: png 9000 x 9000 of zeros, cut', 'image', png(9000, 9000, Buffer.alloc(1_000_000)), 'image_illegal')

@@ -1,6 +1,6 @@
 /**
- * Servers that misbehave on purpose, on the loopback, for the hostile media tests: one plain HTTP server whose path says
- * how, and a raw one for what HTTP libraries will not send.
+ * Misbehaving servers on the loopback address, for the hostile media tests: one plain HTTP server whose path selects
+ * the fault, and a raw one for what HTTP libraries do not send.
  */
 import { once } from 'node:events'
 import http from 'node:http'
@@ -15,7 +15,7 @@ export interface HostileServers extends AsyncDisposable {
   readonly forbiddenPort: number
   /** Requests the forbidden server has seen. */
   forbiddenHits(): number
-  /** Bytes the endless answers have written: early stop keeps this small. */
+  /** Bytes that the endless answers have written: stopping early keeps this small. */
   endlessBytes(): number
   /** Connections open at this moment. */
   open(): number
@@ -43,7 +43,7 @@ export async function startHostileServers(files: ReadonlyMap<string, Buffer>): P
       case 'status':
         response.writeHead(Number(argument)).end('no')
         return
-      case 'redirect': // to whatever the query says
+      case 'redirect': // to the query's target
         response.writeHead(302, { location: url.searchParams.get('to') ?? '' }).end()
         return
       case 'loop':
@@ -73,7 +73,7 @@ export async function startHostileServers(files: ReadonlyMap<string, Buffer>): P
         return
       case 'mute': // not even headers
         return
-      case 'short': // says more than it sends
+      case 'short': // declares more than it sends
         response.writeHead(200, { 'content-length': '100000' })
         response.write('\x89PNG\r\n\x1a\n', () => response.destroy())
         return
@@ -112,7 +112,7 @@ export async function startHostileServers(files: ReadonlyMap<string, Buffer>): P
   }
 }
 
-/** A server that answers every connection with these bytes and hangs up. */
+/** A server that answers every connection with these bytes and closes it. */
 export async function startRawServer(answer: Buffer): Promise<AsyncDisposable & { port: number }> {
   const server = net.createServer((socket) => {
     socket.on('error', () => {})

@@ -1,9 +1,9 @@
 /**
- * The hostile corpus over and over, in a process of its own, with memory read before and after: what the media room
- * promises is that nothing stays behind.
+ * The hostile corpus over and over, in a process of its own, with memory measured before and after: the media loader
+ * must not leak.
  *
- * V8 keeps the pages of its young generation, freed ones too, and touches them one after the other: tens of megabytes that
- * look like a leak over some thousand requests. With a young generation of 1 MB, resident memory is what is held.
+ * V8 keeps the pages of its young generation, freed ones too, and touches them in turn: tens of megabytes that look
+ * like a leak over some thousand requests. With a young generation of 1 MB, resident memory is close to what is held.
  *
  * Run by the test, or by hand: `node --expose-gc --max-semi-space-size=1 tests/hostile-media-soak.ts 2000`.
  */
@@ -23,7 +23,7 @@ export interface SoakResult {
   readonly parentBefore: number
   readonly parentAfter: number
   readonly parentGrowth: number
-  /** The same of what the server's process really holds: JavaScript heap and buffers, MiB. */
+  /** The memory that the server's process really holds: JavaScript heap and buffers, MiB. */
   readonly liveBefore: number
   readonly liveAfter: number
   readonly liveGrowth: number
@@ -31,7 +31,7 @@ export interface SoakResult {
   /** Connections and downloads still open. */
   readonly openHandles: number
   readonly codes: Readonly<Record<string, number>>
-  /** Cases that got an error they must not get. */
+  /** Cases with a wrong error. */
   readonly unexpected: readonly string[]
 }
 
@@ -92,7 +92,7 @@ async function soak(requests: number): Promise<SoakResult> {
     }
     await Promise.all([lane(), lane(), lane(), lane()])
   }
-  // Code is compiled and caches are filled over the first requests, so as many go before as are measured.
+  // Code is compiled and caches are filled over the first requests, so as many run first as are measured.
   await run(0, Math.max(corpus.length, requests))
   const before = await settledMemory()
   const started = performance.now()
@@ -116,7 +116,7 @@ async function soak(requests: number): Promise<SoakResult> {
   }
 }
 
-/** Hands the C library's free lists back to the system: resident memory then means memory held. Linux with glibc. */
+/** Returns the C library's free lists to the system: resident memory then means memory held. Linux with glibc. */
 const giveBack: () => void = (() => {
   try {
     const trim = koffi.load('libc.so.6').func('int malloc_trim(size_t pad)')
@@ -126,7 +126,7 @@ const giveBack: () => void = (() => {
   }
 })()
 
-/** Resident memory of our own, without pages of program files that are mapped in as code is first run. */
+/** Resident memory of the process itself, without pages of program files that are mapped as code first runs. */
 function privateBytes(): number {
   try {
     const line = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))

@@ -1,8 +1,8 @@
 /**
- * Media from people who mean harm, against the whole media room: every case gets its error or is served, decoder
- * processes never outlive their limits, nothing is reached that must not be, and memory comes back.
+ * Hostile media against the whole media loader: every case gets its error or is served, decoder processes never outlive
+ * their limits, no forbidden address is reached, and memory is freed.
  *
- * `OMNISERVE_HOSTILE_REQUESTS=2000` makes the last test as long as the promise it checks.
+ * `OMNISERVE_HOSTILE_REQUESTS=2000` makes the last test as long as the documented limit.
  */
 import { readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -28,7 +28,7 @@ let directory: string
 const asked: string[] = []
 const table: Record<string, string[][]> = {}
 
-/** Answers from a table; each question takes the next answer, the last one stays. */
+/** Answers from a table; each query takes the next answer, the last one repeats. */
 const resolve: Resolver = async (hostname) => {
   asked.push(hostname)
   const answers = table[hostname] ?? [[]]
@@ -55,7 +55,7 @@ const load = (kind: MediaKind, source: string, limits = {}): Promise<unknown> =>
   if (kind === 'image') return loader.image(source, limits)
   return kind === 'audio' ? loader.audio(source, limits) : loader.video(source, limits)
 }
-/** `none`, or the code; anything that is no MediaError fails the test. */
+/** `none`, or the code; any other error fails the test. */
 const codeOf = async (promise: Promise<unknown>): Promise<string> => {
   try {
     await promise
@@ -219,6 +219,6 @@ it('memory comes back', { timeout: 600_000 }, async () => {
   expect(result.unexpected).toEqual([])
   expect(result.openHandles).toBe(0)
   expect(result.liveGrowth).toBeLessThan(0.05)
-  // Of so few requests compiled code is a part.
+  // With so few requests, compiled code is part of the growth.
   expect(result.parentGrowth).toBeLessThan(requests < 2000 ? 0.1 : 0.05)
 })

@@ -1,5 +1,6 @@
 /**
- * Import directions (docs/architecture.md): which folder of `src/` may import which. `contract` and `protocol` are the ground.
+ * Import directions (docs/architecture.md): which folder of `src/` may import which. `contract` and `protocol` import
+ * none.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -7,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 
 const source = join(import.meta.dirname, '..', 'src')
 
-/** Folder to the folders it may import, as the architecture page says. */
+/** Folder to the folders it may import, as on the architecture page. */
 const ALLOWED = readAllowed(readFileSync(join(import.meta.dirname, '../docs/architecture.md'), 'utf8'))
 
 function readAllowed(page: string): Record<string, readonly string[]> {

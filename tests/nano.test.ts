@@ -1,8 +1,9 @@
 /**
- * The embedded checkpoint over HTTP, as a caller meets it: what it sees, hears and says on held-out input that the grammars of
- * `reference/nano` drew (`testdata/nano`), and the same greedy answers as transformers on a hundred held-out prompts.
+ * The embedded checkpoint over HTTP: its replies to held-out input drawn by the grammars of `reference/nano`
+ * (`testdata/nano`), and the same greedy answers as transformers on a hundred held-out prompts.
  *
- * The floors are a little under what the shipped weights reach; the whole evaluation is `reference/nano/evaluate.py`.
+ * The limits are slightly below the results of the published weights; the whole evaluation is
+ * `reference/nano/evaluate.py`.
  */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -33,15 +34,15 @@ const dataUri = (name: string): string => `data:;base64,${readFileSync(path.join
 
 function mediaParts({ kind, files }: Case): object[] {
   const uris = files.map((name) => dataUri(name))
-  const pictures = uris.map((uri) => uri.replace('data:;', 'data:image/jpeg;'))
+  const images = uris.map((uri) => uri.replace('data:;', 'data:image/jpeg;'))
   switch (kind) {
     case 'image':
     case 'images':
-      return pictures.map((url) => ({ type: 'image_url', image_url: { url } }))
+      return images.map((url) => ({ type: 'image_url', image_url: { url } }))
     case 'audio':
       return [{ type: 'input_audio', input_audio: { data: uris[0], format: 'ogg' } }]
     case 'frames':
-      return [{ type: 'video', video: pictures }]
+      return [{ type: 'video', video: images }]
     case 'video':
       return [{ type: 'video_url', video_url: { url: uris[0] } }]
   }
@@ -148,7 +149,7 @@ describe('nano', () => {
       expect(loudest, question).toBeLessThan(32_767)
       const wav = `data:;base64,${Buffer.from(encodeWav(reply.samples, 24_000)).toString('base64')}`
       const chinese = /[\u4E00-\u9FFF]/.test(reply.text)
-      const heard = await ask([
+      const transcript = await ask([
         {
           role: 'user',
           content: [
@@ -157,7 +158,7 @@ describe('nano', () => {
           ],
         },
       ])
-      rates.push(Math.min(1, errorRate(reply.text, heard.text)))
+      rates.push(Math.min(1, errorRate(reply.text, transcript.text)))
     }
     expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length, rates.join(' ')).toBeLessThan(0.15)
   })

@@ -1,4 +1,7 @@
-/** Each platform gets its own build of the numeric library from `npm ci`, at the version that was tested, and no other platform's. */
+/**
+ * Each platform gets its own build of the numeric library from `npm ci`, at the tested version, and no other
+ * platform's.
+ */
 
 import { readFileSync } from 'node:fs'
 
@@ -32,7 +35,7 @@ it.each([
   const locked = packages[`node_modules/${name}`]
   expect(locked?.version).toBe(version)
   expect(locked?.os).toEqual([platform])
-  // The packages for arm64 say that they are for x64, too, and would be downloaded there: package-lock.json is mended by hand.
+  // The packages for arm64 also declare x64, and would be downloaded there: package-lock.json is corrected by hand.
   expect(locked?.cpu, `set "cpu": ["${arch}"] for ${name} in package-lock.json`).toEqual([arch])
 })
 

@@ -17,7 +17,7 @@ describe('media tokens equal the guide’s own functions', () => {
     }
   })
 
-  it('clips', () => {
+  it('videos', () => {
     const rows = golden<[number, number, number, number, number, number | null]>('videos')
     expect(rows.length).toBeGreaterThanOrEqual(300)
     for (const [factor, width, height, totalFrames, framesPerSecond, tokens] of rows) {
@@ -27,18 +27,18 @@ describe('media tokens equal the guide’s own functions', () => {
     }
   })
 
-  it('sounds', () => {
+  it('audio', () => {
     for (const [rate, seconds, tokens] of golden<[number, number, number]>('audio')) {
       const rules = rate === 25 ? FAMILIES.turbo.tokens : FAMILIES.flash.tokens
       expect(audioTokens(seconds, rules), `${seconds} s at ${rate}`).toBe(Math.ceil(tokens))
     }
   })
 
-  it('frame lists count like clips of as many sampled frames', () => {
+  it('frame lists count like videos of as many sampled frames', () => {
     // 60 frames at 30 a second are 2 seconds: 4 sampled frames.
-    const clip = videoTokens({ width: 640, height: 360, totalFrames: 60, framesPerSecond: 30 }, FAMILIES.flash.tokens)
-    expect(frameListTokens(640, 360, 4, FAMILIES.flash.tokens)).toBe(clip)
-    expect(frameListTokens(640, 360, 3, FAMILIES.flash.tokens)).toBe(clip)
+    const file = videoTokens({ width: 640, height: 360, totalFrames: 60, framesPerSecond: 30 }, FAMILIES.flash.tokens)
+    expect(frameListTokens(640, 360, 4, FAMILIES.flash.tokens)).toBe(file)
+    expect(frameListTokens(640, 360, 3, FAMILIES.flash.tokens)).toBe(file)
   })
 
   it('rounds halves to even, as Python does', () => {

@@ -1,5 +1,5 @@
 /**
- * How many tokens a picture, a sound or a clip is billed as. Pure.
+ * Billed tokens of an image, audio or video. Pure.
  *
  * In: sizes in pixels, lengths in seconds, the family's {@link TokenRules}. Out: whole tokens.
  * Reference: "rules for turning audio, images and video into tokens" of the Qwen-Omni guide (December 2025), whose own
@@ -9,10 +9,10 @@ import { frameFactor, sampledFrameCount } from '../arithmetic/frame-count.ts'
 import { smartResize } from '../arithmetic/smart-resize.ts'
 import type { TokenRules } from '../catalogue/index.ts'
 
-/** The two marks around a picture or a clip. */
+/** The two markers around an image or a video. */
 const VISION_MARKS = 2
 
-/** Tokens of one picture of `width` by `height` pixels, its two marks included. */
+/** Tokens of one image of `width` by `height` pixels, its two markers included. */
 export function imageTokens(width: number, height: number, rules: TokenRules): number {
   const { factor } = rules
   const minPixels = rules.imageMinTokens * factor * factor
@@ -22,7 +22,7 @@ export function imageTokens(width: number, height: number, rules: TokenRules): n
 }
 
 /**
- * Tokens of a sound, in or out: `seconds` times the family's rate, a short one counted as a second. The guide does not
+ * Tokens of audio, in or out: `seconds` times the family's rate, at least one second's. The guide does not
  * say how parts of a token are rounded; they are rounded up.
  */
 export function audioTokens(seconds: number, rules: TokenRules): number {
@@ -30,20 +30,20 @@ export function audioTokens(seconds: number, rules: TokenRules): number {
   return Math.ceil(counted * rules.audioPerSecond - 1e-6)
 }
 
-/** Why a clip has no token count: too few frames, or too long and thin. */
+/** Why a video has no token count: too few frames, or too long and thin. */
 export class VideoShapeError extends Error {
   override readonly name = 'VideoShapeError'
 }
 
 /**
- * How many frames of a clip are looked at.
- * @throws VideoShapeError when the clip has fewer than two frames.
+ * How many frames of a video are sampled.
+ * @throws VideoShapeError when the video has fewer than two frames.
  */
 export function sampledFrames(totalFrames: number, framesPerSecond: number, rules: TokenRules): number {
   const count = sampledFrameCount(totalFrames, framesPerSecond, rules.video)
   if (count === undefined)
     throw new VideoShapeError(
-      `a clip needs at least ${frameFactor} frames to look at and over half a second, this one has ${totalFrames} frames at ${framesPerSecond} a second`,
+      `a video needs at least ${frameFactor} sampled frames and over half a second, this one has ${totalFrames} frames at ${framesPerSecond} a second`,
     )
   return count
 }
@@ -69,22 +69,22 @@ export function videoFrameSize(
   return smartResize(height, width, factor, { min: minPixels, max: maxPixels }, 'rounding')
 }
 
-/** Tokens of what is seen in `frames` frames of `width` by `height` pixels, the two marks included. @throws VideoShapeError */
+/** Tokens of `frames` frames of `width` by `height` pixels, the two markers included. @throws VideoShapeError */
 export function frameListTokens(width: number, height: number, frames: number, rules: TokenRules): number {
   const [h, w] = videoFrameSize(width, height, frames, rules)
   const { factor } = rules
   return Math.trunc((((Math.ceil(frames / frameFactor) * h) / factor) * w) / factor) + VISION_MARKS
 }
 
-export interface ClipShape {
+export interface VideoShape {
   readonly width: number
   readonly height: number
   readonly totalFrames: number
   readonly framesPerSecond: number
 }
 
-/** Tokens of what is seen in a clip file; its sound is counted by {@link audioTokens}. @throws VideoShapeError */
-export function videoTokens(clip: ClipShape, rules: TokenRules): number {
-  const frames = sampledFrames(clip.totalFrames, clip.framesPerSecond, rules)
-  return frameListTokens(clip.width, clip.height, frames, rules)
+/** Tokens of a video file's frames; its audio is counted by {@link audioTokens}. @throws VideoShapeError */
+export function videoTokens(video: VideoShape, rules: TokenRules): number {
+  const frames = sampledFrames(video.totalFrames, video.framesPerSecond, rules)
+  return frameListTokens(video.width, video.height, frames, rules)
 }

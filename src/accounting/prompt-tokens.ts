@@ -1,8 +1,8 @@
 /**
- * What a prompt costs by the API model's rules: the chat template's text, and each part of media.
+ * A prompt's tokens by the API model's rules: the chat template's text, and each part of media.
  *
- * In: messages whose media is reduced to sizes and lengths. Out: tokens by modality, as billed. What the loaded
- * checkpoint needs for the same prompt can differ and is the engine's to say.
+ * In: messages whose media are reduced to sizes and durations. Out: billed tokens by modality. The loaded checkpoint's
+ * own count for the same prompt can differ and comes from the engine.
  * Reference: Qwen's chat template; the Qwen-Omni guide's counts ("你是誰?" is 11 tokens written, 207 spoken).
  */
 import type { TokenRules } from '../catalogue/index.ts'
@@ -13,9 +13,9 @@ export type CountedPart =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'image'; readonly width: number; readonly height: number }
   | { readonly type: 'audio'; readonly seconds: number }
-  /** A list of pictures. */
+  /** A list of images. */
   | { readonly type: 'frames'; readonly width: number; readonly height: number; readonly count: number }
-  /** A file; `audioSeconds` is 0 when it has no sound. */
+  /** A file; `audioSeconds` is 0 when it has no audio. */
   | {
       readonly type: 'video'
       readonly width: number
@@ -43,10 +43,10 @@ export interface PromptTokens {
 /** `<|im_start|>` before, `<|im_end|>` and a line feed after each message. */
 const MESSAGE_MARKS = 3
 
-/** `<|im_start|>assistant` and a line feed, which the reply is written after. */
+/** `<|im_start|>assistant` and a line feed, after which the reply is generated. */
 const REPLY_MARKS = 3
 
-/** What one part of media costs. @throws VideoShapeError for clips that cannot be counted */
+/** Tokens of one part of media. @throws VideoShapeError for videos that cannot be counted */
 export function mediaTokens(part: CountedMedia, rules: TokenRules): Pick<PromptTokens, 'image' | 'audio' | 'video'> {
   switch (part.type) {
     case 'image':
@@ -66,7 +66,7 @@ export function mediaTokens(part: CountedMedia, rules: TokenRules): Pick<PromptT
   }
 }
 
-/** The same prompt with its media as they are known now. @throws VideoShapeError for videos that cannot be counted */
+/** The same prompt with its media's actual sizes. @throws VideoShapeError for videos that cannot be counted */
 export function recountMedia(
   { text }: Pick<PromptTokens, 'text'>,
   messages: readonly CountedMessage[],
@@ -86,7 +86,7 @@ export function recountMedia(
 
 /**
  * Counts a whole prompt. Stops early once the text alone is over `limit`.
- * @throws VideoShapeError for clips that cannot be counted; the signal's reason once aborted.
+ * @throws VideoShapeError for videos that cannot be counted; the signal's reason once aborted.
  */
 export async function promptTokens(
   messages: readonly CountedMessage[],

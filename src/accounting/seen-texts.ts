@@ -1,4 +1,6 @@
-/** Token counts of texts seen lately: a conversation sends its past again with every turn. The oldest go first. */
+/**
+ * Token counts of recent texts: a conversation sends its history again with every turn. The oldest are evicted first.
+ */
 export class SeenTexts {
   readonly #counts = new Map<string, number>()
   readonly #most: number
@@ -18,7 +20,7 @@ export class SeenTexts {
     return count
   }
 
-  /** Remembers a count and returns it. A text that would push most others out is not kept. */
+  /** Stores a count and returns it. A text that would evict most others is not kept. */
   keep(text: string, count: number): number {
     if (text.length > this.#most / 4) return count
     if (!this.#counts.has(text)) this.#size += text.length

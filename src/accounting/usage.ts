@@ -1,4 +1,4 @@
-/** The wire's `usage` object and what it would cost, from counts by modality. Pure. */
+/** The wire's `usage` object and its list price, from counts by modality. Pure. */
 import type { Prices } from '../catalogue/index.ts'
 import type { Cost, Usage } from '../protocol/index.ts'
 import type { PromptTokens } from './prompt-tokens.ts'
@@ -38,7 +38,7 @@ export function buildUsage(prompt: PromptTokens, completion: CompletionTokens): 
 }
 
 /**
- * List price of a request. A spoken reply is billed by its audio alone; a written one is dearer when media went in.
+ * List price of a request. A spoken reply is billed by its audio only; a written one costs more when media went in.
  * Reasoning is billed as text.
  */
 export function costOf(usage: Usage, prices: Prices): Cost {

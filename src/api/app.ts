@@ -1,4 +1,4 @@
-/** The front door: middleware and routes put together. */
+/** The API server's app: middleware and routes. */
 import { Hono } from 'hono'
 import { errors } from '../protocol/index.ts'
 import { guardOrigin, requireKey } from './middleware/guard.ts'
@@ -59,7 +59,7 @@ export function createApp(services: Services, options: AppOptions = {}): Hono<Ap
   return app
 }
 
-/** The API's routes: to the service's letter, or for OpenAI's clients. */
+/** The API's routes: as the service has them, or for OpenAI's clients. */
 function api(services: Services, lenient: boolean): Hono<AppEnv> {
   const routes = new Hono<AppEnv>()
   routes.use(requireKey(services))

@@ -1,4 +1,4 @@
-/** What the API server needs of a cluster: engines for its API models, and what operators see and do. */
+/** The API server's interface to a cluster: engines for its API models, and the operators' view and commands. */
 import type { Prices } from '../catalogue/index.ts'
 import type { ClusterEvent } from '../engines/remote/pool/cluster.ts'
 import type { ReplicaStatus } from '../engines/remote/pool/member.ts'
@@ -7,13 +7,13 @@ import type { Bindings } from './engine-host.ts'
 export interface ClusterPort {
   /** Pool names, for messages while they are opened. */
   readonly names: readonly string[]
-  /** Called once. `onChange` is called with what is bound after each change of the configuration file. */
+  /** Called once. `onChange` is called with the bindings after each change of the configuration file. */
   load(onEvent: (event: ClusterEvent) => void, onChange: (bindings: Bindings) => void): Promise<Bindings>
   /** Empty until loaded. */
   status(): readonly ReplicaStatus[]
   /** False: there is no replica of that name. */
   setDraining(replica: string, draining: boolean): boolean
-  /** What the pool of a replica costs, by the replica's name. */
+  /** The prices of a replica's pool, by the replica's name. */
   pricesOf(replica: string): Prices | undefined
   close(): Promise<void>
 }

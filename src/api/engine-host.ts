@@ -1,8 +1,8 @@
 /**
  * Which checkpoint answers for which API model, separately for its thinking mode.
  *
- * In: a way to load engines by the name their checkpoint was given under (`--model`, `--bind`). Out: lookups, and the state of each
- * checkpoint, from the moment loading begins.
+ * In: a way to load engines by the name their checkpoint was given under (`--model`, `--bind`). Out: lookups, and the
+ * state of each checkpoint, from the moment loading begins.
  */
 import type { Engine, EngineModel, EngineStatus } from '../contract/index.ts'
 import { ClusterEngine } from '../engines/remote/pool/cluster-engine.ts'
@@ -18,7 +18,7 @@ export interface CheckpointState extends EngineStatus {
 }
 
 export interface Bindings {
-  /** Each one's first model, or that of its name, is what answers. */
+  /** Each one's first model, or that of its name, answers. */
   readonly engines: ReadonlyMap<string, Engine>
   /** The engine of API models that are not bound; undefined when they are not served. */
   readonly model: string | undefined
@@ -38,8 +38,8 @@ export class EngineHost {
   #bindings: Bindings | undefined
   #byName: ReadonlyMap<string, BoundModel> = new Map()
   /**
-   * Resolves once all are loaded. Rejects with the loader's error, or when a name of the settings has no engine, or an engine has no
-   * model.
+   * Resolves once all are loaded. Rejects with the loader's error, or when a name of the settings has no engine, or an
+   * engine has no model.
    */
   readonly ready: Promise<void>
   /** Every engine that was ever bound, to be closed at the end. */
@@ -48,7 +48,7 @@ export class EngineHost {
   constructor(options: EngineHostOptions) {
     this.#options = options
     this.ready = options.load().then((bindings) => this.rebind(bindings))
-    // Whoever waits for it gets the error; nobody may.
+    // A caller that waits for it gets the error; there may be none.
     this.ready.catch(() => undefined)
   }
 
@@ -70,7 +70,7 @@ export class EngineHost {
     return this.#bindings === undefined
   }
 
-  /** Checkpoint names of the settings, each once, without folders: these are shown to callers. */
+  /** Checkpoint names of the settings, each once, without folders: callers see these. */
   get names(): readonly string[] {
     return [...new Set(this.#options.names)].map((name) => name.split(/[\\/]/).findLast(Boolean) ?? name)
   }
@@ -126,7 +126,7 @@ async function boundModel(name: string, engine: Engine): Promise<BoundModel> {
   if (engine instanceof ClusterEngine) {
     return {
       engine,
-      // Replicas come and go, and tell what they can do as they come.
+      // Replicas come and go, and report their capabilities as they come.
       get model() {
         return engine.model
       },

@@ -23,7 +23,7 @@ describe('structureFault', () => {
       expect(structureFault(text)).toBeUndefined()
   })
 
-  // Time that grew with the square of the length would not end within the test's own limit.
+  // A time that grew with the square of the length would exceed the test's own limit.
   it('takes 60 MB of string, quotes and escapes in its stride', () => {
     for (const string of ['A'.repeat(6e7), '\\"'.repeat(3e7), '\\\\'.repeat(3e7)]) {
       expect(structureFault(`{"a":"${string}"}`)).toBeUndefined()

@@ -1,17 +1,19 @@
 /**
- * How much structure a JSON text has, looked at before it is parsed.
+ * The amount of structure in a JSON text, measured before it is parsed.
  *
- * A body within the size limit may still hold millions of empty lists, or be nested a million deep: parsed and checked, each costs
- * hundreds of bytes and the stack. Strings are jumped over, so a picture in a data URI costs one search for its end.
+ * A body within the size limit may still hold millions of empty lists, or be nested a million deep: parsing each costs
+ * hundreds of bytes and stack. Strings are skipped, so an image in a data URI costs one search for its end.
  */
 
 /** Lists, objects and their members. A conversation of thousands of messages has some ten thousands. */
 export const MOST_VALUES = 100_000
 
-/** Lists and objects within one another. A request needs six. */
+/** Nested lists and objects. A request needs six. */
 export const DEEPEST = 64
 
-/** What is wrong with the structure of `text`, for people; undefined when it may be parsed. Says nothing of whether it is JSON. */
+/**
+ * The fault in the structure of `text`, as a message; undefined when it may be parsed. Does not check that it is JSON.
+ */
 export function structureFault(text: string): string | undefined {
   let depth = 0
   let values = 0

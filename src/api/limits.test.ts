@@ -7,37 +7,37 @@ const never = new AbortController().signal
 
 describe('request queue', () => {
   it('lets some in, keeps some in line, refuses the rest at once', async () => {
-    const door = new RequestQueue({ maxActive: 1, maxWaiting: 1 })
-    const first = await door.enter(never)
-    const second = door.enter(never)
-    await expect(door.enter(never)).rejects.toMatchObject({ status: 503, code: 'ModelServingError' })
-    expect([door.active, door.waiting]).toEqual([1, 1])
+    const queue = new RequestQueue({ maxActive: 1, maxWaiting: 1 })
+    const first = await queue.enter(never)
+    const second = queue.enter(never)
+    await expect(queue.enter(never)).rejects.toMatchObject({ status: 503, code: 'ModelServingError' })
+    expect([queue.active, queue.waiting]).toEqual([1, 1])
     first[Symbol.dispose]()
     first[Symbol.dispose]()
-    const place = await second
-    expect([door.active, door.waiting]).toEqual([1, 0])
-    place[Symbol.dispose]()
-    expect(door.active).toBe(0)
+    const slot = await second
+    expect([queue.active, queue.waiting]).toEqual([1, 0])
+    slot[Symbol.dispose]()
+    expect(queue.active).toBe(0)
   })
 
   it('keeps the order of arrival and forgets who left', async () => {
-    const door = new RequestQueue({ maxActive: 1, maxWaiting: 5 })
-    const first = await door.enter(never)
+    const queue = new RequestQueue({ maxActive: 1, maxWaiting: 5 })
+    const first = await queue.enter(never)
     const leaving = new AbortController()
     const order: string[] = []
-    const gone = door.enter(leaving.signal)
+    const gone = queue.enter(leaving.signal)
     const jobs = ['a', 'b'].map(async (name) => {
-      const place = await door.enter(never)
+      const slot = await queue.enter(never)
       order.push(name)
-      place[Symbol.dispose]()
+      slot[Symbol.dispose]()
     })
     leaving.abort(new Error('left'))
     await expect(gone).rejects.toThrow('left')
     first[Symbol.dispose]()
     await Promise.all(jobs)
     expect(order).toEqual(['a', 'b'])
-    expect([door.active, door.waiting]).toEqual([0, 0])
-    await expect(door.enter(AbortSignal.abort(new Error('early')))).rejects.toThrow('early')
+    expect([queue.active, queue.waiting]).toEqual([0, 0])
+    await expect(queue.enter(AbortSignal.abort(new Error('early')))).rejects.toThrow('early')
   })
 })
 
@@ -58,7 +58,7 @@ describe('rate limit', () => {
     now += 60_000
     limiter.charge('a', 'm', rule, 150)
     expect(() => limiter.take('a', 'm', rule)).toThrow('Allocated quota exceeded')
-    // 50 overdrawn and one to spend, at 100 a minute.
+    // 50 overdrawn and one request, at 100 a minute.
     expect(() => limiter.take('a', 'm', rule)).toThrow(expect.objectContaining({ retryAfter: 31 }))
     now += 60_000
     expect(() => limiter.take('a', 'm', rule)).not.toThrow()

@@ -7,18 +7,18 @@ import type { ClusterEvent } from '../engines/remote/pool/cluster.ts'
 import type { ReplicaStatus } from '../engines/remote/pool/member.ts'
 import type { ClusterPort } from './cluster-port.ts'
 import type { EngineHost } from './engine-host.ts'
-import type { BodyRoom } from './read-body.ts'
+import type { BodyMemory } from './read-body.ts'
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
-/** How long a whole reply took. */
+/** Time of a whole reply. */
 export interface ReplyTimes {
   readonly model: string
   /** Seconds from the request's arrival; undefined when there was none. */
   readonly firstText: number | undefined
   readonly firstAudio: number | undefined
   readonly total: number
-  /** Seconds of speech made, and how long making it took from the start of the reply. */
+  /** Seconds of generated speech, and the time it took from the start of the reply. */
   readonly speechSeconds: number
   readonly speechWall: number
 }
@@ -114,8 +114,8 @@ export class Metrics {
     })
   }
 
-  /** Adds gauges that are read when asked for. */
-  watch(queue: RequestQueue, host: EngineHost, bodies: BodyRoom): void {
+  /** Adds gauges that are read on each scrape. */
+  watch(queue: RequestQueue, host: EngineHost, bodies: BodyMemory): void {
     const gauge = (name: string, help: string, read: () => number): void => {
       new Gauge({
         name,
@@ -146,7 +146,7 @@ export class Metrics {
     gauge('process_uptime_seconds', 'Seconds since start.', () => process.uptime())
   }
 
-  /** Adds a gauge for each thing that is known of a replica. */
+  /** Adds a gauge for each known value of a replica. */
   watchCluster(cluster: ClusterPort): void {
     const gauge = (name: string, help: string, read: (replica: ReplicaStatus) => number): void => {
       new Gauge({
@@ -161,8 +161,8 @@ export class Metrics {
       })
     }
     gauge('live', 'Requests at the replica now.', ({ live }) => live)
-    gauge('pending', 'Their cost, by which replicas are chosen.', ({ pending }) => pending)
-    gauge('room', 'Most of it.', ({ maxPending }) => maxPending)
+    gauge('pending', 'Cost of those requests, by which replicas are chosen.', ({ pending }) => pending)
+    gauge('capacity', 'Most pending cost.', ({ maxPending }) => maxPending)
     gauge('up', '1 when the replica may be chosen.', ({ state }) => (state === 'up' ? 1 : 0))
     gauge('ejected', '1 when it is out by its health.', ({ state }) => (/ejected|trial|suspended/.test(state) ? 1 : 0))
     gauge('draining', '1 when it takes no new requests.', ({ state }) => (state.startsWith('drain') ? 1 : 0))
@@ -170,7 +170,7 @@ export class Metrics {
     gauge('retries', 'Requests that moved on from it.', ({ counts }) => counts.retries)
   }
 
-  /** Observes what a replica did with a request. */
+  /** Observes a replica's result for a request. */
   replica(event: Extract<ClusterEvent, { type: 'request' }>): void {
     const { pool, replica, outcome, code, firstToken, firstAudio } = event
     this.#replicaRequests.inc({ pool, replica, outcome: code ?? outcome })
@@ -178,7 +178,7 @@ export class Metrics {
     if (firstAudio !== undefined) this.#replicaFirstAudio.observe({ pool, replica }, firstAudio)
   }
 
-  /** Counts what a pool was paid for a reply, by the prices of the configuration. */
+  /** Counts a pool's cost for a reply, by the prices of the configuration. */
   poolCost(replica: string, cost: Cost): void {
     this.#poolCost.inc({ replica, currency: cost.currency }, cost.total)
   }

@@ -32,7 +32,7 @@ const json = (id: string, description: string): Json => ({
   content: { 'application/json': { schema: ref(id) } },
 })
 
-/** Requests to try as they are. */
+/** Example requests. */
 const CHAT_EXAMPLES: Json = {
   text: {
     summary: 'A reply in text',
@@ -95,7 +95,7 @@ export function openApiDocument(version: string): Json {
             schema: { type: 'string' },
           },
           'x-omniserve-warnings': {
-            description: 'What was done otherwise than asked, such as a sound track left out.',
+            description: 'What differs from the request, such as an audio track left out.',
             schema: { type: 'string' },
           },
         },
@@ -230,8 +230,8 @@ export function openApiDocument(version: string): Json {
   })
   paths['/metrics'] = status(
     'metrics',
-    'Prometheus figures',
-    { 200: text('Figures.', 'text/plain'), ...errorResponses(401) },
+    'Prometheus metrics',
+    { 200: text('Metrics.', 'text/plain'), ...errorResponses(401) },
     true,
   )
   const adminKey = { security: [{ adminKey: [] }], tags: ['Operators'] }
@@ -277,7 +277,7 @@ export function openApiDocument(version: string): Json {
       { name: 'Audio', description: 'Speech and transcripts by themselves.' },
       { name: 'Realtime', description: 'Spoken conversations.' },
       { name: 'Catalogue', description: 'Models and voices.' },
-      { name: 'Server', description: 'Health and figures.' },
+      { name: 'Server', description: 'Health and metrics.' },
     ],
     paths,
     components: {

@@ -1,6 +1,7 @@
 /**
  * Requests and tokens per minute of each key and model, as the hosted service limits them. Off unless `--rate-limit`.
- * Two buckets that fill evenly; the clock is passed in. Tokens are charged when known, so one reply may overdraw.
+ * Two buckets that fill evenly; the clock is passed in. Tokens are charged when known, so one reply may exceed the
+ * limit.
  */
 import { errors, type Region } from '../protocol/index.ts'
 
@@ -15,12 +16,12 @@ interface Bucket {
   at: number
 }
 
-/** Whole seconds in which so many are filled in. */
+/** Whole seconds until so many are available. */
 function secondsUntil(missing: number, perMinute: number): number {
   return Math.max(1, Math.ceil((missing / perMinute) * 60))
 }
 
-/** More callers than this at once and the oldest are forgotten. */
+/** Above this many callers, the oldest are evicted. */
 const MAX_BUCKETS = 10_000
 
 export class RateLimiter {

@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { BodyRoom, readJson } from './read-body.ts'
+import { BodyMemory, readJson } from './read-body.ts'
 
 const read = async (body: string | Buffer, headers: Record<string, string> = {}) => {
-  using share = new BodyRoom(1000).share()
+  using share = new BodyMemory(1000).share()
   return await readJson(
     new Request('http://x/', { method: 'POST', body: new Uint8Array(Buffer.from(body)), headers }),
     { maxBytes: 1000, timeout: 0 },

@@ -1,8 +1,8 @@
 /**
  * Reads a request's JSON body within a size, and all bodies together within another.
  *
- * A body is held from its first byte to the end of the request, since media inside it is. Places in the queue do not bound
- * that memory: they are given only after a body was read.
+ * A body is held from its first byte to the end of the request, since media inside it is. The request queue does not
+ * bound that memory: its slots are given only after a body was read.
  */
 import type { Settings } from '../config/index.ts'
 import { errors } from '../protocol/index.ts'
@@ -11,11 +11,14 @@ import { structureFault } from './json-structure.ts'
 /** Bodies of the largest size that fit together. */
 const LARGEST_BODIES = 16
 
-/** Bodies declared to be this small are charged at once and read in one go, which is faster. Larger ones are charged as they come. */
+/**
+ * Bodies with a declared size up to this are charged at once and read in one go, which is faster. Larger ones are
+ * charged as they come.
+ */
 const smallBody = 64 * 1024
 
 /** Memory for bodies, shared by all requests. */
-export class BodyRoom {
+export class BodyMemory {
   readonly #most: number
   #held = 0
 
@@ -50,7 +53,7 @@ export class BodyRoom {
 }
 
 export interface BodyShare extends Disposable {
-  /** @throws ApiError 503 when there is no room for so many bytes more; Error once it was disposed of. */
+  /** @throws ApiError 503 when so many more bytes exceed the limit; Error once it was disposed. */
   add(bytes: number): void
 }
 
@@ -65,8 +68,8 @@ export function bodyLimits({ maxBodyBytes, bodyTimeout }: Settings): BodyLimits 
 }
 
 /**
- * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` finds no room, 400 when it is empty, compressed, not
- * JSON, or has too much structure.
+ * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` is exhausted, 400 when it is empty,
+ * compressed, not JSON, or has too much structure.
  */
 export async function readJson(
   request: Request,
@@ -93,7 +96,7 @@ export async function readJson(
   }
 }
 
-/** What is still to come ends with the connection, which an answer before the end of a body closes. */
+/** The rest ends with the connection, which an answer before the end of a body closes. */
 async function inTime<T>(reading: Promise<T>, seconds: number): Promise<T> {
   if (seconds === 0) return reading
   let timer: NodeJS.Timeout | undefined
@@ -109,7 +112,7 @@ async function inTime<T>(reading: Promise<T>, seconds: number): Promise<T> {
 
 /**
  * A form of fields and files.
- * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` finds no room, 400 when it is no form.
+ * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` is exhausted, 400 when it is no form.
  */
 export async function readForm(
   request: Request,

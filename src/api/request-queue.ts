@@ -1,5 +1,5 @@
 /**
- * The bounded queue in front of the engines: some requests are worked on, some wait in line, the rest are refused at once.
+ * The bounded request queue of the engines: some requests run, some wait, the rest are refused at once.
  */
 import { errors } from '../protocol/index.ts'
 
@@ -30,14 +30,14 @@ export class RequestQueue {
   }
 
   /**
-   * Waits for a place, in order of arrival, and gives it as a `Disposable` to be released once.
-   * @throws ApiError 503 when the line is full; the signal's reason once aborted, leaving the line.
+   * Waits for a slot, in order of arrival, and gives it as a `Disposable` to be released once.
+   * @throws ApiError 503 when the queue is full; the signal's reason once aborted, leaving the queue.
    */
   async enter(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted()
     if (this.#active < this.#options.maxActive) {
       this.#active += 1
-      return this.#place()
+      return this.#slot()
     }
     if (this.#line.length >= this.#options.maxWaiting) throw errors.overloaded()
     await new Promise<void>((resolve, reject) => {
@@ -55,11 +55,11 @@ export class RequestQueue {
       signal.addEventListener('abort', leave, { once: true })
       this.#line.push(waiter)
     })
-    return this.#place()
+    return this.#slot()
   }
 
-  /** The place passes to the first in line without becoming free in between. */
-  #place(): Disposable {
+  /** The slot passes to the first waiting request without becoming free in between. */
+  #slot(): Disposable {
     let released = false
     return {
       [Symbol.dispose]: () => {

@@ -1,7 +1,7 @@
 /**
- * What lives as long as one request: its abort signal, its place in the queue, and its mark with the shutdown.
+ * A request's resources: its abort signal, its slot in the queue, and its mark with the shutdown.
  *
- * Whoever finishes the request calls `end()`, from wherever that is: the handler for errors, the stream for replies.
+ * The handler for errors, the stream for replies: whichever finishes the request calls `end()`.
  */
 import { type ApiError, errors } from '../protocol/index.ts'
 import type { Services } from './services.ts'
@@ -14,7 +14,7 @@ export class RequestScope {
   #timer: NodeJS.Timeout | undefined
   #timedOut = false
   #ended = false
-  /** Aborted when the client goes away, the time is up, the server is cut off, or the work is given up. */
+  /** Aborted when the client disconnects, the time is up, the server is shut down, or the work is cancelled. */
   readonly signal: AbortSignal
 
   /** @throws ApiError 503 when the server is stopping. */
@@ -33,13 +33,13 @@ export class RequestScope {
     }
   }
 
-  /** Takes over what is to be released at the end. */
+  /** Takes over a resource to release at the end. */
   own(resource: Disposable): void {
     if (this.#ended) resource[Symbol.dispose]()
     else this.#owned.push(resource)
   }
 
-  /** Gives the work up. */
+  /** Cancels the work. */
   abort(): void {
     this.#own.abort(new Error('the reply was given up'))
   }
@@ -52,7 +52,10 @@ export class RequestScope {
     for (const resource of this.#owned.toReversed()) resource[Symbol.dispose]()
   }
 
-  /** Names the reason behind an error: time, shutdown, a client that is gone (undefined), or what `other` makes of it. */
+  /**
+   * Names the reason behind an error: time, shutdown, a client that has disconnected (undefined), or what `other` makes
+   * of it.
+   */
   explain(other: (error: unknown) => ApiError): (error: unknown) => ApiError | undefined {
     return (error) => {
       if (this.#timedOut) return errors.timedOut()

@@ -1,8 +1,9 @@
 /**
- * A listening server: services made from settings, the app, and an orderly end.
+ * A listening server: services made from settings, the app, and an orderly shutdown.
  *
- * In: settings and the engines that answer, or a way to load them. Out: a {@link RunningServer}. The port is taken before anything is
- * loaded; until then requests get 503. `stop` refuses what is new, lets replies finish within the grace, then closes engines and media.
+ * In: settings and the engines that answer, or a way to load them. Out: a {@link RunningServer}. The port is taken
+ * before anything is loaded; until then requests get 503. `stop` refuses new requests, lets replies finish within the
+ * grace, then closes engines and media.
  */
 import { randomUUID } from 'node:crypto'
 import type { Server, ServerOptions as HttpServerOptions } from 'node:http'
@@ -24,7 +25,7 @@ import { EngineHost } from './engine-host.ts'
 import { Metrics } from './metrics.ts'
 import { RateLimiter } from './rate-limit.ts'
 import { attachUpgrades } from './realtime/upgrade.ts'
-import { BodyRoom } from './read-body.ts'
+import { BodyMemory } from './read-body.ts'
 import { readSpeechPrompt } from './speech-prompt.ts'
 import type { Services } from './services.ts'
 import { Shutdown } from './shutdown.ts'
@@ -32,7 +33,8 @@ import { Shutdown } from './shutdown.ts'
 export interface ServerOptions {
   readonly settings: Settings
   /**
-   * Engines by the checkpoint names of `--model` and `--bind`, or what loads them once the port is taken. The server closes them.
+   * Engines by the checkpoint names of `--model` and `--bind`, or a function that loads them once the port is taken.
+   * The server closes them.
    */
   readonly engines: ReadonlyMap<string, Engine> | (() => Promise<ReadonlyMap<string, Engine>>)
   /** Pools of replicas that answer in place of `engines`. */
@@ -40,7 +42,7 @@ export interface ServerOptions {
   readonly log: Logger
   readonly version: string
   readonly playgroundFolder?: string
-  /** For tests; by default the media room with `--media-allow-host`. */
+  /** For tests; by default a media loader with `--media-allow-host`. */
   readonly media?: MediaPort & Partial<AsyncDisposable>
   readonly counter?: TextCounter
   readonly now?: () => number
@@ -58,7 +60,8 @@ export interface RunningServer extends AsyncDisposable {
 
 /**
  * Starts listening, and loading where `engines` is a function; else the server is ready at once.
- * @throws ConfigError for settings that do not go together, such as an open address without a key, and for a port that is taken.
+ * @throws ConfigError for settings that contradict each other, such as an open address without a key, and for a port in
+ * use.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { settings, engines } = options
@@ -93,7 +96,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await finished
       await services.host.close()
       await services.cluster?.close()
-      // Replies are written; give their last bytes a moment, then cut connections kept alive.
+      // Replies are written; wait briefly for their last bytes, then close kept-alive connections.
       server.closeIdleConnections()
       const timer = setTimeout(() => server.closeAllConnections(), 1000)
       await closed
@@ -111,7 +114,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-/** The services behind the routes. */
+/** The routes' services. */
 export async function createServices(options: ServerOptions): Promise<Services> {
   const { settings, engines } = options
   const catalogue = catalogueOf(settings)
@@ -138,7 +141,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     options.counter ?? createTextCounter(),
     readSpeechPrompt(settings),
   ])
-  // Last, when nothing else can fail: a load that has begun is closed by the server alone.
+  // Last, when nothing else can fail: only the server closes a load that has begun.
   const load = typeof engines === 'function' ? engines : async () => engines
   const metrics = new Metrics()
   const { cluster } = options
@@ -159,7 +162,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   )
   const now = options.now ?? Date.now
   const queue = new RequestQueue({ maxActive: settings.maxActive, maxWaiting: settings.maxWaiting })
-  const bodies = new BodyRoom(settings.maxBodyBytes)
+  const bodies = new BodyMemory(settings.maxBodyBytes)
   if (cluster !== undefined) metrics.watchCluster(cluster)
   metrics.watch(queue, host, bodies)
   return {
@@ -185,7 +188,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
   }
 }
 
-/** @throws ConfigError for an alias that names no model */
+/** @throws ConfigError for an alias to an unknown model */
 function catalogueOf({ region, alias }: Settings): Catalogue {
   try {
     return createCatalogue(region, alias)
@@ -195,14 +198,17 @@ function catalogueOf({ region, alias }: Settings): Catalogue {
   }
 }
 
-/** The HTTP server's own limits, milliseconds. Bodies that routes read are answered in the wire's words a moment before. */
+/**
+ * The HTTP server's own limits, milliseconds. Bodies that routes read are answered with the wire's error slightly
+ * before.
+ */
 function arrivalLimits({ bodyTimeout }: Settings): HttpServerOptions {
   const requestTimeout = bodyTimeout === 0 ? 0 : bodyTimeout * 1000 + 5000
   const headersTimeout = bodyTimeout === 0 ? 60_000 : Math.min(60_000, bodyTimeout * 1000)
   return { requestTimeout, headersTimeout, connectionsCheckingInterval: Math.min(30_000, headersTimeout) }
 }
 
-/** @throws ConfigError when the address cannot be listened on */
+/** @throws ConfigError when the address is not available */
 function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
     const { host: hostname, port } = settings

@@ -1,4 +1,4 @@
-/** What the routes work with, made once at start. */
+/** The routes' services, made once at start. */
 import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { TextCounter } from '../accounting/index.ts'
@@ -11,7 +11,7 @@ import type { SpokenReplies } from './chat/spoken-replies.ts'
 import type { EngineHost } from './engine-host.ts'
 import type { Metrics } from './metrics.ts'
 import type { RateLimiter } from './rate-limit.ts'
-import type { BodyRoom } from './read-body.ts'
+import type { BodyMemory } from './read-body.ts'
 import type { SpeechPrompt } from './speech-prompt.ts'
 import type { Shutdown } from './shutdown.ts'
 import type { Upgrade } from './realtime/upgrade.ts'
@@ -25,7 +25,7 @@ export interface Services {
   readonly media: MediaPort
   readonly counter: TextCounter
   readonly queue: RequestQueue
-  readonly bodies: BodyRoom
+  readonly bodies: BodyMemory
   readonly rateLimiter: RateLimiter | undefined
   readonly metrics: Metrics
   readonly log: Logger
@@ -41,7 +41,7 @@ export interface Services {
   readonly uuid: () => string
 }
 
-/** What middleware leaves for the routes. */
+/** Values that middleware sets for the routes. */
 export interface RequestVariables {
   /** The request's uuid, also its `x-request-id`. */
   requestId: string

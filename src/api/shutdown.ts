@@ -1,4 +1,4 @@
-/** Stopping: new requests are refused, those begun are finished, and after the grace what is left is cut. */
+/** Shutdown: new requests are refused, running ones finish, and after the grace the rest is aborted. */
 
 export class Shutdown {
   readonly #cut = new AbortController()
@@ -12,7 +12,7 @@ export class Shutdown {
     return this.#stopping
   }
 
-  /** Aborted when stopping begins, for what has no end of its own. */
+  /** Aborted when shutdown begins, for work that has no end of its own. */
   get begun(): AbortSignal {
     return this.#begun.signal
   }
@@ -40,7 +40,10 @@ export class Shutdown {
     }
   }
 
-  /** Refuses what is new, waits up to `graceMs` milliseconds for what runs, then cuts it. Resolves once nothing runs. */
+  /**
+   * Refuses new requests, waits up to `graceMs` milliseconds for running ones, then aborts them. Resolves once nothing
+   * runs.
+   */
   async begin(graceMs: number): Promise<void> {
     this.#stopping = true
     this.#begun.abort(new Error('the server is stopping'))

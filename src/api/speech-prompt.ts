@@ -1,11 +1,11 @@
-/** The system text put before spoken conversations, as the settings have it. */
+/** The system text before spoken conversations, by the settings. */
 import { readFile } from 'node:fs/promises'
 import { SPEECH_PROMPT } from '../accounting/index.ts'
 import { ConfigError, type Settings } from '../config/index.ts'
 
 export interface SpeechPrompt {
   readonly text: string
-  /** Whether it is shown to checkpoints of any context; the built-in one is not shown to short ones. */
+  /** Whether checkpoints of any context get it; short ones do not get the built-in one. */
   readonly always: boolean
 }
 

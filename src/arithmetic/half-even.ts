@@ -1,4 +1,6 @@
-/** Rounds to the nearest whole number, halves to the even one, as Python's `round` does and the guide's code relies on. */
+/**
+ * Rounds to the nearest whole number, halves to the even one, as Python's `round` does and the guide's code relies on.
+ */
 export function roundHalfEven(value: number): number {
   const floor = Math.floor(value)
   const rest = value - floor

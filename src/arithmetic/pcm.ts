@@ -1,5 +1,6 @@
 /**
- * 16-bit PCM: to and from floats in [-1, 1], from bytes that come in pieces, and the header of a WAVE file. Pure; runs in browsers too.
+ * 16-bit PCM: to and from floats in [-1, 1], from bytes that come in pieces, and the header of a WAVE file. Pure; runs
+ * in browsers too.
  *
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE, format tag 1.
  */
@@ -52,7 +53,8 @@ const headerBytes = 44
 /**
  * The 44 bytes before 16-bit samples in a WAVE file.
  *
- * @param dataBytes length of what follows; left out for a stream whose length is not yet known (players read to the end)
+ * @param dataBytes length of what follows; left out for a stream whose length is not yet known (players read to the
+ * end)
  */
 export function wavHeader(sampleRate: number, dataBytes?: number, channels = 1): Uint8Array<ArrayBuffer> {
   const header = new Uint8Array(headerBytes)

@@ -1,8 +1,8 @@
 /**
  * The size an image or frame is brought to: sides divisible by a factor, area within limits, shape nearly kept. Pure.
  *
- * Reference: `smart_resize` of transformers' Qwen2VLImageProcessor, of qwen-omni-utils, and of the Qwen-Omni guide (December 2025), which
- * differ only in what keeps a thin image's side from becoming 0.
+ * Reference: `smart_resize` of transformers' Qwen2VLImageProcessor, of qwen-omni-utils, and of the Qwen-Omni guide
+ * (December 2025), which differ only in how they keep a thin image's side from becoming 0.
  */
 
 import { roundHalfEven } from './half-even.ts'
@@ -15,7 +15,7 @@ export interface PixelLimits {
 
 /**
  * Returns [height, width], in pixels.
- * @param atLeastFactor where a side is kept from becoming 0: where sizes are rounded, or where they are made smaller.
+ * @param atLeastFactor where a side is kept from becoming 0: when rounding, or when shrinking.
  */
 export function smartResize(
   height: number,

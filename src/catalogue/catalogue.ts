@@ -19,7 +19,7 @@ export interface CatalogueModel extends ApiModel {
 export interface Catalogue {
   readonly region: RegionName
   readonly models: readonly CatalogueModel[]
-  /** By id or by the other name a snapshot is known under. */
+  /** By id or by a snapshot's other name. */
   find(name: string): CatalogueModel | undefined
   /** Whether the hosted service has this model, but not on this wire. */
   isOnOtherWire(name: string): boolean
@@ -31,7 +31,7 @@ export interface CatalogueRealtimeModel extends Omit<RealtimeModel, 'chat'> {
   readonly chat: CatalogueModel
 }
 
-/** The limits of a mode. Asking for the thinking mode of a model that has none is a fault of the caller. */
+/** The limits of a mode. The thinking mode of a model without one is the caller's mistake. */
 export function limitsOf(model: ApiModel, thinking: boolean): ModeLimits {
   if (!thinking) return model.normal
   if (model.thinking === undefined) throw new Error(`${model.id} has no thinking mode`)
@@ -39,8 +39,8 @@ export function limitsOf(model: ApiModel, thinking: boolean): ModeLimits {
 }
 
 /**
- * `aliases` re-points stable names, such as `qwen3-omni-flash` at `qwen3-omni-flash-2025-12-01` as the hosted service did
- * in 2026. @throws when either name is not in the region.
+ * `aliases` re-points stable names, such as `qwen3-omni-flash` at `qwen3-omni-flash-2025-12-01` as the hosted service
+ * did in 2026. @throws when either name is not in the region.
  */
 export function createCatalogue(region: RegionName, aliases: Readonly<Record<string, string>> = {}): Catalogue {
   const listed = MODELS.filter((model) => model.regions.includes(region))

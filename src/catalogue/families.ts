@@ -13,7 +13,7 @@ export interface TokenRules {
   readonly imageMaxTokens: number
   /** Audio tokens per second, in and out. */
   readonly audioPerSecond: number
-  /** Clips shorter than this count as this long, seconds. */
+  /** Audio shorter than this counts as this long, seconds. */
   readonly audioMinSeconds: number
   readonly video: {
     readonly fps: number
@@ -22,7 +22,7 @@ export interface TokenRules {
     /** Tokens per frame, before pairs of frames are joined. */
     readonly minTokens: number
     readonly maxTokens: number
-    /** Tokens of the whole clip, likewise. */
+    /** Tokens of the whole video, likewise. */
     readonly totalTokens: number
     readonly maxAspectRatio: number
   }
@@ -31,7 +31,7 @@ export interface TokenRules {
 export interface MediaLimits {
   readonly image: {
     readonly maxBytes: number
-    /** Both sides are to be over this many pixels. */
+    /** Both sides must exceed this many pixels. */
     readonly minSideOver: number
     readonly maxAspectRatio: number
   }
@@ -40,7 +40,7 @@ export interface MediaLimits {
     readonly maxBytes: number
     readonly maxSeconds: number
     readonly minSeconds: number
-    /** Of a clip given as a list of pictures. */
+    /** Of a video given as a list of images. */
     readonly minFrames: number
     readonly maxFrames: number
   }

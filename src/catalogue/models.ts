@@ -1,7 +1,7 @@
 /**
  * The models of both regions, as data.
- * Reference: "model list" of the Qwen-Omni guide (December 2025); names of the realtime models from the error texts'
- * point of view only: they exist, but not in the compatible mode.
+ * Reference: "model list" of the Qwen-Omni guide (December 2025). The realtime models are listed only for the error
+ * texts: they exist, but not in the compatible mode.
  */
 import type { FamilyName } from './families.ts'
 import { VOICES_17, VOICES_2, VOICES_4, VOICES_49 } from './voices.ts'

@@ -1,6 +1,6 @@
 /**
- * The hosted service's list prices per million tokens, in each region's currency; for comparison, since this server bills nobody.
- * Reference: Model Studio's price page (2026); the US dollar figures are the commonly quoted ones.
+ * The hosted service's list prices per million tokens, in each region's currency; for comparison, since this server
+ * does not bill. Reference: Model Studio's price page (2026); the US dollar prices are the commonly quoted ones.
  */
 import type { FamilyName } from './families.ts'
 import type { RegionName } from './models.ts'

@@ -1,5 +1,5 @@
 /**
- * The voices, as data: parameter value, Chinese name, what to expect (in our words), dialect.
+ * The voices, as data: parameter value, Chinese name, description, dialect.
  * Reference: the voice tables of the Qwen-Omni guide (December 2025): 49, 17, 4 and 2 voices.
  */
 
@@ -8,7 +8,7 @@ export type Dialect = 'beijing' | 'cantonese' | 'hokkien' | 'nanjing' | 'shaanxi
 export interface Voice {
   /** The value of the `audio.voice` parameter. */
   readonly name: string
-  /** As it sounds; used to choose who stands in for it. */
+  /** The speaker's sex; used to choose a substitute. */
   readonly sex: 'female' | 'male'
   readonly displayName: string
   readonly description: string
@@ -112,7 +112,7 @@ export const VOICES_2 = ['Ethan', 'Chelsie'] as const
 
 const byName = new Map(VOICES.map((voice) => [voice.name, voice]))
 
-/** @throws when the name is in no table: the tables above only hold names of `VOICES`. */
+/** @throws when the name is in no table: the tables above hold only names of `VOICES`. */
 export function voiceNamed(name: string): Voice {
   const voice = byName.get(name)
   if (voice === undefined) throw new Error(`no voice is called ${name}`)

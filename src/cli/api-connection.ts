@@ -1,8 +1,8 @@
 /**
- * The API as commands call it: over HTTP, wherever the server runs.
+ * The API for commands: over HTTP, wherever the server runs.
  *
- * In: a server's address and key. Out: an {@link ApiConnection} whose `fetch` returns answers and throws refusals, so a command works the
- * same with a server in this process, on another machine, and with the hosted service.
+ * In: a server's address and key. Out: an {@link ApiConnection} whose `fetch` returns answers and throws refusals, so a
+ * command works the same with a server in this process, on another machine, and with the hosted service.
  */
 import type { z } from 'zod'
 import type { Engine } from '../contract/index.ts'
@@ -10,7 +10,7 @@ import { apiErrorBodySchema } from '../protocol/index.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 export interface ApiConnection extends AsyncDisposable {
-  /** For people: a URL, or the checkpoint's name. */
+  /** For display: a URL, or the checkpoint's name. */
   readonly name: string
   readonly remote: boolean
   /** Engines of a server in this process, by checkpoint name; empty for a remote one. */
@@ -19,15 +19,15 @@ export interface ApiConnection extends AsyncDisposable {
   readonly shareFile: ((path: string) => string) | undefined
   /**
    * Sends a request to a route such as `/chat/completions`, and returns the answer if it is one.
-   * @throws CommandError with exit code 4 when nothing answers, 5 with the API's own words when it refuses
+   * @throws CommandError with exit code 4 when nothing answers, 5 with the API's own text when it refuses
    */
   fetch(route: string, init?: RequestInit): Promise<Response>
 }
 
-/** @throws CommandError for what is no http(s) address */
+/** @throws CommandError for anything but an http(s) address */
 export function connectToServer(given: string, key: string | undefined): ApiConnection {
   const base = baseUrl(given)
-  // OMNISERVE_API_KEY may hold several, for `serve`; any of them opens.
+  // OMNISERVE_API_KEY may hold several, for `serve`; any of them is valid.
   const [first] = key?.split(',') ?? []
   return {
     name: base,
@@ -53,7 +53,7 @@ export function connectToServer(given: string, key: string | undefined): ApiConn
   }
 }
 
-/** @throws CommandError for what is no http(s) address */
+/** @throws CommandError for anything but an http(s) address */
 export function baseUrl(given: string): string {
   let url: URL
   try {
@@ -91,7 +91,7 @@ export function apiFailure(httpStatus: number, body: string, requestId: string |
   try {
     parsed = apiErrorBodySchema.safeParse(JSON.parse(body))
   } catch {
-    // Not JSON: no server of this API.
+    // Not JSON: not a server of this API.
   }
   if (parsed?.success !== true) {
     const shown = body.trim().slice(0, 200)
@@ -106,7 +106,7 @@ export function apiFailure(httpStatus: number, body: string, requestId: string |
   )
 }
 
-/** A route's answer, checked. @throws CommandError when it is no answer of this API's, as the hosted service's model list is */
+/** A route's answer, checked. @throws CommandError when it does not fit this API, as the hosted service's model list */
 export async function readAnswer<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
   const text = await response.text()
   try {

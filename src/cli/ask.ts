@@ -1,8 +1,8 @@
 /**
  * One request and its streamed reply, over the wire.
  *
- * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times. Reads what this server sends
- * and what the hosted service sends.
+ * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times.
+ * Supports the chunks of this server and of the hosted service.
  */
 import { PcmReader } from '../arithmetic/pcm.ts'
 import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
@@ -15,7 +15,7 @@ export interface ReplyListener {
   readonly onText?: (text: string) => void
   /** 24 kHz mono. */
   readonly onSpeech?: (samples: Int16Array) => void
-  /** What the server warns of, before the reply begins. */
+  /** The server's warnings, before the reply begins. */
   readonly onWarning?: (text: string) => void
 }
 
@@ -32,7 +32,7 @@ export interface Reply {
   readonly pace: TextPace
 }
 
-/** How text arrived, reasoning included: what a rate of tokens can be computed from. */
+/** How text arrived, reasoning included: the basis of a token rate. */
 export interface TextPace {
   /** Reads of the connection that brought text. */
   readonly reads: number
@@ -43,7 +43,7 @@ export interface TextPace {
   readonly milliseconds: number
 }
 
-/** Tokens per second after the first read; null when text came in fewer than three reads, which is no pace. */
+/** Tokens per second after the first read; null when text came in fewer than three reads, too few for a rate. */
 export function textRate(tokens: number, { reads, pieces, piecesOfFirstRead, milliseconds }: TextPace): number | null {
   if (reads < 3 || milliseconds <= 0) return null
   return (tokens * (1 - piecesOfFirstRead / pieces)) / (milliseconds / 1000)
@@ -121,7 +121,7 @@ class PaceMeter {
   #first = 0
   #last = 0
 
-  /** The body, its reads counted as they are taken. */
+  /** The body; its reads are counted as they are consumed. */
   counted(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     const reader = body.getReader()
     return new ReadableStream<Uint8Array>(

@@ -1,8 +1,8 @@
 /**
- * Pictures, sounds and clips given on the command line, as content parts of a message.
+ * Images, audio and video of the command line, as content parts of a message.
  *
- * A URL or data URI goes as it is; a file becomes a data URI, or a URL of this process when it is too large for one and the server
- * is in this process.
+ * A URL or data URI is sent unchanged; a file becomes a data URI, or a URL of this process when it is too large for one
+ * and the server is in this process.
  */
 import { open, readFile, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ const maxDataUri = 10_485_760
 /** Characters of `data:image/...;base64,` at most. */
 const longestPrefix = 64
 
-/** @throws CommandError naming the file and what is wrong with it */
+/** @throws CommandError naming the file and the fault */
 export async function attach(api: ApiConnection, kind: AttachmentKind, source: string): Promise<UserPart> {
   const url = await urlOf(api, kind, source)
   switch (kind) {
@@ -54,7 +54,7 @@ function base64Length(bytes: number): number {
   return Math.ceil(bytes / 3) * 4
 }
 
-/** A clip as a list of pictures. @throws CommandError */
+/** A video as a list of images. @throws CommandError */
 export async function attachFrames(api: ApiConnection, sources: readonly string[]): Promise<UserPart> {
   return { type: 'video', video: await Promise.all(sources.map((source) => urlOf(api, 'image', source))) }
 }
@@ -77,7 +77,7 @@ async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): 
   )
 }
 
-/** What a file is, by its content: the kind to attach it as, `text`, or undefined for what is neither. */
+/** A file's kind, by its content: the kind to attach it as, `text`, or undefined. */
 export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' | undefined> {
   const { head } = await look(path)
   const found = await sniff(head)
@@ -86,7 +86,7 @@ export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' 
     case 'audio':
       return found.class
     case 'video':
-      // Ogg, Matroska and MP4 hold sound alone as well.
+      // Ogg, Matroska and MP4 may hold audio only.
       return /\.(og[ag]|opus|m4a|mka|wma)$/i.test(path) ? 'audio' : 'video'
     case 'unknown':
     case 'other':
@@ -98,7 +98,7 @@ export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' 
 
 function isText(head: Uint8Array): boolean {
   try {
-    // The cut may go through a character: streaming tolerates that.
+    // The limit may split a character: streaming tolerates that.
     return !new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true }).includes('\0')
   } catch {
     return false

@@ -1,4 +1,4 @@
-/** What questions are asked with, and the request made of that. */
+/** The settings of a question, and its request. */
 import { createCatalogue } from '../catalogue/index.ts'
 import type { ChatCompletionRequest, Message } from '../protocol/index.ts'
 import type { findPlayer } from './speech-output.ts'
@@ -7,7 +7,7 @@ export interface ChatSettings {
   /** API model. */
   readonly model: string
   readonly system: string | undefined
-  /** Undefined for text alone. */
+  /** Undefined for text only. */
   readonly voice: string | undefined
   readonly thinking: boolean
   readonly sampling: Partial<
@@ -16,7 +16,7 @@ export interface ChatSettings {
   readonly player: ReturnType<typeof findPlayer>
 }
 
-/** The voice of a model when none is named. */
+/** A model's default voice. */
 export function defaultVoice(model: string): string {
   return createCatalogue('intl').find(model)?.defaultVoice ?? 'Cherry'
 }

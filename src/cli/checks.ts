@@ -1,7 +1,8 @@
 /**
  * The checks of `omniserve doctor`.
  *
- * In: settings. Out: one {@link Check} after the other. None of them throws for what it finds; what can end a process is tried in another.
+ * In: settings. Out: one {@link Check} after the other. None throws for a fault that it finds; what can end a process
+ * runs in another.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -150,7 +151,7 @@ async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Che
   return { name: 'numeric library', status: 'fail', found: text, fix }
 }
 
-/** What `--device` comes to here; `usable` is the first GPU that works, or the CPU. */
+/** What `--device` resolves to here; `usable` is the first GPU that works, or the CPU. */
 function checkChoice({ device, gpuPrecision }: Settings, usable: DeviceKind): Check {
   const taken = device === 'auto' ? usable : device
   const precision = taken === 'cpu' ? '' : `, ${gpuPrecision} precision`
@@ -192,13 +193,13 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
   const fix = 'Install again: npm ci (sharp decodes images; node-av, with its own FFmpeg, decodes audio and video)'
   try {
     const { default: sharp } = await import('sharp')
-    const picture = await sharp({ create: { width: 32, height: 32, channels: 3, background: { r: 255, g: 0, b: 0 } } })
+    const png = await sharp({ create: { width: 32, height: 32, channels: 3, background: { r: 255, g: 0, b: 0 } } })
       .png()
       .toBuffer()
-    const sound = encodeWav(new Int16Array(16_000).fill(1000), 16_000)
+    const wav = encodeWav(new Int16Array(16_000).fill(1000), 16_000)
     await using loader = createMediaLoader({ workers: 1, decodeTimeoutMs: 30_000 })
-    const image = await loader.image(`data:image/png;base64,${picture.toString('base64')}`, {}, signal)
-    const audio = await loader.audio(`data:;base64,${Buffer.from(sound).toString('base64')}`, {}, signal)
+    const image = await loader.image(`data:image/png;base64,${png.toString('base64')}`, {}, signal)
+    const audio = await loader.audio(`data:;base64,${Buffer.from(wav).toString('base64')}`, {}, signal)
     const { data } = await image.decode(signal)
     const { samples, sampleRate } = await audio.decode(signal)
     const right = data[0] === 255 && data[1] === 0 && Math.abs(samples.length / sampleRate - 1) < 0.05
@@ -212,7 +213,7 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
   }
 }
 
-/** What is loaded says so itself: its licence matters to whoever passes the server on. */
+/** The loaded build's own declaration: its licence matters to anyone who redistributes the server. */
 async function checkFfmpeg(): Promise<Check> {
   const name = 'FFmpeg'
   try {

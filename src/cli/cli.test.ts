@@ -1,4 +1,4 @@
-/** The pure parts of the command line; the commands themselves are run as processes in tests/cli. */
+/** The pure parts of the command line; tests/cli runs the commands as processes. */
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../config/index.ts'
 import { EngineError } from '../contract/index.ts'

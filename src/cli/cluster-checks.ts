@@ -1,4 +1,4 @@
-/** What `omniserve doctor` finds of a cluster: each replica asked what it is, and whether that is what the configuration says. */
+/** `omniserve doctor` for a cluster: each replica's own facts, compared with the configuration. */
 import { createCatalogue } from '../catalogue/index.ts'
 import type { ClusterFile, Settings } from '../config/index.ts'
 import type { EngineModel } from '../contract/index.ts'

@@ -1,8 +1,9 @@
 /**
- * Completion for bash 3.2 and later, by nothing but bash: the package bash-completion is not needed, what was typed is never evaluated,
- * and where `omniserve complete` suggests nothing the shell's own file names follow.
+ * Completion for bash 3.2 and later, with bash only: the package bash-completion is not needed, typed text is never
+ * evaluated, and where `omniserve complete` suggests nothing, the shell's own file names follow.
  *
- * In place of the script of `@bomb.sh/tab`, which evaluates the line (Tab after `"$(command)"` would run it) and completes no files.
+ * In place of the script of `@bomb.sh/tab`, which evaluates the line (Tab after `"$(command)"` would run it) and
+ * completes no files.
  */
 export const BASH_COMPLETION = String.raw`# bash completion for omniserve
 _omniserve() {

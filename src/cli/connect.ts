@@ -1,5 +1,5 @@
 /**
- * Which server a command speaks with: the one of `--url`, one that runs on this machine already, or one started in this process.
+ * Which server a command uses: that of `--url`, one that already runs on this machine, or one started in this process.
  */
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -9,7 +9,7 @@ export interface ConnectOptions extends LocalConnectionOptions {
   /** `http://HOST[:PORT]`, with or without a path; without one `/compatible-mode/v1` is added. */
   readonly url?: string | undefined
   readonly apiKey?: string | undefined
-  /** Whether a server that runs on this machine will do, when no option says how to run one here. */
+  /** Whether a running server on this machine may be used when no option says how to run one. */
   readonly useRunning?: boolean
 }
 

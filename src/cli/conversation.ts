@@ -1,8 +1,8 @@
 /**
  * A conversation at the terminal.
  *
- * What is typed is said; lines that begin with a slash do something else (`/help`). Answers stream; Ctrl-C stops one, and twice at an
- * empty prompt ends the conversation, as Ctrl-D does. What was said is kept in memory only.
+ * Typed lines are messages; lines that begin with a slash are commands (`/help`). Answers stream; Ctrl-C stops one, and
+ * twice at an empty prompt ends the conversation, as Ctrl-D does. Messages are kept in memory only.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
@@ -48,7 +48,7 @@ const COMMANDS = [
   '/exit',
 ]
 
-/** Talks until the person ends it. */
+/** Runs until the user ends it. */
 export async function converse(api: ApiConnection, settings: ChatSettings): Promise<void> {
   const conversation = new Conversation(api, settings)
   using lines = new LineReader({ complete, onInterrupt: () => conversation.stop() })
@@ -91,14 +91,14 @@ class Conversation {
     return styled('cyan', `${attached}> `)
   }
 
-  /** Stops the answer that is being given. False when there is none. */
+  /** Stops the current answer. False when there is none. */
   stop(): boolean {
     if (this.#answering === undefined) return false
     this.#answering.abort(new Interrupted('stopped'))
     return true
   }
 
-  /** Does what a line says. False ends the conversation. */
+  /** Executes a line. False ends the conversation. */
   async take(line: string): Promise<boolean> {
     const text = line.trim()
     if (text === '') return true
@@ -244,7 +244,7 @@ class Conversation {
     } finally {
       await speech[Symbol.asyncDispose]()
       this.#answering = undefined
-      // What was said stays said, also when it was cut short; a refused question is not repeated.
+      // Messages stay in the history, also when the answer was cut short; a refused question is removed.
       if (said !== '') this.#messages = [...this.#messages, asked, { role: 'assistant', content: said }]
     }
   }

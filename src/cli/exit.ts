@@ -1,4 +1,4 @@
-/** How commands end, and what is said when they fail: one line for people, never a stack. Documented in `--help` and docs/cli.md. */
+/** Exit codes, and the output of failures: one line, never a stack. Documented in `--help` and docs/cli.md. */
 import { ConfigError } from '../config/index.ts'
 import { EngineError } from '../contract/index.ts'
 import { PullError } from '../weights/hub/pull-error.ts'
@@ -17,7 +17,7 @@ export const EXIT_HELP = `
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 checkpoint cannot be loaded, 4 server or hub cannot be
 reached, 5 request refused by the API, 130 interrupted.`
 
-/** A failure that is told in one line, without a stack. */
+/** A failure that is printed as one line, without a stack. */
 export class CommandError extends Error {
   override readonly name = 'CommandError'
   readonly exitCode: number
@@ -27,14 +27,14 @@ export class CommandError extends Error {
   }
 }
 
-/** Ctrl-C, or a polite request to end. */
+/** Ctrl-C or SIGTERM. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
 /**
  * The code for an error, and what to print. With `OMNISERVE_DEBUG=1` the stack follows, for reports of faults.
- * @param environment where `OMNISERVE_DEBUG` is looked for
+ * @param environment that holds `OMNISERVE_DEBUG`
  */
 export function explainFailure(
   error: unknown,

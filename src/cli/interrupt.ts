@@ -5,7 +5,7 @@ let controller: AbortController | undefined
 
 /**
  * A signal that aborts with {@link Interrupted} at the first SIGINT or SIGTERM; a second one ends the process at once.
- * The same signal at every call. `serve` and the conversation of `chat` have their own ways and do not call this.
+ * The same signal at every call. `serve` and the conversation of `chat` handle signals themselves and do not call this.
  */
 export function interruptSignal(): AbortSignal {
   if (controller === undefined) {

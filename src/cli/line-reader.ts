@@ -1,9 +1,12 @@
-/** Lines typed at a terminal, with editing and Tab; those typed ahead, while an answer is being given, wait their turn. */
+/** Lines typed at a terminal, with editing and Tab; lines typed while an answer streams wait for their turn. */
 import { createInterface, type Interface } from 'node:readline'
 
 export interface LineReaderOptions {
   readonly complete: (line: string) => [string[], string]
-  /** Ctrl-C. False when there was nothing to stop: the line is cleared then; at an empty one, a second Ctrl-C ends the input. */
+  /**
+   * Ctrl-C. False when there was nothing to stop: the line is cleared then; at an empty one, a second Ctrl-C ends the
+   * input.
+   */
   readonly onInterrupt: () => boolean
 }
 

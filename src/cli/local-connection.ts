@@ -1,5 +1,6 @@
 /**
- * A server in this process for the time of a command: checkpoints, API and media, on a free loopback port with a key of its own.
+ * A server in this process for the duration of a command: checkpoints, API and media, on a free loopback port with its
+ * own key.
  */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
@@ -17,11 +18,11 @@ import { packageInfo } from './package-info.ts'
 import { createUnloadedEngine } from '../engines/unloaded/unloaded-engine.ts'
 
 export interface LocalConnectionOptions {
-  /** Checkpoint for a server in this process; by default what the settings say. */
+  /** Checkpoint for a server in this process; by default that of the settings. */
   readonly checkpoint?: string | undefined
   /** Other settings from options, by name. */
   readonly flags?: Readonly<Record<string, unknown>> | undefined
-  /** Whether weights are needed, or only what can be known without them. */
+  /** Whether weights are needed, or only facts that need none. */
   readonly load: boolean
   /** Log lines of the server to the standard error. */
   readonly verbose?: boolean | undefined
@@ -40,7 +41,7 @@ export async function openLocalConnection(options: LocalConnectionOptions): Prom
   }
 }
 
-/** The settings of `serve`, less what guards a server against its own user. */
+/** The settings of `serve`, without those that protect a server from its own user. */
 async function localSettings(options: Pick<LocalConnectionOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
   const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
   const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
@@ -49,7 +50,7 @@ async function localSettings(options: Pick<LocalConnectionOptions, 'checkpoint' 
 }
 
 async function open(given: Settings, files: LocalFiles, options: LocalConnectionOptions): Promise<ApiConnection> {
-  // Other people of this machine cannot call what listens for one command only.
+  // Other users of this machine cannot call a server that runs for one command.
   const key = randomUUID()
   const settings: Settings = {
     ...given,

@@ -1,7 +1,7 @@
 /**
- * Files of this machine, served by URL to the server in this process while a command runs: what is too large for a data URI.
+ * Local files, served by URL to the server in this process while a command runs: those too large for a data URI.
  *
- * Listens on the loopback address only; a file is found under a name that cannot be guessed.
+ * Listens on the loopback address only; a file's URL cannot be guessed.
  */
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'

@@ -1,5 +1,5 @@
 /**
- * The server's log on the standard error: lines for people on a terminal, JSON for programs.
+ * The server's log on standard error: readable lines on a terminal, JSON otherwise.
  *
  * In: pino's objects. Out: `12:03:44 info  chat completion  model=qwen3-omni-flash outcome=stop`, or pino's own JSON.
  */
@@ -11,7 +11,7 @@ type Style = Parameters<typeof styled>[0]
 
 const STANDARD_ERROR = 2
 
-/** @param stream what `auto` looks at */
+/** @param stream that `auto` decides by */
 export function createLog(
   { logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>,
   stream: NodeJS.WriteStream = process.stderr,
@@ -38,7 +38,7 @@ const styles: Readonly<Record<string, Style>> = {
   fatal: 'red',
 }
 
-/** One of pino's lines for people; what is no JSON object comes back as it is. */
+/** One of pino's lines in readable form; anything but a JSON object is returned unchanged. */
 export function logLine(json: string, stream: NodeJS.WriteStream = process.stderr): string {
   let fields: Record<string, unknown>
   try {

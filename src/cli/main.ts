@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The `omniserve` command. One file per subcommand in `commands/`; only the one that is called is loaded. */
+/** The `omniserve` command. One file per subcommand in `commands/`; only the called one is loaded. */
 import { Command, CommanderError } from 'commander'
 import { EXIT, EXIT_HELP, explainFailure } from './exit.ts'
 import { clearStatus, endWithReader } from './output.ts'
@@ -22,7 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   verify: async () => (await import('./commands/verify.ts')).addVerifyCommand,
 }
 
-/** @param only the one subcommand that is needed; all when it is none of them */
+/** @param only the one subcommand to load; all when it is none of them */
 async function createProgram(only: string | undefined): Promise<Command> {
   const program = new Command('omniserve')
     .description('Qwen-Omni on your own machine')
@@ -44,19 +44,19 @@ ${EXIT_HELP}`,
     const { addCompletionCommand } = await import('./commands/completion.ts')
     await addCompletionCommand(program)
   }
-  // Subcommands made by `command()` take over these settings when they are made; those added elsewhere need them too.
+  // Subcommands made by `command()` inherit these settings when they are made; those added elsewhere need them too.
   for (const command of program.commands) command.exitOverride()
   return program
 }
 
 try {
-  // Help, which commander prints before any command runs, is read through `head` too.
+  // Help, which commander prints before any command runs, may be read through `head` too.
   if (process.argv.length < 3 || process.argv.some((word) => word === '--help' || word === '-h')) endWithReader()
   const program = await createProgram(process.argv[2])
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
-    // Commander has printed its message, or the help that was asked for.
+    // Commander has printed its message, or the help.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
   } else {
     clearStatus()

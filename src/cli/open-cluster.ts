@@ -1,8 +1,8 @@
 /**
  * From the configuration file to a running cluster, and from each change of the file to a changed one.
  *
- * In: the file's cluster part, settings. Out: a {@link ClusterPort} for the API server. A file that does not fit is said in the log, and
- * what runs stays as it is.
+ * In: the file's cluster part, settings. Out: a {@link ClusterPort} for the API server. An invalid file is logged, and
+ * the running cluster stays as it is.
  */
 import { unwatchFile, watchFile } from 'node:fs'
 import type { ClusterPort } from '../api/cluster-port.ts'
@@ -34,11 +34,11 @@ export interface ClusterHostOptions {
   readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
   /** Loads a checkpoint of this machine. */
   readonly openLocal: (checkpoint: string) => Promise<Engine>
-  /** Milliseconds between looks at the file; 0 for none. Default 1000. */
+  /** Milliseconds between checks of the file; 0 for none. Default 1000. */
   readonly watchEvery?: number
 }
 
-/** The names every route is known by, from what the file says. */
+/** The names of every route, by the file. */
 const DEFAULT_ROUTE = '*'
 
 export class ClusterHost implements ClusterPort {
@@ -75,7 +75,7 @@ export class ClusterHost implements ClusterPort {
     return this.#bindings(this.#cluster)
   }
 
-  /** Reads the file again. Never rejects: what does not fit is said in the log. */
+  /** Reads the file again. Never rejects: errors are logged. */
   async reload(): Promise<void> {
     const { file, settings, warn, log } = this.#options
     try {
@@ -132,7 +132,7 @@ export class ClusterHost implements ClusterPort {
   }
 }
 
-/** @throws ConfigError for a key of `models` that is no API model */
+/** @throws ConfigError for a key of `models` that is not an API model */
 export function checkModelNames({ models }: ClusterFile, { region, alias }: Settings, file: string): void {
   const catalogue = createCatalogue(region, alias)
   for (const route of Object.keys(models)) {
@@ -149,7 +149,10 @@ export function checkModelNames({ models }: ClusterFile, { region, alias }: Sett
   }
 }
 
-/** The file's cluster part as the pools take it: defaults filled in, keys looked up, seconds to milliseconds. @throws ConfigError */
+/**
+ * The file's cluster part for the pools: defaults filled in, keys resolved, seconds to milliseconds. @throws
+ * ConfigError
+ */
 export async function planOf(file: ClusterFile): Promise<ClusterPlan> {
   const pools: PoolPlan[] = []
   for (const [name, pool] of Object.entries(file.pools)) pools.push(await poolPlan(name, pool))

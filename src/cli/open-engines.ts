@@ -1,7 +1,7 @@
 /**
  * From the checkpoint names of the settings to running engines.
  *
- * A name is looked for as: a built-in checkpoint, a folder or converted file, a pulled checkpoint of that hub id.
+ * A name is resolved as: a built-in checkpoint, a folder or converted file, a pulled checkpoint of that hub id.
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -19,10 +19,10 @@ export interface FoundCheckpoint {
   readonly id: string
 }
 
-/** What a checkout without the built-in checkpoint answers with: a random one, good for trying the wire only. */
+/** The fallback of a checkout without the built-in checkpoint: random weights, for trying the wire only. */
 const STAND_IN = path.join(packageFolder, 'testdata', 'checkpoints', 'tiny-mixed')
 
-/** @throws EngineError `bad_checkpoint` that says where was looked. */
+/** @throws EngineError `bad_checkpoint` with the searched locations */
 export function findCheckpoint(name: string): FoundCheckpoint {
   if (/^[\w.-]+$/.test(name)) {
     const builtIn = path.join(packageFolder, 'models', name)

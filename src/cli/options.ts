@@ -39,7 +39,7 @@ export function collect(value: string, before: readonly string[] | undefined): s
   return [...(before ?? []), value]
 }
 
-/** A number option; ranges beyond these are the API's to judge. */
+/** A number option; the API checks further ranges. */
 export function numberIn(least: number, most = Number.POSITIVE_INFINITY): (value: string) => number {
   return (value) => {
     const number = Number(value)

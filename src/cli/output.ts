@@ -1,13 +1,13 @@
 /**
- * What commands print: results to the standard output, everything else to the standard error.
+ * Output of commands: results to standard output, everything else to standard error.
  *
- * Colours and status lines only appear where a person looks (a terminal, and `NO_COLOR` not set).
+ * Colours and status lines only appear on a terminal without `NO_COLOR`.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
 
 type Style = Parameters<typeof styleText>[0]
 
-/** Ends quietly when the reader of our output has gone, as `| head` does. */
+/** Exits quietly when the reader of the output has ended, as with `| head`. */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0)
@@ -23,7 +23,7 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
 }
 
-/** A line for people on the standard error. */
+/** A message on standard error. */
 export function note(text: string): void {
   clearStatus()
   process.stderr.write(`${text}\n`)
@@ -40,7 +40,7 @@ export function styled(style: Style, text: string, stream: NodeJS.WriteStream = 
 
 let statusShown = false
 
-/** A line that the next output takes the place of; on terminals only. */
+/** A line that the next output replaces; on terminals only. */
 export function status(text: string): void {
   if (!process.stderr.isTTY) return
   process.stderr.write(`\r\u001B[2K${styled('dim', text, process.stderr)}`)
@@ -53,7 +53,7 @@ export function clearStatus(): void {
   statusShown = false
 }
 
-/** Columns under headings, two blanks apart, cut to no width. The last column may hold wide characters. */
+/** Columns under headings, two spaces apart, not limited in width. The last column may hold wide characters. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length)),

@@ -1,4 +1,4 @@
-/** What the package says of itself. */
+/** Facts of the package. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { packageFolder } from '../config/index.ts'

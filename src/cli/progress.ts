@@ -1,15 +1,15 @@
-/** A bar for long work: drawn on a terminal, a line every tenth of the way elsewhere. Always on the standard error. */
+/** A progress bar: drawn on a terminal, a line every tenth elsewhere. Always on standard error. */
 import cliProgress from 'cli-progress'
 import { bytesText, countText } from './output.ts'
 
 export interface Progress {
-  /** @param label what is being worked on, such as a file's name */
+  /** @param label of the work, such as a file's name */
   update(done: number, total: number, label: string): void
   /** Idempotent. */
   stop(): void
 }
 
-/** @param unit how amounts are told */
+/** @param unit that amounts are shown in */
 export function createProgress(unit: 'bytes' | 'count', stream: NodeJS.WriteStream = process.stderr): Progress {
   const text = unit === 'bytes' ? bytesText : countText
   return stream.isTTY ? new Bar(text, stream) : new Lines(text, stream)
@@ -57,7 +57,7 @@ class Bar implements Progress {
 class Lines implements Progress {
   readonly #text: (amount: number) => string
   readonly #stream: NodeJS.WritableStream
-  #told = -1
+  #lastTenth = -1
 
   constructor(text: (amount: number) => string, stream: NodeJS.WritableStream) {
     this.#text = text
@@ -66,8 +66,8 @@ class Lines implements Progress {
 
   update(done: number, total: number, label: string): void {
     const tenth = total === 0 ? 10 : Math.floor((done / total) * 10)
-    if (tenth <= this.#told) return
-    this.#told = tenth
+    if (tenth <= this.#lastTenth) return
+    this.#lastTenth = tenth
     this.#stream.write(`${tenth * 10}%  ${this.#text(done)} of ${this.#text(total)}  ${label}\n`)
   }
 

@@ -1,8 +1,8 @@
 /**
- * A server of ours that already runs on this machine, found where the settings say that `serve` listens.
+ * A server that already runs on this machine, found at the address of the settings of `serve`.
  *
- * In: the settings of the environment and `omniserve.json`. Out: a connection to it, once it is ready; undefined when there is none, when
- * it refuses the key, or when it serves another checkpoint than the settings name.
+ * In: the settings of the environment and `omniserve.json`. Out: a connection to it, once it is ready; undefined when
+ * there is none, when it refuses the key, or when it serves another checkpoint than the settings name.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadSettings, SETTINGS, type Settings } from '../config/index.ts'
@@ -10,7 +10,7 @@ import { healthSchema, type Ready, readySchema } from '../protocol/index.ts'
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { clearStatus, note, status } from './output.ts'
 
-/** Milliseconds in which a busy server of ours answers. A port where nothing listens refuses at once. */
+/** Milliseconds in which a busy server answers. A port where nothing listens refuses at once. */
 const ANSWER_WITHIN = 5000
 const POLL_EVERY = 250
 
@@ -36,7 +36,7 @@ export async function findRunningServer(
   return connectToServer(origin, key)
 }
 
-/** An address that listens everywhere is called by the loopback one. */
+/** An address that listens everywhere is called through the loopback one. */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   const bare = host.replace(/^\[|\]$/g, '')
@@ -74,7 +74,7 @@ async function serves({ models }: Ready, settings: Settings): Promise<boolean> {
   }
 }
 
-/** The JSON that answers, whatever its status; undefined when none comes in time. */
+/** The answer's JSON, whatever its status; undefined when none comes in time. */
 async function answer(url: string, signal: AbortSignal): Promise<unknown> {
   try {
     const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN)]) })

@@ -34,7 +34,7 @@ export function addSettingsOptions(
   )
 }
 
-/** The file that the settings are read from, which may not be there. */
+/** The settings file, which may not exist. */
 export function configFileOf({ config }: Readonly<Record<string, unknown>>): string | undefined {
   return configFilePath(typeof config === 'string' ? config : process.env['OMNISERVE_CONFIG'], process.cwd())
 }

@@ -1,4 +1,4 @@
-/** Where speech goes: a WAV file, a player of the system, or both. */
+/** Destinations of speech: a WAV file, an installed player, or both. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -61,7 +61,7 @@ export class SpeechOutput implements AsyncDisposable {
   #process: ChildProcess | undefined
   #failure: string | undefined
 
-  /** @param player who plays what arrives, if anyone is to */
+  /** @param player of the arriving samples, if any */
   constructor(player?: Player) {
     this.#player = player
   }
@@ -81,7 +81,7 @@ export class SpeechOutput implements AsyncDisposable {
     this.#process.stdin?.write(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
   }
 
-  /** Waits until all is heard. @throws CommandError when the player failed */
+  /** Waits until playback ends. @throws CommandError when the player failed */
   async end(signal: AbortSignal): Promise<void> {
     const player = this.#player
     if (player !== undefined && this.#pieces.length > 0) {
@@ -121,7 +121,7 @@ export class SpeechOutput implements AsyncDisposable {
     child.stderr.on('data', (text: Buffer) => {
       said = (said + text.toString()).slice(-500)
     })
-    // A player that has ended takes no more; its exit code tells.
+    // A player that has ended accepts no more; its exit code shows why.
     child.stdin.on('error', () => undefined)
     child.on('error', (error) => {
       this.#failure = `${player.command}: ${error.message}`
@@ -129,7 +129,7 @@ export class SpeechOutput implements AsyncDisposable {
     child.on('exit', (code) => {
       if (code !== null && code !== 0) this.#failure = `${player.command} ended with code ${code}: ${said.trim()}`
     })
-    // ffplay ends with 0 when there is no sound device.
+    // ffplay ends with 0 when there is no audio device.
     child.on('close', () => {
       const complaint = /^.*(?:failed|error|cannot).*$/im.exec(said)?.[0]
       if (complaint !== undefined) this.#failure ??= `${player.command} says: ${complaint.trim()}`

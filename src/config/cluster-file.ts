@@ -1,5 +1,5 @@
 /**
- * The configuration file as text: YAML or JSON, read with the line of every key, so that a fault is said with where it is.
+ * The configuration file as text: YAML or JSON, read with the line of every key, for error messages.
  *
  * In: a path. Out: its values, and the cluster part checked. Reference: YAML 1.2, of which JSON is a part.
  */
@@ -62,7 +62,7 @@ interface Fault {
   readonly message: string
 }
 
-/** A union's own message says nothing; that of the alternative which fits furthest does. */
+/** A union's own message has no detail; the alternative that fits furthest has. */
 function deepest(issue: z.core.$ZodIssue): Fault {
   if (issue.code === 'unrecognized_keys')
     return { path: issue.path, message: `has an unknown key "${issue.keys.join('", "')}"` }

@@ -1,5 +1,5 @@
 /**
- * The part of the configuration file that says which engines answer: pools of replicas, and which API model goes to which pools.
+ * The cluster part of the configuration file: pools of replicas, and which API model goes to which pools.
  *
  * The published JSON schema (`docs/omniserve.schema.json`) is made from it. Times are in seconds.
  */
@@ -148,5 +148,5 @@ export const clusterSchema = z
 export type ClusterFile = z.output<typeof clusterSchema>
 export type PoolFile = z.output<typeof poolSchema>
 
-/** Keys of the configuration file that are this part's. */
+/** Keys of the configuration file that belong to this part. */
 export const CLUSTER_KEYS = ['pools', 'models', 'balancing'] as const

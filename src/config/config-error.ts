@@ -1,4 +1,4 @@
-/** A setting that does not fit. The message says where it came from and what it must be. */
+/** An invalid setting. The message names its origin and the allowed values. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }

@@ -1,4 +1,6 @@
-/** The JSON schema of the whole configuration file, for editors: settings by their meaning, the cluster part in full. */
+/**
+ * The JSON schema of the whole configuration file, for editors: settings by their meaning, the cluster part in full.
+ */
 import { z } from 'zod'
 import { clusterSchema } from './cluster-schema.ts'
 import { SETTINGS } from './settings.ts'
@@ -8,7 +10,7 @@ export function configJsonSchema(): Record<string, unknown> {
   const settings = Object.entries(SETTINGS).map(([name, row]) => {
     return [name, { description: `${row.description}. It must be ${row.expects}.` }] as const
   })
-  // Without pools the file holds settings alone.
+  // Without pools the file has settings only.
   const { required: _, ...rest } = cluster
   return {
     $schema,

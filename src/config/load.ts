@@ -2,8 +2,8 @@
  * Settings from, in rising order: defaults, the configuration file, the environment, the command line.
  *
  * In: flags as commander parsed them, an environment, and a file's path (`--config`, `OMNISERVE_CONFIG`, or
- * `omniserve.json` in the working folder when there is one). Out: {@link Settings}, or a {@link ConfigError} naming where
- * the bad value came from and what it should be.
+ * `omniserve.json` in the working folder when there is one). Out: {@link Settings}, or a {@link ConfigError} with the
+ * bad value's origin and the allowed values.
  */
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
@@ -62,7 +62,7 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
   return result as Settings
 }
 
-/** The file that settings are read from: the one named, or `omniserve.json` of the folder, which may be absent. */
+/** The settings file: the named one, or `omniserve.json` of the folder, which may be absent. */
 export function configFilePath(file: string | undefined, folder: string | undefined): string | undefined {
   if (file !== undefined && file !== '') return file
   return folder === undefined ? undefined : path.join(folder, 'omniserve.json')
@@ -127,7 +127,7 @@ function readingText(error: unknown): string {
   }
 }
 
-/** Whether only this machine can reach a host: `localhost`, 127.0.0.0/8, `::1`. */
+/** Whether a host is reachable from this machine only: `localhost`, 127.0.0.0/8, `::1`. */
 export function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase()
   if (bare === 'localhost' || bare === '::1' || bare.endsWith('.localhost')) return true

@@ -1,9 +1,9 @@
-/** Where things are kept on this machine: pulled checkpoints, caches, the package itself. */
+/** File locations on this machine: pulled checkpoints, caches, the package itself. */
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The package's own folder: what holds package.json, `models/` and `web/`. The same depth from `src` and from `dist`. */
+/** The package's own folder: with package.json, `models/` and `web/`. The same depth from `src` and from `dist`. */
 export const packageFolder = fileURLToPath(new URL('../../', import.meta.url))
 
 /** `OMNISERVE_HOME`, else the platform's cache folder. */

@@ -1,6 +1,6 @@
 /**
- * Every setting of the server: one row each, with its flag, its environment variable, its key in the configuration file,
- * what it means and what it is when not given. `--help`, the loader and docs/configuration.md all come from here.
+ * Every setting of the server: one row each, with its flag, its environment variable, its key in the configuration
+ * file, its meaning and its default. `--help`, the loader and docs/configuration.md all come from here.
  */
 import { z } from 'zod'
 
@@ -42,7 +42,7 @@ const pairs = z.preprocess(
   z.record(z.string(), z.string().min(1)),
 )
 
-/** zod leaves this key out of records without a word. */
+/** zod drops this key of records silently. */
 function hasPrototypeKey(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')
 }

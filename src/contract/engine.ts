@@ -1,8 +1,8 @@
 /**
  * The contract between the API server and whatever runs a model.
  *
- * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. Every engine keeps this contract and is run
- * against the same contract suite (`contract/testing/engine-suite.ts`).
+ * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. Every engine keeps this contract and
+ * is run against the same contract suite (`contract/testing/engine-suite.ts`).
  */
 
 import type { EngineEvent, PromptUsage } from './events.ts'
@@ -16,7 +16,7 @@ export interface EngineVoice {
   readonly native: boolean
 }
 
-/** False: a request that needs it is refused by the engine, and the API server says or computes what is missing. */
+/** False: the engine refuses requests that need it, and the API server reports or computes what is missing. */
 export interface EngineCapabilities {
   readonly tools: boolean
   /** The seed decides the reply. */
@@ -27,11 +27,11 @@ export interface EngineCapabilities {
   readonly promptByModality: boolean
   /** `countPrompt` counts without running the request. */
   readonly countsPrompt: boolean
-  /** A reply's text can be given (`script`). Absent: it cannot. */
+  /** Can generate a given text word for word (`script`). Absent: it cannot. */
   readonly scripted?: boolean
 }
 
-/** What a loaded checkpoint can really do. */
+/** What a loaded checkpoint supports. */
 export interface EngineModel {
   readonly id: string
   /** `architectures[0]` of its config.json. */
@@ -39,7 +39,7 @@ export interface EngineModel {
   readonly input: readonly InputModality[]
   readonly output: readonly OutputModality[]
   readonly thinking: boolean
-  /** What the engine can honour and tell beyond the modalities. */
+  /** What the engine supports and reports beyond the modalities. */
   readonly capabilities: EngineCapabilities
   readonly contextLength: number
   readonly maxOutputTokens: number
@@ -47,16 +47,16 @@ export interface EngineModel {
   /** Stored bits of the weights, for people: `f32`, `bf16`, `q8_0`, `q4_0 (code predictor q8_0)`. */
   readonly weights: string
   readonly device: string
-  /** What it is best sampled with where the caller does not say; the API model's defaults for what is absent. */
+  /** Recommended sampling where the caller does not say; the API model's defaults for what is absent. */
   readonly sampling?: PreferredSampling
-  /** The longest conversation it understands, in turns; older ones are left out. */
+  /** The longest conversation it supports, in turns; older ones are left out. */
   readonly historyTurns?: number
 }
 
 /** Live values for `/metrics` and `/ready`. */
 export interface EngineStatus {
   readonly ready: boolean
-  /** Requests being worked on and waiting inside the engine. */
+  /** Requests running and waiting inside the engine. */
   readonly active: number
   readonly waiting: number
   readonly reason?: string
@@ -65,12 +65,15 @@ export interface EngineStatus {
 export interface Engine {
   readonly id: string
   models(): Promise<readonly EngineModel[]>
-  /** Tokens the prompt would take, without running it. Throws the same {@link EngineError}s as `generate` before `start`. */
+  /**
+   * Tokens the prompt would take, without running it. Throws the same {@link EngineError}s as `generate` before
+   * `start`.
+   */
   countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage>
   /**
-   * Runs one request. The iterator throws an {@link EngineError} when it cannot start or go on, and the signal's reason
-   * once aborted; after `end`, an abort or an error it yields nothing more and holds no native memory. Returning early
-   * from the iterator counts as an abort. Consumers that read slowly slow only their own request.
+   * Runs one request. The iterator throws an {@link EngineError} when it cannot start or continue, and the signal's
+   * reason once aborted; after `end`, an abort or an error it yields nothing more and holds no native memory. Returning
+   * early from the iterator counts as an abort. Consumers that read slowly slow only their own request.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<EngineEvent>
   status(): EngineStatus

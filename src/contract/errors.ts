@@ -1,7 +1,7 @@
 /** The one error that engines throw. */
 
 export type EngineErrorCode =
-  /** The request asks for what this checkpoint cannot do (modality, voice, thinking, tools). */
+  /** The request needs what this checkpoint does not support (modality, voice, thinking, tools). */
   | 'unsupported'
   /** Prompt, or prompt plus `maxTokens`, over the checkpoint's context. */
   | 'context_overflow'
@@ -11,15 +11,17 @@ export type EngineErrorCode =
   | 'engine_crashed'
   /** Not started, or closed. */
   | 'engine_closed'
-  /** No room: too many requests waiting, or not enough memory for this one. */
+  /** At capacity: too many requests waiting, or not enough memory for this one. */
   | 'overloaded'
   /** A limit of requests or tokens over time, of this server or of the one behind it. */
   | 'rate_limited'
-  /** Nothing came within the time allowed. */
+  /** Nothing arrived within the time allowed. */
   | 'timeout'
-  /** The server behind this engine could not be reached, or answered what it must not. */
+  /** The server behind this engine could not be reached, or its answer was invalid. */
   | 'upstream_failed'
-  /** A checkpoint folder that cannot be loaded: missing file, unknown architecture, misshapen tensor, too little memory. */
+  /**
+   * A checkpoint folder that cannot be loaded: missing file, unknown architecture, misshapen tensor, too little memory.
+   */
   | 'bad_checkpoint'
   | 'internal'
 

@@ -1,8 +1,8 @@
 /**
  * Media of a request, as the API server accepted them.
  *
- * A medium carries what its header says and where its bytes are. An engine that runs a model asks for pixels or samples with
- * `decode()`; one that forwards requests asks for `bytes()`; counting tokens needs the facts alone.
+ * A medium carries what its header says and where its bytes are. An engine that runs a model asks for pixels or samples
+ * with `decode()`; one that forwards requests asks for `bytes()`; counting tokens needs the facts alone.
  */
 
 export type InputModality = 'text' | 'image' | 'audio' | 'video'
@@ -21,7 +21,10 @@ export interface MonoPcm {
   readonly samples: Float32Array
 }
 
-/** Frames already sampled from a video, in time order, all of one size. `timestamps[i]` is seconds from the video's start. */
+/**
+ * Frames already sampled from a video, in time order, all of one size. `timestamps[i]` is seconds from the video's
+ * start.
+ */
 export interface VideoFrames {
   readonly frames: readonly RgbImage[]
   readonly timestamps: readonly number[]
@@ -68,23 +71,28 @@ export interface MediaFile {
 
 interface Medium<Kind extends 'image' | 'audio' | 'video', Facts, Decoded> {
   readonly kind: Kind
-  /** One file; several for a video given as a list of images. Empty where an engine got the medium without its bytes. */
+  /**
+   * One file; several for a video given as a list of images. Empty where an engine got the medium without its bytes.
+   */
   readonly files: readonly MediaFile[]
   readonly facts: Facts
-  /** Whether `facts` are what `decode()` delivers. False where a header can err: a file that was cut off, a variable rate. */
+  /**
+   * Whether `facts` are what `decode()` delivers. False where a header can err: a file that was cut off, a variable
+   * rate.
+   */
   readonly exact: boolean
   /**
-   * Names the decoded content: a digest of the bytes and of everything that changes what `decode()` delivers. Media with equal keys
-   * decode to equal pixels and samples.
+   * Names the decoded content: a digest of the bytes and of everything that changes what `decode()` delivers. Media
+   * with equal keys decode to equal pixels and samples.
    */
   readonly contentKey: string
   /**
    * Pixels or samples. Callers at the same time share one result; nothing is kept after `release()`.
-   * Rejects for a file that turns out to be broken, with an error that engines pass on unchanged, and with the signal's reason once
-   * aborted.
+   * Rejects for a file that turns out to be broken, with an error that engines pass on unchanged, and with the signal's
+   * reason once aborted.
    */
   decode(signal?: AbortSignal): Promise<Decoded>
-  /** Lets go of decoded data. `decode()` may be called again. */
+  /** Frees decoded data. `decode()` may be called again. */
   release(): void
 }
 

@@ -28,7 +28,7 @@ export type GenerationMessage =
       readonly content: readonly GenerationPart[]
       readonly toolCalls?: readonly ToolCall[]
     }
-  /** The answer of the tool that `toolCallId` called. */
+  /** The result of the tool that `toolCallId` called. */
   | { readonly role: 'tool'; readonly toolCallId: string; readonly content: readonly TextPart[] }
 
 /** A function the model may call. */
@@ -56,7 +56,7 @@ export interface SamplingOptions {
   readonly seed: number
 }
 
-/** What a checkpoint is best sampled with; the caller's explicit values and the seed go before it. */
+/** Recommended sampling of a checkpoint; the caller's explicit values and the seed take precedence. */
 export type PreferredSampling = Partial<Omit<SamplingOptions, 'seed'>>
 
 export interface GenerationRequest {
@@ -74,10 +74,10 @@ export interface GenerationRequest {
   /** Present when speech is wanted. `voice` is an API voice name such as `Cherry`; the engine maps it to a speaker. */
   readonly speech?: { readonly voice: string }
   /**
-   * The reply is this text and nothing else, so that it can be spoken word for word. Only for engines with the capability `scripted`.
+   * The reply is this text and nothing else, for speech word for word. Only for engines with the capability `scripted`.
    */
   readonly script?: string
-  /** Present when the reply is to be reasoned first; `budget` is the most reasoning tokens. */
+  /** Present when reasoning comes before the reply; `budget` is the most reasoning tokens. */
   readonly thinking?: { readonly budget?: number }
   readonly sampling: SamplingOptions
   /** Most answer tokens, reasoning excluded. */
@@ -89,12 +89,12 @@ export interface GenerationRequest {
   /** Token ids that end the reply. */
   readonly stopTokenIds?: readonly number[]
   /**
-   * Whose content this is. What an engine keeps of a request (prefixes, encoded media) serves only requests of an equal scope.
-   * Absent: nothing is kept or reused.
+   * Whose content this is. What an engine keeps of a request (prefixes, encoded media) serves only requests of an equal
+   * scope. Absent: nothing is kept or reused.
    */
   readonly cacheScope?: string
   /** Text the API server has put at the start of the system message. Engines whose peers add their own take it off. */
   readonly speechPrompt?: string
-  /** W3C `traceparent`, handed on by engines that forward requests. */
+  /** W3C `traceparent`, passed on by engines that forward requests. */
   readonly traceparent?: string
 }

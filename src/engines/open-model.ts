@@ -1,8 +1,8 @@
 /**
- * A checkpoint opened: its weights found but not read, its small files read once and checked, its prompts ready.
+ * A checkpoint opened: its weights located but not read, its small files read once and checked, its prompts ready.
  *
- * In: a folder or converted file. Out: an {@link OpenedModel}, and what an engine lists of it. The engine that runs it, the one that only
- * counts, and the command line's reports all begin here.
+ * In: a folder or converted file. Out: an {@link OpenedModel}, and an engine's listing of it. The local engine, the
+ * unloaded one and the command line's reports all begin here.
  */
 
 import type { EngineCapabilities, EngineModel } from '../contract/index.ts'
@@ -20,7 +20,7 @@ export interface OpenedModel extends Disposable {
 
 const longestReply = 16_384
 
-/** What engines that know a checkpoint can honour and tell. */
+/** Capabilities of engines that know a checkpoint. */
 const capabilities: Omit<EngineCapabilities, 'tools'> = {
   seed: true,
   voiceChoice: true,
@@ -29,7 +29,7 @@ const capabilities: Omit<EngineCapabilities, 'tools'> = {
   scripted: true,
 }
 
-/** @throws EngineError `bad_checkpoint` that says what is wrong with which file, and how to mend it. */
+/** @throws EngineError `bad_checkpoint` naming the file, the fault and the fix. */
 export async function openModel(location: string): Promise<OpenedModel> {
   const checkpoint = await openCheckpoint(location, { supported: supportedArchitectures })
   try {
@@ -47,7 +47,7 @@ export async function openModel(location: string): Promise<OpenedModel> {
   }
 }
 
-/** What an engine lists of a model, voices aside: those are the engine's choice. */
+/** An engine's listing of a model, without voices: those are the engine's choice. */
 export function listModel(
   { description, prompt, checkpoint, serving }: Omit<OpenedModel, typeof Symbol.dispose>,
   options: {

@@ -1,5 +1,5 @@
 /**
- * How a checkpoint wants to be served where the caller does not say: its sampling, and how long a conversation it understands.
+ * A checkpoint's serving defaults: its sampling, and the longest conversation it supports.
  *
  * In: `default_sampling` and `max_history_turns` of `generation_config.json`, names of our own; a checkpoint without them is served as
  * its API model says. Out: {@link ServingDefaults}.

@@ -1,8 +1,8 @@
 /**
- * The one error the media room throws, and its codes.
+ * The one error of the media folder, and its codes.
  *
- * The wire maps `code` to a status and to the service's own text; `message` is for people and names the fix. `detail` is
- * the part the service puts in brackets (`height:1 or width:1 must be larger than 10`).
+ * The wire maps `code` to a status and to the service's own text; `message` is for the user and names the fix. `detail`
+ * is the part the service puts in brackets (`height:1 or width:1 must be larger than 10`).
  *
  * Reference: the media rows of Model Studio's error catalogue.
  */
@@ -10,7 +10,7 @@
 export const mediaErrorCodes = [
   /** Neither a well-formed http(s) URL nor a base64 data URI. */
   'url_invalid',
-  /** The server could not be reached, or answered with anything but a whole 200. */
+  /** The server could not be reached, or its answer was not a complete 200. */
   'download_failed',
   /** Connecting, the first byte, the next byte or the whole took too long. */
   'download_timeout',
@@ -18,31 +18,33 @@ export const mediaErrorCodes = [
   'not_found',
   /** The media's server answered 401 or 403. */
   'unauthorized',
-  /** The URL, or a redirect, leads to an address that is not on the public internet and not allowed by configuration. */
+  /**
+   * The URL, or a redirect, leads to an address that is not on the public internet and not allowed by configuration.
+   */
   'forbidden_host',
-  /** More bytes than the model takes. */
+  /** More bytes than the model accepts. */
   'too_large',
-  /** A data URI longer than the API takes. */
+  /** A data URI longer than the API accepts. */
   'data_uri_too_large',
-  /** The server says it is sending a page or JSON, not media. */
+  /** The server sends a page or JSON, not media. */
   'wrong_content_type',
-  /** Not an image we can read, or a broken one. */
+  /** Not a supported image, or a broken one. */
   'image_illegal',
   /** An image too small, too large or too narrow. */
   'image_dimensions',
-  /** Not a sound we can read, or a broken one. */
+  /** Not a supported audio file, or a broken one. */
   'audio_illegal',
-  /** A sound without samples. */
+  /** Audio without samples. */
   'audio_empty',
   'audio_too_long',
-  /** Not a video we can read, or a broken one. */
+  /** Not a supported video, or a broken one. */
   'video_invalid',
   'video_too_long',
-  /** Shorter than the model takes, or fewer than two frames. */
+  /** Shorter than the model accepts, or fewer than two frames. */
   'video_too_short',
   /** A frame list with too few or too many images. */
   'video_frame_count',
-  /** The clip has a sound track that cannot be decoded. */
+  /** The video has an audio track that cannot be decoded. */
   'video_audio_undecodable',
   /** Decoding took longer than allowed. */
   'decode_timeout',
@@ -58,7 +60,7 @@ export const mediaErrorCodes = [
 
 export type MediaErrorCode = (typeof mediaErrorCodes)[number]
 
-/** What was asked for. Frames of a list are `image`. */
+/** The requested kind. Frames of a list are `image`. */
 export type MediaKind = 'image' | 'audio' | 'video'
 
 /** How the medium was given. */
@@ -91,7 +93,7 @@ export class MediaError extends Error {
   }
 }
 
-/** The same error with the place it came from filled in; the code and texts stay. */
+/** The same error with its origin filled in; the code and texts stay. */
 export function withOrigin(error: MediaError, origin: MediaErrorOptions): MediaError {
   const placed = new MediaError(error.code, error.message, {
     kind: error.kind ?? origin.kind,
@@ -104,7 +106,7 @@ export function withOrigin(error: MediaError, origin: MediaErrorOptions): MediaE
   return placed
 }
 
-/** The code that says "this is not a readable `kind`". */
+/** The code for "this is not a readable `kind`". */
 export function illegalCode(kind: MediaKind): MediaErrorCode {
   switch (kind) {
     case 'image':
@@ -118,7 +120,7 @@ export function illegalCode(kind: MediaKind): MediaErrorCode {
   }
 }
 
-/** Turns an aborted signal into the room's error; the signal's reason becomes the cause. */
+/** Turns an aborted signal into a {@link MediaError}; the signal's reason becomes the cause. */
 export function abortedError(signal: AbortSignal | undefined): MediaError {
   return new MediaError('aborted', 'The request was cancelled while its media was being prepared.', {
     cause: signal?.reason,

@@ -1,4 +1,4 @@
-/** A file that was sent or fetched, with what it is and a name for its content. */
+/** A file that was sent or fetched, with its type and a key of its content. */
 
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
@@ -26,7 +26,7 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
     return this.#spool.size
   }
 
-  /** Sniffs the type and digests the bytes. @param how what else decides what decoding gives. */
+  /** Sniffs the type and digests the bytes. @param how what else decides the decoded result. */
   async identify(how: string): Promise<void> {
     const digest = createHash('sha256').update(how).update('\0')
     let head: Uint8Array = new Uint8Array()
@@ -58,7 +58,7 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
 
 const pieceBytes = 1 << 20
 
-/** A mebibyte at a time, so that a large file does not hold up the event loop. */
+/** A mebibyte at a time, so that a large file does not block the event loop. */
 async function* pieces(spooled: SpooledBytes): AsyncGenerator<Uint8Array> {
   if ('path' in spooled) {
     await using handle = await open(spooled.path)

@@ -29,7 +29,7 @@ describe('a missing node-av', () => {
       (error: unknown) => error,
     )
 
-  it('is told from a broken file', async () => {
+  it('is distinguished from a broken file', async () => {
     const absent = Object.assign(new Error("Cannot find package 'node-av' imported from /x/decode.js"), {
       code: 'ERR_MODULE_NOT_FOUND',
     })

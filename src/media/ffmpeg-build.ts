@@ -1,5 +1,5 @@
 /**
- * Which FFmpeg `node-av` brings: its version and licence, and what it is for the media library not to be installed.
+ * The FFmpeg inside `node-av`: its version and licence, and the error when the media library is not installed.
  *
  * Reference: FFmpeg's own `configure` and LICENSE.md (which options ask for which licence).
  */
@@ -39,7 +39,7 @@ export async function ffmpegBuild(): Promise<FfmpegBuild> {
   return { version, ...ffmpegLicence(configuration) }
 }
 
-/** The error to answer with when `error` says that `node-av` is not installed; else undefined. */
+/** The error to answer with when `error` means that `node-av` is not installed; else undefined. */
 export function missingFfmpeg(error: unknown, kind: MediaKind): MediaError | undefined {
   const text = error instanceof Error ? error.message : ''
   if (!/(package|module) \S*node-av|node-av native binding/.test(text)) return undefined

@@ -1,8 +1,8 @@
 /**
  * A video given as a list of images.
  *
- * In: sources and a way to open one. Out: one medium. A few images are opened or decoded at a time, so that a long list leaves decoders
- * to others; the first failure ends the rest and names its place.
+ * In: sources and a way to open one. Out: one medium. A few images are opened or decoded at a time, so that a long list
+ * leaves decoders for others; the first failure ends the rest and names its index.
  */
 
 import { createHash } from 'node:crypto'
@@ -33,7 +33,10 @@ export async function openFrames(
   }
 }
 
-/** The images, whose own decoding counts towards no budget, as one video. Frames of another size than the first are scaled to it. @param fps the rate the list stands for. */
+/**
+ * The images, whose own decoding counts towards no budget, as one video. Frames of another size are scaled to the first
+ * one's. @param fps the rate the list stands for.
+ */
 export function frameList(images: readonly OpenedImage[], fps: number, budget: MemoryBudget): OpenedVideo {
   const { width, height, sourceWidth, sourceHeight } = images[0]!.facts
   const facts: VideoFacts = {

@@ -1,5 +1,5 @@
 /**
- * What a model takes: limits per kind of media, given by the catalogue, filled up with defaults here.
+ * A model's media limits, given by the catalogue, with defaults from here.
  *
  * Bytes are of the encoded file. Pixels are width times height as stored. Durations are seconds.
  * Reference: the guide's limits for qwen3-omni-flash (the defaults below).
@@ -30,7 +30,7 @@ export interface AudioLimits {
 export interface VideoLimits {
   readonly maxBytes?: number
   readonly dataUriMaxBytes?: number
-  /** Of one stored frame; larger clips are refused by their header. */
+  /** Of one stored frame; larger videos are refused by their header. */
   readonly maxPixels?: number
   readonly minSide?: number
   readonly maxAspect?: number
@@ -45,11 +45,11 @@ export interface VideoLimits {
   readonly maxFramePixels?: number
   /** All delivered frames together. Bounds memory: three bytes per pixel. */
   readonly maxTotalPixels?: number
-  /** What a sound track that cannot be decoded is: refused (the default), or a warning and a silent clip. */
-  readonly undecodableSound?: 'error' | 'warn'
+  /** An audio track that cannot be decoded is an error (the default), or a warning and a silent video. */
+  readonly undecodableAudio?: 'error' | 'warn'
 }
 
-/** Limits as one caller may hand them for any kind; each method takes what concerns it. */
+/** Limits as one caller may pass them for any kind; each method uses its own. */
 export type LoaderLimits = ImageLimits & AudioLimits & VideoLimits
 
 const dataUriMaxBytes = 10_485_760
@@ -83,10 +83,10 @@ export const defaultVideoLimits: Required<VideoLimits> = {
   fps: 2,
   maxFramePixels: 1280 * 720,
   maxTotalPixels: 64 * 1024 * 1024,
-  undecodableSound: 'error',
+  undecodableAudio: 'error',
 }
 
-/** Containers round a clip up by part of a frame; this much over a limit is not "too long". Seconds. */
+/** Containers round a duration up by part of a frame; this much over a limit is not "too long". Seconds. */
 export const durationTolerance = 0.1
 
 /** `given` over `defaults`; a key set to undefined counts as not given. */

@@ -139,7 +139,7 @@ const tone = (samples: Float32Array) => {
   return { amplitude, rest: Math.sqrt(Math.max(0, power / samples.length - amplitude ** 2 / 2)) }
 }
 
-describe('sound', () => {
+describe('audio', () => {
   it.each([
     ['tone.wav', 0.5],
     ['float.wav', 0.5],
@@ -160,13 +160,13 @@ describe('sound', () => {
     expect(pcm.sampleRate).toBe(16_000)
     expect(durationSeconds).toBeGreaterThan(0.95)
     expect(durationSeconds).toBeLessThan(1.06)
-    const heard = tone(pcm.samples.subarray(2000, 14_000))
-    expect(Math.abs(heard.amplitude - amplitude)).toBeLessThan(0.04)
-    expect(heard.rest).toBeLessThan(0.02)
+    const decoded = tone(pcm.samples.subarray(2000, 14_000))
+    expect(Math.abs(decoded.amplitude - amplitude)).toBeLessThan(0.04)
+    expect(decoded.rest).toBeLessThan(0.02)
     expect(warnings).toEqual([])
   })
 
-  it('AMR, narrow and wide, and the sound of a video', async () => {
+  it('AMR, narrow and wide, and the audio of a video', async () => {
     for (const name of ['noise.amr', 'noise-wide.amr']) {
       expect((await loader.audio(uri(name))).durationSeconds).toBeCloseTo(1, 2)
     }
@@ -195,9 +195,9 @@ describe('video', () => {
     'clip.mp4 clip.mov clip.mkv clip.flv clip.avi clip.wmv clip.webm clip.m2ts fragmented.mp4 hevc.mp4 av1.mp4 odd.avi silent.mp4 hdr.mp4'.split(
       ' ',
     ),
-  )('%s: the right frames, and its sound', async (name) => {
-    const clip = await loader.video(uri(name))
-    expect(clip).toMatchObject({
+  )('%s: the right frames, and its audio', async (name) => {
+    const media = await loader.video(uri(name))
+    expect(media).toMatchObject({
       width: 64,
       height: 48,
       sourceFrameCount: 20,
@@ -205,19 +205,19 @@ describe('video', () => {
       frameCount: 4,
       warnings: [],
     })
-    expect(Math.abs(clip.durationSeconds - 2)).toBeLessThan(0.11)
+    expect(Math.abs(media.durationSeconds - 2)).toBeLessThan(0.11)
     // each frame's grey level is 12 times its number, plus 8
-    const numbers = clip.video.frames.map((frame) => Math.round((pixel(frame, 0.5, 0.5)[1]! - 8) / 12))
+    const numbers = media.video.frames.map((frame) => Math.round((pixel(frame, 0.5, 0.5)[1]! - 8) / 12))
     expect(numbers).toEqual([0, 6, 13, 19])
     for (const [i, at] of [0, 0.6, 1.3, 1.9].entries()) {
-      expect(Math.abs(clip.video.timestamps[i]! - at)).toBeLessThan(0.11)
+      expect(Math.abs(media.video.timestamps[i]! - at)).toBeLessThan(0.11)
     }
-    expect(clip.video.fps).toBeCloseTo(2, 5)
-    const sounds = name !== 'silent.mp4' && name !== 'hdr.mp4'
-    expect(clip.hasAudio).toBe(sounds)
-    if (!sounds) return
-    expect(Math.abs(clip.audioSeconds - 2)).toBeLessThan(0.06)
-    expect(tone(clip.video.audio!.samples.subarray(2000, 30_000)).amplitude).toBeGreaterThan(0.4)
+    expect(media.video.fps).toBeCloseTo(2, 5)
+    const hasAudio = name !== 'silent.mp4' && name !== 'hdr.mp4'
+    expect(media.hasAudio).toBe(hasAudio)
+    if (!hasAudio) return
+    expect(Math.abs(media.audioSeconds - 2)).toBeLessThan(0.06)
+    expect(tone(media.video.audio!.samples.subarray(2000, 30_000)).amplitude).toBeGreaterThan(0.4)
   })
 
   it('turns what is stored on its side', async () => {
@@ -240,19 +240,19 @@ describe('video', () => {
     expect(video.timestamps.map((at) => Math.round(at * 10) / 10)).toEqual([0, 0.4, 1.1, 1.7, 2.5, 2.9])
   })
 
-  it('puts late sound where it belongs', async () => {
+  it('places late audio in time', async () => {
     const { video, audioSeconds } = await loader.video(uri('late-sound.mkv'))
     expect(audioSeconds).toBeCloseTo(1.5, 1)
     expect(Math.max(...video.audio!.samples.subarray(0, 7500).map(Math.abs))).toBeLessThan(0.01)
     expect(tone(video.audio!.samples.subarray(9000, 22_000)).amplitude).toBeGreaterThan(0.4)
   })
 
-  it('never loses a sound track in silence', async () => {
+  it('never drops an audio track silently', async () => {
     const error = await failure(loader.video(uri('broken-sound.mp4')))
     expect(error).toMatchObject({ code: 'video_audio_undecodable', kind: 'video' })
-    const clip = await loader.video(uri('broken-sound.mp4'), { undecodableSound: 'warn' })
-    expect(clip).toMatchObject({ hasAudio: false, frameCount: 4 })
-    expect(clip.warnings.join()).toMatch(/audio cannot be decoded/)
+    const media = await loader.video(uri('broken-sound.mp4'), { undecodableAudio: 'warn' })
+    expect(media).toMatchObject({ hasAudio: false, frameCount: 4 })
+    expect(media.warnings.join()).toMatch(/audio cannot be decoded/)
   })
 
   it('holds to the limits', async () => {

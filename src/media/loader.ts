@@ -1,9 +1,9 @@
 /**
  * A source string to a medium, within limits.
  *
- * In: an http(s) URL or data URI and the limits of the API model. Out: contract media with their facts; pixels and samples when asked
- * for. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a private temporary folder; disposing of it ends
- * and deletes them.
+ * In: an http(s) URL or data URI and the limits of the API model. Out: contract media with their facts; pixels and
+ * samples on request. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a private
+ * temporary folder; disposing it ends and deletes them.
  */
 import { rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ import type {
   VideoMedium,
 } from '../contract/index.ts'
 import { ArrivingSamples } from './audio/arriving-samples.ts'
-import { soundRate } from './audio/rate.ts'
+import { audioRate } from './audio/rate.ts'
 import type { VideoFacts as DecodedVideoFacts, DecoderReply, DoneHeader, ImageHeader } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'
 import { abortedError, MediaError, type MediaKind, type SourceKind, withOrigin } from './errors.ts'
@@ -58,7 +58,7 @@ export interface MediaLoaderOptions {
   readonly decodeTimeoutMs?: number
   /** Resident memory of one decoder process, bytes. Default 1 GiB. */
   readonly decodeMemoryBytes?: number
-  /** Decoded media that are held together, bytes; more wait. Default 512 MiB. */
+  /** Decoded media held at a time, bytes; more wait. Default 512 MiB. */
   readonly decodedBytes?: number
   /** A decoder process is replaced after this many files. Default 500. */
   readonly jobsPerWorker?: number
@@ -82,8 +82,8 @@ export interface MediaLoader extends AsyncDisposable {
   /** A video: frames sampled as Qwen's processor does, and its audio track. @throws MediaError */
   video(source: string, limits?: VideoLimits, signal?: AbortSignal): Promise<OpenedVideo>
   /**
-   * A video given as images. `limits` are the image's, and of the video's `minFrames`, `maxFrames` and `fps` (the rate the
-   * list stands for). Frames after the first take the first one's size. @throws MediaError with `index`
+   * A video given as images. `limits` are the image's, and of the video's `minFrames`, `maxFrames` and `fps` (the rate
+   * the list stands for). Frames after the first take the first one's size. @throws MediaError with `index`
    */
   frames(sources: readonly string[], limits?: FrameListLimits, signal?: AbortSignal): Promise<OpenedVideo>
   /** Live values for `/metrics`. */
@@ -180,7 +180,7 @@ class Loader implements MediaLoader {
         return { decoded, facts: audioFacts(decoded), warnings }
       }
       const probed = await this.#probe(file, { kind, limits, probe: true })
-      const facts = { sampleRate: soundRate, samples: Math.max(1, Math.round(probed.audioSeconds! * soundRate)) }
+      const facts = { sampleRate: audioRate, samples: Math.max(1, Math.round(probed.audioSeconds! * audioRate)) }
       return openedMedium<AudioMedium>({
         ...common(file, this.#budget),
         kind,
@@ -200,7 +200,7 @@ class Loader implements MediaLoader {
       const decode = async (stop: AbortSignal): Promise<Outcome<VideoMedium>> => {
         const frames: RgbImage[] = []
         const timestamps: number[] = []
-        const samples = new ArrivingSamples(Math.min(facts.audio?.samples ?? 0, limits.maxDurationSeconds * soundRate))
+        const samples = new ArrivingSamples(Math.min(facts.audio?.samples ?? 0, limits.maxDurationSeconds * audioRate))
         let done: DoneHeader | undefined
         await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
           if (header.type === 'frame') {
@@ -258,7 +258,7 @@ class Loader implements MediaLoader {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true })
   }
 
-  /** Fetches, then has the file looked at. What fails says where the medium came from. */
+  /** Fetches, then probes the file. Errors name the medium's origin. */
   async #open<T>(
     source: string,
     kind: MediaKind,
@@ -288,7 +288,7 @@ class Loader implements MediaLoader {
     }
   }
 
-  /** What headers and packets say. */
+  /** Headers and packets only. */
   async #probe(file: FetchedFile, job: WithoutInput<JobRequest>): Promise<DoneHeader> {
     let done: DoneHeader | undefined
     await this.#run(file, job, file.signal, ({ header }) => {
@@ -397,7 +397,7 @@ function statedFacts({ video, frames, audioSeconds = 0 }: DoneHeader): VideoFact
     seconds: video!.durationSeconds,
     source: { frames: video!.sourceFrameCount, fps: video!.sourceFps },
     ...(audioSeconds > 0 && {
-      audio: { sampleRate: soundRate, samples: Math.round(audioSeconds * soundRate) },
+      audio: { sampleRate: audioRate, samples: Math.round(audioSeconds * audioRate) },
     }),
   }
 }

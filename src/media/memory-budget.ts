@@ -1,5 +1,6 @@
 /**
- * Bytes that decoded media may take together. Who does not fit waits in order; who could never fit waits until nothing else is held.
+ * A byte budget for all decoded media. What does not fit waits in order; what can never fit waits until nothing else is
+ * held.
  */
 
 import { abortedError } from './errors.ts'
@@ -24,7 +25,7 @@ export class MemoryBudget {
     return this.#held
   }
 
-  /** Waits for room; disposing the grant gives it back. Rejects with a {@link MediaError} `aborted`. */
+  /** Waits for memory; disposing the grant returns it. Rejects with a {@link MediaError} `aborted`. */
   async acquire(bytes: number, signal: AbortSignal): Promise<Disposable> {
     if (signal.aborted) throw abortedError(signal)
     if (this.#queue.length > 0 || !this.#fits(bytes)) {

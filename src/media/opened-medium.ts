@@ -1,8 +1,8 @@
 /**
- * A medium that was fetched and looked at, to be decoded when somebody asks.
+ * A medium that was fetched and probed, decoded on request.
  *
- * In: its files, what its header says, and how to decode it. Out: a contract `Medium`. Readers at the same time share one decoding;
- * it ends early when the last of them has gone.
+ * In: its files, their header's facts, and how to decode it. Out: a contract `Medium`. Concurrent readers share one
+ * decoding; it ends early when the last of them has left.
  */
 
 import type { AnyMedium, AudioMedium, ImageMedium, MediaFile, VideoMedium } from '../contract/index.ts'
@@ -11,10 +11,10 @@ import type { MemoryBudget } from './memory-budget.ts'
 
 type Decoded<M extends AnyMedium> = M extends { decode(signal?: AbortSignal): Promise<infer D> } ? D : never
 
-/** What decoding gave. */
+/** The result of decoding. */
 export interface Outcome<M extends AnyMedium> {
   readonly decoded: Decoded<M>
-  /** As they turned out to be. */
+  /** The actual values. */
   readonly facts: M['facts']
   readonly warnings: readonly string[]
 }
@@ -29,9 +29,9 @@ export interface MediumSource<M extends AnyMedium> {
   readonly bytes: number
   readonly decode: (signal: AbortSignal) => Promise<Outcome<M>>
   readonly budget: MemoryBudget
-  /** What the header gives reason to say. */
+  /** Warnings from the header. */
   readonly warnings: readonly string[]
-  /** Lets go of the files. */
+  /** Deletes the files. */
   readonly close: () => Promise<void>
 }
 
@@ -124,10 +124,10 @@ class LazyMedium<M extends AnyMedium> {
   }
 }
 
-/** A medium with what its owner may ask besides. Disposing it lets go of the files. */
+/** A medium with its owner's extra methods. Disposing it deletes the files. */
 export type Opened<M extends AnyMedium> = M &
   AsyncDisposable & {
-    /** What is missing or odd, never silence; more may be known once it is decoded. */
+    /** Warnings about missing or damaged parts; decoding may add more. */
     readonly warnings: readonly string[]
   }
 export type OpenedImage = Opened<ImageMedium>
@@ -135,6 +135,6 @@ export type OpenedAudio = Opened<AudioMedium>
 export type OpenedVideo = Opened<VideoMedium>
 
 export function openedMedium<M extends AnyMedium>(source: MediumSource<M>): Opened<M> {
-  // The class keeps one kind's facts and decoded type together, which the union cannot say of itself.
+  // The class keeps one kind's facts and decoded type together, which the union cannot express.
   return new LazyMedium<M>(source) as unknown as Opened<M>
 }

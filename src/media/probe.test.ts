@@ -1,4 +1,4 @@
-/** What headers and packets promise of a file is what decoding delivers. */
+/** Decoding delivers what headers and packets declare. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, expect, it } from 'vitest'

@@ -1,8 +1,8 @@
 /**
- * What a file is, by its first bytes; names and content types are not asked.
+ * A file's format, by its first bytes; names and content types are not used.
  *
- * In: the head of a file (4 100 bytes are enough). Out: its format and class. Only a coarse first look for sound and
- * video: FFmpeg's own probing, held to a list of formats, decides there.
+ * In: the head of a file (4 100 bytes are enough). Out: its format and class. For audio and video only a coarse first
+ * check: FFmpeg's own probing, limited to a list of formats, decides there.
  *
  * Reference: `file-type` for the signatures; SGI's and the playlists' are added here.
  */
@@ -14,7 +14,7 @@ export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif' | 'b
 export interface Sniffed {
   /** `other` is anything known that is no medium (archives, documents, pages, playlists); `unknown` is no signature. */
   readonly class: 'image' | 'audio' | 'video' | 'other' | 'unknown'
-  /** For people: a media type or a short name. */
+  /** For display: a media type or a short name. */
   readonly name: string
   readonly imageFormat?: ImageFormat
 }
@@ -37,7 +37,7 @@ const imageFormats: Readonly<Record<string, ImageFormat>> = {
   'image/j2c': 'jp2',
 }
 
-/** Looks at the head of a file. Never throws: what cannot be told is `unknown`. */
+/** Checks the head of a file. Never throws: an unrecognised one is `unknown`. */
 export async function sniff(head: Uint8Array): Promise<Sniffed> {
   if (head.length >= 4 && head[0] === 0x01 && head[1] === 0xda && head[2]! <= 1 && (head[3] === 1 || head[3] === 2)) {
     return { class: 'image', name: 'image/sgi', imageFormat: 'sgi' }
@@ -53,7 +53,7 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
   } catch {
     mime = undefined // a signature whose structure is cut off or broken
   }
-  // A TIFF's directory, which `file-type` wants to read, may be anywhere: compressed files have it at their end.
+  // A TIFF's directory, which `file-type` needs, may be anywhere: compressed files have it at their end.
   if (mime === undefined && isTiff(head)) mime = 'image/tiff'
   if (mime === undefined) return { class: 'unknown', name: 'unknown' }
   const imageFormat = imageFormats[mime]
@@ -66,10 +66,10 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
 }
 
 /**
- * Refuses what certainly is not a `kind`, so that a download can stop at its first bytes.
+ * Refuses what is certainly not a `kind`, so that a download can stop at its first bytes.
  *
- * A sound may come in a video container and a video without pictures is found later, so audio and video are told apart
- * by decoding.
+ * Audio may come in a video container and a video without a video track is found later, so decoding distinguishes audio
+ * and video.
  *
  * @throws MediaError `image_illegal`, `audio_illegal` or `video_invalid`
  */

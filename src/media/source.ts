@@ -14,7 +14,7 @@ export type MediaSource =
   | { readonly kind: 'url'; readonly url: URL }
   | { readonly kind: 'data'; readonly bytes: Buffer }
 
-/** What ends the header: base64 itself holds no semicolon, so the first one is it. */
+/** The end of the header: base64 itself has no semicolon, so the first one is it. */
 const base64Mark = /;\s*base64\s*,/i
 const mediaType = /^data:\s*([\w.+!#$&^-]+\/[\w.+!#$&^-]+)?\s*$/i
 
@@ -51,7 +51,7 @@ export function parseUrl(text: string, base?: URL): URL | null {
 }
 
 /**
- * Refuses what the downloader will not fetch: other schemes, credentials, no host.
+ * Refuses what the downloader does not fetch: other schemes, credentials, no host.
  *
  * @throws MediaError `url_invalid`
  */
@@ -79,7 +79,7 @@ function parseDataUri(uri: string, maxBytes: number): Buffer {
   return decodeBase64(uri.slice(mark.index + mark[0].length))
 }
 
-/** Strict where Node is not: what would decode to other bytes than were meant is refused. */
+/** Strict where Node is lenient: input that would decode to other bytes than intended is refused. */
 function decodeBase64(text: string): Buffer {
   let payload = text
   if (payload.includes('%')) payload = payload.replace(/%(2b|2f|3d|0d|0a)/gi, (escape) => decodeURIComponent(escape))

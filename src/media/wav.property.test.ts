@@ -5,7 +5,7 @@ import { decodeWav, encodeWav } from './wav.ts'
 const samples = fc.int16Array({ maxLength: 60 })
 const rates = fc.integer({ min: 1, max: 192_000 })
 
-/** A chunk of a name, padded to an even length as RIFF wants. */
+/** A chunk of a name, padded to an even length as in RIFF. */
 function chunk(name: string, body: Uint8Array): Buffer {
   const head = Buffer.alloc(8)
   head.write(name.padEnd(4).slice(0, 4), 0, 'latin1')
@@ -29,7 +29,7 @@ it('reads what it wrote, past chunks of any name and length', () => {
   )
 })
 
-it('clips floats, and takes what is no number for silence', () => {
+it('clips floats, and turns NaN into silence', () => {
   fc.assert(
     fc.property(fc.float32Array({ maxLength: 40 }), (floats) => {
       const expected = [...floats].map((value) => Math.max(-1, Math.min(1, Number.isNaN(value) ? 0 : value)))

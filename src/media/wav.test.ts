@@ -14,7 +14,7 @@ describe('wav', () => {
     expect(Array.from(read.samples, (sample) => sample * 32_768)).toEqual(Array.from(samples))
   })
 
-  it('clips floats and silences what is no number', () => {
+  it('clips floats and turns NaN into silence', () => {
     const read = decodeWav(encodeWav(Float32Array.from([0.5, 2, -2, Number.NaN]), 8000))
     expect(Array.from(read.samples, (sample) => Math.round(sample * 32_768))).toEqual([16_384, 32_767, -32_768, 0])
   })

@@ -1,8 +1,9 @@
 /**
- * RIFF/WAVE files, written and read without any library: what the command line saves and tests check.
+ * RIFF/WAVE files, written and read without any library, for the command line and tests.
  *
- * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). Samples are
- * as wide as their container, whatever number of its bits is used. For files from strangers use the media loader instead.
+ * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). Samples
+ * are as wide as their container, whatever number of its bits is used. For untrusted files use the media loader
+ * instead.
  *
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; WAVEFORMATEXTENSIBLE; RFC 2361.
  */

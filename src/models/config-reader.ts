@@ -1,5 +1,6 @@
 /**
- * Reads values of a JSON file with their types checked; errors name the file, the key's full path and what it should be.
+ * Reads values of a JSON file with their types checked; errors name the file, the key's full path and the expected
+ * value.
  *
  * In: a parsed JSON object. Out: values, or `EngineError('bad_checkpoint')`.
  */

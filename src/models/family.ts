@@ -1,8 +1,8 @@
 /**
- * What a model family offers to whoever loads checkpoints.
+ * What a model family provides for loading checkpoints.
  *
- * In: a checkpoint's small files. Out: what it reads and speaks, which weights are wanted (without loading any) and how the checkpoint may
- * name them, its prompts, and, once weights are loaded, the model.
+ * In: a checkpoint's small files. Out: its modalities, the weights it needs (without loading any) and how the
+ * checkpoint may name them, its prompts, and, once weights are loaded, the model.
  */
 
 import type { InputModality } from '../contract/index.ts'
@@ -26,7 +26,7 @@ export interface ModelOptions {
   /** Type of the KV caches. Default f16; f32 for parity with f32 references. */
   readonly cacheType?: 'f16' | 'f32'
   readonly speech?: SpeechOptions
-  /** What the KV caches may hold. Default: no limit. */
+  /** Memory for the KV caches. Default: no limit. */
   readonly budget?: MemoryBudget
 }
 
@@ -35,14 +35,17 @@ export interface ModelDescription<Model extends OmniModel = OmniModel> {
   readonly architecture: string
   /** Kinds of parts that prompts may have. */
   readonly reads: readonly InputModality[]
-  /** Absent when it does not speak. */
+  /** Absent when it has no speech. */
   readonly speaks?: SpeechFacts
   /** Most tokens of prompt and reply together. */
   readonly contextLength: number
   readonly naming: CheckpointNaming
   /** Every weight that the graphs use, each with the coarsest format it may be stored in (`precision`). */
   readonly declarations: readonly ParameterDeclaration[]
-  /** Tokenizer, template and preprocessing. Throws `bad_checkpoint` naming the file that is missing, broken or contradicts another. */
+  /**
+   * Tokenizer, template and preprocessing. Throws `bad_checkpoint` naming the file that is missing, invalid or
+   * contradicts another.
+   */
   prompt(): PromptBuilder
   /** The model over loaded weights, which must outlive it. Dispose the model before the weights. */
   build(backend: Backend, weights: WeightSet, options?: ModelOptions): Model

@@ -21,8 +21,8 @@ const modelFamilies: readonly ModelFamily[] = [qwen3Omni, qwen25Omni]
 export const supportedArchitectures: readonly string[] = modelFamilies.flatMap(({ architectures }) => architectures)
 
 /**
- * Reads a checkpoint's files, each once, and checks them. Throws `EngineError('bad_checkpoint')`: a file that is broken, an architecture
- * that no family has, or a value that is missing or unsupported, named by its file and path.
+ * Reads a checkpoint's files, each once, and checks them. Throws `EngineError('bad_checkpoint')`: an invalid file, an
+ * unknown architecture, or a value that is missing or unsupported, named by its file and path.
  * @param source a folder, or an opened checkpoint.
  */
 export async function readModel(source: string | FileSource): Promise<ModelDescription> {

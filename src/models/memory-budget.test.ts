@@ -37,7 +37,7 @@ describe('memory budget', () => {
     expect(budget.used).toBe(100 - 40)
   })
 
-  it('says when memory came back, until nobody listens', () => {
+  it('reports freed memory until it has no listener', () => {
     const budget = new MemoryBudget(10)
     let woken = 0
     const listening = budget.onFreed(() => (woken += 1))

@@ -1,11 +1,12 @@
 /**
- * Bytes that may be held, and who holds them: asked before anything is allocated.
+ * A byte budget: requested before anything is allocated.
  *
- * In: a limit; takers that ask for bytes and give them back. Out: yes or no. Who keeps memory that could be made again (prefix cache,
- * encoder outputs) offers it as reclaimable: it gives way before anyone is refused. Pure accounting; it allocates nothing.
+ * In: a limit; requests for bytes and their release. Out: yes or no. Owners of memory that can be computed again
+ * (prefix cache, encoder outputs) offer it as reclaimable: it is freed before a request is refused. Pure accounting, no
+ * allocation.
  */
 
-/** Frees at least so many bytes if it can, by giving them back to the budget before it returns. */
+/** Frees at least so many bytes if it can, by releasing them to the budget before it returns. */
 export type Reclaim = (bytes: number) => void
 
 export class MemoryBudget {
@@ -28,7 +29,10 @@ export class MemoryBudget {
     return Math.max(0, this.limit - this.#used)
   }
 
-  /** Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. `spare`: takes what is free only. */
+  /**
+   * Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. `spare`: uses free
+   * bytes only.
+   */
   take(bytes: number, { spare = false }: { readonly spare?: boolean } = {}): boolean {
     if (bytes > this.limit) return false
     for (const reclaim of this.#reclaims) {
@@ -41,7 +45,7 @@ export class MemoryBudget {
     return true
   }
 
-  /** Gives bytes back and wakes who waits for some. */
+  /** Releases bytes and notifies those that wait for some. */
   give(bytes: number): void {
     if (bytes <= 0) return
     this.#used -= bytes
@@ -54,7 +58,7 @@ export class MemoryBudget {
     this.#reclaims.push(reclaim)
   }
 
-  /** Calls `listener` whenever memory came back. Dispose to stop. */
+  /** Calls `listener` whenever memory was released. Dispose to stop. */
   onFreed(listener: () => void): Disposable {
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }

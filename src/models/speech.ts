@@ -1,9 +1,9 @@
 /**
- * How a model family speaks, as the runtime sees it: replies that take text and give codec frames, and a vocoder for the frames.
+ * A model family's speech, as the runtime sees it: replies that take text and give codec frames, and a vocoder.
  *
- * The runtime owns the order of things: which replies take part in a step, how far the vocoder may lag behind, what is sent when. The
- * family owns the rest: which networks there are, what they read of the thinker, how codes are sampled. All arrays are row-major with
- * the last dimension contiguous.
+ * The runtime owns scheduling: which replies are in a step, how far the vocoder may lag behind, what is sent when. The
+ * family owns the rest: its networks, their input from the thinker, how codes are sampled. All arrays are row-major
+ * with the last dimension contiguous.
  */
 
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
@@ -16,7 +16,7 @@ import type { TokenRun } from './token-run.ts'
  */
 export type ThinkerRows = 'none' | 'prompt-media' | 'all'
 
-/** What a checkpoint says of its speech without its weights. */
+/** A checkpoint's speech facts, without its weights. */
 export interface SpeechFacts {
   /** Lower-case names, as the checkpoint orders them. */
   readonly speakers: readonly string[]
@@ -30,43 +30,45 @@ export interface SpeechFacts {
 export interface SpokenToken {
   readonly id: number
   /**
-   * Its row in the thinker's sequence. Absent for text that is spoken in another tokenization than it was generated in: there is no
-   * hidden state for it.
+   * Its row in the thinker's sequence. Absent for text that is tokenized differently for speech: there is no hidden
+   * state for it.
    */
   readonly row?: number
 }
 
 export interface SpeechStart {
   readonly prompt: PreparedPrompt
-  /** One of {@link SpeechFacts.speakers}: what the reply, and the vocoder, are conditioned on. */
+  /** One of {@link SpeechFacts.speakers}, for the reply and the vocoder. */
   readonly speaker: string
-  /** Of everything random in the reply: codes, and noise where the vocoder needs some. */
+  /** Seeds everything random in the reply: codes, and noise where the vocoder needs some. */
   readonly seed: number
   /**
-   * Whose prompt it is, and the prompt as a run of tokens. What the family computes of it may then be kept for later replies of an equal
-   * scope. Absent: nothing is kept or reused.
+   * The prompt's scope, and the prompt as a run of tokens. The family may then keep what it computes for later replies
+   * of an equal scope. Absent: nothing is kept or reused.
    */
   readonly kept?: { readonly scope: string; readonly run: TokenRun }
 }
 
 /**
- * One reply being spoken. Disposing it returns its caches; the runtime does so between steps only.
+ * One reply's speech. Disposing it returns its caches; the runtime does so between steps only.
  *
- * Ids of the prompt come with it, ids of the answer through `say`; input embeddings follow from ids (`ThinkerStage.embed`).
+ * Ids of the prompt come with it, ids of the answer through `say`; input embeddings follow from ids
+ * (`ThinkerStage.embed`).
  */
 export interface SpeechReply extends Disposable {
-  /** Whether it reads the hidden state of any row in [from, until). */
+  /** Whether it needs the hidden state of any row in [from, until). */
   wantsHidden(from: number, until: number): boolean
   /**
-   * Hidden states of rows [from, from + tokens): [tokens, thinker hidden]. Called in order of rows, each row at most once: the prompt's
-   * first (a reused prefix's from where they were kept), a generated token's one step after it was sampled, none after `endText`.
+   * Hidden states of rows [from, from + tokens): [tokens, thinker hidden]. Called in order of rows, each row at most
+   * once: the prompt's first (a reused prefix's from the cache), a generated token's one step after it was sampled,
+   * none after `endText`.
    */
   takeHidden(from: number, hidden: Float32Array): void
   /** Text to speak, in order. */
   say(tokens: readonly SpokenToken[]): void
-  /** No more text. Not called for a reply without any: that is not spoken at all. */
+  /** No more text. Not called for a reply without any, which has no speech. */
   endText(): void
-  /** Whether a step could do anything for it. `frame`: whether a frame may be made. */
+  /** Whether a step has work for it. `frame`: whether a frame may be made. */
   canAdvance(frame: boolean): boolean
   /** Tokens that usage counts for the audio made so far. */
   readonly audioTokens: number
@@ -80,20 +82,21 @@ export interface DecodeOptions {
 }
 
 /**
- * One reply's vocoder. What it returns, joined, is the whole reply's audio; a vocoder that looks ahead keeps what it cannot decode yet.
- * Runs beside the thinker and the next speech step, one call at a time. Disposed when no call runs, also after one has failed.
+ * One reply's vocoder. What it returns, joined, is the whole reply's audio; a vocoder that looks ahead keeps pending
+ * frames. Runs in parallel with the thinker and the next speech step, one call at a time. Disposed when no call runs,
+ * also after one has failed.
  */
 export interface VocoderStream extends Disposable {
   /** `codes`: [frames, groups]. Returns the samples these frames complete, in [-1, 1]. */
   push(codes: Int32Array, options?: DecodeOptions): Promise<Float32Array>
-  /** The samples still owed after the last frame. */
+  /** The samples that remain after the last frame. */
   finish(options?: DecodeOptions): Promise<Float32Array>
 }
 
 /** A reply's part in one step. */
 export interface SpeechTurn {
   readonly reply: SpeechReply
-  /** Given up: nothing is to be done for it any more. It is disposed after the step. */
+  /** Cancelled: no more work for it. It is disposed after the step. */
   readonly gone: boolean
   /** Whether a frame may be made; false while the vocoder is too far behind. */
   readonly frame: boolean
@@ -105,34 +108,37 @@ export interface SpeechTurn {
 }
 
 export interface AdvanceOptions {
-  /** Rows of prompt to read in the step, over all replies. */
+  /** Rows of prompt to prefill in the step, over all replies. */
   readonly prefillRows: number
-  /** Aborted when no reply of the step is wanted any more. */
+  /** Aborted when no reply of the step is needed any more. */
   readonly signal: AbortSignal
 }
 
 /** A loaded checkpoint's speech. */
 export interface SpeechPipeline extends SpeechFacts {
-  /** Rows whose hidden states replies may ask for: what has to be kept with a prefix for another reply to reuse it. */
+  /** Rows whose hidden states replies may need: kept with a prefix so that another reply can reuse it. */
   readonly hiddenRows: ThinkerRows
-  /** Tokens of text there have to be before a reply begins, unless the text is complete: at least 1, Infinity for the whole text. */
+  /** Tokens of text before a reply begins, unless the text is complete: at least 1, Infinity for the whole text. */
   readonly textAhead: number
   /** Frames that may wait for the vocoder before no more are made. */
   readonly mostWaiting: number
   /** Frames of the n-th call (from 0) of a reply's vocoder. */
   chunkFrames(chunk: number): number
-  /** Throws `EngineError('overloaded')` when memory is short, and `unsupported` for a prompt that cannot be answered in speech. */
+  /**
+   * Throws `EngineError('overloaded')` when memory is short, and `unsupported` for a prompt that speech does not
+   * support.
+   */
   newReply(start: SpeechStart): SpeechReply
   /** Gives up what is kept of replies that are over. */
   forget?(): void
   /**
-   * One step for all replies that can go on, at most one frame each; the networks run batched. A failure of one reply, or of a batch,
-   * goes to `fail` of the replies concerned and nobody else's.
+   * One step for all ready replies, at most one frame each; the networks run batched. A failure of one reply, or of a
+   * batch, goes to `fail` of only the replies concerned.
    */
   advance(turns: readonly SpeechTurn[], options: AdvanceOptions): Promise<void>
 }
 
-/** How long speech may get for a text: `frames`, and `perToken` more for each token spoken. */
+/** The limit of a text's speech: `frames`, and `perToken` more for each spoken token. */
 export interface SpeechAllowance {
   readonly frames: number
   readonly perToken: number
@@ -140,13 +146,13 @@ export interface SpeechAllowance {
 
 /** How codes are sampled, beyond what the checkpoint's generation_config.json says. */
 export interface SpeechOptions {
-  /** Greedy, without an allowance: for comparing with references. */
+  /** Greedy, without a limit: for comparing with references. */
   readonly exact?: boolean
   /** Most frames of a reply. */
   readonly maxFrames?: number
-  /** How a diffusion makes audio of codes, where the family has one; what is left out takes the family's default. */
+  /** How a diffusion turns codes into audio, where the family has one; missing values are the family's default. */
   readonly diffusion?: DiffusionOptions
-  /** The vocoder decodes all it is given in one piece: what streamed audio is compared with. */
+  /** The vocoder decodes all codes in one piece, for comparison with streamed audio. */
   readonly onePiece?: boolean
 }
 
@@ -154,8 +160,10 @@ export interface DiffusionOptions {
   /** `euler`: one evaluation of the network a step. `rk4`: four, as the reference. */
   readonly solver?: 'euler' | 'rk4'
   readonly steps?: number
-  /** How far to go beyond the conditioned result, away from the unconditioned one; 0 halves the work. */
+  /** Guidance scale, away from the unconditioned result; 0 halves the work. */
   readonly guidance?: number
-  /** Blocks of frames in each piece of audio, the last entry for all that follow; Infinity waits for the whole reply. */
+  /**
+   * Blocks of frames in each piece of audio, the last entry for all that follow; Infinity waits for the whole reply.
+   */
   readonly windows?: readonly number[]
 }

@@ -1,32 +1,37 @@
 /**
- * What a model family offers the runtime: its stages, each batched over live sequences, speaking plain typed arrays.
+ * What a model family provides to the runtime: its stages, each batched over live sequences, on plain typed arrays.
  *
- * The runtime owns order, sampling of text, overlap and cancellation; a stage owns weights, graphs and caches. All arrays are
- * row-major with the last dimension contiguous. Nothing here knows HTTP or a chat template. Speech is in speech.ts.
+ * The runtime owns scheduling, sampling of text, overlap and cancellation; a stage owns weights, graphs and caches. All
+ * arrays are row-major with the last dimension contiguous. Nothing here knows HTTP or a chat template. Speech is in
+ * speech.ts.
  */
 
 import type { InputModality } from '../contract/index.ts'
 import type { PatchValues } from '../prompt/patch-values.ts'
 import type { SpeechPipeline } from './speech.ts'
 
-/** One sequence's KV cache in a stage, in use or kept for a request to go on from. Disposing it returns its memory. */
+/** One sequence's KV cache in a stage, in use or kept for a later request. Disposing it frees its memory. */
 export interface StageSequence extends Disposable {
   /** Tokens in the cache. */
   readonly length: number
-  /** Tokens there is memory for; grows by {@link reserve}. */
+  /** Tokens that memory is reserved for; grows by {@link reserve}. */
   readonly room: number
   /** Bytes held. */
   readonly bytes: number
   /**
-   * Makes room for `tokens` in all; what is in the cache stays. Not while a step runs with it. Rejects with `EngineError('overloaded')`
-   * that says what would fit when the memory budget has no room; the sequence is as it was then.
+   * Reserves memory for `tokens` in all; the cache's content stays. Not while a step runs with it. Rejects with
+   * `EngineError('overloaded')` with what would fit when the memory budget is exhausted; the sequence is then
+   * unchanged.
    */
   reserve(tokens: number): Promise<void>
-  /** Bytes it may hold, for a moment while it grows, with room for so many tokens. */
+  /** Peak bytes while it grows to so many tokens. */
   bytesFor(tokens: number): number
   /** Forgets tokens from `length` on; their memory stays. */
   truncate(length: number): void
-  /** Takes over the first `length` tokens of another sequence of the same stage, in place of its own. Reserves as {@link reserve} does. */
+  /**
+   * Replaces its content by the first `length` tokens of another sequence of the same stage. Reserves as {@link
+   * reserve} does.
+   */
   copyFrom(source: StageSequence, length: number): Promise<void>
 }
 
@@ -46,12 +51,12 @@ export interface InjectedFeatures {
 export interface ThinkerInput {
   readonly sequence: StageSequence
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Clips may give fractions. */
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Videos may give fractions. */
   readonly positions: Float32Array
   readonly features?: InjectedFeatures
   /** Logits of the last token, of every token (tests), or none (a prefill chunk that is not the last). */
   readonly logits: 'last' | 'all' | 'none'
-  /** Whether to return the hidden states that the family's speech reads, of every token of this call. */
+  /** Whether to return the hidden states that the family's speech needs, of every token of this call. */
   readonly hidden: boolean
 }
 
@@ -69,8 +74,8 @@ export interface ThinkerStage extends Disposable {
   /** `capacity`: the most tokens this sequence may grow to. It holds no memory until some is reserved. */
   newSequence(capacity: number): StageSequence
   /**
-   * One batched step over several sequences, each with one or more new tokens. Advances their caches, growing those without room:
-   * who does not want the whole batch to fail then reserves before.
+   * One batched step over several sequences, each with one or more new tokens. Advances their caches, growing them as
+   * needed: a caller that does not want the whole batch to fail then reserves before.
    */
   forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]>
   /** Token embeddings, [tokens, hidden]. */
@@ -79,7 +84,7 @@ export interface ThinkerStage extends Disposable {
 
 export interface EncodeOptions {
   readonly signal?: AbortSignal
-  /** Awaited between pieces of the work (windows of sound, frames of a clip), so that others get their turn. */
+  /** Awaited between pieces of the work (windows of audio, frames of a video), so that other work gets its turn. */
   readonly pause?: () => Promise<void>
 }
 
@@ -98,7 +103,10 @@ export interface AudioEncoderStage extends Disposable {
 }
 
 export interface VisionEncoderStage extends Disposable {
-  /** Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or clip, read piece by piece; grid is [t, h, w] in patches. */
+  /**
+   * Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or video, read piece by piece; grid is [t, h,
+   * w] in patches.
+   */
   encode(
     patches: PatchValues,
     grid: readonly [number, number, number],
@@ -114,6 +122,6 @@ export interface OmniModel extends Disposable {
   readonly thinker: ThinkerStage
   readonly audioEncoder?: AudioEncoderStage
   readonly visionEncoder?: VisionEncoderStage
-  /** Absent when it does not speak. */
+  /** Absent when it has no speech. */
   readonly speech?: SpeechPipeline
 }

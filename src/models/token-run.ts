@@ -1,8 +1,8 @@
 /**
- * What a sequence's cache holds, token by token: whether another prompt can go on from it, and how far.
+ * The content of a sequence's cache, token by token: whether another prompt can continue from it, and how far.
  *
- * A token's keys and values depend on the tokens up to it, their positions, and the media that stand for placeholders among them. So two
- * runs share a prefix as far as all three are equal. Pure.
+ * A token's keys and values depend on the tokens up to it, their positions, and the media that stand for placeholders
+ * among them. So two runs share a prefix as far as all three are equal. Pure.
  */
 
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'

@@ -1,29 +1,33 @@
-/** Attention of a few or many queries to the keys and values of a cache: which of three ways is quickest, and how each is laid out. */
+/**
+ * Attention of a few or many queries to a cache's keys and values: which of three layouts is fastest, and how each is
+ * computed.
+ */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
 
-/** From this many query rows on, the library works in tiles, six times as fast. */
+/** From this many query rows on, the library uses its much faster tiled kernel. */
 const TILE = 64
-/** Filling up to a tile pays from this many rows on. */
+/** Filling up to a tile pays off from this many rows on. */
 const FILL = 16
 
-/** With values in columns, matrix products are quicker than the library's one operation up to this many rows. */
+/** With values in columns, matrix products are faster than the library's one operation up to this many rows. */
 const PRODUCTS = 32
 
 /** What is attended to. */
 interface Stored {
   /** [head, rows, kv heads]. */
   readonly keys: Tensor<'f16' | 'f32'>
-  /** As the keys, or [rows, head, kv heads] when they are products' left side. */
+  /** As the keys, or [rows, head, kv heads] for use as the left operand of products. */
   readonly values: Tensor<'f16' | 'f32'>
   readonly mask: Tensor<'f16'>
   readonly scale: number
 }
 
 /**
- * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads]; to [head * heads, tokens]. `mask` is f16 [rows,
- * tokens], or [rows, tokens * heads / kv heads] with each token's row repeated: then query heads that share a key head become
- * query rows, so that each key is read once, and few tokens still fill a tile. `columns`: values are [rows, head, kv heads].
+ * Attention of queries [head, heads, tokens] to stored keys and values [head, rows, kv heads]; to [head * heads,
+ * tokens]. `mask` is f16 [rows, tokens], or [rows, tokens * heads / kv heads] with each token's row repeated: then
+ * query heads that share a key head become query rows, so that each key is read once, and few tokens still fill a tile.
+ * `columns`: values are [rows, head, kv heads].
  */
 export function attendCached(
   g: GraphBuilder,
@@ -42,7 +46,7 @@ export function attendCached(
   return group > 1 && folds ? attendFolded(g, q, group, stored) : attendPlain(g, q, stored)
 }
 
-/** Mask rows that {@link attendCached} wants for this many tokens, when each is repeated for a group of heads. */
+/** Mask rows that {@link attendCached} needs for this many tokens, when each is repeated for a group of heads. */
 export function foldedRows(tokens: number, group: number, columns = false): number {
   if (group === 1 || tokens >= TILE) return tokens
   const rows = tokens * group
@@ -61,7 +65,7 @@ function attendByProducts(g: GraphBuilder, q: Tensor<'f32'>, group: number, stor
   return g.reshape(g.cont(g.permute(apart, 0, 1, 3, 2)), head * heads, tokens)
 }
 
-/** The library's one operation, all heads of a group as rows, filled up to a tile where that pays. */
+/** The library's one operation, all heads of a group as rows, padded to a tile where that pays off. */
 function attendFolded(g: GraphBuilder, q: Tensor<'f32'>, group: number, stored: Stored): Tensor<'f32'> {
   const [head, heads, tokens] = q.shape
   const rows = tokens * group

@@ -46,7 +46,7 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-/** Fractions and all: clips have them. */
+/** Fractions too, as some videos have. */
 const positionsOf = (from: number, tokens: number): Float32Array =>
   Float32Array.from({ length: 3 * tokens }, (_, i) => 1.375 * (from + (i % tokens)) + 5 * Math.floor(i / tokens))
 
@@ -181,7 +181,7 @@ describe('attention with caches', () => {
   it('refuses what does not fit', async () => {
     using cache = new KvCache(backend, { layers: 1, keyValueHeads: 1, headSize: 16, capacity: 8 })
     expect(() => new KvStep([{ cache, tokens: 9 }])).toThrow(/holds 0 of at most 8 tokens; 9 more do not fit/)
-    expect(() => new KvStep([{ cache, tokens: 1 }])).toThrow(/room for 0 tokens; reserve 1 first/)
+    expect(() => new KvStep([{ cache, tokens: 1 }])).toThrow(/memory for 0 tokens; reserve 1 first/)
     await expect(cache.reserve(9)).rejects.toThrow(/holds 0 of at most 8/)
     await cache.reserve(8)
     expect(

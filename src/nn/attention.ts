@@ -1,8 +1,9 @@
 /**
  * Multi-head attention, grouped-query, with or without a cache.
  *
- * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextAttention` (norms of queries and keys),
- * `Qwen2Attention` (biases), `Qwen3OmniMoeAudioAttention` and `Qwen3OmniMoeVisionAttention` (no cache, block-diagonal).
+ * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextAttention` (norms of queries
+ * and keys), `Qwen2Attention` (biases), `Qwen3OmniMoeAudioAttention` and `Qwen3OmniMoeVisionAttention` (no cache,
+ * block-diagonal).
  */
 
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
@@ -80,7 +81,7 @@ export class Attention {
     const { heads, keyValueHeads, headSize } = this.options
     const flat = (all: Tensor<'f32'>): Tensor<'f32'> => g.reshape(g.cont(all), keyValueHeads * headSize, x.shape[1])
     const [keys, values] = [flat(k), flat(v)]
-    // Queries first: the writes below then follow everything they need, in a fixed order.
+    // Queries first: the writes below then follow all they depend on, in a fixed order.
     g.effect(q)
     const parts = segments.map((segment) => {
       const own = (all: Tensor<'f32'>, dimension: 1 | 2): Tensor<'f32'> =>
@@ -94,8 +95,8 @@ export class Attention {
   }
 
   /**
-   * Encoder attention: tokens see all tokens of their own block. `lengths` are the blocks' sizes in order (default: one block); with `mask`
-   * f16 [tokens, tokens], visibility within one block is the mask's.
+   * Encoder attention: tokens see all tokens of their own block. `lengths` are the blocks' sizes in order (default: one
+   * block); with `mask` f16 [tokens, tokens], visibility within one block is the mask's.
    */
   encode(
     g: GraphBuilder,
@@ -129,7 +130,8 @@ export class Attention {
 }
 
 /**
- * Attention within blocks of tokens: q [head, heads, tokens], k and v [head, kv heads, tokens]; to [head * heads, tokens].
+ * Attention within blocks of tokens: q [head, heads, tokens], k and v [head, kv heads, tokens]; to [head * heads,
+ * tokens].
  */
 export function attendBlocks(
   g: GraphBuilder,
@@ -141,7 +143,7 @@ export function attendBlocks(
 ): Tensor<'f32'> {
   const [head, heads, tokens] = q.shape
   if (head > 32 && head % 16 !== 0) {
-    // The library's tiles want heads of a multiple of 16; zeros change no product.
+    // The library's tiles need heads of a multiple of 16; zeros change no product.
     const wider = (all: Tensor<'f32'>): Tensor<'f32'> => g.pad(all, [[0, 16 - (head % 16)]])
     const attended = attendBlocks(g, wider(q), wider(k), wider(v), scale, options)
     const apart = g.reshape(attended, attended.shape[0] / heads, heads, tokens)

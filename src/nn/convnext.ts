@@ -1,5 +1,6 @@
 /**
- * ConvNeXt block over time: depthwise causal convolution, layer norm, two linear layers with GELU, learned scale, residual.
+ * ConvNeXt block over time: depthwise causal convolution, layer norm, two linear layers with GELU, learned scale,
+ * residual.
  *
  * x: [channels, time] to the same. Reference: transformers `Qwen3OmniMoeConvNeXtBlock`.
  */

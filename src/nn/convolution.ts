@@ -1,9 +1,9 @@
 /**
  * Convolutions over time, channels contiguous: x [channels, time].
  *
- * Causal ones look back only. For streaming, each takes the frames before x as `history` (default: zeros) and tells how many it needs
- * (`context`), so that pieces joined equal the whole. Windows are gathered by frame numbers and multiplied as one matrix, or, where a
- * kernel's product may read overlapping rows (the CPU's), not gathered at all.
+ * Causal ones look back only. For streaming, each takes the frames before x as `history` (default: zeros) and says how
+ * many it needs (`context`), so that pieces joined equal the whole. Windows are gathered by frame numbers and
+ * multiplied as one matrix; where a product's kernel may read overlapping rows (the CPU's), they are not gathered.
  *
  * Reference: transformers `Qwen3OmniMoeCausalConvNet`, `Qwen3OmniMoeCausalTransConvNet`; torch.nn.Conv2d.
  */
@@ -57,7 +57,10 @@ export class CausalConv1d {
     this.bias = options.bias === false ? undefined : parameters.vector('bias', [outChannels])
   }
 
-  /** Elements of working memory with which {@link forward} need not gather windows of `frames` frames; 0 when it has none to gather. */
+  /**
+   * Elements of working memory with which {@link forward} need not gather windows of `frames` frames; 0 when it gathers
+   * none.
+   */
   roomFor(frames: number): number {
     const channels = this.weight.shape[0] / this.#kernel
     return this.context === 0 || this.#stride > 1
@@ -89,7 +92,10 @@ export class CausalConv1d {
     return { frames: Math.ceil(frames / this.#dilation), before: this.#kernel - 1 }
   }
 
-  /** Lays the frames out in `room` phase by phase, so that a window is a run of frames and the next window begins a frame later. */
+  /**
+   * Lays the frames out in `room` phase by phase, so that a window is a run of frames and the next one begins a
+   * frame later.
+   */
   #overlapping(g: GraphBuilder, x: Tensor<'f32'>, history: Tensor<'f32'>, room: Tensor<'f32'>): Tensor<'f32'> {
     const [channels, frames] = x.shape
     const dilation = this.#dilation
@@ -120,9 +126,9 @@ export class CausalConv1d {
 }
 
 /**
- * ConvTranspose1d whose first and last `kernel - stride` samples are cut off: x [in, time] to [out, time * stride - (kernel -
- * stride)]. The kernel is a multiple of the stride. With a history of `context` frames, nothing is cut on the left: x then yields
- * time * stride samples.
+ * ConvTranspose1d whose first and last `kernel - stride` samples are cut off: x [in, time] to [out, time * stride -
+ * (kernel - stride)]. The kernel is a multiple of the stride. With a history of `context` frames, nothing is cut on the
+ * left: x then yields time * stride samples.
  */
 export class CausalConvTranspose1d {
   readonly weight: Tensor

@@ -1,4 +1,4 @@
-/** Parts of neural networks, as model code uses them. */
+/** Neural network modules for model code. */
 
 export { attendCached } from './attend-cached.ts'
 export { Attention, attendBlocks, type AttentionOptions, type Rotation } from './attention.ts'

@@ -10,22 +10,24 @@ import type { Segment } from './kv-cache.ts'
 /** Writes a segment's new keys and values, [kv heads * head, tokens], as effects of the graph. */
 export function writeCache(
   g: GraphBuilder,
-  { cache, rows, places }: Segment,
+  { cache, rows, valueIndices }: Segment,
   layer: number,
   keys: Tensor<'f32'>,
   values: Tensor<'f32'>,
 ): void {
   const stored = cache.layer(layer)
   g.effect(g.setRows(stored.keys, keys, rows))
-  if (!places) return g.effect(g.setRows(stored.values, values, rows))
-  const column = g.reshape(stored.values, 1, cache.room * cache.width)
-  g.effect(g.setRows(column, g.reshape(values, 1, places.shape[0]), places))
+  if (!valueIndices) return g.effect(g.setRows(stored.values, values, rows))
+  const column = g.reshape(stored.values, 1, cache.reserved * cache.width)
+  g.effect(g.setRows(column, g.reshape(values, 1, valueIndices.shape[0]), valueIndices))
 }
 
-/** What a segment's attention reads: keys [head, bucket, kv heads]; values too, or in columns [bucket, head, kv heads]. */
+/**
+ * What a segment's attention reads: keys [head, bucket, kv heads]; values too, or in columns [bucket, head, kv heads].
+ */
 export function readCache(
   g: GraphBuilder,
-  { cache, bucket, places }: Segment,
+  { cache, bucket, valueIndices }: Segment,
   layer: number,
   headSize: number,
 ): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'>; columns: boolean } {
@@ -34,7 +36,7 @@ export function readCache(
   const inRows = (all: Tensor<'f16' | 'f32'>): Tensor<'f16' | 'f32'> =>
     g.view(all, [headSize, bucket, keyValueHeads], { strides: [all.strides[1], headSize * all.strides[0]] })
   const keys = inRows(stored.keys)
-  if (!places) return { keys, values: inRows(stored.values), columns: false }
+  if (!valueIndices) return { keys, values: inRows(stored.values), columns: false }
   const [, column] = stored.values.strides
   const values = g.view(stored.values, [bucket, headSize, keyValueHeads], { strides: [column, headSize * column] })
   return { keys, values, columns: true }

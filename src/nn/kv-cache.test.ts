@@ -1,4 +1,4 @@
-/** Caches that grow, are cut and are copied hold what one made in full holds: bit for bit. */
+/** Caches that grow, are cut and are copied equal one of full size, bit for bit. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -75,20 +75,20 @@ describe.each([
   ['f16', 'rows'],
   ['f32', 'rows'],
 ] as const)('a cache in %s with values in %s', (type, values) => {
-  it('holds nothing before room is asked for, and grows by blocks and an eighth', async () => {
+  it('takes no memory before it is reserved, and grows by blocks and an eighth', async () => {
     using cache = new KvCache(backend, options(type, values))
-    expect([cache.room, cache.bytes]).toEqual([0, 0])
-    const rooms: number[] = []
+    expect([cache.reserved, cache.bytes]).toEqual([0, 0])
+    const sizes: number[] = []
     for (let tokens = 1; tokens <= 1100; tokens += 157) {
       await cache.reserve(tokens)
-      rooms.push(cache.room)
-      expect(cache.bytes).toBeGreaterThanOrEqual(cache.bytesOf(cache.room).held)
-      expect(cache.bytes).toBeLessThan(cache.bytesOf(cache.room).held * 1.01 + 8 * 4096)
+      sizes.push(cache.reserved)
+      expect(cache.bytes).toBeGreaterThanOrEqual(cache.bytesOf(cache.reserved).held)
+      expect(cache.bytes).toBeLessThan(cache.bytesOf(cache.reserved).held * 1.01 + 8 * 4096)
     }
-    expect(rooms).toEqual([256, 256, 512, 512, 768, 1024, 1024, 1120])
+    expect(sizes).toEqual([256, 256, 512, 512, 768, 1024, 1024, 1120])
   })
 
-  it('computes the same while it grows as with all its room from the start', async () => {
+  it('computes the same while it grows as at its full size from the start', async () => {
     using whole = new KvCache(backend, options(type, values))
     await whole.reserve(1024)
     using growing = new KvCache(backend, options(type, values))
@@ -97,7 +97,7 @@ describe.each([
       const grown = await step(growing, count)
       expect(grown).toEqual(await step(whole, count))
     }
-    expect(growing.room).toBeLessThan(whole.room)
+    expect(growing.reserved).toBeLessThan(whole.reserved)
   })
 
   it('goes on from a cut and from a copy as if nothing else had been there', async () => {
@@ -107,7 +107,7 @@ describe.each([
     using copy = new KvCache(backend, options(type, values))
     await copy.reserve(140)
     await copy.copyFrom(first, 130)
-    // What follows token 130 in the first one is another text.
+    // After token 130 the first one continues with another text.
     first.truncate(130)
     await step(first, 30, 900)
     first.truncate(130)
@@ -127,5 +127,5 @@ it('refuses copies that do not fit', async () => {
   await step(source, 1)
   using target = new KvCache(backend, options('f16', 'rows'))
   await expect(target.copyFrom(source, 2)).rejects.toThrow(/of 1 tokens has no first 2/)
-  await expect(target.copyFrom(source, 1)).rejects.toThrow(/room for 0 tokens cannot take 1/)
+  await expect(target.copyFrom(source, 1)).rejects.toThrow(/memory for 0 tokens cannot take 1/)
 })

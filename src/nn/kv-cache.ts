@@ -1,10 +1,10 @@
 /**
  * Keys and values of one sequence, for all layers of a decoder, and a step over several sequences at once.
  *
- * A cache holds no memory until room is asked for, and grows in blocks of 256 tokens. Rows are written by number, so one graph serves many
- * steps. Attention reads the first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides the rows that are not written or not
- * visible. In a step the linear layers see the tokens of all sequences side by side ([hidden, tokens of A, tokens of B, ...]); only
- * attention goes sequence by sequence.
+ * A cache takes no memory until it is reserved, and grows in blocks of 256 tokens. Rows are written by number, so one
+ * graph serves many steps. Attention reads the first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides
+ * the rows that are not written or not visible. In a step the linear layers compute the tokens of all sequences in one
+ * matrix ([hidden, tokens of A, tokens of B, ...]); only attention is per sequence.
  */
 
 import {
@@ -24,7 +24,7 @@ export interface KvCacheOptions {
   readonly headSize: number
   /** Most tokens it may grow to. */
   readonly capacity: number
-  /** f16 halves memory and time; f32 keeps parity with f32 references. Default f16. */
+  /** f16 halves memory and bandwidth; f32 matches f32 references. Default f16. */
   readonly type?: 'f16' | 'f32'
   /** How values are stored. Default: columns on a CPU, rows elsewhere. */
   readonly values?: 'rows' | 'columns'
@@ -54,7 +54,7 @@ export class KvCache implements Disposable {
     const layout = layoutOf(options)
     this.capacity = options.capacity
     this.width = layout.width
-    // Places in columns are 32-bit numbers.
+    // Positions in columns are 32-bit numbers.
     const byDefault =
       backend.kind === 'cpu' && this.width * roundUp(options.capacity, ROUND) < 2 ** 31 ? 'columns' : 'rows'
     this.columns = (options.values ?? byDefault) === 'columns'
@@ -66,9 +66,9 @@ export class KvCache implements Disposable {
     return this.#store.id
   }
 
-  /** Tokens there is memory for. */
-  get room(): number {
-    return this.#store.room
+  /** Tokens that memory is reserved for. */
+  get reserved(): number {
+    return this.#store.reserved
   }
 
   /** Bytes it holds. */
@@ -81,44 +81,45 @@ export class KvCache implements Disposable {
     return this.#length
   }
 
-  /** The room there would be after {@link reserve}: whole blocks, and an eighth more than now when it has to grow. */
-  roomFor(tokens: number): number {
+  /** Tokens reserved after {@link reserve}: whole blocks, and at least an eighth more than now when it grows. */
+  reservedFor(tokens: number): number {
     if (tokens > this.capacity) throw overflow(this, tokens - this.#length)
-    if (tokens <= this.room) return this.room
-    const wanted = roundUp(Math.max(tokens, Math.ceil(this.room * (1 + GROWTH))), BUCKET)
+    if (tokens <= this.reserved) return this.reserved
+    const wanted = roundUp(Math.max(tokens, Math.ceil(this.reserved * (1 + GROWTH))), BUCKET)
     return Math.min(wanted, roundUp(this.capacity, ROUND))
   }
 
-  /** Bytes of a cache with room for so many tokens, and the most that growing to it holds for a moment. */
-  bytesOf(room: number): { held: number; growing: number } {
-    return this.#store.bytesOf(room)
+  /** Bytes of a cache of so many reserved tokens, and the peak while it grows to that size. */
+  bytesOf(reserved: number): { held: number; growing: number } {
+    return this.#store.bytesOf(reserved)
   }
 
   /**
-   * Makes room for `tokens` in all; what is written stays. On worker threads; no step may run with this cache meanwhile. Rejects with
-   * {@link TensorError} when there is no memory, after which the cache is empty.
+   * Reserves memory for `tokens` in all and keeps what is written, on worker threads; no step may run with this cache
+   * meanwhile. Rejects with {@link TensorError} when memory is short, after which the cache is empty.
    */
   async reserve(tokens: number): Promise<void> {
-    const room = this.roomFor(tokens)
-    if (room === this.room) return
+    const reserved = this.reservedFor(tokens)
+    if (reserved === this.reserved) return
     try {
-      await this.#store.grow(room, this.#length)
+      await this.#store.grow(reserved, this.#length)
     } catch (error) {
       this.#length = 0
       throw error
     }
   }
 
-  /** Gives all memory back. */
+  /** Frees all memory. */
   clear(): void {
     this.#length = 0
     this.#store.clear()
   }
 
-  /** Takes over the first `length` tokens of another cache of the same model, in place of what it held. Room must be there. */
+  /** Replaces its content by the first `length` tokens of another cache of the same model. Memory must be reserved. */
   async copyFrom(source: KvCache, length: number): Promise<void> {
     if (length > source.length) throw new TensorError(`a cache of ${source.length} tokens has no first ${length}`)
-    if (length > this.room) throw new TensorError(`a cache with room for ${this.room} tokens cannot take ${length}`)
+    if (length > this.reserved)
+      throw new TensorError(`a cache with memory for ${this.reserved} tokens cannot take ${length}`)
     this.#length = 0
     if (length > 0) await this.#store.copyFrom(source.#store, length)
     this.#length = length
@@ -137,7 +138,9 @@ export class KvCache implements Disposable {
     this.#length = length
   }
 
-  /** What is stored of a layer: keys [kv heads * head, room]; values too, or in columns [room, kv heads * head]. */
+  /**
+   * What is stored of a layer: keys [kv heads * head, reserved]; values too, or in columns [reserved, kv heads * head].
+   */
   layer(layer: number): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'> } {
     return this.#store.layer(layer)
   }
@@ -178,8 +181,10 @@ export interface Segment {
   /** Cache rows that the new tokens are written to, i64 [tokens]. */
   readonly rows: Tensor<'i64'>
   /** Where the new tokens' values go when they are stored in columns, i32 [kv heads * head, tokens] as one row. */
-  readonly places: Tensor<'i32'> | undefined
-  /** f16, 0 where visible and -infinity elsewhere: [bucket, tokens], or with each token's row repeated (`attendCached`). */
+  readonly valueIndices: Tensor<'i32'> | undefined
+  /**
+   * f16, 0 where visible and -infinity elsewhere: [bucket, tokens], or with each token's row repeated (`attendCached`).
+   */
   readonly mask: Tensor<'f16'>
 }
 
@@ -187,8 +192,8 @@ export interface StepOptions {
   /** Tokens see at most this many latest tokens, themselves included (`sliding_window`). Default: all. */
   readonly window?: number | undefined
   /**
-   * Heads / kv heads. When given, the masks of few tokens repeat each token's row so often: attention makes the heads of a group
-   * into rows then, which is faster. Default 1.
+   * Heads / kv heads. When given, the masks of few tokens repeat each token's row so often: attention then computes the
+   * heads of a group as rows, which is faster. Default 1.
    */
   readonly repeats?: number
 }
@@ -196,8 +201,8 @@ export interface StepOptions {
 /**
  * One step over several sequences: declares the inputs that caches need and computes their data.
  *
- * Use: `step.key` in the graph's key, `step.segments(g)` in its description, `...step.inputs()` among its inputs, and `step.advance()`
- * once it has run.
+ * Use: `step.key` in the graph's key, `step.segments(g)` in its description, `...step.inputs()` among its inputs, and
+ * `step.advance()` once it has run.
  */
 export class KvStep {
   readonly tokens: number
@@ -212,9 +217,11 @@ export class KvStep {
       if (!Number.isInteger(tokens) || tokens < 1)
         throw new TensorError(`a step needs at least one token, got ${tokens}`)
       if (cache.length + tokens > cache.capacity) throw overflow(cache, tokens)
-      if (cache.length + tokens > cache.room)
-        throw new TensorError(`the cache has room for ${cache.room} tokens; reserve ${cache.length + tokens} first`)
-      const bucket = Math.min(cache.room, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
+      if (cache.length + tokens > cache.reserved)
+        throw new TensorError(
+          `the cache has memory for ${cache.reserved} tokens; reserve ${cache.length + tokens} first`,
+        )
+      const bucket = Math.min(cache.reserved, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
       const item = { cache, tokens, start, bucket }
       start += tokens
       return item
@@ -239,7 +246,7 @@ export class KvStep {
       start,
       bucket,
       rows: g.input(`kv.rows.${i}`, 'i64', [tokens]),
-      places: cache.columns ? g.input(`kv.places.${i}`, 'i32', [tokens * cache.width]) : undefined,
+      valueIndices: cache.columns ? g.input(`kv.valueIndices.${i}`, 'i32', [tokens * cache.width]) : undefined,
       mask: g.input(`kv.mask.${i}`, 'f16', [bucket, this.#maskRows(cache, tokens)]),
     }))
   }
@@ -248,7 +255,7 @@ export class KvStep {
     const inputs: Record<string, BigInt64Array | Int32Array | Uint16Array> = {}
     for (const [i, { cache, tokens, bucket }] of this.#items.entries()) {
       inputs[`kv.rows.${i}`] = BigInt64Array.from({ length: tokens }, (_, token) => BigInt(cache.length + token))
-      if (cache.columns) inputs[`kv.places.${i}`] = placesOf(cache, tokens)
+      if (cache.columns) inputs[`kv.valueIndices.${i}`] = valueIndicesOf(cache, tokens)
       inputs[`kv.mask.${i}`] = causalMask(cache.length, tokens, bucket, this.#window, this.#repeated(cache, tokens))
     }
     return inputs
@@ -270,17 +277,17 @@ export class KvStep {
 }
 
 /** Element `width * token + i` of the new values goes to column `length + token` of row `i`. */
-function placesOf(cache: KvCache, tokens: number): Int32Array {
-  const places = new Int32Array(tokens * cache.width)
+function valueIndicesOf(cache: KvCache, tokens: number): Int32Array {
+  const valueIndices = new Int32Array(tokens * cache.width)
   let at = 0
   for (let token = cache.length; token < cache.length + tokens; token++)
-    for (let i = 0; i < cache.width; i++) places[at++] = i * cache.room + token
-  return places
+    for (let i = 0; i < cache.width; i++) valueIndices[at++] = i * cache.reserved + token
+  return valueIndices
 }
 
 /**
- * f16 mask [width, rows]: the token at `past + i` sees columns up to its own and at most `window` of them. Each token has `repeats` rows
- * one after the other; rows beyond the last token's are open.
+ * f16 mask [width, rows]: the token at `past + i` sees columns up to its own and at most `window` of them. Each token
+ * has `repeats` rows one after the other; rows beyond the last token's are open.
  */
 export function causalMask(
   past: number,

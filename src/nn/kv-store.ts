@@ -1,11 +1,11 @@
 /**
  * The memory of one KV cache: keys and values of all layers, at one size that can grow.
  *
- * In: a layout and a number of tokens. Out: tensors per layer. Growing goes a few layers at a time: new memory is taken and zeroed on a
- * worker thread, what was written is copied by a graph, the old memory goes back; so only a part of a cache is held twice.
+ * In: a layout and a number of tokens. Out: tensors per layer. A few layers grow at a time: new memory is allocated and
+ * zeroed on a worker thread, a graph copies the content, the old memory is freed; so only a part is held twice.
  *
- * On a CPU values are stored in columns, a token's value spread over all rows: then the values of a few tokens are a plain matrix product
- * over consecutive memory (`attend-cached.ts`).
+ * On a CPU values are stored in columns, a token's value spread over all rows: then the values of a few tokens are a
+ * plain matrix product over consecutive memory (`attend-cached.ts`).
  */
 
 import {
@@ -31,7 +31,7 @@ export interface StoredLayer {
   readonly values: Tensor<'f16' | 'f32'>
 }
 
-/** Most pieces of memory of one cache: devices limit how many there may be. */
+/** Most allocations of one cache: devices limit their number. */
 const PIECES = 8
 
 let nextId = 1
@@ -42,7 +42,7 @@ export class KvStore implements Disposable {
   readonly #layersPerPiece: number
   #pieces: TensorBuffer[] = []
   #id = nextId++
-  #room = 0
+  #reserved = 0
 
   constructor(backend: Backend, layout: KvLayout) {
     this.#backend = backend
@@ -55,31 +55,34 @@ export class KvStore implements Disposable {
     return this.#id
   }
 
-  /** Tokens there is memory for. */
-  get room(): number {
-    return this.#room
+  /** Tokens that memory is reserved for. */
+  get reserved(): number {
+    return this.#reserved
   }
 
   get bytes(): number {
     return this.#pieces.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Bytes with room for so many tokens, and the most that growing to that holds for a moment. */
-  bytesOf(room: number): { held: number; growing: number } {
+  /** Bytes of so many reserved tokens, and the peak while it grows to that size. */
+  bytesOf(reserved: number): { held: number; growing: number } {
     const { layers, width, type } = this.#layout
-    const layer = 2 * width * room * (type === 'f32' ? 4 : 2)
+    const layer = 2 * width * reserved * (type === 'f32' ? 4 : 2)
     return { held: layers * layer, growing: (layers + this.#layersPerPiece) * layer }
   }
 
-  /** Grows to `room` tokens and keeps the first `kept`. When memory is short all of it is given back: {@link TensorError}. */
-  async grow(room: number, kept: number): Promise<void> {
+  /**
+   * Grows to `reserved` tokens and keeps the first `kept`. When memory is short it frees everything: {@link
+   * TensorError}.
+   */
+  async grow(reserved: number, kept: number): Promise<void> {
     const { layers } = this.#layout
     this.#id = nextId++
     try {
       for (let first = 0, at = 0; first < layers; first += this.#layersPerPiece, at++) {
         const last = Math.min(layers, first + this.#layersPerPiece)
         const old = this.#pieces[at]
-        const piece = allocateTensors(this.#backend, this.#specs(first, last, room), { clear: false })
+        const piece = allocateTensors(this.#backend, this.#specs(first, last, reserved), { clear: false })
         try {
           await piece.clearInWorker()
           if (old && kept > 0) await this.#copy(old, piece, first, last, kept)
@@ -90,14 +93,14 @@ export class KvStore implements Disposable {
         this.#pieces[at] = piece
         old?.[Symbol.dispose]()
       }
-      this.#room = room
+      this.#reserved = reserved
     } catch (error) {
       this.clear()
       throw error
     }
   }
 
-  /** Copies the first `tokens` of another store of the same layout. Both have room for them. */
+  /** Copies the first `tokens` of another store of the same layout. Both have memory for them. */
   async copyFrom(source: KvStore, tokens: number): Promise<void> {
     const { layers } = this.#layout
     for (const [at, piece] of this.#pieces.entries()) {
@@ -112,11 +115,11 @@ export class KvStore implements Disposable {
     return layerOf(this.#pieces[Math.floor(layer / this.#layersPerPiece)], layer)
   }
 
-  /** Gives all memory back. */
+  /** Frees all memory. */
   clear(): void {
     for (const piece of this.#pieces) piece[Symbol.dispose]()
     this.#pieces = []
-    this.#room = 0
+    this.#reserved = 0
     this.#id = nextId++
   }
 
@@ -124,12 +127,12 @@ export class KvStore implements Disposable {
     this.clear()
   }
 
-  #specs(first: number, last: number, room: number): Record<string, { type: 'f16' | 'f32'; shape: number[] }> {
+  #specs(first: number, last: number, reserved: number): Record<string, { type: 'f16' | 'f32'; shape: number[] }> {
     const { width, type, columns } = this.#layout
     const specs: Record<string, { type: 'f16' | 'f32'; shape: number[] }> = {}
     for (let layer = first; layer < last; layer++) {
-      specs[`k${layer}`] = { type, shape: [width, room] }
-      specs[`v${layer}`] = { type, shape: columns ? [room, width] : [width, room] }
+      specs[`k${layer}`] = { type, shape: [width, reserved] }
+      specs[`v${layer}`] = { type, shape: columns ? [reserved, width] : [width, reserved] }
     }
     return specs
   }

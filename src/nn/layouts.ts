@@ -7,7 +7,9 @@
 import { TensorError } from '../tensor/index.ts'
 import type { ParameterLayout } from './parameters.ts'
 
-/** Shape in ggml order that a checkpoint tensor of PyTorch shape `shape` has in this layout (`experts`: of one expert). */
+/**
+ * Shape in ggml order that a checkpoint tensor of PyTorch shape `shape` has in this layout (`experts`: of one expert).
+ */
 export function layoutShape(layout: ParameterLayout, shape: readonly number[]): number[] {
   const [a = 1, b = 1, c = 1] = shape
   switch (layout) {

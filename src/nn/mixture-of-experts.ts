@@ -1,8 +1,8 @@
 /**
  * Sparse mixture of experts: each token goes through its top-k experts, weighted by the router.
  *
- * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextSparseMoeBlock` (no shared expert) and
- * `Qwen3OmniMoeTalkerTextSparseMoeBlock` (shared expert behind a sigmoid gate).
+ * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextSparseMoeBlock` (no shared
+ * expert) and `Qwen3OmniMoeTalkerTextSparseMoeBlock` (shared expert behind a sigmoid gate).
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'

@@ -53,7 +53,10 @@ export class GatedMlp {
   }
 }
 
-/** second(activation(first x)), with biases; the two layers' names differ by model (`fc1`/`fc2`, `linear_fc1`/`linear_fc2`). */
+/**
+ * second(activation(first x)), with biases; the two layers' names differ by model (`fc1`/`fc2`,
+ * `linear_fc1`/`linear_fc2`).
+ */
 export class PlainMlp {
   readonly first: Linear
   readonly second: Linear

@@ -1,9 +1,10 @@
 /**
  * How modules ask for their weights, by the checkpoint's names.
  *
- * A module's constructor takes {@link Parameters} and asks for each weight by name, shape and use. The same constructor runs twice:
- * once with {@link declareParameters}, which only records what is asked (to check a checkpoint, to convert and load it), and once
- * with {@link loadedParameters}, which hands out the loaded tensors. So the list of weights cannot differ from what the graphs use.
+ * A module's constructor takes {@link Parameters} and asks for each weight by name, shape and use. The same constructor
+ * runs twice: once with {@link declareParameters}, which only records what is asked (to check a checkpoint, to convert
+ * and load it), and once with {@link loadedParameters}, which hands out the loaded tensors. So the list of weights
+ * cannot differ from what the graphs use.
  *
  * Shapes are in ggml order: a PyTorch weight [out, in] is [in, out].
  */
@@ -14,18 +15,20 @@ import { TensorError, toShape, type Shape, type Tensor, type WeightSet, type Wei
  * How a stored weight is made from checkpoint tensors (PyTorch shapes):
  * - `plain`: the tensor itself;
  * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, asked for as `experts.NAME`;
- * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, in fastest: PyTorch
- *   `weight.permute(0, 2, 1)`;
- * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, out faster than
- *   kernel: PyTorch `weight.permute(2, 1, 0)`;
- * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [kernel * in, out] in ggml order: the same bytes.
+ * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, in fastest:
+ *   PyTorch `weight.permute(0, 2, 1)`;
+ * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, out
+ *   faster than kernel: PyTorch `weight.permute(2, 1, 0)`;
+ * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [kernel * in, out] in ggml order: the same
+ *   bytes.
  *
  * `rearrange` in `layouts.ts` does the last three.
  */
 export type ParameterLayout = 'plain' | 'experts' | 'conv-windows' | 'conv-columns' | 'conv-flat'
 
 /**
- * How coarsely it may be stored: `exact` stays f32 (norms, biases, scales), `fine` keeps at least 8 bits, `coarse` may take any type.
+ * How coarsely it may be quantised: `exact` stays f32 (norms, biases, scales), `fine` keeps at least 8 bits, `coarse`
+ * takes any type.
  */
 export type ParameterPrecision = 'exact' | 'fine' | 'coarse'
 

@@ -1,8 +1,8 @@
 /**
  * A transformer layer that norms what goes into its two halves: x + attention(norm(x)), then y + mlp(norm(y)).
  *
- * x: [hidden, tokens]. The parts are put in: which norm, which feed-forward, whether what is added is scaled. How attention finds other
- * tokens (caches, blocks, a stream's history) is the caller's.
+ * x: [hidden, tokens]. The parts are passed in: the norm, the feed-forward, whether what is added is scaled. How
+ * attention reaches other tokens (caches, blocks, a stream's history) is the caller's choice.
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
@@ -30,8 +30,8 @@ export class PreNormLayer<Attention> {
   }
 
   /**
-   * `attend` gets the attention and the normed x. `rows`: tokens that are wanted of the result, i32 [count]; the feed-forward computes no
-   * others. Default: all.
+   * `attend` gets the attention and the normed x. `rows`: tokens needed of the result, i32 [count]; the feed-forward
+   * computes no others. Default: all.
    */
   forward(
     g: GraphBuilder,

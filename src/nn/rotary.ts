@@ -8,9 +8,9 @@
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
 
 /**
- * Multimodal positions may be fractions (clips of three frames a second), the library's are whole numbers: it is given positions in
- * steps of 1/16384 and frequencies as much smaller. A power of two, so whole positions turn by exactly the same angle as without
- * it; up to 131,071 of them fit.
+ * Multimodal positions may be fractions (videos of three frames a second), the library's are whole numbers: it gets
+ * positions in steps of 1/16384 and frequencies scaled down to match. A power of two, so whole positions turn by
+ * exactly the same angle as unscaled ones; up to 131,071 of them fit.
  */
 const POSITION_STEPS = 2 ** 14
 
@@ -41,8 +41,9 @@ export class Rotary {
   }
 
   /**
-   * Positions as the graph wants them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width; fractions allowed);
-   * `vision` [2, patches] (row, column). Several sequences are joined by {@link joinPositions} first.
+   * Positions as the graph needs them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width;
+   * fractions allowed); `vision` [2, patches] (row, column). Several sequences are joined by {@link joinPositions}
+   * first.
    */
   positions(values: Int32Array | Float32Array): Int32Array {
     const { kind } = this.config

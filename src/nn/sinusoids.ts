@@ -1,4 +1,4 @@
-/** Positions as sines and cosines of falling frequencies, which models add to what they read. */
+/** Positions as sines and cosines of falling frequencies, which encoders add to their input. */
 
 /** [length, channels]: sines, then cosines. Reference: transformers `SinusoidsPositionEmbedding`. */
 export function sinusoids(length: number, channels: number): Float32Array {

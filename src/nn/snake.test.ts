@@ -14,7 +14,7 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-// Rows of several steps, of one (a prime count), and channels that alone fill a row.
+// Rows of several steps, of one (a prime count), and channels that fill a row by themselves.
 it.each([
   [4, 12],
   [6, 1021],
@@ -36,10 +36,10 @@ it.each([
   const { y } = await graph.run({ x })
   const expected = Float32Array.from(x, (input, i) => {
     const channel = i % channels
-    // The argument as f32 has it: that rounding is the sine's error too.
+    // The argument rounded to f32: that rounding is part of the sine's error too.
     const turned = Math.fround(input * Math.fround(Math.exp(alpha[channel] ?? 0)))
     return input + Math.sin(turned) ** 2 / (Math.exp(beta[channel] ?? 0) + 1e-9)
   })
-  // Arguments reach 70, of which f32 keeps 4e-6.
+  // Arguments reach 70, where f32 rounds to 4e-6.
   expect(largestDifference(y, expected)).toBeLessThan(2e-5)
 })

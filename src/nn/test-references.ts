@@ -1,4 +1,4 @@
-/** Plain JavaScript references that the tests of this room compare with. Double precision, no speed. */
+/** Plain JavaScript references for the tests of this folder. Double precision, not fast. */
 
 /** Reproducible values in [-scale, scale]. */
 export function random(count: number, scale = 1, seed = 1): Float32Array {

@@ -1,9 +1,9 @@
 /**
- * Bicubic resize with antialias of 8-bit RGB pixels, bit for bit as the two libraries behind transformers' processors do
- * it: one pass per direction, weights in fixed point, each pass rounded to 8 bits.
+ * Bicubic resize with antialias of 8-bit RGB pixels, bit for bit as the two libraries behind transformers' processors
+ * do it: one pass per direction, weights in fixed point, each pass rounded to 8 bits.
  *
- * They differ in the weights' precision and in which direction comes first. Pictures take Pillow's way, frames of clips
- * torch's.
+ * They differ in the weights' precision and in which direction comes first. Images use Pillow's arithmetic, video
+ * frames torch's.
  *
  * Reference: Pillow 13 `Image.resize(..., BICUBIC)`; torch 2.13 `interpolate(mode="bicubic", antialias=True)` on uint8.
  */
@@ -32,7 +32,7 @@ export async function resizeBicubic(
   style: ResizeStyle,
   signal?: AbortSignal,
 ): Promise<RgbImage> {
-  // Pillow saves work by starting with the direction that shrinks the picture more; rows count double.
+  // Pillow saves work by starting with the direction that shrinks the image more; rows count double.
   const rowsFirst = style === 'pillow' && height < image.height && image.height - height > 2 * (image.width - width)
   if (rowsFirst) return resizeColumns(await resizeRows(image, height, style, signal), width, style, signal)
   return resizeRows(await resizeColumns(image, width, style, signal), height, style, signal)
@@ -78,7 +78,7 @@ async function resizeRows(
       for (let i = 0; i < stride; i++) sums[i]! += weight * image.data[source + i]!
     }
     const unit = 2 ** precision
-    for (let i = 0; i < stride; i++) data[y * stride + i] = clip(sums[i]! / unit)
+    for (let i = 0; i < stride; i++) data[y * stride + i] = clamp(sums[i]! / unit)
   }
   return { width: image.width, height, data }
 }
@@ -104,13 +104,13 @@ function resizeRow(
       green += weight * data[at + 1]!
       blue += weight * data[at + 2]!
     }
-    out[target + x * 3] = clip(red / unit)
-    out[target + x * 3 + 1] = clip(green / unit)
-    out[target + x * 3 + 2] = clip(blue / unit)
+    out[target + x * 3] = clamp(red / unit)
+    out[target + x * 3 + 1] = clamp(green / unit)
+    out[target + x * 3 + 2] = clamp(blue / unit)
   }
 }
 
-function clip(sum: number): number {
+function clamp(sum: number): number {
   const value = Math.floor(sum)
   return value < 0 ? 0 : value > 255 ? 255 : value
 }

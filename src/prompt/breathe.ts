@@ -1,6 +1,6 @@
 /**
- * Lets the event loop run during long computations: `await breathe()` costs nothing until `slice` milliseconds have
- * passed, then yields once and looks at the signal.
+ * Lets the event loop run during long computations: `await breathe()` costs nothing until `slice` milliseconds
+ * have passed, then yields once and checks the signal.
  */
 
 import { setImmediate } from 'node:timers/promises'

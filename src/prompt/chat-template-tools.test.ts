@@ -6,7 +6,7 @@ import { loadTokenizer } from './tokenizer.ts'
 const files = await readCheckpointFiles(new URL('../../testdata/checkpoints/tiny-dense', import.meta.url).pathname)
 const tokenizer = loadTokenizer(files)
 
-/** In the shape of Qwen's templates. `tojson` is put on the arguments or not. */
+/** In the shape of Qwen's templates, with or without `tojson` on the arguments. */
 const template = (json: string): string => `{%- if tools %}
 {{- '<|im_start|>system\\n<tools>' }}
 {%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}

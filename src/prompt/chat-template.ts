@@ -1,9 +1,9 @@
 /**
  * Messages to the text the model was trained on, by the checkpoint's own Jinja chat template.
  *
- * In: roles, texts and media places. Out: text whose special tokens all come from the template. Spellings of special
- * tokens inside a message are broken up by a marker character that the tokenizer drops again, so a message stays data
- * however it is spelt, and everything else is tokenised exactly as transformers does it.
+ * In: roles, texts and media placeholders. Out: text whose special tokens all come from the template. Spellings of
+ * special tokens inside a message are broken up by a marker character that the tokenizer drops again, so a message
+ * stays data however it is spelt, and everything else is tokenised exactly as transformers does it.
  *
  * Reference: transformers `apply_chat_template`; chat_template.jinja, chat_template.json, tokenizer_config.json.
  */
@@ -26,9 +26,9 @@ export interface ChatTemplate {
    * What `enable_thinking` does to the prompt: nothing (`fixed`), or something (`switch`).
    */
   readonly thinking: 'fixed' | 'switch'
-  /** Whether it shows tools, and the vocabulary has `<tool_call>`. */
+  /** Whether it supports tools, and the vocabulary has `<tool_call>`. */
   readonly tools: boolean
-  /** `thinking` is handed to the template as `enable_thinking`; undefined leaves the variable unset. */
+  /** `thinking` is passed to the template as `enable_thinking`; undefined leaves the variable unset. */
   render(
     messages: readonly GenerationMessage[],
     thinking: boolean | undefined,
@@ -80,7 +80,7 @@ function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTem
     tokenizer.idOf('<tool_call>') !== undefined &&
     tokenizer.idOf('</tool_call>') !== undefined &&
     shows(() => run(probe, undefined, [{ type: 'function', function: { name: 'probe_function' } }]), 'probe_function')
-  // Older templates turn the arguments into JSON themselves, newer ones take them as they were written.
+  // Older templates convert the arguments to JSON themselves, newer ones take them as text.
   const takesText = tools && shows(() => run(called, undefined), '"arguments": {"probe": 1}')
   return {
     thinking: run(probe, true) === run(probe, false) ? 'fixed' : 'switch',
@@ -156,7 +156,7 @@ function toolCall(name: string, json: unknown): object {
   return { type: 'function', function: { name, arguments: json } }
 }
 
-/** Whether a rendering has a text in it. A template that refuses what it is given does not. */
+/** Whether a rendering contains a text. A template that refuses its input does not. */
 function shows(render: () => string, text: string): boolean {
   try {
     return render().includes(text)

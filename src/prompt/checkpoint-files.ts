@@ -1,7 +1,7 @@
 /**
- * The small files that stand beside a checkpoint's weights: config.json, tokenizer.json, chat_template.jinja, ...
+ * The small files next to a checkpoint's weights: config.json, tokenizer.json, chat_template.jinja, ...
  *
- * In: a checkpoint folder, or anything that can hand out such files by name (an opened checkpoint with the files inside).
+ * In: a checkpoint folder, or any source of such files by name (an opened checkpoint with the files inside).
  * Out: {@link CheckpointFiles}: their contents, read once, with errors that name the file.
  */
 
@@ -9,7 +9,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EngineError } from '../contract/index.ts'
 
-/** Hands out a checkpoint's small files by name. `Checkpoint` of `weights/` is one. */
+/** Provides a checkpoint's small files by name. `Checkpoint` of `weights/` is one. */
 export interface FileSource {
   /** For messages: the folder or file that the contents come from. */
   readonly location: string
@@ -81,7 +81,7 @@ export async function readCheckpointFiles(
   return new Files(files.location, texts, bytes, parsed)
 }
 
-/** A configuration without other files: for what needs no more, such as converting weights. */
+/** A configuration without other files, such as for converting weights. */
 export function configurationOnly(config: JsonObject, location = 'the checkpoint'): CheckpointFiles {
   return new Files(location, new Map(), new Map(), new Map([['config.json', config]]))
 }

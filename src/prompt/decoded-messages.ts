@@ -22,7 +22,7 @@ export type DecodedMedium =
   | { readonly type: 'audio'; readonly audio: MonoPcm }
   | { readonly type: 'video'; readonly video: VideoFrames }
 
-/** What of a medium decides its tokens. */
+/** The sizes that decide a medium's tokens. */
 export type MediumSize =
   | ({ readonly type: 'image' } & Pick<ImageFacts, 'width' | 'height'>)
   | ({ readonly type: 'audio' } & AudioFacts)
@@ -61,7 +61,7 @@ export async function decodeMedium(part: MediaPart, signal?: AbortSignal): Promi
   }
 }
 
-/** Of what was decoded, which can differ from what the header said. Frames of several sizes give the first one's. */
+/** The decoded size, which can differ from the header's. Frames of several sizes give the first one's. */
 export function decodedSize(medium: DecodedMedium): MediumSize {
   switch (medium.type) {
     case 'image':

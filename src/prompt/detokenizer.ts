@@ -9,7 +9,7 @@ import type { PromptTokenizer } from './tokenizer.ts'
 export interface Detokenizer {
   /** Text completed by this id; empty while a character is still unfinished and for special tokens. */
   push(id: number): string
-  /** What an unfinished character left behind (U+FFFD), or an empty text. The detokenizer starts afresh. */
+  /** The bytes of an unfinished character (U+FFFD), or an empty text. The detokenizer starts afresh. */
   finish(): string
 }
 

@@ -1,5 +1,5 @@
 /**
- * Sound to the log-mel spectrogram that the audio encoder reads.
+ * Audio samples to the log-mel spectrogram that the audio encoder takes.
  *
  * In: mono PCM in [-1, 1] at the extractor's sample rate. Out: [bands, frames], one frame per 10 ms.
  *
@@ -19,7 +19,7 @@ export interface AudioFeatureConfig {
   /** Samples from one frame to the next. */
   readonly hop: number
   readonly fftLength: number
-  /** Samples that shorter audio is filled up to with silence. Default: what the transform needs. */
+  /** Samples that shorter audio is padded to with silence. Default: what the transform needs. */
   readonly shortest?: number
 }
 
@@ -30,7 +30,7 @@ export interface LogMel {
 }
 
 /**
- * Samples an audio is computed over: itself, or with silence after it up to the longest audio of the prompt. Sounds
+ * Samples an audio is computed over: itself, or with silence after it up to the longest audio of the prompt. Audio
  * too short to be mirrored at their ends are lengthened (transformers cannot take them at all).
  */
 export function paddedLength(samples: number, config: AudioFeatureConfig, longest = samples): number {

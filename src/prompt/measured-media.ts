@@ -1,5 +1,5 @@
 /**
- * Media with their sizes, decoded only where the header cannot tell them, or when what is in them is read.
+ * Media with their sizes, decoded only where the header does not give them, or when their content is needed.
  *
  * In: a part of a message. Out: its size, and its content on demand, decoded once for all who read it.
  */
@@ -14,25 +14,25 @@ export interface MeasuredMedium {
   /** Names the content: equal keys, equal pixels and samples. */
   readonly contentKey: string
   /**
-   * Its pixels or samples, which are the caller's from then on: nothing is kept of them here. Rejects as the medium does, and when it
-   * decodes to another size than `size`.
+   * Its pixels or samples, which the caller then owns: no reference is kept here. Rejects as the medium does, and when
+   * it decodes to another size than `size`.
    */
   read<Track extends keyof MediumTracks>(track: Track, signal?: AbortSignal): Promise<MediumTracks[Track]>
-  /** Nobody will read that of it. */
+  /** Its content will not be needed. */
   release(track: keyof MediumTracks): void
 }
 
-/** What of a medium is read by itself. */
+/** The part of a medium that is decoded separately. */
 interface MediumTracks {
   /** The image, or a video's frames. */
   vision: RgbImage[]
   audio: MonoPcm
 }
 
-/** Sizes kept by content, of media whose headers do not tell. */
+/** Sizes kept by content, of media whose headers do not give them. */
 const KEPT = 1024
 
-/** Measures media, and remembers what it had to decode for. */
+/** Measures media, and keeps the sizes that needed decoding. */
 export class MeasuredSizes {
   readonly #known = new Map<string, MediumSize>()
 
@@ -75,7 +75,7 @@ function mediumOf(part: MediaPart): { readonly contentKey: string; readonly exac
   }
 }
 
-/** Decodes once. A video is read twice, for its frames and for its audio: each is held until it was read. */
+/** Decodes once. A video is used twice, for its frames and for its audio: each is held until it was taken. */
 class Tracks implements Pick<MeasuredMedium, 'read' | 'release'> {
   readonly #part: MediaPart
   readonly #size: MediumSize
@@ -152,7 +152,7 @@ function checkFrames(medium: DecodedMedium): void {
     throw new EngineError('unsupported', "all of a video's frames must have one size", { param: 'messages' })
 }
 
-/** What was laid out by a size cannot take another. */
+/** A layout made for one size cannot take another. */
 function checkSize(decoded: MediumSize, laidOut: MediumSize): void {
   const [found, wanted] = [describe(decoded), describe(laidOut)]
   if (found === wanted) return

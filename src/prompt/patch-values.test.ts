@@ -62,7 +62,7 @@ it('holds of a decoded video only what is still to be read', async () => {
   expect((await measured.read('vision')).length).toBe(2)
   expect(await measured.read('audio')).toBe(audio)
   expect(decoded).toBe(1)
-  // Its size is known now. What is released before is not kept, and the rest is decoded once.
+  // Its size is known now. Content released before it was needed is not kept, and the rest is decoded once.
   const again = await sizes.measure({ type: 'video', video })
   expect(decoded).toBe(1)
   again.release('vision')
@@ -72,7 +72,7 @@ it('holds of a decoded video only what is still to be read', async () => {
   expect(decoded).toBe(3)
   unread.release('audio')
   unread.release('vision')
-  // Nothing of it was kept: reading it after all decodes anew.
+  // Its content was not kept: a later use decodes again.
   expect((await unread.read('vision')).length).toBe(2)
   expect(decoded).toBe(4)
 })

@@ -1,12 +1,13 @@
 /**
- * Values of flattened patches, as the vision encoder reads them: kept in 8 bits, scaled when a piece of them is read.
+ * Values of flattened patches, as the vision encoder takes them: kept in 8 bits, scaled when a range of them is needed.
  *
- * In: 8-bit patches and the checkpoint's scale, mean and deviation of each channel. Out: single-precision values of any range.
+ * In: 8-bit patches and the checkpoint's scale, mean and deviation of each channel. Out: single-precision values of any
+ * range.
  *
  * Reference: transformers `BaseImageProcessorFast.rescale_and_normalize`.
  */
 
-/** Rows [t * h * w, channels * temporal * patch * patch]. A `Float32Array` of values that are scaled already is one. */
+/** Rows [t * h * w, channels * temporal * patch * patch]. A `Float32Array` of scaled values is one. */
 export interface PatchValues {
   /** Values of all rows. */
   readonly length: number

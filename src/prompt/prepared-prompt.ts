@@ -1,5 +1,5 @@
 /**
- * A request's messages turned into what the model reads: token ids, positions and feature arrays.
+ * A request's messages as the model's input: token ids, positions and feature arrays.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__` and `get_rope_index`.
  */
@@ -7,15 +7,15 @@
 import type { PromptUsage } from '../contract/index.ts'
 import type { PatchValues } from './patch-values.ts'
 
-/** One medium of a prompt: where its encoder's output goes, and what the encoder reads. */
+/** One medium of a prompt: where its encoder's output goes, and the encoder's input. */
 interface Placement<Input> {
   /** Token rows (absolute, ascending) whose embeddings it replaces. */
   readonly rows: Int32Array
-  /** Names what {@link load} gives: equal keys, equal values. Undefined: equal to nothing. */
+  /** Identifies what {@link load} gives: equal keys, equal values. Undefined: equal to nothing. */
   readonly key?: string | undefined
-  /** Computes what the encoder reads; for a prompt whose prefix is reused it need not be called. Throws the signal's reason. */
+  /** Computes the encoder's input; not called for a reused prefix. Throws the signal's reason. */
   load(signal?: AbortSignal): Promise<Input>
-  /** It will not be loaded: lets go of what was decoded for it. */
+  /** It will not be loaded: frees what was decoded for it. */
   release?(): void
 }
 
@@ -27,12 +27,12 @@ export type PromptFeature =
 
 export interface PreparedPrompt {
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Clips may give fractions. */
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Videos may give fractions. */
   readonly positions: Float32Array
   /** Position of the first generated token (all three axes); the next ones count on from it. */
   readonly nextPosition: number
   readonly features: readonly PromptFeature[]
-  /** The template has opened a `<think>` block: the reply begins as reasoning. */
+  /** The template has opened a `<think>` block: the reply begins with reasoning. */
   readonly insideReasoning: boolean
   readonly usage: PromptUsage
 }

@@ -1,5 +1,6 @@
 /**
- * What a model family offers for prompts: a checkpoint's tokenizer, chat template and preprocessing behind two functions.
+ * What a model family provides for prompts: a checkpoint's tokenizer, chat template and preprocessing behind two
+ * functions.
  *
  * In: messages. Out: a {@link PreparedPrompt}, or only its token counts.
  */
@@ -9,11 +10,11 @@ import type { PreparedPrompt } from './prepared-prompt.ts'
 import type { PromptTokenizer } from './tokenizer.ts'
 
 export interface PromptOptions {
-  /** Handed to the template as `enable_thinking`. Undefined leaves the checkpoint's default. */
+  /** Passed to the template as `enable_thinking`. Undefined leaves the checkpoint's default. */
   readonly thinking?: boolean | undefined
-  /** The reply is to be spoken, which some families want other instructions for. Default false. */
+  /** The reply includes speech, for which some families use other instructions. Default false. */
   readonly speech?: boolean | undefined
-  /** Functions that the reply may call; only where `tools` of the builder says so. */
+  /** Functions that the reply may call; only where the builder's `tools` is true. */
   readonly tools?: readonly ToolDefinition[] | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -24,12 +25,12 @@ export interface PromptBuilder {
   readonly thinking: 'fixed' | 'switch'
   /** Whether a reply can reason: the template can be switched to it, or always opens a `<think>` block. */
   readonly canThink: boolean
-  /** Whether the template takes tools and the vocabulary has the tokens around a call. */
+  /** Whether the template supports tools and the vocabulary has the tokens around a call. */
   readonly tools: boolean
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
   /**
-   * The whole prompt, features included. Throws `EngineError('unsupported')` for media that cannot be taken and the
+   * The whole prompt, features included. Throws `EngineError('unsupported')` for media that are not supported and the
    * signal's reason once aborted. Does not check the context length: compare `tokenIds.length`.
    */
   prepare(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PreparedPrompt>

@@ -1,15 +1,17 @@
 /**
- * A tokenizer definition from the older pair of files, vocab.json and merges.txt, for checkpoints that bring no tokenizer.json.
+ * A tokenizer definition from the older pair of files, vocab.json and merges.txt, for checkpoints without
+ * tokenizer.json.
  *
- * Out: what the family's tokenizer.json would say. The split pattern is not in those files; it is the family's.
+ * Out: the equivalent of the family's tokenizer.json. The split pattern is not in those files; it is the family's.
  *
- * Reference: transformers `Qwen2Tokenizer` (pattern, NFC, byte-level BPE), tokenizer_config.json `added_tokens_decoder`.
+ * Reference: transformers `Qwen2Tokenizer` (pattern, NFC, byte-level BPE), tokenizer_config.json
+ * `added_tokens_decoder`.
  */
 
 import { EngineError } from '../contract/index.ts'
 import { type CheckpointFiles, isObject, type JsonObject } from './checkpoint-files.ts'
 
-/** How Qwen2 and its successors cut text into words. */
+/** How Qwen2 and its successors split text into words. */
 const splitPattern =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 

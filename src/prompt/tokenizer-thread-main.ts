@@ -1,4 +1,4 @@
-/** The tokenizer thread's own side; see `tokenizer-thread.ts`. */
+/** The code that runs in the tokenizer thread; see `tokenizer-thread.ts`. */
 
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ThreadDefinition, ThreadReply, ThreadRequest } from './tokenizer-thread.ts'

@@ -1,8 +1,8 @@
 /**
- * A thread that tokenizes long texts, so that one unbroken megabyte holds up nobody but its own request.
+ * A thread that tokenizes long texts, so that one unbroken megabyte delays only its own request.
  *
- * In: the definition the main thread's tokenizer was made from, then texts. Out: their ids. The thread starts with the first text, takes
- * one at a time, and is ended when its text is no longer wanted or it has been idle.
+ * In: the main thread's tokenizer definition, then texts. Out: their ids. The thread starts with the first text, takes
+ * one at a time, and ends when its text is no longer needed or it has been idle.
  */
 
 import { Worker } from 'node:worker_threads'
@@ -15,7 +15,7 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-/** What the thread is started with and asked for. Texts of JSON: parsing is the thread's work. */
+/** Its start data and messages. Texts of JSON: parsing is the thread's work. */
 export interface ThreadDefinition {
   readonly definition: string
   readonly config: string

@@ -4,7 +4,7 @@ import { readCheckpointFiles } from './checkpoint-files.ts'
 import { createDetokenizer } from './detokenizer.ts'
 import { createTokenizer, loadTokenizer } from './tokenizer.ts'
 
-// The vocabulary that the family shares, from the package that carries it for token counting.
+// The family's vocabulary, from the package that provides it for token counting.
 const qwen = createTokenizer(
   JSON.parse(
     await readFile(
@@ -62,7 +62,7 @@ it('reads vocab.json and merges.txt where there is no tokenizer.json', async () 
   const files = { location: 'memory', readText: async (name: string) => texts[name] }
   const older = loadTokenizer(await readCheckpointFiles(files))
   for (const text of [
-    "I'll describe the picture.\n\n  What 12?",
+    "I'll describe the image.\n\n  What 12?",
     '<|im_start|>user\n<think>x</think><|audio_pad|>',
     'Grüße 你好',
   ]) {

@@ -14,14 +14,14 @@ import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'
 import { TokenizerThread } from './tokenizer-thread.ts'
 
-/** UTF-16 units above which a text is tokenized in a thread: shorter ones take a few milliseconds, unbroken ones included. */
+/** UTF-16 units above which a text is tokenized in a thread: shorter ones are fast enough, unbroken ones included. */
 const longText = 8192
 
-/** A token that stands outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
+/** A token outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
 export interface AddedToken {
   readonly id: number
   readonly content: string
-  /** Special tokens are never shown to a reader; `<think>` and `<tool_call>` are added but not special. */
+  /** Special tokens are never displayed; `<think>` and `<tool_call>` are added but not special. */
   readonly special: boolean
 }
 
@@ -33,7 +33,7 @@ export interface PromptTokenizer {
   encodeText(text: string): number[]
   /**
    * Ids of trusted text, in which added tokens count. Every `marker` character is dropped before encoding, so a token
-   * whose spelling is broken up by a marker stays plain text (see `neutralise` in chat-template.ts).
+   * whose spelling contains a marker stays plain text (see `neutralise` in chat-template.ts).
    */
   encodeMarkup(text: string, marker?: string): number[]
   /** As `encodeMarkup`, in a thread of its own when the text is long. Rejects with the signal's reason once aborted. */
@@ -74,7 +74,7 @@ export function loadTokenizer(files: CheckpointFiles): PromptTokenizer {
   }
 }
 
-/** Builds a tokenizer from the parsed tokenizer.json and tokenizer_config.json. @param text tokenizer.json as it was read. */
+/** Builds a tokenizer from the parsed tokenizer.json and tokenizer_config.json. @param text tokenizer.json as text. */
 export function createTokenizer(definition: object, config: object = {}, text?: string): PromptTokenizer {
   const decoder = (definition as { decoder?: unknown }).decoder
   if (!isObject(decoder) || decoder.type !== 'ByteLevel') {

@@ -1,8 +1,9 @@
 /**
- * Pixels to the flattened patches that the vision encoder reads.
+ * Pixels to the flattened patches that the vision encoder takes.
  *
- * In: one image, or a clip's frames, already fetched and upright. Out: rows [t * h * w, channels * temporal * patch *
- * patch] in the encoder's merge order (each square of merge * merge patches stays together), 8 bits a value until they are read.
+ * In: one image, or a video's frames, upright. Out: rows [t * h * w, channels * temporal * patch *
+ * patch] in the encoder's merge order (each square of merge * merge patches stays together), 8 bits a value until they
+ * are used.
  *
  * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
  */
@@ -20,17 +21,17 @@ export interface VisionFeatureConfig extends PixelScale {
   readonly mergeSize: number
   readonly limits: PixelLimits
   readonly resize: ResizeStyle
-  /** Videos: share the pixel budget of a whole clip among its frames. Undefined when there is none. */
-  readonly clipTokens?: number
+  /** Videos: share one pixel budget among their frames. Undefined when there is none. */
+  readonly videoTokens?: number
 }
 
-/** Most times that one side of an image may be the other, as in transformers. */
+/** Highest aspect ratio of an image, as in transformers. */
 const thinnest = 200
 
 /** [t, h, w] in patches. */
 export type Grid = readonly [number, number, number]
 
-/** The grid of one image (`frames` 1) or clip. Throws `unsupported` for impossible shapes. */
+/** The grid of one image (`frames` 1) or video. Throws `unsupported` for impossible shapes. */
 export function visionGrid(height: number, width: number, frames: number, config: VisionFeatureConfig): Grid {
   const factor = config.patchSize * config.mergeSize
   if (!(Math.max(height, width) <= thinnest * Math.min(height, width)))
@@ -49,17 +50,18 @@ export function gridTokens([t, h, w]: Grid, mergeSize: number): number {
 }
 
 function frameLimits(frames: number, config: VisionFeatureConfig): PixelLimits {
-  const { limits, clipTokens } = config
-  if (clipTokens === undefined) return limits
+  const { limits, videoTokens } = config
+  if (videoTokens === undefined) return limits
   const factor = config.patchSize * config.mergeSize
-  const budget = Math.trunc(clipTokens * factor * factor * 0.9)
+  const budget = Math.trunc(videoTokens * factor * factor * 0.9)
   const share = Math.floor((budget * config.temporalPatchSize) / frames)
   return { min: limits.min, max: Math.max(Math.min(limits.max, share), Math.trunc(limits.min * 1.05)) }
 }
 
 /**
- * Resizes and flattens. The last frame is repeated until the count is a multiple of the temporal patch. All frames must be of
- * one size; each is taken out of `frames` when it is cut, so that nobody holds its pixels. Yields to the event loop; throws the signal's reason.
+ * Resizes and flattens. The last frame is repeated until the count is a multiple of the temporal patch. All frames must
+ * be of one size; each is removed from `frames` when it is used, so its pixels can be freed. Yields to the event loop;
+ * throws the signal's reason.
  */
 export async function visionPatches(
   frames: RgbImage[],
@@ -78,7 +80,7 @@ export async function visionPatches(
   const breathe = createBreather(signal)
   for (let frame = 0; frame < t * temporal; frame++) {
     if (frame >= count) {
-      // Repeats of the last frame lie in the same patches: copy its plane.
+      // Repeats of the last frame are in the same patches: copy its plane.
       repeatFrame(patches, grid, frame, temporal, plane)
       continue
     }

@@ -1,5 +1,5 @@
 /**
- * The one error the API server answers with, and the body it is rendered to.
+ * The one error of the API server, and the body it is rendered to.
  *
  * In: an {@link ApiError} (made by `error-catalogue.ts`) and the request's uuid. Out: the JSON body of the compatible
  * mode. Gateway errors carry `request_id` only, model errors carry `id` as well.

@@ -57,7 +57,7 @@ export function parseAudioRequest<T>(schema: z.ZodType<T>, body: unknown): T {
   throw choices(parsed.error) ?? requestIssueToError(parsed.error, body)
 }
 
-/** A value that is none of a few: they are listed. */
+/** A value that is not in a short list, which is shown. */
 function choices(error: z.ZodError): ApiError | undefined {
   const issue = error.issues[0]
   if (issue?.code !== 'invalid_value') return undefined

@@ -1,5 +1,5 @@
 /**
- * What a reply is made of: `chat.completion.chunk` for streams, `chat.completion` for the lenient whole reply.
+ * The parts of a reply: `chat.completion.chunk` for streams, `chat.completion` for the lenient whole reply.
  *
  * Reference: the result samples of the Qwen-Omni guide (December 2025); captures of the turbo era for `transcript`.
  */

@@ -1,4 +1,4 @@
-/** What the routes of operators answer and take. */
+/** Replies and bodies of the operator routes. */
 import { z } from 'zod'
 
 export const clusterStateSchema = z

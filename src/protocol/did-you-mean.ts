@@ -12,7 +12,7 @@ function isNear(name: string, wanted: string): boolean {
   return distance(name, wanted) <= Math.max(1, Math.floor(wanted.length / 4))
 }
 
-/** Edits between two short texts. */
+/** Edit distance of two short texts. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i += 1) {

@@ -202,7 +202,7 @@ export const errors = {
       'modalities',
     ),
   voiceUnsupported: (voice: string, hint = '') => algo(`Voice '${voice}' is not supported.${hint}`, 'audio.voice'),
-  /** Turbo and open models: the list is spoken as `'A', 'B' or 'C'`. */
+  /** Turbo and open models: the list is written as `'A', 'B' or 'C'`. */
   voiceNotInList: (voices: readonly string[]) => {
     const quoted = voices.map((voice) => `'${voice}'`)
     const list = quoted.length > 1 ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}` : quoted.join('')
@@ -294,7 +294,7 @@ export const errors = {
     ),
 
   // ── the checkpoint behind the name ───────────────────────────────────────────────────────────────────────────
-  /** The loaded checkpoint cannot do what the API model promises; the text says which one is short. */
+  /** The loaded checkpoint does not support what the API model has; the text names the missing part. */
   checkpointUnsupported: (text: string, param: string | null) => algo(text, param),
   accessDenied: () =>
     new ApiError({

@@ -57,7 +57,7 @@ export const modelSchema = z
         output_audio: z.number(),
       })
       .optional()
-      .describe("The hosted service's list prices, for comparison. This server bills nobody."),
+      .describe("The hosted service's list prices, for comparison. This server does not bill."),
     served_by: z
       .object({
         checkpoint: z.string(),
@@ -91,7 +91,7 @@ export const voiceSchema = z
       .boolean()
       .nullable()
       .describe('Whether the loaded checkpoint was trained with this voice; null when none can speak.'),
-    spoken_by: z.string().nullable().describe("The checkpoint's speaker that is heard."),
+    spoken_by: z.string().nullable().describe("The checkpoint's speaker that is used."),
   })
   .meta({ id: 'Voice' })
 

@@ -4,7 +4,7 @@ import { type ChatCompletionRequest, chatCompletionRequestSchema, mergeExtraBody
 import { requestIssueToError } from './request-issue.ts'
 
 /**
- * Parses a request body. `knows` tells whether a model name exists: that is asked before the rest is looked at.
+ * Parses a request body. `knows` says whether a model name exists; that is checked before the rest.
  * @throws ApiError with the code, text and field of the first thing wrong.
  */
 export function parseChatRequest(json: unknown, knows: (model: string) => boolean): ChatCompletionRequest {

@@ -24,7 +24,7 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
   const last = path.at(-1)
 
   if (issue.code === 'invalid_union') {
-    // A union told apart by a key: `role` or `type` is missing or unknown.
+    // A union by a key: `role` or `type` is missing or unknown.
     if ('discriminator' in issue && issue.errors.length === 0) {
       if (value === undefined || value === null) return errors.fieldRequired(param)
       if (last === 'role') return errors.roleUnknown(plain(value), param)
@@ -56,7 +56,7 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
       if (isServiceText(issue.message)) return errors.parameterRange(issue.message, param)
       return errors.aboveMaximum(show(value), issue.maximum, param)
     case 'invalid_value':
-      // The literal `type` of a text part: what else stood there is media where only text may be.
+      // The literal `type` of a text part: any other value is media where only text is allowed.
       if (last === 'type') {
         const role = insideRole(body, path)
         if (role === 'assistant') return errors.assistantTextOnly(parentOf(param))
@@ -83,7 +83,7 @@ function closestBranch(branches: readonly (readonly Issue[])[], value: unknown):
   return meant[0] ?? (value === undefined ? branches[0] : branches.at(-1))
 }
 
-/** The role of the message that `path` leads into, when it does. */
+/** The role of the message that `path` leads into, if any. */
 function insideRole(body: unknown, path: readonly PropertyKey[]): unknown {
   if (path[0] !== 'messages' || typeof path[1] !== 'number') return undefined
   return valueAt(body, ['messages', path[1], 'role'])
@@ -115,7 +115,7 @@ function jsonType(expected: string): string {
 
 /** A value as shown in an error, never long: data URIs and keys do not belong in messages. */
 function show(value: unknown): string {
-  // JSON has no word for the infinity that 1e400 is read as.
+  // JSON cannot express the infinity that 1e400 parses to.
   const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'undefined')
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }

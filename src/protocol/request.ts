@@ -15,7 +15,7 @@ const imageUrlSchema = z
   .union([z.string(), z.object({ url: z.string() })])
   .describe('A URL or a data URI. A bare string in place of the object is tolerated.')
 
-/** Accepted on a part beside its payload; see docs/wire.md for which the models honour. */
+/** Accepted on a part beside its payload; docs/wire.md lists the models that use it. */
 const samplingHints = {
   fps: z
     .number('fps should be in [0.1, 10.0]')
@@ -42,7 +42,7 @@ export const audioPartSchema = z
 
 export const framesPartSchema = z
   .object({ type: z.literal('video'), video: z.array(z.string()), ...samplingHints })
-  .meta({ id: 'VideoFramesPart', description: 'A clip as a list of pictures, URLs or data URIs, in time order.' })
+  .meta({ id: 'VideoFramesPart', description: 'A video as a list of images, URLs or data URIs, in time order.' })
 
 export const videoPartSchema = z
   .object({
@@ -50,7 +50,7 @@ export const videoPartSchema = z
     video_url: z.union([z.string(), z.object({ url: z.string() })]),
     ...samplingHints,
   })
-  .meta({ id: 'VideoPart', description: 'A clip as a file, with its sound.' })
+  .meta({ id: 'VideoPart', description: 'A video file, with its audio track.' })
 
 export const userPartSchema = z
   .discriminatedUnion('type', [textPartSchema, imagePartSchema, audioPartSchema, framesPartSchema, videoPartSchema])

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { fc } from '../../testing/property.ts'
 import { DONE, readSse, SSE_COMMENT, SSE_DONE, sseEvent } from './sse.ts'
 
-/** The bytes as a network may give them: cut anywhere, also inside a character or a line end. */
+/** The bytes split anywhere, also inside a character or a line end. */
 function cut(bytes: Uint8Array, cuts: readonly number[]): ReadableStream<Uint8Array> {
   const places = [...new Set(cuts.map((at) => at % (bytes.length + 1)))].toSorted((a, b) => a - b)
   const edges = [0, ...places, bytes.length]

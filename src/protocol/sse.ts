@@ -12,13 +12,13 @@ export function sseEvent(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`
 }
 
-/** What proxies see of a reply that is silent for a while. Readers of events pass over it. */
+/** Keeps a connection alive while a reply is silent. Readers of events skip it. */
 export const SSE_COMMENT = ': keep-alive\n\n'
 
 export const SSE_DONE = `data: ${DONE}\n\n`
 
 /**
- * Reads the `data` of every event, whatever the network cut the bytes into; comments and other fields are skipped.
+ * Reads the `data` of every event, wherever the network splits the bytes; comments and other fields are skipped.
  * Ends with the stream; `[DONE]` is yielded as it is. Returning early cancels the stream.
  */
 export async function* readSse(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {

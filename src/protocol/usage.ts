@@ -10,7 +10,7 @@ const tokens = z.int().positive().optional()
 export const promptTokensDetailsSchema = z
   .object({
     text_tokens: tokens,
-    audio_tokens: tokens.describe('Audio parts, and the sound track of a video.'),
+    audio_tokens: tokens.describe('Audio parts, and the audio track of a video.'),
     image_tokens: tokens,
     video_tokens: tokens,
   })

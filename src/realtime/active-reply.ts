@@ -1,7 +1,7 @@
 /**
- * One reply while it is made: engine events to session events, and an end at any moment.
+ * One reply in progress: engine events to session events, and an end at any moment.
  *
- * Its items are opened when their first piece comes; whatever is open when it ends is closed, so that clients see every `done`.
+ * Its items are opened with their first piece; all open ones are closed when it ends, so that clients get every `done`.
  */
 import type { EngineEvent } from '../contract/index.ts'
 import type { Usage } from '../protocol/index.ts'
@@ -18,7 +18,7 @@ export interface ActiveReplyOptions {
   readonly metadata: Readonly<Record<string, string>> | undefined
   readonly newId: (kind: 'item' | 'call') => string
   readonly emit: (event: SessionEvent) => void
-  /** An item joins the conversation; gives the id of the one before it. */
+  /** An item joins the conversation; returns the id of the one before it. */
   readonly join: (item: Item) => string | undefined
   readonly now: () => number
 }
@@ -80,7 +80,7 @@ export class ActiveReply {
     }
   }
 
-  /** Ends it, once. A reply of nothing ends with an empty message. */
+  /** Ends it, once. An empty reply ends with an empty message. */
   end(status: Exclude<ReplyStatus, 'in_progress'>, usage: Usage | undefined, reason?: string, message?: string): void {
     if (this.#ended) return
     const { emit } = this.#options

@@ -1,4 +1,6 @@
-/** The audio that a session has taken in and not yet committed, 16 kHz mono. Positions are samples since the session began. */
+/**
+ * A session's audio that is received and not yet committed, 16 kHz mono. Positions are samples since the session began.
+ */
 
 export const SAMPLE_RATE = 16_000
 
@@ -26,7 +28,7 @@ export class AudioBuffer {
     this.#length += samples.length
   }
 
-  /** Forgets what is before `position`. */
+  /** Drops what is before `position`. */
   dropBefore(position: number): void {
     while (this.#pieces.length > 0 && this.#start < position) {
       const first = this.#pieces[0]!
@@ -52,7 +54,7 @@ export class AudioBuffer {
     return out
   }
 
-  /** Takes everything before `to` out. */
+  /** Removes and returns everything before `to`. */
   take(to = this.end): Float32Array {
     const out = this.read(this.#start, to)
     this.dropBefore(to)

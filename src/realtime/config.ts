@@ -1,8 +1,8 @@
-/** What a session is set to: neutral between the two dialects. Times in milliseconds. */
+/** A session's settings, neutral between the two dialects. Times in milliseconds. */
 import type { ToolChoice, ToolDefinition } from '../contract/index.ts'
 
 export interface TurnDetection {
-  /** `semantic`: waits longer where the user has hardly said anything. */
+  /** `semantic`: waits longer where the user has said very little. */
   readonly type: 'server' | 'semantic'
   /** Probability of speech that opens a turn. */
   readonly threshold: number
@@ -35,13 +35,13 @@ export interface SessionConfig {
   readonly turnDetection: TurnDetection | undefined
   readonly transcribes: boolean
   readonly sampling: SessionSampling
-  /** Undefined: as many as the model gives. */
+  /** Undefined: no limit of its own. */
   readonly maxTokens: number | undefined
   readonly tools: readonly ToolDefinition[]
   readonly toolChoice: ToolChoice
 }
 
-/** What one reply is asked to do otherwise than its session. */
+/** One reply's settings that differ from its session's. */
 export interface ReplyOverrides {
   readonly instructions?: string
   readonly speaks?: boolean
@@ -49,8 +49,8 @@ export interface ReplyOverrides {
   readonly maxTokens?: number
   readonly tools?: readonly ToolDefinition[]
   readonly toolChoice?: ToolChoice
-  /** The reply is no part of the conversation. */
+  /** The reply is not part of the conversation. */
   readonly outOfBand?: boolean
-  /** Sent back with the reply. */
+  /** Returned with the reply. */
   readonly metadata?: Readonly<Record<string, string>>
 }

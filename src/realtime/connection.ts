@@ -1,8 +1,9 @@
 /**
- * One WebSocket: frames in, a session's events out, and every limit that is the socket's.
+ * One WebSocket: frames in, a session's events out, and the socket's limits.
  *
- * In: an open socket, a dialect, and what the session needs of the server. Text frames of JSON, both ways, handled one after the other;
- * while many wait, the socket is not read. Out: a promise that resolves when socket and session are over. Nothing outlives it.
+ * In: an open socket, a dialect, and the session's ports. Text frames of JSON, both ways, handled in sequence; while
+ * many wait, the socket is not read. Out: a promise that resolves when socket and session are over. Nothing outlives
+ * it.
  */
 import type { RawData, WebSocket } from 'ws'
 import type { Dialect, SessionNames } from './dialects/dialect.ts'
@@ -22,9 +23,9 @@ export interface ConnectionLimits extends SessionLimits {
   readonly sessionMs: number
   /** Longest time without an event of the client or a reply, milliseconds. */
   readonly idleMs: number
-  /** How often an idle socket is asked whether it still lives, milliseconds. */
+  /** Interval of pings on an idle socket, milliseconds. */
   readonly pingMs: number
-  /** How long a client may leave what is sent unread, milliseconds. */
+  /** How long a client may leave sent data unread, milliseconds. */
   readonly stallMs: number
 }
 
@@ -34,9 +35,9 @@ export interface ConnectionOptions {
   readonly dialect: Dialect
   readonly ports: ConnectionPorts
   readonly limits: ConnectionLimits
-  /** Aborted when the server begins to stop: the reply that runs is finished. */
+  /** Aborted when the server begins to stop: the running reply is finished. */
   readonly stopping: AbortSignal
-  /** Aborted when the server is cut off. */
+  /** Aborted when the server stops. */
   readonly signal: AbortSignal
 }
 
@@ -91,7 +92,7 @@ class Connection {
     stopping.addEventListener('abort', leave, { once: true })
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('pong', () => (this.#alive = true))
-    // ws closes the socket itself for what breaks the protocol; the event needs a listener.
+    // ws closes the socket itself on protocol errors; the event needs a listener.
     socket.on('error', (error) => this.#options.ports.log(`socket: ${error.message}`))
     if (limits.sessionMs > 0)
       this.#later(limits.sessionMs, () => {
@@ -211,7 +212,7 @@ class Connection {
     for (const go of this.#waitingForDrain.splice(0)) go()
   }
 
-  /** Waits until the client has read; one that does not for too long is cut off. */
+  /** Waits until the client has read; a client that takes too long is disconnected. */
   async #drained(signal: AbortSignal): Promise<void> {
     if (this.#socket.bufferedAmount <= MAX_UNREAD_BYTES || this.#closed) return
     const { stallMs } = this.#options.limits

@@ -15,7 +15,7 @@ export interface InputItem {
   readonly parts: readonly InputPart[]
 }
 
-/** A reply's text. `text` is what was played of it, where it was interrupted. */
+/** A reply's text. `text` is the played part, where it was interrupted. */
 export interface ReplyItem {
   readonly id: string
   readonly type: 'reply'
@@ -70,7 +70,7 @@ export class Conversation {
     return at > 0 ? this.#items[at - 1]!.id : undefined
   }
 
-  /** Adds an item at the end, or after `previous` (`root` is the beginning). Gives the turns that this pushed out. */
+  /** Adds an item at the end, or after `previous` (`root` is the beginning). Returns the turns that this removed. */
   add(item: Item, previous?: string): readonly Item[] {
     const at = previous === 'root' ? 0 : this.#items.findIndex(({ id }) => id === previous) + 1
     if (previous === undefined || at > this.#items.length) this.#items.push(item)
@@ -139,7 +139,7 @@ function addCall(messages: GenerationMessage[], call: ToolCall): void {
   else messages[messages.length - 1] = { ...last, toolCalls: [...(last.toolCalls ?? []), call] }
 }
 
-/** Lets go of what items hold. */
+/** Frees the items' content. */
 export function releaseItems(items: readonly Item[]): void {
   for (const item of items) {
     if (item.type !== 'input') continue

@@ -1,4 +1,7 @@
-/** What a session says and is asked, neutral between the two dialects: `dashscope/` and `openai/` write and read them as JSON. */
+/**
+ * What a session says and is asked, neutral between the two dialects: `dashscope/` and `openai/` write and read them as
+ * JSON.
+ */
 import type { Usage } from '../protocol/index.ts'
 import type { ReplyOverrides, SessionConfig } from './config.ts'
 import type { Item } from './conversation.ts'
@@ -13,18 +16,21 @@ export interface ReplyFacts {
   readonly voice: string
   readonly output: readonly Item[]
   readonly usage: Usage | undefined
-  /** Why it ended otherwise than by itself: `turn_detected`, `client_cancelled`, `max_output_tokens`, or an error's code. */
+  /**
+   * Why it ended otherwise than by itself: `turn_detected`, `client_cancelled`, `max_output_tokens`, or an error's
+   * code.
+   */
   readonly reason: string | undefined
-  /** What went wrong, for people. */
+  /** The error message. */
   readonly message: string | undefined
   readonly metadata: Readonly<Record<string, string>> | undefined
 }
 
-/** Where in a reply something belongs. */
+/** A position in a reply. */
 export interface OutputPlace {
   readonly replyId: string
   readonly itemId: string
-  /** Counts output items. */
+  /** Index of the output item. */
   readonly index: number
 }
 
@@ -97,5 +103,5 @@ export type SessionCommand =
   | { readonly type: 'truncate-item'; readonly itemId: string; readonly audioEndMs: number }
   | { readonly type: 'create-response'; readonly overrides: ReplyOverrides }
   | { readonly type: 'cancel-response'; readonly replyId?: string | undefined }
-  /** Understood, and nothing to do. */
+  /** Understood, without effect. */
   | { readonly type: 'nothing' }

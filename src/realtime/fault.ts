@@ -1,4 +1,6 @@
-/** A client's mistake: answered with an `error` event, after which the session goes on, or closes where `close` says so. */
+/**
+ * A client's mistake: answered with an `error` event, after which the session continues, or closes if `close` is set.
+ */
 
 export interface FaultOptions {
   readonly code?: string

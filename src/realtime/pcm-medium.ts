@@ -1,4 +1,4 @@
-/** Samples that are at hand, as the contract's audio medium. */
+/** Decoded samples as the contract's audio medium. */
 import { createHash } from 'node:crypto'
 import type { AudioMedium } from '../contract/index.ts'
 import { encodeWav } from '../media/index.ts'

@@ -33,11 +33,11 @@ export interface SessionPorts {
   /** Opens an image given as a data URI. Rejects with an `ApiError`. */
   readonly openImage: (source: string, signal: AbortSignal) => Promise<SessionImage>
   readonly speechStream: () => SpeechStream
-  /** Resolves when the client keeps up with what is sent. */
+  /** Resolves when the client keeps up with the sent events. */
   readonly drained: (signal: AbortSignal) => Promise<void>
-  /** Does something after so many milliseconds, unless the session is over by then. */
+  /** Runs a function after so many milliseconds, unless the session is over by then. */
   readonly later: (milliseconds: number, work: () => void) => void
-  /** Lets others run in between long work. */
+  /** Yields to the event loop during long work. */
   readonly breathe: () => Promise<void>
   readonly close: (code: number, reason: string) => void
   readonly log: (text: string) => void

@@ -1,8 +1,9 @@
 /**
  * A stream of samples at one rate to a stream at another.
  *
- * In: pieces of 16-bit mono PCM. Out: pieces whose join does not depend on how the input was cut. A windowed sinc (Kaiser, beta 8,
- * 16 crossings on each side), cut off below the lower rate's half. Reference: J. O. Smith, "Digital Audio Resampling".
+ * In: pieces of 16-bit mono PCM. Out: pieces that join the same however the input was split. A windowed sinc (Kaiser,
+ * beta 8, 16 crossings on each side), cut off below the lower rate's half. Reference: J. O. Smith, "Digital Audio
+ * Resampling".
  */
 
 const CROSSINGS = 16

@@ -1,8 +1,8 @@
 /**
- * One realtime session: what a client may ask in which state, and what happens then.
+ * One realtime session: a client's commands by the session's state, and their effects.
  *
- * In: commands of either dialect, one after the other. Out: session events, in the order of the realtime guide. The clock, ids, voice
- * detection and replies come through {@link SessionPorts}. One reply runs at a time.
+ * In: commands of either dialect, in sequence. Out: session events, in the order of the realtime guide. The clock, ids,
+ * voice activity detection and replies come through {@link SessionPorts}. One reply runs at a time.
  */
 import { ApiError } from '../protocol/index.ts'
 import { ActiveReply } from './active-reply.ts'
@@ -26,21 +26,21 @@ import { TranscriptionQueue } from './transcription-queue.ts'
 import { TurnDetector } from './voice-activity/turn-detector.ts'
 import { WINDOW_SAMPLES } from './voice-activity/silero.ts'
 
-/** Windows looked at before others have their turn: half a second of audio. */
+/** Windows processed before yielding to the event loop: half a second of audio. */
 const WINDOWS_AT_ONCE = 16
 
-/** How long a reply may take to be asked for before the turn's transcript is made. */
+/** How long a reply may take to be requested before the turn's transcript is made. */
 const TRANSCRIBE_AFTER_MS = 400
 
 interface Running {
   readonly reply: ActiveReply
   readonly abort: AbortController
-  /** Resolves once the engine has let go. */
+  /** Resolves once the engine is done with it. */
   done: Promise<void>
   source: RunningReply | undefined
 }
 
-/** The message that its listener may still be hearing. */
+/** The message that may still be playing. */
 interface Playing {
   readonly itemId: string
   readonly playback: Playback
@@ -87,7 +87,7 @@ export class RealtimeSession {
     return this.#config
   }
 
-  /** Whether a reply is being made. */
+  /** Whether a reply is in progress. */
   get replying(): boolean {
     return this.#running !== undefined && !this.#running.reply.ended
   }
@@ -101,7 +101,10 @@ export class RealtimeSession {
     this.#ports.emit({ type: 'session-created', config: this.#config })
   }
 
-  /** Does what is asked. Rejects with a {@link SessionFault} for what cannot be done now. Not to be called again before it has settled. */
+  /**
+   * Executes a command. Rejects with a {@link SessionFault} for what is not possible now. Not to be called again before
+   * it has settled.
+   */
   async handle(command: SessionCommand): Promise<void> {
     switch (command.type) {
       case 'update':
@@ -278,7 +281,7 @@ export class RealtimeSession {
         param: 'image',
       })
     const image = await this.#openImage(source)
-    // Of a camera that runs on, a turn keeps the newest images.
+    // From a running camera, a turn keeps the newest images.
     if (this.#images.length >= this.#limits.turnImages) void this.#images.shift()?.[Symbol.asyncDispose]()
     this.#images.push(image)
   }
@@ -398,7 +401,7 @@ export class RealtimeSession {
         throw new SessionFault('There is nothing to answer: commit audio, or create a message item, first.', {
           param: 'response',
         })
-      // A session that begins with the assistant: what it is to say is its instructions.
+      // A session that begins with the assistant: its instructions say what to say.
       messages.push({ role: 'user', content: [{ type: 'text', text: instructions }] })
     }
     this.#replyOwed = false
@@ -485,7 +488,7 @@ export class RealtimeSession {
     this.#interrupt('client_cancelled')
   }
 
-  /** Ends the running reply at once, and leaves in the conversation what was played of the last spoken one. */
+  /** Ends the running reply at once, and keeps in the conversation the played part of the last spoken one. */
   #interrupt(reason: 'turn_detected' | 'client_cancelled'): void {
     const running = this.#running
     const active = running !== undefined && !running.reply.ended

@@ -31,7 +31,7 @@ export class TranscriptionQueue {
     return this.#working ?? Promise.resolve()
   }
 
-  /** Works through what waits, for as long as nobody is `busy`. */
+  /** Processes the queue while `busy` is false. */
   work(busy: () => boolean): void {
     this.#working ??= this.#work(busy).finally(() => (this.#working = undefined))
   }

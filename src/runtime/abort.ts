@@ -1,5 +1,5 @@
 /**
- * One signal for a batch: it fires once nobody in the batch wants the result any more.
+ * One signal for a batch: it fires once no member of the batch needs the result any more.
  *
  * In: the members' signals. Out: a signal for the stage call; dispose it when the call is over.
  */

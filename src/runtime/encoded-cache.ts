@@ -1,8 +1,8 @@
 /**
- * Encoder outputs by content, so that a medium that comes again with the next turn, or with another question, is not encoded again.
+ * Encoder outputs by content, so that a medium that is sent again is not encoded again.
  *
- * In: a medium's key and its encoder's output. Out: the output, as often as it is asked for. Within a byte limit, the least recently used go
- * first; before a live request is refused memory, they give way, too.
+ * In: a medium's key and its encoder's output. Out: the output, on request. Within a byte limit, the least recently
+ * used are evicted first; they are also evicted before a live request is refused memory.
  */
 
 import type { MemoryBudget } from '../models/memory-budget.ts'
@@ -28,7 +28,7 @@ export class EncodedCache {
     return this.#bytes
   }
 
-  /** `scope`: whose media are looked at. */
+  /** `scope`: the owner of the media. */
   get(scope: string, key: string): EncodedMedium | undefined {
     const name = nameOf(scope, key)
     const medium = this.#media.get(name)

@@ -1,5 +1,5 @@
 /**
- * An encoder's work on one medium, done a piece a turn, so that a long clip does not keep everybody else waiting.
+ * An encoder's work on one medium, a piece per turn of the loop, so that a long video does not delay other requests.
  *
  * In: work that calls `pause` between its pieces (windows of sound, frames of a clip). Out: its result, from the turn that completes it.
  */

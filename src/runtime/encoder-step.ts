@@ -1,7 +1,7 @@
 /**
  * One step of the encoders: a piece of one medium of one request.
  *
- * In: the live requests. Out: the one chosen is a piece further; with its last medium it goes on to its prompt's prefill.
+ * In: the live requests. Out: the chosen one is a piece further; after its last medium its prompt's prefill begins.
  */
 
 import type { OmniModel } from '../models/stages.ts'
@@ -13,8 +13,8 @@ import { longestAudio } from './sequence-pool.ts'
 import { stageFailure } from './stage-failure.ts'
 
 /**
- * Returns whether there was anything to encode. Who has had the fewest turns comes first, so an image does not wait for a long video.
- * `onEncoded` sees each output.
+ * Returns whether there was anything to encode. The request with the fewest turns comes first, so an image does not
+ * wait for a long video. `onEncoded` gets each output.
  */
 export async function encodePiece(
   tasks: readonly RequestTask[],

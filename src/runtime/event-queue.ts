@@ -1,13 +1,13 @@
 /**
  * A bounded buffer between the step loop and one request's reader.
  *
- * In: events from the loop. Out: the same events to one consumer, in order. The loop looks at `full` and leaves the request out of its
- * batches until the reader has caught up; nothing is ever dropped.
+ * In: events from the loop. Out: the same events to one consumer, in order. The loop checks `full` and leaves the
+ * request out of its batches until the reader has caught up; nothing is ever dropped.
  */
 
 import type { EngineEvent } from '../contract/index.ts'
 
-/** Audio that weighs as much as one text event: 100 ms at 24 kHz. */
+/** Audio that counts as one text event: 100 ms at 24 kHz. */
 const samplesPerUnit = 2_400
 
 export class EventQueue {
@@ -45,7 +45,7 @@ export class EventQueue {
     this.#wake()
   }
 
-  /** No more events. With an error the reader gets it after what is buffered, or at once when `drop` throws that away. */
+  /** No more events. With an error the reader gets it after what is buffered, or at once when `drop` discards that. */
   close(options: { error?: unknown; drop?: boolean } = {}): void {
     if (this.#closed) return
     this.#closed = true

@@ -1,13 +1,13 @@
 /**
- * Computes what encoders read, one medium ahead of them, beside the loop: a long spectrogram keeps nobody waiting, and a request holds at
- * most two inputs at a time.
+ * Computes encoder inputs, one medium ahead of the encoder and outside the loop: a long spectrogram delays no other
+ * request, and a request holds at most two inputs at a time.
  *
  * In: the features a request needs encoded, in order. Out: their inputs, in order, when they are ready.
  */
 
 import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 
-/** A feature with what its encoder reads. */
+/** A feature with its encoder's input. */
 export type LoadedFeature = {
   [Type in PromptFeature['type']]: {
     readonly feature: Extract<PromptFeature, { readonly type: Type }>
@@ -32,7 +32,7 @@ export class FeatureLoader {
     void this.#next()
   }
 
-  /** All inputs could be computed: nothing of the request's media is broken. */
+  /** All inputs could be computed: none of the request's media is invalid. */
   get complete(): boolean {
     return this.#features.length === 0 && !this.#loading && this.failure === undefined
   }

@@ -87,7 +87,7 @@ describe('prefix cache', () => {
     expect([shared.gone(), read.gone()]).toEqual([false, true])
   })
 
-  it('counts hidden states, keeps none where there is no room for them, and forgets a scope', () => {
+  it('counts hidden states, keeps none where there is no memory for them, and forgets a scope', () => {
     const budget = new MemoryBudget(100)
     using cache = new PrefixCache(budget, 8)
     const hidden = new Map([[3, new Float32Array(10)]])

@@ -1,9 +1,9 @@
 /**
- * Sequences of requests that are over, kept for the next turn of their conversation.
+ * Sequences of finished requests, kept for the next turn of their conversation.
  *
- * In: a sequence with what its cache holds. Out: the one that shares the longest prefix with a prompt. The least recently used go first,
- * and before any live request is refused memory. What one scope sent is found by requests of that scope only; shared prefixes, which are
- * the server's own, by all.
+ * In: a sequence with its cache's content. Out: the one that shares the longest prefix with a prompt. The least
+ * recently used are evicted first, and before any live request is refused memory. A scope's prefixes serve requests of
+ * that scope only; shared prefixes, which are the server's own, serve all.
  */
 
 import type { MemoryBudget } from '../models/memory-budget.ts'
@@ -18,7 +18,7 @@ export interface KeptPrefix {
   readonly scope: string | undefined
   readonly run: TokenRun
   readonly sequence: StageSequence
-  /** What speech reads of the run's rows, as far as it was computed. */
+  /** The speech's input from the run's rows, as far as it was computed. */
   readonly hidden: HiddenRows
 }
 
@@ -34,7 +34,7 @@ interface Entry {
   readonly bytes: number
 }
 
-/** Below this, running the tokens anew costs less than looking after a copy. */
+/** Below this, computing the tokens again costs less than managing a copy. */
 const SHORTEST = 8
 
 export class PrefixCache implements Disposable {
@@ -42,7 +42,7 @@ export class PrefixCache implements Disposable {
   readonly #limit: number
   /** Least recently used first. */
   #entries: Entry[] = []
-  /** Not given up while it is copied from. */
+  /** Not evicted while it is copied from. */
   #pinned: KeptPrefix | undefined
 
   /** `limit`: most prefixes kept besides the shared ones. 0 keeps none. */
@@ -62,7 +62,7 @@ export class PrefixCache implements Disposable {
   }
 
   /**
-   * The prefix that serves a run best: `usable` cuts what is common to what may be used of it. Undefined when none is worth it.
+   * The best prefix for a run: `usable` limits the common part to what may be reused. Undefined when none is worth it.
    * `scope` undefined finds shared ones only.
    */
   find(
@@ -91,7 +91,7 @@ export class PrefixCache implements Disposable {
     while (this.#own.length > this.#limit) this.#drop(this.#own[0]!.prefix)
   }
 
-  /** Takes a prefix out: its sequence is the caller's from here on. */
+  /** Takes a prefix out: the caller owns its sequence from here on. */
   take(prefix: KeptPrefix): void {
     const at = this.#entries.findIndex((entry) => entry.prefix === prefix)
     if (at < 0) throw new Error('The prefix is not kept any more.')
@@ -99,12 +99,12 @@ export class PrefixCache implements Disposable {
     if (entry) this.#giveBack(entry)
   }
 
-  /** Gives up all prefixes of a scope. */
+  /** Drops all prefixes of a scope. */
   forget(scope: string): void {
     this.#dropWhere((prefix) => prefix.scope === scope)
   }
 
-  /** Marks it as used just now and keeps it from being given up while `work` reads it. */
+  /** Marks it as just used and protects it from eviction while `work` reads it. */
   async use<T>(prefix: KeptPrefix, work: () => Promise<T>): Promise<T> {
     const at = this.#entries.findIndex((entry) => entry.prefix === prefix)
     if (at >= 0) this.#entries.push(...this.#entries.splice(at, 1))
@@ -116,7 +116,7 @@ export class PrefixCache implements Disposable {
     }
   }
 
-  /** Entries that are somebody's, least recently used first. */
+  /** Entries with a scope, least recently used first. */
   get #own(): readonly Entry[] {
     return this.#entries.filter(({ prefix }) => prefix.scope !== undefined)
   }

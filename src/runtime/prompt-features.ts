@@ -1,8 +1,8 @@
 /**
- * Encoder outputs of a whole prompt, cut to what one chunk of prefill needs.
+ * Encoder outputs of a whole prompt, cut to one chunk of prefill.
  *
- * In: each medium's embeddings and the prompt rows they replace (rows of different media may interleave: sound within a clip). Out:
- * {@link InjectedFeatures} with rows counted from the chunk's start, ascending. Pure.
+ * In: each medium's embeddings and the prompt rows they replace (rows of different media may interleave: audio within a
+ * video). Out: {@link InjectedFeatures} with rows counted from the chunk's start, ascending. Pure.
  */
 
 import type { InjectedFeatures } from '../models/stages.ts'
@@ -12,7 +12,7 @@ export interface EncodedFeature {
   readonly rows: Int32Array
   /** [rows.length, hidden] */
   readonly embeddings: Float32Array
-  /** One [rows.length, hidden] per early layer; absent for sound. */
+  /** One [rows.length, hidden] per early layer; absent for audio. */
   readonly deepstack?: readonly Float32Array[]
 }
 
@@ -42,7 +42,7 @@ export class PromptFeatures {
       .toSorted((left, right) => left.row - right.row)
   }
 
-  /** What stands in rows [from, until), or undefined when nothing does. */
+  /** The features in rows [from, until), or undefined when there are none. */
   slice(from: number, until: number): InjectedFeatures | undefined {
     const places = this.#places.filter(({ row }) => row >= from && row < until)
     if (places.length === 0) return undefined

@@ -134,7 +134,7 @@ describe('speech', () => {
     expect(out.spoken).toEqual([500, ...bytes(' there. ')])
   })
 
-  it('leaves out a token that it is told to', () => {
+  it('leaves out a token on request', () => {
     const reader = new ReplyReader({ tokenizer: fakeTokenizer, stop: [], think })
     expect(reader.push(97, { speak: false })).toEqual({
       pieces: [{ channel: 'text', text: 'a' }],

@@ -1,9 +1,9 @@
 /**
- * Turns generated token ids into what a reader sees and what is spoken.
+ * Turns generated token ids into the reply's text and the tokens to speak.
  *
- * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part of a stop
- * string), whole tool calls, and the ids that may be spoken: those whose text has been sent, never reasoning or calls. White space around the reasoning block is
- * dropped. Pure but for its state.
+ * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part
+ * of a stop string), whole tool calls, and the ids that may be spoken: those whose text has been sent, never reasoning
+ * or calls. White space around the reasoning block is dropped. Pure but for its state.
  */
 
 import type { ToolDefinition } from '../contract/index.ts'
@@ -26,7 +26,7 @@ export interface RuntimeTokenizer {
 export interface ReplyReaderOptions {
   readonly tokenizer: RuntimeTokenizer
   readonly stop: readonly string[]
-  /** Ids around the reasoning; absent when they are to be read as text. */
+  /** Ids around the reasoning; absent when they count as text. */
   readonly think?: { readonly open: number; readonly close: number } | undefined
   /** Tools that may be called, and the ids around a call; absent when a call is text like any other. */
   readonly tools?: { readonly markers: ToolMarkers; readonly definitions: readonly ToolDefinition[] } | undefined
@@ -62,9 +62,9 @@ export class ReplyReader {
   readonly #stops
   #detokenizer: Detokenizer
   #channel: 'reasoning' | 'text' | 'call'
-  /** What a call has of text so far. */
+  /** The text of a call so far. */
   #callText = ''
-  /** Whether the channel has shown anything but white space (which is dropped at the edges of reasoning). */
+  /** Whether the channel has sent anything but white space (which is dropped at the edges of reasoning). */
   #trimming: boolean
   /** Length of the answer read so far, and how much of it has been sent. */
   #read = 0
@@ -99,7 +99,7 @@ export class ReplyReader {
     return this.#textTokens
   }
 
-  /** Reads one generated id (not the end token). `speak: false` keeps an answer token from being spoken. */
+  /** Takes one generated id (not the end token). `speak: false` keeps an answer token from being spoken. */
   push(id: number, options: { speak: boolean } = { speak: true }): ReplyStep {
     const think = this.#options.think
     const row = this.#row
@@ -131,7 +131,7 @@ export class ReplyReader {
   /** The rest, when the reply ended otherwise than by a stop string. */
   finish(): ReplyStep {
     if (this.#channel === 'call') {
-      // A call that was cut off is shown, but not spoken.
+      // A call that was cut off is sent as text, but not spoken.
       const cut = TOOL_OPEN + this.#callText + this.#detokenizer.finish()
       return { pieces: piece('text', cut), spoken: [], stopped: false }
     }
@@ -159,7 +159,7 @@ export class ReplyReader {
       const after = this.#sent - (token.end ?? this.#sent)
       this.#unspoken = this.#unspoken.slice(this.#unspoken.length - after)
     }
-    // A token that runs into the stop string was shown in part: speak that part, as tokens of its own.
+    // A token that overlaps the stop string was sent in part: speak that part, as tokens of its own.
     if (stopped && this.#held.length > 0 && this.#unspoken.trim() !== '')
       spoken.push(...Array.from(this.#options.tokenizer.encode(this.#unspoken), (id) => ({ id })))
     if (stopped) this.#held = []
@@ -184,7 +184,7 @@ export class ReplyReader {
     this.#trimming = true
     this.#detokenizer = this.#options.tokenizer.createDetokenizer()
     const call = readToolCall(text, this.#options.tools?.definitions ?? [])
-    // What is no call is shown as it was written, so that nothing is lost.
+    // Text that is no call is sent as it was generated.
     if (call === undefined) return { pieces: piece('text', TOOL_OPEN + text + TOOL_CLOSE), spoken: [], stopped: false }
     return { pieces: [], spoken: [], stopped: false, call }
   }

@@ -1,7 +1,8 @@
 /**
- * What a request needs of a loaded model, checked before anything is allocated.
+ * A request's needs of a loaded model, checked before anything is allocated.
  *
- * In: a request, what the model reads and speaks, a prepared prompt. Out: errors that name the field, or how much cache to reserve. Pure.
+ * In: a request, the model's modalities, a prepared prompt. Out: errors that name the field, or how much cache to
+ * reserve. Pure.
  */
 
 import { EngineError, type GenerationRequest } from '../contract/index.ts'
@@ -24,7 +25,7 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
     }
   }
   if (request.speech && !model.speech)
-    throw new EngineError('unsupported', "This checkpoint does not speak; ask for modalities ['text'] only.", {
+    throw new EngineError('unsupported', "This checkpoint has no speech; set modalities to ['text'].", {
       param: 'modalities',
     })
   if (request.thinking && !canThink)
@@ -33,7 +34,10 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
     })
 }
 
-/** Throws `unsupported` for tools that the checkpoint's template cannot take, and for a call that reasoning would come before. */
+/**
+ * Throws `unsupported` for tools that the checkpoint's template does not support, and for a forced call after
+ * reasoning.
+ */
 export function checkTools(request: GenerationRequest, can: boolean): void {
   const asked = request.tools !== undefined || request.messages.some((message) => message.role === 'tool')
   if (asked && !can)
@@ -62,23 +66,23 @@ export function reserve(
   contextLength: number,
   canThink: boolean,
 ): Reservation {
-  const room = contextLength - promptTokens
-  if (room <= 0)
+  const available = contextLength - promptTokens
+  if (available <= 0)
     throw new EngineError(
       'context_overflow',
       `The prompt takes ${promptTokens} tokens and the context holds ${contextLength}; shorten the messages.`,
       { param: 'messages' },
     )
-  if (request.maxTokens > room)
+  if (request.maxTokens > available)
     throw new EngineError(
       'context_overflow',
       `The prompt (${promptTokens} tokens) and max_tokens (${request.maxTokens}) exceed the context of ${contextLength}; ` +
-        `lower max_tokens to ${room} or less.`,
+        `lower max_tokens to ${available} or less.`,
       { param: 'max_tokens' },
     )
-  const spare = Math.max(0, room - request.maxTokens - markerTokens)
+  const spare = Math.max(0, available - request.maxTokens - markerTokens)
   const reasoningBudget = request.thinking ? Math.min(request.thinking.budget ?? longestReasoning, spare) : Infinity
   const extra = request.thinking ? reasoningBudget + markerTokens : canThink ? Math.min(spare, markerTokens) : 0
-  const tokenLimit = Math.min(room, request.maxTokens + extra, request.maxTotalTokens ?? Infinity)
+  const tokenLimit = Math.min(available, request.maxTokens + extra, request.maxTotalTokens ?? Infinity)
   return { capacity: promptTokens + tokenLimit, tokenLimit, reasoningBudget }
 }

@@ -1,5 +1,5 @@
 /**
- * What one request cost, for logs and meters.
+ * One request's cost, for logs and metrics.
  *
  * In: marks of time as the request goes along. Out: {@link RequestMetrics} when it ends. Pure; the clock is passed in.
  */
@@ -7,11 +7,11 @@
 export interface RequestMetrics {
   readonly id: string
   readonly outcome: 'stop' | 'length' | 'tool_calls' | 'aborted' | 'failed'
-  /** Milliseconds from arrival to being given a place. */
+  /** Milliseconds from arrival to its slot. */
   readonly queuedMs: number
   /** Milliseconds from arrival to the first generated token. Absent when there was none. */
   readonly firstTokenMs?: number
-  /** Milliseconds from arrival to the first sound. */
+  /** Milliseconds from arrival to the first audio. */
   readonly firstAudioMs?: number
   readonly totalMs: number
   readonly promptTokens: number
@@ -22,7 +22,9 @@ export interface RequestMetrics {
   readonly audioFrames: number
   /** Generated thinker tokens a second, from the first on. */
   readonly tokensPerSecond?: number
-  /** Seconds of work per second of sound, from the first token on; below 1 is faster than it is heard. */
+  /**
+   * Real-time factor: seconds of work per second of audio, from the first token on; below 1 is faster than playback.
+   */
   readonly realTimeFactor?: number
 }
 
@@ -57,7 +59,7 @@ export class Stopwatch {
     this.#samples += samples
   }
 
-  /** @param sampleRate of the sound, hertz. */
+  /** @param sampleRate of the audio, hertz. */
   report(
     counts: Pick<
       RequestMetrics,

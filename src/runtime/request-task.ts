@@ -1,8 +1,8 @@
 /**
- * One live request: where it stands, what it holds, and what happens when it gets its next token.
+ * One live request: its phase, its memory, and the handling of its next token.
  *
- * In: tokens from the thinker step, audio from its speech. Out: events in its queue. It owns its caches and gives them back when
- * its text ends, its speech ends, or it is dropped.
+ * In: tokens from the thinker step, audio from its speech. Out: events in its queue. It owns its caches and frees them
+ * when its text ends, its speech ends, or it is dropped.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -28,7 +28,7 @@ import type { StartedSequence } from './sequence-pool.ts'
 import type { SpeechTask } from './speech-task.ts'
 import { type MediaRows, runOf, type TokenRun } from '../models/token-run.ts'
 
-/** What a request has once it has been given a place. */
+/** A request's data once it has a slot. */
 export interface TaskResources {
   readonly sampler: Sampler
   readonly reader: ReplyReader
@@ -43,23 +43,23 @@ export interface TaskResources {
   readonly reasoningBudget: number
   /** Ids that end the reasoning. */
   readonly closing: readonly number[]
-  /** Ids that the reply begins with, such as those of a call it must make. */
+  /** Ids that the reply begins with, such as those of a required call. */
   readonly opening: readonly number[]
   /** The reply ends with its first call. */
   readonly oneCall: boolean
 }
 
 export type TaskPhase =
-  /** In the queue, not looked at yet. */
+  /** In the queue, not started. */
   | 'waiting'
-  /** Its prompt is being made. */
+  /** Its prompt is being prepared. */
   | 'preparing'
-  /** Waits for room for its caches. */
+  /** Waits for memory for its caches. */
   | 'prepared'
   | 'encoding'
   | 'prefill'
   | 'decode'
-  /** The text is complete; speech may go on. */
+  /** The text is complete; speech may continue. */
   | 'told'
   | 'over'
 
@@ -71,7 +71,7 @@ export class RequestTask {
   prompt: PreparedPrompt | undefined
   /** The prompt's media as the cache knows them. */
   media: readonly MediaRows[] = []
-  /** What is to be prefilled: the prompt, and what was generated when it has to be run again. */
+  /** The tokens to prefill: the prompt, and what was generated when it has to be run again. */
   run: TokenRun | undefined
   /** There was no memory for its next tokens; it waits for some. */
   starved = false
@@ -86,7 +86,7 @@ export class RequestTask {
   processed = 0
   /** Prompt tokens that were computed for an earlier request. */
   reused = 0
-  /** Hidden states that speech may read, by row. */
+  /** Hidden states that speech may need, by row. */
   hidden = new Map<number, Float32Array>()
   /** Thinker tokens generated, the end token included. */
   readonly generatedIds: number[] = []
@@ -97,7 +97,7 @@ export class RequestTask {
   #toEncode = 0
   #announced = false
   /** Rows whose hidden states speech has been given. */
-  #heard = 0
+  #speechRows = 0
   #forced: number[] = []
   #reason: EndReason = 'stop'
   #calls = 0
@@ -119,7 +119,7 @@ export class RequestTask {
       readonly onDrain: () => void
       readonly onToken?: (id: number) => void
       readonly onSettled: (metrics: RequestMetrics) => void
-      /** It lets go of its sequence: to be kept or released. `back`: it will want it again. */
+      /** It releases its sequence: to be kept or freed. `back`: it will need it again. */
       readonly onSequence: (task: RequestTask, back: boolean) => void
     },
   ) {
@@ -133,12 +133,12 @@ export class RequestTask {
     this.settled = new Promise((resolve) => (this.#settle = resolve))
   }
 
-  /** Fires when the request is given up; stage calls made for it alone stop. */
+  /** Fires when the request is cancelled; stage calls that only it needs stop. */
   get signal(): AbortSignal {
     return this.#controller.signal
   }
 
-  /** Whether images, audio or video are to be read for it. */
+  /** Whether it has images, audio or video to load. */
   get hasMedia(): boolean {
     return this.request.messages.some(({ content }) => content.some(({ type }) => type !== 'text'))
   }
@@ -147,7 +147,7 @@ export class RequestTask {
     return this.#controller.signal.aborted || this.phase === 'over'
   }
 
-  /** Whether the loop may work for it: wanted, and its reader keeps up. */
+  /** Whether the loop may work for it: it is live, and its reader keeps up. */
   get runnable(): boolean {
     return !this.gone && !this.queue.full
   }
@@ -178,17 +178,17 @@ export class RequestTask {
     return this.sequence?.length ?? 0
   }
 
-  /** Whether the encoders have something to do for it. */
+  /** Whether the encoders have work for it. */
   get canEncode(): boolean {
     return this.encoding !== undefined || this.loader?.ready === true
   }
 
-  /** Gives up; the loop drops the task before its next step. */
+  /** Cancels; the loop drops the task before its next step. */
   abort(reason: unknown): void {
     this.#controller.abort(reason)
   }
 
-  /** What its sequence holds once it has `length` tokens. */
+  /** Its sequence's content once it has `length` tokens. */
   runUntil(length: number): TokenRun {
     return runOf(this.prompt!, this.media, this.generatedIds, length)
   }
@@ -210,14 +210,14 @@ export class RequestTask {
     else this.#forced = [...resources.opening]
   }
 
-  /** Tells its reader, once, that it runs: its media could be read. */
+  /** Sends `start`, once: its media could be decoded. */
   announce(): void {
     if (this.#announced) return
     this.#announced = true
     this.emit({ type: 'start', prompt: this.#promptUsage })
   }
 
-  /** Adds a medium's encoder output; with the last one it goes on to prefill. */
+  /** Adds a medium's encoder output; after the last one, prefill begins. */
   addEncoded(feature: EncodedFeature, hiddenSize: number): void {
     this.#encoded.push(feature)
     if (this.#encoded.length < this.#toEncode) return
@@ -227,18 +227,21 @@ export class RequestTask {
     this.phase = 'prefill'
   }
 
-  /** Takes the thinker's hidden states of rows from `from` on, [tokens, width], and keeps those of rows that are `wanted`. */
+  /**
+   * Takes the thinker's hidden states of rows from `from` on, [tokens, width], and keeps those of rows that are
+   * `wanted`.
+   */
   takeHidden(from: number, hidden: Float32Array, width: number, wanted: (row: number) => boolean): void {
     const tokens = hidden.length / width
     for (let token = 0; token < tokens; token += 1)
       if (wanted(from + token)) this.hidden.set(from + token, hidden.slice(token * width, (token + 1) * width))
-    const fresh = Math.max(0, this.#heard - from)
+    const fresh = Math.max(0, this.#speechRows - from)
     if (fresh >= tokens) return
-    this.#heard = from + tokens
+    this.#speechRows = from + tokens
     this.speech?.takeHidden(from + fresh, fresh === 0 ? hidden : hidden.slice(fresh * width))
   }
 
-  /** Gives up its place for a while: its sequence goes, and what it held is run again later. */
+  /** Releases its slot for a while: its sequence is freed, and its content is computed again later. */
   yieldMemory(): void {
     this.#letGoOfSequence(true)
     this.processed = 0
@@ -249,9 +252,9 @@ export class RequestTask {
   #takeKept(kept: HiddenRows): void {
     for (const [row, hidden] of [...kept].toSorted(([left], [right]) => left - right)) {
       this.hidden.set(row, hidden)
-      if (row < this.#heard) continue
+      if (row < this.#speechRows) continue
       this.speech?.takeHidden(row, hidden)
-      this.#heard = row + 1
+      this.#speechRows = row + 1
     }
   }
 
@@ -287,7 +290,7 @@ export class RequestTask {
     if (spent && this.#forced.length === 0) this.#forced = [...closing]
   }
 
-  /** Sends `end` once text and speech are complete, and lets go of everything. */
+  /** Sends `end` once text and speech are complete, and frees everything. */
   endIfDone(): boolean {
     if (this.phase !== 'told' || (this.speech && !this.speech.finished)) return false
     this.emit({ type: 'end', reason: this.#reason, usage: this.usage })
@@ -351,7 +354,7 @@ export class RequestTask {
   #over(outcome: RequestMetrics['outcome']): void {
     const resources = this.#resources
     const reader = resources?.reader
-    // What a failed stage left behind is not gone on from.
+    // A failed stage's state is not continued.
     if (outcome === 'failed') {
       this.sequence?.[Symbol.dispose]()
       this.sequence = undefined

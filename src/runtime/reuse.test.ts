@@ -1,4 +1,4 @@
-/** Memory that is short, and what earlier requests left: who waits, who gives way, what is reused. Over a fake model. */
+/** Memory pressure and reuse of earlier requests: what waits, what is evicted, what is reused. Over a fake model. */
 
 import { afterEach, describe, expect, it } from 'vitest'
 import { decodedAudio } from '../../testing/decoded-media.ts'
@@ -50,7 +50,7 @@ describe('memory', () => {
     )
     expect(replies.map((reply) => reply.text)).toEqual([text, text, text])
     expect(replies.map((reply) => reply.usage.textTokens)).toEqual([120, 120, 120])
-    // Some of it was prefilled once more: more tokens were run than the prompts and replies have.
+    // Some of it was prefilled again: more tokens were run than the prompts and replies have.
     const run = model.thinkerBatches.flat().reduce((sum, tokens) => sum + tokens, 0)
     expect(run).toBeGreaterThan(3 * 120 + replies.reduce((sum, { usage }) => sum + (usage.prompt?.total ?? 0), 0))
     const alone = start({ script: answer(text) })
@@ -119,7 +119,8 @@ describe('what earlier requests left', () => {
       expect([reply.text, reply.pcm]).toEqual([wanted.text, wanted.pcm])
       if (length > 1) expect(reply.usage.prompt?.cached).toBeGreaterThan(20)
     }
-    // The talker went on from its own last sequence, too; the other family's read every row anew, with the hidden states that were kept.
+    // The talker continued its own last sequence, too; the other family's recomputed every row, with the kept hidden
+    // states.
     const rows = [reusing, fresh].map(({ model }) => model.talkerRows.length)
     if (speaksBy === talkerSpeech) expect(rows).toEqual([1, 3])
     else expect(reusing.model.talkerPositions).toEqual(fresh.model.talkerPositions)
@@ -139,7 +140,7 @@ describe('what earlier requests left', () => {
     expect(runtime.kept.mediaBytes).toBe(2 * 7 * 4 * 4)
   })
 
-  it('gives way to a request that needs its room', async () => {
+  it('is evicted for a request that needs its memory', async () => {
     const { runtime } = start({ memoryTokens: 160, script: answer('Fine.') })
     await readReply(runtime, makeRequest({ text: 'x'.repeat(60), cacheScope: 'me' }))
     expect(runtime.kept.prefixes).toBe(1)

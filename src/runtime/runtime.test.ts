@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const alive of await runtimes.close()) expect(alive).toEqual({ sequences: 0, streams: 0 })
 })
 
-/** A user turn of sounds of so many seconds. */
+/** A user turn of audio of so many seconds. */
 const sounds = (...seconds: number[]): GenerationMessage => ({
   role: 'user',
   content: seconds.map((length) => ({
@@ -30,7 +30,7 @@ const sounds = (...seconds: number[]): GenerationMessage => ({
 
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)]
 
-/** Two ways to speak; see `testing/`. */
+/** Two speech families; see `testing/`. */
 const families = [
   {
     name: "Qwen3-Omni's speech",
@@ -38,7 +38,7 @@ const families = [
     stages: ['thinker', 'talker', 'codePredictor', 'vocoder'],
     tokensOf: (frames: number) => frames,
     leadingText: 40,
-    // 15 rows of prompt, 4 frames at work, 12 waiting.
+    // 15 rows of prompt, 4 frames in progress, 12 waiting.
     rowsAhead: [20, 40],
   },
   {
@@ -47,7 +47,7 @@ const families = [
     stages: ['thinker', 'talker', 'vocoder'],
     tokensOf: (frames: number) => Math.ceil(frames / 2),
     leadingText: 30,
-    // At most 17 rows of prompt, 12 frames at work or held back, 24 waiting.
+    // At most 17 rows of prompt, 12 frames in progress or held back, 24 waiting.
     rowsAhead: [30, 55],
   },
 ] as const
@@ -91,7 +91,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
   describe('reasoning', () => {
     const script = answer([...bytes('abcdef'), fakeIds.thinkClose, ...bytes('\n\nyes')])
 
-    it('is told apart and not counted as answer', async () => {
+    it('is separated and not counted as answer', async () => {
       const { runtime } = start({ script })
       const reply = await readReply(runtime, makeRequest({ thinking: {}, maxTokens: 3 }))
       expect([reply.reasoning, reply.text, reply.reason]).toEqual(['abcdef', 'yes', 'length'])
@@ -145,8 +145,8 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     it('begins while the text is still being written', async () => {
       const { runtime } = start({ script: answer('x'.repeat(60)) })
       const { events } = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
-      const firstSound = events.findIndex((event) => event.type === 'audio-delta')
-      expect(events.slice(firstSound).filter((event) => event.type === 'text-delta').length).toBeGreaterThan(
+      const firstAudio = events.findIndex((event) => event.type === 'audio-delta')
+      expect(events.slice(firstAudio).filter((event) => event.type === 'text-delta').length).toBeGreaterThan(
         leadingText,
       )
     })
@@ -154,20 +154,20 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     it('goes on while the vocoder works, but not out of its sight', async () => {
       const { runtime, model } = start({ script: answer('x'.repeat(60)), tailFrames: 40, vocoderDelay: 40 })
       const { samplesPerFrame } = model
-      let [heard, ahead] = [0, 0]
+      let [sent, ahead] = [0, 0]
       for await (const event of runtime.generate(
         makeRequest({ maxTokens: 60, voice: 'Ethan' }),
         new AbortController().signal,
       )) {
         if (event.type !== 'audio-delta') continue
-        heard += event.pcm.length / samplesPerFrame
-        ahead = Math.max(ahead, (model.talkerRows[0]?.length ?? 0) - heard)
+        sent += event.pcm.length / samplesPerFrame
+        ahead = Math.max(ahead, (model.talkerRows[0]?.length ?? 0) - sent)
       }
-      // The rows of its prompt, then a row a frame, of which some may be at work or held back and some wait.
+      // The rows of its prompt, then a row a frame, of which some may be in progress or held back and some wait.
       expect(ahead).toBeGreaterThan(rowsAhead[0])
       expect(ahead).toBeLessThan(rowsAhead[1])
-      expect(heard).toBeGreaterThan(90)
-      // A slow vocoder gets all threads while the talker waits for it, not while it goes on.
+      expect(sent).toBeGreaterThan(90)
+      // A slow vocoder gets all threads while the talker waits for it, not while the talker continues.
       const alone = model.decoded.map((piece) => piece.alone)
       expect(alone[0]).toBe(false)
       expect(alone.filter(Boolean).length).toBeGreaterThan(alone.length / 3)
@@ -235,7 +235,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       }
       await writer.return()
       expect(written).toBeGreaterThan(5)
-      // The prompt is read in several steps, and the writer has a token of each.
+      // The prompt is prefilled in several steps, and the other reply has a token of each.
       const reading = model.thinkerBatches.slice(1).filter((batch) => Math.max(...batch) > 1)
       expect(reading.length).toBeGreaterThan(3)
       for (const batch of reading) expect(batch).toContain(1)
@@ -270,7 +270,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       const rest: EngineEvent[] = []
       for await (const event of slow) rest.push(event)
       expect(rest.filter((event) => event.type === 'text-delta').length).toBe(300)
-      // The slow one went on only once it was read.
+      // The slow one continued only once it was read.
       expect(model.thinkerBatches.length - written).toBeGreaterThan(270)
     })
 

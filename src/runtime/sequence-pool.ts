@@ -1,8 +1,9 @@
 /**
- * Thinker sequences of requests: a new one, or one that goes on from the longest known prefix, and back into the prefix cache afterwards.
+ * Thinker sequences of requests: a new one, or one that continues the longest known prefix, and back into the prefix
+ * cache afterwards.
  *
- * In: what a request's prompt is, whose it is, how much room it needs. Out: a sequence with that room, and how many of its tokens are
- * computed already. Who does not fit is refused with `overloaded`, once nothing is left that could give way.
+ * In: a request's prompt, its scope, the tokens it reserves. Out: a sequence with that memory, and how many of its
+ * tokens are computed already. What does not fit is refused with `overloaded`, once nothing is left to evict.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -17,7 +18,7 @@ import type { MediaRows, TokenRun } from '../models/token-run.ts'
 export interface SequencePoolOptions {
   readonly thinker: ThinkerStage
   readonly audioEncoder?: Pick<AudioEncoderStage, 'padding'> | undefined
-  /** Rows whose hidden states the family's speech may ask for. */
+  /** Rows whose hidden states the family's speech may need. */
   readonly hiddenRows: ThinkerRows
   readonly budget?: MemoryBudget | undefined
   /** Most finished sequences kept. 0 reuses nothing. */
@@ -28,7 +29,7 @@ export interface SequencePoolOptions {
 
 export interface SequenceRequest {
   readonly run: TokenRun
-  /** Undefined: nothing that others sent is found, and nothing is kept. */
+  /** Undefined: nothing of other requests is found, and nothing is kept. */
   readonly scope: string | undefined
   /** Most tokens it will hold. */
   readonly capacity: number
@@ -38,13 +39,13 @@ export interface SequenceRequest {
 
 export interface StartedSequence {
   readonly sequence: StageSequence
-  /** Tokens that need not be run. */
+  /** Tokens that need no prefill. */
   readonly reused: number
   /** Hidden states that were kept of the reused tokens. */
   readonly hidden: HiddenRows
 }
 
-/** Tokens of room that a request gets beyond its prompt before it begins. */
+/** Tokens reserved for a request beyond its prompt before it begins. */
 const HEADROOM = 64
 
 export class SequencePool implements Disposable {
@@ -54,36 +55,36 @@ export class SequencePool implements Disposable {
 
   constructor(options: SequencePoolOptions) {
     this.#options = options
-    // Encoder outputs give way before prefixes, which hold their results.
+    // Encoder outputs are evicted before prefixes, which hold their results.
     this.encoded = new EncodedCache(options.budget, options.encodedBytes)
     this.prefixes = new PrefixCache(options.budget, options.prefixes)
   }
 
-  /** Rejects with `overloaded` when there is no room; nothing is changed then. */
+  /** Rejects with `overloaded` when there is no memory; nothing is changed then. */
   async start(request: SequenceRequest): Promise<StartedSequence> {
     const { run, scope, capacity } = request
-    const room = Math.min(capacity, run.tokenIds.length + HEADROOM)
+    const tokens = Math.min(capacity, run.tokenIds.length + HEADROOM)
     const match = this.prefixes.find(run, scope, (prefix, common) => this.#usable(request, prefix, common))
-    if (!match) return { sequence: await this.#fresh(room, capacity), reused: 0, hidden: new Map() }
+    if (!match) return { sequence: await this.#fresh(tokens, capacity), reused: 0, hidden: new Map() }
     const { prefix, length } = match
     const mine = prefix.scope !== undefined
-    // A sequence of which little is reused is another conversation's, which may go on.
-    if (mine && 2 * length >= prefix.sequence.length) return this.#takeOver(prefix, length, room)
+    // A sequence with little to reuse belongs to another conversation, which may continue.
+    if (mine && 2 * length >= prefix.sequence.length) return this.#takeOver(prefix, length, tokens)
     try {
-      return await this.#copy(prefix, length, room, capacity)
+      return await this.#copy(prefix, length, tokens, capacity)
     } catch (error) {
       if (!mine || !(error instanceof EngineError && error.code === 'overloaded')) throw error
-      return this.#takeOver(prefix, length, room)
+      return this.#takeOver(prefix, length, tokens)
     }
   }
 
-  /** Gives a sequence back: kept when it has a scope, released otherwise. */
+  /** Takes a sequence back: kept when it has a scope, freed otherwise. */
   finish(prefix: KeptPrefix): void {
     if (prefix.scope === undefined) prefix.sequence[Symbol.dispose]()
     else this.prefixes.keep(prefix)
   }
 
-  /** Prefills a prefix that all may go on from. `prefill` runs its tokens. */
+  /** Prefills a prefix that all may reuse. `prefill` runs its tokens. */
   async share(run: TokenRun, prefill: (sequence: StageSequence) => Promise<HiddenRows>): Promise<void> {
     const sequence = this.#options.thinker.newSequence(run.tokenIds.length)
     try {
@@ -95,19 +96,19 @@ export class SequencePool implements Disposable {
     }
   }
 
-  /** Names of a prompt's media as their features stand in a cache: what was loaded, and what the encoder made of it. */
+  /** Keys of a prompt's media as their features are cached: what was loaded, and the encoder's output. */
   mediaOf(prompt: PreparedPrompt): readonly MediaRows[] {
     return prompt.features.map((feature) => ({ rows: feature.rows, key: this.keyOf(feature, prompt) }))
   }
 
-  /** Name of what a feature's encoder gives within a prompt. */
+  /** Key of a feature's encoder output within a prompt. */
   keyOf(feature: PromptFeature, prompt: PreparedPrompt): string | undefined {
     if (feature.key === undefined || feature.type !== 'audio') return feature.key
     const padding = this.#options.audioEncoder?.padding?.(feature.frames, longestAudio(prompt)) ?? ''
     return `${feature.key} ${padding}`
   }
 
-  /** Whether speech may come to read the hidden state of a row. `media`: rows of media. */
+  /** Whether speech may need the hidden state of a row. `media`: rows of media. */
   wantsHidden(row: number, media: ReadonlySet<number>): boolean {
     const { hiddenRows } = this.#options
     switch (hiddenRows) {
@@ -127,7 +128,7 @@ export class SequencePool implements Disposable {
     this.encoded.clear()
   }
 
-  /** Tokens of a common prefix that a request can go on from: at least one is run, for its logits. */
+  /** Tokens of a common prefix that a request can reuse: at least one is run, for its logits. */
   #usable({ run, speaks }: SequenceRequest, { hidden }: KeptPrefix, common: number): number {
     const length = Math.min(common, run.tokenIds.length - 1)
     if (!speaks || this.#options.hiddenRows === 'none') return length
@@ -136,11 +137,11 @@ export class SequencePool implements Disposable {
     return length
   }
 
-  async #fresh(room: number, capacity: number): Promise<StageSequence> {
+  async #fresh(tokens: number, capacity: number): Promise<StageSequence> {
     const sequence = this.#options.thinker.newSequence(this.#options.thinker.contextLength)
     try {
       this.#checkEver(sequence, capacity)
-      await sequence.reserve(room)
+      await sequence.reserve(tokens)
       return sequence
     } catch (error) {
       sequence[Symbol.dispose]()
@@ -148,9 +149,9 @@ export class SequencePool implements Disposable {
     }
   }
 
-  async #copy(prefix: KeptPrefix, length: number, room: number, capacity: number): Promise<StartedSequence> {
+  async #copy(prefix: KeptPrefix, length: number, tokens: number, capacity: number): Promise<StartedSequence> {
     return this.prefixes.use(prefix, async () => {
-      const sequence = await this.#fresh(room, capacity)
+      const sequence = await this.#fresh(tokens, capacity)
       try {
         await sequence.copyFrom(prefix.sequence, length)
       } catch (error) {
@@ -161,11 +162,11 @@ export class SequencePool implements Disposable {
     })
   }
 
-  async #takeOver(prefix: KeptPrefix, length: number, room: number): Promise<StartedSequence> {
+  async #takeOver(prefix: KeptPrefix, length: number, tokens: number): Promise<StartedSequence> {
     const { sequence } = prefix
     this.prefixes.take(prefix)
     try {
-      await sequence.reserve(room)
+      await sequence.reserve(tokens)
     } catch (error) {
       this.prefixes.keep(prefix)
       throw error
@@ -174,7 +175,7 @@ export class SequencePool implements Disposable {
     return { sequence, reused: length, hidden: below(prefix.hidden, length) }
   }
 
-  /** Refuses what would not fit even alone, before it has computed anything. */
+  /** Refuses what would not fit even by itself, before it has computed anything. */
   #checkEver(sequence: StageSequence, capacity: number): void {
     const limit = this.#options.budget?.limit ?? Infinity
     const bytes = sequence.bytesFor(capacity)

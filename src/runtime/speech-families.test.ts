@@ -1,4 +1,4 @@
-/** What each family's speech reads and makes, through the runtime. */
+/** Each family's speech through the runtime: its input and its output. */
 
 import { afterEach, describe, expect, it } from 'vitest'
 import { decodedAudio, decodedImage } from '../../testing/decoded-media.ts'
@@ -96,7 +96,7 @@ describe("Qwen3-Omni's speech", () => {
     const reply = await readReply(runtime, makeRequest({ voice: 'Ethan' }))
     expect(reply.usage.audioTokens).toBe(20 + 3 * 5 - 1)
     expect(reply.reason).toBe('stop')
-    // Text still being written does not count yet, so a long reply is never cut short.
+    // Text still being generated does not count yet, so a long reply is never cut short.
     const long = start({ script: answer('x'.repeat(60)), speechSettings })
     const whole = await readReply(long.runtime, makeRequest({ voice: 'Ethan' }))
     expect(whole.usage.audioTokens).toBeGreaterThan(60)

@@ -1,4 +1,4 @@
-/** What a reader is told when a stage throws: engine errors as they are, anything else as `internal`. */
+/** A reader's error when a stage throws: engine errors as they are, anything else as `internal`. */
 
 import { EngineError } from '../contract/index.ts'
 

@@ -1,12 +1,14 @@
 /**
  * Cuts a streamed reply at its stop strings, so that no part of one is ever sent.
  *
- * In: text as it grows. Out: the text that is safe to send now. What might be the beginning of a stop string is held back until the
- * next text decides. Pure; the matching is on UTF-16 code units, as `String.prototype.indexOf`.
+ * In: text as it grows. Out: the text that is safe to send now. A possible beginning of a stop string is held back
+ * until the next text decides. Pure; the matching is on UTF-16 code units, as `String.prototype.indexOf`.
  */
 
 export interface StopStrings {
-  /** Text that may be sent now, and whether a stop string has been met (the text before it is in `text`; call no more). */
+  /**
+   * Text that may be sent now, and whether a stop string has been met (the text before it is in `text`; call no more).
+   */
   push(text: string): { text: string; stopped: boolean }
   /** What was held back, when the reply ends for another reason. */
   flush(): string

@@ -22,7 +22,7 @@ const tokenizer = {
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)]
 const call = (text: string): number[] => [open, ...bytes(text), close]
 
-/** A runtime whose thinker says these ids. */
+/** A runtime whose thinker generates these ids. */
 function start(ids: readonly number[]) {
   return runtimes.start({ speaksBy: talkerSpeech, script: answer(ids) }, { tokenizer, tools: true }).runtime
 }
@@ -34,7 +34,7 @@ const asking = (change: Partial<GenerationRequest> = {}): GenerationRequest => (
 })
 
 describe('tool calls', () => {
-  it('are told from text by their tokens, and end with the reason', async () => {
+  it('are recognised by their tokens, and end with the reason', async () => {
     const runtime = start([
       ...bytes('Wait. '),
       ...call('\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n'),

@@ -1,8 +1,9 @@
 /**
- * Tool calls in a reply: what a model wrote between `<tool_call>` and `</tool_call>`.
+ * Tool calls in a reply: the text between `<tool_call>` and `</tool_call>`.
  *
- * In: the text between the two tokens, which differ from text by their ids. Out: name and arguments, or undefined for what is no JSON
- * object with a name of one of the tools. Pure. Reference: the tool format of Qwen's chat templates (Hermes style).
+ * In: the text between the two tokens, which differ from text by their ids. Out: name and arguments, or undefined for
+ * what is not a JSON object with a name of one of the tools. Pure. Reference: the tool format of Qwen's chat templates
+ * (Hermes style).
  */
 
 import type { ToolChoice, ToolDefinition } from '../contract/index.ts'
@@ -35,7 +36,7 @@ export function readToolCall(text: string, tools: readonly ToolDefinition[]): Re
   return { name, arguments: JSON.stringify(value) }
 }
 
-/** What a reply that must call a tool begins with, after the opening token; undefined when it is free to choose. */
+/** The beginning of a reply that must call a tool, after the opening token; undefined when there is a choice. */
 export function forcedOpening(choice: ToolChoice): string | undefined {
   if (choice === 'auto' || choice === 'none') return undefined
   if (choice === 'required') return '\n{"name": "'

@@ -1,7 +1,8 @@
 /**
  * Releases what has been acquired so far when a later step fails; what succeeds keeps it.
  *
- * In: disposables in the order they were made. Out: they are disposed in reverse order, unless kept. (`DisposableStack` needs Node 24.)
+ * In: disposables in the order they were made. Out: they are disposed in reverse order, unless kept. (`DisposableStack`
+ * needs Node 24.)
  */
 export class Undo implements Disposable {
   #held: Disposable[] = []

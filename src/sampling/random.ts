@@ -1,8 +1,8 @@
 /**
  * Seeded random numbers for sampling: small, fast and the same everywhere.
  *
- * In: a request's seed and a stream number (one stream per sampled stage, so that how stages interleave changes nothing).
- * Out: doubles in [0, 1). Reference: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix32.
+ * In: a request's seed and a stream number (one stream per sampled stage, so that how stages interleave changes
+ * nothing). Out: doubles in [0, 1). Reference: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix32.
  */
 
 /** Returns the next number in [0, 1), with 53 random bits. */
@@ -14,7 +14,7 @@ export const textStream = 1
 /**
  * A generator for one stream of one seed.
  * @param seed any finite number; its integer part modulo 2^53 counts.
- * @param stream tells apart generators of the same seed.
+ * @param stream distinguishes generators of the same seed.
  */
 export function createRandom(seed: number, stream: number): Random {
   const whole = Math.abs(Math.trunc(seed)) % Number.MAX_SAFE_INTEGER

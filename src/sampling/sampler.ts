@@ -1,10 +1,11 @@
 /**
  * Picks a token from logits: penalties, suppression, temperature, top-k, top-p, then a seeded draw.
  *
- * In: one row of logits (changed in place) and the tokens seen so far. Out: a token id. Pure but for the counters it keeps.
- * Reference: transformers `RepetitionPenaltyLogitsProcessor`, `SuppressTokensLogitsProcessor`, `TemperatureLogitsWarper`,
- * `TopKLogitsWarper`, `TopPLogitsWarper`, in the order of `GenerationMixin._get_logits_processor`; presence penalty as vLLM applies
- * it (after the repetition penalty, generated tokens only).
+ * In: one row of logits (changed in place) and the tokens seen so far. Out: a token id. Pure but for the counters it
+ * keeps. Reference: transformers `RepetitionPenaltyLogitsProcessor`, `SuppressTokensLogitsProcessor`,
+ * `TemperatureLogitsWarper`, `TopKLogitsWarper`, `TopPLogitsWarper`, in the order of
+ * `GenerationMixin._get_logits_processor`; presence penalty as vLLM applies it (after the repetition penalty, generated
+ * tokens only).
  */
 
 import type { Random } from './random.ts'
@@ -26,11 +27,16 @@ export interface SamplerSettings {
 
 /** A sampler of one stage of one request. */
 export interface Sampler {
-  /** Picks an id from `logits` [vocab], which it overwrites, and counts it as generated. Throws on logits that are all NaN. */
+  /**
+   * Picks an id from `logits` [vocab], which it overwrites, and counts it as generated. Throws on logits that are all
+   * NaN.
+   */
   (logits: Float32Array): number
   /** Counts an id that was forced, not sampled. */
   observe(id: number): void
-  /** Temperature, top-k and top-p, when nothing else changes logits: what somebody else needs to know to guess the ids picked. */
+  /**
+   * Temperature, top-k and top-p, when nothing else changes logits: what a draft model needs to guess the ids picked.
+   */
   readonly plain: Draw | undefined
   /** The numbers that the next `count` picks will draw; they stay to be drawn. Zeros when greedy. */
   ahead(count: number): Float64Array
@@ -163,8 +169,8 @@ function kthLargest(values: Float32Array, k: number): number {
 }
 
 /**
- * Keeps what top-p keeps: a token goes when it and all less likely ones sum to at most 1 - topP; one token always stays.
- * Tokens each below (1 - topP) / count go without sorting: all of them together cannot reach the limit.
+ * Keeps what top-p keeps: a token goes when it and all less likely ones sum to at most 1 - topP; one token always
+ * stays. Tokens each below (1 - topP) / count go without sorting: all of them together cannot reach the limit.
  */
 function nucleus({ ids, weights, total }: Distribution, topP: number): Distribution {
   const limit = (1 - topP) * total

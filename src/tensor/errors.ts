@@ -1,7 +1,7 @@
 /**
  * The errors of the numeric library.
  *
- * The native library ends the process on an internal assertion, so everything it would assert is checked here first
+ * The native library ends the process on an internal assertion, so all that it would assert is checked here first
  * and thrown as a {@link TensorError} that names the operation and the shapes.
  */
 

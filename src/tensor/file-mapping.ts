@@ -1,8 +1,8 @@
 /**
  * A file's bytes at an address: mapped where the system can (Linux, macOS), read into memory elsewhere (Windows).
  *
- * Mapped pages are shared with other processes and can be evicted; nothing is copied. Checked on Linux; macOS uses the same calls,
- * Windows reads, neither was run.
+ * Mapped pages are shared with other processes and can be evicted; nothing is copied. Tested on Linux only; macOS uses
+ * the same calls, Windows reads.
  */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
@@ -65,7 +65,10 @@ export class FileMapping implements Disposable {
     this.#owner = owner
   }
 
-  /** Maps a file. Throws the system's error when it cannot be opened, {@link TensorError} when it is empty or cannot be mapped. */
+  /**
+   * Maps a file. Throws the system's error when it cannot be opened, {@link TensorError} when it is empty or cannot be
+   * mapped.
+   */
   static open(path: string, options: { mode?: 'map' | 'read' } = {}): FileMapping {
     const fd = openSync(path, 'r')
     try {
@@ -73,7 +76,7 @@ export class FileMapping implements Disposable {
       if (size === 0) throw new TensorError(`${path} is empty`)
       const calls = options.mode === 'read' ? undefined : systemCalls()
       if (!calls) {
-        // Room to start at an address that tensors may have.
+        // Spare bytes, to start at an address that tensors may have.
         const memory = koffi.alloc('uint8_t', size + ALIGNMENT) as Address
         const skip = Number((BigInt(ALIGNMENT) - (memory % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
         const bytes = bytesAt(memory, size + ALIGNMENT)
@@ -124,7 +127,7 @@ export class FileMapping implements Disposable {
 /** Tensor data in place must start at a multiple of this. */
 export const ALIGNMENT = 32
 
-/** @internal Asks Linux for large pages behind anonymous memory: fewer address look-ups while weights stream through. */
+/** @internal Asks Linux for large pages for anonymous memory: fewer address look-ups while weights are read. */
 export function adviseLargePages(address: Address, length: number): void {
   if (process.platform !== 'linux') return
   const page = 1n << 21n
@@ -139,7 +142,7 @@ export function canMapOver(): boolean {
 }
 
 /**
- * @internal Puts a file's pages in place of memory that is there: `address`, `length` and `offset` are multiples of 65536. Writes
+ * @internal Maps a file's pages over existing memory: `address`, `length` and `offset` are multiples of 65536. Writes
  * stay private. Throws TensorError when the system refuses.
  */
 export function mapOver(fd: number, offset: number, address: Address, length: number): void {

@@ -1,4 +1,6 @@
-/** What holds on a device that is not the CPU: run with OMNISERVE_TEST_DEVICE, on Mesa's software driver by testing/vulkan.sh. */
+/**
+ * Tests of devices other than the CPU: run with OMNISERVE_TEST_DEVICE, on Mesa's software driver by testing/vulkan.sh.
+ */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 

@@ -2,9 +2,9 @@
  * Describes one computation: inputs, operations, outputs. What model code and `src/nn` write their graphs with.
  *
  * In: tensors (weights, caches, inputs). Out: tensors that stand for results; nothing runs until the graph does. Every
- * operation checks shapes and types and throws {@link TensorError}, because ggml would end the process. Dimensions are in
- * ggml order: contiguous first, the reverse of PyTorch's. See `operations-layout.ts` and `operations-elementwise.ts` for
- * the rest of the operations.
+ * operation checks shapes and types and throws {@link TensorError}, because ggml would end the process. Dimensions are
+ * in ggml order: contiguous first, the reverse of PyTorch's. See `operations-layout.ts` and `operations-elementwise.ts`
+ * for the rest of the operations.
  */
 
 import type { Backend } from './backend.ts'
@@ -21,7 +21,9 @@ export interface RotaryOptions {
   /** Leading dimensions that are rotated; the rest pass through. Default: all of the head. */
   readonly dimensions?: number
   readonly base: number
-  /** `neox` pairs i with i + dimensions/2 (transformers' rotate_half); `interleaved` pairs 2i with 2i+1. Default `neox`. */
+  /**
+   * `neox` pairs i with i + dimensions/2 (transformers' rotate_half); `interleaved` pairs 2i with 2i+1. Default `neox`.
+   */
   readonly style?: 'neox' | 'interleaved'
   /** Divides frequencies, [dimensions/2]. */
   readonly frequencyFactors?: Tensor<'f32'>
@@ -44,7 +46,10 @@ const ROPE_VISION = 24
 const ROPE_IMROPE = 40
 const PRECISION_F32 = 10
 
-/** Context length of the original model, read by the library only when positions are stretched, which we never ask for. */
+/**
+ * Context length of the original model; the library reads it only when positions are stretched, which is never used
+ * here.
+ */
 const UNSTRETCHED = 32768
 
 export class GraphBuilder extends ElementwiseOperations {
@@ -71,15 +76,17 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Working memory [count] that holds nothing yet, for writes by {@link copyInto} and reads through views. The order of
-   * {@link effect} calls is what keeps reads behind the writes they mean.
+   * Working memory [count], not initialised, written by {@link copyInto} and read through views. The order of
+   * {@link effect} calls keeps reads after the writes they need.
    */
   room(count: number): Tensor<'f32'> {
     this.reserve('room')
     return newTensor(this.backend, this.context, 'room', 'f32', [count])
   }
 
-  /** Makes the graph run this operation, in the order of these calls, though no output depends on it (cache writes). */
+  /**
+   * Makes the graph run this operation, in the order of these calls, although no output depends on it (cache writes).
+   */
   effect(tensor: Tensor): void {
     this.native.build_forward_expand(this.#graph, tensor.handle)
   }
@@ -94,8 +101,8 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Matrix product along the first dimension: weight [k, n, ...], x [k, m, ...] to [n, m, ...]; the weight broadcasts over
-   * dimensions 2 and 3 of x. `exact` asks devices that compute in half precision for f32.
+   * Matrix product along the first dimension: weight [k, n, ...], x [k, m, ...] to [n, m, ...]; the weight broadcasts
+   * over dimensions 2 and 3 of x. `exact` asks devices that compute in half precision for f32.
    */
   mulMat(weight: Tensor, x: Tensor<'f32' | 'f16'>, options: { exact?: boolean } = {}): Tensor<'f32'> {
     this.reserve('mulMat')
@@ -108,7 +115,8 @@ export class GraphBuilder extends ElementwiseOperations {
     if (weight.strides[1] < weight.strides[0])
       this.fail('mulMat', 'the first operand is transposed; call cont first', weight, x)
     if (!isMatrixType(weight.type)) this.fail('mulMat', `${weight.type} has no matrix product`, weight, x)
-    // The kernels of repacked weights read x as contiguous f32 rows and, with batches, write beyond the result; they check neither.
+    // Kernels of repacked weights need x as contiguous f32 rows and, with batches, write beyond the result; neither is
+    // checked there.
     if (weight.repacked) {
       if (x.type !== 'f32') this.fail('mulMat', 'a repacked weight wants f32', weight, x)
       const rows = x.shape[1] * x.shape[2] * x.shape[3]
@@ -177,8 +185,8 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Writes rows of x [n, count] into table [n, rows] at ids (i64 or i32) [count], converting to the table's type. Returns a view of
-   * the table; give it to {@link effect} so that it runs.
+   * Writes rows of x [n, count] into table [n, rows] at ids (i64 or i32) [count], converting to the table's type.
+   * Returns a view of the table; give it to {@link effect} so that it runs.
    */
   setRows<T extends TensorType>(table: Tensor<T>, x: Tensor<'f32'>, ids: Tensor<'i64' | 'i32'>): Tensor<T> {
     this.readable('setRows', table, x, ids)
@@ -228,15 +236,15 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Multimodal rotary positions, rotate_half style: x [head, heads, tokens], positions i32 [4 * tokens]: all temporal ones, then
-   * height, then width, then the temporal ones again (interleaved sections leave some frequencies to a fourth axis, which
-   * transformers gives to the temporal one).
+   * Multimodal rotary positions, rotate_half style: x [head, heads, tokens], positions i32 [4 * tokens]: all temporal
+   * ones, then height, then width, then the temporal ones again (interleaved sections leave some frequencies to a
+   * fourth axis, which transformers gives to the temporal one).
    */
   multimodalRotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, options: MultimodalRotaryOptions): Tensor<'f32'> {
     const dimensions = this.#checkRotary('multimodalRotary', x, positions, 4, options.dimensions)
     const [t, h, w] = options.sections
     const rest = dimensions / 2 - t - h - w
-    // Interleaved sections are a pattern that may be cut off or leave a rest; consecutive ones must fill the head.
+    // Interleaved sections may be cut off or leave a rest; consecutive ones must fill the head.
     if (rest !== 0 && !options.interleaved) {
       this.fail('multimodalRotary', `sections ${t}, ${h}, ${w} do not sum to half of ${dimensions}`, x)
     }
@@ -260,8 +268,9 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * softmax(q k / scale + mask) v in one operation: q [head, tokens, heads], k and v [head, cached, kv heads] (f16, f32, or q8_0), mask f16
-   * [cached, tokens], to [head, heads, tokens]. Query heads share key heads in consecutive groups.
+   * softmax(q k / scale + mask) v in one operation: q [head, tokens, heads], k and v [head, cached, kv heads] (f16,
+   * f32, or q8_0), mask f16 [cached, tokens], to [head, heads, tokens]. Query heads share key heads in consecutive
+   * groups.
    */
   flashAttention(
     q: Tensor<'f32'>,
@@ -344,8 +353,8 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Gathers windows over time, channels contiguous: x [channels, time] to [channels * kernel, frames]; frame t holds the frames of x
-   * at t * stride, t * stride + dilation, ... one after the other.
+   * Gathers windows over time, channels contiguous: x [channels, time] to [channels * kernel, frames]; frame t holds
+   * the frames of x at t * stride, t * stride + dilation, ... one after the other.
    */
   windows(
     x: Tensor<'f32'>,
@@ -397,8 +406,8 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Causal depthwise convolution: x [kernel - 1 + tokens, channels, batch] (time contiguous), kernel [taps, channels] to
-   * [channels, tokens, batch].
+   * Causal depthwise convolution: x [kernel - 1 + tokens, channels, batch] (time contiguous), kernel [taps, channels]
+   * to [channels, tokens, batch].
    */
   depthwiseCausal(x: Tensor<'f32'>, kernel: Tensor<'f32'>): Tensor<'f32'> {
     this.readable('depthwiseCausal', x, kernel)
@@ -416,7 +425,7 @@ export class GraphBuilder extends ElementwiseOperations {
 
   /**
    * Depthwise convolution over time, channels contiguous: x [channels, time], kernel [channels, taps] to
-   * [channels, (time - taps) / stride + 1]; row t is the sum of kernel[k] * x[t * stride + k]. Wants at least three channels.
+   * [channels, (time - taps) / stride + 1]; row t is the sum of kernel[k] * x[t * stride + k]. At least three channels.
    */
   depthwise(x: Tensor<'f32'>, kernel: Tensor<'f32'>, stride = 1): Tensor<'f32'> {
     this.readable('depthwise', x, kernel)
@@ -425,7 +434,8 @@ export class GraphBuilder extends ElementwiseOperations {
     if (kernel.shape[0] !== channels || time < taps) this.fail('depthwise', 'shapes do not fit', x, kernel)
     if (channels < 3 || taps < 2) this.fail('depthwise', 'wants three channels and two taps at least', x, kernel)
     if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwise', 'wants contiguous tensors', x, kernel)
-    // The library tells channels-first data by strides that grow from channels over width to height, also where the width is 1.
+    // The library recognises channels-first data by strides that grow from channels over width to height, also where
+    // the width is 1.
     const image = this.permute(this.view(x, [channels, 1, time], { strides: [8, 4 * channels] }), 2, 0, 1, 3)
     const filter = this.permute(this.view(kernel, [channels, 1, taps], { strides: [8, 4 * channels, 8] }), 3, 0, 1, 2)
     this.reserve('depthwise')
@@ -437,8 +447,8 @@ export class GraphBuilder extends ElementwiseOperations {
   }
 
   /**
-   * Rotary positions of image patches: x [head, heads, patches], positions i32 [4 * patches]: rows, columns, rows, columns. The first
-   * half of the frequencies turns by the row, the second half, starting anew, by the column.
+   * Rotary positions of image patches: x [head, heads, patches], positions i32 [4 * patches]: rows, columns, rows,
+   * columns. The first half of the frequencies turns by the row, the second half, starting anew, by the column.
    */
   visionRotary(x: Tensor<'f32'>, positions: Tensor<'i32'>, base: number): Tensor<'f32'> {
     this.#checkRotary('visionRotary', x, positions, 4)

@@ -1,8 +1,8 @@
 /**
  * Graphs kept by key, sharing one working memory: build once for (tokens, cache bucket), run many times.
  *
- * In: a key that names everything the graph's description depends on (shapes, and which caches it reads), the description,
- * the inputs. Out: the outputs. The least recently used graphs are dropped.
+ * In: a key that names everything the graph's description depends on (shapes, and which caches it reads), the
+ * description, the inputs. Out: the outputs. The least recently used graphs are dropped.
  */
 
 import type { Backend } from './backend.ts'
@@ -58,8 +58,8 @@ export class GraphCache implements Disposable {
   }
 
   /**
-   * Runs the graph kept under `key`, building it first when there is none. `build` must depend on nothing that `key` does not
-   * name. Rejects with TensorError on wrong shapes or inputs, with the signal's reason when aborted.
+   * Runs the graph kept under `key`, building it first when there is none. `build` must depend on nothing that `key`
+   * does not name. Rejects with TensorError on wrong shapes or inputs, with the signal's reason when aborted.
    */
   run<O extends OutputTensors>(
     key: string,

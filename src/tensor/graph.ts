@@ -1,11 +1,11 @@
 /**
  * A graph ready to run, and a cache of graphs that share their working memory.
  *
- * In: a function that describes the computation with a {@link GraphBuilder} and returns its outputs by name. Out: `run`, which
- * takes the inputs as typed arrays and resolves to the outputs as typed arrays. Setting inputs, computing and reading
- * outputs happen as one job of the backend's queue, so concurrent runs cannot mix. The computation is on worker
- * threads; the event loop stays free. Only a graph that was seen to take less than {@link BRIEF} computes in the calling
- * thread: handing it over and back would take as long, and much longer where other threads keep the processors busy.
+ * In: a function that describes the computation with a {@link GraphBuilder} and returns its outputs by name. Out:
+ * `run`, which takes the inputs as typed arrays and resolves to the outputs as typed arrays. Setting inputs, computing
+ * and reading outputs happen as one job of the backend's queue, so concurrent runs cannot mix. The computation is on
+ * worker threads; the event loop stays free. Only a graph that has taken less than {@link BRIEF} computes in the
+ * calling thread: handing it over would take as long, and much longer where other threads keep the processors busy.
  */
 
 import { computeGraph, type Backend, type GraphKind } from './backend.ts'
@@ -38,11 +38,11 @@ export interface RunOptions {
 }
 
 const LARGE = 1 << 21
-/** Floating-point operations per graph node from which nodes take milliseconds. */
+/** Floating-point operations per graph node above which a node is long. */
 const COARSE = 2e8
-/** Milliseconds of a graph that is not worth a worker thread. */
+/** Milliseconds below which a graph is not worth a worker thread. */
 const BRIEF = 1
-/** Milliseconds after which a graph that was brief no longer is. */
+/** Milliseconds above which a brief graph stops being one. */
 const LATE = 4
 
 /** Builds a graph with working memory of its own. For one that runs with many shapes see {@link GraphCache}. */
@@ -75,7 +75,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   readonly #kind: GraphKind
   #context: Address | null
   readonly #contextBytes: number
-  /** Milliseconds of its quickest computation of late. */
+  /** Milliseconds of its fastest recent computation. */
   #quickest = Infinity
 
   /** @internal Use {@link buildGraph} or {@link GraphCache}. */
@@ -101,7 +101,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       const described = build(builder)
       const outputs: Record<string, Tensor> = {}
       for (const [name, tensor] of Object.entries(described)) outputs[name] = builder.output(tensor)
-      // An input that no operation reads is no part of the graph, so nothing would give it memory.
+      // An input that no operation reads is not part of the graph, so it would get no memory.
       for (const input of builder.inputs.values()) native.build_forward_expand(graph, input.handle)
       this.#outputs = outputs as unknown as O
       this.#inputs = builder.inputs
@@ -109,7 +109,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       this.nodes = native.graph_n_nodes(graph)
       this.#kind = { repeatable: builder.repeatable, coarse: builder.work > COARSE * this.nodes }
       for (const tensor of Object.values(outputs)) scratch.preferDevice(tensor.handle)
-      // A scheduler waits for its devices while it allocates; when another thread computes there, both would wait for ever.
+      // A scheduler waits for its devices while it allocates; if another thread computes there, both wait for ever.
       this.#allocated = scratch.scheduler === null
       if (this.#allocated) scratch.allocate(graph)
       this.#generation = scratch.generation

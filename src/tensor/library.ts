@@ -36,7 +36,7 @@ export function buildFor(platform: string = process.platform): TestedBuild {
   return platform === 'linux' ? linuxBuild : otherBuild
 }
 
-/** What to say at the start on a platform that no test ran on; undefined on the one they did. */
+/** The warning at start on an untested platform; undefined on the tested one. */
 export function platformWarning(platform: string = process.platform, arch: string = process.arch): string | undefined {
   if (platform === 'linux' && arch === 'x64') return undefined
   return (
@@ -101,8 +101,8 @@ function findLibraries(folder: string): { base: string; loader: string } | undef
 }
 
 /**
- * Throws {@link TensorLibraryError} unless the build is one that was tested. `allowUntested` (or the environment variable
- * `OMNISERVE_ALLOW_UNTESTED_GGML=1`) lets it pass, at the user's risk; the numeric self-test still runs.
+ * Throws {@link TensorLibraryError} unless the build is one that was tested. `allowUntested` (or the environment
+ * variable `OMNISERVE_ALLOW_UNTESTED_GGML=1`) lets it pass, at the user's risk; the numeric self-test still runs.
  */
 export function checkVersion(version: string, commit: string, packageName: string, allowUntested = false): void {
   const known = testedBuilds.some((build) => build.version === version && commit.startsWith(build.commit))
@@ -149,7 +149,7 @@ export function loadLibrary(
     return existing
   }
   if (device === 'cpu') {
-    // Every package holds the CPU backend too, and two copies in one process would clash.
+    // Every package contains the CPU backend, and two copies in one process clash.
     const any = [...loaded.values()][0]
     if (any) return any
   }
@@ -173,10 +173,10 @@ export function loadLibrary(
     const commit = native.commit()
     checkVersion(version, commit, packageName, options.allowUntested)
     verifyTypeTable(native)
-    // A failed assertion would start a debugger to print a backtrace; the message alone is wanted.
+    // A failed assertion would start a debugger to print a backtrace; only the message is useful.
     process.env['GGML_NO_BACKTRACE'] = '1'
     if (process.env['OMNISERVE_GGML_LOG'] !== '1') {
-      // A native no-op in place of the logger: ggml logs from worker threads, where a JavaScript callback could dead-lock.
+      // A native no-op as the logger: ggml logs from worker threads, where a JavaScript callback could deadlock.
       native.log_set(native.symbol('ggml_is_quantized'), null)
     }
     for (const [name, value] of environment) process.env[name] ??= value

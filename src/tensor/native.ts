@@ -3,7 +3,7 @@
  *
  * Only functions are used, never struct layouts; the one struct passed by value is `ggml_init_params`. Addresses are
  * bigints. Nothing outside `src/tensor` imports this file. Signatures follow ggml 0.25's `ggml.h`, `ggml-backend.h`,
- * `ggml-alloc.h`; another version is refused by `library.ts` until it was tested.
+ * `ggml-alloc.h`; other versions are refused by `library.ts` until they are tested.
  */
 
 import koffi, { type LibraryHandle } from 'koffi'

@@ -1,7 +1,8 @@
 /**
  * Graph operations that work element by element or along rows: arithmetic, activations, norms, reductions, sorting.
  *
- * Rows are the first dimension. Second operands of arithmetic broadcast: each of their dimensions must divide the first's.
+ * Rows are the first dimension. Second operands of arithmetic broadcast: each of their dimensions must divide the
+ * first's.
  */
 
 import { LayoutOperations } from './operations-layout.ts'
@@ -54,7 +55,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
 
   /** Limits values to [low, high]. */
   clamp(a: Tensor<'f32'>, low: number, high: number): Tensor<'f32'> {
-    // The library clamps in place; the copy keeps the operand.
+    // The library clamps in place; the copy preserves the operand.
     const own = this.copy(a)
     this.reserve('clamp')
     return this.made(this.native.clamp(this.context, own.handle, low, high), 'f32', own.shape, own.strides, true)
@@ -118,17 +119,20 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.#unary('gelu_erf', a)
   }
 
-  /** GELU, tanh form (`gelu_pytorch_tanh`), by the library's half-precision table: about 1e-3 off. Fast. */
+  /** GELU, tanh form (`gelu_pytorch_tanh`), by the library's half-precision table: fast, less precise. */
   geluTanhTable(a: Tensor<'f32'>): Tensor<'f32'> {
     return this.#unary('gelu', a)
   }
 
-  /** GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(x u) with u = 2 sqrt(2/pi) (1 + 0.044715 x^2), so silu(x u) / u. */
+  /**
+   * GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(x u) with u = 2 sqrt(2/pi) (1 + 0.044715 x^2), so silu(x
+   * u) / u.
+   */
   geluTanh(a: Tensor<'f32'>): Tensor<'f32'> {
     const twice = 2 * Math.sqrt(2 / Math.PI)
     const x = this.cont(a)
     const u = this.scale(this.sqr(x), twice * 0.044715, twice)
-    // The library has the sigmoid as one scalar call per element, its product with x in vectors.
+    // The library has the sigmoid as one scalar call per element, but its product with x in vector instructions.
     return this.div(this.silu(this.mul(u, x)), u)
   }
 
@@ -168,8 +172,8 @@ export abstract class ElementwiseOperations extends LayoutOperations {
   }
 
   /**
-   * softmax(a * scale + mask) along rows. `mask`: [row, at least a.shape[1], ...], f16 or f32, contiguous, broadcast over
-   * dimensions 2 and 3.
+   * softmax(a * scale + mask) along rows. `mask`: [row, at least a.shape[1], ...], f16 or f32, contiguous, broadcast
+   * over dimensions 2 and 3.
    */
   softMax(a: Tensor<'f32'>, options: { mask?: Tensor<'f32' | 'f16'>; scale?: number } = {}): Tensor<'f32'> {
     const { mask, scale = 1 } = options
@@ -187,7 +191,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.made(this.native.soft_max_ext(this.context, a.handle, mask?.handle ?? null, scale, 0), 'f32', a.shape)
   }
 
-  /** 1 where an element is above 0, else 0; 0 for what is no number. */
+  /** 1 where an element is above 0, else 0; 0 for NaN. */
   step(a: Tensor<'f32'>): Tensor<'f32'> {
     return this.#unary('step', a)
   }
@@ -229,7 +233,10 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.slice(sorted, 0, 0, k)
   }
 
-  /** Indices of the k largest entries of each row in no certain order: [n, rows] to [k, rows]. Much faster than {@link topK} on long rows. */
+  /**
+   * Indices of the k largest entries of each row, unordered: [n, rows] to [k, rows]. Much faster than {@link topK} on
+   * long rows.
+   */
   largest(a: Tensor<'f32'>, k: number): Tensor<'i32'> {
     this.#rows('largest', a)
     if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('largest', `rows have no ${k} entries`, a)

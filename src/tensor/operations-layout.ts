@@ -39,7 +39,7 @@ export abstract class LayoutOperations {
     this.#limit = limit
   }
 
-  /** @internal Whether running it twice does what running it once does. Writes of rows by number do not spoil that. */
+  /** @internal Whether running it twice gives the same result as once. Writes of rows by number keep it so. */
   get repeatable(): boolean {
     return this.#repeatable
   }
@@ -72,8 +72,8 @@ export abstract class LayoutOperations {
   }
 
   /**
-   * A window on `a` with its own shape; a view. `strides` are bytes between rows, slices and blocks (of dimensions 1 to 3),
-   * contiguous when left out; `offset` in bytes.
+   * A window on `a` with its own shape; a view. `strides` are bytes between rows, slices and blocks (of dimensions 1 to
+   * 3), contiguous when left out; `offset` in bytes.
    */
   view<T extends TensorType>(
     a: Tensor<T>,
@@ -132,7 +132,7 @@ export abstract class LayoutOperations {
     return this.made(this.native.permute(this.context, a.handle, ...to), a.type, shape, strides, true)
   }
 
-  /** Swaps the first two dimensions; a view. Follow with {@link cont} where an operation wants contiguous rows. */
+  /** Swaps the first two dimensions; a view. Follow with {@link cont} where an operation needs contiguous rows. */
   transpose<T extends TensorType>(a: Tensor<T>): Tensor<T> {
     return this.permute(a, 1, 0, 2, 3)
   }
@@ -157,8 +157,8 @@ export abstract class LayoutOperations {
   }
 
   /**
-   * Copies `from` into the memory of `to` (converting its type); returns a view of `to`. Use with {@link GraphBuilder.effect}. A graph
-   * with such writes is never stopped and begun again, because what it reads may be what it wrote.
+   * Copies `from` into the memory of `to` (converting its type); returns a view of `to`. Use with {@link
+   * GraphBuilder.effect}. A graph with such writes is never restarted, because it may read what it wrote.
    */
   copyInto<T extends TensorType>(from: Tensor, to: Tensor<T>): Tensor<T> {
     this.readable('copyInto', from, to)
@@ -224,7 +224,7 @@ export abstract class LayoutOperations {
     }
   }
 
-  /** Checks before a native call that makes tensors: room in the graph, and operands that may be read in any order. */
+  /** Checks before a native call that creates tensors: graph capacity, and operands that may be read in any order. */
   protected readable(operation: string, ...tensors: Tensor[]): void {
     this.reserve(operation)
     for (const tensor of tensors) {

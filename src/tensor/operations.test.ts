@@ -215,7 +215,7 @@ describe('along rows', () => {
 describe('layout', () => {
   const x = Float32Array.from({ length: 24 }, (_, i) => i)
   it('permutes, slices, joins, pads, repeats', async () => {
-    // [2, 3, 4] to [3, 4, 2]: dimension 0 goes to place 2, 1 to 0, 2 to 1.
+    // [2, 3, 4] to [3, 4, 2]: dimension 0 goes to position 2, 1 to 0, 2 to 1.
     const permuted = Array.from({ length: 24 }, (_, i) => {
       const [b, c, a] = [i % 3, Math.floor(i / 3) % 4, Math.floor(i / 12)]
       return a + 2 * b + 6 * c

@@ -1,8 +1,9 @@
 /**
- * How precisely a GPU computes: `fast` as its driver does best, in half precision where that is quicker; `exact` in f32 throughout.
+ * How precisely a GPU computes: `fast` as its driver prefers, in half precision where that is faster; `exact` in f32
+ * throughout.
  *
- * In: a device and a precision. Out: the environment that the library reads when it opens the device (ggml-vulkan.cpp). It is read
- * once per process, so one process computes in one precision. The CPU always computes in f32.
+ * In: a device and a precision. Out: the environment that the library reads when it opens the device (ggml-vulkan.cpp).
+ * It is read once per process, so one process computes in one precision. The CPU always computes in f32.
  */
 
 import { TensorLibraryError } from './errors.ts'
@@ -20,7 +21,10 @@ const exactVulkan: Readonly<Record<string, string>> = {
   GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1',
 }
 
-/** Variables that a process must have for this precision. Throws {@link TensorLibraryError} for a device that has no exact mode. */
+/**
+ * Variables that a process must have for this precision. Throws {@link TensorLibraryError} for a device that has no
+ * exact mode.
+ */
 export function precisionEnvironment(device: DeviceKind, precision: GpuPrecision): Readonly<Record<string, string>> {
   if (precision === 'fast' || device === 'cpu') return {}
   if (device === 'vulkan') return exactVulkan

@@ -1,8 +1,7 @@
 /**
  * Conversion of weights between number formats, by the library's own routines.
  *
- * In: f32 values, rows contiguous. Out: bytes in the asked type, and back. Speed on two threads, MB/s of bf16: q4_0 1100, q8_0 700,
- * q6_k 100, q4_k 36.
+ * In: f32 values, rows contiguous. Out: bytes in the asked type, and back.
  */
 
 import type { Backend } from './backend.ts'
@@ -14,8 +13,8 @@ import { allocateTensors, writeTensor, type TypedArray } from './tensor-buffer.t
 import { rowBytes, tensorTypes, type TensorType } from './types.ts'
 
 /**
- * Stores `values` (rows of `columns`) as `type`; f32, f16 and bf16 too. Rows are spread over the backend's threads, and the
- * event loop stays free. Throws {@link TensorError} when a row does not divide into the type's blocks.
+ * Stores `values` (rows of `columns`) as `type`; f32, f16 and bf16 too. Rows are spread over the backend's threads, and
+ * the event loop stays free. Throws {@link TensorError} when a row does not divide into the type's blocks.
  */
 export async function quantize(
   backend: Backend,

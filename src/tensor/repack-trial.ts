@@ -1,8 +1,8 @@
 /**
- * Whether repacked weights give the products that the same weights give as stored, tried with small ones.
+ * Whether repacked weights give the same products as stored ones, tested with small weights.
  *
- * Kernels of repacked weights take other paths for one row, for full blocks of rows and for the rest, so all of these are tried.
- * Each graph runs twice: a kernel that adds to memory it should have overwritten is right only as long as that holds zeros.
+ * Kernels of repacked weights take other paths for one row, for full blocks of rows and for the rest: all are tested.
+ * Each graph runs twice: a kernel that accumulates where it should overwrite is only right while that memory is zero.
  */
 
 import type { Backend } from './backend.ts'
@@ -19,7 +19,10 @@ import type { WeightUse } from './weights.ts'
 /** Rows of x: one, less than a block of any kernel, and two full blocks of 32 with 19 more. */
 const ROW_COUNTS = [1, 5, 83]
 
-/** The largest relative error over all row counts, NaN included; the rounding of both is the same, so it is about 1e-7 or 1e-4. */
+/**
+ * The largest relative error over all row counts, NaN included. Both round alike, so correct kernels differ very
+ * little.
+ */
 export async function repackedError(
   backend: Backend,
   bufferType: Address,

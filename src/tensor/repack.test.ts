@@ -1,4 +1,6 @@
-/** Repacked weights multiply as stored ones do, whatever the shapes; what each processor repacks differs, so all is tried. */
+/**
+ * Repacked weights multiply as stored ones do, for all shapes; each processor repacks other types, so all are tested.
+ */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 
@@ -40,7 +42,7 @@ const numbers = (count: number, seed: number): Float32Array =>
 /** Name, rows of x that the product has, and the product with its inputs. */
 type Trial = readonly [string, (g: GraphBuilder, weight: Tensor) => Tensor<'f32'>, Inputs]
 
-/** Relative errors of the second run against the same weights as stored; one that is right once by luck is wrong then. */
+/** Relative errors of the second run against the same weights as stored; the first run can be right by chance. */
 async function errors(spec: WeightSpec, trials: readonly Trial[]): Promise<[string, number][]> {
   using repacked = await loadWeights(backend, [spec])
   using stored = await loadWeights(backend, [spec], { repack: false })
@@ -129,7 +131,7 @@ describe.each(types)('products of repacked %s weights', (type) => {
 })
 
 describe('a processor whose repacked products are wrong', () => {
-  it('is told from one whose products are right', async ({ skip }) => {
+  it('is distinguished from one with right products', async ({ skip }) => {
     const bufferType = backend.extraBufferTypes.find((type) => backend.native.backend_buft_name(type) === 'AMX')
     skip(bufferType === undefined, 'this processor has no AMX, the one case known to be wrong')
     expect(await repackedError(backend, bufferType!, 'q8_0', [32, 64, 1, 1], 'matmul')).not.toBeLessThan(0.1)
@@ -141,7 +143,7 @@ describe('a processor whose repacked products are wrong', () => {
     skip((await repackTypeFor(backend, 'q4_0', shape, 'matmul')) === undefined, 'nothing is repacked here')
     const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
     vi.mocked(repackedError).mockResolvedValue(Number.NaN)
-    // A device opens, and its weights are used as stored.
+    // A device opens, with its weights as stored.
     using other = await loadBackend({ device: 'cpu', threads: 1 })
     expect(await repackTypeFor(other, 'q4_0', shape, 'matmul')).toBeUndefined()
     expect(warn).toHaveBeenCalledWith(

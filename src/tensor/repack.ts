@@ -1,9 +1,9 @@
 /**
  * Which weights the CPU backend can rearrange for its fast matrix kernels.
  *
- * The library decides by type, processor and divisibility of the shape, and ends the process when a weight that it cannot take is
- * written to such a buffer. So a small tensor of the same kind is tried first, once per kind. It says nothing when its products are wrong:
- * those are compared too, and a kind whose products are off stays as stored, with a warning.
+ * The library decides by type, processor and divisibility of the shape, and ends the process when an unsupported weight
+ * is written to such a buffer. So a small tensor of the same kind is tried first, once per kind. A kind whose products
+ * differ from those of stored weights stays as stored, with a warning.
  */
 
 import type { Backend } from './backend.ts'
@@ -14,11 +14,14 @@ import type { Shape } from './tensor.ts'
 import { tensorTypes, type TensorType } from './types.ts'
 import type { WeightUse } from './weights.ts'
 
-/** The probe keeps a shape's remainders by these, which every kernel's divisibility rule divides; fewer columns stay as they are. */
+/**
+ * The probe keeps a shape's remainders by these, which every kernel's divisibility rule divides; narrower weights are
+ * not reduced.
+ */
 const COLUMNS = 512
 const ROWS = 64
 
-/** Repacked and stored weights of one type are multiplied with the same rounding; kernels that are wrong are off by 0.1 or more. */
+/** Repacked and stored weights of one type round alike; faulty kernels have relative errors of 0.1 or more. */
 const LIMIT = 0.02
 
 const probed = new WeakMap<Backend, Map<string, Promise<Address | undefined>>>()
@@ -58,14 +61,14 @@ async function probe(backend: Backend, type: TensorType, shape: Shape, use: Weig
 }
 
 /**
- * AMX kernels of types with blocks of 32 add the last block's product to the result of the blocks before it. When a row is one
- * block, there is none, and what the memory held is added, for each 32 full rows of x. Seen in ggml 0.25.1.
+ * AMX kernels of types with blocks of 32 add the last block's product to that of the blocks before it. In a row of one
+ * block there is none, so each 32 full rows of x add what the memory held (ggml 0.25.1).
  */
 function isKnownWrong(bufferTypeName: string, type: TensorType, shape: Shape): boolean {
   return bufferTypeName === 'AMX' && tensorTypes[type].blockSize === 32 && shape[0] === 32
 }
 
-/** Whether the library takes such a weight in this buffer type. */
+/** Whether the library accepts such a weight in this buffer type. */
 function takes(backend: Backend, bufferType: Address, type: TensorType, shape: Shape, use: WeightUse): boolean {
   const { native } = backend
   const own = backend.backends[0]

@@ -1,4 +1,4 @@
-/** A scheduler, which GPUs have, takes graphs of up to the size it was made for: what is asked of a graph reaches it. */
+/** A scheduler, which GPUs have, accepts graphs up to the size it was made for: a graph's `maxNodes` reaches it. */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 

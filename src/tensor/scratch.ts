@@ -2,8 +2,8 @@
  * Working memory of graphs: activations, inputs and outputs.
  *
  * On the CPU many graphs share one allocator, because only one of them runs at a time: their results overlap in memory.
- * When a larger graph makes it grow, the memory moves, and graphs allocated before are stale: `generation` counts that, and
- * {@link GraphCache} rebuilds them (about 2 ms each). A GPU graph has a scheduler of its own, which hands operations that
+ * When a larger graph makes it grow, the memory moves, and earlier graphs are stale: `generation` counts that, and
+ * {@link GraphCache} rebuilds them. A GPU graph has a scheduler of its own, which hands operations that
  * the device cannot run to the CPU.
  */
 
@@ -11,7 +11,7 @@ import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
 import type { Address } from './native.ts'
 
-/** Most tensors in a graph that does not say. */
+/** Most tensors in a graph that sets no limit. */
 export const DEFAULT_NODES = 8192
 
 export class Scratch implements Disposable {
@@ -61,8 +61,8 @@ export class Scratch implements Disposable {
   }
 
   /**
-   * Asks a scheduler to compute an output on the device, if that can, and so what leads to it. Otherwise a graph that reads no weight
-   * runs on the CPU, where its inputs are.
+   * Asks a scheduler to compute an output, and so what leads to it, on the device where possible. Otherwise a graph
+   * that reads no weight runs on the CPU, where its inputs are.
    */
   preferDevice(tensor: Address): void {
     const { native, backends } = this.#backend

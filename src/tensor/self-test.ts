@@ -1,6 +1,6 @@
 /**
- * A small computation with a known answer, run whenever a device is opened: a driver or a build that computes wrong numbers is
- * refused at start instead of talking nonsense later. Weights that only go wrong when repacked stay as stored (`repack.ts`).
+ * A small computation with a known result, run when a device is opened: a driver or build with wrong results is refused
+ * at start. Weights that only go wrong when repacked stay as stored (`repack.ts`).
  */
 
 import type { Backend } from './backend.ts'
@@ -14,7 +14,7 @@ const K = 256
 const N = 64
 const M = 3
 
-/** Throws {@link TensorLibraryError} naming the operation that is off. */
+/** Throws {@link TensorLibraryError} naming the operation with a wrong result. */
 export async function selfTest(backend: Backend): Promise<void> {
   const random = repeatableNumbers(12345)
   const weight = Float32Array.from({ length: K * N }, random)

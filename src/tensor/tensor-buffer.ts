@@ -68,7 +68,7 @@ export class TensorBuffer<Name extends string = string> implements Disposable {
 }
 
 /**
- * Allocates tensors on the device. `clear`: zeroed before this returns, the default; large ones are better left for
+ * Allocates tensors on the device. `clear`: zeroed before this returns, the default; for large ones use
  * {@link TensorBuffer.clearInWorker}. Throws {@link TensorError} naming the size when memory is short.
  */
 export function allocateTensors<Name extends string>(
@@ -124,8 +124,8 @@ export function bytesOf(tensor: Tensor): number {
 }
 
 /**
- * Writes a whole tensor. `data` holds exactly its bytes, in its type (f16 and bf16 as Uint16Array patterns, quantised types
- * as Uint8Array). Large data is written on a worker thread.
+ * Writes a whole tensor. `data` holds exactly its bytes, in its type (f16 and bf16 as Uint16Array patterns, quantised
+ * types as Uint8Array). Large data is written on a worker thread.
  */
 export async function writeTensor(backend: Backend, tensor: Tensor, data: TypedArray): Promise<void> {
   const bytes = bytesOf(tensor)

@@ -1,9 +1,9 @@
 /**
- * A handle of a native tensor with its shape, strides and type known on this side.
+ * A handle of a native tensor with its shape, strides and type known in TypeScript.
  *
- * **Dimension order is ggml's, the reverse of PyTorch's**: `shape[0]` is the contiguous (innermost) dimension. A PyTorch
- * weight `[out, in]` is `[in, out]` here; activations are `[features, tokens]`. Shapes always have four entries, trailing
- * ones are 1. Strides are in bytes.
+ * **Dimension order is ggml's, the reverse of PyTorch's**: `shape[0]` is the contiguous (innermost) dimension. A
+ * PyTorch weight `[out, in]` is `[in, out]` here; activations are `[features, tokens]`. Shapes always have four
+ * entries, trailing ones are 1. Strides are in bytes.
  */
 
 import { TensorError } from './errors.ts'
@@ -18,9 +18,9 @@ export interface Tensor<T extends TensorType = TensorType> {
   readonly shape: Shape
   /** Bytes from one element (block) to the next, per dimension. */
   readonly strides: Shape
-  /** For messages. */
+  /** For error messages. */
   readonly name: string
-  /** Rearranged by the library for speed: only matrix products may read it, views may not. */
+  /** Rearranged by the library for fast kernels: only matrix products may read it, views may not. */
   readonly repacked: boolean
   /** Shares the memory of another tensor. */
   readonly isView: boolean
@@ -51,7 +51,10 @@ export function elementCount(tensor: { readonly shape: Shape }): number {
   return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3]
 }
 
-/** Contiguous from dimension `from` up; `from` 0 is fully contiguous, 1 lets rows have gaps. Rows themselves must be whole. */
+/**
+ * Contiguous from dimension `from` up; `from` 0 is fully contiguous, 1 lets rows have gaps. Rows themselves must be
+ * whole.
+ */
 export function isContiguous(tensor: Tensor, from: 0 | 1 = 0): boolean {
   const { shape, strides, type } = tensor
   const info = tensorTypes[type]

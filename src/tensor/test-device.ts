@@ -1,7 +1,7 @@
 /**
  * The device that tests run on: the CPU, or what `OMNISERVE_TEST_DEVICE` names, and the limits that hold there.
  *
- * `testing/vulkan.sh` sets it for Mesa's software driver. A GPU is exact where ggml is kept from half precision
+ * `testing/vulkan.sh` sets it for Mesa's software driver. A GPU is exact where ggml does not use half precision
  * (`GGML_VK_DISABLE_F16=1`, as `--gpu-precision exact` does): then every limit is the CPU's.
  */
 

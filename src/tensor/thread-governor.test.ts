@@ -37,7 +37,7 @@ describe('threads', () => {
       pass(10, threads === 2 ? 0.8 : 0.9)
       governor.end()
     }
-    // Four short computations fill the window of a judgement.
+    // Four short computations fill one window.
     const starts = retries.filter((at, i) => i === 0 || at - (retries[i - 1] ?? 0) > 100)
     const intervals = starts.slice(1).map((at, i) => at - (starts[i] ?? 0))
     expect(intervals[0]).toBeLessThan(700)
@@ -63,7 +63,7 @@ describe('threads', () => {
     expect(governor.shouldRestart()).toBe(false)
   })
 
-  it('are judged by what is left of them while some are lent', () => {
+  it('are judged by the remaining ones while some are reserved', () => {
     const { governor, pass } = simulate(4)
     expect(governor.begin(3)).toBe(3)
     pass(500, 2)
@@ -74,7 +74,7 @@ describe('threads', () => {
     governor.end()
     expect(governor.begin(3)).toBe(3)
     pass(100, 1.2)
-    // The time with four says nothing about these three.
+    // The time with four threads does not count for these three.
     expect(governor.shouldRestart()).toBe(false)
     pass(100, 1.2)
     expect(governor.shouldRestart()).toBe(true)

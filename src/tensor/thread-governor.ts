@@ -1,21 +1,21 @@
 /**
- * Decides how many threads compute, by how much of the processor they really get.
+ * Decides how many threads compute, by the share of the processor they really get.
  *
- * The library's threads wait for each other, spinning, after every operation. When other programs take the cores, a waiting thread
- * burns the time that the late one needs, and two threads can be a hundred times slower than one. So the time that the process got
- * is compared with the time that passed: when it is far below the threads' share, fewer threads are used for a while, then all again.
+ * The library's threads spin until all have finished each operation. When other programs take the cores, a waiting
+ * thread takes time from the late one. So the process's processor time is compared with elapsed time: when it is far
+ * below the threads' share, fewer threads are used for a while, then all again.
  */
 
 export interface Usage {
   /** Milliseconds of processor time of the process so far. */
   readonly cpu: number
-  /** Pages read from disk so far: waiting for the disk is no reason for fewer threads. */
+  /** Pages read from disk so far: waiting for the disk does not reduce threads. */
   readonly diskPages: number
 }
 
-/** Below this share of the threads' time, other programs are in the way. An idle machine gives 0.95 and more. */
+/** Below this share of the threads' time, other programs compete for the cores. */
 const SHARE = 0.6
-/** Computing time that a judgement needs, milliseconds. */
+/** Computing time that one judgement needs, milliseconds. */
 const WINDOW = 150
 const FIRST_PAUSE = 500
 const LONGEST_PAUSE = 4000
@@ -31,7 +31,7 @@ export class ThreadGovernor {
   #wall = 0
   #cpu = 0
   #begun = 0
-  /** Threads that the computation may have, others being lent. */
+  /** Threads that the computation may have, others being reserved. */
   #limit: number
   #usageBefore: Usage = { cpu: 0, diskPages: 0 }
 
@@ -44,7 +44,7 @@ export class ThreadGovernor {
   }
 
   /**
-   * Threads for the computation that begins now, `limit` at most. The time of threads that are lent counts as the process's, so
+   * Threads for the computation that begins now, `limit` at most. Reserved threads' time counts as the process's, so
    * with a limit judgements are milder.
    */
   begin(limit = this.#all): number {

@@ -25,7 +25,7 @@ const block = (id: number, blockSize: number, blockBytes: number): TypeInfo => (
   quantised: true,
 })
 
-/** Every type this project stores or computes with. */
+/** Every type that is stored or computed with. */
 export const tensorTypes = {
   f32: plain(0, 4),
   f16: plain(1, 2),

@@ -1,8 +1,8 @@
 /**
  * One name for each tensor, whichever program wrote the checkpoint.
  *
- * The hub's spelling is ours. transformers 5 keeps the thinker's parts one level deeper in memory, and `save_pretrained` may
- * write those names.
+ * The hub's spelling is canonical. transformers 5 nests the thinker's parts one level deeper in memory, and
+ * `save_pretrained` may write those names.
  */
 
 const renames: readonly (readonly [prefix: string, canonical: string])[] = [

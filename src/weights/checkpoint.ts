@@ -1,9 +1,9 @@
 /**
  * A checkpoint on disk: its configuration, its small files and where each tensor's bytes are. No weight is read here.
  *
- * In: a folder as on the hub (config.json, safetensors in one file or shards) or one converted file (GGUF, see convert.ts).
- * Out: a {@link Checkpoint}, which load-parameters.ts reads from. Disposing it unmaps its files; weights that are used in place
- * must be gone by then.
+ * In: a folder as on the hub (config.json, safetensors in one file or shards) or one converted file (GGUF, see
+ * convert.ts). Out: a {@link Checkpoint}, which load-parameters.ts reads from. Disposing it unmaps its files; weights
+ * that are used in place must be gone by then.
  */
 
 import { readFile, stat } from 'node:fs/promises'
@@ -89,7 +89,10 @@ export class Checkpoint implements Disposable {
     return mapping
   }
 
-  /** For people: `bf16`, `f32`, `q4_0, q8_0`: types that hold at least a twentieth of the bytes, the commonest first. */
+  /**
+   * A summary such as `bf16`, `f32`, `q4_0, q8_0`: types that hold at least a twentieth of the bytes, the commonest
+   * first.
+   */
   describeTypes(): string {
     const bytes = new Map<string, number>()
     let total = 0
@@ -115,8 +118,9 @@ export class Checkpoint implements Disposable {
 /**
  * Opens a folder or a converted file and checks everything that can be checked without reading weights.
  *
- * Throws `EngineError('bad_checkpoint')` naming the file and the fix: no such folder, no config.json, a shard that is missing,
- * truncated, or lacks tensors that the index promises, unsupported element types; `supported` architectures, when given.
+ * Throws `EngineError('bad_checkpoint')` naming the file and the fix: no such folder, no config.json, a shard that is
+ * missing, truncated, or lacks tensors that the index lists, unsupported element types; `supported` architectures, when
+ * given.
  */
 export async function openCheckpoint(
   location: string,
@@ -156,9 +160,9 @@ async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpo
     const { entries } = await readSafetensorsHeader(path)
     for (const entry of entries.values()) {
       const { name } = entry
-      const twin = tensors.get(name)
-      if (twin !== undefined) {
-        throw new EngineError('bad_checkpoint', `tensor ${name} is in both ${basename(twin.file)} and ${file}`)
+      const other = tensors.get(name)
+      if (other !== undefined) {
+        throw new EngineError('bad_checkpoint', `tensor ${name} is in both ${basename(other.file)} and ${file}`)
       }
       tensors.set(name, { ...entry, file: path })
     }
@@ -173,7 +177,10 @@ async function openFolder(folder: string, signal?: AbortSignal): Promise<Checkpo
   return new Checkpoint(folder, 'folder', config, tensors, { text: readText, bytes })
 }
 
-/** Checkpoints that other tools quantised (AWQ, GPTQ, FP8, bitsandbytes) hold packed weights that only those tools read. */
+/**
+ * Checkpoints that other tools quantised (AWQ, GPTQ, FP8, bitsandbytes) have packed weights that only those tools
+ * support.
+ */
 function refuseQuantised(config: Readonly<Record<string, unknown>>, folder: string): void {
   const parts = [config, config['thinker_config'], config['talker_config']]
   for (const part of parts) {
@@ -192,7 +199,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null
 }
 
-/** File names with the tensors that the index promises for each. */
+/** File names with the tensors that the index lists for each. */
 async function shardsOf(
   folder: string,
   readText: (name: string) => Promise<string | undefined>,

@@ -68,7 +68,7 @@ const tensors: Record<string, TestTensor> = {
 const declarations = declare(requests)
 const folder = (name: string, content = tensors) => writeCheckpoint(join(root, name), [content])
 
-/** What the elements should be, in declared order. */
+/** The expected elements, in declared order. */
 function expected(name: string): Float32Array {
   const wide = ({ dtype, data }: TestTensor): Float32Array =>
     dtype === 'F32' ? new Float32Array(data.buffer) : fromBfloat16Array(new Uint16Array(data.buffer))
@@ -86,7 +86,7 @@ async function loaded(set: WeightSet, name: string): Promise<Float32Array> {
   return rowsOf(tensor, columns, 0, others[0] * others[1] * others[2])
 }
 
-/** Rows `from` to `to` as f32, by the library's own reading of rows. */
+/** Rows `from` to `to` as f32, dequantised by the library. */
 async function rowsOf(tensor: Tensor, columns: number, from: number, to: number): Promise<Float32Array> {
   const rows = (tensor.shape[0] / columns) * tensor.shape[1] * tensor.shape[2] * tensor.shape[3]
   using graph = buildGraph(backend, (g) => ({
@@ -172,7 +172,7 @@ describe('converting', () => {
     expect(converted.kind).toBe('converted')
     expect(await converted.readText('tokenizer.json')).toBe('{"tokens": "grüße"}')
     using set = await loadParameters(backend, converted, declarations, { repack: false })
-    // All of it is read where it lies in the file, but for the code predictor's products on Linux.
+    // All of it is used in place in the mapped file, but for the code predictor's products on Linux.
     const { type: stored, shape } = set.get(long)
     const apart = process.platform === 'linux' && (await repackTypeFor(backend, stored, shape, 'matmul')) === undefined
     expect(set.bytes.copied).toBe(apart ? tensorBytes(stored, shape) : 0)
@@ -193,7 +193,7 @@ describe('converting', () => {
     })
     const { metadata, tensors: stored } = await readGgufHeader(output)
     expect(metadata.get('omniserve.weights')).toBe('q4_0 (talker f16, code-predictor q4_0, code2wav f32)')
-    // GGUF readers cut names at 63 bytes, so longer ones are kept beside.
+    // GGUF readers limit names to 63 bytes, so full names are in the metadata.
     expect(Math.max(...stored.map(({ name }) => Buffer.byteLength(name)))).toBeLessThanOrEqual(63)
     using converted = await openCheckpoint(output)
     const types = Object.fromEntries([...converted.tensors].map(([name, { type }]) => [name, type]))
@@ -208,7 +208,7 @@ describe('converting', () => {
   })
 
   it('cuts large tensors into chunks that fit together', async () => {
-    // Over 2^24 elements, rows that do not divide the chunk.
+    // Over 2^24 elements, with rows that do not divide the chunk.
     const [rows, columns] = [2900, 6016]
     const wide = values(rows * columns, 3)
     const big = {

@@ -1,9 +1,9 @@
 /**
- * A checkpoint folder to one file that is mapped at start: weights quantised, experts stacked, convolutions in the order that the
- * graphs read, and the small files (config, tokenizer, template, preprocessing) inside.
+ * A checkpoint folder to one file that is mapped at start: weights quantised, experts stacked, convolutions in the
+ * graphs' order, and the small files (config, tokenizer, template, preprocessing) inside.
  *
- * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 16 MiB of a tensor is
- * held as f32, and the arithmetic runs on the library's threads.
+ * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 16 MiB of a
+ * tensor is held as f32, and the arithmetic runs on the library's threads.
  *
  * Reference: docs/decisions/2026-11-23-converted-file.md
  */
@@ -40,11 +40,11 @@ const embeddedFiles = [
 /** As `embeddedFiles`, of files that are not text: Qwen2.5-Omni's voices. */
 const embeddedBinaries = ['spk_dict.pt', 'voices.safetensors'] as const
 
-/** Not needed beside the newer file that says the same. */
+/** Not needed when the newer file with the same content exists. */
 const olderThan: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
 
 const PARTIAL = '.partial'
-/** Milliseconds without a write after which an unfinished file belongs to nobody. */
+/** Milliseconds without a write after which an unfinished file counts as abandoned. */
 const ABANDONED_AFTER = 10 * 60_000
 
 export interface ConvertProgress {
@@ -59,7 +59,7 @@ export interface ConvertProgress {
 }
 
 export interface ConvertOptions extends WeightTypeChoice {
-  /** Path of the file to write; by habit it ends in `.gguf`. Written beside under a name of its own and renamed when whole. */
+  /** Path of the file to write, usually ending in `.gguf`. Written under a temporary name and renamed when complete. */
   readonly output: string
   readonly naming?: CheckpointNaming
   readonly onProgress?: (progress: ConvertProgress) => void
@@ -69,7 +69,7 @@ export interface ConvertOptions extends WeightTypeChoice {
 export interface ConvertResult {
   readonly path: string
   readonly bytes: number
-  /** Weights that could not take the type asked for, because their rows do not divide into its blocks. */
+  /** Weights that could not take the requested type, because their rows do not divide into its blocks. */
   readonly fallbacks: readonly { readonly name: string; readonly type: TensorType }[]
   readonly ignored: readonly { readonly name: string; readonly reason: string }[]
 }
@@ -77,8 +77,8 @@ export interface ConvertResult {
 /**
  * Converts an opened folder. `backend` is any CPU backend.
  *
- * Throws `EngineError('bad_checkpoint')` when the folder does not fit the declarations, is a converted file already, or the disk
- * is too small; the signal's reason once aborted, leaving no file behind.
+ * Throws `EngineError('bad_checkpoint')` when the folder does not fit the declarations, is a converted file already, or
+ * the disk is too small; the signal's reason once aborted, leaving no file behind.
  */
 export async function convertCheckpoint(
   backend: Backend,
@@ -135,7 +135,7 @@ export async function convertCheckpoint(
   return { path: output, bytes, ignored, fallbacks: fallbacksOf(layout, options) }
 }
 
-/** Removes what conversions to the same file left that were killed: a running one writes all the time. */
+/** Removes what killed conversions to the same file left behind: a running one writes all the time. */
 async function removeAbandoned(output: string): Promise<void> {
   const folder = dirname(output)
   const names = await readdir(folder).catch(() => [])
@@ -167,7 +167,7 @@ async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
   }
 }
 
-/** Compares with what a row of 256 elements would have got. */
+/** Compares with the type of a row of 256 elements. */
 function fallbacksOf({ weights }: ConvertedLayout, choice: WeightTypeChoice): { name: string; type: TensorType }[] {
   return weights.flatMap(({ declaration: { name, precision }, type }) =>
     chooseType({ name, precision, shape: toShape([256]) }, choice) === type ? [] : [{ name, type }],
@@ -183,7 +183,7 @@ async function checkDisk(output: string, bytes: number): Promise<void> {
   } catch (error) {
     throw new EngineError('bad_checkpoint', `cannot write ${output}: ${messageOf(error)}`, { cause: error })
   }
-  // A file that is there is replaced only when the new one is whole, so its room does not count.
+  // An existing file is replaced only when the new one is complete, so its space does not count.
   if (bytes > free) {
     throw new EngineError(
       'bad_checkpoint',

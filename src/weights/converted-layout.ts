@@ -1,8 +1,8 @@
 /**
- * What a converted file looks like, apart from the weights' values: tensors in order with their types, and the metadata.
+ * The layout of a converted file without the weights' values: tensors in order with their types, and the metadata.
  *
- * In: the model's declarations, the types asked for, the small files. Out: what {@link GgufWriter} needs. Converting uses it, and so
- * can whoever writes such a file from other numbers (benchmarks on random weights).
+ * In: the model's declarations, the requested types, the small files. Out: what {@link GgufWriter} needs. Converting
+ * uses it, and so do programs that write such a file from other numbers (benchmarks on random weights).
  *
  * Reference: docs/decisions/2026-11-23-converted-file.md
  */
@@ -13,7 +13,7 @@ import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write
 import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
 
 export interface ConvertedSource {
-  /** For people. */
+  /** For display. */
   readonly name: string
   /** Texts of the small files by name; config.json must be among them. */
   readonly files: Readonly<Record<string, string>>

@@ -1,7 +1,8 @@
 /**
  * The header of a GGUF file: metadata, and where each tensor is.
  *
- * Reference: the GGUF specification, version 3 (little-endian). Strict: counts, lengths and ranges are checked against the file.
+ * Reference: the GGUF specification, version 3 (little-endian). Strict: counts, lengths and ranges are checked against
+ * the file.
  */
 
 import { type FileHandle, open } from 'node:fs/promises'
@@ -58,7 +59,7 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
   }
   try {
     const { size } = await handle.stat()
-    // The header's length is not written anywhere: read more until it parses.
+    // The header's length is not stored anywhere: read more until it parses.
     for (let length = Math.min(size, 1 << 20); ; length = Math.min(size, length * 4)) {
       const bytes = Buffer.alloc(length)
       const { bytesRead } = await handle.read(bytes, 0, length, 0)
@@ -77,10 +78,10 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
 }
 
 function broken(file: string, what: string, cause?: unknown): EngineError {
-  return new EngineError('bad_checkpoint', `${file} is not a sound GGUF file: ${what}`, { cause })
+  return new EngineError('bad_checkpoint', `${file} is not a valid GGUF file: ${what}`, { cause })
 }
 
-/** Thrown when the bytes at hand end inside the header. */
+/** Thrown when the available bytes end inside the header. */
 const cutShort = new Error('cut short')
 
 function parseHeader(bytes: Buffer, size: number): GgufHeader {

@@ -1,5 +1,6 @@
 /**
- * Writes a GGUF file front to back: the header first, from types and shapes alone, then each tensor's bytes as they come.
+ * Writes a GGUF file front to back: the header first, from types and shapes alone, then each tensor's bytes as they
+ * come.
  *
  * Reference: the GGUF specification, version 3 (little-endian).
  */

@@ -24,7 +24,7 @@ const names = fc.uniqueArray(
 )
 const shapes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 })
 
-/** Only what is said for this may be thrown. */
+/** The only errors that may be thrown. */
 function badCheckpoint(error: unknown): void {
   expect(error).toBeInstanceOf(EngineError)
   expect((error as EngineError).code).toBe('bad_checkpoint')

@@ -1,4 +1,7 @@
-/** Checkpoints: opening, checking, loading, converting, fetching. What `src/models`, `src/engines` and `src/cli` may use. */
+/**
+ * Checkpoints: opening, checking, loading, converting, fetching. What `src/models`, `src/engines` and `src/cli` may
+ * use.
+ */
 
 export { Checkpoint, openCheckpoint, type StoredTensor } from './checkpoint.ts'
 export { type ConvertOptions, type ConvertProgress, type ConvertResult, convertCheckpoint } from './convert.ts'

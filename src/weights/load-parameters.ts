@@ -1,8 +1,9 @@
 /**
  * Weights onto a device: what the graphs ask for, out of a checkpoint that has exactly that.
  *
- * In: an opened checkpoint and the model's declarations. Out: the tensor room's WeightSet, named as declared. Weights whose
- * stored form is the wanted one are used where they lie in the mapped file (the code predictor's are copied); the others are read and converted first.
+ * In: an opened checkpoint and the model's declarations. Out: a WeightSet, named as declared. Weights that are stored
+ * in the required form are used in place in the mapped file (the code predictor's are copied); the others are converted
+ * first.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -25,8 +26,9 @@ import { chooseType, stageOf, type WeightTypeChoice } from './weight-types.ts'
 
 export interface LoadParametersOptions extends LoadWeightsOptions {
   /**
-   * Converts the weights of a folder while loading (for small checkpoints and tests; `omniserve convert` does it once for all).
-   * Left out, weights keep their stored type, norms and biases becoming f32. Converted files keep theirs in any case.
+   * Converts the weights of a folder while loading (for small checkpoints and tests; `omniserve convert` does it once).
+   * Without it, weights keep their stored type, and norms and biases become f32. Converted files keep theirs in any
+   * case.
    */
   readonly types?: WeightTypeChoice
   /** The family's other spellings, and stored tensors that no graph uses. Anything else unused is an error. */
@@ -34,9 +36,10 @@ export interface LoadParametersOptions extends LoadWeightsOptions {
 }
 
 /**
- * Loads every declared parameter. The checkpoint must outlive the set (weights may lie in its mapped files).
+ * Loads every declared parameter. The checkpoint must outlive the set (weights may be in its mapped files).
  *
- * Throws `EngineError('bad_checkpoint')` when tensors are missing, misshapen or unused; the signal's reason once aborted.
+ * Throws `EngineError('bad_checkpoint')` when tensors are missing, misshapen or unused; the signal's reason once
+ * aborted.
  */
 export async function loadParameters(
   backend: Backend,
@@ -62,8 +65,8 @@ export async function loadParameters(
 }
 
 /**
- * The type a parameter has once loaded. Convolutions over time stored in bf16 become f32, which changes no value: their windows are read
- * where they lie then, and need not be rounded to bf16 first. They are copied in any case.
+ * The type a parameter has once loaded. Convolutions over time stored in bf16 become f32, which changes no value: their
+ * windows are then used in place and need not be rounded to bf16. They are copied in any case.
  */
 export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: WeightTypeChoice): TensorType {
   if (checkpoint.kind === 'converted') return recipe.type
@@ -73,8 +76,8 @@ export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: Weigh
 }
 
 /**
- * Whether a weight is copied out of its file because it is read so often that large pages matter, which Linux gives to copies for certain and to
- * files only sometimes. Repacked weights are not read where they lie in any case.
+ * Whether a weight is copied out of its file because it is read so often that large pages matter, which Linux gives to
+ * copies always and to files only sometimes. Repacked weights are copied anyway.
  */
 async function readOften(
   backend: Backend,

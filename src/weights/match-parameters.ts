@@ -1,9 +1,9 @@
 /**
- * Strict agreement between a checkpoint and the model built from its config: every declared parameter is there with the right
- * shape, and every stored tensor is used or named as ignored.
+ * Strict agreement between a checkpoint and the model built from its config: every declared parameter is there with the
+ * right shape, and every stored tensor is used or named as ignored.
  *
- * In: declarations (what the graphs ask for) and an opened checkpoint. Out: a recipe per parameter: which byte ranges, joined,
- * hold it, and how to rearrange them.
+ * In: declarations (what the graphs ask for) and an opened checkpoint. Out: a recipe per parameter: which byte ranges,
+ * joined, hold it, and how to rearrange them.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -33,7 +33,7 @@ export interface Recipe {
   readonly type: TensorType
   /** Joined in this order, the tensor's stored elements. */
   readonly segments: readonly Segment[]
-  /** Whether the elements must be put in another order: `rearrange` of the network room, with the declared layout. */
+  /** Whether the elements must be put in another order: `rearrange` of `nn/layouts.ts`, with the declared layout. */
   readonly rearranged: boolean
   /** PyTorch shape of the stored tensor; for converted files, their own. */
   readonly storedShape: readonly number[]
@@ -100,11 +100,11 @@ function canonicalTensors(checkpoint: Checkpoint, naming: CheckpointNaming): Rea
   const byName = new Map<string, StoredTensor>()
   for (const [name, tensor] of checkpoint.tensors) {
     const canonical = naming.canonicalName?.(name) ?? canonicalName(name)
-    const twin = byName.get(canonical)
-    if (twin !== undefined) {
+    const other = byName.get(canonical)
+    if (other !== undefined) {
       throw new EngineError(
         'bad_checkpoint',
-        `${checkpoint.location} holds ${canonical} twice, as ${twin.name} and ${name}`,
+        `${checkpoint.location} holds ${canonical} twice, as ${other.name} and ${name}`,
       )
     }
     byName.set(canonical, tensor)
@@ -114,7 +114,7 @@ function canonicalTensors(checkpoint: Checkpoint, naming: CheckpointNaming): Rea
 
 type Find = (name: string) => StoredTensor | undefined
 
-/** A recipe, an empty text when a tensor is missing, or what is wrong with it. */
+/** A recipe, an empty text when a tensor is missing, or an error text. */
 function matchConverted(declaration: ParameterDeclaration, find: Find): Recipe | string {
   const tensor = find(declaration.name)
   if (tensor === undefined) return ''

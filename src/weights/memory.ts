@@ -1,6 +1,6 @@
 /**
- * How much memory a checkpoint's weights take under a choice of types, and whether this machine has it: asked before a byte is
- * loaded, so that too little memory is a message and not a dead process.
+ * How much memory a checkpoint's weights take under a choice of types, and whether this machine has it: checked before
+ * loading, so that too little memory is an error message and not a killed process.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -87,8 +87,8 @@ export interface MemoryNeed {
 }
 
 /**
- * Throws `EngineError('bad_checkpoint')` when the need is more than `available` bytes (default: what the system says this process
- * can still get). The message says how much is needed and the finest type that would fit.
+ * Throws `EngineError('bad_checkpoint')` when the need is more than `available` bytes (default: what the system reports
+ * as available to this process). The message says how much is needed and the finest type that would fit.
  */
 export function checkMemory(
   need: MemoryNeed,

@@ -1,8 +1,8 @@
 /**
  * A parameter's elements out of its files, in the declared order, piece by piece.
  *
- * In: a recipe of match-parameters.ts. Out: f32 or stored bytes in chunks of whole rows, so that converting a large tensor never
- * holds more than a chunk of it as f32.
+ * In: a recipe of match-parameters.ts. Out: f32 or stored bytes in chunks of whole rows, so that converting a large
+ * tensor never holds more than a chunk of it as f32.
  */
 
 import { type FileHandle, open } from 'node:fs/promises'
@@ -19,7 +19,7 @@ const chunkElements = 1 << 22
 export class FileReader implements AsyncDisposable {
   readonly #handles = new Map<string, Promise<FileHandle>>()
 
-  /** Fills `target` from `offset` on. Throws `bad_checkpoint` when the file is shorter than its header said. */
+  /** Fills `target` from `offset` on. Throws `bad_checkpoint` when the file is shorter than its header says. */
   async read(file: string, offset: number, target: Uint8Array): Promise<void> {
     let handle = this.#handles.get(file)
     if (handle === undefined) {
@@ -46,8 +46,8 @@ export class FileReader implements AsyncDisposable {
 /**
  * Yields the parameter's bytes as `type`, front to back. Stops with the signal's reason.
  *
- * The stored type must be a float type, or `type` the stored type itself. Throws `bad_checkpoint` for values that are infinite or
- * NaN, or that `type` cannot hold.
+ * The stored type must be a float type, or `type` the stored type itself. Throws `bad_checkpoint` for values that are
+ * infinite or NaN, or that `type` cannot hold.
  */
 export async function* parameterBytes(
   reader: FileReader,

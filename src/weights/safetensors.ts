@@ -1,6 +1,6 @@
 /**
- * The header of one safetensors file: which tensors it holds, where, and of what shape. Strict: a file that lies about
- * itself is refused before a byte of it is used.
+ * The header of one safetensors file: which tensors it holds, where, and of what shape. Strict: a file with a wrong
+ * header is refused before a byte of it is used.
  *
  * In: a path. Out: entries with absolute byte ranges. Data is read or mapped elsewhere.
  *
@@ -51,7 +51,8 @@ const largestHeader = 100_000_000
  * Reads and checks the header of one file.
  *
  * Throws `EngineError('bad_checkpoint')` naming the file, the tensor and what is wrong: truncated file, header out of
- * bounds, unknown element type, size that does not match the shape, ranges that overlap, leave gaps or run past the end.
+ * bounds, unknown element type, size that does not match the shape, ranges that overlap, leave gaps or run past the
+ * end.
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   const fail = failureOf(path)
@@ -85,7 +86,7 @@ type Fail = (what: string, cause?: unknown) => EngineError
 
 function failureOf(path: string): Fail {
   return (what, cause) =>
-    new EngineError('bad_checkpoint', `${basename(path)} is not a sound safetensors file: ${what}`, { cause })
+    new EngineError('bad_checkpoint', `${basename(path)} is not a valid safetensors file: ${what}`, { cause })
 }
 
 function headerLengthOf(prefix: Buffer, size: number, fail: Fail): number {

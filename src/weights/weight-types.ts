@@ -1,9 +1,9 @@
 /**
  * Which number format each weight is stored in.
  *
- * One type is asked for the whole checkpoint, and optionally others for single stages. What a weight is used for sets a floor:
- * norms and biases stay f32, the code predictor and the encoders keep at least 8 bits, and a row that does not divide into a
- * type's blocks takes the next finer type that it does divide into.
+ * One type is asked for the whole checkpoint, and optionally others for single stages. What a weight is used for sets a
+ * floor: norms and biases stay f32, the code predictor and the encoders keep at least 8 bits, and a row that does not
+ * divide into a type's blocks takes the next finer type that it does divide into.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -28,7 +28,7 @@ export type WeightStage = (typeof weightStages)[number]
 
 export interface WeightTypeChoice {
   readonly type: WeightType
-  /** Taken as asked for all weights of a stage that are not exact, floors aside. */
+  /** Taken as requested for all weights of a stage that are not exact, floors aside. */
   readonly stages?: Partial<Record<WeightStage, WeightType>>
 }
 

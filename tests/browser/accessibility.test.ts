@@ -13,7 +13,7 @@ interface Violation {
   nodes: { html: string; failureSummary: string }[]
 }
 
-/** What axe finds, of any impact, in the page as it is. Popups stand outside the page's landmarks by their nature. */
+/** Axe's findings, of any impact, in the current page. Popups are outside the page's landmarks by design. */
 async function violations(page: Page, options: { popup?: boolean } = {}): Promise<string[]> {
   // Transitions half way have half the contrast.
   await page.evaluate(

@@ -1,8 +1,8 @@
 /**
- * Debian's Chromium for the browser tests, with a fake microphone and camera, and pages that remember what went wrong.
+ * Debian's Chromium for the browser tests, with a fake microphone and camera, and pages that record problems.
  *
- * In: an address. Out: pages. A page's `problems` are its console errors, exceptions and broken content security policy;
- * `foreign` are requests to other hosts. Without Chromium the tests are skipped, and say so.
+ * In: an address. Out: pages. A page's `problems` are its console errors, exceptions and broken content security
+ * policy; `foreign` are requests to other hosts. Without Chromium the tests are skipped with a message.
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { describe, expect } from 'vitest'
@@ -19,7 +19,7 @@ const missing =
       : 'the playground is not built (npm run build)'
 if (missing !== undefined) console.warn(`NOT RUN: tests/browser, because ${missing}.`)
 
-/** `describe`, or a loud skip when there is no browser or nothing to show in it. */
+/** `describe`, or a skip with a message when there is no browser or no built page. */
 export const describeInBrowser = describe.skipIf(missing !== undefined)
 
 export interface WatchedPage {
@@ -30,13 +30,13 @@ export interface WatchedPage {
   readonly requests: Record<string, unknown>[]
 }
 
-/** A fresh context (no history, no settings) with the playground open, its models listed, and the settings beside it. */
+/** A fresh context (no history, no settings) with the playground open, its models listed, and the settings open. */
 export async function openPlayground(
   browser: Browser,
   url: string,
   options: BrowserContextOptions & {
     settings?: Record<string, unknown>
-    /** As a person comes for the first time: without the settings beside the conversation. */
+    /** As on a first visit: with closed settings. */
     firstVisit?: boolean
     before?: (page: Page) => Promise<void>
   } = {},
@@ -76,7 +76,7 @@ export async function ask(page: Page, text: string, replies = 1): Promise<void> 
   await repliesDone(page, replies)
 }
 
-/** What the (i) of the last reply says: times, tokens, list price. */
+/** The (i) of the last reply: times, tokens, list price. */
 export async function metricsOf(page: Page): Promise<string> {
   const button = page.getByRole('button', { name: 'Details of this reply' }).last()
   await button.click()
@@ -86,12 +86,15 @@ export async function metricsOf(page: Page): Promise<string> {
   return text
 }
 
-/** Waits until an expression is true in the page. (Playwright's own waiting needs `unsafe-eval`, which the page forbids.) */
+/**
+ * Waits until an expression is true in the page. (Playwright's own waiting needs `unsafe-eval`, which the page
+ * forbids.)
+ */
 export async function until(page: Page, expression: string, timeout = 90_000): Promise<void> {
   await expect.poll(() => page.evaluate<boolean>(`Boolean(${expression})`), { timeout, interval: 50 }).toBe(true)
 }
 
-/** Waits until exactly `replies` replies are there and none is being made. */
+/** Waits until there are exactly `replies` replies and none is in progress. */
 export async function repliesDone(page: Page, replies: number): Promise<void> {
   await until(
     page,

@@ -1,4 +1,4 @@
-/** The playground stays light: everything it is built into, in all languages, under 320 kB gzipped. The reference is apart. */
+/** The playground stays small: all built files, in all languages, under 320 kB gzipped. The reference is separate. */
 import { expect, it } from 'vitest'
 import { bundleFiles } from '../../bench/web-bundle.ts'
 import { playgroundIsBuilt } from './playground-server.ts'

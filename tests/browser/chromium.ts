@@ -10,7 +10,9 @@ export const chromiumPath = [
   '/usr/bin/google-chrome',
 ].find((path) => existsSync(path))
 
-/** `microphone` is a WAV file that is heard in a loop. `hostName` is one more name of this machine, without https insecure. */
+/**
+ * `microphone` is a WAV file that plays in a loop. `hostName` is one more name of this machine, without https insecure.
+ */
 export async function launchBrowser(options: { microphone?: string; hostName?: string } = {}): Promise<Browser> {
   const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
   if (options.microphone !== undefined) fake.push(`--use-file-for-fake-audio-capture=${options.microphone}`)

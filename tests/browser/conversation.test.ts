@@ -32,7 +32,7 @@ async function tapSpeech(page: Page): Promise<void> {
   })()`)
 }
 
-/** What the fake engine says, as 16-bit samples: 440 Hz, in phase from the first frame on. */
+/** The fake engine's speech, as 16-bit samples: 440 Hz, in phase from the first frame on. */
 function expectedTone(samples: number): Int16Array {
   return Int16Array.from({ length: samples }, (_, index) =>
     Math.round(Math.sin((2 * Math.PI * 440 * index) / 24_000) * 8000),
@@ -54,7 +54,7 @@ describeInBrowser('conversation', () => {
     await server?.stop(0)
   })
 
-  // Audio is in real time: a machine busy with other tests may be late once, and then there is a gap.
+  // Audio is in real time: on a busy machine one piece may be late, and then there is a gap.
   it('answers in text and in speech that reaches the audio graph without a gap', { retry: 2 }, async () => {
     const { page, problems, foreign, requests } = await openPlayground(browser, server.url)
     await page.locator('.starter').first().waitFor()
@@ -70,7 +70,7 @@ describeInBrowser('conversation', () => {
     let worst = 0
     for (let index = 0; index < samples; index += 1)
       worst = Math.max(worst, Math.abs((heard[first + index] ?? 9) - (expected[index] ?? 0) / 32768))
-    // Every sample in its place: nothing lost, doubled, resampled or delayed between the pieces.
+    // Every sample is in its position: none lost, doubled, resampled or delayed between the pieces.
     expect(worst).toBeLessThan(1e-4)
     const { scheduled, peak, underruns } = await page.evaluate<{ scheduled: number; peak: number; underruns: number }>(
       `globalThis.omniservePlayground.player.statistics`,
@@ -134,7 +134,8 @@ describeInBrowser('conversation', () => {
       expect(await page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.underruns`)).toBeGreaterThan(
         0,
       )
-      // But for silence (and what is left of a zero when the browser interpolates), what is heard is what was sent.
+      // But for silence (and the remainder of a zero when the browser interpolates), the played samples are the sent
+      // ones.
       const heard = (await page.evaluate<number[]>(`globalThis.tapped`)).filter((sample) => Math.abs(sample) > 1e-5)
       const sent = [...expectedTone(5 * 3 * 1920)].filter((sample) => sample !== 0)
       expect(heard.length).toBe(sent.length)

@@ -23,7 +23,7 @@ function run(command: string, args: string[], cwd: string): Promise<{ code: numb
   })
 }
 
-/** A request without its id, its media by what they hold. */
+/** A request without its id, its media by their content. */
 function comparable(request: GenerationRequest | undefined): unknown {
   const messages = request?.messages.map(({ role, content }) => ({
     role,
@@ -39,7 +39,7 @@ function comparable(request: GenerationRequest | undefined): unknown {
 async function copy(page: Page, language: string): Promise<string> {
   await page.getByRole('tab', { name: language }).click()
   await page.evaluate(`navigator.clipboard.writeText('')`)
-  // The panel that is left may still be there.
+  // The panel being closed may still be there.
   await page.getByRole('tabpanel', { name: language }).getByRole('button', { name: 'Copy', exact: true }).click()
   // The page writes it some time after the click.
   const read = (): Promise<string> => page.evaluate<string>(`navigator.clipboard.readText()`)
@@ -67,7 +67,7 @@ describeInBrowser('copy as code', () => {
     await page.getByText('Copied', { exact: true }).waitFor()
     const copied = await page.evaluate<string>(`navigator.clipboard.readText()`)
     expect(copied).toBe(await page.locator('.commands pre').textContent())
-    // What the shell makes of it: three commands.
+    // The shell's view of it: three commands.
     const { output } = await run('bash', ['-c', `npx() { echo "$@"; }\n${copied}`], '.')
     expect(output.trim().split('\n')).toEqual([
       'omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct',

@@ -1,4 +1,4 @@
-/** What goes wrong, said in a sentence with what to do: refusals, keys, broken streams, a server that goes away. */
+/** Failures, described in a sentence with a fix: refusals, keys, broken streams, a server that disappears. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
@@ -22,7 +22,7 @@ describeInBrowser('failures', () => {
     const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, Array.from({ length: 60 }, () => 'word').join(' '))
     const alert = page.locator('.failure')
-    // First what happened, then what the server said.
+    // First what happened, then the server's message.
     expect(await alert.innerText()).toMatch(/^The conversation is too long for this model\s+Shorten the message/)
     expect(await alert.innerText()).toMatch(/400/)
     expect(await alert.innerText()).toMatch(/invalid_parameter_error/)
@@ -42,7 +42,7 @@ describeInBrowser('failures', () => {
     const { page } = await openPlayground(browser, server.url, { firstVisit: true })
     const alert = page.getByRole('alert')
     await alert.getByText('This server requires an API key').waitFor()
-    // Not ready, and nothing to try, beside it.
+    // Not ready, and no examples next to it.
     await page.locator('.server', { hasText: 'API key required' }).waitFor()
     expect(await page.locator('.server[data-state="ready"], .starter').count()).toBe(0)
     await until(page, `document.activeElement.type === 'password'`)
@@ -98,7 +98,7 @@ describeInBrowser('failures', () => {
     expect(await page.locator('.turn-assistant .prose').innerText()).toContain('w3')
     expect(await page.locator('.failure').innerText()).toMatch(/^The server is not ready\s[^]*Try again in a moment/)
     await page.getByRole('button', { name: 'Try again' }).click()
-    // In our words, not the browser's ("Failed to fetch").
+    // The page's own text, not the browser's ("Failed to fetch").
     await page.locator('.failure', { hasText: 'The connection to the server was lost' }).waitFor()
     expect(await page.locator('.failure').innerText()).not.toContain('Server message')
     await page.getByText('Server not reachable').waitFor()

@@ -1,5 +1,5 @@
 /**
- * Files the browser tests hand to the page, made by formula: speech-like sound, pictures.
+ * Files for the browser tests, made by formula: speech-like audio, images.
  */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -42,7 +42,7 @@ export function temporaryFile(name: string, bytes: Uint8Array): string {
   return file
 }
 
-/** A plain picture; `noisy` ones do not compress. */
+/** A plain image; `noisy` ones do not compress. */
 export async function picture(
   width: number,
   height: number,

@@ -1,4 +1,4 @@
-/** Images, audio, video, microphone and camera, each seen by the engine as it should; limits and refusals handled. */
+/** Images, audio, video, microphone and camera, each checked at the engine; limits and refusals handled. */
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
@@ -118,20 +118,20 @@ describeInBrowser('media', () => {
     expect(samples.length / sampleRate).toBeGreaterThan(1.5)
     const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0)
     expect(peak).toBeGreaterThan(0.02)
-    // Syllables with pauses: loud and quiet stretches both occur.
+    // Syllables with pauses: loud and quiet segments both occur.
     const loudness = Array.from({ length: Math.floor(samples.length / 800) }, (_, index) =>
       samples.subarray(index * 800, index * 800 + 800).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0),
     )
     expect(loudness.filter((value) => value > peak / 2).length).toBeGreaterThan(3)
     expect(loudness.filter((value) => value < peak / 10).length).toBeGreaterThan(3)
     expect(problems).toEqual([])
-    // It plays in the player of the replies.
+    // It plays in the same player as replies.
     const played = `globalThis.omniservePlayground.player.statistics.scheduled`
     expect(await page.evaluate(played)).toBe(0)
     await page.locator('.turn-user .speech').getByRole('button', { name: 'Play', exact: true }).click()
     await expect.poll(() => page.evaluate<number>(played)).toBe(Math.round((samples.length / sampleRate) * 24_000))
 
-    // A question that is only spoken.
+    // A question with speech only.
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
     await page.getByText('0:01').waitFor()
     await page.getByRole('button', { name: 'Stop and add' }).click()

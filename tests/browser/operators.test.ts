@@ -1,4 +1,6 @@
-/** The page of operators: replicas, a drain and its end, a wrong key; accessible, within its content security policy. */
+/**
+ * The page of operators: replicas, a drain and its end, a wrong key; accessible, within its content security policy.
+ */
 import axe from 'axe-core'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

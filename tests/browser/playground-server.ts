@@ -1,8 +1,8 @@
 /**
  * The real server with the built playground and an engine of the test's choice, on a free loopback port.
  *
- * In: the engine, settings as flags. Out: a running server. Used by the browser tests, the browser benchmarks, and by hand:
- * `node tests/browser/playground-server.ts 8123`.
+ * In: the engine, settings as flags. Out: a running server. Used by the browser tests, the browser benchmarks, and by
+ * hand: `node tests/browser/playground-server.ts 8123`.
  */
 import { cpSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ export const playgroundFolder = fileURLToPath(new URL('../../web/dist', import.m
 /** Whether the playground is built, as `npm test` does first. */
 export const playgroundIsBuilt = existsSync(`${playgroundFolder}/index.html`)
 
-/** The built playground with more files beside it, for what a test must load from the same origin. */
+/** The built playground with additional files that a test loads from the same origin. */
 export function playgroundWith(files: Record<string, string>): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-playground-'))
   cpSync(playgroundFolder, folder, { recursive: true })

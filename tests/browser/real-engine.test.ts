@@ -1,8 +1,8 @@
 /**
  * The command line's own server with the real engine, driven from the browser: speech made by a checkpoint is played.
  *
- * With the embedded checkpoint the reply is waited for; without it random weights answer, whose speech need not end, so it is
- * stopped once it plays.
+ * With the embedded checkpoint the test waits for the reply; without it random weights answer, whose speech need not
+ * end, so it is stopped once it plays.
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -41,7 +41,7 @@ describeInBrowser('with the real engine', () => {
       await page.locator('.turn-assistant .note', { hasText: 'Stopped' }).waitFor()
     }
     expect(await metricsOf(page)).toMatch(/Time to first token[^]*Time to first audio/)
-    // The next request is served: the work of the first was given up, or done.
+    // The next request is served: the work of the first was cancelled, or done.
     await page.getByRole('radio', { name: 'Text', exact: true }).click()
     await page.locator('#message').fill('hello')
     await page.keyboard.press('Enter')

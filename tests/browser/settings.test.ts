@@ -47,7 +47,7 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('picks a voice by what it sounds like, and says when it is a stand-in', async () => {
+  it('picks a voice by its description, and says when it is a substitute', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url)
     const voice = page.getByRole('combobox', { name: 'Voice' })
     const search = page.getByRole('combobox', { name: 'Search voices or languages' })
@@ -64,7 +64,7 @@ describeInBrowser('settings', () => {
       .poll(() => page.getByRole('option').allInnerTexts())
       .toEqual([expect.stringContaining('Rocky'), expect.stringContaining('Kiki')])
     await pick('Ethan')
-    // nano speaks two languages, whatever the service's voice speaks.
+    // nano supports two languages, whatever the service's voice speaks.
     await page.getByText('Speaks Chinese, English', { exact: true }).waitFor()
     expect(await page.getByText('is used instead').count()).toBe(0)
     await pick('Cherry')

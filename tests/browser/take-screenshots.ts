@@ -1,8 +1,8 @@
 /**
- * Images of the playground as people see it: `node tests/browser/take-screenshots.ts URL FOLDER`.
+ * Screenshots of the playground: `node tests/browser/take-screenshots.ts URL FOLDER`.
  *
- * In: the address of a running server. Out: first page, a conversation with an image and speech, light, dark, phone, Chinese. The one
- * in the README is `conversation.png`.
+ * In: the address of a running server. Out: first page, a conversation with an image and speech, light, dark, phone,
+ * Chinese. The one in the README is `conversation.png`.
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'

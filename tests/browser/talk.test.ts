@@ -1,7 +1,7 @@
 /**
- * Talk: a spoken conversation, against the real server, and against a stand-in that sends what docs/realtime.md's dialect sends.
+ * Talk: a spoken conversation, against the real server, and against a fake that sends the dialect of docs/realtime.md.
  *
- * The microphone is a file. The stand-in decides when the user speaks, so what it tests does not depend on detection.
+ * The microphone is a file. The fake decides when the user speaks, so its tests do not depend on detection.
  */
 import axe from 'axe-core'
 import type { Browser, Page, WebSocketRoute } from 'playwright-core'
@@ -189,7 +189,7 @@ describeInBrowser('talk', () => {
     realtime.transcript('item_1', 'What is 7 plus 5?')
     await status(page, 'Listening')
 
-    // Speaking stops what is being said, at once.
+    // Speaking interrupts the reply, at once.
     realtime.userSpeaks('item_2', 1500)
     realtime.userStops('item_2', 2000)
     realtime.reply('resp_2', 'Once upon a time there was', 30)

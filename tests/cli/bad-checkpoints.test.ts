@@ -1,4 +1,4 @@
-/** What somebody sees who serves a checkpoint that cannot be served: one line that says what is wrong and how to mend it. */
+/** `omniserve serve` with a bad checkpoint: one line with the fault and the fix. */
 import { copyFile, link, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -26,7 +26,7 @@ async function changeHeader(folder: string, from: string, to: string): Promise<v
   await writeFile(file, bytes)
 }
 
-/** Weights as long as those of the published 30B-A3B, of which the disk holds nothing: the file is one hole. */
+/** Weights as long as those of the published 30B-A3B, in a sparse file that takes no space. */
 async function largeCheckpoint(folder: string): Promise<void> {
   const published = path.join(path.dirname(path.dirname(moe)), 'qwen3-omni-30b-a3b')
   await copyFile(path.join(published, 'config.json'), path.join(folder, 'config.json'))
@@ -83,7 +83,7 @@ const cases: readonly (readonly [string, string, (folder: string) => Promise<unk
     'that was cut short',
     moe,
     (folder) => truncate(path.join(folder, 'model.safetensors'), 3_000_000),
-    /model\.safetensors is not a sound safetensors file: it is cut short: .* download it again/,
+    /model\.safetensors is not a valid safetensors file: it is cut short: .* download it again/,
   ],
   [
     'whose tensors have other shapes than its configuration says',
@@ -117,7 +117,7 @@ const cases: readonly (readonly [string, string, (folder: string) => Promise<unk
   ],
 ]
 
-/** Lines for the person who started it; the log is JSON where nobody watches a terminal. */
+/** Readable lines on a terminal; JSON otherwise. */
 function saidIn(errors: string): string[] {
   return errors
     .trim()

@@ -36,7 +36,7 @@ describe.concurrent('one question', () => {
     expect({ code, out, errors }).toEqual({ code: 0, out: 'You said: Good morning\n', errors: '' })
   })
 
-  it('sends pictures, sounds and clips by path', async () => {
+  it('sends images, audio and video by path', async () => {
     const image = await chat(['what is this?', '--image', 'cat.png'])
     expect(image.out).toBe('You said: what is this? I got an image of 96 by 64.\n')
     const sound = await chat(['and this?', '--audio', 'talk.wav'])
@@ -100,7 +100,7 @@ describe.concurrent('one question', () => {
     const { code } = await chat(['Hello', '--play'], { environment: { PATH: bin } })
     expect(code).toBe(0)
     expect(decodeWav(await readFile(path.join(folder.path, 'played.wav'))).samples.length).toBe(3 * 3 * 1920)
-    // ffplay does not tell by its exit code that there is no sound device.
+    // ffplay's exit code does not show that there is no audio device.
     const mute = path.join(folder.path, 'mute')
     await mkdir(mute)
     await writeFile(path.join(mute, 'ffplay'), `#!/bin/sh\n/bin/cat > /dev/null\necho 'audio open failed' >&2\n`)
@@ -164,7 +164,7 @@ describe('interrupted', () => {
       code: 130,
       errors: expect.stringMatching(/^[\d.]+ s of speech in part\.wav\nomniserve: interrupted\n$/) as string,
     })
-    // What follows in the terminal begins on a line of its own.
+    // The terminal's next output begins on a line of its own.
     expect(out).toMatch(/^word( word)* ?\n$/)
     const { samples } = decodeWav(await readFile(path.join(folder.path, 'part.wav')))
     expect(samples.length).toBeGreaterThan(1920)
@@ -254,7 +254,7 @@ describe('a server that runs on this machine', () => {
 describe('without a server', () => {
   const local = ['--checkpoint', tinyCheckpoint, '--context-length', '1024', '--max-tokens', '8', '--json']
 
-  it('runs the checkpoint itself, speech and a clip too large for a data URI included', async () => {
+  it('runs the checkpoint itself, speech and a video too large for a data URI included', async () => {
     const large = path.join(folder.path, 'large.wav')
     await writeFile(large, Buffer.concat([wav(1), Buffer.alloc(8_000_000)]))
     const args = ['Hello', '--audio', large, '--save-audio', 'own.wav', '--seed', '3']
@@ -369,7 +369,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
   it('completes commands and paths by Tab, and answers lines typed ahead in turn', async () => {
     await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
     await session.see(/> /)
-    // One key at a time: what comes in one piece is taken as pasted, Tabs included.
+    // One key at a time: input in one piece counts as pasted, Tabs included.
     session.type('/im')
     await session.see(/\/im/)
     session.type('\t')

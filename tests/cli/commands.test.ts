@@ -132,7 +132,7 @@ describe.concurrent('tokens', () => {
     expect(code).toBe(0)
     const { data }: { data: { file: string }[] } = JSON.parse(out)
     const counts = data.map((row) => tokensCountSchema.parse(row).usage.prompt_tokens_details ?? {})
-    // 320 by 320 is 10 by 10 tokens and two marks; two seconds are 25; the text is the guide's own example.
+    // 320 by 320 is 10 by 10 tokens and two markers; two seconds are 25; the text is the guide's own example.
     expect(counts[0]).toMatchObject({ image_tokens: 102 })
     expect(counts[1]).toMatchObject({ audio_tokens: 25 })
     expect(counts[2]).toEqual({ text_tokens: 11 })
@@ -266,7 +266,7 @@ describe.concurrent('doctor', () => {
     expect(out).toMatch(/^ok +checkpoint .*voices: /m)
     expect(out).toMatch(/^ok +port +any free port$/m)
     expect({ code, end: /Ready[.;]/.test(out) }).toEqual({ code: 0, end: true })
-    // What is not here is not ok.
+    // Missing parts are not "ok".
     expect(
       out.split('\n').filter((line) => /not installed|not built|: none/.test(line) && line.startsWith('ok')),
     ).toEqual([])
@@ -317,7 +317,7 @@ describe.concurrent('completion', () => {
       const { stdout, stderr } = await promisify(execFile)('bash', ['-c', program, 'bash', line], { cwd: folder.path })
       expect(stderr).toBe('')
       const lines = stdout.trim().split('\n')
-      // What is suggested in vain is left to the shell's own file names.
+      // Without suggestions the shell's own file names follow.
       expect(lines.pop()).toBe('complete -o default -F _omniserve omniserve')
       return lines.filter((word) => word !== '')
     }

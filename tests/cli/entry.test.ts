@@ -1,4 +1,4 @@
-/** `bin/omniserve.js` in a checkout that is not built, with an npm that only says what it was asked for. */
+/** `bin/omniserve.js` in a checkout without a build, with a fake npm that only records its calls. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants, existsSync } from 'node:fs'
@@ -22,7 +22,7 @@ beforeEach(async () => {
 })
 afterEach(() => folder[Symbol.asyncDispose]())
 
-/** An npm that notes what it is asked for, and installs and builds by making the files. `first` runs before that. */
+/** An npm that records its calls, and installs and builds by creating the files. `first` runs before that. */
 async function npmThat(first: string): Promise<void> {
   const tools = path.join(folder.path, 'tools')
   await mkdir(tools, { recursive: true })
@@ -102,7 +102,7 @@ describe('a checkout that is not built', () => {
     expect(results.map(({ out }) => out).toSorted()).toEqual(['arguments: one\n', 'arguments: two\n'])
     expect(await asked()).toEqual(['ci', 'run build'])
     expect(results.map(({ errors }) => errors).join('')).toContain('waiting for another omniserve')
-    // A lock whose process is gone.
+    // A lock whose process has ended.
     await rm(path.join(folder.path, 'dist'), { recursive: true })
     const { stdout } = await promisify(execFile)('sh', [
       '-c',

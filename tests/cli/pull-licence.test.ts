@@ -1,4 +1,6 @@
-/** `omniserve pull` of a checkpoint whose licence restricts use: said before the weights come, and asked. */
+/**
+ * `omniserve pull` of a checkpoint whose licence restricts use: shown before the weights are fetched, with a question.
+ */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -43,7 +45,7 @@ describe('a licence that restricts use', () => {
     })
     expect(pulled('model.safetensors')).toBe(true)
 
-    // All is there: nothing is fetched that could be agreed to.
+    // Everything exists: nothing is fetched that needs agreement.
     expect(await omniserve(['pull', hub.id], options())).toMatchObject({ code: 0 })
   })
 

@@ -1,4 +1,4 @@
-/** The commands that look at a checkpoint without running it, on a Qwen2.5-Omni one. */
+/** The commands that inspect a checkpoint without running it, on a Qwen2.5-Omni one. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, it } from 'vitest'
@@ -45,7 +45,7 @@ it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it',
     expect(row?.limits.checkpoint_prompt_tokens).toBeGreaterThan(50)
   }
 
-  // Flash itself takes 20 minutes: counted and priced, with a warning that the checkpoint here does not.
+  // Flash itself accepts 20 minutes: counted and priced, with a warning that the checkpoint here does not.
   const args = ['tokens', long, '--model', 'qwen3-omni-flash', '--checkpoint', checkpoint]
   const warned = await omniserve(args)
   expect(warned).toMatchObject({ code: 0, errors: expect.stringMatching(/^warning: .*at most 300 s/) })

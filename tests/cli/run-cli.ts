@@ -31,7 +31,7 @@ export interface CliOptions {
 }
 
 function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
-  // Settings of whoever runs the tests are not to be seen.
+  // Settings of the user's environment must not apply.
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('OMNISERVE_'))
   // Tests of other files run beside it: threads that wait for each other would only wait longer.
   return { ...Object.fromEntries(inherited), NO_COLOR: '1', OMNISERVE_THREADS: '1', ...options.environment }
@@ -79,12 +79,12 @@ export class TerminalSession implements AsyncDisposable {
     this.ended = new Promise((resolve) => this.#child.once('close', resolve))
   }
 
-  /** All that was shown, without control sequences. */
+  /** All output, without control sequences. */
   get screen(): string {
     return stripVTControlCharacters(this.#seen).replaceAll('\r', '')
   }
 
-  /** Waits for a text that was not waited for before. */
+  /** Waits for a text after the last one waited for. */
   async see(wanted: RegExp): Promise<void> {
     const deadline = performance.now() + 150_000
     for (;;) {

@@ -1,4 +1,6 @@
-/** `omniserve verify`: nano passes; nano with rows of a few matrices exchanged fails, by the checks that these matrices serve. */
+/**
+ * `omniserve verify`: nano passes; nano with rows of a few matrices exchanged fails, by the checks that depend on them.
+ */
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
@@ -7,7 +9,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import type { Finding, Report } from '../../src/cli/verify/report.ts'
 import { omniserve, temporaryFolder, tinyCheckpoint } from './run-cli.ts'
 
-// Speech is made and heard some twenty times: on a busy machine that waits for its turn.
+// Speech is generated and transcribed some twenty times, which takes long on a busy machine.
 vi.setConfig({ testTimeout: 600_000 })
 
 const nano = fileURLToPath(new URL('../../models/nano', import.meta.url))
@@ -28,7 +30,7 @@ async function readReport(file: string): Promise<Report> {
 const states = (report: Report): Record<string, Finding['state']> =>
   Object.fromEntries(report.findings.map(({ name, state }) => [name, state]))
 
-/** A copy of nano in which each of the matrices named has its rows in reverse order. */
+/** A copy of nano in which each of the named matrices has its rows in reverse order. */
 async function shuffledNano(target: string, matrices: RegExp): Promise<void> {
   await mkdir(target, { recursive: true })
   await cp(nano, target, { recursive: true })
@@ -119,7 +121,7 @@ it('compares 4 bits with 8, and lists what a checkpoint cannot do', async () => 
   expect(report.against?.weights).toContain('q8_0')
   const agreement = report.findings.at(-1)!
   expect(agreement).toMatchObject({ name: 'agreement', unit: 'share' })
-  // Four bits change what nano would say now and then; a wrong row or position would change nearly all of it.
+  // Four bits change nano's text now and then; a wrong row or position changes nearly all of it.
   expect(agreement.measured).toBeGreaterThan(0.8)
   expect(agreement.measured).toBeLessThanOrEqual(1)
 })

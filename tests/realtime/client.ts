@@ -49,7 +49,7 @@ export class RealtimeClient implements AsyncDisposable {
     this.socket.send(JSON.stringify(event))
   }
 
-  /** The next event of this type that was not waited for yet. */
+  /** The next event of this type, after the last one waited for. */
   async next(type: string): Promise<ServerEvent> {
     for (;;) {
       const at = this.events.findIndex((event, index) => index >= this.#seen && event.type === type)

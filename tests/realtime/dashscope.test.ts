@@ -1,4 +1,6 @@
-/** DashScope's realtime wire over the fake engine: the order of events, rules, errors and closes of docs/realtime.md. */
+/**
+ * DashScope's realtime wire over the fake engine: the order of events, rules, errors and closes of docs/realtime.md.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
@@ -14,7 +16,7 @@ afterAll(() => server.stop(0))
 const open = (query = 'model=qwen3-omni-flash-realtime'): Promise<RealtimeClient> =>
   RealtimeClient.open(`${server.url}/api-ws/v1/realtime?${query}`)
 
-/** Runs of equal types are told once. */
+/** Runs of equal types are listed once. */
 function order(types: readonly string[]): string[] {
   return types.filter((type, index) => type !== types[index - 1])
 }

@@ -24,7 +24,7 @@ function order(types: readonly string[]): string[] {
 describe('the official SDK', () => {
   it('holds a spoken turn', async () => {
     const client = new OpenAI({ apiKey: 'secret', baseURL: `${server.url}/v1` })
-    // The SDK's client speaks TLS whatever the URL says; the test server does not.
+    // The SDK's client uses TLS whatever the URL; the test server does not.
     const plain = { createConnection: () => connect(Number(new URL(server.url).port), '127.0.0.1') }
     const realtime = new OpenAIRealtimeWS({ model: 'fake-omni', options: plain }, client)
     const seen: string[] = []
@@ -93,7 +93,7 @@ describe('the socket', () => {
     client.send({ type: 'input_audio_buffer.commit' })
     client.send({ type: 'response.create' })
     const done = await client.next('response.done')
-    // The length at 16 kHz, whatever rate it came at.
+    // The length at 16 kHz, whatever its input rate.
     expect(done.response.output[0].content[0].text).toContain('2.7 seconds of sound')
   })
 })

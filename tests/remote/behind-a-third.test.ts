@@ -1,6 +1,7 @@
 /**
- * Two omniserves with nano behind a third, all processes of this machine: one is killed midway and comes back, then the other is drained.
- * Nothing hangs, nothing is doubled, what had begun ends with one clear error, and usage adds up.
+ * Two omniserves with nano behind a third, all on this machine: one is killed during requests and restarted, then the
+ * other is drained. Nothing hangs, nothing is doubled, a reply that had begun ends with one clear error, and usage adds
+ * up.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -159,7 +160,7 @@ it('loses nothing when one is killed and one is drained', async () => {
     expect(usageAddsUp(reply!.usage!)).toBe(true)
     expect(reply!.usage).toEqual(wanted.usage)
   }
-  // At most those that were at it when it was killed.
+  // At most those that were running there when it was killed.
   expect(crashed).toBeLessThanOrEqual(6)
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 

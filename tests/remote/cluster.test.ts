@@ -60,7 +60,7 @@ interface Running {
   readonly cluster: Cluster
   readonly engine: ClusterEngine
   readonly events: ClusterEvent[]
-  /** Moves the clock. */
+  /** Advances the clock. */
   readonly pass: (milliseconds: number) => void
 }
 
@@ -129,9 +129,9 @@ describe('a cluster', () => {
     const told = events.map((event) => `${event.type} ${event.replica}`)
     expect(told.toSorted()).toEqual(['ejected a', 'request a', 'request b', 'retry a', 'returned a', 'returned b'])
     expect(cluster.status()[0]).toMatchObject({ state: 'ejected', counts: { ejections: 1, retries: 1 } })
-    // Nobody asks it meanwhile.
+    // No request goes there meanwhile.
     for (let count = 0; count < 3; count += 1) expect(await servedBy(engine)).toBe('b')
-    // It is back; its time is not up.
+    // It is healthy again; its time out is not over.
     const again = await startReplay(rowsOf('vllm', { pace: 1 }), Number(port))
     open.push(() => again.kill())
     await cluster.probeAll()
@@ -371,7 +371,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('b')
     const reply = await running
     expect([reply.text.includes('speak.'), reply.reason]).toEqual([true, 'stop'])
-    // Same replica, other weight: the same connections and counts go on.
+    // Same replica, other weight: connections and counts continue.
     await cluster.apply(planOf([pool('p', [replica('b', b, { weight: 3 })])]))
     expect(cluster.status()[0]).toMatchObject({ weight: 3, counts: { requests: 1 } })
   })

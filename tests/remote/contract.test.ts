@@ -1,4 +1,7 @@
-/** The engine contract's suite against every adapter: recorded peers by the replay server, our own wire by a real server of ours. */
+/**
+ * The engine contract's suite against every adapter: recorded peers by the replay server, omniserve's own wire by a
+ * real server.
+ */
 import { VOICES } from '../../src/catalogue/index.ts'
 import { describeEngine } from '../../src/contract/testing/engine-suite.ts'
 import { mapVoices } from '../../src/engines/local/voices.ts'
@@ -55,7 +58,7 @@ for (const [adapter, prefix] of [
   })
 }
 
-/** Replicas of a route are the cluster's, not the route's to close. */
+/** The cluster, not the route, closes a route's replicas. */
 class OwningEngine extends ClusterEngine {
   readonly #own: Cluster
   constructor(cluster: Cluster) {

@@ -1,6 +1,6 @@
 /**
- * The contract suite and a few questions against a real vLLM or vLLM-Omni with nano, by hand: see reference/remote-peer/README.md.
- * `OMNISERVE_REAL_PEER=vllm-omni=http://127.0.0.1:18102`
+ * The contract suite and a few requests against a real vLLM or vLLM-Omni with nano, by hand: see
+ * reference/remote-peer/README.md. `OMNISERVE_REAL_PEER=vllm-omni=http://127.0.0.1:18102`
  */
 import { describe, expect, it, vi } from 'vitest'
 import { VOICES } from '../../src/catalogue/index.ts'
@@ -20,7 +20,7 @@ const speaks = real.output.includes('audio')
 // A small model on a busy processor.
 if (given !== '') vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 
-/** nano ends its replies early: a long one is asked for by ignoring its end token. */
+/** nano ends its replies early: its end token is ignored to get a long one. */
 const adapter: Adapter = {
   ...real,
   async build(request, options, speaker, signal) {
@@ -69,7 +69,7 @@ describe.skipIf(given === '')('a real peer with nano', () => {
     await engine.close()
   })
 
-  it('frees its seat when a request is aborted', async () => {
+  it('frees its slot when a request is aborted', async () => {
     const engine = await open()
     const gauge = speaks ? 'vllm_omni:num_requests_running' : 'vllm:num_requests_running'
     const running = async (): Promise<number> => {

@@ -1,4 +1,7 @@
-/** `startServer` and `omniserve serve` over a configuration file: routes, headers, log, metrics, operators, a file that changes. */
+/**
+ * `startServer` and `omniserve serve` over a configuration file: routes, headers, log, metrics, operator routes, a file
+ * that changes.
+ */
 import { writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { clusterStateSchema, modelSchema } from '../../src/protocol/index.ts'
@@ -57,7 +60,7 @@ describe('a server in front of pools', () => {
     expect(reply.usage!.completion_tokens_details).toEqual({ audio_tokens: 11, text_tokens: 18 })
     const sent = omni.seen.findLast(({ path: route }) => route.endsWith('completions'))!
     expect(sent.headers['traceparent']).toBe(traceparent)
-    // The caller's key never goes on.
+    // The caller's key is never passed on.
     expect(sent.headers.authorization).toBeUndefined()
     await eventually(() => expect(log().at(-1)).toMatchObject({ served_by: 'gpu-a', outcome: 'stop' }))
     expect(log().at(-1)).toMatchObject({ poolCost: { currency: 'USD', total: expect.any(Number) as number } })
@@ -66,13 +69,13 @@ describe('a server in front of pools', () => {
     expect(figures).toContain('omniserve_replica_requests_total{pool="gpu",replica="gpu-a",outcome="ok"} 1')
     expect(figures).toMatch(/omniserve_replica_time_to_first_audio_seconds_count\{pool="gpu",replica="gpu-a"\} 1/)
     expect(figures).toMatch(/omniserve_replica_cost_total\{replica="gpu-a",currency="USD"\} \d/)
-    // What it could not be asked for: an API model that no pool answers for.
+    // No pool supports this API model.
     expect((await chat({ model: 'qwen-omni-turbo' })).status).toBe(503)
     const model = modelSchema.parse(await (await fetch(`${server.url}/v1/models/qwen3-omni-flash`)).json())
     expect(model.served_by).toMatchObject({ context_length: 4096, output_modalities: ['text', 'audio'] })
   })
 
-  it('holds a reply to the room that is left where nobody counts prompts', async () => {
+  it('limits a reply to the rest of the context where no engine counts prompts', async () => {
     const omni = await peer('vllm-omni')
     const { chat } = await start({
       pools: { gpu: { engine: 'vllm-omni', model: 'nano', replicas: [omni.url] } },
@@ -98,7 +101,7 @@ describe('a server in front of pools', () => {
     const written = await chat()
     expect(written.headers.get('x-omniserve-served-by')).toBe('gpu-1')
     await written.text()
-    // Plain vLLM has no speech; the next pool has.
+    // Plain vLLM has no speech; the next pool does.
     const spoken = await chat(speech)
     expect(spoken.headers.get('x-omniserve-served-by')).toBe('here')
     expect((await readReply(spoken)).done).toBe(true)

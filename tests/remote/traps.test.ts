@@ -1,5 +1,5 @@
 /**
- * What peers do that a reader does not expect: each case is a recording, or one that is cut, delayed or silenced.
+ * Unexpected behaviour of peers: each case is a recording, or one that is cut, delayed or silenced.
  * Reference: the checklist of docs/cluster.md.
  */
 import { describe, expect, it } from 'vitest'
@@ -68,7 +68,7 @@ describe('vLLM-Omni', () => {
     const reply = await readReply(tried.engine, makeRequest(spoken))
     expect(reply.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')
     expect(reply.pcm.length).toBe(7125 + 13_440)
-    // 11 frames of 1,920 samples, less the 555 that its vocoder drops once.
+    // 11 frames of 1,920 samples, without the 555 that its vocoder drops once.
     expect(reply.usage).toEqual({
       textTokens: 18,
       reasoningTokens: 0,
@@ -88,7 +88,7 @@ describe('vLLM-Omni', () => {
     ]
     expect(two.pcm.length).toBe(one.pcm.length)
     expect(two.pcm.some((value) => value !== 0)).toBe(true)
-    // A header read as samples would begin with RIFF.
+    // A header taken as samples would begin with RIFF.
     expect(two.pcm[0]).not.toBe(0x4952)
   })
 
@@ -140,14 +140,14 @@ describe('vLLM-Omni', () => {
     ['max_tokens 5000', 'context_overflow', 'max_tokens', 'none'],
     ['no or wrong key', 'upstream_failed', undefined, 'suspend'],
     ['unknown model', 'upstream_failed', undefined, 'suspend'],
-    ['a data: URL that is no picture', 'unsupported', 'messages', 'none'],
+    ['a data: URL that is no image', 'unsupported', 'messages', 'none'],
     ['an address that refuses', 'upstream_failed', undefined, 'strike'],
     ['after the vocoder stage has died', 'upstream_failed', undefined, 'eject'],
   ] as const)('answers "%s" with %s', async (request, code, param, effect) => {
     await using tried = await peer(vllmOmni, answerTo('vllm-omni', request))
     const failed = await failure(tried.engine)
     expect([failed.error.code, failed.error.param, failed.effect, failed.events]).toEqual([code, param, effect, []])
-    // Nothing of the peer's machine is in what callers read.
+    // Nothing about the peer's machine reaches callers.
     expect(failed.error.message).not.toMatch(/\/models\/|127\.0\.0\.1|BytesIO/)
   })
 
@@ -484,7 +484,7 @@ describe('any peer', () => {
     await using tried = await peer(vllmOmni, { events }, { idle: 1000 })
     const iterator = tried.engine.generate(makeRequest(spoken), new AbortController().signal)[Symbol.asyncIterator]()
     for (let count = 0; count < 6; count += 1) await iterator.next()
-    // Longer than the idle limit: a reader that pauses is no peer that is silent.
+    // Longer than the idle limit: a reader that pauses is not a peer that is silent.
     await new Promise((resolve) => setTimeout(resolve, 1800))
     expect(tried.server.open).toBe(1)
     let samples = 0

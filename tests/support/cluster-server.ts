@@ -1,4 +1,7 @@
-/** A real server in front of pools, from a configuration file of its own in a temporary folder. Local pools are the fake engine. */
+/**
+ * A real server in front of pools, from a configuration file of its own in a temporary folder. Local pools are the fake
+ * engine.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -14,7 +17,7 @@ let counter: Promise<TextCounter> | undefined
 
 export interface ClusterServer extends AsyncDisposable {
   readonly server: RunningServer
-  /** The configuration file; a change is taken within some 20 ms. */
+  /** The configuration file; changes take effect within some 20 ms. */
   readonly file: string
   /** Lines of the log so far. */
   readonly log: () => Record<string, unknown>[]

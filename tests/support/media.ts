@@ -1,4 +1,4 @@
-/** Small media made on the spot, and a file server on the loopback address to fetch it from. */
+/** Small generated media, and a file server on the loopback address. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
@@ -33,7 +33,7 @@ export interface FileServer extends AsyncDisposable {
   /** `127.0.0.1:PORT`, for `--media-allow-host`. */
   readonly host: string
   readonly url: string
-  /** Paths asked for. */
+  /** Requested paths. */
   readonly asked: readonly string[]
 }
 

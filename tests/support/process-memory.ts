@@ -1,4 +1,4 @@
-/** Memory of a process and all that it started. Linux. */
+/** Memory of a process and all its descendants. Linux. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** Resident bytes, shared pages counted once for each process. */

@@ -1,4 +1,4 @@
-/** Reads a streamed reply whole and checks its shape on the way. */
+/** Reads a streamed reply to its end and checks its shape on the way. */
 import {
   apiErrorBodySchema,
   type ApiErrorBody,

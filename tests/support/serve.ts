@@ -12,7 +12,7 @@ export interface ServeProcess extends AsyncDisposable {
   readonly url: string
 }
 
-/** Waits for the ready line. @throws when the command ends before it, with what it printed */
+/** Waits for the ready line. @throws when the command ends before it, with its output */
 export async function serve(args: readonly string[] = []): Promise<ServeProcess> {
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'error', ...args], {
     // Tests of other files run beside it: threads that wait for each other would only wait longer.

@@ -12,11 +12,11 @@ export interface TestServer extends RunningServer {
   readonly engine: FakeEngine
   /** With `/compatible-mode/v1`. */
   readonly baseUrl: string
-  /** Posts JSON (or text as it is) to the chat route. */
+  /** Posts JSON (or text unchanged) to the chat route. */
   chat(body: unknown, init?: RequestInit): Promise<Response>
 }
 
-/** The fake, speaking all 49 voices by two speakers. */
+/** The fake, with all 49 voices spoken by two speakers. */
 export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const voices = VOICES.map(({ name, sex }) => {
     const speaker = sex === 'male' ? 'ethan' : 'chelsie'

@@ -1,4 +1,4 @@
-/** What is counted of requests that end early, and whose earlier work a request may use. */
+/** Usage of requests that end early, and whose earlier work a request may reuse. */
 import { createConnection } from 'node:net'
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
@@ -90,7 +90,7 @@ it('a silent stream is kept open by comments', async () => {
   expect(await (await silent.chat(body)).text()).not.toContain('keep-alive')
 })
 
-it('bodies that are declared and never sent take no room from others', async () => {
+it('bodies that are declared and never sent take no memory from others', async () => {
   const maxBodyBytes = 1 << 20
   await using server = await startTestServer({ maxBodyBytes })
   const { hostname, port } = new URL(server.url)
@@ -128,7 +128,7 @@ it('a conversation goes on from its prefix, and never from that of another key',
   const reused = await ask('sk-first', second)
   const after = (await metricsOf(server.url, authorization))(hits)
   expect(after - before).toBeGreaterThan(15)
-  // The same conversation under another key is computed anew, and says the same.
+  // The same conversation under another key is computed from scratch, with the same reply.
   expect(await ask('sk-second', second)).toBe(reused)
   expect((await metricsOf(server.url, authorization))(hits) - after).toBeLessThan(5)
 })

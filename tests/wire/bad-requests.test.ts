@@ -1,4 +1,7 @@
-/** Bad requests, one row each (bad-requests/): status, code, param, message. The server still serves after every one of them. */
+/**
+ * Bad requests, one row each (bad-requests/): status, code, param, message. The server still serves after every one of
+ * them.
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { apiErrorBodySchema } from '../../src/protocol/index.ts'
 import { type FileServer, png, serveFiles, wav } from '../support/media.ts'

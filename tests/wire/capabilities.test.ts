@@ -1,4 +1,4 @@
-/** What the engine behind a model cannot do or tell is said to the caller, or refused. */
+/** What the engine behind a model does not support is refused, or reported as a warning. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { dataUri, png } from '../support/media.ts'
 import { readReply } from '../support/reply.ts'
@@ -28,7 +28,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
   }
 
   it('says so where the request names a seed', async () => {
-    const seedless = "seed: the checkpoint 'fake-omni' takes none, so replies with one seed may differ"
+    const seedless = "seed: the checkpoint 'fake-omni' does not support it, so replies with one seed may differ"
     expect(await warnings({ ...text, seed: 7 })).toBe(seedless)
     expect(await warnings({ ...text, seed: 7, stream: false })).toBe(seedless)
     expect(await warnings(text)).toBeNull()
@@ -37,7 +37,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
 
   it('says so where usage is shown and there is more than text to count', async () => {
     const unknown = expect.stringMatching(
-      /^usage: the checkpoint 'fake-omni' does not tell its prompt tokens by modality/,
+      /^usage: the checkpoint 'fake-omni' does not report prompt tokens by modality/,
     )
     expect(await warnings({ ...image, ...usage })).toEqual(unknown)
     expect(await warnings({ ...image, stream: false })).toEqual(unknown)
@@ -52,13 +52,13 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
       {
         error: {
           param: 'audio.voice',
-          message: expect.stringMatching(/'fake-omni' .* has one voice.*Leave 'audio' out/),
+          message: expect.stringMatching(/'fake-omni' .* has a single voice.*Leave out 'audio'/),
         },
       },
     ])
     const reply = await readReply(await server.chat({ ...text, ...speech }))
     expect(reply.samples.length).toBeGreaterThan(0)
-    // Without speech nobody chooses a voice.
+    // Without speech there is no voice to choose.
     expect(await warnings({ ...text, audio })).toBeNull()
   })
 })

@@ -1,4 +1,4 @@
-/** What goes in and what comes out: every form of input, the chunks, the usage, the settings. */
+/** Input and output: every form of input, the chunks, the usage, the settings. */
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { chatCompletionSchema, type TokensCount, tokensCountSchema } from '../../src/protocol/index.ts'
@@ -18,10 +18,10 @@ describe('chat completions', () => {
   let files: FileServer
   beforeAll(async () => {
     files = await serveFiles({
-      '/picture.png': { body: await png(320, 320), type: 'image/png' },
+      '/image.png': { body: await png(320, 320), type: 'image/png' },
       '/frame.jpg': { body: await jpeg(640, 360), type: 'image/jpeg' },
-      '/sound.wav': { body: wav(4), type: 'audio/wav' },
-      '/clip.mp4': { body: await file('clip.mp4'), type: 'video/mp4' },
+      '/audio.wav': { body: wav(4), type: 'audio/wav' },
+      '/video.mp4': { body: await file('clip.mp4'), type: 'video/mp4' },
     })
     server = await startTestServer({ mediaAllowHost: [files.host] })
   })
@@ -54,10 +54,10 @@ describe('chat completions', () => {
     }
   })
 
-  it('speaks: pieces join, the sound is the engine’s, the usage counts it', async () => {
+  it('speaks: pieces join, the audio is the engine’s, the usage counts it', async () => {
     const reply = await readReply(await server.chat({ ...hello, ...spoken }))
     expect(reply.text).toBe('You said: 你是誰?')
-    // The fake speaks three frames of 80 ms for each of its six tokens.
+    // The fake makes three frames of 80 ms for each of its six tokens.
     expect(reply.samples.length).toBe(6 * 3 * 1920)
     expect(loudness(reply.samples)).toBeGreaterThan(0.1)
     for (const piece of reply.pieces.slice(0, -1)) expect(Buffer.from(piece, 'base64').length % 6).toBe(0)
@@ -89,25 +89,25 @@ describe('chat completions', () => {
   it.each([
     [
       'image by URL',
-      (url: string) => ({ type: 'image_url', image_url: { url: `${url}/picture.png` } }),
+      (url: string) => ({ type: 'image_url', image_url: { url: `${url}/image.png` } }),
       'an image of 320 by 320',
       { image_tokens: 102 },
     ],
     [
       'image by bare string',
-      (url: string) => ({ type: 'image_url', image_url: `${url}/picture.png` }),
+      (url: string) => ({ type: 'image_url', image_url: `${url}/image.png` }),
       'an image of 320 by 320',
       { image_tokens: 102 },
     ],
     [
       'audio by URL',
-      (url: string) => ({ type: 'input_audio', input_audio: { data: `${url}/sound.wav`, format: 'wav' } }),
+      (url: string) => ({ type: 'input_audio', input_audio: { data: `${url}/audio.wav`, format: 'wav' } }),
       '4.0 seconds of sound',
       { audio_tokens: 50 },
     ],
     [
       'audio without format',
-      (url: string) => ({ type: 'input_audio', input_audio: { data: `${url}/sound.wav` } }),
+      (url: string) => ({ type: 'input_audio', input_audio: { data: `${url}/audio.wav` } }),
       '4.0 seconds of sound',
       { audio_tokens: 50 },
     ],
@@ -125,8 +125,8 @@ describe('chat completions', () => {
     ],
     // 64 x 48 is brought up to 128 tokens a frame: 13 x 10 of 32 pixels; four frames make two.
     [
-      'video as a file with sound',
-      (url: string) => ({ type: 'video_url', video_url: { url: `${url}/clip.mp4` } }),
+      'video as a file with audio',
+      (url: string) => ({ type: 'video_url', video_url: { url: `${url}/video.mp4` } }),
       '4 frames with sound',
       { audio_tokens: 25, video_tokens: 2 * 140 + 2 },
     ],
@@ -141,13 +141,13 @@ describe('chat completions', () => {
 
   it('takes several images, and other modalities in other turns', async () => {
     const image = { type: 'image_url', image_url: { url: dataUri(await png(64, 64), 'image/png') } }
-    const sound = { type: 'input_audio', input_audio: { data: dataUri(wav(2)) } }
+    const audio = { type: 'input_audio', input_audio: { data: dataUri(wav(2)) } }
     const reply = await readReply(
       await server.chat({
         ...base,
         messages: [
-          user(sound, text('hear')),
-          { role: 'assistant', content: [text('heard')] },
+          user(audio, text('listen')),
+          { role: 'assistant', content: [text('ok')] },
           user(image, text('a'), image, text('b')),
         ],
       }),
@@ -214,7 +214,7 @@ describe('chat completions', () => {
     const body = {
       ...hello,
       ...spoken,
-      messages: [user({ type: 'image_url', image_url: { url: `${files.url}/picture.png` } }, text('x'))],
+      messages: [user({ type: 'image_url', image_url: { url: `${files.url}/image.png` } }, text('x'))],
     }
     const before = server.engine.requests.length
     const response = await fetch(`${server.baseUrl}/tokens/count`, {
@@ -240,7 +240,7 @@ describe('chat completions', () => {
     expect(beyond.headers.get('x-omniserve-warnings')).toContain("'fake-omni' gives at most 64 answer tokens")
     expect((await readReply(beyond)).text).toBe('You said: 你是誰?')
     expect((await readReply(clamped)).text).toBe('You said: 你是誰?')
-    // Preparing media for a checkpoint takes seconds: what cannot fit is found out by counting.
+    // Preparing media for a checkpoint takes seconds: counting finds first what cannot fit.
     const generate = vi.spyOn(small.engine, 'generate')
     const over = await small.chat({ ...hello, messages: [{ role: 'user', content: 'word '.repeat(50) }] })
     expect(over.status).toBe(400)
@@ -249,7 +249,7 @@ describe('chat completions', () => {
       "Range of input length should be [1, 40]: the checkpoint 'fake-omni' loaded here holds less than the API model.",
     )
     expect(generate).not.toHaveBeenCalled()
-    // A tiny checkpoint is not shown the speech prompt, though it is counted.
+    // A tiny checkpoint does not get the speech prompt, though it is counted.
     const reply = await readReply(await small.chat({ ...hello, ...spoken }))
     expect(reply.usage?.prompt_tokens).toBe(207)
     expect(small.engine.requests.at(-1)?.messages).toHaveLength(1)

@@ -1,6 +1,6 @@
 /**
- * Every row of the error catalogue, made to happen over HTTP. The table is typed by the catalogue's names: a new row
- * without a case here does not compile.
+ * Every row of the error catalogue, over HTTP. The table is typed by the catalogue's names: a new row without a case
+ * here does not compile.
  */
 import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
@@ -58,7 +58,7 @@ const start = async (...options: Parameters<typeof startTestServer>): Promise<Te
 beforeAll(async () => {
   plain = await start({ lenientNonStream: true, maxBodyBytes: 20_000_000 })
   keyed = await start({ apiKey: ['right'] })
-  // Its minute stands still, however long the requests take.
+  // Its minute does not advance, however long the requests take.
   limited = await start({ rateLimit: true }, undefined, { now: () => 1_700_000_000_000 })
 })
 afterAll(async () => {
@@ -69,7 +69,7 @@ const read = async (response: Response): Promise<Answer> => ({
   status: response.status,
   body: apiErrorBodySchema.parse(await response.json()),
 })
-/** The answer to a handshake that is refused. */
+/** The answer to a refused handshake. */
 const handshake = (url: string): Promise<Answer> =>
   new Promise((resolve, reject) => {
     const socket = new WebSocket(url.replace(/^http/, 'ws'))
@@ -492,7 +492,7 @@ describe('error catalogue', () => {
     expect(JSON.stringify(body)).not.toMatch(/\bat \S+ \(|node_modules|\.ts:\d/)
   })
 
-  it('has a row for every code of the media room', async () => {
+  it('has a row for every code of the media folder', async () => {
     const seen: Partial<Record<MediaErrorCode, number>> = {}
     for (const code of mediaErrorCodes)
       seen[code] = (await read(await plain.chat(audio(`http://media/${code}`)))).status

@@ -1,4 +1,7 @@
-/** What `/v1` takes beyond `/compatible-mode/v1` (docs/wire.md), each on both routes; tools; the same bytes for `pcm16`. */
+/**
+ * What `/v1` accepts beyond `/compatible-mode/v1` (docs/wire.md), each on both routes; tools; the same bytes for
+ * `pcm16`.
+ */
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { generateText, streamText, tool } from 'ai'
 import OpenAI from 'openai'

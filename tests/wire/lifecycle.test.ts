@@ -1,4 +1,4 @@
-/** Callers that go away or read slowly, errors in mid-stream, a full queue, keys, origins, stopping. */
+/** Callers that disconnect or read slowly, errors in mid-stream, a full queue, keys, origins, shutdown. */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
@@ -120,7 +120,7 @@ describe('a caller that never reads', () => {
 })
 
 describe('bodies that arrive slowly', () => {
-  it('take no more memory together than there is room for, and give it back', async () => {
+  it('stay within their memory limit together, and free it', async () => {
     const maxBodyBytes = 10_000
     await using server = await startTestServer({ maxBodyBytes })
     const sockets = Array.from({ length: 16 }, () => {
@@ -141,7 +141,10 @@ describe('bodies that arrive slowly', () => {
   })
 })
 
-/** Sends `head` and then a byte now and again, never the end. Resolves with all that came back, once the server has closed. */
+/**
+ * Sends `head` and then a byte now and again, never the end. Resolves with the whole answer, once the server has
+ * closed.
+ */
 function slowCaller(server: TestServer, head: string, trickleMs: number): Promise<string> {
   const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
   let answer = ''

@@ -1,4 +1,4 @@
-/** The log and the figures: what is in them, and what never is. And the pages served beside the API. */
+/** The log and the metrics: their content, and what they never contain. And the pages served next to the API. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -16,7 +16,7 @@ const spoken = {
   audio: { voice: 'Cherry', format: 'wav' },
 }
 
-/** A log that is kept, and read as one object per line. */
+/** A log that is kept, and parsed as one object per line. */
 function keptLog() {
   let text = ''
   const sink = new Writable({
@@ -37,7 +37,7 @@ function keptLog() {
 }
 
 describe('the log', () => {
-  it('tells the cause of an error inside a stream, which the caller is not told', async () => {
+  it('logs the cause of an error inside a stream, which the caller does not get', async () => {
     const kept = keptLog()
     const engine = fakeEngine({ failAt: { event: 2, error: new Error('the tensor tore') } })
     await using server = await startTestServer({}, engine, { log: kept.log })
@@ -56,9 +56,9 @@ describe('the log', () => {
   it('has one line per reply, with times, usage and cost, and no content, media or key', async () => {
     const kept = keptLog()
     await using server = await startTestServer({ apiKey: ['sk-hidden-key'] }, undefined, { log: kept.log })
-    const picture = dataUri(await png(64, 64), 'image/png')
+    const image = dataUri(await png(64, 64), 'image/png')
     const content = [
-      { type: 'image_url', image_url: { url: picture } },
+      { type: 'image_url', image_url: { url: image } },
       { type: 'text', text: 'private question' },
     ]
     const headers = { authorization: 'Bearer sk-hidden-key' }
@@ -84,18 +84,18 @@ describe('the log', () => {
       firstAudioSeconds: expect.any(Number),
     })
     expect(lines[1]).toMatchObject({ status: 400, code: 'invalid_parameter_error', param: 'audio.voice' })
-    for (const secret of ['sk-hidden-key', 'sk-wrong-key', 'private question', picture.slice(30, 60)])
+    for (const secret of ['sk-hidden-key', 'sk-wrong-key', 'private question', image.slice(30, 60)])
       expect(kept.text()).not.toContain(secret)
   })
 })
 
-describe('the figures', () => {
+describe('the metrics', () => {
   it('count requests, tokens by modality, times, speech and errors', async () => {
     await using server = await startTestServer()
     const messages = [{ role: 'user', content: '你是誰?' }]
     await (await server.chat({ ...spoken, messages })).text()
     await (await server.chat({ ...spoken, messages, temperature: 3 })).text()
-    const figures = await (await fetch(`${server.url}/metrics`)).text()
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
     for (const line of [
       'omniserve_requests_total{route="chat",model="qwen3-omni-flash",status="200"} 1',
       'omniserve_errors_total{code="invalid_parameter_error",status="400"} 1',
@@ -107,9 +107,9 @@ describe('the figures', () => {
       'omniserve_queue_active 0',
       'omniserve_ready 1',
     ]) {
-      expect(figures).toContain(line)
+      expect(metrics).toContain(line)
     }
-    // Names that callers make up are no labels.
+    // Names that callers make up are not labels.
     await (await server.chat({ ...spoken, model: 'made-up', messages })).text()
     expect(await (await fetch(`${server.url}/metrics`)).text()).not.toContain('made-up')
   })

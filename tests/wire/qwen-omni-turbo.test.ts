@@ -1,6 +1,6 @@
 /**
- * `qwen-omni-turbo` answered by a Qwen2.5-Omni checkpoint (tiny, random weights): turbo's rules on the wire, the checkpoint's real limits
- * behind them. With the official client.
+ * `qwen-omni-turbo` answered by a Qwen2.5-Omni checkpoint (tiny, random weights): turbo's rules on the wire, with the
+ * checkpoint's real limits. With the official client.
  */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -82,7 +82,7 @@ describe('reads', () => {
   it('an image, in tokens of 28 by 28 pixels', async () => {
     const image = { type: 'image_url', image_url: { url: dataUri(await png(280, 140), 'image/png') } }
     const { usage } = await ask([image, text])
-    // 10 by 5, and a mark on each side.
+    // 10 by 5, and a marker on each side.
     expect(usage.prompt_tokens_details?.image_tokens).toBe(52)
     expect(usageAddsUp(usage)).toBe(true)
   })
@@ -170,7 +170,7 @@ describe('refuses', () => {
       status: 400,
       message: expect.stringContaining('longer than the 180 s the model takes'),
     })
-    // qwen3-omni-flash takes 20 minutes; the checkpoint that answers for it here does not.
+    // qwen3-omni-flash accepts 20 minutes; the checkpoint that answers for it here does not.
     expect(await failure([audio(301), text], { model: 'qwen3-omni-flash' })).toMatchObject({
       status: 400,
       message: expect.stringMatching(

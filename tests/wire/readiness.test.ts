@@ -1,4 +1,4 @@
-/** Listening before loading, the state of each checkpoint, and when to try again. */
+/** Listening before loading, the state of each checkpoint, and when to retry. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
@@ -17,7 +17,7 @@ async function ready(server: TestServer) {
   return { status: response.status, body: readySchema.parse(await response.json()), headers: response.headers }
 }
 
-/** A server whose engines are loaded when the test says so. */
+/** A server whose engines are loaded on command. */
 async function loadingServer(settings: Parameters<typeof startTestServer>[0] = {}) {
   const engine = fakeEngine()
   let finish: (engines: ReadonlyMap<string, Engine>) => void = () => undefined
@@ -56,7 +56,7 @@ describe('while checkpoints are loading', () => {
         error: { code: 'ModelUnavailable', message: expect.stringContaining('is still loading: fake-omni.') as string },
       })
     }
-    // Who may not call is told that first.
+    // Callers without access get that error first.
     expect((await server.chat(hello)).status).toBe(401)
     finish()
     await server.ready
@@ -64,7 +64,7 @@ describe('while checkpoints are loading', () => {
     expect((await readReply(await server.chat(hello, { headers }))).done).toBe(true)
   })
 
-  it('a load that fails is told to whoever started the server, and the server can be stopped', async () => {
+  it('a load that fails is reported to the caller of startServer, and the server can be stopped', async () => {
     const { server, fail } = await loadingServer()
     fail(new Error('the weights are gone'))
     await expect(server.ready).rejects.toThrow('the weights are gone')
@@ -127,7 +127,7 @@ describe('a port that is taken', () => {
 describe('several checkpoints', () => {
   const settings = { bind: { 'qwen3-omni-flash:thinking': 'thinker', 'qwen-omni-turbo': 'thinker' } }
 
-  it('are each told of, and one that is down leaves the server ready', async () => {
+  it('are each reported, and one that is down leaves the server ready', async () => {
     let up = { instruct: true, thinker: false }
     const state = (name: keyof typeof up) => () => (up[name] ? {} : { ready: false, reason: `${name} is restarting` })
     const instruct = fakeEngine({ status: state('instruct') })
@@ -188,7 +188,7 @@ describe('errors that pass', () => {
     expect([stopping.status, stopping.headers.get('retry-after')]).toEqual([503, '2'])
     held[Symbol.dispose]()
     await begun
-    // What does not pass says nothing of the kind.
+    // What does not pass has no such message.
     await using plain = await startTestServer()
     expect((await plain.chat({ ...hello, temperature: 9 })).headers.get('retry-after')).toBeNull()
   })

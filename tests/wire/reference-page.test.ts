@@ -1,4 +1,7 @@
-/** The reference in a browser: wide and on a phone, light and dark, it fits, can be read and used, and keeps to its policy. */
+/**
+ * The reference in a browser: wide and on a phone, light and dark, it fits, is readable and usable, and keeps to its
+ * policy.
+ */
 import axe from 'axe-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -15,7 +15,7 @@ interface OmniDelta extends SdkChunk.Choice.Delta {
   audio?: { data?: string; expires_at?: number; id?: string; transcript?: string }
 }
 
-/** As JSON has it: a key is there or not, never undefined. */
+/** As in JSON: a key is present or not, never undefined. */
 type AsJson<T> = T extends object ? { [K in keyof T]: AsJson<Exclude<T[K], undefined>> } : T
 
 let server: TestServer
@@ -143,7 +143,7 @@ describe('ai', () => {
   const provider = () =>
     createOpenAICompatible({ name: 'omniserve', baseURL: server.baseUrl, apiKey: 'sk-test', includeUsage: true })
 
-  it('holds a conversation, with a picture in it', async () => {
+  it('holds a conversation, with an image in it', async () => {
     const model = provider()('qwen3-omni-flash')
     const messages: ModelMessage[] = [
       {

@@ -74,7 +74,7 @@ describe('omniserve serve', () => {
     expect(reply.error).toBeUndefined()
     expect(reply.done).toBe(true)
     expect(reply.usage && usageAddsUp(reply.usage)).toBe(true)
-    // Random weights end where they like.
+    // Random weights end at any point.
     expect(reply.usage?.completion_tokens).toBeLessThanOrEqual(4)
     const thinking = await readReply(await chat({ enable_thinking: true, thinking_budget: 3 }))
     expect([thinking.error, thinking.done]).toEqual([undefined, true])
@@ -95,7 +95,7 @@ describe('omniserve serve', () => {
     expect(voices).toMatch(/"name":"Ryan".*?"native":true,"spoken_by":"ryan"/)
   })
 
-  it('ends in order when told to, and has logged no key', async () => {
+  it('shuts down in order on SIGTERM, and has logged no key', async () => {
     running.child.kill('SIGTERM')
     const { code, out, errors } = await running.ended
     expect([code, out.trim().split('\n').length]).toEqual([0, 1])
@@ -155,7 +155,7 @@ describe('omniserve', () => {
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo
-    // A checkpoint that is not there would end it with 3, were it looked for first.
+    // A missing checkpoint would end it with 3, were it checked first.
     const { code, errors } = await start(['serve', '--port', String(port), '--model', '/no/such/folder']).ended
     expect(code).toBe(2)
     expect(errors).toContain(`port ${port} of 127.0.0.1 is taken`)

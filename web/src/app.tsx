@@ -1,4 +1,6 @@
-/** The page: conversations, the conversation, settings. Panels are columns on wide screens and sheets on narrow ones. */
+/**
+ * The page: conversations, the conversation, settings. Panels are columns on wide screens and sheets on narrow ones.
+ */
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { Tooltip } from '@base-ui/react/tooltip'
 import { Menu, SlidersHorizontal } from 'lucide-react'
@@ -24,7 +26,7 @@ function ServerBadge(): ReactElement {
   const catalogue = useStore((state) => state.catalogue)
   const failure = useStore((state) => state.catalogueFailure)
   const served = model?.served_by?.checkpoint
-  // Ready is only said of a server whose models are known.
+  // Ready is shown only for a server whose models are known.
   const shown =
     server !== 'ready' || catalogue === 'ready'
       ? server
@@ -52,7 +54,7 @@ const TalkView = lazy(async () => ({ default: (await import('./components/talk/t
 
 const COLUMN = 'omniserve.settingsColumn'
 
-/** Whether the settings stand beside the conversation: not at first, then as the person left it. */
+/** Whether the settings are open next to the conversation: closed at first, then as the user left them. */
 function useSettingsColumn(): [boolean, (open: boolean) => void] {
   const [open, setOpen] = useState(() => {
     try {
@@ -72,7 +74,7 @@ function useSettingsColumn(): [boolean, (open: boolean) => void] {
   return [open, keep]
 }
 
-/** The link's target is the form, which is always there; the box in it is where one wants to be. */
+/** The link's target is the form, which always exists; the focus goes to its text box. */
 function focusMessage(event: MouseEvent): void {
   const box = document.querySelector<HTMLElement>('#message')
   if (box === null) return
@@ -104,7 +106,7 @@ export function App(): ReactElement {
     document.addEventListener('visibilitychange', check)
     return () => document.removeEventListener('visibilitychange', check)
   }, [])
-  // Asked more often while something is wrong.
+  // Checked more often while something is wrong.
   useEffect(() => {
     const timer = setInterval(
       () => {

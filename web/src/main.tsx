@@ -15,7 +15,7 @@ declare global {
   var omniservePlayground: { player: typeof player } | undefined
 }
 
-// For tests and for the curious: what reaches the audio graph can be counted and tapped.
+// For tests and debugging: samples that reach the audio graph can be counted and tapped.
 globalThis.omniservePlayground = { player }
 
 await startI18n()

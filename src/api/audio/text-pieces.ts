@@ -1,6 +1,6 @@
-/** Text to be spoken, cut where a speaker would pause. Pure: the pieces join to the text, white space at the cuts aside. */
+/** Splits text for speech at natural pauses. Pure: the pieces join to the text, white space at the splits aside. */
 
-/** Letters spoken at once at most: about fifteen seconds. A Han character counts as three. */
+/** Most letters per piece: about fifteen seconds. A Han character counts as three. */
 const MOST = 220
 
 export function textPieces(text: string): string[] {
@@ -24,7 +24,7 @@ function sentencesOf(text: string): string[] {
   return [...segmenter.segment(text)].map(({ segment }) => segment)
 }
 
-/** A long sentence at its commas, then at its words, then anywhere. */
+/** Splits a long sentence at its commas, then at its words, then anywhere. */
 function shorter(sentence: string): string[] {
   const clauses = sentence.match(/[^,;:，；：、]+[,;:，；：、]*\s*/gu) ?? [sentence]
   return clauses.flatMap((clause) => {

@@ -1,13 +1,13 @@
 /**
- * Cuts a stream of samples into the Base64 pieces of `delta.audio.data`.
+ * Splits a stream of samples into the Base64 pieces of `delta.audio.data`.
  *
- * Clients either join the pieces as strings and decode once, or decode each piece as 16-bit samples. Both work only when
- * every piece but the last is a multiple of 6 bytes: of 3 for Base64 without padding, of 2 for whole samples.
+ * Clients either join the pieces as strings and decode once, or decode each piece as 16-bit samples. Both work only
+ * when every piece but the last is a multiple of 6 bytes: of 3 for Base64 without padding, of 2 for whole samples.
  */
 
 const SAMPLES_PER_UNIT = 3
 
-/** 240 ms: about 15 kB of Base64. */
+/** Samples of one piece: 240 ms. */
 const MAX_SAMPLES = 5_760
 
 export class AudioPieces {
@@ -19,7 +19,7 @@ export class AudioPieces {
     return this.#samples
   }
 
-  /** Takes 24 kHz mono samples in; gives the pieces that are complete. */
+  /** Takes 24 kHz mono samples; returns the complete pieces. */
   *push(pcm: Int16Array): Generator<string> {
     this.#samples += pcm.length
     let all = pcm

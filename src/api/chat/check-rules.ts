@@ -1,7 +1,7 @@
 /**
  * The rules of an API model, checked before anything is fetched and before any header is sent. Pure.
  *
- * In: a parsed request and its model. Out: a {@link Plan}: what is asked for, with defaults filled in.
+ * In: a parsed request and its model. Out: a {@link Plan}: the request with defaults filled in.
  * Reference: the Qwen-Omni guide (December 2025): input, output, limits, thinking; the error catalogue for the texts.
  */
 import { type CatalogueModel, limitsOf } from '../../catalogue/index.ts'
@@ -17,7 +17,7 @@ import {
 } from '../../protocol/index.ts'
 import { checkCalls, checkTools, type PlanTools, type ToolRules } from './check-tools.ts'
 
-/** Where a medium is in the request, and what it was given as. */
+/** A medium's position in the request, and how it was given. */
 export type MediaRef =
   | { readonly type: 'image'; readonly source: string; readonly param: string }
   | { readonly type: 'audio'; readonly source: string; readonly param: string }
@@ -34,9 +34,9 @@ export type PlanPart = { readonly type: 'text'; readonly text: string } | MediaR
 export interface PlanMessage {
   readonly role: 'system' | 'user' | 'assistant' | 'tool'
   readonly parts: readonly PlanPart[]
-  /** Calls that an assistant made. */
+  /** Calls of an assistant's turn. */
   readonly toolCalls?: readonly ToolCall[]
-  /** The call that a tool answers. */
+  /** The call that a tool message answers. */
   readonly toolCallId?: string
 }
 
@@ -48,7 +48,7 @@ export interface Plan {
   readonly stream: boolean
   readonly includeUsage: boolean
   readonly speech: { readonly voice: string } | undefined
-  /** Whether the request names voice and seed itself; then a checkpoint that cannot honour them has to say so. */
+  /** Whether the request names voice and seed itself; then a checkpoint that does not support them has to say so. */
   readonly voiceAsked: boolean
   readonly seedAsked: boolean
   readonly audioFormat: SpeechFormat
@@ -57,7 +57,7 @@ export interface Plan {
   readonly maxTokens: number
   /** Of reasoning and answer together (`max_completion_tokens`). */
   readonly maxTotalTokens: number | undefined
-  /** Whether the request names its limit itself; then a checkpoint with less room is worth a warning. */
+  /** Whether the request names its limit itself; then a checkpoint with a smaller context gives a warning. */
   readonly maxTokensAsked: boolean
   readonly stop: readonly string[]
   readonly stopTokenIds: readonly number[]
@@ -67,15 +67,15 @@ export interface Plan {
 }
 
 export interface RuleOptions {
-  /** Takes requests without `stream: true` when they want text only. */
+  /** Accepts requests without `stream: true` when they want text only. */
   readonly lenientNonStream: boolean
   /** For token counting, which streams nothing. */
   readonly ignoreStream?: boolean
   /** `/v1`: see docs/wire.md. */
   readonly lenient?: boolean
-  /** Whether the checkpoint has tools, and its name. */
+  /** Whether the checkpoint supports tools, and its name. */
   readonly checkpoint?: { readonly name: string; readonly tools: boolean } | undefined
-  /** The checkpoint's own, before the API model's. */
+  /** The checkpoint's own, which take precedence over the API model's. */
   readonly preferred?: PreferredSampling | undefined
 }
 
@@ -132,7 +132,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
   }
 }
 
-/** Whether audio is asked for. */
+/** Whether audio is requested. */
 function checkModalities(request: ChatCompletionRequest): boolean {
   const asked = request.modalities ?? ['text']
   const set = new Set(asked)
@@ -164,7 +164,7 @@ function checkThinking(
   return { budget: budget ?? longest }
 }
 
-/** The voice to speak with. An absent `audio` object means the model's default voice. */
+/** The reply's voice. An absent `audio` object means the model's default voice. */
 function checkAudio(request: ChatCompletionRequest, model: CatalogueModel, lenient: boolean): string {
   const { audio } = request
   if (audio === undefined || audio === null) return model.defaultVoice
@@ -294,7 +294,7 @@ function textParts(content: string | readonly { readonly text: string }[]): read
   return content.map((part) => ({ type: 'text', text: part.text }))
 }
 
-/** One modality beside text; several pictures, but one sound or clip. */
+/** One modality in addition to text; several images, but one audio or video. */
 function checkUser(
   content: string | readonly UserPart[],
   param: string,
@@ -340,7 +340,7 @@ function checkSources(part: MediaRef, model: CatalogueModel): void {
   checkSource(part.source, part.param, maxDataUriBytes)
 }
 
-/** A quick look, so that a bad URL costs nothing; the media room looks closer. */
+/** A first check, so that an invalid URL costs nothing; the media folder checks further. */
 function checkSource(source: string, param: string, maxDataUriBytes: number): void {
   const head = source.slice(0, 8).trimStart().toLowerCase()
   if (head.startsWith('data:')) {

@@ -1,4 +1,6 @@
-/** The rules of tools in a chat request. Pure. Reference: OpenAI's chat completions; Model Studio's function calling. */
+/**
+ * The rules of tools in a chat request. Pure. Reference: OpenAI's chat completions; Model Studio's function calling.
+ */
 import { z } from 'zod'
 import type { ToolCall, ToolChoice, ToolDefinition } from '../../contract/index.ts'
 import { type ChatCompletionRequest, errors } from '../../protocol/index.ts'
@@ -10,11 +12,11 @@ export interface PlanTools {
 }
 
 export interface ToolRules {
-  /** Whether model and checkpoint have tools. */
+  /** Whether model and checkpoint support tools. */
   readonly supported: boolean
-  /** Why not, for people. */
+  /** Why not, for the error text. */
   readonly hint: string | undefined
-  /** `required` is taken too. */
+  /** `required` is accepted too. */
   readonly lenient: boolean
 }
 

@@ -17,7 +17,7 @@ const parse = (text: string) => events(text).map((line) => JSON.parse(line.slice
 
 describe('chunks', () => {
   it('are the guide’s, byte for byte', () => {
-    // A line as the guide prints it.
+    // A line as printed in the guide.
     expect(new ChunkWriter(facts).text('我')).toBe(
       'data: {"choices":[{"delta":{"content":"我"},"finish_reason":null,"index":0,"logprobs":null}],"object":"chat.completion.chunk","usage":null,"created":1757647879,"system_fingerprint":null,"model":"qwen3-omni-flash","id":"chatcmpl-a68eca3b-c67e-4666-a72f-73c0b4919860"}\n\n',
     )
@@ -61,7 +61,7 @@ describe('chunks', () => {
     ['both', { content: 'x', audio: { transcript: 'x' } }],
   ] as const)('put spoken text in %s', (spokenTextIn, delta) => {
     expect(parse(new ChunkWriter({ ...facts, spokenTextIn }).text('x'))[0].choices[0].delta).toEqual(delta)
-    // Text that is not spoken is content, whatever the setting.
+    // Text without speech is content, whatever the setting.
     const written = new ChunkWriter({ ...facts, spokenTextIn, speaks: false }).text('x')
     expect(parse(written)[0].choices[0].delta).toEqual({ content: 'x' })
   })

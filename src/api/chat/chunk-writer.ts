@@ -1,7 +1,7 @@
 /**
  * From engine events to the text of server-sent events. Pure: the clock and the id come from outside.
  *
- * In: one reply's facts, then its events. Out: SSE text. What is the same in every chunk is written out once.
+ * In: one reply's facts, then its events. Out: SSE text. What is equal in every chunk is serialised once.
  * Reference: the result samples of the Qwen-Omni guide (December 2025).
  */
 import type { TextCarrier } from '../../catalogue/index.ts'
@@ -37,7 +37,7 @@ export class ChunkWriter {
     this.#audioTail = `","expires_at":${facts.created},"id":"audio_${facts.requestId}"}}`
   }
 
-  /** Samples spoken so far. */
+  /** Samples of speech so far. */
   get samples(): number {
     return this.#audio.samples
   }
@@ -80,14 +80,14 @@ export class ChunkWriter {
     return this.#chunk(JSON.stringify({ content: null, tool_calls: [call] }), 'null')
   }
 
-  /** 24 kHz mono samples; nothing while too few for a piece have come in. */
+  /** 24 kHz mono samples; returns nothing until a piece is complete. */
   audio(pcm: Int16Array): string {
     let out = ''
     for (const piece of this.#audio.push(pcm)) out += this.#audioChunk(piece)
     return out
   }
 
-  /** The rest of the sound, the finish chunk, the usage chunk when asked for, and the end mark. */
+  /** The rest of the audio, the finish chunk, the usage chunk when requested, and the end mark. */
   end(reason: FinishReason, usage: Usage | undefined): string {
     let out = ''
     for (const piece of this.#audio.end()) out += this.#audioChunk(piece)
@@ -100,7 +100,7 @@ export class ChunkWriter {
     return out + SSE_DONE
   }
 
-  /** What a stream that has begun ends with when it fails. */
+  /** The end of a stream that fails after it has begun. */
   static error(body: unknown): string {
     return sseEvent(body) + SSE_DONE
   }

@@ -1,9 +1,11 @@
-/** From the engine's errors to the wire's. The text says when it is the loaded checkpoint, not the API model, that is short. */
+/**
+ * From the engine's errors to the wire's. The text says when the loaded checkpoint, not the API model, lacks something.
+ */
 import { EngineError } from '../../contract/index.ts'
 import { CoderError } from '../../media/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 
-/** Anything thrown while a request was worked on, as an {@link ApiError}. `checkpoint` is the loaded one's name. */
+/** Anything thrown while a request runs, as an {@link ApiError}. `checkpoint` is the loaded one's name. */
 export function engineErrorToApi(error: unknown, checkpoint: string, contextLength: number): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CoderError) return errors.unavailable(error.message, error)

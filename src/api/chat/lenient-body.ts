@@ -1,8 +1,8 @@
 /**
- * What `/v1` takes beyond the service's letter, brought into the service's form before anything is checked. Pure.
+ * Converts the extensions that `/v1` accepts to the service's own form, before anything is checked. Pure.
  *
- * In: a body's parsed JSON. Out: a copy that `/compatible-mode/v1` would take too, as far as this goes. Field paths stay the same, so errors
- * name what the caller wrote. Every rewriting is listed in docs/wire.md.
+ * In: a body's parsed JSON. Out: a copy that `/compatible-mode/v1` would also accept, as far as this goes. Field paths
+ * stay the same, so errors name the caller's own fields. Every rewriting is listed in docs/wire.md.
  */
 
 type Json = Readonly<Record<string, unknown>>

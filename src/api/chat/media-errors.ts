@@ -1,4 +1,4 @@
-/** From the media room's errors to the wire's: the service's text, the field, and what the media room says to do. */
+/** From media errors to the wire's: the service's text, the field, and the media error's fix. */
 import type { MediaLimits } from '../../catalogue/index.ts'
 import { MediaError } from '../../media/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'

@@ -1,7 +1,7 @@
 /**
- * Everything between a request's body and the engine: rules, media, counting, and the checkpoint that answers.
+ * From a request's body to the engine: rules, media, counting, and the checkpoint that answers.
  *
- * In: parsed JSON. Out: a {@link Prepared} request that may be run or only priced. Nothing has been sent yet, so every
+ * In: parsed JSON. Out: a {@link Prepared} request to run or only to count. Nothing has been sent yet, so every
  * error is still plain HTTP.
  */
 import { type CountedMessage, promptTokens, type PromptTokens, recountMedia } from '../../accounting/index.ts'
@@ -20,7 +20,7 @@ import { modelOfCheckpoint } from '../checkpoint-model.ts'
 export interface Prepared {
   readonly plan: Plan
   readonly loaded: BoundModel
-  /** As billed, by the API model's rules and what is known of the media now. */
+  /** As billed, by the API model's rules and the media's facts so far. */
   prompt(): PromptTokens
   readonly generation: GenerationRequest
   warnings(): readonly string[]
@@ -28,12 +28,14 @@ export interface Prepared {
   readonly media: AsyncDisposable
 }
 
-/** Lets go of what the request no longer waits for. */
+/** Frees what the request no longer waits for. */
 export function disposeInBackground(resource: AsyncDisposable): Disposable {
   return { [Symbol.dispose]: () => void resource[Symbol.asyncDispose]() }
 }
 
-/** The model that a body names, if the catalogue has it: what is counted under a name must not grow with what callers make up. */
+/**
+ * The model that a body names, if the catalogue has it: metric labels must not grow with names that callers make up.
+ */
 export function knownModelName(services: Services, json: unknown): string | undefined {
   const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined
   if (typeof model !== 'string') return undefined
@@ -80,7 +82,7 @@ export interface Requester {
   readonly traceparent: string | undefined
 }
 
-/** The checkpoint that a plan is run by. @throws ApiError when none is bound, or it cannot do what is asked. */
+/** The checkpoint for a plan. @throws ApiError when none is bound, or it does not support the request. */
 export function boundFor(services: Services, plan: Plan): BoundModel {
   const loaded = services.host.resolve(plan.model.id, plan.thinking !== undefined)
   if (loaded === undefined) throw errors.unavailable(`No checkpoint is bound to ${plan.model.id}.`)
@@ -102,7 +104,7 @@ export async function prepare(
   return prepareResolved(services, plan, resolved, requester, signal)
 }
 
-/** As {@link prepare}, for media that are at hand; they are let go of when it fails. */
+/** As {@link prepare}, for media that are already open; they are closed when it fails. */
 export async function prepareResolved(
   services: Services,
   plan: Plan,
@@ -174,26 +176,29 @@ export async function prepareResolved(
   }
 }
 
-/** Says so when the request names more answer tokens than the checkpoint can ever give. */
+/** Warns when the request names more answer tokens than the checkpoint can ever give. */
 function clampWarning(plan: Plan, model: EngineModel): string[] {
   if (!plan.maxTokensAsked || plan.maxTokens <= model.maxOutputTokens) return []
   return [`max_tokens: the checkpoint '${model.id}' gives at most ${model.maxOutputTokens} answer tokens`]
 }
 
-/** What the request asks for, or is shown, that the checkpoint's engine cannot decide or tell. */
+/** What the request names, or the reply reports, that the checkpoint's engine does not support or count. */
 function capabilityWarnings(plan: Plan, { id, capabilities }: EngineModel): string[] {
   const warnings: string[] = []
   if (plan.seedAsked && !capabilities.seed)
-    warnings.push(`seed: the checkpoint '${id}' takes none, so replies with one seed may differ`)
+    warnings.push(`seed: the checkpoint '${id}' does not support it, so replies with one seed may differ`)
   const hasMedia = plan.messages.some(({ parts }) => parts.some(({ type }) => type !== 'text'))
   if (hasMedia && (plan.includeUsage || !plan.stream) && !capabilities.promptByModality)
     warnings.push(
-      `usage: the checkpoint '${id}' does not tell its prompt tokens by modality, so prompt_tokens_details follow ${plan.modelName}'s rules alone`,
+      `usage: the checkpoint '${id}' does not report prompt tokens by modality, so prompt_tokens_details follow ${plan.modelName}'s rules`,
     )
   return warnings
 }
 
-/** Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when it cannot take it. */
+/**
+ * Tokens the loaded checkpoint needs for the prompt. @throws ApiError naming the checkpoint when the prompt does not
+ * fit.
+ */
 export async function checkpointPromptTokens(prepared: Prepared, signal: AbortSignal): Promise<number> {
   const { engine, model } = prepared.loaded
   if (!model.capabilities.countsPrompt)
@@ -221,7 +226,7 @@ async function countPrompt(
   return prompt
 }
 
-/** What the API model promises and the checkpoint behind it cannot do. */
+/** What the API model has and the checkpoint behind it does not support. */
 function checkAbilities(plan: Plan, { model }: BoundModel): void {
   const lacks = (what: string, param: string): never => {
     throw errors.checkpointUnsupported(
@@ -232,15 +237,15 @@ function checkAbilities(plan: Plan, { model }: BoundModel): void {
   if (plan.speech !== undefined && !model.output.includes('audio')) lacks('has no speech output', 'modalities')
   if (plan.voiceAsked && !model.capabilities.voiceChoice)
     throw errors.checkpointUnsupported(
-      `The checkpoint '${model.id}' loaded here has one voice, so none can be chosen. Leave 'audio' out ('modalities' alone asks for speech), or load a checkpoint with voices with --model or --bind.`,
+      `The checkpoint '${model.id}' loaded here has a single voice. Leave out 'audio' ('modalities' is enough for speech), or load a checkpoint with voices with --model or --bind.`,
       'audio.voice',
     )
-  if (plan.thinking !== undefined && !model.thinking) lacks('cannot think', 'enable_thinking')
+  if (plan.thinking !== undefined && !model.thinking) lacks('has no thinking mode', 'enable_thinking')
   for (const message of plan.messages) {
     for (const part of message.parts) {
       if (part.type === 'text') continue
       const needed = part.type === 'frames' ? 'video' : part.type
-      if (!model.input.includes(needed)) lacks(`takes no ${needed} input`, part.param)
+      if (!model.input.includes(needed)) lacks(`has no ${needed} input`, part.param)
     }
   }
 }

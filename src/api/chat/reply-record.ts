@@ -1,4 +1,4 @@
-/** What is known of one reply while and after it is made: times, usage, cost. Feeds the log line, the metrics and the rate limit. */
+/** One reply's times, usage and cost, during and after it. Feeds the log line, the metrics and the rate limit. */
 import { audioTokens, buildUsage, costOf } from '../../accounting/index.ts'
 import type { EndReason, PromptUsage, ReplyCounts } from '../../contract/index.ts'
 import type { ApiError, Cost, Usage } from '../../protocol/index.ts'
@@ -37,7 +37,7 @@ export class ReplyRecord {
     if (prompt) this.#services.metrics.prompt(this.#prepared.loaded.model.id, prompt)
   }
 
-  /** Names the replica that answers. */
+  /** The name of the replica that answers. */
   servedBy(replica: string | undefined): void {
     this.#servedBy = replica
   }
@@ -69,8 +69,8 @@ export class ReplyRecord {
   }
 
   /**
-   * Writes the log line and the metrics, once. A reply that was cut off is accounted for what was generated. Only the log has the cause
-   * of an internal error.
+   * Writes the log line and the metrics, once. A reply that was cut off counts what was generated. Only the log has the
+   * cause of an internal error.
    */
   finish(outcome: Outcome, usage: Usage = this.usage(), error?: ApiError): void {
     if (this.#written) return

@@ -11,7 +11,7 @@ const { rules, normal } = createCatalogue('intl').find('qwen3-omni-flash')!
 const limits = { media: rules.media, tokens: rules.tokens, maxInput: normal.maxInput }
 const signal = new AbortController().signal
 
-const pictures = (count: number): PlanMessage[] => [
+const images = (count: number): PlanMessage[] => [
   {
     role: 'user',
     parts: Array.from({ length: count }, (_, index) => ({
@@ -22,7 +22,7 @@ const pictures = (count: number): PlanMessage[] => [
   },
 ]
 
-/** Pictures of a size; the pixels asked for, per call. */
+/** Images of a size; the requested pixels, per call. */
 function port(width: number, height: number) {
   const asked: number[] = []
   const unused = () => Promise.reject(new Error('not asked for'))
@@ -43,22 +43,22 @@ function port(width: number, height: number) {
   return { media, asked }
 }
 
-describe('pictures', () => {
+describe('images', () => {
   it('are fetched no further once they take more tokens than the model', async () => {
     const { media, asked } = port(4000, 4000)
-    const error = await resolveMedia(pictures(2000), limits, media, signal).catch((caught: unknown) => caught)
+    const error = await resolveMedia(images(2000), limits, media, signal).catch((caught: unknown) => caught)
     expect(error).toBeInstanceOf(ApiError)
     expect(error).toMatchObject({ status: 400, message: expect.stringContaining('input length should be [1, 49152]') })
-    // 40 of 1,227 tokens fit; a few more are under way.
+    // 40 of 1,227 tokens fit; a few more are in progress.
     expect(asked.length).toBeLessThan(40 + 5)
   })
 
   it('keep their pixels when few, and never fewer than are paid for when many', async () => {
     const few = port(64, 64)
-    await resolveMedia(pictures(2), limits, few.media, signal)
+    await resolveMedia(images(2), limits, few.media, signal)
     expect(few.asked).toEqual([16_777_216, 16_777_216])
     const many = port(64, 64)
-    const resolved = await resolveMedia(pictures(500), limits, many.media, signal)
+    const resolved = await resolveMedia(images(500), limits, many.media, signal)
     expect(new Set(many.asked)).toEqual(new Set([1280 * 32 * 32]))
     expect(resolved.counted()[0]?.parts).toHaveLength(500)
   })

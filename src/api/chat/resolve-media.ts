@@ -1,8 +1,9 @@
 /**
- * Fetches what a plan refers to, within the API model's limits.
+ * Fetches a plan's media, within the API model's limits.
  *
- * In: a {@link Plan}'s messages. Out: the messages as the engine takes them, their media still to be decoded, and as they are counted.
- * A few parts are fetched at a time; the first failure stops the others, and so does the token that is one too many.
+ * In: a {@link Plan}'s messages. Out: the messages as the engine takes them, with undecoded media, and as they are
+ * counted. A few parts are fetched at a time; the first failure stops the others, and so does the token that exceeds
+ * the limit.
  */
 import {
   type CountedMedia,
@@ -23,11 +24,11 @@ export type MediaPort = Pick<MediaLoader, 'image' | 'audio' | 'video' | 'frames'
 
 export interface ResolvedMessages {
   readonly generation: readonly GenerationMessage[]
-  /** As billed, from what is known of the media now: more exact once they have been decoded. */
+  /** As billed, from the media's facts so far: more exact once they have been decoded. */
   counted(): readonly CountedMessage[]
-  /** What is missing or odd in the media, as far as is known now. */
+  /** Warnings about the media, as far as known. */
   warnings(): readonly string[]
-  /** The files, to be let go of when the request is over. */
+  /** The files, closed when the request is over. */
   readonly media: readonly AsyncDisposable[]
 }
 
@@ -50,13 +51,13 @@ const PARTS_AT_ONCE = 4
 /** Pixels of all images of a request together, three bytes each. */
 const PIXELS_TOGETHER = 64 * 1024 * 1024
 
-/** Pixels a picture is handed on with: fewer when there are many, but never fewer than are paid for. */
+/** Pixels of an image: fewer when there are many, but never fewer than are billed. */
 function pixelsEach(images: number, { factor, imageMaxTokens }: TokenRules): number {
   const share = Math.max(imageMaxTokens * factor * factor, Math.floor(PIXELS_TOGETHER / Math.max(1, images)))
   return Math.min(share, defaultImageLimits.maxOutputPixels)
 }
 
-/** Frames of a file and how fast they go; where a container says neither, what its length makes likely. */
+/** Frames of a file and their rate; where a container has neither, estimated from its duration. */
 function frameRate({ source, seconds }: VideoFacts): {
   readonly totalFrames: number
   readonly framesPerSecond: number
@@ -66,7 +67,7 @@ function frameRate({ source, seconds }: VideoFacts): {
   return { totalFrames: Math.max(2, Math.round(seconds * framesPerSecond)), framesPerSecond }
 }
 
-/** @throws ApiError for the first part that cannot be had; the signal's reason once aborted. */
+/** @throws ApiError for the first part that fails; the signal's reason once aborted. */
 export async function resolveMedia(
   messages: readonly PlanMessage[],
   limits: ResolveLimits,
@@ -170,7 +171,7 @@ function tokensOf(part: ResolvedPart, ref: MediaRef, rules: TokenRules): number 
   }
 }
 
-/** The medium as the engine gets it: what turns out to be broken fails in the wire's words. */
+/** The medium as the engine gets it: an invalid one fails with the wire's text. */
 function placeMedium<M extends AnyMedium>(
   medium: Opened<M>,
   ref: MediaRef,

@@ -1,4 +1,7 @@
-/** The texts of spoken replies by the id of their audio, for assistant turns that cite it. Bounded; a caller finds its own only. */
+/**
+ * The texts of spoken replies by the id of their audio, for assistant turns that refer to it. Bounded; a caller finds
+ * only its own.
+ */
 
 const MOST = 2000
 const MOST_CHARACTERS = 4_000_000

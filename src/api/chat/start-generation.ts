@@ -1,7 +1,8 @@
 /**
  * Starts the engine on a prepared request and waits for its `start` event, so that what fails before it is plain HTTP.
  *
- * A checkpoint with less room than the API model gets the room it has: the reply then ends with `length`, visibly.
+ * A checkpoint with a smaller context than the API model's gives what it has: the reply then ends with `length`,
+ * visibly.
  */
 import type { EngineEvent, GenerationRequest, PromptUsage } from '../../contract/index.ts'
 import { EngineError } from '../../contract/index.ts'
@@ -23,17 +24,17 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
   const { model } = prepared.loaded
   const { maxTokens } = prepared.generation
   try {
-    // Counting is cheap where preparing the media is not. The bill is a guess at what the checkpoint counts.
+    // Counting is cheap where preparing the media is not. The billed count only estimates the checkpoint's.
     const tight = prepared.prompt().total + maxTokens > model.contextLength
-    if (tight) return await beginWithin(prepared, await roomFor(prepared, signal), signal)
+    if (tight) return await beginWithin(prepared, await answerTokensLeft(prepared, signal), signal)
     return { ...(await begin(prepared, prepared.generation, signal)), warnings: prepared.warnings() }
   } catch (error) {
     signal.throwIfAborted()
     if (!overByAnswer(error)) throw engineErrorToApi(error, model.id, model.contextLength)
   }
-  const room = await roomFor(prepared, signal)
+  const available = await answerTokensLeft(prepared, signal)
   try {
-    return await beginWithin(prepared, Math.min(room, maxTokens - 1), signal)
+    return await beginWithin(prepared, Math.min(available, maxTokens - 1), signal)
   } catch (error) {
     signal.throwIfAborted()
     throw engineErrorToApi(error, model.id, model.contextLength)
@@ -45,18 +46,18 @@ function overByAnswer(error: unknown): boolean {
   return error instanceof EngineError && error.code === 'context_overflow' && error.param === 'max_tokens'
 }
 
-/** Answer tokens the checkpoint has room for. @throws ApiError when the prompt alone is too long for it. */
-async function roomFor(prepared: Prepared, signal: AbortSignal): Promise<number> {
+/** Answer tokens left in the checkpoint's context. @throws ApiError when the prompt alone is too long for it. */
+async function answerTokensLeft(prepared: Prepared, signal: AbortSignal): Promise<number> {
   const { model } = prepared.loaded
-  // Where nobody counts, the bill and some for the template must do.
+  // Where no engine counts, the billed count and a margin for the template stand in.
   if (!model.capabilities.countsPrompt) return Math.floor((model.contextLength - prepared.prompt().total) * 0.95) - 64
   return model.contextLength - (await checkpointPromptTokens(prepared, signal))
 }
 
-/** Begins with no more answer tokens than `room`, and says so when the request named more. */
-async function beginWithin(prepared: Prepared, room: number, signal: AbortSignal): Promise<Started> {
+/** Begins with at most `available` answer tokens, and warns when the request named more. */
+async function beginWithin(prepared: Prepared, available: number, signal: AbortSignal): Promise<Started> {
   const { generation, plan } = prepared
-  const maxTokens = Math.max(1, Math.min(generation.maxTokens, room))
+  const maxTokens = Math.max(1, Math.min(generation.maxTokens, available))
   const begun = await begin(prepared, { ...generation, maxTokens }, signal)
   const warnings = prepared.warnings()
   if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { ...begun, warnings }

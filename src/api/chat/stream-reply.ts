@@ -1,9 +1,9 @@
 /**
- * A reply as a stream of server-sent events, written straight to the caller's connection.
+ * A reply as a stream of server-sent events, written directly to the caller's connection.
  *
- * In: the engine's events after `start`. Out: bytes, made only as fast as the caller reads: while the connection is full the
- * engine is asked for nothing. A caller that goes away, or stops reading for too long, ends the work; so does the
- * request's signal, whether or not anybody is reading.
+ * In: the engine's events after `start`. Out: bytes, made only as fast as the caller reads: while the connection is
+ * full, no event is taken from the engine. A caller that disconnects, or stops reading for too long, ends the work; so
+ * does the request's signal, whether or not anything is read.
  */
 import type { ServerResponse } from 'node:http'
 import type { EngineEvent } from '../../contract/index.ts'
@@ -17,23 +17,25 @@ export interface StreamReply {
   readonly record: ReplyRecord
   readonly requestId: string
   readonly includeUsage: boolean
-  /** The text of a reply that was spoken, once it is whole. */
+  /** The text of a spoken reply, once it is complete. */
   readonly spoken: (text: string) => void
   /** Aborted when the work is to end early. */
   readonly signal: AbortSignal
-  /** How long a caller may go without reading, milliseconds; 0 is no limit. */
+  /** The longest a caller may go without reading, milliseconds; 0 is no limit. */
   readonly stallMs: number
-  /** A comment is sent after so long without a byte, milliseconds, so that proxies keep the connection; 0 sends none. */
+  /**
+   * A comment is sent after so long without a byte, milliseconds, so that proxies keep the connection; 0 sends none.
+   */
   readonly keepAliveMs: number
-  /** What went wrong, as the wire's error; undefined when the caller is gone and nobody is there to read it. */
+  /** The error as the wire's; undefined when the caller has disconnected. */
   readonly explain: (error: unknown) => ApiError | undefined
   /** Stops the engine. */
   readonly cancel: () => void
-  /** Called once, when nothing more will be made. */
+  /** Called once, when no more output will come. */
   readonly done: () => void
 }
 
-/** Writes the reply to `outgoing`, whose head is written. Resolves when the engine has let go; never rejects. */
+/** Writes the reply to `outgoing`, whose head is written. Resolves when the engine is done with it; never rejects. */
 export function streamReply(reply: StreamReply, outgoing: ServerResponse): Promise<void> {
   return new ReplyStream(reply, outgoing).run()
 }
@@ -78,10 +80,10 @@ class ReplyStream {
       clearInterval(keepAlive)
     }
     try {
-      // After its last event, too, the engine holds the request until it is left.
+      // After its last event, too, the engine holds the request until the iterator is closed.
       await events.return?.()
     } catch {
-      // The work was being ended anyway.
+      // The work is being ended anyway.
     }
   }
 
@@ -94,7 +96,7 @@ class ReplyStream {
     return timer.unref()
   }
 
-  /** Waits until the caller has read, or will not: the loop looks at the signal and the connection afterwards. */
+  /** Waits until the caller has read, or has gone: the loop checks the signal and the connection afterwards. */
   #drained(): Promise<void> {
     const { signal, stallMs } = this.#reply
     const outgoing = this.#outgoing
@@ -124,7 +126,7 @@ class ReplyStream {
     this.#reply.done()
   }
 
-  /** Ends the stream with what went wrong, as far as there is someone to tell. */
+  /** Ends the stream with the error, if the connection is still open. */
   #fail(error: unknown): void {
     if (this.#ended) return
     const { record, requestId, explain, cancel } = this.#reply
@@ -135,7 +137,7 @@ class ReplyStream {
     cancel()
   }
 
-  /** Writes the last bytes, which a caller who does not read them may not hold for ever. */
+  /** Writes the last bytes, with a time limit for callers that do not read them. */
   #end(text: string): void {
     this.#ended = true
     const outgoing = this.#outgoing

@@ -1,8 +1,8 @@
 /**
- * Leaves out the oldest turns of a conversation that is longer than its checkpoint understands.
+ * Leaves out the oldest turns of a conversation that is longer than its checkpoint supports.
  *
- * In: messages and the most turns; a turn is a user's message with the reply to it, the last one included. Out: the messages to send,
- * system messages always among them, and what to say of it.
+ * In: messages and the most turns; a turn is a user's message with the reply to it, the last one included. Out: the
+ * messages to send, system messages always among them, and a warning.
  */
 import type { GenerationMessage } from '../../contract/index.ts'
 

@@ -11,7 +11,7 @@ export interface WholeReplyFacts {
   readonly created: number
   readonly model: string
   readonly thinking: boolean
-  /** What speech is delivered as; undefined for replies of text. */
+  /** The format of the speech; undefined for replies of text. */
   readonly format: SpeechFormat | undefined
   readonly signal: AbortSignal
 }
@@ -22,7 +22,7 @@ interface Call {
   arguments: string
 }
 
-/** Reads the engine to its end. @throws whatever the engine throws */
+/** Reads the engine to its end. @throws the engine's error */
 export async function wholeReply(
   events: AsyncIterator<EngineEvent>,
   record: ReplyRecord,
@@ -60,7 +60,7 @@ export async function wholeReply(
         pieces.push(event.pcm)
         break
       case 'end': {
-        // After its last event, too, the engine holds the request until it is left.
+        // After its last event, too, the engine holds the request until the iterator is closed.
         await events.return?.()
         const usage = record.usage(event.usage)
         record.finish(event.reason, usage)

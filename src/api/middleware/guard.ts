@@ -1,9 +1,9 @@
 /**
- * Who may call: keys, web origins, and the `Host` header of a server without keys.
+ * Access control: keys, web origins, and the `Host` header of a server without keys.
  *
- * A keyless server listens on the loopback address only; still a web page elsewhere could reach it through the visitor's
- * browser, directly or by a name that resolves to 127.0.0.1. So without keys only pages of this machine may call, and only
- * under a loopback name.
+ * A keyless server listens on the loopback address only; still a web page elsewhere could reach it through a visitor's
+ * browser, directly or by a name that resolves to 127.0.0.1. So without keys only pages of this machine may call, and
+ * only under a loopback name.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'

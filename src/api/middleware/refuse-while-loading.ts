@@ -1,4 +1,4 @@
-/** Requests that need a checkpoint, while checkpoints are being loaded: 503, and when to try again. */
+/** Answers requests that need a checkpoint with 503 and `retry-after` while checkpoints are being loaded. */
 import type { MiddlewareHandler } from 'hono'
 import { errors } from '../../protocol/index.ts'
 import type { AppEnv, Services } from '../services.ts'

@@ -13,7 +13,7 @@ export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
   }
 }
 
-/** The one place where errors become responses. */
+/** Errors become responses here only. */
 export function renderError(services: Services, thrown: unknown, c: Context<AppEnv>): Response {
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
   const message =
@@ -32,7 +32,7 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
     code: error.code,
     param: error.param,
   }
-  // A full queue is no fault: under load it would fill the log with stacks.
+  // A full queue is not logged as a fault: under load it would fill the log with stacks.
   if (error.status === 503 && error.cause === undefined) services.log.warn(facts, error.message)
   else if (error.status >= 500) services.log.error({ ...facts, err: error.cause ?? error }, error.message)
   else services.log.info(facts, error.message)

@@ -1,4 +1,4 @@
-/** The routes of operators: behind a key of their own, and as if they were not there where none is set. */
+/** The operator routes: behind a key of their own, and 404 where none is set. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { errors } from '../../protocol/index.ts'

@@ -1,11 +1,11 @@
-/** The model that a realtime session names: one of the realtime catalogue, a chat model, or a loaded checkpoint. */
+/** The model of a realtime session: one of the realtime catalogue, a chat model, or a loaded checkpoint. */
 import type { CatalogueModel } from '../../catalogue/index.ts'
 import { didYouMean, errors } from '../../protocol/index.ts'
 import { modelOfCheckpoint } from '../checkpoint-model.ts'
 import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 
-/** Turns kept where the catalogue does not say. */
+/** Turns kept where the catalogue has no value. */
 const TURNS = 8
 
 export interface RealtimeTarget {
@@ -17,7 +17,10 @@ export interface RealtimeTarget {
   readonly bound: BoundModel
 }
 
-/** `checkpoints`: names of loaded checkpoints are taken too. @throws ApiError 404 that lists the names, 400 without one */
+/**
+ * `checkpoints`: names of loaded checkpoints are accepted too. @throws ApiError 404 that lists the names, 400 without
+ * one
+ */
 export function realtimeTarget(services: Services, name: string | undefined, checkpoints: boolean): RealtimeTarget {
   const { catalogue, host } = services
   if (name === undefined || name === '') throw errors.modelMissing()

@@ -1,5 +1,6 @@
 /**
- * Replies of realtime sessions, by the way that chat completions go: rules, counting, queue, rate limit, engine, log line.
+ * Replies of realtime sessions, in the same way as chat completions: rules, counting, queue, rate limit, engine, log
+ * line.
  *
  * In: a session's messages, media at hand. Out: the engine's events, and the usage as it grows.
  */
@@ -110,7 +111,7 @@ interface Recording {
   readonly explain: (error: unknown) => ApiError
 }
 
-/** The events as they are, noted on the way. */
+/** The events unchanged, recorded on the way. */
 async function* recorded(
   events: AsyncIterator<EngineEvent>,
   { record, place, signal, explain }: Recording,
@@ -179,7 +180,7 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
   }
 }
 
-/** For the checks of what the checkpoint takes. */
+/** For the checks of what the checkpoint supports. */
 function planPartOf(part: GenerationPart): PlanPart {
   const param = 'conversation'
   switch (part.type) {

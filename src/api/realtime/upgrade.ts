@@ -1,8 +1,8 @@
 /**
  * WebSocket handshakes through the app: routes and middleware decide as they do for other requests.
  *
- * In: a server and the app's fetch. A route that takes the connection calls `upgrade.accept` and answers 204; any other answer is sent as
- * plain HTTP, with its body, and the socket is closed. Reference: RFC 6455, section 4.2.
+ * In: a server and the app's fetch. A route that accepts the connection calls `upgrade.accept` and answers 204; any
+ * other answer is sent as plain HTTP, with its body, and the socket is closed. Reference: RFC 6455, section 4.2.
  */
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -24,7 +24,7 @@ export function attachUpgrades(server: Server, fetch: Fetch): void {
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
-    // A key among the subprotocols is not answered.
+    // A key among the subprotocols is not echoed.
     handleProtocols: (offered) => [...offered].find((name) => !name.startsWith('openai-')) ?? false,
   })
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -38,7 +38,7 @@ export function attachUpgrades(server: Server, fetch: Fetch): void {
   })
 }
 
-/** What is to run on the socket; undefined when it was refused. */
+/** The handler to run on the socket; undefined when it was refused. */
 async function handshake(
   incoming: IncomingMessage,
   socket: Duplex,

@@ -1,4 +1,4 @@
-/** `GET /admin/cluster`: the replicas and how they stand. `POST /admin/cluster/replicas/NAME`: takes one out, or back in. */
+/** `GET /admin/cluster`: the replicas and their state. `POST /admin/cluster/replicas/NAME`: drains or resumes one. */
 import type { Context } from 'hono'
 import { adminDrainSchema, type ClusterState, errors } from '../../protocol/index.ts'
 import { bodyLimits, readJson } from '../read-body.ts'
@@ -8,7 +8,7 @@ export function showCluster(services: Services) {
   return (c: Context<AppEnv>): Response => c.json(stateOf(services))
 }
 
-/** @throws ApiError 404 for a replica that is not there */
+/** @throws ApiError 404 for an unknown replica */
 export function drainReplica(services: Services) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const name = c.req.param('name') ?? ''

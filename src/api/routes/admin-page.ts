@@ -1,4 +1,7 @@
-/** `/admin`: a page for operators over `/admin/cluster`: replicas, health, load, and a button to drain each. Off without an admin key. */
+/**
+ * `/admin`: a page for operators over `/admin/cluster`: replicas, health, load, and a button to drain each. Off without
+ * an admin key.
+ */
 import { createHash } from 'node:crypto'
 import type { Context } from 'hono'
 import { errors } from '../../protocol/index.ts'

@@ -1,4 +1,7 @@
-/** `POST /audio/speech`: text, spoken by the loaded checkpoint. Reference: OpenAI's API reference; docs/audio-endpoints.md. */
+/**
+ * `POST /audio/speech`: text to speech by the loaded checkpoint. Reference: OpenAI's API reference;
+ * docs/audio-endpoints.md.
+ */
 import type { Context } from 'hono'
 import type { EngineEvent } from '../../contract/index.ts'
 import { CoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
@@ -12,7 +15,7 @@ import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
-/** What a checkpoint that cannot be given its reply is asked. */
+/** The prompt for a checkpoint that cannot be given its reply. */
 const READ_ALOUD = 'Read this text aloud, word for word, and say nothing else:\n\n'
 
 export function speech(services: Services) {
@@ -42,7 +45,7 @@ export function speech(services: Services) {
           caller,
           scope.signal,
         )
-      // What fails before the first bytes is plain HTTP.
+      // Failures before the first bytes are plain HTTP.
       const first = await say(pieces[0]!, 0)
       const samples = inTurn(first, pieces.slice(1), say)
       const bytes = encodeSpeech(samples, format, scope.signal)

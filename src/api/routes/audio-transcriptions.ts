@@ -1,5 +1,5 @@
 /**
- * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's words, by the loaded checkpoint.
+ * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's transcript, by the loaded checkpoint.
  *
  * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other. Times are those of the
  * stretches. Reference: OpenAI's API reference; docs/audio-endpoints.md has the prompts.
@@ -139,7 +139,7 @@ function languageName(code: string): string {
     const name = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' }).of(code)
     if (name !== undefined) return name
   } catch {
-    // Said below.
+    // Refused below.
   }
   throw errors.notSupportedHere('language', `'${code.slice(0, 20)}' is no ISO 639-1 code.`)
 }

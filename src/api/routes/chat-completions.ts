@@ -44,7 +44,7 @@ export function chatCompletions(services: Services, lenient = false) {
         scope.explain((other) => engineErrorToApi(other, model.id, model.contextLength))(error)
       const created = Math.floor(services.now() / 1000)
       if (started.warnings.length > 0) {
-        // Header values are ASCII; what is not is percent-encoded.
+        // Header values are ASCII; other characters are percent-encoded.
         c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
       }
       if (started.servedBy !== undefined) c.header('x-omniserve-served-by', started.servedBy)
@@ -103,7 +103,7 @@ export function chatCompletions(services: Services, lenient = false) {
       services.metrics.request('chat', modelName, explained?.status ?? 499)
       if (explained === undefined) {
         services.metrics.cancelled(modelName)
-        // Nobody is left to read this.
+        // The connection is closed.
         return c.body(null, 499 as 400)
       }
       throw explained

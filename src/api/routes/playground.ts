@@ -1,6 +1,6 @@
 /**
  * The playground at `/`: the files Vite built into `web/dist`, served from this package under a strict content security
- * policy. Without a build (a checkout never built) `/` is a short page that says where the API is.
+ * policy. Without a build `/` is a short page with the API's address.
  */
 import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
@@ -25,7 +25,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.map': 'application/json',
 }
 
-/** Nothing from other hosts; blobs and data for media that people pick, record and play. */
+/** Nothing from other hosts; blobs and data for media that users pick, record and play. */
 const POLICY = [
   "default-src 'self'",
   "script-src 'self'",
@@ -45,7 +45,7 @@ const WELCOME = `<!doctype html><html lang="en"><meta charset="utf-8"><title>omn
 <p>The API is at <code>/compatible-mode/v1</code> and <code>/v1</code>; see the <a href="/reference">API reference</a>.
 The playground is not built: <code>npm run build</code>.</p></html>`
 
-/** `folder` holds `index.html` and what it needs. */
+/** `folder` holds `index.html` and its assets. */
 export function playground(folder: string): MiddlewareHandler<AppEnv> {
   const root = path.resolve(folder)
   return async (c, next) => {

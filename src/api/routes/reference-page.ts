@@ -1,5 +1,5 @@
 /**
- * The API reference for people, at `/reference`: the built page (Swagger UI over `/openapi.json`, with requests to try), or, in
+ * The API reference at `/reference`: the built page (Swagger UI over `/openapi.json`, with requests to try), or, in
  * a checkout without a build, the same document as one page without scripts. Both under a policy without inline code.
  */
 import { createHash } from 'node:crypto'

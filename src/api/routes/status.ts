@@ -10,7 +10,7 @@ export function health(services: Services) {
   }
 }
 
-/** 200 when at least one checkpoint can answer; the body says which cannot, and why. */
+/** 200 when at least one checkpoint can answer; the body names those that cannot, and why. */
 export function ready(services: Services) {
   return (c: Context<AppEnv>): Response => {
     const { host, shutdown, queue } = services

@@ -1,4 +1,4 @@
-/** `POST /tokens/count`: what a chat completion would be billed for its prompt, and whether it fits, without running it. */
+/** `POST /tokens/count`: the billed prompt tokens of a chat completion, and whether it fits, without running it. */
 import type { Context } from 'hono'
 import { buildUsage, costOf, NO_COMPLETION } from '../../accounting/index.ts'
 import { ApiError, errors, type TokensCount } from '../../protocol/index.ts'
@@ -29,7 +29,7 @@ export function tokensCount(services: Services, lenient = false) {
       try {
         checkpointTokens = await checkpointPromptTokens(prepared, scope.signal)
       } catch (error) {
-        // Counting answers even where running would not; the reason is told.
+        // Counting answers even where running would not; the reason is included.
         if (!(error instanceof ApiError) || error.status >= 500) throw error
         warnings.push(error.message)
       }

@@ -40,7 +40,7 @@ interface Measured {
   /** Text tokens per second after the first read; null when the text came in one or two reads. */
   readonly text_tokens_per_second: number | null
   readonly speech_seconds: number | null
-  /** Seconds of work per second of speech; under 1 is faster than it is heard. */
+  /** Seconds of work per second of speech; under 1 is faster than playback. */
   readonly real_time_factor: number | null
 }
 
@@ -78,7 +78,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   const peak = new PeakMemory(api)
   const cases = await casesFor(model)
   const measured: Measured[] = []
-  // Lines would say little of so short a work.
+  // Lines would be of little use for such a short run.
   const progress = process.stderr.isTTY ? createProgress('count') : undefined
   const total = cases.length * (flags.runs + 1)
   let done = 0
@@ -132,7 +132,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens per reply`)
 }
 
-/** What the checkpoint can do; a server of another machine is taken to do it all. */
+/** The checkpoint's modalities; a server on another machine is assumed to have all. */
 async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
   const speaks = model === undefined || model.output.includes('audio')
   const reads = (kind: 'image' | 'audio'): boolean => model === undefined || model.input.includes(kind)
@@ -151,7 +151,7 @@ function question(text: string): UserPart {
   return { type: 'text', text }
 }
 
-/** A red disc on white, 448 pixels wide: 196 picture tokens. */
+/** A red disc on white, 448 pixels wide: 196 image tokens. */
 async function picture(): Promise<UserPart> {
   const disc =
     '<svg xmlns="http://www.w3.org/2000/svg" width="448" height="448"><rect width="448" height="448" fill="#fff"/><circle cx="224" cy="224" r="150" fill="#d22"/></svg>'
@@ -159,7 +159,7 @@ async function picture(): Promise<UserPart> {
   return { type: 'image_url', image_url: { url: `data:image/png;base64,${png.toString('base64')}` } }
 }
 
-/** Four seconds of a tone that swells. */
+/** Four seconds of a tone that grows louder. */
 function sound(): UserPart {
   const rate = 16_000
   const samples = Float32Array.from(
@@ -194,7 +194,7 @@ function summary(name: string, replies: readonly Reply[], speaks: boolean): Meas
   const speechSeconds = speaks ? median(replies.map(({ samples }) => samples / SPEECH_RATE)) : null
   const rate = speaks
     ? null
-    : // A handful of tokens says nothing of the rate.
+    : // A few tokens give no rate.
       median(replies.map((reply) => (textTokens(reply) < 5 ? null : textRate(textTokens(reply), reply.pace))))
   return {
     case: name,
@@ -210,7 +210,7 @@ function summary(name: string, replies: readonly Reply[], speaks: boolean): Meas
   }
 }
 
-/** Of those that are known; null without any. */
+/** Of the known values; null without any. */
 function median(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null).toSorted((a, b) => a - b)
   return known[Math.floor((known.length - 1) / 2)] ?? null
@@ -220,7 +220,7 @@ function milliseconds(value: number | null): string {
   return value === null ? '-' : `${Math.round(value)} ms`
 }
 
-/** Resident memory of the engine processes, the most that was seen. */
+/** Peak resident memory of the engine processes. */
 class PeakMemory {
   readonly #api: ApiConnection
   bytes: number | null = null

@@ -1,4 +1,6 @@
-/** `omniserve chat`: one question, or a conversation. Speaks the wire with a server, or with a checkpoint run in this process. */
+/**
+ * `omniserve chat`: one question, or a conversation. Uses the wire with a server, or with a checkpoint in this process.
+ */
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 import { type Command, Option } from 'commander'
@@ -136,7 +138,7 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
   await answerOnce(api, settings, await contentOf(api, spoken, flags), flags, signal)
 }
 
-/** Found out before the answer is made, not after. */
+/** Checked before the reply is generated, not after. */
 function checkWritable(file: string): void {
   try {
     accessSync(path.dirname(path.resolve(file)), constants.W_OK)
@@ -149,7 +151,7 @@ function checkWritable(file: string): void {
 function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpoint: string | undefined } {
   const { model, checkpoint, url } = flags
   const known = createCatalogue('intl').find(model) ?? createCatalogue('cn').find(model)
-  // What the server has is the server's to say.
+  // The server's own models are checked by the server.
   if (known !== undefined || url !== undefined) return { model, checkpoint }
   if (checkpoint !== undefined) {
     throw new CommandError(`--model ${model}: unknown model; see: omniserve models`, EXIT.usage)
@@ -157,7 +159,7 @@ function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpo
   return { model: 'qwen3-omni-flash', checkpoint: model }
 }
 
-/** The question; undefined when there is none and a person sits at the terminal. */
+/** The question; undefined when there is none and input is a terminal. */
 async function readWords(words: readonly string[]): Promise<string | undefined> {
   const wantsInput = words.includes('-') || (words.length === 0 && !process.stdin.isTTY)
   const input = wantsInput ? (await readStandardInput()).trim() : ''

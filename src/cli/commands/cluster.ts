@@ -1,4 +1,4 @@
-/** `omniserve cluster status|drain|resume|schema`: replicas of a running server, by its routes of operators. */
+/** `omniserve cluster status|drain|resume|schema`: replicas of a running server, through its operator routes. */
 import { Option, type Command } from 'commander'
 import { configJsonSchema, loadSettings, SETTINGS } from '../../config/index.ts'
 import { apiErrorBodySchema, type ClusterState, clusterStateSchema } from '../../protocol/index.ts'

@@ -23,7 +23,7 @@ function printedBy(work: () => void): string[] {
   return lines
 }
 
-/** To be called when all other commands are there. */
+/** To be called after all other commands are registered. */
 export async function addCompletionCommand(program: Command): Promise<void> {
   const root = tab(program, { completionCommandName: 'completion' })
   const suggest = (

@@ -1,4 +1,4 @@
-/** `omniserve doctor`: looks at everything a server needs on this machine and says what to put right. */
+/** `omniserve doctor`: checks everything that a server needs on this machine and names the fixes. */
 import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { loadClusterFile } from '../../config/index.ts'
@@ -53,7 +53,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const file = configFileOf(flags)
   const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
   for await (const check of checkMachine(settings, signal)) {
-    // What answers is the cluster, whose own checkpoints are looked at there.
+    // The cluster answers, and its own checkpoints are checked there.
     if (cluster === undefined || check.name !== 'checkpoint') take(check)
   }
   if (cluster !== undefined && file !== undefined) {

@@ -93,7 +93,7 @@ async function models(flags: ConnectionFlags & { readonly json?: boolean }): Pro
   )
 }
 
-/** What is built in, what was pulled, and what the settings name. */
+/** Built-in checkpoints, pulled ones, and those of the settings. */
 async function localCheckpoints(api: ApiConnection): Promise<LocalCheckpoint[]> {
   const pulled = await pulledNames(path.join(homeFolder(), 'checkpoints'))
   const builtIn = await names(path.join(packageFolder, 'models'))

@@ -35,7 +35,7 @@ ${EXIT_HELP}`,
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
-  // What serves is loaded once it is clear that it will: help and mistakes are answered at once.
+  // Loaded only when the server will run: help and mistakes are answered at once.
   const [{ createLog }, { startServer }, { openEngines }] = await Promise.all([
     import('../log.ts'),
     import('../../api/index.ts'),

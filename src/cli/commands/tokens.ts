@@ -1,4 +1,4 @@
-/** `omniserve tokens`: what files, a text or a whole request would count and cost, without running anything. */
+/** `omniserve tokens`: tokens and cost of files, a text or a whole request, without running anything. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { type ChatCompletionRequest, type TokensCount, tokensCountSchema, type UserPart } from '../../protocol/index.ts'
@@ -93,7 +93,7 @@ async function tokens(files: readonly string[], flags: TokensFlags): Promise<voi
   else printJson({ object: 'list', data: [...counted.map((row) => ({ file: row.file, ...row.count })), ...failed] })
 }
 
-/** Whether the other files may do better: not so when nothing answers. */
+/** Whether other files may succeed: not so when nothing answers. */
 function concernsFile(error: unknown): boolean {
   return !(error instanceof CommandError) || error.exitCode !== EXIT.unreachable
 }

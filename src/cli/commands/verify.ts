@@ -1,4 +1,4 @@
-/** `omniserve verify`: whether a checkpoint sees, hears, speaks and reckons as it should on this machine, without a reference. */
+/** `omniserve verify`: tests a checkpoint's modalities, speech and arithmetic on this machine, without a reference. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type Command, Option } from 'commander'
@@ -69,7 +69,7 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
   const signal = interruptSignal()
   const name = checkpoint ?? settings.model
   const { against } = flags
-  // Both are looked for first: the other one is loaded only when the checks are through.
+  // Both are located first: the other one is loaded only when the checks are done.
   findCheckpoint(name)
   if (against !== undefined) findCheckpoint(against)
   const tasks = makeTasks(flags.level, flags.seed)

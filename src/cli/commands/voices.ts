@@ -1,4 +1,4 @@
-/** `omniserve voices`: a model's voices, and who speaks them in the checkpoint that answers. */
+/** `omniserve voices`: a model's voices, and their speakers in the checkpoint that answers. */
 import { type Command } from 'commander'
 import { voiceListSchema, type VoiceListing } from '../../protocol/index.ts'
 import { readAnswer } from '../api-connection.ts'
@@ -46,7 +46,7 @@ async function voices(flags: VoicesFlags): Promise<void> {
   for (const [index, model] of list.data.entries()) {
     if (index > 0) print()
     print(styled('bold', `${model.model} (default ${model.default_voice})`))
-    // The Chinese name is wide and comes last, where it moves nothing.
+    // The Chinese name has wide characters and comes last, where it shifts no column.
     const rows = model.voices.map((voice) => [
       voice.name,
       spokenBy(voice),

@@ -1,9 +1,9 @@
 /**
- * The checks of `omniserve verify`, cheap ones first. None needs a reference: each asks for what can be judged from the question, or
- * compares the checkpoint with itself.
+ * The checks of `omniserve verify`, cheap ones first. None needs a reference: each has an answer that follows from the
+ * question, or compares the checkpoint with itself.
  *
- * In: an {@link Examiner} and tasks. Out: one {@link Finding} after the other. Marks depend on the family alone, and on that only where its
- * streamed audio is not meant to equal the whole.
+ * In: an {@link Examiner} and tasks. Out: one {@link Finding} after the other. Marks depend on the family only, and
+ * only where its streamed audio is not meant to equal the whole.
  */
 import type { InspectedReply } from '../../engines/local/inspected-model.ts'
 import { edits, quoted, units } from './error-rate.ts'
@@ -11,7 +11,7 @@ import { type Examiner, SPEECH_RATE } from './examiner.ts'
 import { type Detail, type Finding, reaches } from './report.ts'
 import type { Drawing, Language, Sentence, Tasks } from './tasks.ts'
 
-/** What a check finds out; the rest of a finding follows. */
+/** A check's result; the other fields of a finding follow. */
 interface Outcome {
   readonly measured: number
   readonly details: readonly Detail[]
@@ -20,9 +20,9 @@ interface Outcome {
 type Plan = Pick<Finding, 'name' | 'what' | 'unit' | 'mark'>
 
 /** Of words or characters of its own speech. */
-const MISHEARD = { most: 0.15 } as const
+const TRANSCRIPT_ERRORS = { most: 0.15 } as const
 
-/** Runs what the checkpoint can do; the rest is listed as not checked. */
+/** Runs the checks of the checkpoint's modalities; the rest is listed as not checked. */
 export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerator<Finding, void, undefined> {
   const { model, speakers } = examiner.model
   const mark = { least: tasks.right }
@@ -50,7 +50,7 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
       name: `speech, ${language}`,
       what: `transcribes its own speech, ${language === 'English' ? 'word' : 'character'} error rate`,
       unit: 'error rate',
-      mark: MISHEARD,
+      mark: TRANSCRIPT_ERRORS,
     }
     if (voices.length === 0) yield notChecked(plan, 'no speech')
     else if (!model.input.includes('audio')) yield notChecked(plan, 'no audio input')
@@ -76,7 +76,7 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
   }
 }
 
-/** How the replies of one type of weights look to the other. `replies`: ids by prompt. */
+/** Compares replies of one type of weights with another's. `replies`: ids by prompt. */
 export function checkAgreement(
   examiner: Examiner,
   replies: readonly (readonly [prompt: string, reply: InspectedReply])[],
@@ -111,7 +111,10 @@ function notChecked(plan: Plan, reason: string): Finding {
   return { ...plan, state: 'not checked', reason, measured: null, seconds: 0, details: [] }
 }
 
-/** Two that differ as much as names tell: a woman and a man of the published checkpoints, else the first and the last. */
+/**
+ * Two voices that differ as much as names show: a woman and a man of the published checkpoints, else the first and the
+ * last.
+ */
 export function chooseVoices(speakers: readonly string[]): string[] {
   const woman = ['cherry', 'chelsie'].find((name) => speakers.includes(name)) ?? speakers[0]
   const man = ['ethan', 'aiden'].find((name) => speakers.includes(name)) ?? speakers.at(-1)
@@ -120,7 +123,7 @@ export function chooseVoices(speakers: readonly string[]): string[] {
 
 type Judge = (reply: string, wanted: string) => boolean
 
-/** A reply may show its way; the last number is the answer. */
+/** A reply may show its steps; the last number is the answer. */
 const isNumber: Judge = (reply, wanted) => numbersOf(reply).at(-1) === wanted
 
 function numbersOf(text: string): string[] {
@@ -165,19 +168,19 @@ async function hearsItself(
     for (const voice of voices) {
       const said = await examiner.speak(sentence.request, voice)
       const count = Math.max(sentence.least, units(said.text).length)
-      // Who says hardly anything, or nothing aloud, is not understood.
+      // A reply with hardly any words, or without speech, is not understood.
       const silent = units(said.text).length < sentence.least || said.pcm.length === 0
-      const heard = silent ? '' : quoted((await examiner.askAboutAudio(said.pcm, sentence.transcribe)).text)
+      const transcript = silent ? '' : quoted((await examiner.askAboutAudio(said.pcm, sentence.transcribe)).text)
       all += count
-      wrong += silent ? count : Math.min(count, edits(said.text, heard))
+      wrong += silent ? count : Math.min(count, edits(said.text, transcript))
       const seconds = (said.pcm.length / SPEECH_RATE).toFixed(1)
-      details.push({ asked: `${voice}, ${seconds} s: ${sentence.request}`, wanted: said.text, got: heard })
+      details.push({ asked: `${voice}, ${seconds} s: ${sentence.request}`, wanted: said.text, got: transcript })
     }
   }
   return { measured: wrong / all, details }
 }
 
-/** One reply four times: alone, again from what is kept of the first, and twice at once. */
+/** One reply four times: by itself, again with the first one's prefix, and twice at once. */
 async function isDeterministic(
   examiner: Examiner,
   request: string,
@@ -211,8 +214,8 @@ function replyText({ text, tokens, codes, pcm }: InspectedReply): string {
 }
 
 /**
- * Qwen3-Omni's vocoder looks back only, so pieces join to the whole. Qwen2.5-Omni's windows see less than the whole, so there only the
- * course of the loudness is compared: a window that is lost, repeated or moved breaks it.
+ * Qwen3-Omni's vocoder looks back only, so pieces join to the whole. Qwen2.5-Omni's windows see less than the whole, so
+ * there only the loudness curve is compared: a window that is lost, repeated or moved breaks it.
  */
 function streamingPlan(architecture: string): Plan {
   const name = 'streaming'

@@ -1,4 +1,4 @@
-/** How far one text is from another: words of English, characters of Chinese. */
+/** The error rate of a text: words of English, characters of Chinese. */
 
 /** Lower-case words and numbers, single Chinese characters; no punctuation. */
 export function units(text: string): string[] {
@@ -23,7 +23,7 @@ export function edits(wanted: string, got: string): number {
   return row[from.length]!
 }
 
-/** The words alone, where a reply puts them in quotation marks after a few of its own: `It says: "..."`. */
+/** Only the words, where a reply quotes them after an introduction: `It says: "..."`. */
 export function quoted(text: string): string {
   return /[:：]\s*["'“‘「](.+)["'”’」]\s*[.。]?\s*$/s.exec(text)?.[1] ?? text
 }

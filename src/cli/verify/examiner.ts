@@ -1,5 +1,6 @@
 /**
- * Asks a loaded checkpoint: text, drawn images and its own speech in; replies out. Always greedy for text, with one seed for speech.
+ * Prompts a loaded checkpoint: text, drawn images and its own speech in; replies out. Always greedy for text, with one
+ * seed for speech.
  */
 import { randomUUID } from 'node:crypto'
 import sharp from 'sharp'
@@ -14,7 +15,7 @@ export const SEED = 1
 
 /** Answer tokens; a sum that is reasoned aloud takes most. */
 const ANSWER_TOKENS = 200
-/** Reasoning of checkpoints that always reason comes on top. */
+/** Reasoning of checkpoints that always reason comes in addition. */
 const REASONING_TOKENS = 4096
 
 export class Examiner {
@@ -43,7 +44,7 @@ export class Examiner {
     ])
   }
 
-  /** @param speaker one of the checkpoint's */
+  /** @param speaker of the checkpoint */
   speak(text: string, speaker: string): Promise<InspectedReply> {
     return this.#reply([{ type: 'text', text }], speaker)
   }
@@ -62,7 +63,7 @@ export class Examiner {
     return this.model.decodeInOnePiece(codes, speaker, SEED, this.#signal)
   }
 
-  /** Share of a reply's places where this checkpoint finds the reply's own token the most probable. */
+  /** Share of a reply's positions where this checkpoint finds the reply's own token the most probable. */
   async agreeing(text: string, reply: readonly number[]): Promise<number> {
     const messages = [{ role: 'user', content: [{ type: 'text', text }] }] as const
     const likeliest = await this.model.likeliestTokens(messages, reply, this.#signal)

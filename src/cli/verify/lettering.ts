@@ -1,7 +1,8 @@
 /**
- * Digits and small letters as SVG, from strokes of our own: the same images on every machine, whatever fonts it has.
+ * Digits and small letters as SVG, from strokes defined here: the same images on every machine, whatever fonts it has.
  *
- * In: a text of `0-9`, `a-z` and blanks. Out: an SVG document. A machine without fonts draws nothing for an SVG `text` element.
+ * In: a text of `0-9`, `a-z` and blanks. Out: an SVG document. A machine without fonts draws nothing for an SVG `text`
+ * element.
  */
 
 interface Glyph {
@@ -90,7 +91,7 @@ export interface Lettering {
   readonly paper: string
 }
 
-/** The text in the middle of the image, as large as it fits with a margin. Throws for a character that has no strokes. */
+/** The text in the middle of the image, as large as it fits with a margin. Throws for a character without strokes. */
 export function lettering({ text, width, height, ink, paper }: Lettering): string {
   let at = STROKE / 2
   const paths: string[] = []

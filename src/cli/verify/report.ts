@@ -1,5 +1,5 @@
 /**
- * What `verify` found, for people and for an issue: no paths, no host name, no settings but those that change results.
+ * Results of `verify`, for users and for issues: no paths, no host name, only settings that change results.
  */
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
 import type { Level } from './tasks.ts'
@@ -17,7 +17,7 @@ export interface Finding {
   readonly state: 'passed' | 'failed' | 'not checked'
   /** Why not checked. */
   readonly reason?: string
-  /** Null where there was nothing to measure. */
+  /** Null where nothing was measured. */
   readonly measured: number | null
   readonly unit: 'share' | 'error rate' | 'dB' | 'correlation'
   /** `least`: at least this passes; `most`: at most. */
@@ -27,7 +27,7 @@ export interface Finding {
 }
 
 export interface CheckedModel {
-  /** The name it is asked for by, without folders. */
+  /** The name it is loaded by, without folders. */
   readonly name: string
   readonly architecture: string
   readonly weights: string
@@ -38,7 +38,7 @@ export interface CheckedModel {
 export interface Report {
   readonly report: 'omniserve verify 1'
   readonly date: string
-  /** False while checks are still to come: a report of a command that ended before its time. */
+  /** False while checks remain: a report of a command that ended early. */
   readonly complete: boolean
   readonly passed: boolean
   readonly checkpoint: CheckedModel
@@ -86,7 +86,7 @@ export function markText({ mark, unit }: Finding): string {
   return 'least' in mark ? `at least ${amountText(mark.least, unit)}` : `at most ${amountText(mark.most, unit)}`
 }
 
-/** Whether a measured value is within its mark; what is no number is not. */
+/** Whether a measured value is within its mark; NaN is not. */
 export function reaches(measured: number, mark: Finding['mark']): boolean {
   return 'least' in mark ? measured >= mark.least : measured <= mark.most
 }

@@ -1,9 +1,10 @@
 /**
- * What a checkpoint is asked, by level.
+ * The questions for a checkpoint, by level.
  *
- * `full` asks what any published Qwen-Omni does well. `demo` asks what a model of 19 million parameters can learn: two figures, short words,
- * replies it knows by heart. There one answer of six more may be wrong, because nano takes an 8 for a 6 now and then.
- * Numbers, words and operands are drawn with a seed, so that two reports of one seed are of the same questions.
+ * `full` has questions that any published Qwen-Omni answers well. `demo` has those that a model of 19 million
+ * parameters can learn: two digits, short words, memorised replies. Its limit allows one more wrong answer in six,
+ * because nano confuses 8 and
+ * 6. Numbers, words and operands are drawn with a seed, so that two reports of one seed have the same questions.
  */
 
 export type Level = 'demo' | 'full'
@@ -27,21 +28,21 @@ export type Language = 'English' | 'Chinese'
 
 export interface Sentence {
   readonly language: Language
-  /** What makes a model speak. */
+  /** A prompt for speech. */
   readonly request: string
   /** Words (Chinese: characters) that a reply has at least. */
   readonly least: number
-  /** What makes a model write down what it hears. */
+  /** A prompt for transcription. */
   readonly transcribe: string
 }
 
 export interface Tasks {
-  /** Share of answers that are to be right. */
+  /** Required share of right answers. */
   readonly right: number
   readonly sums: readonly Question[]
   readonly drawings: readonly Drawing[]
   readonly sentences: readonly Sentence[]
-  /** Prompts whose replies two types of weights are compared by. */
+  /** Prompts for comparing two types of weights. */
   readonly prompts: readonly string[]
 }
 
@@ -128,7 +129,7 @@ export function makeTasks(level: Level, seed: number): Tasks {
     return { kind, shown, question, ...size, ink, paper }
   }
   return {
-    // At `full` five of six: one slip is a model's, two are a fault's.
+    // At `full` five of six: one error is a model's, two are a fault's.
     right: level === 'demo' ? 0.66 : 0.8,
     sums,
     drawings: [...numbers.map((text, i) => draw('number', text, i)), ...words.map((text, i) => draw('word', text, i))],

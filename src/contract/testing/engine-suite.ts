@@ -1,8 +1,8 @@
 /**
- * What every engine must do, as a vitest suite for whoever writes one: `import { describeEngine } from 'omniserve/contract/testing'`.
+ * The engine contract as a vitest suite: `import { describeEngine } from 'omniserve/contract/testing'`.
  *
- * In: a way to make the engine. The engine must have a model that can answer for a while: the suite asks for long replies and leaves
- * early. What an engine cannot tell (`EngineCapabilities`) is not asked for.
+ * In: a way to make the engine. Its model must generate long replies, because the suite asks for them and leaves early.
+ * What an engine does not support (`EngineCapabilities`) is not tested.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -23,12 +23,12 @@ export interface EngineSubject<T extends Engine = Engine> {
   /** A new engine. */
   readonly create: () => Promise<T>
   readonly model: string
-  /** A voice it speaks with, when it can speak. */
+  /** A voice it supports, when it has speech. */
   readonly voice?: string
-  /** A request whose reply goes on for at least 100 tokens. */
+  /** A request whose reply is at least 100 tokens long. */
   readonly long: Partial<GenerationRequest> & { text?: string }
-  /** Requests it works on at once at most, to see one more refused with `overloaded`; not tested when absent. */
-  readonly places?: number
+  /** Requests it accepts at once, to see one more refused with `overloaded`; not tested when absent. */
+  readonly slots?: number
   /** Native memory held now, in bytes. */
   readonly nativeBytes?: (engine: T) => Promise<number>
   /** Ends its process as a failed assertion would. */
@@ -207,14 +207,14 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       else await expect(counting).rejects.toMatchObject({ code: 'unsupported' })
     })
 
-    it.runIf(subject.places !== undefined)('refuses when there is no room', async () => {
-      const places = subject.places ?? 0
-      const live = Array.from({ length: places }, () => engine.generate(long(), never)[Symbol.asyncIterator]())
+    it.runIf(subject.slots !== undefined)('refuses a request beyond its capacity', async () => {
+      const slots = subject.slots ?? 0
+      const live = Array.from({ length: slots }, () => engine.generate(long(), never)[Symbol.asyncIterator]())
       const first = live.map((iterator) => iterator.next())
       await first[0]
       await new Promise((resolve) => setTimeout(resolve, 50))
       await expect(readReply(engine, request())).rejects.toMatchObject({ code: 'overloaded' })
-      // Those still waiting for a place get one as the others leave.
+      // Those that wait for a slot get one as the others leave.
       for (const [index, iterator] of live.entries()) {
         await first[index]
         await iterator.return?.()
@@ -231,15 +231,15 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
           }),
         ])
       }
-      // Graphs and working memory that are kept on purpose are made here.
-      // They come and go with which requests meet in a step, so the most that was held counts.
+      // Graphs and working memory that are kept are made here. Their number depends on which requests share a step, so
+      // the largest total counts.
       let before = 0
       for (let warm = 0; warm < 8; warm += 1) {
         await round()
         before = Math.max(before, await subject.nativeBytes!(engine))
       }
       for (let count = 0; count < 10; count += 1) await round()
-      // What leaked stays in every round.
+      // What leaks stays in every round.
       let after = Infinity
       for (let more = 0; more < 5; more += 1) {
         await round()
@@ -291,7 +291,7 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
   })
 }
 
-/** Start first, end last, text before the sound that speaks it, nothing empty. */
+/** Start first, end last, text before its speech, nothing empty. */
 function checkOrder(reply: Reply, speech: boolean): void {
   const types = reply.events.map((event) => event.type)
   expect(types[0]).toBe('start')

@@ -48,7 +48,7 @@ export async function readReply(
 function summarise(events: readonly EngineEvent[]): Reply {
   let text = ''
   let reasoning = ''
-  const sound: Int16Array[] = []
+  const pieces: Int16Array[] = []
   const calls: ToolCall[] = []
   let end: Extract<EngineEvent, { type: 'end' }> | undefined
   for (const event of events) {
@@ -68,7 +68,7 @@ function summarise(events: readonly EngineEvent[]): Reply {
         break
       }
       case 'audio-delta':
-        sound.push(event.pcm)
+        pieces.push(event.pcm)
         break
       case 'end':
         end = event
@@ -78,9 +78,9 @@ function summarise(events: readonly EngineEvent[]): Reply {
     }
   }
   if (!end) throw new Error('The reply has no end.')
-  const pcm = new Int16Array(sound.reduce((length, piece) => length + piece.length, 0))
+  const pcm = new Int16Array(pieces.reduce((length, piece) => length + piece.length, 0))
   let at = 0
-  for (const piece of sound) {
+  for (const piece of pieces) {
     pcm.set(piece, at)
     at += piece.length
   }

@@ -1,8 +1,8 @@
 /**
- * A name for what a checkpoint's weights are, for caches made from them.
+ * A key of a checkpoint's weights, for caches made from them.
  *
- * In: an opened checkpoint. Out: a short text that changes when a file of its weights is another one or was written again: a folder's own
- * times say nothing of a file overwritten in place.
+ * In: an opened checkpoint. Out: a short text that changes when a file of its weights is replaced or rewritten: a
+ * folder's own times do not change when a file is overwritten in place.
  */
 
 import { createHash } from 'node:crypto'

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { platformWarning } from '../../tensor/index.ts'
 import { deviceNotes } from './device-notes.ts'
 
-it('says why auto took no GPU, and on which platforms nobody ran it', () => {
+it('says why auto took no GPU, and which platforms are not tested', () => {
   expect(deviceNotes({ kind: 'cpu', passed: [] }, platformWarning('linux', 'x64'))).toEqual([])
   const passed = [
     { device: 'cuda', reason: 'no package' },

@@ -1,7 +1,8 @@
 /**
- * One engine process seen from the server: started, watched, spoken to, ended.
+ * One engine process seen from the server: start, health, messages, end.
  *
- * In: what to load. Out: messages, and one `onExit` when it is gone for any reason. It does not restart itself; `supervisor.ts` does.
+ * In: what to load. Out: messages, and one `onExit` when it has ended for any reason. It does not restart itself;
+ * `supervisor.ts` does.
  */
 
 import { fork, type ChildProcess } from 'node:child_process'
@@ -20,7 +21,7 @@ export interface EngineProcessOptions {
   readonly hangMilliseconds: number
   readonly onMessage: (message: FromProcess) => void
   readonly onExit: (description: string) => void
-  /** Lines it writes, such as the numeric library's last words. */
+  /** Lines of its output, such as the numeric library's last message. */
   readonly onLog: (line: string) => void
 }
 
@@ -29,14 +30,14 @@ function environmentFor({ device = 'auto', precision = 'fast' }: LoadOptions): R
 }
 
 const keptLines = 60
-/** A line that says what went wrong, among those of a stack trace. */
-const telling = /assert|error|fail|abort|cannot|unable|out of memory/i
+/** A line with the cause, among those of a stack trace. */
+const cause = /assert|error|fail|abort|cannot|unable|out of memory/i
 
 export class EngineProcess {
   readonly #child: ChildProcess
   readonly #options: EngineProcessOptions
   readonly #lastLines: string[] = []
-  #heard = performance.now()
+  #lastMessageAt = performance.now()
   #loaded = false
   #gone = false
   #hung = false
@@ -50,7 +51,7 @@ export class EngineProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--disable-warning=ExperimentalWarning'],
-      // Before it starts: on Windows a library sees no variable that is set later.
+      // Before it starts: on Windows a library does not see variables that are set later.
       env: { ...environmentFor(options.load), ...process.env },
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) this.#readLines(stream)
@@ -64,7 +65,7 @@ export class EngineProcess {
         options.onExit(description)
       }
       this.#child.on('error', (error) => over(`could not be run: ${error.message}`))
-      // `close` comes after the last lines of its output have been read.
+      // `close` comes after its last output has been read.
       this.#child.on('close', (code, signal) => over(this.#describeExit(code, signal)))
     })
     this.#watchdog = setInterval(() => this.#watch(), Math.min(1000, options.hangMilliseconds / 4))
@@ -80,7 +81,7 @@ export class EngineProcess {
     return this.#gone
   }
 
-  /** Sends a message; resolves once it has left, also when the process is gone. */
+  /** Sends a message; resolves once it has left, also when the process has ended. */
   send(message: ToProcess): Promise<void> {
     if (this.#gone || !this.#child.connected) return Promise.resolve()
     return new Promise((resolve) => {
@@ -88,7 +89,7 @@ export class EngineProcess {
     })
   }
 
-  /** Asks it to end, and makes it after `grace` milliseconds. */
+  /** Asks it to end, and kills it after `grace` milliseconds. */
   async end(grace: number): Promise<void> {
     void this.send({ type: 'close' })
     const timer = setTimeout(() => this.kill(), grace)
@@ -101,15 +102,15 @@ export class EngineProcess {
   }
 
   #receive(message: FromProcess): void {
-    this.#heard = performance.now()
+    this.#lastMessageAt = performance.now()
     if (message.type === 'loaded') this.#loaded = true
     if (message.type === 'beat') this.beat = message.beat
     this.#options.onMessage(message)
   }
 
   #watch(): void {
-    // Loading may keep its thread busy for long; afterwards silence means that it hangs.
-    if (!this.#loaded || performance.now() - this.#heard < this.#options.hangMilliseconds) return
+    // Loading may block its event loop for long; afterwards silence means that it hangs.
+    if (!this.#loaded || performance.now() - this.#lastMessageAt < this.#options.hangMilliseconds) return
     this.#hung = true
     this.kill()
   }
@@ -134,14 +135,14 @@ export class EngineProcess {
 
   #describeExit(code: number | null, signal: NodeJS.Signals | null): string {
     const how = this.#hung ? 'hung and was ended' : signal === null ? `ended with code ${code}` : `ended by ${signal}`
-    const told = this.#lastLines.filter((line) => telling.test(line)).slice(0, 2)
-    const lines = told.length > 0 ? told : this.#lastLines.slice(-2)
+    const matching = this.#lastLines.filter((line) => cause.test(line)).slice(0, 2)
+    const lines = matching.length > 0 ? matching : this.#lastLines.slice(-2)
     const words = lines.length > 0 ? `; it said: ${lines.join(' | ').slice(0, 500)}` : ''
     return `${how}${words}`
   }
 }
 
-/** Starts a process and waits for its model. Throws `bad_checkpoint` or whatever loading failed with. */
+/** Starts a process and waits for its model. Throws `bad_checkpoint` or loading's error. */
 export async function startEngineProcess(
   options: EngineProcessOptions,
   signal?: AbortSignal,

@@ -1,7 +1,8 @@
 /**
  * One request's events on their way from the engine process to the reader.
  *
- * In: messages of its exchange. Out: events in order, then an end or an error. Holds at most the credit it has given out.
+ * In: messages of its exchange. Out: events in order, then an end or an error. Holds at most as many events as the
+ * credit it gave.
  */
 
 import type { EngineEvent } from '../../contract/index.ts'
@@ -41,7 +42,7 @@ export class Exchange {
     this.#wake()
   }
 
-  /** The process is done with it. With an error, the reader gets that after what has already come. */
+  /** The process is done with it. With an error, the reader gets that after the events that have arrived. */
   close(error?: unknown): void {
     if (this.#over) return
     this.#over = true
@@ -50,14 +51,16 @@ export class Exchange {
     this.#wake()
   }
 
-  /** Ends it for its reader with `error`; the process still holds something until it says otherwise. */
+  /** Ends it for its reader with `error`; the process may still hold memory until it reports otherwise. */
   fail(error: unknown): void {
     if (this.#over) return
     this.#failure ??= { error }
     this.#wake()
   }
 
-  /** The next event; undefined at the end. Rejects with the error it ended with, or the signal's reason once aborted. */
+  /**
+   * The next event; undefined at the end. Rejects with the error it ended with, or the signal's reason once aborted.
+   */
   async next(signal: AbortSignal): Promise<EngineEvent | undefined> {
     for (;;) {
       signal.throwIfAborted()

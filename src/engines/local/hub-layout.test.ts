@@ -1,6 +1,7 @@
 /**
- * A folder laid out as the published checkpoint is: shards and their index, vocab.json and merges.txt in place of tokenizer.json,
- * chat_template.json, preprocessor_config.json alone, and files that no engine reads. It answers as the folder that transformers writes.
+ * A folder laid out like the published checkpoint: shards and their index, vocab.json and merges.txt in place of
+ * tokenizer.json, chat_template.json, only preprocessor_config.json, and files that no engine reads. Its replies equal
+ * those of the folder that transformers writes.
  */
 
 import { link, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'

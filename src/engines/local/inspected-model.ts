@@ -1,8 +1,9 @@
 /**
- * A checkpoint loaded in this process, for who examines it: replies with their ids and codes, audio decoded in one piece, and what it would
- * have said at each place of a given reply.
+ * A checkpoint loaded in this process, for verification: replies with their ids and codes, audio decoded in one piece,
+ * and the model's choice at each position of a given reply.
  *
- * In: {@link LoadOptions}. Out: an {@link InspectedModel}. Nothing here is faster or safer than the engine process; it shows more.
+ * In: {@link LoadOptions}. Out: an {@link InspectedModel}. Same computation as in the engine process, with more of it
+ * visible.
  */
 
 import { joinPcm } from '../../arithmetic/pcm.ts'
@@ -18,7 +19,7 @@ export interface InspectedReply {
   readonly tokens: readonly number[]
   /** Codes, frame by frame. */
   readonly codes: Int32Array
-  /** As it is sent: 24 kHz mono. */
+  /** As on the wire: 24 kHz mono. */
   readonly pcm: Int16Array
 }
 
@@ -29,9 +30,13 @@ export interface InspectedModel extends AsyncDisposable {
   readonly library: { readonly packageName: string; readonly version: string }
   /** `request.speech.voice` is one of {@link speakers}. Throws as `Engine.generate`. */
   reply(request: GenerationRequest, signal: AbortSignal): Promise<InspectedReply>
-  /** The audio of a reply's codes, decoded in one piece: what the streamed pieces are to join to. Samples in [-1, 1]. */
+  /**
+   * The audio of a reply's codes, decoded in one piece: the joined streamed pieces must equal it. Samples in [-1, 1].
+   */
   decodeInOnePiece(codes: Int32Array, speaker: string, seed: number, signal: AbortSignal): Promise<Float32Array>
-  /** The most probable id at each place of a reply, given the prompt and the reply up to there. For messages of text. */
+  /**
+   * The most probable id at each position of a reply, given the prompt and the reply up to there. For text messages.
+   */
   likeliestTokens(
     messages: readonly GenerationMessage[],
     reply: readonly number[],
@@ -92,7 +97,7 @@ export async function inspectModel(options: LoadOptions): Promise<InspectedModel
     async decodeInOnePiece(spoken, speaker, seed, signal) {
       using whole = build({ onePiece: true })
       if (!whole.speech) throw new Error('this checkpoint does not speak')
-      // The vocoder knows the speaker and the seed of a reply, and nothing of its prompt.
+      // The vocoder gets the speaker and the seed of a reply, and nothing of its prompt.
       const prepared = await prompt.prepare([{ role: 'user', content: [{ type: 'text', text: '.' }] }], {
         speech: true,
       })

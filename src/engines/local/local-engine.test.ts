@@ -25,7 +25,7 @@ describeEngine<LocalEngine>('local process around the fake model', {
   model: 'fake-omni',
   voice: 'Ethan',
   long: { text: 'Please tell me a rather long story.' },
-  places: 6,
+  slots: 6,
   nativeBytes: async (engine) => (await engine.inspect()).nativeBytes,
   crash: (engine) => process.kill(engine.processId!, 'SIGKILL'),
   samples: true,

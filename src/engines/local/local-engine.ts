@@ -1,10 +1,10 @@
 /**
  * The engine that runs a checkpoint on this machine, in a process of its own.
  *
- * In: {@link LocalEngineOptions}. Out: an `Engine`. The numeric library ends its process on an internal assertion; the server survives,
- * requests in flight get `engine_crashed`, and the process is started again.
+ * In: {@link LocalEngineOptions}. Out: an `Engine`. The numeric library ends its process on an internal assertion; the
+ * server survives, requests in flight get `engine_crashed`, and the process is started again.
  *
- * Reference: DESIGN sections 3 and 6; ENGINE, "An assertion failure always ends the process".
+ * Reference: docs/architecture.md.
  */
 
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
@@ -30,11 +30,11 @@ import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
 export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
   /** Name it is served under; the checkpoint folder's name when absent. */
   readonly id?: string
-  /** Voices offered. When absent: the checkpoint's own speakers, and any other name is spoken by the first of them. */
+  /** Voices offered. When absent: the checkpoint's own speakers, and any other name uses the first of them. */
   readonly voices?: VoiceMapping
-  /** What each request cost, once it is over. */
+  /** Each request's cost, once it is over. */
   readonly onMetrics?: (metrics: RequestMetrics) => void
-  /** Lines for the log: what the process writes, crashes, restarts. */
+  /** Lines for the log: the process's output, crashes, restarts. */
   readonly onLog?: (line: string) => void
   /** Silence after which the process counts as hung, milliseconds. */
   readonly hangMilliseconds?: number
@@ -42,13 +42,13 @@ export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
   readonly restartPause?: readonly [first: number, longest: number]
   /** How long a request waits for a process that is being restarted, milliseconds. Default 30 s. */
   readonly restartWait?: number
-  /** Given up when it fires before the model is loaded. */
+  /** Loading is cancelled when it fires. */
   readonly signal?: AbortSignal
   /** The process's module; tests bring their own. */
   readonly processEntry?: URL
 }
 
-/** A local engine with what only it can tell. */
+/** A local engine with its process's state. */
 export interface LocalEngine extends Engine {
   /** Id of the engine process, while there is one. */
   readonly processId: number | undefined
@@ -249,7 +249,10 @@ class ProcessEngine implements LocalEngine {
     this.#inspections.clear()
   }
 
-  /** The process to send to, waited for while it is being restarted. Throws for a wrong model, a closed engine, or no process in time. */
+  /**
+   * The process to send to, waited for while it restarts. Throws for a wrong model, a closed engine, or no process in
+   * time.
+   */
   async #ready(request: GenerationRequest, signal: AbortSignal | undefined): Promise<EngineProcess> {
     if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
     if (request.model !== this.id)
@@ -272,7 +275,9 @@ class ProcessEngine implements LocalEngine {
     return findSpeaker(request.speech.voice, voices, this.#loaded!.speakers, this.#options.voices !== undefined)
   }
 
-  /** Decodes a medium and sends it in slices, giving way to the event loop between them. A file that is broken ends the request. */
+  /**
+   * Decodes a medium and sends it in slices, yielding to the event loop between them. An invalid file ends the request.
+   */
   async #deliver(
     process: EngineProcess,
     exchange: Exchange,
@@ -285,7 +290,7 @@ class ProcessEngine implements LocalEngine {
       if (!medium) throw new Error(`The engine process asked for medium ${index}, which the request does not have.`)
       const { value, arrays } = detachArrays(await medium.decode(signal))
       if (exchange.over) return
-      // Ahead of the bytes, so that they are received into the memory where they stay.
+      // Ahead of the bytes, so that they are received into their final memory.
       void process.send({ type: 'medium', exchange: number, index, content: value })
       for (const slice of slices(arrays)) {
         if (exchange.over) return
@@ -331,7 +336,7 @@ const ownOptions = [
   'processEntry',
 ] as const satisfies readonly Exclude<keyof LocalEngineOptions, keyof LoadOptions>[]
 
-/** The process's module beside this one: TypeScript from source, JavaScript in `dist`. */
+/** The process's module next to this one: TypeScript from source, JavaScript in `dist`. */
 function defaultEntry(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? './process-main.ts' : './process-main.js', import.meta.url)
 }

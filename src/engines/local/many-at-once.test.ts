@@ -1,4 +1,4 @@
-/** A real (tiny, random) checkpoint in its process, with much to do at once: nobody waits for the slow, the long, or the large. */
+/** A real (tiny, random) checkpoint in its process under load: slow, long and large requests delay no other. */
 
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -49,7 +49,7 @@ describe('the local engine with much to do', () => {
     expect(counted.total).toBeGreaterThan(2900)
     await readReply(engine, long)
     const read = performance.now()
-    // While the prompt was read, each of the others was written on.
+    // While the prompt was prefilled, each of the others got tokens.
     for (const reply of [1, 2, 3])
       expect(
         arrivals.filter((event) => event.reply === reply && event.at > begun && event.at < read).length,
@@ -64,7 +64,10 @@ describe('the local engine with much to do', () => {
   it('sends large media in pieces, whole, without holding up the server', async () => {
     const samples = new Float32Array(16_000 * 120)
     const medium = decodedAudio({ sampleRate: 16_000, samples })
-    const heard = request({ maxTokens: 2, messages: [{ role: 'user', content: [{ type: 'audio', audio: medium }] }] })
+    const withAudio = request({
+      maxTokens: 2,
+      messages: [{ role: 'user', content: [{ type: 'audio', audio: medium }] }],
+    })
     let turn = 0
     let counting = true
     const countTurns = async (): Promise<void> => {
@@ -80,7 +83,7 @@ describe('the local engine with much to do', () => {
       return Reflect.apply(original, this, [message])
     })
     void countTurns()
-    await readReply(engine, heard)
+    await readReply(engine, withAudio)
     send.mockRestore()
     counting = false
     expect(bytes).toBe(samples.byteLength)
@@ -89,11 +92,11 @@ describe('the local engine with much to do', () => {
     expect(sentIn.length).toBeGreaterThan(6)
   })
 
-  it('lets others write while a long clip is looked at, gives it up at once, and keeps none of its memory', async () => {
-    await readReply(engine, request({ messages: [clip(2)], maxTokens: 2 }))
+  it('generates for others while a long video is encoded, cancels it at once, and keeps none of its memory', async () => {
+    await readReply(engine, request({ messages: [videoTurn(2)], maxTokens: 2 }))
     const before = await nativeBytes()
     const controller = new AbortController()
-    const watching = readReply(engine, request({ messages: [clip(40)], maxTokens: 2 }), controller.signal)
+    const watching = readReply(engine, request({ messages: [videoTurn(40)], maxTokens: 2 }), controller.signal)
     const outcome = watching.then(
       () => 'watched',
       (error: unknown) => (error as Error).message,
@@ -107,17 +110,17 @@ describe('the local engine with much to do', () => {
   })
 })
 
-/** A user turn with a clip at two frames a second. */
-function clip(frames: number): GenerationMessage {
+/** A user turn with a video at two frames a second. */
+function videoTurn(frames: number): GenerationMessage {
   const [width, height] = [224, 168]
-  const picture = (frame: number) => ({ width, height, data: new Uint8Array(width * height * 3).fill(frame * 5) })
+  const image = (frame: number) => ({ width, height, data: new Uint8Array(width * height * 3).fill(frame * 5) })
   const numbers = Array.from({ length: frames }, (_, frame) => frame)
   return {
     role: 'user',
     content: [
       {
         type: 'video',
-        video: decodedVideo({ fps: 2, frames: numbers.map(picture), timestamps: numbers.map((frame) => frame / 2) }),
+        video: decodedVideo({ fps: 2, frames: numbers.map(image), timestamps: numbers.map((frame) => frame / 2) }),
       },
       { type: 'text', text: 'What happens?' },
     ],

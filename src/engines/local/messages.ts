@@ -1,8 +1,9 @@
 /**
- * What the server and an engine process say to each other over Node's IPC channel (structured clone, `serialization: 'advanced'`).
+ * Messages between the server and an engine process over Node's IPC channel (structured clone, `serialization:
+ * 'advanced'`).
  *
- * Numbers tell exchanges apart; they are the server's. The process asks for the media it needs; they come in slices, so that neither
- * side's event loop stalls on one large message.
+ * Numbers tell exchanges apart; they are the server's. The process asks for the media it needs; they come in slices, so
+ * that neither side's event loop stalls on one large message.
  */
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
@@ -12,7 +13,7 @@ import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { DeviceKind, GpuPrecision } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'
 
-/** What an engine process is to load. Plain data: it crosses the process boundary. */
+/** What an engine process loads. Plain data: it crosses the process boundary. */
 export interface LoadOptions {
   /** Folder of a checkpoint, or a file made by `omniserve convert`. */
   readonly checkpoint: string
@@ -23,11 +24,14 @@ export interface LoadOptions {
   readonly precision?: GpuPrecision
   /** Converts a folder's weights while loading; by default they keep their stored type. */
   readonly types?: WeightTypeChoice
-  /** Threads for the numeric library; by default all cores, and one for small checkpoints, which more threads only slow down. */
+  /**
+   * Threads for the numeric library; by default all cores, and one for small checkpoints, which more threads only slow
+   * down.
+   */
   readonly threads?: number
-  /** Requests worked on at once. */
+  /** Requests that run at once. */
   readonly maxConcurrent?: number
-  /** Requests waiting for a place. */
+  /** Requests waiting for a slot. */
   readonly maxWaiting?: number
   /** At most the checkpoint's own. */
   readonly contextLength?: number
@@ -39,17 +43,17 @@ export interface LoadOptions {
   readonly repack?: boolean
   /** Reserved memory in bytes that loading must leave free. */
   readonly keepFree?: number
-  /** Most codec frames of one reply; by default what the checkpoint's generation_config.json says. */
+  /** Most codec frames of one reply; by default the value of the checkpoint's generation_config.json. */
   readonly maxSpeechFrames?: number
-  /** How a diffusion makes audio of codes, for families that have one. */
+  /** How a diffusion turns codes into audio, for families that have one. */
   readonly diffusion?: DiffusionOptions
   /** System texts that many requests begin with: prefilled once, where the context is at least `minContext`. */
   readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
-  /** Most finished sequences kept for requests that go on from them; 0 reuses nothing. */
+  /** Most finished sequences kept for later requests; 0 reuses nothing. */
   readonly keptPrefixes?: number
   /** Most bytes of KV caches; by default a share of the free memory. */
   readonly cacheBytes?: number
-  /** For parity tests: talker and code predictor greedy, `<think>` read as text, caches and activations in f32. */
+  /** For parity tests: talker and code predictor greedy, `<think>` treated as text, caches and activations in f32. */
   readonly exact?: boolean
 }
 
@@ -60,14 +64,14 @@ export interface LoadedModel {
   readonly speakers: readonly string[]
 }
 
-/** How a process stands; sent once a second. */
+/** A process's status; sent once a second. */
 export interface ProcessBeat {
   readonly active: number
   readonly waiting: number
   /** Native memory of caches, weights and scratch. */
   readonly nativeBytes: number
   readonly residentBytes: number
-  /** Longest time its event loop was held up since the last beat, milliseconds. */
+  /** Longest time its event loop was blocked since the last beat, milliseconds. */
   readonly longestStallMs: number
 }
 
@@ -82,7 +86,7 @@ export interface ErrorMessage {
 
 export type ToProcess =
   | { readonly type: 'load'; readonly options: LoadOptions }
-  /** A decoded medium of a request that was wanted, its arrays as stubs: their bytes follow in slices. */
+  /** A decoded medium of a request, its arrays as stubs: their bytes follow in slices. */
   | { readonly type: 'medium'; readonly exchange: number; readonly index: number; readonly content: unknown }
   | { readonly type: 'slice'; readonly exchange: number; readonly index: number; readonly bytes: Uint8Array }
   | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
@@ -106,7 +110,7 @@ export type FromProcess =
   | { readonly type: 'metrics'; readonly metrics: RequestMetrics }
   | { readonly type: 'beat'; readonly beat: ProcessBeat }
 
-/** A request whose speaker is decided and whose media stay with the server until they are asked for. */
+/** A request with its speaker chosen, whose media stay with the server until the process asks for them. */
 export interface PackedRequest {
   readonly request: Omit<GenerationRequest, 'messages' | 'speech'>
   readonly messages: readonly PackedMessage[]

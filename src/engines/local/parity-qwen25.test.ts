@@ -1,9 +1,9 @@
 /**
- * L4 for Qwen2.5-Omni: whole checkpoints against transformers, greedy: the same text tokens and the same codes, one by one and all at
- * once.
+ * L4 for Qwen2.5-Omni: whole checkpoints against transformers, greedy: the same text tokens and the same codes, singly
+ * and batched.
  *
- * Goldens come from `reference/omniserve_reference/qwen2_5/make_model_goldens.py`. Audio begins as random noise, so its samples are compared
- * where the noise can be given: `src/models/qwen2_5-omni/parity.test.ts`.
+ * Goldens come from `reference/omniserve_reference/qwen2_5/make_model_goldens.py`. Audio begins as random noise, so its
+ * samples are compared where the noise can be given: `src/models/qwen2_5-omni/parity.test.ts`.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,5 +1,5 @@
 /**
- * L4: a whole checkpoint against transformers, greedy: the same text tokens, the same codes, the same sound.
+ * L4: a whole checkpoint against transformers, greedy: the same text tokens, codes and audio.
  *
  * The model runs in this process so that tokens and codes can be watched; goldens come from
  * `reference/omniserve_reference/make_model_goldens.py`.

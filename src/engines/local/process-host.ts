@@ -1,8 +1,8 @@
 /**
- * The inside of an engine process: loads one model and answers the server's messages until told to close.
+ * The inside of an engine process: loads one model and answers the server's messages until it is asked to close.
  *
- * In: {@link ToProcess} messages. Out: {@link FromProcess} messages. A request runs ahead of its reader by the credit given, no more; the
- * process ends itself when the server is gone.
+ * In: {@link ToProcess} messages. Out: {@link FromProcess} messages. A request runs ahead of its reader by the credit
+ * given, no more; the process ends itself when the server has ended.
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -176,9 +176,9 @@ export function hostEngine(load: HostedModelLoader): void {
         message satisfies never
     }
   })
-  // Ctrl-C and service managers signal the whole group; the server decides when we end, after its replies are out.
+  // Ctrl-C and service managers signal the whole group; the server decides when this process ends, after its replies.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-  // The server is gone: nobody reads any more.
+  // The server has ended: there is no reader.
   process.on('disconnect', () => void close())
 }
 

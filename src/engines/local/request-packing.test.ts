@@ -20,7 +20,7 @@ it('takes arrays out and puts the same ones back, in slices', () => {
     arriving.write(piece)
   }
   expect(arriving.complete).toBe(true)
-  // Element by element comparison of long arrays takes minutes; their bytes do not.
+  // Comparing long arrays element by element takes minutes; comparing their bytes does not.
   const flat = (data: unknown): string =>
     JSON.stringify(data, (_key, inner: unknown) =>
       ArrayBuffer.isView(inner)

@@ -1,8 +1,8 @@
 /**
  * A request's media on their way to an engine process.
  *
- * In: messages whose media are files. Out: the same as plain data, each medium as a {@link MediumCard} that the process asks for by
- * number, and decoded media as slices of bytes, which the receiver writes to where they stay.
+ * In: messages whose media are files. Out: the same as plain data, each medium as a {@link MediumCard} that the process
+ * asks for by number, and decoded media as slices of bytes, which the receiver writes to their final memory.
  */
 
 import type { AnyMedium, GenerationMessage, GenerationPart } from '../../contract/index.ts'
@@ -95,7 +95,7 @@ export function* slices(arrays: readonly Uint8Array[]): Generator<Uint8Array> {
 
 /** Undoes {@link detachArrays}: every array gets memory of its own, which the slices are written to as they come. */
 export class ArrivingArrays {
-  /** As it was before, its arrays filled as far as slices came. */
+  /** The original value, its arrays filled as far as slices came. */
   readonly value: unknown
   readonly #unfilled: Uint8Array[] = []
   #filled = 0
@@ -115,7 +115,7 @@ export class ArrivingArrays {
     return this.#unfilled.length === 0
   }
 
-  /** Takes the next slice. Throws when it is not what is missing: bytes were lost on their way. */
+  /** Takes the next slice. Throws when it is not the missing one: bytes were lost. */
   write(slice: Uint8Array): void {
     const [array] = this.#unfilled
     if (!array || slice.length > array.length - this.#filled)
@@ -128,7 +128,7 @@ export class ArrivingArrays {
   }
 }
 
-/** The same plain data with some of its nodes replaced: those that `change` gives something for. */
+/** The same plain data with some of its nodes replaced: those for which `change` returns a value. */
 function replace(node: unknown, change: (node: unknown) => unknown): unknown {
   const changed = change(node)
   if (changed !== undefined) return changed

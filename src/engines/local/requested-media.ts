@@ -1,6 +1,6 @@
 /**
- * The media of one exchange, seen from the engine process: their facts are here, their content comes from the server when it is asked
- * for.
+ * The media of one exchange, seen from the engine process: their facts are here, their content comes from the server on
+ * request.
  *
  * In: cards of the request, slices and contents as they arrive. Out: media as the contract has them.
  */
@@ -14,7 +14,7 @@ export class RequestedMedia {
   readonly #arriving = new Map<number, ArrivingArrays>()
   readonly #pending = new Map<number, Deferred<unknown>>()
 
-  /** @param ask sends for the content of a medium. */
+  /** @param ask requests the content of a medium. */
   constructor(ask: (index: number) => void) {
     this.#ask = ask
   }
@@ -32,7 +32,7 @@ export class RequestedMedia {
     return medium as unknown as AnyMedium
   }
 
-  /** A medium comes: `content` has stubs for its arrays, whose slices follow. */
+  /** A medium arrives: `content` has stubs for its arrays, whose slices follow. */
   arrive(index: number, content: unknown): void {
     if (!this.#pending.has(index)) return
     try {

@@ -1,7 +1,8 @@
 /**
- * Replies that go on from what earlier requests left are those that are computed from nothing: token for token, code for code.
+ * Replies that reuse earlier requests equal those computed from scratch: token for token, code for code.
  *
- * Tiny random checkpoints, greedy. Each request runs twice in one runtime: with a scope, and without one, which reuses nothing.
+ * Tiny random checkpoints, greedy. Each request runs twice in one runtime: with a scope, and without one, which reuses
+ * nothing.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -28,7 +29,10 @@ const video = (audioSamples: number, seed: number): Parts[number] => ({
   seed,
 })
 
-/** User turns by kind of content; the first audio of each is the longest, because a longer one changes how the others are padded. */
+/**
+ * User turns by kind of content; the first audio of each is the longest, because a longer one changes how the others
+ * are padded.
+ */
 const conversations: Record<string, readonly Parts[]> = {
   text: [[text('Where does the river begin?')], [text('And where does it end?')], [text('Is it long?')]],
   image: [[image(1), text('What is this?')], [text('And its colour?')], [image(2), text('The same?')]],
@@ -44,7 +48,7 @@ const conversations: Record<string, readonly Parts[]> = {
 let number = 0
 
 describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
-  // Qwen2.5-Omni speaks under a system turn of its own, so what is written and what is spoken begin differently.
+  // Qwen2.5-Omni speaks under a system turn of its own, so text-only and spoken prompts begin differently.
   const oneSystemTurn = !name.startsWith('tiny25')
   let hosted: HostedModel
   const metrics = new Map<string, RequestMetrics>()
@@ -146,7 +150,7 @@ describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
     const question = await both(conversation([[audio(30_000, 1), text('What?')]], []), scope, 'Ethan')
     expect(question.cached).toBeGreaterThan(first.total - 12)
     const longer = await both(conversation([[audio(30_000, 1), audio(60_000, 2)]], []), scope, 'Ethan')
-    // A longer audio changes how the first is padded: what comes before it is all that is left.
+    // A longer audio changes how the first is padded: only what comes before it is left.
     expect(longer.cached).toBeLessThan(first.total - 20)
   })
 
@@ -202,7 +206,7 @@ describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
       expect((await reply).usage.prompt?.cached).toBeGreaterThan(40)
       expect([...tokens.get(request.id)!, ...frames.get(request.id)!.flat()]).toEqual(fresh[index])
     }
-    // A request without a scope finds what is the server's own.
+    // A request without a scope finds only the server's own prefixes.
     const unscoped = await ask(user('I am nobody.'), undefined, undefined).reply
     expect(unscoped.usage.prompt?.cached).toBeGreaterThan(40)
   })

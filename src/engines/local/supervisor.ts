@@ -1,5 +1,5 @@
 /**
- * Keeps one engine process alive: starts it, and starts it again with growing pauses when it has crashed.
+ * Keeps one engine process alive: starts it, and restarts it with growing pauses after crashes.
  *
  * In: process options. Out: the current process, or the reason why there is none.
  */
@@ -8,9 +8,11 @@ import { type EngineProcess, type EngineProcessOptions, startEngineProcess } fro
 import type { LoadedModel } from './messages.ts'
 
 export interface SupervisorOptions extends Omit<EngineProcessOptions, 'onExit'> {
-  /** Called each time the process is gone without having been asked to end. */
+  /** Called each time the process has ended without being asked to. */
   readonly onCrash: (description: string) => void
-  /** First pause before a restart, milliseconds; doubles up to `longestPause`, and starts over after a minute of health. */
+  /**
+   * First pause before a restart, milliseconds; doubles up to `longestPause`, and starts over after a healthy minute.
+   */
   readonly firstPause: number
   readonly longestPause: number
 }
@@ -44,7 +46,10 @@ export class Supervisor {
     return this.#process ? undefined : this.#reason
   }
 
-  /** The process, once there is one; undefined when there is none after `milliseconds`. Rejects with the signal's reason. */
+  /**
+   * The process, once there is one; undefined when there is none after `milliseconds`. Rejects with the signal's
+   * reason.
+   */
   async available(milliseconds: number, signal: AbortSignal | undefined): Promise<EngineProcess | undefined> {
     if (this.#process || this.#closing.signal.aborted || milliseconds <= 0) return this.#process
     const limits = [this.#closing.signal, AbortSignal.timeout(milliseconds), ...(signal ? [signal] : [])]
@@ -62,7 +67,7 @@ export class Supervisor {
     return this.#process
   }
 
-  /** Starts the first process. Throws what loading failed with. */
+  /** Starts the first process. Throws loading's error. */
   async start(signal?: AbortSignal): Promise<LoadedModel> {
     const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal]
     const { process, loaded } = await startEngineProcess(

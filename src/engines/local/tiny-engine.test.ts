@@ -16,7 +16,7 @@ describeEngine<LocalEngine>('local process with a tiny checkpoint', {
       checkpoint: tinyCheckpoint('tiny-mixed'),
       voices: nativeVoices,
       device: testDevice,
-      // The vocoder beside the loop, then.
+      // The vocoder in parallel to the loop, then.
       threads: 2,
       maxConcurrent: 4,
       maxWaiting: 2,
@@ -26,7 +26,7 @@ describeEngine<LocalEngine>('local process with a tiny checkpoint', {
   model: 'tiny-mixed',
   voice: 'Ryan',
   long: { text: 'Tell me everything.' },
-  places: 6,
+  slots: 6,
   nativeBytes: async (engine) => (await engine.inspect()).nativeBytes,
   // As an assertion of the library ends it.
   crash: (engine) => process.kill(engine.processId!, 'SIGABRT'),

@@ -1,13 +1,13 @@
 /**
- * Which speaker of a checkpoint speaks for an API voice.
+ * The speaker of a checkpoint for an API voice.
  *
- * In: voice names and the checkpoint's speakers. Out: {@link EngineVoice}s. A voice the checkpoint was trained with is native; any other
- * gets the same stand-in every time. Pure.
+ * In: voice names and the checkpoint's speakers. Out: {@link EngineVoice}s. A voice the checkpoint was trained with is
+ * native; any other always gets the same substitute. Pure.
  */
 
 import { EngineError, type EngineVoice } from '../../contract/index.ts'
 
-/** A voice that callers may name, with what is known of who speaks. */
+/** A voice that callers may name, with what is known of its speaker. */
 export interface VoiceDescription {
   readonly name: string
   readonly sex?: 'female' | 'male'
@@ -25,7 +25,10 @@ const speakerSex: Readonly<Record<string, 'female' | 'male'>> = {
   serena: 'female',
 }
 
-/** A mapping for a list of voices: native by name, else a stand-in of the same sex where both are known, spread by name. */
+/**
+ * A mapping for a list of voices: native by name, else a substitute of the same sex where both are known, spread by
+ * name.
+ */
 export function mapVoices(voices: readonly VoiceDescription[]): VoiceMapping {
   return (speakers) => {
     if (speakers.length === 0) return []
@@ -52,7 +55,7 @@ export function nativeVoices(speakers: readonly string[]): EngineVoice[] {
 
 /**
  * The speaker for a voice name.
- * @param strict whether an unlisted name is refused with `unsupported`; otherwise the first speaker stands in.
+ * @param strict whether an unlisted name is refused with `unsupported`; otherwise the first speaker is used.
  */
 export function findSpeaker(
   name: string,
@@ -65,7 +68,7 @@ export function findSpeaker(
   if (voice) return voice.speaker
   const first = speakers[0]
   if (first === undefined)
-    throw new EngineError('unsupported', "This checkpoint does not speak; ask for modalities ['text'] only.", {
+    throw new EngineError('unsupported', "This checkpoint has no speech; set modalities to ['text'].", {
       param: 'modalities',
     })
   if (!strict) return first

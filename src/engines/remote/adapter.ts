@@ -1,7 +1,8 @@
 /**
- * What an adapter of a peer is made of: pure functions between the engine contract and the peer's wire, and a probe.
+ * An adapter of a peer: pure functions between the engine contract and the peer's wire, and a probe.
  *
- * Each folder beside this file is one. The transport, limits, aborts and events of a reply are shared (`remote-engine.ts`).
+ * Each folder next to this file is one. The transport, limits, aborts and events of a reply are shared
+ * (`remote-engine.ts`).
  */
 
 import type {
@@ -18,17 +19,17 @@ import type { HttpAnswer } from './transport.ts'
 
 export type AdapterName = 'vllm-omni' | 'vllm' | 'sglang-omni' | 'dashscope' | 'omniserve'
 
-/** What the configuration says of a pool's peers. */
+/** The configuration of a pool's peers. */
 export interface PeerOptions {
   /** Name the peer serves the model under. */
   readonly model: string
   /** The peer's API key. Never the caller's. */
   readonly key?: string
-  /** `architectures[0]`, which no peer tells. */
+  /** `architectures[0]`, which no peer reports. */
   readonly architecture?: string
-  /** Tokens. Default: what the peer tells, else 32,768. */
+  /** Tokens. Default: the peer's value, else 32,768. */
   readonly contextLength?: number
-  /** Default: the context's half. */
+  /** Default: half of the context. */
   readonly maxOutputTokens?: number
   readonly input?: readonly InputModality[]
   readonly output?: readonly OutputModality[]
@@ -36,17 +37,17 @@ export interface PeerOptions {
   readonly thinking?: boolean
   /** The peer was started with a tool parser. */
   readonly tools?: boolean
-  /** Speakers, lower case, where the peer does not tell them. */
+  /** Speakers, lower case, where the peer does not list them. */
   readonly speakers?: readonly string[]
-  /** Any voice asked for is spoken by the peer's one speaker, where it has no choice. */
+  /** Any requested voice uses the peer's one speaker, where it has no choice. */
   readonly anyVoice?: boolean
-  /** Sampling of the talker (vllm-omni), in the peer's words. Must hold its end tokens. */
+  /** Sampling of the talker (vllm-omni), in the peer's format. Must hold its end tokens. */
   readonly talker?: Readonly<Record<string, unknown>>
-  /** Which speaker speaks for an API voice. */
+  /** The speaker for an API voice. */
   readonly voices: VoiceMapping
 }
 
-/** What a peer has told of itself. */
+/** What a peer has reported of itself. */
 export interface Learned {
   readonly contextLength?: number
   /** Lower case. */
@@ -55,7 +56,7 @@ export interface Learned {
   readonly input?: readonly InputModality[]
   readonly output?: readonly OutputModality[]
   readonly thinking?: boolean
-  /** API voices with their speakers, from peers that speak our wire. */
+  /** API voices with their speakers, from peers that speak this server's wire. */
   readonly voices?: readonly EngineVoice[]
 }
 
@@ -67,11 +68,15 @@ export interface Adapter {
   readonly capabilities: Omit<EngineCapabilities, 'tools' | 'countsPrompt'>
   readonly input: readonly InputModality[]
   readonly output: readonly OutputModality[]
-  /** Speakers where neither the peer nor the configuration tells; `anyName`: every API voice under its own name. */
+  /**
+   * Speakers where neither the peer nor the configuration lists them; `anyName`: every API voice under its own name.
+   */
   readonly speakers?: readonly string[] | 'anyName'
   /** Path of chat completions below the replica's URL. */
   readonly path: string
-  /** From when silence counts as death: the first byte, or the first token where a reply may begin before its prefill. */
+  /**
+   * From when silence counts as failure: the first byte, or the first token where a reply may begin before its prefill.
+   */
   readonly idleFrom: 'byte' | 'token'
   /** Whether a delta of text is one token. */
   readonly tokenPerDelta: boolean
@@ -79,8 +84,8 @@ export interface Adapter {
   headers?(request: GenerationRequest): Record<string, string>
   /**
    * The body for a request. Reads its media.
-   * @param speaker who speaks, when speech is asked for.
-   * @throws EngineError `unsupported` for what the peer cannot do.
+   * @param speaker of the reply, when speech is requested.
+   * @throws EngineError `unsupported` for what the peer does not support.
    */
   build(
     request: GenerationRequest,
@@ -88,12 +93,15 @@ export interface Adapter {
     speaker: string | undefined,
     signal: AbortSignal,
   ): Promise<Record<string, unknown>>
-  /** What one event's JSON says. @throws RemoteError for an error event, and for what does not fit the wire. */
+  /** The delta in one event's JSON. @throws RemoteError for an error event, and for what does not fit the wire. */
   read(json: unknown): ReplyDelta
-  /** An answer that is no reply: an HTTP status, or the status an error event names. */
+  /** An answer that is no reply: an HTTP status, or the status in an error event. */
   mapError(status: number, body: string, retryAfterMs?: number): RemoteError
-  /** Cheap look at the peer's health. Absent: only what happens to requests tells. Resolves when healthy, rejects when not. */
+  /** A cheap check of the peer's health. Absent: only requests show it. Resolves when healthy, rejects when not. */
   probe?(ask: Ask): Promise<void>
-  /** What the peer tells of itself; after each return, for it may serve another model. @throws RemoteError when it does not fit. */
+  /**
+   * The peer's own facts; asked again after each outage, because it may serve another model. @throws RemoteError when
+   * invalid
+   */
   learn?(ask: Ask, options: PeerOptions): Promise<Learned>
 }

@@ -1,8 +1,8 @@
 /**
- * One peer as an engine: an adapter's functions over the shared transport, with what the peer has told of itself.
+ * One peer as an engine: an adapter's functions over the shared transport, with the peer's own facts.
  *
- * In: the contract's requests. Out: its events; nothing of the peer's ids, paths or texts. It does not count prompts: no peer does
- * without running them.
+ * In: the contract's requests. Out: its events; nothing of the peer's ids, paths or texts. It does not count prompts:
+ * no peer does without running them.
  */
 
 import { VOICES } from '../../catalogue/index.ts'
@@ -30,7 +30,7 @@ export interface RemoteEngineOptions {
   readonly limits?: Partial<TransportLimits>
 }
 
-/** Tokens of a context that nobody tells. */
+/** Tokens of an unknown context. */
 const UNKNOWN_CONTEXT = 32_768
 
 export class RemoteEngine implements Engine {
@@ -48,7 +48,7 @@ export class RemoteEngine implements Engine {
     this.#transport = new Transport(options.url, options.peer.key, { ...DEFAULT_LIMITS, ...options.limits })
   }
 
-  /** What the peer can do, as far as it has told or the configuration says. */
+  /** What the peer supports, as far as it reports or the configuration says. */
   get model(): EngineModel {
     this.#model ??= this.#describe()
     return this.#model
@@ -66,7 +66,7 @@ export class RemoteEngine implements Engine {
       thinking: peer.thinking ?? learned.thinking ?? false,
       capabilities: {
         ...adapter.capabilities,
-        // Where the configuration says that one speaker may stand in for all, a choice is as good as honoured.
+        // Where the configuration lets one speaker stand for all, every choice is accepted.
         voiceChoice: adapter.capabilities.voiceChoice || peer.anyVoice === true,
         tools: peer.tools ?? false,
         countsPrompt: false,
@@ -142,7 +142,7 @@ export class RemoteEngine implements Engine {
         break
       }
       for (const event of reply.add(adapter.read(readJson(data)))) {
-        // A role without a token is no beginning: what fails until then may move to another peer.
+        // A role without a token is no beginning: a reply that fails until then may move to another peer.
         if (!started) yield { type: 'start', ...servedBy }
         started = true
         yield event
@@ -161,17 +161,20 @@ export class RemoteEngine implements Engine {
     return { ready: !this.#closed, active: this.#live.size, waiting: 0, ...reason }
   }
 
-  /** Whether health can be asked for without a request. */
+  /** Whether health can be checked without a request. */
   get probes(): boolean {
     return this.#options.adapter.probe !== undefined
   }
 
-  /** Asks for the peer's health. @throws RemoteError */
+  /** Checks the peer's health. @throws RemoteError */
   async probe(signal: AbortSignal): Promise<void> {
     await this.#options.adapter.probe?.(this.#ask(signal))
   }
 
-  /** Asks the peer what it is; afterwards `model` says so. @throws RemoteError when it is not what it is configured to be */
+  /**
+   * Asks the peer for its facts; afterwards `model` has them. @throws RemoteError when they contradict the
+   * configuration
+   */
   async learn(signal: AbortSignal): Promise<void> {
     const { adapter, peer } = this.#options
     if (!adapter.learn) return
@@ -210,9 +213,13 @@ export class RemoteEngine implements Engine {
       })
     const { contextLength } = this.model
     if (request.maxTokens >= contextLength)
-      throw new EngineError('context_overflow', `max_tokens leaves no room for a prompt in ${contextLength} tokens.`, {
-        param: 'max_tokens',
-      })
+      throw new EngineError(
+        'context_overflow',
+        `max_tokens takes the whole context of ${contextLength} tokens; lower it.`,
+        {
+          param: 'max_tokens',
+        },
+      )
     return request
   }
 

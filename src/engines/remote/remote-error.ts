@@ -1,5 +1,5 @@
 /**
- * What went wrong at a peer, and what that says of the peer's health.
+ * A peer's error, and what it shows of the peer's health.
  *
  * In: an engine error's parts and an {@link Effect}. Out: an `EngineError` that the pool reads the effect of.
  */
@@ -7,7 +7,7 @@
 import { EngineError, type EngineErrorCode, type EngineErrorOptions } from '../../contract/index.ts'
 
 export type Effect =
-  /** It says nothing of the peer's health: a bad request, a full queue. */
+  /** It shows nothing of the peer's health: a bad request, a full queue. */
   | 'none'
   /** Counts as a failed health check. */
   | 'strike'
@@ -25,7 +25,10 @@ export class RemoteError extends EngineError {
   }
 }
 
-/** The effect of anything a member's engine throws. Errors of engines on this machine carry none: they tell their state themselves. */
+/**
+ * The effect of anything a member's engine throws. Errors of engines on this machine carry none: they report their
+ * state themselves.
+ */
 export function effectOf(error: unknown): Effect {
   return error instanceof RemoteError ? error.effect : 'none'
 }

@@ -1,8 +1,9 @@
 /**
- * HTTP to one peer: a pool of connections, limits of time, server-sent events read only as fast as they are taken.
+ * HTTP to one peer: a pool of connections, time limits, server-sent events read only as fast as they are consumed.
  *
- * In: requests. Out: small answers, or the `data` of a stream's events. Every failure is a {@link RemoteError} that says what it means
- * for the peer's health; an abort rejects with its signal's reason and closes the connection, which is how peers learn of it.
+ * In: requests. Out: small answers, or the `data` of a stream's events. Every failure is a {@link RemoteError} with its
+ * meaning for the peer's health; an abort rejects with its signal's reason and closes the connection, which stops the
+ * peer's work.
  */
 
 import { createParser } from 'eventsource-parser'
@@ -20,9 +21,9 @@ export interface TransportLimits {
   readonly connect: number
   /** Until the first byte of a reply, waiting in the peer's queue included. */
   readonly firstByte: number
-  /** Silence that counts as death, once the reply has begun. */
+  /** Silence that counts as failure, once the reply has begun. */
   readonly idle: number
-  /** Of a health check or another small question. */
+  /** Of a health check or another small request. */
   readonly ask: number
 }
 
@@ -32,7 +33,7 @@ export interface StreamRequest {
   readonly path: string
   readonly body: unknown
   readonly headers: Readonly<Record<string, string>>
-  /** Whether silence already counts as death. */
+  /** Whether silence already counts as failure. */
   readonly begun: () => boolean
   /** Which of its own replicas answers, from a peer that has some. */
   readonly servedBy?: (name: string) => void
@@ -59,13 +60,13 @@ export class Transport {
       // Below the 5 s after which vLLM closes idle connections, so that none is used that is being closed.
       keepAliveTimeout: 4000,
       keepAliveMaxTimeout: 4000,
-      // Time limits are kept here, for a reader that pauses is no peer that is silent.
+      // Time limits are kept here, because a reader that pauses is not a peer that is silent.
       headersTimeout: 0,
       bodyTimeout: 0,
     })
   }
 
-  /** A small question with a small answer, whatever its status. @throws RemoteError */
+  /** A small request with a small answer, whatever its status. @throws RemoteError */
   async ask(method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal): Promise<HttpAnswer> {
     const limit = AbortSignal.timeout(this.#limits.ask)
     try {
@@ -136,7 +137,7 @@ export class Transport {
     }
   }
 
-  /** Cuts what is open. */
+  /** Closes what is open. */
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
@@ -169,7 +170,7 @@ class Watch implements Disposable {
     this.#timer = setTimeout(() => this.#own.abort(new Error('silence')), milliseconds)
   }
 
-  /** While the reader takes its time. */
+  /** While the reader pauses. */
   rest(): void {
     clearTimeout(this.#timer)
   }

@@ -1,8 +1,8 @@
 /**
- * A checkpoint seen without loading its weights: what it can do, and what prompts cost it.
+ * A checkpoint without its weights: what it supports, and what prompts cost.
  *
- * In: a folder or converted file. Out: facts, and an `Engine` that lists and counts but refuses to generate. So `models`,
- * `voices` and `tokens` answer in the wire's own words within a moment, whatever the checkpoint's size.
+ * In: a folder or converted file. Out: facts, and an `Engine` that lists and counts but refuses to generate. So
+ * `models`, `voices` and `tokens` answer in the wire's own format within a moment, whatever the checkpoint's size.
  */
 import {
   EngineError,
@@ -26,7 +26,7 @@ export interface CheckpointPlace {
 
 export interface CheckpointFacts {
   readonly model: Omit<EngineModel, 'voices'>
-  /** Lower-case names; empty when it does not speak. */
+  /** Lower-case names; empty when it has no speech. */
   readonly speakers: readonly string[]
   readonly description: ModelDescription
   /** Bytes of all weights that are used, in the types they are stored in. */

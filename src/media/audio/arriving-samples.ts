@@ -1,16 +1,16 @@
 /**
- * Samples as they come from a decoder, written once to where they stay.
+ * Samples as they come from a decoder, written once to their final memory.
  *
- * In: pieces of little-endian 32-bit floats, and how many samples are expected. Out: mono PCM at {@link soundRate}.
+ * In: pieces of little-endian 32-bit floats, and the expected number of samples. Out: mono PCM at {@link audioRate}.
  */
 import type { MonoPcm } from '../../contract/index.ts'
-import { soundRate } from './rate.ts'
+import { audioRate } from './rate.ts'
 
 export class ArrivingSamples {
   #bytes: Uint8Array<ArrayBuffer>
   #filled = 0
 
-  /** @param expected samples, by the header: when more come they are moved to a larger place. */
+  /** @param expected samples, by the header: when more come they are moved to larger memory. */
   constructor(expected: number) {
     this.#bytes = new Uint8Array(4 * expected)
   }
@@ -31,6 +31,6 @@ export class ArrivingSamples {
   }
 
   get pcm(): MonoPcm {
-    return { sampleRate: soundRate, samples: new Float32Array(this.#bytes.buffer, 0, this.#filled / 4) }
+    return { sampleRate: audioRate, samples: new Float32Array(this.#bytes.buffer, 0, this.#filled / 4) }
   }
 }

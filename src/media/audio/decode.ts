@@ -1,8 +1,8 @@
 /**
  * An audio file to 16 kHz mono floats, in a decoder process.
  *
- * In: any allowed container with an audio track (video and cover art are passed over). Out: `pcm` replies and `done`.
- * A broken file is decoded as far as it is whole, with a warning; one that yields nothing is an error. The links of a
+ * In: any allowed container with an audio track (video and cover art are skipped). Out: `pcm` replies and `done`. A
+ * damaged file is decoded as far as possible, with a warning; one that yields nothing is an error. The links of a
  * chained Ogg file follow one another.
  */
 import { type ByteSource, openBytes, partOf } from '../av/bytes.ts'
@@ -14,10 +14,10 @@ import type { Send } from '../decoder/worker.ts'
 import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import { type AudioLimits, durationTolerance } from '../limits.ts'
-import { soundRate } from './rate.ts'
-import { SoundDecoder, timesAreKept } from './sound-decoder.ts'
+import { audioRate } from './rate.ts'
+import { AudioDecoder, timesAreKept } from './audio-decoder.ts'
 
-/** What the links of a file gave together. */
+/** The audio of all links of a file. */
 interface Total {
   samples: number
   packets: number
@@ -49,7 +49,7 @@ export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLi
   if (total.failedPackets > total.packets / 2) {
     throw new MediaError('audio_illegal', `The ${total.codecName} audio is broken: most of it cannot be decoded.`)
   }
-  if (total.samples < limits.minDurationSeconds * soundRate) {
+  if (total.samples < limits.minDurationSeconds * audioRate) {
     throw new MediaError('audio_empty', `The audio is shorter than ${limits.minDurationSeconds} s.`)
   }
   await send({ type: 'done', warnings: total.warnings })
@@ -62,8 +62,8 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   if (stream === undefined) throw noAudio(input, unreadable)
 
   const pieces: Float32Array[] = []
-  using decoder = new SoundDecoder(stream, (piece) => pieces.push(piece), { byTime: timesAreKept(input) })
-  const mostSamples = (limits.maxDurationSeconds + durationTolerance) * soundRate
+  using decoder = new AudioDecoder(stream, (piece) => pieces.push(piece), { byTime: timesAreKept(input) })
+  const mostSamples = (limits.maxDurationSeconds + durationTolerance) * audioRate
   const checkLength = () => {
     if (total.samples + decoder.samples > mostSamples) throw audioTooLong(limits)
   }
@@ -80,7 +80,7 @@ async function decodeLink(bytes: ByteSource, limits: Required<AudioLimits>, tota
   total.packets += decoder.packets
   total.failedPackets += decoder.failedPackets
   total.codecName = decoder.codecName
-  total.warnings.push(...soundWarnings(decoder), ...readWarnings(input, bytes, choice, decoder.samples / soundRate))
+  total.warnings.push(...audioWarnings(decoder), ...readWarnings(input, bytes, choice, decoder.samples / audioRate))
 }
 
 /** The whole file, or each link of a chained Ogg file. */
@@ -88,7 +88,7 @@ export function linksOf(bytes: ByteSource): readonly { readonly start: number; r
   return isOgg(bytes) ? oggLinks(bytes) : [{ start: 0, end: bytes.size }]
 }
 
-/** Looks through the whole file where its first seconds show no audio track in full. */
+/** Probes the whole file where its first seconds do not describe an audio track completely. */
 export function openAudio(bytes: ByteSource): { input: MediaInput; choice: Choice } {
   const input = MediaInput.open(bytes, 'audio')
   const choice = chooseTrack(input, bytes, 'audio', 0)
@@ -114,7 +114,7 @@ export function noAudio(input: MediaInput, unreadable: readonly string[]): Media
   )
 }
 
-/** Sends what has gathered; undefined when there is nothing to wait for. */
+/** Sends what has accumulated; undefined when there is nothing to wait for. */
 export function sendPieces(pieces: Float32Array[], send: Send): Promise<void> | undefined {
   if (pieces.length === 0) return undefined
   return (async () => {
@@ -125,8 +125,8 @@ export function sendPieces(pieces: Float32Array[], send: Send): Promise<void> | 
   })()
 }
 
-/** What a listener should know of audio that was decoded all the same. */
-export function soundWarnings(decoder: SoundDecoder): string[] {
+/** Warnings about audio that was decoded nevertheless. */
+export function audioWarnings(decoder: AudioDecoder): string[] {
   const warnings: string[] = []
   if (decoder.failedPackets > 0) {
     warnings.push(`${decoder.failedPackets} of ${decoder.packets} audio packets are broken and were left out`)
@@ -137,7 +137,7 @@ export function soundWarnings(decoder: SoundDecoder): string[] {
   return warnings
 }
 
-/** What there is to say of a file whose packets were all read, of which `decoded` seconds came out so far. */
+/** Warnings about a file whose packets were all read, of which `decoded` seconds were decoded. */
 export function readWarnings(input: MediaInput, bytes: ByteSource, choice: Choice, decoded: number): string[] {
   const { stream, unreadable } = choice
   const passedOver = unreadable.length > 0 ? [`${unreadable.join(', ')} cannot be decoded and was passed over`] : []

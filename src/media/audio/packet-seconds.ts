@@ -1,9 +1,9 @@
-/** How long a stream lasts by its packets. */
+/** A stream's duration by its packets. */
 
 import type { Stream } from 'node-av/lib'
 import type { MediaInput } from '../av/input.ts'
 import { seconds } from '../av/time.ts'
-import { timesAreKept } from './sound-decoder.ts'
+import { timesAreKept } from './audio-decoder.ts'
 
 /** Reads the packets to the end, or until there is more than `most`. @returns seconds */
 export function packetSeconds(input: MediaInput, stream: Stream, most: number): number {

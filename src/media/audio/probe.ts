@@ -1,8 +1,8 @@
 /**
- * How long an audio file is, from its packets alone, in a decoder process.
+ * An audio file's duration, from its packets alone, in a decoder process.
  *
- * In: as for decoding. Out: a `done` reply with the length, which decoding may correct by a codec's priming or a broken end,
- * and with what is missing of the file as far as packets tell.
+ * In: as for decoding. Out: a `done` reply with the duration, which decoding may correct by a codec's priming or a
+ * damaged end, and with the missing parts of the file as far as packets show them.
  */
 import { openBytes, partOf } from '../av/bytes.ts'
 import type { Send } from '../decoder/worker.ts'
@@ -11,9 +11,9 @@ import type { SpooledBytes } from '../fetch/spool.ts'
 import { type AudioLimits, durationTolerance } from '../limits.ts'
 import { audioTooLong, linksOf, noAudio, openAudio, readWarnings } from './decode.ts'
 import { packetSeconds } from './packet-seconds.ts'
-import { minRate } from './sound-decoder.ts'
+import { minRate } from './audio-decoder.ts'
 
-/** A length by packets may be over by a codec's priming and padding, seconds. */
+/** A duration by packets may exceed the real one by a codec's priming and padding, seconds. */
 const packetTolerance = 0.2
 
 /** @throws MediaError `audio_illegal`, `audio_empty`, `audio_too_long` */

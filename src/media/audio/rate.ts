@@ -1,2 +1,2 @@
-/** The rate every sound is delivered at: what Qwen-Omni's feature extractors are fed, Hz. */
-export const soundRate = 16_000
+/** The sample rate of decoded audio, Hz: that of Qwen-Omni's feature extractors. */
+export const audioRate = 16_000

@@ -44,7 +44,7 @@ export function openBytes(source: SpooledBytes): ByteSource {
   }
 }
 
-/** Bytes `start` to `end` of `whole`, which stays the caller's to close. */
+/** Bytes `start` to `end` of `whole`, which the caller closes. */
 export function partOf(whole: ByteSource, start: number, end: number): ByteSource {
   return {
     size: end - start,

@@ -1,9 +1,9 @@
 /**
- * One running clock for a container whose own clock jumps forward, starts again, or wraps. Pure.
+ * One continuous clock for a container whose own clock jumps forward, restarts or wraps. Pure.
  *
- * In: decoding times as packets come, in file order, per stream, seconds. Out: what to add to them. A span between two
- * jumps is an epoch with one offset for all streams, so that audio and video keep their places to each other; streams
- * pass into an epoch one by one, as a demuxer may still hold packets of the one before.
+ * In: decoding times in file order, per stream, seconds. Out: the offset to add to them. A span between two jumps is an
+ * epoch with one offset for all streams, so that audio and video stay in sync; streams enter an epoch one by one,
+ * because a demuxer may still hold packets of the previous one.
  *
  * Reference: ISO/IEC 13818-1, 2.4.3.5 (discontinuity of the system time base).
  */
@@ -11,12 +11,12 @@
 /** How far a stream's decoding times may step back without being a restart, seconds. */
 const backward = 0.5
 
-/** Longest pause of all streams that is taken for a pause, seconds, by what the format promises of its clock. */
+/** Longest gap of all streams that counts as a pause, seconds, by the format's guarantees of its clock. */
 const forward = { continuous: 60, discontinuous: 10 } as const
 
 interface StreamClock {
   epoch: number
-  /** Latest decoding time, and its end, on the running clock. */
+  /** Latest decoding time, and its end, on the continuous clock. */
   last: number
   end: number
 }
@@ -36,7 +36,7 @@ export class RunningClock {
   }
 
   /**
-   * Takes note of a packet.
+   * Records a packet.
    *
    * @param time decoding time, seconds; undefined where the packet has none
    * @param duration seconds; 0 where unknown

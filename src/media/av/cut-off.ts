@@ -1,18 +1,18 @@
 /**
- * Whether a file ends before it should, by what its container says of itself.
+ * Whether a file is truncated, by its container's own declarations.
  *
- * In: an input that was read to its end. Out: a sentence for people, or nothing. Three witnesses: the seconds that headers
- * declare, the bytes a container says it has, and a last packet that is damaged. A length that FFmpeg guesses from a bit
- * rate is no witness, nor is one that a clock with jumps contradicts.
+ * In: an input that was read to its end. Out: a sentence for the user, or nothing. Three indications: the declared
+ * duration, the declared size in bytes, and a damaged last packet. A duration that FFmpeg estimates from a bit rate
+ * does not count, nor one that contradicts a clock with jumps.
  */
 import type { ByteSource } from './bytes.ts'
 import { declaredEnd, secondFile } from './declared-end.ts'
 import type { MediaInput } from './input.ts'
 
-/** Headers round: this much may be missing of a whole file, seconds and share. */
+/** Headers round: a complete file may lack this much, seconds and share. */
 const tolerance = { seconds: 0.2, share: 0.01 } as const
 
-/** Containers whose writers put a guess for the length when they write to a pipe; their bytes are counted instead. */
+/** Containers whose writers estimate the duration when they write to a pipe; their bytes are counted instead. */
 const guessing: readonly string[] = ['avi', 'wav', 'w64']
 
 /** Containers of bare samples: any last packet may be short. */
@@ -20,7 +20,7 @@ const bareSamples: readonly string[] = ['wav', 'w64', 'aiff', 'au', 'caf']
 
 /**
  * @param stream the stream that was decoded
- * @param decoded seconds that came out of its decoder
+ * @param decoded seconds of decoded output
  */
 export function cutOff(input: MediaInput, bytes: ByteSource, stream: number, decoded: number): string | undefined {
   const seconds =
@@ -33,7 +33,7 @@ export function cutOff(input: MediaInput, bytes: ByteSource, stream: number, dec
   return damaged ? 'its last packet is damaged' : undefined
 }
 
-/** The other way a file is not read to its end: what else there is to say of an input that was. */
+/** The other kind of truncation: read errors before the end of the file. */
 export function leftOut(input: MediaInput, bytes: ByteSource): string[] {
   const second = secondFile(bytes)
   if (second !== undefined) return [`another file begins at byte ${second}; it was left out`]
@@ -48,7 +48,7 @@ function missing(input: MediaInput, stream: number, decoded: number): string | u
   }
   if (input.declared.container === undefined) return undefined
   const extents = [...input.extents.values()]
-  // Some writers count from zero, others from the first packet: the longer reading is the file's due.
+  // Some writers count from zero, others from the first packet: the more lenient reading applies.
   const end = Math.max(...extents.map((each) => each.end))
   const start = Math.min(...extents.map((each) => each.start))
   return short(Math.max(decoded, end, end - start), input.declared.container)

@@ -1,17 +1,17 @@
 /**
- * Where a file should end, by the sizes its container writes before its parts. Pure.
+ * The declared end of a file, by the sizes that its container writes before its parts. Pure.
  *
- * In: a file. Out: a position, past the file's end for one that is cut off; undefined where the format does not say, or
+ * In: a file. Out: a position, past the file's end for a truncated one; undefined where the format declares none, or
  * where its writer left the size open.
  *
- * Reference: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), RFC 3533 (Ogg), ISO/IEC 13818-1 (transport and
- * program streams), RIFF, Core Audio Format, FLV, and Advanced Systems Format.
+ * Reference: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), RFC 3533 (Ogg), ISO/IEC 13818-1 (transport
+ * and program streams), RIFF, Core Audio Format, FLV, and Advanced Systems Format.
  */
 import type { ByteSource } from './bytes.ts'
 import { lastPageEnd } from './ogg-links.ts'
 import { waveDataEnd } from './wave-header.ts'
 
-/** A size of this many bytes or more is what writers to a pipe put for "unknown". */
+/** Writers to a pipe put a size of this many bytes or more for "unknown". */
 const unknownSize = 0x7f00_0000
 
 export function declaredEnd(bytes: ByteSource): number | undefined {
@@ -31,7 +31,7 @@ export function declaredEnd(bytes: ByteSource): number | undefined {
   return transportEnd(head, bytes.size)
 }
 
-/** Where a second file of the same kind begins, behind the first one's own end: FFmpeg reads only the first. */
+/** The start of a second file of the same kind, appended to the first: FFmpeg reads only the first. */
 export function secondFile(bytes: ByteSource): number | undefined {
   const head = Buffer.from(bytes.at(0, 12))
   if (head.length < 12) return undefined
@@ -54,7 +54,7 @@ function endOfFirst(bytes: ByteSource, head: Buffer): number | undefined {
     const box = bytes.at(at, 16)
     const type = box.toString('latin1', 4, 8)
     if (type === 'ftyp') return at
-    if (type === 'moof') return undefined // fragments are read on, whatever stands between them
+    if (type === 'moof') return undefined // fragments are read whatever stands between them
     const size = box.readUInt32BE(0)
     const long = size === 1 ? Number(box.readBigUInt64BE(8)) : size
     if (long < 8) return undefined
@@ -67,9 +67,9 @@ function lastBoxEnd(bytes: ByteSource): number | undefined {
   let at = 0
   while (at + 8 <= bytes.size) {
     const box = bytes.at(at, 16)
-    if (!/^[\w ©-]{4}$/.test(box.toString('latin1', 4, 8))) return undefined // something appended that is no box
+    if (!/^[\w ©-]{4}$/.test(box.toString('latin1', 4, 8))) return undefined // appended data that is no box
     let size = box.readUInt32BE(0)
-    if (size === 0) return undefined // to the end of the file, wherever that is
+    if (size === 0) return undefined // to the end of the file
     if (size === 1) {
       if (box.length < 16) return at + 16
       size = Number(box.readBigUInt64BE(8))
@@ -80,7 +80,7 @@ function lastBoxEnd(bytes: ByteSource): number | undefined {
   return at
 }
 
-/** Elements whose parts are looked at one by one, because their own size may be open. */
+/** Elements whose parts are checked one by one, because their own size may be open. */
 const masters: readonly number[] = [0x18538067, 0x1f43b675] // Segment, Cluster
 
 function lastElementEnd(bytes: ByteSource): number | undefined {
@@ -160,7 +160,7 @@ function asfEnd(bytes: ByteSource): number | undefined {
   return size === 0 || size >= unknownSize ? undefined : size
 }
 
-/** Program streams: packs, each with a header and packets that say how long they are. */
+/** Program streams: packs, each with a header and packets that declare their length. */
 function lastPackEnd(bytes: ByteSource): number | undefined {
   let at = 0
   while (at + 4 <= bytes.size) {

@@ -1,8 +1,8 @@
 /**
- * Which containers and codecs FFmpeg may open here. Everything else is refused before it is parsed.
+ * The containers and codecs that FFmpeg may open. Everything else is refused before it is parsed.
  *
  * Formats that name other files (playlists, concat, DASH, image sequences, device and network inputs) are left out on
- * purpose, and no protocol is open to a container that tries: bytes come through callbacks only. `formats.test.ts` holds
+ * purpose, and no protocol is available to a container: bytes come through callbacks only. `formats.test.ts` checks
  * every name against the library.
  *
  * Reference: the formats the guide lists (MP4 AVI MKV MOV FLV WMV; AMR WAV 3GP AAC MP3) and their common relatives.
@@ -16,7 +16,7 @@ export const demuxers: readonly string[] = list(`
   ac3 eac3
 `)
 
-/** FFmpeg decoder names, video. These are names of decoders, which are not always those of their codecs. */
+/** FFmpeg decoder names, video; not always the names of their codecs. */
 export const videoDecoders: readonly string[] = list(`
   h264 hevc vvc vp8 vp9 libdav1d av1 mpeg4 mpeg1video mpeg2video mjpeg mjpegb h261 h263 h263p h263i flv vp3 vp6
   vp6f vp6a vp7 flashsv flashsv2 wmv1 wmv2 wmv3 wmv3image vc1 vc1image msmpeg4v1 msmpeg4v2 msmpeg4 mss1 mss2

@@ -1,9 +1,9 @@
 /**
  * A container opened by FFmpeg from bytes in memory or from one file, and nothing else.
  *
- * Runs in a decoder process; calls are synchronous because the process serves one job. Reading goes through callbacks, so
- * FFmpeg's own protocols (file, http, concat, ...) are never used, and are forbidden besides. Packets come with their times
- * on one running clock, whatever the container's does.
+ * Runs in a decoder process; calls are synchronous because the process serves one job. Reading goes through callbacks,
+ * so FFmpeg's own protocols (file, http, concat, ...) are never used, and are forbidden as well. Packets get their
+ * times on one continuous clock, whatever the container's does.
  */
 import {
   AVERROR_EAGAIN,
@@ -27,17 +27,17 @@ import { bigEndianCodec, waveHeader } from './wave-header.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 
-/** Reads that fail one after the other before the rest is given up; each may have skipped a broken part. */
+/** Consecutive read errors before the rest is abandoned; each may have skipped a damaged part. */
 const mostFailedReads = 64
 
 /** Frames are decoded at most so long before they are shown, seconds. */
 const mostReordering = 30
 
-/** Longest look ahead of a deep probe, microseconds: longer than any file. */
+/** Longest range of a deep probe, microseconds: longer than any file. */
 const deepAnalysis = 1_000_000_000_000n
 
 export interface OpenOptions {
-  /** Looks through the whole file for streams that begin late, not only at its first seconds. */
+  /** Probes the whole file for streams that begin late, not only its first seconds. */
   readonly deep?: boolean
 }
 
@@ -46,21 +46,21 @@ export interface Extent {
   /** Seconds. */
   start: number
   end: number
-  /** Whether the last packet read was damaged: the mark of a file that ends inside it. */
+  /** Whether the last packet was damaged, as in a truncated file. */
   endsDamaged: boolean
 }
 
 export class MediaInput implements Disposable {
   readonly format: FormatContext
-  /** As found by probing; {@link currentStreams} has those that came up while reading, too. */
+  /** As found by probing; {@link currentStreams} has those that appeared while reading, too. */
   readonly streams: readonly Stream[]
   /** Seconds by the headers of the container and its streams, never guessed from a bit rate. */
   readonly declared: { readonly container: number | undefined; readonly streams: readonly (number | undefined)[] }
-  /** The last error while reading; it may have been passed over. */
+  /** The last error while reading; reading may have continued after it. */
   readError: string | undefined
-  /** The same, of an error that nothing readable came after. */
+  /** As above, for an error that nothing readable follows. */
   endError: string | undefined
-  /** Where each audio and video stream lies on the running clock, as far as it was read. */
+  /** The range of each audio and video stream on the continuous clock, as far as it was read. */
   readonly extents = new Map<number, Extent>()
   readonly #io: IOContext
   readonly #clock: RunningClock
@@ -77,7 +77,7 @@ export class MediaInput implements Disposable {
   /**
    * Opens and probes.
    *
-   * @param bytes stays the caller's to close
+   * @param bytes closed by the caller
    * @throws MediaError `audio_illegal` or `video_invalid` when no allowed container is recognised
    */
   static open(bytes: ByteSource, kind: MediaKind, { deep = false }: OpenOptions = {}): MediaInput {
@@ -110,7 +110,7 @@ export class MediaInput implements Disposable {
       }
       const probed = format.findStreamInfoSync(null)
       if (probed < 0) throw unreadable(kind, probed, bytes)
-      // FLV's header of lengths is its first packet, which probing reads.
+      // FLV's header of durations is its first packet, which probing reads.
       return new MediaInput(format, io, format.iformat?.name === 'flv' ? declaredSeconds(format) : declared)
     } catch (error) {
       if (opened) format.closeInputSync()
@@ -163,7 +163,7 @@ export class MediaInput implements Disposable {
     this.#io.freeContext()
   }
 
-  /** A demuxer may report a broken part and go on behind it, so an error alone is not the end. */
+  /** A demuxer may report a damaged part and continue after it, so an error alone is not the end. */
   #next(packet: Packet): boolean {
     for (let failed = 0; failed < mostFailedReads; failed += 1) {
       const result = this.format.readFrameSync(packet)
@@ -193,7 +193,7 @@ export class MediaInput implements Disposable {
     this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
   }
 
-  /** When the packet is shown, seconds; where a jump lies between that and its decoding, the latter stands for both. */
+  /** Presentation time, seconds; where a jump lies between that and its decoding time, the latter stands for both. */
   #shown(packet: Packet, base: RationalLike): number | undefined {
     const shown = seconds(packet.pts, base)
     const decoded = seconds(packet.dts, base)
@@ -241,7 +241,11 @@ function unreadable(kind: MediaKind, code: number, bytes: ByteSource): MediaErro
   const end = declaredEnd(bytes)
   const cut =
     end !== undefined && end > bytes.size ? ` It is cut off: ${bytes.size} of at least ${end} bytes are there.` : ''
-  return new MediaError(illegalCode(kind), `The ${kind} is broken or in no format that is taken (${reason}).${cut}`, {
-    kind,
-  })
+  return new MediaError(
+    illegalCode(kind),
+    `The ${kind} is broken or in a format that is not supported (${reason}).${cut}`,
+    {
+      kind,
+    },
+  )
 }

@@ -1,5 +1,5 @@
 /**
- * The links of a chained Ogg file: whole streams, one after the other, each with headers of its own. Pure.
+ * The links of a chained Ogg file: whole streams in sequence, each with its own headers. Pure.
  *
  * FFmpeg reads a chain as one stream and stops where rate, channels or codec change, so each link is opened by itself.
  *
@@ -15,7 +15,7 @@ interface Page {
   readonly begins: boolean
 }
 
-/** Where each link begins and ends, bytes; one for the whole of a file that is no chain. */
+/** Start and end of each link, bytes; a single one for a file that is not chained. */
 export function oggLinks(bytes: ByteSource): { start: number; end: number }[] {
   const starts: number[] = []
   let headers = false

@@ -6,7 +6,7 @@ export interface RationalLike {
   readonly den: number
 }
 
-/** Seconds, or undefined where the container says nothing. */
+/** Seconds, or undefined where the container has none. */
 export function seconds(timestamp: bigint, base: RationalLike): number | undefined {
   if (timestamp === AV_NOPTS_VALUE || base.den === 0) return undefined
   return (Number(timestamp) * base.num) / base.den

@@ -1,9 +1,9 @@
 /**
- * Which track of a container is decoded: the best of those that can be, not the best that is there.
+ * Which track of a container is decoded: the best of those that can be decoded.
  *
- * In: an opened input. Out: the stream, and a sentence for each track that was passed over because nothing reads it, so
- * that an unreadable track is never taken for none. Where there are several, a few packets of each are decoded first: a
- * codec with a decoder may still hold what it does not take (encrypted samples, a damaged header).
+ * In: an opened input. Out: the stream, and a sentence for each skipped track that cannot be decoded, so that it is
+ * never taken for absent. Where there are several, a few packets of each are decoded first: a codec with a decoder may
+ * still hold unsupported data (encrypted samples, a damaged header).
  */
 import {
   AVMEDIA_TYPE_ATTACHMENT,
@@ -18,9 +18,9 @@ import {
   AV_DISPOSITION_VISUAL_IMPAIRED,
 } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
-import { SoundDecoder } from '../audio/sound-decoder.ts'
+import { AudioDecoder } from '../audio/audio-decoder.ts'
 import type { MediaKind } from '../errors.ts'
-import { PictureDecoder } from '../video/picture-decoder.ts'
+import { FrameDecoder } from '../video/frame-decoder.ts'
 import type { ByteSource } from './bytes.ts'
 import { allowedDecoder, codecName, videoDecoders } from './formats.ts'
 import { MediaInput } from './input.ts'
@@ -30,11 +30,11 @@ export type TrackKind = 'audio' | 'video'
 export interface Choice {
   /** Undefined when there is no track of the kind, or none that can be decoded. */
   readonly stream: Stream | undefined
-  /** Tracks of the kind that nothing here decodes, described. */
+  /** Tracks of the kind without a decoder here, described. */
   readonly unreadable: readonly string[]
 }
 
-/** Packets of each track that are tried, and packets of the file that are read for it. */
+/** Packets of each track that are tried, and packets of the file that are read for that. */
 const trial = { packets: 12, read: 4000 } as const
 
 /** @param maxPixels bounds trials of video decoders */
@@ -53,7 +53,7 @@ export function chooseTrack(input: MediaInput, bytes: ByteSource, kind: TrackKin
   return { stream, unreadable }
 }
 
-/** Tracks of no kind FFmpeg knows that hold packets: they may be what is missing. */
+/** Tracks of unknown kind with packets: they may be the missing ones. */
 export function unknownTracks(input: MediaInput, packetsOf: (stream: number) => number): readonly string[] {
   const known: readonly number[] = [
     AVMEDIA_TYPE_AUDIO,
@@ -79,7 +79,7 @@ function dispositionRank(disposition: number): number {
   return (impaired ? 0 : 2) + ((disposition & AV_DISPOSITION_DEFAULT) === 0 ? 0 : 1)
 }
 
-/** Frames too large are the caller's to refuse, in its own words: such a track counts as readable. */
+/** Frames that are too large are refused by the caller: such a track counts as readable. */
 function tooLarge({ codecpar }: Stream, maxPixels: number): boolean {
   return codecpar.width * codecpar.height > maxPixels
 }
@@ -96,12 +96,12 @@ function opens(stream: Stream, kind: TrackKind, maxPixels: number): boolean {
   }
 }
 
-function openDecoder(stream: Stream, kind: TrackKind, maxPixels: number): SoundDecoder | PictureDecoder {
-  return kind === 'audio' ? new SoundDecoder(stream, () => {}) : new PictureDecoder(stream, maxPixels)
+function openDecoder(stream: Stream, kind: TrackKind, maxPixels: number): AudioDecoder | FrameDecoder {
+  return kind === 'audio' ? new AudioDecoder(stream, () => {}) : new FrameDecoder(stream, maxPixels)
 }
 
 interface Trial {
-  readonly decoder: SoundDecoder | PictureDecoder | undefined
+  readonly decoder: AudioDecoder | FrameDecoder | undefined
   tried: number
   gave: boolean
 }
@@ -122,7 +122,7 @@ function failedTrials(tracks: readonly Stream[], bytes: ByteSource, kind: TrackK
     const one = trials.get(packet.streamIndex)
     if (one?.decoder !== undefined && !one.gave && one.tried < trial.packets) {
       one.tried += 1
-      if (one.decoder instanceof SoundDecoder) {
+      if (one.decoder instanceof AudioDecoder) {
         one.decoder.push(packet)
         one.gave = one.decoder.samples > 0 || one.decoder.failedPackets < one.tried
       } else {

@@ -1,11 +1,12 @@
 /**
- * A WAVE header as FFmpeg should see it: with the width of the container for samples, and in little-endian order.
+ * A WAVE header for FFmpeg: with the samples' container width, and in little-endian order.
  *
- * FFmpeg goes by the valid bits of a sample, so 24 valid bits in 32 come out as noise; valid bits lie at the top of
- * their container, so the wider integer is right as it is. Of big-endian files (RIFX) it reads the samples the wrong way
- * round. In: a file. Out: bytes to put over its header, and whether the samples are big-endian.
+ * FFmpeg uses a sample's valid bits, so 24 valid bits in 32 decode to noise; valid bits are the top of their container,
+ * so the wider integer is right unchanged. It reads the samples of big-endian files (RIFX) in the wrong byte order. In:
+ * a file. Out: bytes to replace its header, and whether the samples are big-endian.
  *
- * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64; libsndfile reads by block size, too.
+ * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64; libsndfile reads by block size,
+ * too.
  */
 import {
   AV_CODEC_ID_PCM_F32BE,
@@ -36,7 +37,7 @@ export interface WaveHeader {
   readonly bigEndian: boolean
 }
 
-const bigEndianTwins = new Map<CodecId, CodecId>([
+const littleToBigEndian = new Map<CodecId, CodecId>([
   [AV_CODEC_ID_PCM_S16LE, AV_CODEC_ID_PCM_S16BE],
   [AV_CODEC_ID_PCM_S24LE, AV_CODEC_ID_PCM_S24BE],
   [AV_CODEC_ID_PCM_S32LE, AV_CODEC_ID_PCM_S32BE],
@@ -47,7 +48,7 @@ const bigEndianTwins = new Map<CodecId, CodecId>([
 
 /** The codec of big-endian samples that FFmpeg takes for little-endian ones. */
 export function bigEndianCodec(codecId: CodecId): CodecId {
-  return bigEndianTwins.get(codecId) ?? codecId
+  return littleToBigEndian.get(codecId) ?? codecId
 }
 
 const extensible = 0xfffe
@@ -57,7 +58,7 @@ const floats = 3
 /** Most chunks before the samples. */
 const mostChunks = 1000
 
-/** @returns undefined for a file that is no WAVE file, or is right as it is */
+/** @returns undefined for a file that is no WAVE file, or needs no change */
 export function waveHeader(file: ByteSource): WaveHeader | undefined {
   const layout = layoutOf(Buffer.from(file.at(0, 40)))
   if (layout === undefined) return undefined
@@ -77,7 +78,7 @@ export function waveHeader(file: ByteSource): WaveHeader | undefined {
   return patches.length === 0 ? undefined : { patches, bigEndian }
 }
 
-/** Where a WAVE file's samples begin, and how many bytes of them its header declares. */
+/** Where a WAVE file's samples begin, and the declared number of their bytes. */
 export function waveDataEnd(file: ByteSource): { start: number; size: number } | undefined {
   const layout = layoutOf(Buffer.from(file.at(0, 40)))
   if (layout === undefined) return undefined
@@ -136,7 +137,7 @@ function formatPatches(file: ByteSource, at: number, size: number, bigEndian: bo
   return bytes.equals(original) ? [] : [{ position: at, bytes }]
 }
 
-/** Reverses fields, given by place and width, of a big-endian structure. */
+/** Reverses fields, given by position and width, of a big-endian structure. */
 function swapped(original: Buffer, position: number, fields: readonly (readonly [number, number])[]): Patch {
   const bytes = Buffer.from(original)
   for (const [place, width] of fields) bytes.subarray(place, place + width).reverse()

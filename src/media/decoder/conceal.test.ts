@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** What a child of a process with a secret finds of it, before and after the parent hides it. */
+/** What a child of a process with a secret can read of it, before and after the parent hides it. */
 const script = `
   import { spawnSync } from 'node:child_process'
   import { concealEnvironment } from './src/media/decoder/conceal.ts'
@@ -18,7 +18,7 @@ const script = `
 
 describe.skipIf(process.platform !== 'linux')('the environment', () => {
   it('is seen by a child of the same user until it is hidden', () => {
-    // Root may trace what it likes, so an ordinary user stands in for it.
+    // Root may trace any process, so the test uses an ordinary user.
     const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
     const { stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], {
       cwd: root,

@@ -1,16 +1,16 @@
 /**
- * What the server and a decoder process say to each other.
+ * Messages between the server and a decoder process.
  *
- * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over a
- * pipe of its own (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes
- * of payload: pixels and samples never pass through JSON or a structured clone.
+ * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over
+ * a pipe of its own (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw
+ * bytes of payload: pixels and samples never pass through JSON or a structured clone.
  */
 import type { MediaErrorCode, MediaKind } from '../errors.ts'
 import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 
 export type DecodeJob = { readonly id: number; readonly input: SpooledBytes } &
-  /** `probe`: what headers and packets say, without pixels or samples. */
+  /** `probe`: headers and packets only, without pixels or samples. */
   (
     | { readonly kind: 'image'; readonly limits: Required<ImageLimits>; readonly probe?: boolean }
     | { readonly kind: 'audio'; readonly limits: Required<AudioLimits>; readonly probe?: boolean }
@@ -31,23 +31,23 @@ export interface FrameHeader {
   readonly type: 'frame'
   readonly width: number
   readonly height: number
-  /** Seconds from the clip's start. */
+  /** Seconds from the video's start. */
   readonly timestamp: number
 }
 
 export interface PcmHeader {
-  /** Little-endian 32-bit floats, 16 kHz mono, following on from the one before. */
+  /** Little-endian 32-bit floats, 16 kHz mono, continuing the previous ones. */
   readonly type: 'pcm'
 }
 
-/** What is known of the whole once everything was sent. */
+/** Facts of the whole, once everything was sent. */
 export interface DoneHeader {
   readonly type: 'done'
   readonly warnings: readonly string[]
   readonly video?: VideoFacts
-  /** Of a probe: frames that decoding will deliver, and their size. */
+  /** Of a probe: the frames that decoding will deliver, and their size. */
   readonly frames?: { readonly count: number; readonly width: number; readonly height: number }
-  /** Of a probe: length of the audio, 0 without any. */
+  /** Of a probe: duration of the audio, 0 without any. */
   readonly audioSeconds?: number
 }
 
@@ -86,7 +86,7 @@ export interface DecoderReply {
 /** Index of the reply pipe among the child's file descriptors. */
 export const replyFd = 4
 
-/** Longest JSON header taken; a child that says more is broken. */
+/** Longest JSON header; a child that sends more is faulty. */
 const maxHeaderBytes = 64 * 1024
 
 /** A header and the length prefix before it, ready to write. */
@@ -98,9 +98,9 @@ export function encodeHeader(header: ReplyHeader): Buffer {
 }
 
 /**
- * Cuts the reply pipe's bytes into replies. Payloads are written once, into memory of their own size.
+ * Splits the reply pipe's bytes into replies. Payloads are written once, into memory of their own size.
  *
- * @throws RangeError on a header or payload longer than allowed: the child is not to be trusted any more
+ * @throws RangeError on a header or payload longer than allowed: the child is faulty
  */
 export class DecoderOutput {
   readonly #maxPayloadBytes: number

@@ -1,9 +1,9 @@
 /**
  * A small pool of decoder processes.
  *
- * Media libraries parse what strangers send; here they do it in child processes that hold no secrets, may take only so
- * much memory and time, and are killed when a request is cancelled or a limit is met. A child serves one job at a time and
- * is replaced after a crash, a kill or a number of jobs. Children start when first needed and end when idle.
+ * Media libraries parse untrusted input; here they do it in child processes that hold no secrets, have limits of memory
+ * and time, and are killed when a request is cancelled or a limit is reached. A child serves one job at a time and is
+ * replaced after a crash, a kill or a number of jobs. Children start when first needed and end when idle.
  *
  * In: {@link DecodeJob}s without their id. Out: replies, in order, through `onReply`; errors are {@link MediaError}.
  */
@@ -56,11 +56,11 @@ interface Worker {
   taskId: number
   timer: NodeJS.Timeout | undefined
   idle: NodeJS.Timeout | undefined
-  /** Why we killed it, if we did. */
+  /** Why it was killed, if it was. */
   verdict: MediaError | undefined
 }
 
-/** A payload larger than any frame or image we ask for means a child gone wrong. */
+/** A larger payload than any frame or image means a faulty child. */
 const maxPayloadBytes = 512 * 1024 * 1024
 
 export class DecoderPool implements AsyncDisposable {
@@ -71,7 +71,7 @@ export class DecoderPool implements AsyncDisposable {
   #closed = false
 
   constructor(options: DecoderPoolOptions) {
-    // Before there is any file descriptor to lack.
+    // Before file descriptors can run out.
     concealEnvironment()
     this.#options = options
   }
@@ -87,9 +87,9 @@ export class DecoderPool implements AsyncDisposable {
   }
 
   /**
-   * Runs one job; settles when the child says it is done.
+   * Runs one job; settles when the child reports that it is done.
    *
-   * @throws MediaError what the child reports, or `decode_timeout`, `decode_memory`, `overloaded`, `aborted`
+   * @throws MediaError as the child reports, or `decode_timeout`, `decode_memory`, `overloaded`, `aborted`
    */
   run(job: JobRequest, onReply: (reply: DecoderReply) => void, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -159,13 +159,13 @@ export class DecoderPool implements AsyncDisposable {
   #start(): Worker {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const child = fork(fileURLToPath(new URL(`./worker.${extension}`, import.meta.url)), [], {
-      // No environment: no keys for a library to leak, no NODE_OPTIONS, no proxy. PATH-less Windows still needs its root.
+      // No environment: no keys for a library to leak, no NODE_OPTIONS, no proxy. Windows needs its root without PATH.
       env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
       execArgv: ['--max-old-space-size=256', '--no-warnings'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'],
     })
-    // Node gives up before it makes the pipes when descriptors run out; the event of it says the same.
+    // Node gives up before it makes the pipes when descriptors run out; its event has the same error.
     if ((child.stdio as unknown) === undefined) {
       child.once('error', () => {})
       throw Object.assign(new Error('no file descriptors for a decoder process'), { code: 'EMFILE' })
@@ -211,7 +211,7 @@ export class DecoderPool implements AsyncDisposable {
     if (header.type === 'done') task.onReply(reply)
     else {
       const { code, message, kind, detail } = header
-      // What a child is out of, this machine is out of.
+      // A resource that a child lacks is lacking on this machine.
       const lack = code === 'overloaded' ? { cause: new Error(message) } : {}
       error = new MediaError(code, message, { kind, detail, ...lack })
     }
@@ -220,7 +220,7 @@ export class DecoderPool implements AsyncDisposable {
     this.#dispatch()
   }
 
-  /** The worker is free again: to be reused, retired, or ended when idle. */
+  /** The worker is free again: reused, retired, or ended when idle. */
   #release(worker: Worker): void {
     clearTimeout(worker.timer)
     worker.task = undefined
@@ -255,7 +255,7 @@ export class DecoderPool implements AsyncDisposable {
     if (worker !== undefined) this.#kill(worker, abortedError(task.signal))
   }
 
-  /** Ends the child at once; its task fails with `verdict` now, not when the process is gone. */
+  /** Ends the child at once; its task fails with `verdict` now, not when the process has exited. */
   #kill(worker: Worker, verdict: MediaError): void {
     worker.verdict ??= verdict
     worker.child.kill('SIGKILL')

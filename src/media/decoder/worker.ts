@@ -1,8 +1,8 @@
 /**
  * The decoder process: takes one job at a time from its parent, decodes, sends pixels and samples back.
  *
- * A second thread watches the process's resident memory, because the first one may be inside a library that is busy
- * allocating; past the limit the process ends itself and the parent reports `decode_memory`.
+ * A second thread watches the process's resident memory, because the main one may be blocked inside a library; past the
+ * limit the process ends itself and the parent reports `decode_memory`.
  *
  * In, out: see `messages.ts`. Errors of any kind become an `error` reply, so that the process can be used again.
  */
@@ -19,7 +19,7 @@ export type Send = (header: DistributiveOmit<ReplyHeader, 'id' | 'bytes'>, paylo
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 
 const replies = new Socket({ fd: replyFd, readable: false, writable: true })
-replies.on('error', () => process.exit(0)) // the parent is gone
+replies.on('error', () => process.exit(0)) // the parent has ended
 process.on('disconnect', () => process.exit(0))
 
 function sender(id: number): Send {
@@ -60,7 +60,7 @@ async function serve(job: DecodeJob): Promise<void> {
   }
 }
 
-/** A file of ours that cannot be read is no fault of the medium. */
+/** One of our own files that cannot be read is no fault of the medium. */
 function asMediaError(error: unknown, { kind }: DecodeJob): MediaError {
   if (error instanceof MediaError) return error
   const reason = error instanceof Error ? error.message : String(error)
@@ -68,7 +68,7 @@ function asMediaError(error: unknown, { kind }: DecodeJob): MediaError {
   return resourceError(error) ?? new MediaError(illegalCode(kind), illegal, { kind })
 }
 
-/** Polls from a thread of its own: the main thread cannot while a library holds it. */
+/** Polls from a thread of its own: the main thread cannot while a library blocks it. */
 function watchMemory(memoryBytes: number): void {
   const source = `
     const { workerData } = require('node:worker_threads')

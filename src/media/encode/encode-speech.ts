@@ -1,5 +1,5 @@
 /**
- * Speech as a file: WAV here, MP3 and Opus by a process of their own, since coding is native code.
+ * Speech as a file: WAV here, MP3 and Opus in a process of its own, since encoding is native code.
  *
  * In: 24 kHz mono samples as they come. Out: the file's bytes as they come.
  */
@@ -11,7 +11,7 @@ export type SpeechFormat = 'pcm' | 'wav' | 'mp3' | 'opus'
 
 export const SPEECH_RATE = 24_000
 
-/** The coder of a format did not work: node-av is missing, or ended. */
+/** The encoder of a format failed: node-av is missing, or the process ended. */
 export class CoderError extends Error {
   override readonly name = 'CoderError'
 }
@@ -28,8 +28,8 @@ export function mimeTypeOf(format: SpeechFormat): string {
 }
 
 /**
- * Codes a stream of samples. A WAV header says that its length is not known. Rejects with the signal's reason once aborted, and when the
- * coder fails. Returning early ends the coder.
+ * Encodes a stream of samples. A WAV header marks its length as unknown. Rejects with the signal's reason once aborted,
+ * and when the encoder fails. Returning early ends the encoder.
  */
 export async function* encodeSpeech(
   samples: AsyncIterable<Int16Array>,
@@ -59,7 +59,7 @@ async function* encodeElsewhere(
   })
   let failure: unknown
   child.once('error', (error) => (failure ??= error))
-  // A coder that ends early closes its input; its exit code tells.
+  // An encoder that ends early closes its input; its exit code shows why.
   child.stdin.on('error', () => undefined)
   const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
   const feeding = feed(samples, child.stdin).catch((error: unknown) => {

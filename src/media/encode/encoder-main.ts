@@ -1,13 +1,14 @@
 /**
- * A process that codes one reply's audio: 16-bit 24 kHz mono PCM on its standard input to a file of the format in its first argument on its
- * standard output, as it comes. Reference: FFmpeg's libmp3lame, and libopus (in Ogg), through node-av.
+ * A process that encodes one reply's audio: 16-bit 24 kHz mono PCM on standard input to a file of the format in its
+ * first argument on standard output, as it comes. Reference: FFmpeg's libmp3lame, and libopus (in Ogg), through
+ * node-av.
  */
 import { Encoder, Muxer } from 'node-av/api'
 import { AV_CHANNEL_ORDER_NATIVE, AV_SAMPLE_FMT_S16, AV_SAMPLE_FMT_S16P } from 'node-av/constants'
 import { Codec, Frame } from 'node-av/lib'
 
 const RATE = 24_000
-/** 20 ms: what Opus codes at once. The encoder gathers them where its own frames are longer. */
+/** 20 ms: Opus's frame. The encoder gathers them where its own frames are longer. */
 const FRAME_SAMPLES = 480
 
 const CODINGS = {

@@ -1,9 +1,9 @@
 /**
  * Which addresses the downloader may connect to: the public internet, and what the operator allows by name.
  *
- * Everything that is not plainly public unicast is refused: private, loopback, link-local (cloud metadata lives there),
- * carrier-grade NAT (Alibaba's metadata lives there), multicast, documentation, benchmarking, unique-local, and every
- * IPv6 form that smuggles an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64).
+ * Everything that is not plainly public unicast is refused: private, loopback, link-local (cloud metadata),
+ * carrier-grade NAT (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form
+ * that contains an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64).
  *
  * Reference: IANA special-purpose registries as `ipaddr.js` carries them.
  */
@@ -11,7 +11,7 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { parseUrl } from '../source.ts'
 
-/** Ranges `ipaddr.js` calls unicast but that are no place on the public internet. */
+/** Ranges that `ipaddr.js` calls unicast but that are not on the public internet. */
 const extraRanges: readonly (readonly [string, number])[] = [
   ['168.63.129.16', 32], // Azure's host agent
   ['192.88.99.0', 24], // 6to4 relays

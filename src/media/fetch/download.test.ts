@@ -14,7 +14,7 @@ import { makeSpoolDirectory, Spool } from './spool.ts'
 let server: net.Server
 let directory: string
 let port: number
-/** What the server answers to a path, byte for byte. */
+/** The server's answer to a path, byte for byte. */
 const answers = new Map<string, Buffer>()
 
 beforeAll(async () => {

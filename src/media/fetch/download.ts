@@ -1,12 +1,12 @@
 /**
- * The guarded downloader: one URL to bytes, by plain http(s), without ever reaching an address it should not.
+ * The guarded downloader: one URL to bytes, by plain http(s), without ever reaching a forbidden address.
  *
  * At each hop the name is resolved once, the answers are checked, and the connection goes to a checked address (SNI and
- * Host stay the name's), so an answer that changes between check and use changes nothing. Bytes, redirects, silence and
- * total time are capped; a file that is plainly the wrong thing is dropped at its first bytes. Proxy settings in the
- * environment are ignored: a proxy would resolve names for itself.
+ * Host stay the name's), so an answer that changes between check and use has no effect. Bytes, redirects, silence and
+ * total time are limited; a file that is plainly of another kind is dropped at its first bytes. Proxy settings in the
+ * environment are ignored: a proxy would resolve names itself.
  *
- * In: a URL and limits. Out: a {@link Spool} the caller disposes of. Errors: {@link MediaError}.
+ * In: a URL and limits. Out: a {@link Spool} that the caller disposes. Errors: {@link MediaError}.
  */
 import http from 'node:http'
 import https from 'node:https'
@@ -40,19 +40,19 @@ export interface DownloadOptions {
   readonly signal: AbortSignal
 }
 
-/** Content codings that change bytes. Others are names without a meaning, which browsers pass over as well. */
+/** Content codings that change bytes. Others are names without a meaning, which browsers ignore as well. */
 const compressing = /^(x-)?(gzip|compress)$|^(deflate|br|zstd|dcb|dcz|exi|pack200-gzip)$/i
 
 const nameServers = nameServerResolver()
 
-/** Content types of an error page or an API's answer; the service refuses them by name, whatever comes under them. */
+/** Content types of an error page or an API's answer; the service refuses them by name, whatever the bytes are. */
 const pageTypes = /^(text\/(html|css|javascript|xml)|application\/(json|xhtml\+xml|xml|javascript|problem\+json))\b/i
 
 /**
  * Fetches `url` under the given limits.
  *
- * @throws MediaError `url_invalid`, `forbidden_host`, `download_failed`, `download_timeout`, `not_found`, `unauthorized`,
- * `too_large`, `wrong_content_type`, `aborted`, or whatever `onHead` throws
+ * @throws MediaError `url_invalid`, `forbidden_host`, `download_failed`, `download_timeout`, `not_found`,
+ * `unauthorized`, `too_large`, `wrong_content_type`, `aborted`, or whatever `onHead` throws
  */
 export async function download(url: URL, options: DownloadOptions): Promise<Spool> {
   const deadline = new AbortController()
@@ -99,12 +99,14 @@ async function follow(start: URL, options: DownloadOptions, signal: AbortSignal)
   throw failed(`The media URL redirects more than ${options.maxRedirects} times.`)
 }
 
-/** Node reads header bytes as Latin-1; escaped one by one they are the UTF-8 that servers mean, in paths and in names. */
+/**
+ * Node reads header bytes as Latin-1; escaped one by one they are the UTF-8 that servers mean, in paths and in names.
+ */
 function asciiLocation(location: string): string {
   return location.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`)
 }
 
-/** Resolves, checks, connects to a checked address; gives the response once its headers are in. */
+/** Resolves, checks, connects to a checked address; returns the response once its headers are in. */
 async function request(url: URL, options: DownloadOptions, signal: AbortSignal): Promise<http.IncomingMessage> {
   const connectTimer = new AbortController()
   const timer = setTimeout(() => connectTimer.abort(), options.timeouts.connectMs)
@@ -182,7 +184,7 @@ function connect(
         reject(new MediaError('forbidden_host', 'The media URL was answered from an address that was not checked.'))
         return
       }
-      response.on('error', () => {}) // read errors are seen by the reader; a late one must not be uncaught
+      response.on('error', () => {}) // the reader handles read errors; a late one must not be uncaught
       resolve(response)
     })
     sent.once('error', (error) => {

@@ -1,4 +1,4 @@
-/** Bounds how many work at once; the rest wait in order. */
+/** Limits how many run at once; the rest wait in order. */
 
 import { abortedError } from '../errors.ts'
 
@@ -30,7 +30,7 @@ export class Gate {
       [Symbol.dispose]: () => {
         const next = this.#queue.shift()
         if (next === undefined) this.active -= 1
-        else next() // the place passes on
+        else next() // the slot passes on
       },
     }
   }

@@ -13,7 +13,7 @@ let mute: Socket
 let directory: string
 let hostsFile: string
 
-/** A name server that knows `media.test` (both families) and `four.test` (IPv4 only); other names do not exist. */
+/** A name server with `media.test` (both families) and `four.test` (IPv4 only); other names do not exist. */
 function reply(question: Buffer): Buffer {
   let end = 12
   while (question[end] !== 0) end += question[end]! + 1
@@ -82,7 +82,7 @@ describe('a resolver that asks name servers', () => {
     expect((await resolve('a.localhost', never)).map(({ address }) => address)).toEqual(['127.0.0.1', '::1'])
   })
 
-  it('ends with the signal when the server never answers, and holds up nobody meanwhile', async () => {
+  it('ends with the signal when the server never answers, and delays no other lookup', async () => {
     const stop = new AbortController()
     const stuck = nameServerResolver({ servers: [at(mute)], hostsFile })
     const results = Promise.allSettled(Array.from({ length: 20 }, (_, i) => stuck(`stuck${i}.test`, stop.signal)))

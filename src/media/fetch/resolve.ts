@@ -1,8 +1,8 @@
 /**
  * Host names to addresses, within a time limit and without the threads that files need.
  *
- * `dns.lookup` runs on libuv's four threads and cannot be stopped: a few names whose server never answers would hold up
- * every other lookup and every file. Names that callers choose are therefore asked of the name server directly (after the
+ * `dns.lookup` runs on libuv's four threads and cannot be stopped: a few names whose server never answers would delay
+ * every other lookup and every file. Names that callers choose therefore go to the name server directly (after the
  * hosts file, as the system does); `dns.lookup`, with the system's search domains and other sources, is only for names
  * that the operator allows, two at a time.
  *
@@ -28,13 +28,13 @@ export interface NameServerOptions {
   readonly hostsFile?: string
 }
 
-/** One question to one server, milliseconds, and how often it is asked. */
+/** One query to one server, milliseconds, and how often it is repeated. */
 const patience = { timeout: 2000, tries: 2 } as const
 
-/** How long the other family's answer is waited for once one is there, milliseconds. */
+/** How long the other family's answer is waited for once one has arrived, milliseconds. */
 const otherFamilyMs = 250
 
-/** Asks the hosts file, then name servers. Ends when `signal` aborts. */
+/** Looks in the hosts file, then asks name servers. Ends when `signal` aborts. */
 export function nameServerResolver(options: NameServerOptions = {}): Resolver {
   return async (hostname, signal) => {
     const listed = await fromHostsFile(hostname, options.hostsFile ?? systemHostsFile())
@@ -48,7 +48,7 @@ export function nameServerResolver(options: NameServerOptions = {}): Resolver {
       return await bothFamilies(servers, hostname)
     } catch (error) {
       signal.throwIfAborted()
-      // No name server is known to us; the system may have other ways.
+      // No name server is known here; the system may have other ways.
       if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return await systemResolver(hostname, signal)
       throw error
     } finally {
@@ -103,13 +103,13 @@ const mostLookups = 2
 let lookups = 0
 const waiting: (() => void)[] = []
 
-/** Asks the system, as every program does. What it is asked cannot be taken back, so few are asked at once. */
+/** Asks the system, as every program does. Such a lookup cannot be cancelled, so few run at once. */
 export const systemResolver: Resolver = async (hostname, signal) => {
   await turn(signal)
   const answer = lookup(hostname, { all: true, verbatim: true }).finally(() => {
     const next = waiting.shift()
     if (next === undefined) lookups -= 1
-    else next() // the place passes on
+    else next() // the slot passes on
   })
   answer.catch(() => {}) // the caller may have left
   return unlessAborted(answer, signal)

@@ -1,7 +1,8 @@
 /**
- * What this machine lacks, told apart from what is wrong with a request: a full disk, no file descriptors, no memory.
+ * A shortage of this machine, as opposed to a fault of a request: a full disk, no file descriptors, no memory.
  *
- * In: any error. Out: an `overloaded` error that names the lack and the fix, or undefined for an error of another kind.
+ * In: any error. Out: an `overloaded` error that names the shortage and the fix, or undefined for an error of another
+ * kind.
  */
 import { MediaError } from '../errors.ts'
 
@@ -26,7 +27,7 @@ export function resourceError(error: unknown): MediaError | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? ''
   const lack = Object.hasOwn(lacks, code) ? lacks[code] : undefined
   if (lack === undefined) return undefined
-  return new MediaError('overloaded', `The server cannot take the media now: ${lack} (${code}). Try again later.`, {
+  return new MediaError('overloaded', `The server cannot process the media now: ${lack} (${code}). Try again later.`, {
     cause: error,
   })
 }

@@ -1,7 +1,7 @@
 /**
  * Bytes on their way from a download to a decoder: in memory while few, in a private temporary file once many.
  *
- * A 256 MB video must not sit in the API server's memory. Disposing deletes the file.
+ * A large video must not stay in the API server's memory. Disposing deletes the file.
  */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, mkdtemp, open, rm } from 'node:fs/promises'
@@ -66,7 +66,7 @@ export class Spool implements AsyncDisposable {
     await this.#file.handle.writeFile(chunk)
   }
 
-  /** Makes the folder anew when something has swept it away. */
+  /** Recreates the folder when another program has removed it. */
   async #create(path: string): Promise<FileHandle> {
     try {
       return await open(path, 'wx', 0o600)

@@ -1,5 +1,5 @@
 /**
- * Whether a fourth value is transparency, by the file's own word: a byte that a format leaves unused holds anything. Pure.
+ * Whether a fourth value is transparency, by the file's own declaration: an unused byte may hold anything. Pure.
  *
  * Reference: BITMAPINFOHEADER, BITMAPV4HEADER (masks); TIFF 6.0, ExtraSamples (0 is unspecified data).
  */
@@ -22,11 +22,11 @@ export function tiffExtraIsUnspecified(file: Buffer): boolean {
     const value = tiffShort(file, extraSamples)
     return value === 0
   } catch {
-    return false // RangeError: past the end; the decoder will say so
+    return false // RangeError: past the end; the decoder reports it
   }
 }
 
-/** The first value of a tag of 16-bit numbers in the first directory; undefined where it is not there. */
+/** The first value of a tag of 16-bit numbers in the first directory; undefined where it is missing. */
 function tiffShort(file: Buffer, wanted: number): number | undefined {
   const little = file.toString('latin1', 0, 2) === 'II'
   const u16 = (at: number) => (little ? file.readUInt16LE(at) : file.readUInt16BE(at))

@@ -107,7 +107,7 @@ function tiffOf(big: boolean, extraSample: number): Buffer {
 }
 
 describe('the canvas of a GIF', () => {
-  /** A frame of one colour (200, 30, 30) at a place on a canvas of a size. */
+  /** A frame of one colour (200, 30, 30) at a position on a canvas of a size. */
   const gif = async (
     canvas: readonly [number, number],
     at: readonly [number, number],

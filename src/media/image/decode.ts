@@ -1,10 +1,10 @@
 /**
  * An image file to interleaved 8-bit RGB, in a decoder process.
  *
- * In: JPEG, PNG, WebP, GIF, TIFF, AVIF (libvips), BMP, SGI, JPEG 2000 (FFmpeg), ICO, ICNS (the largest picture inside);
+ * In: JPEG, PNG, WebP, GIF, TIFF, AVIF (libvips), BMP, SGI, JPEG 2000 (FFmpeg), ICO, ICNS (the largest image inside);
  * never SVG, which can refer to other files. Out: one `image` reply. Size is checked by the header before a pixel is
  * decoded. Orientation is applied; of animations the first frame counts; palettes, grey, 16 bits and CMYK become RGB;
- * transparency shows white, as Qwen's own loader has it. Colour profiles of RGB images are not applied, because the
+ * transparency becomes white, as in Qwen's own loader. Colour profiles of RGB images are not applied, because the
  * models were trained on pixels read without them.
  */
 import { readFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ sharp.concurrency(1)
 
 type Limits = Required<ImageLimits>
 
-/** What shows through transparency. */
+/** The colour behind transparency. */
 const background = '#ffffff'
 
 /** @throws MediaError `image_illegal`, `image_dimensions` */
@@ -82,7 +82,7 @@ async function openVips(file: Buffer, format: ImageFormat, limits: Limits): Prom
   return { image, size }
 }
 
-/** A sequence holds a still image, too; libvips looks for it only under the still image's brand. */
+/** A sequence holds a still image, too; libvips finds it only under the still image's brand. */
 function stillOfSequence(bytes: Buffer): Buffer {
   if (bytes.toString('latin1', 8, 12) !== 'avis') return bytes
   const still = Buffer.from(bytes)
@@ -93,8 +93,8 @@ function stillOfSequence(bytes: Buffer): Buffer {
 const endOfImage = Buffer.from([0xff, 0xd9])
 
 /**
- * A JPEG that lacks nothing but its end marker is whole. Whether it does is seen by what stands in place of the rest: a
- * decoder that still wants data reads it, and the pixels change.
+ * A JPEG that lacks only its end marker is complete. The decoder shows it by what it does with appended data: a decoder
+ * that still needs data reads it, and the pixels change.
  */
 async function withEnd(bytes: Buffer, { maxPixels }: Limits): Promise<Buffer> {
   if (bytes.subarray(-2).equals(endOfImage)) return bytes
@@ -149,24 +149,24 @@ async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: L
 }
 
 async function openIcon(bytes: Buffer, format: 'ico' | 'icns', limits: Limits): Promise<OpenImage> {
-  const picture = largestIcon(bytes, format)
-  switch (picture.format) {
+  const icon = largestIcon(bytes, format)
+  switch (icon.format) {
     case 'png':
-      return openVips(picture.bytes, 'png', limits)
+      return openVips(icon.bytes, 'png', limits)
     case 'jp2':
-      return openStill(picture.bytes, 'jp2', limits)
+      return openStill(icon.bytes, 'jp2', limits)
     case 'bmp': {
-      const size = headerSize(picture.bytes, 'bmp')
+      const size = headerSize(icon.bytes, 'bmp')
       if (size === undefined) throw new MediaError('image_illegal', "The icon's bitmap is broken.")
       checkSize(size, limits)
       const { decodeStill } = await import('./still.ts')
-      return raw(applyMask(decodeStill(picture.bytes, 'bmp', limits.maxPixels), picture.mask, picture.hasAlpha))
+      return raw(applyMask(decodeStill(icon.bytes, 'bmp', limits.maxPixels), icon.mask, icon.hasAlpha))
     }
     case 'rgba':
-      checkSize(picture, limits)
-      return raw(picture)
+      checkSize(icon, limits)
+      return raw(icon)
     default:
-      return picture satisfies never
+      return icon satisfies never
   }
 }
 
@@ -201,7 +201,7 @@ async function rendered({ image, size, opaque = false }: OpenImage, limits: Limi
   }
 }
 
-/** @throws MediaError `image_dimensions`, with the service's own words as detail */
+/** @throws MediaError `image_dimensions`, with the service's own text as detail */
 function checkSize({ width, height }: Size, limits: Limits): void {
   if (width * height > limits.maxPixels) {
     const detail = `${width} x ${height} is more than ${limits.maxPixels} pixels`

@@ -1,5 +1,5 @@
 /**
- * The size of an image out of its header, for the formats our main image library does not read. Pure.
+ * An image's size from its header, for the formats that libvips does not read. Pure.
  *
  * Reference: BITMAPINFOHEADER; ISO/IEC 15444-1 (image header box, SIZ marker); the SGI image file format.
  */

@@ -1,5 +1,5 @@
 /**
- * Where the first frame of a GIF lies on its canvas. Pure.
+ * The position of a GIF's first frame on its canvas. Pure.
  *
  * Reference: GIF89a, sections 18 (logical screen descriptor) and 20 (image descriptor).
  */

@@ -1,5 +1,5 @@
 /**
- * Icon files (Windows ICO, Apple ICNS): picks the largest picture inside and hands it on as what it is.
+ * Icon files (Windows ICO, Apple ICNS): picks the largest image inside and passes it on in its own format.
  *
  * In: a whole icon file. Out: an encoded PNG, BMP or JPEG 2000, or raw RGBA for Apple's packed bitmaps. One-bit and
  * palette icons of classic Mac OS are not read.
@@ -9,25 +9,25 @@
 import { MediaError } from '../errors.ts'
 import type { RgbaImage } from './still.ts'
 
-export type IconPicture =
+export type IconImage =
   | { readonly format: 'png' | 'jp2'; readonly bytes: Buffer }
   /** A bitmap whose one-bit mask (1 is transparent) lies outside the BMP proper. */
   | { readonly format: 'bmp'; readonly bytes: Buffer; readonly mask: Buffer | undefined; readonly hasAlpha: boolean }
   | ({ readonly format: 'rgba' } & RgbaImage)
 
 /** @throws MediaError `image_illegal` */
-export function largestIcon(file: Buffer, format: 'ico' | 'icns'): IconPicture {
+export function largestIcon(file: Buffer, format: 'ico' | 'icns'): IconImage {
   try {
     return format === 'ico' ? fromIco(file) : fromIcns(file)
   } catch (error) {
     if (error instanceof MediaError) throw error
-    throw broken('its directory or a picture in it is cut off')
+    throw broken('its directory or an image in it is cut off')
   }
 }
 
 const isPng = (bytes: Buffer) => bytes.length > 8 && bytes.readUInt32BE(0) === 0x89504e47
 
-function fromIco(file: Buffer): IconPicture {
+function fromIco(file: Buffer): IconImage {
   const count = file.readUInt16LE(4)
   let best: { area: number; depth: number; data: Buffer } | undefined
   for (let i = 0; i < count; i += 1) {
@@ -40,12 +40,12 @@ function fromIco(file: Buffer): IconPicture {
     const larger = best === undefined || area > best.area || (area === best.area && depth > best.depth)
     if (data.length > 40 && larger) best = { area, depth, data }
   }
-  if (best === undefined) throw broken('there is no picture in it')
+  if (best === undefined) throw broken('there is no image in it')
   return isPng(best.data) ? { format: 'png', bytes: best.data } : fromDib(best.data)
 }
 
 /** A bitmap without its file header, twice as high as shown because the mask follows the pixels. */
-function fromDib(dib: Buffer): IconPicture {
+function fromDib(dib: Buffer): IconImage {
   const headerBytes = dib.readUInt32LE(0)
   const width = dib.readInt32LE(4)
   const height = Math.trunc(dib.readInt32LE(8) / 2)
@@ -91,7 +91,7 @@ export function applyMask(image: RgbaImage, mask: Buffer | undefined, hasAlpha: 
   return image
 }
 
-/** Apple's packed bitmaps: side, and the type of the eight-bit mask beside it. */
+/** Apple's packed bitmaps: side, and the type of the matching eight-bit mask. */
 const packedTypes: Readonly<Record<string, { side: number; mask?: string }>> = {
   is32: { side: 16, mask: 's8mk' },
   il32: { side: 32, mask: 'l8mk' },
@@ -118,7 +118,7 @@ const encodedTypes: Readonly<Record<string, number>> = Object.fromEntries(
   }).flatMap(([side, types]) => types.split(' ').map((type) => [type, Number(side)])),
 )
 
-function fromIcns(file: Buffer): IconPicture {
+function fromIcns(file: Buffer): IconImage {
   const entries = new Map<string, Buffer>()
   let at = 8
   while (at + 8 <= file.length) {
@@ -127,8 +127,8 @@ function fromIcns(file: Buffer): IconPicture {
     entries.set(file.toString('latin1', at, at + 4), file.subarray(at + 8, at + length))
     at += length
   }
-  let best: { side: number; make: () => IconPicture } | undefined
-  const offer = (side: number, make: () => IconPicture) => {
+  let best: { side: number; make: () => IconImage } | undefined
+  const offer = (side: number, make: () => IconImage) => {
     if (best === undefined || side > best.side) best = { side, make }
   }
   for (const [type, data] of entries) {
@@ -140,7 +140,7 @@ function fromIcns(file: Buffer): IconPicture {
       if (packed !== undefined) offer(packed.side, () => unpack(type, data, packed, entries))
     }
   }
-  if (best === undefined) throw broken('there is no picture in it that we can read')
+  if (best === undefined) throw broken('there is no supported image in it')
   return best.make()
 }
 
@@ -153,7 +153,7 @@ function unpack(
   data: Buffer,
   { side, mask }: { side: number; mask?: string },
   entries: ReadonlyMap<string, Buffer>,
-): IconPicture {
+): IconImage {
   const pixels = side * side
   const argb = data.toString('latin1', 0, 4) === 'ARGB'
   const start = argb ? 4 : type === 'it32' ? 4 : 0
@@ -178,7 +178,7 @@ function runLengths(packed: Buffer, size: number): Buffer {
   let at = 0
   while (filled < size) {
     const control = packed[at]
-    if (control === undefined) throw broken('a picture in it is cut off')
+    if (control === undefined) throw broken('an image in it is cut off')
     const run = control < 128 ? control + 1 : control - 125
     if (control < 128) packed.copy(out, filled, at + 1, at + 1 + run)
     else out.fill(packed[at + 1]!, filled, filled + run)

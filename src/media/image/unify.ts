@@ -1,5 +1,5 @@
 /**
- * Frames of one list brought to one size: the first frame's. In the front door's process, on pixels we decoded.
+ * Frames of one list brought to one size: the first frame's. In the API server's process, on decoded pixels.
  */
 import sharp from 'sharp'
 import type { RgbImage } from '../../contract/index.ts'

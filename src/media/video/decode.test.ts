@@ -1,7 +1,7 @@
 import { AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUV422P10LE } from 'node-av/constants'
 import { describe, expect, it } from 'vitest'
 import { type AudioTrack, greyLevel, makeMedia, type VideoTrack } from '../../../testing/make-media.ts'
-import { fieldParameterSets, fieldPictures } from '../../../testing/field-pictures.ts'
+import { fieldParameterSets, fieldCodedVideo } from '../../../testing/field-coded-video.ts'
 import { dominantHz, loudness } from '../../../testing/tones.ts'
 import type { Send } from '../decoder/worker.ts'
 import type { VideoFacts } from '../decoder/messages.ts'
@@ -83,7 +83,7 @@ describe('interlaced video', () => {
   })
 
   it.each(['mpegts', 'vob', 'matroska'])('H.264 whose fields are coded apart, in %s', async (container) => {
-    const frames = fieldPictures(Array.from({ length: 40 }, (_, i) => greyLevel(i)))
+    const frames = fieldCodedVideo(Array.from({ length: 40 }, (_, i) => greyLevel(i)))
     const file = makeMedia({
       container,
       tracks: [{ h264: { frames, parameterSets: fieldParameterSets(), fps: 25, width: 64, height: 64 } }],
@@ -133,7 +133,7 @@ describe('tracks', () => {
   it('refuses, or says, audio that nothing decodes', async () => {
     const file = renamed(makeMedia({ container: 'mp4', tracks: [h264, audio('ac3')] }), 'ac-3', 'zzzz')
     expect(await failure(file)).toMatch(/^video_audio_undecodable: .*track 2 \(unknown \(zzzz\)\)/)
-    const { warnings, facts } = await decode(file, { undecodableSound: 'warn' })
+    const { warnings, facts } = await decode(file, { undecodableAudio: 'warn' })
     expect(facts.hasAudio).toBe(false)
     expect(warnings.join()).toMatch(/audio cannot be decoded: track 2/)
   })
@@ -174,7 +174,7 @@ describe('tracks', () => {
   })
 })
 
-/** Gives SMPTE 302M in a transport stream's map a registration that nobody knows. */
+/** Gives SMPTE 302M in a transport stream's map an unknown registration. */
 function unregistered(file: Buffer): Buffer {
   const out = Buffer.from(file)
   for (let at = 0; at < out.length; at += 188) {
@@ -302,25 +302,28 @@ describe('cut off', () => {
     ['vob', 'mpeg2video', 'mp2'],
     ['ogg', 'libtheora', 'libvorbis'],
   ]
-  const make = (container: string, codec: string, sound: string | undefined, muxer = {}) =>
+  const make = (container: string, codec: string, audioCodec: string | undefined, muxer = {}) =>
     makeMedia({
       container,
       muxer,
-      tracks: [video(codec), ...(sound === undefined ? [] : [audio(sound, { rate: 44_100, channels: 2 })])],
+      tracks: [video(codec), ...(audioCodec === undefined ? [] : [audio(audioCodec, { rate: 44_100, channels: 2 })])],
     })
 
-  it.each(containers)('%s of %s and %s is said, whole is not', async (container, codec, sound) => {
-    const file = make(container, codec, sound)
-    expect((await decode(file)).warnings).toEqual([])
-    for (const share of [0.75, 0.9]) {
-      const length = Math.floor(file.length * share)
-      // oxlint-disable-next-line no-await-in-loop -- two
-      const { warnings } = await decode(
-        file.subarray(0, container === 'mpegts' && length % 188 === 0 ? length + 1 : length),
-      )
-      expect(warnings.join(), `${container} ${share}`).toMatch(/cut off/)
-    }
-  })
+  it.each(containers)(
+    '%s of %s and %s: truncated is reported, complete is not',
+    async (container, codec, audioCodec) => {
+      const file = make(container, codec, audioCodec)
+      expect((await decode(file)).warnings).toEqual([])
+      for (const share of [0.75, 0.9]) {
+        const length = Math.floor(file.length * share)
+        // oxlint-disable-next-line no-await-in-loop -- two
+        const { warnings } = await decode(
+          file.subarray(0, container === 'mpegts' && length % 188 === 0 ? length + 1 : length),
+        )
+        expect(warnings.join(), `${container} ${share}`).toMatch(/cut off/)
+      }
+    },
+  )
 
   it.each([['faststart'], ['frag_keyframe+empty_moov']])('MP4 with %s is said, whole is not', async (movflags) => {
     const file = make('mp4', 'libx264', 'aac', { movflags })

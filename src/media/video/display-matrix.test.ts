@@ -8,7 +8,7 @@ const matrix = (a: number, b: number, c: number, d: number) => {
 }
 
 /** One letter per pixel, rows by commas. */
-const picture = (text: string) => {
+const image = (text: string) => {
   const rows = text.split(',')
   const data = Uint8Array.from(Array.from(rows.join('')).flatMap((letter) => [letter.charCodeAt(0), 0, 0]))
   return { data, width: rows[0]!.length, height: rows.length }
@@ -29,7 +29,7 @@ describe('display matrix', () => {
     ['none', null, 'ab,cd,ef'],
     ['degenerate', matrix(0, 0, 0, 0), 'ab,cd,ef'],
   ])('%s', (_name, bytes, expected) => {
-    const { data, width, height } = picture('ab,cd,ef')
+    const { data, width, height } = image('ab,cd,ef')
     expect(show(orient(data, width, height, orientationOf(bytes)))).toBe(expected)
   })
 })

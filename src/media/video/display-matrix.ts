@@ -1,10 +1,10 @@
 /**
- * How a stored frame is turned to be looked at: quarter turns and mirroring out of a container's display matrix.
+ * A stored frame's orientation: quarter turns and mirroring from a container's display matrix.
  *
  * Reference: ISO/IEC 14496-12, the transformation matrix of a track header; FFmpeg's `libavutil/display.h`.
  */
 
-/** A quarter-turn of the picture, clockwise, after an optional left-right mirroring. */
+/** A quarter-turn of the image, clockwise, after an optional left-right mirroring. */
 export interface Orientation {
   readonly quarterTurns: 0 | 1 | 2 | 3
   readonly mirrored: boolean
@@ -21,12 +21,12 @@ export function orientationOf(matrix: Buffer | null): Orientation {
   const determinant = a * d - b * c
   if (!(Math.abs(determinant) > 1e-6)) return upright
   const mirrored = determinant < 0
-  // Undo the mirroring (x -> -x first), what is left is a turn; angles between are taken to the nearest quarter.
+  // Undo the mirroring (x -> -x first), the rest is a turn; angles between are rounded to the nearest quarter.
   const degrees = (Math.atan2(mirrored ? -b : b, mirrored ? -a : a) * 180) / Math.PI
   return { quarterTurns: (((Math.round(degrees / 90) % 4) + 4) % 4) as Orientation['quarterTurns'], mirrored }
 }
 
-/** Turns interleaved RGB pixels; gives the input back when there is nothing to do. */
+/** Turns interleaved RGB pixels; returns the input when there is nothing to do. */
 export function orient(
   rgb: Uint8Array,
   width: number,

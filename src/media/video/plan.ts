@@ -1,7 +1,7 @@
 /**
- * What is taken from a video file: which tracks, which frames, and what to say of the rest.
+ * The plan for a video file: which tracks, which frames, and warnings about the rest.
  *
- * In: a file. Out: a plan for decoding it. Reads every packet once and decodes no frame but a few trial ones.
+ * In: a file. Out: a plan for decoding it. Reads every packet once and decodes only a few trial frames.
  */
 import { AV_PKT_DATA_DISPLAYMATRIX } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
@@ -14,14 +14,14 @@ import type { VideoFacts } from '../decoder/messages.ts'
 import { MediaError } from '../errors.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { orientationOf, type Orientation } from './display-matrix.ts'
-import { PictureDecoder, renderedSize } from './picture-decoder.ts'
+import { FrameDecoder, renderedSize } from './frame-decoder.ts'
 import { sampledFrameIndices } from './sample-frames.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 
 type Limits = Required<VideoLimits>
 
 export interface VideoPlan {
-  /** Whether probing had to look through the whole file. */
+  /** Whether probing had to read the whole file. */
   readonly deep: boolean
   /** Index of the stream. */
   readonly video: number
@@ -33,17 +33,20 @@ export interface VideoPlan {
   readonly facts: VideoFacts
   /** Of rendered frames, by the container's header. */
   readonly frame: { readonly width: number; readonly height: number }
-  /** Length of the audio by its packets, seconds; 0 without any. */
+  /** Duration of the audio by its packets, seconds; 0 without any. */
   readonly audioSeconds: number
   readonly warnings: string[]
 }
 
-/** @throws MediaError `video_invalid`, `video_too_long`, `video_too_short`, `video_audio_undecodable`, `image_dimensions` */
+/**
+ * @throws MediaError `video_invalid`, `video_too_long`, `video_too_short`, `video_audio_undecodable`,
+ * `image_dimensions`
+ */
 export function planVideo(bytes: ByteSource, limits: Limits): VideoPlan {
   return plan(bytes, limits, false) ?? plan(bytes, limits, true)!
 }
 
-/** Undefined when a track begins so late that a shallow probe knows too little of it. */
+/** Undefined when a track begins so late that a shallow probe lacks its parameters. */
 function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | undefined {
   using input = MediaInput.open(bytes, 'video', { deep })
   const choice = chooseTrack(input, bytes, 'video', limits.maxPixels)
@@ -78,42 +81,42 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     sourceFps: fps,
     sampledFps: (count / frameCount) * fps,
     hasAudio: false,
-    codec: PictureDecoder.codecName(video),
+    codec: FrameDecoder.codecName(video),
   }
   const indices = sampledFrameIndices(frameCount, count)
   const warnings: string[] = []
   if (choice.unreadable.length > 0)
     warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was passed over`)
-  const sound = planAudio(audio, input, packetsOf, limits, warnings)
-  warnings.push(...damage(input, bytes, video, sound, durationSeconds))
+  const audioTrack = planAudio(audio, input, packetsOf, limits, warnings)
+  warnings.push(...damage(input, bytes, video, audioTrack, durationSeconds))
   return {
     deep,
     video: video.index,
-    audio: sound,
+    audio: audioTrack,
     timeline,
     indices,
     orientation,
     facts,
     frame: renderedSize(video, orientation, framePixels(limits, indices.length)),
-    audioSeconds: sound === undefined ? 0 : audioLength(input, sound, timeline),
+    audioSeconds: audioTrack === undefined ? 0 : audioLength(input, audioTrack, timeline),
     warnings,
   }
 }
 
 function noVideo({ unreadable }: Choice): MediaError {
   if (unreadable.length === 0) {
-    return new MediaError('video_invalid', 'The file has no video in it. Send audio alone as `input_audio`.')
+    return new MediaError('video_invalid', 'The file has no video track. Send audio as `input_audio`.')
   }
   return new MediaError('video_invalid', `The file's video cannot be decoded: ${unreadable.join(', ')}. Send H.264.`)
 }
 
-/** An audio track that holds packets but was not fully known when the file was opened. */
+/** An audio track with packets that was not fully known when the file was opened. */
 function isLate({ stream }: Choice, input: MediaInput, packetsOf: (stream: number) => number): boolean {
   if (stream === undefined || packetsOf(stream.index) === 0) return false
   return stream.index >= input.streams.length || stream.codecpar.sampleRate <= 0
 }
 
-/** The audio track to decode, or undefined; what is there but cannot be read is refused or said. */
+/** The audio track to decode, or undefined; an unreadable one is refused or reported. */
 function planAudio(
   { stream, unreadable }: Choice,
   input: MediaInput,
@@ -134,9 +137,9 @@ function planAudio(
   return undefined
 }
 
-/** A video that would be silent by mistake: refused, or said aloud. */
+/** A video that would be silent by mistake: refused, or reported. */
 export function undecodable(reason: string, warnings: string[], limits: Limits, cause?: unknown): void {
-  if (limits.undecodableSound === 'warn') {
+  if (limits.undecodableAudio === 'warn') {
     warnings.push(reason)
     return
   }
@@ -144,7 +147,7 @@ export function undecodable(reason: string, warnings: string[], limits: Limits, 
   throw new MediaError('video_audio_undecodable', `${reason[0]!.toUpperCase()}${reason.slice(1)}. ${fix}`, { cause })
 }
 
-/** Refuses by header, before a decoder is opened. Gives the stored size with rotation applied. */
+/** Refuses by header, before a decoder is opened. Returns the stored size with rotation applied. */
 function checkSize(video: Stream, orientation: Orientation, limits: Limits) {
   const { width: w, height: h } = video.codecpar
   if (w <= 0 || h <= 0) throw new MediaError('video_invalid', 'The video does not say how large its frames are.')
@@ -177,7 +180,7 @@ function damage(
   return leftOut(input, bytes)
 }
 
-/** From the first frame to the audio's end, as decoding lays it down. */
+/** From the first frame to the audio's end, as decoding places it. */
 function audioLength(input: MediaInput, audio: number, { start, durationSeconds, audioStart }: Timeline): number {
   const end = input.extents.get(audio)?.end
   if (end === undefined || !Number.isFinite(end)) return durationSeconds

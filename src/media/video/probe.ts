@@ -1,7 +1,8 @@
 /**
- * What decoding a video will deliver, from its packets alone, in a decoder process.
+ * The result of decoding a video, from its packets alone, in a decoder process.
  *
- * In: as for decoding. Out: a `done` reply with the file's facts, the frames' number and size, and the audio's length.
+ * In: as for decoding. Out: a `done` reply with the file's facts, the frames' number and size, and the audio's
+ * duration.
  */
 import { openBytes } from '../av/bytes.ts'
 import type { Send } from '../decoder/worker.ts'
@@ -9,7 +10,10 @@ import type { SpooledBytes } from '../fetch/spool.ts'
 import type { VideoLimits } from '../limits.ts'
 import { planVideo } from './plan.ts'
 
-/** @throws MediaError `video_invalid`, `video_too_long`, `video_too_short`, `video_audio_undecodable`, `image_dimensions` */
+/**
+ * @throws MediaError `video_invalid`, `video_too_long`, `video_too_short`, `video_audio_undecodable`,
+ * `image_dimensions`
+ */
 export async function probeVideo(source: SpooledBytes, limits: Required<VideoLimits>, send: Send): Promise<void> {
   using bytes = openBytes(source)
   const { warnings, facts, frame, indices, audioSeconds } = planVideo(bytes, limits)

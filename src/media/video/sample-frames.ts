@@ -1,8 +1,8 @@
 /**
  * Which frames of a video are taken; how many is `sampledFrameCount`. Pure.
  *
- * Evenly from the first to the last, as Qwen's `qwen-omni-utils` picks them (`torch.linspace(0, total - 1, n).round()`), rounding
- * included: single precision, built from both ends, halves to even.
+ * Evenly from the first to the last, as in Qwen's `qwen-omni-utils` (`torch.linspace(0, total - 1, n).round()`),
+ * rounding included: single precision, built from both ends, halves to even.
  */
 
 import { roundHalfEven } from '../../arithmetic/half-even.ts'

@@ -1,8 +1,8 @@
 /**
- * A clip's frames in time, from its packets alone: how many there are, when each is shown, at which rate.
+ * A video's frames in time, from its packets alone: how many there are, their presentation times, their rate.
  *
- * Headers lie or are missing (no duration, no frame count, variable rates); packets do not, and reading them costs a
- * fraction of decoding. Runs in a decoder process.
+ * Headers can be wrong or missing (no duration, no frame count, variable rates); packets are reliable, and reading them
+ * is much cheaper than decoding. Runs in a decoder process.
  */
 import { AV_CODEC_ID_H264, AV_NOPTS_VALUE, AV_PKT_FLAG_DISCARD } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
@@ -11,25 +11,25 @@ import { rate, seconds } from '../av/time.ts'
 
 export interface Timeline {
   readonly frameCount: number
-  /** Frames per second over the whole clip. */
+  /** Frames per second over the whole video. */
   readonly fps: number
-  /** When each frame is shown, in the stream's time base, ascending; empty when packets carry no times. */
+  /** Presentation time of each frame, in the stream's time base, ascending; empty when packets carry no times. */
   readonly times: readonly bigint[]
   readonly durationSeconds: number
-  /** When the first frame is shown, on the container's running clock, seconds. */
+  /** Presentation time of the first frame, on the container's continuous clock, seconds. */
   readonly start: number
   /** When a stream's first packet begins, on the same clock; the video's start for one that carries no times. */
   readonly audioStart: (stream: number) => number
 }
 
-/** More frames than any allowed clip can have: 150 s at 1 000 frames a second. */
+/** More frames than any allowed video can have: 150 s at 1 000 frames a second. */
 const mostFrames = 150_000
 
 /**
  * Reads every packet once.
  *
  * @param packets counted here, by stream
- * @returns undefined when the clip runs past `mostSeconds`
+ * @returns undefined when the video is longer than `mostSeconds`
  */
 export function readTimeline(
   input: MediaInput,
@@ -51,7 +51,7 @@ export function readTimeline(
     if (packet.streamIndex !== video.index || packet.size === 0 || packet.flags & AV_PKT_FLAG_DISCARD) return true
     const field = fields.take(seconds(packet.duration, base) ?? 0)
     if (field === 'second') return true
-    const time = packet.pts // decoding times would not do: a container without these (AVI) is counted through
+    const time = packet.pts // not decoding times: frames of a container without these (AVI) are counted
     if (time === AV_NOPTS_VALUE) untimed += 1
     else {
       times.push(time)
@@ -70,7 +70,7 @@ export function readTimeline(
   const between = timed && frameCount > 1 && last > first ? (last - first) / (frameCount - 1) : undefined
   const length = lastLength > 0 ? lastLength : (between ?? 0)
   const measured = between === undefined ? undefined : frameCount / (last - first + length)
-  // The declared average is what OpenCV and decord report; measured only where none is declared or it cannot be true.
+  // The declared average is what OpenCV and decord report; measured only where none is declared or it is impossible.
   const fps = declared !== undefined && plausible(declared, measured) ? declared : (measured ?? declared ?? 25)
   const durationSeconds = measured === undefined ? frameCount / fps : frameCount / measured
   if (durationSeconds > mostSeconds) return undefined
@@ -93,7 +93,7 @@ function plausible(declared: number, measured: number | undefined): boolean {
 }
 
 /**
- * Tells packets that hold one field of H.264 from those that hold a frame. Only transport and program streams part the
+ * Distinguishes packets with one field of H.264 from those with a frame. Only transport and program streams split the
  * fields: there a parser gives packets their duration, and a field has half a frame's.
  */
 class FieldPairs {

@@ -1,4 +1,4 @@
-/** What a configuration says of a decoder, spelt one way for every family. */
+/** A decoder's configuration, spelt one way for every family. */
 
 interface SparseConfig {
   readonly experts: number
@@ -26,7 +26,10 @@ export interface DecoderConfig {
   /** Bias of the attention's output projection. */
   readonly outputBias: boolean
   readonly rotaryBase: number
-  /** Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per token. */
+  /**
+   * Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per
+   * token.
+   */
   readonly rotarySections?: readonly [number, number, number]
   /** Sections interleaved as THWTHW... instead of one after the other. */
   readonly rotaryInterleaved: boolean

@@ -1,9 +1,9 @@
 /**
- * The decoder that thinkers and talkers share: attention to a cache, then a dense or sparse feed-forward.
+ * The decoder of thinkers and talkers: attention to a cache, then a dense or sparse feed-forward.
  *
- * In: embeddings [hidden, tokens of all sequences]. Out: hidden states after the final norm, and those of one chosen layer.
- * Reference: transformers `Qwen3OmniMoeThinkerTextModel`, `Qwen3OmniMoeTalkerModel`, `Qwen2_5OmniThinkerTextModel`,
- * `Qwen2_5OmniTalkerModel`.
+ * In: embeddings [hidden, tokens of all sequences]. Out: hidden states after the final norm, and those of one chosen
+ * layer. Reference: transformers `Qwen3OmniMoeThinkerTextModel`, `Qwen3OmniMoeTalkerModel`,
+ * `Qwen2_5OmniThinkerTextModel`, `Qwen2_5OmniTalkerModel`.
  */
 
 import {
@@ -55,7 +55,9 @@ export interface DecoderRun {
   readonly deepstack?: readonly Tensor<'f32'>[]
   /** Which hidden states to return besides the last: 0 is the input, k the output of layer k - 1. */
   readonly capture?: number
-  /** Tokens whose last hidden states are returned, i32 [count]. Default: all. The last feed-forward computes no others. */
+  /**
+   * Tokens whose last hidden states are returned, i32 [count]. Default: all. The last feed-forward computes no others.
+   */
   readonly rows?: Tensor<'i32'> | undefined
 }
 

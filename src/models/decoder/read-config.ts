@@ -1,5 +1,5 @@
 /**
- * What every family's config.json says of a transformer, in transformers 4's spelling or 5's.
+ * A transformer's part of every family's config.json, in transformers 4's spelling or 5's.
  *
  * In: the object that describes it. Out: values, or `EngineError('bad_checkpoint')` naming the key.
  */
@@ -35,7 +35,7 @@ export function readHeads(reader: ConfigReader, hidden: number): Heads {
 
 interface Rope {
   readonly base: number
-  /** The object that says more, such as `mrope_section`; absent when only a base is given. */
+  /** The object with the rest, such as `mrope_section`; absent when only a base is given. */
   readonly object: ConfigReader | undefined
 }
 
@@ -54,8 +54,8 @@ export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
 }
 
 /**
- * Windows of attention over time are in no graph here. transformers masks nothing by one, but its cache forgets what is further back, so
- * a window as long as the context changes nothing.
+ * No graph here has windows of attention over time. transformers masks nothing by one, but its cache forgets what is
+ * further back, so a window as long as the context changes nothing.
  */
 export function refuseSlidingWindow(
   reader: ConfigReader,

@@ -1,4 +1,4 @@
-/** Sequences ask the memory budget before they grow, give back what they held, and go on from cuts and copies. */
+/** Sequences ask the memory budget before they grow, release what they held, and continue from cuts and copies. */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
@@ -63,15 +63,15 @@ it('counts in the budget what sequences hold, and says what would fit when one d
   await first.reserve(257)
   expect(budget.used).toBe(2 * block)
 
-  // Room for three blocks more: enough to hold five, not to grow to six.
+  // Memory for three blocks more: enough to hold five, not to grow to six.
   budget.take(budget.free - 3 * block)
   using second = thinker.newSequence(4000)
   await read(thinker, second, ids(250))
   await expect(second.reserve(1200)).rejects.toMatchObject({
     code: 'overloaded',
-    message: expect.stringMatching(/no room for a context of 1200 tokens: .* about 512 tokens would fit now/) as string,
+    message: expect.stringMatching(/no memory for a context of 1200 tokens: .* about 512 tokens would fit now/) as string,
   })
-  // It is as it was, and goes on.
+  // It is unchanged, and continues.
   expect([second.length, second.room]).toEqual([250, 256])
   await read(thinker, second, ids(3))
   await expect(read(thinker, second, ids(1000))).rejects.toMatchObject({ code: 'overloaded' })
@@ -85,7 +85,7 @@ it('counts in the budget what sequences hold, and says what would fit when one d
   expect(listening).toBeDefined()
 })
 
-it('gives a batch its room before it runs: what does not fit fails before anything is written', async () => {
+it('reserves the memory of a batch before it runs: what does not fit fails before anything is written', async () => {
   const budget = new MemoryBudget(1e9)
   using own = await loadTinyModel('tiny-moe', { budget })
   const { talker } = own.model

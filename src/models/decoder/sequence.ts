@@ -28,7 +28,7 @@ export class DecoderSequence implements StageSequence {
   }
 
   get room(): number {
-    return this.cache.room
+    return this.cache.reserved
   }
 
   get bytes(): number {
@@ -38,9 +38,9 @@ export class DecoderSequence implements StageSequence {
   async reserve(tokens: number): Promise<void> {
     if (this.#disposed) throw new TypeError('the sequence was disposed')
     const { cache } = this
-    const room = cache.roomFor(tokens)
-    if (room === cache.room) return
-    const { held, growing } = cache.bytesOf(room)
+    const reserved = cache.reservedFor(tokens)
+    if (reserved === cache.reserved) return
+    const { held, growing } = cache.bytesOf(reserved)
     this.#take(growing, tokens)
     this.#forgetGraphs()
     try {
@@ -60,7 +60,7 @@ export class DecoderSequence implements StageSequence {
 
   bytesFor(tokens: number): number {
     const { cache } = this
-    return cache.bytesOf(tokens <= cache.room ? cache.room : cache.roomFor(tokens)).growing
+    return cache.bytesOf(tokens <= cache.reserved ? cache.reserved : cache.reservedFor(tokens)).growing
   }
 
   truncate(length: number): void {
@@ -80,7 +80,7 @@ export class DecoderSequence implements StageSequence {
     this.#settle(0)
   }
 
-  /** Counts `bytes` in all as held. Throws `overloaded` that says what would fit. */
+  /** Counts `bytes` in all as held. Throws `overloaded` with what would fit. */
   #take(bytes: number, tokens: number): void {
     const more = bytes - this.#taken
     if (!this.#budget || more <= 0) return
@@ -88,7 +88,7 @@ export class DecoderSequence implements StageSequence {
       const { free, limit } = this.#budget
       throw new EngineError(
         'overloaded',
-        `no room for a context of ${tokens} tokens: it takes ${mebibytes(bytes)} of memory, of which ${mebibytes(more)} are to be had ` +
+        `no memory for a context of ${tokens} tokens: it takes ${mebibytes(bytes)} of memory, of which ${mebibytes(more)} are to be had ` +
           `and ${mebibytes(free)} are free of ${mebibytes(limit)}; about ${this.#fitting(free)} tokens would fit now and ` +
           `${this.#fitting(limit - this.#taken)} with nothing else running`,
       )
@@ -120,12 +120,12 @@ function mebibytes(bytes: number): string {
   return `${size < 10 ? Math.ceil(size * 10) / 10 : Math.ceil(size)} MiB`
 }
 
-/** Room in the graph of a decoder step: what the batch shares, and the attention of each of its sequences. */
+/** Capacity of a decoder step's graph: what the batch shares, and the attention of each of its sequences. */
 export function stepNodes(layers: number, sequences: number): number {
   return layers * (250 + 24 * sequences) + 2 * sequences + 1000
 }
 
-/** Makes room for a step's tokens where there is none yet. Rejects as {@link DecoderSequence.reserve} does. */
+/** Reserves memory for a step's tokens where there is none yet. Rejects as {@link DecoderSequence.reserve} does. */
 export async function growSequences(
   items: readonly { readonly sequence: StageSequence; readonly tokens: number }[],
 ): Promise<void> {

@@ -1,8 +1,9 @@
 /**
  * The thinker: text and media features to text.
  *
- * In: token ids, multimodal positions, encoder features per sequence. Out: logits, and the hidden states that the talker reads.
- * Reference: transformers `Qwen3OmniMoeThinkerForConditionalGeneration`, `Qwen2_5OmniThinkerForConditionalGeneration`.
+ * In: token ids, multimodal positions, encoder features per sequence. Out: logits, and the talker's input hidden
+ * states. Reference: transformers `Qwen3OmniMoeThinkerForConditionalGeneration`,
+ * `Qwen2_5OmniThinkerForConditionalGeneration`.
  */
 
 import { Embedding, joinPositions, KvStep, Linear, type Parameters } from '../../nn/index.ts'
@@ -40,9 +41,9 @@ export class ThinkerModel {
 export interface DecoderStageOptions {
   /** Type of the KV caches. Default f16. */
   readonly cacheType?: 'f16' | 'f32'
-  /** Which hidden state the talker reads; see `DecoderRun.capture`. */
+  /** Which hidden state the talker takes; see `DecoderRun.capture`. */
   readonly capture?: number
-  /** What the KV caches may hold. Default: no limit. */
+  /** Memory for the KV caches. Default: no limit. */
   readonly budget?: MemoryBudget
 }
 
@@ -103,7 +104,7 @@ export class Thinker implements ThinkerStage {
     for (const { tokenIds, positions } of inputs) {
       if (positions.length !== 3 * tokenIds.length)
         throw new RangeError(
-          `${positions.length} positions given for ${tokenIds.length} tokens; 3 per token are wanted`,
+          `${positions.length} positions given for ${tokenIds.length} tokens; 3 per token are needed`,
         )
       checkIds(tokenIds, this.vocabSize)
     }
@@ -168,7 +169,7 @@ export class Thinker implements ThinkerStage {
     const outputs: Record<string, Tensor<'f32'>> = {}
     if (captured) outputs['hidden'] = captured
     if (plan.logitRows > 0) outputs['logits'] = this.#model.logits(g, hidden)
-    // A step that returns nothing still fills the caches, as effects of the graph; it has to have some output.
+    // A step that returns nothing still fills the caches, as effects of the graph; a graph must have some output.
     if (Object.keys(outputs).length === 0) outputs['done'] = g.copy(g.slice(x, 1, tokens - 1, 1))
     return outputs
   }

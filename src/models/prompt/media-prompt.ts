@@ -22,21 +22,23 @@ import type { PromptPositions, Span, VideoWithAudio } from './spans.ts'
 
 /** What differs by family. */
 export interface PromptRules {
-  /** Chat template of a checkpoint that brings none. */
+  /** Chat template of a checkpoint without one. */
   readonly template: string
   readonly processor: ProcessorDefaults
   /** Ids that end a reply. */
   endTokens(files: CheckpointFiles, tokenizer: PromptTokenizer): number[]
   /** Tokens of an audio of `frames` mel frames. */
   audioTokens(frames: number, config: ProcessorConfig): number
-  /** Samples, silence after it included, that the mel of an audio is computed over. `longest`: of the request's audio. */
+  /**
+   * Samples, silence after it included, that the mel of an audio is computed over. `longest`: of the request's audio.
+   */
   paddedLength(samples: number, longest: number, config: ProcessorConfig): number
-  /** Of each token of a video with audio, whether it is the video's. */
+  /** For each token of a video with audio, whether it is a frame's. */
   videoOrder(video: VideoWithAudio, config: ProcessorConfig): boolean[]
   positions(spans: readonly Span[], config: ProcessorConfig): PromptPositions
-  /** What is read instead when the reply is to be spoken. */
+  /** The alternative when the reply includes speech. */
   spokenMessages?(messages: readonly GenerationMessage[]): readonly GenerationMessage[]
-  /** Throws `EngineError('unsupported')` for audio that the family cannot take. */
+  /** Throws `EngineError('unsupported')` for audio that the family does not support. */
   checkAudio?(audio: AudioFacts, config: ProcessorConfig): void
 }
 

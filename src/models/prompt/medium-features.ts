@@ -1,5 +1,6 @@
 /**
- * A medium's features: where they go in the prompt, under which name they may be reused, and how they are computed when they are not.
+ * A medium's features: where they go in the prompt, under which key they may be reused, and how they are computed
+ * otherwise.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
@@ -50,7 +51,7 @@ function audioFeature(
 ): PromptFeature {
   const padded = paddedLength(samples)
   const frames = melFrames(samples, padded, config)
-  // The last windows see what follows the audio: its mirrored end, or silence up to the longest one.
+  // The last windows reach beyond the audio: its mirrored end, or silence up to the longest one.
   const silence = Math.min(padded - samples, config.fftLength / 2)
   return {
     type: 'audio',

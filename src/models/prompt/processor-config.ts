@@ -1,11 +1,11 @@
 /**
- * What the checkpoint says about preprocessing, from whichever files it brings.
+ * What the checkpoint says about preprocessing, from whichever files it has.
  *
  * In: config.json, preprocessor_config.json, video_preprocessor_config.json, processor_config.json (the newer single
- * file). Out: one typed record. What a file leaves out takes config.json's value, or the default of the transformers class.
+ * file). Out: one typed record. Missing values come from config.json, or are the default of the transformers class.
  *
- * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2_5OmniProcessor`, `Qwen2VLImageProcessor`, `Qwen2VLVideoProcessor`,
- * `WhisperFeatureExtractor`.
+ * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2_5OmniProcessor`, `Qwen2VLImageProcessor`,
+ * `Qwen2VLVideoProcessor`, `WhisperFeatureExtractor`.
  */
 
 import type { ResizeStyle } from '../../prompt/bicubic-resize.ts'
@@ -26,12 +26,12 @@ export interface ProcessorConfig {
   readonly video: VisionFeatureConfig
   /** Temporal positions per second of video, and the clock on which audio and frames are interleaved. */
   readonly positionRate: number
-  /** Seconds of a video and its audio that are read by turns: `seconds_per_chunk`. */
+  /** Seconds of a video and its audio per interleaved chunk: `seconds_per_chunk`. */
   readonly chunkSeconds: number
   /** Rotary positions merge patches by vision_config.spatial_merge_size. */
   readonly positionMerge: number
   readonly tokens: SpecialTokens
-  /** Most tokens the checkpoint was made for. */
+  /** The checkpoint's context length, in tokens. */
   readonly contextLength: number
 }
 
@@ -51,19 +51,19 @@ export interface ProcessorDefaults {
   readonly positionRate: number
   /** Half of the audio encoder's chunk, in mel frames. */
   readonly window: number
-  /** Samples that shorter audio is filled up to with silence. Default: what the transform needs. */
+  /** Samples that shorter audio is padded to with silence. Default: what the transform needs. */
   readonly shortestAudio?: number
   /** Pixels of a video's frames. */
   readonly videoLimits: PixelLimits
   /** Whether the frames of a video share a budget of pixels. */
   readonly capsFrames: boolean
-  /** Keys of the placeholders' ids in thinker_config, the first that is there. */
+  /** Keys of the placeholders' ids in thinker_config, the first present. */
   readonly placeholders: Readonly<Record<'image' | 'audio' | 'video', readonly [string, ...string[]]>>
 }
 
 /**
- * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts what config.json says
- * of the encoders.
+ * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts
+ * config.json's values of the encoders.
  */
 export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorDefaults): ProcessorConfig {
   const reader = (name: string): ConfigReader => new ConfigReader(files.json(name) ?? {}, '', name)
@@ -107,7 +107,7 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
         limitsOf(processor.part('videos_kwargs').part('size')) ?? defaults.videoLimits,
       ),
       ...(video.boolean('cap_pixels_per_frame', defaults.capsFrames) && {
-        clipTokens: video.integer('max_video_tokens', { fallback: 128_000 }),
+        videoTokens: video.integer('max_video_tokens', { fallback: 128_000 }),
       }),
     },
     positionRate: thinker.number('position_id_per_seconds', processor.number('position_id_per_seconds', defaults.positionRate)),
@@ -126,7 +126,9 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
   }
 }
 
-/** `encoder`: vision_config, which the preprocessing has to agree with, because patches of another size do not fit its weights. */
+/**
+ * `encoder`: vision_config, which the preprocessing must match, because patches of another size do not fit its weights.
+ */
 function visionConfig(
   reader: ConfigReader,
   encoder: ConfigReader,

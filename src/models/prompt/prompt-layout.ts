@@ -1,6 +1,6 @@
 /**
- * Where everything in a prompt stands: token ids with placeholders expanded, the rows of each medium, spans for the
- * positions, and the token counts per modality. No pixel or sample is read here.
+ * The layout of a prompt: token ids with placeholders expanded, the rows of each medium, spans for the positions, and
+ * the token counts per modality. No pixel or sample is needed.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
@@ -37,8 +37,8 @@ export interface PromptLayout {
 }
 
 /**
- * Expands the single placeholders of `ids` (the tokenised template) for `media`. `videoOrder` says of each token of a video with audio
- * whether it is the video's.
+ * Expands the single placeholders of `ids` (the tokenised template) for `media`. `videoOrder` says for each token of a
+ * video with audio whether it is a frame's.
  *
  * Throws `bad_checkpoint` when the template has not placed the media one for one.
  */

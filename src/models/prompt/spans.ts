@@ -1,15 +1,15 @@
-/** A prompt as stretches that rotary positions are given to, for the families that read media. */
+/** A prompt as spans that rotary positions are assigned to, for the families with media input. */
 
 import type { Grid } from '../../prompt/vision-patches.ts'
 
-/** A video whose audio is read between its frames. */
+/** A video whose audio is interleaved with its frames. */
 export interface VideoWithAudio {
   readonly grid: Grid
   readonly secondsPerPatch: number
   readonly audioTokens: number
 }
 
-/** A stretch of the prompt. Start and end markers are text. */
+/** A span of the prompt. Start and end markers are text. */
 export type Span =
   | { readonly type: 'text'; readonly tokens: number }
   | { readonly type: 'audio'; readonly tokens: number }

@@ -1,9 +1,9 @@
 /**
  * The audio encoder: log-mel frames to thinker embeddings, one token per four frames (40 ms).
  *
- * Chunks of (usually) 200 frames see only themselves, so several of them run together and groups of them one after the other: memory
- * stays bounded for long audio, and an abort takes effect between groups.
- * Reference: transformers `Qwen2_5OmniAudioEncoder`.
+ * Chunks of (usually) 200 frames see only themselves, so several of them run together and groups of them one after the
+ * other: memory stays bounded for long audio, and an abort takes effect between groups. Reference: transformers
+ * `Qwen2_5OmniAudioEncoder`.
  */
 
 import { Attention, LayerNorm, Linear, PlainMlp, PreNormLayer, sinusoids, type Parameters } from '../../nn/index.ts'
@@ -16,8 +16,8 @@ const GROUP = 8
 const KERNEL = 3
 
 /**
- * Conv1d with kernel 3, by the numbers of the rows that each output reads: row 0 is silence, and a window that reaches beyond its chunk
- * reads it instead of the neighbour.
+ * Conv1d with kernel 3, by the numbers of the input rows of each output: row 0 is silence, and a window that reaches
+ * beyond its chunk uses it instead of the neighbour.
  */
 class ChunkConvolution {
   readonly weight: Tensor

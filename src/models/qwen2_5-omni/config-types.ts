@@ -1,5 +1,5 @@
 /**
- * What a Qwen2.5-Omni configuration says, spelt one way and checked; see config.ts.
+ * A Qwen2.5-Omni configuration, spelt one way and checked; see config.ts.
  */
 
 import type { Activation } from '../../nn/index.ts'
@@ -37,7 +37,7 @@ export interface VisionEncoderConfig {
 }
 
 export interface TalkerConfig extends DecoderConfig {
-  /** Width of the rows it reads and of its codec embeddings: the thinker's. */
+  /** Width of its input rows and of its codec embeddings: the thinker's. */
   readonly inputWidth: number
 }
 

@@ -1,5 +1,5 @@
 /**
- * A Qwen2.5-Omni checkpoint put together: its parts' weights, declared and then loaded, and its stages.
+ * A Qwen2.5-Omni checkpoint: its parts' weights, declared and then loaded, and its stages.
  *
  * Reference: transformers `Qwen2_5OmniForConditionalGeneration`.
  */
@@ -72,7 +72,7 @@ export class Qwen25OmniModel implements OmniModel {
     this.architecture = config.architecture
     this.thinker = new Thinker(backend, modules.thinker, {
       ...cache,
-      // The talker reads what `lm_head` reads.
+      // The talker takes the input of `lm_head`.
       ...(config.speech && { capture: config.thinker.layers }),
     })
     this.audioEncoder = new AudioEncoder(backend, modules.audio_tower)
@@ -80,7 +80,7 @@ export class Qwen25OmniModel implements OmniModel {
     if (!modules.speech || !config.speech) return
     const { ids, token2wav } = config.speech
     this.talker = new Talker(backend, modules.speech.talker, cache)
-    // Nothing that the talker does next depends on the samples.
+    // The talker's next steps do not depend on the samples.
     this.token2wav = new Token2Wav(backend.beside(), modules.speech.token2wav)
     const vocoder = new Token2WavVocoder(this.token2wav, token2wav, voices, settings.diffusion)
     this.speech = new Qwen25Speech(this.thinker, this.talker, vocoder, ids, settings)
@@ -124,10 +124,13 @@ function namingOf(config: Qwen25OmniConfig): CheckpointNaming {
   }
 }
 
-/** Our own form of the voices, which counts before the published one. */
+/** The voices in this project's format, which takes precedence over the published file. */
 const voiceFiles = ['voices.safetensors', 'spk_dict.pt'] as const
 
-/** By lower-case name, in the file's order. None without such a file. Throws `bad_checkpoint` for one that cannot be read. */
+/**
+ * By lower-case name, in the file's order. None without such a file. Throws `bad_checkpoint` for one that cannot be
+ * read.
+ */
 function voicesOf(files: CheckpointFiles): ReadonlyMap<string, Voice> {
   for (const name of voiceFiles) {
     const bytes = files.bytes(name)

@@ -1,8 +1,8 @@
 /**
  * Levels 3 and 4: every stage equals transformers in f32, and greedy text and codes follow, for each tiny checkpoint.
  *
- * The limit is 1e-4 for activations of the order of 1. Goldens are made by reference/omniserve_reference/qwen2_5/make_model_goldens.py;
- * token2wav's parts have a test of their own.
+ * The limit is 1e-4 for activations of order 1. Goldens are made by
+ * reference/omniserve_reference/qwen2_5/make_model_goldens.py; token2wav's parts have a test of their own.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -32,18 +32,18 @@ import { readVoicesFile } from './voices/read-voices.ts'
 const LIMIT = 1e-4
 
 /** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
-const figures = new Map<string, Record<string, string>>()
+const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(figures))
+  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function expectClose(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>, where: string): void {
   const difference = largestDifference(actual, expected)
-  const known = figures.get(stage) ?? {}
+  const known = results.get(stage) ?? {}
   const checkpoint = where.split(' ', 1)[0] ?? ''
   known[checkpoint] = Math.max(difference, Number(known[checkpoint] ?? 0)).toExponential(1)
-  figures.set(stage, known)
+  results.set(stage, known)
   expect(difference, `${stage}: ${where}`).toBeLessThan(LIMIT)
 }
 
@@ -186,8 +186,8 @@ describe.each(tiny25Checkpoints)('%s', (name) => {
 })
 
 /**
- * The talker's prompt by the rules of the family, from the thinker run anew: embedding (none at media) and hidden state of each prompt
- * token, the voice, the first reply token.
+ * The talker's prompt by the rules of the family, with the thinker recomputed: embedding (none at media) and hidden
+ * state of each prompt token, the voice, the first reply token.
  */
 async function talkerPrompt(
   folder: string,

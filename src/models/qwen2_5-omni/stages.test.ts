@@ -1,5 +1,5 @@
 /**
- * What stages promise beyond one sequence at a time: batches, prefill in pieces, aborts, memory, bad input.
+ * Stages beyond one sequence at a time: batches, chunked prefill, aborts, memory, bad input.
  */
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'

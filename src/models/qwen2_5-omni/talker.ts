@@ -1,8 +1,8 @@
 /**
  * The talker: sums of the thinker's embeddings and hidden states to codec codes.
  *
- * In: rows of the thinker's width and positions per sequence. Out: logits over the codec vocabulary, of each sequence's last row.
- * Reference: transformers `Qwen2_5OmniTalkerForConditionalGeneration`.
+ * In: rows of the thinker's width and positions per sequence. Out: logits over the codec vocabulary, of each sequence's
+ * last row. Reference: transformers `Qwen2_5OmniTalkerForConditionalGeneration`.
  */
 
 import { Embedding, joinPositions, KvStep, Linear, type Parameters } from '../../nn/index.ts'
@@ -45,7 +45,7 @@ export class TalkerModel {
 
 export class Talker implements Disposable {
   readonly vocabSize: number
-  /** Width of the rows it reads: the thinker's. */
+  /** Width of its input rows: the thinker's. */
   readonly inputWidth: number
   readonly #backend: Backend
   readonly #model: TalkerModel
@@ -68,7 +68,10 @@ export class Talker implements Disposable {
     return new DecoderSequence(this.#backend, this.#graphs, options, this.#options.budget)
   }
 
-  /** One batched step over several sequences; advances their caches, growing those without room. Logits [codec vocabulary] of each. */
+  /**
+   * One batched step over several sequences; advances their caches, growing them as needed. Logits [codec vocabulary]
+   * of each.
+   */
   async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<Float32Array[]> {
     if (inputs.length === 0) return []
     const { decoder, codec_head, thinker_to_talker_proj, config } = this.#model
@@ -88,7 +91,7 @@ export class Talker implements Disposable {
       at += input.rows.length
       last[i] = at / inputWidth - 1
       if (input.positions.length * inputWidth !== 3 * input.rows.length)
-        throw new RangeError(`${input.positions.length} positions given; 3 per token are wanted`)
+        throw new RangeError(`${input.positions.length} positions given; 3 per token are needed`)
     }
     const { logits } = await this.#graphs.run(
       step.key,

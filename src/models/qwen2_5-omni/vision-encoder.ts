@@ -1,10 +1,10 @@
 /**
  * The vision encoder: patches of an image or video to thinker embeddings.
  *
- * Most layers attend within windows of (usually) 4 by 4 tokens, some over the whole frame. Windows of one size stand together, so that they
- * attend in one operation; the order does not show in the result and is undone at the end. Frames do not see each other, so they run one
- * after the other: memory is that of one image, and an abort takes effect between them.
- * Reference: transformers `Qwen2_5OmniVisionEncoder`, `get_vision_window_index`.
+ * Most layers attend within windows of (usually) 4 by 4 tokens, some over the whole frame. Windows of one size are
+ * grouped, so that they attend in one operation; the order does not affect the result and is undone at the end. Frames
+ * run one after the other: memory is that of one image, and an abort takes effect between them. Reference: transformers
+ * `Qwen2_5OmniVisionEncoder`, `get_vision_window_index`.
  */
 
 import { Attention, GatedMlp, PlainMlp, PreNormLayer, RmsNorm, Rotary, type Parameters } from '../../nn/index.ts'
@@ -133,7 +133,7 @@ export class VisionEncoder implements VisionEncoderStage {
     const patchWindows = windows.map((tokens) => tokens * perToken)
     const tokens = perFrame / perToken
     const embeddings = new Float32Array(frames * tokens * outputWidth)
-    // Working memory, which grows with the image, goes back when it is done.
+    // Working memory, which grows with the image, is freed when it is done.
     using graphs = new GraphCache(this.#backend, { maxNodes: 120 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
       if (frame > 0) await pause?.()

@@ -1,8 +1,8 @@
 /**
  * The audio encoder: log-mel frames to thinker embeddings, 13 tokens per chunk of (usually) 100 frames.
  *
- * Three strided convolutions work on one chunk at a time; attention sees one window of several chunks. Windows do not see each other, so
- * they run one after the other: memory stays bounded for long audio, and an abort takes effect between them.
+ * Three strided convolutions process one chunk at a time; attention sees one window of several chunks. Windows are
+ * independent, so they run in sequence: memory stays bounded for long audio, and an abort takes effect between them.
  * Reference: transformers `Qwen3OmniMoeAudioEncoder`.
  */
 
@@ -79,7 +79,8 @@ export class AudioEncoderModel {
     let x: Tensor<'f32'> = g.reshape(mel, mel.shape[0], mel.shape[1], 1, 1)
     for (const [i, convolution] of [this.conv2d1, this.conv2d2, this.conv2d3].entries()) {
       const y = g.geluErf(convolution.forward(g, x))
-      // Channels come out contiguous: back to [time, bands, channels], and last to [bands, channels, time] for `conv_out`.
+      // Channels come out contiguous: back to [time, bands, channels], and last to [bands, channels, time] for
+      // `conv_out`.
       x = g.cont(i < 2 ? g.permute(y, 2, 0, 1, 3) : g.permute(y, 1, 2, 0, 3))
     }
     const [bands, channels, tokens] = x.shape

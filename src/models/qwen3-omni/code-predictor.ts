@@ -1,9 +1,9 @@
 /**
  * The code predictor: from a frame's first code to its residual codes, one group after the other.
  *
- * Each frame starts anew, so its short cache (one row per group) is the stage's own, reused frame after frame; several sequences' frames
- * run side by side, which reads the weights once for all of them. Every group has its own table and head.
- * Reference: transformers `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and the talker's
+ * Each frame starts afresh, so its short cache (one row per group) belongs to the stage and is reused; several
+ * sequences' frames run in one batch, which reads the weights once for all of them. Every group has its own table and
+ * head. Reference: transformers `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and the talker's
  * `prepare_inputs_for_generation` for the sum of embeddings.
  */
 
@@ -24,7 +24,7 @@ import type { DecoderConfig } from '../decoder/config.ts'
 import { checkIds } from '../decoder/thinker.ts'
 import { sampleInGraph } from './sample-in-graph.ts'
 
-/** Frames that run side by side; more are done in turns. */
+/** Frames per batch; more run in turns. */
 const BATCH = 8
 
 function predictorLayer(parameters: Parameters, config: DecoderConfig): PreNormLayer<Attention> {
@@ -79,7 +79,7 @@ export class CodePredictorModel {
   }
 }
 
-/** What is needed of the talker: the table of the first group. */
+/** Input from the talker: the table of the first group. */
 interface FirstGroup {
   readonly codec_embedding: Embedding
   readonly config: { readonly vocabulary: number }
@@ -168,8 +168,9 @@ export class CodePredictor implements CodePredictorStage {
   }
 
   /**
-   * All groups in one computation that guesses what the samplers will pick. They then pick from its logits, which are right up to the first
-   * wrong guess: `codes` get what is picked up to there. Gives the sum of embeddings when all guesses were right.
+   * All groups in one computation that predicts the samplers' picks. They then pick from its logits, which are right up
+   * to the first wrong prediction: `codes` get the picks up to there. Gives the sum of embeddings when all predictions
+   * were right.
    */
   async #guess(
     inputs: readonly CodePredictorInput[],
@@ -179,7 +180,7 @@ export class CodePredictor implements CodePredictorStage {
     const { config, codeGroups } = this.#model
     const batch = inputs.length
     const settings = commonDraw(inputs)
-    // A GPU would hand some of the operations back to the CPU, group by group.
+    // A GPU would return some of the operations to the CPU, group by group.
     if (!settings || this.#kind !== 'cpu') return undefined
     const groups = codeGroups - 1
     const noise = new Float32Array(groups * batch)
@@ -204,7 +205,7 @@ export class CodePredictor implements CodePredictorStage {
     return sum instanceof Float32Array ? sum : undefined
   }
 
-  /** What group 1 reads: states and codes side by side, each sequence's pair at positions 0 and 1. */
+  /** The input of group 1: states and codes, each sequence's pair at positions 0 and 1. */
   #openingInputs(inputs: readonly CodePredictorInput[]): Record<'states' | 'mask' | 'ids' | 'positions', Inputs[string]> & {
     positions: Int32Array
   } {
@@ -219,7 +220,7 @@ export class CodePredictor implements CodePredictorStage {
     }
   }
 
-  /** Logits and guesses of every group, and the sum of embeddings if all guesses are right. */
+  /** Logits and predictions of every group, and the sum of embeddings if all predictions are right. */
   #buildFrame(g: GraphBuilder, batch: number, settings: Draw): Record<string, Tensor<'f32' | 'i32'>> {
     const { codeGroups, rotary } = this.#model
     const groups = codeGroups - 1
@@ -252,8 +253,8 @@ export class CodePredictor implements CodePredictorStage {
   }
 
   /**
-   * Logits of `group` [vocabulary, batch] after the embeddings x [hidden, batch] of the group before. Group 1 starts with two tokens: the
-   * talker's state and the first code.
+   * Logits of `group` [vocabulary, batch] after the embeddings x [hidden, batch] of the group before. Group 1 starts
+   * with two tokens: the talker's state and the first code.
    */
   #step(g: GraphBuilder, group: number, batch: number, codes: Tensor<'f32'>, positions: Tensor<'i32'>): Tensor<'f32'> {
     const model = this.#model
@@ -331,7 +332,7 @@ export class CodePredictor implements CodePredictorStage {
   }
 }
 
-/** How all of them draw, when they draw alike and their draws can be guessed. */
+/** How all of them draw, when they draw alike and their draws can be predicted. */
 function commonDraw(inputs: readonly CodePredictorInput[]): Draw | undefined {
   const [first, ...others] = inputs.map(({ sample }) => (sample.ahead ? sample.plain : undefined))
   const same = (other: Draw | undefined): boolean =>

@@ -1,4 +1,4 @@
-/** Streams that are open at the same time: each carries its own, in one buffer of the device once it is known what streams carry. */
+/** Concurrent streams: each carries its own state, in one device buffer once the state's layout is known. */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 

@@ -1,5 +1,5 @@
 /**
- * One reply's vocoder: takes codes in pieces of any size, gives the samples they complete.
+ * One reply's vocoder: takes codes in pieces of any size, returns the samples they complete.
  */
 
 import {
@@ -18,12 +18,12 @@ import type { Code2WavStage } from './speech/stages.ts'
 /** Frames per computation: bounds working memory and the wait for an abort. */
 const LONGEST_PIECE = 4
 
-/** Streams whose memory and graphs are kept for the next replies: describing a graph takes 10 ms and more. */
+/** Streams whose memory and graphs are kept for the next replies: describing a graph is slow. */
 const KEPT = 4
 
 let nextNumber = 1
 
-/** What a stream carries from piece to piece, and the number by which graphs know it. One stream at a time has it. */
+/** A stream's state between pieces, and the number that identifies it in graphs. One stream at a time owns it. */
 class Carried implements Disposable {
   readonly number = nextNumber++
   readonly #backend: Backend
@@ -31,7 +31,7 @@ class Carried implements Disposable {
   readonly #buffers: TensorBuffer[] = []
   readonly #tensors = new Map<string, Tensor<'f32'>>()
 
-  /** `known`: what streams have carried so far. It stands in one buffer then, because a GPU has few. */
+  /** `known`: the state's layout, from earlier streams. It is then one buffer, because GPUs limit their number. */
   constructor(backend: Backend, known: Map<string, TensorSpec>) {
     this.#backend = backend
     this.#known = known
@@ -117,11 +117,11 @@ class Stream implements VocoderStream {
   #decoding = false
   /** Frames decoded. */
   #decoded = 0
-  /** Codes of first frames that alone give no sample: group ids, frame by frame. */
+  /** Codes of the first frames, which give no sample by themselves: group ids, frame by frame. */
   #waiting: number[] = []
   #state: 'open' | 'broken' | 'disposed' = 'open'
 
-  /** `giveBack` takes what is carried back when the stream ends; `whole`: another stream may have it. */
+  /** `giveBack` takes the state back when the stream ends; `whole`: another stream may use it. */
   constructor(
     model: Code2WavModel,
     graphs: GraphCache,
@@ -154,7 +154,7 @@ class Stream implements VocoderStream {
       try {
         pieces.push(await this.#decode(piece, frames, options))
       } catch (error) {
-        // What is carried may be half of this piece and half of the one before.
+        // The state may be half of this piece and half of the one before.
         this.#state = 'broken'
         throw error
       } finally {
@@ -166,7 +166,7 @@ class Stream implements VocoderStream {
     return join(pieces)
   }
 
-  /** Nothing is owed: a whole decode cuts off what would follow. */
+  /** No samples remain: a whole decode cuts off what would follow. */
   finish({ signal }: DecodeOptions = {}): Promise<Float32Array> {
     return signal?.aborted ? Promise.reject(signal.reason as Error) : Promise.resolve(new Float32Array())
   }
@@ -191,7 +191,7 @@ class Stream implements VocoderStream {
       },
       options,
     )
-    clip(samples)
+    clamp(samples)
     return samples
   }
 
@@ -215,8 +215,10 @@ function windowMask(start: number, frames: number, past: number, window: number)
   return mask
 }
 
-/** To [-1, 1], in place. Here and not in the graph, whose clamp makes 1 of what is no number. Throws for what is not finite. */
-function clip(samples: Float32Array): void {
+/**
+ * Clamps to [-1, 1], in place. Not in the graph, whose clamp turns NaN into 1. Throws for values that are not finite.
+ */
+function clamp(samples: Float32Array): void {
   for (let i = 0; i < samples.length; i++) {
     const sample = samples[i]!
     if (sample >= -1 && sample <= 1) continue

@@ -1,13 +1,13 @@
 /**
  * The vocoder: codec codes to 24 kHz samples, frame by frame as they come.
  *
- * In: codes [frames, groups] in pieces of any size. Out: samples that, joined, are what decoding all codes at once gives. Every part looks
- * back only, so a stream carries what the next piece needs: keys and values of the last window, and the frames that convolutions reach
- * back to. A decoder block's samples need the next frame, so the first piece is short by what is cut off an undivided decode, and
- * nothing is owed at the end.
+ * In: codes [frames, groups] in pieces of any size. Out: samples that, joined, equal decoding all codes at once. Every
+ * part looks back only, so a stream carries the next piece's state: keys and values of the last window, and the
+ * convolutions' history. A decoder block's samples need the next frame, so the first piece is shorter, and nothing
+ * remains at the end.
  *
- * transformers' `chunked_decode` instead decodes chunks anew and loses that many samples at each seam; its `forward` is the reference here.
- * Reference: transformers `Qwen3OmniMoeCode2Wav`.
+ * transformers' `chunked_decode` decodes chunks separately and loses that many samples at each border; its `forward` is
+ * the reference here. Reference: transformers `Qwen3OmniMoeCode2Wav`.
  */
 
 import {
@@ -29,9 +29,9 @@ import type { Code2WavConfig } from './config-types.ts'
 
 /** Tensors that a stream carries from piece to piece. */
 export interface StreamState {
-  /** False for the first piece: there is nothing to carry on from. */
+  /** False for the first piece, which has no state. */
   readonly started: boolean
-  /** The carried tensor of this name, and its declaration when asked for the first time: [channels, frames]. */
+  /** The state tensor of this name, declared when first requested: [channels, frames]. */
   carried(name: string, channels: number, frames: number): Tensor<'f32'>
 }
 
@@ -202,7 +202,10 @@ export class Code2WavModel {
     )
   }
 
-  /** Working memory in which the convolutions after `frames` upsampled frames lay out their windows, one after the other. */
+  /**
+   * Working memory in which the convolutions after `frames` upsampled frames lay out their windows, one after the
+   * other.
+   */
   #room(g: GraphBuilder, frames: number): Tensor<'f32'> | undefined {
     if (g.backend.kind !== 'cpu') return undefined
     let count = this.first.roomFor(frames)
@@ -243,8 +246,8 @@ export class Code2WavModel {
 }
 
 /**
- * Runs `apply` on x with the frames that came before it, then keeps the last `context` frames for the next piece. The order matters: the
- * carried tensor is read before it is overwritten.
+ * Runs `apply` on x with the frames that came before it, then keeps the last `context` frames for the next piece. The
+ * order matters: the state is read before it is overwritten.
  */
 function carry(
   g: GraphBuilder,

@@ -1,5 +1,5 @@
 /**
- * What a Qwen3-Omni configuration says, spelt one way and checked; see config.ts.
+ * A Qwen3-Omni configuration, spelt one way and checked; see config.ts.
  */
 
 import type { Activation } from '../../nn/index.ts'
@@ -43,7 +43,7 @@ export interface VisionEncoderConfig {
 
 export interface TalkerConfig extends DecoderConfig {
   readonly thinkerHidden: number
-  /** Index into the thinker's hidden states (0 is the embeddings) that the talker reads. */
+  /** Index into the thinker's hidden states (0 is the embeddings) that the talker takes. */
   readonly acceptHiddenLayer: number
   readonly codeGroups: number
 }

@@ -1,9 +1,9 @@
 /**
  * Reads config.json of a Qwen3-Omni checkpoint.
  *
- * In: the parsed file, in transformers 4's spelling (`rope_scaling` and `rope_theta`, `num_experts`) or 5's (`rope_parameters`,
- * `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not do (other rotary types) is an
- * error here, not a wrong answer later.
+ * In: the parsed file, in transformers 4's spelling (`rope_scaling` and `rope_theta`, `num_experts`) or 5's
+ * (`rope_parameters`, `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not support (other
+ * rotary types) is an error here.
  *
  * Reference: transformers `configuration_qwen3_omni_moe.py`.
  */
@@ -136,7 +136,8 @@ function parseRotary(reader: ConfigReader, headSize: number, multimodal: boolean
     rope.fail('mrope_interleaved', 'is false; Qwen3-Omni interleaves')
   if (!multimodal) return { base }
   const [, h = 20, w = 20] = rope?.integers('mrope_section', [24, 20, 20]) ?? []
-  // Height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., as many as its section says and the head has; time the rest.
+  // Height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., as many as its section says and the head has; time
+  // the rest.
   const half = headSize / 2
   const height = Math.min(h, Math.ceil((half - 1) / 3))
   const width = Math.min(w, Math.ceil((half - 2) / 3))
@@ -231,7 +232,9 @@ function checkCodePredictor(reader: ConfigReader, predictor: DecoderConfig, talk
     reader.fail('sliding_window', `is ${window}; windows shorter than a frame's ${talker.codeGroups} codes are not supported`)
 }
 
-/** Whether any layer of the code predictor has a sliding window, as `Qwen3OmniMoeTalkerCodePredictorConfig` decides it. */
+/**
+ * Whether any layer of the code predictor has a sliding window, as `Qwen3OmniMoeTalkerCodePredictorConfig` decides it.
+ */
 function slides(reader: ConfigReader, layers: number): boolean {
   const types = reader.strings('layer_types')
   return types ? types.includes('sliding_attention') : layers > reader.integer('max_window_layers', { least: 0, fallback: 28 })

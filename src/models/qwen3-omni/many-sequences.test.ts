@@ -1,4 +1,7 @@
-/** As many sequences in one step as an API server lets in: the graph has room for each, and each gets what it gets alone. */
+/**
+ * As many sequences in one step as the API server admits: the graph has capacity for each, and results equal those of
+ * single sequences.
+ */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 

@@ -1,5 +1,5 @@
 /**
- * A Qwen3-Omni checkpoint put together: its parts' weights, declared and then loaded, and its stages.
+ * A Qwen3-Omni checkpoint: its parts' weights, declared and then loaded, and its stages.
  *
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration`.
  */
@@ -86,7 +86,7 @@ export class Qwen3OmniModel implements OmniModel {
     const { talker, code_predictor, code2wav } = modules.speech
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
-    // Nothing that the talker does next depends on the samples.
+    // The talker's next steps do not depend on the samples.
     this.code2wav = new Code2Wav(backend.beside(), code2wav, options.speech?.onePiece ? Infinity : undefined)
     const { talker: own, codePredictor, code2wav: vocoder } = this
     this.speech = new Qwen3Speech(

@@ -1,7 +1,9 @@
 /**
- * Levels 3 and 4: every stage equals transformers in f32, and greedy codes and waveforms follow, for each tiny checkpoint.
+ * Levels 3 and 4: every stage equals transformers in f32, and greedy codes and waveforms follow, for each tiny
+ * checkpoint.
  *
- * The limit is 1e-4 for activations of the order of 1, on the CPU and on a GPU in exact precision. Goldens are made by reference/omniserve_reference/make_model_goldens.py.
+ * The limit is 1e-4 for activations of order 1, on the CPU and on a GPU in exact precision. Goldens are made by
+ * reference/omniserve_reference/make_model_goldens.py.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,25 +14,25 @@ import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/mod
 import { loadTinyModel, tinyCheckpoints, type TinyModel } from '../../../testing/tiny-model.ts'
 import { deviceLimit, exactDevice } from '../../tensor/test-device.ts'
 
-/** In half precision (docs/devices.md) random weights with logits up to 10 leave no more than this. */
+/** The limit in half precision (docs/devices.md), for random weights with logits up to 10. */
 const LIMIT = deviceLimit(1e-4, 0.15)
-/** Share of codes that half precision may choose otherwise where two are next to equal. */
+/** Share of codes that half precision may choose otherwise where two are almost equal. */
 const OTHER_CODES = deviceLimit(0, 0.02)
 const LEAST_DECIBELS = exactDevice ? 60 : 40
 
 /** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
-const figures = new Map<string, Record<string, string>>()
+const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(figures))
+  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function expectClose(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>, where: string): void {
   const difference = largestDifference(actual, expected)
-  const known = figures.get(stage) ?? {}
+  const known = results.get(stage) ?? {}
   const checkpoint = where.split(' ', 1)[0] ?? ''
   known[checkpoint] = Math.max(difference, Number(known[checkpoint] ?? 0)).toExponential(1)
-  figures.set(stage, known)
+  results.set(stage, known)
   expect(difference, `${stage}: ${where}`).toBeLessThan(LIMIT)
 }
 
@@ -57,7 +59,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
     }
   })
 
-  it('audio encoder, two sounds in one request', async () => {
+  it('audio encoder, two audio inputs in one request', async () => {
     const bins = config.thinker_config.audio_config.num_mel_bins
     const lengths = golden.facts.audioEncoderPair
     const parts: number[] = []
@@ -166,7 +168,7 @@ describe.each(tinyCheckpoints)('%s', (name) => {
           const wanted = indexOfLargest(residual, at, at + size)
           all++
           if (chosen !== wanted) others++
-          // What follows is compared with what follows transformers' choice.
+          // The rest is compared with what follows transformers' choice.
           return exactDevice ? chosen : wanted
         }
         const [predicted] = await codePredictor.predict([{ hidden: output.hidden, firstCode: ids[frame] ?? 0, sample }])

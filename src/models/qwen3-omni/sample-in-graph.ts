@@ -1,15 +1,15 @@
 /**
- * Sampling as graph operations: what the sampler on the host would pick, as nearly as f32 allows.
+ * Sampling as graph operations: predicts the host sampler's picks, as nearly as f32 allows.
  *
- * In: logits [vocabulary, batch], settings, and one number in [0, 1) for each column. Out: ids [batch]. The host sums in f64, so a draw that
- * falls within rounding of a border differs: whoever uses the ids lets the host's sampler pick again from the same logits and numbers.
- * Ids are in range whatever the logits are.
+ * In: logits [vocabulary, batch], settings, and one number in [0, 1) for each column. Out: ids [batch]. The host sums
+ * in f64, so a draw close to a border differs: the caller lets the host's sampler pick again from the same logits and
+ * numbers. Ids are in range whatever the logits are.
  */
 
 import type { Draw } from '../../sampling/sampler.ts'
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
 
-/** `noise` [1, batch]: what the host's random stream gives for each column; not read when greedy. */
+/** `noise` [1, batch]: the host's random number for each column; not used when greedy. */
 export function sampleInGraph(
   g: GraphBuilder,
   logits: Tensor<'f32'>,

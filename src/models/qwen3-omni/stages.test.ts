@@ -1,5 +1,5 @@
 /**
- * What stages promise beyond one sequence at a time: batches, chunked prefill, streams in pieces, aborts, memory, bad input.
+ * Stages beyond one sequence at a time: batches, chunked prefill, streams in pieces, aborts, memory, bad input.
  */
 
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -17,7 +17,10 @@ import type { Code2WavStage } from './speech/stages.ts'
 
 const CLOSE = 2e-5
 
-/** Rewrites a checkpoint as `Qwen3OmniMoeThinkerForConditionalGeneration.save_pretrained` does: module paths without `thinker`. */
+/**
+ * Rewrites a checkpoint as `Qwen3OmniMoeThinkerForConditionalGeneration.save_pretrained` does: module paths without
+ * `thinker`.
+ */
 async function saveThinkerAlone(from: string, to: string): Promise<void> {
   const file = await readFile(join(from, 'model.safetensors'))
   const length = Number(file.readBigUInt64LE(0))
@@ -313,7 +316,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     expect(largestDifference(a, whole)).toBeLessThan(CLOSE)
   })
 
-  it('takes over the memory and graphs of a stream that ended, and nothing of its sound', async () => {
+  it('takes over the memory and graphs of a stream that ended, and nothing of its audio', async () => {
     const other = codes.map((code) => (code + 5) % 32)
     const first = stage.newStream()
     await first.push(other)
@@ -392,7 +395,7 @@ describe('a model', () => {
       const bytes = await readFile(file)
       const length = Number(bytes.readBigUInt64LE(0))
       const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, { data_offsets: [number, number] }>
-      // The largest number of 16 bits everywhere: their products are none any more.
+      // The largest 16-bit number everywhere: their products overflow.
       for (const [key, { data_offsets }] of Object.entries(header)) {
         if (/^code2wav\.decoder\..*weight$/.test(key))
           bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]).fill(Uint8Array.of(0xff, 0x7b))

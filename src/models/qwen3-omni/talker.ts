@@ -1,8 +1,8 @@
 /**
  * The talker: projected thinker states to the first codec code of each speech frame.
  *
- * In: embeddings and positions per sequence. Out: logits over the codec vocabulary and the hidden state, of each sequence's last token.
- * Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration`.
+ * In: embeddings and positions per sequence. Out: logits over the codec vocabulary and the hidden state, of each
+ * sequence's last token. Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration`.
  */
 
 import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
@@ -85,7 +85,7 @@ export class Talker implements TalkerStage {
       at += input.embeddings.length
       last[i] = at / config.hidden - 1
       if (input.positions.length * config.hidden !== 3 * input.embeddings.length)
-        throw new RangeError(`${input.positions.length} positions given; 3 per token are wanted`)
+        throw new RangeError(`${input.positions.length} positions given; 3 per token are needed`)
     }
     const { logits, hidden } = await this.#graphs.run(
       step.key,

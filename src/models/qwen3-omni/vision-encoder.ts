@@ -1,7 +1,7 @@
 /**
- * The vision encoder: patches of an image or clip to thinker embeddings, with features of earlier layers beside them (deepstack).
+ * The vision encoder: patches of an image or video to thinker embeddings, and features of earlier layers (deepstack).
  *
- * Temporal patches of a clip do not see each other, so they run one after the other: memory is that of one picture, and an abort takes
+ * Temporal patches of a video are independent, so they run in sequence: memory is that of one image, and an abort takes
  * effect between them. Patches come in blocks of `merge` by `merge`, which become one token.
  * Reference: transformers `Qwen3OmniMoeVisionEncoder`, `get_vision_interpolation_indices_and_weights`.
  */
@@ -125,12 +125,12 @@ export class VisionEncoderModel {
     this.rotary = new Rotary({ kind: 'vision', base: config.rotaryBase })
   }
 
-  /** One picture of `patches` patches: embeddings [output width, tokens] and one such per deepstack layer. */
+  /** One image of `patches` patches: embeddings [output width, tokens] and one such per deepstack layer. */
   forward(g: GraphBuilder, patches: number): Record<string, Tensor<'f32'>> {
     const { config } = this
     const pixels = g.input('patches', 'f32', [patchSize(config), patches])
     const embedded = g.add(g.mulMat(this.patch_embed.weight, pixels), this.patch_embed.bias)
-    // The learned grid at each patch's place: four neighbours, weighted.
+    // The learned grid at each patch's position: four neighbours, weighted.
     const corners = this.pos_embed.forward(g, g.input('corners', 'i32', [4 * patches]))
     const weighted = g.mul(g.reshape(corners, config.hidden, 4, patches), g.input('weights', 'f32', [1, 4, patches]))
     let x = embedded
@@ -185,7 +185,7 @@ export class VisionEncoder implements VisionEncoderStage {
     const embeddings = new Float32Array(frames * tokens * width)
     const deepstack = config.deepstackLayers.map(() => new Float32Array(frames * tokens * width))
     const places = placesOf(rows, columns, config)
-    // Working memory, which grows with the picture, goes back when it is done.
+    // Working memory, which grows with the image, is freed when it is done.
     using graphs = new GraphCache(this.#backend, { maxNodes: 80 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
       if (frame > 0) await pause?.()
@@ -222,7 +222,7 @@ interface Places {
   readonly weights: Float32Array
 }
 
-/** Where each patch stands, block after block, and which learned positions surround it (corners aligned, bilinear). */
+/** The position of each patch, block after block, and the learned positions around it (corners aligned, bilinear). */
 function placesOf(rows: number, columns: number, config: VisionEncoderConfig): Places {
   const { merge, positionGrid: side } = config
   const patches = rows * columns

@@ -2,7 +2,8 @@
  * DashScope's realtime dialect, and OpenAI's beta, which it was modelled on.
  *
  * In: client events of the flash era, with the later spellings. Out: server events with the flash era's keys.
- * Reference: Model Studio's client-events, server-events and realtime guide (December 2025), the official SDKs; docs/realtime.md.
+ * Reference: Model Studio's client-events, server-events and realtime guide (December 2025), the official SDKs;
+ * docs/realtime.md.
  */
 import { z } from 'zod'
 import type { ReplyOverrides, SessionConfig, TurnDetection } from '../config.ts'

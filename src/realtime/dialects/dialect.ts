@@ -1,8 +1,8 @@
-/** What a dialect is: client JSON to commands, session events to server JSON. */
+/** A dialect: client JSON to commands, session events to server JSON. */
 import type { SessionConfig } from '../config.ts'
 import type { SessionCommand, SessionEvent } from '../events.ts'
 
-/** The model a session was opened for. */
+/** A session's model. */
 export interface SessionModel {
   /** As requested. */
   readonly name: string
@@ -25,20 +25,20 @@ export type ServerEvent = { readonly type: string } & Readonly<Record<string, un
 export interface Dialect {
   readonly initial: SessionConfig
   newId(kind: 'session' | 'conversation' | 'item' | 'response' | 'call' | 'event'): string
-  /** @throws SessionFault for an event that is unknown or malformed. `config` is the session's now. */
+  /** @throws SessionFault for an event that is unknown or malformed. `config` is the session's current one. */
   read(event: Readonly<Record<string, unknown>>, config: SessionConfig): SessionCommand
   /** Events to send, in order, without their `event_id`. */
   write(event: SessionEvent, names: SessionNames): readonly ServerEvent[]
 }
 
-/** So many of [A-Za-z0-9], from random bytes. */
+/** A number of characters of [A-Za-z0-9], from random bytes. */
 export function randomLetters(count: number): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
   const bytes = crypto.getRandomValues(new Uint8Array(count))
   return Array.from(bytes, (byte) => alphabet[byte % alphabet.length]).join('')
 }
 
-/** 16-bit little-endian samples, in [-1, 1]. A last odd byte belongs to nothing and is dropped by the caller. */
+/** 16-bit little-endian samples, in [-1, 1]. The caller drops a last odd byte. */
 export function samplesOf(bytes: Buffer): Float32Array {
   const out = new Float32Array(bytes.length >> 1)
   for (let i = 0; i < out.length; i += 1) out[i] = bytes.readInt16LE(i * 2) / 32_768

@@ -1,4 +1,4 @@
-/** Readers of client fields. Each names the field and what is right in its {@link SessionFault}. */
+/** Readers of client fields. Each names the field and the allowed values in its {@link SessionFault}. */
 import { z } from 'zod'
 import type { ToolChoice, ToolDefinition } from '../../contract/index.ts'
 import { didYouMean } from '../../protocol/index.ts'
@@ -75,7 +75,7 @@ const detectionTypes: Readonly<Record<string, TurnDetection['type']>> = {
   semantic_vad: 'semantic',
 }
 
-/** Over `base`, which has the dialect's defaults or what was set before. */
+/** Over `base`, which has the dialect's defaults or the current values. */
 export function turnDetectionOf(given: Json, base: TurnDetection, param: string): TurnDetection {
   const type = optional(z.string(), given['type'], `${param}.type`, 'server_vad or semantic_vad')
   const kind = type === undefined ? base.type : detectionTypes[type]
@@ -101,7 +101,7 @@ const toolSchema = z.object({
   parameters: z.record(z.string(), z.unknown()).nullish(),
 })
 
-/** Tools in the nested or the flat form. @throws SessionFault where the checkpoint has none */
+/** Tools in the nested or the flat form. @throws SessionFault where the checkpoint supports none */
 export function toolsOf(given: unknown, model: SessionModel, param: string): readonly ToolDefinition[] {
   const list = valueOf(z.array(z.unknown()), given, param, 'a list')
   if (list.length > 0 && !model.tools)

@@ -1,4 +1,4 @@
-/** A reply's usage in the realtime form, which both dialects share. Keys of no amount are left out. */
+/** A reply's usage in the realtime form of both dialects. Empty modalities are left out. */
 import type { Usage } from '../../protocol/index.ts'
 
 export function realtimeUsage(usage: Usage): Record<string, unknown> {

@@ -1,7 +1,8 @@
 /**
- * A recording cut at its pauses, for transcripts with times.
+ * A recording split at its pauses, for transcripts with times.
  *
- * In: 16 kHz mono samples. Out: stretches of speech, none longer than asked for, in samples. Silence between them belongs to none.
+ * In: 16 kHz mono samples. Out: segments of speech, none longer than a limit, in samples. Silence between them belongs
+ * to none.
  */
 import { WINDOW_SAMPLES, type VoiceModel } from './silero.ts'
 import { TurnDetector } from './turn-detector.ts'
@@ -13,7 +14,7 @@ export interface SpeechSegment {
 
 const RATE = 16_000
 
-/** @param breathe lets others run in between. Rejects with the signal's reason once aborted. */
+/** @param breathe yields to the event loop. Rejects with the signal's reason once aborted. */
 export async function speechSegments(
   samples: Float32Array,
   model: VoiceModel,
@@ -44,7 +45,7 @@ export async function speechSegments(
     else if (change?.type === 'stop') close(change.at)
     else if (from !== undefined && at + 2 * WINDOW_SAMPLES - from > longest) {
       close(at + WINDOW_SAMPLES)
-      // Speech goes on: so does the next stretch.
+      // Speech continues, and so does the next segment.
       from = at + WINDOW_SAMPLES
     }
     if (windows % 32 === 31) {

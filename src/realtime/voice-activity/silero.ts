@@ -1,8 +1,9 @@
 /**
- * Silero VAD: how likely a stretch of audio is speech.
+ * Silero VAD: the probability that a window of audio is speech.
  *
- * In: 512 samples at a time (32 ms at 16 kHz). Out: a probability. A stream's state (the recurrent cell and the last 64 samples) is its
- * own; weights are shared. Reference: snakers4/silero-vad, version 6, 16 kHz branch; goldens by onnxruntime (`reference/silero-vad`).
+ * In: 512 samples at a time (32 ms at 16 kHz). Out: a probability. A stream's state (the recurrent cell and the last 64
+ * samples) is its own; weights are shared. Reference: snakers4/silero-vad, version 6, 16 kHz branch; goldens by
+ * onnxruntime (`reference/silero-vad`).
  */
 import { readFile } from 'node:fs/promises'
 
@@ -51,7 +52,7 @@ export class VoiceModel {
     this.#weights = weights
   }
 
-  /** A stream of its own. */
+  /** A new stream. */
   stream(): VoiceStream {
     return new VoiceStream(this.#weights)
   }
@@ -160,7 +161,7 @@ function convolve(input: Float32Array, frames: number, { weight, bias, stride }:
   return out
 }
 
-/** Four sums at a time keep the processor's additions from waiting for each other. */
+/** Four sums at a time, so that the processor's additions do not wait for each other. */
 function dot(a: Float32Array, atA: number, b: Float32Array, atB: number, length: number): number {
   let [s0, s1, s2, s3] = [0, 0, 0, 0]
   let i = 0
@@ -174,7 +175,7 @@ function dot(a: Float32Array, atA: number, b: Float32Array, atB: number, length:
   return s0 + s1 + (s2 + s3)
 }
 
-/** [out, in, 3] to [out, 3, in], so that a window's products lie side by side. */
+/** [out, in, 3] to [out, 3, in], so that a window's products are adjacent. */
 function tapsFirst(weight: Float32Array, outputs: number): Float32Array {
   const inputs = weight.length / outputs / 3
   const out = new Float32Array(weight.length)

@@ -10,7 +10,7 @@ const detection: TurnDetection = {
   createResponse: true,
   interruptResponse: true,
 }
-/** 32 ms each, as milliseconds for reading: 1000 samples a second. */
+/** 32 ms each, in milliseconds for readability: 1000 samples a second. */
 const changesOf = (probabilities: readonly number[], change: Partial<TurnDetection> = {}): TurnChange[] => {
   const detector = new TurnDetector({
     detection: { ...detection, ...change },
@@ -25,7 +25,7 @@ const windows = (count: number, probability: number): number[] => Array.from({ l
 describe('the turn detector', () => {
   it('opens with two windows of speech, padding before them, and closes after the silence', () => {
     const changes = changesOf([...windows(20, 0), ...windows(30, 0.9), ...windows(40, 0)])
-    // Speech from 640 ms to 1600 ms; silence of 800 ms is whole with the window that ends at 2400 ms.
+    // Speech from 640 ms to 1600 ms; silence of 800 ms is complete with the window that ends at 2400 ms.
     expect(changes).toEqual([
       { type: 'start', at: 340 },
       { type: 'stop', at: 2400 },

@@ -1,18 +1,19 @@
 /**
  * From probabilities of speech to the start and end of a turn. Pure.
  *
- * In: one probability for each 32 ms. Out: `start` and `stop`, in samples since the session began. Speech opens with two windows over the
- * threshold in a row; it ends after the silence asked for, where a window counts as silent 0.15 below the threshold.
- * Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection` (threshold, prefix_padding_ms, silence_duration_ms).
+ * In: one probability for each 32 ms. Out: `start` and `stop`, in samples since the session began. Speech opens with
+ * two windows over the threshold in a row; it ends after the configured silence, where a window counts as silent 0.15
+ * below the threshold. Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection` (threshold,
+ * prefix_padding_ms, silence_duration_ms).
  */
 import type { TurnDetection } from '../config.ts'
 
 const OPENING_WINDOWS = 2
 const HYSTERESIS = 0.15
-/** The service takes thresholds down to -1; the model's noise ends here. */
+/** The service accepts thresholds down to -1; the model's noise ends here. */
 const LOWEST = 0.1
 const HIGHEST = 0.95
-/** In semantic mode, speech shorter than this is probably not all that the user has to say. */
+/** In semantic mode, speech shorter than this is probably incomplete. */
 const SHORT_SPEECH_MS = 600
 
 export type TurnChange =

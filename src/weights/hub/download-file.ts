@@ -1,5 +1,5 @@
 /**
- * One file from a hub to disk: resumed where it broke off, checked against its hash, and under its real name only when whole.
+ * One file from a hub to disk: resumable, checked against its hash, and under its final name only when complete.
  */
 
 import { createHash, type Hash } from 'node:crypto'
@@ -13,7 +13,7 @@ import { PullError } from './pull-error.ts'
 export interface DownloadOptions {
   /** Path of the finished file. */
   readonly target: string
-  /** Called with bytes as they arrive; a negative number takes back bytes that turned out useless. */
+  /** Called with bytes as they arrive; a negative number discards bytes that failed the check. */
   readonly onBytes: (bytes: number) => void
   readonly signal?: AbortSignal | undefined
   /** Milliseconds without a byte after which the connection counts as broken. Default 60 000. */
@@ -28,8 +28,8 @@ export async function partialSize(file: HubFile, target: string): Promise<number
 /**
  * Downloads, resuming `TARGET.HASH.partial` when there is one.
  *
- * Throws {@link PullError}: `network` after several tries without a new byte, `checksum` when a fresh download is still wrong,
- * `disk_full`; the signal's reason once aborted, keeping what has arrived.
+ * Throws {@link PullError}: `network` after several tries without a new byte, `checksum` when a fresh download is still
+ * wrong, `disk_full`; the signal's reason once aborted, keeping what has arrived.
  */
 export async function downloadFile(client: HubClient, file: HubFile, options: DownloadOptions): Promise<void> {
   const { target, onBytes, signal } = options
@@ -43,7 +43,7 @@ export async function downloadFile(client: HubClient, file: HubFile, options: Do
       await fetchRest(client, file, partial, resumed, hash, options)
       if (matches(file, hash)) break
     }
-    // What an earlier run left may have been bad: once more from the start.
+    // A partial file of an earlier run may be bad: once more from the start.
     await rm(partial, { force: true })
     onBytes(-file.size)
     signal?.throwIfAborted()
@@ -64,7 +64,7 @@ export async function downloadFile(client: HubClient, file: HubFile, options: Do
   await rename(partial, target)
 }
 
-/** Whether a file that is there already is the one announced. Reads it all when there is a hash. */
+/** Whether an existing file is the announced one. Reads it all when there is a hash. */
 export async function isComplete(file: HubFile, target: string, signal?: AbortSignal): Promise<boolean> {
   if ((await sizeOf(target)) !== file.size) return false
   const hash = newHash(file)
@@ -129,7 +129,7 @@ async function fetchRest(
   }
 }
 
-/** A single write may take only part of the bytes, as on a disk that fills up. */
+/** A single write may accept only part of the bytes, as on a full disk. */
 async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length;) {
     const { bytesWritten } = await handle.write(bytes, done, bytes.length - done)

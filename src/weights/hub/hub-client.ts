@@ -1,8 +1,9 @@
 /**
- * Requests to a model hub: token, timeouts, and patience with hiccups.
+ * Requests to a model hub: token, timeouts and retries.
  *
- * A request is repeated when the connection fails or the hub answers 408, 429 or 5xx, waiting as long as it asks (Retry-After) or
- * twice as long each time. Tokens go to the hub only: `fetch` drops them when it is sent on to another host.
+ * A request is repeated when the connection fails or the hub answers 408, 429 or 5xx, waiting as long as it asks
+ * (Retry-After) or twice as long each time. Tokens go to the hub only: `fetch` drops them when it is sent on to another
+ * host.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,7 +37,9 @@ export class HubClient {
     return this.options.tries ?? 6
   }
 
-  /** One request with retries. Returns an answer with status 200 to 299, or 416; throws {@link PullError} for others. */
+  /**
+   * One request with retries. Returns an answer with status 200 to 299, or 416; throws {@link PullError} for others.
+   */
   async get(
     url: string,
     headers: Readonly<Record<string, string>> = {},

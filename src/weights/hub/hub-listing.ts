@@ -25,7 +25,7 @@ export interface HubFile {
 }
 
 export interface HubListing {
-  /** The commit, where the hub tells it. */
+  /** The commit, where the hub gives it. */
   readonly revision: string
   readonly files: readonly HubFile[]
 }
@@ -87,7 +87,7 @@ export async function listModelScope(client: HubClient, id: string, revision = '
   })
 }
 
-/** Turns whatever a broken answer causes into a PullError. */
+/** Turns any error of an invalid answer into a PullError. */
 async function listing(client: HubClient, list: () => Promise<HubListing>): Promise<HubListing> {
   try {
     return await list()

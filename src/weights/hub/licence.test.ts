@@ -5,7 +5,7 @@ const card = (...lines: string[]): string => ['---', ...lines, '---', '# Model',
 
 it.each([
   ['apache-2.0', card('license: apache-2.0', 'language:', '- en'), false],
-  // As the cards of Qwen2.5-Omni-7B and 3B have it.
+  // As in the cards of Qwen2.5-Omni-7B and 3B.
   ['apache-2.0', card('license: other', 'license_name: apache-2.0'), false],
   ['qwen-research', card('license: other', 'license_name: qwen-research', 'license_link: LICENSE'), true],
   ['cc-by-nc-4.0', card("license: 'cc-by-nc-4.0' # no commerce"), true],

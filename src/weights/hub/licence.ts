@@ -1,14 +1,14 @@
 /**
  * The licence of a checkpoint on a hub, and whether it has to be agreed to before the weights are fetched.
  *
- * In: the id and the model card (`README.md`, whose front matter names the licence). Out: a {@link Licence}. Published checkpoints with
- * known terms are named here: cards of what others made of them are often missing, or say what is not so.
+ * In: the id and the model card (`README.md`, whose front matter names the licence). Out: a {@link Licence}. Published
+ * checkpoints with known terms are listed here, because cards of derived checkpoints are often missing or wrong.
  */
 
 export interface Licence {
-  /** As the card has it, such as `apache-2.0` or `qwen-research`; `unknown` where there is none. */
+  /** As in the card, such as `apache-2.0` or `qwen-research`; `unknown` without a card. */
   readonly name: string
-  /** What the terms come to, for people; absent where only the hub knows. */
+  /** A summary of the terms; absent where only the hub has them. */
   readonly terms?: string
   /** Path in the repository, or URL, of the text. */
   readonly link?: string
@@ -50,7 +50,7 @@ export function readLicence(id: string, card: string | undefined): Licence {
     new RegExp(`^${key}:[ \\t]*(?:-[ \\t]*)?["']?([^"'#\\r\\n]+?)["']?[ \\t]*(?:#.*)?$`, 'm').exec(front)?.[1]
   const spdx = field('license')?.toLowerCase()
   const named = field('license_name')
-  // Cards of a licence without an SPDX name have `other`, and the name beside it.
+  // Cards of a licence without an SPDX name have `other`, and the name in a field of its own.
   const name = spdx === 'other' || spdx === undefined ? named : spdx
   if (name === undefined) return { name: spdx ?? 'unknown', restricts: spdx !== undefined }
   const link = field('license_link')

@@ -1,4 +1,4 @@
-/** The errors of fetching a checkpoint, each with what to do about it. */
+/** The errors of fetching a checkpoint, each with its fix. */
 
 export type PullErrorCode =
   /** The id or an option is not well formed. */
@@ -7,14 +7,14 @@ export type PullErrorCode =
   | 'not_found'
   /** A token is missing, wrong, or has not been granted access. */
   | 'unauthorized'
-  /** The hub asks to slow down, and kept asking. */
+  /** The hub's rate limit, after all retries. */
   | 'rate_limited'
-  /** The hub cannot be reached or breaks off again and again. */
+  /** The hub cannot be reached or the connection breaks again and again. */
   | 'network'
-  /** What arrived is not what the hub announced. */
+  /** What arrived differs from what the hub announced. */
   | 'checksum'
   | 'disk_full'
-  /** The listing makes no sense, or holds no checkpoint. */
+  /** The listing is invalid, or has no checkpoint. */
   | 'bad_listing'
 
 export class PullError extends Error {

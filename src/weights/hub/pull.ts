@@ -1,8 +1,8 @@
 /**
  * `omniserve pull ID`: a checkpoint from Hugging Face or ModelScope into a folder.
  *
- * In: the model's id. Out: the folder, every file checked against the hub's hash, and a list of those that have none. Running it again
- * resumes where it stopped and checks what is there. Progress is reported in bytes of the whole.
+ * In: the model's id. Out: the folder, every file checked against the hub's hash, and a list of those that have none.
+ * Running it again resumes where it stopped and checks what is there. Progress is reported in bytes of the whole.
  *
  * Reference: docs/decisions/2026-11-23-pull.md, docs/decisions/2026-11-30-verify-and-licences.md
  */
@@ -20,7 +20,7 @@ export type HubName = 'huggingface' | 'modelscope'
 export interface PullProgress {
   /** The file that bytes arrived for. */
   readonly file: string
-  /** Bytes on disk, of files that were there too, and in all. */
+  /** Bytes on disk, of earlier files too, and in all. */
   readonly bytesDone: number
   readonly bytes: number
   readonly filesDone: number
@@ -28,7 +28,7 @@ export interface PullProgress {
 }
 
 export interface PullOptions {
-  /** Where the files go; made when it is not there. */
+  /** Target folder; created when missing. */
   readonly folder: string
   /** Default: Hugging Face, unless the id begins with `modelscope:`. */
   readonly hub?: HubName
@@ -40,8 +40,8 @@ export interface PullOptions {
   readonly parallel?: number
   readonly onProgress?: (progress: PullProgress) => void
   /**
-   * Asked with the licence when the model card is there and before anything else is fetched, unless all is there already. What it throws
-   * ends the pull.
+   * Called with the licence when the model card has arrived and before anything else is fetched, unless all files exist
+   * already. An error that it throws ends the pull.
    */
   readonly onLicence?: (licence: Licence) => void | Promise<void>
   readonly signal?: AbortSignal
@@ -63,7 +63,7 @@ export interface PullResult {
   readonly folder: string
   readonly hub: HubName
   readonly id: string
-  /** The commit, where the hub tells it. */
+  /** The commit, where the hub gives it. */
   readonly revision: string
   readonly files: readonly string[]
   readonly bytes: number
@@ -120,7 +120,7 @@ export function parseHubId(id: string, hub?: HubName): { readonly hub: HubName; 
 /**
  * Fetches a checkpoint.
  *
- * Throws {@link PullError} (see its codes); the signal's reason once aborted, keeping what has arrived for the next run.
+ * Throws {@link PullError} (see its codes); the signal's reason once aborted, keeping partial files for the next run.
  */
 export async function pullCheckpoint(hubId: string, options: PullOptions): Promise<PullResult> {
   const { folder, signal, env = process.env } = options
@@ -157,14 +157,14 @@ export async function pullCheckpoint(hubId: string, options: PullOptions): Promi
 
   let filesDone = files.length - wanted.length
   let bytesFetched = 0
-  let toldAt = 0
+  let reportedAt = 0
   const tell = (file: string, always: boolean): void => {
     const now = performance.now()
-    if (!always && now - toldAt < 100) return
-    toldAt = now
+    if (!always && now - reportedAt < 100) return
+    reportedAt = now
     options.onProgress?.({ file, bytesDone, bytes, filesDone, files: files.length })
   }
-  // One failure stops the others; what they have stays for the next run.
+  // One failure stops the others; partial files stay for the next run.
   const stop = new AbortController()
   const both = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
   const stoppable = new HubClient({ ...client.options, signal: both })
@@ -247,7 +247,7 @@ function nonEmpty(text: string | undefined): string | undefined {
   return text === undefined || text === '' ? undefined : text
 }
 
-/** Remembers which files were checked, so that a second run need not read 70 GB again. */
+/** Records which files were checked, so that a second run need not read them again. */
 class Ledger {
   readonly #path: string
   readonly #entries: Record<string, unknown>

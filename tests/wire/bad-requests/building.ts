@@ -1,5 +1,5 @@
-/** What the rows of bad requests are built of. */
-/** A bad request and what is answered: `message` is part of it. */
+/** Building blocks of the bad requests' rows. */
+/** A bad request and its answer: `message` is part of it. */
 export type Row = readonly [
   name: string,
   body: unknown,

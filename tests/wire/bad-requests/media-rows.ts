@@ -1,4 +1,4 @@
-/** Bad mixes of modalities, frames, URLs and what they lead to. */
+/** Invalid combinations of modalities, frames, URLs and unreadable media. */
 import { dataUri, wav } from '../../support/media.ts'
 import {
   ALGO,
@@ -23,9 +23,9 @@ export const mediaRows: readonly Row[] = [
   ['image and audio', part(image(HTTP), audio(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
   ['image and video', part(image(HTTP), video(HTTP), text('x')), 400, INVALID, 'messages.0.content', MIXED],
   ['audio and video', part(audio(HTTP), video(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
-  ['two sounds', part(audio(HTTP), audio(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
-  ['two clips', part(video(HTTP), video(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
-  ['clip and frames', part(video(HTTP), frames([HTTP, HTTP])), 400, INVALID, 'messages.0.content', MIXED],
+  ['two audio parts', part(audio(HTTP), audio(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
+  ['two videos', part(video(HTTP), video(HTTP)), 400, INVALID, 'messages.0.content', MIXED],
+  ['video and frames', part(video(HTTP), frames([HTTP, HTTP])), 400, INVALID, 'messages.0.content', MIXED],
   [
     'mixed in a later message',
     asking(user('a'), { role: 'assistant', content: 'b' }, user([image(HTTP), audio(HTTP)])),
@@ -170,7 +170,7 @@ export const mediaRows: readonly Row[] = [
   ],
   [
     'text as audio',
-    part(audio(dataUri(Buffer.from('hello there, not a sound')))),
+    part(audio(dataUri(Buffer.from('hello there, not audio')))),
     400,
     INVALID,
     'messages.0.content.0.input_audio.data',
@@ -178,14 +178,14 @@ export const mediaRows: readonly Row[] = [
   ],
   [
     'text as video',
-    part(video(dataUri(Buffer.from('hello there, not a clip')))),
+    part(video(dataUri(Buffer.from('hello there, not a video')))),
     400,
     INVALID,
     'messages.0.content.0.video_url',
     `${ALGO}Invalid video file.`,
   ],
   [
-    'sound without samples',
+    'audio without samples',
     part(audio(dataUri(wav(0)))),
     400,
     INVALID,
@@ -249,7 +249,7 @@ export const mediaRows: readonly Row[] = [
     'The image length and width',
   ],
   [
-    'sound too long for turbo',
+    'audio too long for turbo',
     turbo({ messages: [user([audio('{files}/long.wav')])] }),
     400,
     INVALID,

@@ -1,4 +1,4 @@
-/** Bad parameters: speech, thinking, sampling, what these models do not do; too long input. */
+/** Bad parameters: speech, thinking, sampling, unsupported options; too long input. */
 import { ALGO, INVALID, user, flash, turbo, spoken, asking, type Row } from './building.ts'
 
 export const parameterRows: readonly Row[] = [

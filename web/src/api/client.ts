@@ -1,5 +1,5 @@
 /**
- * Calls the server the page came from.
+ * Calls the page's own server.
  *
  * In: request bodies, an abort signal. Out: JSON, or the chunks of a streamed reply. Throws {@link RequestFailure}; an
  * abort rejects with the signal's reason.
@@ -10,7 +10,7 @@ import type { ChatChunk, ChatRequest, Ready } from './types.ts'
 
 export const BASE_PATH = '/compatible-mode/v1'
 
-/** Sent when the person set no key: a server without keys takes any, and one with keys says which error it is. */
+/** Sent when no key is set: a server without keys accepts any, and one with keys answers with the right error. */
 const NO_KEY = 'playground'
 
 function headers(apiKey: string): Record<string, string> {
@@ -35,7 +35,7 @@ export async function getJson(path: string, apiKey: string, signal?: AbortSignal
   return response.json() as Promise<unknown>
 }
 
-/** What a request would cost, without running it. */
+/** A request's cost, without running it. */
 export async function countTokens(request: ChatRequest, apiKey: string, signal?: AbortSignal): Promise<unknown> {
   const init = {
     method: 'POST',
@@ -48,7 +48,7 @@ export async function countTokens(request: ChatRequest, apiKey: string, signal?:
 
 export interface StreamStart {
   requestId: string
-  /** What the server did otherwise than asked, such as leaving out an audio track it could not read. */
+  /** What differs from the request, such as an audio track that was left out. */
   warnings: string
 }
 
@@ -92,7 +92,7 @@ export async function* streamChat(
   if (!finished) throw new RequestFailure({ kind: 'network', message: 'The reply broke off before its end.' })
 }
 
-/** True when the server answers and is ready; the text says why it is not. */
+/** True when the server answers and is ready; otherwise the text says why. */
 export async function checkReady(
   signal?: AbortSignal,
 ): Promise<{ state: 'ready' | 'starting' | 'down'; reason: string }> {

@@ -1,8 +1,9 @@
 /**
- * What a reply would have cost at the hosted service's list prices. This server bills nobody.
+ * A reply's cost at the hosted service's list prices. This server does not bill.
  *
- * Rules: input by modality; text of a spoken reply is free, its audio is billed; text of a written reply costs more when the
- * input had media; reasoning counts as text. Reference: Model Studio's price page (2026), as the server's `/models` gives it.
+ * Rules: input by modality; text of a spoken reply is free, its audio is billed; text of a written reply costs more
+ * when the input had media; reasoning counts as text. Reference: Model Studio's price page (2026), as the server's
+ * `/models` gives it.
  */
 import type { Cost, ModelListing, Usage } from './types.ts'
 

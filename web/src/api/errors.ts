@@ -1,14 +1,14 @@
 /**
- * What can go wrong between the page and the server, in one shape the page can show.
+ * Errors between the page and the server, in one shape that the page can show.
  *
- * `api`: the server refused or failed and said so; message, code and param are shown as it gave them.
+ * `api`: the server refused or failed with an error; message, code and param are shown unchanged.
  * `network`: no answer, or the answer broke off. `protocol`: an answer that is not the API's.
  */
 import type { ApiErrorBody } from './types.ts'
 
 export interface Failure {
   kind: 'api' | 'network' | 'protocol'
-  /** Empty when nothing was said: the browser's own words for a lost connection (`Failed to fetch`) help nobody. */
+  /** Empty without a message: the browser's own text for a lost connection (`Failed to fetch`) does not help. */
   message: string
   status?: number
   code?: string
@@ -55,7 +55,7 @@ export async function failureFromResponse(response: Response): Promise<Failure> 
     const failure = failureFromEnvelope(JSON.parse(json ?? ''), response.status)
     if (failure) return failure
   } catch {
-    // Not JSON: reported as it came.
+    // Not JSON: reported unchanged.
   }
   const summary = text.trim().slice(0, 300)
   return {
@@ -65,7 +65,7 @@ export async function failureFromResponse(response: Response): Promise<Failure> 
   }
 }
 
-/** What Chromium, Firefox and Safari say when a connection cannot be made or breaks off. */
+/** Messages of Chromium, Firefox and Safari for a connection that fails or breaks. */
 const BROWSERS_LOST_CONNECTION = /^(failed to fetch|network ?error.*|load failed|error in input stream)$/i
 
 /** Any thrown value as a failure. Aborts are not failures: check for them first. */
@@ -79,7 +79,7 @@ export function toFailure(error: unknown): Failure {
 /** Codes that may also come inside a reply that has begun, and then without a status. */
 const BUSY = new Set(['ModelServingError', 'RequestTimeOut'])
 
-/** Whether the server broke down over the request, before the reply or in it, instead of refusing it. */
+/** Whether the server failed on the request, before the reply or in it, instead of refusing it. */
 export function isFault(failure: Failure): boolean {
   return failure.kind === 'api' && (failure.status === undefined || failure.status >= 500)
 }

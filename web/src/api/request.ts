@@ -1,9 +1,9 @@
 /**
  * Builds the request of a turn.
  *
- * {@link buildRequest} names media (`media:ID`), so it is small and can be stored; {@link inlineMedia} puts the data URIs in
- * place. What is sent and what "Copy as" shows both come from the same two functions.
- * Reference: the Qwen-Omni guide (December 2025), the request samples; media part first, then the text.
+ * {@link buildRequest} names media (`media:ID`), so it is small and can be stored; {@link inlineMedia} puts the data
+ * URIs in place. What is sent and what "Copy as" shows both come from the same two functions. Reference: the Qwen-Omni
+ * guide (December 2025), the request samples; media part first, then the text.
  */
 import type { Conversation, Media, StoredRequest, Turn } from '../state/conversation.ts'
 import type { Settings } from '../state/settings.ts'
@@ -116,13 +116,13 @@ function toBase64(blob: Blob): Promise<string> {
   return text
 }
 
-/** Images say their type; audio and video go as in the guide, `data:;base64,`. */
+/** Images carry their type; audio and video are sent as in the guide, `data:;base64,`. */
 async function dataUri(kind: Media['kind'], blob: Blob): Promise<string> {
   const type = kind === 'image' || kind === 'frames' ? blob.type || 'image/jpeg' : ''
   return `data:${type};base64,${await toBase64(blob)}`
 }
 
-/** The request as it is sent. Throws when media it names are gone. */
+/** The request as it is sent. Throws when media that it names are missing. */
 export async function inlineMedia(request: StoredRequest, media: Record<string, Media>): Promise<ChatRequest> {
   const resolve = async (link: string): Promise<string> => {
     if (!link.startsWith('media:')) return link

@@ -1,7 +1,7 @@
 /**
- * What the API allows for a model, and why not, so that the page can disable a choice and say the reason.
+ * A model's rules, and the reasons, so that the page can disable a choice and show why.
  *
- * In: a model as the server lists it, the settings, what is attached. Out: keys of reasons (under `reason` in the
+ * In: a model as the server lists it, the settings, the attachments. Out: keys of reasons (under `reason` in the
  * translations) with their values. Pure. Reference: the Qwen-Omni guide (December 2025), "How to use" and "Limits".
  */
 import type { Media, MediaKind } from '../state/conversation.ts'
@@ -27,7 +27,7 @@ function modalityOf(kind: MediaKind): 'image' | 'audio' | 'video' {
   }
 }
 
-/** Why the model cannot think, if it cannot. */
+/** Why the model has no thinking mode, if so. */
 export function thinkingReason(model: ModelListing): Reason | undefined {
   if (model.limits.thinking === undefined) return { key: 'modelNoThinking', values: { model: model.id } }
   if (model.served_by && !model.served_by.thinking)
@@ -35,12 +35,12 @@ export function thinkingReason(model: ModelListing): Reason | undefined {
   return undefined
 }
 
-/** Whether the request will think: wanted and possible. */
+/** Whether the request uses thinking: chosen and possible. */
 export function thinks(model: ModelListing, settings: Settings): boolean {
   return settings.thinking && thinkingReason(model) === undefined
 }
 
-/** Why the reply cannot be spoken, if it cannot. */
+/** Why the reply has no speech, if so. */
 export function speechReason(model: ModelListing, settings: Settings): Reason | undefined {
   if (!model.output_modalities.includes('audio')) return { key: 'modelNoSpeech', values: { model: model.id } }
   if (model.served_by && !model.served_by.output_modalities.includes('audio'))
@@ -53,7 +53,7 @@ export function speaks(model: ModelListing, settings: Settings): boolean {
   return settings.speech && speechReason(model, settings) === undefined
 }
 
-/** Why the system message has no effect, if it has none. */
+/** Why the system message has no effect, if so. */
 export function systemReason(model: ModelListing, settings: Settings): Reason | undefined {
   return model.family === 'turbo' && speaks(model, settings) ? { key: 'turboSystem' } : undefined
 }
@@ -82,7 +82,7 @@ export function rawByteLimit(model: ModelListing): number {
   return Math.floor(((model.media.max_data_uri_bytes - 64) / 4) * 3)
 }
 
-/** What is wrong with a file for this model, if anything. A link's bytes are the server's to check. */
+/** Why this model does not accept a file, if so. The server checks the bytes of links. */
 export function mediaReason(model: ModelListing, media: Media): Reason | undefined {
   const { source, kind } = media
   if (source.type === 'blob' && source.blob.size > rawByteLimit(model))

@@ -1,5 +1,5 @@
 /**
- * The languages a voice speaks here: those of the API's voice that the loaded checkpoint speaks.
+ * The languages of a voice here: those of the API's voice that the loaded checkpoint supports.
  *
  * Pure. Reference: nano's model card; the Qwen2.5-Omni and Qwen3-Omni model cards on Hugging Face ("speech output").
  */

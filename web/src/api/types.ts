@@ -1,5 +1,5 @@
 /**
- * The wire as the playground uses it: what it sends, what it reads. What the server lists comes typed from `src/protocol`.
+ * The playground's part of the wire: requests and replies. The server's lists are typed by `src/protocol`.
  *
  * Reference: the Qwen-Omni guide (December 2025), sections "Quick start" to "Multi-round conversation".
  */

@@ -1,7 +1,7 @@
 /**
- * An audio file as the player takes it: 24 kHz mono, 16 bit.
+ * An audio file in the player's format: 24 kHz mono, 16 bit.
  *
- * In: a file of a kind the browser reads. Out: samples, kept as long as the file is. Rejects when the browser cannot read it.
+ * In: a file of a kind that the browser supports. Out: samples, kept as long as the file is. Rejects for other files.
  */
 import { toInt16 } from '../../../src/arithmetic/pcm.ts'
 import { mixDown } from './wav.ts'

@@ -1,5 +1,5 @@
 /**
- * The outline of audio for drawing: the loudest sample of each 20 ms, grown as the audio comes in.
+ * The waveform outline: the loudest sample of each 20 ms, extended as audio arrives.
  */
 const BIN = 480 // samples: 20 ms at 24 kHz
 

@@ -21,7 +21,7 @@ export class RecorderError extends Error {
   }
 }
 
-/** Opens a microphone or camera, with the browser's refusals distinguished. */
+/** Opens a microphone or camera; the browser's refusals are distinguished. */
 export async function openDevice(constraints: MediaStreamConstraints): Promise<MediaStream> {
   if (!isSecureContext || navigator.mediaDevices === undefined)
     throw new RecorderError('insecure', 'Browsers open the microphone and camera only on https or localhost.')

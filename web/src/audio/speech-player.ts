@@ -1,21 +1,21 @@
 /**
  * Plays 24 kHz mono speech while it is still arriving, without a gap between its pieces.
  *
- * In: 16-bit samples, any number at a time. Out: audio, through one audio context at 24 kHz, so nothing is resampled here and
- * each piece starts on the very sample after the last. Scheduled buffers are used rather than a worklet, because worklets need
- * a secure page, which a server on the local network often is not. When pieces come late, playing pauses a little and goes on.
- * Reference: Web Audio API, AudioBufferSourceNode.start.
+ * In: 16-bit samples, any number at a time. Out: audio, through one audio context at 24 kHz, so nothing is resampled
+ * here and each piece starts exactly one sample after the last. Scheduled buffers are used rather than a worklet,
+ * because worklets need a secure page, which a server on the local network often is not. When pieces arrive late,
+ * playback pauses briefly. Reference: Web Audio API, AudioBufferSourceNode.start.
  */
 import { toFloat32 } from '../../../src/arithmetic/pcm.ts'
 
 export const SPEECH_RATE = 24_000
-/** Seconds held back before the first sample, against jitter. */
+/** Seconds buffered before the first sample, against jitter. */
 const START_LEAD = 0.06
-/** Seconds held back after running dry. */
+/** Seconds buffered after an underrun. */
 const REFILL_LEAD = 0.25
 
 interface Segment {
-  /** Context time in samples, and the place in the speech, in samples. */
+  /** Context time in samples, and the position in the speech, in samples. */
   at: number
   offset: number
   length: number
@@ -28,10 +28,10 @@ interface PlayerState {
 }
 
 interface PlayerStatistics {
-  /** Samples handed to the audio graph since the page was opened, and the loudest of them. */
+  /** Samples given to the audio graph since the page was opened, and the loudest of them. */
   scheduled: number
   peak: number
-  /** Times the speech ran dry while playing. */
+  /** Underruns while playing. */
   underruns: number
   /** Milliseconds (performance clock) at which the first sample of the latest speech is played. */
   startsAt: number
@@ -54,7 +54,7 @@ class SpeechPlayer {
     return this.#state
   }
 
-  /** Where everything played passes; tests tap it. Undefined until something was played. */
+  /** The node that all playback passes through; tests tap it. Undefined until the first playback. */
   get output(): AudioNode | undefined {
     return this.#output
   }
@@ -79,7 +79,7 @@ class SpeechPlayer {
     return this.#context
   }
 
-  /** Begins a speech whose pieces will be pushed. Whatever was playing stops. */
+  /** Begins a speech whose pieces will be pushed. Current playback stops. */
   begin(id: string, offset = 0): void {
     this.stop()
     this.unlock()
@@ -88,7 +88,7 @@ class SpeechPlayer {
     this.#set({ id, status: 'playing' })
   }
 
-  /** Adds the next samples of speech `id`; ignored when another speech plays by now. */
+  /** Adds the next samples of speech `id`; ignored when another speech is playing. */
   push(id: string, samples: Int16Array): void {
     const context = this.#context
     if (this.#state.id !== id || context === undefined || this.#output === undefined || samples.length === 0) return
@@ -156,7 +156,7 @@ class SpeechPlayer {
     if (this.#state.id !== undefined) this.#set({ id: undefined, status: 'idle' })
   }
 
-  /** Loudness of what is played now, 0 to 1. */
+  /** Current loudness, 0 to 1. */
   level(): number {
     if (this.#meter === undefined || this.#state.status !== 'playing') return 0
     const samples = new Float32Array(this.#meter.fftSize)

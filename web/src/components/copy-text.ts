@@ -1,4 +1,4 @@
-/** Puts text on the clipboard, also on pages without https, where the clipboard interface is missing. */
+/** Copies text to the clipboard, also on pages without https, where the clipboard interface is missing. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     if (navigator.clipboard !== undefined) {

@@ -32,7 +32,7 @@ function Row({ summary, current, onOpen, onDelete }: RowProps): ReactElement {
           aria-label={t('history.name')}
           value={name}
           maxLength={200}
-          // The person asked to rename just now.
+          // The user asked to rename just now.
           // oxlint-disable-next-line jsx-a11y/no-autofocus
           autoFocus
           onFocus={(event) => event.target.select()}
@@ -42,7 +42,7 @@ function Row({ summary, current, onOpen, onDelete }: RowProps): ReactElement {
             if (event.nativeEvent.isComposing) return
             if (event.key === 'Enter') apply()
             if (event.key !== 'Escape') return
-            // Escape leaves the name as it was, and nothing else on the page.
+            // Escape restores the name, and closes nothing else on the page.
             event.preventDefault()
             event.stopPropagation()
             setName(undefined)
@@ -73,7 +73,7 @@ function Row({ summary, current, onOpen, onDelete }: RowProps): ReactElement {
   )
 }
 
-/** Fewer conversations are found faster by looking. */
+/** A short list needs no search. */
 const SEARCHABLE = 4
 
 export function HistoryPanel({ onDone }: { onDone: () => void }): ReactElement {

@@ -1,4 +1,7 @@
-/** Asks for the server's API key; Enter applies it. Shown where a request was refused for want of one, and in the settings. */
+/**
+ * Asks for the server's API key; Enter applies it. Shown where a request was refused for lack of one, and in the
+ * settings.
+ */
 import { useEffect, useId, useRef, useState, type FormEvent, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { useStore } from '../state/store.ts'
@@ -6,9 +9,9 @@ import { Button } from './ui/button.tsx'
 
 interface KeyFormProps {
   help?: string
-  /** One may type at once. */
+  /** Focused when it appears. */
   focused?: boolean
-  /** Called when the server has taken the key. */
+  /** Called when the server has accepted the key. */
   onAccepted?: (() => void) | undefined
 }
 

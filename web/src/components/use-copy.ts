@@ -1,4 +1,4 @@
-/** Copies a text, and says whether it went well. */
+/** Copies a text, and reports whether it worked. */
 import { useTranslation } from 'react-i18next'
 import { copyText } from './copy-text.ts'
 import { notify } from './ui/toasts.tsx'

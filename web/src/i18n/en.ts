@@ -373,5 +373,5 @@ export const en = {
   },
 }
 
-/** What a translation must have. Voices may be missing: the server's own words are shown then. */
+/** Required keys of a translation. Voices may be missing: the server's own text is shown then. */
 export type Texts = typeof en & { voice?: Record<string, string> }

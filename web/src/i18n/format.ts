@@ -1,4 +1,4 @@
-/** Numbers, sizes, times and money for people, in the page's language. */
+/** Numbers, sizes, times and money, in the page's language. */
 
 /** `7.5 MB`; powers of 1024, as the API counts. */
 export function formatBytes(bytes: number, language: string): string {
@@ -22,7 +22,7 @@ export function formatLimit(seconds: number, language: string): string {
   }).format(whole ? seconds / 60 : seconds)
 }
 
-/** A length of sound, or a place in one that is `total` seconds long: `0.9 s` when it is short, `1:07` when it is not. */
+/** A duration of audio, or a position in audio of `total` seconds: `0.9 s` when it is short, `1:07` when it is not. */
 export function formatLength(seconds: number, language: string, total: number = seconds): string {
   if (total >= 10) return formatClock(seconds)
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 }

@@ -1,4 +1,4 @@
-/** An image to try with: a red circle on a pale background, drawn here so that nothing is fetched. */
+/** An example image: a red circle on a pale background, drawn here so that nothing is fetched. */
 import type { Media } from '../state/conversation.ts'
 import { newId } from '../state/new-id.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Takes still frames out of a video, and draws images smaller.
+ * Extracts frames from a video, and draws images smaller.
  *
  * In: a file the browser can play, times. Out: JPEG frames. Throws when the browser cannot play the video.
  */
@@ -24,7 +24,7 @@ function toJpeg(canvas: HTMLCanvasElement, quality: number): Promise<Blob> {
   })
 }
 
-/** Draws an image or a video's present frame as JPEG, its longest side at most `longest` pixels. */
+/** Draws an image or a video's current frame as JPEG, its longest side at most `longest` pixels. */
 export async function drawJpeg(
   source: HTMLVideoElement | ImageBitmap,
   longest = LONGEST_SIDE,
@@ -63,7 +63,7 @@ export async function shrinkImage(blob: Blob, bytes: number): Promise<{ blob: Bl
   }
 }
 
-/** Times of `count` frames spread over a video of `duration` seconds, each in the middle of its share. */
+/** Times of `count` frames spread over a video of `duration` seconds, each in the middle of its interval. */
 export function frameTimes(duration: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => ((index + 0.5) * duration) / count)
 }

@@ -1,8 +1,8 @@
 /**
- * Turns a picked, pasted or dropped file, or a link, into {@link Media}: what kind it is, and its size or duration.
+ * Turns a picked, pasted or dropped file, or a link, into {@link Media}: its kind, and its size or duration.
  *
- * Throws {@link MediaError} for what is no image, audio or video, and for HEIC that this browser cannot read (the server
- * cannot either). A duration the browser cannot tell is left out; the server then decides.
+ * Throws {@link MediaError} for other kinds of files, and for HEIC that this browser cannot read (the server cannot
+ * either). A duration unknown to the browser is left out; the server then decides.
  */
 import type { Media, MediaKind } from '../state/conversation.ts'
 import { shrinkMedia } from './shrink.ts'
@@ -30,7 +30,7 @@ export const ACCEPT = {
   video: 'video/*,.mkv,.flv,.wmv,.avi',
 } as const
 
-/** What a file is, from its media type, else its name. */
+/** A file's kind, from its media type, else its name. */
 export function kindOf(name: string, type = ''): Exclude<MediaKind, 'frames'> | undefined {
   const family = type.split('/')[0]
   if (family === 'image' || family === 'audio' || family === 'video') return family

@@ -1,6 +1,6 @@
 /**
- * Makes a file that is too large for the API small enough, where the browser can: images are redrawn, audio becomes 16 kHz
- * mono WAV. A video is not recoded; its frames can be sent instead (`frames.ts`).
+ * Makes a file that is too large for the API small enough, where the browser can: images are redrawn, audio becomes 16
+ * kHz mono WAV. A video is not re-encoded; its frames can be sent instead (`frames.ts`).
  */
 import { RECORDING_RATE } from '../audio/recorder.ts'
 import { toInt16 } from '../../../src/arithmetic/pcm.ts'

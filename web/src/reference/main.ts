@@ -1,7 +1,7 @@
 /**
  * The API reference at `/reference`: Swagger UI over this server's `/openapi.json`, with requests to try.
  *
- * Everything is served from here, under a policy without inline code. A key entered in the playground is used here as well.
+ * Everything is served from here, under a policy without inline code. A key entered in the playground is used here too.
  */
 import SwaggerUI from 'swagger-ui-dist/swagger-ui-es-bundle.js'
 import 'swagger-ui-dist/swagger-ui.css'

@@ -1,4 +1,4 @@
-/** What the reference page uses of Swagger UI, which comes without types. */
+/** The part of Swagger UI that the reference page uses; the package has no types. */
 declare module 'swagger-ui-dist/swagger-ui-es-bundle.js' {
   interface Options {
     url: string

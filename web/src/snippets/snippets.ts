@@ -27,7 +27,7 @@ function pythonLiteral(value: unknown, indent: string): string {
   if (value === null || value === undefined) return 'None'
   if (typeof value === 'boolean') return value ? 'True' : 'False'
   if (typeof value === 'number') return JSON.stringify(value)
-  // JSON's escapes are Python's, but for characters outside the basic plane, which JSON.stringify leaves as they are.
+  // JSON's escapes are Python's, but for characters outside the basic plane, which JSON.stringify leaves unescaped.
   if (typeof value === 'string') return JSON.stringify(value)
   const inner = `${indent}    `
   if (Array.isArray(value)) {
@@ -153,7 +153,7 @@ export function snippet(language: SnippetLanguage, request: ChatRequest, baseUrl
   }
 }
 
-/** The text for reading: long data URIs cut short, with their size. */
+/** The text for display: long data URIs cut short, with their size. */
 export function abbreviate(text: string): string {
   return text.replaceAll(
     /(data:[\w/+.-]*;base64,[A-Za-z0-9+/]{24})[A-Za-z0-9+/]{80,}={0,2}/g,

@@ -1,8 +1,9 @@
 /**
- * What a conversation is: turns, and the media they show.
+ * A conversation: turns, and their media.
  *
- * Media are kept beside the turns and never changed, and every reply keeps the request it answered with its media named, not
- * copied ({@link StoredRequest}), so the request can be rebuilt to the byte even after earlier turns were edited or deleted.
+ * Media are stored apart from the turns and never changed, and every reply keeps its request with media by name, not
+ * copied ({@link StoredRequest}), so the request can be rebuilt exactly even after earlier turns were edited or
+ * deleted.
  */
 import type { ChatRequest, Usage } from '../api/types.ts'
 import type { Failure } from '../api/errors.ts'
@@ -34,7 +35,7 @@ export interface UserTurn {
   role: 'user'
   text: string
   mediaIds: string[]
-  /** What was said, for people to read; the audio is what is sent. */
+  /** The transcript, for display; the audio is what is sent. */
   transcript?: string
 }
 
@@ -61,9 +62,9 @@ export interface AssistantTurn {
   finishReason?: string
   failure?: Failure
   requestId?: string
-  /** Said in a spoken conversation; its request is the same turn by chat. */
+  /** Part of a spoken conversation; its request is the same turn by chat. */
   talk?: true
-  /** What the server says it did otherwise than asked. */
+  /** The server's warnings. */
   warnings?: string
   request: StoredRequest
 }
@@ -73,7 +74,7 @@ export type Turn = UserTurn | AssistantTurn
 export interface Conversation {
   id: string
   title: string
-  /** The person gave the title; it no longer follows the first message. */
+  /** The user set the title; it no longer follows the first message. */
   named?: boolean
   createdAt: number
   updatedAt: number
@@ -81,7 +82,7 @@ export interface Conversation {
   media: Record<string, Media>
 }
 
-/** All that was written and answered, for searching: lower case, at most `SEARCHED` characters. */
+/** All text of the conversation, for searching: lower case, at most `SEARCHED` characters. */
 export function searchTextOf(conversation: Conversation): string {
   return conversation.turns
     .map((turn) => (turn.role === 'user' ? `${turn.text}\n${turn.transcript ?? ''}` : turn.text))

@@ -10,11 +10,11 @@ export interface ConversationSummary {
   id: string
   title: string
   updatedAt: number
-  /** What was said, for searching; absent in summaries written by older versions of the page. */
+  /** The text, for searching; absent in summaries written by older versions of the page. */
   text?: string
 }
 
-/** Summaries are apart, so that the list does not read every image and recording. */
+/** Summaries are stored separately, so that the list does not read every image and recording. */
 interface Schema extends DBSchema {
   conversations: { key: string; value: Conversation }
   summaries: { key: string; value: ConversationSummary; indexes: { updatedAt: number } }
@@ -68,7 +68,7 @@ export async function deleteConversation(id: string): Promise<void> {
 const DRAFT_TEXT = 'omniserve.draft'
 const DRAFT_MEDIA = 'current'
 
-/** Kept at every key press, so it must not wait for the database. */
+/** Stored at every key press, so it must not wait for the database. */
 export function saveDraftText(text: string): void {
   try {
     if (text === '') localStorage.removeItem(DRAFT_TEXT)

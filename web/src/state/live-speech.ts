@@ -1,5 +1,5 @@
 /**
- * Speech of replies in this page: the pieces of the one arriving, and the outlines of those already here.
+ * Speech of this page's replies: the pieces of the arriving one, and the waveform outlines of the others.
  *
  * Kept out of the store, because it changes many times a second.
  */

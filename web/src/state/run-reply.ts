@@ -1,7 +1,7 @@
 /**
  * Runs one request and turns its chunks into an assistant turn, playing its speech on the way.
  *
- * In: a stored request and its media. Out: the turn, given again whenever it has changed (at most about 30 times a second).
+ * In: a stored request and its media. Out: the turn, emitted whenever it has changed (at most about 30 times a second).
  * Never throws: failures and stops are states of the turn.
  */
 import { streamChat } from '../api/client.ts'
@@ -66,7 +66,7 @@ export async function runReply(options: ReplyOptions): Promise<void> {
         mark('firstReasoning')
         change({ status: 'streaming', reasoning: turn.reasoning + reasoning })
       }
-      // Some models send the words of a spoken reply beside its audio.
+      // Some models send the text of a spoken reply with its audio.
       const text = content ? content : (audio?.transcript ?? '')
       if (text !== '') {
         mark('firstText')

@@ -1,5 +1,6 @@
 /**
- * What the person chose, kept in the browser's local storage. Sampling values of null are not sent: the model's default holds.
+ * The user's settings, kept in the browser's local storage. Sampling values of null are not sent: the model's default
+ * applies.
  */
 export interface Settings {
   model: string

@@ -1,7 +1,7 @@
 /**
- * The page's state and what can be done with it.
+ * The page's state and its actions.
  *
- * In: what the person does. Out: state that components read through {@link useStore}. Replies are run by `run-reply.ts`.
+ * In: user actions. Out: state that components read through {@link useStore}. Replies are run by `run-reply.ts`.
  */
 import { create } from 'zustand'
 import { checkReady, countTokens, getJson } from '../api/client.ts'
@@ -51,7 +51,7 @@ export interface State {
   refreshCatalogue: () => Promise<void>
   checkServer: () => Promise<void>
   setSettings: (change: Partial<Settings>) => void
-  /** Uses a key from now on and asks the server for its models with it; true when the server takes it. */
+  /** Uses a key from now on and loads the server's models with it; true when the server accepts it. */
   useKey: (apiKey: string) => Promise<boolean>
   setDraftText: (text: string) => void
   attach: (media: Media) => void
@@ -145,7 +145,7 @@ export const useStore = create<State>()((set, get) => {
     history.saveDraftMedia(draftMedia).catch(() => set({ historyWorks: false }))
   }
 
-  /** Answers the last turn, which is the person's. */
+  /** Answers the last turn, which is the user's. */
   const answer = async (): Promise<void> => {
     const { settings, conversation } = get()
     const model = currentModel(get())
@@ -312,7 +312,7 @@ export const useStore = create<State>()((set, get) => {
       get().closeTalk()
       const conversation = await history.loadConversation(id).catch(() => undefined)
       if (conversation === undefined) return
-      // A reply that was being made when the page was left has ended.
+      // A reply that was in progress when the page was left has ended.
       conversation.turns = conversation.turns.map((turn) =>
         turn.role === 'assistant' && (turn.status === 'streaming' || turn.status === 'waiting')
           ? { ...turn, status: 'stopped' }

@@ -1,7 +1,9 @@
 /**
- * The microphone as a stream of 16 kHz mono pieces of 100 ms, with the echo of the page's own audio cancelled by the browser.
+ * The microphone as a stream of 16 kHz mono pieces of 100 ms, with the echo of the page's own audio cancelled by the
+ * browser.
  *
- * In: permission. Out: pieces, the level now. Rejects with {@link RecorderError}. Muted, it sends silence, so that times go on.
+ * In: permission. Out: pieces, the current level. Rejects with {@link RecorderError}. Muted, it sends silence, so that
+ * time advances.
  */
 import workletUrl from '../audio/recorder-worklet.ts?worker&url'
 import { openDevice, RecorderError } from '../audio/recorder.ts'
@@ -27,7 +29,7 @@ export class Microphone implements Disposable {
     this.#resampler = new StreamResampler(context.sampleRate, TALK_RATE)
   }
 
-  /** `onEnd`: the device went away. */
+  /** `onEnd`: the device was removed. */
   static async open(onPiece: (samples: Int16Array) => void, onEnd: () => void): Promise<Microphone> {
     const stream = await openDevice({
       audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
@@ -53,7 +55,7 @@ export class Microphone implements Disposable {
     for (const track of this.#stream.getAudioTracks()) track.enabled = !muted
   }
 
-  /** Loudness now, 0 to 1, falling slowly. */
+  /** Current loudness, 0 to 1, falling slowly. */
   get level(): number {
     return this.#level
   }

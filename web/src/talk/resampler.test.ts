@@ -17,7 +17,7 @@ describe.each([48_000, 44_100, 16_000])('from %i Hz to 16 kHz', (rate) => {
     expect(pieces.length).toBe(whole.length)
     expect(Math.max(...pieces.map((sample, index) => Math.abs(sample - whole[index]!)))).toBeLessThan(1e-6)
     const expected = tone(440, 16_000, 1)
-    // The first samples lean on silence before the tone.
+    // The first samples also depend on the silence before the tone.
     const worst = Math.max(...pieces.slice(100).map((sample, index) => Math.abs(sample - expected[index + 100]!)))
     expect(worst).toBeLessThan(0.01)
     expect(pieces.length).toBeGreaterThan(15_900)
@@ -25,6 +25,6 @@ describe.each([48_000, 44_100, 16_000])('from %i Hz to 16 kHz', (rate) => {
 })
 
 it('leaves out what the lower rate cannot hold', () => {
-  const heard = new StreamResampler(48_000, 16_000).push(tone(11_000, 48_000, 1))
-  expect(rms(heard.subarray(200))).toBeLessThan(0.005)
+  const resampled = new StreamResampler(48_000, 16_000).push(tone(11_000, 48_000, 1))
+  expect(rms(resampled.subarray(200))).toBeLessThan(0.005)
 })

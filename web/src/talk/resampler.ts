@@ -1,14 +1,14 @@
 /**
- * Resamples audio that arrives piece by piece to a lower or equal rate, without a seam between the pieces.
+ * Resamples streamed audio to a lower or equal rate, without a discontinuity between the pieces.
  *
- * In: mono samples at one rate, any number at a time. Out: samples at the other rate; the last few wait for what follows.
- * Method: windowed-sinc interpolation (Hann window), cut off below half of the lower rate. Reference: Smith, "Digital Audio
- * Resampling", bandlimited interpolation.
+ * In: mono samples at one rate, any number at a time. Out: samples at the other rate; the last few wait for what
+ * follows. Method: windowed-sinc interpolation (Hann window), cut off below half of the lower rate. Reference: Smith,
+ * "Digital Audio Resampling", bandlimited interpolation.
  */
 
 /** Zero crossings on each side. */
 const LOBES = 16
-/** Share of the band that is kept; the rest is the filter's slope. */
+/** Share of the band that is kept; the rest is the filter's transition. */
 const PASS = 0.92
 /** Values of the filter per input sample; between them it is interpolated. */
 const FINE = 256
@@ -18,7 +18,7 @@ export class StreamResampler {
   readonly #reach: number
   /** One side of the filter. */
   readonly #kernel: Float32Array
-  /** Samples not yet behind the filter, and where the next output lies among them. */
+  /** Samples not yet filtered, and the position of the next output among them. */
   #held: Float32Array
   #at: number
 

@@ -1,9 +1,9 @@
 /**
  * A spoken conversation with the server: microphone in, speech out, captions and turns on the way.
  *
- * In: what to talk to and how. Out: {@link TalkState} through `subscribe`, whole turns through `onTurn`. Nothing here throws:
- * failures end the conversation with a problem that the page says in its own words.
- * Reference: docs/realtime.md, DashScope's dialect, whose images go with the turn that is being spoken.
+ * In: the server and the settings. Out: {@link TalkState} through `subscribe`, whole turns through `onTurn`. Nothing
+ * here throws: failures end the conversation with a problem that the page describes in its own text. Reference:
+ * docs/realtime.md, DashScope's dialect, whose images go with the turn that is being spoken.
  */
 import { RecorderError } from '../audio/recorder.ts'
 import { player } from '../audio/speech-player.ts'
@@ -14,7 +14,7 @@ import { TalkCamera } from './talk-camera.ts'
 import { NEW_TALK, reduceTalk, type ServerEvent, type TalkProblem, type TalkState } from './talk-state.ts'
 
 const PATH = '/api-ws/v1/realtime'
-/** Milliseconds until a server that does not answer is given up. */
+/** Milliseconds until a server that does not answer counts as unreachable. */
 const PATIENCE = 15_000
 /** Seconds of audio kept before a turn is known to have begun. */
 const KEPT_SECONDS = 10
@@ -26,9 +26,9 @@ export interface TalkOptions {
   apiKey: string
   /** The `session` of the first `session.update`. */
   session: Record<string, unknown>
-  /** Earlier turns, so that the conversation goes on. */
+  /** Earlier turns, so that the conversation continues. */
   history: readonly { role: 'user' | 'assistant'; text: string }[]
-  /** Called when a reply was played or interrupted, with what each side said. */
+  /** Called when a reply was played or interrupted, with both sides' text. */
   onTurn: (turn: TalkTurn) => void
 }
 
@@ -269,7 +269,7 @@ export class TalkSession {
 
   #play(id: string, base64: string): void {
     const reply = this.#reply
-    // What still comes of a reply that was interrupted is not played.
+    // The rest of an interrupted reply is not played.
     if (reply?.id !== id || this.#state.userSpeaks) return
     const samples = reply.decoder.decode(base64)
     if (samples.length === 0) return
@@ -309,9 +309,9 @@ export class TalkSession {
       while (this.#sentSamples - this.#sentFrom > KEPT_SECONDS * TALK_RATE)
         this.#sentFrom += this.#sent.shift()?.length ?? 0
     }
-    // A gate may make pauses silent, so only who was never heard is asked.
-    const unheard = this.#user === undefined && !this.#state.muted
-    const quiet = unheard && (this.#microphone?.level ?? 0) < SILENT.level
+    // A noise gate may make pauses silent, so only a microphone without any speech so far is checked.
+    const noSpeech = this.#user === undefined && !this.#state.muted
+    const quiet = noSpeech && (this.#microphone?.level ?? 0) < SILENT.level
     this.#quietPieces = quiet ? this.#quietPieces + 1 : 0
     if (this.#quietPieces === SILENT.pieces) this.#apply({ type: 'problem', problem: { key: 'quiet', message: '' } })
     else if (!quiet && this.#state.problem?.key === 'quiet') this.#apply({ type: 'problem', problem: undefined })

@@ -44,9 +44,9 @@ it('sends what was said before as text: the newest turns, transcripts in place o
     metrics: {},
     request: { model: 'm', messages: [], stream: true, stream_options: { include_usage: true }, modalities: ['text'] },
   })
-  expect(talkHistory([user('', 'spoken'), reply('heard'), user(''), reply('an image'), user('typed')])).toEqual([
+  expect(talkHistory([user('', 'spoken'), reply('played'), user(''), reply('an image'), user('typed')])).toEqual([
     { role: 'user', text: 'spoken' },
-    { role: 'assistant', text: 'heard' },
+    { role: 'assistant', text: 'played' },
     { role: 'assistant', text: 'an image' },
     { role: 'user', text: 'typed' },
   ])

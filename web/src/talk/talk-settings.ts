@@ -1,4 +1,4 @@
-/** What a spoken conversation takes over from the page: its settings, and what was said before. Pure. */
+/** A spoken conversation's settings from the page, and its earlier turns. Pure. */
 import { speechReason } from '../api/rules.ts'
 import type { ModelListing } from '../api/types.ts'
 import type { Turn } from '../state/conversation.ts'
@@ -7,7 +7,7 @@ import type { Settings } from '../state/settings.ts'
 /** Earlier turns that are sent again; sessions keep about as many. */
 const REMEMBERED = 12
 
-/** The `session` of `session.update`. A conversation is spoken wherever the checkpoint can speak. */
+/** The `session` of `session.update`. A conversation has speech wherever the checkpoint supports it. */
 export function talkSettings(model: ModelListing, settings: Settings): Record<string, unknown> {
   const spoken = speechReason(model, { ...settings, thinking: false }) === undefined
   const given = {

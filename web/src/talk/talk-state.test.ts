@@ -52,7 +52,7 @@ it('marks what was interrupted, while it was made and while it was only still pl
   expect(statusOf(during)).toBe('hearing')
   const later = after(...spoken, { type: 'playing', playing: true }, done(), again)
   expect(later.captions[1]).toMatchObject({ interrupted: true })
-  // A reply heard to its end is not.
+  // A reply played to its end is not.
   const whole = after(...spoken, { type: 'playing', playing: true }, done(), { type: 'playing', playing: false }, again)
   expect(whole.captions[1]).toMatchObject({ interrupted: false })
 })

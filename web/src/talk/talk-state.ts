@@ -1,7 +1,7 @@
 /**
- * What a spoken conversation is at each moment: who speaks, the captions, what went wrong. Pure.
+ * The state of a spoken conversation: who speaks, the captions, the error. Pure.
  *
- * In: server events of the realtime API, and what the page does. Out: the next state, of which the page is drawn.
+ * In: server events of the realtime API, and the page's actions. Out: the next state, which the page renders.
  * Reference: docs/realtime.md, DashScope's dialect; the realtime guide's server events.
  */
 
@@ -39,7 +39,7 @@ export interface TalkState {
   userSpeaks: boolean
   /** The user has finished and no reply has begun yet. */
   awaiting: boolean
-  /** The reply being made or still played. */
+  /** The reply being generated or still played. */
   replyId: string | undefined
   playing: boolean
   muted: boolean
@@ -92,7 +92,7 @@ export function reduceTalk(state: TalkState, event: TalkEvent): TalkState {
     case 'session.updated':
       return { ...state, phase: 'live' }
     case 'input_audio_buffer.speech_started': {
-      // What was being said is cut off by it.
+      // It interrupts the current reply.
       const cut = state.replyId
       const quiet = cut === undefined ? state : change(state, cut, () => ({ open: false, interrupted: true }))
       return add(
@@ -128,7 +128,7 @@ export function reduceTalk(state: TalkState, event: TalkEvent): TalkState {
       return closed.replyId === id && !closed.playing ? { ...closed, replyId: undefined } : closed
     }
     case 'error':
-      // Said of a reply that ended just before it was to be stopped.
+      // Sent for a reply that ended just before it was to be stopped.
       if (event.error.code === 'response_cancel_not_active') return state
       return { ...state, awaiting: false, problem: { key: 'serverSaid', message: event.error.message } }
     case 'playing': {

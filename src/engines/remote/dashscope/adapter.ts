@@ -1,8 +1,8 @@
 /**
- * Alibaba Model Studio (DashScope), whose wire this server speaks: requests go on nearly as they came.
+ * Alibaba Model Studio (DashScope), whose wire this server speaks: requests are forwarded almost unchanged.
  *
- * Reference: the Qwen-Omni guide (December 2025), the compatible mode's reference and page of error codes. There is no free health check:
- * only what happens to requests tells.
+ * Reference: the Qwen-Omni guide (December 2025), the compatible mode's reference and page of error codes. There is no
+ * free health check: only requests show its health.
  */
 
 import type { Adapter } from '../adapter.ts'
@@ -49,7 +49,7 @@ export function readOmniDelta(json: unknown): ReturnType<Adapter['read']> {
   const data = audio?.data ?? ''
   const delta = readTextDelta(chunk)
   const transcript = audio?.transcript ?? ''
-  // An empty text beside audio, or in a last chunk, is no token.
+  // An empty text with audio, or in a last chunk, is no token.
   const { silentToken: _, ...rest } = delta
   return {
     ...rest,

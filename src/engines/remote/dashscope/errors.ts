@@ -1,8 +1,8 @@
 /**
  * Errors of Model Studio's compatible mode, as JSON, as an event, or as an event in the body of a 4xx.
  *
- * In: a status and a body. Out: an engine error. What the caller did wrong is passed on as it was put; what is wrong with the key or the
- * account is not the caller's business. Reference: Model Studio's page of error codes.
+ * In: a status and a body. Out: an engine error. The caller's mistakes are passed on unchanged; faults of the key or
+ * the account are not shown to the caller. Reference: Model Studio's page of error codes.
  */
 
 import { z } from 'zod'
@@ -37,7 +37,7 @@ export function readWireError(body: string): WireError | undefined {
   }
 }
 
-/** The status an error would have had, were it not inside a 200. */
+/** The status an error would have had outside a 200. */
 export function statusOfCode(error: WireError): number {
   const code = error.code ?? error.type
   if (/^(limit_|insufficient_quota|Throttling|LimitRequests)/i.test(code)) return 429
@@ -49,7 +49,7 @@ export function statusOfCode(error: WireError): number {
   return 500
 }
 
-/** Milliseconds until another try, where the service does not say. */
+/** Milliseconds until another try, where the service gives none. */
 const BACK_OFF = 1000
 
 export function mapDashscopeError(status: number, body: string, retryAfterMs?: number): RemoteError {
@@ -83,7 +83,7 @@ export function mapDashscopeError(status: number, body: string, retryAfterMs?: n
   }
 }
 
-/** The caller's error, in the service's own words. */
+/** The caller's error, with the service's own text. */
 export function passOn(status: number, error: WireError, cause: Error): RemoteError {
   return new RemoteError('unsupported', error.message, 'none', {
     ...(error.param !== undefined && { param: error.param }),

@@ -1,5 +1,5 @@
 /**
- * Another omniserve. It tells its context, voices and abilities; errors of the caller are passed on as it put them.
+ * Another omniserve. It reports its context, voices and capabilities; errors of the caller are passed on unchanged.
  *
  * Reference: docs/wire.md and docs/errors.md of this repository.
  */
@@ -46,7 +46,7 @@ export const omniserve: Adapter = {
 export function mapOmniserveError(status: number, body: string, retryAfterMs?: number): RemoteError {
   const error = readWireError(body)
   const cause = new Error(`HTTP ${status}: ${error ? `${error.code}: ${error.message}` : body.slice(0, 200)}`)
-  // Its engine ended, or is loading; its health check says when it is back.
+  // Its engine ended, or is loading; its health check shows when it is back.
   if (error?.code === 'ModelUnavailable')
     return new RemoteError('engine_crashed', 'The peer’s engine is not available.', 'strike', {
       cause,

@@ -1,10 +1,11 @@
-/** Whether a model can serve a request at all, and what a route of several pools can do together. Pure. */
+/** Whether a model supports a request, and what a route of several pools supports together. Pure. */
 
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
 
 /**
- * Why it cannot; undefined when it can.
- * @param choosy whether another model of the route honours the choice of a voice; then one without a choice speaks as itself only.
+ * Why it does not; undefined when it does.
+ * @param choosy whether another model of the route supports the choice of a voice; then one without a choice is never
+ * given another name.
  */
 export function whyNot(model: EngineModel, request: GenerationRequest, choosy = false): EngineError | undefined {
   const refuse = (message: string, param: string): EngineError => new EngineError('unsupported', message, { param })
@@ -26,7 +27,7 @@ export function whyNot(model: EngineModel, request: GenerationRequest, choosy = 
   return undefined
 }
 
-/** What at least one of them can do, under one name. @param models at least one */
+/** What at least one of them supports, under one name. @param models at least one */
 export function together(id: string, models: readonly EngineModel[]): EngineModel {
   const [first] = models
   if (first === undefined) throw new Error('a route has at least one pool')
@@ -54,7 +55,7 @@ export function together(id: string, models: readonly EngineModel[]): EngineMode
     voices: [...voices.values()],
     weights: [...new Set(models.map((model) => model.weights))].join(', '),
     device: [...new Set(models.map((model) => model.device))].join(', '),
-    // Of a route of one pool alone: where others may answer, the API model's defaults fit all.
+    // Of a route with a single pool: with several, the API model's defaults fit all.
     ...(models.length === 1 && sampling && { sampling }),
     ...(models.length === 1 && historyTurns !== undefined && { historyTurns }),
   }

@@ -1,5 +1,6 @@
 /**
- * What holds an outage small: a budget of retries, limits of requests per minute, requests that ended replicas. Pure; times in milliseconds.
+ * Limits of an outage's effect: a budget of retries, requests per minute, requests that ended replicas. Pure; times in
+ * milliseconds.
  */
 
 /** Retries that may be made: a share of the requests, and some to start with. */
@@ -45,15 +46,15 @@ export function waitFor({ tokens }: RateBucket, perMinute: number): number {
 }
 
 /**
- * Requests whose replica ended while it worked on them, by a digest of what was asked. Many requests alike that one death ends count once:
- * what they have in common is the replica.
+ * Requests whose replica ended while it worked on them, by a digest of the request. Many equal requests that one outage
+ * ends count once: what they have in common is the replica.
  */
 export type Suspects = ReadonlyMap<string, { readonly replicas: ReadonlySet<string>; readonly until: number }>
 
 export interface SuspectRules {
   /** Replicas that ended, after which a request is refused. */
   readonly deaths: number
-  /** For how long deaths count. */
+  /** How long outages count. */
   readonly remember: number
 }
 
@@ -71,7 +72,7 @@ export function afterDeath(
   return kept.set(digest, { replicas, until: now + rules.remember })
 }
 
-/** The same request was answered whole. */
+/** The same request got a whole reply. */
 export function afterReply(suspects: Suspects, digest: string): Suspects {
   if (!suspects.has(digest)) return suspects
   const kept = new Map(suspects)

@@ -43,10 +43,10 @@ describe('choosing a replica', () => {
     expect(seen).toEqual(new Set(['a', 'b']))
   })
 
-  it('keeps to the room of each, and to none when all are full', () => {
+  it('keeps to the capacity of each, and to none when all are full', () => {
     expect(choose([replica('a', 7), replica('b', 6)], options({ cost: 2 }))?.name).toBe('b')
     expect(choose([replica('a', 8), replica('b', 7)], options({ cost: 2 }))).toBeUndefined()
-    // A replica whose room is below one request's cost still takes one.
+    // A replica whose capacity is below one request's cost still takes one.
     expect(choose([replica('a', 0, { maxPending: 1 })], options({ cost: 2 }))?.name).toBe('a')
   })
 
@@ -95,7 +95,7 @@ describe('budgets', () => {
 
   it('refuses what ended two replicas, for a while', () => {
     const one = afterDeath(new Map(), 'x', 'a', 0, DEFAULT_SUSPECTS)
-    // Others like it, ended by the same death.
+    // Others like it, ended by the same outage.
     expect(isRefused(afterDeath(one, 'x', 'a', 1, DEFAULT_SUSPECTS), 'x', 2, DEFAULT_SUSPECTS)).toBe(false)
     const two = afterDeath(one, 'x', 'b', 10, DEFAULT_SUSPECTS)
     expect(isRefused(two, 'x', 11, DEFAULT_SUSPECTS)).toBe(true)

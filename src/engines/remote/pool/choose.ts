@@ -1,19 +1,19 @@
 /**
  * Which replica of a pool gets a request.
  *
- * In: candidates with what is pending at each, what the request costs, a key for affinity, random numbers. Out: one of them, or that all
- * are full. Pure.
+ * In: candidates with what is pending at each, the request's cost, a key for affinity, random numbers. Out: one of
+ * them, or that all are full. Pure.
  */
 
 export type Strategy = 'least-pending' | 'two-choices' | 'round-robin' | 'random'
 
 export interface Candidate {
   readonly name: string
-  /** Cost of the live requests by our own count. */
+  /** Cost of its live requests, as counted here. */
   readonly pending: number
   /** Most of it. */
   readonly maxPending: number
-  /** Its share, from its seats. */
+  /** Its share, from its slots. */
   readonly weight: number
 }
 
@@ -28,7 +28,7 @@ export interface ChooseOptions {
   readonly turn: number
 }
 
-/** A favourite may have so much more pending than the least before affinity is dropped. */
+/** Affinity is dropped when the preferred replica has so much more pending than the least. */
 const AFFINITY_SLACK = 2
 
 /** Undefined: all are full. */
@@ -57,7 +57,7 @@ export function choose(candidates: readonly Candidate[], options: ChooseOptions)
   }
 }
 
-/** The least after this request, by weight; ties at random, so that several servers in front do not agree. */
+/** The least after this request, by weight; ties at random, so that several servers with equal state spread them. */
 function leastPending(free: readonly Candidate[], cost: number, random: () => number): Candidate {
   let best: Candidate[] = []
   let least = Number.POSITIVE_INFINITY

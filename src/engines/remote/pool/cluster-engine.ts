@@ -1,8 +1,9 @@
 /**
- * One route of a cluster as an engine: a request goes to a replica of the first pool that can serve it, and moves on while nothing was said.
+ * One route of a cluster as an engine: a request goes to a replica of the first pool that can serve it, and moves on
+ * until it has output.
  *
- * In: the contract's requests. Out: its events. `start` is held back until the first token or audio, because until then another replica may
- * take over; afterwards a reply is never joined to another's.
+ * In: the contract's requests. Out: its events. `start` is held back until the first token or audio, because until then
+ * another replica may take over; afterwards two replies are never joined.
  */
 
 import {
@@ -32,12 +33,12 @@ export class ClusterEngine implements Engine {
     this.id = id
   }
 
-  /** As the replicas are known now, or were within the last half second. */
+  /** The replicas' current state, at most half a second old. */
   get model(): EngineModel {
     const now = performance.now()
     if (this.#known && now - this.#known.at <= 500) return this.#known.model
     const models = this.#cluster.modelsOf(this.#route)
-    // Requests that still run when their route is taken out of the plan go on under what it was.
+    // Requests that still run when their route is removed from the plan continue with its last state.
     const model = models.length === 0 && this.#known ? this.#known.model : together(this.id, models)
     this.#known = { model, at: now }
     return model
@@ -78,7 +79,7 @@ export class ClusterEngine implements Engine {
     let retries = 0
     for (;;) {
       const picked = this.#cluster.pick(this.#route, request, passed)
-      // What the replicas themselves said says more than that none is left.
+      // The replicas' own errors explain more than that none is left.
       if (picked.kind === 'refused') throw firstError ?? picked.error
       await using attempt = new Attempt(this.#cluster, picked.lease, request, signal)
       try {
@@ -124,16 +125,20 @@ export class ClusterEngine implements Engine {
     if (models.length === 0) return
     const { contextLength } = this.model
     if (request.maxTokens >= contextLength) {
-      throw new EngineError('context_overflow', `max_tokens leaves no room for a prompt in ${contextLength} tokens.`, {
-        param: 'max_tokens',
-      })
+      throw new EngineError(
+        'context_overflow',
+        `max_tokens takes the whole context of ${contextLength} tokens; lower it.`,
+        {
+          param: 'max_tokens',
+        },
+      )
     }
     const reasons = models.map((model) => whyNot(model, request))
     if (reasons.every((reason) => reason !== undefined)) throw reasons[0]!
   }
 }
 
-/** Whether another replica may do better. Not for what the caller did wrong, nor for a request whose time is up. */
+/** Whether another replica may succeed. Not for the caller's mistakes, nor for a request that ran out of time. */
 function movesOn(error: unknown): boolean {
   if (!(error instanceof EngineError) || error.passedOn) return false
   switch (error.code) {
@@ -155,7 +160,7 @@ function movesOn(error: unknown): boolean {
   }
 }
 
-/** Nothing was done there: asking elsewhere is no repetition. */
+/** No work was done there: another replica repeats nothing. */
 function isRefusal({ code }: EngineError): boolean {
   return code === 'unsupported' || code === 'context_overflow' || code === 'engine_closed'
 }
@@ -188,7 +193,7 @@ class Attempt implements AsyncDisposable {
     const { member } = this.#lease
     const { engine, model } = member.source
     const { id, maxOutputTokens } = model()
-    // A replica with less room than its route gives what it has: the reply ends with `length`, visibly.
+    // A replica with a smaller context than its route gives what it has: the reply ends with `length`, visibly.
     const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
     const signal = AbortSignal.any([this.#signal, this.#lease.left])
     const events = engine.generate({ ...this.#request, model: id, maxTokens }, signal)[Symbol.asyncIterator]()
@@ -263,7 +268,7 @@ class Attempt implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#report('cancelled')
-    // Ends what was left early; the peer learns by the closed connection.
+    // Ends what was left early; the peer sees the closed connection.
     await this.#events?.return?.().catch(() => undefined)
     this.#lease[Symbol.dispose]()
   }

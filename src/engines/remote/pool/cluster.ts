@@ -1,8 +1,8 @@
 /**
- * Pools of replicas at work: who may be chosen, health checks, drains, a plan that changes while requests run.
+ * Pools of replicas at run time: who may be chosen, health checks, drains, plan changes while requests run.
  *
- * In: a {@link ClusterPlan} and a way to open a replica's engine. Out: leases of replicas for requests, and what operators see. What is
- * decided is in pure functions (`choose.ts`, `health.ts`, `budgets.ts`); this class keeps their state.
+ * In: a {@link ClusterPlan} and a way to open a replica's engine. Out: leases of replicas for requests, and the
+ * operators' view. Decisions are pure functions (`choose.ts`, `health.ts`, `budgets.ts`); this class keeps their state.
  */
 
 import { createHash } from 'node:crypto'
@@ -69,7 +69,7 @@ export class Cluster {
     this.#plan = options.plan
   }
 
-  /** Opens all replicas and looks at each once; one that is down does not hold up the start. @throws what `open` throws */
+  /** Opens all replicas and checks each once; one that is down does not delay the start. @throws what `open` throws */
   static async start(options: ClusterOptions): Promise<Cluster> {
     const cluster = new Cluster(options)
     try {
@@ -93,7 +93,10 @@ export class Cluster {
     return this.#options.random ?? Math.random
   }
 
-  /** Takes a new plan. Replicas that are in both as they were stay; others are opened, or left once their requests have ended. */
+  /**
+   * Takes a new plan. Replicas that are equal in both stay; others are opened, or closed once their requests have
+   * ended.
+   */
   async apply(plan: ClusterPlan): Promise<void> {
     const opened: Member[] = []
     const kept = new Set<string>()
@@ -102,7 +105,7 @@ export class Cluster {
         const before = this.#members.get(replica.name)
         if (before && identity(before.pool, before.plan) === identity(pool, replica)) {
           kept.add(replica.name)
-          // A drain by command stays until the file's own word changes.
+          // A drain by command stays until the file's own value changes.
           if (before.plan.draining !== replica.draining) before.draining = replica.draining
           before.pool = pool
           before.plan = replica
@@ -197,11 +200,11 @@ export class Cluster {
     const { health, source } = member
     if (member.draining || member.restUntil > this.#now || !source.engine.status().ready) return false
     if (health.state === 'up') return true
-    // Peers with health checks are tried by a request of ours.
+    // Peers with health checks are tried with a test request.
     return source.probe === undefined && trialDue(health, false, this.#now, this.#plan.balancing.health)
   }
 
-  /** A replica for a request: of the first pool of its route that can serve it and has room. */
+  /** A replica for a request: of the first pool of its route that can serve it and has capacity. */
   pick(route: string, request: GenerationRequest, passed: ReadonlySet<string>): Pick {
     const pools = this.#poolsOf(route)
     if (pools.length === 0)
@@ -238,7 +241,7 @@ export class Cluster {
     )
   }
 
-  /** A lease; else milliseconds until there may be room, 0 when no replica is healthy. */
+  /** A lease; else milliseconds until there may be capacity, 0 when no replica is healthy. */
   #pickIn(pool: PoolPlan, able: readonly Member[], request: GenerationRequest): Lease | number {
     const healthy = able.filter((member) => this.#mayServe(member))
     if (healthy.length === 0) {
@@ -254,7 +257,7 @@ export class Cluster {
       healthy.map((member) => ({ ...member.plan, pending: member.pending })),
       { strategy, cost, random: this.#random, turn: this.#turn, ...(key !== undefined && { affinity: key }) },
     )
-    // Full: a place comes free when a reply ends, in a second or a few.
+    // Full: capacity is free again when a reply ends, in a second or a few.
     if (!chosen) return 2000
     const limited = this.#takeRate(pool)
     if (limited > 0) return limited
@@ -291,7 +294,7 @@ export class Cluster {
         member.waiting.delete(left)
         member.pending -= cost
         member.live -= 1
-        // A trial that was left says nothing.
+        // An aborted trial has no result.
         if (member.health.state === 'trial' && member.source.probe === undefined)
           member.health = {
             state: 'ejected',
@@ -323,7 +326,7 @@ export class Cluster {
     if (this.#suspects.size > 0) this.#suspects = budgets.afterReply(this.#suspects, digestOf(request))
   }
 
-  /** A request failed there. What it says of the replica is kept. */
+  /** A request failed there. What that shows of the replica is kept. */
   failed(member: Member, request: GenerationRequest | undefined, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error)
     member.counts.errors += 1
@@ -342,7 +345,7 @@ export class Cluster {
       )
     const effect = effectOf(error)
     this.#setHealth(member, afterFailure(member.health, effect, reason, this.#now, this.#plan.balancing.health), reason)
-    // A broken connection may be the first sign of a dead peer; a check says at once.
+    // A broken connection may be the first sign of a dead peer; a check decides at once.
     if (effect === 'strike') void this.#probe(member)
   }
 
@@ -379,7 +382,7 @@ export class Cluster {
     this.#options.onEvent?.(event)
   }
 
-  /** Looks at every replica that can be looked at; those due are tried with a request of one token. */
+  /** Checks every replica that has a check; those due are tried with a request of one token. */
   async probeAll(): Promise<void> {
     await Promise.all([...this.#members.values()].map((member) => this.#probe(member)))
   }
@@ -430,7 +433,7 @@ export class Cluster {
 
 const TRIAL_LIMIT = 30_000
 
-/** One token of a request of ours. @throws what the engine throws */
+/** A test request of one token. @throws what the engine throws */
 async function tryOnce({ engine, model }: MemberEngine, signal: AbortSignal): Promise<void> {
   const request: GenerationRequest = {
     id: `trial-${performance.now()}`,
@@ -459,7 +462,7 @@ function nameOf({ pool, plan }: Member): { readonly pool: string; readonly repli
   return { pool: pool.name, replica: plan.name }
 }
 
-/** What decides whether a replica is the same one: everything but what may change under way. */
+/** What decides whether a replica is the same one: everything but what may change at run time. */
 function identity({ replicas: _r, requestsPerMinute: _m, ...pool }: PoolPlan, plan: ReplicaPlan): string {
   return JSON.stringify([pool, plan.name, plan.url])
 }
@@ -472,7 +475,7 @@ function affinityKey({ cacheScope, messages }: GenerationRequest, affinity: 'cal
   return JSON.stringify([cacheScope, opening])
 }
 
-/** Names what is asked: texts and media, not who asks. */
+/** Identifies a request's content: texts and media, not the caller. */
 function digestOf({ messages, speech, maxTokens }: GenerationRequest): string {
   const digest = createHash('sha256').update(JSON.stringify([speech, maxTokens]))
   for (const { role, content } of messages) {

@@ -1,5 +1,6 @@
 /**
- * Whether a replica may be chosen, from health checks and from what happened to requests. One mechanism for ejection and circuit breaking.
+ * Whether a replica may be chosen, from health checks and from requests' results. One mechanism for ejection and
+ * circuit breaking.
  *
  * In: a state, what happened, the time. Out: the next state. Pure; times in milliseconds of any clock.
  */
@@ -55,7 +56,7 @@ export function afterSuccess(health: Health, now: number): Health {
       return { state: 'up', strikes: 0, badProbes: 0, times: health.times, since: now }
     case 'ejected':
     case 'suspended':
-      // A request that was already running says nothing of now.
+      // A request that was already running shows nothing of the present.
       return health
     default:
       return health satisfies never
@@ -90,7 +91,7 @@ function eject(health: Health, reason: string, now: number, rules: HealthRules):
     case 'ejected':
       return { ...health, good: 0 }
     case 'up': {
-      // Whoever stayed up for the longest time out starts anew.
+      // A replica that stayed up for the longest time out starts afresh.
       const times = now - health.since >= longest ? 0 : health.times
       return { state: 'ejected', until: now + timeOut(times, first, longest), times: times + 1, good: 0, reason }
     }

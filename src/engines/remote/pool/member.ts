@@ -1,15 +1,15 @@
-/** One replica at work: its engine, how it stands, what it has done. */
+/** One replica at run time: its engine, its state, its counts. */
 
 import type { Engine, EngineModel } from '../../../contract/index.ts'
 import type { Health } from './health.ts'
 import type { PoolPlan, ReplicaPlan } from './plan.ts'
 
-/** An engine with what a replica is asked besides. */
+/** An engine with a replica's checks. */
 export interface MemberEngine {
   readonly engine: Engine
   /** As it is known now. */
   readonly model: () => EngineModel
-  /** Absent: only what happens to requests tells. */
+  /** Absent: only requests show its health. */
   readonly probe?: (signal: AbortSignal) => Promise<void>
   readonly learn?: (signal: AbortSignal) => Promise<void>
 }
@@ -32,7 +32,7 @@ export interface Member {
   retired: boolean
   pending: number
   live: number
-  /** After a limit was reached: when it may be asked again, and how often that happened in a row. */
+  /** After a limit was reached: when it may be tried again, and how often that happened in a row. */
   restUntil: number
   rests: number
   probing: boolean

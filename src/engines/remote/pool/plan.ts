@@ -1,4 +1,4 @@
-/** What a cluster is made of: pools of replicas, and which API model goes to which pools in which order. */
+/** A cluster's plan: pools of replicas, and which API model goes to which pools in which order. */
 
 import type { AdapterName, PeerOptions } from '../adapter.ts'
 import type { TransportLimits } from '../transport.ts'
@@ -30,7 +30,7 @@ export interface PoolPlan {
 
 export interface Balancing {
   readonly strategy: Strategy
-  /** Whose requests stay together: a caller's, a conversation's, or nobody's. */
+  /** Which requests stay together: a caller's, a conversation's, or none. */
   readonly affinity: 'none' | 'caller' | 'conversation'
   /** Milliseconds between health checks. */
   readonly probeEvery: number

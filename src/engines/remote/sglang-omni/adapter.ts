@@ -1,8 +1,8 @@
 /**
  * SGLang-Omni: text, images, audio and video files in, text and speech by one speaker out.
  *
- * Reference: SGLang-Omni 0.1.9's HTTP layer as recorded (`testdata/remote-streams/sglang-omni`). The voice cannot be chosen; requests
- * that fail before their first byte answer 200 with an error event.
+ * Reference: SGLang-Omni 0.1.9's HTTP layer as recorded (`testdata/remote-streams/sglang-omni`). The voice cannot be
+ * chosen; requests that fail before their first byte answer 200 with an error event.
  */
 
 import { z } from 'zod'

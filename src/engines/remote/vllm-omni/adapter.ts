@@ -18,7 +18,7 @@ import {
 } from '../vllm/adapter.ts'
 import { mapVllmError, messageOf } from '../vllm/errors.ts'
 
-/** A voice that cannot exist: the refusal lists those that do. */
+/** A voice that cannot exist: the refusal lists the real ones. */
 const NO_VOICE = 'omniserve-lists-voices'
 
 export const vllmOmni: Adapter = {
@@ -58,7 +58,7 @@ export const vllmOmni: Adapter = {
     const { finish } = readTextDelta({ ...chunk, usage: null })
     return {
       ...(content !== '' && { audio: readBase64(content) }),
-      // What ends the audio says nothing of how the text ended; its usage is that of no text.
+      // The last audio's finish reason is not the text's, and its usage has no text.
       ...(finish && { finish: { reason: 'stop', endToken: false } }),
     }
   },

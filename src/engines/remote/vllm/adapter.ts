@@ -1,8 +1,8 @@
 /**
  * vLLM with a thinker: text, images, audio and video in, text out.
  *
- * Reference: vLLM 0.30's OpenAI server as recorded (`testdata/remote-streams/vllm`). It ignores fields that it does not know, so what it
- * cannot do is refused here.
+ * Reference: vLLM 0.30's OpenAI server as recorded (`testdata/remote-streams/vllm`). It ignores unknown fields, so what
+ * it does not support is refused here.
  */
 
 import { z } from 'zod'
@@ -24,7 +24,7 @@ export const vllm: Adapter = {
 
   async build(request, options, _speaker, signal) {
     if (request.speech) throw new EngineError('unsupported', 'It has no speech output.', { param: 'modalities' })
-    // A video with its audio track inside ends the whole server, so the track goes beside it.
+    // A video with an audio track ends the whole server, so the track is sent as a part of its own.
     const { messages, frameRate } = await openAiMessages(
       request,
       { frames: 'joined-jpeg', videoAudio: 'beside' },
@@ -52,7 +52,7 @@ export const vllm: Adapter = {
   learn: async (ask, options) => learnModel(ask, options),
 }
 
-/** Sampling by vLLM's names. Every value is sent, for the server's own defaults differ. */
+/** Sampling by vLLM's names. Every value is sent, because the server's own defaults differ. */
 export function thinkerSampling(request: GenerationRequest): Record<string, unknown> {
   const { sampling, stop, stopTokenIds } = request
   return {
@@ -74,7 +74,7 @@ function totalTokens({ maxTokens, maxTotalTokens, thinking }: GenerationRequest)
   return Math.min(both, maxTotalTokens ?? both)
 }
 
-/** @throws EngineError for reasoning where the peer would not tell it apart from the answer */
+/** @throws EngineError for reasoning where the peer would not separate it from the answer */
 export function thinkingFields(request: GenerationRequest, options: PeerOptions): Record<string, unknown> {
   if (options.thinking !== true) {
     if (request.thinking) throw new EngineError('unsupported', 'It does not think.', { param: 'enable_thinking' })
@@ -94,7 +94,7 @@ const errorEventSchema = z.object({
   ]),
 })
 
-/** An error inside a 200 is what its code says it is. @throws RemoteError */
+/** An error inside a 200 has the meaning of its code. @throws RemoteError */
 export function throwErrorEvent(
   json: unknown,
   map: (status: number, body: string) => RemoteError = mapVllmError,
@@ -115,7 +115,7 @@ const modelsSchema = z.object({
   data: z.array(z.object({ id: z.string(), max_model_len: z.number().int().positive().nullish() })),
 })
 
-/** The context by `/v1/models`. @throws RemoteError when the model is not served there */
+/** The context from `/v1/models`. @throws RemoteError when the model is not served there */
 export async function learnModel(ask: Ask, options: PeerOptions): Promise<Learned> {
   const answer = await ask('GET', '/v1/models')
   if (answer.status !== 200) throw mapVllmError(answer.status, answer.body)

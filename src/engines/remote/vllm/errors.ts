@@ -14,23 +14,23 @@ const bodySchema = z.object({
   ]),
 })
 
-/** What the answer says, whatever its shape. */
+/** The answer's error, whatever its shape. */
 export function messageOf(body: string): {
   readonly message: string
   readonly param?: string | null | undefined
   /** False: a proxy's page, or nothing. */
-  readonly told: boolean
+  readonly structured: boolean
 } {
   try {
     const parsed = bodySchema.safeParse(JSON.parse(body))
     if (parsed.success) {
       const { error } = parsed.data
-      return typeof error === 'string' ? { message: error, told: true } : { ...error, told: true }
+      return typeof error === 'string' ? { message: error, structured: true } : { ...error, structured: true }
     }
   } catch {
     // Not JSON.
   }
-  return { message: body.slice(0, 200).trim(), told: false }
+  return { message: body.slice(0, 200).trim(), structured: false }
 }
 
 const context = /maximum context length|max_model_len|context length/i
@@ -53,7 +53,7 @@ export function overflowParam(message: string): 'max_tokens' | 'messages' {
 
 /** An HTTP status, or an error event's code, as an engine error. Texts of the peer go to the log, as causes. */
 export function mapVllmError(status: number, body: string): RemoteError {
-  const { message, param, told } = messageOf(body)
+  const { message, param, structured } = messageOf(body)
   const cause = new Error(`HTTP ${status}: ${message}`)
   if (context.test(message) && (status === 400 || status === 500)) {
     const which = overflowParam(message)
@@ -96,12 +96,12 @@ export function mapVllmError(status: number, body: string): RemoteError {
       param: 'messages',
       cause,
     })
-  if (!told)
+  if (!structured)
     return new RemoteError('upstream_failed', `The peer refused the request with HTTP ${status}.`, 'none', { cause })
   return new RemoteError('unsupported', withoutPaths(message), 'none', { ...(param ? { param } : {}), cause })
 }
 
-/** A peer's folders are nobody's business. */
+/** A peer's paths are not shown to callers. */
 export function withoutPaths(message: string): string {
   return message.replaceAll(/(^|[\s'"`(=])\/(?:[\w.@+-]+\/)+[\w.@+-]*/g, '$1(path)')
 }

@@ -1,8 +1,8 @@
 /**
- * The chunk that all peers send variants of, checked as it comes in.
+ * The chunk format that all peers send variants of, validated on arrival.
  *
- * Reference: OpenAI's `chat.completion.chunk` with the fields of vLLM-Omni 0.30 (`modality`, `audio_metadata`), SGLang-Omni 0.1.9
- * (`delta.audio`) and DashScope (`reasoning_content`).
+ * Reference: OpenAI's `chat.completion.chunk` with the fields of vLLM-Omni 0.30 (`modality`, `audio_metadata`),
+ * SGLang-Omni 0.1.9 (`delta.audio`) and DashScope (`reasoning_content`).
  */
 
 import { z } from 'zod'

@@ -1,5 +1,5 @@
 /**
- * A request in the words of Model Studio's compatible mode, which this server speaks too.
+ * A request in the format of Model Studio's compatible mode, which this server speaks too.
  *
  * In: a request of the contract. Out: a body. Used for DashScope itself and for other omniserves.
  */
@@ -16,7 +16,7 @@ import { textOf, toolCalls, toolFields } from './messages.ts'
 export interface BodyLimits {
   /** Longest `data:` URL, in characters. */
   readonly maxDataUrl?: number
-  /** Whether a frame list says its rate. */
+  /** Whether a frame list carries its rate. */
   readonly frameRate: boolean
 }
 
@@ -66,7 +66,7 @@ function stopField({ stop, stopTokenIds = [] }: GenerationRequest): Record<strin
   return stopTokenIds.length > 0 ? { stop: stopTokenIds } : {}
 }
 
-/** The peer puts its own before spoken conversations. */
+/** The peer adds its own before spoken conversations. */
 function withoutSpeechPrompt({ messages, speechPrompt }: GenerationRequest): readonly GenerationMessage[] {
   const [first, ...rest] = messages
   if (speechPrompt === undefined || first?.role !== 'system') return messages

@@ -1,4 +1,4 @@
-/** What one event of a peer's stream adds to a reply, whatever the peer's words for it. */
+/** What one event of a peer's stream adds to a reply, whatever the peer's format. */
 
 export interface ReplyDelta {
   readonly text?: string
@@ -35,6 +35,6 @@ export interface PeerUsage {
     readonly video?: number
   }
   readonly cached?: number
-  /** Told apart by the peer; then `completion` is not looked at. */
+  /** Counted separately by the peer; then `completion` is not used. */
   readonly parts?: { readonly text: number; readonly reasoning: number; readonly audio: number }
 }

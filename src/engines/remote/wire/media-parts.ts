@@ -1,5 +1,5 @@
 /**
- * Media of a request as `data:` URLs: peers never fetch, so they get what was fetched and checked here.
+ * Media of a request as `data:` URLs: peers never fetch, so they get the files that were fetched and checked here.
  *
  * In: media of the contract. Out: text for a request's body. Reads whole files.
  */
@@ -30,7 +30,7 @@ export function isFrameList(video: VideoMedium): boolean {
   return video.facts.source === undefined
 }
 
-/** The images of a frame list as one URL of JPEGs, as vLLM takes them. Other formats are encoded anew. */
+/** The images of a frame list as one URL of JPEGs, as vLLM takes them. Other formats are converted. */
 export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promise<string> {
   const frames: string[] = []
   for (const file of video.files) {
@@ -45,7 +45,7 @@ export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promi
   return `data:video/jpeg;base64,${frames.join(',')}`
 }
 
-/** The audio track of a video as a WAV of its own, for peers that cannot take it inside the video. */
+/** The audio track of a video as a WAV of its own, for peers that do not accept it inside the video. */
 export async function audioTrack(video: VideoMedium, signal: AbortSignal): Promise<string | undefined> {
   try {
     const { audio } = await video.decode(signal)

@@ -38,7 +38,7 @@ const audio: AudioMedium = {
   decode: () => Promise.reject(new Error('not decoded')),
 }
 
-function clip(withAudio: boolean): VideoMedium {
+function videoOf(withAudio: boolean): VideoMedium {
   const track = { sampleRate: 16_000, samples: new Float32Array([0, 0.5, -0.5, 1]) }
   return {
     ...base,
@@ -56,7 +56,7 @@ function clip(withAudio: boolean): VideoMedium {
   }
 }
 
-const picture = (format: 'png' | 'jpeg'): Promise<Buffer> =>
+const encoded = (format: 'png' | 'jpeg'): Promise<Buffer> =>
   sharp({ create: { width: 16, height: 8, channels: 3, background: { r: 200, g: 30, b: 30 } } })
     [format]()
     .toBuffer()
@@ -66,7 +66,7 @@ async function frames(): Promise<VideoMedium> {
     ...base,
     kind: 'video',
     facts: { ...facts, frames: 2, fps: 0.5, seconds: 4 },
-    files: [file('image/jpeg', await picture('jpeg')), file('image/png', await picture('png'))],
+    files: [file('image/jpeg', await encoded('jpeg')), file('image/png', await encoded('png'))],
     decode: () => Promise.reject(new Error('not decoded')),
   }
 }
@@ -88,7 +88,7 @@ const data = (type: string, text: string): string => `data:${type};base64,${Buff
 describe('media in requests to peers', () => {
   it.each([vllm, vllmOmni, sglangOmni])('go to $name as data', async (adapter) => {
     const parts = content(
-      await body(adapter, { type: 'image', image }, { type: 'audio', audio }, { type: 'video', video: clip(false) }),
+      await body(adapter, { type: 'image', image }, { type: 'audio', audio }, { type: 'video', video: videoOf(false) }),
     )
     expect(parts).toEqual([
       { type: 'image_url', image_url: { url: data('image/png', 'PNG') } },
@@ -99,16 +99,20 @@ describe('media in requests to peers', () => {
   })
 
   it('tell vLLM-Omni to hear the track inside a video, when all videos have one', async () => {
-    const all = await body(vllmOmni, { type: 'video', video: clip(true) })
+    const all = await body(vllmOmni, { type: 'video', video: videoOf(true) })
     expect(all['mm_processor_kwargs']).toEqual({ use_audio_in_video: true })
     expect(content(all)).toHaveLength(2)
-    const mixed = await body(vllmOmni, { type: 'video', video: clip(true) }, { type: 'video', video: clip(false) })
+    const mixed = await body(
+      vllmOmni,
+      { type: 'video', video: videoOf(true) },
+      { type: 'video', video: videoOf(false) },
+    )
     expect(mixed['mm_processor_kwargs']).toBeUndefined()
     expect(content(mixed).map(({ type }) => type)).toEqual(['video_url', 'audio_url', 'video_url', 'text'])
   })
 
   it('send plain vLLM the track beside the video, for it dies of one inside', async () => {
-    const sent = await body(vllm, { type: 'video', video: clip(true) })
+    const sent = await body(vllm, { type: 'video', video: videoOf(true) })
     expect(sent['mm_processor_kwargs']).toBeUndefined()
     const [, track] = content(sent)
     const { url } = track!['audio_url'] as { url: string }
@@ -132,8 +136,8 @@ describe('media in requests to peers', () => {
         width: 16,
         height: 8,
       })
-    // What is a JPEG already goes as it is.
-    expect(list[0]).toBe((await picture('jpeg')).toString('base64'))
+    // JPEGs are sent unchanged.
+    expect(list[0]).toBe((await encoded('jpeg')).toString('base64'))
   })
 
   it('refuse a frame list where the peer takes none', async () => {
@@ -149,7 +153,7 @@ describe('media in requests to peers', () => {
     [omniserve, { fps: 2 }],
   ] as const)('go to $0.name as its wire has them', async (adapter, rate) => {
     const parts = content(
-      await body(adapter, { type: 'image', image }, { type: 'audio', audio }, { type: 'video', video: clip(true) }),
+      await body(adapter, { type: 'image', image }, { type: 'audio', audio }, { type: 'video', video: videoOf(true) }),
     )
     expect(parts).toEqual([
       { type: 'image_url', image_url: { url: data('image/png', 'PNG') } },

@@ -1,7 +1,7 @@
 /**
- * Messages of a request in OpenAI's words, as vLLM, vLLM-Omni and SGLang-Omni read them.
+ * Messages of a request in OpenAI's format, as vLLM, vLLM-Omni and SGLang-Omni take them.
  *
- * In: messages of the contract. Out: messages of a body, media as `data:` URLs, and what the body must say of its videos.
+ * In: messages of the contract. Out: messages of a body, media as `data:` URLs, and the body's fields about its videos.
  */
 
 import type { GenerationMessage, GenerationPart, GenerationRequest } from '../../../contract/index.ts'
@@ -9,15 +9,15 @@ import { EngineError } from '../../../contract/index.ts'
 import { audioTrack, dataUrl, isFrameList, jpegFrames, onlyFile } from './media-parts.ts'
 
 export interface MessageStyle {
-  /** How a list of frames is sent. `refused`: the peer takes none. */
+  /** How a list of frames is sent. `refused`: the peer supports none. */
   readonly frames: 'joined-jpeg' | 'refused'
-  /** Where the audio track of a video goes: inside the file, or beside it as a part of its own. */
+  /** Where the audio track of a video goes: inside the file, or as a part of its own. */
   readonly videoAudio: 'inside' | 'beside'
 }
 
 export interface OpenAiMessages {
   readonly messages: readonly Record<string, unknown>[]
-  /** Every video has an audio track inside that the peer is to hear. */
+  /** Every video has an audio track inside that the peer is to use. */
   readonly useAudioInVideo: boolean
   /** Frames per second of frame lists, when there are any. */
   readonly frameRate: number | undefined
@@ -25,7 +25,7 @@ export interface OpenAiMessages {
 
 type Video = Extract<GenerationPart, { type: 'video' }>['video']
 
-/** Reads all media. @throws EngineError `unsupported` for what the style cannot say. */
+/** Reads all media. @throws EngineError `unsupported` for what the style cannot express. */
 export async function openAiMessages(
   request: GenerationRequest,
   style: MessageStyle,

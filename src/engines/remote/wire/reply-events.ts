@@ -1,5 +1,5 @@
 /**
- * A peer's deltas to the contract's events, with counts that run along, limits that the peer does not keep, and one end.
+ * A peer's deltas to the contract's events, with running counts, limits that the peer does not keep, and one end.
  *
  * In: {@link ReplyDelta}s in order, then the end of the stream. Out: events. Pure but for the counts.
  * Reference: audio tokens are codec frames of 1,920 samples at 24 kHz (Qwen3-Omni).
@@ -20,9 +20,9 @@ import { SampleReader } from './samples.ts'
 const SAMPLES_PER_FRAME = 1920
 
 export interface ReplyRules {
-  /** Whether a delta of text is one token; otherwise text is only counted when the peer tells. */
+  /** Whether a delta of text is one token; otherwise text is only counted when the peer reports usage. */
   readonly tokenPerDelta: boolean
-  /** Whether the peer tells the prompt by modality. */
+  /** Whether the peer reports the prompt by modality. */
   readonly promptByModality: boolean
 }
 
@@ -45,7 +45,7 @@ export class ReplyEvents {
     this.#rules = rules
   }
 
-  /** Whether a limit was reached that the peer does not keep: the rest of the stream is not wanted. */
+  /** Whether a limit was reached that the peer does not keep: the rest of the stream is ignored. */
   get over(): boolean {
     return this.#over
   }
@@ -71,7 +71,7 @@ export class ReplyEvents {
       this.#text += 1
       events.push({ type: 'tool-call-delta', ...call, counts: this.#counts() })
     }
-    // Speech that was not asked for is left out.
+    // Speech that was not requested is left out.
     if (delta.audio !== undefined && this.#request.speech) {
       const pcm = this.#samples.read(delta.audio)
       this.#sampleCount += pcm.length
@@ -79,13 +79,13 @@ export class ReplyEvents {
     }
     this.#began ||= events.length > 0 || delta.silentToken === true
     if (delta.finish) this.#finish = delta.finish
-    // A chunk of audio may carry a usage of nothing.
+    // A chunk of audio may carry an empty usage.
     if (delta.usage && (delta.usage.completion > 0 || delta.usage.prompt > 0)) this.#usage = delta.usage
     this.#checkLimits()
     return events
   }
 
-  /** @param done whether the peer said that the stream is whole. @throws RemoteError for a reply that was cut off. */
+  /** @param done whether the peer completed the stream. @throws RemoteError for a reply that was cut off. */
   end(done: boolean): Extract<EngineEvent, { type: 'end' }> {
     if (!this.#finish && !this.#over && !(done && this.#began)) {
       throw new RemoteError(
@@ -100,13 +100,13 @@ export class ReplyEvents {
     return { type: 'end', reason: this.#reason(counts), usage }
   }
 
-  /** With speech the peer's last chunk is one of audio, and what ended the text is not told. */
+  /** With speech the peer's last chunk is one of audio, and the text's finish reason is not reported. */
   #reason(counts: ReplyCounts): EndReason {
     if (this.#over) return 'length'
-    const told = this.#finish?.reason ?? 'stop'
-    return told === 'stop' && this.#request.speech && (counts.textTokens ?? 0) >= this.#request.maxTokens
+    const reported = this.#finish?.reason ?? 'stop'
+    return reported === 'stop' && this.#request.speech && (counts.textTokens ?? 0) >= this.#request.maxTokens
       ? 'length'
-      : told
+      : reported
   }
 
   #checkLimits(): void {
@@ -137,8 +137,8 @@ export class ReplyEvents {
     // The end token is counted by the peer and not by the contract.
     const endToken =
       this.#finish?.endToken === true || (this.#request.speech !== undefined && !this.#atLimit(usage)) ? 1 : 0
-    const told = usage.completion - endToken - this.#reasoning
-    return { textTokens: Math.max(told, this.#text), reasoningTokens: this.#reasoning, audioTokens }
+    const reported = usage.completion - endToken - this.#reasoning
+    return { textTokens: Math.max(reported, this.#text), reasoningTokens: this.#reasoning, audioTokens }
   }
 
   #atLimit(usage: PeerUsage): boolean {

@@ -1,5 +1,5 @@
 /**
- * Bytes of a peer's audio to samples: RIFF headers are taken off, odd bytes wait for their other half.
+ * Bytes of a peer's audio to samples: RIFF headers are removed, odd bytes wait for their other half.
  *
  * In: pieces as they come. Out: `Int16Array`s that join without a gap. Pure but for the byte that is kept.
  */
@@ -10,7 +10,10 @@ import { RemoteError } from '../remote-error.ts'
 export class SampleReader {
   readonly #pcm = new PcmReader()
 
-  /** Samples of the next piece; none for an empty one. @throws RemoteError for a RIFF file that is not 16-bit PCM at 24 kHz, mono. */
+  /**
+   * Samples of the next piece; none for an empty one. @throws RemoteError for a RIFF file that is not 16-bit PCM at 24
+   * kHz, mono.
+   */
   read(piece: Uint8Array): Int16Array {
     return this.#pcm.read(withoutHeader(piece))
   }
@@ -34,7 +37,7 @@ function withoutHeader(piece: Uint8Array): Uint8Array {
         )
       }
     }
-    // Streamed files name a size that they do not have.
+    // Streamed files declare a size that they do not have.
     if (tag(at) === 'data') return piece.subarray(at + 8, Math.min(piece.length, at + 8 + size))
     at += 8 + size + (size & 1)
   }

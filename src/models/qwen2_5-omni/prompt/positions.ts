@@ -1,9 +1,9 @@
 /**
  * TMRoPE: rotary positions of a prompt, and the order of a video's tokens and its audio's.
  *
- * In: the prompt as a list of spans. Out: [3, tokens] whole numbers and where the reply goes on. Text counts up on all three axes; a grid
- * of vision tokens stands at a time in steps of 1/25 s, its rows and columns on the other two. A video and its audio count each from the
- * same start and are read by turns, two seconds of each.
+ * In: the prompt as a list of spans. Out: [3, tokens] whole numbers and the reply's first position. Text counts up on
+ * all three axes; a grid of vision tokens has a time in steps of 1/25 s, with rows and columns on the other two. A
+ * video and its audio count from the same start and are interleaved in chunks of two seconds.
  *
  * Reference: transformers `Qwen2_5OmniPreTrainedModelForConditionalGeneration.get_rope_index`.
  */
@@ -32,8 +32,8 @@ export function videoOrder(video: VideoWithAudio, options: PositionOptions): boo
 }
 
 /**
- * `next` is one past the prompt's last token, which is text, as `generate` has it (`_update_model_kwargs_for_generation`). The largest
- * position of all can be beyond that, where a tall video has little audio.
+ * `next` is one past the prompt's last token, which is text, as in `generate` (`_update_model_kwargs_for_generation`).
+ * The largest position of all can be beyond that, in a tall video with little audio.
  */
 export function ropePositions(spans: readonly Span[], options: PositionOptions): PromptPositions {
   const axes: [number[], number[], number[]] = [[], [], []]
@@ -49,7 +49,7 @@ export function ropePositions(spans: readonly Span[], options: PositionOptions):
   for (const [index, span] of spans.entries()) {
     switch (span.type) {
       case 'text': {
-        // A video with audio opens and closes with two marks that share one position.
+        // A video with audio opens and closes with two markers that share one position.
         const before = spans[index - 1]?.type === 'video-with-audio'
         const after = spans[index + 1]?.type === 'video-with-audio'
         for (let i = 0; i < span.tokens; i++) {
@@ -92,13 +92,16 @@ export function ropePositions(spans: readonly Span[], options: PositionOptions):
   return { positions: Float32Array.from([...axes[0], ...axes[1], ...axes[2]]), next: start }
 }
 
-/** Time of each frame of a grid. Only the product is cut to a whole number, and it is single precision, as in transformers. */
+/**
+ * Time of each frame of a grid. Only the product is cut to a whole number, and it is single precision, as in
+ * transformers.
+ */
 function frameTimes(frames: number, secondsPerPatch: number, rate: number): Int32Array {
   const seconds = Math.fround(secondsPerPatch)
   return Int32Array.from({ length: frames }, (_, frame) => Math.trunc(Math.fround(Math.fround(frame * seconds) * rate)))
 }
 
-/** The video's chunks and its audio's by turns, the video's first; what is left over of the longer one follows. */
+/** The video's chunks and its audio's alternate, the video's first; the rest of the longer one follows. */
 function videoRuns({ grid, secondsPerPatch, audioTokens }: VideoWithAudio, options: PositionOptions): Run[] {
   const { merge, rate, chunkSeconds } = options
   const { length, perFrame } = tokenPlaces(grid, merge)
@@ -116,8 +119,8 @@ function videoRuns({ grid, secondsPerPatch, audioTokens }: VideoWithAudio, optio
 }
 
 /**
- * Cuts `count` tokens where a time reaches the next multiple of `perChunk`: at most once a token, so that a video of few frames lags
- * behind its audio, as it does in transformers' `get_chunked_index`.
+ * Cuts `count` tokens where a time reaches the next multiple of `perChunk`: at most once a token, so that a video of
+ * few frames lags behind its audio, as it does in transformers' `get_chunked_index`.
  */
 function chunksOf(count: number, perChunk: number, timeOf: (token: number) => number): [number, number][] {
   const chunks: [number, number][] = []

@@ -114,7 +114,7 @@ describe('a video', () => {
     const { positions } = prompt
     const length = positions.length / 3
     const start = prompt.tokenIds.indexOf(builder.config.tokens.visionStart)
-    // The two opening marks share a position, and so do the two closing ones.
+    // The two opening markers share a position, and so do the two closing ones.
     expect(positions[start]).toBe(positions[start + 1])
     const end = prompt.tokenIds.lastIndexOf(builder.config.tokens.visionEnd)
     expect(positions[end]).toBe(positions[end - 1])
@@ -136,7 +136,7 @@ describe('a video', () => {
     }
     expect(await times(2)).toEqual([0, 25, 50])
     expect(await times(0.5)).toEqual([0, 100, 200])
-    // 16.67 a grid: only the product is cut.
+    // 16.67 a grid: only the product is truncated.
     expect(await times(3)).toEqual([0, 16, 33])
   })
 })

@@ -33,7 +33,7 @@ const rules: PromptRules = {
     return typeof endOfText === 'number' ? [...new Set([...end, endOfText])] : end
   },
   audioTokens: (frames) => Math.floor(Math.ceil(frames / 2) / 2),
-  // Silence up to the extractor's whole length follows; a window more of it is all that shows.
+  // Silence up to the extractor's whole length follows; only one more window of it has an effect.
   paddedLength: (samples, _, { audio }) => Math.max(samples, audio.shortest ?? 0) + 2 * audio.fftLength,
   videoOrder: (video, config) => videoOrder(video, positionOptions(config)),
   positions: (spans, config) => ropePositions(spans, positionOptions(config)),
@@ -58,7 +58,7 @@ function positionOptions({ positionMerge, positionRate, chunkSeconds }: Processo
   return { merge: positionMerge, rate: positionRate, chunkSeconds }
 }
 
-/** One system turn, Qwen's own: with another one speech fails, so the caller's is not read. */
+/** One system turn, Qwen's own: speech fails with any other, so the caller's is not used. */
 function spokenMessages(messages: readonly GenerationMessage[]): readonly GenerationMessage[] {
   return [
     { role: 'system', content: [{ type: 'text', text: SPEECH_SYSTEM }] },

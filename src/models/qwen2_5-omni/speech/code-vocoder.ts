@@ -1,5 +1,6 @@
 /**
- * Token2wav as the speech pipeline uses it: voices by lower-case name, windows counted in codes, noise from the request's seed.
+ * Token2wav for the speech pipeline: voices by lower-case name, windows counted in codes, noise from the request's
+ * seed.
  */
 
 import type { VocoderStream } from '../../speech.ts'
@@ -36,7 +37,7 @@ export class Token2WavVocoder implements CodeVocoder {
     this.codes = config.dit.codes + 1
   }
 
-  /** The first window waits for the block after it too; from then on a window's own codes are what is missing. */
+  /** The first window also waits for the block after it; later ones only for their own codes. */
   windowCodes(window: number): number {
     const { block, repeats } = this.#config.dit
     const { windowBlocks } = this.#settings

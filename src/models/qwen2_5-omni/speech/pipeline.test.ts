@@ -1,4 +1,7 @@
-/** Speech step by step: prompts in pieces, text that comes before or after its hidden states, replies that end, fail or are given up. */
+/**
+ * Speech step by step: chunked prompts, text before or after its hidden states, replies that end, fail or are
+ * cancelled.
+ */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -123,7 +126,7 @@ describe('a reply', () => {
     using turn = begin(prompt, recorded.speaker!.toLowerCase())
     turn.reply.takeHidden(0, hidden[0]!)
     for (const [i, id] of recorded.textTokens.slice(0, -1).entries()) {
-      // Here hidden states come first: what a stop string held back is spoken later.
+      // Here hidden states come first: text held back by a stop string is spoken later.
       turn.reply.takeHidden(prompt.tokenIds.length + i, hidden[1 + i]!)
       turn.reply.say([{ id, row: prompt.tokenIds.length + i }])
       for (let step = 0; turn.reply.canAdvance(true) && step < 500; step++)

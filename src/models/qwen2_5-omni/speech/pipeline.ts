@@ -1,9 +1,9 @@
 /**
- * Qwen2.5-Omni's speech. One step for all replies that can go on: read text, sample a code each, run the talker.
+ * Qwen2.5-Omni's speech. One step for all ready replies: prefill text, sample a code each, run the talker.
  *
- * In: the {@link SpeechTurn}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so weights are read once a
- * step. The talker reads one token of text for each code of 20 ms, so it waits for a thinker that writes fewer than 50 tokens a second.
- * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
+ * In: the {@link SpeechTurn}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so
+ * weights are read once a step. The talker takes one text token per code of 20 ms, so it waits for a thinker slower
+ * than 50 tokens/s. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
  */
 
 import { EngineError } from '../../../contract/index.ts'
@@ -46,7 +46,7 @@ export class Qwen25Speech implements SpeechPipeline {
   readonly sampleRate: number
   readonly frameRate: number
   readonly hiddenRows = 'all'
-  /** Codes that come early are decoded early; the talker waits for text in between. */
+  /** Early codes are decoded early; meanwhile the talker waits for text. */
   readonly textAhead = 1
   readonly mostWaiting: number
   readonly #talker: Talker
@@ -132,7 +132,7 @@ export class Qwen25Speech implements SpeechPipeline {
         inputs.push({ turn, input, last })
       })
     }
-    // Each grows by itself, so that who finds no memory fails alone.
+    // Each grows by itself, so that only the reply without memory fails.
     for (const { turn, input } of inputs)
       await guarded([turn], () => {
         const { sequence, positions } = input
@@ -155,7 +155,7 @@ export class Qwen25Speech implements SpeechPipeline {
     )
   }
 
-  /** Rows of the text that has come in since, in one call for all replies. */
+  /** Rows of the new text, in one call for all replies. */
   async #readText(turns: readonly Turn[]): Promise<void> {
     const read = turns.map(({ reply }) => reply.takeReadable())
     const rows = await this.#rows.text(read.flat())
@@ -164,7 +164,7 @@ export class Qwen25Speech implements SpeechPipeline {
       for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.giveText(rows[row++]!)
   }
 
-  /** Samples each reply's next code. Returns the talker's next inputs of those that go on. */
+  /** Samples each reply's next code. Returns the talker's next inputs of the replies that continue. */
   async #makeCodes(turns: readonly Turn[]): Promise<[Turn, TalkerInput][]> {
     const after = await this.#rows.afterText()
     const going: { turn: Turn; code: number }[] = []

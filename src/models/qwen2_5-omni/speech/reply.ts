@@ -1,10 +1,10 @@
 /**
- * One reply being spoken: the talker's sequence, and the rows it still has to read.
+ * One reply's speech: the talker's sequence, and its pending input rows.
  *
- * In: hidden states of the thinker's rows, ids of spoken text. Out: what the batches in `pipeline.ts`, which drives it, want next. The talker
- * reads the whole prompt, the voice and the first token of text, and then one token of text for each code it makes; after the text an end
- * row, then pads.
- * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (`thinker_reply_part`).
+ * In: hidden states of the thinker's rows, ids of spoken text. Out: the next inputs of the batches in `pipeline.ts`,
+ * which drives it. The talker takes the whole prompt, the voice and the first token of text, and then one token of text
+ * for each code; after the text an end row, then pads. Reference: transformers
+ * `Qwen2_5OmniForConditionalGeneration.generate` (`thinker_reply_part`).
  */
 
 import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
@@ -25,7 +25,7 @@ export interface TalkerReplyOptions {
   readonly thinkerHidden: number
 }
 
-/** Prompt rows that wait for the talker before it begins without any text. */
+/** Prompt rows that may wait for the talker before it begins without any text. */
 const MOST_WAITING = 2048
 
 /** Rows of the prompt as they came: hidden states of rows `from` on. */
@@ -36,7 +36,7 @@ interface PromptRows {
 
 export class TalkerReply implements SpeechReply {
   readonly options: TalkerReplyOptions
-  /** Prompt rows that the talker has read. */
+  /** Prompt rows that the talker has prefilled. */
   prefilled = 0
   /** The talker's whole prompt has been run: from here one code a step. */
   opened = false
@@ -45,7 +45,7 @@ export class TalkerReply implements SpeechReply {
   frameCount = 0
   /** The talker has ended. */
   ended = false
-  /** First row of text opens the reply; the rest are read one a code. */
+  /** The first row of text opens the reply; later ones are used one a code. */
   firstText: Float32Array | undefined
   readonly #trailing: Float32Array[] = []
   #promptRows: PromptRows[] = []
@@ -108,7 +108,7 @@ export class TalkerReply implements SpeechReply {
     return this.opened ? frame && this.hasText : this.canRead
   }
 
-  /** Takes the spoken tokens whose hidden state is there, or will never be, with it. */
+  /** Takes the spoken tokens with their hidden states, once these exist or will never come. */
   takeReadable(): { readonly id: number; readonly hidden: Float32Array | undefined }[] {
     return this.#unread.splice(0, this.#readable).map(({ id, row }) => {
       const hidden = row === undefined ? undefined : this.#hidden.get(row)
@@ -123,21 +123,23 @@ export class TalkerReply implements SpeechReply {
     else this.#trailing.push(row)
   }
 
-  /** How many unread tokens can be read now. */
+  /** How many pending tokens can be used now. */
   get #readable(): number {
     if (this.#textEnded) return this.#unread.length
     const waiting = this.#unread.findIndex(({ row }) => row !== undefined && !this.#hidden.has(row))
     return waiting < 0 ? this.#unread.length : waiting
   }
 
-  /** Whether the talker's prompt can be read further: rows wait, and there is text for the last ones, or too many wait for it. */
+  /**
+   * Whether the talker's prefill can continue: rows wait, and there is text for the last ones, or too many wait for it.
+   */
   get canRead(): boolean {
     const waiting = this.#received - this.prefilled
     if (this.firstText !== undefined) return waiting > 0 || this.prefilled === this.options.prompt.tokenIds.length
     return waiting >= MOST_WAITING
   }
 
-  /** Prompt rows [from, until) that are there, `most` at most; their hidden states are let go of. */
+  /** Available prompt rows [from, until), `most` at most; their hidden states are freed. */
   takePrompt(most: number): { readonly from: number; readonly hidden: Float32Array } {
     const width = this.options.thinkerHidden
     const from = this.prefilled
@@ -165,7 +167,7 @@ export class TalkerReply implements SpeechReply {
     return this.#trailing.length > 0 || (this.#textEnded && this.#unread.length === 0)
   }
 
-  /** Codes it may make in all, as far as is known now. */
+  /** The limit of its codes, as far as it is known now. */
   get frameLimit(): number {
     const { allowance, maxFrames } = this.options
     return this.#textEnded ? Math.min(maxFrames, allowance.frames + allowance.perToken * this.#textTokens) : maxFrames
@@ -180,13 +182,13 @@ export class TalkerReply implements SpeechReply {
     return after.end
   }
 
-  /** Position of the voice's row; the first text row stands at the next one. */
+  /** Position of the voice's row; the first text row has the next one. */
   get openingPosition(): number {
     const { positions } = this.options.prompt
     return (positions.at(-1) ?? -1) + 1
   }
 
-  /** Position of the row that follows the n-th code: it goes on from the largest of all, unlike the thinker's. */
+  /** Position of the row after the n-th code: it continues from the largest of all, unlike the thinker's. */
   codePosition(code: number): number {
     return this.#firstCodePosition + code
   }

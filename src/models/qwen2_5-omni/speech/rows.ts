@@ -1,8 +1,10 @@
 /**
- * The rows that the talker reads, all of the thinker's width: sums of thinker embeddings, thinker hidden states and codec embeddings.
+ * The talker's input rows, all of the thinker's width: sums of thinker embeddings, thinker hidden states and codec
+ * embeddings.
  *
  * In: ids and hidden states. Out: rows [thinker hidden] each. Those of special tokens are computed once per checkpoint.
- * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`, `Qwen2_5OmniTalkerForConditionalGeneration.forward`.
+ * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`,
+ * `Qwen2_5OmniTalkerForConditionalGeneration.forward`.
  */
 
 import type { ThinkerStage } from '../../stages.ts'
@@ -36,7 +38,10 @@ export class TalkerRows {
     return this.#thinker.hiddenSize
   }
 
-  /** Prompt rows: embedding and hidden state, at media only the hidden state. `hidden`: [ids, thinker hidden], summed in place. */
+  /**
+   * Prompt rows: embedding and hidden state, at media only the hidden state. `hidden`: [ids, thinker hidden], summed in
+   * place.
+   */
   async prompt(ids: Int32Array, hidden: Float32Array): Promise<Float32Array> {
     const embeddings = await this.#thinker.embed(ids)
     for (const [row, id] of ids.entries()) {
@@ -74,7 +79,7 @@ export class TalkerRows {
     return texts.map((text, row) => sum(embeddings.subarray(row * this.width, (row + 1) * this.width), text))
   }
 
-  /** The row read once the text has ended, and the row read from then on. */
+  /** The row at the end of the text, and the row used after it. */
   async afterText(): Promise<{ end: Float32Array; pad: Float32Array }> {
     const { end, pad } = await this.#specialRows()
     return { end, pad }

@@ -1,8 +1,9 @@
 /**
  * How a checkpoint's talker is sampled, and how its codes become audio.
  *
- * In: `generation_config.json` as parsed JSON (or nothing; the published one says nothing of speech). Out: {@link SpeechSettings}.
- * Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (defaults of its `talker_*` parameters).
+ * In: `generation_config.json` as parsed JSON (or nothing; the published one has no speech settings). Out: {@link
+ * SpeechSettings}. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (defaults of its `talker_*`
+ * parameters).
  */
 
 import type { DiffusionOptions, SpeechAllowance } from '../../speech.ts'
@@ -26,22 +27,27 @@ export interface SpeechSettings {
   readonly talker: TalkerSampling
   /** Most codes of one reply. */
   readonly maxFrames: number
-  /** Ends a talker that misses its end token: 8 seconds, and 2 more for each token of text, cut no speech that says its text. */
+  /**
+   * Ends a talker that misses its end token: 8 seconds, and 2 more for each token of text, which is longer than any
+   * complete speech.
+   */
   readonly allowance: SpeechAllowance
 }
 
 /** transformers' defaults. */
 export const defaultSpeech: SpeechSettings = {
   talker: { temperature: 0.9, topK: 40, topP: 0.8, repetitionPenalty: 1.05 },
-  // Qwen's own engine: Euler over the reference's times, a first window of three blocks. Later windows grow, because each computes three
-  // blocks of context besides its own.
+  // Qwen's own engine: Euler over the reference's times, a first window of three blocks. Later windows grow, because
+  // each also computes three blocks of context.
   diffusion: { solver: 'euler', points: 10, guidance: 0.5, windowBlocks: [3, 6, 12] },
   maxFrames: 4096,
   // Codes are 20 ms long.
   allowance: { frames: 400, perToken: 100 },
 }
 
-/** @param fields `generation_config.json`, empty when the checkpoint has none. Unknown and ill-typed fields are ignored. */
+/**
+ * @param fields `generation_config.json`, empty when the checkpoint has none. Unknown and ill-typed fields are ignored.
+ */
 export function readSpeechSettings(fields: { readonly [key: string]: unknown } = {}): SpeechSettings {
   const numberOf = (name: string, otherwise: number): number => {
     const value = fields[name]
@@ -60,7 +66,7 @@ export function readSpeechSettings(fields: { readonly [key: string]: unknown } =
   }
 }
 
-/** The settings with what was asked for in place of the defaults. */
+/** The settings with the given ones in place of the defaults. */
 export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions = {}): SpeechSettings {
   const { solver, points, guidance, windowBlocks } = settings.diffusion
   return {
@@ -74,7 +80,7 @@ export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions 
   }
 }
 
-/** The same settings as the reference has them: the talker greedy and as long as it likes, the whole reply in one window. */
+/** The same settings as the reference's: a greedy talker without a limit, the whole reply in one window. */
 export function exactSpeech(settings: SpeechSettings): SpeechSettings {
   return {
     ...settings,

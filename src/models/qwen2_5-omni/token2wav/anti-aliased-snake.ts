@@ -1,6 +1,6 @@
 /**
- * SnakeBeta between two filters: twice as many samples, the activation, half as many again, so that what the activation adds above the
- * sampling rate does not fold back.
+ * SnakeBeta between two filters: upsampling by two, the activation, downsampling by two, so that frequencies that the
+ * activation adds do not alias.
  *
  * x: [channels, time] to the same, edges repeated. Reference: transformers `Qwen2_5OmniAntiAliasedActivation1d`.
  */
@@ -8,7 +8,9 @@
 import { SnakeBeta, type Parameters } from '../../../nn/index.ts'
 import type { GraphBuilder, InputData, Tensor } from '../../../tensor/index.ts'
 
-/** Samples on either side that a result depends on, and those that weigh: the filters' ends carry little. */
+/**
+ * Samples on either side that a result depends on, and those with a weight that matters: the filters' ends are small.
+ */
 export const SNAKE_REACH = 5
 export const SNAKE_CORE = 1
 
@@ -30,8 +32,8 @@ export function snakeFilters(g: GraphBuilder): SnakeFilters {
 }
 
 /**
- * Sample 2t is the sum of x[t - 3 + k] * 2 f[11 - 2k], sample 2t + 1 that of x[t - 2 + k] * 2 f[10 - 2k], k below 6: both read x[t - 3]
- * to x[t + 3].
+ * Sample 2t is the sum of x[t - 3 + k] * 2 f[11 - 2k], sample 2t + 1 that of x[t - 2 + k] * 2 f[10 - 2k], k below 6:
+ * both read x[t - 3] to x[t + 3].
  */
 export const snakeFilterInputs: Readonly<Record<string, InputData>> = {
   'filter.up': Float32Array.from({ length: 14 }, (_, i) => {
@@ -54,7 +56,7 @@ export class AntiAliasedSnake {
   forward(g: GraphBuilder, x: Tensor<'f32'>, filters: SnakeFilters): Tensor<'f32'> {
     const channels = this.#channels
     const time = x.shape[1]
-    // Each frame twice, side by side: two channels of one kernel make the two new samples.
+    // Each frame twice: two channels of one kernel make the two new samples.
     const pairs = g.reshape(g.getRows(x, repeatedEdges(g, time, 3, 2)), 2 * channels, time + 6)
     const up = g.reshape(g.repeat(filters.up, channels, 2, 7), 2 * channels, 7)
     const fine = g.reshape(g.depthwise(pairs, up), channels, 2 * time)

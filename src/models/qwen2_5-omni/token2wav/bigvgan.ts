@@ -1,9 +1,9 @@
 /**
  * BigVGAN, the vocoder of token2wav: mel to 24 kHz samples. Weights and graph.
  *
- * In: mel frames (natural logarithm of amplitude) with their neighbours. Out: the samples of the frames asked for, equal to those of the
- * whole sequence: every stage computes what the next one reads, and only that.
- * Reference: transformers `Qwen2_5OmniToken2WavBigVGANModel`.
+ * In: mel frames (natural logarithm of amplitude) with their neighbours. Out: the samples of the requested frames,
+ * equal to those of the whole sequence: every stage computes exactly the next one's input. Reference: transformers
+ * `Qwen2_5OmniToken2WavBigVGANModel`.
  */
 
 import type { Parameters } from '../../../nn/index.ts'
@@ -12,26 +12,26 @@ import { AntiAliasedSnake, SNAKE_CORE, SNAKE_REACH, snakeFilters, type SnakeFilt
 import type { BigVganConfig } from './config.ts'
 import { SameConv1d, SameConvTranspose1d, type ConvolutionRoom } from './same-convolution.ts'
 
-/** exp, 20 log10, -20 dB and the scale of 115 dB in one: what the network reads is clamped to [-1, 1]. */
+/** exp, 20 log10, -20 dB and the scale of 115 dB in one: the network's input is clamped to [-1, 1]. */
 const MEL_SCALE = (2 * 20) / Math.log(10) / 115
 const MEL_SHIFT = (2 * (115 - 20)) / 115 - 1
 
-/** Frames or samples from `from` to before `to`, counted from the first frame asked for. */
+/** Frames or samples from `from` to before `to`, counted from the first requested frame. */
 export interface Span {
   readonly from: number
   readonly to: number
 }
 
-/** Which frames a graph is for. The sequence counts as beginning and ending with what is given. */
+/** A graph's frames. The sequence counts as beginning and ending with the given ones. */
 export interface VocoderShape {
-  /** Frames whose samples are asked for. */
+  /** Frames whose samples are requested. */
   readonly frames: number
   /** Frames given before and after them. */
   readonly before: number
   readonly after: number
 }
 
-/** Three pairs of convolutions with activations before them, each pair added to what it reads. */
+/** Three pairs of convolutions with activations before them, each pair added to its input. */
 class AmpBlock {
   readonly pairs: readonly {
     readonly act1: AntiAliasedSnake
@@ -70,9 +70,9 @@ interface Stage {
   readonly rate: number
 }
 
-/** What each stage reads and gives, in its own samples. */
+/** Input and output of each stage, in its own samples. */
 interface Plan {
-  /** Mel frames read. */
+  /** Mel frames of input. */
   readonly mel: Span
   readonly first: Span
   readonly stages: readonly { readonly reads: Span; readonly upsampled: Span; readonly gives: Span }[]
@@ -87,8 +87,8 @@ export class BigVganModel {
   /** Samples of a frame. */
   readonly hop: number
   /**
-   * Frames before and after a frame that show in its samples. The filters' ends reach a few more, through so many of them that nothing of
-   * it is left in f32.
+   * Frames before and after a frame that affect its samples. The filters' ends reach a few more, with an effect below
+   * f32's precision.
    */
   readonly context: { readonly before: number; readonly after: number }
 
@@ -175,7 +175,7 @@ export class BigVganModel {
     return x
   }
 
-  /** From the samples asked for back to the frames that they depend on. */
+  /** From the requested samples back to the frames that they depend on. */
   #plan(shape: VocoderShape, snake = SNAKE_REACH): Plan {
     const stages: { reads: Span; upsampled: Span; gives: Span }[] = []
     let needed = within(
@@ -200,7 +200,7 @@ export class BigVganModel {
     return { mel, first: needed, stages }
   }
 
-  /** Working memory in which the convolutions lay out their windows, one after the other; only the CPU's product reads such. */
+  /** Working memory in which the convolutions lay out their windows in turn; only the CPU's product supports that. */
   #room(g: GraphBuilder, plan: Plan): ConvolutionRoom | undefined {
     if (g.backend.kind !== 'cpu') return undefined
     let room = 0
@@ -226,7 +226,7 @@ export class BigVganModel {
   }
 }
 
-/** What is given, in samples of this rate. */
+/** The given samples, at this rate. */
 function limitsOf({ frames, before, after }: VocoderShape, rate: number): Span {
   return { from: -before * rate, to: (frames + after) * rate }
 }

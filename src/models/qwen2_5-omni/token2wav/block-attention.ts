@@ -1,13 +1,13 @@
 /**
  * Attention by blocks of frames: each block of queries sees its own block of keys, and maybe the one before or after.
  *
- * Blocks are a batch dimension, so that nothing is computed only to be masked away. The rows of a batch follow each other, each of
+ * Blocks are a batch dimension, so that no masked value is computed. The rows of a batch follow each other, each of
  * whole blocks. Reference: `_create_block_diff` and the mask in transformers `Qwen2_5OmniToken2WavDiTModel`.
  */
 
 import { HALF_NEGATIVE_INFINITY, type GraphBuilder, type InputData, type Tensor } from '../../../tensor/index.ts'
 
-/** Blocks seen besides the own one. */
+/** Blocks seen in addition to the own one. */
 export interface BlockReach {
   readonly back: 0 | 1
   readonly ahead: 0 | 1
@@ -18,7 +18,7 @@ export interface BlockLayout {
   readonly block: number
   /** Blocks of all rows together. */
   readonly blocks: number
-  /** Frames at each row's end that nobody may see; fewer than a block. */
+  /** Masked frames at each row's end; fewer than a block. */
   readonly empty: number
   readonly reach: BlockReach
 }

@@ -1,8 +1,8 @@
 /**
  * Sizes and switches of token2wav, from `token2wav_config` of config.json.
  *
- * In: the parsed section. Out: a {@link Token2WavConfig}, or `EngineError('bad_checkpoint')` naming the key. Hub files write `dim`,
- * `depth` and `heads`; files that transformers 5 saves write `hidden_size` and so on, which then counts.
+ * In: the parsed section. Out: a {@link Token2WavConfig}, or `EngineError('bad_checkpoint')` naming the key. Hub files
+ * write `dim`, `depth` and `heads`; files that transformers 5 saves write `hidden_size` and so on, which then counts.
  *
  * Reference: transformers `Qwen2_5OmniDiTConfig`, `Qwen2_5OmniBigVGANConfig`.
  */

@@ -1,9 +1,9 @@
 /**
  * The diffusion transformer (DiT) of token2wav: its weights and graphs.
  *
- * It gives the velocity of a mel spectrogram at a time between noise (0) and speech (1). What stays the same over a request is computed
- * apart: the voice's part of the input, the codes' part of a window, and the modulations, which depend on the time alone. Guidance wants
- * two rows, with and without voice and codes; both run as one batch.
+ * It gives the velocity of a mel spectrogram at a time between noise (0) and speech (1). What is constant over a
+ * request is computed once: the voice's part of the input, the codes' part of a window, and the modulations, which
+ * depend on the time only. Guidance needs two rows, with and without voice and codes; both run as one batch.
  *
  * Attention goes by blocks of frames: a layer sees its own block, and some layers the block before or after too.
  * Reference: transformers `Qwen2_5OmniToken2WavDiTModel`.
@@ -16,7 +16,7 @@ import type { DitConfig } from './config.ts'
 import { SpeakerEncoder } from './speaker-encoder.ts'
 
 const EPSILON = 1e-6
-/** In 4 bits only where that is asked for. */
+/** Quantised to 4 bits only on request. */
 const FINE = { bias: true, precision: 'fine' } as const
 /** Sines and cosines that a time is given to the network as. */
 export const TIME_FEATURES = 256
@@ -56,7 +56,9 @@ class Layer {
   }
 }
 
-/** A linear layer that runs only while a voice or the modulations are prepared: its weight stays where the file has it. */
+/**
+ * A linear layer that runs only while a voice or the modulations are prepared: its weight is used in place in the file.
+ */
 class StoredLinear {
   readonly weight: Tensor
   readonly bias: Tensor<'f32'>
@@ -75,9 +77,9 @@ class StoredLinear {
 export interface VelocityShape {
   /** Mel frames, a multiple of the block. */
   readonly frames: number
-  /** Of them, frames at the end that hold nothing. */
+  /** Of them, padding frames at the end. */
   readonly empty: number
-  /** Two rows, or the conditioned one alone. */
+  /** Two rows, or only the conditioned one. */
   readonly guided: boolean
 }
 
@@ -88,7 +90,7 @@ export class DitModel {
   readonly spk_encoder: SpeakerEncoder
   readonly layers: readonly Layer[]
   readonly norm_out: StoredLinear
-  /** Weight [mels + speaker + code + condition, hidden], of which parts are multiplied apart. */
+  /** Weight [mels + speaker + code + condition, hidden], whose parts are multiplied separately. */
   readonly proj: { readonly weight: Tensor; readonly bias: Tensor<'f32'> }
   readonly proj_out: Linear
   readonly #frequencies: Tensor<'f32'> | undefined
@@ -105,7 +107,7 @@ export class DitModel {
     const input = parameters.scope('input_embed')
     const width = mels + speaker.output + codeWidth + conditionWidth
     const proj = input.scope('proj')
-    // Read in parts, whose borders quantised blocks would not respect.
+    // Its parts are read separately, and quantised blocks would cross their borders.
     this.proj = {
       weight: proj.get('weight', { shape: [width, hidden], use: 'other', precision: 'exact' }),
       bias: proj.vector('bias', [hidden]),
@@ -124,8 +126,8 @@ export class DitModel {
   }
 
   /**
-   * Modulations of several times, in parts: `layer.N` [6 hidden, times] and `last` [2 hidden, times]. Declares `features`
-   * [TIME_FEATURES, times].
+   * Modulations of several times, in parts: `layer.N` [6 hidden, times] and `last` [2 hidden, times]. Declares
+   * `features` [TIME_FEATURES, times].
    */
   modulations(g: GraphBuilder, times: number): Record<string, Tensor<'f32'>> {
     const [first, second] = this.time_mlp
@@ -137,35 +139,39 @@ export class DitModel {
   }
 
   /**
-   * A voice's part of the input, [hidden] each: `guided` to be added to each frame's code, `free` the whole of the row without voice
-   * and codes. Declares `mel` [mels, frames], `silence` the same in zeros, `condition` [conditionWidth], `code` [1] (0).
+   * A voice's part of the input, [hidden] each: `guided` to be added to each frame's code, `free` the whole of the row
+   * without voice and codes. Declares `mel` [mels, frames], `silence` the same in zeros, `condition` [conditionWidth],
+   * `code` [1] (0).
    */
   voice(g: GraphBuilder, frames: number): { guided: Tensor<'f32'>; free: Tensor<'f32'> } {
     const { mels, conditionWidth } = this.config
     const speaker = this.spk_encoder.forward(g, g.input('mel', 'f32', [mels, frames]))
-    const nobody = this.spk_encoder.forward(g, g.input('silence', 'f32', [mels, frames]))
+    const silent = this.spk_encoder.forward(g, g.input('silence', 'f32', [mels, frames]))
     const condition = g.mulMat(this.#part(g, 'condition'), g.input('condition', 'f32', [conditionWidth]))
     const noCode = this.#codes(g, g.input('code', 'i32', [1]))
-    const heard = (vector: Tensor<'f32'>): Tensor<'f32'> =>
+    const projected = (vector: Tensor<'f32'>): Tensor<'f32'> =>
       g.add(g.mulMat(this.#part(g, 'speaker'), vector), this.proj.bias)
-    return { guided: g.add(heard(speaker), condition), free: g.add(heard(nobody), g.reshape(noCode, this.config.hidden)) }
+    return { guided: g.add(projected(speaker), condition), free: g.add(projected(silent), g.reshape(noCode, this.config.hidden)) }
   }
 
-  /** The speaker encoder alone, [output]. Declares `mel` [mels, frames]. */
+  /** Only the speaker encoder, [output]. Declares `mel` [mels, frames]. */
   speaker(g: GraphBuilder, frames: number): Tensor<'f32'> {
     return this.spk_encoder.forward(g, g.input('mel', 'f32', [this.config.mels, frames]))
   }
 
-  /** Input of a window's frames but for the noisy mel: [hidden, frames]. Declares `codes` [frames] and `guided` [hidden]. */
+  /**
+   * Input of a window's frames but for the noisy mel: [hidden, frames]. Declares `codes` [frames] and `guided`
+   * [hidden].
+   */
   condition(g: GraphBuilder, frames: number): Tensor<'f32'> {
     const codes = this.#codes(g, g.input('codes', 'i32', [frames]))
     return g.add(codes, g.input('guided', 'f32', [this.config.hidden]))
   }
 
   /**
-   * Velocity [mels, frames * rows], the conditioned row first. Declares `state` [mels, frames], `condition` [hidden, frames], `free`
-   * [hidden] when guided, `modulation` [modulationSize] with 1 added to each scale, `positions` [frames * rows], and the inputs of
-   * {@link blockRange}.
+   * Velocity [mels, frames * rows], the conditioned row first. Declares `state` [mels, frames], `condition` [hidden,
+   * frames], `free` [hidden] when guided, `modulation` [modulationSize] with 1 added to each scale,
+   * `positions` [frames * rows], and the inputs of {@link blockRange}.
    */
   velocity(g: GraphBuilder, shape: VelocityShape): Tensor<'f32'> {
     const { hidden, mels, layers, block } = this.config

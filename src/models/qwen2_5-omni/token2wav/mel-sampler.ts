@@ -1,8 +1,8 @@
 /**
  * Codes to mel: runs the diffusion transformer through a solver's times, window by window.
  *
- * In: a window's codes and noise, a prepared voice. Out: mel [frames, mels] (natural logarithm of amplitude). Graphs are kept by window
- * length, modulations by solver: they depend on nothing but the times.
+ * In: a window's codes and noise, a prepared voice. Out: mel [frames, mels] (natural logarithm of amplitude). Graphs
+ * are kept by window length, modulations by solver: they depend on the times only.
  */
 
 import { GraphCache, type Backend, type Inputs, type RunOptions } from '../../../tensor/index.ts'
@@ -10,12 +10,12 @@ import { blockInputs } from './block-attention.ts'
 import { TIME_FEATURES, type DitModel, type VelocityShape } from './dit.ts'
 import { evaluationTimes, integrate, type SolverName } from './solver.ts'
 
-/** How mel is made of noise. */
+/** How mel is sampled from noise. */
 export interface SolverSettings {
   readonly solver: SolverName
-  /** Times between noise and speech, both counted: one more than steps. The reference takes 10. */
+  /** Times between noise and speech, both counted: one more than steps. The reference uses 10. */
   readonly points: number
-  /** How far to go beyond the guided velocity, away from the unguided one; 0 leaves the unguided row out. The reference takes 0.5. */
+  /** Guidance scale, away from the unguided velocity; 0 leaves the unguided row out. The reference uses 0.5. */
   readonly guidance: number
 }
 
@@ -55,7 +55,7 @@ export class MelSampler implements Disposable {
     if (mel.length === 0 || mel.length % mels !== 0)
       throw new RangeError(`a reference of ${mel.length} values is no mel of ${mels} bands`)
     if (condition.length !== conditionWidth)
-      throw new RangeError(`the voice's cond has ${condition.length} values, the model wants ${conditionWidth}`)
+      throw new RangeError(`the voice's cond has ${condition.length} values, the model needs ${conditionWidth}`)
     const frames = mel.length / mels
     return this.#graphs.run(
       `voice ${frames}`,
@@ -65,7 +65,7 @@ export class MelSampler implements Disposable {
     )
   }
 
-  /** The speaker encoder alone: mel [frames, mels] to a vector. */
+  /** Only the speaker encoder: mel [frames, mels] to a vector. */
   async encodeSpeaker(mel: Float32Array, options: RunOptions = {}): Promise<Float32Array> {
     const frames = mel.length / this.#model.config.mels
     const graph = await this.#graphs.run(
@@ -98,7 +98,7 @@ export class MelSampler implements Disposable {
     return (await this.#evaluator(window, guided, options))(window.noise, modulation)
   }
 
-  /** Prepares what all evaluations of a window share. */
+  /** Prepares the common inputs of a window's evaluations. */
   async #evaluator(
     { codes, noise, voice }: MelWindow,
     guided: boolean,
@@ -162,7 +162,7 @@ export class MelSampler implements Disposable {
     const key = `${solver} ${points}`
     const known = this.#modulations.get(key)
     if (known) return known
-    // Not aborted with the request that happens to want it first.
+    // Not aborted with the request that needs it first.
     const { signal: _, ...rest } = options
     const made = this.#modulate(evaluationTimes(solver, points), rest)
     this.#modulations.set(key, made)

@@ -1,5 +1,5 @@
 /**
- * The noise that a request's mel begins as: one tensor for the whole reply, of which every window takes its own frames.
+ * The initial noise of a request's mel: one tensor for the whole reply, of which every window takes its own frames.
  *
  * Reference: `torch.randn([1, frames, mels])` in transformers `Qwen2_5OmniToken2WavDiTModel.sample`.
  */
@@ -11,7 +11,7 @@ export type NoiseSource = (from: number, count: number) => Float32Array
 export function givenNoise(values: Float32Array, mels: number): NoiseSource {
   return (from, count) => {
     if ((from + count) * mels > values.length)
-      throw new RangeError(`noise of ${values.length / mels} frames is given, frame ${from + count} is asked for`)
+      throw new RangeError(`noise of ${values.length / mels} frames is given, frame ${from + count} is needed`)
     return values.slice(from * mels, (from + count) * mels)
   }
 }

@@ -29,14 +29,14 @@ interface Facts {
 }
 
 /** Largest differences and signal to noise by stage; printed when PARITY_FIGURES is set (docs/parity.md). */
-const figures = new Map<string, Record<string, string>>()
+const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(figures))
+  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function record(stage: string, checkpoint: string, value: string): void {
-  figures.set(stage, { ...figures.get(stage), [checkpoint]: value })
+  results.set(stage, { ...results.get(stage), [checkpoint]: value })
 }
 
 describe.each(tinyToken2Wavs)('%s', (name) => {
@@ -167,7 +167,7 @@ describe.each(tinyToken2Wavs)('%s', (name) => {
         for (let at = 0; at < codes.length; at += step) samples.push(...(await stream.push(codes.subarray(at, at + step))))
         expect(samples.length).toBeGreaterThan(0)
         samples.push(...(await stream.finish()))
-        // Windows differ from the whole sequence by 60 to 80 dB here: nothing less tells them apart.
+        // Windows differ from the whole sequence by 60 to 80 dB here, so the limit must be close to that.
         expectAlike(`speech, windows ${key}`, Float32Array.from(samples), golden.floats(`windowed.wave.${key}`), 100)
       }
     }

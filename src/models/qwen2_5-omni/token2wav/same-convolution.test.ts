@@ -1,4 +1,7 @@
-/** Convolutions against plain loops, in shared working memory (the CPU's way) and with gathered windows (other devices'). */
+/**
+ * Convolutions against plain loops, in shared working memory (the CPU's way) and with gathered windows (other
+ * devices').
+ */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -66,7 +69,7 @@ describe('a convolution of the same length', () => {
     using graph = buildGraph(backend, (g) => {
       const input = g.input('x', 'f32', [channels, frames])
       const room = { room: g.room(sizes.room), zeros: g.scale(g.arange(sizes.zeros), 0) }
-      // Twice: what the first leaves in the room must not show in the second.
+      // Twice: what the first leaves in the room must not affect the second.
       const first = convolution.forward(g, g.scale(input, 1e6), room)
       return { first, inRoom: convolution.forward(g, input, room), gathered: convolution.forward(g, input) }
     })

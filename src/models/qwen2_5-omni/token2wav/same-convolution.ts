@@ -1,8 +1,9 @@
 /**
  * Convolutions over time that look both ways, channels contiguous: x [channels, time].
  *
- * Zeros stand beyond both ends. On the CPU, windows are read where they lie, in working memory that all convolutions of a graph share.
- * Reference: torch.nn.Conv1d with padding dilation * (kernel - 1) / 2; torch.nn.ConvTranspose1d with padding (kernel - stride) / 2.
+ * Zeros stand beyond both ends. On the CPU, windows are read in place, in working memory that a graph's convolutions
+ * share. Reference: torch.nn.Conv1d with padding dilation * (kernel - 1) / 2; torch.nn.ConvTranspose1d with padding
+ * (kernel - stride) / 2.
  */
 
 import type { Parameters } from '../../../nn/index.ts'
@@ -41,11 +42,11 @@ export class SameConv1d {
     this.bias = options.bias === false ? undefined : parameters.vector('bias', [outChannels])
   }
 
-  /** Elements of working memory for `frames` frames, and of zeros beside. */
+  /** Elements of working memory for `frames` frames, and of zeros. */
   roomFor(frames: number): { readonly room: number; readonly zeros: number } {
     const channels = this.weight.shape[0] / this.#kernel
     const { length, margin } = this.#phases(frames)
-    // Windows overlap, but a view may not be larger than what it looks at.
+    // Windows overlap, but a view may not be larger than its tensor.
     const room = channels * this.#kernel * length * this.#dilation
     return { room, zeros: channels * (margin + 1) * this.#dilation }
   }
@@ -67,7 +68,9 @@ export class SameConv1d {
     return { length: Math.ceil(frames / this.#dilation), margin: (this.#kernel - 1) / 2 }
   }
 
-  /** Lays the frames out phase by phase, so that a window is a run of frames and the next window begins a frame later. */
+  /**
+   * Lays the frames out phase by phase, so that a window is a run of frames and the next window begins a frame later.
+   */
   #inRoom(g: GraphBuilder, x: Tensor<'f32'>, { room, zeros }: ConvolutionRoom): Tensor<'f32'> {
     const [channels, frames] = x.shape
     const dilation = this.#dilation

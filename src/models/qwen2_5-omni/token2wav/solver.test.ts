@@ -69,6 +69,6 @@ describe('noise', () => {
   })
 
   it('that is given ends where it ends', () => {
-    expect(() => givenNoise(new Float32Array(20), 4)(3, 3)).toThrow(/noise of 5 frames is given, frame 6 is asked for/)
+    expect(() => givenNoise(new Float32Array(20), 4)(3, 3)).toThrow(/noise of 5 frames is given, frame 6 is needed/)
   })
 })

@@ -1,8 +1,8 @@
 /**
  * Ordinary differential equation solvers for flow matching: which times, and how a state moves from noise to mel.
  *
- * Arithmetic is rounded to f32 step by step, as the reference's tensors are: times enter the network multiplied by 1000.
- * Reference: transformers `RungeKutta4ODESolver` and `Qwen2_5OmniToken2WavDiTModel.sample`.
+ * Arithmetic is rounded to f32 step by step, as the reference's tensors are: times enter the network multiplied by
+ * 1000. Reference: transformers `RungeKutta4ODESolver` and `Qwen2_5OmniToken2WavDiTModel.sample`.
  */
 
 /** `euler`: one evaluation a step. `rk4`: the 3/8 rule, four evaluations a step. */

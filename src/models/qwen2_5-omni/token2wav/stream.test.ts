@@ -1,5 +1,5 @@
 /**
- * What a speech stream promises beyond parity: seeds, aborts, misuse, several at once; and that token2wav works on quantised weights.
+ * Speech streams beyond parity: seeds, aborts, misuse, several at once; and token2wav on quantised weights.
  */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,5 +1,5 @@
 /**
- * One reply's speech: takes codes as they come, gives the samples that they complete.
+ * One reply's speech: takes codes as they come, returns the samples that they complete.
  */
 
 import type { RunOptions } from '../../../tensor/index.ts'
@@ -9,7 +9,7 @@ import type { MelSampler, PreparedVoice } from './mel-sampler.ts'
 import type { SpeechOptions } from './token2wav.ts'
 import type { Vocoder } from './vocoder.ts'
 
-/** Blocks before and after a window that it is computed with: what one evaluation of the network reaches. */
+/** Blocks of context before and after a window: the reach of one evaluation of the network. */
 const BLOCKS_BEFORE = 2
 const BLOCKS_AFTER = 1
 /** Most frames that the vocoder takes at once: bounds working memory. */
@@ -26,10 +26,10 @@ export class Token2WavStream implements VocoderStream {
   readonly #stages: Stages
   readonly #options: SpeechOptions
   readonly #codes: number[] = []
-  /** Mel from frame {@link #melFrom} on, [frames, mels]: what the vocoder still reads. */
+  /** Mel from frame {@link #melFrom} on, [frames, mels]: the vocoder's remaining input. */
   #mel = new Float32Array()
   #melFrom = 0
-  /** Frames whose mel is made, and whose samples were given. */
+  /** Frames whose mel is made, and whose samples were returned. */
   #sampled = 0
   #spoken = 0
   #windows = 0
@@ -38,12 +38,15 @@ export class Token2WavStream implements VocoderStream {
   constructor(stages: Stages, options: SpeechOptions) {
     const { windowBlocks } = options
     if (windowBlocks.length === 0 || windowBlocks.some((count) => !(count >= 1) || (count % 1 !== 0 && count !== Infinity)))
-      throw new RangeError(`windows of ${windowBlocks.join(', ')} blocks: whole numbers of 1 at least are wanted`)
+      throw new RangeError(`windows of ${windowBlocks.join(', ')} blocks: whole numbers of 1 at least are needed`)
     this.#stages = stages
     this.#options = options
   }
 
-  /** `codes`: one per frame of the codec. Gives the samples of the windows they complete. Throws RangeError for unknown codes. */
+  /**
+   * `codes`: one per frame of the codec. Gives the samples of the windows they complete. Throws RangeError for unknown
+   * codes.
+   */
   push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
     return this.#work('open', async () => {
       const { block, repeats, codes: most } = this.#stages.dit
@@ -62,7 +65,7 @@ export class Token2WavStream implements VocoderStream {
     })
   }
 
-  /** The samples still owed after the last code. */
+  /** The samples that remain after the last code. */
   finish(options: DecodeOptions = {}): Promise<Float32Array> {
     return this.#work('finished', async () => {
       const frames = this.#codes.length * this.#stages.dit.repeats
@@ -84,7 +87,7 @@ export class Token2WavStream implements VocoderStream {
       this.#enter(next)
       return samples
     } catch (error) {
-      // What earlier windows of this call gave is lost.
+      // The samples of this call's earlier windows are lost.
       this.#enter('broken')
       throw error
     }

@@ -1,9 +1,10 @@
 /**
  * Token2wav of Qwen2.5-Omni: codec codes to 24 kHz samples in a voice, as codes come.
  *
- * The diffusion transformer makes mel window by window, each with blocks before and after it as context whose mel is thrown away, all from
- * one noise for the request; the vocoder then gives the samples whose neighbours are known. So streamed speech is not bit for bit that
- * of one run over the whole sequence (`windowBlocks: [Infinity]`), which transformers does.
+ * The diffusion transformer makes mel window by window, each with blocks before and after it as context whose mel is
+ * discarded, all from one noise for the request; the vocoder then returns the samples whose neighbours are known. So
+ * streamed speech differs slightly from a single pass over the whole sequence (`windowBlocks: [Infinity]`), as in
+ * transformers.
  *
  * Reference: transformers `Qwen2_5OmniToken2WavModel`; windows as Qwen's own engine cuts them.
  */
@@ -40,8 +41,8 @@ export interface SpeechOptions {
   readonly noise: NoiseSource
   readonly settings: SolverSettings
   /**
-   * New blocks of frames in each window; the last entry goes on. Longer ones cost less context and come later. `Infinity`: one window
-   * over the whole reply, when it is finished.
+   * New blocks of frames in each window; the last entry repeats. Longer windows cost less context and more latency.
+   * `Infinity`: one window over the whole reply, when it is finished.
    */
   readonly windowBlocks: readonly number[]
 }
@@ -77,7 +78,7 @@ export class Token2Wav implements Disposable {
     )
   }
 
-  /** Once per voice; not stopped by the request that wants it first. */
+  /** Once per voice; not stopped by the request that needs it first. */
   #prepare(voice: Voice): Promise<PreparedVoice> {
     let prepared = this.#voices.get(voice)
     if (!prepared) {

@@ -1,5 +1,5 @@
 /**
- * Mel to samples in pieces: runs the vocoder on frames with as many neighbours as their samples depend on.
+ * Mel to samples in pieces: runs the vocoder on frames with all the neighbours that their samples depend on.
  *
  * Pieces joined equal the whole sequence. Graphs are kept by the shape of a piece.
  */

@@ -1,6 +1,6 @@
 /**
- * Voices: every form that torch writes reads as the same numbers, the safe form too, and a hostile or broken file is an error that says
- * so. Fixtures are written by reference/omniserve_reference/make_token2wav_goldens.py.
+ * Voices: every form that torch writes gives the same numbers, the safe form too, and a hostile or broken file is a
+ * clear error. Fixtures are written by reference/omniserve_reference/make_token2wav_goldens.py.
  */
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -103,7 +103,7 @@ describe('voices', () => {
     const first = readVoices(torchFile, 'spk_dict.pt')
     const bytes = encodeVoices(first.values())
     expectVoice(readVoices(bytes, 'voices.safetensors').get('Ethan'))
-    expect(failure(bytes.subarray(0, -4), 'voices.safetensors')).toMatch(/^voices\.safetensors is not a sound safetensors file/)
+    expect(failure(bytes.subarray(0, -4), 'voices.safetensors')).toMatch(/^voices\.safetensors is not a valid safetensors file/)
   })
 
   it.each([
@@ -217,7 +217,10 @@ function mutate(original: Uint8Array, dice: (limit: number) => number): Uint8Arr
 }
 
 describe('mutated files', () => {
-  /** Reads, and gives the error's message, or nothing when the change did no harm. Any other error than ours ends the test. */
+  /**
+   * Reads, and gives the error's message, or nothing when the change did no harm. Any other kind of error ends the
+   * test.
+   */
   function outcome(bytes: Uint8Array): string | undefined {
     try {
       const voices = readVoices(bytes, 'spk_dict.pt')
@@ -249,7 +252,7 @@ describe('mutated files', () => {
       const message = outcome(mutate(torchFile, dice))
       if (message === undefined) continue
       refused++
-      expect(message).toMatch(/^spk_dict\.pt (cannot be read as voices: .{10,}|is not a sound safetensors file: .+)/s)
+      expect(message).toMatch(/^spk_dict\.pt (cannot be read as voices: .{10,}|is not a valid safetensors file: .+)/s)
     }
     expect(refused).toBeGreaterThan(300)
   })

@@ -1,7 +1,9 @@
 /**
- * A checkpoint's voices, from `spk_dict.pt` (a PyTorch file: see unpickle.ts for why that is safe here) or from our own safe form.
+ * A checkpoint's voices, from `spk_dict.pt` (a PyTorch file: see unpickle.ts for why that is safe here) or the safe
+ * form.
  *
- * The safe form is a safetensors file with `<voice>.cond` [width], `<voice>.ref_mel` [frames, mels] and `<voice>.bos_token` i32 [1].
+ * The safe form is a safetensors file with `<voice>.cond` [width], `<voice>.ref_mel` [frames, mels] and
+ * `<voice>.bos_token` i32 [1].
  */
 
 import { readFile } from 'node:fs/promises'
@@ -14,7 +16,7 @@ import { readStoredZip } from './stored-zip.ts'
 import { unpickle, type Pickled, type PickledTensor, type StorageType } from './unpickle.ts'
 import type { Voice } from './voice.ts'
 
-/** Largest file: a voice takes 130 kB. */
+/** Largest file. */
 const LARGEST = 1 << 26
 const BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2, f64: 8 }
 
@@ -31,7 +33,7 @@ export async function readVoicesFile(path: string): Promise<ReadonlyMap<string, 
 
 /**
  * Voices by name, in the file's order. `name` is the file's, for errors.
- * Throws `EngineError('bad_checkpoint')` saying what is wrong and what to do.
+ * Throws `EngineError('bad_checkpoint')` with the cause and the fix.
  */
 export function readVoices(bytes: Uint8Array, name: string): ReadonlyMap<string, Voice> {
   if (bytes.length > LARGEST) throw new EngineError('bad_checkpoint', `${name} has ${bytes.length} bytes: it is no file of voices`)
@@ -125,7 +127,7 @@ function valuesOf({ storage, offset, shape, strides }: PickledTensor, entries: R
 }
 
 function numbersOf(type: StorageType, bytes: Uint8Array): Float32Array {
-  // A copy of its own begins where typed arrays can.
+  // A copy starts at an offset that typed arrays accept.
   const { buffer } = Uint8Array.from(bytes)
   switch (type) {
     case 'f32':

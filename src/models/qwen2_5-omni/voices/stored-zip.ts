@@ -1,8 +1,9 @@
 /**
  * Entries of an uncompressed zip archive, as `torch.save` writes them.
  *
- * In: the archive's bytes. Out: name to content. Strict: compressed or encrypted entries, entries that overlap the directory or run past
- * the end, repeated names and wrong checksums are errors. Reference: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
+ * In: the archive's bytes. Out: name to content. Strict: compressed or encrypted entries, entries that overlap the
+ * directory or run past the end, repeated names and wrong checksums are errors. Reference: PKWARE APPNOTE 6.3.10,
+ * sections 4.3 and 4.4.
  */
 
 import { crc32 } from 'node:zlib'
@@ -36,7 +37,7 @@ export function readStoredZip(bytes: Uint8Array): ReadonlyMap<string, Uint8Array
     const name = new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + nameLength))
     if ((flags & 1) !== 0) throw new Error(`entry ${name} is encrypted`)
     if (method !== 0 || view.getUint32(at + 20, true) !== size) throw new Error(`entry ${name} is compressed`)
-    if (entries.has(name)) throw new Error(`entry ${name} is there twice`)
+    if (entries.has(name)) throw new Error(`entry ${name} occurs twice`)
     const content = contentOf(bytes, view, { name, local: view.getUint32(at + 42, true), size, limit: directory })
     if (crc32(content) !== checksum) throw new Error(`entry ${name} does not match its checksum`)
     entries.set(name, content)

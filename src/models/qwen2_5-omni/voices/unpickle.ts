@@ -1,13 +1,14 @@
 /**
- * Reads the pickle of a PyTorch file that holds dictionaries of tensors and numbers, and nothing else.
+ * Reads the pickle of a PyTorch file of dictionaries with tensors and numbers only.
  *
- * A pickle is a program. This runs the few instructions that such data needs, on values of its own: no instruction looks anything up,
- * imports or calls. Global names are compared with a list and stand for themselves. Anything else is an error.
+ * A pickle is a program. This runs only the few instructions that such data needs, on its own values: no instruction
+ * looks up names, imports or calls. Global names are compared with a list. Anything else is an error.
  *
- * Reference: CPython `pickletools` (opcodes), PyTorch `torch/serialization.py` (persistent ids), `torch._utils._rebuild_tensor_v2`.
+ * Reference: CPython `pickletools` (opcodes), PyTorch `torch/serialization.py` (persistent ids),
+ * `torch._utils._rebuild_tensor_v2`.
  */
 
-/** A tensor that is described, not read: where its values are in the archive. */
+/** A tensor's description: where its values are in the archive. */
 export interface PickledTensor {
   readonly kind: 'tensor'
   readonly storage: PickledStorage

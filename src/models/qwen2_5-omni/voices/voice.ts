@@ -3,7 +3,7 @@ export interface Voice {
   readonly name: string
   /** Talker token that stands for the voice. */
   readonly bosToken: number
-  /** `cond`: what the diffusion transformer is given with each frame. */
+  /** `cond`: the diffusion transformer's condition for each frame. */
   readonly condition: Float32Array
   /** `ref_mel`: [frames, mels], natural logarithm of amplitude. */
   readonly referenceMel: Float32Array

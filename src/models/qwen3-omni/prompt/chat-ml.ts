@@ -1,4 +1,4 @@
-/** ChatML with Qwen3-Omni's spelling of media: the chat template of a checkpoint that brings none. */
+/** ChatML with Qwen3-Omni's spelling of media: the chat template of a checkpoint without one. */
 
 export const chatMl = `{%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' -}}

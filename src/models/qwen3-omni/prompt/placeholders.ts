@@ -1,5 +1,5 @@
 /**
- * Placeholder tokens of media: how many, and in which order when a video brings its sound.
+ * Placeholder tokens of media: how many, and in which order for a video with audio.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.replace_*_token`, `_get_feat_extract_output_lengths`.
  */
@@ -15,7 +15,7 @@ export function audioTokens(frames: number, window: number): number {
 }
 
 /**
- * Merges a video's frame tokens with its sound's tokens in time.
+ * Merges a video's frame tokens with its audio's tokens in time.
  *
  * @param videoTimes Time of each frame token, in position ids, ascending.
  * @param audioCount Audio tokens: one position id each, from 0.
@@ -39,7 +39,7 @@ export function interleave(videoTimes: Float64Array, audioCount: number): boolea
   return order
 }
 
-/** Times of a clip's tokens: all tokens of a temporal patch share its start. */
+/** Times of a video's tokens: all tokens of a temporal patch share its start. */
 export function videoTokenTimes(
   temporal: number,
   perPatch: number,

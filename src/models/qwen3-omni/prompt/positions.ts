@@ -1,10 +1,11 @@
 /**
- * Multimodal rotary positions of a prompt: text counts up on all three axes, vision spreads over time, height and width.
+ * Multimodal rotary positions of a prompt: text counts up on all three axes, vision spreads over time, height and
+ * width.
  *
- * In: the prompt as a list of spans. Out: [3, tokens] and where the reply goes on.
+ * In: the prompt as a list of spans. Out: [3, tokens] and the reply's first position.
  *
- * Positions are fractions where a temporal patch lasts no whole number of position ids (at 2, 1 or 0.5 frames a second it
- * does: 13, 26 or 52), and what follows such a clip goes on from a fraction, as in transformers.
+ * Positions are fractions where a temporal patch lasts no whole number of position ids (at 2, 1 or 0.5 frames a second
+ * it does: 13, 26 or 52), and the tokens after such a video continue from a fraction, as in transformers.
  *
  * Reference: transformers `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index`.
  */
@@ -21,8 +22,9 @@ export interface PositionOptions {
 }
 
 /**
- * `next` is the position of the first generated token on all axes: one past the prompt's last token, which is text, as `generate` has it
- * (`_update_model_kwargs_for_generation`). The largest position of all can be beyond that, where a wide clip has little sound.
+ * `next` is the position of the first generated token on all axes: one past the prompt's last token, which is text, as
+ * in `generate` (`_update_model_kwargs_for_generation`). The largest position of all can be beyond that, in a wide
+ * video with little audio.
  */
 export function ropePositions(
   spans: readonly Span[],
@@ -63,7 +65,7 @@ export function ropePositions(
         let a = 0
         let top = start - 1
         for (const isVideo of order) {
-          // The tail that is left when one of the two has run out is one piece; before it, each token is.
+          // When one of the two has run out, the rest is one piece; before it, each token is.
           const inTail = v === video.length || a === span.audioTokens
           let here: number
           if (isVideo) {

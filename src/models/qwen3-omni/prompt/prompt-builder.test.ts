@@ -237,7 +237,7 @@ describe('media that cannot be taken', () => {
     await expect(wrong.features[0]!.load()).rejects.toThrow('audio of 9999 samples decoded to audio of 4000 samples')
   })
 
-  it('takes sounds too short for transformers', async () => {
+  it('takes audio too short for transformers', async () => {
     const samples = new Float32Array(10).fill(0.5)
     const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
     const { features } = await builder.prepare([{ role: 'user', content }])

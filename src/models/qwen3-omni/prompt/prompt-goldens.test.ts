@@ -1,4 +1,4 @@
-/** The prompt room against transformers' processor, for two tiny checkpoints with different preprocessing. */
+/** Prompts against transformers' processor, for two tiny checkpoints with different preprocessing. */
 
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'

@@ -1,10 +1,9 @@
 /**
- * Qwen3-Omni's speech. One step for all replies that can go on: read text, sample a code each, predict the residual codes, run the
- * talker.
+ * Qwen3-Omni's speech. One step for all ready replies: prefill text, sample a code each, predict the residual codes,
+ * run the talker.
  *
- * In: the {@link SpeechTurn}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over replies, so weights are
- * read once a step.
- * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
+ * In: the {@link SpeechTurn}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over
+ * replies, so weights are read once a step. Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
  */
 
 import { createRandom } from '../../../sampling/random.ts'
@@ -23,7 +22,7 @@ import { sum, TalkerRows } from './talker-rows.ts'
 /** Random streams, apart from the text's. */
 const randomStream = { talker: 2, codePredictor: 3 } as const
 
-/** Most rows and frames of a sequence that outlives its reply: the next one's may be more. It takes memory as it grows. */
+/** Most rows and frames of a sequence kept after its reply: the next one's may be more. Memory grows as needed. */
 const keptCapacity = 2 ** 17
 
 interface Turn extends SpeechTurn {
@@ -35,9 +34,9 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly sampleRate: number
   readonly frameRate: number
   readonly hiddenRows = 'prompt-media'
-  /** The first token opens the reply, the others are read one a frame. */
+  /** The first token opens the reply, the others are used one a frame. */
   readonly textAhead = 1
-  /** The talker is to be ahead of the vocoder, not out of its sight. */
+  /** The talker may run ahead of the vocoder, within a limit. */
   readonly mostWaiting = 12
   readonly config: SpeechConfig
   readonly #thinker: ThinkerStage
@@ -46,7 +45,7 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly #rows: TalkerRows
   readonly #prefixes: TalkerPrefixes
 
-  /** `budget`: the one that the stages ask; what is kept gives way in it. */
+  /** `budget`: the stages' memory budget; kept sequences are reclaimable in it. */
   constructor(
     thinker: ThinkerStage,
     stages: SpeechStages,
@@ -66,8 +65,8 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /**
-   * 2, so that audio begins soon, then 4 (320 ms). The vocoder keeps its state between chunks, so longer ones would save nothing and
-   * hold up everybody else for longer.
+   * 2, so that audio begins early, then 4 (320 ms). The vocoder keeps its state between chunks, so longer ones would
+   * save nothing and delay other replies.
    */
   chunkFrames(chunk: number): number {
     return chunk === 0 ? 2 : 4
@@ -127,7 +126,7 @@ export class Qwen3Speech implements SpeechPipeline {
         inputs.push({ turn, input, last })
       })
     }
-    // Each grows by itself, so that who finds no memory fails alone.
+    // Each grows by itself, so that only the reply without memory fails.
     for (const { turn, input } of inputs)
       await guarded([turn], () => {
         const { sequence, embeddings } = input
@@ -152,7 +151,7 @@ export class Qwen3Speech implements SpeechPipeline {
     )
   }
 
-  /** Embeds the text that has come in since, in one call for all replies. */
+  /** Embeds the new text, in one call for all replies. */
   async #readText(turns: readonly Turn[]): Promise<void> {
     const ids = turns.flatMap(({ reply }) => reply.unread)
     if (ids.length === 0) return

@@ -1,10 +1,10 @@
 /**
- * One reply being spoken: the talker's sequence, and the text it still has to read.
+ * One reply's speech: the talker's sequence, and its pending text.
  *
- * In: ids of spoken text as the thinker makes them, and the stages' outputs. Out: inputs of the batches in `pipeline.ts`, which drives
- * it; the talker reads one text row for each code it makes, then an end row, then pads.
- * Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation` (a step's input is the sum of the
- * last frame's code embeddings and `trailing_text_hidden[step]`).
+ * In: ids of spoken text as the thinker generates them, and the stages' outputs. Out: inputs of the batches in
+ * `pipeline.ts`, which drives it; the talker takes one text row for each code, then an end row, then pads. Reference:
+ * transformers `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation` (a step's input is the sum of
+ * the last frame's code embeddings and `trailing_text_hidden[step]`).
  */
 
 import type { Sampler } from '../../../sampling/sampler.ts'
@@ -24,9 +24,9 @@ export interface TalkerReplyOptions {
   /** Most codes for the text there is, once that is complete; see `SpeechSettings`. */
   readonly allowance: SpeechAllowance
   readonly thinkerHidden: number
-  /** User rows that the sequence has read for an earlier reply. */
+  /** User rows that an earlier reply has prefilled. */
   readonly prefilled: number
-  /** Takes the sequence when the reply is over, with the user rows it has read. Default: it is disposed. */
+  /** Takes the sequence when the reply is over, with its prefilled user rows. Default: it is disposed. */
   readonly onOver?: (rows: number) => void
 }
 
@@ -34,7 +34,7 @@ export class TalkerReply implements SpeechReply {
   readonly options: TalkerReplyOptions
   /** Thinker hidden states of the plan's media rows, filled by prefill: [media rows, thinker hidden]. */
   readonly mediaHidden: Float32Array
-  /** Talker prefix rows handed to the talker. */
+  /** Talker prefix rows given to the talker. */
   prefilled: number
   /** The whole prefix has been run: from here one code a step. */
   opened = false
@@ -48,7 +48,7 @@ export class TalkerReply implements SpeechReply {
   ended = false
   /** Text ids waiting for their embedding. */
   unread: number[] = []
-  /** First row opens the reply; the rest are read one a code. */
+  /** The first row opens the reply; later ones are used one a code. */
   firstText: Float32Array | undefined
   readonly #trailing: Float32Array[] = []
   #textEnded = false
@@ -85,7 +85,7 @@ export class TalkerReply implements SpeechReply {
     this.#textEnded = true
   }
 
-  /** Rows arrived for the oldest `rows.length` unread ids. */
+  /** Rows arrived for the oldest `rows.length` pending ids. */
   giveText(rows: readonly Float32Array[]): void {
     for (const row of rows) {
       if (this.firstText === undefined) this.firstText = row
@@ -93,7 +93,7 @@ export class TalkerReply implements SpeechReply {
     }
   }
 
-  /** Whether any row in [from, until) is a media row that the talker reads. */
+  /** Whether any row in [from, until) is a media row of the talker's input. */
   wantsHidden(from: number, until: number): boolean {
     for (const row of this.#mediaOrder.keys()) if (row >= from && row < until) return true
     return false
@@ -122,7 +122,7 @@ export class TalkerReply implements SpeechReply {
     return this.#trailing.length > 0 || (this.#textEnded && this.unread.length === 0)
   }
 
-  /** Codes it may sample in all, as far as is known now. */
+  /** The limit of its codes, as far as it is known now. */
   get frameLimit(): number {
     const { allowance, maxFrames } = this.options
     return this.#textEnded ? Math.min(maxFrames, allowance.frames + allowance.perToken * this.#textTokens) : maxFrames

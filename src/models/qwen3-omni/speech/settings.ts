@@ -22,8 +22,8 @@ export interface SpeechSettings {
   /** Most codes the talker may sample in one reply. */
   readonly maxFrames: number
   /**
-   * Ends a talker that misses its end token, which would hold its place for minutes. A token of text is a third of a second of speech on
-   * average and a long word or number a second or two, so the default (8 seconds and 2 more a token) cuts no speech that says its text.
+   * Ends a talker that misses its end token, which would occupy its slot for minutes. The default, 8 seconds and 2 more
+   * a token, is longer than any complete speech.
    */
   readonly allowance: SpeechAllowance
 }
@@ -60,7 +60,7 @@ export function readSpeechSettings(fields: { readonly [key: string]: unknown } =
   }
 }
 
-/** The same settings with the talker and the code predictor greedy and as long as they like, as parity tests want them. */
+/** The same settings with greedy talker and code predictor and no limit, for parity tests. */
 export function exactSpeech(settings: SpeechSettings): SpeechSettings {
   return {
     ...settings,

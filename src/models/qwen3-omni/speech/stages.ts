@@ -37,7 +37,9 @@ export interface TalkerStage extends Disposable {
   embedCodec(ids: Int32Array): Promise<Float32Array>
 }
 
-/** Picks one id from logits; may change the logits array. A {@link Sampler}'s picks can be guessed ahead, which is faster. */
+/**
+ * Picks one id from logits; may change the logits array. A {@link Sampler}'s picks can be predicted, which is faster.
+ */
 type Sample = ((logits: Float32Array) => number) & Partial<Pick<Sampler, 'plain' | 'ahead'>>
 
 export interface CodePredictorInput {

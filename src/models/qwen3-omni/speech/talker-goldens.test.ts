@@ -1,4 +1,4 @@
-/** The talker's positions and the rows it reads, against transformers' for every golden conversation. */
+/** The talker's positions and input rows against transformers', for every golden conversation. */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'

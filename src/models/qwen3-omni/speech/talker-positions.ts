@@ -1,11 +1,12 @@
 /**
  * Positions of the prompt's user turns in the talker's own sequence.
  *
- * In: a prepared prompt and the user turns' row ranges. Out: [3, rows] and where the next text stands. Pure.
+ * In: a prepared prompt and the user turns' row ranges. Out: [3, rows] and the next text's position. Pure.
  *
- * A turn keeps the shape it has in the thinker, moved down by what the talker does not read. One exception: transformers computes the
- * talker's positions with `use_audio_in_video` off, so a clip with sound counts up like text unless a picture or a silent clip is still
- * to come, and we do the same. Reference: transformers `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index` as called by
+ * A turn keeps its positions in the thinker, less the rows that the talker skips. One exception: transformers computes
+ * the talker's positions with `use_audio_in_video` off, so a video with audio counts up like text unless an image or a
+ * silent video follows; this does the same. Reference: transformers
+ * `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index` as called by
  * `Qwen3OmniMoeTalkerForConditionalGeneration._prepare_position_ids_for_generation`.
  */
 
@@ -54,7 +55,7 @@ export function talkerPositions(
   return { positions, next }
 }
 
-/** Clips with sound that transformers' talker counts like text, in order. */
+/** Videos with audio that transformers' talker counts like text, in order. */
 function countedAsText(features: PreparedPrompt['features'], turns: readonly RowRange[]): RowRange[] {
   const media = listMedia(features).filter(({ from }) => turns.some((turn) => from >= turn.from && from < turn.until))
   let images = media.filter(({ kind }) => kind === 'image').length
@@ -91,23 +92,26 @@ function listMedia(features: PreparedPrompt['features']): Medium[] {
   const media: Medium[] = []
   for (const { feature, from, until } of spans) {
     if (feature.type === 'audio') {
-      const clip = vision.find((span) => touches(span, { from, until }))
-      if (!clip) media.push({ kind: 'audio', from, until })
+      const video = vision.find((span) => touches(span, { from, until }))
+      if (!video) media.push({ kind: 'audio', from, until })
       continue
     }
-    const sound = spans.find((span) => span.feature.type === 'audio' && touches(span, { from, until }))
-    if (sound)
+    const audio = spans.find((span) => span.feature.type === 'audio' && touches(span, { from, until }))
+    if (audio)
       media.push({
         kind: 'video-with-audio',
-        from: Math.min(from, sound.from),
-        until: Math.max(until, sound.until),
+        from: Math.min(from, audio.from),
+        until: Math.max(until, audio.until),
       })
     else media.push({ kind: feature.grid[0] > 1 ? 'video' : 'image', from, until })
   }
   return media.toSorted((left, right) => left.from - right.from)
 }
 
-/** Whether two media share a stretch of the prompt: no marker stands between a clip's frames and its sound, in whatever order. */
+/**
+ * Whether two media share a span of the prompt: no marker stands between a video's frames and its audio, in either
+ * order.
+ */
 function touches(left: RowRange, right: RowRange): boolean {
   return left.from <= right.until && right.from <= left.until
 }

@@ -1,9 +1,10 @@
 /**
- * Talker sequences of replies that are over, cut to the user turns they have read, for the next spoken reply of the conversation.
+ * Talker sequences of finished replies, cut to their prefilled user turns, for the conversation's next spoken reply.
  *
- * What the talker reads of a user turn is its text and, for media, the thinker's hidden states, which depend on all that stands before
- * them. So a row is shared where the thinker's prompts are equal up to it and it stands at the same talker position; the voice comes after.
- * In: a sequence with the prompt it belongs to. Out: one to go on from. Within a scope; the least recently used give way first.
+ * The talker's input from a user turn is its text and, for media, the thinker's hidden states, which depend on
+ * everything before them. So a row is shared where the thinker's prompts are equal up to it and its talker position is
+ * the same; the voice comes after. In: a sequence with its prompt. Out: one to continue from, within a scope, least
+ * recently used evicted.
  */
 
 import type { MemoryBudget } from '../../memory-budget.ts'
@@ -37,13 +38,15 @@ export class TalkerPrefixes implements Disposable {
     budget?.addReclaim((bytes) => this.#reclaim(bytes))
   }
 
-  /** Takes out the sequence that shares most rows with a plan, cut to them; undefined where too little would be shared. */
+  /**
+   * Takes out the sequence that shares most rows with a plan, cut to them; undefined where too little would be shared.
+   */
   take(kept: Kept, plan: TalkerPlan): { sequence: StageSequence; rows: number } | undefined {
     let best: { entry: Entry; rows: number } | undefined
     for (const entry of this.#entries) {
       if (entry.kept.scope !== kept.scope) continue
       const rows = sharedRows(entry, kept, plan)
-      // A sequence of which little is shared is another conversation's, which may go on.
+      // A sequence with few shared rows belongs to another conversation, which may continue.
       if (rows >= SHORTEST && 2 * rows >= entry.rows && rows > (best?.rows ?? 0)) best = { entry, rows }
     }
     if (!best) return undefined
@@ -53,7 +56,7 @@ export class TalkerPrefixes implements Disposable {
     return { sequence: entry.sequence, rows }
   }
 
-  /** Keeps a sequence that has read the first `rows` user rows of a plan, and whatever came after. */
+  /** Keeps a sequence that has prefilled the first `rows` user rows of a plan, and whatever came after. */
   keep(kept: Kept, plan: TalkerPlan, rows: number, sequence: StageSequence): void {
     if (rows < SHORTEST) return sequence[Symbol.dispose]()
     sequence.truncate(rows)
@@ -71,7 +74,7 @@ export class TalkerPrefixes implements Disposable {
     while (this.#entries.length > 0 && this.#budget.used > goal) this.#dropOldest()
   }
 
-  /** Gives up all of them. */
+  /** Disposes all of them. */
   [Symbol.dispose](): void {
     while (this.#entries.length > 0) this.#dropOldest()
   }

@@ -29,9 +29,9 @@ describe('planTalkerPrompt', () => {
     expect(plan.nextPosition).toBe(22)
   })
 
-  it("moves a picture's grid with its turn", () => {
+  it("moves an image's grid with its turn", () => {
     const ids = [...turn(system), ...turn(user, media, media, 3), ...header]
-    // The grid of two starts at 8 and is one high: text goes on at 10.
+    // The grid of two starts at 8 and is one high: text continues at 10.
     const places: (number | [number, number, number])[] = [0, 1, 2, 3, 4, 5, 6, 7, [8, 8, 8], [8, 8, 9]]
     const rest = [10, 11, 12, 13, 14, 15]
     const features: PromptFeature[] = [
@@ -46,9 +46,9 @@ describe('planTalkerPrompt', () => {
     expect(Array.from(plan.positions)).toEqual(Array.from(axes([0, 1, 2, [3, 3, 3], [3, 3, 4], 5, 6, 7, ...opening])))
   })
 
-  it('counts a clip with sound like text, unless a picture follows', () => {
-    const clip: (number | [number, number, number])[] = [[3, 3, 3], [3, 3, 4], 3, 4, [16, 3, 3], [16, 3, 4]]
-    const clipFeatures = (from: number): PromptFeature[] => [
+  it('counts a video with audio like text, unless an image follows', () => {
+    const video: (number | [number, number, number])[] = [[3, 3, 3], [3, 3, 4], 3, 4, [16, 3, 3], [16, 3, 4]]
+    const videoFeatures = (from: number): PromptFeature[] => [
       {
         type: 'vision',
         load,
@@ -62,9 +62,9 @@ describe('planTalkerPrompt', () => {
     const plan = planTalkerPrompt(
       {
         tokenIds: Int32Array.from(alone),
-        positions: axes([0, 1, 2, ...clip, 17, 18, 19, 20, 21]),
+        positions: axes([0, 1, 2, ...video, 17, 18, 19, 20, 21]),
         nextPosition: 22,
-        features: clipFeatures(3),
+        features: videoFeatures(3),
       },
       config,
     )
@@ -74,17 +74,17 @@ describe('planTalkerPrompt', () => {
     const both = planTalkerPrompt(
       {
         tokenIds: Int32Array.from(followed),
-        positions: axes([0, 1, 2, ...clip, 17, 18, 19, 20, 21, 22]),
+        positions: axes([0, 1, 2, ...video, 17, 18, 19, 20, 21, 22]),
         nextPosition: 23,
         features: [
-          ...clipFeatures(3),
+          ...videoFeatures(3),
           { type: 'vision', load, grid: [1, 1, 1], rows: Int32Array.of(9) },
         ],
       },
       config,
     )
     const opening = Array.from({ length: 9 }, (_, row) => 20 + row)
-    expect(Array.from(both.positions)).toEqual(Array.from(axes([0, 1, 2, ...clip, 17, 18, 19, ...opening])))
+    expect(Array.from(both.positions)).toEqual(Array.from(axes([0, 1, 2, ...video, 17, 18, 19, ...opening])))
   })
 
   it('refuses a prompt without an assistant header', () => {

@@ -1,8 +1,8 @@
 /**
- * Which prompt tokens the talker reads, and where they stand in its own sequence.
+ * Which prompt tokens the talker takes, and their positions in its own sequence.
  *
- * In: a prepared prompt and the checkpoint's special ids. Out: the plan of the talker's first input: every user turn (text by its
- * embedding, media by the thinker's hidden state), then nine rows that open the spoken reply. Pure.
+ * In: a prepared prompt and the checkpoint's special ids. Out: the plan of the talker's first input: every user turn
+ * (text by its embedding, media by the thinker's hidden state), then nine rows that open the spoken reply. Pure.
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` (user mask, assistant start) and
  * `_get_talker_assistant_parts`.
  */
@@ -17,7 +17,7 @@ export const openingRows = 9
 export interface TalkerPlan {
   /** Prompt rows of user turns, ascending. */
   readonly userRows: Int32Array
-  /** 1 where a user row is a media placeholder, read as the thinker's hidden state. */
+  /** 1 where a user row is a media placeholder, taken as the thinker's hidden state. */
   readonly isMedia: Uint8Array
   /** The three ids of the reply's header: `<|im_start|>`, `assistant`, newline. */
   readonly header: Int32Array

@@ -1,8 +1,9 @@
 /**
- * The rows that the talker reads: special tokens, the prompt's user turns, the opening of the reply, and its text as it comes.
+ * The talker's input rows: special tokens, the prompt's user turns, the opening of the reply, and its text as it comes.
  *
- * In: a model's stages and a {@link TalkerPlan}. Out: rows of [talker hidden]. Special rows are computed once per checkpoint.
- * Reference: transformers `Qwen3OmniMoeForConditionalGeneration._get_talker_user_parts` and `_get_talker_assistant_parts`.
+ * In: a model's stages and a {@link TalkerPlan}. Out: rows of [talker hidden]. Special rows are computed once per
+ * checkpoint. Reference: transformers `Qwen3OmniMoeForConditionalGeneration._get_talker_user_parts` and
+ * `_get_talker_assistant_parts`.
  */
 
 import type { ThinkerStage } from '../../stages.ts'
@@ -37,7 +38,7 @@ export class TalkerRows {
     return ids.map((_, row) => rows.slice(row * this.#hidden, (row + 1) * this.#hidden))
   }
 
-  /** The row read once the text has ended, and the row read from then on. */
+  /** The row at the end of the text, and the row used after it. */
   async afterText(): Promise<{ end: Float32Array; pad: Float32Array }> {
     const { end, pad } = await this.#specialRows()
     return { end, pad }

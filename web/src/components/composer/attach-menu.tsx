@@ -41,7 +41,7 @@ export function AttachMenu({ model, onFiles, onCamera, onFrames, onLink }: Attac
     action: () => void,
   ): ReactElement | null => {
     const why = key === 'link' ? undefined : attachReasonNow(state, kind)
-    // What this model or checkpoint never takes is left out.
+    // Kinds that this model or checkpoint does not support are left out.
     if (why?.key === 'modelNoInput' || why?.key === 'checkpointNoInput') return null
     const reason = say(why)
     return (

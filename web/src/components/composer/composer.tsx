@@ -48,7 +48,7 @@ export function Composer(): ReactElement {
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.key !== 'Escape' || event.defaultPrevented || useStore.getState().running === undefined) return
-      // Escape closes what is open before it stops the reply.
+      // Escape closes an open menu before it stops the reply.
       if (document.querySelector('[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]') === null)
         useStore.getState().stop()
     }

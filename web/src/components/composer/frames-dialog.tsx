@@ -1,4 +1,4 @@
-/** Picks a video and takes evenly spread still frames from it. */
+/** Picks a video and extracts evenly spaced frames from it. */
 import { Progress } from '@base-ui/react/progress'
 import { Clapperboard } from 'lucide-react'
 import { useEffect, useRef, useState, type ReactElement } from 'react'
@@ -31,7 +31,7 @@ function FramesView({ video: given, model, onMedia }: Omit<FramesDialogProps, 'o
   const [frames, setFrames] = useState<Blob[]>()
   const [failed, setFailed] = useState(false)
   const { min_frames: min, max_frames: max } = model.media.video
-  // Two a second, as the service samples videos, within the model's numbers and a size worth sending.
+  // Two a second, as the service samples videos, within the model's limits and at a reasonable size.
   const usual = Math.max(min, Math.min(max, 32, Math.round((duration ?? 4) * 2)))
   const wanted = count ?? usual
 

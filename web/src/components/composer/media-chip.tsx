@@ -1,4 +1,4 @@
-/** A file waiting in the message: preview, name, size, what is wrong with it and what can be done, remove. */
+/** A file waiting in the message: preview, name, size, its problem and the fix, remove. */
 import { AudioLines, Clapperboard, Link2, X } from 'lucide-react'
 import { useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'

@@ -1,4 +1,4 @@
-/** Takes the composer's place while the microphone records: level, time, keep or throw away. */
+/** Replaces the composer while the microphone records: level, time, keep or discard. */
 import { Meter } from '@base-ui/react/meter'
 import { Check, Trash2 } from 'lucide-react'
 import { useEffect, useRef, useState, type ReactElement } from 'react'
@@ -11,7 +11,7 @@ import { notify } from '../ui/toasts.tsx'
 interface RecorderBarProps {
   /** Seconds after which the recording ends by itself. */
   longest: number
-  /** The recording, or undefined when it was thrown away or refused. */
+  /** The recording, or undefined when it was discarded or refused. */
   onDone: (recording: Recording | undefined) => void
 }
 
@@ -74,7 +74,7 @@ export function RecorderBar({ longest, onDone }: RecorderBarProps): ReactElement
         <Meter.Track className="level-track">
           <Meter.Indicator className="off-screen" />
           {levels.map((value, index) => (
-            // Bars have no identity but their place.
+            // Bars have no identity but their position.
             // oxlint-disable-next-line react/no-array-index-key
             <i key={index} style={{ height: `${Math.max(6, Math.min(100, Math.sqrt(value) * 100))}%` }} />
           ))}

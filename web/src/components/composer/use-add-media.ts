@@ -14,7 +14,7 @@ export interface AddMedia {
   addMedia: (media: Media) => boolean
 }
 
-/** An image over the API's limit as a smaller copy; anything else, and what the browser cannot redraw, as it is. */
+/** An image over the API's limit as a smaller copy; anything else, and what the browser cannot redraw, unchanged. */
 async function fitted(media: Media): Promise<Media> {
   const model = currentModel(useStore.getState())
   if (model === undefined || media.kind !== 'image' || mediaReason(model, media)?.key !== 'tooManyBytes') return media

@@ -1,4 +1,4 @@
-/** Takes files dropped anywhere on the page; true while some are held over it. */
+/** Accepts files dropped anywhere on the page; true while files are dragged over it. */
 import { useEffect, useRef, useState } from 'react'
 
 export function useDropZone(onFiles: (files: File[]) => void): boolean {

@@ -19,7 +19,7 @@ export function ModelSection({ model }: { model: ModelListing }): ReactElement {
   const limits = thinks(model, settings) ? (model.limits.thinking ?? model.limits.normal) : model.limits.normal
   const number = new Intl.NumberFormat(i18n.language)
   const tokens = (count: number): string => t('settings.tokens', { amount: number.format(count) })
-  // Models that nothing loaded here answers for are left out, but for the chosen one.
+  // Models without a loaded checkpoint are left out, but for the chosen one.
   const offered = models.filter((item) => item.served_by !== null || item.id === model.id)
   const noThinking = say(thinkingReason(model))
   const bytes = (value: number): string => formatBytes(value, i18n.language)

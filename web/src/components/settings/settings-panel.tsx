@@ -1,4 +1,4 @@
-/** Everything a request can be set to, without what this model and checkpoint cannot do; and the page's own choices. */
+/** All request settings, without those that this model and checkpoint do not support; and the page's own choices. */
 import { Collapsible } from '@base-ui/react/collapsible'
 import { Radio } from '@base-ui/react/radio'
 import { RadioGroup } from '@base-ui/react/radio-group'

@@ -1,4 +1,4 @@
-/** Picks a voice: name, what it sounds like, languages, and who speaks with it here. Searchable. */
+/** Picks a voice: name, description, languages, and its speaker here. Searchable. */
 import { Combobox } from '@base-ui/react/combobox'
 import { Check, ChevronsUpDown } from 'lucide-react'
 import { useId, type ReactElement } from 'react'

@@ -1,10 +1,10 @@
-/** How loud each side is, many times a second: a ring around what happens, and a meter for each side. */
+/** Loudness of both sides, many times a second: a ring around the state, and a meter for each side. */
 import { useEffect, useRef, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { TalkSession } from '../../talk/talk-session.ts'
 import type { TalkStatus } from '../../talk/talk-state.ts'
 
-/** Loudness as people hear it, roughly: half the height is a hundredth of the power. */
+/** Approximate perceived loudness: half the height is a hundredth of the power. */
 const shown = (level: number): number => Math.min(1, Math.sqrt(level))
 
 export function TalkLevels({ session, status }: { session: TalkSession; status: TalkStatus }): ReactElement {
@@ -47,7 +47,7 @@ export function TalkLevels({ session, status }: { session: TalkSession; status: 
         <i className="talk-core" />
       </div>
       <p className="talk-status">{t(`talk.${status}`)}</p>
-      {/* A screen reader that announced every turn would be heard by the microphone. */}
+      {/* A screen reader that announced every turn would be picked up by the microphone. */}
       <p className="sr-only" role="status">
         {status === 'connecting' || status === 'ended' ? t(`talk.${status}`) : t('talk.listening')}
       </p>

@@ -56,7 +56,7 @@ function Captions({ captions }: { captions: readonly Caption[] }): ReactElement 
   )
 }
 
-/** The screen of a phone stays on while one talks. */
+/** Keeps a phone's screen on during a conversation. */
 function useWakeLock(active: boolean): void {
   useEffect(() => {
     if (!active || navigator.wakeLock === undefined) return undefined
@@ -102,7 +102,7 @@ export function TalkView({ session }: { session: TalkSession }): ReactElement {
   const camera = session.cameraStream
   useWakeLock(live)
 
-  // Leaving the page hangs up.
+  // Leaving the page ends the session.
   useEffect(() => {
     const leave = (): void => session.end()
     addEventListener('pagehide', leave)

@@ -1,4 +1,4 @@
-/** A reply: reasoning (folded), text, speech, failure, and what can be done with it. */
+/** A reply: reasoning (folded), text, speech, failure, and its actions. */
 import { Collapsible } from '@base-ui/react/collapsible'
 import { ChevronRight, CodeXml, Copy, RotateCcw, Trash2, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'

@@ -1,4 +1,7 @@
-/** Audio of either side: play and pause, the waveform with the place in it, download. Also while it is still arriving. */
+/**
+ * A player for either side's audio: play and pause, the waveform with the current position, download. Also while audio
+ * is arriving.
+ */
 import { Download, Pause, Play } from 'lucide-react'
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -12,7 +15,7 @@ import { IconButton } from '../ui/button.tsx'
 interface AudioBarProps {
   /** The reply's or the file's. */
   id: string
-  /** What it is, for screen readers: the reply's speech, or the file's name. */
+  /** A label for screen readers: the reply's speech, or the file's name. */
   label: string
   /** 24 kHz mono; undefined while it is arriving. */
   pcm: Int16Array | undefined

@@ -1,4 +1,4 @@
-/** The turns, kept scrolled to the newest unless the person scrolled up; or the welcome page when there is none. */
+/** The turns, scrolled to the newest unless the user scrolled up; or the welcome page when there is none. */
 import { useEffect, useRef, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { AssistantTurn } from '../../state/conversation.ts'
@@ -8,12 +8,12 @@ import { CodeDialog } from './code-dialog.tsx'
 import { UserTurnView } from './user-turn.tsx'
 import { Welcome } from './welcome.tsx'
 
-/** Says to screen readers what happens to the newest reply, once, not word by word. */
+/** Announces the newest reply's state to screen readers, once, not word by word. */
 function Announcer(): ReactElement {
   const { t } = useTranslation()
   const last = useStore((state) => state.conversation.turns.at(-1))
   const running = useStore((state) => state.running?.turnId)
-  // Only replies made while the page is open are news.
+  // Only replies made while the page is open are announced.
   const announced = useRef<string>(undefined)
   if (running !== undefined) announced.current = running
   const text =
@@ -43,7 +43,7 @@ export function ConversationView({ onOpenSettings }: { onOpenSettings: () => voi
   const lastTop = useRef(0)
   const empty = conversation.turns.length === 0
 
-  // Images and players take their height after the turn is there, so the column's size is followed, not the turns.
+  // Images and players get their height after the turn is rendered, so the column's size is observed, not the turns.
   useEffect(() => {
     const element = scroller.current
     if (element === null || column.current === null) return undefined
@@ -65,7 +65,7 @@ export function ConversationView({ onOpenSettings }: { onOpenSettings: () => voi
       tabIndex={-1}
       onScroll={(event) => {
         const { scrollTop, scrollHeight, clientHeight } = event.currentTarget
-        // Only scrolling up is the person's wish to stay; the page growing is not.
+        // Only scrolling up means that the user wants to stay; growth of the page does not.
         if (scrollTop < lastTop.current) follow.current = false
         if (scrollHeight - scrollTop - clientHeight < 80) follow.current = true
         lastTop.current = scrollTop

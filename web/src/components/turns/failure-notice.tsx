@@ -1,4 +1,4 @@
-/** A failure: first what happened and what to do, then what the server said about it. */
+/** A failure: first what happened and the fix, then the server's message. */
 import { KeyRound, RotateCcw, TriangleAlert } from 'lucide-react'
 import type { ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'

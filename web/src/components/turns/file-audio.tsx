@@ -1,4 +1,6 @@
-/** An audio file of a message, in the same player as the replies' speech. What the browser cannot decode is only named. */
+/**
+ * An audio file of a message, in the same player as the replies' speech. What the browser cannot decode is only named.
+ */
 import { useEffect, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
 import { decodeSpeech } from '../../audio/decode.ts'
@@ -7,7 +9,7 @@ import { AudioBar } from './audio-bar.tsx'
 
 interface FileAudioProps {
   id: string
-  /** Empty for what was said in a spoken conversation. */
+  /** Empty for speech of a spoken conversation. */
   name: string
   blob: Blob
 }
@@ -31,7 +33,7 @@ export function FileAudio({ id, name, blob }: FileAudioProps): ReactElement {
       {failed ? (
         <p className="note">{t('speech.cannotPlay')}</p>
       ) : (
-        // The waveform is known at once or not at all, so the player starts over with it.
+        // The waveform is known at once or never, so the player is recreated with it.
         <AudioBar
           key={pcm === undefined ? 'waiting' : 'ready'}
           id={id}

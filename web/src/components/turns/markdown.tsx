@@ -1,6 +1,6 @@
 /**
- * A reply's Markdown as page elements. Raw HTML in it is shown as text, never run; images become links, because the page
- * asks nothing of other hosts.
+ * A reply's Markdown as page elements. Raw HTML in it is shown as text, never run; images become links, because the
+ * page requests nothing from other hosts.
  */
 import { Check, Copy } from 'lucide-react'
 import { memo, useRef, useState, type ReactElement, type ReactNode } from 'react'

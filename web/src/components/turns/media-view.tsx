@@ -1,4 +1,4 @@
-/** An image, audio, video or list of frames, as it was sent. What is only linked is not loaded here, just named. */
+/** An image, audio, video or list of frames, as it was sent. Linked media are not loaded here, only named. */
 import { Link2 } from 'lucide-react'
 import { useEffect, useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -28,7 +28,7 @@ export function FrameStrip({ frames, name }: { frames: readonly Blob[]; name: st
   return (
     <div className="frame-strip" tabIndex={0} role="group" aria-label={name}>
       {frames.map((frame, index) => (
-        // Frames have no identity but their place.
+        // Frames have no identity but their position.
         // oxlint-disable-next-line react/no-array-index-key
         <Frame key={index} blob={frame} label={`${name} ${index + 1}`} />
       ))}

@@ -1,4 +1,4 @@
-/** The (i) of a reply: times, tokens by modality, and what the hosted service would charge. */
+/** The (i) of a reply: times, tokens by modality, and the hosted service's price. */
 import { Popover } from '@base-ui/react/popover'
 import { Info } from 'lucide-react'
 import type { ReactElement } from 'react'

@@ -1,11 +1,11 @@
-/** Markdown, whose reader is fetched after the first paint; until then the text as it is. */
+/** Markdown, whose renderer is loaded after the first paint; until then the plain text. */
 import { lazy, Suspense, type ReactElement } from 'react'
 
 const load = (): Promise<{ default: typeof import('./markdown.tsx').Markdown }> =>
   import('./markdown.tsx').then(({ Markdown }) => ({ default: Markdown }))
 
 const Markdown = lazy(load)
-// Fetched while the person is still reading the page.
+// Loaded while the user is still reading the page.
 setTimeout(() => void load().catch(() => {}), 1500)
 
 export function Prose({ text }: { text: string }): ReactElement {

@@ -1,4 +1,4 @@
-/** What the person sent: files and text, with edit, copy and delete. */
+/** A user's message: files and text, with edit, copy and delete. */
 import { Copy, Pencil, Trash2 } from 'lucide-react'
 import { useState, type ReactElement } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -8,7 +8,7 @@ import { Button, IconButton } from '../ui/button.tsx'
 import { useCopy } from '../use-copy.ts'
 import { MediaView } from './media-view.tsx'
 
-/** Longer texts are shown folded. Characters, and lines. */
+/** Longer texts are folded. Characters, and lines. */
 const LONG = { characters: 1200, lines: 16 }
 
 function Bubble({ text }: { text: string }): ReactElement {
@@ -74,7 +74,7 @@ export function UserTurnView({ turn, media }: { turn: UserTurn; media: Record<st
             aria-label={t('turn.edit')}
             value={draft}
             rows={Math.min(12, Math.max(3, draft.split('\n').length))}
-            // The person asked to edit just now.
+            // The user asked to edit just now.
             // oxlint-disable-next-line jsx-a11y/no-autofocus
             autoFocus
             onFocus={(event) => {

@@ -1,4 +1,4 @@
-/** The first page of an empty conversation: what answers here, how to load more, what to try. */
+/** The first page of an empty conversation: the loaded checkpoint, how to load more, examples. */
 import type { ReactElement } from 'react'
 import { Calculator, Copy, Hand, Languages, Shapes } from 'lucide-react'
 import { useTranslation } from 'react-i18next'
@@ -7,7 +7,7 @@ import { currentModel, useStore } from '../../state/store.ts'
 import { IconButton } from '../ui/button.tsx'
 import { useCopy } from '../use-copy.ts'
 
-/** In lines that fit the card. In Chinese, from the hub that is near. */
+/** In lines that fit the card. In Chinese, from the hub in China. */
 const commandsFrom = (source: string): string => `npx omniserve pull \\
   ${source}Qwen/Qwen3-Omni-30B-A3B-Instruct
 npx omniserve convert \\

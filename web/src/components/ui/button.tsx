@@ -17,7 +17,7 @@ interface IconButtonProps extends Omit<ComponentProps<'button'>, 'aria-label'> {
   reason?: string | undefined
 }
 
-/** When disabled it stays focusable, so that its reason can be read by everybody. */
+/** When disabled it stays focusable, so that screen readers and keyboard users can read its reason. */
 export function IconButton({
   label,
   reason,

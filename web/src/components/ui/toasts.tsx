@@ -1,4 +1,4 @@
-/** Short notices at the foot of the page, read out by screen readers. */
+/** Short notices at the bottom of the page, announced by screen readers. */
 import { Toast } from '@base-ui/react/toast'
 import { X } from 'lucide-react'
 import type { ReactElement, ReactNode } from 'react'

@@ -1,10 +1,10 @@
 /**
  * One audio stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
  *
- * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, handed to `emit`. Samples lie where their time
- * stamps say: a hole becomes silence, what comes before the start is left out. Channels are mixed down with FFmpeg's usual
- * weights, summing to one (the mean, for stereo); rates and layouts may change on the way; samples that are no numbers
- * become silence and are counted.
+ * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, passed to `emit`. Samples are placed by their
+ * time stamps: a gap becomes silence, what comes before the start is left out. Channels are mixed down with FFmpeg's
+ * usual weights, summing to one (the mean, for stereo); rates and layouts may change within a stream; samples that are
+ * not finite become silence and are counted.
  */
 import {
   AV_CHANNEL_ORDER_NATIVE,
@@ -28,27 +28,27 @@ import {
 import { allowedDecoder, audioDecoders, codecName } from '../av/formats.ts'
 import type { MediaInput } from '../av/input.ts'
 import { type RationalLike, seconds } from '../av/time.ts'
-import { soundRate } from './rate.ts'
+import { audioRate } from './rate.ts'
 
-/** Rates below this are headers gone wrong: resampling them up would make memory from nothing. */
+/** Rates below this are damaged headers: resampling them up would exhaust memory. */
 export const minRate = 1000
 const maxRate = 1_000_000
 
 /** Samples per emitted piece: 256 KB. */
 const pieceSamples = 65_536
 
-/** Time stamps and samples that disagree by less are a codec's priming or a rounding. Seconds. */
+/** Time stamps and samples that differ by less are a codec's priming or rounding. Seconds. */
 const leastOffset = { atStart: 0.05, within: 0.1 } as const
 
-/** How samples find their place. */
+/** How samples are placed in time. */
 export interface Placement {
-  /** Where zero is on the packets' clock, seconds; by default where the first sample is. */
+  /** The start on the packets' clock, seconds; by default the first sample's time. */
   readonly zero?: number | undefined
-  /** False where the container makes up its times from byte counts: samples then follow one another. */
+  /** False where the container derives its times from byte counts: samples then follow one another. */
   readonly byTime?: boolean
 }
 
-/** Containers that count bytes or frames instead of carrying times: a hole in them cannot be seen. */
+/** Containers that count bytes or frames instead of carrying times: a gap in them cannot be detected. */
 const timeless: readonly string[] = [
   'avi',
   'wav',
@@ -64,14 +64,14 @@ const timeless: readonly string[] = [
   'eac3',
 ]
 
-/** Whether a container's time stamps say where its audio lies. */
+/** Whether a container's time stamps give the position of its audio. */
 export function timesAreKept({ containerName }: MediaInput): boolean {
   return !containerName.split(',').some((name) => timeless.includes(name))
 }
 
-export class SoundDecoder implements Disposable {
+export class AudioDecoder implements Disposable {
   readonly codecName: string
-  /** Packets the decoder refused. */
+  /** Packets that the decoder rejected. */
   failedPackets = 0
   packets = 0
   /** Samples that were infinite or not a number. */
@@ -90,7 +90,7 @@ export class SoundDecoder implements Disposable {
   readonly #timeBase: RationalLike
   readonly #byTime: boolean
   #zero: number | undefined
-  /** Place of the next sample the resampler gives, samples from zero; what lies before zero is dropped. */
+  /** Position of the resampler's next sample, samples from the start; what comes before the start is dropped. */
   #cursor: number | undefined
 
   /** @throws Error when there is no allowed decoder for the stream, or it does not open */
@@ -117,14 +117,14 @@ export class SoundDecoder implements Disposable {
     this.#frame.alloc()
   }
 
-  /** Decodes one packet; a broken one is counted and skipped. */
+  /** Decodes one packet; an invalid one is counted and skipped. */
   push(packet: Packet): void {
     this.packets += 1
     if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
     this.#receive()
   }
 
-  /** What decoder and resampler still hold. */
+  /** The rest in decoder and resampler. */
   flush(): void {
     this.#context.sendPacketSync(null)
     this.#receive()
@@ -165,21 +165,21 @@ export class SoundDecoder implements Disposable {
     this.#resample(planes, nbSamples)
   }
 
-  /** Brings the cursor to where a frame that begins at `time` belongs. */
+  /** Moves the cursor to the position of a frame that begins at `time`. */
   #place(time: number | undefined): void {
     if (time === undefined) return
     this.#zero ??= time
-    const at = (time - this.#zero) * soundRate
+    const at = (time - this.#zero) * audioRate
     if (this.#cursor === undefined) {
-      const shifted = Math.abs(at) >= leastOffset.atStart * soundRate
+      const shifted = Math.abs(at) >= leastOffset.atStart * audioRate
       if (!shifted) this.#zero = time
       this.#cursor = shifted && at < 0 ? Math.round(at) : 0
       if (shifted && at > 0) this.#silence(at)
       return
     }
-    const least = leastOffset.within * soundRate
+    const least = leastOffset.within * audioRate
     if (at - this.#cursor < least) return
-    if (at - this.#cursor - Number(this.#resampler?.getDelay(BigInt(soundRate)) ?? 0) < least) return
+    if (at - this.#cursor - Number(this.#resampler?.getDelay(BigInt(audioRate)) ?? 0) < least) return
     this.#drain()
     this.#silence(at - this.#cursor)
   }
@@ -201,7 +201,7 @@ export class SoundDecoder implements Disposable {
     return made
   }
 
-  /** Ends the current resampler, taking the samples its filter still holds. */
+  /** Ends the current resampler and takes the samples left in its filter. */
   #drain(): void {
     if (this.#resampler === undefined) return
     while (this.#resample(null, 0) > 0);
@@ -257,15 +257,15 @@ function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: nu
   const channels = Math.max(1, layout.nbChannels)
   const given = layout.order === AV_CHANNEL_ORDER_UNSPEC ? avChannelLayoutDefault(channels) : layout
   const resampler = new SoftwareResampleContext()
-  const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, given, format, rate)
-  // Between floats FFmpeg lets a mix grow past full scale; this makes the weights sum to one (stereo: the mean).
+  const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, given, format, rate)
+  // Between floats FFmpeg lets a mix exceed full scale; this makes the weights sum to one (stereo: the mean).
   resampler.setOption('rematrix_maxval', 1)
   if (set >= 0 && given.order === AV_CHANNEL_ORDER_NATIVE && resampler.init() >= 0) return resampler
   resampler.free()
-  // A layout FFmpeg cannot weigh (many discrete channels, ambisonics): the mean of all channels.
+  // A layout for which FFmpeg has no weights (many discrete channels, ambisonics): the mean of all channels.
   const plain = new SoftwareResampleContext()
   const unknown = { nbChannels: channels, order: AV_CHANNEL_ORDER_UNSPEC, mask: 0n }
-  if (plain.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, soundRate, unknown, format, rate) < 0) {
+  if (plain.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, unknown, format, rate) < 0) {
     throw new Error(`audio with ${channels} channels at ${rate} Hz cannot be resampled`)
   }
   plain.setMatrix(

@@ -1,8 +1,9 @@
 /**
- * A server for `wire-front-door.ts` in a process of its own: the front door over the fake engine, or a bare Node `http` handler that writes
- * the same chunks, made beforehand. Prints its port; answers `memory` on its standard input with its resident bytes.
+ * A server for `wire-api-server.ts` in a process of its own: the API server over the fake engine, or a bare Node `http`
+ * handler that writes the same prebuilt chunks. Prints its port; answers `memory` on its standard input with its
+ * resident bytes.
  *
- * Usage: node bench/door-server.ts door|bare TOKENS DELAY_MS speech|text
+ * Usage: node bench/wire-target.ts api-server|bare TOKENS DELAY_MS speech|text
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,14 +13,14 @@ import type { EngineEvent, GenerationRequest } from '../src/contract/index.ts'
 import { ChunkWriter } from '../src/api/chat/chunk-writer.ts'
 import { fakeEngine, startTestServer } from '../tests/support/server.ts'
 
-const [kind = 'door', tokensText = '100', delayText = '0', what = 'text'] = process.argv.slice(2)
+const [kind = 'api-server', tokensText = '100', delayText = '0', what = 'text'] = process.argv.slice(2)
 const tokens = Number(tokensText)
 const delay = Number(delayText)
 const speaks = what === 'speech'
 const prompt = { total: 1, text: 1, image: 0, audio: 0, video: 0 }
 const frame = Int16Array.from({ length: 1920 }, (_, index) => Math.round(Math.sin(index / 9) * 8000))
 
-/** Nothing but events, at the pace of the bare handler: what is measured is the door. */
+/** Only events, at the pace of the bare handler: the API server itself is measured. */
 const engine = {
   ...fakeEngine(),
   async *generate(request: GenerationRequest): AsyncGenerator<EngineEvent> {

@@ -1,6 +1,6 @@
 /**
- * What the front door costs: 200 streams at once through it, against a bare Node `http` handler that writes the same chunks.
- * Clients and servers share this machine's cores, so figures are of both; the difference is the door's.
+ * The API server's overhead: 200 streams at once through it, against a bare Node `http` handler that writes the same
+ * chunks. Clients and servers share this machine's cores, so results include both; the difference is the API server's.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,12 +11,12 @@ import { type Benchmark, round, type Row } from './harness.ts'
 
 interface Child extends AsyncDisposable {
   readonly port: number
-  /** Resident bytes now, and at most so far. */
+  /** Resident bytes now, and the peak. */
   memory(): Promise<readonly [now: number, peak: number]>
 }
 
 async function start(...args: readonly string[]): Promise<Child> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('door-server.ts', import.meta.url)), ...args], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('wire-target.ts', import.meta.url)), ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
@@ -112,8 +112,8 @@ async function measure(name: string, args: readonly string[], streams: number, t
 }
 
 export const benchmark: Benchmark = {
-  name: 'wire-front-door',
-  title: '200 streams at once: the front door against a bare Node http handler writing the same chunks',
+  name: 'wire-api-server',
+  title: '200 streams at once: the API server against a bare Node http handler writing the same chunks',
   async run(context) {
     const { quick } = context
     const streams = quick ? 50 : 200
@@ -125,7 +125,7 @@ export const benchmark: Benchmark = {
       ['text, a token each 40 ms', '40', 'text'],
     ] as const) {
       const count = delay === '0' ? tokens : tokens / 2
-      for (const kind of ['bare', 'door']) {
+      for (const kind of ['bare', 'api-server']) {
         context.log(`${label}: ${kind}`)
         rows.push(await measure(`${label}: ${kind}`, [kind, String(count), delay, what], streams, count))
       }

@@ -1,8 +1,8 @@
 /**
- * One picture stream to RGB frames: FFmpeg's decoder and scaler.
+ * One video stream to RGB frames: FFmpeg's decoder and scaler.
  *
- * In: packets. Out: decoded frames in the order they are shown; rendered, interleaved 8-bit RGB with square pixels, the
- * right way up, at most so many pixels, all of one size. Colours follow each frame's own colour space and range.
+ * In: packets. Out: decoded frames in presentation order; rendered, interleaved 8-bit RGB with square pixels, upright,
+ * within a pixel limit, all of one size. Colours follow each frame's own colour space and range.
  */
 import { availableParallelism } from 'node:os'
 import {
@@ -22,7 +22,7 @@ import { orient, type Orientation } from './display-matrix.ts'
 
 type OnFrame = (frame: Frame) => Promise<void> | undefined
 
-export class PictureDecoder implements Disposable {
+export class FrameDecoder implements Disposable {
   failedPackets = 0
   /** Frames that came out with errors concealed. */
   damagedFrames = 0
@@ -35,7 +35,7 @@ export class PictureDecoder implements Disposable {
 
   /** @throws MediaError `video_invalid` when there is no allowed decoder, or it does not open */
   constructor(stream: Stream, maxPixels: number) {
-    const name = PictureDecoder.codecName(stream)
+    const name = FrameDecoder.codecName(stream)
     const codec = allowedDecoder(stream.codecpar.codecId, videoDecoders)
     if (codec === undefined) {
       throw new MediaError('video_invalid', `The video is ${name}, which cannot be decoded. Send H.264.`)
@@ -54,7 +54,7 @@ export class PictureDecoder implements Disposable {
     this.#frame.alloc()
   }
 
-  /** Undefined when no frame made its taker wait. */
+  /** Undefined when the consumer did not wait. */
   push(packet: Packet, onFrame: OnFrame): Promise<void> | undefined {
     if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
     return this.#receive(onFrame)
@@ -74,7 +74,7 @@ export class PictureDecoder implements Disposable {
     let pending: Promise<void> | undefined
     while (this.#context.receiveFrameSync(this.#frame) >= 0) {
       if (this.#frame.decodeErrorFlags !== 0) this.damagedFrames += 1
-      const taken = onFrame(this.#frame) // renders at once; only sending is left to wait for
+      const taken = onFrame(this.#frame) // renders at once; only sending is awaited
       if (taken !== undefined) pending = pending === undefined ? taken : Promise.all([pending, taken]).then(() => {})
       this.#frame.unref()
     }
@@ -82,7 +82,7 @@ export class PictureDecoder implements Disposable {
   }
 }
 
-/** Pixel aspects outside this are headers gone wrong. */
+/** Pixel aspects outside this are damaged headers. */
 const saneAspect = (aspect: number | undefined) =>
   aspect !== undefined && aspect >= 0.1 && aspect <= 10 ? aspect : undefined
 
@@ -103,18 +103,18 @@ export class FrameRenderer implements Disposable {
   }
 
   /**
-   * @param streamAspect the container's pixel aspect, which goes before the codec's
+   * @param streamAspect the container's pixel aspect, which takes precedence over the codec's
    * @throws MediaError `video_invalid`
    */
   render(frame: Frame, streamAspect: number | undefined): { data: Uint8Array; width: number; height: number } {
     this.#target ??= this.#size(frame, saneAspect(streamAspect) ?? saneAspect(rate(frame.sampleAspectRatio)) ?? 1)
     const { width, height } = this.#target
     const output = this.#prepareOutput(width, height)
-    // Same transfer and primaries on both sides: high dynamic range is passed on as its code values, as the model's
-    // own loader does, not mapped to another display.
+    // Same transfer and primaries on both sides: high dynamic range keeps its code values, as in the model's own
+    // loader, without tone mapping.
     output.colorTrc = frame.colorTrc
     output.colorPrimaries = frame.colorPrimaries
-    // Both fields are one frame here, as for the model's own loader; the scaler takes no pair that differs in this.
+    // Both fields are one frame here, as in the model's own loader; the scaler accepts no pair that differs in this.
     frame.clearFlags(AV_FRAME_FLAG_INTERLACED)
     if (this.#scaler.scaleFrameSync(output, frame) < 0) this.#scaleRoughly(output, frame)
     return orient(packed(output, width, height), width, height, this.#orientation)
@@ -125,7 +125,10 @@ export class FrameRenderer implements Disposable {
     this.#scaler.freeContext()
   }
 
-  /** A matrix the scaler does not know (ICtCp, YCgCo, ...) is replaced by the nearest it does, as FFmpeg's older scaler did. */
+  /**
+   * A matrix that the scaler lacks (ICtCp, YCgCo, ...) is replaced by the nearest available one, as in FFmpeg's older
+   * scaler.
+   */
   #scaleRoughly(output: Frame, frame: Frame): void {
     for (const each of [output, frame]) {
       each.colorTrc = AVCOL_TRC_UNSPECIFIED
@@ -164,12 +167,12 @@ function scaledSize(
 ): { width: number; height: number } {
   const shown = width * pixelAspect
   const scale = Math.min(1, Math.sqrt(maxPixels / (shown * height)))
-  // Rounded down when scaled, so that the product keeps to the limit.
+  // Rounded down when scaled, so that the product stays within the limit.
   const round = scale < 1 ? Math.floor : Math.round
   return { width: Math.max(1, round(shown * scale)), height: Math.max(1, round(height * scale)) }
 }
 
-/** Size of rendered frames by the container's header: square pixels, the right way up, at most so many pixels. */
+/** Size of rendered frames by the container's header: square pixels, upright, within a pixel limit. */
 export function renderedSize(
   { codecpar, sampleAspectRatio }: Stream,
   orientation: Orientation,
@@ -180,7 +183,7 @@ export function renderedSize(
   return orientation.quarterTurns % 2 === 1 ? { width: height, height: width } : { width, height }
 }
 
-/** Rows without the padding FFmpeg puts at their ends; a copy of its own. */
+/** Rows without FFmpeg's padding; a copy. */
 function packed(frame: Frame, width: number, height: number): Uint8Array {
   const plane = frame.data![0]!
   const stride = frame.linesize[0]!

@@ -1,5 +1,6 @@
 /**
- * H.264 whose frames are coded as two fields (PAFF), which no free encoder writes: uncompressed macroblocks of one grey.
+ * H.264 whose frames are coded as two fields (PAFF), which no free encoder writes: uncompressed macroblocks of one
+ * grey.
  *
  * Out: one access unit of two fields for each frame of 64 x 64 pixels, at 25 frames a second by its header.
  * Reference: ITU-T H.264, 7.3 (syntax), I_PCM macroblocks.
@@ -47,8 +48,8 @@ export function fieldParameterSets(): Buffer {
     .u(1, 1)
     .u(0, 1)
   sequence.u(1, 1).u(0, 4).u(1, 1).u(1, 32).u(50, 32).u(1, 1).u(0, 4)
-  const picture = new Bits().ue(0).ue(0).u(0, 2).ue(0).ue(0).ue(0).u(0, 3).ue(0).ue(0).ue(0).u(1, 1).u(0, 2)
-  return Buffer.concat([sequence.unit(0x67), picture.unit(0x68)])
+  const parameters = new Bits().ue(0).ue(0).u(0, 2).ue(0).ue(0).ue(0).u(0, 3).ue(0).ue(0).ue(0).u(1, 1).u(0, 2)
+  return Buffer.concat([sequence.unit(0x67), parameters.unit(0x68)])
 }
 
 function field(grey: number, bottom: boolean, frame: number): Buffer {
@@ -71,6 +72,6 @@ function field(grey: number, bottom: boolean, frame: number): Buffer {
 }
 
 /** @param greys luma of each frame, 16 to 235 */
-export function fieldPictures(greys: readonly number[]): Buffer[] {
+export function fieldCodedVideo(greys: readonly number[]): Buffer[] {
   return greys.map((grey, frame) => Buffer.concat([field(grey, false, frame), field(grey, true, frame)]))
 }

@@ -1,6 +1,7 @@
 /**
- * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers each line on its standard
- * input with its resident bytes, the bytes that live on its heaps after a collection, and its microseconds of processor so far.
+ * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers
+ * each line on its standard input with its resident bytes, the bytes that live on its heaps after a collection, and its
+ * microseconds of processor so far.
  *
  * Usage: node --expose-gc bench/pooled-server.ts PEER_URL
  */

@@ -1,4 +1,7 @@
-/** The documentation's form (AGENTS.md, "Words"): terms, line lengths, tables, links, and that every setting is described. */
+/**
+ * The documentation's form (AGENTS.md, "Words"): terms, line lengths, tables, links, and that every setting is
+ * described.
+ */
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -33,7 +33,10 @@ export interface GraphOptions {
 export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
-  /** On a backend beside another, asked when the computation's turn comes: whether it takes all threads. See {@link Backend.enqueue}. */
+  /**
+   * On a backend beside another, asked when the computation's turn comes: whether it takes all threads. See {@link
+   * Backend.enqueue}.
+   */
   readonly alone?: () => boolean
 }
 

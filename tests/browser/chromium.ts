@@ -1,4 +1,7 @@
-/** Debian's Chromium without a window, or any that is installed, with a fake microphone and camera. Used by the browser tests and the browser benchmark. */
+/**
+ * Debian's Chromium without a window, or any that is installed, with a fake microphone and camera. Used by the browser
+ * tests and the browser benchmark.
+ */
 import { existsSync } from 'node:fs'
 import { chromium, type Browser } from 'playwright-core'
 

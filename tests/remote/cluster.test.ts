@@ -1,4 +1,7 @@
-/** Pools of replayed peers: failover, ejection and return, limits, drains, fall-backs, and a plan that changes while requests run. */
+/**
+ * Pools of replayed peers: failover, ejection and return, limits, drains, fall-backs, and a plan that changes while
+ * requests run.
+ */
 import { afterEach, describe, expect, it } from 'vitest'
 import { VOICES } from '../../src/catalogue/index.ts'
 import type { EngineEvent } from '../../src/contract/index.ts'
@@ -184,7 +187,8 @@ describe('a cluster', () => {
   })
 
   it('sends what waits at a replica that is stopping elsewhere; what has begun there ends with one error', async () => {
-    // As a vLLM-Omni after SIGTERM: open streams get nothing more, the rest no answer, and its health check says so later.
+    // As a vLLM-Omni after SIGTERM: open streams get nothing more, the rest no answer, and its health check says so
+    // later.
     const [a, b] = [await start(), await start()]
     a.prepend(
       {

@@ -1,4 +1,7 @@
-/** `omniserve pull`: a checkpoint from Hugging Face or ModelScope, resumed and checked, into the folder `--model ID` looks in. */
+/**
+ * `omniserve pull`: a checkpoint from Hugging Face or ModelScope, resumed and checked, into the folder `--model ID`
+ * looks in.
+ */
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { type Command, Option } from 'commander'

@@ -363,7 +363,8 @@ export class Cluster {
 
   /**
    * Whether one more replica may be tried; counts it.
-   * @param moved the request only waited at a replica that was taken out: nothing is done twice, so the budget is not charged.
+   * @param moved the request only waited at a replica that was taken out: nothing is done twice, so the budget is not
+   * charged.
    */
   takeRetry(member: Member, reason: string, moved: boolean): boolean {
     const left = moved ? this.#budget : budgets.takeRetry(this.#budget)

@@ -39,8 +39,8 @@ const gone = /no live replica/i
 const dead = /EngineCore|Engine(Dead| is dead| core)|stage \S+ (died|worker|exited)|worker exited|engine died/i
 
 /**
- * Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input tokens". vLLM counts
- * no further than what N leaves, so that with `at least` the prompt alone may be too long as well.
+ * Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input
+ * tokens". vLLM counts no further than what N leaves, so that with `at least` the prompt alone may be too long as well.
  */
 export function overflowParam(message: string): 'max_tokens' | 'messages' {
   if (/^max_tokens|parameter=max_tokens|parameter=max_completion_tokens/.test(message)) return 'max_tokens'

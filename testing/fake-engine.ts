@@ -56,6 +56,8 @@ export interface FakeEngineOptions {
   readonly failBefore?: (request: GenerationRequest) => Error | undefined
   /** Throws in place of the event with this number (0 is `start`). */
   readonly failAt?: { readonly event: number; readonly error: Error }
+  readonly historyAudio?: EngineModel['historyAudio']
+  readonly spokenHistoryTurns?: number
   /** Takes tools: a user's `call NAME {json}` calls that one. */
   readonly tools?: boolean
   readonly status?: () => Partial<EngineStatus>
@@ -219,6 +221,8 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         voices: speech ? voices : [],
         weights: 'none',
         device: 'cpu',
+        ...(options.historyAudio && { historyAudio: options.historyAudio }),
+        ...(options.spokenHistoryTurns && { spokenHistoryTurns: options.spokenHistoryTurns }),
       })
       return Promise.resolve(modelIds.map(model))
     },

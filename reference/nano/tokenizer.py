@@ -139,7 +139,7 @@ def save(tok: Tokenizer, out: Path):
                                     "thinker_eos_token_id": ids("<|im_end|>"), "thinker_max_new_tokens": 1024, "talker_max_new_tokens": 375,
                                     "talker_do_sample": True, "talker_top_k": 50, "talker_top_p": 1.0, "talker_temperature": 0.9,
                                     "talker_repetition_penalty": 1.05,
-                                    "default_sampling": {"temperature": 0, "repetition_penalty": 1}, "max_history_turns": 12})
+                                    "default_sampling": {"temperature": 0, "repetition_penalty": 1}, "max_history_turns": 12, "max_spoken_history_turns": 2, "history_audio": "transcript"})
 
 
 def full_config(tok: Tokenizer) -> dict:

@@ -9,7 +9,7 @@ import { openApiDocument } from './openapi.ts'
 import { adminPage } from './routes/admin-page.ts'
 import { drainReplica, showCluster } from './routes/admin-cluster.ts'
 import { chatCompletions } from './routes/chat-completions.ts'
-import { listModels, listVoices, showModel } from './routes/models.ts'
+import { listModels, listSpeechVoices, listVoices, showModel } from './routes/models.ts'
 import { playground } from './routes/playground.ts'
 import { type ReferenceDocument, referencePage } from './routes/reference-page.ts'
 import { realtime } from './routes/realtime.ts'
@@ -71,10 +71,11 @@ function api(services: Services, lenient: boolean): Hono<AppEnv> {
   routes.get('/voices', listVoices(services))
   const paths = ['/chat/completions', '/tokens/count', '/models', '/models/:id', '/voices']
   if (lenient) {
+    routes.get('/audio/voices', listSpeechVoices(services))
     routes.post('/audio/speech', speech(services))
     routes.post('/audio/transcriptions', transcriptions(services, 'transcribe'))
     routes.post('/audio/translations', transcriptions(services, 'translate'))
-    paths.push('/audio/speech', '/audio/transcriptions', '/audio/translations')
+    paths.push('/audio/voices', '/audio/speech', '/audio/transcriptions', '/audio/translations')
   }
   for (const path of paths) {
     routes.all(path, (c) => {

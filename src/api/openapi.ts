@@ -28,7 +28,10 @@ const ref = (id: string): Json => ({ $ref: `#/components/schemas/${id}` })
 
 const json = (id: string, description: string): Json => ({
   description,
-  headers: { 'x-request-id': { $ref: '#/components/headers/RequestId' } },
+  headers: {
+    'x-request-id': { $ref: '#/components/headers/RequestId' },
+    ...(id === 'Error' && { 'x-omniserve-hint': { $ref: '#/components/headers/Hint' } }),
+  },
   content: { 'application/json': { schema: ref(id) } },
 })
 
@@ -140,6 +143,15 @@ export function openApiDocument(version: string): Json {
     parameters: [{ name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only this model’s.' }],
     responses: { 200: json('VoiceList', 'The voices.'), ...errorResponses(401, 403, 404) },
   }
+  const speechVoices = {
+    operationId: 'listSpeechVoices',
+    summary: 'The voices for speech, as audio clients ask for them',
+    tags: ['Audio'],
+    parameters: [
+      { name: 'model', in: 'query', schema: { type: 'string' }, description: 'The model that has most when absent.' },
+    ],
+    responses: { 200: json('SpeechVoices', 'The voices.'), ...errorResponses(401, 403, 404) },
+  }
   const speech = {
     operationId: 'createSpeech',
     summary: 'Speak a text',
@@ -182,6 +194,7 @@ export function openApiDocument(version: string): Json {
           'application/json': { schema: ref('Transcription') },
           'text/plain': { schema: { type: 'string' } },
           'text/vtt': { schema: { type: 'string' } },
+          'text/event-stream': { schema: { type: 'string' } },
         },
       },
       ...errorResponses(400, 401, 403, 404, 413, 429, 500, 503),
@@ -215,6 +228,7 @@ export function openApiDocument(version: string): Json {
     paths[`${root}/models/{id}`] = { get: named(model) }
     paths[`${root}/voices`] = { get: named(voices) }
   }
+  paths['/v1/audio/voices'] = { get: speechVoices }
   paths['/v1/audio/speech'] = { post: speech }
   paths['/v1/audio/transcriptions'] = { post: transcript('createTranscription', 'Write down what is said') }
   paths['/v1/audio/translations'] = { post: transcript('createTranslation', 'Translate what is said into English') }
@@ -290,6 +304,10 @@ export function openApiDocument(version: string): Json {
         adminKey: { type: 'http', scheme: 'bearer', description: 'The key of --admin-key.' },
       },
       headers: {
+        Hint: {
+          description: 'What would be right, where the message is the hosted service’s own to the letter.',
+          schema: { type: 'string' },
+        },
         RequestId: {
           description: 'The request’s uuid; also in the reply’s `id`.',
           schema: { type: 'string', format: 'uuid' },

@@ -82,11 +82,12 @@ function connectionText(error: unknown): string {
 async function accepted(response: Response): Promise<Response> {
   if (response.ok) return response
   const text = await response.text()
-  throw apiFailure(response.status, text, response.headers.get('x-request-id'))
+  const hint = response.headers.get('x-omniserve-hint')
+  throw apiFailure(response.status, text, response.headers.get('x-request-id'), hint === null ? '' : decodeURI(hint))
 }
 
-/** The API's error as a failure of the command: its message, and the field it is about. */
-export function apiFailure(httpStatus: number, body: string, requestId: string | null): CommandError {
+/** The API's error as a failure of the command: its message and `hint`, and the field it is about. */
+export function apiFailure(httpStatus: number, body: string, requestId: string | null, hint = ''): CommandError {
   let parsed
   try {
     parsed = apiErrorBodySchema.safeParse(JSON.parse(body))
@@ -101,7 +102,7 @@ export function apiFailure(httpStatus: number, body: string, requestId: string |
   const field = error.param === null ? '' : ` [${error.param}]`
   const kind = error.code ?? error.type
   return new CommandError(
-    `the API refused the request (${httpStatus} ${kind})${field}: ${error.message} (request ${requestId ?? id})`,
+    `the API refused the request (${httpStatus} ${kind})${field}: ${`${error.message} ${hint}`.trim()} (request ${requestId ?? id})`,
     EXIT.refused,
   )
 }

@@ -51,6 +51,10 @@ export interface EngineModel {
   readonly sampling?: PreferredSampling
   /** The longest conversation it supports, in turns; older ones are left out. */
   readonly historyTurns?: number
+  /** The same where the newest turn is spoken: of a session, older ones are left out. */
+  readonly spokenHistoryTurns?: number
+  /** What a session gives it of the user's earlier spoken turns: the recordings (also when absent), or their words. */
+  readonly historyAudio?: 'audio' | 'transcript'
 }
 
 /** Live values for `/metrics` and `/ready`. */

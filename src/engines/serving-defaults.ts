@@ -1,15 +1,15 @@
 /**
  * A checkpoint's serving defaults: its sampling, and the longest conversation it supports.
  *
- * In: `default_sampling` and `max_history_turns` of `generation_config.json`, names of our own; a checkpoint without them is served as
- * its API model says. Out: {@link ServingDefaults}.
+ * In: `default_sampling`, `max_history_turns`, `max_spoken_history_turns` and `history_audio` of `generation_config.json`, names of our
+ * own; a checkpoint without them is served as its API model says. Out: {@link ServingDefaults}.
  */
 
 import { z } from 'zod'
 import { EngineError, type EngineModel } from '../contract/index.ts'
 import type { FileSource } from '../prompt/checkpoint-files.ts'
 
-export type ServingDefaults = Pick<EngineModel, 'sampling' | 'historyTurns'>
+export type ServingDefaults = Pick<EngineModel, 'sampling' | 'historyTurns' | 'spokenHistoryTurns' | 'historyAudio'>
 
 const schema = z.object({
   default_sampling: z
@@ -22,6 +22,8 @@ const schema = z.object({
     })
     .optional(),
   max_history_turns: z.int().min(1).optional(),
+  max_spoken_history_turns: z.int().min(1).optional(),
+  history_audio: z.enum(['audio', 'transcript']).optional(),
 })
 
 /** @throws EngineError `bad_checkpoint` naming the field. */
@@ -36,7 +38,8 @@ export async function readServingDefaults(source: FileSource): Promise<ServingDe
       `generation_config.json in ${source.location}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}. Correct the field or take it out.`,
     )
   }
-  const { default_sampling: asked, max_history_turns: historyTurns } = parsed.data
+  const { default_sampling: asked, max_history_turns: historyTurns, history_audio: historyAudio } = parsed.data
+  const { max_spoken_history_turns: spokenHistoryTurns } = parsed.data
   return {
     ...(asked && {
       sampling: {
@@ -48,5 +51,7 @@ export async function readServingDefaults(source: FileSource): Promise<ServingDe
       },
     }),
     ...(historyTurns !== undefined && { historyTurns }),
+    ...(spokenHistoryTurns !== undefined && { spokenHistoryTurns }),
+    ...(historyAudio !== undefined && { historyAudio }),
   }
 }

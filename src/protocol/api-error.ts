@@ -31,6 +31,8 @@ export interface ApiErrorInit {
   readonly scope?: 'gateway' | 'model'
   /** Seconds until another try may succeed; sent as `retry-after`. */
   readonly retryAfter?: number
+  /** What would be right here, beside the service's own text. */
+  readonly hint?: string
   readonly cause?: unknown
 }
 
@@ -42,6 +44,7 @@ export class ApiError extends Error {
   readonly param: string | null
   readonly scope: 'gateway' | 'model'
   readonly retryAfter: number | undefined
+  readonly hint: string | undefined
 
   constructor(init: ApiErrorInit) {
     super(init.message, init.cause === undefined ? undefined : { cause: init.cause })
@@ -51,6 +54,7 @@ export class ApiError extends Error {
     this.param = init.param ?? null
     this.scope = init.scope ?? 'model'
     this.retryAfter = init.retryAfter
+    this.hint = init.hint
   }
 
   /** The body sent over HTTP, and, once a stream has begun, inside it. `requestId` is a uuid with dashes. */

@@ -26,6 +26,10 @@ export const transcriptionRequestSchema = z
     prompt: z.string().nullish().describe('Words that are likely to occur.'),
     response_format: z.enum(['json', 'text', 'srt', 'vtt', 'verbose_json']).nullish().describe('Default json.'),
     temperature: z.coerce.number().min(0).lt(2).nullish(),
+    stream: z
+      .enum(['true', 'false'])
+      .nullish()
+      .describe('Events `transcript.text.delta` and `transcript.text.done`, with json and text.'),
   })
   .meta({ id: 'TranscriptionRequest', description: 'Fields of a form, beside `file`.' })
 
@@ -42,6 +46,11 @@ export const transcriptionSchema = z
   })
   .meta({ id: 'Transcription' })
 
+export const speechVoicesSchema = z
+  .object({ voices: z.array(z.object({ id: z.string(), name: z.string() })) })
+  .meta({ id: 'SpeechVoices' })
+
+export type SpeechVoices = z.infer<typeof speechVoicesSchema>
 export type SpeechRequest = z.infer<typeof speechRequestSchema>
 export type TranscriptionRequest = z.infer<typeof transcriptionRequestSchema>
 export type Transcription = z.infer<typeof transcriptionSchema>

@@ -172,10 +172,14 @@ export const errors = {
 
   // ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────
   streamOnly: () =>
-    invalid(
-      'This model only support stream mode, please enable the stream parameter to access the model. On this server, /v1 also answers without it; so does --lenient-non-stream, for text.',
-      'stream',
-    ),
+    new ApiError({
+      status: 400,
+      ...INVALID,
+      param: 'stream',
+      // The service's text ends in a space.
+      message: 'This model only support stream mode, please enable the stream parameter to access the model. ',
+      hint: 'On this server, /v1 also answers without it; so does --lenient-non-stream, for text.',
+    }),
   audioNeedsStream: () => invalid("'audio' output only support with stream=true", 'stream'),
   thinkingNotSupported: (model: string) =>
     new ApiError({

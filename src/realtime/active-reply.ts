@@ -122,7 +122,8 @@ export class ActiveReply {
       item = {
         id: newId('item'),
         type: 'call',
-        callId: event.id ?? newId('call'),
+        // The dialect's form, whatever the engine calls it.
+        callId: newId('call'),
         name: event.name ?? '',
         arguments: '',
         status: 'in_progress',

@@ -43,6 +43,14 @@ export interface CallOutputItem {
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete'
 export type Item = InputItem | ReplyItem | CallItem | CallOutputItem
 
+/** What of the conversation a model is given. */
+export interface HistoryLimits {
+  /** The newest user turns, where the newest of them is spoken. */
+  readonly spokenTurns: number
+  /** Of the user's turns before the newest: the recordings, or their words where they are known. */
+  readonly historyAudio: 'audio' | 'transcript'
+}
+
 export class Conversation {
   readonly #turns: number
   #items: Item[] = []
@@ -84,47 +92,69 @@ export class Conversation {
   }
 
   #trim(): readonly Item[] {
-    const starts = this.#items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
+    const starts = this.#turnStarts()
     if (starts.length <= this.#turns) return []
     const first = starts[starts.length - this.#turns]!
-    const stays = (item: Item, index: number): boolean =>
-      index >= first || (item.type === 'input' && item.role === 'system')
+    const stays = (item: Item, index: number): boolean => index >= first || isSystem(item)
     const gone = this.#items.filter((item, index) => !stays(item, index))
     this.#items = this.#items.filter(stays)
     return gone
   }
 
-  /** What an engine is asked. Calls are part of the assistant's message before them. */
-  messages(instructions: string): GenerationMessage[] {
+  /**
+   * What an engine is asked. Calls are part of the assistant's message before them. Where `history` says so, the user's turns before the
+   * newest have words in place of recordings, where the words are known, and a spoken turn has few turns before it.
+   */
+  messages(instructions: string, history: HistoryLimits): GenerationMessage[] {
     const out: GenerationMessage[] = []
+    const starts = this.#turnStarts()
+    const newest = starts.at(-1) ?? 0
+    const turn = this.#items[newest]
+    const isSpoken = turn?.type === 'input' && turn.parts.some(({ type }) => type === 'audio')
+    const first = isSpoken ? (starts.at(-history.spokenTurns) ?? 0) : 0
     if (instructions !== '') out.push({ role: 'system', content: [{ type: 'text', text: instructions }] })
-    for (const item of this.#items) {
-      switch (item.type) {
-        case 'input':
-          out.push({ role: item.role, content: item.parts.map(partOf) })
-          break
-        case 'reply':
-          if (item.text !== '') out.push({ role: 'assistant', content: [{ type: 'text', text: item.text }] })
-          break
-        case 'call':
-          addCall(out, { id: item.callId, name: item.name, arguments: item.arguments })
-          break
-        case 'call-output':
-          out.push({ role: 'tool', toolCallId: item.callId, content: [{ type: 'text', text: item.output }] })
-          break
-        default:
-          item satisfies never
-      }
+    for (const [index, item] of this.#items.entries()) {
+      if (index < first && !isSystem(item)) continue
+      addMessage(out, item, history.historyAudio === 'transcript' && index < newest)
     }
     return out
   }
+
+  /** Where the user's turns begin. */
+  #turnStarts(): number[] {
+    return this.#items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
+  }
 }
 
-function partOf(part: InputPart): GenerationPart {
+function isSystem(item: Item): boolean {
+  return item.type === 'input' && item.role === 'system'
+}
+
+function addMessage(out: GenerationMessage[], item: Item, inWords: boolean): void {
+  switch (item.type) {
+    case 'input':
+      out.push({ role: item.role, content: item.parts.map((part) => partOf(part, inWords)) })
+      return
+    case 'reply':
+      if (item.text !== '') out.push({ role: 'assistant', content: [{ type: 'text', text: item.text }] })
+      return
+    case 'call':
+      addCall(out, { id: item.callId, name: item.name, arguments: item.arguments })
+      return
+    case 'call-output':
+      out.push({ role: 'tool', toolCallId: item.callId, content: [{ type: 'text', text: item.output }] })
+      return
+    default:
+      item satisfies never
+  }
+}
+
+function partOf(part: InputPart, inWords: boolean): GenerationPart {
   switch (part.type) {
     case 'text':
       return part
     case 'audio':
+      if (inWords && part.transcript !== undefined) return { type: 'text', text: part.transcript }
       return { type: 'audio', audio: part.audio }
     case 'image':
       return { type: 'image', image: part.image }

@@ -92,6 +92,9 @@ export type GivenItem =
     }
   | { readonly type: 'call-output'; readonly id?: string; readonly callId: string; readonly output: string }
 
+/** `reference`: an item of the conversation. */
+export type ReplyInput = GivenItem | { readonly type: 'reference'; readonly itemId: string }
+
 export type SessionCommand =
   | { readonly type: 'update'; readonly config: SessionConfig }
   /** Mono PCM at the session's input rate, in [-1, 1]. */
@@ -101,7 +104,12 @@ export type SessionCommand =
   | { readonly type: 'create-item'; readonly item: GivenItem; readonly previousItemId?: string | undefined }
   | { readonly type: 'delete-item' | 'retrieve-item'; readonly itemId: string }
   | { readonly type: 'truncate-item'; readonly itemId: string; readonly audioEndMs: number }
-  | { readonly type: 'create-response'; readonly overrides: ReplyOverrides }
+  /** `input`: what the reply is given in place of the conversation. */
+  | {
+      readonly type: 'create-response'
+      readonly overrides: ReplyOverrides
+      readonly input?: readonly ReplyInput[] | undefined
+    }
   | { readonly type: 'cancel-response'; readonly replyId?: string | undefined }
   /** Understood, without effect. */
   | { readonly type: 'nothing' }

@@ -2,7 +2,7 @@
 import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { Usage } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'
-import type { SessionImage } from './conversation.ts'
+import type { HistoryLimits, SessionImage } from './conversation.ts'
 import type { SessionEvent } from './events.ts'
 
 export interface ReplyRequest {
@@ -43,7 +43,7 @@ export interface SessionPorts {
   readonly log: (text: string) => void
 }
 
-export interface SessionLimits {
+export interface SessionLimits extends HistoryLimits {
   /** The newest user turns that are kept. */
   readonly turns: number
   /** Longest audio of one turn, seconds. */

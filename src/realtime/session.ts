@@ -16,8 +16,9 @@ import {
   releaseItems,
   type SessionImage,
 } from './conversation.ts'
-import type { GivenItem, SessionCommand } from './events.ts'
+import type { GivenItem, ReplyInput, SessionCommand } from './events.ts'
 import { SessionFault } from './fault.ts'
+import { type ItemMaker, makeItem } from './given-items.ts'
 import { pcmMedium } from './pcm-medium.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
@@ -99,6 +100,15 @@ export class RealtimeSession {
   /** The first event. */
   open(): void {
     this.#ports.emit({ type: 'session-created', config: this.#config })
+    const { historyAudio, spokenTurns, turns } = this.#limits
+    if (historyAudio === 'transcript')
+      this.#ports.log(
+        "earlier spoken turns of the user are given as transcripts: the checkpoint's history_audio says so",
+      )
+    if (spokenTurns < turns)
+      this.#ports.log(
+        `of a spoken conversation the newest ${spokenTurns} turns are given: max_spoken_history_turns says so`,
+      )
   }
 
   /**
@@ -127,11 +137,15 @@ export class RealtimeSession {
       case 'truncate-item':
         return this.#truncateItem(command.itemId, command.audioEndMs)
       case 'create-response':
-        return this.#createResponse(command.overrides)
+        return this.#createResponse(command.overrides, command.input)
       case 'cancel-response':
         return this.#cancelAsked(command.replyId)
       case 'finish':
-        await this.#running?.done
+        await this.settled()
+        // Clients that end the session still want to know what was said.
+        this.#transcriptions.work(() => false)
+        await this.#transcriptions.idle()
+        if (this.#closing.signal.aborted) return
         this.#ports.emit({ type: 'session-finished' })
         this.#ports.close(1000, '')
         return
@@ -261,8 +275,13 @@ export class RealtimeSession {
     const item: InputItem = { id: itemId, type: 'input', role: 'user', parts: [...images, part] }
     this.#ports.emit({ type: 'audio-committed', itemId, previousItemId: this.#conversation.lastId })
     this.#addItem(item)
-    if (!this.#config.transcribes) return
-    this.#transcriptions.add(item.id, part)
+    this.#transcribe(item, this.#config.transcribes)
+  }
+
+  /** Has the words of an item's recordings made, to be sent or for the history. */
+  #transcribe({ id, parts }: InputItem, shown: boolean): void {
+    if (!shown && this.#limits.historyAudio === 'audio') return
+    for (const part of parts) if (part.type === 'audio') this.#transcriptions.add({ itemId: id, part, shown })
     // A reply goes first. Where none follows soon, the transcript is what is wanted.
     this.#ports.later(TRANSCRIBE_AFTER_MS, () => this.#transcriptions.work(() => this.replying))
   }
@@ -307,41 +326,19 @@ export class RealtimeSession {
     if (this.#conversation.find(id) !== undefined)
       throw new SessionFault(`An item with id '${id}' exists already.`, { param: 'item.id' })
     if (previous !== undefined && previous !== 'root') this.#itemOf(previous, 'previous_item_id')
-    switch (given.type) {
-      case 'input': {
-        const parts: InputPart[] = []
-        for (const part of given.parts) {
-          if (part.type === 'text') parts.push(part)
-          else if (part.type === 'image') parts.push({ type: 'image', image: await this.#openImage(part.source) })
-          else {
-            const resampler = createResampler(this.#config.inputRate, SAMPLE_RATE)
-            const tail = new Float32Array(Math.ceil(this.#config.inputRate / 50))
-            const samples = join(resampler.push(part.samples), resampler.push(tail))
-            parts.push({ type: 'audio', audio: pcmMedium(samples, SAMPLE_RATE), transcript: undefined })
-          }
-        }
-        const item: InputItem = { id, type: 'input', role: given.role, parts }
-        this.#addItem(item, previous)
-        return
-      }
-      case 'reply':
-        this.#addItem({ id, type: 'reply', text: given.text, spoken: false, status: 'completed' }, previous)
-        return
-      case 'call': {
-        const { callId, name } = given
-        this.#addItem({ id, type: 'call', callId, name, arguments: given.arguments, status: 'completed' }, previous)
-        return
-      }
-      case 'call-output': {
-        const { callId, output } = given
-        const known = this.#conversation.items.some((item) => item.type === 'call' && item.callId === callId)
-        if (!known) throw new SessionFault(`No call has the id '${callId}'.`, { param: 'item.call_id' })
-        this.#addItem({ id, type: 'call-output', callId, output }, previous)
-        return
-      }
-      default:
-        given satisfies never
-    }
+    if (given.type === 'call-output') this.#checkCall(given.callId, this.#conversation.items)
+    const item = await makeItem(given, id, this.#maker)
+    this.#addItem(item, previous)
+    if (item.type === 'input') this.#transcribe(item, false)
+  }
+
+  get #maker(): ItemMaker {
+    return { openImage: (source) => this.#openImage(source), inputRate: this.#config.inputRate }
+  }
+
+  #checkCall(callId: string, items: readonly Item[]): void {
+    const known = items.some((item) => item.type === 'call' && item.callId === callId)
+    if (!known) throw new SessionFault(`No call has the id '${callId}'.`, { param: 'item.call_id' })
   }
 
   #itemOf(id: string, param = 'item_id'): Item {
@@ -373,7 +370,46 @@ export class RealtimeSession {
 
   // ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #createResponse(overrides: ReplyOverrides): void {
+  async #createResponse(overrides: ReplyOverrides, input: readonly ReplyInput[] | undefined): Promise<void> {
+    this.#checkIdle()
+    if (input === undefined) return this.#startReply(overrides)
+    const { conversation, own } = await this.#conversationOf(input)
+    try {
+      // A reply may have begun while images were opened.
+      this.#checkIdle()
+      this.#startReply(overrides, conversation)
+      void this.#running?.done.then(() => releaseItems(own))
+    } catch (error) {
+      releaseItems(own)
+      throw error
+    }
+  }
+
+  /** What a reply is given in place of the session's conversation, and the items that are its own. */
+  async #conversationOf(input: readonly ReplyInput[]): Promise<{ conversation: Conversation; own: readonly Item[] }> {
+    const conversation = new Conversation(Number.POSITIVE_INFINITY)
+    const own: Item[] = []
+    try {
+      for (const given of input) {
+        if (given.type === 'reference') {
+          conversation.add(this.#itemOf(given.itemId, 'response.input'))
+          continue
+        }
+        if (given.type === 'call-output')
+          this.#checkCall(given.callId, [...this.#conversation.items, ...conversation.items])
+        const item = await makeItem(given, given.id ?? this.#ports.newId('item'), this.#maker)
+        own.push(item)
+        conversation.add(item)
+      }
+    } catch (error) {
+      releaseItems(own)
+      throw error
+    }
+    return { conversation, own }
+  }
+
+  /** @throws SessionFault while the user speaks or a reply runs */
+  #checkIdle(): void {
     if (this.userSpeaking) throw new SessionFault('Cannot create response while user is speaking.')
     const running = this.#running
     if (running !== undefined && !running.reply.ended)
@@ -381,10 +417,9 @@ export class RealtimeSession {
         `Conversation already has an active response in progress: ${running.reply.id}. Wait until it is done, or cancel it, before creating another one.`,
         { code: 'conversation_already_has_active_response' },
       )
-    this.#startReply(overrides)
   }
 
-  #startReply(overrides: ReplyOverrides): void {
+  #startReply(overrides: ReplyOverrides, conversation = this.#conversation): void {
     const instructions = overrides.instructions ?? this.#config.instructions
     const config: SessionConfig = {
       ...this.#config,
@@ -395,7 +430,7 @@ export class RealtimeSession {
       tools: overrides.tools ?? this.#config.tools,
       toolChoice: overrides.toolChoice ?? this.#config.toolChoice,
     }
-    const messages = this.#conversation.messages(instructions)
+    const messages = conversation.messages(instructions, this.#limits)
     if (!messages.some(({ role }) => role === 'user')) {
       if (instructions === '')
         throw new SessionFault('There is nothing to answer: commit audio, or create a message item, first.', {
@@ -426,6 +461,7 @@ export class RealtimeSession {
     })
     const running: Running = { reply, abort, source: undefined, done: Promise.resolve() }
     this.#running = running
+    this.#transcriptions.pause()
     reply.begin()
     running.done = this.#run(running, { messages, config })
   }
@@ -511,11 +547,4 @@ export class RealtimeSession {
 
 function milliseconds(samples: number): number {
   return Math.round((samples / SAMPLE_RATE) * 1000)
-}
-
-function join(a: Float32Array, b: Float32Array): Float32Array {
-  const out = new Float32Array(a.length + b.length)
-  out.set(a)
-  out.set(b, a.length)
-  return out
 }

@@ -130,6 +130,19 @@ describe('a turn', () => {
     ])
   })
 
+  it.each([
+    [{ sample_rate: 8000, input_audio_format: 'pcm' }, 0.5],
+    [{ audio: { input: { format: { type: 'pcm', sample_rate: 48_000 } } } }, 3],
+  ])('may be at another rate: %j', async (format, factor) => {
+    await using client = await open()
+    client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'], ...format } })
+    client.speak(silence(2 * factor))
+    client.send({ type: 'input_audio_buffer.commit' })
+    client.send({ type: 'response.create' })
+    const { response } = await client.next('response.done')
+    expect(response.output[0].content[0].text).toContain(' 2.0 seconds of sound')
+  })
+
   it('as text only, in the order that was captured', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { modalities: ['text'], turn_detection: null } })
@@ -327,6 +340,16 @@ describe('mistakes', () => {
     await client.next('response.done')
     await client.next('session.finished')
     expect((await client.closed).code).toBe(1000)
+  })
+
+  it('waits at session.finish for what was said', async () => {
+    await using client = await open()
+    client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'] } })
+    client.speak(oneSentence)
+    client.send({ type: 'input_audio_buffer.commit' })
+    client.send({ type: 'session.finish' })
+    await client.next('session.finished')
+    expect(client.types).toContain('conversation.item.input_audio_transcription.completed')
   })
 
   it('takes garbage, binary frames and large events without harm', async () => {

@@ -1,4 +1,6 @@
 /** Realtime sessions that are dropped, left idle, overflowing or cut off: nothing leaks, limits hold. */
+import { getEventListeners } from 'node:events'
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
 import type { Settings } from '../../src/config/index.ts'
@@ -60,7 +62,28 @@ describe('sessions', () => {
         await client.next('response.done')
       },
       (client) => client.socket.send('garbage'),
+      (client) => client.socket.send(Buffer.alloc(1000, 7)),
+      async (client) => {
+        client.send(hello)
+        client.send({ type: 'response.create' })
+        await client.next('response.created')
+        client.socket.send(Buffer.alloc(1000, 7))
+        client.socket.send('[')
+        await client.next('error')
+      },
+      // Half a frame, and then no more.
+      (client) => {
+        const { _socket: raw } = client.socket as unknown as { _socket: Socket }
+        raw.write(Buffer.from([0x81, 0xfe, 0xff]))
+        client.socket.terminate()
+      },
     ]
+    const listeners = (): number =>
+      [server.services.shutdown.begun, server.services.shutdown.signal].reduce(
+        (sum, signal) => sum + getEventListeners(signal, 'abort').length,
+        0,
+      )
+    const before = listeners()
     for (let round = 0; round < 10; round += 1) {
       await Promise.all(
         Array.from({ length: 20 }, async (_, index) => {
@@ -72,15 +95,20 @@ describe('sessions', () => {
         }),
       )
     }
+    for (const client of await Promise.all([open(server), open(server)])) {
+      client.socket.send('x'.repeat(22 * 1024 * 1024))
+      expect((await client.closed).code).toBe(1009)
+    }
     await until(async () => (await sessionsOf(server)) === 0)
     await until(() => server.services.queue.active === 0)
     expect(server.services.shutdown.running).toBe(0)
-    expect(server.engine.status().active).toBe(0)
-    // Half of them and more were in the middle of a reply.
-    expect(server.engine.aborted.length).toBeGreaterThan(40)
+    await until(() => server.engine.status().active === 0)
+    expect(listeners()).toBe(before)
+    // Many of them were in the middle of a reply.
+    expect(server.engine.aborted.length).toBeGreaterThan(30)
     await using after = await open(server)
     await after.next('session.created')
-  })
+  }, 180_000)
 
   it('are refused past the limit', async () => {
     const server = await start({ realtimeSessions: 1 })
@@ -144,16 +172,31 @@ describe('sessions', () => {
     expect(client.types).toContain('response.audio_transcript.done')
   })
 
-  it('take a long silence without a turn or growth', async () => {
+  it('take minutes of silence without a turn or growth', async () => {
     const server = await start()
     await using client = await open(server)
-    for (let half = 0; half < 2; half += 1) {
-      client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(silence(15)) })
-    }
+    const half = pcmBase64(silence(30))
+    for (let count = 0; count < 4; count += 1) client.send({ type: 'input_audio_buffer.append', audio: half })
     client.send({ type: 'session.update', session: {} })
     await client.next('session.updated')
     expect(client.types).toEqual(['session.created', 'session.updated'])
-    client.send({ type: 'input_audio_buffer.clear' })
-    await client.next('input_audio_buffer.cleared')
+    // What is kept of the two minutes is less than a second.
+    client.send({ type: 'input_audio_buffer.commit' })
+    client.send({ type: 'response.create', response: { modalities: ['text'] } })
+    const { response } = await client.next('response.done')
+    expect(response.output[0].content[0].text).toMatch(/ 0\.\d seconds of sound/)
+  })
+
+  it('are dropped when a client leaves its reply unread, and the reply ends', async () => {
+    const server = await start({ stallTimeout: 0.05 }, { reply: () => ({ text: 'word '.repeat(16_000) }) })
+    const client = await open(server)
+    client.send(hello)
+    client.send({ type: 'response.create' })
+    await client.next('response.created')
+    client.socket.pause()
+    await until(async () => (await sessionsOf(server)) === 0)
+    await until(() => server.engine.status().active === 0)
+    expect(server.engine.aborted).toHaveLength(1)
+    client.socket.terminate()
   })
 })

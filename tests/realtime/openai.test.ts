@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import OpenAI from 'openai'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { jpeg } from '../support/media.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence, to24k } from './client.ts'
 
@@ -46,7 +47,7 @@ describe('the official SDK', () => {
       realtime.on('response.output_audio.delta', ({ delta }) => (bytes += Buffer.from(delta, 'base64').length))
       realtime.on('response.done', ({ response }) => {
         expect(response.status).toBe('completed')
-        expect(response.usage?.output_token_details ?? response.usage).toBeDefined()
+        expect(response.usage?.output_token_details?.audio_tokens).toBeGreaterThan(0)
         resolve()
       })
     })
@@ -134,6 +135,37 @@ describe('items', () => {
     expect(server.engine.requests.at(-1)!.messages.map(({ role }) => role)).toEqual(['user'])
   })
 
+  it('may be of a reply alone, in place of the conversation', async () => {
+    await using client = await open()
+    const message = (text: string): object => ({
+      type: 'message',
+      role: 'user',
+      content: [{ type: 'input_text', text }],
+    })
+    client.send({ type: 'conversation.item.create', item: { id: 'msg_1', ...message('hello') } })
+    client.send({ type: 'conversation.item.create', item: { id: 'msg_2', ...message('left out') } })
+    const reply = { conversation: 'none', output_modalities: ['text'], instructions: 'Read it aloud.' }
+    const image = `data:image/jpeg;base64,${(await jpeg(64, 48)).toString('base64')}`
+    client.send({
+      type: 'response.create',
+      response: {
+        ...reply,
+        input: [
+          { type: 'item_reference', id: 'msg_1' },
+          { type: 'message', role: 'user', content: [{ type: 'input_image', image_url: image }] },
+        ],
+      },
+    })
+    const { response } = await client.next('response.done')
+    expect(response.output[0].content[0].text).toBe('You said:  I got an image of 64 by 48.')
+    const asked = server.engine.requests.at(-1)!.messages
+    expect(asked.map(({ role }) => role)).toEqual(['system', 'user', 'user'])
+    expect(asked[1]!.content).toEqual([{ type: 'text', text: 'hello' }])
+    client.send({ type: 'response.create', response: { output_modalities: ['text'] } })
+    await client.next('response.done')
+    expect(server.engine.requests.at(-1)!.messages).toHaveLength(2)
+  })
+
   it('begins with the assistant when there are instructions only', async () => {
     await using client = await open()
     client.send({ type: 'response.create', response: { instructions: 'Greet the user.', output_modalities: ['text'] } })
@@ -150,7 +182,8 @@ describe('mistakes', () => {
     [{ type: 'session.update', session: { audio: { output: { speed: 2 } } } }, 'own pace'],
     [{ type: 'session.update', session: { audio: { input: { format: { type: 'audio/pcmu' } } } } }, 'audio/pcm'],
     [{ type: 'session.update', session: { tools: [{ type: 'function', name: 'f' }] } }, 'no tools'],
-    [{ type: 'response.create', response: { input: [] } }, 'response.input is not supported'],
+    [{ type: 'response.create', response: { input: {} } }, "'response.input' should be a list of items"],
+    [{ type: 'response.create', response: { input: [{ type: 'item_reference', id: 'x' }] } }, "No item has the id 'x'"],
   ] as const)('%j names the fix', async (event, text) => {
     await using client = await open()
     client.send({ event_id: 'mine', ...event })

@@ -28,6 +28,18 @@ afterAll(() => server.stop(0))
 const recording = readFileSync(new URL('../../testdata/silero-vad/speech.wav', import.meta.url))
 const file = (): Promise<File> => toFile(recording, 'speech.wav') as Promise<File>
 
+describe('voices', () => {
+  it('are listed as audio clients read them', async () => {
+    const list = async (query: string): Promise<Response> => fetch(`${server.url}/v1/audio/voices${query}`)
+    const { voices } = (await (await list('')).json()) as { voices: { id: string; name: string }[] }
+    expect(voices).toHaveLength(49)
+    expect(voices[0]).toMatchObject({ id: 'Cherry', name: expect.any(String) })
+    expect(await (await list('?model=qwen-omni-turbo')).json()).toMatchObject({ voices: { length: 4 } })
+    expect((await list('?model=none')).status).toBe(404)
+    expect((await fetch(`${server.url}/compatible-mode/v1/audio/voices`)).status).toBe(404)
+  })
+})
+
 describe('speech', () => {
   it('says the text word for word, piece by piece', async () => {
     const input = 'First sentence here. '.repeat(30)
@@ -113,6 +125,21 @@ describe('transcriptions', () => {
     expect(verbose.text).toContain('It is in English.')
   })
 
+  it('may be streamed, stretch by stretch', async () => {
+    const stream = await client.audio.transcriptions.create({ model: 'fake-omni', file: await file(), stream: true })
+    const events = []
+    for await (const event of stream) events.push(event)
+    expect(events.map(({ type }) => type)).toEqual([
+      'transcript.text.delta',
+      'transcript.text.delta',
+      'transcript.text.done',
+    ])
+    const text = events.map((event) => (event.type === 'transcript.text.delta' ? event.delta : '')).join('')
+    expect(text).toMatch(/^\d\.\d s: Transcribe the audio\. \d\.\d s: Transcribe the audio\.$/)
+    expect(events.at(-1)).toEqual({ type: 'transcript.text.done', text })
+    expect(server.services.queue.active).toBe(0)
+  })
+
   it('may be translations', async () => {
     const { text } = await client.audio.translations.create({ model: 'fake-omni', file: await file() })
     expect(text).toContain('Translate what is said')
@@ -127,6 +154,7 @@ describe('transcriptions', () => {
     await expect(ask({ response_format: 'xml' })).rejects.toThrow('response_format should be one of')
     await expect(ask({ model: 'whisper-1' })).rejects.toThrow('Realtime models')
     await expect(ask({ timestamp_granularities: ['word'] })).rejects.toThrow('timestamp_granularities is not supported')
+    await expect(ask({ stream: true, response_format: 'srt' })).rejects.toThrow('stream is not supported')
     await expect(ask({ language: '!' })).rejects.toThrow('language is not supported')
     const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
     expect(plain.status).toBe(400)

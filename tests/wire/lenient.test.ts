@@ -122,12 +122,21 @@ describe('on both routes', () => {
     for (const reply of replies) expect(reply.pieces).toEqual(replies[0]!.pieces)
   })
 
-  it.each(['/compatible-mode/v1', '/v1'])('%s: errors say what would be right', async (path) => {
-    const wrong = (await (await post(path, { ...streamed, model: 'qwen3-omni-flsh' })).json()) as {
-      error: { message: string }
-    }
-    expect(wrong.error.message).toContain("Did you mean 'qwen3-omni-flash'?")
-    expect(wrong.error.message).toContain('Models of region intl')
+  it("errors say what would be right: in the text on /v1, in a header where the text is the service's", async () => {
+    const wrong = { ...streamed, model: 'qwen3-omni-flsh' }
+    const own = 'The model `qwen3-omni-flsh` does not exist or you do not have access to it.'
+    const hint = "Did you mean 'qwen3-omni-flash'? Models of region intl: qwen3-omni-flash, "
+    const open = (await (await lenient(wrong)).json()) as { error: { message: string } }
+    expect(open.error.message).toContain(`${own} ${hint}`)
+    expect(open.error.message).toContain('Checkpoints loaded here: fake-omni.')
+    const refused = await strict(wrong)
+    expect(await refused.json()).toMatchObject({ error: { message: own } })
+    expect(refused.headers.get('x-omniserve-hint')).toContain(hint)
+    const whole = await strict({ model, messages: [user('hello')] })
+    expect(whole.headers.get('x-omniserve-hint')).toContain('/v1 also answers without it')
+  })
+
+  it.each(['/compatible-mode/v1', '/v1'])('%s: errors say what the checkpoint lacks', async (path) => {
     const tools = (await (
       await post(path, { ...streamed, tools: [{ type: 'function', function: { name: 'f' } }] })
     ).json()) as {

@@ -59,7 +59,7 @@ export function guardOrigin(services: Services): MiddlewareHandler<AppEnv> {
       c.header('vary', 'Origin')
       c.header(
         'access-control-expose-headers',
-        'x-request-id, x-omniserve-warnings, x-omniserve-served-by, retry-after',
+        'x-request-id, x-omniserve-warnings, x-omniserve-hint, x-omniserve-served-by, retry-after',
       )
     }
     if (c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') !== undefined) {

@@ -16,10 +16,11 @@ export function requestContext(services: Services): MiddlewareHandler<AppEnv> {
 /** Errors become responses here only. */
 export function renderError(services: Services, thrown: unknown, c: Context<AppEnv>): Response {
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
-  const message =
-    error.code === 'model_not_found' && !error.message.includes('Realtime models')
-      ? `${error.message}${modelsText(services, error.message, c.req.path)}`
-      : error.message
+  const hint = hintOf(services, error, c.req.path)
+  // The strict route's texts are the service's letter for letter.
+  const strict = c.req.path.startsWith('/compatible-mode/')
+  const message = strict || hint === undefined ? error.message : `${error.message.trimEnd()} ${hint}`
+  if (strict && hint !== undefined) c.header('x-omniserve-hint', encodeURI(hint).replaceAll('%20', ' '))
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
   const id = requestId ?? services.uuid()
@@ -44,12 +45,14 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   return c.body(JSON.stringify({ ...body, error: { ...body.error, message } }), error.status as 400)
 }
 
-/** What would be right; on `/v1`, checkpoints by their names too. */
-function modelsText({ catalogue, host }: Services, message: string, path: string): string {
+/** What would be right, where the message does not say. For a model; on `/v1`, checkpoints by their names too. */
+function hintOf({ catalogue, host }: Services, error: ApiError, path: string): string | undefined {
+  const { message } = error
+  if (error.code !== 'model_not_found' || message.includes('Realtime models')) return error.hint
   const { region, models } = catalogue
   const checkpoints = path.startsWith('/v1/') && !host.loading ? host.names : []
   const known = models.map(({ id }) => id)
   const hint = didYouMean(/`([^`]*)`/.exec(message)?.[1] ?? '', [...known, ...checkpoints])
   const here = checkpoints.length === 0 ? '' : ` Checkpoints loaded here: ${checkpoints.join(', ')}.`
-  return `${hint} Models of region ${region}: ${known.join(', ')}.${here}`
+  return `${hint} Models of region ${region}: ${known.join(', ')}.${here}`.trimStart()
 }

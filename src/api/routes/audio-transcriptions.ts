@@ -2,7 +2,7 @@
  * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's transcript, by the loaded checkpoint.
  *
  * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other. Times are those of the
- * stretches. Reference: OpenAI's API reference; docs/audio-endpoints.md has the prompts.
+ * stretches; streamed, each is an event. Reference: OpenAI's API reference; docs/audio-endpoints.md has the prompts.
  */
 import type { Context } from 'hono'
 import type { Opened } from '../../media/index.ts'
@@ -19,13 +19,14 @@ import {
   loadVoiceModel,
   pcmMedium,
   type SessionConfig,
+  type SpeechSegment,
   speechSegments,
   TRANSCRIBE_PROMPT,
 } from '../../realtime/index.ts'
 import { mediaErrorToApi } from '../chat/media-errors.ts'
 import { bodyLimits, readForm } from '../read-body.ts'
 import { realtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
-import { transcribe } from '../realtime/session-replies.ts'
+import { type SessionCaller, transcribe } from '../realtime/session-replies.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
@@ -43,6 +44,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
   return async (c: Context<AppEnv>): Promise<Response> => {
     const { caller } = c.var
     const scope = new RequestScope(services, c.req.raw.signal)
+    let streaming = false
     try {
       const share = services.bodies.share()
       scope.own(share)
@@ -60,19 +62,16 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
         breathe: () => new Promise((resolve) => void setImmediate(resolve)),
         signal: scope.signal,
       })
-      const segments: Segment[] = []
-      for (const { from, to } of pieces) {
-        const audio = pcmMedium(samples.slice(from, to), RATE)
-        const content = [{ type: 'audio', audio } as const, { type: 'text', text: promptOf(request, task) } as const]
-        const config = configOf(request, target)
-        const text = await transcribe(
-          services,
-          { caller, target },
-          { messages: [{ role: 'user', content }], config },
-          scope.signal,
-        )
-        segments.push({ start: from / RATE, end: to / RATE, text })
+      const said = segmentsOf(services, { caller, target }, { request, task, samples, pieces }, scope.signal)
+      if (request.stream === 'true') {
+        // What fails before the first words is plain HTTP.
+        const first = await said.next()
+        services.metrics.request(task, target.name, 200)
+        streaming = true
+        return c.body(streamOf(first, said, scope), 200, { 'content-type': 'text/event-stream' })
       }
+      const segments: Segment[] = []
+      for await (const segment of said) segments.push(segment)
       services.metrics.request(task, target.name, 200)
       return answer(c, request, task, segments, samples.length / RATE)
     } catch (error) {
@@ -80,15 +79,78 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
       if (explained === undefined) return c.body(null, 499 as 400)
       throw explained
     } finally {
-      scope.end()
+      if (!streaming) scope.end()
     }
   }
+}
+
+interface Recording {
+  readonly request: TranscriptionRequest
+  readonly task: 'transcribe' | 'translate'
+  /** 16 kHz mono. */
+  readonly samples: Float32Array
+  readonly pieces: readonly SpeechSegment[]
+}
+
+/** The words of one stretch after the other. */
+async function* segmentsOf(
+  services: Services,
+  caller: SessionCaller,
+  { request, task, samples, pieces }: Recording,
+  signal: AbortSignal,
+): AsyncGenerator<Segment, void> {
+  const config = configOf(request, caller.target)
+  for (const { from, to } of pieces) {
+    const audio = pcmMedium(samples.slice(from, to), RATE)
+    const content = [{ type: 'audio', audio } as const, { type: 'text', text: promptOf(request, task) } as const]
+    const text = await transcribe(services, caller, { messages: [{ role: 'user', content }], config }, signal)
+    yield { start: from / RATE, end: to / RATE, text }
+  }
+}
+
+/** Stretches as events `transcript.text.delta`, then `transcript.text.done`. A failure cuts the connection. */
+function streamOf(
+  first: IteratorResult<Segment, void>,
+  rest: AsyncGenerator<Segment, void>,
+  scope: RequestScope,
+): ReadableStream<Uint8Array> {
+  let ready: IteratorResult<Segment, void> | undefined = first
+  let text = ''
+  const event = (json: object): Uint8Array => new TextEncoder().encode(`data: ${JSON.stringify(json)}\n\n`)
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const next = ready ?? (await rest.next())
+        ready = undefined
+        if (next.done === true) {
+          controller.enqueue(event({ type: 'transcript.text.done', text }))
+          scope.end()
+          controller.close()
+          return
+        }
+        const delta = text === '' || next.value.text === '' ? next.value.text : ` ${next.value.text}`
+        text += delta
+        controller.enqueue(event({ type: 'transcript.text.delta', delta }))
+      } catch (error) {
+        scope.abort()
+        scope.end()
+        controller.error(error)
+      }
+    },
+    async cancel() {
+      scope.abort()
+      await rest.return(undefined).catch(() => undefined)
+      scope.end()
+    },
+  })
 }
 
 function fieldsOf(form: FormData): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const [name, value] of form) if (typeof value === 'string') fields[name] = value
-  if (fields['stream'] === 'true') throw errors.notSupportedHere('stream', 'a transcript is sent whole.')
+  const format = fields['response_format'] ?? 'json'
+  if (fields['stream'] === 'true' && format !== 'json' && format !== 'text')
+    throw errors.notSupportedHere('stream', 'with response_format json or text only.')
   if (form.getAll('timestamp_granularities[]').includes('word'))
     throw errors.notSupportedHere(
       'timestamp_granularities',

@@ -1,8 +1,16 @@
-/** `GET /models`, `GET /models/{id}` and `GET /voices`: the catalogue, and what answers for it here. */
+/** `GET /models`, `GET /models/{id}`, `GET /voices` and `GET /audio/voices`: the catalogue, and what answers for it here. */
 import type { Context } from 'hono'
 import { type CatalogueModel, type ModeLimits, voiceNamed } from '../../catalogue/index.ts'
 import type { EngineModel } from '../../contract/index.ts'
-import { errors, type ModelList, type ModelListing, type VoiceList, type VoiceListing } from '../../protocol/index.ts'
+import {
+  errors,
+  type ModelList,
+  type ModelListing,
+  type SpeechVoices,
+  type VoiceList,
+  type VoiceListing,
+} from '../../protocol/index.ts'
+import { modelOfCheckpoint } from '../checkpoint-model.ts'
 import type { AppEnv, Services } from '../services.ts'
 
 export function listModels(services: Services) {
@@ -38,6 +46,18 @@ export function listVoices(services: Services) {
       })),
     }
     return c.json(list)
+  }
+}
+
+/** As programs that speak OpenAI's audio API ask for them: those of `?model=`, or of the model that has most. @throws ApiError 404 */
+export function listSpeechVoices(services: Services) {
+  return (c: Context<AppEnv>): Response => {
+    const name = c.req.query('model')
+    const most = services.catalogue.models.toSorted((a, b) => b.voices.length - a.voices.length)[0]
+    const model = name === undefined ? most : (services.catalogue.find(name) ?? modelOfCheckpoint(services, name))
+    if (model === undefined) throw errors.modelNotFound(name?.slice(0, 200) ?? '')
+    const voices = model.voices.map((id) => ({ id, name: voiceNamed(id).displayName }))
+    return c.json({ voices } satisfies SpeechVoices)
   }
 }
 

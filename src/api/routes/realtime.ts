@@ -81,6 +81,8 @@ function dialectOf(services: Services, wire: 'dashscope' | 'openai', beta: boole
 function limitsOf({ settings }: Services, { chat, turns, bound }: RealtimeTarget): ConnectionLimits {
   return {
     turns: Math.min(turns, bound.model.historyTurns ?? turns),
+    spokenTurns: bound.model.spokenHistoryTurns ?? turns,
+    historyAudio: bound.model.historyAudio ?? 'audio',
     turnSeconds: Math.min(chat.rules.media.audio.maxSeconds, 300),
     turnImages: TURN_IMAGES,
     sessionMs: settings.realtimeSessionLimit * 1000,

@@ -1,7 +1,7 @@
-/** A reply's usage in the realtime form of both dialects. Empty modalities are left out. */
+/** A reply's usage in the realtime form. The service says `input_tokens_details`, OpenAI `input_token_details`. Keys of no amount are left out. */
 import type { Usage } from '../../protocol/index.ts'
 
-export function realtimeUsage(usage: Usage): Record<string, unknown> {
+export function realtimeUsage(usage: Usage, word: 'token' | 'tokens'): Record<string, unknown> {
   const input = usage.prompt_tokens_details ?? {}
   const output = usage.completion_tokens_details ?? {}
   const image = (input.image_tokens ?? 0) + (input.video_tokens ?? 0)
@@ -9,12 +9,12 @@ export function realtimeUsage(usage: Usage): Record<string, unknown> {
     total_tokens: usage.total_tokens,
     input_tokens: usage.prompt_tokens,
     output_tokens: usage.completion_tokens,
-    input_tokens_details: {
+    [`input_${word}_details`]: {
       ...(input.text_tokens !== undefined && { text_tokens: input.text_tokens }),
       ...(input.audio_tokens !== undefined && { audio_tokens: input.audio_tokens }),
       ...(image > 0 && { image_tokens: image }),
     },
-    output_tokens_details: {
+    [`output_${word}_details`]: {
       ...(output.text_tokens !== undefined && { text_tokens: output.text_tokens }),
       ...(output.audio_tokens !== undefined && { audio_tokens: output.audio_tokens }),
     },

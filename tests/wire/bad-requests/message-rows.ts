@@ -43,7 +43,7 @@ export const messageRows: readonly Row[] = [
     404,
     'model_not_found',
     'model',
-    'The model `gpt-4o` does not exist or you do not have access to it.',
+    /^The model `gpt-4o` does not exist or you do not have access to it\.$/,
   ],
   ['case matters', flash({ model: 'Qwen3-Omni-Flash' }), 404, 'model_not_found', 'model', '`Qwen3-Omni-Flash`'],
   [
@@ -70,7 +70,7 @@ export const messageRows: readonly Row[] = [
     400,
     INVALID,
     'stream',
-    /^This model only support stream mode, please enable the stream parameter to access the model\. On this server, \/v1 /,
+    /^This model only support stream mode, please enable the stream parameter to access the model\. $/,
   ],
   ['stream false', flash({ stream: false }), 400, INVALID, 'stream', 'This model only support stream mode'],
   ['stream null', flash({ stream: null }), 400, INVALID, 'stream', 'This model only support stream mode'],

@@ -36,7 +36,7 @@ export function together(id: string, models: readonly EngineModel[]): EngineMode
   const voices = new Map(
     models.toReversed().flatMap((model) => model.voices.map((voice) => [voice.name, voice] as const)),
   )
-  const { sampling, historyTurns } = first
+  const { sampling, historyTurns, spokenHistoryTurns, historyAudio } = first
   return {
     id,
     architecture: first.architecture,
@@ -58,5 +58,7 @@ export function together(id: string, models: readonly EngineModel[]): EngineMode
     // Of a route with a single pool: with several, the API model's defaults fit all.
     ...(models.length === 1 && sampling && { sampling }),
     ...(models.length === 1 && historyTurns !== undefined && { historyTurns }),
+    ...(models.length === 1 && spokenHistoryTurns !== undefined && { spokenHistoryTurns }),
+    ...(models.length === 1 && historyAudio !== undefined && { historyAudio }),
   }
 }

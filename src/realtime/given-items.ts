@@ -1,0 +1,61 @@
+/** Items as clients give them, made into a conversation's: images opened, audio at the session's rate resampled. */
+import type { InputPart, Item, SessionImage } from './conversation.ts'
+import { SAMPLE_RATE } from './audio-buffer.ts'
+import type { GivenItem, GivenPart } from './events.ts'
+import { pcmMedium } from './pcm-medium.ts'
+import { createResampler } from './resample.ts'
+
+export interface ItemMaker {
+  readonly openImage: (source: string) => Promise<SessionImage>
+  /** Of given audio, hertz. */
+  readonly inputRate: number
+}
+
+/** Rejects as `openImage` does; what was opened by then is let go. */
+export async function makeItem(given: GivenItem, id: string, maker: ItemMaker): Promise<Item> {
+  switch (given.type) {
+    case 'input':
+      return { id, type: 'input', role: given.role, parts: await makeParts(given.parts, maker) }
+    case 'reply':
+      return { id, type: 'reply', text: given.text, spoken: false, status: 'completed' }
+    case 'call': {
+      const { callId, name } = given
+      return { id, type: 'call', callId, name, arguments: given.arguments, status: 'completed' }
+    }
+    case 'call-output':
+      return { id, type: 'call-output', callId: given.callId, output: given.output }
+    default:
+      return given satisfies never
+  }
+}
+
+async function makeParts(given: readonly GivenPart[], { openImage, inputRate }: ItemMaker): Promise<InputPart[]> {
+  const parts: InputPart[] = []
+  try {
+    for (const part of given) {
+      if (part.type === 'text') parts.push(part)
+      else if (part.type === 'image') parts.push({ type: 'image', image: await openImage(part.source) })
+      else
+        parts.push({
+          type: 'audio',
+          audio: pcmMedium(whole(part.samples, inputRate), SAMPLE_RATE),
+          transcript: undefined,
+        })
+    }
+  } catch (error) {
+    for (const part of parts) if (part.type === 'image') void part.image[Symbol.asyncDispose]()
+    throw error
+  }
+  return parts
+}
+
+/** All of a recording at 16 kHz, what the resampler holds back included. */
+function whole(samples: Float32Array, rate: number): Float32Array {
+  const resampler = createResampler(rate, SAMPLE_RATE)
+  const begin = resampler.push(samples)
+  const end = resampler.push(new Float32Array(Math.ceil(rate / 50)))
+  const out = new Float32Array(begin.length + end.length)
+  out.set(begin)
+  out.set(end, begin.length)
+  return out
+}

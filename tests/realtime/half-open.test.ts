@@ -1,0 +1,73 @@
+/** Sockets whose other end is gone without a word: pings find them, and nothing of their session stays. */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { type ConnectionPorts, DashScopeDialect, runConnection } from '../../src/realtime/index.ts'
+
+const PING_MS = 20
+
+let sockets: WebSocketServer
+const sessions: Promise<void>[] = []
+
+beforeAll(async () => {
+  sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  await once(sockets, 'listening')
+  sockets.on('connection', (socket) => {
+    const never = new AbortController().signal
+    const model = {
+      name: 'fake',
+      voices: ['Cherry'],
+      defaultVoice: 'Cherry',
+      checkpoint: 'fake',
+      tools: false,
+      speaks: true,
+      images: false,
+    }
+    const refuse = (): never => {
+      throw new Error('nothing is asked of it')
+    }
+    const ports: ConnectionPorts = {
+      now: () => performance.now(),
+      reply: refuse,
+      transcribe: refuse,
+      openImage: refuse,
+      speechStream: () => ({ push: () => 0 }),
+      log: () => undefined,
+    }
+    const limits = {
+      turns: 8,
+      spokenTurns: 8,
+      historyAudio: 'audio' as const,
+      turnSeconds: 300,
+      turnImages: 8,
+      sessionMs: 0,
+      idleMs: 0,
+      pingMs: PING_MS,
+      stallMs: 0,
+    }
+    const dialect = new DashScopeDialect({ model })
+    sessions.push(runConnection(socket, { dialect, ports, limits, stopping: never, signal: never }))
+  })
+})
+afterAll(() => new Promise((resolve) => sockets.close(resolve)))
+
+const connect = (options: object): WebSocket =>
+  new WebSocket(`ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`, options)
+
+it('one that answers no ping is dropped, one that does is kept', async () => {
+  const living = connect({})
+  await once(living, 'message')
+  let pings = 0
+  living.on('ping', () => (pings += 1))
+  const gone = connect({ autoPong: false })
+  await once(gone, 'message')
+  // 1006: cut, without a close frame.
+  const [code] = (await once(gone, 'close')) as [number]
+  expect(code).toBe(1006)
+  await sessions[1]
+  while (pings < 5) await once(living, 'ping')
+  expect(living.readyState).toBe(WebSocket.OPEN)
+  living.close()
+  await Promise.all(sessions)
+})

@@ -12,6 +12,11 @@ import { EngineError, type Engine } from '../contract/index.ts'
 import { createLocalEngine } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 
+/** Where repacked weights are kept. */
+export function weightsFolder(): string {
+  return path.join(homeFolder(), 'weights')
+}
+
 export interface FoundCheckpoint {
   /** Folder, or file made by `omniserve convert`. */
   readonly location: string
@@ -99,7 +104,7 @@ export async function openCheckpoint(
     device: settings.device,
     precision: settings.gpuPrecision,
     voices: mapVoices(VOICES),
-    cacheDirectory: path.join(homeFolder(), 'weights'),
+    cacheDirectory: weightsFolder(),
     maxConcurrent: settings.maxActive,
     maxWaiting: settings.maxWaiting,
     diffusion: {
@@ -116,6 +121,8 @@ export async function openCheckpoint(
   })
   const [model] = await engine.models()
   const seconds = (performance.now() - begun) / 1000
-  log('checkpoint loaded', { checkpoint: id, location, device: model?.device, weights: model?.weights, seconds })
+  const { chosen: placement, faster } = engine.placement ?? {}
+  const facts = { checkpoint: id, location, device: model?.device, weights: model?.weights, placement, seconds }
+  log('checkpoint loaded', { ...facts, ...(faster !== undefined && { faster }) })
   return engine
 }

@@ -54,6 +54,8 @@ export interface LocalEngine extends Engine {
   readonly processId: number | undefined
   /** Times the process has been restarted. */
   readonly restarts: number
+  /** How the weights are held, once they are loaded. */
+  readonly placement: LoadedModel['placement']
   /** Asks the process how it stands. Throws `engine_crashed` when there is none. */
   inspect(): Promise<ProcessBeat>
 }
@@ -105,6 +107,10 @@ class ProcessEngine implements LocalEngine {
 
   get restarts(): number {
     return this.#supervisor.restarts
+  }
+
+  get placement(): LoadedModel['placement'] {
+    return this.#loaded?.placement
   }
 
   async start(signal?: AbortSignal): Promise<void> {

@@ -9,7 +9,7 @@ import { readSpeechPrompt } from '../api/speech-prompt.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { homeFolder, packageFolder, pulledFolder, type Settings } from '../config/index.ts'
 import { EngineError, type Engine } from '../contract/index.ts'
-import { createLocalEngine } from '../engines/local/local-engine.ts'
+import { createLocalEngine, type RequestMetrics } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 
 /** Where repacked weights are kept. */
@@ -58,6 +58,8 @@ export interface OpenEnginesOptions {
   readonly settings: Settings
   readonly log: (text: string, facts: Readonly<Record<string, unknown>>) => void
   readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
+  /** What each request cost a checkpoint's engine, once it is over. */
+  readonly onMetrics?: (metrics: RequestMetrics, checkpoint: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -88,7 +90,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
 export async function openCheckpoint(
   name: string,
   { location, id }: FoundCheckpoint,
-  { settings, log, warn, signal }: OpenEnginesOptions,
+  { settings, log, warn, onMetrics, signal }: OpenEnginesOptions,
 ): Promise<Engine> {
   if (location === STAND_IN && name === 'nano') {
     warn('models/nano is missing: random weights are used, so replies are meaningless', { location })
@@ -117,6 +119,7 @@ export async function openCheckpoint(
     ...(settings.threads > 0 && { threads: settings.threads }),
     ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
     onLog: (line) => log(line, { checkpoint: id }),
+    ...(onMetrics && { onMetrics: (metrics: RequestMetrics) => onMetrics(metrics, id) }),
     ...(signal && { signal }),
   })
   const [model] = await engine.models()

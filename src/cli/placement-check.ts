@@ -35,10 +35,15 @@ export async function probePlacement({ model }: Settings, device: DeviceKind): P
     const { checkpoint, description } = opened
     const options = { cacheDirectory: weightsFolder() }
     const { types } = loadedTypes(checkpoint, description, options)
-    const { chosen, faster } = await choosePlacement(backend, checkpoint, description, { ...options, ...(types && { types }) })
+    const { chosen, faster } = await choosePlacement(backend, checkpoint, description, {
+      ...options,
+      ...(types && { types }),
+    })
     return { ok: true, text: chosen, ...(faster !== undefined && { better: faster }) }
   } catch (error) {
-    const [line = ''] = explainFailure(error, {}).text.replace(/^omniserve: /, '').split('\n')
+    const [line = ''] = explainFailure(error, {})
+      .text.replace(/^omniserve: /, '')
+      .split('\n')
     return { ok: false, text: line }
   }
 }

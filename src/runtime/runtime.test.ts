@@ -447,5 +447,10 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     expect(reports[0]!.firstTokenMs).toBeGreaterThan(0)
     expect(reports[0]!.firstAudioMs).toBeGreaterThan(reports[0]!.firstTokenMs!)
     expect(reports[0]!.realTimeFactor).toBeGreaterThan(0)
+    const spent = reports[0]!.stages
+    expect(Object.values(spent).reduce((sum, one) => sum + one, 0)).toBeCloseTo(reports[0]!.totalMs)
+    expect(Object.keys(spent)).toEqual(expect.arrayContaining(['media', 'prefill', 'decode', 'sampling', 'talker']))
+    expect(Object.keys(spent).includes('code-predictor')).toBe((stages as readonly string[]).includes('codePredictor'))
+    expect(reports[0]!.vocoderMs).toBeGreaterThan(0)
   })
 })

@@ -179,8 +179,7 @@ export async function readIn(ranges: readonly MappedRange[], signal?: AbortSigna
     // The disk reads the next pieces while this one is looked at.
     for (const { address, length } of pieces.slice(i === 0 ? 0 : i + 2, i + 3))
       await callAsync(calls.madvise, address, length, MADV_WILLNEED)
-    if (process.platform === 'linux')
-      await callAsync(calls.madvise, piece.address, piece.length, MADV_POPULATE_READ)
+    if (process.platform === 'linux') await callAsync(calls.madvise, piece.address, piece.length, MADV_POPULATE_READ)
   }
 }
 
@@ -199,4 +198,10 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
   if (calls.mmap(address, length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset) !== address) {
     throw new TensorError(`a cache file could not be mapped (errno ${koffi.errno()})`)
   }
+}
+
+/** @internal Puts empty memory in place of a file's pages again, before it is given back to the allocator, which may go on using it. */
+export function unmapOver(address: Address, length: number): void {
+  const flags = MAP_PRIVATE_FIXED | (process.platform === 'darwin' ? 0x1000 : 0x20)
+  systemCalls()?.mmap(address, length, PROT_READ_WRITE, flags, -1, 0)
 }

@@ -9,7 +9,7 @@
 
 import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
-import { adviseLargePages, ALIGNMENT, readIn, type FileMapping, type MappedRange } from './file-mapping.ts'
+import { adviseLargePages, ALIGNMENT, readIn, unmapOver, type FileMapping, type MappedRange } from './file-mapping.ts'
 import { callAsync, type Address, type NativeData } from './native.ts'
 import { RepackCache, removeOthers, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
@@ -128,11 +128,12 @@ export async function loadWeights(
   const { native } = backend
   const contextBytes = contextBytesFor(backend, specs.length)
   const context = backend.newContext(contextBytes)
-  const owned: { buffer: Address; bytes: number }[] = []
+  const owned: { buffer: Address; bytes: number; over?: MappedRange }[] = []
   const ranges: MappedRange[] = []
   const release = (): void => {
     backend.release(() => {
-      for (const { buffer, bytes } of owned) {
+      for (const { buffer, bytes, over } of owned) {
+        if (over) unmapOver(over.address, over.length)
         native.backend_buffer_free(buffer)
         backend.account(-bytes, -1)
       }
@@ -208,10 +209,11 @@ export async function loadWeights(
       const base = buffer === null ? 0n : (native.backend_buffer_get_base(buffer) ?? 0n)
       const page = BigInt(RepackCache.page)
       const start = ((base + page - 1n) / page) * page
-      const isKept = buffer !== null && cache?.exists() === true
-      own(buffer, isKept ? 0 : room, `${list.length} repacked weights`)
-      if (buffer === null) continue
-      for (const [i, { tensor }] of list.entries()) place(backend, buffer, tensor, start + BigInt(offsets[i] ?? 0))
+      const isKept = cache?.exists() === true
+      const whole = Math.ceil(bytes / RepackCache.page) * RepackCache.page
+      const held = own(buffer, isKept ? 0 : room, `${list.length} repacked weights`)
+      if (cache) owned.at(-1)!.over = { address: start, length: whole }
+      for (const [i, { tensor }] of list.entries()) place(backend, held, tensor, start + BigInt(offsets[i] ?? 0))
       if (isKept) {
         cache.mapInto(start)
         ranges.push({ address: start, length: bytes })

@@ -64,7 +64,12 @@ export async function loadHostedModel(
   const available = availableFor(backend, options)
   const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
   const placement = await choosePlacement(backend, checkpoint, description, { ...options, ...types })
-  checkMemory({ weights: placement.weights, working: workingBytes }, declarations, checkpoint.location + place, available)
+  checkMemory(
+    { weights: placement.weights, working: workingBytes },
+    declarations,
+    checkpoint.location + place,
+    available,
+  )
   if (placement.kind === 'repacked-now' && placement.weights > noticeable) process.stderr.write(`${placement.chosen}\n`)
   const before = backend.availableMemory()
   const weights = cleanup.use(

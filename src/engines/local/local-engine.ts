@@ -27,6 +27,8 @@ import { detachArrays, packMessages, slices } from './request-packing.ts'
 import { Supervisor } from './supervisor.ts'
 import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
 
+export { type RequestMetrics, stages } from '../../runtime/request-metrics.ts'
+
 export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
   /** Name it is served under; the checkpoint folder's name when absent. */
   readonly id?: string

@@ -21,11 +21,9 @@ interface Child extends AsyncDisposable {
 }
 
 async function start(file: string, ...args: readonly string[]): Promise<Child> {
-  const child = spawn(
-    process.execPath,
-    ['--expose-gc', fileURLToPath(new URL(file, import.meta.url)), ...args],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
+  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(new URL(file, import.meta.url)), ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const line = async (): Promise<string> => String((await lines.next()).value)
   const port = Number(await line())

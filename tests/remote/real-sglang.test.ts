@@ -42,7 +42,9 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
       expect([reply.error, reply.done, reply.text, reply.finish]).toEqual([undefined, true, TEXT, 'stop'])
       expect(usageAddsUp(reply.usage!)).toBe(true)
       expect(reply.usage!.completion_tokens_details).toEqual(
-        body === speech ? { text_tokens: 18, audio_tokens: Math.ceil(reply.samples.length / 1920) } : { text_tokens: 18 },
+        body === speech
+          ? { text_tokens: 18, audio_tokens: Math.ceil(reply.samples.length / 1920) }
+          : { text_tokens: 18 },
       )
       expect(reply.samples.length > 20_000).toBe(body === speech)
     }
@@ -57,7 +59,16 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
       { type: 'input_audio', input_audio: { data: dataUri(wav(1)), format: 'wav' } },
       { type: 'text', text: 'What is it?' },
     ]
-    const sampling = { temperature: 0.7, top_p: 0.9, top_k: 20, seed: 7, repetition_penalty: 1.1, stop: ['x'], max_tokens: 50, presence_penalty: 0 }
+    const sampling = {
+      temperature: 0.7,
+      top_p: 0.9,
+      top_k: 20,
+      seed: 7,
+      repetition_penalty: 1.1,
+      stop: ['x'],
+      max_tokens: 50,
+      presence_penalty: 0,
+    }
     for (const parts of [content, sound]) {
       const reply = await readReply(await front.chat({ messages: [{ role: 'user', content: parts }], ...sampling }))
       expect([reply.error, reply.text]).toEqual([undefined, TEXT])

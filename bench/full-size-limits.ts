@@ -31,7 +31,7 @@ export interface Limits {
   /** Milliseconds. */
   readonly token: number
   readonly frame: number
-  prefill(tokens: number): number
+  readonly prefill: (tokens: number) => number
 }
 
 /** Reads a part of memory that no cache holds, and multiplies, as the library does on all its threads. */
@@ -80,14 +80,14 @@ export function limitsOf(config: string, type: WeightType, { bandwidth, narrow, 
     const { name, shape, use } = declaration
     const bytes = tensorBytes(stored, shape)
     const count = shape.reduce((product, extent) => product * extent, 1)
-    if (/^thinker\.model\.layers/.test(name)) {
+    if (name.startsWith('thinker.model.layers')) {
       if (use === 'experts') [experts, expertWeights] = [experts + bytes, expertWeights + count]
       else [rest, restWeights] = [rest + bytes, restWeights + count]
-    } else if (/^thinker\.lm_head/.test(name)) head += bytes
+    } else if (name.startsWith('thinker.lm_head')) head += bytes
     else if (/^talker\.(model\.layers|codec_head)/.test(name))
       bytesPerFrame += use === 'experts' ? bytes * shareOf('talker_config') : bytes
-    else if (/^talker\.code_predictor\.model\.layers/.test(name)) bytesPerFrame += bytes * predictions
-    else if (/^talker\.code_predictor\.lm_head/.test(name)) bytesPerFrame += bytes
+    else if (name.startsWith('talker.code_predictor.model.layers')) bytesPerFrame += bytes * predictions
+    else if (name.startsWith('talker.code_predictor.lm_head')) bytesPerFrame += bytes
   }
   const share = shareOf('thinker_config')
   const bytesPerToken = rest + head + experts * share
@@ -100,7 +100,7 @@ export function limitsOf(config: string, type: WeightType, { bandwidth, narrow, 
     bytesPerFrame,
     token: (1000 * bytesPerToken) / bandwidth,
     frame: (1000 * bytesPerFrame) / bandwidth + (1000 * accumulatesPerFrame(vocoder!)) / fine,
-    prefill(tokens) {
+    prefill: (tokens) => {
       // Each token chooses experts by itself: the more there are, the fewer are left out.
       const bytes = rest + head + experts * (1 - (1 - share) ** tokens)
       const accumulates = tokens * (restWeights + expertWeights * share)

@@ -224,13 +224,8 @@ describe.concurrent('pull, then convert, then bench', () => {
     const automatic = await omniserve(['convert', hub.id], options)
     expect(automatic).toMatchObject({ code: 0, out: expect.stringContaining('Tiny-Omni-q8_0.gguf') })
 
-    const measured = await omniserve(
-      [
-        ...['bench', '--checkpoint', 'tiny.gguf', '--context-length', '1024', '--runs', '1', '--max-tokens', '8'],
-        ...['--profile', '--json'],
-      ],
-      options,
-    )
+    const bench = ['bench', '--checkpoint', 'tiny.gguf', '--context-length', '1024', '--runs', '1', '--max-tokens', '8']
+    const measured = await omniserve([...bench, '--profile', '--json'], options)
     expect(measured.code).toBe(0)
     const result: {
       cases: {

@@ -4,7 +4,8 @@
  *
  * Figures stand beside what they could be at best: `of limit` is time taken over the least time (see full-size-limits.ts). The file (about
  * 20 GB) and the repacked weights are written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps them, `OMNISERVE_BENCH_DIR` is their
- * folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick` runs the same on fewer layers and experts.
+ * folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick` runs the same on fewer layers and experts,
+ * `FULL_SIZE_LAYERS` on so many layers of the thinker, for machines with less memory.
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -256,12 +257,16 @@ export const benchmark: Benchmark = {
   long: true,
   run: async (context) => {
     const { directory, signal, quick } = context
-    const path = join(directory, quick ? 'full-size-small.gguf' : 'full-size-30b.gguf')
+    const asked = process.env['FULL_SIZE_LAYERS']
+    const layers = asked === undefined ? (quick ? 4 : undefined) : Number(asked)
+    const size = { small: quick, ...(layers !== undefined && { layers }) }
+    const name = `full-size-${quick ? 'small' : '30b'}${layers === undefined ? '' : `-${layers}`}.gguf`
+    const path = join(directory, name)
     const kept = process.env['OMNISERVE_BENCH_KEEP'] !== undefined
     const parts = process.env['FULL_SIZE_PARTS']?.split(',') ?? ['start', 'replies', 'short', 'served']
     // Should memory run out all the same, this process and those it starts go, and nobody else's.
     if (process.platform === 'linux') writeFileSync('/proc/self/oom_score_adj', '1000')
-    const config = fullSizeConfig(quick)
+    const config = fullSizeConfig(size)
     try {
       const begun = performance.now()
       const file = kept && existsSync(path) ? undefined : await writeFullSize(path, 'q4_0', signal, config)

@@ -86,18 +86,30 @@ export interface FullSizeFile {
   readonly parameters: number
 }
 
-/** The published configuration, or one with the same widths and fewer layers and experts, for trying what runs on it. */
-export function fullSizeConfig(small = false): string {
+/** What there is less of than in the published configuration; widths are always its own. */
+export interface SmallerSize {
+  /** Layers of the thinker. */
+  readonly layers?: number
+  /** Few layers and experts everywhere: for trying what runs on it. */
+  readonly small?: boolean
+}
+
+/** The published configuration, or one with the same widths and less of it. */
+export function fullSizeConfig({ layers, small = false }: SmallerSize = {}): string {
   const text = readFileSync(join(testdata, 'qwen3-omni-30b-a3b', 'config.json'), 'utf8')
-  if (!small) return text
   const config = JSON.parse(text) as Record<string, Record<string, Record<string, unknown>>>
   const { thinker_config: thinker, talker_config: talker } = config
-  Object.assign(thinker!['text_config']!, { num_hidden_layers: 4, num_experts: 16 })
-  Object.assign(thinker!['audio_config']!, { encoder_layers: 2, num_hidden_layers: 2 })
-  Object.assign(thinker!['vision_config']!, { depth: 3, deepstack_visual_indexes: [0, 1, 2] })
-  Object.assign(talker!['text_config']!, { num_hidden_layers: 4, num_experts: 16, num_local_experts: 16 })
-  Object.assign(talker!, { accept_hidden_layer: 2 })
-  return JSON.stringify(config)
+  if (layers !== undefined) {
+    Object.assign(thinker!['text_config']!, { num_hidden_layers: layers })
+    Object.assign(talker!, { accept_hidden_layer: Math.ceil(layers / 2) })
+  }
+  if (small) {
+    Object.assign(thinker!['text_config']!, { num_experts: 16 })
+    Object.assign(thinker!['audio_config']!, { encoder_layers: 2, num_hidden_layers: 2 })
+    Object.assign(thinker!['vision_config']!, { depth: 3, deepstack_visual_indexes: [0, 1, 2] })
+    Object.assign(talker!['text_config']!, { num_hidden_layers: 4, num_experts: 16, num_local_experts: 16 })
+  }
+  return layers === undefined && !small ? text : JSON.stringify(config)
 }
 
 /** Writes the file; `signal` stops it. */

@@ -2,7 +2,7 @@
  * The whole of Qwen3-Omni-30B-A3B with random 4-bit weights, as `omniserve serve` runs it: the weights are placed by the same decision, so
  * that on a machine of 24 GB they are repacked once, kept on disk and mapped.
  *
- * Figures stand beside what they could be at best: `of limit` is time taken over the least time (see full-size-limits.ts). The file (about
+ * Results stand beside their limits, and `of limit` is the ratio (see full-size-limits.ts). The file (about
  * 20 GB) and the repacked weights are written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps them, `OMNISERVE_BENCH_DIR` is their
  * folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick` runs the same on fewer layers and experts,
  * `FULL_SIZE_LAYERS` on so many layers of the thinker, for machines with less memory.
@@ -54,7 +54,7 @@ interface Times {
 }
 
 /** One thing that was measured, and the best it could be. */
-interface Figure {
+interface Measured {
   readonly measured: number
   readonly limit?: number
 }
@@ -73,13 +73,13 @@ class Bench {
     this.#limits = limits
   }
 
-  /** Adds a row for each figure; `note` stands beside the first. */
-  add(what: string, figures: Readonly<Record<string, number | Figure>>, note?: string): void {
-    for (const [index, [name, given]] of Object.entries(figures).entries()) {
+  /** Adds a row for each result; `note` stands beside the first. */
+  add(what: string, results: Readonly<Record<string, number | Measured>>, note?: string): void {
+    for (const [index, [name, given]] of Object.entries(results).entries()) {
       const { measured, limit } = typeof given === 'number' ? { measured: given } : given
       const row: Row = {
         case: index === 0 ? what : '',
-        figure: name,
+        result: name,
         measured,
         ...(limit !== undefined && { limit, 'of limit': measured / limit }),
         ...(note !== undefined && index === 0 && { note }),

@@ -17,7 +17,7 @@ const cache = facts.cache!
 const { cache: _none, ...nowhere } = facts
 
 describe('where weights are placed', () => {
-  it('repacks once and keeps it, where memory and disk have room', () => {
+  it('repacks once and keeps it, where memory and disk suffice', () => {
     expect(placeWeights(facts)).toEqual({
       kind: 'repacked-now',
       weights: 20.8e9,

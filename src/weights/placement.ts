@@ -1,7 +1,7 @@
 /**
  * How a checkpoint's weights are held in memory: as stored, or repacked for this processor, and where repacked ones are kept.
  *
- * In: {@link PlacementFacts}, bytes of what there is and what there is room for. Out: a {@link Placement}, and what would be faster and why
+ * In: {@link PlacementFacts}, bytes of weights, and of free memory and disk. Out: a {@link Placement}, and what would be faster and why
  * it is not done. Pure: loading, `doctor` and the benchmarks ask the same function.
  *
  * Reference: docs/decisions/2026-11-30-placement-of-weights.md
@@ -59,7 +59,7 @@ const memoryMargin = 1e9
 /** Bytes of wide weights that are not worth a conversion. */
 const fewWide = 1e9
 
-/** Chooses the fastest placement that there is room for. Whether even `stored` fits is for the caller to check. */
+/** Chooses the fastest placement that fits. Whether even `stored` fits is for the caller to check. */
 export function placeWeights(facts: PlacementFacts): Placement {
   const { faster: more, ...placement } = choose(facts)
   const converted = `omniserve convert --quantize q8_0, for the ${gigabytes(facts.wide)} of weights in 16 bits or more`

@@ -15,7 +15,7 @@ const random = uniform(5)
 const piece = 4
 
 /** Weights of a piece's products and their columns. */
-function productsOf(model: Code2WavModel): { weight: Tensor; columns: number }[] {
+export function productsOf(model: Code2WavModel): { weight: Tensor; columns: number }[] {
   const products: { weight: Tensor; columns: number }[] = []
   const add = (columns: number, ...modules: readonly { readonly weight: Tensor }[]): void => {
     for (const { weight } of modules) products.push({ weight, columns })
@@ -44,6 +44,12 @@ function productsOf(model: Code2WavModel): { weight: Tensor; columns: number }[]
   return products
 }
 
+/** Multiply-accumulates of a frame; the model's weights need no values. */
+export function accumulatesPerFrame(model: Code2WavModel): number {
+  const products = productsOf(model)
+  return products.reduce((sum, { weight, columns }) => sum + weight.shape[0] * weight.shape[1] * columns, 0) / piece
+}
+
 async function compare(backend: Backend, type: TensorType, context: BenchmarkContext): Promise<Row> {
   using stage = await randomStage(
     backend,
@@ -70,10 +76,7 @@ async function compare(backend: Backend, type: TensorType, context: BenchmarkCon
       { length: weight.shape[0] * columns },
       () => random() - 0.5,
     )
-  const accumulates = products.reduce(
-    (sum, { weight, columns }) => sum + weight.shape[0] * weight.shape[1] * columns,
-    0,
-  )
+  const accumulates = piece * accumulatesPerFrame(stage.model)
   using stream = code2wav.newStream()
   const codes = (): Int32Array =>
     Int32Array.from({ length: piece * config.codeGroups }, () => Math.floor(random() * config.codebookSize))

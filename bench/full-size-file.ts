@@ -84,14 +84,42 @@ export interface FullSizeFile {
   readonly bytes: number
   /** Weights, without padding of blocks. */
   readonly parameters: number
-  /** Bytes of the weights that one text token reads: attention, routers, chosen experts, head. */
-  readonly bytesPerToken: number
+}
+
+/** What there is less of than in the published configuration; widths are always its own. */
+export interface SmallerSize {
+  /** Layers of the thinker. */
+  readonly layers?: number
+  /** Few layers and experts everywhere: for trying what runs on it. */
+  readonly small?: boolean
+}
+
+/** The published configuration, or one with the same widths and less of it. */
+export function fullSizeConfig({ layers, small = false }: SmallerSize = {}): string {
+  const text = readFileSync(join(testdata, 'qwen3-omni-30b-a3b', 'config.json'), 'utf8')
+  const config = JSON.parse(text) as Record<string, Record<string, Record<string, unknown>>>
+  const { thinker_config: thinker, talker_config: talker } = config
+  if (layers !== undefined) {
+    Object.assign(thinker!['text_config']!, { num_hidden_layers: layers })
+    Object.assign(talker!, { accept_hidden_layer: Math.ceil(layers / 2) })
+  }
+  if (small) {
+    Object.assign(thinker!['text_config']!, { num_experts: 16 })
+    Object.assign(thinker!['audio_config']!, { encoder_layers: 2, num_hidden_layers: 2 })
+    Object.assign(thinker!['vision_config']!, { depth: 3, deepstack_visual_indexes: [0, 1, 2] })
+    Object.assign(talker!['text_config']!, { num_hidden_layers: 4, num_experts: 16, num_local_experts: 16 })
+  }
+  return layers === undefined && !small ? text : JSON.stringify(config)
 }
 
 /** Writes the file; `signal` stops it. */
-export function writeFullSize(path: string, type: WeightType, signal: AbortSignal): Promise<FullSizeFile> {
-  const text = readFileSync(join(testdata, 'qwen3-omni-30b-a3b', 'config.json'), 'utf8')
-  return writeRandomFile(path, type, { name: 'random', modelType: 'qwen3_omni_moe', files: smallFiles(text) }, signal)
+export function writeFullSize(
+  path: string,
+  type: WeightType,
+  signal: AbortSignal,
+  config: string = fullSizeConfig(),
+): Promise<FullSizeFile> {
+  return writeRandomFile(path, type, { name: 'random', modelType: 'qwen3_omni_moe', files: smallFiles(config) }, signal)
 }
 
 /** A converted file of random weights in the shapes that `source.files` give. */
@@ -106,14 +134,13 @@ export async function writeRandomFile(
   const { weights, plan, metadata, bytes } = convertedLayout(declarations, { type }, source)
   const pools = new Map<string, Buffer>()
   const ones = Buffer.from(new Float32Array(1 << 16).fill(1).buffer)
-  let [parameters, bytesPerToken] = [0, 0]
+  let parameters = 0
   {
     await using writer = await GgufWriter.create(`${path}.partial`, metadata, plan)
     for (const { declaration, type: stored } of weights) {
-      const { name, shape, use } = declaration
+      const { name, shape } = declaration
       const size = tensorBytes(stored, shape)
       parameters += shape.reduce((product, extent) => product * extent, 1)
-      if (/^thinker\.(model\.(layers|norm)|lm_head)/.test(name)) bytesPerToken += use === 'experts' ? size / 16 : size
       const isNorm = stored === 'f32' && /norm\d?\.weight$/.test(name)
       const scale = scaleOf(name)
       const kind = `${stored} ${scale}`
@@ -132,5 +159,5 @@ export async function writeRandomFile(
     await writer.finish()
   }
   await rename(`${path}.partial`, path)
-  return { bytes, parameters, bytesPerToken }
+  return { bytes, parameters }
 }

@@ -30,11 +30,15 @@ export interface Server extends AsyncDisposable {
 }
 
 /** Starts a server on a free port. Throws when it ends before it is ready, with what it wrote. */
-export async function startServer(checkpoint: string, args: readonly string[] = []): Promise<Server> {
+export async function startServer(
+  checkpoint: string,
+  args: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Server> {
   const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--model', checkpoint, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, OMNISERVE_LOG_LEVEL: 'warn' },
+    env: { ...process.env, OMNISERVE_LOG_LEVEL: 'warn', ...environment },
   })
   let said = ''
   const url = await new Promise<string>((resolve, reject) => {

@@ -4,7 +4,6 @@
  * In: settings. Out: one {@link Check} after the other. None throws for a fault that it finds; what can end a process
  * runs in another.
  */
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -19,6 +18,8 @@ import { adviseType } from './memory-advice.ts'
 import { findCheckpoint } from './open-engines.ts'
 import { bytesText, listText } from './output.ts'
 import { packageInfo } from './package-info.ts'
+import { checkPlacement } from './placement-check.ts'
+import { type Probe, runProbe } from './probe.ts'
 import { findPlayer } from './speech-output.ts'
 
 export interface Check {
@@ -45,7 +46,10 @@ export async function* checkMachine(settings: Settings, signal: AbortSignal): As
   yield checkChoice(settings, usable)
   yield await checkDecoder(signal)
   yield await checkFfmpeg()
-  yield await checkCheckpoint(settings.model)
+  const checkpoint = await checkCheckpoint(settings.model)
+  yield checkpoint
+  // What a checkpoint that cannot be loaded would be like says nothing.
+  if (checkpoint.status !== 'fail') yield await checkPlacement(settings, usable, signal)
   yield await checkPort(settings)
   yield await checkFolder()
   yield checkPlayground()
@@ -91,11 +95,6 @@ export function checkMemorySize(total: number, available: number): Check {
 /** Milliseconds. A driver may compile the self-test's shaders first. */
 const PROBE_TIMEOUT = 240_000
 
-export interface Probe {
-  readonly ok: boolean
-  readonly text: string
-}
-
 /** Loads a device and its self-test. To be called in a process of its own. */
 export async function probeDevice(device: DeviceKind): Promise<Probe> {
   try {
@@ -113,33 +112,8 @@ export async function probeDevice(device: DeviceKind): Promise<Probe> {
   }
 }
 
-async function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Probe> {
-  const main = process.argv[1] ?? ''
-  const child = spawn(process.execPath, [...process.execArgv, main, 'doctor', '--probe', device], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: PROBE_TIMEOUT,
-    signal,
-  })
-  let output = ''
-  let errors = ''
-  child.stdout.on('data', (text: Buffer) => {
-    output += text.toString()
-  })
-  child.stderr.on('data', (text: Buffer) => {
-    errors = (errors + text.toString()).slice(-400)
-  })
-  const ended = await new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('close', (code, killed) => resolve(killed === null ? `code ${code}` : killed))
-  })
-  signal.throwIfAborted()
-  try {
-    const probe: Probe = JSON.parse(output)
-    return probe
-  } catch {
-    const took = ended === 'SIGTERM' ? `did not answer within ${PROBE_TIMEOUT / 1000} s` : `exited (${ended})`
-    return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
-  }
+function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Probe> {
+  return runProbe(['--probe', device], PROBE_TIMEOUT, signal)
 }
 
 async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Check> {

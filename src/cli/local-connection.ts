@@ -8,6 +8,7 @@ import { type RunningServer, startServer } from '../api/index.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { loadSettings, type Settings } from '../config/index.ts'
 import type { Engine } from '../contract/index.ts'
+import type { RequestMetrics } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { LocalFiles } from './local-files.ts'
@@ -26,6 +27,8 @@ export interface LocalConnectionOptions {
   readonly load: boolean
   /** Log lines of the server to the standard error. */
   readonly verbose?: boolean | undefined
+  /** What each request cost, of a server in this process. */
+  readonly onMetrics?: ((metrics: RequestMetrics) => void) | undefined
   readonly signal: AbortSignal
 }
 
@@ -70,6 +73,7 @@ async function open(given: Settings, files: LocalFiles, options: LocalConnection
           if (options.verbose === true) note(`${text} ${JSON.stringify(facts)}`)
         },
         warn: (text) => warn(text),
+        ...(options.onMetrics && { onMetrics: options.onMetrics }),
         signal,
       })
     } finally {

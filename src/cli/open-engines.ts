@@ -9,8 +9,13 @@ import { readSpeechPrompt } from '../api/speech-prompt.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { homeFolder, packageFolder, pulledFolder, type Settings } from '../config/index.ts'
 import { EngineError, type Engine } from '../contract/index.ts'
-import { createLocalEngine } from '../engines/local/local-engine.ts'
+import { createLocalEngine, type RequestMetrics } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
+
+/** Where repacked weights are kept. */
+export function weightsFolder(): string {
+  return path.join(homeFolder(), 'weights')
+}
 
 export interface FoundCheckpoint {
   /** Folder, or file made by `omniserve convert`. */
@@ -53,6 +58,8 @@ export interface OpenEnginesOptions {
   readonly settings: Settings
   readonly log: (text: string, facts: Readonly<Record<string, unknown>>) => void
   readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
+  /** What each request cost a checkpoint's engine, once it is over. */
+  readonly onMetrics?: (metrics: RequestMetrics, checkpoint: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -83,7 +90,7 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
 export async function openCheckpoint(
   name: string,
   { location, id }: FoundCheckpoint,
-  { settings, log, warn, signal }: OpenEnginesOptions,
+  { settings, log, warn, onMetrics, signal }: OpenEnginesOptions,
 ): Promise<Engine> {
   if (location === STAND_IN && name === 'nano') {
     warn('models/nano is missing: random weights are used, so replies are meaningless', { location })
@@ -99,7 +106,7 @@ export async function openCheckpoint(
     device: settings.device,
     precision: settings.gpuPrecision,
     voices: mapVoices(VOICES),
-    cacheDirectory: path.join(homeFolder(), 'weights'),
+    cacheDirectory: weightsFolder(),
     maxConcurrent: settings.maxActive,
     maxWaiting: settings.maxWaiting,
     diffusion: {
@@ -112,10 +119,13 @@ export async function openCheckpoint(
     ...(settings.threads > 0 && { threads: settings.threads }),
     ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),
     onLog: (line) => log(line, { checkpoint: id }),
+    ...(onMetrics && { onMetrics: (metrics: RequestMetrics) => onMetrics(metrics, id) }),
     ...(signal && { signal }),
   })
   const [model] = await engine.models()
   const seconds = (performance.now() - begun) / 1000
-  log('checkpoint loaded', { checkpoint: id, location, device: model?.device, weights: model?.weights, seconds })
+  const { chosen: placement, faster } = engine.placement ?? {}
+  const facts = { checkpoint: id, location, device: model?.device, weights: model?.weights, placement, seconds }
+  log('checkpoint loaded', { ...facts, ...(faster !== undefined && { faster }) })
   return engine
 }

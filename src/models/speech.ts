@@ -107,11 +107,16 @@ export interface SpeechTurn {
   fail(error: unknown): void
 }
 
+/** Networks of a speech step. */
+export type SpeechStep = 'talker' | 'code-predictor'
+
 export interface AdvanceOptions {
   /** Rows of prompt to prefill in the step, over all replies. */
   readonly prefillRows: number
   /** Aborted when no reply of the step is needed any more. */
   readonly signal: AbortSignal
+  /** Called when a network begins, and with undefined when it is through: for profiles. */
+  readonly onStep?: (step: SpeechStep | undefined) => void
 }
 
 /** A loaded checkpoint's speech. */

@@ -1,8 +1,34 @@
 /**
  * One request's cost, for logs and metrics.
  *
- * In: marks of time as the request goes along. Out: {@link RequestMetrics} when it ends. Pure; the clock is passed in.
+ * In: marks of time as the request goes along, and the stages it goes through. Out: {@link RequestMetrics} when it ends. Pure; the clock is passed in.
  */
+
+/** What is done for a request at a moment, in the order of a request's way. */
+export const stages = [
+  /** It waits for a place, or for memory. */
+  'queue',
+  /** Its prompt is laid out, its media are read and decoded. */
+  'media',
+  'encode',
+  'prefill',
+  'decode',
+  /** Its token is chosen and becomes text. */
+  'sampling',
+  'talker',
+  'code-predictor',
+  /** The rest of a speech step: the talker's inputs, codes chosen by the host. */
+  'speech',
+  /** The vocoder, while nothing else is done for it. */
+  'vocoder',
+  /** Steps for other requests. */
+  'others',
+  /** It pauses, because its reader is behind. */
+  'reader',
+  /** Nothing of these: the loop itself. */
+  'idle',
+] as const
+export type Stage = (typeof stages)[number]
 
 export interface RequestMetrics {
   readonly id: string
@@ -26,6 +52,10 @@ export interface RequestMetrics {
    * Real-time factor: seconds of work per second of audio, from the first token on; below 1 is faster than playback.
    */
   readonly realTimeFactor?: number
+  /** Milliseconds in each stage that it was in; they sum to `totalMs`. */
+  readonly stages: Readonly<Partial<Record<Stage, number>>>
+  /** Milliseconds in which audio of it was being made, beside other stages or not. */
+  readonly vocoderMs: number
 }
 
 /** Milliseconds, from any fixed moment. */
@@ -39,10 +69,31 @@ export class Stopwatch {
   #firstAudio: number | undefined
   #lastToken: number | undefined
   #samples = 0
+  readonly #stages: Partial<Record<Stage, number>> = {}
+  #stage: Stage = 'queue'
+  #speaking = false
+  #vocoderMs = 0
+  /** When it entered the stage it is in. */
+  #since: number
 
   constructor(clock: Clock) {
     this.#clock = clock
     this.#arrived = clock()
+    this.#since = this.#arrived
+  }
+
+  /** It is in this stage from now on. `speaking`: the vocoder has audio of it to make. */
+  enter(stage: Stage, speaking: boolean): void {
+    this.#spend(this.#clock())
+    this.#stage = stage
+    this.#speaking = speaking
+  }
+
+  #spend(now: number): void {
+    const spent = now - this.#since
+    this.#since = now
+    if (spent > 0) this.#stages[this.#stage] = (this.#stages[this.#stage] ?? 0) + spent
+    if (this.#speaking) this.#vocoderMs += spent
   }
 
   admitted(): void {
@@ -68,6 +119,7 @@ export class Stopwatch {
     sampleRate: number,
   ): RequestMetrics {
     const now = this.#clock()
+    this.#spend(now)
     const generated = counts.reasoningTokens + counts.textTokens
     const writing = this.#firstToken === undefined ? 0 : (this.#lastToken ?? now) - this.#firstToken
     return {
@@ -76,6 +128,8 @@ export class Stopwatch {
       ...(this.#firstToken !== undefined && { firstTokenMs: this.#firstToken - this.#arrived }),
       ...(this.#firstAudio !== undefined && { firstAudioMs: this.#firstAudio - this.#arrived }),
       totalMs: now - this.#arrived,
+      stages: { ...this.#stages },
+      vocoderMs: this.#vocoderMs,
       ...(writing > 0 && generated > 1 && { tokensPerSecond: ((generated - 1) * 1000) / writing }),
       ...(this.#samples > 0 &&
         this.#firstToken !== undefined && {

@@ -447,5 +447,11 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     expect(reports[0]!.firstTokenMs).toBeGreaterThan(0)
     expect(reports[0]!.firstAudioMs).toBeGreaterThan(reports[0]!.firstTokenMs!)
     expect(reports[0]!.realTimeFactor).toBeGreaterThan(0)
+    const spent = reports[0]!.stages
+    expect(Object.values(spent).reduce((sum, one) => sum + one, 0)).toBeCloseTo(reports[0]!.totalMs)
+    expect(Object.keys(spent)).toEqual(expect.arrayContaining(['prefill', 'decode', 'sampling']))
+    // Steps that a family tells of are told apart; others are speech as a whole.
+    const networks = speaksBy === talkerSpeech ? ['talker', 'code-predictor'] : ['speech']
+    expect(Object.keys(spent)).toEqual(expect.arrayContaining(networks))
   })
 })

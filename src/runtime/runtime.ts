@@ -24,6 +24,7 @@ import { RequestTask, type TaskResources } from './request-task.ts'
 import { mediaSet, SequencePool } from './sequence-pool.ts'
 import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
+import { StageProfile } from './stage-profile.ts'
 import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
 import type { MediaRows } from '../models/token-run.ts'
@@ -94,6 +95,7 @@ export class Runtime {
   /** Waiting for `#wake`, with nothing to do. */
   #idle = false
   #millisecondsPerToken: number | undefined
+  readonly #profile = new StageProfile()
   readonly #pool: SequencePool
   readonly #listening: Disposable | undefined
   /** Work between steps that no request asked for. */
@@ -102,7 +104,7 @@ export class Runtime {
 
   constructor(options: RuntimeOptions) {
     this.#options = options
-    const model = options.model
+    const model = this.#profile.watched(options.model)
     this.#model = model
     this.#clock = options.clock ?? (() => performance.now())
     this.contextLength = Math.min(options.contextLength ?? Infinity, model.thinker.contextLength)
@@ -224,6 +226,7 @@ export class Runtime {
       sampleRate: this.#model.speech?.sampleRate ?? 24_000,
       onDrain: () => this.#notify(),
       onSettled: (metrics) => {
+        this.#profile.remove(task)
         if (request.cacheScope === undefined) this.#pool.prefixes.forget(scopeOf(request))
         this.#options.onMetrics?.(metrics)
       },
@@ -231,6 +234,7 @@ export class Runtime {
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
     })
     this.#waiting.push(task)
+    this.#profile.add(task)
     this.#unsettled.add(task)
     void task.settled.then(() => this.#unsettled.delete(task))
     this.#notify()
@@ -251,6 +255,7 @@ export class Runtime {
 
   #notify(): void {
     this.#idle = false
+    this.#profile.look()
     this.#wake?.()
     this.#wake = undefined
   }
@@ -262,6 +267,7 @@ export class Runtime {
       if (this.#closed && this.#active.length === 0 && this.#waiting.length === 0) return
       for (const job of this.#jobs.splice(0)) await job()
       await this.#admit()
+      this.#profile.look()
       const worked = await this.#step()
       if (!worked && this.#wake) {
         this.#idle = true

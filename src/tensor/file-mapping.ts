@@ -10,7 +10,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import koffi from 'koffi'
 
 import { TensorError } from './errors.ts'
-import { bytesAt, type Address } from './native.ts'
+import { bytesAt, callAsync, type Address, type NativeFunction } from './native.ts'
 
 interface Libc {
   mmap(
@@ -22,7 +22,8 @@ interface Libc {
     offset: number,
   ): Address | null
   munmap(address: Address, length: number): number
-  madvise(address: Address, length: number, advice: number): number
+  madvise: NativeFunction<[address: Address, length: number, advice: number], number>
+  posix_fadvise?(fd: number, offset: number, length: number, advice: number): number
 }
 
 let libc: Libc | undefined
@@ -35,6 +36,9 @@ function systemCalls(): Libc | undefined {
     mmap: library.func('void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)'),
     munmap: library.func('int munmap(void *address, size_t length)'),
     madvise: library.func('int madvise(void *address, size_t length, int advice)'),
+    ...(process.platform === 'linux' && {
+      posix_fadvise: library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)'),
+    }),
   } as unknown as Libc
   return libc
 }
@@ -44,7 +48,10 @@ const PROT_READ_WRITE = 3
 const MAP_SHARED = 1
 const MAP_PRIVATE_FIXED = 0x12
 const MADV_WILLNEED = 3
+const MADV_DONTNEED = 4
+const POSIX_FADV_DONTNEED = 4
 const MADV_HUGEPAGE = 14
+const MADV_POPULATE_READ = 22
 const MAP_FAILED = 0xffffffffffffffffn
 
 /** See the file header. */
@@ -108,12 +115,22 @@ export class FileMapping implements Disposable {
     return bytesAt(this.address + BigInt(offset), length)
   }
 
-  /** Asks the system to read a range ahead of its use. */
-  prefetch(offset = 0, length = this.size - offset): void {
+  /** Tells the system that a range will not be read again soon: its memory is better used for something else. */
+  forget(offset: number, length: number): void {
     if (!this.mapped || this.#disposed) return
     const page = 65536
-    const start = Math.floor(offset / page) * page
-    systemCalls()?.madvise(this.address + BigInt(start), length + offset - start, MADV_WILLNEED)
+    const start = Math.ceil(offset / page) * page
+    const end = Math.floor((offset + length) / page) * page
+    if (end <= start) return
+    const calls = systemCalls()
+    calls?.madvise(this.address + BigInt(start), end - start, MADV_DONTNEED)
+    if (!calls?.posix_fadvise) return
+    const fd = openSync(this.path, 'r')
+    try {
+      calls.posix_fadvise(fd, start, end - start, POSIX_FADV_DONTNEED)
+    } finally {
+      closeSync(fd)
+    }
   }
 
   [Symbol.dispose](): void {
@@ -136,7 +153,40 @@ export function adviseLargePages(address: Address, length: number): void {
   if (end > start) systemCalls()?.madvise(start, Number(end - start), MADV_HUGEPAGE)
 }
 
-/** @internal Whether {@link mapOver} works here. */
+/** Memory that shows a file: bytes [address, address + length). */
+export interface MappedRange {
+  readonly address: Address
+  readonly length: number
+}
+
+const WARM_PIECE = 64 << 20
+
+/**
+ * @internal Reads mapped memory in from its files, in order, on a worker thread; what is in memory already takes next to no time. Elsewhere
+ * than on Linux the system is only asked to. Rejects with the signal's reason when aborted, between two pieces.
+ */
+export async function readIn(ranges: readonly MappedRange[], signal?: AbortSignal): Promise<void> {
+  const calls = systemCalls()
+  if (!calls) return
+  const page = 65536n
+  const pieces = ranges.flatMap(({ address, length }) => {
+    const start = (address / page) * page
+    const total = Number(address - start) + length
+    return Array.from({ length: Math.ceil(total / WARM_PIECE) }, (_, i) => {
+      const at = i * WARM_PIECE
+      return { address: start + BigInt(at), length: Math.min(WARM_PIECE, total - at) }
+    })
+  })
+  for (const [i, piece] of pieces.entries()) {
+    signal?.throwIfAborted()
+    // The disk reads the next pieces while this one is looked at.
+    for (const { address, length } of pieces.slice(i === 0 ? 0 : i + 2, i + 3))
+      await callAsync(calls.madvise, address, length, MADV_WILLNEED)
+    if (process.platform === 'linux') await callAsync(calls.madvise, piece.address, piece.length, MADV_POPULATE_READ)
+  }
+}
+
+/** Whether files can be mapped in place of memory here, as kept repacked weights are. */
 export function canMapOver(): boolean {
   return systemCalls() !== undefined
 }
@@ -151,4 +201,10 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
   if (calls.mmap(address, length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset) !== address) {
     throw new TensorError(`a cache file could not be mapped (errno ${koffi.errno()})`)
   }
+}
+
+/** @internal Puts empty memory in place of a file's pages again, before it is given back to the allocator, which may go on using it. */
+export function unmapOver(address: Address, length: number): void {
+  const flags = MAP_PRIVATE_FIXED | (process.platform === 'darwin' ? 0x1000 : 0x20)
+  systemCalls()?.mmap(address, length, PROT_READ_WRITE, flags, -1, 0)
 }

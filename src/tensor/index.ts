@@ -2,7 +2,7 @@
 
 export { Backend, loadBackend, type BackendOptions, type NativeMemory, type PassedDevice } from './backend.ts'
 export { TensorError, TensorLibraryError } from './errors.ts'
-export { FileMapping } from './file-mapping.ts'
+export { canMapOver, FileMapping } from './file-mapping.ts'
 export { fromBfloat16Array, fromHalf, fromHalfArray, HALF_NEGATIVE_INFINITY, toHalf, toHalfArray } from './float16.ts'
 export {
   GraphBuilder,
@@ -47,9 +47,10 @@ export {
   type TensorType,
 } from './types.ts'
 export { repackTypeFor } from './repack.ts'
+export type { RepackCacheOptions } from './repack-cache.ts'
+export { planWeights, type WeightPlan } from './weight-plan.ts'
 export {
   loadWeights,
-  placedBytes,
   WeightSet,
   type LoadWeightsOptions,
   type WeightSource,

@@ -7,24 +7,14 @@
  */
 
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { closeSync, existsSync, openSync, readFileSync, readdirSync, readSync, rmSync, statSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 
 import type { Backend } from './backend.ts'
 import { canMapOver, mapOver } from './file-mapping.ts'
-import { bytesAt, type Address } from './native.ts'
+import type { Address } from './native.ts'
+import { RepackWriter } from './repack-writer.ts'
 import type { Tensor } from './tensor.ts'
 
 export interface RepackCacheOptions {
@@ -36,7 +26,6 @@ export interface RepackCacheOptions {
 
 /** Alignment of data in the file and in memory: the largest page size of the platforms we run on. */
 const PAGE = 65536
-const CHUNK = 64 << 20
 const SUFFIX = '.repacked'
 /** Milliseconds without a write after which an unfinished file is abandoned, whoever has its process id now. */
 const ABANDONED_AFTER = 10 * 60_000
@@ -101,31 +90,23 @@ export class RepackCache {
     }
   }
 
-  /** Writes the weights at `address` to the file. A full disk or a read-only folder is no error: there is no cache then. */
-  async save(address: Address, signal?: AbortSignal): Promise<void> {
-    const temporary = `${this.path}.${process.pid}.tmp`
+  /**
+   * Begins to write the file. Its weights are given to the {@link RepackWriter} as they are rearranged, from `address` on (a multiple of
+   * 65536).
+   */
+  write(address: Address): Promise<RepackWriter> {
     try {
-      mkdirSync(this.#directory, { recursive: true })
       removeAbandoned(this.#directory)
-      const file = await open(temporary, 'w')
-      try {
-        await file.write(this.#header, 0, this.#header.length, 0)
-        for (let at = 0; at < this.#dataBytes; at += CHUNK) {
-          signal?.throwIfAborted()
-          const length = Math.min(CHUNK, this.#dataBytes - at)
-          const bytes = bytesAt(address + BigInt(at), length)
-          for (let sent = 0; sent < length;)
-            sent += (await file.write(bytes, sent, length - sent, PAGE + at + sent)).bytesWritten
-        }
-      } finally {
-        await file.close()
-      }
-      await rename(temporary, this.path)
-    } catch (error) {
-      await rm(temporary, { force: true })
-      signal?.throwIfAborted()
-      process.emitWarning(`repacked weights could not be kept in ${this.path}: ${String(error)}`)
+    } catch {
+      // Whatever is wrong with the folder, the writer finds too, and says.
     }
+    return RepackWriter.create({
+      path: this.path,
+      header: this.#header,
+      address,
+      dataAt: PAGE,
+      dataBytes: this.#dataBytes,
+    })
   }
 
   get #dataBytes(): number {
@@ -144,10 +125,9 @@ export class RepackCache {
 /** Removes the source's files other than those of `caches`: of other builds, other processors, other weights. */
 export function removeOthers(options: RepackCacheOptions, caches: readonly RepackCache[]): void {
   const kept = new Set(caches.map(({ path }) => path))
-  if (!existsSync(options.directory)) return
   try {
     removeAbandoned(options.directory)
-    for (const name of readdirSync(options.directory)) {
+    for (const name of existsSync(options.directory) ? readdirSync(options.directory) : []) {
       const path = join(options.directory, name)
       if (name.startsWith(prefixOf(options)) && name.endsWith(SUFFIX) && !kept.has(path)) rmSync(path, { force: true })
     }
@@ -158,6 +138,7 @@ export function removeOthers(options: RepackCacheOptions, caches: readonly Repac
 
 /** Removes unfinished files whose process is gone, of whatever source. */
 function removeAbandoned(directory: string): void {
+  if (!existsSync(directory)) return
   for (const name of readdirSync(directory)) {
     const id = /\.repacked\.(\d+)\.tmp$/.exec(name)?.[1]
     if (id === undefined) continue

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
 import {
   buildGraph,
@@ -11,7 +11,7 @@ import {
   halfToFloat,
   loadBackend,
   loadWeights,
-  placedBytes,
+  planWeights,
   quantize,
   rowBytes,
   tensorBytes,
@@ -23,6 +23,7 @@ import {
   type WeightSpec,
 } from './index.ts'
 import { relativeError } from './numeric-check.ts'
+import { RepackWriter } from './repack-writer.ts'
 import { repackTypeFor } from './repack.ts'
 import { testDevice } from './test-device.ts'
 
@@ -141,7 +142,9 @@ describe('placing weights', () => {
       const stored = type === 'f32' ? values(K * N) : await quantize(backend, type, values(K * N), K)
       const source = type === 'f16' ? new Uint16Array(stored.buffer) : stored
       const spec: WeightSpec = { name: 'w', type, shape: [K, N], use: 'matmul', source }
-      const wanted = await placedBytes(backend, spec)
+      const plan = await planWeights(backend, [spec])
+      expect(plan.kept).toBe(false)
+      const wanted = plan.stored - plan.repackable + plan.repacked
       const before = backend.memory.buffers
       using weights = await loadWeights(backend, [spec])
       // Repacked ones start at a page.
@@ -189,8 +192,19 @@ describe('placing weights', () => {
       },
     ]
     const repackCache = { directory, key: 'test' }
+    const planned = await planWeights(backend, await specs(1), repackCache)
     using first = await loadWeights(backend, await specs(1), { repackCache })
+    expect(planned).toMatchObject({ kept: false })
     if (first.bytes.repacked === 0) return
+    expect(first.bytes.repacked).toBe(planned.repacked)
+    expect(await planWeights(backend, await specs(1), repackCache)).toEqual({ ...planned, kept: true })
+    // What has just been written is the file's pages, as what is mapped later.
+    expect(first.mappedBytes).toBe(planned.repacked)
+    await first.readIn()
+    const wanted = await products(first, 'a')
+    using unkept = await loadWeights(backend, await specs(1))
+    expect(unkept.mappedBytes).toBe(0)
+    expect(await products(unkept, 'a')).toEqual(wanted)
     // A file for each kind of repacking: some processors have one for matrices and another for experts.
     const kinds = new Set([
       await repackTypeFor(backend, 'q4_0', [K, N, 1, 1], 'matmul'),
@@ -204,14 +218,17 @@ describe('placing weights', () => {
       onProgress: (fraction) => progress.push(fraction),
     })
     expect(second.bytes).toMatchObject({ repacked: 0, copied: 0 })
+    expect(second.mappedBytes).toBe(planned.repacked)
+    await second.readIn()
+    await expect(second.readIn(AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop')
     expect(progress.at(-1)).toBe(1)
-    expect(await products(second, 'a')).toEqual(await products(first, 'a'))
-    // A damaged file is written anew.
+    expect(await products(second, 'a')).toEqual(wanted)
+    // A damaged file is written anew. Those that have it mapped must not read it any more.
     const [file] = readdirSync(directory)
     truncateSync(join(directory, file ?? ''), 70_000)
     using third = await loadWeights(backend, await specs(1), { repackCache })
     expect(third.bytes.repacked).toBeGreaterThan(0)
-    expect(await products(third, 'a')).toEqual(await products(first, 'a'))
+    expect(await products(third, 'a')).toEqual(wanted)
     // Unfinished files of processes that are gone, or that write no more, do not stay, whatever their source.
     const gone = join(directory, 'older.X.0.repacked.999999999.tmp')
     const stopped = join(directory, `older.X.0.repacked.${process.ppid}.tmp`)
@@ -228,6 +245,35 @@ describe('placing weights', () => {
     expect(fourth.names).toEqual(['a'])
     expect(readdirSync(directory).filter((name) => name !== 'test2.X.0.repacked')).toHaveLength(1)
     expect(readdirSync(directory)).toHaveLength(2)
+  })
+
+  it('goes on in memory where the cache cannot be written', async ({ skip }) => {
+    const spec = (name: string, seed: number): Promise<WeightSpec> =>
+      quantize(backend, 'q4_0', values(K * N, seed), K).then((source) => {
+        return { name, type: 'q4_0', shape: [K, N], use: 'matmul', source }
+      })
+    const specs = [await spec('a', 1), await spec('b', 2)]
+    using plain = await loadWeights(backend, specs)
+    skip(plain.bytes.repacked === 0, 'nothing is repacked here')
+    const blocked = join(folder, 'no-folder')
+    writeFileSync(blocked, '')
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
+    using weights = await loadWeights(backend, specs, { repackCache: { directory: blocked, key: 'test' } })
+    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/could not be kept in .*no-folder/))
+    expect(weights.mappedBytes).toBe(0)
+    for (const name of ['a', 'b']) expect(await products(weights, name)).toEqual(await products(plain, name))
+    // A disk that fills up in the middle: what is written stays in use, the rest stays in memory.
+    const directory = join(folder, 'full')
+    const sync = vi.spyOn(RepackWriter.prototype, 'finish').mockImplementation(async function (this: RepackWriter) {
+      await this[Symbol.asyncDispose]()
+      return false
+    })
+    using partly = await loadWeights(backend, specs, { repackCache: { directory, key: 'test' } })
+    sync.mockRestore()
+    expect(partly.mappedBytes).toBeGreaterThan(0)
+    expect(readdirSync(directory)).toEqual([])
+    for (const name of ['a', 'b']) expect(await products(partly, name)).toEqual(await products(plain, name))
+    vi.restoreAllMocks()
   })
 
   it('says what is wrong, and leaves nothing behind', async () => {

@@ -9,13 +9,14 @@
 
 import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
-import { adviseLargePages, ALIGNMENT, type FileMapping } from './file-mapping.ts'
+import { adviseLargePages, ALIGNMENT, readIn, unmapOver, type FileMapping, type MappedRange } from './file-mapping.ts'
 import { callAsync, type Address, type NativeData } from './native.ts'
 import { RepackCache, removeOthers, type RepackCacheOptions } from './repack-cache.ts'
 import { repackTypeFor } from './repack.ts'
 import { contextBytesFor, newTensor, type TypedArray } from './tensor-buffer.ts'
-import { describe, toShape, type Tensor } from './tensor.ts'
+import { describe, type Tensor } from './tensor.ts'
 import { tensorBytes, type TensorType } from './types.ts'
+import { layOut } from './weight-plan.ts'
 
 /** Where a weight's bytes are: in a mapped file, or in memory. */
 export type WeightSource = MappedSource | TypedArray
@@ -54,16 +55,23 @@ export interface LoadWeightsOptions {
 
 /** See the file header. Disposing it releases the tensors; the mappings stay the caller's, and must outlive it. */
 export class WeightSet implements Disposable {
-  /** Bytes by place. `mapped` includes a mapped repack cache. */
+  /** Bytes by what was done with them now. `mapped`: in place, or repacked and kept earlier; `repacked`: rearranged now. */
   readonly bytes: { readonly mapped: number; readonly copied: number; readonly repacked: number }
   readonly #tensors: ReadonlyMap<string, Tensor>
+  readonly #ranges: readonly MappedRange[]
   readonly #release: () => void
   #disposed = false
 
   /** @internal */
-  constructor(tensors: ReadonlyMap<string, Tensor>, bytes: WeightSet['bytes'], release: () => void) {
+  constructor(
+    tensors: ReadonlyMap<string, Tensor>,
+    bytes: WeightSet['bytes'],
+    ranges: readonly MappedRange[],
+    release: () => void,
+  ) {
     this.#tensors = tensors
     this.bytes = bytes
+    this.#ranges = ranges
     this.#release = release
   }
 
@@ -83,6 +91,16 @@ export class WeightSet implements Disposable {
       throw new TensorError(`weight ${describe(tensor)} should be [${shape.join(', ')}]`)
     }
     return tensor
+  }
+
+  /** Bytes that are pages of files: the system may drop them and read them again. */
+  get mappedBytes(): number {
+    return this.#ranges.reduce((sum, { length }) => sum + length, 0)
+  }
+
+  /** Reads mapped weights in from disk, in the order of their files, so that the first steps need not wait for scattered pages. */
+  readIn(signal?: AbortSignal): Promise<void> {
+    return readIn(this.#ranges, signal)
   }
 
   [Symbol.dispose](): void {
@@ -110,10 +128,12 @@ export async function loadWeights(
   const { native } = backend
   const contextBytes = contextBytesFor(backend, specs.length)
   const context = backend.newContext(contextBytes)
-  const owned: { buffer: Address; bytes: number }[] = []
+  const owned: { buffer: Address; bytes: number; over?: MappedRange }[] = []
+  const ranges: MappedRange[] = []
   const release = (): void => {
     backend.release(() => {
-      for (const { buffer, bytes } of owned) {
+      for (const { buffer, bytes, over } of owned) {
+        if (over) unmapOver(over.address, over.length)
         native.backend_buffer_free(buffer)
         backend.account(-bytes, -1)
       }
@@ -163,6 +183,7 @@ export async function loadWeights(
         const offset = (spec.source as { offset: number }).offset
         place(backend, buffer, tensor, mapping.address + BigInt(offset))
       }
+      ranges.push(...stretches(mapping, list))
       mappedBytes += sum(list)
       progress(sum(list))
     }
@@ -188,52 +209,64 @@ export async function loadWeights(
       const base = buffer === null ? 0n : (native.backend_buffer_get_base(buffer) ?? 0n)
       const page = BigInt(RepackCache.page)
       const start = ((base + page - 1n) / page) * page
-      const mapped = buffer !== null && cache?.exists() === true
-      own(buffer, mapped ? 0 : room, `${list.length} repacked weights`)
-      if (buffer === null) continue
-      for (const [i, { tensor }] of list.entries()) place(backend, buffer, tensor, start + BigInt(offsets[i] ?? 0))
-      if (mapped) {
+      const isKept = cache?.exists() === true
+      const whole = Math.ceil(bytes / RepackCache.page) * RepackCache.page
+      const held = own(buffer, isKept ? 0 : room, `${list.length} repacked weights`)
+      if (cache) owned.at(-1)!.over = { address: start, length: whole }
+      for (const [i, { tensor }] of list.entries()) place(backend, held, tensor, start + BigInt(offsets[i] ?? 0))
+      if (isKept) {
         cache.mapInto(start)
+        ranges.push({ address: start, length: bytes })
         mappedBytes += bytes
         progress(sum(list))
       } else {
         adviseLargePages(base, room)
-        await write(backend, list, progress, options.signal)
-        await cache?.save(start, options.signal)
+        await using writer = await cache?.write(start)
+        await write(backend, list, progress, options.signal, async (i) => {
+          if (!writer) return
+          forgetSource(list[i]!)
+          await writer.add(offsets[i] ?? 0, offsets[i + 1] ?? bytes)
+        })
         repackedBytes += bytes
+        if (writer && (await writer.finish())) {
+          owned.at(-1)!.bytes = 0
+          backend.account(-room, 0)
+        }
+        if (writer) ranges.push({ address: start, length: Math.min(bytes, writer.mapped) })
       }
     }
     if (options.repackCache && caches.length > 0) removeOthers(options.repackCache, caches)
-    return new WeightSet(tensors, { mapped: mappedBytes, copied: sum(copied), repacked: repackedBytes }, release)
+    const bytes = { mapped: mappedBytes, copied: sum(copied), repacked: repackedBytes }
+    return new WeightSet(tensors, bytes, ranges, release)
   } catch (error) {
     release()
     throw error
   }
 }
 
-/**
- * Bytes that {@link loadWeights} makes of a weight: more than it has as stored where repacking puts sums beside it (AMX). Shape in ggml
- * order.
- */
-export async function placedBytes(
-  backend: Backend,
-  { type, shape, use }: Pick<WeightSpec, 'type' | 'shape' | 'use'>,
-): Promise<number> {
-  const stored = tensorBytes(type, shape)
-  const target = await repackTypeFor(backend, type, toShape(shape, 'weight'), use)
-  if (target === undefined) return stored
-  const bytes = contextBytesFor(backend, 1)
-  const context = backend.newContext(bytes)
-  try {
-    const { handle } = newTensor(backend, context, 'weight', type, shape)
-    return Math.max(stored, Number(backend.native.backend_buft_get_alloc_size(target, handle)))
-  } finally {
-    backend.freeContext(context, bytes)
-  }
-}
-
 function isMapped(source: WeightSource): source is MappedSource {
   return 'mapping' in source
+}
+
+/** The weights' bytes in their file, neighbours joined. */
+function stretches(mapping: FileMapping, list: readonly Placed[]): MappedRange[] {
+  const found: { address: Address; length: number }[] = []
+  const sorted = list
+    .map(({ spec, bytes }) => ({ offset: (spec.source as MappedSource).offset, bytes }))
+    .toSorted((left, right) => left.offset - right.offset)
+  for (const { offset, bytes } of sorted) {
+    const address = mapping.address + BigInt(offset)
+    const last = found.at(-1)
+    const gap = last ? Number(address - last.address) - last.length : Infinity
+    if (last && gap < RepackCache.page) last.length += gap + bytes
+    else found.push({ address, length: bytes })
+  }
+  return mapping.mapped ? found : []
+}
+
+/** What has been rearranged is not read again, and its file's pages would push out what was made of them. */
+function forgetSource({ spec, bytes }: Placed): void {
+  if (isMapped(spec.source)) spec.source.mapping.forget(spec.source.offset, bytes)
 }
 
 function canStayInPlace(source: MappedSource): boolean {
@@ -278,18 +311,6 @@ function inBuffers(backend: Backend, list: readonly Placed[], largest: number): 
   return lists
 }
 
-function layOut(backend: Backend, type: Address, list: readonly Placed[]): { offsets: number[]; bytes: number } {
-  const alignment = Number(backend.native.backend_buft_get_alignment(type))
-  const offsets: number[] = []
-  let bytes = 0
-  for (const { tensor } of list) {
-    offsets.push(bytes)
-    const size = Number(backend.native.backend_buft_get_alloc_size(type, tensor.handle))
-    bytes += Math.ceil(size / alignment) * alignment
-  }
-  return { offsets, bytes }
-}
-
 function place(backend: Backend, buffer: Address, tensor: Tensor, address: Address): void {
   const status = backend.native.backend_tensor_alloc(buffer, tensor.handle, address)
   if (status !== 0) throw new TensorError(`weight ${describe(tensor)} could not be placed (status ${status})`)
@@ -301,16 +322,20 @@ async function write(
   list: readonly Placed[],
   progress: (bytes: number) => void,
   signal?: AbortSignal,
+  /** Sees the index of each that is in place. */
+  onWritten?: (index: number) => Promise<void>,
 ): Promise<void> {
   let next = 0
   const worker = async (): Promise<void> => {
     for (;;) {
       signal?.throwIfAborted()
-      const item = list[next++]
+      const index = next++
+      const item = list[index]
       if (!item) return
       const { source } = item.spec
       const data: NativeData = isMapped(source) ? source.mapping.address + BigInt(source.offset) : source
       await callAsync(backend.native.backend_tensor_set, item.tensor.handle, data, 0, item.bytes)
+      await onWritten?.(index)
       progress(item.bytes)
     }
   }

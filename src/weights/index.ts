@@ -9,7 +9,9 @@ export { convertedLayout, type ConvertedLayout, type ConvertedSource } from './c
 export { GgufWriter, type GgufMetadata, type GgufTensorPlan } from './gguf-write.ts'
 export { loadParameters, type LoadParametersOptions } from './load-parameters.ts'
 export { type CheckpointNaming, matchParameters } from './match-parameters.ts'
-export { checkMemory, checkpointMemory, estimateMemory, loadedMemory } from './memory.ts'
+export { checkMemory, checkpointMemory, estimateMemory } from './memory.ts'
+export { type Placement, type PlacementFacts, placeWeights } from './placement.ts'
+export { placementFacts, type PlacementFactsOptions } from './placement-facts.ts'
 export { parseSafetensorsHeader, readSafetensorsHeader } from './safetensors.ts'
 export {
   parseWeightStage,

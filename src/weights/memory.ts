@@ -5,10 +5,11 @@
 
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
-import { type Backend, placedBytes, tensorBytes } from '../tensor/index.ts'
+import { tensorBytes } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { loadedType } from './load-parameters.ts'
 import { type CheckpointNaming, matchParameters } from './match-parameters.ts'
+import { gigabytes } from './placement.ts'
 import {
   chooseType,
   stageOf,
@@ -46,26 +47,6 @@ export function checkpointMemory(
       tensorBytes(loadedType(recipe, checkpoint, options.types), recipe.declaration.shape),
     ]),
   )
-}
-
-/**
- * As {@link checkpointMemory}, and with what repacking for this processor adds. Reads no weights; tries each kind of weight once, as loading
- * does.
- */
-export async function loadedMemory(
-  backend: Backend,
-  checkpoint: Checkpoint,
-  declarations: readonly ParameterDeclaration[],
-  options: { readonly types?: WeightTypeChoice; readonly naming?: CheckpointNaming } = {},
-): Promise<MemoryEstimate> {
-  const { recipes } = matchParameters(checkpoint, declarations, options.naming)
-  const sizes: (readonly [Declared, number])[] = []
-  for (const recipe of recipes) {
-    const type = loadedType(recipe, checkpoint, options.types)
-    const { shape, use } = recipe.declaration
-    sizes.push([recipe.declaration, await placedBytes(backend, { type, shape, use })])
-  }
-  return sum(sizes)
 }
 
 function sum(sizes: readonly (readonly [Declared, number])[]): MemoryEstimate {
@@ -113,9 +94,4 @@ export function checkMemory(
     'bad_checkpoint',
     `${location} needs ${gigabytes(total)} of memory (${gigabytes(need.weights)} of it weights) and ${gigabytes(available)} is available: ${advice}`,
   )
-}
-
-/** `17.3 GB`, or `0.4 MB` for small ones. */
-function gigabytes(bytes: number): string {
-  return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
 }

@@ -224,18 +224,37 @@ describe.concurrent('pull, then convert, then bench', () => {
     const automatic = await omniserve(['convert', hub.id], options)
     expect(automatic).toMatchObject({ code: 0, out: expect.stringContaining('Tiny-Omni-q8_0.gguf') })
 
-    const measured = await omniserve(
-      ['bench', '--checkpoint', 'tiny.gguf', '--context-length', '1024', '--runs', '1', '--max-tokens', '8', '--json'],
-      options,
-    )
+    const bench = ['bench', '--checkpoint', 'tiny.gguf', '--context-length', '1024', '--runs', '1', '--max-tokens', '8']
+    const measured = await omniserve([...bench, '--profile', '--json'], options)
     expect(measured.code).toBe(0)
-    const result: { cases: { case: string; first_token_ms: number; real_time_factor: number | null }[] } = JSON.parse(
-      measured.out,
-    )
+    const result: {
+      cases: {
+        case: string
+        first_token_ms: number
+        total_ms: number
+        real_time_factor: number | null
+        profile: { stages: Record<string, number>; vocoder_ms: number; total_ms: number }
+      }[]
+    } = JSON.parse(measured.out)
     expect(result).toMatchObject({ target: 'tiny.gguf', load_seconds: expect.any(Number) })
     expect(result.cases.map((row) => row.case)).toEqual(['text', 'text to speech', 'image', 'audio'])
     for (const row of result.cases) expect(row.first_token_ms).toBeGreaterThan(0)
     expect(result.cases[1]?.real_time_factor).toBeGreaterThan(0)
+    for (const { profile, total_ms: total } of result.cases) {
+      const sum = Object.values(profile.stages).reduce((all, milliseconds) => all + milliseconds, 0)
+      expect(Math.abs(sum / total - 1)).toBeLessThan(0.05)
+      // The client waits for what the engine does, and a little more.
+      expect(profile.stages['transport']).toBeGreaterThanOrEqual(0)
+      expect(Object.keys(profile.stages)).toEqual(expect.arrayContaining(['prefill', 'decode', 'sampling']))
+    }
+    const spoken = result.cases[1]?.profile
+    expect(Object.keys(spoken?.stages ?? {})).toEqual(expect.arrayContaining(['talker', 'code-predictor']))
+    expect(spoken?.vocoder_ms).toBeGreaterThan(0)
+  })
+
+  it('has no profile of another server', async () => {
+    const { code, errors } = await run('bench', '--profile', '--url', 'http://127.0.0.1:1')
+    expect({ code, errors }).toEqual({ code: 2, errors: expect.stringContaining('--log-level debug') })
   })
 
   it('leaves nothing behind when it fails', async () => {
@@ -264,6 +283,7 @@ describe.concurrent('doctor', () => {
     expect(out).toMatch(/^ok +numeric library .*self-test passed$/m)
     expect(out).toMatch(/^ok +media decoder +decodes images and audio$/m)
     expect(out).toMatch(/^ok +checkpoint .*voices: /m)
+    expect(out).toMatch(/^ok +weights +[\d.]+ MB (as stored|repacked for this processor)/m)
     expect(out).toMatch(/^ok +port +any free port$/m)
     expect({ code, end: /Ready[.;]/.test(out) }).toEqual({ code: 0, end: true })
     // Missing parts are not "ok".

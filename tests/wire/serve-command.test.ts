@@ -47,6 +47,8 @@ describe('omniserve serve', () => {
       'sk-very-secret',
       '--context-length',
       '2048',
+      '--log-level',
+      'debug',
     ])
     const [line]: string[] = await once(createInterface({ input: running.child.stdout }), 'line')
     expect(line).toMatch(/^ready on http:\/\/127\.0\.0\.1:\d+$/)
@@ -76,6 +78,24 @@ describe('omniserve serve', () => {
     expect(reply.usage && usageAddsUp(reply.usage)).toBe(true)
     // Random weights end at any point.
     expect(reply.usage?.completion_tokens).toBeLessThanOrEqual(4)
+    // The log says how the weights are held, and where the request's time went.
+    const logged = (message: string): Record<string, unknown> | undefined =>
+      running
+        .errors()
+        .split('\n')
+        .filter((text) => /^\{.*\}$/.test(text))
+        .map((text): Record<string, unknown> => JSON.parse(text))
+        .find(({ msg }) => msg === message)
+    expect(logged('checkpoint loaded')).toMatchObject({ placement: expect.stringMatching(/as stored|repacked/) })
+    await until(() => logged('request profile') !== undefined)
+    const { stages, totalMs, requestId } = logged('request profile') as {
+      stages: Record<string, number>
+      totalMs: number
+      requestId: string
+    }
+    const sum = Object.values(stages).reduce((all, milliseconds) => all + milliseconds, 0)
+    expect(Math.abs(sum / totalMs - 1)).toBeLessThan(0.05)
+    expect(logged('chat completion')).toMatchObject({ requestId })
     const thinking = await readReply(await chat({ enable_thinking: true, thinking_budget: 3 }))
     expect([thinking.error, thinking.done]).toEqual([undefined, true])
   })

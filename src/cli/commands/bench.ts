@@ -3,22 +3,25 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import sharp from 'sharp'
 import type { EngineModel } from '../../contract/index.ts'
+import type { RequestMetrics } from '../../engines/local/local-engine.ts'
 import { encodeWav } from '../../media/wav.ts'
 import type { ChatCompletionRequest, UserPart } from '../../protocol/index.ts'
 import { ask, type Reply, SPEECH_RATE, textRate } from '../ask.ts'
 import { defaultVoice } from '../chat-settings.ts'
 import type { ApiConnection } from '../api-connection.ts'
 import { connect } from '../connect.ts'
-import { EXIT_HELP } from '../exit.ts'
+import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { addConnectionOptions, addRunOptions, type ConnectionFlags, integerFrom, settingFlags } from '../options.ts'
 import { bytesText, endWithReader, note, print, printJson, table } from '../output.ts'
 import { createProgress } from '../progress.ts'
+import { MetricsInbox, stageLines, stageReport, type StageReport } from '../stage-report.ts'
 
 interface BenchFlags extends ConnectionFlags {
   readonly model: string
   readonly runs: number
   readonly maxTokens: number
+  readonly profile?: boolean
   readonly json?: boolean
 }
 
@@ -42,6 +45,8 @@ interface Measured {
   readonly speech_seconds: number | null
   /** Seconds of work per second of speech; under 1 is faster than playback. */
   readonly real_time_factor: number | null
+  /** With --profile. */
+  readonly profile?: StageReport
 }
 
 export function addBenchCommand(program: Command): void {
@@ -51,6 +56,7 @@ export function addBenchCommand(program: Command): void {
     .option('--model <name>', 'API model', 'qwen3-omni-flash')
     .option('--runs <number>', 'runs per case, after one warm-up run', integerFrom(1), 3)
     .option('--max-tokens <tokens>', 'maximum number of text tokens per reply', integerFrom(2), 48)
+    .option('--profile', 'show the time of each stage of each case')
     .option('--json', 'print JSON')
   addRunOptions(addConnectionOptions(command))
   command
@@ -62,6 +68,7 @@ Times are medians as a client sees them, from sending the request to the first t
 Examples:
   omniserve bench
   omniserve bench --checkpoint omni.gguf --runs 5 --json
+  omniserve bench --profile
   omniserve bench --url http://127.0.0.1:8000
 ${EXIT_HELP}`,
     )
@@ -72,7 +79,14 @@ async function bench(flags: BenchFlags): Promise<void> {
   endWithReader()
   const signal = interruptSignal()
   const begun = performance.now()
-  await using api = await connect({ ...flags, flags: settingFlags(flags), load: true, signal })
+  if (flags.profile === true && flags.url !== undefined) {
+    throw new CommandError(
+      '--profile is for a checkpoint that runs here; a server writes the same to its log with --log-level debug',
+      EXIT.usage,
+    )
+  }
+  const inbox = flags.profile === true ? new MetricsInbox() : undefined
+  await using api = await connect({ ...flags, flags: settingFlags(flags), load: true, onMetrics: inbox?.take, signal })
   const loadSeconds = api.remote ? null : (performance.now() - begun) / 1000
   const model = (await api.engines.values().next().value?.models())?.[0]
   const peak = new PeakMemory(api)
@@ -85,15 +99,22 @@ async function bench(flags: BenchFlags): Promise<void> {
   try {
     for (const { name, content, speaks } of cases) {
       const replies: Reply[] = []
+      const metrics: RequestMetrics[] = []
       for (let run = 0; run <= flags.runs; run += 1) {
         progress?.update(done, total, name)
         const reply = await ask(api, bodyFor(flags, content, speaks), {}, signal)
+        const report = await inbox?.next(signal)
         // The first run warms caches and decoders up.
         if (run > 0) replies.push(reply)
+        if (run > 0 && report) metrics.push(report)
         await peak.look()
         done += 1
       }
-      measured.push(summary(name, replies, speaks))
+      const waited = replies.map(({ times }) => times.total)
+      measured.push({
+        ...summary(name, replies, speaks),
+        ...(inbox && { profile: stageReport(metrics, waited) }),
+      })
     }
     progress?.update(done, total, '')
   } finally {
@@ -127,6 +148,9 @@ async function bench(flags: BenchFlags): Promise<void> {
       ]),
     ),
   )
+  for (const { case: name, profile } of measured) {
+    if (profile) print(`\n${table([name.toUpperCase(), 'MEAN', 'SHARE'], stageLines(profile))}`)
+  }
   const loaded = loadSeconds === null ? '' : `started in ${loadSeconds.toFixed(2)} s, `
   if (peak.bytes !== null) print(`${loaded}peak memory of the engine ${bytesText(peak.bytes)}`)
   note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens per reply`)

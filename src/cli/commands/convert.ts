@@ -50,6 +50,7 @@ Norms and biases stay in 32 bits. The code predictor, code2wav and the encoders 
 Examples:
   omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct
   omniserve convert ./Qwen3-Omni-30B-A3B-Instruct --quantize q4_0 --stage talker=q8_0 --output omni.gguf
+  omniserve convert ./Qwen3-Omni-30B-A3B-Instruct --stage code-predictor=q6_k   (speech faster, less exact)
   omniserve serve --model omni.gguf
 ${EXIT_HELP}`,
     )

@@ -2,15 +2,18 @@
 import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { loadClusterFile } from '../../config/index.ts'
+import type { DeviceKind } from '../../tensor/index.ts'
 import { checkMachine, type Check, probeDevice } from '../checks.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
+import { probePlacement } from '../placement-check.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { endWithReader, print, printJson, styled } from '../output.ts'
 import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
 
 interface DoctorFlags extends Record<string, unknown> {
   readonly json?: boolean
-  readonly probe?: 'cpu' | 'cuda' | 'metal' | 'vulkan'
+  readonly probe?: DeviceKind
+  readonly probePlacement?: DeviceKind
 }
 
 export function addDoctorCommand(program: Command): void {
@@ -20,12 +23,13 @@ export function addDoctorCommand(program: Command): void {
     .option('--json', 'print JSON')
     // The numeric library can end its process, so each device is tried in a process of its own.
     .addOption(new Option('--probe <device>').hideHelp())
+    .addOption(new Option('--probe-placement <device>').hideHelp())
   addSettingsOptions(command, ['host', 'port', 'model', 'device', 'gpuPrecision', 'threads'])
     .addHelpText(
       'after',
       `
 Checks Node, the processor, memory, the numeric library and GPUs (with a self-test), the media decoder (with an image and
-audio), the checkpoint's files and memory, the port, the disk and the audio player. With pools in the configuration file it
+audio), the checkpoint's files, memory and weights, the port, the disk and the audio player. With pools in the configuration file it
 also checks each replica. The exit code is 1 when something must be fixed.
 
 Examples:
@@ -44,6 +48,10 @@ async function doctor(flags: DoctorFlags): Promise<void> {
     return
   }
   const settings = await settingsFromOptions(flags)
+  if (flags.probePlacement !== undefined) {
+    printJson(await probePlacement(settings, flags.probePlacement))
+    return
+  }
   const signal = interruptSignal()
   const checks: Check[] = []
   const take = (check: Check): void => {

@@ -7,6 +7,7 @@ import { checkExposure, loadClusterFile, packageFolder } from '../../config/inde
 import { EXIT, EXIT_HELP } from '../exit.ts'
 import { clearStatus, status } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
+import type { RequestMetrics } from '../../engines/local/local-engine.ts'
 import type { OpenEnginesOptions } from '../open-engines.ts'
 import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
 
@@ -60,6 +61,8 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     settings,
     log: (text: string, facts: object) => log.info(facts, text),
     warn: (text: string, facts: object) => log.warn(facts, text),
+    onMetrics: ({ id, ...metrics }: RequestMetrics, checkpoint: string) =>
+      log.debug({ requestId: id, checkpoint, ...metrics }, 'request profile'),
     signal: stopping.signal,
   }
   const cluster = await clusterOf(options, opening)

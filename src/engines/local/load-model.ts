@@ -16,19 +16,20 @@ import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
-import { type Checkpoint, checkMemory, checkpointMemory, loadedMemory, loadParameters } from '../../weights/index.ts'
+import { checkMemory, loadParameters } from '../../weights/index.ts'
 import { listModel, openModel } from '../open-model.ts'
-import { contentKey } from './content-key.ts'
+import { availableFor, choosePlacement, loadedTypes, smallCheckpoint, workingBytes } from './choose-placement.ts'
 import { deviceNotes } from './device-notes.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
 
-/** Memory beside the weights that a model needs at least: intermediate results and a short conversation's caches. */
-const workingBytes = 256e6
 /** Share of the free memory that caches may take, those kept of finished requests included. */
 const cacheShare = 0.8
-/** Weights below this are read faster than threads can be brought together for each operation. */
-const smallCheckpoint = 200e6
+/** Share of mapped weights that caches may push out of memory, the encoders' first: they are read again when they are needed. */
+const evictableShare = 0.2
+
+/** Bytes of weights that take a while to repack, so that the log says so at the beginning. */
+const noticeable = 1e9
 
 /** A hosted model and what it is made of, for who looks inside. */
 export interface OpenHostedModel extends HostedModel {
@@ -55,33 +56,34 @@ export async function loadHostedModel(
   const opened = cleanup.use(await openModel(options.checkpoint))
   const { checkpoint, description, prompt } = opened
   const { declarations, naming } = description
-  // References compute in f32 whatever the checkpoint stores, and so do small models, whose cache costs little: nano's logits are then
-  // 1e-5 from transformers', with a cache in f16 5e-2 where two experts are next to equal.
-  const whole = options.exact || (options.types === undefined && isSlowAsStored(checkpoint))
-  const choice = options.types ?? (whole ? ({ type: 'f32' } as const) : undefined)
-  const types = choice === undefined ? {} : { types: choice }
-  const { weights: bytes } = checkpointMemory(checkpoint, declarations, { ...types, naming })
+  const { bytes, ...types } = loadedTypes(checkpoint, description, options)
+  // A cache in f16 turns the choice between two experts that are next to equal, and one in f32 costs a small model little.
+  const whole = options.exact === true || (options.types === undefined && types.types?.type === 'f32')
   const backend = cleanup.use(await openDevice(options, bytes))
   for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
-  const available = backend.availableMemory() - (backend.kind === 'cpu' ? (options.keepFree ?? 0) : 0)
+  const available = availableFor(backend, options)
   const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
-  const repacks = options.exact !== true && options.repack !== false
-  const loaded = repacks
-    ? await loadedMemory(backend, checkpoint, declarations, { ...types, naming })
-    : { weights: bytes }
-  checkMemory({ weights: loaded.weights, working: workingBytes }, declarations, checkpoint.location + place, available)
-
+  const placement = await choosePlacement(backend, checkpoint, description, { ...options, ...types })
+  checkMemory(
+    { weights: placement.weights, working: workingBytes },
+    declarations,
+    checkpoint.location + place,
+    available,
+  )
+  if (placement.kind === 'repacked-now' && placement.weights > noticeable) process.stderr.write(`${placement.chosen}\n`)
+  const before = backend.availableMemory()
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
       ...types,
       naming,
-      ...(options.cacheDirectory !== undefined && {
-        repackCache: { directory: options.cacheDirectory, key: await contentKey(checkpoint) },
-      }),
-      ...(!repacks && { repack: false }),
+      ...(placement.cache && { repackCache: placement.cache }),
+      ...(placement.kind === 'stored' && { repack: false }),
     }),
   )
-  const most = cacheShare * Math.max(0, backend.availableMemory() - workingBytes)
+  // Pages read one by one, as the first tokens need them, take minutes from a disk.
+  if (placement.weights + workingBytes <= before) await weights.readIn()
+  const room = Math.max(before - placement.weights, evictableShare * weights.mappedBytes)
+  const most = cacheShare * Math.max(0, Math.min(room, backend.availableMemory()) - workingBytes)
   const budget = new MemoryBudget(Math.min(most, options.cacheBytes ?? Infinity))
   const build = (more: SpeechOptions = {}): OmniModel =>
     description.build(backend, weights, {
@@ -119,7 +121,7 @@ export async function loadHostedModel(
     model: listModel(opened, {
       id: options.id,
       contextLength: runtime.contextLength,
-      weights: choice?.type,
+      weights: types.types?.type,
       device:
         backend.kind === 'cpu'
           ? `cpu (${backend.threads} ${backend.threads === 1 ? 'thread' : 'threads'})`
@@ -127,6 +129,7 @@ export async function loadHostedModel(
       ...(options.maxOutputTokens !== undefined && { maxOutputTokens: options.maxOutputTokens }),
     }),
     speakers: description.speaks?.speakers ?? [],
+    placement: { chosen: placement.chosen, ...(placement.faster !== undefined && { faster: placement.faster }) },
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
     dispose: () => held[Symbol.dispose](),
@@ -149,22 +152,6 @@ async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['
     await runtime.close()
     throw error
   }
-}
-
-/**
- * Small folders in bf16 are widened to f32: no value changes, products of narrow matrices are quicker (bf16 took 1.65
- * times as long for nano's vocoder, bf16 instructions notwithstanding) and finer, because bf16 products round the other factor to bf16 too (51 dB from f32's sound). Large ones stay
- * as stored, because there memory decides.
- */
-function isSlowAsStored(checkpoint: Checkpoint): boolean {
-  if (checkpoint.kind !== 'folder') return false
-  let bytes = 0
-  let narrow = false
-  for (const { type, length } of checkpoint.tensors.values()) {
-    bytes += length
-    narrow ||= type === 'bf16'
-  }
-  return narrow && bytes < smallCheckpoint
 }
 
 /** Throws `unsupported` for a device that is not here, threads it cannot have, or a library that was not tested. */

@@ -27,6 +27,8 @@ import { detachArrays, packMessages, slices } from './request-packing.ts'
 import { Supervisor } from './supervisor.ts'
 import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
 
+export { type RequestMetrics, stages } from '../../runtime/request-metrics.ts'
+
 export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
   /** Name it is served under; the checkpoint folder's name when absent. */
   readonly id?: string
@@ -54,6 +56,8 @@ export interface LocalEngine extends Engine {
   readonly processId: number | undefined
   /** Times the process has been restarted. */
   readonly restarts: number
+  /** How the weights are held, once they are loaded. */
+  readonly placement: LoadedModel['placement']
   /** Asks the process how it stands. Throws `engine_crashed` when there is none. */
   inspect(): Promise<ProcessBeat>
 }
@@ -105,6 +109,10 @@ class ProcessEngine implements LocalEngine {
 
   get restarts(): number {
     return this.#supervisor.restarts
+  }
+
+  get placement(): LoadedModel['placement'] {
+    return this.#loaded?.placement
   }
 
   async start(signal?: AbortSignal): Promise<void> {

@@ -37,9 +37,9 @@ export interface LoadOptions {
   readonly contextLength?: number
   /** Most answer tokens a request may ask for. */
   readonly maxOutputTokens?: number
-  /** Where repacked weights are kept. */
+  /** Where repacked weights are kept. Absent: they are repacked at each start. */
   readonly cacheDirectory?: string
-  /** False keeps 4-bit weights as the file has them: slower, but mapped in place, without a second copy. Default true. */
+  /** False keeps weights as the file has them. Default: repacked for this processor where memory and disk have room. */
   readonly repack?: boolean
   /** Reserved memory in bytes that loading must leave free. */
   readonly keepFree?: number
@@ -62,6 +62,8 @@ export interface LoadedModel {
   readonly model: Omit<EngineModel, 'voices'>
   /** Speakers of its talker, lower case; empty without speech. */
   readonly speakers: readonly string[]
+  /** How its weights are held, and what would be faster and why it is not done, for people. */
+  readonly placement?: { readonly chosen: string; readonly faster?: string }
 }
 
 /** A process's status; sent once a second. */

@@ -127,7 +127,8 @@ export function hostEngine(load: HostedModelLoader): void {
   async function start(options: LoadOptions): Promise<void> {
     try {
       model = await load(options, (metrics) => send({ type: 'metrics', metrics }))
-      send({ type: 'loaded', loaded: { model: model.model, speakers: model.speakers } })
+      const { placement, speakers } = model
+      send({ type: 'loaded', loaded: { model: model.model, speakers, ...(placement && { placement }) } })
     } catch (error) {
       send({ type: 'failed', error: toErrorMessage(error) })
     }

@@ -112,7 +112,7 @@ export class Qwen25Speech implements SpeechPipeline {
     }
   }
 
-  async advance(given: readonly SpeechTurn[], { prefillRows, signal }: AdvanceOptions): Promise<void> {
+  async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
     const turns = given.map(ownTurn)
     await guarded(turns, () => this.#readText(turns))
     const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
@@ -143,10 +143,12 @@ export class Qwen25Speech implements SpeechPipeline {
     await guarded(
       wanted.map(({ turn }) => turn),
       async () => {
+        onStep?.('talker')
         const outputs = await this.#talker.forward(
           wanted.map(({ input }) => input),
           signal,
         )
+        onStep?.(undefined)
         wanted.forEach(({ turn: { reply }, last }, index) => {
           reply.opened ||= last
           reply.logits = last ? outputs[index] : undefined

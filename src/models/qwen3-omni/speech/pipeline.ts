@@ -106,7 +106,7 @@ export class Qwen3Speech implements SpeechPipeline {
     }
   }
 
-  async advance(given: readonly SpeechTurn[], { prefillRows, signal }: AdvanceOptions): Promise<void> {
+  async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
     const turns = given.map(ownTurn)
     await guarded(turns, () => this.#readText(turns))
     const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
@@ -114,7 +114,7 @@ export class Qwen3Speech implements SpeechPipeline {
       ({ gone, frame, reply }) => !gone && frame && reply.opened && !reply.ended && reply.hasText,
     )
     await guarded(speaking, async () => {
-      for (const [turn, input] of await this.#makeFrames(speaking, signal)) inputs.push({ turn, input, last: true })
+      for (const [turn, input] of await this.#makeFrames(speaking, signal, onStep)) inputs.push({ turn, input, last: true })
     })
     const opening = turns.filter(({ gone, reply }) => !gone && !reply.ended && !reply.opened && reply.canBegin)
     let rows = prefillRows
@@ -137,10 +137,12 @@ export class Qwen3Speech implements SpeechPipeline {
     await guarded(
       wanted.map(({ turn }) => turn),
       async () => {
+        onStep?.('talker')
         const outputs = await this.#stages.talker.forward(
           wanted.map(({ input }) => input),
           signal,
         )
+        onStep?.(undefined)
         wanted.forEach(({ turn: { reply }, last }, index) => {
           const output = outputs[index]!
           reply.opened ||= last
@@ -166,7 +168,11 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /** Samples each reply's next code and predicts its residual codes. Returns the talker's next inputs of those that go on. */
-  async #makeFrames(turns: readonly Turn[], signal: AbortSignal): Promise<[Turn, TalkerInput][]> {
+  async #makeFrames(
+    turns: readonly Turn[],
+    signal: AbortSignal,
+    onStep: AdvanceOptions['onStep'],
+  ): Promise<[Turn, TalkerInput][]> {
     const going: { turn: Turn; code: number }[] = []
     for (const turn of turns) {
       const { reply } = turn
@@ -180,6 +186,7 @@ export class Qwen3Speech implements SpeechPipeline {
     }
     if (going.length === 0) return []
     const after = await this.#rows.afterText()
+    onStep?.('code-predictor')
     const predicted = await this.#stages.codePredictor.predict(
       going.map(({ turn: { reply }, code }) => ({
         hidden: reply.hidden!,
@@ -188,6 +195,7 @@ export class Qwen3Speech implements SpeechPipeline {
       })),
       signal,
     )
+    onStep?.(undefined)
     return going.map(({ turn, code }, index) => {
       const { reply } = turn
       const { codes, embeddingSum } = predicted[index]!

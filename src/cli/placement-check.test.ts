@@ -1,0 +1,18 @@
+import { expect, it } from 'vitest'
+
+import { placementRow } from './placement-check.ts'
+
+it('says how weights would be held, and what would be faster', () => {
+  expect(placementRow({ ok: true, text: '18.8 GB repacked' })).toEqual({
+    name: 'weights',
+    status: 'ok',
+    found: '18.8 GB repacked',
+  })
+  expect(placementRow({ ok: true, text: '20.8 GB as stored', better: 'more disk' })).toEqual({
+    name: 'weights',
+    status: 'warn',
+    found: '20.8 GB as stored',
+    fix: 'Faster: more disk.',
+  })
+  expect(placementRow({ ok: false, text: 'the numeric library ended its process' })).toMatchObject({ status: 'warn' })
+})

@@ -1,0 +1,43 @@
+/**
+ * What `doctor` tries in a process of its own, because the numeric library can end the process it runs in.
+ *
+ * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or one that says how the process ended.
+ */
+import { spawn } from 'node:child_process'
+
+export interface Probe {
+  readonly ok: boolean
+  readonly text: string
+  /** What would be better, where the probe knows. */
+  readonly better?: string
+}
+
+/** @param timeout milliseconds */
+export async function runProbe(args: readonly string[], timeout: number, signal: AbortSignal): Promise<Probe> {
+  const main = process.argv[1] ?? ''
+  const child = spawn(process.execPath, [...process.execArgv, main, 'doctor', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout,
+    signal,
+  })
+  let output = ''
+  let errors = ''
+  child.stdout.on('data', (text: Buffer) => {
+    output += text.toString()
+  })
+  child.stderr.on('data', (text: Buffer) => {
+    errors = (errors + text.toString()).slice(-400)
+  })
+  const ended = await new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code, killed) => resolve(killed === null ? `code ${code}` : killed))
+  })
+  signal.throwIfAborted()
+  try {
+    const probe: Probe = JSON.parse(output)
+    return probe
+  } catch {
+    const took = ended === 'SIGTERM' ? `did not answer within ${timeout / 1000} s` : `exited (${ended})`
+    return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
+  }
+}

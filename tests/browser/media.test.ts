@@ -129,7 +129,9 @@ describeInBrowser('media', () => {
     const played = `globalThis.omniservePlayground.player.statistics.scheduled`
     expect(await page.evaluate(played)).toBe(0)
     await page.locator('.turn-user .speech').getByRole('button', { name: 'Play', exact: true }).click()
-    await expect.poll(() => page.evaluate<number>(played)).toBe(Math.round((samples.length / sampleRate) * 24_000))
+    // Resampling may end one sample sooner.
+    const whole = Math.round((samples.length / sampleRate) * 24_000)
+    await expect.poll(async () => Math.abs((await page.evaluate<number>(played)) - whole)).toBeLessThan(2)
 
     // A question with speech only.
     await page.getByRole('button', { name: 'Record from the microphone' }).click()

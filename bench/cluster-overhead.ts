@@ -21,11 +21,9 @@ interface Child extends AsyncDisposable {
 }
 
 async function start(file: string, ...args: readonly string[]): Promise<Child> {
-  const child = spawn(
-    process.execPath,
-    ['--expose-gc', fileURLToPath(new URL(file, import.meta.url)), ...args],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
+  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(new URL(file, import.meta.url)), ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const line = async (): Promise<string> => String((await lines.next()).value)
   const port = Number(await line())
@@ -176,7 +174,7 @@ export const benchmark: Benchmark = {
   name: 'cluster-overhead',
   title: 'a replica called through the API server against the replica called directly, in one run',
   async run(context) {
-    const [singles, streams, tokens, rounds] = context.quick ? [100, 50, 40, 1] : [400, 200, 100, 3]
+    const [singles, streams, tokens, rounds] = context.quick ? [100, 50, 40, 1] : [400, 200, 100, 2]
     const rows: Row[] = []
     context.log('one stream after another')
     const firsts = await oneAfterAnother(singles)

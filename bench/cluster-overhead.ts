@@ -174,7 +174,7 @@ export const benchmark: Benchmark = {
   name: 'cluster-overhead',
   title: 'a replica called through the API server against the replica called directly, in one run',
   async run(context) {
-    const [singles, streams, tokens, rounds] = context.quick ? [100, 50, 40, 1] : [400, 200, 100, 3]
+    const [singles, streams, tokens, rounds] = context.quick ? [100, 50, 40, 1] : [400, 200, 100, 2]
     const rows: Row[] = []
     context.log('one stream after another')
     const firsts = await oneAfterAnother(singles)

@@ -212,8 +212,7 @@ export class MelLevels {
     for (let t = from; t < until; t++) {
       const block = this.#blocks[Math.floor(t / BLOCK)]!
       const place = (t % BLOCK) * bands
-      for (let band = 0; band < bands; band++)
-        out[band * stride + t - from] = featureOf(block[place + band]!, floor)
+      for (let band = 0; band < bands; band++) out[band * stride + t - from] = featureOf(block[place + band]!, floor)
     }
   }
 }

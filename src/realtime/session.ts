@@ -23,7 +23,7 @@ import { pcmMedium } from './pcm-medium.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
 import { createResampler, type Resampler } from './resample.ts'
-import { audioToCome, TurnAudio } from './turn-audio.ts'
+import { audioToCome, TurnAudio, TurnSender } from './turn-audio.ts'
 import { TranscriptionQueue } from './transcription-queue.ts'
 import { TurnDetector } from './voice-activity/turn-detector.ts'
 import { WINDOW_SAMPLES } from './voice-activity/silero.ts'
@@ -61,10 +61,7 @@ export class RealtimeSession {
   readonly #closing = new AbortController()
   #config: SessionConfig
   #images: SessionImage[] = []
-  /** The turn's audio on its way to the engine, from its beginning to the end of the next one's. */
-  #turnAudio: TurnAudio | undefined
-  /** Up to where it was sent, samples since the session began. Undefined: no turn has begun. */
-  #sentUntil: number | undefined
+  readonly #turnSender: TurnSender
   /** Images came with the last turn, or with this one: they stand before its audio. */
   #hasImages = false
   #resampler: Resampler
@@ -87,6 +84,7 @@ export class RealtimeSession {
     this.#limits = limits
     this.#conversation = new Conversation(limits.turns)
     this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
+    this.#turnSender = new TurnSender(this.#buffer, () => this.#openAudio())
     this.#transcriptions = new TranscriptionQueue(ports, () => this.#config, this.#closing.signal)
     this.#resetDetector()
   }
@@ -174,7 +172,7 @@ export class RealtimeSession {
     const running = this.#running
     running?.abort.abort(this.#closing.signal.reason)
     await Promise.allSettled([running?.done, this.#transcriptions.idle()])
-    this.#turnAudio?.[Symbol.dispose]()
+    this.#turnSender[Symbol.dispose]()
     releaseItems(this.#conversation.items)
     for (const image of this.#images.splice(0)) void image[Symbol.asyncDispose]()
   }
@@ -220,11 +218,11 @@ export class RealtimeSession {
     if (this.#detector === undefined) {
       const held = this.#buffer.length / SAMPLE_RATE
       if (held <= this.#limits.turnSeconds) {
-        this.#send(this.#buffer.start, this.#buffer.end)
+        this.#turnSender.send(this.#buffer.end)
         return
       }
       this.#buffer.dropBefore(this.#buffer.end)
-      this.#giveUpTurn()
+      this.#turnSender[Symbol.dispose]()
       throw new SessionFault(
         `The input audio buffer was cleared: a turn may be ${this.#limits.turnSeconds} seconds long, this one is longer. Commit sooner.`,
         { code: 'input_audio_buffer_too_long' },
@@ -237,37 +235,19 @@ export class RealtimeSession {
       if (windows % WINDOWS_AT_ONCE === 0) await this.#ports.breathe()
       if (this.#closing.signal.aborted) return
     }
-    if (this.userSpeaking) this.#send(this.#buffer.start, this.#windowAt)
-  }
-
-  /** Sends the turn's audio, from `start` on, to the engine, as far as that has not been done. */
-  #send(start: number, until: number): void {
-    if (this.#sentUntil === undefined) {
-      this.#sentUntil = start
-      this.#turnAudio?.[Symbol.dispose]()
-      this.#turnAudio = this.#openAudio()
-    }
-    if (until <= this.#sentUntil) return
-    this.#turnAudio?.append(this.#buffer.read(this.#sentUntil, until))
-    this.#sentUntil = until
+    if (this.userSpeaking) this.#turnSender.send(this.#windowAt)
   }
 
   #openAudio(): TurnAudio | undefined {
     const { openAudio } = this.#ports
     if (openAudio === undefined) return undefined
-    const parts: InputPart[] = [{ type: 'audio', audio: audioToCome(SAMPLE_RATE), transcript: undefined }]
+    const parts: InputPart[] = [{ type: 'audio', audio: audioToCome(), transcript: undefined }]
     const next: InputItem = { id: '', type: 'input', role: 'user', parts }
     const config = this.#config
     const messages = this.#conversation.messages(config.instructions, this.#limits, next)
     // What a running reply will be is not known, nor which images will stand before the audio.
     const prefills = !this.replying && !this.#hasImages
-    return new TurnAudio(SAMPLE_RATE, openAudio({ messages, config }, { prefills }, this.#closing.signal))
-  }
-
-  #giveUpTurn(): void {
-    this.#turnAudio?.[Symbol.dispose]()
-    this.#turnAudio = undefined
-    this.#sentUntil = undefined
+    return new TurnAudio(openAudio({ messages, config }, { prefills }, this.#closing.signal))
   }
 
   #lookAtWindow(detector: TurnDetector): void {
@@ -287,7 +267,7 @@ export class RealtimeSession {
 
   #speechStarted(at: number): void {
     this.#buffer.dropBefore(at)
-    this.#giveUpTurn()
+    this.#turnSender[Symbol.dispose]()
     this.#turnId = this.#ports.newId('item')
     this.#ports.emit({ type: 'speech-started', itemId: this.#turnId, at: milliseconds(this.#buffer.start) })
     if (this.#config.turnDetection?.interruptResponse === true) this.#interrupt('turn_detected')
@@ -311,14 +291,9 @@ export class RealtimeSession {
   }
 
   #commit(itemId: string, end: number): void {
-    const sent = this.#sentUntil !== undefined
-    if (sent) this.#send(this.#buffer.start, end)
-    this.#sentUntil = undefined
-    const samples = this.#buffer.take(end)
+    const audio = this.#turnSender.take(end)
     this.#windowAt = Math.max(this.#windowAt, this.#buffer.start)
     this.#resetDetector()
-    const audio = pcmMedium(samples, SAMPLE_RATE)
-    if (sent) this.#turnAudio?.complete(audio)
     const part: InputPart = { type: 'audio', audio, transcript: undefined }
     this.#hasImages = this.#images.length > 0
     const images = this.#images.splice(0).map((image): InputPart => ({ type: 'image', image }))
@@ -337,7 +312,7 @@ export class RealtimeSession {
   }
 
   #clear(): void {
-    this.#giveUpTurn()
+    this.#turnSender[Symbol.dispose]()
     this.#buffer.dropBefore(this.#buffer.end)
     this.#windowAt = this.#buffer.end
     this.#resetDetector()

@@ -6,11 +6,11 @@
  */
 import { createHash } from 'node:crypto'
 import type { ArrivingAudio, AudioMedium } from '../contract/index.ts'
-import { pcmKey } from './pcm-medium.ts'
+import { type AudioBuffer, SAMPLE_RATE } from './audio-buffer.ts'
+import { pcmKey, pcmMedium } from './pcm-medium.ts'
 
 export class TurnAudio implements Disposable {
   readonly #digest = createHash('sha256')
-  readonly #sampleRate: number
   #audio: ArrivingAudio | undefined
   /** What came before the engine was there. */
   #early: Float32Array[] | undefined = []
@@ -18,8 +18,7 @@ export class TurnAudio implements Disposable {
   #over = false
 
   /** `opening`: resolves with nothing where no engine takes it. */
-  constructor(sampleRate: number, opening: Promise<ArrivingAudio | undefined>) {
-    this.#sampleRate = sampleRate
+  constructor(opening: Promise<ArrivingAudio | undefined>) {
     void opening.then(
       (audio) => this.#opened(audio),
       () => this.#opened(undefined),
@@ -36,7 +35,7 @@ export class TurnAudio implements Disposable {
   /** The turn has ended; `medium` is what the conversation has of it. */
   complete(medium: AudioMedium): void {
     if (this.#over) return
-    this.#key = pcmKey(this.#sampleRate, this.#digest.digest('hex'))
+    this.#key = pcmKey(SAMPLE_RATE, this.#digest.digest('hex'))
     if (this.#key !== medium.contentKey) return this[Symbol.dispose]()
     this.#audio?.complete(this.#key)
   }
@@ -57,12 +56,56 @@ export class TurnAudio implements Disposable {
   }
 }
 
+/** The audio of a session's turns, one after the other, taken from its buffer as it comes. */
+export class TurnSender implements Disposable {
+  readonly #buffer: AudioBuffer
+  readonly #open: () => TurnAudio | undefined
+  /** From a turn's beginning to that of the next: its reply comes after its end. */
+  #audio: TurnAudio | undefined
+  /** Up to where it was sent, samples since the session began. Undefined: no turn has begun. */
+  #until: number | undefined
+
+  constructor(buffer: AudioBuffer, open: () => TurnAudio | undefined) {
+    this.#buffer = buffer
+    this.#open = open
+  }
+
+  /** Sends what the buffer has before `until` and was not sent. The buffer begins with the turn. */
+  send(until: number): void {
+    if (this.#until === undefined) {
+      this.#audio?.[Symbol.dispose]()
+      this.#audio = this.#open()
+      this.#until = this.#buffer.start
+    }
+    if (until <= this.#until) return
+    this.#audio?.append(this.#buffer.read(this.#until, until))
+    this.#until = until
+  }
+
+  /** Takes the turn's audio, which ends at `end`, out of the buffer. */
+  take(end: number): AudioMedium {
+    const begun = this.#until !== undefined
+    if (begun) this.send(end)
+    this.#until = undefined
+    const audio = pcmMedium(this.#buffer.take(end), SAMPLE_RATE)
+    if (begun) this.#audio?.complete(audio)
+    return audio
+  }
+
+  /** There will be no such turn. */
+  [Symbol.dispose](): void {
+    this.#audio?.[Symbol.dispose]()
+    this.#audio = undefined
+    this.#until = undefined
+  }
+}
+
 /** Stands for a turn's audio in a request, while it is being said. */
-export function audioToCome(sampleRate: number): AudioMedium {
+export function audioToCome(): AudioMedium {
   return {
     kind: 'audio',
     files: [],
-    facts: { sampleRate, samples: sampleRate },
+    facts: { sampleRate: SAMPLE_RATE, samples: SAMPLE_RATE },
     exact: true,
     contentKey: 'to come',
     decode: () => Promise.reject(new Error('this audio is still being said')),

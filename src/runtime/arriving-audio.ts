@@ -112,6 +112,7 @@ export class ArrivingAudio {
 
   /** What can be encoded for the first time: a chunk, or a window once it is complete. */
   get next(): { readonly from: number; readonly until: number } | undefined {
+    if (this.dropped) return undefined
     const { frames: length, chunkFrames } = this.options.windows
     const start = this.#windows.length * length
     if (chunkFrames !== undefined) {

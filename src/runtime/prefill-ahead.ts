@@ -105,7 +105,7 @@ export async function prefillAhead(
     }
     encoded.push({ rows: feature.rows.slice(0, tokens), embeddings: audio.embeddings(tokens, hiddenSize) })
     const features = new PromptFeatures(encoded, hiddenSize)
-    for (let from = reused; from < until; ) {
+    for (let from = reused; from < until;) {
       const next = Math.min(until, from + Math.max(1, stepTokens()))
       const injected = features.slice(from, next)
       const wanted = Array.from({ length: next - from }, (_, index) => from + index).filter((row) =>

@@ -21,14 +21,13 @@ import type { Clock } from './request-metrics.ts'
 import { ReplyReader } from './reply-reader.ts'
 import { FeatureLoader } from './feature-loader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
-import { mediaSet, SequencePool } from './sequence-pool.ts'
+import { mediaSetOf, SequencePool } from './sequence-pool.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
 import { StageProfile } from './stage-profile.ts'
 import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
-import type { MediaRows } from '../models/token-run.ts'
 import { forcedOpening, type ToolMarkers } from './tool-calls.ts'
 
 export type { ReplyWatcher, RuntimeOptions } from './runtime-options.ts'
@@ -485,7 +484,9 @@ export class Runtime {
     const written = await this.#writeText()
     const spoken = await this.#speak()
     const ahead = !this.#active.some(isRead) && (await this.#arriving.turn())
-    return encoded || written || spoken || ahead || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
+    return (
+      encoded || written || spoken || ahead || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
+    )
   }
 
   async #writeText(): Promise<boolean> {
@@ -574,17 +575,6 @@ export class Runtime {
     }
     return true
   }
-}
-
-const mediaSets = new WeakMap<readonly MediaRows[], ReadonlySet<number>>()
-
-function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
-  let rows = mediaSets.get(media)
-  if (!rows) {
-    rows = mediaSet(media)
-    mediaSets.set(media, rows)
-  }
-  return rows
 }
 
 /** Whose prefixes it finds. Without a scope only what it computed itself. */

@@ -1,6 +1,6 @@
 /** A turn's audio goes to the engine while it is being said, and is what the turn has in the end. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { AudioMedium } from '../../src/contract/index.ts'
+import { type AudioMedium, EngineError } from '../../src/contract/index.ts'
 import type { FakeArrival } from '../../testing/fake-engine.ts'
 import { jpeg } from '../support/media.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
@@ -19,8 +19,8 @@ afterAll(() => server.stop(0))
 
 const arrivals = (): readonly FakeArrival[] => server.engine.arrivals.slice(before)
 
-async function open(session: object): Promise<RealtimeClient> {
-  const client = await RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+async function open(session: object, { url } = server): Promise<RealtimeClient> {
+  const client = await RealtimeClient.open(`${url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
   client.send({ type: 'session.update', session: { input_audio_transcription: null, ...session } })
   await client.next('session.updated')
   return client
@@ -112,5 +112,23 @@ describe('a turn', () => {
     client.send({ type: 'response.cancel' })
     await client.next('response.done')
     expect(arrivals().at(-1)!.prefills).toBe(false)
+  })
+
+  it('goes with its request where the engine takes no audio before, or fails to', async () => {
+    const without = fakeEngine()
+    delete without.openAudio
+    const failing = fakeEngine()
+    failing.openAudio = () => {
+      throw new EngineError('engine_crashed', 'gone')
+    }
+    for (const one of [without, failing]) {
+      await using other = await startTestServer({ realtimeIdle: 0 }, one)
+      await using client = await open({ turn_detection: null }, other)
+      client.speak(oneSentence)
+      client.send({ type: 'input_audio_buffer.commit' })
+      client.send({ type: 'response.create' })
+      expect((await client.next('response.done')).response.status).toBe('completed')
+      expect(one.arrivals).toEqual([])
+    }
   })
 })

@@ -19,7 +19,6 @@ import {
 import type { GivenItem, ReplyInput, SessionCommand } from './events.ts'
 import { SessionFault } from './fault.ts'
 import { type ItemMaker, makeItem } from './given-items.ts'
-import { pcmMedium } from './pcm-medium.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
 import { createResampler, type Resampler } from './resample.ts'

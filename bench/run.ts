@@ -17,7 +17,7 @@ async function findBenchmarks(): Promise<Benchmark[]> {
   const found: Benchmark[] = []
   for (const name of readdirSync(folder).toSorted()) {
     if (
-      !/^(cluster|engine|conversation|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) ||
+      !/^(cluster|engine|conversation|realtime|wire|web|media|pipeline|full-size|drift)-.*\.ts$/.test(name) ||
       /\.(test|d)\.ts$/.test(name)
     )
       continue

@@ -63,8 +63,18 @@ export interface FakeEngineOptions {
   readonly status?: () => Partial<EngineStatus>
 }
 
+/** Audio that was sent before its request. */
+export interface FakeArrival {
+  readonly request: GenerationRequest
+  readonly prefills: boolean
+  samples: number
+  contentKey: string | undefined
+  dropped: boolean
+}
+
 /** Records for tests. */
 export interface FakeEngine extends Engine {
+  readonly arrivals: readonly FakeArrival[]
   /** Requests as they came in, in order. */
   readonly requests: readonly GenerationRequest[]
   /** Ids whose work was ended by an abort or an early return. */
@@ -87,6 +97,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   ]
   const requests: GenerationRequest[] = []
   const aborted: string[] = []
+  const arrivals: FakeArrival[] = []
   const closing = new AbortController()
   let active = 0
 
@@ -200,6 +211,16 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     id: options.id ?? 'fake',
     requests,
     aborted,
+    arrivals,
+    openAudio: (request, { prefills }) => {
+      const arrival: FakeArrival = { request, prefills, samples: 0, contentKey: undefined, dropped: false }
+      arrivals.push(arrival)
+      return {
+        append: (samples) => (arrival.samples += samples.length),
+        complete: (contentKey) => (arrival.contentKey = contentKey),
+        [Symbol.dispose]: () => (arrival.dropped = true),
+      }
+    },
     models: () => {
       const model = (id: string): EngineModel => ({
         id,

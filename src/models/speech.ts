@@ -119,6 +119,21 @@ export interface AdvanceOptions {
   readonly onStep?: (step: SpeechStep | undefined) => void
 }
 
+/** A prompt of which the beginning is there: see {@link SpeechPipeline.prefill}. */
+export interface SpeechPrefill {
+  readonly prompt: PreparedPrompt
+  readonly kept: NonNullable<SpeechStart['kept']>
+  /** Rows of the prompt that are as they will be. */
+  readonly until: number
+  /** The thinker's hidden state of a row of those, as far as `hiddenRows` has it. */
+  readonly hidden: ReadonlyMap<number, Float32Array>
+  /** Rows that one step may read. Asked before each. */
+  readonly rows: () => number
+  /** Awaited between steps; rejects when it is given up. */
+  readonly pause: () => Promise<void>
+  readonly signal: AbortSignal
+}
+
 /** A loaded checkpoint's speech. */
 export interface SpeechPipeline extends SpeechFacts {
   /** Rows whose hidden states replies may need: kept with a prefix so that another reply can reuse it. */
@@ -134,6 +149,11 @@ export interface SpeechPipeline extends SpeechFacts {
    * support.
    */
   newReply(start: SpeechStart): SpeechReply
+  /**
+   * Computes what replies to a prompt that goes on from there will have in common, and keeps it for one of an equal scope. What was
+   * computed is kept when `pause` rejects. Absent: there is nothing of the kind.
+   */
+  prefill?(start: SpeechPrefill): Promise<void>
   /** Gives up what is kept of replies that are over. */
   forget?(): void
   /**

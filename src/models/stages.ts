@@ -8,6 +8,7 @@
 
 import type { InputModality } from '../contract/index.ts'
 import type { PatchValues } from '../prompt/patch-values.ts'
+import type { EncodedAhead } from '../prompt/prepared-prompt.ts'
 import type { SpeechPipeline } from './speech.ts'
 
 /** One sequence's KV cache in a stage, in use or kept for a later request. Disposing it frees its memory. */
@@ -88,16 +89,34 @@ export interface EncodeOptions {
   readonly pause?: () => Promise<void>
 }
 
-export interface AudioEncoderStage extends Disposable {
+/** How an encoder works on audio whose end is not there yet: in windows that do not see each other. */
+export interface AudioWindows {
+  /** Mel frames of a whole window. */
+  readonly frames: number
+  /** Tokens that a whole window gives. */
+  readonly tokens: number
+  /** Mel frames of a chunk: a part of a window whose first layers can be computed by themselves. Absent: there are none. */
+  readonly chunkFrames?: number
+  /** The first layers of a chunk, mel [mels, chunkFrames], for {@link window} or `encode` to go on from. */
+  chunk?(mel: Float32Array, signal?: AbortSignal): Promise<Float32Array>
+  /** A whole window, mel [mels, frames], to [tokens, thinker hidden]. `chunks`: of its chunks, as far as they are known, from the first. */
+  window(mel: Float32Array, chunks: readonly Float32Array[], signal?: AbortSignal): Promise<Float32Array>
+}
+
+export interface AudioEncodeOptions extends EncodeOptions {
   /**
-   * Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. `longestFrames`: frames of the longest audio in the request;
-   * transformers pads a shorter one's last chunk to the longest chunk, which shows in its last token. Default: `frames`.
+   * Frames of the longest audio in the request; transformers pads a shorter one's last chunk to the longest chunk, which shows in its last
+   * token. Default: `frames`.
    */
-  encode(
-    mel: Float32Array,
-    frames: number,
-    options?: EncodeOptions & { readonly longestFrames?: number },
-  ): Promise<Float32Array>
+  readonly longestFrames?: number
+  readonly ahead?: EncodedAhead | undefined
+}
+
+export interface AudioEncoderStage extends Disposable {
+  /** Absent: only whole audio can be encoded. */
+  readonly windows?: AudioWindows
+  /** Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. */
+  encode(mel: Float32Array, frames: number, options?: AudioEncodeOptions): Promise<Float32Array>
   /** What of `longestFrames` shows in the output of so many frames: equal numbers, equal outputs. Absent: nothing does. */
   padding?(frames: number, longestFrames: number): number
 }

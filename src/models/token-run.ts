@@ -79,3 +79,12 @@ export function runOf(
   }
   return { tokenIds, positions, media: media.filter(({ rows }) => (rows[0] ?? count) < count) }
 }
+
+/** Of positions [3, tokens], those of rows [from, until): [3, until - from]. */
+export function positionsOf(positions: Float32Array, from: number, until: number): Float32Array {
+  const tokens = positions.length / 3
+  const chunk = new Float32Array(3 * (until - from))
+  for (let axis = 0; axis < 3; axis += 1)
+    chunk.set(positions.subarray(axis * tokens + from, axis * tokens + until), axis * (until - from))
+  return chunk
+}

@@ -8,8 +8,7 @@
  */
 
 import { createBreather } from './breathe.ts'
-import { type MelBand, melFilters } from './mel-filters.ts'
-import { createPowerSpectrum } from './real-fft.ts'
+import { createFrameLevels, featureOf, floorUnder, sampleAt, SILENCE } from './mel-levels.ts'
 
 /** From preprocessor_config.json; the defaults are Qwen3-Omni's. */
 export interface AudioFeatureConfig {
@@ -57,59 +56,28 @@ export async function logMel(
   signal?: AbortSignal,
 ): Promise<LogMel> {
   const { bands, hop, fftLength } = config
-  const filters = cachedFilters(config)
   const frames = melFrames(samples.length, padded, config)
   const total = Math.floor(padded / hop)
-  const window = Float64Array.from({ length: fftLength }, (_, i) =>
-    // torch's Hann window is single precision.
-    Math.fround(0.5 - 0.5 * Math.cos((2 * Math.PI * i) / fftLength)),
-  )
-  const spectrum = createPowerSpectrum(fftLength)
+  const levelsOf = createFrameLevels(config)
   const breathe = createBreather(signal)
   const frame = new Float64Array(fftLength)
-  const power = new Float64Array(fftLength / 2 + 1)
+  const levels = new Float32Array(bands)
   const mel = new Float32Array(bands * frames)
-  let loudest = -10
+  let loudest = SILENCE
   for (let t = 0; t < total; t++) {
     const pause = breathe()
     if (pause !== undefined) await pause
     const first = t * hop - fftLength / 2
-    // Beyond the sound and its mirrored ends is silence, which is the floor.
+    // Beyond the audio and its mirrored ends is silence, which is the floor.
     if (first >= samples.length && first + fftLength <= padded) {
-      if (t < frames) for (let band = 0; band < bands; band++) mel[band * frames + t] = -10
+      if (t < frames) for (let band = 0; band < bands; band++) mel[band * frames + t] = SILENCE
       continue
     }
-    for (let i = 0; i < fftLength; i++) frame[i] = window[i]! * sampleAt(samples, first + i, padded)
-    spectrum(frame, power)
-    for (let band = 0; band < bands; band++) {
-      const { start, weights } = filters[band]!
-      let energy = 0
-      for (let i = 0; i < weights.length; i++) energy += weights[i]! * power[start + i]!
-      const level = Math.log10(Math.max(energy, 1e-10))
-      if (level > loudest) loudest = level
-      if (t < frames) mel[band * frames + t] = level
-    }
+    for (let i = 0; i < fftLength; i++) frame[i] = sampleAt(samples, 0, first + i, padded)
+    loudest = Math.max(loudest, levelsOf(frame, levels))
+    if (t < frames) for (let band = 0; band < bands; band++) mel[band * frames + t] = levels[band]!
   }
-  const floor = loudest - 8
-  for (let i = 0; i < mel.length; i++) mel[i] = (Math.max(mel[i]!, floor) + 4) / 4
+  const floor = floorUnder(loudest)
+  for (let i = 0; i < mel.length; i++) mel[i] = featureOf(mel[i]!, floor)
   return { mel, frames }
-}
-
-/** The sample at `index`, mirrored at both ends of the padded sound (torch.stft's `reflect`). */
-function sampleAt(samples: Float32Array, index: number, padded: number): number {
-  let at = index < 0 ? -index : index
-  if (at >= padded) at = 2 * (padded - 1) - at
-  return at < samples.length ? samples[at]! : 0
-}
-
-const filterCache = new Map<string, MelBand[]>()
-
-function cachedFilters({ bands, fftLength, sampleRate }: AudioFeatureConfig): MelBand[] {
-  const key = `${bands} ${fftLength} ${sampleRate}`
-  let filters = filterCache.get(key)
-  if (filters === undefined) {
-    filters = melFilters(bands, fftLength, sampleRate)
-    filterCache.set(key, filters)
-  }
-  return filters
 }

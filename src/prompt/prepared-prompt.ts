@@ -19,9 +19,34 @@ interface Placement<Input> {
   release?(): void
 }
 
+/**
+ * What the encoder made of parts of an audio before the rest of it came. `from`: the frame they begin at. Undefined: not known. Only what
+ * was made of the same values that are loaded is given.
+ */
+export interface EncodedAhead {
+  /** Of a whole window, [tokens, thinker hidden]. */
+  window(from: number): Float32Array | undefined
+  /** Of the first layers of a chunk, where the encoder has them. */
+  chunk(from: number): Float32Array | undefined
+}
+
+/** What an audio's spectrogram is computed of, and over how many samples. */
+export interface AudioSource {
+  readonly contentKey: string
+  readonly samples: number
+  readonly padded: number
+}
+
+/** Loads a log-mel [mels, frames], Whisper's. */
+export interface AudioFeature extends Placement<Float32Array> {
+  readonly type: 'audio'
+  readonly frames: number
+  readonly source?: AudioSource
+  readonly ahead?: EncodedAhead
+}
+
 export type PromptFeature =
-  /** Loads a log-mel [mels, frames], Whisper's. */
-  | ({ readonly type: 'audio'; readonly frames: number } & Placement<Float32Array>)
+  | AudioFeature
   /** Loads flattened patches [t*h*w, channels*temporal*patch*patch] of one image or video; the grid is [t, h, w]. */
   | ({ readonly type: 'vision'; readonly grid: readonly [number, number, number] } & Placement<PatchValues>)
 

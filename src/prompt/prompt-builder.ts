@@ -6,6 +6,7 @@
  */
 
 import type { GenerationMessage, PromptUsage, ToolDefinition } from '../contract/index.ts'
+import type { AudioFeatureConfig } from './log-mel.ts'
 import type { PreparedPrompt } from './prepared-prompt.ts'
 import type { PromptTokenizer } from './tokenizer.ts'
 
@@ -27,6 +28,8 @@ export interface PromptBuilder {
   readonly canThink: boolean
   /** Whether the template supports tools and the vocabulary has the tokens around a call. */
   readonly tools: boolean
+  /** How audio is turned into features. Absent: the checkpoint takes none. */
+  readonly audioFeatures?: AudioFeatureConfig
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
   /**

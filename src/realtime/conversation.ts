@@ -92,38 +92,45 @@ export class Conversation {
   }
 
   #trim(): readonly Item[] {
-    const starts = this.#turnStarts()
-    if (starts.length <= this.#turns) return []
-    const first = starts[starts.length - this.#turns]!
-    const stays = (item: Item, index: number): boolean => index >= first || isSystem(item)
-    const gone = this.#items.filter((item, index) => !stays(item, index))
-    this.#items = this.#items.filter(stays)
+    const kept = newestTurns(this.#items, this.#turns)
+    const gone = this.#items.filter((item) => !kept.includes(item))
+    this.#items = [...kept]
     return gone
   }
 
   /**
    * What an engine is asked. Calls are part of the assistant's message before them. Where `history` says so, the user's turns before the
-   * newest have words in place of recordings, where the words are known, and a spoken turn has few turns before it.
+   * newest have words in place of recordings, where the words are known, and a spoken turn has few turns before it. With `next`: what it will
+   * be asked once that is an item.
    */
-  messages(instructions: string, history: HistoryLimits): GenerationMessage[] {
+  messages(instructions: string, history: HistoryLimits, next?: InputItem): GenerationMessage[] {
     const out: GenerationMessage[] = []
-    const starts = this.#turnStarts()
+    const items = next === undefined ? this.#items : newestTurns([...this.#items, next], this.#turns)
+    const starts = turnStarts(items)
     const newest = starts.at(-1) ?? 0
-    const turn = this.#items[newest]
+    const turn = items[newest]
     const isSpoken = turn?.type === 'input' && turn.parts.some(({ type }) => type === 'audio')
     const first = isSpoken ? (starts.at(-history.spokenTurns) ?? 0) : 0
     if (instructions !== '') out.push({ role: 'system', content: [{ type: 'text', text: instructions }] })
-    for (const [index, item] of this.#items.entries()) {
+    for (const [index, item] of items.entries()) {
       if (index < first && !isSystem(item)) continue
       addMessage(out, item, history.historyAudio === 'transcript' && index < newest)
     }
     return out
   }
+}
 
-  /** Where the user's turns begin. */
-  #turnStarts(): number[] {
-    return this.#items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
-  }
+/** Where the user's turns begin. */
+function turnStarts(items: readonly Item[]): number[] {
+  return items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
+}
+
+/** The newest user turns with what follows them, and all that is the system's. */
+function newestTurns(items: readonly Item[], turns: number): readonly Item[] {
+  const starts = turnStarts(items)
+  if (starts.length <= turns) return items
+  const first = starts[starts.length - turns]!
+  return items.filter((item, index) => index >= first || isSystem(item))
 }
 
 function isSystem(item: Item): boolean {

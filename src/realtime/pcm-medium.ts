@@ -20,11 +20,16 @@ export function pcmMedium(samples: Float32Array, sampleRate: number): AudioMediu
     ],
     facts: { sampleRate, samples: samples.length },
     exact: true,
-    contentKey: `pcm:${sampleRate}:${digest.digest('hex')}`,
+    contentKey: pcmKey(sampleRate, digest.digest('hex')),
     decode: async (signal) => {
       signal?.throwIfAborted()
       return { sampleRate, samples }
     },
     release: () => undefined,
   }
+}
+
+/** Names samples by the SHA-256 of their 32-bit floats, in hexadecimal digits. */
+export function pcmKey(sampleRate: number, digest: string): string {
+  return `pcm:${sampleRate}:${digest}`
 }

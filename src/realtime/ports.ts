@@ -1,5 +1,5 @@
 /** What a session needs of the server around it. The API server provides it; tests give their own. */
-import type { EngineEvent, GenerationMessage } from '../contract/index.ts'
+import type { ArrivingAudio, EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { Usage } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'
 import type { HistoryLimits, SessionImage } from './conversation.ts'
@@ -28,6 +28,15 @@ export interface SessionPorts {
   readonly emit: (event: SessionEvent) => void
   /** Starts a reply. Rejects with an `ApiError`, or the signal's reason once aborted. */
   readonly reply: (request: ReplyRequest, signal: AbortSignal) => Promise<RunningReply>
+  /**
+   * Opens the audio of the turn that is beginning, for the reply that `request` asks for: its last message has the audio to come.
+   * `prefills`: nothing will come between its messages and that. Resolves with nothing where no engine takes audio while it arrives.
+   */
+  readonly openAudio?: (
+    request: ReplyRequest,
+    options: { readonly prefills: boolean },
+    signal: AbortSignal,
+  ) => Promise<ArrivingAudio | undefined>
   /** The words of one recording. */
   readonly transcribe: (request: ReplyRequest, signal: AbortSignal) => Promise<string>
   /** Opens an image given as a data URI. Rejects with an `ApiError`. */

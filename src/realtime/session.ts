@@ -19,10 +19,10 @@ import {
 import type { GivenItem, ReplyInput, SessionCommand } from './events.ts'
 import { SessionFault } from './fault.ts'
 import { type ItemMaker, makeItem } from './given-items.ts'
-import { pcmMedium } from './pcm-medium.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
 import { createResampler, type Resampler } from './resample.ts'
+import { audioToCome, TurnAudio, TurnSender } from './turn-audio.ts'
 import { TranscriptionQueue } from './transcription-queue.ts'
 import { TurnDetector } from './voice-activity/turn-detector.ts'
 import { WINDOW_SAMPLES } from './voice-activity/silero.ts'
@@ -60,6 +60,9 @@ export class RealtimeSession {
   readonly #closing = new AbortController()
   #config: SessionConfig
   #images: SessionImage[] = []
+  readonly #turnSender: TurnSender
+  /** Images came with the last turn, or with this one: they stand before its audio. */
+  #hasImages = false
   #resampler: Resampler
   #speech: SpeechStream | undefined
   #detector: TurnDetector | undefined
@@ -80,6 +83,7 @@ export class RealtimeSession {
     this.#limits = limits
     this.#conversation = new Conversation(limits.turns)
     this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
+    this.#turnSender = new TurnSender(this.#buffer, () => this.#openAudio())
     this.#transcriptions = new TranscriptionQueue(ports, () => this.#config, this.#closing.signal)
     this.#resetDetector()
   }
@@ -167,6 +171,7 @@ export class RealtimeSession {
     const running = this.#running
     running?.abort.abort(this.#closing.signal.reason)
     await Promise.allSettled([running?.done, this.#transcriptions.idle()])
+    this.#turnSender[Symbol.dispose]()
     releaseItems(this.#conversation.items)
     for (const image of this.#images.splice(0)) void image[Symbol.asyncDispose]()
   }
@@ -211,8 +216,12 @@ export class RealtimeSession {
     this.#buffer.push(this.#resampler.push(samples))
     if (this.#detector === undefined) {
       const held = this.#buffer.length / SAMPLE_RATE
-      if (held <= this.#limits.turnSeconds) return
+      if (held <= this.#limits.turnSeconds) {
+        this.#turnSender.send(this.#buffer.end)
+        return
+      }
       this.#buffer.dropBefore(this.#buffer.end)
+      this.#turnSender[Symbol.dispose]()
       throw new SessionFault(
         `The input audio buffer was cleared: a turn may be ${this.#limits.turnSeconds} seconds long, this one is longer. Commit sooner.`,
         { code: 'input_audio_buffer_too_long' },
@@ -225,6 +234,19 @@ export class RealtimeSession {
       if (windows % WINDOWS_AT_ONCE === 0) await this.#ports.breathe()
       if (this.#closing.signal.aborted) return
     }
+    if (this.userSpeaking) this.#turnSender.send(this.#windowAt)
+  }
+
+  #openAudio(): TurnAudio | undefined {
+    const { openAudio } = this.#ports
+    if (openAudio === undefined) return undefined
+    const parts: InputPart[] = [{ type: 'audio', audio: audioToCome(), transcript: undefined }]
+    const next: InputItem = { id: '', type: 'input', role: 'user', parts }
+    const config = this.#config
+    const messages = this.#conversation.messages(config.instructions, this.#limits, next)
+    // What a running reply will be is not known, nor which images will stand before the audio.
+    const prefills = !this.replying && !this.#hasImages
+    return new TurnAudio(openAudio({ messages, config }, { prefills }, this.#closing.signal))
   }
 
   #lookAtWindow(detector: TurnDetector): void {
@@ -244,6 +266,7 @@ export class RealtimeSession {
 
   #speechStarted(at: number): void {
     this.#buffer.dropBefore(at)
+    this.#turnSender[Symbol.dispose]()
     this.#turnId = this.#ports.newId('item')
     this.#ports.emit({ type: 'speech-started', itemId: this.#turnId, at: milliseconds(this.#buffer.start) })
     if (this.#config.turnDetection?.interruptResponse === true) this.#interrupt('turn_detected')
@@ -267,10 +290,11 @@ export class RealtimeSession {
   }
 
   #commit(itemId: string, end: number): void {
-    const samples = this.#buffer.take(end)
+    const audio = this.#turnSender.take(end)
     this.#windowAt = Math.max(this.#windowAt, this.#buffer.start)
     this.#resetDetector()
-    const part: InputPart = { type: 'audio', audio: pcmMedium(samples, SAMPLE_RATE), transcript: undefined }
+    const part: InputPart = { type: 'audio', audio, transcript: undefined }
+    this.#hasImages = this.#images.length > 0
     const images = this.#images.splice(0).map((image): InputPart => ({ type: 'image', image }))
     const item: InputItem = { id: itemId, type: 'input', role: 'user', parts: [...images, part] }
     this.#ports.emit({ type: 'audio-committed', itemId, previousItemId: this.#conversation.lastId })
@@ -287,6 +311,7 @@ export class RealtimeSession {
   }
 
   #clear(): void {
+    this.#turnSender[Symbol.dispose]()
     this.#buffer.dropBefore(this.#buffer.end)
     this.#windowAt = this.#buffer.end
     this.#resetDetector()
@@ -303,6 +328,7 @@ export class RealtimeSession {
     // From a running camera, a turn keeps the newest images.
     if (this.#images.length >= this.#limits.turnImages) void this.#images.shift()?.[Symbol.asyncDispose]()
     this.#images.push(image)
+    this.#hasImages = true
   }
 
   async #openImage(source: string): Promise<SessionImage> {

@@ -4,9 +4,9 @@
  * In: the live requests. Out: the chosen one is a piece further; after its last medium its prompt's prefill begins.
  */
 
-import type { OmniModel } from '../models/stages.ts'
+import type { EncodeOptions, OmniModel } from '../models/stages.ts'
 import type { EncodedMedium } from './encoded-cache.ts'
-import { EncoderJob, type Pause } from './encoder-job.ts'
+import { EncoderJob } from './encoder-job.ts'
 import type { LoadedFeature } from './feature-loader.ts'
 import type { RequestTask } from './request-task.ts'
 import { longestAudio } from './sequence-pool.ts'
@@ -29,7 +29,12 @@ export async function encodePiece(
   try {
     if (!task.encoding) {
       const loaded = task.loader!.take()
-      task.encoding = { loaded, job: new EncoderJob((pause) => encode(task, loaded, model, pause)) }
+      const longestFrames = longestAudio(task.prompt!)
+      const { signal } = task
+      task.encoding = {
+        loaded,
+        job: new EncoderJob((pause) => encodeFeature(loaded, longestFrames, model, { signal, pause })),
+      }
     }
     const { loaded, job } = task.encoding
     const medium = await job.turn()
@@ -43,21 +48,20 @@ export async function encodePiece(
   return true
 }
 
-async function encode(
-  task: RequestTask,
+/** `longestFrames`: of the prompt's audio. */
+export async function encodeFeature(
   loaded: LoadedFeature,
+  longestFrames: number,
   { audioEncoder, visionEncoder }: OmniModel,
-  pause: Pause,
+  options: EncodeOptions,
 ): Promise<EncodedMedium> {
-  const { signal } = task
   switch (loaded.type) {
     case 'audio': {
-      const longestFrames = longestAudio(task.prompt!)
-      const { input, feature } = loaded
-      return { embeddings: await audioEncoder!.encode(input, feature.frames, { signal, pause, longestFrames }) }
+      const { frames, ahead } = loaded.feature
+      return { embeddings: await audioEncoder!.encode(loaded.input, frames, { ...options, longestFrames, ahead }) }
     }
     case 'vision':
-      return visionEncoder!.encode(loaded.input, loaded.feature.grid, { signal, pause })
+      return visionEncoder!.encode(loaded.input, loaded.feature.grid, options)
     default:
       return loaded satisfies never
   }

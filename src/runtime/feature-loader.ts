@@ -55,7 +55,7 @@ export class FeatureLoader {
     if (!feature) return
     this.#loading = true
     try {
-      this.#loaded = await load(feature, this.#signal)
+      this.#loaded = await loadFeature(feature, this.#signal)
     } catch (error) {
       this.failure = error
     }
@@ -64,7 +64,7 @@ export class FeatureLoader {
   }
 }
 
-async function load(feature: PromptFeature, signal: AbortSignal): Promise<LoadedFeature> {
+export async function loadFeature(feature: PromptFeature, signal: AbortSignal): Promise<LoadedFeature> {
   switch (feature.type) {
     case 'audio':
       return { type: 'audio', feature, input: await feature.load(signal) }

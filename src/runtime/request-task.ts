@@ -18,6 +18,7 @@ import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
 import { type RequestMetrics, type Clock, Stopwatch } from './request-metrics.ts'
+import type { EncodedMedium } from './encoded-cache.ts'
 import type { EncoderJob } from './encoder-job.ts'
 import type { FeatureLoader, LoadedFeature } from './feature-loader.ts'
 import type { HiddenRows } from './prefix-cache.ts'
@@ -79,7 +80,7 @@ export class RequestTask {
   /** Encoder inputs of the media that are not known yet. */
   loader: FeatureLoader | undefined
   /** The medium being encoded, while one is, and the turns its media have had. */
-  encoding: { readonly loaded: LoadedFeature; readonly job: EncoderJob } | undefined
+  encoding: { readonly loaded: LoadedFeature; readonly job: EncoderJob<EncodedMedium> } | undefined
   encoderTurns = 0
   features: PromptFeatures | undefined
   /** Tokens of the run already in the cache. */
@@ -364,7 +365,7 @@ export class RequestTask {
     resources?.speech?.[Symbol.dispose]()
     this.features = undefined
     this.loader = undefined
-    this.encoding?.job.cancel(new DOMException('The request is over.', 'AbortError'))
+    void this.encoding?.job.cancel(new DOMException('The request is over.', 'AbortError'))
     this.encoding = undefined
     this.#encoded.length = 0
     this.#onSettled(

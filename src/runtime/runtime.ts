@@ -8,73 +8,29 @@
  */
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
-import type { MemoryBudget } from '../models/memory-budget.ts'
 import type { OmniModel } from '../models/stages.ts'
-import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
+import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 import { createRandom, textStream } from '../sampling/random.ts'
 import { createSampler } from '../sampling/sampler.ts'
+import { ArrivingAudios, type OpenAudio } from './arriving-audios.ts'
 import { whenAllAborted } from './abort.ts'
 import { checkModalities, checkTools, reserve } from './request-limits.ts'
 import type { EncodedFeature } from './prompt-features.ts'
 import { encodePiece } from './encoder-step.ts'
-import type { Clock, RequestMetrics } from './request-metrics.ts'
-import { ReplyReader, type RuntimeTokenizer } from './reply-reader.ts'
+import type { Clock } from './request-metrics.ts'
+import { ReplyReader } from './reply-reader.ts'
 import { FeatureLoader } from './feature-loader.ts'
 import { RequestTask, type TaskResources } from './request-task.ts'
-import { mediaSet, SequencePool } from './sequence-pool.ts'
+import { mediaSetOf, SequencePool } from './sequence-pool.ts'
+import type { RuntimeOptions } from './runtime-options.ts'
 import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
 import { StageProfile } from './stage-profile.ts'
 import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
-import type { MediaRows } from '../models/token-run.ts'
 import { forcedOpening, type ToolMarkers } from './tool-calls.ts'
 
-export interface RuntimeOptions {
-  readonly model: OmniModel
-  readonly tokenizer: RuntimeTokenizer
-  /** Template, tokens, positions and features of a request. May take its time; rejects with an `EngineError`. */
-  readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
-  /** Token counts only; `prepare` is used when absent. */
-  readonly count?: (request: GenerationRequest, signal: AbortSignal) => Promise<PromptUsage>
-  /** Ids that end a reply. */
-  readonly endTokenIds: readonly number[]
-  /** Whether the checkpoint can be asked to reason. */
-  readonly thinking?: boolean
-  /** Whether the checkpoint's template takes tools. */
-  readonly tools?: boolean
-  /** Read `<think>` as plain text (parity tests with random weights). */
-  readonly plainThink?: boolean
-  /** At most the thinker's. */
-  readonly contextLength?: number
-  /** Native speaker for a voice name (lower case), or undefined when there is none to stand in. */
-  readonly speakerFor?: (voice: string) => string | undefined
-  /** Requests worked on at once. */
-  readonly maxConcurrent?: number
-  /** Requests waiting for a place; one more is `overloaded`. */
-  readonly maxWaiting?: number
-  /** Prompt tokens read in one step when nobody waits. */
-  readonly prefillTokens?: number
-  /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
-  readonly bufferedEvents?: number
-  /** The budget that the model's stages ask. Whatever is kept of finished requests gives way before one of them is refused. */
-  readonly budget?: MemoryBudget
-  /** Most finished sequences kept for requests that go on from them. Default 64; 0 reuses nothing. */
-  readonly keptPrefixes?: number
-  /** Most bytes of encoder outputs kept. Default 256 MiB. */
-  readonly keptMediaBytes?: number
-  readonly onMetrics?: (metrics: RequestMetrics) => void
-  /** Sees what is generated, id by id: parity tests compare more than text and sound. */
-  readonly watch?: ReplyWatcher
-  readonly clock?: Clock
-}
-
-export interface ReplyWatcher {
-  /** A thinker token, the end token included. */
-  token(requestId: string, id: number): void
-  /** One frame of speech, [groups]. */
-  frame(requestId: string, codes: Int32Array): void
-}
+export type { ReplyWatcher, RuntimeOptions } from './runtime-options.ts'
 
 /** Requests that may hold decoded media at once; text overtakes those that wait for it. */
 const mostHoldingMedia = 2
@@ -97,6 +53,7 @@ export class Runtime {
   #millisecondsPerToken: number | undefined
   readonly #profile = new StageProfile()
   readonly #pool: SequencePool
+  readonly #arriving: ArrivingAudios
   readonly #listening: Disposable | undefined
   /** Work between steps that no request asked for. */
   #jobs: (() => Promise<void>)[] = []
@@ -125,6 +82,16 @@ export class Runtime {
       prefixes: options.keptPrefixes ?? 64,
       encodedBytes: options.keptMediaBytes ?? 2 ** 28,
     })
+    this.#arriving = new ArrivingAudios({
+      model,
+      pool: this.#pool,
+      prepare: options.prepare,
+      scopeOf,
+      budget: options.budget,
+      stepTokens: () => this.#readingBudget(this.#active.length > 0),
+      features: options.audioFeatures,
+      notify: () => this.#notify(),
+    })
     this.#listening = options.budget?.onFreed(() => this.#onFreed())
     this.#loop = this.#run()
   }
@@ -150,6 +117,26 @@ export class Runtime {
       )
       this.#notify()
     })
+  }
+
+  /**
+   * Audio that a request will name once it is complete: it is encoded while it comes, and the prompt up to it prefilled, while no request
+   * waits to be read. `request` is that request; the last audio of its messages stands for this one. `prefills`: nothing will come between
+   * its messages and the audio. Undefined where only whole audio can be encoded. Throws as {@link generate} before its first event.
+   */
+  openAudio(request: GenerationRequest, { prefills }: { readonly prefills: boolean }): OpenAudio | undefined {
+    this.#check(request)
+    return this.#arriving.open(request, prefills)
+  }
+
+  /** Audio that is arriving. */
+  get arriving(): number {
+    return this.#arriving.size
+  }
+
+  /** Whether anything is being done, ahead or for a request. */
+  get working(): boolean {
+    return !this.#idle || this.#arriving.busy
   }
 
   /** Requests with a place, and requests waiting for one. */
@@ -197,6 +184,7 @@ export class Runtime {
     this.#notify()
     await this.#loop
     await Promise.all([...this.#unsettled].map(({ settled }) => settled))
+    this.#arriving[Symbol.dispose]()
     this.#listening?.[Symbol.dispose]()
     this.#pool[Symbol.dispose]()
     this.#model.speech?.forget?.()
@@ -328,9 +316,12 @@ export class Runtime {
 
   /** Gives it its sequence and starts it; false when memory is short and somebody else will give some back. */
   async #begin(task: RequestTask): Promise<boolean> {
-    const prompt = task.prompt!
+    const scope = task.request.cacheScope
     let speech: SpeechTask | undefined
     try {
+      const made = task.prompt!
+      task.prompt = await this.#arriving.settle(made, scope, (feature) => this.#pool.keyOf(feature, made))
+      const { prompt } = task
       task.media = this.#pool.mediaOf(prompt)
       task.run = task.runUntil(Infinity)
       const plan = task.hasResources ? task.resources : this.#plan(task)
@@ -486,12 +477,16 @@ export class Runtime {
   async #step(): Promise<boolean> {
     const encoded = await encodePiece(this.#active, this.#model, (task, { feature }, medium) => {
       const { cacheScope } = task.request
+      this.#arriving.used(feature, cacheScope)
       const key = this.#pool.keyOf(feature, task.prompt!)
       if (cacheScope !== undefined && key !== undefined) this.#pool.encoded.put(cacheScope, key, medium)
     })
     const written = await this.#writeText()
     const spoken = await this.#speak()
-    return encoded || written || spoken || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
+    const ahead = !this.#active.some(isRead) && (await this.#arriving.turn())
+    return (
+      encoded || written || spoken || ahead || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
+    )
   }
 
   async #writeText(): Promise<boolean> {
@@ -582,20 +577,14 @@ export class Runtime {
   }
 }
 
-const mediaSets = new WeakMap<readonly MediaRows[], ReadonlySet<number>>()
-
-function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
-  let rows = mediaSets.get(media)
-  if (!rows) {
-    rows = mediaSet(media)
-    mediaSets.set(media, rows)
-  }
-  return rows
-}
-
 /** Whose prefixes it finds. Without a scope only what it computed itself. */
 function scopeOf({ id, cacheScope }: GenerationRequest): string {
   return JSON.stringify(cacheScope === undefined ? ['request', id] : ['scope', cacheScope])
+}
+
+/** Whether its first token waits for its prompt to be read. */
+function isRead({ phase, runnable }: RequestTask): boolean {
+  return runnable && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding' || phase === 'prefill')
 }
 
 function isComplete(task: RequestTask): boolean {

@@ -195,6 +195,18 @@ export function mediaSet(media: readonly MediaRows[]): ReadonlySet<number> {
   return new Set(media.flatMap(({ rows }) => Array.from(rows)))
 }
 
+const mediaSets = new WeakMap<readonly MediaRows[], ReadonlySet<number>>()
+
+/** {@link mediaSet}, remembered for the array. */
+export function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
+  let rows = mediaSets.get(media)
+  if (!rows) {
+    rows = mediaSet(media)
+    mediaSets.set(media, rows)
+  }
+  return rows
+}
+
 /** Frames of the longest audio of a prompt, to which the encoder pads the others. */
 export function longestAudio(prompt: PreparedPrompt): number {
   return Math.max(0, ...prompt.features.map((feature) => (feature.type === 'audio' ? feature.frames : 0)))

@@ -9,7 +9,7 @@ import type { GenerationRequest } from '../contract/index.ts'
 import type { ThinkerStage } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import type { SequencePool } from './sequence-pool.ts'
-import { commonPrefix, runOf } from '../models/token-run.ts'
+import { commonPrefix, positionsOf, runOf } from '../models/token-run.ts'
 
 /** Tokens per step. */
 const CHUNK = 256
@@ -32,15 +32,12 @@ export async function prefillShared({ messages, prepare, thinker, pool, signal }
   await pool.share(runOf(one, pool.mediaOf(one), [], length), async (sequence) => {
     for (let from = 0; from < length; from += CHUNK) {
       const until = Math.min(length, from + CHUNK)
-      const positions = [0, 1, 2].flatMap((axis) =>
-        Array.from(one.positions.subarray(axis * one.tokenIds.length + from, axis * one.tokenIds.length + until)),
-      )
       await thinker.forward(
         [
           {
             sequence,
             tokenIds: one.tokenIds.slice(from, until),
-            positions: Float32Array.from(positions),
+            positions: positionsOf(one.positions, from, until),
             logits: 'none',
             hidden: false,
           },

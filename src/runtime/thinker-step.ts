@@ -6,6 +6,7 @@
  */
 
 import type { ThinkerInput, ThinkerStage } from '../models/stages.ts'
+import { positionsOf } from '../models/token-run.ts'
 import type { RequestTask } from './request-task.ts'
 
 /** The longest that a prompt chunk should keep others waiting. */
@@ -108,14 +109,11 @@ function prefillInput(task: RequestTask, count: number, hiddenWanted: HiddenWant
   const { tokenIds, positions } = task.run!
   const from = task.processed
   const until = from + count
-  const chunk = new Float32Array(3 * count)
-  for (let axis = 0; axis < 3; axis += 1)
-    chunk.set(positions.subarray(axis * tokenIds.length + from, axis * tokenIds.length + until), axis * count)
   const features = task.features?.slice(from, until)
   return {
     sequence: task.sequence!,
     tokenIds: tokenIds.slice(from, until),
-    positions: chunk,
+    positions: positionsOf(positions, from, until),
     ...(features && { features }),
     logits: until === tokenIds.length ? 'last' : 'none',
     hidden: wantsAny(task, from, until, hiddenWanted),

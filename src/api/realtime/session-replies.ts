@@ -6,7 +6,13 @@
  */
 import type { CountedMessage, CountedPart } from '../../accounting/index.ts'
 import { limitsOf } from '../../catalogue/index.ts'
-import type { EngineEvent, GenerationMessage, GenerationPart } from '../../contract/index.ts'
+import {
+  type ArrivingAudio,
+  EngineError,
+  type EngineEvent,
+  type GenerationMessage,
+  type GenerationPart,
+} from '../../contract/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 import type { ReplyRequest, RunningReply, SessionImage } from '../../realtime/index.ts'
 import type { Plan, PlanPart } from '../chat/check-rules.ts'
@@ -55,6 +61,30 @@ export async function startReply(
     services.metrics.request('realtime', plan.modelName, known.status)
     services.metrics.error(known.code, known.status)
     throw known
+  }
+}
+
+/**
+ * Opens the audio of a turn that begins, for the reply it will have. Undefined where its engine takes audio with its request only, or
+ * cannot take this one: the reply then says why. Rejects with the signal's reason once aborted.
+ */
+export async function openAudio(
+  services: Services,
+  { caller, target }: SessionCaller,
+  request: ReplyRequest,
+  options: { readonly prefills: boolean },
+  signal: AbortSignal,
+): Promise<ArrivingAudio | undefined> {
+  const { engine } = target.bound
+  if (engine.openAudio === undefined) return undefined
+  try {
+    const requester = { id: services.uuid(), caller, traceparent: undefined }
+    const resolved = resolvedOf(request.messages)
+    const prepared = await prepareResolved(services, planOf(target, request), resolved, requester, signal)
+    return prepared.loaded.engine.openAudio?.(prepared.generation, options)
+  } catch (error) {
+    if (error instanceof ApiError || error instanceof EngineError) return undefined
+    throw error
   }
 }
 

@@ -11,7 +11,7 @@ import {
   type SessionModel,
 } from '../../realtime/index.ts'
 import { type RealtimeTarget, realtimeTarget } from '../realtime/realtime-model.ts'
-import { openSessionImage, type SessionCaller, startReply, transcribe } from '../realtime/session-replies.ts'
+import { openAudio, openSessionImage, type SessionCaller, startReply, transcribe } from '../realtime/session-replies.ts'
 import type { AppEnv, Services } from '../services.ts'
 
 const PING_MS = 30_000
@@ -46,6 +46,7 @@ export function realtime(services: Services, wire: 'dashscope' | 'openai') {
         ports: {
           now: () => performance.now(),
           reply: (request, signal) => startReply(services, session, request, signal),
+          openAudio: (request, options, signal) => openAudio(services, session, request, options, signal),
           transcribe: (request, signal) => transcribe(services, session, request, signal),
           openImage: (source, signal) => openSessionImage(services, session, source, signal),
           speechStream: () => voice.stream(),

@@ -103,6 +103,7 @@ export async function loadHostedModel(
     prepare: (request, signal) =>
       prompt.prepare(request.messages, { ...promptOptions(request, prompt, options), signal }),
     count: (request, signal) => prompt.count(request.messages, { ...promptOptions(request, prompt, options), signal }),
+    ...(prompt.audioFeatures && { audioFeatures: prompt.audioFeatures }),
     endTokenIds: prompt.endTokenIds,
     thinking: prompt.canThink,
     tools: prompt.tools,

@@ -10,6 +10,7 @@
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import {
   type AnyMedium,
+  type ArrivingAudio,
   EngineError,
   type Engine,
   type EngineEvent,
@@ -80,6 +81,8 @@ class ProcessEngine implements LocalEngine {
   readonly #options: LocalEngineOptions
   readonly #supervisor: Supervisor
   readonly #exchanges = new Map<number, Exchange>()
+  /** Audio that arrives: what the process may ask for meanwhile. */
+  readonly #arriving = new Map<number, Exchange>()
   readonly #counts = new Map<number, Deferred<PromptUsage>>()
   readonly #inspections = new Set<Deferred<ProcessBeat>>()
   #loaded: LoadedModel | undefined
@@ -177,6 +180,28 @@ class ProcessEngine implements LocalEngine {
     }
   }
 
+  openAudio(request: GenerationRequest, { prefills }: { readonly prefills: boolean }): ArrivingAudio | undefined {
+    const process = this.#supervisor.process
+    if (!process || this.#closed || request.model !== this.id) return undefined
+    const number = this.#nextNumber++
+    const { packed, media } = packRequest(request, this.#speakerFor(request))
+    const exchange = new Exchange(number, () => undefined)
+    const abort = new AbortController()
+    exchange.onWant = (index) => void this.#deliver(process, exchange, index, media[index], abort.signal)
+    this.#arriving.set(number, exchange)
+    void process.send({ type: 'audio-open', exchange: number, request: packed, prefills })
+    return {
+      append: (samples) => void process.send({ type: 'audio-append', exchange: number, samples }),
+      complete: (contentKey) => void process.send({ type: 'audio-complete', exchange: number, contentKey }),
+      [Symbol.dispose]: () => {
+        if (!this.#arriving.delete(number)) return
+        exchange.close()
+        abort.abort(new DOMException('The audio is not wanted any more.', 'AbortError'))
+        void process.send({ type: 'audio-drop', exchange: number })
+      },
+    }
+  }
+
   status(): EngineStatus {
     const reason = this.#closed ? 'closed' : this.#supervisor.reason
     const live = this.#exchanges.size
@@ -224,7 +249,7 @@ class ProcessEngine implements LocalEngine {
         break
       }
       case 'want':
-        this.#exchanges.get(message.exchange)?.onWant?.(message.index)
+        ;(this.#exchanges.get(message.exchange) ?? this.#arriving.get(message.exchange))?.onWant?.(message.index)
         break
       case 'counted':
         this.#counts.get(message.exchange)?.resolve(message.usage)

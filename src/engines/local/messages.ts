@@ -93,6 +93,17 @@ export type ToProcess =
   | { readonly type: 'slice'; readonly exchange: number; readonly index: number; readonly bytes: Uint8Array }
   | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
   | { readonly type: 'count'; readonly exchange: number; readonly request: PackedRequest }
+  /** Audio begins to arrive; `request` is the one that will have it. An exchange of its own, which nothing answers. */
+  | {
+      readonly type: 'audio-open'
+      readonly exchange: number
+      readonly request: PackedRequest
+      readonly prefills: boolean
+    }
+  | { readonly type: 'audio-append'; readonly exchange: number; readonly samples: Float32Array }
+  | { readonly type: 'audio-complete'; readonly exchange: number; readonly contentKey: string }
+  /** It is of no more use. */
+  | { readonly type: 'audio-drop'; readonly exchange: number }
   /** The server has read this many events more. */
   | { readonly type: 'credit'; readonly exchange: number; readonly events: number }
   | { readonly type: 'abort'; readonly exchange: number }

@@ -7,6 +7,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
+import type { OpenAudio } from '../../runtime/arriving-audios.ts'
 import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { Runtime } from '../../runtime/runtime.ts'
 import { toErrorMessage } from './error-messages.ts'
@@ -30,6 +31,8 @@ export type HostedModelLoader = (
 interface HostedRequest {
   readonly abort: AbortController
   readonly media: RequestedMedia
+  /** Where it is audio that arrives. */
+  readonly audio?: OpenAudio | undefined
   credit: number
   more: (() => void) | undefined
 }
@@ -124,6 +127,24 @@ export function hostEngine(load: HostedModelLoader): void {
     }
   }
 
+  function openAudio(number: number, packed: PackedRequest, prefills: boolean): void {
+    const exchange = open(number, 0)
+    try {
+      const audio = loaded().runtime.openAudio(unpack(exchange, packed), { prefills })
+      live.set(number, { ...exchange, audio })
+    } catch {
+      // The request itself will say what is wrong with it.
+      live.delete(number)
+    }
+  }
+
+  function dropAudio(number: number): void {
+    const exchange = live.get(number)
+    live.delete(number)
+    exchange?.audio?.[Symbol.dispose]()
+    exchange?.media.close(new DOMException('The audio is not wanted any more.', 'AbortError'))
+  }
+
   async function start(options: LoadOptions): Promise<void> {
     try {
       model = await load(options, (metrics) => send({ type: 'metrics', metrics }))
@@ -150,6 +171,18 @@ export function hostEngine(load: HostedModelLoader): void {
         break
       case 'count':
         void count(message.exchange, message.request)
+        break
+      case 'audio-open':
+        openAudio(message.exchange, message.request, message.prefills)
+        break
+      case 'audio-append':
+        live.get(message.exchange)?.audio?.append(message.samples)
+        break
+      case 'audio-complete':
+        live.get(message.exchange)?.audio?.complete(message.contentKey)
+        break
+      case 'audio-drop':
+        dropAudio(message.exchange)
         break
       case 'credit': {
         const exchange = live.get(message.exchange)

@@ -85,6 +85,7 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
     thinking: template.thinking,
     canThink: canThink(),
     tools: template.tools,
+    audioFeatures: config.audio,
     endTokenIds,
     count: async (messages, options = {}) =>
       (await layOut(messages, mediaParts(messages).map(statedSize), options)).usage,

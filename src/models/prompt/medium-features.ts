@@ -57,6 +57,7 @@ function audioFeature(
     type: 'audio',
     rows,
     frames,
+    source: { contentKey: medium.contentKey, samples, padded },
     key: `audio ${medium.contentKey} ${silence} ${frames}`,
     load: async (signal) => {
       const { samples: pcm } = await medium.read('audio', signal)

@@ -8,7 +8,7 @@
 
 import { Attention, LayerNorm, Linear, PlainMlp, PreNormLayer, sinusoids, type Parameters } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
-import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
+import type { AudioEncodeOptions, AudioEncoderStage, AudioWindows } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
 
 /** Chunks that run together. An even number, so that the pairs of positions that make a token never cross groups. */
@@ -112,6 +112,18 @@ export class AudioEncoderModel {
   }
 }
 
+/** Frames of a chunk and the first of them. */
+interface Chunk {
+  readonly from: number
+  readonly frames: number
+}
+
+function chunksOf(from: number, until: number, chunkFrames: number): Chunk[] {
+  const chunks: Chunk[] = []
+  for (let at = from; at < until; at += chunkFrames) chunks.push({ from: at, frames: Math.min(chunkFrames, until - at) })
+  return chunks
+}
+
 /** Positions of a chunk after the convolution of stride 2. */
 function positionsOf(frames: number): number {
   return Math.ceil(frames / 2)
@@ -130,8 +142,31 @@ export class AudioEncoder implements AudioEncoderStage {
     this.#sinusoids = sinusoids(positionsOf(chunkFrames), width)
   }
 
+  get windows(): AudioWindows {
+    const { chunkFrames } = this.#model.config
+    const chunks = this.#windowChunks
+    const frames = chunks * chunkFrames
+    return {
+      frames,
+      tokens: (chunks * positionsOf(chunkFrames)) / 2,
+      window: async (mel, _, signal) => {
+        using graphs = this.#graphs()
+        return this.#run(graphs, mel, frames, chunksOf(0, frames, chunkFrames), signal)
+      },
+    }
+  }
+
+  /** Chunks whose positions make whole tokens. */
+  get #windowChunks(): number {
+    return positionsOf(this.#model.config.chunkFrames) % 2 === 0 ? 1 : 2
+  }
+
   /** Throws RangeError for fewer frames than make a token (3), or a log-mel of another size. */
-  async encode(mel: Float32Array, frames: number, { signal, pause }: EncodeOptions = {}): Promise<Float32Array> {
+  async encode(
+    mel: Float32Array,
+    frames: number,
+    { signal, pause, ahead }: AudioEncodeOptions = {},
+  ): Promise<Float32Array> {
     const { config } = this.#model
     const { melBins, chunkFrames, outputWidth } = config
     if (mel.length !== frames * melBins)
@@ -140,30 +175,61 @@ export class AudioEncoder implements AudioEncoderStage {
     if (tokens < 1) throw new RangeError(`${frames} frames make no token; 3 are the fewest`)
     const embeddings = new Float32Array(tokens * outputWidth)
     // Working memory goes back when the audio is done.
-    using graphs = new GraphCache(this.#backend, { maxNodes: 70 * config.layers + 200 })
-    let at = 0
-    for (let start = 0; start < frames; start += chunkFrames * GROUP) {
-      if (start > 0) await pause?.()
-      const end = Math.min(frames, start + chunkFrames * GROUP)
-      const chunks: number[] = []
-      for (let from = start; from < end; from += chunkFrames) chunks.push(Math.min(chunkFrames, end - from))
+    using graphs = this.#graphs()
+    let group: Chunk[] = []
+    let ran = false
+    const runGroup = async (): Promise<void> => {
+      const chunks = group
+      group = []
+      const [first] = chunks
       // A last position by itself makes no token.
-      if (positionsOf(end - start) < 2) break
-      const output = await graphs.run(
-        chunks.join(' '),
-        (g) => ({ embeddings: this.#model.forward(g, chunks) }),
-        {
-          mel: timeFirst(mel, melBins, frames, start, end),
-          reads1: readsOf(chunks, 1),
-          reads2: readsOf(chunks, 2),
-          sinusoids: this.#positions(chunks),
-        },
-        signal ? { signal } : {},
-      )
-      embeddings.set(output.embeddings, at)
-      at += output.embeddings.length
+      if (!first || positionsOf(chunks.reduce((sum, chunk) => sum + chunk.frames, 0)) < 2) return
+      if (ran) await pause?.()
+      ran = true
+      embeddings.set(await this.#run(graphs, mel, frames, chunks, signal), (first.from / 4) * outputWidth)
     }
+    const window = this.#windowChunks * chunkFrames
+    for (let from = 0; from < frames; from += window) {
+      const known = ahead?.window(from)
+      if (known) {
+        await runGroup()
+        embeddings.set(known, (from / 4) * outputWidth)
+        continue
+      }
+      group.push(...chunksOf(from, Math.min(frames, from + window), chunkFrames))
+      if (group.length >= GROUP) await runGroup()
+    }
+    await runGroup()
     return embeddings
+  }
+
+  /** Neighbouring chunks of a mel [bins, frames], to [tokens, output width]. */
+  async #run(
+    graphs: GraphCache,
+    mel: Float32Array,
+    frames: number,
+    chunks: readonly Chunk[],
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array> {
+    const lengths = chunks.map((chunk) => chunk.frames)
+    const start = chunks[0]!.from
+    const end = chunks.at(-1)!.from + chunks.at(-1)!.frames
+    const { embeddings } = await graphs.run(
+      lengths.join(' '),
+      (g) => ({ embeddings: this.#model.forward(g, lengths) }),
+      {
+        mel: timeFirst(mel, this.#model.config.melBins, frames, start, end),
+        reads1: readsOf(lengths, 1),
+        reads2: readsOf(lengths, 2),
+        sinusoids: this.#positions(lengths),
+      },
+      signal ? { signal } : {},
+    )
+    return embeddings
+  }
+
+  #graphs(): GraphCache {
+    return new GraphCache(this.#backend, { maxNodes: 70 * this.#model.config.layers + 200 })
   }
 
   /** Positions count from 0 in every chunk. */

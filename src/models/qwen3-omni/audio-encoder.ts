@@ -18,7 +18,7 @@ import {
   type Parameters,
 } from '../../nn/index.ts'
 import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
-import type { AudioEncoderStage, EncodeOptions } from '../stages.ts'
+import type { AudioEncodeOptions, AudioEncoderStage, AudioWindows } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
 
 function audioEncoderLayer(parameters: Parameters, config: AudioEncoderConfig): PreNormLayer<Attention> {
@@ -117,38 +117,103 @@ export class AudioEncoder implements AudioEncoderStage {
     this.#positions = sinusoids(this.#positionCount, config.width)
   }
 
+  get windows(): AudioWindows {
+    const { chunkFrames, windowChunks } = this.#model.config
+    return {
+      frames: chunkFrames * windowChunks,
+      tokens: this.#positionCount * windowChunks,
+      chunkFrames,
+      chunk: (mel, signal) => this.#chunkAhead(mel, signal),
+      window: async (mel, chunks, signal) => {
+        using graphs = this.#graphs()
+        return this.#window(graphs, { mel, frames: chunkFrames * windowChunks, padded: 0, signal }, (i) => chunks[i])
+      },
+    }
+  }
+
   async encode(
     mel: Float32Array,
     frames: number,
-    { signal, pause, longestFrames = frames }: EncodeOptions & { readonly longestFrames?: number } = {},
+    { signal, pause, longestFrames = frames, ahead }: AudioEncodeOptions = {},
   ): Promise<Float32Array> {
     const { config } = this.#model
     const { melBins, chunkFrames, windowChunks, outputWidth } = config
     if (frames < 1 || mel.length !== frames * melBins)
       throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
-    const paddedFrames = this.padding(frames, longestFrames)
+    const padded = this.padding(frames, longestFrames)
     const pieces: Float32Array[] = []
-    // Working memory goes back when the sound is done.
-    using graphs = new GraphCache(this.#backend, { maxNodes: 60 * (config.layers + windowChunks) + 200 })
+    // Working memory goes back when the audio is done.
+    using graphs = this.#graphs()
     for (let start = 0; start < frames; start += chunkFrames * windowChunks) {
-      if (start > 0) await pause?.()
+      const known = ahead?.window(start)
+      if (known) {
+        pieces.push(known)
+        continue
+      }
+      if (pieces.length > 0) await pause?.()
       const window = Math.min(chunkFrames * windowChunks, frames - start)
-      const whole = Math.floor(window / chunkFrames)
-      const rest = window % chunkFrames
-      const shape: WindowShape = { whole, rest, padded: rest === 0 ? 0 : paddedFrames }
-      const inputs: Record<string, Float32Array> = { positions: this.#positions }
-      for (let i = 0; i < whole; i++)
-        inputs[`mel.${i}`] = cut(mel, melBins, frames, start + i * chunkFrames, chunkFrames, chunkFrames)
-      if (rest > 0) inputs['rest'] = cut(mel, melBins, frames, start + whole * chunkFrames, rest, paddedFrames)
-      const { embeddings } = await graphs.run(
-        `${shape.whole} ${shape.rest} ${shape.padded}`,
-        (g) => ({ embeddings: this.#build(g, shape) }),
-        inputs,
-        signal ? { signal } : {},
+      const values = window === frames ? mel : cut(mel, melBins, frames, start, window, window)
+      pieces.push(
+        await this.#window(graphs, { mel: values, frames: window, padded, signal }, (i) =>
+          ahead?.chunk(start + i * chunkFrames),
+        ),
       )
-      pieces.push(embeddings)
     }
     return pieces.length === 1 && pieces[0] ? pieces[0] : joinPieces(pieces, outputWidth)
+  }
+
+  /** `chunkAt`: of whole chunks by number, where they are known. */
+  async #window(
+    graphs: GraphCache,
+    window: { mel: Float32Array; frames: number; padded: number; signal: AbortSignal | undefined },
+    chunkAt: (index: number) => Float32Array | undefined,
+  ): Promise<Float32Array> {
+    const { mel, frames, padded, signal } = window
+    const { melBins, chunkFrames } = this.#model.config
+    const whole = Math.floor(frames / chunkFrames)
+    const rest = frames % chunkFrames
+    const inputs: Record<string, Float32Array> = {}
+    let known = 0
+    for (let i = 0; i < whole; i++) {
+      const chunk = known === i ? chunkAt(i) : undefined
+      if (chunk) {
+        inputs[`chunk.${i}`] = chunk
+        known += 1
+      } else inputs[`mel.${i}`] = cut(mel, melBins, frames, i * chunkFrames, chunkFrames, chunkFrames)
+    }
+    if (rest > 0) inputs['rest'] = cut(mel, melBins, frames, whole * chunkFrames, rest, padded)
+    if (known < whole || rest > 0) inputs['positions'] = this.#positions
+    const shape: WindowShape = { known, whole, rest, padded: rest === 0 ? 0 : padded }
+    const { embeddings } = await graphs.run(
+      `${known} ${whole} ${rest} ${shape.padded}`,
+      (g) => ({ embeddings: this.#build(g, shape) }),
+      inputs,
+      signal ? { signal } : {},
+    )
+    return embeddings
+  }
+
+  async #chunkAhead(mel: Float32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { melBins, chunkFrames } = this.#model.config
+    using graphs = this.#graphs()
+    const { chunk } = await graphs.run(
+      'chunk',
+      (g) => ({
+        chunk: this.#model.chunk(g, g.input('mel', 'f32', [chunkFrames, melBins]), this.#positionsOf(g)),
+      }),
+      { mel, positions: this.#positions },
+      signal ? { signal } : {},
+    )
+    return chunk
+  }
+
+  #graphs(): GraphCache {
+    const { layers, windowChunks } = this.#model.config
+    return new GraphCache(this.#backend, { maxNodes: 60 * (layers + windowChunks) + 200 })
+  }
+
+  #positionsOf(g: GraphBuilder): Tensor<'f32'> {
+    return g.input('positions', 'f32', [this.#model.config.width, this.#positionCount])
   }
 
   /** The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token. */
@@ -156,19 +221,19 @@ export class AudioEncoder implements AudioEncoderStage {
     return Math.min(this.#model.config.chunkFrames, Math.max(frames, longestFrames))
   }
 
-  #build(g: GraphBuilder, { whole, rest, padded }: WindowShape): Tensor<'f32'> {
+  #build(g: GraphBuilder, { known, whole, rest, padded }: WindowShape): Tensor<'f32'> {
     const { config } = this.#model
-    const positions = g.input('positions', 'f32', [config.width, this.#positionCount])
+    const { chunkFrames, melBins, width } = config
     let tokens: Tensor<'f32'> | undefined
     const append = (part: Tensor<'f32'>): void => {
       tokens = tokens ? g.concat(tokens, part, 1) : part
     }
-    for (let i = 0; i < whole; i++) {
-      const mel = g.input(`mel.${i}`, 'f32', [config.chunkFrames, config.melBins])
-      append(this.#model.chunk(g, mel, positions))
-    }
+    for (let i = 0; i < known; i++) append(g.input(`chunk.${i}`, 'f32', [width, this.#positionCount]))
+    const positions = known < whole || rest > 0 ? this.#positionsOf(g) : undefined
+    for (let i = known; i < whole; i++)
+      append(this.#model.chunk(g, g.input(`mel.${i}`, 'f32', [chunkFrames, melBins]), positions!))
     if (rest > 0) {
-      const chunk = this.#model.chunk(g, g.input('rest', 'f32', [padded, config.melBins]), positions)
+      const chunk = this.#model.chunk(g, g.input('rest', 'f32', [padded, melBins]), positions!)
       append(g.cont(g.slice(chunk, 1, 0, reducedLength(rest))))
     }
     if (!tokens) throw new RangeError('a window without frames')
@@ -180,6 +245,8 @@ export class AudioEncoder implements AudioEncoderStage {
 }
 
 interface WindowShape {
+  /** Chunks, from the first, whose first layers are computed. */
+  readonly known: number
   /** Chunks of full length. */
   readonly whole: number
   /** Frames of the last, shorter chunk, and the length it is padded to. */

@@ -9,14 +9,14 @@
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { MemoryBudget } from '../../memory-budget.ts'
-import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn } from '../../speech.ts'
+import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechTurn } from '../../speech.ts'
 import { guarded } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
 import type { SpeechSettings, StageSampling } from './settings.ts'
 import type { SpeechConfig, SpeechStages, TalkerInput } from './stages.ts'
 import { TalkerPrefixes } from './talker-prefixes.ts'
-import { openingRows, planTalkerPrompt } from './talker-prompt.ts'
+import { openingRows, planTalkerPrompt, type TalkerPlan } from './talker-prompt.ts'
 import { sum, TalkerRows } from './talker-rows.ts'
 
 /** Random streams, apart from the text's. */
@@ -103,6 +103,35 @@ export class Qwen3Speech implements SpeechPipeline {
     } catch (error) {
       sequence[Symbol.dispose]()
       throw error
+    }
+  }
+
+  async prefill({ prompt, kept, until, hidden, rows, pause, signal }: SpeechPrefill): Promise<void> {
+    const { talker } = this.#stages
+    const plan = planTalkerPrompt(prompt, this.config)
+    const known = this.#prefixes.take(kept, plan)
+    const sequence = known?.sequence ?? talker.newSequence(keptCapacity)
+    const total = plan.userRows.length
+    const most = plan.userRows.findLastIndex((row) => row < until) + 1
+    const mediaHidden = hiddenOfMedia(plan, hidden, this.#thinker.hiddenSize)
+    let read = known?.rows ?? 0
+    try {
+      while (read < most) {
+        const next = Math.min(most, read + Math.max(1, rows()))
+        const embeddings = await this.#rows.userRows(plan, prompt.tokenIds, mediaHidden, read, next)
+        const positions = new Float32Array(3 * (next - read))
+        for (let axis = 0; axis < 3; axis += 1) {
+          const start = axis * (total + openingRows)
+          positions.set(plan.positions.subarray(start + read, start + next), axis * (next - read))
+        }
+        await sequence.reserve(next)
+        await talker.forward([{ sequence, embeddings, positions }], signal)
+        read = next
+        if (read < most) await pause()
+      }
+    } finally {
+      // Rows of a step that failed are not in it.
+      this.#prefixes.keep(kept, plan, read, sequence)
     }
   }
 
@@ -237,6 +266,17 @@ export class Qwen3Speech implements SpeechPipeline {
       positions.set(plan.positions.subarray(axis * total + from, axis * total + until), axis * (until - from))
     return { input: { sequence, embeddings, positions }, last }
   }
+}
+
+/** Hidden states of a plan's media rows, [media rows, width]; zeros for those that are not there. */
+function hiddenOfMedia(plan: TalkerPlan, hidden: ReadonlyMap<number, Float32Array>, width: number): Float32Array {
+  const rows = Array.from(plan.userRows).filter((_, index) => plan.isMedia[index] === 1)
+  const out = new Float32Array(rows.length * width)
+  for (const [index, row] of rows.entries()) {
+    const values = hidden.get(row)
+    if (values) out.set(values, index * width)
+  }
+  return out
 }
 
 function ownTurn(turn: SpeechTurn): Turn {

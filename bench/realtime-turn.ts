@@ -1,0 +1,157 @@
+/**
+ * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, against the same turn by chat;
+ * an interruption to silence; many sessions at once.
+ *
+ * Speech is sent as it would be said, so a run takes minutes. The checkpoint is `models/nano`, or the folder or file in
+ * `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads, `OMNISERVE_BENCH_SESSIONS` how many sessions (16; 0 leaves
+ * them out).
+ */
+
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { decodeWav, encodeWav } from '../src/media/index.ts'
+import { type Benchmark, median, round, type Row } from './harness.ts'
+import { SessionClient } from './session-client.ts'
+import { ask, type Server, startServer } from './speech-client.ts'
+
+const checkpoint = process.env['OMNISERVE_BENCH_CHECKPOINT'] ?? join(import.meta.dirname, '..', 'models', 'nano')
+const threads = process.env['OMNISERVE_BENCH_THREADS']
+const sessions = Number(process.env['OMNISERVE_BENCH_SESSIONS'] ?? '16')
+const RATE = 16_000
+/** Of 18 s and of 2 s the encoder has as much left when they end; of 20 s it has twice that. */
+const LENGTHS = [2, 18, 20] as const
+/** Where the first sentence begins. */
+const ONSET = 11_000
+
+/** Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest elsewhere. */
+function speech(seconds: number, turn: number): Float32Array {
+  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
+  // From where somebody speaks.
+  const first = ONSET + turn * 531
+  const volume = (at: number): number => 0.7 + 0.3 * Math.sin(2 * Math.PI * (at / (17.3 * RATE) + turn * 0.37))
+  return Float32Array.from({ length: seconds * RATE }, (_, at) => volume(at) * samples[(first + at) % samples.length]!)
+}
+
+/** One turn in a session of its own. */
+async function turn(server: Server, samples: Float32Array, signal: AbortSignal): Promise<number> {
+  await using client = await SessionClient.open(server, true)
+  return await client.answerOf(await client.speak(samples, signal))
+}
+
+async function byChat(server: Server, samples: Float32Array, signal: AbortSignal): Promise<number> {
+  const data = `data:;base64,${Buffer.from(encodeWav(samples, RATE)).toString('base64')}`
+  const { firstAudio } = await ask(
+    server,
+    {
+      model: 'qwen3-omni-flash',
+      messages: [{ role: 'user', content: [{ type: 'input_audio', input_audio: { data, format: 'wav' } }] }],
+      modalities: ['text', 'audio'],
+      audio: { voice: 'Cherry', format: 'wav' },
+      max_tokens: 40,
+    },
+    signal,
+  )
+  return firstAudio
+}
+
+/** Cancels a reply that speaks. Milliseconds to its end. */
+async function cancellation(server: Server, round: number, signal: AbortSignal): Promise<number> {
+  await using client = await SessionClient.open(server, true)
+  await client.answerOf(await client.speak(speech(2, round), signal))
+  return await client.cancel()
+}
+
+/** Speaks into a reply as soon as it begins. Milliseconds from there to its end; not a number when it was over by then. */
+async function interruption(server: Server, signal: AbortSignal): Promise<number> {
+  await using client = await SessionClient.open(server, false)
+  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
+  // Half a second of silence and a sentence, then silence until the reply begins.
+  const sentence = new Float32Array(5 * RATE)
+  sentence.set(samples.subarray(0, 40_000))
+  const over = new AbortController()
+  const said = client.speak(sentence, AbortSignal.any([signal, over.signal])).catch(() => undefined)
+  await client.next('response.audio.delta')
+  over.abort()
+  await said
+  const begun = performance.now()
+  const speaking = client.speak(samples.subarray(ONSET, ONSET + RATE), signal, 32)
+  const { at, event } = await client.next('response.done')
+  await speaking
+  return (event['response'] as { status: string }).status === 'cancelled' ? at - begun : Number.NaN
+}
+
+/** So many sessions, each speaking for 5 to 20 s, two turns; a session's next turn begins when its reply is over. */
+async function together(server: Server, count: number, turns: number, signal: AbortSignal): Promise<number[]> {
+  const times: number[] = []
+  await Promise.all(
+    Array.from({ length: count }, async (_, index) => {
+      await using client = await SessionClient.open(server, true)
+      for (let number = 0; number < turns; number += 1) {
+        const seconds = 5 + ((index * 7 + number * 11) % 16)
+        times.push(await client.answerOf(await client.speak(speech(seconds, index * turns + number), signal)))
+        await client.next('response.done')
+      }
+    }),
+  )
+  return times
+}
+
+export const benchmark: Benchmark = {
+  name: 'realtime-turn',
+  title: 'end of speech to first audio over WebSocket after 2 to 20 s of speech, interruption, sessions at once',
+  long: true,
+  async run(context) {
+    const { quick, signal } = context
+    if (!existsSync(checkpoint)) throw new Error(`there is no checkpoint at ${checkpoint}`)
+    await using server = await startServer(checkpoint, threads === undefined ? [] : ['--threads', threads])
+    const rounds = quick ? 1 : 3
+    await turn(server, speech(1, 99), signal)
+    const realtime = new Map<number, number[]>(LENGTHS.map((seconds) => [seconds, []]))
+    const chat = new Map<number, number[]>(LENGTHS.map((seconds) => [seconds, []]))
+    for (let number = 0; number < rounds; number += 1) {
+      for (const seconds of LENGTHS) {
+        realtime.get(seconds)!.push(await turn(server, speech(seconds, number), signal))
+        chat.get(seconds)!.push(await byChat(server, speech(seconds, 50 + number), signal))
+      }
+      context.log(`  round ${number + 1} of ${rounds}`)
+    }
+    const rows: Row[] = LENGTHS.map((seconds) => ({
+      case: `${seconds} s of speech`,
+      'first audio ms': round(median(realtime.get(seconds)!)),
+      'worst ms': round(Math.max(...realtime.get(seconds)!)),
+      'by chat ms': round(median(chat.get(seconds)!)),
+    }))
+    const [short, ...long] = LENGTHS
+    for (const seconds of long) {
+      const ratio = (times: ReadonlyMap<number, number[]>): number =>
+        round(median(times.get(seconds)!) / median(times.get(short)!))
+      rows.push({ case: `${seconds} s over ${short} s`, 'first audio ms': ratio(realtime), 'by chat ms': ratio(chat) })
+    }
+
+    const cancelled: number[] = []
+    const cut: number[] = []
+    for (let number = 0; number < (quick ? 1 : 3); number += 1) {
+      cancelled.push(await cancellation(server, number, signal))
+      cut.push(await interruption(server, signal))
+    }
+    const spoken = cut.filter((time) => !Number.isNaN(time))
+    rows.push(
+      { case: 'response.cancel to silence', 'first audio ms': round(median(cancelled)) },
+      {
+        case: `speech to silence (${spoken.length} of ${cut.length} cut)`,
+        'first audio ms': spoken.length === 0 ? 'too short' : round(median(spoken)),
+      },
+    )
+    if (sessions > 0) {
+      context.log(`  ${sessions} sessions at once`)
+      const times = await together(server, sessions, quick ? 1 : 2, signal)
+      rows.push({
+        case: `${sessions} sessions, 5 to 20 s of speech`,
+        'first audio ms': round(median(times)),
+        'worst ms': round(Math.max(...times)),
+      })
+    }
+    return rows
+  },
+}

@@ -1,0 +1,177 @@
+/**
+ * Audio that was encoded while it arrived is answered as audio that comes with its request: token for token, code for code.
+ *
+ * Tiny random checkpoints of both families, and nano, greedy. Audio that begins in silence, grows louder late, or has odd lengths.
+ */
+
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { decodedAudio, decodedImage } from '../../../testing/decoded-media.ts'
+import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
+import { makeRequest, readReply } from '../../../testing/requests.ts'
+import type { GenerationMessage, GenerationRequest } from '../../contract/index.ts'
+import { decodeWav } from '../../media/index.ts'
+import { loadHostedModel, type OpenHostedModel } from './load-model.ts'
+
+const RATE = 16_000
+const { samples: sentences } = decodeWav(
+  readFileSync(new URL('../../../testdata/silero-vad/speech.wav', import.meta.url)),
+)
+
+/** Speech of so many samples, from another place each time. */
+function speech(samples: number, from = 0): Float32Array {
+  return Float32Array.from({ length: samples }, (_, at) => sentences[(from + at) % sentences.length]!)
+}
+
+const kinds: Record<string, (samples: number) => Float32Array> = {
+  'even speech': (samples) => speech(samples),
+  'silence first': (samples) => speech(samples).map((value, at) => (at < samples / 3 ? 0 : value)),
+  'louder and louder': (samples) => speech(samples, 9000).map((value, at) => value * (at / samples) ** 2),
+  'loudest at the end': (samples) =>
+    speech(samples, 30_000).map((value, at) => (samples - at < 1500 ? Math.sin(at / 5) : value * 0.05)),
+}
+
+const nano = new URL('../../../models/nano', import.meta.url).pathname
+const checkpoints = { 'tiny-moe': tinyCheckpoint('tiny-moe'), 'tiny25-grouped': tinyCheckpoint('tiny25-grouped'), nano }
+
+let number = 0
+
+describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
+  let hosted: OpenHostedModel
+  const tokens = new Map<string, number[]>()
+  const frames = new Map<string, number[][]>()
+  const voice = name === 'nano' ? 'chelsie' : 'ethan'
+
+  beforeAll(async () => {
+    hosted = await loadHostedModel(
+      { checkpoint, id: name, device: 'cpu', threads: 1, exact: true, maxSpeechFrames: 6 },
+      () => undefined,
+      {
+        token: (request, id) => void tokens.set(request, [...(tokens.get(request) ?? []), id]),
+        frame: (request, codes) => void frames.set(request, [...(frames.get(request) ?? []), [...codes]]),
+      },
+    )
+  })
+  afterAll(async () => {
+    await hosted.runtime.close()
+    hosted.dispose()
+  })
+
+  const ask = (messages: readonly GenerationMessage[], scope: string | undefined, spoken: boolean): GenerationRequest =>
+    makeRequest({
+      model: name,
+      messages,
+      maxTokens: 6,
+      ...(spoken && { voice }),
+      ...(scope !== undefined && { cacheScope: scope }),
+    })
+
+  /** Until the engine has done what can be done ahead. */
+  const settled = async (): Promise<void> => {
+    while (hosted.runtime.working) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+
+  /** The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is returned. */
+  async function both(
+    samples: Float32Array,
+    before: readonly GenerationMessage[],
+    spoken: boolean,
+    scope = `turn ${number++}`,
+  ): Promise<{ cached: number; total: number; encoded: number[]; text: string }> {
+    const medium = decodedAudio({ sampleRate: RATE, samples })
+    const messages = [...before, turnOf(medium)]
+    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
+    const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, spoken), { prefills: true })!
+    for (let at = 0; at < samples.length; at += 4321) {
+      audio.append(samples.slice(at, at + 4321))
+      if (at % 3 === 0) await settled()
+    }
+    await settled()
+    audio.complete(medium.contentKey)
+    const encoded = watchEncoder(hosted)
+    const ahead = ask(messages, scope, spoken)
+    const reply = await readReply(hosted.runtime, ahead)
+    const windows = encoded()
+    audio[Symbol.dispose]()
+    const fresh = ask(messages, undefined, spoken)
+    const wanted = await readReply(hosted.runtime, fresh)
+    expect(tokens.get(ahead.id)).toEqual(tokens.get(fresh.id))
+    expect(frames.get(ahead.id)).toEqual(frames.get(fresh.id))
+    expect(reply.text).toBe(wanted.text)
+    expect(reply.pcm).toEqual(wanted.pcm)
+    const { cached = 0, total = 0 } = reply.usage.prompt ?? {}
+    expect(hosted.runtime.arriving).toBe(0)
+    return { cached, total, encoded: windows, text: reply.text }
+  }
+
+  describe.each(Object.keys(kinds))('%s', (kind) => {
+    // Fewer than a window of either family, one of Qwen3-Omni's and four of the other's, and more.
+    it.each([1234, 128_000, 20 * RATE + 77])('%i samples', async (length) => {
+      const { cached, total, encoded } = await both(kinds[kind]!(length), [], true)
+      if (length < 20 * RATE) return
+      if (kind === 'even speech' || kind === 'silence first') {
+        // Two windows of 104 tokens, or ten of 50, were prefilled.
+        expect(cached / total).toBeGreaterThan(0.7)
+        expect(encoded.every((frames) => frames < 810)).toBe(true)
+      }
+    })
+  })
+
+  it('goes on from the conversation, whose audio it may outgrow', async () => {
+    const scope = `conversation ${number++}`
+    const first = [turnOf(decodedAudio({ sampleRate: RATE, samples: speech(30_000) }))]
+    const { text } = await readReply(hosted.runtime, ask(first, scope, true))
+    const image = decodedImage({ width: 64, height: 32, data: new Uint8Array(64 * 32 * 3).fill(90) })
+    const before: GenerationMessage[] = [
+      ...first,
+      { role: 'assistant', content: [{ type: 'text', text: text === '' ? 'Yes.' : text }] },
+      { role: 'user', content: [{ type: 'image', image }] },
+      { role: 'assistant', content: [{ type: 'text', text: 'I see.' }] },
+    ]
+    const { cached, total } = await both(speech(10 * RATE, 777), before, true, scope)
+    expect(cached / total).toBeGreaterThan(0.5)
+  })
+
+  it('without speech', async () => {
+    const { cached, total } = await both(speech(9 * RATE), [], false)
+    expect(cached / total).toBeGreaterThan(0.6)
+  })
+
+  it('is nobody else’s, and gone when it is given up', async () => {
+    const medium = decodedAudio({ sampleRate: RATE, samples: speech(9 * RATE, 5) })
+    const kept = hosted.runtime.kept.mediaBytes
+    const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'mine', false), { prefills: true })!
+    audio.append(speech(9 * RATE, 5))
+    await settled()
+    audio.complete(medium.contentKey)
+    const other = await readReply(hosted.runtime, ask([turnOf(medium)], 'yours', false))
+    expect(other.usage.prompt?.cached).toBeUndefined()
+    expect(hosted.runtime.arriving).toBe(1)
+    audio[Symbol.dispose]()
+    audio.append(speech(100))
+    expect(hosted.runtime.arriving).toBe(0)
+    expect(hosted.runtime.kept.mediaBytes).toBeGreaterThanOrEqual(kept)
+  })
+})
+
+function turnOf(audio: ReturnType<typeof decodedAudio>): GenerationMessage {
+  return { role: 'user', content: [{ type: 'audio', audio }] }
+}
+
+/** Counts the mel frames that the encoder computes for requests from now on, window by window. */
+function watchEncoder({ parts }: OpenHostedModel): () => number[] {
+  const encoder = parts.model.audioEncoder!
+  const original = encoder.encode.bind(encoder)
+  const frames: number[] = []
+  encoder.encode = (mel, count, options) => {
+    let known = 0
+    for (let from = 0; from < count; from += encoder.windows!.frames)
+      if (options?.ahead?.window(from)) known += encoder.windows!.frames
+    frames.push(count - known)
+    return original(mel, count, options)
+  }
+  return () => {
+    encoder.encode = original
+    return frames
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * All audio that is arriving: a piece of work for one of them a turn, while no request waits to be read.
+ *
+ * In: samples, from whoever opens an audio. Out: features of complete audio, for the requests that name it. What is held gives way before
+ * a live request is refused memory; the audio is then encoded at once, with its request.
+ */
+
+import { EngineError, type GenerationRequest } from '../contract/index.ts'
+import type { MemoryBudget } from '../models/memory-budget.ts'
+import type { AudioFeatureConfig } from '../prompt/log-mel.ts'
+import type { AudioFeature, PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
+import { ArrivingAudio } from './arriving-audio.ts'
+import { EncoderJob, type Pause } from './encoder-job.ts'
+import { type PrefillTools, prefillAhead, type PromptSoFar, promptSoFar } from './prefill-ahead.ts'
+
+/** Frames of the spectrogram that one turn computes. */
+const FRAMES_AT_ONCE = 64
+/** Frames without a louder one after which what the floor changed is made again. */
+const CALM_FRAMES = 100
+
+/** An audio that a request will name, as its sender sees it. */
+export interface OpenAudio extends Disposable {
+  /** The next samples, in [-1, 1], at the checkpoint's rate. */
+  append(samples: Float32Array): void
+  /** There are no more; requests name it so. */
+  complete(contentKey: string): void
+}
+
+interface ArrivingAudiosOptions extends PrefillTools {
+  readonly features: AudioFeatureConfig | undefined
+  readonly budget: MemoryBudget | undefined
+  /** There is something to do. */
+  readonly notify: () => void
+}
+
+interface Entry {
+  readonly audio: ArrivingAudio
+  readonly abort: AbortController
+  job: EncoderJob<'done'> | undefined
+  /** Its prompt is being made. */
+  preparing: boolean
+  prompt: PromptSoFar | undefined
+}
+
+export class ArrivingAudios implements Disposable {
+  readonly #options: ArrivingAudiosOptions
+  /** The one that worked last is the last. */
+  #entries: Entry[] = []
+  #number = 0
+
+  constructor(options: ArrivingAudiosOptions) {
+    this.#options = options
+    options.budget?.addReclaim((bytes) => this.#reclaim(bytes))
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  get busy(): boolean {
+    return this.#entries.some(({ job, preparing }) => job !== undefined || preparing)
+  }
+
+  /** Undefined where the encoder works on whole audio only. */
+  open(request: GenerationRequest, prefills: boolean): OpenAudio | undefined {
+    const { features, budget, model } = this.#options
+    const windows = model.audioEncoder?.windows
+    if (!features || !windows) return undefined
+    this.#number += 1
+    const name = `arriving ${this.#number}`
+    const prefillable = prefills && request.cacheScope !== undefined
+    const audio = new ArrivingAudio({ name, request, prefills: prefillable, features, windows, budget })
+    this.#entries.push({ audio, abort: new AbortController(), job: undefined, preparing: false, prompt: undefined })
+    this.#options.notify()
+    return {
+      append: (samples) => {
+        audio.append(samples)
+        if (audio.dropped) this.#forget(audio)
+        else this.#options.notify()
+      },
+      complete: (contentKey) => (audio.contentKey = contentKey),
+      [Symbol.dispose]: () => this.#forget(audio),
+    }
+  }
+
+  /** One piece of work, if there is any. */
+  async turn(): Promise<boolean> {
+    for (const entry of this.#entries) {
+      if (entry.audio.contentKey !== undefined || !(entry.job || this.#nextOf(entry))) continue
+      this.#entries = [...this.#entries.filter((other) => other !== entry), entry]
+      await this.#turn(entry)
+      return true
+    }
+    return false
+  }
+
+  async #turn(entry: Entry): Promise<void> {
+    try {
+      entry.job ??= new EncoderJob((pause) => this.#work(entry, pause))
+      if ((await entry.job.turn()) === 'done') entry.job = undefined
+    } catch {
+      // Its request meets the same fault, and reports it.
+      this.#forget(entry.audio)
+    }
+  }
+
+  /** A prompt whose audio that arrived is taken from here. What was prefilled for it can be found from then on. */
+  async settle(
+    prompt: PreparedPrompt,
+    scope: string | undefined,
+    keyOf: (feature: PromptFeature) => string | undefined,
+  ): Promise<PreparedPrompt> {
+    if (this.#entries.length === 0) return prompt
+    const features: PromptFeature[] = []
+    for (const feature of prompt.features) {
+      const entry = this.#find(feature, scope)
+      const settled = entry && (await this.#settle(entry, feature as AudioFeature, keyOf(feature)))
+      features.push(settled ?? feature)
+    }
+    return { ...prompt, features }
+  }
+
+  /** Its encoder's output is kept elsewhere now. */
+  used(feature: PromptFeature, scope: string | undefined): void {
+    const entry = feature.type === 'audio' && feature.ahead ? this.#find(feature, scope) : undefined
+    if (entry) this.#forget(entry.audio)
+  }
+
+  [Symbol.dispose](): void {
+    for (const { audio } of this.#entries) this.#forget(audio)
+  }
+
+  #find(feature: PromptFeature, scope: string | undefined): Entry | undefined {
+    if (feature.type !== 'audio' || feature.source === undefined) return undefined
+    const { contentKey } = feature.source
+    return this.#entries.find(
+      ({ audio }) => audio.contentKey === contentKey && audio.options.request.cacheScope === scope,
+    )
+  }
+
+  async #settle(entry: Entry, feature: AudioFeature, key: string | undefined): Promise<AudioFeature | undefined> {
+    const { audio, job } = entry
+    entry.job = undefined
+    await job?.cancel(new DOMException('The audio is complete.', 'AbortError'))
+    while (audio.levels.advance(FRAMES_AT_ONCE)) await new Promise<void>((resolve) => void setImmediate(resolve))
+    return audio.dropped ? undefined : audio.settle(feature, key)
+  }
+
+  async #work(entry: Entry, pause: Pause): Promise<'done'> {
+    for (let next = this.#nextOf(entry); next !== undefined; next = this.#nextOf(entry)) {
+      await next(pause)
+      await pause()
+    }
+    return 'done'
+  }
+
+  /** What is to be done first for an audio. */
+  #nextOf(entry: Entry): ((pause: Pause) => Promise<void>) | undefined {
+    const { audio, abort, prompt } = entry
+    const { levels } = audio
+    const { signal } = abort
+    if (audio.dropped) return undefined
+    if (levels.behind)
+      return async () => {
+        levels.advance(FRAMES_AT_ONCE)
+      }
+    const { stale } = audio
+    if (stale && levels.frames - levels.loudestAt >= CALM_FRAMES) return () => audio.encode(stale, signal)
+    const { next } = audio
+    if (next) return () => audio.encode(next, signal)
+    if (!audio.options.prefills || stale || audio.tokensOver(levels.floor) <= audio.prefilled) return undefined
+    if (prompt === undefined) {
+      if (!entry.preparing) void this.#prepare(entry)
+      return undefined
+    }
+    return async (pause) => {
+      entry.prompt = undefined
+      try {
+        await prefillAhead(audio, prompt, this.#options, pause, signal)
+      } catch (error) {
+        if (!(error instanceof EngineError && error.code === 'overloaded')) throw error
+      }
+      // Without room it is not tried again before there is more of it.
+      if (audio.tokensOver(levels.floor) >= prompt.tokens) audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
+    }
+  }
+
+  /** Makes the prompt so far, beside the loop. */
+  async #prepare(entry: Entry): Promise<void> {
+    const { audio, abort } = entry
+    entry.preparing = true
+    const tokens = audio.tokensOver(audio.levels.floor)
+    try {
+      entry.prompt = await promptSoFar(audio, this.#options, abort.signal)
+      if (entry.prompt === undefined) audio.prefilled = Math.max(audio.prefilled, tokens)
+    } catch {
+      // Its request meets the same fault, and reports it.
+      audio.prefilled = Infinity
+    }
+    entry.preparing = false
+    this.#options.notify()
+  }
+
+  #forget(audio: ArrivingAudio): void {
+    const entry = this.#entries.find((other) => other.audio === audio)
+    if (!entry) return
+    this.#entries = this.#entries.filter((other) => other !== entry)
+    const reason = new DOMException('The audio is not wanted any more.', 'AbortError')
+    entry.abort.abort(reason)
+    void entry.job?.cancel(reason)
+    audio.drop()
+  }
+
+  #reclaim(bytes: number): void {
+    let left = bytes
+    for (const { audio } of this.#entries) {
+      if (left <= 0) return
+      left -= audio.bytes
+      this.#forget(audio)
+    }
+  }
+}

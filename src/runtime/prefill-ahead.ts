@@ -1,0 +1,187 @@
+/**
+ * Prefills a prompt up to what has come of the audio that it ends with, for its request to go on from.
+ *
+ * In: an {@link ArrivingAudio}. Out: prefixes of thinker and speech among those that are kept, found by the request once the audio has its
+ * name. In pieces, between which others get their turn; what was prefilled when it is given up is kept, too.
+ */
+
+import type { GenerationMessage, GenerationRequest } from '../contract/index.ts'
+import type { OmniModel } from '../models/stages.ts'
+import { positionsOf, runOf, type TokenRun } from '../models/token-run.ts'
+import type { AudioFeature, PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
+import type { ArrivingAudio } from './arriving-audio.ts'
+import type { Pause } from './encoder-job.ts'
+import type { EncodedMedium } from './encoded-cache.ts'
+import { encodeFeature } from './encoder-step.ts'
+import { type LoadedFeature, loadFeature } from './feature-loader.ts'
+import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
+import { longestAudio, mediaSet, type SequencePool } from './sequence-pool.ts'
+
+export interface PrefillTools {
+  readonly model: OmniModel
+  readonly pool: SequencePool
+  readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
+  /** Whose prefixes it finds and leaves. */
+  readonly scopeOf: (request: GenerationRequest) => string
+  /** Prompt tokens that one step may run. */
+  readonly stepTokens: () => number
+}
+
+/** A prompt that is about to be prefilled so far. */
+export interface PromptSoFar {
+  readonly prompt: PreparedPrompt
+  /** Of the audio. */
+  readonly feature: AudioFeature
+  /** Tokens of the audio that are known. */
+  readonly tokens: number
+  readonly run: TokenRun
+  /** What encoders read of media before the audio that are not known. */
+  readonly loaded: readonly LoadedFeature[]
+}
+
+/** Makes the prompt, beside the loop. Undefined when there is nothing in it to prefill. */
+export async function promptSoFar(
+  audio: ArrivingAudio,
+  { pool, prepare, scopeOf }: PrefillTools,
+  signal: AbortSignal,
+): Promise<PromptSoFar | undefined> {
+  const { request, name } = audio.options
+  const tokens = audio.tokensOver(audio.levels.floor)
+  const prompt = await prepare({ ...request, messages: soFar(request.messages, name, audio.levels.samples) }, signal)
+  const feature = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
+  if (!feature || feature.rows.length <= tokens) return undefined
+  const until = feature.rows[tokens]!
+  const rows = audio.mark(feature.rows, tokens)
+  const media = pool.mediaOf(prompt).map((medium) => (medium.rows === feature.rows ? rows : medium))
+  const run = runOf(prompt, media, [], until)
+  if (until === 0) return undefined
+  const known = pool.prefixes.find(run, scopeOf(request), (_, common) => common)?.length ?? 0
+  const loaded: LoadedFeature[] = []
+  for (const one of prompt.features) {
+    const [first = until] = one.rows
+    const needed = one !== feature && first < until && one.rows.at(-1)! >= known
+    if (needed && !knownMedium(pool, request, one, prompt)) loaded.push(await loadFeature(one, signal))
+    else if (one !== feature) one.release?.()
+  }
+  return { prompt, feature, tokens, run, loaded }
+}
+
+/** Runs it. Rejects as stages do, with `overloaded` where memory is short, and with what `pause` rejects with. */
+export async function prefillAhead(
+  audio: ArrivingAudio,
+  { prompt, feature, tokens, run, loaded }: PromptSoFar,
+  { model, pool, scopeOf, stepTokens }: PrefillTools,
+  pause: Pause,
+  signal: AbortSignal,
+): Promise<void> {
+  const { request } = audio.options
+  const { hiddenSize } = model.thinker
+  const until = run.tokenIds.length
+  const scope = scopeOf(request)
+  const speaks = request.speech !== undefined
+  const media = new Map<PromptFeature, EncodedMedium>()
+  for (const one of loaded) {
+    const medium = await encodeFeature(one, longestAudio(prompt), model, { signal, pause })
+    media.set(one.feature, medium)
+    const key = pool.keyOf(one.feature, prompt)
+    if (request.cacheScope !== undefined && key !== undefined) pool.encoded.put(request.cacheScope, key, medium)
+    await pause()
+  }
+  // A louder frame came meanwhile.
+  if (audio.tokensOver(audio.levels.floor) < tokens) return
+  const { sequence, reused, hidden: kept } = await pool.start({ run, scope, capacity: until, speaks })
+  const hidden = new Map(kept)
+  const mediaRows = mediaSet(run.media)
+  let whole = true
+  try {
+    const encoded: EncodedFeature[] = []
+    for (const one of prompt.features) {
+      const [first = until] = one.rows
+      if (one === feature || first >= until || one.rows.at(-1)! < reused) continue
+      const medium = media.get(one) ?? knownMedium(pool, request, one, prompt)
+      // It was given up meanwhile.
+      if (!medium) return
+      encoded.push({ rows: one.rows, ...medium })
+    }
+    encoded.push({ rows: feature.rows.slice(0, tokens), embeddings: audio.embeddings(tokens, hiddenSize) })
+    const features = new PromptFeatures(encoded, hiddenSize)
+    for (let from = reused; from < until;) {
+      const next = Math.min(until, from + Math.max(1, stepTokens()))
+      const injected = features.slice(from, next)
+      const wanted = Array.from({ length: next - from }, (_, index) => from + index).filter((row) =>
+        pool.wantsHidden(row, mediaRows),
+      )
+      whole = false
+      const [output] = await model.thinker.forward(
+        [
+          {
+            sequence,
+            tokenIds: run.tokenIds.slice(from, next),
+            positions: positionsOf(run.positions, from, next),
+            ...(injected && { features: injected }),
+            logits: 'none',
+            hidden: wanted.length > 0,
+          },
+        ],
+        signal,
+      )
+      whole = true
+      const states = output?.hidden
+      if (states)
+        for (const row of wanted)
+          hidden.set(row, states.slice((row - from) * hiddenSize, (row - from + 1) * hiddenSize))
+      from = next
+      if (from < until) await pause()
+    }
+  } finally {
+    if (whole) pool.finish({ scope, run: upTo(run, sequence.length), sequence, hidden })
+    else sequence[Symbol.dispose]()
+  }
+  audio.prefilled = Math.max(audio.prefilled, tokens)
+  if (!speaks || !model.speech?.prefill) return
+  await pause()
+  await model.speech.prefill({ prompt, kept: { scope, run }, until, hidden, rows: stepTokens, pause, signal })
+}
+
+function knownMedium(
+  pool: SequencePool,
+  { cacheScope }: GenerationRequest,
+  feature: PromptFeature,
+  prompt: PreparedPrompt,
+): EncodedMedium | undefined {
+  const key = pool.keyOf(feature, prompt)
+  return cacheScope === undefined || key === undefined ? undefined : pool.encoded.get(cacheScope, key)
+}
+
+/** Its first `length` tokens; the media stay the same objects, whose names may change. */
+function upTo(run: TokenRun, length: number): TokenRun {
+  if (length === run.tokenIds.length) return run
+  return runOf({ ...run, nextPosition: 0 }, run.media, [], length)
+}
+
+/** The messages with what has come of their last audio. */
+function soFar(messages: readonly GenerationMessage[], name: string, samples: number): readonly GenerationMessage[] {
+  const at = messages.findLastIndex(({ content }) => content.some(({ type }) => type === 'audio'))
+  return messages.map((message, index) => {
+    if (index !== at) return message
+    const last = message.content.findLastIndex(({ type }) => type === 'audio')
+    const content = message.content.map((part, place) =>
+      place === last && part.type === 'audio'
+        ? {
+            type: 'audio' as const,
+            audio: {
+              ...part.audio,
+              contentKey: name,
+              exact: true,
+              facts: { sampleRate: part.audio.facts.sampleRate, samples },
+            },
+          }
+        : part,
+    )
+    return { ...message, content } as GenerationMessage
+  })
+}
+
+function isNamed(feature: PreparedPrompt['features'][number], name: string): boolean {
+  return feature.type === 'audio' && feature.source?.contentKey === name
+}

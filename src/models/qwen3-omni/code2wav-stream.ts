@@ -101,7 +101,8 @@ export class Code2Wav implements Code2WavStage {
     const maxNodes = 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300
     this.#lanes = [backend, ...(spare ? [spare] : [])].map((own) => ({
       backend: own,
-      graphs: new GraphCache(own, { maxNodes, capacity: GRAPHS }),
+      // On a GPU each graph holds working memory of its own.
+      graphs: new GraphCache(own, { maxNodes, ...(own.kind === 'cpu' && { capacity: GRAPHS }) }),
     }))
     this.samplesPerFrame = model.samplesPerFrame
   }
@@ -118,7 +119,7 @@ export class Code2Wav implements Code2WavStage {
 
   #keeps(carried: Carried): boolean {
     const bytes = this.#kept.reduce((sum, kept) => sum + kept.bytes, carried.bytes)
-    return this.#kept.length < KEPT || bytes <= KEPT_BYTES
+    return this.#kept.length < KEPT || (this.#backend.kind === 'cpu' && bytes <= KEPT_BYTES)
   }
 
   #drop(carried: Carried): void {

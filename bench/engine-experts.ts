@@ -21,7 +21,7 @@ import { measure, median, type Benchmark, type BenchmarkContext, type Row } from
 const options = { hidden: 2048, intermediate: 768, experts: 128, used: 8, renormalise: true }
 
 /** Random blocks with small scales, or random floats for the router. */
-function randomWeights(type: TensorType, shape: readonly number[]): Uint8Array {
+export function randomWeights(type: TensorType, shape: readonly number[]): Uint8Array {
   const bytes = tensorBytes(type, shape)
   if (type === 'f32')
     return new Uint8Array(Float32Array.from({ length: bytes / 4 }, () => (Math.random() - 0.5) / 5).buffer)

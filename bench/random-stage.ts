@@ -22,9 +22,14 @@ import { normal } from './token2wav-weights.ts'
 
 const path = join(import.meta.dirname, '..', 'testdata', 'qwen3-omni-30b-a3b', 'config.json')
 
+/** The published config.json. */
+export function publishedConfig(): Record<string, unknown> {
+  return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>
+}
+
 /** What the published config.json says of speech. */
 export function realSpeech(): NonNullable<ReturnType<typeof parseConfig>['speech']> {
-  const { speech } = parseConfig(JSON.parse(readFileSync(path, 'utf8')))
+  const { speech } = parseConfig(publishedConfig())
   if (!speech) throw new Error('the published configuration speaks')
   return speech
 }

@@ -72,6 +72,8 @@ export interface ThinkerStage extends Disposable {
   readonly vocabSize: number
   readonly hiddenSize: number
   readonly contextLength: number
+  /** Prompt tokens of a step that it reads fastest; more only take longer. Default 256. */
+  readonly chunkTokens?: number
   /** `capacity`: the most tokens this sequence may grow to. It holds no memory until some is reserved. */
   newSequence(capacity: number): StageSequence
   /**

@@ -33,6 +33,13 @@ export function prepend(g: GraphBuilder, x: Tensor<'f32'>, context: number, hist
   return g.concat(g.slice(history, 1, history.shape[1] - context, context), x, 1)
 }
 
+/** Elements that a product of f32 rows takes at once; what is left of a row goes one by one, ten times as slow. */
+const STEP = 64
+/** The same for rows that follow each other without a gap. */
+const DENSE_STEP = 16
+/** Most frames that {@link CausalConv1d} computes as one. */
+const MOST_FOLDED = 2
+
 /** Conv1d with padding on the left only. x: [in, time] to [out, time / stride]. */
 export class CausalConv1d {
   readonly weight: Tensor
@@ -68,6 +75,27 @@ export class CausalConv1d {
       : channels * this.#kernel * this.#phases(frames).frames * this.#dilation
   }
 
+  /** Frames computed as one, so that rows are whole steps of the product: narrow f32 weights only. */
+  #folded(g: GraphBuilder, step: number): number {
+    if (g.backend.kind !== 'cpu' || this.weight.type !== 'f32') return 1
+    const channels = this.weight.shape[0] / this.#kernel
+    for (let fold = 1; fold <= MOST_FOLDED; fold++) if (((this.#kernel - 1 + fold) * channels) % step === 0) return fold
+    return 1
+  }
+
+  /** Weights of `fold` frames side by side, each with zeros for the frames that it does not see: [in * (kernel + fold - 1), out * fold]. */
+  #foldedWeight(g: GraphBuilder, fold: number): Tensor {
+    if (fold === 1) return this.weight
+    const channels = this.weight.shape[0] / this.#kernel
+    const weight = this.weight as Tensor<'f32'>
+    let all: Tensor<'f32'> | undefined
+    for (let frame = 0; frame < fold; frame++) {
+      const one = g.pad(weight, [[frame * channels, (fold - 1 - frame) * channels]])
+      all = all ? g.concat(all, one, 1) : one
+    }
+    return all ?? this.weight
+  }
+
   /** `room`: at least {@link roomFor} elements, which several convolutions may share one after the other. */
   forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>, room?: Tensor<'f32'>): Tensor<'f32'> {
     const needed = this.roomFor(x.shape[1])
@@ -79,6 +107,15 @@ export class CausalConv1d {
     }
     const frames = x.shape[1] / this.#stride
     const extended = g.cont(prepend(g, x, this.context, history))
+    if (this.#kernel === 1 && this.#stride === 1) {
+      const fold = this.#folded(g, DENSE_STEP)
+      const out = this.weight.shape[1]
+      if (fold > 1 && frames % fold === 0) {
+        const together = g.reshape(extended, extended.shape[0] * fold, frames / fold)
+        const y = g.reshape(g.mulMat(this.#foldedWeight(g, fold), together), out, frames)
+        return this.bias ? g.add(y, this.bias) : y
+      }
+    }
     const windows =
       this.#kernel === 1 && this.#stride === 1
         ? extended
@@ -88,8 +125,8 @@ export class CausalConv1d {
   }
 
   /** Frames a dilation apart follow each other in a phase: frames per phase, rounded up, and those of the history before them. */
-  #phases(frames: number): { frames: number; before: number } {
-    return { frames: Math.ceil(frames / this.#dilation), before: this.#kernel - 1 }
+  #phases(frames: number, fold = MOST_FOLDED): { frames: number; before: number } {
+    return { frames: fold * Math.ceil(frames / this.#dilation / fold), before: this.#kernel - 1 }
   }
 
   /**
@@ -99,7 +136,8 @@ export class CausalConv1d {
   #overlapping(g: GraphBuilder, x: Tensor<'f32'>, history: Tensor<'f32'>, room: Tensor<'f32'>): Tensor<'f32'> {
     const [channels, frames] = x.shape
     const dilation = this.#dilation
-    const { frames: length, before } = this.#phases(frames)
+    const fold = this.#folded(g, STEP)
+    const { frames: length, before } = this.#phases(frames, fold)
     const row = 4 * channels
     const phase = row * (before + length)
     /** Puts `count` rounds of `phases` frames each at row `to` of the phases. */
@@ -113,12 +151,19 @@ export class CausalConv1d {
     lay(history, history.shape[1] - this.context, dilation, before, 0)
     if (whole > 0) lay(x, 0, dilation, whole, before)
     // What is left does not reach the last phases; their last windows hold anything, and are cut off below.
-    if (whole < length) lay(x, whole * dilation, frames - whole * dilation, 1, before + whole)
-    const windows = g.view(room, [this.weight.shape[0], length, dilation], { strides: [row, phase] })
-    const y = g.mulMat(this.weight, windows)
-    // Before the next convolution takes the room.
-    g.effect(y)
+    const left = frames - whole * dilation
+    // With frames folded, whatever stands after a frame is multiplied by zero, so it has to be a number.
+    if (fold > 1 && whole < length)
+      lay(history, history.shape[1] - this.context, dilation, length - whole, before + whole)
+    if (left > 0) lay(x, whole * dilation, left, 1, before + whole)
+    const windows = g.view(room, [(before + fold) * channels, length / fold, dilation], {
+      strides: [fold * row, phase],
+    })
     const out = this.weight.shape[1]
+    const product = g.mulMat(this.#foldedWeight(g, fold), windows)
+    // Before the next convolution takes the room.
+    g.effect(product)
+    const y = g.reshape(product, out, length, dilation)
     const ordered = dilation === 1 ? y : g.cont(g.permute(y, 0, 2, 1, 3))
     const result = g.slice(g.reshape(ordered, out, length * dilation), 1, 0, frames)
     return this.bias ? g.add(result, this.bias) : result

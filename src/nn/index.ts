@@ -36,6 +36,7 @@ export {
   type Parameters,
 } from './parameters.ts'
 export { PreNormLayer } from './pre-norm-layer.ts'
+export { sortByExpert, sortedInputs, type SortedTokens } from './sorted-experts.ts'
 export { sinusoids } from './sinusoids.ts'
 export { SnakeBeta } from './snake.ts'
 export { joinPositions, Rotary, type RotaryConfig } from './rotary.ts'

@@ -9,6 +9,7 @@ import type { GraphBuilder, Tensor } from '../tensor/index.ts'
 import { Linear } from './linear.ts'
 import { GatedMlp } from './mlp.ts'
 import type { Parameters } from './parameters.ts'
+import { declareSorted, type SortedTokens } from './sorted-experts.ts'
 
 export interface MixtureOptions {
   readonly hidden: number
@@ -33,11 +34,11 @@ export class MixtureOfExperts {
   readonly down_proj: Tensor
   readonly shared_expert: GatedMlp | undefined
   readonly shared_expert_gate: Linear | undefined
-  readonly #options: MixtureOptions
+  readonly options: MixtureOptions
 
   constructor(parameters: Parameters, options: MixtureOptions) {
     const { hidden, intermediate, experts, shared } = options
-    this.#options = options
+    this.options = options
     this.gate = new Linear(parameters.scope('gate'), hidden, experts, { precision: 'exact' })
     const inside = parameters.scope('experts')
     const into = { shape: [hidden, intermediate, experts], use: 'experts', layout: 'experts' } as const
@@ -53,12 +54,9 @@ export class MixtureOfExperts {
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
-    const { hidden, experts, used, renormalise } = this.#options
+    const { hidden, used } = this.options
     const tokens = x.shape[1]
-    const probabilities = g.softMax(this.gate.forward(g, x))
-    const chosen = g.topK(probabilities, used)
-    let weights = g.reshape(g.getRows(g.reshape(probabilities, 1, experts, tokens), chosen), used, tokens)
-    if (renormalise) weights = g.div(weights, g.sumRows(weights))
+    const { chosen, weights } = this.route(g, x)
     const rows = g.reshape(g.cont(x), hidden, 1, tokens)
     const inner = g.swiglu(g.mulMatId(this.gate_proj, rows, chosen), g.mulMatId(this.up_proj, rows, chosen))
     const outer = g.mul(g.mulMatId(this.down_proj, inner, chosen), g.reshape(weights, 1, used, tokens))
@@ -67,7 +65,46 @@ export class MixtureOfExperts {
       const part = g.view(outer, [hidden, tokens], { strides: [outer.strides[2]], offset: i * outer.strides[1] })
       sum = sum ? g.add(sum, part) : part
     }
-    const routed = used === 1 && sum ? g.cont(sum) : (sum ?? x)
+    return this.#withShared(g, x, used === 1 && sum ? g.cont(sum) : (sum ?? x))
+  }
+
+  /** Each token's experts i32 [used, tokens], and what their results are multiplied by, [used, tokens]. */
+  route(g: GraphBuilder, x: Tensor<'f32'>): { chosen: Tensor<'i32'>; weights: Tensor<'f32'> } {
+    const { experts, used, renormalise } = this.options
+    const tokens = x.shape[1]
+    const probabilities = g.softMax(this.gate.forward(g, x))
+    const chosen = g.topK(probabilities, used)
+    const weights = g.reshape(g.getRows(g.reshape(probabilities, 1, experts, tokens), chosen), used, tokens)
+    return { chosen, weights: renormalise ? g.div(weights, g.sumRows(weights)) : weights }
+  }
+
+  /**
+   * As {@link forward}, when it is known which experts the tokens chose: a matrix product for each expert. `weights` are those of
+   * {@link route}; the inputs of `sortedInputs` are declared. Quicker where experts have several tokens each.
+   */
+  forwardSorted(g: GraphBuilder, x: Tensor<'f32'>, weights: Tensor<'f32'>, sorted: SortedTokens): Tensor<'f32'> {
+    const { hidden } = this.options
+    const tokens = x.shape[1]
+    const { rows, places } = declareSorted(g, sorted)
+    const whole = g.cont(x)
+    // Results side by side in one piece of working memory, as they come.
+    const outer = g.view(g.room(hidden * sorted.rows.length), [hidden, sorted.rows.length])
+    for (const { expert, start, count } of sorted.parts) {
+      const own = g.getRows(whole, g.slice(rows, 0, start, count))
+      const gate = g.mulMat(g.expert(this.gate_proj, expert), own)
+      const inner = g.swiglu(gate, g.mulMat(g.expert(this.up_proj, expert), own))
+      g.effect(g.copyInto(g.mulMat(g.expert(this.down_proj, expert), inner), g.slice(outer, 1, start, count)))
+    }
+    let sum: Tensor<'f32'> | undefined
+    for (const [i, place] of places.entries()) {
+      const weight = g.reshape(g.cont(g.slice(weights, 0, i, 1)), 1, tokens)
+      const part = g.mul(g.getRows(outer, place), weight)
+      sum = sum ? g.add(sum, part) : part
+    }
+    return this.#withShared(g, x, sum ?? x)
+  }
+
+  #withShared(g: GraphBuilder, x: Tensor<'f32'>, routed: Tensor<'f32'>): Tensor<'f32'> {
     if (!this.shared_expert || !this.shared_expert_gate) return routed
     const gate = g.sigmoid(this.shared_expert_gate.forward(g, x))
     return g.add(routed, g.mul(this.shared_expert.forward(g, x), gate))

@@ -82,31 +82,35 @@ describe('convolutions', () => {
     { kernel: 7, dilation: 1, stride: 1 },
     { kernel: 7, dilation: 9, stride: 1 },
     { kernel: 1, dilation: 1, stride: 1 },
+    { kernel: 1, dilation: 1, stride: 1, inChannels: 8 },
     { kernel: 4, dilation: 1, stride: 2 },
-  ])('causal, kernel $kernel dilation $dilation stride $stride', async ({ kernel, dilation, stride }) => {
-    const [inChannels, out, time] = [6, 5, 24]
-    const weight = tensor(1, out, inChannels, kernel)
-    const bias = tensor(2, out)
-    const x = tensor(3, inChannels, time)
-    const y = await run(
-      (p) => new CausalConv1d(p, inChannels, out, { kernel, dilation, stride }),
-      { weight, bias },
-      { shape: [inChannels, time], values: toFrames(x.values, inChannels) },
-    )
-    const context = (kernel - 1) * dilation + 1 - stride
-    const expected = Float32Array.from({ length: (out * time) / stride }, (_, i) => {
-      const [t, o] = [Math.floor(i / out), i % out]
-      let sum = bias.values[o] ?? 0
-      for (let c = 0; c < inChannels; c++) {
-        for (let k = 0; k < kernel; k++) {
-          const at = t * stride + k * dilation - context
-          if (at >= 0) sum += (x.values[c * time + at] ?? 0) * (weight.values[(o * inChannels + c) * kernel + k] ?? 0)
+  ])(
+    'causal, kernel $kernel dilation $dilation stride $stride',
+    async ({ kernel, dilation, stride, inChannels = 6 }) => {
+      const [out, time] = [5, 24]
+      const weight = tensor(1, out, inChannels, kernel)
+      const bias = tensor(2, out)
+      const x = tensor(3, inChannels, time)
+      const y = await run(
+        (p) => new CausalConv1d(p, inChannels, out, { kernel, dilation, stride }),
+        { weight, bias },
+        { shape: [inChannels, time], values: toFrames(x.values, inChannels) },
+      )
+      const context = (kernel - 1) * dilation + 1 - stride
+      const expected = Float32Array.from({ length: (out * time) / stride }, (_, i) => {
+        const [t, o] = [Math.floor(i / out), i % out]
+        let sum = bias.values[o] ?? 0
+        for (let c = 0; c < inChannels; c++) {
+          for (let k = 0; k < kernel; k++) {
+            const at = t * stride + k * dilation - context
+            if (at >= 0) sum += (x.values[c * time + at] ?? 0) * (weight.values[(o * inChannels + c) * kernel + k] ?? 0)
+          }
         }
-      }
-      return sum
-    })
-    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
-  })
+        return sum
+      })
+      expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
+    },
+  )
 
   it.each([
     { kernel: 4, stride: 4 },
@@ -222,10 +226,17 @@ describe('convolutions', () => {
     expect(maximumDifference(pieces, expected)).toBeLessThan(deviceLimit(1e-6))
   })
 
-  it.each(['f32', 'bf16', 'q8_0'] as const)('without gathering windows gives the same, %s', async (type) => {
+  it.each([
+    ['f32', 4],
+    ['f32', 8],
+    ['f32', 16],
+    ['f32', 32],
+    ['bf16', 32],
+    ['q8_0', 32],
+  ] as const)('without gathering windows gives the same, %s in %i channels', async (type, channels) => {
     if (backend.kind !== 'cpu') return
     const construct = (p: Parameters) =>
-      [1, 3, 9].map((dilation) => new CausalConv1d(p.scope(dilation), 32, 32, { kernel: 7, dilation }))
+      [1, 3, 9].map((dilation) => new CausalConv1d(p.scope(dilation), channels, channels, { kernel: 7, dilation }))
     const declarations = declareParameters(construct)
     const sources = await Promise.all(
       declarations.map(async (d, i) => {
@@ -237,23 +248,26 @@ describe('convolutions', () => {
     )
     using weights = await loadWeights(backend, sources)
     const layers = construct(loadedParameters(weights))
+    const sizeOf = (frames: number) => Math.max(...layers.map((layer) => layer.roomFor(frames)))
     // Fewer frames than the dilation, a whole number of rounds, and some left over.
     for (const frames of [1, 2, 9, 10, 31]) {
       const through = (shared: boolean) =>
         buildGraph(backend, (g) => {
-          const room = shared ? g.room(Math.max(...layers.map((layer) => layer.roomFor(frames)))) : undefined
-          let x = g.input('x', 'f32', [32, frames])
+          const room = shared ? g.room(sizeOf(frames)) : undefined
+          // What memory held before is never part of a result.
+          if (room) g.effect(g.copyInto(g.input('before', 'f32', [sizeOf(frames)]), room))
+          let x = g.input('x', 'f32', [channels, frames])
           for (const [i, layer] of layers.entries())
-            x = layer.forward(g, x, g.input(`past${i}`, 'f32', [32, layer.context]), room)
+            x = layer.forward(g, x, g.input(`past${i}`, 'f32', [channels, layer.context]), room)
           return { y: x }
         })
       using gathered = through(false)
       using overlapping = through(true)
       const inputs = {
-        x: random(32 * frames, 1, 5),
-        ...Object.fromEntries(layers.map((layer, i) => [`past${i}`, random(32 * layer.context, 1, 6 + i)])),
+        x: random(channels * frames, 1, 5),
+        ...Object.fromEntries(layers.map((layer, i) => [`past${i}`, random(channels * layer.context, 1, 6 + i)])),
       }
-      const { y } = await overlapping.run(inputs)
+      const { y } = await overlapping.run({ ...inputs, before: new Float32Array(sizeOf(frames)).fill(NaN) })
       const { y: expected } = await gathered.run(inputs)
       expect(maximumDifference(y, expected)).toBeLessThan(1e-5)
     }

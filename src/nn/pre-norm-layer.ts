@@ -12,9 +12,9 @@ interface Part {
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'>
 }
 
-export interface PreNormParts<Attention> {
+export interface PreNormParts<Attention, Mlp extends Part> {
   readonly attention: Attention
-  readonly mlp: Part
+  readonly mlp: Mlp
   readonly attentionNorm: Part
   readonly mlpNorm: Part
   /** Learned scales of what each half adds. */
@@ -22,10 +22,10 @@ export interface PreNormParts<Attention> {
   readonly mlpScale?: Part
 }
 
-export class PreNormLayer<Attention> {
-  readonly parts: PreNormParts<Attention>
+export class PreNormLayer<Attention, Mlp extends Part = Part> {
+  readonly parts: PreNormParts<Attention, Mlp>
 
-  constructor(parts: PreNormParts<Attention>) {
+  constructor(parts: PreNormParts<Attention, Mlp>) {
     this.parts = parts
   }
 
@@ -39,11 +39,26 @@ export class PreNormLayer<Attention> {
     attend: (attention: Attention, normed: Tensor<'f32'>) => Tensor<'f32'>,
     rows?: Tensor<'i32'>,
   ): Tensor<'f32'> {
-    const { attention, mlp, attentionNorm, mlpNorm, attentionScale, mlpScale } = this.parts
-    const attended = attend(attention, attentionNorm.forward(g, x))
-    const all = g.add(x, attentionScale ? attentionScale.forward(g, attended) : attended)
+    const all = this.attend(g, x, attend)
     const y = rows ? g.getRows(all, rows) : all
-    const fed = mlp.forward(g, mlpNorm.forward(g, y))
+    return this.feed(g, y, (mlp, normed) => mlp.forward(g, normed))
+  }
+
+  /** The first half: x + attention(norm(x)). */
+  attend(
+    g: GraphBuilder,
+    x: Tensor<'f32'>,
+    attend: (attention: Attention, normed: Tensor<'f32'>) => Tensor<'f32'>,
+  ): Tensor<'f32'> {
+    const { attention, attentionNorm, attentionScale } = this.parts
+    const attended = attend(attention, attentionNorm.forward(g, x))
+    return g.add(x, attentionScale ? attentionScale.forward(g, attended) : attended)
+  }
+
+  /** The second half: y + mlp(norm(y)). */
+  feed(g: GraphBuilder, y: Tensor<'f32'>, apply: (mlp: Mlp, normed: Tensor<'f32'>) => Tensor<'f32'>): Tensor<'f32'> {
+    const { mlp, mlpNorm, mlpScale } = this.parts
+    const fed = apply(mlp, mlpNorm.forward(g, y))
     return g.add(y, mlpScale ? mlpScale.forward(g, fed) : fed)
   }
 }

@@ -17,6 +17,7 @@ import type {
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
+import type { Standing } from './fair-turns.ts'
 import { type RequestMetrics, type Clock, Stopwatch } from './request-metrics.ts'
 import type { EncodedMedium } from './encoded-cache.ts'
 import type { EncoderJob } from './encoder-job.ts'
@@ -164,6 +165,16 @@ export class RequestTask {
 
   get hasResources(): boolean {
     return this.#resources !== undefined
+  }
+
+  /** How it stands when the loop's next turn is shared. */
+  get standing(): Standing {
+    const { runnable, phase, speech } = this
+    return {
+      reads: runnable && (phase === 'prefill' || (phase === 'encoding' && this.canEncode)),
+      writes: runnable && phase === 'decode',
+      ...(speech && { speech: { ...speech.standing, canWork: runnable && speech.canWork } }),
+    }
   }
 
   get holdsMemory(): boolean {

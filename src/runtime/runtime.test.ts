@@ -241,6 +241,37 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       for (const batch of reading) expect(batch).toContain(1)
     })
 
+    it.each([
+      ['well ahead of its playback yields to a prompt, and then goes on', 0],
+      ['behind its playback goes on beside a prompt', 1e6],
+    ])('speech %s', async (_, timesAsFast) => {
+      const speech = { script: answer('x'.repeat(40)), tailFrames: 250, thinkerDelay: () => 1 }
+      const { runtime, model } = start(speech, { clock: () => performance.now() * timesAsFast, prefillTokens: 16 })
+      const listener = makeRequest({ text: 'a', maxTokens: 40, voice: 'Ethan' })
+      const events: EngineEvent[] = []
+      let samples = 0
+      let prompt: Promise<unknown> | undefined
+      let [begun, ended] = [0, 0]
+      for await (const event of runtime.generate(listener, new AbortController().signal)) {
+        events.push(event)
+        if (event.type !== 'audio-delta') continue
+        samples += event.pcm.length
+        if (prompt || samples < 2 * 24_000) continue
+        begun = model.talkerBatches.length
+        prompt = readReply(runtime, makeRequest({ text: 'y'.repeat(1000), maxTokens: 1 })).then(
+          () => (ended = model.talkerBatches.length),
+        )
+      }
+      await prompt
+      // One step may be under way when the prompt comes, and one that was prepared before it.
+      if (timesAsFast === 0) expect(ended - begun).toBeLessThan(4)
+      else expect(ended - begun).toBeGreaterThan(20)
+      const alone = start(speech)
+      const pcm = (all: readonly EngineEvent[]) =>
+        all.flatMap((event) => (event.type === 'audio-delta' ? Array.from(event.pcm) : []))
+      expect(pcm(events)).toEqual(Array.from((await readReply(alone.runtime, listener)).pcm))
+    })
+
     it('encodes a long sound in pieces between other work, and tells the encoder of the longest sound', async () => {
       const { runtime, model } = start({ script: answer('ok'), encoderDelay: 5 })
       const long = readReply(runtime, makeRequest({ messages: [sounds(600, 15, 3)] }))

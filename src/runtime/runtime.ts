@@ -10,25 +10,22 @@
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 import type { PromptFeature } from '../prompt/prepared-prompt.ts'
-import { createRandom, textStream } from '../sampling/random.ts'
-import { createSampler } from '../sampling/sampler.ts'
 import { ArrivingAudios, type OpenAudio } from './arriving-audios.ts'
-import { whenAllAborted } from './abort.ts'
 import { checkModalities, checkTools, reserve } from './request-limits.ts'
 import type { EncodedFeature } from './prompt-features.ts'
-import { encodePiece } from './encoder-step.ts'
 import type { Clock } from './request-metrics.ts'
-import { ReplyReader } from './reply-reader.ts'
 import { FeatureLoader } from './feature-loader.ts'
-import { RequestTask, type TaskResources } from './request-task.ts'
-import { mediaSetOf, SequencePool } from './sequence-pool.ts'
+import { type PlanFacts, planReply } from './reply-plan.ts'
+import { RequestTask } from './request-task.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
+import { SequencePool } from './sequence-pool.ts'
 import { prefillShared } from './shared-prefix.ts'
 import { SpeechTask } from './speech-task.ts'
 import { StageProfile } from './stage-profile.ts'
 import { stageFailure } from './stage-failure.ts'
-import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
-import { forcedOpening, type ToolMarkers } from './tool-calls.ts'
+import type { ToolMarkers } from './tool-calls.ts'
+import { Turns } from './turn.ts'
+import { VocoderPlaces } from './vocoder-places.ts'
 
 export type { ReplyWatcher, RuntimeOptions } from './runtime-options.ts'
 
@@ -50,8 +47,9 @@ export class Runtime {
   #wake: (() => void) | undefined
   /** Waiting for `#wake`, with nothing to do. */
   #idle = false
-  #millisecondsPerToken: number | undefined
   readonly #profile = new StageProfile()
+  readonly #turns: Turns
+  readonly #places = new VocoderPlaces()
   readonly #pool: SequencePool
   readonly #arriving: ArrivingAudios
   readonly #listening: Disposable | undefined
@@ -82,13 +80,21 @@ export class Runtime {
       prefixes: options.keptPrefixes ?? 64,
       encodedBytes: options.keptMediaBytes ?? 2 ** 28,
     })
+    this.#turns = new Turns({
+      model,
+      pool: this.#pool,
+      clock: this.#clock,
+      prefillTokens: options.prefillTokens ?? model.thinker.chunkTokens ?? 256,
+      onEncoded: (task, feature) => this.#arriving.used(feature, task.request.cacheScope),
+      onFreed: () => this.#onFreed(),
+    })
     this.#arriving = new ArrivingAudios({
       model,
       pool: this.#pool,
       prepare: options.prepare,
       scopeOf,
       budget: options.budget,
-      stepTokens: () => this.#readingBudget(this.#active.length > 0),
+      stepTokens: () => this.#turns.promptRows(this.#active.length > 0),
       features: options.audioFeatures,
       notify: () => this.#notify(),
     })
@@ -256,7 +262,9 @@ export class Runtime {
       for (const job of this.#jobs.splice(0)) await job()
       await this.#admit()
       this.#profile.look()
-      const worked = await this.#step()
+      const taken = await this.#turns.take(this.#active)
+      const ahead = !this.#active.some(isRead) && (await this.#arriving.turn())
+      const worked = taken || ahead
       if (!worked && this.#wake) {
         this.#idle = true
         await woken
@@ -324,7 +332,7 @@ export class Runtime {
       const { prompt } = task
       task.media = this.#pool.mediaOf(prompt)
       task.run = task.runUntil(Infinity)
-      const plan = task.hasResources ? task.resources : this.#plan(task)
+      const plan = task.hasResources ? task.resources : planReply(task.request, prompt, this.#planFacts)
       speech = task.hasResources ? undefined : task.request.speech && this.#newSpeech(task)
       const started = await this.#pool.start({
         run: task.run,
@@ -391,63 +399,9 @@ export class Runtime {
     this.#notify()
   }
 
-  #plan(task: RequestTask): TaskResources {
-    const { request } = task
-    const prompt = task.prompt!
-    const { endTokenIds, tokenizer } = this.#options
-    const think = this.#think
-    // A checkpoint that always reasons needs room for it, asked or not.
-    const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
-    const { capacity, tokenLimit, reasoningBudget } = reserve(
-      {
-        maxTokens: request.maxTokens,
-        ...(request.maxTotalTokens !== undefined && { maxTotalTokens: request.maxTotalTokens }),
-        ...(thinking && { thinking }),
-      },
-      prompt.tokenIds.length,
-      this.contextLength,
-      think !== undefined,
-    )
-    const startsInReasoning = think !== undefined && prompt.insideReasoning
-    const toolChoice = request.toolChoice ?? 'auto'
-    const tools = toolChoice === 'none' ? undefined : request.tools
-    const opening = tools ? forcedOpening(toolChoice) : undefined
-    const { sampling } = request
-    const sampler = createSampler(
-      {
-        temperature: sampling.temperature,
-        topP: sampling.topP,
-        topK: sampling.topK,
-        repetitionPenalty: sampling.repetitionPenalty,
-        presencePenalty: sampling.presencePenalty,
-      },
-      createRandom(sampling.seed, textStream),
-      prompt.tokenIds,
-    )
-    return {
-      sampler,
-      reader: new ReplyReader({
-        tokenizer,
-        stop: request.stop,
-        think,
-        startsInReasoning,
-        ...(tools && this.#tools && { tools: { markers: this.#tools, definitions: tools } }),
-        firstRow: prompt.tokenIds.length,
-      }),
-      speech: undefined,
-      endTokenIds: new Set([...endTokenIds, ...(request.stopTokenIds ?? [])]),
-      capacity,
-      tokenLimit,
-      reasoningBudget,
-      closing: think ? [think.close, ...Array.from(tokenizer.encode('\n\n'))] : [],
-      opening:
-        request.script !== undefined
-          ? [...Array.from(tokenizer.encode(request.script)), endTokenIds[0]!]
-          : opening === undefined || !this.#tools
-            ? []
-            : [this.#tools.open, ...Array.from(tokenizer.encode(opening))],
-      oneCall: request.parallelToolCalls === false,
-    }
+  get #planFacts(): PlanFacts {
+    const { tokenizer, endTokenIds } = this.#options
+    return { tokenizer, endTokenIds, contextLength: this.contextLength, think: this.#think, tools: this.#tools }
   }
 
   #newSpeech(task: RequestTask): SpeechTask {
@@ -466,114 +420,13 @@ export class Runtime {
         ...(keeps && { kept: { scope: scopeOf(request), run } }),
       }),
       signal,
+      places: this.#places,
+      clock: this.#clock,
       emit: (pcm) => task.emitAudio(pcm),
       wake: () => this.#notify(),
       idle: () => this.#idle,
       ...(watch && { onFrame: (codes: Int32Array) => watch.frame(request.id, codes) }),
     })
-  }
-
-  /** One turn of everything that can go on. Returns whether anything could. */
-  async #step(): Promise<boolean> {
-    const encoded = await encodePiece(this.#active, this.#model, (task, { feature }, medium) => {
-      const { cacheScope } = task.request
-      this.#arriving.used(feature, cacheScope)
-      const key = this.#pool.keyOf(feature, task.prompt!)
-      if (cacheScope !== undefined && key !== undefined) this.#pool.encoded.put(cacheScope, key, medium)
-    })
-    const written = await this.#writeText()
-    const spoken = await this.#speak()
-    const ahead = !this.#active.some(isRead) && (await this.#arriving.turn())
-    return (
-      encoded || written || spoken || ahead || this.#active.some((task) => task.phase !== 'over' && isComplete(task))
-    )
-  }
-
-  async #writeText(): Promise<boolean> {
-    const tasks = await this.#withRoom(
-      this.#active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode')),
-    )
-    if (tasks.length === 0) return false
-    const reading = tasks.some((task) => task.phase === 'prefill')
-    const budget = this.#readingBudget(this.#active.some((task) => task.runnable && task.phase !== 'prefill'))
-    using batch = whenAllAborted(tasks.map((task) => task.signal))
-    const started = this.#clock()
-    try {
-      const read = await thinkerStep(this.#model.thinker, tasks, budget, batch.signal, this.#hiddenWanted)
-      if (reading && read > 0) this.#millisecondsPerToken = (this.#clock() - started) / read
-    } catch (error) {
-      for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error))
-    }
-    return true
-  }
-
-  /** Those whose next token has room. When nobody's has, the one that came last gives up its place to the others. */
-  async #withRoom(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
-    const fit: RequestTask[] = []
-    for (const task of tasks) {
-      const sequence = task.sequence!
-      if (task.phase === 'prefill' || sequence.length < sequence.room) fit.push(task)
-      else if (!task.starved) {
-        try {
-          await sequence.reserve(sequence.length + 1)
-          fit.push(task)
-        } catch (error) {
-          if (error instanceof EngineError && error.code === 'overloaded') task.starved = true
-          else task.fail(stageFailure(error))
-        }
-      }
-    }
-    const holders = this.#active.filter((task) => task.holdsMemory && task.phase !== 'over')
-    if (fit.length > 0 || tasks.length === 0 || !holders.every(({ starved }) => starved)) return fit
-    // Media cannot be read again once their request has started, so what was made of them is not given up.
-    const last = holders.findLast(({ prompt }) => prompt?.features.length === 0)
-    if (last && holders.length > 1) {
-      last.yieldMemory()
-      this.#onFreed()
-      last.starved = true
-      return fit
-    }
-    const failed = holders.at(-1)
-    failed?.fail(
-      new EngineError(
-        'overloaded',
-        `The memory for caches is full after ${failed.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
-      ),
-    )
-    this.#onFreed()
-    return fit
-  }
-
-  readonly #hiddenWanted: HiddenWanted = {
-    wants: (task, row) => task.request.cacheScope !== undefined && this.#pool.wantsHidden(row, mediaSetOf(task.media)),
-  }
-
-  #readingBudget(othersWait: boolean): number {
-    return prefillBudget({
-      othersWait,
-      millisecondsPerToken: this.#millisecondsPerToken,
-      largest: this.#options.prefillTokens ?? 256,
-    })
-  }
-
-  async #speak(): Promise<boolean> {
-    const pipeline = this.#model.speech
-    const tasks = this.#active.filter((task) => task.runnable && task.speech?.canWork)
-    if (tasks.length === 0 || !pipeline) return false
-    for (const task of tasks) task.speech?.decode()
-    const advancing = tasks.filter((task) => task.speech?.canAdvance)
-    if (advancing.length === 0) return true
-    using batch = whenAllAborted(advancing.map((task) => task.signal))
-    const turns = advancing.map((task) => task.speech!)
-    try {
-      await pipeline.advance(turns, {
-        prefillRows: this.#readingBudget(this.#active.length > 1),
-        signal: batch.signal,
-      })
-    } catch (error) {
-      for (const turn of turns) turn.fail(error)
-    }
-    return true
   }
 }
 
@@ -585,10 +438,6 @@ function scopeOf({ id, cacheScope }: GenerationRequest): string {
 /** Whether its first token waits for its prompt to be read. */
 function isRead({ phase, runnable }: RequestTask): boolean {
   return runnable && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding' || phase === 'prefill')
-}
-
-function isComplete(task: RequestTask): boolean {
-  return task.signal.aborted || (task.phase === 'told' && (task.speech?.finished ?? true))
 }
 
 function closedError(): EngineError {

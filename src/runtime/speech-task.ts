@@ -7,12 +7,18 @@
 
 import type { SpeechPipeline, SpeechReply, SpeechTurn, SpokenToken } from '../models/speech.ts'
 import { toInt16 } from '../arithmetic/pcm.ts'
+import { secondsAhead, type SpeechStanding } from './fair-turns.ts'
+import type { Clock } from './request-metrics.ts'
+import type { VocoderPlaces } from './vocoder-places.ts'
 
 export interface SpeechTaskOptions {
   readonly pipeline: SpeechPipeline
   readonly reply: SpeechReply
   /** Fires when the request is given up. */
   readonly signal: AbortSignal
+  /** Where pieces of all replies wait for the vocoder. */
+  readonly places: VocoderPlaces
+  readonly clock: Clock
   emit(pcm: Int16Array): void
   /** There is something to do again: the vocoder has caught up, or failed. */
   wake(): void
@@ -32,9 +38,13 @@ export class SpeechTask implements SpeechTurn, Disposable {
   finished = false
   failure: unknown
   frameCount = 0
+  /** It is well ahead of its playback and leaves its turn to others: neither frames nor audio are made. */
+  yielded = false
   /** Frames not decoded yet, each [groups]. */
   #frames: Int32Array[] = []
   #chunk = 0
+  #samples = 0
+  #firstSentAt: number | undefined
   /** No more frames come; what is left is decoding. */
   #ended = false
   /** Text that waits until there is enough to begin with; undefined from then on. */
@@ -53,7 +63,16 @@ export class SpeechTask implements SpeechTurn, Disposable {
   /** Whether a speech step could do anything for it. */
   get canWork(): boolean {
     if (this.finished || this.failure !== undefined) return false
-    return this.#ended ? this.decoding === undefined : this.canAdvance
+    return this.canAdvance || (this.decoding === undefined && this.#isDue)
+  }
+
+  get standing(): SpeechStanding {
+    const { canWork, yielded } = this
+    return { canWork, yielded, ...this.#playback }
+  }
+
+  get #playback(): { sentSeconds: number; firstSentAt: number | undefined } {
+    return { sentSeconds: this.#samples / this.#options.pipeline.sampleRate, firstSentAt: this.#firstSentAt }
   }
 
   /** Whether the family's pipeline could do anything for it. */
@@ -120,7 +139,7 @@ export class SpeechTask implements SpeechTurn, Disposable {
 
   /** Sets the vocoder to work on a full chunk, or on what is left when no more frames come. */
   decode(): void {
-    if (this.gone || this.finished || this.decoding || !this.#isDue) return
+    if (this.gone || this.finished || this.decoding || this.yielded || !this.#isDue) return
     this.decoding = this.#decodeDue()
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
@@ -135,23 +154,34 @@ export class SpeechTask implements SpeechTurn, Disposable {
 
   async #decodeDue(): Promise<void> {
     const { reply } = this
-    const { pipeline, signal } = this.#options
-    while (this.#frames.length > 0 && this.#isDue) {
-      const frames = this.#frames.splice(0, pipeline.chunkFrames(this.#chunk))
-      const groups = frames[0]!.length
-      const codes = new Int32Array(frames.length * groups)
-      frames.forEach((frame, index) => codes.set(frame, index * groups))
-      this.#chunk += 1
-      // Frames are made beside the last of what was waiting; before that nobody needs the other threads.
-      if (!this.#isDue) this.#options.wake()
-      const samples = await reply.vocoder.push(codes, { signal, alone: this.#options.idle })
+    const { pipeline, signal, places, clock } = this.#options
+    const alone = (): boolean => this.#options.idle()
+    const urgency = (): number => secondsAhead(this.#playback, clock()) ?? -Infinity
+    while (this.#isDue && !this.yielded) {
+      using _place = await places.take(urgency, signal)
       if (this.gone) return
-      if (samples.length > 0) this.#options.emit(toInt16(samples))
+      if (this.#frames.length > 0) {
+        const frames = this.#frames.splice(0, pipeline.chunkFrames(this.#chunk))
+        const groups = frames[0]!.length
+        const codes = new Int32Array(frames.length * groups)
+        frames.forEach((frame, index) => codes.set(frame, index * groups))
+        this.#chunk += 1
+        // Frames are made beside the last of what was waiting; before that nobody needs the other threads.
+        if (!this.#isDue) this.#options.wake()
+        this.#emit(await reply.vocoder.push(codes, { signal, alone }))
+      }
+      if (this.#frames.length > 0 || !this.#ended || this.gone) continue
+      this.#emit(await reply.vocoder.finish({ signal, alone }))
+      this.finished = true
+      return
     }
-    if (!this.#ended) return
-    const rest = await reply.vocoder.finish({ signal, alone: this.#options.idle })
-    if (rest.length > 0 && !this.gone) this.#options.emit(toInt16(rest))
-    this.finished = true
+  }
+
+  #emit(samples: Float32Array): void {
+    if (samples.length === 0 || this.gone) return
+    this.#firstSentAt ??= this.#options.clock()
+    this.#samples += samples.length
+    this.#options.emit(toInt16(samples))
   }
 
   /** Between steps only. The vocoder's state goes once it has stopped. */

@@ -9,11 +9,15 @@ it('shares a chunk evenly, and gives what short prompts leave to long ones', () 
   expect(sharePrefill([], 256)).toEqual([])
 })
 
-it('keeps chunks short only when others wait', () => {
+it('keeps chunks as short as their time wants', () => {
   const largest = 256
-  expect(prefillBudget({ othersWait: false, millisecondsPerToken: 50, largest })).toBe(256)
-  expect(prefillBudget({ othersWait: true, millisecondsPerToken: undefined, largest })).toBe(16)
-  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 50, largest })).toBe(16)
-  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 4, largest })).toBe(32)
-  expect(prefillBudget({ othersWait: true, millisecondsPerToken: 0.01, largest })).toBe(256)
+  expect(prefillBudget({ milliseconds: 3000, millisecondsPerToken: undefined, largest: 512 })).toBe(256)
+  expect(prefillBudget({ milliseconds: 3000, millisecondsPerToken: 5, largest: 512 })).toBe(512)
+  expect(prefillBudget({ milliseconds: 3000, millisecondsPerToken: 50, largest })).toBe(32)
+  expect(prefillBudget({ milliseconds: Infinity, millisecondsPerToken: 50, largest })).toBe(256)
+  expect(prefillBudget({ milliseconds: 250, millisecondsPerToken: undefined, largest })).toBe(16)
+  expect(prefillBudget({ milliseconds: 250, millisecondsPerToken: 50, largest })).toBe(16)
+  expect(prefillBudget({ milliseconds: 250, millisecondsPerToken: 4, largest })).toBe(32)
+  expect(prefillBudget({ milliseconds: 250, millisecondsPerToken: 0.01, largest })).toBe(256)
+  expect(prefillBudget({ milliseconds: 1000, millisecondsPerToken: 4, largest })).toBe(128)
 })

@@ -2,29 +2,28 @@
  * One batched thinker step: a token for every reply being written, and a share of prompt for every request being read.
  *
  * In: runnable tasks in `prefill` or `decode`. Out: tasks advanced. Prompts are read in chunks: large when nobody waits, small enough
- * to fit {@link stepMilliseconds} when somebody does.
+ * to fit the time that those who wait can spare (`fair-turns.ts`) when somebody does.
  */
 
 import type { ThinkerInput, ThinkerStage } from '../models/stages.ts'
 import { positionsOf } from '../models/token-run.ts'
 import type { RequestTask } from './request-task.ts'
 
-/** The longest that a prompt chunk should keep others waiting. */
-const stepMilliseconds = 250
 const smallestChunk = 16
+/** Before any speed is known, and nobody waits. */
+const firstChunk = 256
 
 /** Prompt tokens to read in the next step. Pure. */
 export function prefillBudget(options: {
-  /** Whether anyone but the prompts being read waits for this step. */
-  readonly othersWait: boolean
+  /** The longest that the chunk may take. */
+  readonly milliseconds: number
   /** Measured speed, or undefined before the first chunk. */
   readonly millisecondsPerToken: number | undefined
   readonly largest: number
 }): number {
-  const { othersWait, millisecondsPerToken, largest } = options
-  if (!othersWait) return largest
-  if (millisecondsPerToken === undefined) return Math.min(largest, smallestChunk)
-  const fitting = stepMilliseconds / millisecondsPerToken
+  const { milliseconds, millisecondsPerToken, largest } = options
+  if (millisecondsPerToken === undefined) return Math.min(largest, milliseconds > 1000 ? firstChunk : smallestChunk)
+  const fitting = milliseconds / millisecondsPerToken
   const power = 2 ** Math.floor(Math.log2(Math.max(smallestChunk, fitting)))
   return Math.min(largest, power)
 }

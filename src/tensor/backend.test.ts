@@ -211,29 +211,32 @@ describe('computing', () => {
 })
 
 describe('a backend beside another', () => {
-  it('computes at the same time, on threads of its own, and stops alone', async () => {
-    using main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.beside()
-    expect(side).not.toBe(main)
-    expect(side).toBe(main.beside())
-    expect(side.threads).toBe(1)
-    using long = buildGraph(side, heavy(400))
-    using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
-    const inputs = { x: new Float32Array(1000).fill(3) }
-    const expected = new Float32Array(1000).fill(9)
-    const controller = new AbortController()
-    let ended = false
-    const running = long.run(heavyInputs, { signal: controller.signal }).finally(() => (ended = true))
-    const outcome = running.then(
-      () => 'computed',
-      (error: Error) => error.message,
-    )
-    for (let i = 0; i < 3; i++) expect((await short.run(inputs)).y).toEqual(expected)
-    expect(ended).toBe(false)
-    controller.abort(new Error('enough'))
-    expect(await outcome).toBe('enough')
-    expect((await short.run(inputs)).y).toEqual(expected)
-  })
+  it.each([{ threads: 2 }, { threads: 1, besideThreads: 1 }])(
+    'computes at the same time, on threads of its own, and stops alone, $threads and $besideThreads',
+    async (threads) => {
+      using main = await loadBackend({ device: 'cpu', ...threads })
+      const side = main.beside()
+      expect(side).not.toBe(main)
+      expect(side).toBe(main.beside())
+      expect(side.threads).toBe(1)
+      using long = buildGraph(side, heavy(400))
+      using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
+      const inputs = { x: new Float32Array(1000).fill(3) }
+      const expected = new Float32Array(1000).fill(9)
+      const controller = new AbortController()
+      let ended = false
+      const running = long.run(heavyInputs, { signal: controller.signal }).finally(() => (ended = true))
+      const outcome = running.then(
+        () => 'computed',
+        (error: Error) => error.message,
+      )
+      for (let i = 0; i < 3; i++) expect((await short.run(inputs)).y).toEqual(expected)
+      expect(ended).toBe(false)
+      controller.abort(new Error('enough'))
+      expect(await outcome).toBe('enough')
+      expect((await short.run(inputs)).y).toEqual(expected)
+    },
+  )
 
   it('computes alone when it is asked to, the other waiting, and is beside it again afterwards', async () => {
     using main = await loadBackend({ device: 'cpu', threads: 2 })

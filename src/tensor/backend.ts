@@ -19,6 +19,8 @@ export interface BackendOptions {
   readonly device?: DeviceKind | 'auto'
   /** Compute threads of the CPU. Default: all cores, 16 at most. */
   readonly threads?: number
+  /** Threads of {@link Backend.beside} in addition to `threads`. Default 0: it takes its threads from those. */
+  readonly besideThreads?: number
   /** How precisely a GPU computes. Default `fast`. */
   readonly precision?: GpuPrecision
   /** Accept a build of the library that the tests did not run with. */
@@ -80,7 +82,7 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
   for (const kind of order) {
     let backend: Backend | undefined
     try {
-      backend = openBackend(loadLibrary(kind, load), kind, threads, passed)
+      backend = openBackend(loadLibrary(kind, load), kind, { threads, beside: options.besideThreads ?? 0 }, passed)
       await selfTest(backend)
       return backend
     } catch (error) {
@@ -93,7 +95,13 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
   throw reason
 }
 
-function openBackend(library: Library, kind: DeviceKind, threads: number, passed: readonly PassedDevice[]): Backend {
+/** Compute threads, and those of the backend beside that are not taken from them. */
+interface Threads {
+  readonly threads: number
+  readonly beside: number
+}
+
+function openBackend(library: Library, kind: DeviceKind, threads: Threads, passed: readonly PassedDevice[]): Backend {
   const { native } = library
   const cpu = native.backend_dev_by_type(0)
   if (cpu === null)
@@ -158,6 +166,8 @@ export class Backend implements Disposable {
   readonly #held: Held
   /** The backend that this one stands beside and borrows threads from. */
   readonly #lender: Backend | undefined
+  /** Threads for a backend beside this one that are not taken from this one's. */
+  readonly #besideThreads: number
   #beside: Backend | undefined
   /** Threads that the one beside computes with now. */
   #lent = 0
@@ -169,14 +179,15 @@ export class Backend implements Disposable {
     kind: DeviceKind,
     device: Address,
     cpuDevice: Address,
-    threads: number,
+    { threads, beside }: Threads,
     passed: readonly PassedDevice[],
-    lender?: Backend,
+    beneath?: { readonly owner: Backend; readonly borrows: boolean },
   ) {
     const native = library.native
     this.passed = passed
-    this.#lender = lender
-    this.#held = lender ? lender.#held : { buffers: 0, contexts: 0, objects: 0 }
+    this.#lender = beneath?.borrows ? beneath.owner : undefined
+    this.#besideThreads = beside
+    this.#held = beneath ? beneath.owner.#held : { buffers: 0, contexts: 0, objects: 0 }
     this.library = library
     this.native = native
     this.kind = kind
@@ -283,13 +294,25 @@ export class Backend implements Disposable {
   /**
    * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least), which this
    * one then does without. Two that share nothing lose less time side by side than one after the other on all threads, which meet
-   * after each operation. This backend itself on a GPU or with one thread. Its memory is counted here, and it is disposed with this one.
+   * after each operation. With `besideThreads` it has threads of its own. This backend itself on a GPU or with one thread in all. Its memory is
+   * counted here, and it is disposed with this one.
    */
   beside(): Backend {
-    if (this.kind !== 'cpu' || this.threads === 1) return this
-    const threads = Math.max(1, Math.floor(this.threads / 4))
-    this.#beside ??= new Backend(this.library, this.kind, this.#device, this.#cpuDevice, threads, this.passed, this)
+    if (this.#beside) return this.#beside
+    const borrows = this.#besideThreads === 0
+    if (this.kind !== 'cpu' || (borrows && this.threads === 1)) return this
+    const threads = borrows ? Math.max(1, Math.floor(this.threads / 4)) : this.#besideThreads
+    const { library, kind, passed } = this
+    this.#beside = new Backend(library, kind, this.#device, this.#cpuDevice, { threads, beside: 0 }, passed, {
+      owner: this,
+      borrows,
+    })
     return this.#beside
+  }
+
+  /** Whether the backend beside this one takes its threads from it. */
+  get lends(): boolean {
+    return this.#besideThreads === 0
   }
 
   /** Runs a job of the backend beside this one, on threads taken from this one between two of its jobs. */

@@ -159,6 +159,21 @@ export class GraphBuilder extends ElementwiseOperations {
     ])
   }
 
+  /** One expert of weights [k, n, experts]: [k, n], for `mulMat` only. Experts are repacked one by one, so each stands by itself. */
+  expert(weights: Tensor, index: number): Tensor {
+    this.reserve('expert')
+    const [k, n, experts, one] = weights.shape
+    if (one !== 1 || !Number.isInteger(index) || index < 0 || index >= experts)
+      this.fail('expert', `there is no expert ${index}`, weights)
+    const [, row, matrix] = weights.strides
+    const handle = this.native.view_4d(this.context, weights.handle, k, n, 1, 1, row, matrix, matrix, index * matrix)
+    const { repacked } = weights
+    return {
+      ...this.made(handle, weights.type, [k, n, 1, 1], [weights.strides[0], row, matrix, matrix], true),
+      repacked,
+    }
+  }
+
   /** Adds to each chosen expert's result its bias: a [n, used, tokens] + bias [n, experts] at ids [used, tokens]. */
   addId(a: Tensor<'f32'>, bias: Tensor<'f32'>, ids: Tensor<'i32'>): Tensor<'f32'> {
     this.readable('addId', a, bias, ids)

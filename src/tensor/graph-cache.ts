@@ -78,6 +78,19 @@ export class GraphCache implements Disposable {
     )
   }
 
+  /** As {@link run}, for a graph that serves once: it is not kept. */
+  runOnce<O extends OutputTensors>(
+    build: (g: GraphBuilder) => O,
+    inputs: Inputs,
+    options: CachedRunOptions = {},
+  ): Promise<Outputs<O>> {
+    return this.#backend.enqueue(async () => {
+      using graph = this.#build(build, options.maxNodes)
+      graph.check(inputs)
+      return await graph.runNow(inputs, options.signal)
+    }, options.signal)
+  }
+
   /** Drops graphs whose key matches, such as those that read a cache about to be released. */
   forget(matches: (key: string) => boolean): void {
     for (const [key, graph] of this.#graphs) {
@@ -98,11 +111,7 @@ export class GraphCache implements Disposable {
       this.#graphs.delete(key)
       known[Symbol.dispose]()
     }
-    const options = maxNodes === undefined ? this.#options : { ...this.#options, maxNodes }
-    const graph = this.#scratch
-      ? new Graph(this.#backend, this.#scratch, build, options, false)
-      : buildGraph(this.#backend, build, options)
-    this.#built++
+    const graph = this.#build(build, maxNodes)
     this.#graphs.set(key, graph as unknown as Graph)
     for (const [oldest, old] of this.#graphs) {
       if (!old.stale && this.#graphs.size <= (this.#options.capacity ?? 32)) continue
@@ -111,6 +120,14 @@ export class GraphCache implements Disposable {
       old[Symbol.dispose]()
     }
     return graph
+  }
+
+  #build<O extends OutputTensors>(build: (g: GraphBuilder) => O, maxNodes?: number): Graph<O> {
+    const options = maxNodes === undefined ? this.#options : { ...this.#options, maxNodes }
+    this.#built++
+    return this.#scratch
+      ? new Graph(this.#backend, this.#scratch, build, options, false)
+      : buildGraph(this.#backend, build, options)
   }
 
   [Symbol.dispose](): void {

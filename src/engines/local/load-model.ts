@@ -5,6 +5,8 @@
  * that says what and how to mend it, and is found before weights are read where that is possible.
  */
 
+import { availableParallelism } from 'node:os'
+
 import { EngineError, type GenerationRequest } from '../../contract/index.ts'
 import { createDetokenizer } from '../../prompt/detokenizer.ts'
 import type { PromptBuilder, PromptOptions } from '../../prompt/prompt-builder.ts'
@@ -169,10 +171,13 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
   }
 }
 
-/** With many tiny operations a second thread mostly waits, and on a busy machine it waits for its turn: 50 times slower was seen. */
-function threadOption(asked: number | undefined, bytes: number): { threads?: number } {
+/**
+ * With many tiny operations a second thread mostly waits for the first, or for its turn on a busy machine. The vocoder's thread waits for
+ * nobody.
+ */
+function threadOption(asked: number | undefined, bytes: number): { threads?: number; besideThreads?: number } {
   if (asked !== undefined) return { threads: asked }
-  return bytes < smallCheckpoint ? { threads: 1 } : {}
+  return bytes < smallCheckpoint ? { threads: 1, besideThreads: Math.min(1, availableParallelism() - 1) } : {}
 }
 
 /** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */

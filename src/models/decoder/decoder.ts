@@ -19,7 +19,9 @@ import {
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
 import type { DecoderConfig } from './config.ts'
 
-function decoderLayer(parameters: Parameters, config: DecoderConfig, layer: number): PreNormLayer<Attention> {
+type DecoderLayer = PreNormLayer<Attention, GatedMlp | MixtureOfExperts>
+
+function decoderLayer(parameters: Parameters, config: DecoderConfig, layer: number): DecoderLayer {
   const { hidden, epsilon, sparse } = config
   const mlp = parameters.scope('mlp')
   return new PreNormLayer({
@@ -62,7 +64,7 @@ export interface DecoderRun {
 }
 
 export class Decoder {
-  readonly layers: readonly PreNormLayer<Attention>[]
+  readonly layers: readonly DecoderLayer[]
   readonly norm: RmsNorm
   readonly rotary: Rotary
   readonly config: DecoderConfig

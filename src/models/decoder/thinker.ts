@@ -12,6 +12,7 @@ import type { MemoryBudget } from '../memory-budget.ts'
 import type { ThinkerInput, ThinkerOutput, ThinkerStage } from '../stages.ts'
 import type { ThinkerConfig } from './config.ts'
 import { Decoder } from './decoder.ts'
+import { goesByLayers, type LayeredRun, runByLayers } from './layered.ts'
 import { decoderSequence, DecoderSequence, growSequences, stepNodes } from './sequence.ts'
 
 /** The thinker's weights and graph. */
@@ -45,12 +46,15 @@ export interface DecoderStageOptions {
   readonly capture?: number
   /** Memory for the KV caches. Default: no limit. */
   readonly budget?: MemoryBudget
+  /** Tokens per expert from which a step goes layer by layer, whatever the weights' type; for tests. */
+  readonly byLayersFrom?: number
 }
 
 export class Thinker implements ThinkerStage {
   readonly vocabSize: number
   readonly hiddenSize: number
   readonly contextLength: number
+  readonly chunkTokens: number
   readonly #backend: Backend
   readonly #model: ThinkerModel
   readonly #graphs: GraphCache
@@ -64,6 +68,8 @@ export class Thinker implements ThinkerStage {
     this.vocabSize = model.config.vocabulary
     this.hiddenSize = model.config.hidden
     this.contextLength = model.config.context
+    // More tokens for each expert.
+    this.chunkTokens = model.config.sparse ? 512 : 256
   }
 
   newSequence(capacity: number): DecoderSequence {
@@ -80,10 +86,12 @@ export class Thinker implements ThinkerStage {
     await growSequences(inputs.map(({ sequence, tokenIds }) => ({ sequence, tokens: tokenIds.length })))
     const plan = this.#plan(inputs)
     const { step } = plan
-    const outputs = await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, {
-      maxNodes: stepNodes(this.#model.config.layers, inputs.length),
-      ...(signal && { signal }),
-    })
+    const outputs = this.#goesByLayers(plan)
+      ? await this.#runByLayers(plan, inputs.length, signal)
+      : await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, {
+          maxNodes: stepNodes(this.#model.config.layers, inputs.length),
+          ...(signal && { signal }),
+        })
     step.advance()
     return this.#split(inputs, plan, outputs)
   }
@@ -148,14 +156,47 @@ export class Thinker implements ThinkerStage {
     return { step, key, data, layers, hiddenWanted, logitRows: logitRows.length, featureRows: featureRows.length }
   }
 
-  #build(g: GraphBuilder, plan: StepPlan): Record<string, Tensor<'f32'>> {
-    const { embed_tokens, decoder, config } = this.#model
-    const { tokens } = plan.step
-    let x = embed_tokens.forward(g, g.input('ids', 'i32', [tokens]))
-    if (plan.featureRows > 0) {
-      const rows = g.input('featureRows', 'i64', [plan.featureRows])
-      x = g.setRows(x, g.input('features', 'f32', [config.hidden, plan.featureRows]), rows)
+  #goesByLayers({ step, hiddenWanted }: StepPlan): boolean {
+    const { capture, byLayersFrom } = this.#options
+    const { decoder } = this.#model
+    if (this.#backend.kind !== 'cpu' || (hiddenWanted && capture === decoder.layers.length)) return false
+    return goesByLayers(decoder, step.tokens, byLayersFrom)
+  }
+
+  #runByLayers(plan: StepPlan, sequences: number, signal?: AbortSignal): Promise<Record<string, Float32Array>> {
+    const { capture } = this.#options
+    const { data, step } = plan
+    const given = Object.fromEntries(
+      ['ids', 'features', 'featureRows'].flatMap((name) => (data[name] ? [[name, data[name]] as const] : [])),
+    )
+    const run: LayeredRun = {
+      step,
+      sequences,
+      positions: data['positions'] as Int32Array,
+      begin: (g) => this.#embeddings(g, plan),
+      given,
+      deepstack: Array.from({ length: plan.layers }, (_, layer) => data[`deepstack.${layer}`] as Float32Array),
+      ...(plan.hiddenWanted && { capture: capture ?? 0 }),
+      rows: (data['logitRows'] as Int32Array | undefined) ?? new Int32Array(),
+      finish: (g, hidden) => ({ logits: this.#model.logits(g, hidden) }),
     }
+    return runByLayers(this.#graphs, this.#model.decoder, run, signal).then(({ captured, ...outputs }) =>
+      captured ? { ...outputs, hidden: captured } : outputs,
+    )
+  }
+
+  #embeddings(g: GraphBuilder, plan: StepPlan): Tensor<'f32'> {
+    const { embed_tokens, config } = this.#model
+    const x = embed_tokens.forward(g, g.input('ids', 'i32', [plan.step.tokens]))
+    if (plan.featureRows === 0) return x
+    const rows = g.input('featureRows', 'i64', [plan.featureRows])
+    return g.setRows(x, g.input('features', 'f32', [config.hidden, plan.featureRows]), rows)
+  }
+
+  #build(g: GraphBuilder, plan: StepPlan): Record<string, Tensor<'f32'>> {
+    const { decoder, config } = this.#model
+    const { tokens } = plan.step
+    const x = this.#embeddings(g, plan)
     const deepstack = Array.from({ length: plan.layers }, (_, layer) =>
       g.input(`deepstack.${layer}`, 'f32', [config.hidden, tokens]),
     )

@@ -25,7 +25,7 @@ import { checkIds } from '../decoder/thinker.ts'
 import { sampleInGraph } from './sample-in-graph.ts'
 
 /** Frames per batch; more run in turns. */
-const BATCH = 8
+const BATCH = 16
 
 function predictorLayer(parameters: Parameters, config: DecoderConfig): PreNormLayer<Attention> {
   const { hidden, epsilon } = config

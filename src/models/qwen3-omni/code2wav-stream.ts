@@ -18,8 +18,11 @@ import type { Code2WavStage } from './speech/stages.ts'
 /** Frames per computation: bounds working memory and the wait for an abort. */
 const LONGEST_PIECE = 4
 
-/** Streams whose memory and graphs are kept for the next replies: describing a graph is slow. */
+/** Bytes of streams that are kept with their graphs for the next replies, though always a few streams: describing a graph is slow. */
+const KEPT_BYTES = 64e6
 const KEPT = 4
+/** Graphs of all streams: each has one for its first piece, one for those that follow, and often one for its last. */
+const GRAPHS = 192
 
 let nextNumber = 1
 
@@ -47,6 +50,10 @@ class Carried implements Disposable {
     return this.#tensors.get(name)!
   }
 
+  get bytes(): number {
+    return this.#buffers.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   clear(): void {
     for (const buffer of this.#buffers) buffer.clear()
   }
@@ -62,26 +69,41 @@ class Carried implements Disposable {
   }
 }
 
+/** A queue of computations, and the graphs that run there. */
+interface Lane {
+  readonly backend: Backend
+  readonly graphs: GraphCache
+}
+
+export interface Code2WavOptions {
+  /** Frames per computation. */
+  readonly longestPiece?: number
+  /** Decodes as well, while it has nothing else to do. */
+  readonly spare?: Backend
+}
+
 export class Code2Wav implements Code2WavStage {
   readonly samplesPerFrame: number
   readonly sampleRate = 24_000
   readonly #backend: Backend
   readonly #model: Code2WavModel
-  readonly #graphs: GraphCache
+  readonly #lanes: readonly Lane[]
   readonly #longestPiece: number
   readonly #kept: Carried[] = []
   readonly #known = new Map<string, TensorSpec>()
   #disposed = false
 
-  /** `longestPiece`: frames per computation. */
-  constructor(backend: Backend, model: Code2WavModel, longestPiece = LONGEST_PIECE) {
+  constructor(backend: Backend, model: Code2WavModel, { longestPiece = LONGEST_PIECE, spare }: Code2WavOptions = {}) {
     this.#backend = backend
     this.#model = model
     this.#longestPiece = longestPiece
     const { layers, codeGroups, upsampleRates, upsamplingRatios } = model.config
-    this.#graphs = new GraphCache(backend, {
-      maxNodes: 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300,
-    })
+    const maxNodes = 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300
+    this.#lanes = [backend, ...(spare ? [spare] : [])].map((own) => ({
+      backend: own,
+      // On a GPU each graph holds working memory of its own.
+      graphs: new GraphCache(own, { maxNodes, ...(own.kind === 'cpu' && { capacity: GRAPHS }) }),
+    }))
     this.samplesPerFrame = model.samplesPerFrame
   }
 
@@ -89,28 +111,41 @@ export class Code2Wav implements Code2WavStage {
     const kept = this.#kept.pop()
     kept?.clear()
     const carried = kept ?? new Carried(this.#backend, this.#known)
-    return new Stream(this.#model, this.#graphs, this.#longestPiece, carried, (whole) => {
-      if (whole && !this.#disposed && this.#kept.length < KEPT) this.#kept.push(carried)
+    return new Stream(this.#model, this.#lanes, this.#longestPiece, carried, (whole) => {
+      if (whole && !this.#disposed && this.#keeps(carried)) this.#kept.push(carried)
       else this.#drop(carried)
     })
   }
 
+  #keeps(carried: Carried): boolean {
+    const bytes = this.#kept.reduce((sum, kept) => sum + kept.bytes, carried.bytes)
+    return this.#kept.length < KEPT || (this.#backend.kind === 'cpu' && bytes <= KEPT_BYTES)
+  }
+
   #drop(carried: Carried): void {
     const own = `wav${carried.number}:`
-    this.#graphs.forget((key) => key.startsWith(own))
+    for (const { graphs } of this.#lanes) graphs.forget((key) => key.startsWith(own))
     carried[Symbol.dispose]()
   }
 
   [Symbol.dispose](): void {
     this.#disposed = true
     for (const carried of this.#kept.splice(0)) this.#drop(carried)
-    this.#graphs[Symbol.dispose]()
+    for (const { graphs } of this.#lanes) graphs[Symbol.dispose]()
   }
+}
+
+/** Where the next piece is computed: in the first lane, unless that is at work and another has nothing to do. */
+function laneFor([first, ...others]: readonly Lane[], alone: (() => boolean) | undefined): GraphCache {
+  if (!first) throw new TypeError('a vocoder without a backend')
+  const busy = first.backend.queued > 0
+  const other = busy && alone?.() === true ? others.find(({ backend }) => backend.queued === 0) : undefined
+  return (other ?? first).graphs
 }
 
 class Stream implements VocoderStream {
   readonly #model: Code2WavModel
-  readonly #graphs: GraphCache
+  readonly #lanes: readonly Lane[]
   readonly #longestPiece: number
   readonly #carried: Carried
   readonly #giveBack: (whole: boolean) => void
@@ -124,13 +159,13 @@ class Stream implements VocoderStream {
   /** `giveBack` takes the state back when the stream ends; `whole`: another stream may use it. */
   constructor(
     model: Code2WavModel,
-    graphs: GraphCache,
+    lanes: readonly Lane[],
     longestPiece: number,
     carried: Carried,
     giveBack: (whole: boolean) => void,
   ) {
     this.#model = model
-    this.#graphs = graphs
+    this.#lanes = lanes
     this.#longestPiece = longestPiece
     this.#carried = carried
     this.#giveBack = giveBack
@@ -181,7 +216,7 @@ class Stream implements VocoderStream {
     const past = this.#model.carriedFrames
     const started = this.#decoded > 0
     const state: StreamState = { started, carried: (name, channels, count) => this.#carried.tensor(name, channels, count) }
-    const { samples } = await this.#graphs.run(
+    const { samples } = await laneFor(this.#lanes, options.alone).run(
       `wav${this.#carried.number}: ${frames} ${started}`,
       (g) => ({ samples: this.#model.forward(g, frames, state) }),
       {

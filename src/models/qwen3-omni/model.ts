@@ -87,7 +87,11 @@ export class Qwen3OmniModel implements OmniModel {
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
     // The talker's next steps do not depend on the samples.
-    this.code2wav = new Code2Wav(backend.beside(), code2wav, options.speech?.onePiece ? Infinity : undefined)
+    const side = backend.beside()
+    this.code2wav = new Code2Wav(side, code2wav, {
+      ...(options.speech?.onePiece && { longestPiece: Infinity }),
+      ...(side !== backend && !backend.lends && { spare: backend }),
+    })
     const { talker: own, codePredictor, code2wav: vocoder } = this
     this.speech = new Qwen3Speech(
       this.thinker,

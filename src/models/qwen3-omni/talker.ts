@@ -6,10 +6,11 @@
  */
 
 import { Embedding, joinPositions, KvStep, Linear, PlainMlp, type Parameters } from '../../nn/index.ts'
-import { GraphCache, type Backend } from '../../tensor/index.ts'
+import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../tensor/index.ts'
 import type { TalkerInput, TalkerOutput, TalkerStage } from './speech/stages.ts'
 import type { TalkerConfig } from './config-types.ts'
 import { Decoder } from '../decoder/decoder.ts'
+import { goesByLayers, runByLayers } from '../decoder/layered.ts'
 import { decoderSequence, DecoderSequence, growSequences, stepNodes } from '../decoder/sequence.ts'
 import { checkIds, type DecoderStageOptions } from '../decoder/thinker.ts'
 
@@ -35,6 +36,16 @@ export class TalkerModel {
     this.text_projection = projection('text_projection')
     this.hidden_projection = projection('hidden_projection')
   }
+}
+
+interface TalkerStep {
+  readonly step: KvStep
+  /** [tokens, hidden] */
+  readonly embeddings: Float32Array
+  /** Each sequence's last token. */
+  readonly last: Int32Array
+  readonly positions: Int32Array
+  readonly sequences: number
 }
 
 export class Talker implements TalkerStage {
@@ -65,7 +76,7 @@ export class Talker implements TalkerStage {
 
   async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<TalkerOutput[]> {
     if (inputs.length === 0) return []
-    const { decoder, codec_head, config } = this.#model
+    const { decoder, config } = this.#model
     signal?.throwIfAborted()
     await growSequences(
       inputs.map(({ sequence, embeddings }) => ({ sequence, tokens: embeddings.length / config.hidden })),
@@ -87,34 +98,49 @@ export class Talker implements TalkerStage {
       if (input.positions.length * config.hidden !== 3 * input.embeddings.length)
         throw new RangeError(`${input.positions.length} positions given; 3 per token are needed`)
     }
-    const { logits, hidden } = await this.#graphs.run(
-      step.key,
-      (g) => {
-        const run = decoder.forward(g, g.input('embeddings', 'f32', [config.hidden, step.tokens]), {
-          segments: step.segments(g),
-          positions: decoder.rotary.input(g, step.tokens),
-          rows: g.input('last', 'i32', [inputs.length]),
-        })
-        return { logits: codec_head.forward(g, run.hidden), hidden: run.hidden }
-      },
-      {
-        embeddings,
-        last,
-        positions: decoder.rotary.positions(
-          joinPositions(
-            inputs.map((input) => input.positions),
-            3,
-          ),
-        ),
-        ...step.inputs(),
-      },
-      { maxNodes: stepNodes(config.layers, inputs.length), ...(signal && { signal }) },
+    const positions = decoder.rotary.positions(
+      joinPositions(
+        inputs.map((input) => input.positions),
+        3,
+      ),
     )
+    const { logits, hidden } = await this.#run({ step, embeddings, last, positions, sequences: inputs.length }, signal)
     step.advance()
     return inputs.map((_, i) => ({
       logits: logits.slice(i * this.vocabSize, (i + 1) * this.vocabSize),
       hidden: hidden.slice(i * this.hiddenSize, (i + 1) * this.hiddenSize),
     }))
+  }
+
+  async #run(
+    { step, embeddings, last, positions, sequences }: TalkerStep,
+    signal: AbortSignal | undefined,
+  ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
+    const { decoder, codec_head, config } = this.#model
+    const begin = (g: GraphBuilder): Tensor<'f32'> => g.input('embeddings', 'f32', [config.hidden, step.tokens])
+    const finish = (g: GraphBuilder, hidden: Tensor<'f32'>): { logits: Tensor<'f32'>; hidden: Tensor<'f32'> } => ({
+      logits: codec_head.forward(g, hidden),
+      hidden,
+    })
+    if (this.#backend.kind === 'cpu' && goesByLayers(decoder, step.tokens, this.#options.byLayersFrom)) {
+      const given = { embeddings }
+      const run = { step, sequences, positions, begin, given, deepstack: [], rows: last, finish }
+      const outputs = await runByLayers(this.#graphs, decoder, run, signal)
+      return { logits: outputs['logits']!, hidden: outputs['hidden']! }
+    }
+    return this.#graphs.run(
+      step.key,
+      (g) => {
+        const run = decoder.forward(g, begin(g), {
+          segments: step.segments(g),
+          positions: decoder.rotary.input(g, step.tokens),
+          rows: g.input('last', 'i32', [sequences]),
+        })
+        return finish(g, run.hidden)
+      },
+      { embeddings, last, positions, ...step.inputs() },
+      { maxNodes: stepNodes(config.layers, sequences), ...(signal && { signal }) },
+    )
   }
 
   projectText(embeddings: Float32Array): Promise<Float32Array> {

@@ -112,7 +112,7 @@ describeInBrowser('settings', () => {
     })
     await page.getByRole('combobox', { name: 'Model' }).click()
     await page.getByRole('option', { name: /^qwen-omni-turbo answered/ }).click()
-    await page.getByText('Turbo models ignore the system message when they speak').waitFor()
+    await page.getByText('Turbo models ignore the system message in spoken replies').waitFor()
     expect(await page.getByRole('switch', { name: 'Thinking' }).count()).toBe(0)
     expect(await page.getByRole('textbox', { name: 'System message' }).count()).toBe(0)
     await ask(page, 'hello')

@@ -13,6 +13,7 @@ export const apiErrorBodySchema = z
       type: z.string(),
       param: z.string().nullable().describe('The request field the error is about, dotted, or null.'),
       code: z.string().nullable(),
+      hint: z.string().optional().describe("What would be right here, where `message` is the service's own text."),
     }),
     id: z.string().optional().describe('`chatcmpl-` and the request id; on errors found past the gateway only.'),
     request_id: z.string().describe('The uuid also sent as `x-request-id`.'),
@@ -57,9 +58,10 @@ export class ApiError extends Error {
     this.hint = init.hint
   }
 
-  /** The body sent over HTTP, and, once a stream has begun, inside it. `requestId` is a uuid with dashes. */
-  toBody(requestId: string): ApiErrorBody {
-    const error = { message: this.message, type: this.type, param: this.param, code: this.code }
+  /** The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: beside the message. */
+  toBody(requestId: string, hint?: string): ApiErrorBody {
+    const { message, type, param, code } = this
+    const error = { message, type, param, code, ...(hint !== undefined && { hint }) }
     return this.scope === 'gateway'
       ? { error, request_id: requestId }
       : { error, id: `chatcmpl-${requestId}`, request_id: requestId }

@@ -227,6 +227,8 @@ export const errors = {
     ),
   audioIdUnknown: (param: string) =>
     invalid('This audio id is unknown or has expired: send the text of the message as content.', param),
+  logprobsUnsupported: (param: 'logprobs' | 'top_logprobs') =>
+    algo('This model does not support logprobs: leave out logprobs and top_logprobs.', param),
   searchUnsupported: () => algo('This model does not support enable_search.', 'enable_search'),
   responseFormatUnsupported: (type: string) =>
     algo(

@@ -142,8 +142,8 @@ export const chatCompletionRequestSchema = z
       .describe('Functions, where the model and the checkpoint loaded have them; otherwise refused unless empty.'),
     tool_choice: z.unknown().optional(),
     parallel_tool_calls: z.boolean().nullish().describe('False: at most one call in a reply.'),
-    logprobs: z.boolean().nullish().describe('Tolerated and ignored.'),
-    top_logprobs: z.int().nullish().describe('Tolerated and ignored.'),
+    logprobs: z.boolean().nullish().describe('Refused when true.'),
+    top_logprobs: z.int().nullish().describe('Refused unless 0.'),
     user: z.string().nullish(),
   })
   .meta({ id: 'ChatCompletionRequest' })

@@ -304,6 +304,11 @@ const CASES: Record<ErrorName, Case> = {
     text: 'speed is not supported: the checkpoint speaks at its own pace.',
   },
   toolsUnsupported: { ...invalid, make: changed({ tools: [{}] }), text: 'The tool call is not supported.' },
+  logprobsUnsupported: {
+    ...invalid,
+    make: changed({ logprobs: true }),
+    text: 'This model does not support logprobs: leave out logprobs and top_logprobs.',
+  },
   searchUnsupported: {
     ...invalid,
     make: changed({ enable_search: true }),

@@ -122,7 +122,7 @@ describe('on both routes', () => {
     for (const reply of replies) expect(reply.pieces).toEqual(replies[0]!.pieces)
   })
 
-  it("errors say what would be right: in the text on /v1, in a header where the text is the service's", async () => {
+  it("errors say what would be right: in the text on /v1, beside it where the text is the service's", async () => {
     const wrong = { ...streamed, model: 'qwen3-omni-flsh' }
     const own = 'The model `qwen3-omni-flsh` does not exist or you do not have access to it.'
     const hint = "Did you mean 'qwen3-omni-flash'? Models of region intl: qwen3-omni-flash, "
@@ -130,9 +130,16 @@ describe('on both routes', () => {
     expect(open.error.message).toContain(`${own} ${hint}`)
     expect(open.error.message).toContain('Checkpoints loaded here: fake-omni.')
     const refused = await strict(wrong)
-    expect(await refused.json()).toMatchObject({ error: { message: own } })
-    expect(refused.headers.get('x-omniserve-hint')).toContain(hint)
+    const { error } = (await refused.json()) as { error: { message: string } }
+    expect(error.message).toContain(`${own} ${hint}`)
+    expect(error.message).not.toContain('fake-omni')
     const whole = await strict({ model, messages: [user('hello')] })
+    expect(await whole.json()).toMatchObject({
+      error: {
+        message: 'This model only support stream mode, please enable the stream parameter to access the model. ',
+        hint: expect.stringContaining('/v1 also answers without it') as string,
+      },
+    })
     expect(whole.headers.get('x-omniserve-hint')).toContain('/v1 also answers without it')
   })
 

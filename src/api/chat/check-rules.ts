@@ -215,6 +215,8 @@ function toolRulesOf(model: CatalogueModel, { checkpoint, lenient = false }: Rul
 
 function checkUnsupported(request: ChatCompletionRequest): void {
   if (request.enable_search === true) throw errors.searchUnsupported()
+  if (request.logprobs === true) throw errors.logprobsUnsupported('logprobs')
+  if ((request.top_logprobs ?? 0) !== 0) throw errors.logprobsUnsupported('top_logprobs')
   const format = request.response_format?.type ?? 'text'
   if (format !== 'text' && request.enable_thinking === true) throw errors.jsonWithThinking()
   if (format !== 'text') throw errors.responseFormatUnsupported(format.slice(0, 40))

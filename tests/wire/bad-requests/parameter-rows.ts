@@ -281,6 +281,22 @@ export const parameterRows: readonly Row[] = [
     `${ALGO}This model does not support enable_search.`,
   ],
   [
+    'logprobs',
+    flash({ logprobs: true }),
+    400,
+    INVALID,
+    'logprobs',
+    `${ALGO}This model does not support logprobs: leave out logprobs and top_logprobs.`,
+  ],
+  [
+    'top logprobs',
+    flash({ top_logprobs: 3 }),
+    400,
+    INVALID,
+    'top_logprobs',
+    `${ALGO}This model does not support logprobs: leave out logprobs and top_logprobs.`,
+  ],
+  [
     'JSON mode',
     flash({ response_format: { type: 'json_object' } }),
     400,

@@ -90,7 +90,7 @@ const PACE = 40
 
 /** @returns milliseconds to the first token by way */
 async function oneAfterAnother(count: number): Promise<Record<Way, number[]>> {
-  await using peer = await start('wire-target.ts', 'bare', '4', '0', 'text')
+  await using peer = await start('target-server.ts', 'bare', '4', '0', 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
   const agent = new Agent({ keepAlive: true })
@@ -118,7 +118,7 @@ const nothing = (): AtOnce => ({ gaps: [], firsts: [], client: [], cpu: [] })
 
 /** Many streams at once, the two ways in turns. */
 async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean) {
-  await using peer = await start('wire-target.ts', 'bare', String(tokens), String(PACE), 'text')
+  await using peer = await start('target-server.ts', 'bare', String(tokens), String(PACE), 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
   const seen: Record<Way, AtOnce> = { direct: nothing(), 'through the server': nothing() }
@@ -153,7 +153,7 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
 
 /** Bytes of the server for each open stream, between 100 and 400 of them. */
 async function memoryOfStreams(): Promise<{ readonly live: number; readonly resident: number }> {
-  await using peer = await start('wire-target.ts', 'bare', '400', String(PACE), 'text')
+  await using peer = await start('target-server.ts', 'bare', '400', String(PACE), 'text')
   await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
   const open = (count: number): Promise<unknown>[] =>

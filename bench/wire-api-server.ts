@@ -16,7 +16,7 @@ interface Child extends AsyncDisposable {
 }
 
 async function start(...args: readonly string[]): Promise<Child> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('wire-target.ts', import.meta.url)), ...args], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('target-server.ts', import.meta.url)), ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()

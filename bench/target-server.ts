@@ -3,7 +3,7 @@
  * handler that writes the same prebuilt chunks. Prints its port; answers `memory` on its standard input with its
  * resident bytes.
  *
- * Usage: node bench/wire-target.ts api-server|bare TOKENS DELAY_MS speech|text
+ * Usage: node bench/target-server.ts api-server|bare TOKENS DELAY_MS speech|text
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

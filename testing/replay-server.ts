@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import path from 'node:path'
 
 const folder = path.join(import.meta.dirname, '..', 'testdata', 'remote-streams')
@@ -55,6 +55,8 @@ export interface ReplayServer extends AsyncDisposable {
   readonly open: number
   /** New rows in front of those there are. */
   prepend(...rows: readonly Row[]): void
+  /** Looks at requests before they are answered, and may end their connection. */
+  onRequest(look: (request: IncomingMessage, socket: Socket) => void): void
   /** Resets every connection and stops listening, as a killed process would. */
   kill(): Promise<void>
 }
@@ -123,6 +125,7 @@ export async function startReplay(rows: readonly Row[], port = 0): Promise<Repla
     get open() {
       return open
     },
+    onRequest: (look) => void server.prependListener('request', (request) => look(request, request.socket)),
     prepend: (...more) => {
       table = [...more, ...table]
     },

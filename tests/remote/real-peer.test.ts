@@ -56,7 +56,7 @@ if (given !== '') {
     model: 'nano',
     ...(speaks && { voice: 'Cherry' }),
     long: { text: 'Please tell me a rather long story.' },
-    batchInvariant: false,
+    steady: false,
   })
 }
 

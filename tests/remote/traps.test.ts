@@ -416,6 +416,19 @@ describe('any peer', () => {
     expect((await readReply(queued.engine, makeRequest({ model: 'nano' }))).text).toContain('nano')
   })
 
+  it('that closed an idle connection is asked again over a new one', async () => {
+    await using tried = await peer(vllm, { events: text })
+    const used = new Set<object>()
+    // Every request after the first on a connection finds it closed.
+    tried.server.onRequest((request, socket) => {
+      if (request.url === chat && used.has(socket)) socket.destroy()
+      used.add(socket)
+    })
+    for (let count = 0; count < 3; count += 1)
+      expect((await readReply(tried.engine, makeRequest({ model: 'nano' }))).text).toContain('nano')
+    expect(used.size).toBe(3)
+  })
+
   it('that does not begin in time is left', async () => {
     await using tried = await peer(vllm, { events: text, delay: 60_000 }, { firstByte: 100 })
     const { error, effect } = await failure(tried.engine)

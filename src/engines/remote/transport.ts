@@ -7,7 +7,7 @@
  */
 
 import { createParser } from 'eventsource-parser'
-import { errors as undiciErrors, Pool } from 'undici'
+import { type Dispatcher, errors as undiciErrors, Pool } from 'undici'
 import { RemoteError } from './remote-error.ts'
 
 export interface HttpAnswer {
@@ -43,6 +43,11 @@ export interface StreamRequest {
 
 const LONGEST_ANSWER = 1 << 20
 
+/** How a connection breaks that was closed at its other end; later than so many milliseconds it is the request that was cut. */
+const STALE: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+const STALE_WITHIN = 1000
+const STALE_TRIES = 3
+
 export class Transport {
   readonly #pool: Pool
   readonly #prefix: string
@@ -57,9 +62,9 @@ export class Transport {
     this.#key = key
     this.#pool = new Pool(origin, {
       connect: { timeout: limits.connect },
-      // Below the 5 s after which vLLM closes idle connections, so that none is used that is being closed.
-      keepAliveTimeout: 4000,
-      keepAliveMaxTimeout: 4000,
+      // Well below the 5 s after which vLLM closes idle connections: undici's clock ticks in seconds.
+      keepAliveTimeout: 2000,
+      keepAliveMaxTimeout: 2000,
       // Time limits are kept here, because a reader that pauses is not a peer that is silent.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -70,7 +75,7 @@ export class Transport {
   async ask(method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal): Promise<HttpAnswer> {
     const limit = AbortSignal.timeout(this.#limits.ask)
     try {
-      const answer = await this.#pool.request({
+      const answer = await this.#request({
         method,
         path: this.#prefix + path,
         headers: this.#headers({}),
@@ -96,7 +101,7 @@ export class Transport {
     let seen = false
     try {
       watch.expect(this.#limits.firstByte)
-      const answer = await this.#pool.request({
+      const answer = await this.#request({
         method: 'POST',
         path: this.#prefix + request.path,
         headers: this.#headers(request.headers),
@@ -134,6 +139,21 @@ export class Transport {
       if (watch.expired) throw silence(request.begun(), this.#limits)
       if (error instanceof RemoteError) throw error
       throw connectionError(error, seen)
+    }
+  }
+
+  /** A connection that the peer closed while it lay idle breaks at once and unanswered; then others are tried. */
+  async #request(
+    options: Dispatcher.RequestOptions & { readonly signal: AbortSignal },
+  ): Promise<Dispatcher.ResponseData> {
+    const sent = performance.now()
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#pool.request(options)
+      } catch (error) {
+        const late = performance.now() - sent > STALE_WITHIN || attempt === STALE_TRIES
+        if (late || options.signal.aborted || !STALE.has(codeOf(error))) throw error
+      }
     }
   }
 
@@ -190,9 +210,13 @@ function silence(begun: boolean, limits: TransportLimits): RemoteError {
     : new RemoteError('timeout', `The peer did not begin its reply within ${limits.firstByte} ms.`, 'strike')
 }
 
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
 /** @param begun whether bytes of the reply had come */
 function connectionError(error: unknown, begun: boolean): RemoteError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
   const text = error instanceof Error ? error.message : String(error)
   if (begun) return new RemoteError('engine_crashed', `The peer cut its reply: ${text}`, 'eject', { cause: error })
   const unreachable = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN/.test(code)

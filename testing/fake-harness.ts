@@ -64,7 +64,7 @@ export class FakeSequence implements StageSequence {
   readonly capacity: number
   readonly budget: MemoryBudget | undefined
   readonly onDispose: () => void
-  room = 0
+  reserved = 0
   disposed = false
   constructor(capacity: number, budget: MemoryBudget | undefined, onDispose: () => void) {
     this.capacity = capacity
@@ -75,16 +75,17 @@ export class FakeSequence implements StageSequence {
     return this.ids.length
   }
   get bytes(): number {
-    return this.room
+    return this.reserved
   }
   async reserve(tokens: number): Promise<void> {
     await Promise.resolve()
     if (this.disposed) throw new Error('A disposed sequence was given memory.')
     if (tokens > this.capacity) throw new Error('A sequence outgrew its capacity.')
-    if (tokens <= this.room) return
-    const room = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
-    if (this.budget && !this.budget.take(room - this.room)) throw new EngineError('overloaded', 'No cache left.')
-    this.room = room
+    if (tokens <= this.reserved) return
+    const reserved = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
+    if (this.budget && !this.budget.take(reserved - this.reserved))
+      throw new EngineError('overloaded', 'No cache left.')
+    this.reserved = reserved
   }
   bytesFor(tokens: number): number {
     return Math.ceil(tokens / fakeBlock) * fakeBlock
@@ -99,13 +100,13 @@ export class FakeSequence implements StageSequence {
   }
   add(id: number): void {
     if (this.disposed) throw new Error('A disposed sequence was used.')
-    if (this.ids.length >= this.room) throw new Error('A sequence was written beyond its reserved memory.')
+    if (this.ids.length >= this.reserved) throw new Error('A sequence was written beyond its reserved memory.')
     this.ids.push(id)
   }
   [Symbol.dispose](): void {
     if (this.disposed) return
     this.disposed = true
-    this.budget?.give(this.room)
+    this.budget?.give(this.reserved)
     this.onDispose()
   }
 }

@@ -16,13 +16,13 @@ export interface Advice {
   /** Bytes of weights of `type`, or of the smallest there is. */
   readonly bytes: number
   /** Bytes that weights may take here. */
-  readonly room: number
+  readonly available: number
 }
 
 /** @param memory bytes of the machine; by default of this one */
 export function adviseType(description: ModelDescription, memory: number = totalmem()): Advice {
-  const room = Math.max(0, share * memory - working)
+  const available = Math.max(0, share * memory - working)
   const sizes = candidates.map((type) => [type, estimateMemory(description.declarations, { type }).weights] as const)
-  const fitting = sizes.find(([, bytes]) => bytes <= room)
-  return { type: fitting?.[0], bytes: fitting?.[1] ?? sizes.at(-1)?.[1] ?? 0, room }
+  const fitting = sizes.find(([, bytes]) => bytes <= available)
+  return { type: fitting?.[0], bytes: fitting?.[1] ?? sizes.at(-1)?.[1] ?? 0, available }
 }

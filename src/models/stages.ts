@@ -16,7 +16,7 @@ export interface StageSequence extends Disposable {
   /** Tokens in the cache. */
   readonly length: number
   /** Tokens that memory is reserved for; grows by {@link reserve}. */
-  readonly room: number
+  readonly reserved: number
   /** Bytes held. */
   readonly bytes: number
   /**

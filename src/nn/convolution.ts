@@ -68,7 +68,7 @@ export class CausalConv1d {
    * Elements of working memory with which {@link forward} need not gather windows of `frames` frames; 0 when it gathers
    * none.
    */
-  roomFor(frames: number): number {
+  workspaceFor(frames: number): number {
     const channels = this.weight.shape[0] / this.#kernel
     return this.context === 0 || this.#stride > 1
       ? 0
@@ -96,10 +96,11 @@ export class CausalConv1d {
     return all ?? this.weight
   }
 
-  /** `room`: at least {@link roomFor} elements, which several convolutions may share one after the other. */
-  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>, room?: Tensor<'f32'>): Tensor<'f32'> {
-    const needed = this.roomFor(x.shape[1])
-    if (history && room && needed > 0 && room.shape[0] >= needed) return this.#overlapping(g, x, history, room)
+  /** `workspace`: at least {@link workspaceFor} elements, which several convolutions may share one after the other. */
+  forward(g: GraphBuilder, x: Tensor<'f32'>, history?: Tensor<'f32'>, workspace?: Tensor<'f32'>): Tensor<'f32'> {
+    const needed = this.workspaceFor(x.shape[1])
+    if (history && workspace && needed > 0 && workspace.shape[0] >= needed)
+      return this.#overlapping(g, x, history, workspace)
     if (x.shape[1] % this.#stride !== 0) {
       throw new TensorError(
         `a convolution of stride ${this.#stride} wants a multiple of it in frames, got ${x.shape[1]}`,
@@ -130,10 +131,10 @@ export class CausalConv1d {
   }
 
   /**
-   * Lays the frames out in `room` phase by phase, so that a window is a run of frames and the next one begins a
+   * Lays the frames out in `workspace` phase by phase, so that a window is a run of frames and the next one begins a
    * frame later.
    */
-  #overlapping(g: GraphBuilder, x: Tensor<'f32'>, history: Tensor<'f32'>, room: Tensor<'f32'>): Tensor<'f32'> {
+  #overlapping(g: GraphBuilder, x: Tensor<'f32'>, history: Tensor<'f32'>, workspace: Tensor<'f32'>): Tensor<'f32'> {
     const [channels, frames] = x.shape
     const dilation = this.#dilation
     const fold = this.#folded(g, STEP)
@@ -144,7 +145,7 @@ export class CausalConv1d {
     const lay = (from: Tensor<'f32'>, start: number, phases: number, count: number, to: number): void => {
       const strides = [from.strides[1], phases * from.strides[1]]
       const rounds = g.view(from, [channels, phases, count], { strides, offset: start * from.strides[1] })
-      const place = g.view(room, [channels, count, phases], { strides: [row, phase], offset: to * row })
+      const place = g.view(workspace, [channels, count, phases], { strides: [row, phase], offset: to * row })
       g.effect(g.copyInto(g.permute(rounds, 0, 2, 1, 3), place))
     }
     const whole = Math.floor(frames / dilation)
@@ -156,12 +157,12 @@ export class CausalConv1d {
     if (fold > 1 && whole < length)
       lay(history, history.shape[1] - this.context, dilation, length - whole, before + whole)
     if (left > 0) lay(x, whole * dilation, left, 1, before + whole)
-    const windows = g.view(room, [(before + fold) * channels, length / fold, dilation], {
+    const windows = g.view(workspace, [(before + fold) * channels, length / fold, dilation], {
       strides: [fold * row, phase],
     })
     const out = this.weight.shape[1]
     const product = g.mulMat(this.#foldedWeight(g, fold), windows)
-    // Before the next convolution takes the room.
+    // Before the next convolution takes the workspace.
     g.effect(product)
     const y = g.reshape(product, out, length, dilation)
     const ordered = dilation === 1 ? y : g.cont(g.permute(y, 0, 2, 1, 3))

@@ -88,7 +88,7 @@ export class MixtureOfExperts {
     const { rows, places } = declareSorted(g, sorted)
     const whole = g.cont(x)
     // Results side by side in one piece of working memory, as they come.
-    const outer = g.view(g.room(hidden * sorted.rows.length), [hidden, sorted.rows.length])
+    const outer = g.view(g.workspace(hidden * sorted.rows.length), [hidden, sorted.rows.length])
     for (const { expert, start, count } of sorted.parts) {
       const own = g.getRows(whole, g.slice(rows, 0, start, count))
       const gate = g.mulMat(g.expert(this.gate_proj, expert), own)

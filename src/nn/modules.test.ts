@@ -248,17 +248,17 @@ describe('convolutions', () => {
     )
     using weights = await loadWeights(backend, sources)
     const layers = construct(loadedParameters(weights))
-    const sizeOf = (frames: number) => Math.max(...layers.map((layer) => layer.roomFor(frames)))
+    const sizeOf = (frames: number) => Math.max(...layers.map((layer) => layer.workspaceFor(frames)))
     // Fewer frames than the dilation, a whole number of rounds, and some left over.
     for (const frames of [1, 2, 9, 10, 31]) {
       const through = (shared: boolean) =>
         buildGraph(backend, (g) => {
-          const room = shared ? g.room(sizeOf(frames)) : undefined
+          const workspace = shared ? g.workspace(sizeOf(frames)) : undefined
           // What memory held before is never part of a result.
-          if (room) g.effect(g.copyInto(g.input('before', 'f32', [sizeOf(frames)]), room))
+          if (workspace) g.effect(g.copyInto(g.input('before', 'f32', [sizeOf(frames)]), workspace))
           let x = g.input('x', 'f32', [channels, frames])
           for (const [i, layer] of layers.entries())
-            x = layer.forward(g, x, g.input(`past${i}`, 'f32', [channels, layer.context]), room)
+            x = layer.forward(g, x, g.input(`past${i}`, 'f32', [channels, layer.context]), workspace)
           return { y: x }
         })
       using gathered = through(false)

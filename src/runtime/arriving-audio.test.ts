@@ -118,7 +118,7 @@ it('gives nothing that does not hold in the end', async () => {
   expect(rows).toMatchObject({ key: 'key', rows: new Int32Array() })
 })
 
-it('counts what it holds, and goes without it where there is no room', async () => {
+it('counts what it holds, and goes without it where memory is short', async () => {
   const budget = new MemoryBudget(50_000)
   const audio = open(budget)
   audio.append(tone(50, 0.5))

@@ -191,7 +191,7 @@ export class ArrivingAudio {
     return part.floor === floor || this.levels.lowest(part.from, part.until) >= Math.max(part.floor, floor)
   }
 
-  /** Counts what it holds; without room for it, it is dropped. */
+  /** Counts what it holds; without memory for it, it is dropped. */
   #charge(): void {
     const outputs = [...this.#windows, ...this.#chunks].reduce((sum, { output }) => sum + output.byteLength, 0)
     const bytes = this.levels.bytes + outputs

@@ -180,7 +180,7 @@ export class ArrivingAudios implements Disposable {
       } catch (error) {
         if (!(error instanceof EngineError && error.code === 'overloaded')) throw error
       }
-      // Without room it is not tried again before there is more of it.
+      // Without memory it is tried again only when some is freed.
       if (audio.tokensOver(levels.floor) >= prompt.tokens) audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
     }
   }

@@ -27,7 +27,7 @@ export interface PlanFacts {
 
 export function planReply(request: GenerationRequest, prompt: PreparedPrompt, facts: PlanFacts): TaskResources {
   const { endTokenIds, tokenizer, think } = facts
-  // A checkpoint that always reasons needs room for it, asked or not.
+  // A checkpoint that always reasons needs tokens for it, asked or not.
   const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
   const { capacity, tokenLimit, reasoningBudget } = reserve(
     {

@@ -62,7 +62,7 @@ export type TaskPhase =
   | 'prefill'
   | 'decode'
   /** The text is complete; speech may continue. */
-  | 'told'
+  | 'generated'
   | 'over'
 
 export class RequestTask {
@@ -304,7 +304,7 @@ export class RequestTask {
 
   /** Sends `end` once text and speech are complete, and frees everything. */
   endIfDone(): boolean {
-    if (this.phase !== 'told' || (this.speech && !this.speech.finished)) return false
+    if (this.phase !== 'generated' || (this.speech && !this.speech.finished)) return false
     this.emit({ type: 'end', reason: this.#reason, usage: this.usage })
     this.#over(this.#reason)
     this.queue.close()
@@ -353,7 +353,7 @@ export class RequestTask {
     this.#reason = ended === 'stop' && this.#calls > 0 ? 'tool_calls' : ended
     this.speech?.endText()
     this.#letGoOfSequence()
-    this.phase = 'told'
+    this.phase = 'generated'
   }
 
   #letGoOfSequence(back = false): void {

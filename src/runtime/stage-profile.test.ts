@@ -131,7 +131,7 @@ it('gives each request the stage that was at work for it', async () => {
 
 it('tells the networks of a speech step apart, and the vocoder beside them', async () => {
   const work = new Workshop()
-  const [speaking, silent] = [work.task('told'), work.task('decode')]
+  const [speaking, silent] = [work.task('generated'), work.task('decode')]
   const speech = { decoding: undefined as Promise<void> | undefined }
   speaking.speech = speech as ProfiledTask['speech']
   work.profile.look()

@@ -143,7 +143,7 @@ export class StageProfile {
     }
     if (task.queue.full) return 'reader'
     // Its text is complete: only frames and their audio are still to come.
-    if (task.speech?.decoding && (task.phase === 'told' || !this.#busy)) return 'vocoder'
+    if (task.speech?.decoding && (task.phase === 'generated' || !this.#busy)) return 'vocoder'
     return this.#busy ? 'others' : 'idle'
   }
 }

@@ -10,7 +10,7 @@ import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'
 import { encodePiece } from './encoder-step.ts'
 import { shareTurn } from './fair-turns.ts'
-import { withRoom } from './memory-room.ts'
+import { withMemory } from './sequence-memory.ts'
 import type { Clock } from './request-metrics.ts'
 import type { RequestTask } from './request-task.ts'
 import { mediaSetOf, type SequencePool } from './sequence-pool.ts'
@@ -69,7 +69,7 @@ export class Turns {
   async #writeText(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
     const { model, clock, onFreed } = this.#options
     const runnable = active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
-    const tasks = await withRoom(runnable, active, onFreed)
+    const tasks = await withMemory(runnable, active, onFreed)
     if (tasks.length === 0) return false
     const reading = tasks.some((task) => task.phase === 'prefill')
     using batch = whenAllAborted(tasks.map((task) => task.signal))
@@ -120,5 +120,5 @@ export class Turns {
 }
 
 function isComplete(task: RequestTask): boolean {
-  return task.signal.aborted || (task.phase === 'told' && (task.speech?.finished ?? true))
+  return task.signal.aborted || (task.phase === 'generated' && (task.speech?.finished ?? true))
 }

@@ -79,9 +79,9 @@ export class GraphBuilder extends ElementwiseOperations {
    * Working memory [count], not initialised, written by {@link copyInto} and read through views. The order of
    * {@link effect} calls keeps reads after the writes they need.
    */
-  room(count: number): Tensor<'f32'> {
-    this.reserve('room')
-    return newTensor(this.backend, this.context, 'room', 'f32', [count])
+  workspace(count: number): Tensor<'f32'> {
+    this.reserve('workspace')
+    return newTensor(this.backend, this.context, 'workspace', 'f32', [count])
   }
 
   /**

@@ -204,14 +204,14 @@ export async function loadWeights(
       const cache = options.repackCache && RepackCache.forSet(backend, type, list, bytes, options.repackCache)
       if (cache) caches.push(cache)
       // The cache maps whole pages, so the weights start at a page and the buffer ends with spare ones.
-      const room = bytes + 2 * RepackCache.page
-      const buffer = native.backend_buft_alloc_buffer(type, room)
+      const size = bytes + 2 * RepackCache.page
+      const buffer = native.backend_buft_alloc_buffer(type, size)
       const base = buffer === null ? 0n : (native.backend_buffer_get_base(buffer) ?? 0n)
       const page = BigInt(RepackCache.page)
       const start = ((base + page - 1n) / page) * page
       const isKept = cache?.exists() === true
       const whole = Math.ceil(bytes / RepackCache.page) * RepackCache.page
-      const held = own(buffer, isKept ? 0 : room, `${list.length} repacked weights`)
+      const held = own(buffer, isKept ? 0 : size, `${list.length} repacked weights`)
       if (cache) owned.at(-1)!.over = { address: start, length: whole }
       for (const [i, { tensor }] of list.entries()) place(backend, held, tensor, start + BigInt(offsets[i] ?? 0))
       if (isKept) {
@@ -220,7 +220,7 @@ export async function loadWeights(
         mappedBytes += bytes
         progress(sum(list))
       } else {
-        adviseLargePages(base, room)
+        adviseLargePages(base, size)
         await using writer = await cache?.write(start)
         await write(backend, list, progress, options.signal, async (i) => {
           if (!writer) return
@@ -230,7 +230,7 @@ export async function loadWeights(
         repackedBytes += bytes
         if (writer && (await writer.finish())) {
           owned.at(-1)!.bytes = 0
-          backend.account(-room, 0)
+          backend.account(-size, 0)
         }
         if (writer) ranges.push({ address: start, length: Math.min(bytes, writer.mapped) })
       }
@@ -296,17 +296,17 @@ function push<K>(map: Map<K, Placed[]>, key: K, value: Placed): void {
 function inBuffers(backend: Backend, list: readonly Placed[], largest: number): Placed[][] {
   const alignment = Number(backend.native.backend_buft_get_alignment(backend.bufferType))
   const lists: Placed[][] = []
-  let room = 0
+  let space = 0
   for (const placed of list) {
     const size = Number(backend.native.backend_buft_get_alloc_size(backend.bufferType, placed.tensor.handle))
     const bytes = Math.ceil(size / alignment) * alignment
     const last = lists.at(-1)
-    if (last && bytes <= room) last.push(placed)
+    if (last && bytes <= space) last.push(placed)
     else {
       lists.push([placed])
-      room = largest
+      space = largest
     }
-    room -= bytes
+    space -= bytes
   }
   return lists
 }

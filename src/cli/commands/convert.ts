@@ -79,7 +79,7 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   const type = asked ?? advice.type
   if (type === undefined) {
     throw new CommandError(
-      `${name} needs ${bytesText(advice.bytes)} even at 4 bits, and this machine has room for ${bytesText(advice.room)}; to convert it for another machine, give a type with --quantize`,
+      `${name} needs ${bytesText(advice.bytes)} even at 4 bits, and this machine can hold ${bytesText(advice.available)}; to convert it for another machine, give a type with --quantize`,
     )
   }
   const output = path.resolve(flags.output ?? `${path.basename(id)}-${type}.gguf`)

@@ -145,8 +145,8 @@ async function adviceFor(folder: string, name: string): Promise<string> {
   ])
   try {
     const { description, weightBytes } = await readCheckpointFacts({ location: folder, id: name })
-    const { type, bytes, room } = adviseType(description)
-    if (weightBytes <= room) return `Next: omniserve serve --model ${name}`
+    const { type, bytes, available } = adviseType(description)
+    if (weightBytes <= available) return `Next: omniserve serve --model ${name}`
     const machine = `its weights (${bytesText(weightBytes)}) do not fit this machine (${bytesText(totalmem())})`
     return type === undefined
       ? `It cannot run here: ${machine}, even quantised to 4 bits (${bytesText(bytes)}).`

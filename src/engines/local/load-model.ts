@@ -84,8 +84,8 @@ export async function loadHostedModel(
   )
   // Pages read one by one, as the first tokens need them, take minutes from a disk.
   if (placement.weights + workingBytes <= before) await weights.readIn()
-  const room = Math.max(before - placement.weights, evictableShare * weights.mappedBytes)
-  const most = cacheShare * Math.max(0, Math.min(room, backend.availableMemory()) - workingBytes)
+  const free = Math.max(before - placement.weights, evictableShare * weights.mappedBytes)
+  const most = cacheShare * Math.max(0, Math.min(free, backend.availableMemory()) - workingBytes)
   const budget = new MemoryBudget(Math.min(most, options.cacheBytes ?? Infinity))
   const build = (more: SpeechOptions = {}): OmniModel =>
     description.build(backend, weights, {

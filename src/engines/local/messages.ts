@@ -39,7 +39,7 @@ export interface LoadOptions {
   readonly maxOutputTokens?: number
   /** Where repacked weights are kept. Absent: they are repacked at each start. */
   readonly cacheDirectory?: string
-  /** False keeps weights as the file has them. Default: repacked for this processor where memory and disk have room. */
+  /** False keeps weights as the file has them. Default: repacked for this processor where memory and disk allow. */
   readonly repack?: boolean
   /** Reserved memory in bytes that loading must leave free. */
   readonly keepFree?: number

@@ -72,7 +72,7 @@ it('counts in the budget what sequences hold, and says what would fit when one d
     message: expect.stringMatching(/no memory for a context of 1200 tokens: .* about 512 tokens would fit now/) as string,
   })
   // It is unchanged, and continues.
-  expect([second.length, second.room]).toEqual([250, 256])
+  expect([second.length, second.reserved]).toEqual([250, 256])
   await read(thinker, second, ids(3))
   await expect(read(thinker, second, ids(1000))).rejects.toMatchObject({ code: 'overloaded' })
 
@@ -81,7 +81,7 @@ it('counts in the budget what sequences hold, and says what would fit when one d
   first[Symbol.dispose]()
   expect(woken).toBeGreaterThan(0)
   await read(thinker, second, ids(200))
-  expect([second.length, second.room]).toEqual([453, 512])
+  expect([second.length, second.reserved]).toEqual([453, 512])
   expect(listening).toBeDefined()
 })
 

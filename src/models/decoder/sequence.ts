@@ -27,7 +27,7 @@ export class DecoderSequence implements StageSequence {
     return this.cache.length
   }
 
-  get room(): number {
+  get reserved(): number {
     return this.cache.reserved
   }
 
@@ -130,8 +130,8 @@ export async function growSequences(
   items: readonly { readonly sequence: StageSequence; readonly tokens: number }[],
 ): Promise<void> {
   for (const { sequence, tokens } of items) {
-    const { length, room } = sequence
-    if (length + tokens > room) await sequence.reserve(length + tokens)
+    const { length, reserved } = sequence
+    if (length + tokens > reserved) await sequence.reserve(length + tokens)
   }
 }
 

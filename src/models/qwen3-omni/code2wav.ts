@@ -173,19 +173,19 @@ export class Code2WavModel {
       x = conv.forward(g, x)
       x = carry(g, state, `upsample.${i}`, x, block.context, (history, input) => block.forward(g, input, history))
     }
-    const room = this.#room(g, x.shape[1])
-    x = this.#causal(g, state, 'first', this.first, x, room)
+    const workspace = this.#workspace(g, x.shape[1])
+    x = this.#causal(g, state, 'first', this.first, x, workspace)
     for (const [i, block] of this.blocks.entries()) {
       const { upsample } = block
       x = carry(g, state, `block.${i}`, block.snake.forward(g, x), upsample.context, (history, input) =>
         upsample.forward(g, input, state.started ? history : undefined),
       )
       for (const [j, unit] of block.units.entries()) {
-        const filtered = this.#causal(g, state, `block.${i}.${j}`, unit.conv1, unit.act1.forward(g, x), room)
+        const filtered = this.#causal(g, state, `block.${i}.${j}`, unit.conv1, unit.act1.forward(g, x), workspace)
         x = g.add(x, unit.conv2.forward(g, unit.act2.forward(g, filtered)))
       }
     }
-    const wave = this.#causal(g, state, 'last', this.last, this.snake.forward(g, x), room)
+    const wave = this.#causal(g, state, 'last', this.last, this.snake.forward(g, x), workspace)
     return g.reshape(wave, wave.shape[1])
   }
 
@@ -195,10 +195,10 @@ export class Code2WavModel {
     name: string,
     convolution: CausalConv1d,
     x: Tensor<'f32'>,
-    room: Tensor<'f32'> | undefined,
+    workspace: Tensor<'f32'> | undefined,
   ): Tensor<'f32'> {
     return carry(g, state, name, x, convolution.context, (history, input) =>
-      convolution.forward(g, input, history, room),
+      convolution.forward(g, input, history, workspace),
     )
   }
 
@@ -206,15 +206,15 @@ export class Code2WavModel {
    * Working memory in which the convolutions after `frames` upsampled frames lay out their windows, one after the
    * other.
    */
-  #room(g: GraphBuilder, frames: number): Tensor<'f32'> | undefined {
+  #workspace(g: GraphBuilder, frames: number): Tensor<'f32'> | undefined {
     if (g.backend.kind !== 'cpu') return undefined
-    let count = this.first.roomFor(frames)
+    let count = this.first.workspaceFor(frames)
     let length = frames
     for (const { upsample, units } of this.blocks) {
       length *= upsample.stride
-      for (const { conv1 } of units) count = Math.max(count, conv1.roomFor(length))
+      for (const { conv1 } of units) count = Math.max(count, conv1.workspaceFor(length))
     }
-    return g.room(Math.max(count, this.last.roomFor(length)))
+    return g.workspace(Math.max(count, this.last.workspaceFor(length)))
   }
 
   #transform(g: GraphBuilder, x: Tensor<'f32'>, frames: number, state: StreamState): Tensor<'f32'> {

@@ -71,7 +71,7 @@ export function mapDashscopeError(status: number, body: string, retryAfterMs?: n
     case status === 429:
       return make('rate_limited', 'The service limits requests.', 'none', retryAfterMs ?? BACK_OFF)
     case code === 'ModelServingError':
-      return make('overloaded', 'The service has no room.', 'none', retryAfterMs ?? BACK_OFF)
+      return make('overloaded', 'The service is at capacity.', 'none', retryAfterMs ?? BACK_OFF)
     case /time_?out/i.test(code):
       return make('timeout', 'The service ran out of time.', 'none')
     case status >= 500:

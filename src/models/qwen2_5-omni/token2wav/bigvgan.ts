@@ -10,7 +10,7 @@ import type { Parameters } from '../../../nn/index.ts'
 import { type GraphBuilder, type Tensor } from '../../../tensor/index.ts'
 import { AntiAliasedSnake, SNAKE_CORE, SNAKE_REACH, snakeFilters, type SnakeFilters } from './anti-aliased-snake.ts'
 import type { BigVganConfig } from './config.ts'
-import { SameConv1d, SameConvTranspose1d, type ConvolutionRoom } from './same-convolution.ts'
+import { SameConv1d, SameConvTranspose1d, type ConvolutionWorkspace } from './same-convolution.ts'
 
 /** exp, 20 log10, -20 dB and the scale of 115 dB in one: the network's input is clamped to [-1, 1]. */
 const MEL_SCALE = (2 * 20) / Math.log(10) / 115
@@ -125,10 +125,10 @@ export class BigVganModel {
     const plan = this.#plan(shape)
     const given = g.input('mel', 'f32', [this.config.mels, shape.before + shape.frames + shape.after])
     const filters = snakeFilters(g)
-    const room = this.#room(g, plan)
+    const workspace = this.#workspace(g, plan)
     const mel = crop(g, given, { from: -shape.before, to: shape.frames + shape.after }, plan.mel)
     const scaled = g.clamp(g.scale(g.cont(mel), MEL_SCALE, MEL_SHIFT), -1, 1)
-    let x = crop(g, this.conv_pre.forward(g, scaled, room), plan.mel, plan.first)
+    let x = crop(g, this.conv_pre.forward(g, scaled, workspace), plan.mel, plan.first)
     for (const [i, { up, blocks }] of this.stages.entries()) {
       const spans = plan.stages[i]
       if (!spans) throw new RangeError(`no stage ${i}`)
@@ -137,13 +137,13 @@ export class BigVganModel {
       const limits = limitsOf(shape, this.stages[i]?.rate ?? 1)
       let sum: Tensor<'f32'> | undefined
       for (const block of blocks) {
-        const y = this.#amp(g, block, upsampled, { from: spans.upsampled, gives: spans.gives, limits, filters, room })
+        const y = this.#amp(g, block, upsampled, { from: spans.upsampled, gives: spans.gives, limits, filters, workspace })
         sum = sum ? g.add(sum, y) : y
       }
       x = g.scale(g.cont(sum ?? upsampled), 1 / blocks.length)
     }
     const last = plan.stages.at(-1)?.gives ?? plan.first
-    const wave = this.conv_post.forward(g, this.activation_post.forward(g, g.cont(x), filters), room)
+    const wave = this.conv_post.forward(g, this.activation_post.forward(g, g.cont(x), filters), workspace)
     const asked = crop(g, wave, last, { from: 0, to: shape.frames * this.hop })
     return g.clamp(g.reshape(g.cont(asked), shape.frames * this.hop), -1, 1)
   }
@@ -158,17 +158,17 @@ export class BigVganModel {
     g: GraphBuilder,
     block: AmpBlock,
     input: Tensor<'f32'>,
-    options: { from: Span; gives: Span; limits: Span; filters: SnakeFilters; room: ConvolutionRoom | undefined },
+    options: { from: Span; gives: Span; limits: Span; filters: SnakeFilters; workspace: ConvolutionWorkspace | undefined },
   ): Tensor<'f32'> {
-    const { gives, limits, filters, room } = options
+    const { gives, limits, filters, workspace } = options
     let left = block.reach(SNAKE_REACH)
     let covered = within(widen(gives, left), limits)
     let x = crop(g, input, options.from, covered)
     for (const { act1, conv1, act2, conv2, reach } of block.pairs) {
       left -= reach + 2 * SNAKE_REACH
       const needed = within(widen(gives, left), limits)
-      const inner = conv1.forward(g, act1.forward(g, g.cont(x), filters), room)
-      const y = conv2.forward(g, act2.forward(g, g.cont(inner), filters), room)
+      const inner = conv1.forward(g, act1.forward(g, g.cont(x), filters), workspace)
+      const y = conv2.forward(g, act2.forward(g, g.cont(inner), filters), workspace)
       x = g.add(crop(g, y, covered, needed), crop(g, x, covered, needed))
       covered = needed
     }
@@ -201,13 +201,13 @@ export class BigVganModel {
   }
 
   /** Working memory in which the convolutions lay out their windows in turn; only the CPU's product supports that. */
-  #room(g: GraphBuilder, plan: Plan): ConvolutionRoom | undefined {
+  #workspace(g: GraphBuilder, plan: Plan): ConvolutionWorkspace | undefined {
     if (g.backend.kind !== 'cpu') return undefined
-    let room = 0
+    let workspace = 0
     let zeros = 0
     const want = (convolution: SameConv1d, { from, to }: Span): void => {
-      const sizes = convolution.roomFor(to - from)
-      room = Math.max(room, sizes.room)
+      const sizes = convolution.workspaceFor(to - from)
+      workspace = Math.max(workspace, sizes.workspace)
       zeros = Math.max(zeros, sizes.zeros)
     }
     want(this.conv_pre, plan.mel)
@@ -222,7 +222,7 @@ export class BigVganModel {
       }
     }
     want(this.conv_post, plan.stages.at(-1)?.gives ?? plan.first)
-    return { room: g.room(room), zeros: g.scale(g.arange(zeros), 0) }
+    return { workspace: g.workspace(workspace), zeros: g.scale(g.arange(zeros), 0) }
   }
 }
 

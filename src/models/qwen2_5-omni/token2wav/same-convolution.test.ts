@@ -65,16 +65,16 @@ describe('a convolution of the same length', () => {
       }
       return sum
     })
-    const sizes = convolution.roomFor(frames)
+    const sizes = convolution.workspaceFor(frames)
     using graph = buildGraph(backend, (g) => {
       const input = g.input('x', 'f32', [channels, frames])
-      const room = { room: g.room(sizes.room), zeros: g.scale(g.arange(sizes.zeros), 0) }
-      // Twice: what the first leaves in the room must not affect the second.
-      const first = convolution.forward(g, g.scale(input, 1e6), room)
-      return { first, inRoom: convolution.forward(g, input, room), gathered: convolution.forward(g, input) }
+      const workspace = { workspace: g.workspace(sizes.workspace), zeros: g.scale(g.arange(sizes.zeros), 0) }
+      // Twice: what the first leaves in the workspace must not affect the second.
+      const first = convolution.forward(g, g.scale(input, 1e6), workspace)
+      return { first, inWorkspace: convolution.forward(g, input, workspace), gathered: convolution.forward(g, input) }
     })
-    const { inRoom, gathered } = await graph.run({ x })
-    expect(largestDifference(inRoom, expected)).toBeLessThan(1e-5)
+    const { inWorkspace, gathered } = await graph.run({ x })
+    expect(largestDifference(inWorkspace, expected)).toBeLessThan(1e-5)
     expect(largestDifference(gathered, expected)).toBeLessThan(1e-5)
   })
 })

@@ -10,8 +10,8 @@ import type { Parameters } from '../../../nn/index.ts'
 import type { GraphBuilder, Tensor } from '../../../tensor/index.ts'
 
 /** Working memory of a graph's convolutions, and zeros to fill its margins with. */
-export interface ConvolutionRoom {
-  readonly room: Tensor<'f32'>
+export interface ConvolutionWorkspace {
+  readonly workspace: Tensor<'f32'>
   readonly zeros: Tensor<'f32'>
 }
 
@@ -43,16 +43,16 @@ export class SameConv1d {
   }
 
   /** Elements of working memory for `frames` frames, and of zeros. */
-  roomFor(frames: number): { readonly room: number; readonly zeros: number } {
+  workspaceFor(frames: number): { readonly workspace: number; readonly zeros: number } {
     const channels = this.weight.shape[0] / this.#kernel
     const { length, margin } = this.#phases(frames)
     // Windows overlap, but a view may not be larger than its tensor.
-    const room = channels * this.#kernel * length * this.#dilation
-    return { room, zeros: channels * (margin + 1) * this.#dilation }
+    const workspace = channels * this.#kernel * length * this.#dilation
+    return { workspace, zeros: channels * (margin + 1) * this.#dilation }
   }
 
-  forward(g: GraphBuilder, x: Tensor<'f32'>, room?: ConvolutionRoom): Tensor<'f32'> {
-    const y = room ? this.#inRoom(g, x, room) : this.#gathered(g, x)
+  forward(g: GraphBuilder, x: Tensor<'f32'>, workspace?: ConvolutionWorkspace): Tensor<'f32'> {
+    const y = workspace ? this.#inWorkspace(g, x, workspace) : this.#gathered(g, x)
     return this.bias ? g.add(y, this.bias) : y
   }
 
@@ -71,14 +71,14 @@ export class SameConv1d {
   /**
    * Lays the frames out phase by phase, so that a window is a run of frames and the next window begins a frame later.
    */
-  #inRoom(g: GraphBuilder, x: Tensor<'f32'>, { room, zeros }: ConvolutionRoom): Tensor<'f32'> {
+  #inWorkspace(g: GraphBuilder, x: Tensor<'f32'>, { workspace, zeros }: ConvolutionWorkspace): Tensor<'f32'> {
     const [channels, frames] = x.shape
     const dilation = this.#dilation
     const { length, margin } = this.#phases(frames)
     const row = 4 * channels
     const phase = row * (length + 2 * margin)
     const lay = (from: Tensor<'f32'>, phases: number, count: number, to: number): void => {
-      const place = g.view(room, [channels, count, phases], { strides: [row, phase], offset: to * row })
+      const place = g.view(workspace, [channels, count, phases], { strides: [row, phase], offset: to * row })
       g.effect(g.copyInto(from, place))
     }
     const clear = (count: number, to: number): void => {
@@ -94,9 +94,9 @@ export class SameConv1d {
     }
     if (whole > 0) lay(rounds(0, dilation, whole), dilation, whole, margin)
     if (whole < length) lay(rounds(whole * dilation, frames - whole * dilation, 1), frames - whole * dilation, 1, margin + whole)
-    const windows = g.view(room, [this.weight.shape[0], length, dilation], { strides: [row, phase] })
+    const windows = g.view(workspace, [this.weight.shape[0], length, dilation], { strides: [row, phase] })
     const y = g.mulMat(this.weight, windows)
-    // Before the next convolution takes the room.
+    // Before the next convolution takes the workspace.
     g.effect(y)
     if (dilation === 1) return y
     const out = this.weight.shape[1]

@@ -1,5 +1,5 @@
 /**
- * Whose next token has room in memory, and who gives up when nobody's has.
+ * Which requests have memory for their next token, and which one yields when none has.
  *
  * In: requests that could go on, all live ones. Out: those that may. Growing asks the memory budget first.
  */
@@ -8,8 +8,8 @@ import { EngineError } from '../contract/index.ts'
 import type { RequestTask } from './request-task.ts'
 import { stageFailure } from './stage-failure.ts'
 
-/** Those whose next token has room. When nobody's has, the one that came last gives up its place to the others. `onFreed`: memory came back. */
-export async function withRoom(
+/** Requests with memory for their next token. If none has, the last one yields its memory. `onFreed`: memory came back. */
+export async function withMemory(
   tasks: readonly RequestTask[],
   active: readonly RequestTask[],
   onFreed: () => void,
@@ -17,7 +17,7 @@ export async function withRoom(
   const fit: RequestTask[] = []
   for (const task of tasks) {
     const sequence = task.sequence!
-    if (task.phase === 'prefill' || sequence.length < sequence.room) fit.push(task)
+    if (task.phase === 'prefill' || sequence.length < sequence.reserved) fit.push(task)
     else if (!task.starved) {
       try {
         await sequence.reserve(sequence.length + 1)

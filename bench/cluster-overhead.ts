@@ -1,9 +1,11 @@
 /**
- * What the API server in front costs against calling the replica directly: time to first token of one stream after another, gaps between
- * tokens of many streams at once, processor and memory of each. Both sides take turns in one run.
+ * What the API server in front costs against calling the replica directly: time to first token of one stream after
+ * another, gaps between tokens of many streams at once, processor and memory of each. Both sides take turns in one
+ * run.
  *
- * Client, peer and server are three processes. Streams at once are either spread, each at a time of its own as callers come, or in step: all
- * tokens of a round at one moment, as one replica that computes them in one batch sends them.
+ * Client, peer and server are three processes. Streams at once are either spread, each at a time of its own as
+ * callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch sends
+ * them.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

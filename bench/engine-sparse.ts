@@ -1,8 +1,9 @@
 /**
- * Layers of Qwen3-Omni-30B-A3B's thinker (128 experts, 8 used) against dense layers of as many active weights, in turn in one run: prompts of
- * 16 to 512 tokens, and a token after 512 to 32,768.
+ * Layers of Qwen3-Omni-30B-A3B's thinker (128 experts, 8 used) against dense layers of as many active weights, in
+ * turn in one run: prompts of 16 to 512 tokens, and a token after 512 to 32,768.
  *
- * Both are the thinker as it is served, with a small vocabulary; the dense one's feed-forward is as wide as eight experts.
+ * Both are the thinker as it is served, with a small vocabulary; the dense one's feed-forward is as wide as eight
+ * experts.
  */
 
 import { availableParallelism } from 'node:os'

@@ -1,11 +1,12 @@
 /**
- * The whole of Qwen3-Omni-30B-A3B with random 4-bit weights, as `omniserve serve` runs it: the weights are placed by the same decision, so
- * that on a machine of 24 GB they are repacked once, kept on disk and mapped.
+ * The whole of Qwen3-Omni-30B-A3B with random 4-bit weights, as `omniserve serve` runs it: the weights are placed by
+ * the same decision, so that on a machine of 24 GB they are repacked once, kept on disk and mapped.
  *
  * Results stand beside their limits, and `of limit` is the ratio (see full-size-limits.ts). The file (about
- * 20 GB) and the repacked weights are written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps them, `OMNISERVE_BENCH_DIR` is their
- * folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick` runs the same on fewer layers and experts,
- * `FULL_SIZE_LAYERS` on so many layers of the thinker, for machines with less memory.
+ * 20 GB) and the repacked weights are written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps them,
+ * `OMNISERVE_BENCH_DIR` is their folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick`
+ * runs the same on fewer layers and experts, `FULL_SIZE_LAYERS` on so many layers of the thinker, for machines with
+ * less memory.
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -105,7 +106,10 @@ class Bench {
     return Object.assign(engine, { [Symbol.asyncDispose]: () => engine.close() })
   }
 
-  /** The first start, which repacks, and later ones: from a disk none of whose pages are in memory, and when all of them are. */
+  /**
+   * The first start, which repacks, and later ones: from a disk none of whose pages are in memory, and when all of
+   * them are.
+   */
   async start(): Promise<void> {
     for (const what of ['first start', 'start from cold disk', 'start from warm disk']) {
       const free = process.availableMemory() / GB

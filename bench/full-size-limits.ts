@@ -1,8 +1,9 @@
 /**
- * The least time that parts of a reply can take on this machine: bytes of weights over measured bandwidth, multiply-accumulates over the
- * library's bare product, whichever takes longer.
+ * The least time that parts of a reply can take on this machine: bytes of weights over measured bandwidth,
+ * multiply-accumulates over the library's bare product, whichever takes longer.
  *
- * In: a configuration and the type of its weights, and {@link Speeds} measured in the same run. Out: {@link Limits}, milliseconds.
+ * In: a configuration and the type of its weights, and {@link Speeds} measured in the same run. Out: {@link Limits},
+ * milliseconds.
  */
 
 import { Code2WavModel } from '../src/models/qwen3-omni/code2wav.ts'

@@ -1,8 +1,9 @@
 /**
- * Several spoken replies at once from the whole of Qwen3-Omni-30B-A3B (random 4-bit weights, repacked): how long the others wait for their first
- * word and first audio while one speaks, and whether anybody's audio stops.
+ * Several spoken replies at once from the whole of Qwen3-Omni-30B-A3B (random 4-bit weights, repacked): how long the
+ * others wait for their first word and first audio while one speaks, and whether anybody's audio stops.
  *
- * `OMNISERVE_BENCH_LAYERS=12` takes fewer layers of the thinker, for a machine without 24 GB; `OMNISERVE_BENCH_KEEP` keeps the file.
+ * `OMNISERVE_BENCH_LAYERS=12` takes fewer layers of the thinker, for a machine without 24 GB; `OMNISERVE_BENCH_KEEP`
+ * keeps the file.
  */
 
 import { existsSync } from 'node:fs'

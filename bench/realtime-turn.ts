@@ -1,10 +1,10 @@
 /**
- * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, against the same turn by chat;
- * an interruption to silence; many sessions at once.
+ * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, against the same
+ * turn by chat; an interruption to silence; many sessions at once.
  *
  * Speech is sent as it would be said, so a run takes minutes. The checkpoint is `models/nano`, or the folder or file in
- * `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads, `OMNISERVE_BENCH_SESSIONS` how many sessions (16; 0 leaves
- * them out).
+ * `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads, `OMNISERVE_BENCH_SESSIONS` how many
+ * sessions (16; 0 leaves them out).
  */
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -24,7 +24,10 @@ const LENGTHS = [2, 18, 20] as const
 /** Where the first sentence begins. */
 const ONSET = 11_000
 
-/** Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest elsewhere. */
+/**
+ * Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest
+ * elsewhere.
+ */
 function speech(seconds: number, turn: number): Float32Array {
   const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
   // From where somebody speaks.
@@ -62,7 +65,9 @@ async function cancellation(server: Server, round: number, signal: AbortSignal):
   return await client.cancel()
 }
 
-/** Speaks into a reply as soon as it begins. Milliseconds from there to its end; not a number when it was over by then. */
+/**
+ * Speaks into a reply as soon as it begins. Milliseconds from there to its end; not a number when it was over by then.
+ */
 async function interruption(server: Server, signal: AbortSignal): Promise<number> {
   await using client = await SessionClient.open(server, false)
   const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))

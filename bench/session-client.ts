@@ -1,7 +1,9 @@
 /**
- * A realtime session as a client on the wire times it: audio sent at the pace of speech, the reply's events with when they came.
+ * A realtime session as a client on the wire times it: audio sent at the pace of speech, the reply's events with when
+ * they came.
  *
- * In: a server and 16 kHz samples. Out: milliseconds from the end of what was said, or from an interruption, to what answers it.
+ * In: a server and 16 kHz samples. Out: milliseconds from the end of what was said, or from an interruption, to what
+ * answers it.
  */
 
 import { WebSocket } from 'ws'
@@ -51,10 +53,13 @@ export class SessionClient implements AsyncDisposable {
     this.#socket.send(JSON.stringify(event))
   }
 
-  /** The next event of a type; those before it are forgotten. Throws for an error event, and when the session is closed. */
+  /**
+   * The next event of a type; those before it are forgotten. Throws for an error event, and when the session is
+   * closed.
+   */
   async next(type: string): Promise<Heard> {
     for (;;) {
-      const at = this.#events.findIndex((heard) => heard.type === type || heard.type === 'error')
+      const at = this.#events.findIndex((event) => event.type === type || event.type === 'error')
       const found = this.#events[at]
       if (found) {
         this.#events = this.#events.slice(at + 1)
@@ -66,7 +71,10 @@ export class SessionClient implements AsyncDisposable {
     }
   }
 
-  /** Sends samples at the pace of speech, each piece when its last sample would have been said. Gives when the last one was sent. */
+  /**
+   * Sends samples at the pace of speech, each piece when its last sample would have been said. Gives when the last one
+   * was sent.
+   */
   async speak(samples: Float32Array, signal: AbortSignal, pieceMs = 100): Promise<number> {
     const begun = performance.now()
     const piece = (RATE * pieceMs) / 1000

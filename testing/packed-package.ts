@@ -102,13 +102,13 @@ async function uses(withFfmpeg: boolean): Promise<void> {
         check,
       )
     const data = `data:;base64,${wav.toString('base64')}`
-    const heard = await asks(url, { type: 'input_audio', input_audio: { data, format: 'wav' } })
-    if (withFfmpeg) check('audio is read', heard.status === 200 && heard.text.includes('[DONE]'), heard)
+    const reply = await asks(url, { type: 'input_audio', input_audio: { data, format: 'wav' } })
+    if (withFfmpeg) check('audio is read', reply.status === 200 && reply.text.includes('[DONE]'), reply)
     else
       check(
         'without node-av audio is refused, and why is said',
-        heard.status === 503 && heard.text.includes('node-av'),
-        heard,
+        reply.status === 503 && reply.text.includes('node-av'),
+        reply,
       )
   } finally {
     const closed = once(child, 'close')

@@ -1,7 +1,8 @@
 /**
  * The row of `omniserve doctor` that says how `serve` would hold the checkpoint's weights, and what would be faster.
  *
- * In: settings and the device that `serve` takes. Out: a check. What is decided is what loading decides, by the same function.
+ * In: settings and the device that `serve` takes. Out: a check. What is decided is what loading decides, by the same
+ * function.
  */
 import type { Settings } from '../config/index.ts'
 import { choosePlacement, loadedTypes } from '../engines/local/choose-placement.ts'

@@ -1,7 +1,8 @@
 /**
  * What `doctor` tries in a process of its own, because the numeric library can end the process it runs in.
  *
- * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or one that says how the process ended.
+ * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or one that says how the
+ * process ended.
  */
 import { spawn } from 'node:child_process'
 

@@ -1,14 +1,17 @@
 /**
  * Where the time of measured replies went: what `omniserve bench --profile` prints.
  *
- * In: what the engine reports of each request, and how long the client waited for it. Out: means by stage that sum to the client's time.
+ * In: what the engine reports of each request, and how long the client waited for it. Out: means by stage that sum to
+ * the client's time.
  */
 import { type RequestMetrics, stages } from '../engines/local/local-engine.ts'
 import { CommandError } from './exit.ts'
 
 /** Milliseconds, means over the runs. */
 export interface StageReport {
-  /** Stages of the engine, and `transport`: the API server, and the way from and to the client. They sum to `total_ms`. */
+  /**
+   * Stages of the engine, and `transport`: the API server, and the way from and to the client. They sum to `total_ms`.
+   */
   readonly stages: Readonly<Record<string, number>>
   /** Time in which audio was being made, beside other stages or not. */
   readonly vocoder_ms: number

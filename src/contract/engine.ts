@@ -66,11 +66,17 @@ export interface EngineStatus {
   readonly reason?: string
 }
 
-/** Audio of a request to come, on its way to the engine while it is being said. Disposing it gives it up; nothing fails by that. */
+/**
+ * Audio of a request to come, on its way to the engine while it is being said. Disposing it gives it up; nothing fails
+ * by that.
+ */
 export interface ArrivingAudio extends Disposable {
   /** The next samples, mono in [-1, 1], 16 kHz. */
   append(samples: Float32Array): void
-  /** There are no more. `contentKey`: of the medium that requests will have, whose samples are all those that were appended. */
+  /**
+   * There are no more. `contentKey`: of the medium that requests will have, whose samples are all those that were
+   * appended.
+   */
   complete(contentKey: string): void
 }
 
@@ -89,9 +95,10 @@ export interface Engine {
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<EngineEvent>
   /**
-   * Takes audio in before its request is there, which is then answered sooner and not otherwise. `request` is that request as far as it is
-   * known; the last audio of its messages stands for this one. `prefills`: nothing will come between those messages and the audio. Absent,
-   * or undefined: audio is encoded with its request. Throws the same errors as `generate` before `start`.
+   * Takes audio in before its request is there, which is then answered sooner and not otherwise. `request` is that
+   * request as far as it is known; the last audio of its messages stands for this one. `prefills`: nothing will come
+   * between those messages and the audio. Absent, or undefined: audio is encoded with its request. Throws the same
+   * errors as `generate` before `start`.
    */
   openAudio?(request: GenerationRequest, options: { readonly prefills: boolean }): ArrivingAudio | undefined
   status(): EngineStatus

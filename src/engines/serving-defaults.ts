@@ -1,8 +1,9 @@
 /**
  * A checkpoint's serving defaults: its sampling, and the longest conversation it supports.
  *
- * In: `default_sampling`, `max_history_turns`, `max_spoken_history_turns` and `history_audio` of `generation_config.json`, names of our
- * own; a checkpoint without them is served as its API model says. Out: {@link ServingDefaults}.
+ * In: `default_sampling`, `max_history_turns`, `max_spoken_history_turns` and `history_audio` of
+ * `generation_config.json`, names of our own; a checkpoint without them is served as its API model says. Out: {@link
+ * ServingDefaults}.
  */
 
 import { z } from 'zod'

@@ -77,7 +77,9 @@ export interface SpeechReply extends Disposable {
 
 export interface DecodeOptions {
   readonly signal?: AbortSignal
-  /** Asked before each computation: whether nothing else computes, so that it takes all threads and other stages wait. */
+  /**
+   * Asked before each computation: whether nothing else computes, so that it takes all threads and other stages wait.
+   */
   readonly alone?: () => boolean
 }
 
@@ -150,8 +152,8 @@ export interface SpeechPipeline extends SpeechFacts {
    */
   newReply(start: SpeechStart): SpeechReply
   /**
-   * Computes what replies to a prompt that goes on from there will have in common, and keeps it for one of an equal scope. What was
-   * computed is kept when `pause` rejects. Absent: there is nothing of the kind.
+   * Computes what replies to a prompt that goes on from there will have in common, and keeps it for one of an equal
+   * scope. What was computed is kept when `pause` rejects. Absent: there is nothing of the kind.
    */
   prefill?(start: SpeechPrefill): Promise<void>
   /** Gives up what is kept of replies that are over. */

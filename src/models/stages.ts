@@ -97,18 +97,24 @@ export interface AudioWindows {
   readonly frames: number
   /** Tokens that a whole window gives. */
   readonly tokens: number
-  /** Mel frames of a chunk: a part of a window whose first layers can be computed by themselves. Absent: there are none. */
+  /**
+   * Mel frames of a chunk: a part of a window whose first layers can be computed by themselves. Absent: there are
+   * none.
+   */
   readonly chunkFrames?: number
   /** The first layers of a chunk, mel [mels, chunkFrames], for {@link window} or `encode` to go on from. */
   chunk?(mel: Float32Array, signal?: AbortSignal): Promise<Float32Array>
-  /** A whole window, mel [mels, frames], to [tokens, thinker hidden]. `chunks`: of its chunks, as far as they are known, from the first. */
+  /**
+   * A whole window, mel [mels, frames], to [tokens, thinker hidden]. `chunks`: of its chunks, as far as they are
+   * known, from the first.
+   */
   window(mel: Float32Array, chunks: readonly Float32Array[], signal?: AbortSignal): Promise<Float32Array>
 }
 
 export interface AudioEncodeOptions extends EncodeOptions {
   /**
-   * Frames of the longest audio in the request; transformers pads a shorter one's last chunk to the longest chunk, which shows in its last
-   * token. Default: `frames`.
+   * Frames of the longest audio in the request; transformers pads a shorter one's last chunk to the longest chunk,
+   * which shows in its last token. Default: `frames`.
    */
   readonly longestFrames?: number
   readonly ahead?: EncodedAhead | undefined
@@ -119,7 +125,9 @@ export interface AudioEncoderStage extends Disposable {
   readonly windows?: AudioWindows
   /** Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. */
   encode(mel: Float32Array, frames: number, options?: AudioEncodeOptions): Promise<Float32Array>
-  /** What of `longestFrames` shows in the output of so many frames: equal numbers, equal outputs. Absent: nothing does. */
+  /**
+   * What of `longestFrames` shows in the output of so many frames: equal numbers, equal outputs. Absent: nothing does.
+   */
   padding?(frames: number, longestFrames: number): number
 }
 

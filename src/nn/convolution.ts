@@ -83,7 +83,10 @@ export class CausalConv1d {
     return 1
   }
 
-  /** Weights of `fold` frames side by side, each with zeros for the frames that it does not see: [in * (kernel + fold - 1), out * fold]. */
+  /**
+   * Weights of `fold` frames side by side, each with zeros for the frames that it does not see: [in * (kernel + fold -
+   * 1), out * fold].
+   */
   #foldedWeight(g: GraphBuilder, fold: number): Tensor {
     if (fold === 1) return this.weight
     const channels = this.weight.shape[0] / this.#kernel
@@ -125,7 +128,10 @@ export class CausalConv1d {
     return this.bias ? g.add(y, this.bias) : y
   }
 
-  /** Frames a dilation apart follow each other in a phase: frames per phase, rounded up, and those of the history before them. */
+  /**
+   * Frames a dilation apart follow each other in a phase: frames per phase, rounded up, and those of the history
+   * before them.
+   */
   #phases(frames: number, fold = MOST_FOLDED): { frames: number; before: number } {
     return { frames: fold * Math.ceil(frames / this.#dilation / fold), before: this.#kernel - 1 }
   }

@@ -79,8 +79,9 @@ export class MixtureOfExperts {
   }
 
   /**
-   * As {@link forward}, when it is known which experts the tokens chose: a matrix product for each expert. `weights` are those of
-   * {@link route}; the inputs of `sortedInputs` are declared. Quicker where experts have several tokens each.
+   * As {@link forward}, when it is known which experts the tokens chose: a matrix product for each expert. `weights`
+   * are those of {@link route}; the inputs of `sortedInputs` are declared. Quicker where experts have several tokens
+   * each.
    */
   forwardSorted(g: GraphBuilder, x: Tensor<'f32'>, weights: Tensor<'f32'>, sorted: SortedTokens): Tensor<'f32'> {
     const { hidden } = this.options

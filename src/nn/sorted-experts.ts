@@ -1,8 +1,9 @@
 /**
  * Tokens sorted by the experts they chose, so that each expert multiplies its tokens in one matrix product.
  *
- * In: the choices of all tokens, read back from the router. Out: which rows each expert takes, and where each token finds its results. The
- * library's own product with chosen experts takes repacked weights row by row, at a third of the speed of a matrix product.
+ * In: the choices of all tokens, read back from the router. Out: which rows each expert takes, and where each token
+ * finds its results. The library's own product with chosen experts takes repacked weights row by row, at a third of
+ * the speed of a matrix product.
  */
 
 import type { GraphBuilder, Inputs, Tensor } from '../tensor/index.ts'

@@ -1,8 +1,9 @@
 /**
  * The levels of the log-mel spectrogram before its floor, for audio that comes piece by piece.
  *
- * In: samples in any pieces. Out: log10 energies of frames as soon as no later sample changes them, and, once the audio is complete, its
- * spectrogram, equal to the one computed at once. The floor, 8 under the loudest level, is known only then; until then it rises.
+ * In: samples in any pieces. Out: log10 energies of frames as soon as no later sample changes them, and, once the
+ * audio is complete, its spectrogram, equal to the one computed at once. The floor, 8 under the loudest level, is
+ * known only then; until then it rises.
  *
  * Reference: transformers `WhisperFeatureExtractor` (torch path).
  */
@@ -23,8 +24,8 @@ const BLOCK = 100
 type FrameLevels = (frame: Float64Array, out: Float32Array) => number
 
 /**
- * Returns a function that turns the samples of one frame, which it overwrites, into [bands] levels. It returns the loudest, at least
- * {@link SILENCE}.
+ * Returns a function that turns the samples of one frame, which it overwrites, into [bands] levels. It returns the
+ * loudest, at least {@link SILENCE}.
  */
 export function createFrameLevels(config: AudioFeatureConfig): FrameLevels {
   const { fftLength } = config
@@ -60,7 +61,10 @@ export function featureOf(level: number, floor: number): number {
   return (Math.max(level, floor) + 4) / 4
 }
 
-/** The sample at `index`, mirrored at both ends of the padded audio (torch.stft's `reflect`); `samples` begin at `base`. */
+/**
+ * The sample at `index`, mirrored at both ends of the padded audio (torch.stft's `reflect`); `samples` begin at
+ * `base`.
+ */
 export function sampleAt(samples: Float32Array, base: number, index: number, padded: number): number {
   let at = index < 0 ? -index : index
   if (at >= padded) at = 2 * (padded - 1) - at
@@ -169,8 +173,8 @@ export class MelLevels {
   }
 
   /**
-   * The spectrogram of the audio as it is now, over `padded` samples, all of it: [bands, frames] and the floor it has. More may be pushed
-   * afterwards. `advance` must have nothing left to compute.
+   * The spectrogram of the audio as it is now, over `padded` samples, all of it: [bands, frames] and the floor it
+   * has. More may be pushed afterwards. `advance` must have nothing left to compute.
    */
   complete(frames: number, padded: number): { mel: Float32Array; floor: number } {
     const { hop, bands, fftLength } = this.config

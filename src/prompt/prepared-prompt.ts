@@ -20,8 +20,8 @@ interface Placement<Input> {
 }
 
 /**
- * What the encoder made of parts of an audio before the rest of it came. `from`: the frame they begin at. Undefined: not known. Only what
- * was made of the same values that are loaded is given.
+ * What the encoder made of parts of an audio before the rest of it came. `from`: the frame they begin at. Undefined:
+ * not known. Only what was made of the same values that are loaded is given.
  */
 export interface EncodedAhead {
   /** Of a whole window, [tokens, thinker hidden]. */

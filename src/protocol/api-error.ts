@@ -58,7 +58,10 @@ export class ApiError extends Error {
     this.hint = init.hint
   }
 
-  /** The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: beside the message. */
+  /**
+   * The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: beside the
+   * message.
+   */
   toBody(requestId: string, hint?: string): ApiErrorBody {
     const { message, type, param, code } = this
     const error = { message, type, param, code, ...(hint !== undefined && { hint }) }

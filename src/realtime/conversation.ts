@@ -99,9 +99,9 @@ export class Conversation {
   }
 
   /**
-   * What an engine is asked. Calls are part of the assistant's message before them. Where `history` says so, the user's turns before the
-   * newest have words in place of recordings, where the words are known, and a spoken turn has few turns before it. With `next`: what it will
-   * be asked once that is an item.
+   * What an engine is asked. Calls are part of the assistant's message before them. Where `history` says so, the
+   * user's turns before the newest have words in place of recordings, where the words are known, and a spoken turn
+   * has few turns before it. With `next`: what it will be asked once that is an item.
    */
   messages(instructions: string, history: HistoryLimits, next?: InputItem): GenerationMessage[] {
     const out: GenerationMessage[] = []

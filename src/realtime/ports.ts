@@ -29,8 +29,9 @@ export interface SessionPorts {
   /** Starts a reply. Rejects with an `ApiError`, or the signal's reason once aborted. */
   readonly reply: (request: ReplyRequest, signal: AbortSignal) => Promise<RunningReply>
   /**
-   * Opens the audio of the turn that is beginning, for the reply that `request` asks for: its last message has the audio to come.
-   * `prefills`: nothing will come between its messages and that. Resolves with nothing where no engine takes audio while it arrives.
+   * Opens the audio of the turn that is beginning, for the reply that `request` asks for: its last message has the
+   * audio to come. `prefills`: nothing will come between its messages and that. Resolves with nothing where no engine
+   * takes audio while it arrives.
    */
   readonly openAudio?: (
     request: ReplyRequest,

@@ -1,6 +1,6 @@
 /**
- * Transcripts of the user's turns, made by the loaded model itself while no reply is being made, so that they cost replies nothing: one
- * that is being made when a reply begins is given up, and made again after it.
+ * Transcripts of the user's turns, made by the loaded model itself while no reply is being made, so that they cost
+ * replies nothing: one that is being made when a reply begins is given up, and made again after it.
  */
 import { ApiError } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'

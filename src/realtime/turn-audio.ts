@@ -1,8 +1,9 @@
 /**
  * A turn's audio on its way to the engine while it is being said.
  *
- * In: samples as they come, before and after the engine has opened it. Out: nothing; the reply to the turn begins sooner. Where no engine
- * takes it, or what was sent is not what the turn has in the end, the turn goes the usual way.
+ * In: samples as they come, before and after the engine has opened it. Out: nothing; the reply to the turn begins
+ * sooner. Where no engine takes it, or what was sent is not what the turn has in the end, the turn goes the usual
+ * way.
  */
 import { createHash } from 'node:crypto'
 import type { ArrivingAudio, AudioMedium } from '../contract/index.ts'

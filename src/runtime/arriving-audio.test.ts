@@ -1,4 +1,6 @@
-/** What of an arriving audio holds when it grows louder, and what it costs. Over windows that say what they were given. */
+/**
+ * What of an arriving audio holds when it grows louder, and what it costs. Over windows that say what they were given.
+ */
 
 import { expect, it } from 'vitest'
 import { makeRequest } from '../../testing/requests.ts'

@@ -1,8 +1,9 @@
 /**
  * One audio while it arrives: its levels, what was encoded of it, and which of that still holds.
  *
- * In: samples, outputs of windows and chunks. Out: those that were made of the values the complete audio has. The loudest level so far
- * raises the quiet ones, so an output holds while the floor it was made over is the floor, or none of its levels lies under the floor.
+ * In: samples, outputs of windows and chunks. Out: those that were made of the values the complete audio has. The
+ * loudest level so far raises the quiet ones, so an output holds while the floor it was made over is the floor, or
+ * none of its levels lies under the floor.
  */
 
 import type { GenerationRequest } from '../contract/index.ts'
@@ -13,7 +14,10 @@ import type { AudioFeatureConfig } from '../prompt/log-mel.ts'
 import { MelLevels } from '../prompt/mel-levels.ts'
 import type { AudioFeature, EncodedAhead } from '../prompt/prepared-prompt.ts'
 
-/** Rows of an audio in a run that was prefilled before it was complete. They get the audio's name, and may become fewer. */
+/**
+ * Rows of an audio in a run that was prefilled before it was complete. They get the audio's name, and may become
+ * fewer.
+ */
 class ArrivingRows implements MediaRows {
   rows: Int32Array
   key: string
@@ -167,8 +171,8 @@ export class ArrivingAudio {
   }
 
   /**
-   * The feature of the complete audio, computed from what is here; `levels` must have nothing left to compute. What was prefilled gets
-   * `key`, as far as it holds. Undefined when it is another audio.
+   * The feature of the complete audio, computed from what is here; `levels` must have nothing left to compute. What
+   * was prefilled gets `key`, as far as it holds. Undefined when it is another audio.
    */
   settle(feature: AudioFeature, key: string | undefined): AudioFeature | undefined {
     const { source } = feature

@@ -1,8 +1,8 @@
 /**
  * All audio that is arriving: a piece of work for one of them a turn, while no request waits to be read.
  *
- * In: samples, from whoever opens an audio. Out: features of complete audio, for the requests that name it. What is held gives way before
- * a live request is refused memory; the audio is then encoded at once, with its request.
+ * In: samples, from whoever opens an audio. Out: features of complete audio, for the requests that name it. What is
+ * held gives way before a live request is refused memory; the audio is then encoded at once, with its request.
  */
 
 import { EngineError, type GenerationRequest } from '../contract/index.ts'

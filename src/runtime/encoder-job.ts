@@ -1,7 +1,8 @@
 /**
  * An encoder's work on one medium, a piece per turn of the loop, so that a long video does not delay other requests.
  *
- * In: work that calls `pause` between its pieces (windows of audio, frames of a clip). Out: its result, from the turn that completes it.
+ * In: work that calls `pause` between its pieces (windows of audio, frames of a video). Out: its result, from the
+ * turn that completes it.
  */
 
 /** Resolves when the work may go on; rejects when it has been given up. */

@@ -1,9 +1,9 @@
 /**
  * Who takes part in the loop's next turn, when some wait and others speak.
  *
- * In: how each live request stands, and the time. Out: which replies' speech yields, and how long a chunk of prompt may take. A listener
- * needs real time, not more: speech that is well ahead of its playback yields to prompts, to text that is read as it comes, and to
- * speech that is behind. Pure.
+ * In: how each live request stands, and the time. Out: which replies' speech yields, and how long a chunk of prompt
+ * may take. A listener needs real time, not more: speech that is well ahead of its playback yields to prompts, to
+ * text that is read as it comes, and to speech that is behind. Pure.
  */
 
 /** How one request's speech stands. */

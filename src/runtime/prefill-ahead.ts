@@ -1,8 +1,9 @@
 /**
  * Prefills a prompt up to what has come of the audio that it ends with, for its request to go on from.
  *
- * In: an {@link ArrivingAudio}. Out: prefixes of thinker and speech among those that are kept, found by the request once the audio has its
- * name. In pieces, between which others get their turn; what was prefilled when it is given up is kept, too.
+ * In: an {@link ArrivingAudio}. Out: prefixes of thinker and speech among those that are kept, found by the request
+ * once the audio has its name. In pieces, between which others get their turn; what was prefilled when it is given up
+ * is kept, too.
  */
 
 import type { GenerationMessage, GenerationRequest } from '../contract/index.ts'

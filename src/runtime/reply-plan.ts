@@ -1,8 +1,9 @@
 /**
- * What a request needs from its place on: how long its reply may be, how its tokens are chosen and read, what it begins and ends with.
+ * What a request needs from its place on: how long its reply may be, how its tokens are chosen and read, what it
+ * begins and ends with.
  *
- * In: a request and its prepared prompt. Out: {@link TaskResources} without speech. Throws `context_overflow` as `reserve` does. Pure but
- * for the seeded random numbers that the sampler draws.
+ * In: a request and its prepared prompt. Out: {@link TaskResources} without speech. Throws `context_overflow` as
+ * `reserve` does. Pure but for the seeded random numbers that the sampler draws.
  */
 
 import type { GenerationRequest } from '../contract/index.ts'

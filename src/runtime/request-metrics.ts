@@ -1,7 +1,8 @@
 /**
  * One request's cost, for logs and metrics.
  *
- * In: marks of time as the request goes along, and the stages it goes through. Out: {@link RequestMetrics} when it ends. Pure; the clock is passed in.
+ * In: marks of time as the request goes along, and the stages it goes through. Out: {@link RequestMetrics} when it
+ * ends. Pure; the clock is passed in.
  */
 
 /** What is done for a request at a moment, in the order of a request's way. */

@@ -37,7 +37,10 @@ export interface RuntimeOptions {
   readonly prefillTokens?: number
   /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
   readonly bufferedEvents?: number
-  /** The budget that the model's stages ask. Whatever is kept of finished requests gives way before one of them is refused. */
+  /**
+   * The budget that the model's stages ask. Whatever is kept of finished requests gives way before one of them is
+   * refused.
+   */
   readonly budget?: MemoryBudget
   /** Most finished sequences kept for requests that go on from them. Default 64; 0 reuses nothing. */
   readonly keptPrefixes?: number

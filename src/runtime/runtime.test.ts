@@ -481,7 +481,7 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     const spent = reports[0]!.stages
     expect(Object.values(spent).reduce((sum, one) => sum + one, 0)).toBeCloseTo(reports[0]!.totalMs)
     expect(Object.keys(spent)).toEqual(expect.arrayContaining(['prefill', 'decode', 'sampling']))
-    // Steps that a family tells of are told apart; others are speech as a whole.
+    // Steps that a family tells of are kept apart; others are speech as a whole.
     const networks = speaksBy === talkerSpeech ? ['talker', 'code-predictor'] : ['speech']
     expect(Object.keys(spent)).toEqual(expect.arrayContaining(networks))
   })

@@ -1,10 +1,11 @@
 /**
  * Runs a loaded model for many requests at once.
  *
- * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting requests, run one
- * encoder job, one batched thinker step, one batched step of the family's speech; the vocoder works beside it. So speech is made while
- * text is still being generated, a long prompt is read in pieces between other replies' tokens, and whoever reads slowly or leaves
- * affects only their own request. Nothing a request holds is released in the middle of a step.
+ * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting
+ * requests, run one encoder job, one batched thinker step, one batched step of the family's speech; the vocoder works
+ * beside it. So speech is made while text is still being generated, a long prompt is read in pieces between other
+ * replies' tokens, and whoever reads slowly or leaves affects only their own request. Nothing a request holds is
+ * released in the middle of a step.
  */
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
@@ -109,8 +110,8 @@ export class Runtime {
   }
 
   /**
-   * Prefills what prompts that begin with `messages` have in common, for requests of all scopes to go on from. Resolves once it is there.
-   * Throws `overloaded` when it does not fit.
+   * Prefills what prompts that begin with `messages` have in common, for requests of all scopes to go on from.
+   * Resolves once it is there. Throws `overloaded` when it does not fit.
    */
   async share(messages: GenerationRequest['messages'], signal: AbortSignal): Promise<void> {
     const { prepare } = this.#options
@@ -126,9 +127,10 @@ export class Runtime {
   }
 
   /**
-   * Audio that a request will name once it is complete: it is encoded while it comes, and the prompt up to it prefilled, while no request
-   * waits to be read. `request` is that request; the last audio of its messages stands for this one. `prefills`: nothing will come between
-   * its messages and the audio. Undefined where only whole audio can be encoded. Throws as {@link generate} before its first event.
+   * Audio that a request will name once it is complete: it is encoded while it comes, and the prompt up to it
+   * prefilled, while no request waits to be read. `request` is that request; the last audio of its messages stands
+   * for this one. `prefills`: nothing will come between its messages and the audio. Undefined where only whole audio
+   * can be encoded. Throws as {@link generate} before its first event.
    */
   openAudio(request: GenerationRequest, { prefills }: { readonly prefills: boolean }): OpenAudio | undefined {
     this.#check(request)
@@ -183,7 +185,10 @@ export class Runtime {
     }
   }
 
-  /** Ends live requests with `engine_closed` and waits until the last stage call has returned. The model stays the caller's. */
+  /**
+   * Ends live requests with `engine_closed` and waits until the last stage call has returned. The model stays the
+   * caller's.
+   */
   async close(): Promise<void> {
     this.#closed = true
     for (const task of [...this.#active, ...this.#waiting]) task.abort(closedError())
@@ -384,7 +389,10 @@ export class Runtime {
     return { encode: known.length + load.length, known, load }
   }
 
-  /** Keeps what a task's sequence holds for those who come after it, if its sender may find it again; or for itself, to come `back` to. */
+  /**
+   * Keeps what a task's sequence holds for those who come after it, if its sender may find it again; or for itself, to
+   * come `back` to.
+   */
   #keep(task: RequestTask, back: boolean): void {
     const { sequence, hidden } = task
     if (!sequence) return

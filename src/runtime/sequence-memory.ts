@@ -8,7 +8,9 @@ import { EngineError } from '../contract/index.ts'
 import type { RequestTask } from './request-task.ts'
 import { stageFailure } from './stage-failure.ts'
 
-/** Requests with memory for their next token. If none has, the last one yields its memory. `onFreed`: memory came back. */
+/**
+ * Requests with memory for their next token. If none has, the last one yields its memory. `onFreed`: memory came back.
+ */
 export async function withMemory(
   tasks: readonly RequestTask[],
   active: readonly RequestTask[],

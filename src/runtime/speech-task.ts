@@ -1,8 +1,9 @@
 /**
  * A request's speech: its text on the way to the family's pipeline, and its frames on the way through the vocoder.
  *
- * In: tokens that may be spoken, frames of codes. Out: 16-bit audio through `emit`. The vocoder works beside the steps, on one piece at
- * a time; what it fails with is kept in `failure` until the loop looks, so that nothing is released in the middle of a step.
+ * In: tokens that may be spoken, frames of codes. Out: 16-bit audio through `emit`. The vocoder works beside the
+ * steps, on one piece at a time; what it fails with is kept in `failure` until the loop looks, so that nothing is
+ * released in the middle of a step.
  */
 
 import type { SpeechPipeline, SpeechReply, SpeechTurn, SpokenToken } from '../models/speech.ts'

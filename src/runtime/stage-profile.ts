@@ -1,8 +1,9 @@
 /**
  * Where the time of each request goes, stage by stage.
  *
- * In: the model's stages, watched as they are called, and the live requests. Out: at every moment each request is in one {@link Stage}, so
- * that its stages sum to its time. The vocoder runs beside the steps: it is a request's stage when nothing else is done for that request.
+ * In: the model's stages, watched as they are called, and the live requests. Out: at every moment each request is in
+ * one {@link Stage}, so that its stages sum to its time. The vocoder runs beside the steps: it is a request's stage
+ * when nothing else is done for that request.
  */
 
 import type { EncodeOptions, OmniModel, StageSequence } from '../models/stages.ts'

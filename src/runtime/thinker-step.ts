@@ -1,8 +1,8 @@
 /**
  * One batched thinker step: a token for every reply being written, and a share of prompt for every request being read.
  *
- * In: runnable tasks in `prefill` or `decode`. Out: tasks advanced. Prompts are read in chunks: large when nobody waits, small enough
- * to fit the time that those who wait can spare (`fair-turns.ts`) when somebody does.
+ * In: runnable tasks in `prefill` or `decode`. Out: tasks advanced. Prompts are read in chunks: large when nobody
+ * waits, small enough to fit the time that those who wait can spare (`fair-turns.ts`) when somebody does.
  */
 
 import type { ThinkerInput, ThinkerStage } from '../models/stages.ts'

@@ -1,8 +1,8 @@
 /**
  * One turn of the loop: a piece of one encoder job, one batched thinker step, one batched step of the family's speech.
  *
- * In: the live requests. Out: each a step further, but for those whose speech yields to others (`fair-turns.ts`). Stage calls never
- * overlap, the vocoder's apart; nothing that a request holds is released in the middle of a step.
+ * In: the live requests. Out: each a step further, but for those whose speech yields to others (`fair-turns.ts`).
+ * Stage calls never overlap, the vocoder's apart; nothing that a request holds is released in the middle of a step.
  */
 
 import type { OmniModel } from '../models/stages.ts'

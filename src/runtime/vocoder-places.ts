@@ -1,7 +1,9 @@
 /**
- * Whose audio is decoded next: pieces wait here, so that the vocoder's own queue, which is first come first served, is never long.
+ * Whose audio is decoded next: pieces wait here, so that the vocoder's own queue, which is first come first served,
+ * is never long.
  *
- * In: a piece's urgency. Out: its turn. The least seconds ahead of playback come first, replies without any audio before all.
+ * In: a piece's urgency. Out: its turn. The least seconds ahead of playback come first, replies without any audio
+ * before all.
  */
 
 export class VocoderPlaces {
@@ -15,8 +17,8 @@ export class VocoderPlaces {
   }
 
   /**
-   * Resolves when it is this piece's turn; dispose the result when the piece is decoded. `urgency`: the lower, the sooner; asked whenever a
-   * place is free. Rejects with the signal's reason.
+   * Resolves when it is this piece's turn; dispose the result when the piece is decoded. `urgency`: the lower, the
+   * sooner; asked whenever a place is free. Rejects with the signal's reason.
    */
   async take(urgency: () => number, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted()

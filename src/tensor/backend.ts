@@ -1,8 +1,8 @@
 /**
  * A compute device, ready to run graphs: the CPU with a persistent thread pool, or a GPU.
  *
- * In: device and threads. Out: a {@link Backend} that allocates tensors, runs graphs one after the other on worker threads
- * (the event loop stays free), stops a graph when a signal aborts, and counts the native bytes that live.
+ * In: device and threads. Out: a {@link Backend} that allocates tensors, runs graphs one after the other on worker
+ * threads (the event loop stays free), stops a graph when a signal aborts, and counts the native bytes that live.
  */
 
 import { availableParallelism } from 'node:os'
@@ -54,7 +54,10 @@ export interface GraphKind {
 const STATUS_ABORTED = 1
 /** `ggml_backend_dev_type`: a GPU with memory of its own. Others share the machine's. */
 const DISCRETE_GPU = 1
-/** Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), beside what they are given before. */
+/**
+ * Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), beside what they are given
+ * before.
+ */
 const GPU_RESERVE = 64e6
 /** Of this many brief graphs, one is judged by the governor of threads. */
 const JUDGED = 8
@@ -227,8 +230,8 @@ export class Backend implements Disposable {
   }
 
   /**
-   * Bytes that can still be had where weights and caches go: on a GPU its own, as the driver tells (all of them, where it does not keep
-   * count); on the CPU, and at most that on a GPU that shares it, the machine's.
+   * Bytes that can still be had where weights and caches go: on a GPU its own, as the driver tells (all of them,
+   * where it does not keep count); on the CPU, and at most that on a GPU that shares it, the machine's.
    */
   availableMemory(): number {
     if (this.kind === 'cpu') return process.availableMemory()
@@ -267,8 +270,9 @@ export class Backend implements Disposable {
 
   /**
    * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
-   * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before its turn.
-   * `alone`, on a backend beside another, asked at its turn: as that one's job, on all its threads, because that one has nothing to do.
+   * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before
+   * its turn. `alone`, on a backend beside another, asked at its turn: as that one's job, on all its threads, because
+   * that one has nothing to do.
    */
   enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = (): boolean => false): Promise<T> {
     if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
@@ -292,10 +296,10 @@ export class Backend implements Disposable {
   }
 
   /**
-   * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least), which this
-   * one then does without. Two that share nothing lose less time side by side than one after the other on all threads, which meet
-   * after each operation. With `besideThreads` it has threads of its own. This backend itself on a GPU or with one thread in all. Its memory is
-   * counted here, and it is disposed with this one.
+   * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least),
+   * which this one then does without. Two that share nothing lose less time side by side than one after the other on
+   * all threads, which meet after each operation. With `besideThreads` it has threads of its own. This backend itself
+   * on a GPU or with one thread in all. Its memory is counted here, and it is disposed with this one.
    */
   beside(): Backend {
     if (this.#beside) return this.#beside
@@ -358,9 +362,10 @@ export class Backend implements Disposable {
 
   /**
    * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort rejects with the signal's
-   * reason: on the CPU after the running operation, on a GPU, which cannot be stopped, when the graph is done. One that crawls, because other programs take the cores, is
-   * stopped and begun again with fewer threads, if it may. `brief`: it computes here, in less than a millisecond; asking the system for
-   * the processor's time would be a tenth of it, so only some of these are judged.
+   * reason: on the CPU after the running operation, on a GPU, which cannot be stopped, when the graph is done. One
+   * that crawls, because other programs take the cores, is stopped and begun again with fewer threads, if it may.
+   * `brief`: it computes here, in less than a millisecond; asking the system for the processor's time would be a
+   * tenth of it, so only some of these are judged.
    */
   async runNative(
     kind: GraphKind,

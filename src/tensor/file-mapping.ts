@@ -203,7 +203,10 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
   }
 }
 
-/** @internal Puts empty memory in place of a file's pages again, before it is given back to the allocator, which may go on using it. */
+/**
+ * @internal Puts empty memory in place of a file's pages again, before it is given back to the allocator, which may go
+ * on using it.
+ */
 export function unmapOver(address: Address, length: number): void {
   const flags = MAP_PRIVATE_FIXED | (process.platform === 'darwin' ? 0x1000 : 0x20)
   systemCalls()?.mmap(address, length, PROT_READ_WRITE, flags, -1, 0)

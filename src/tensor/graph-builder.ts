@@ -159,7 +159,10 @@ export class GraphBuilder extends ElementwiseOperations {
     ])
   }
 
-  /** One expert of weights [k, n, experts]: [k, n], for `mulMat` only. Experts are repacked one by one, so each stands by itself. */
+  /**
+   * One expert of weights [k, n, experts]: [k, n], for `mulMat` only. Experts are repacked one by one, so each stands
+   * by itself.
+   */
   expert(weights: Tensor, index: number): Tensor {
     this.reserve('expert')
     const [k, n, experts, one] = weights.shape

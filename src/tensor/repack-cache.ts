@@ -1,9 +1,9 @@
 /**
  * Repacked weights kept in a file and mapped at the next start: 0.2 s instead of seconds, and evictable memory.
  *
- * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in use, and the
- * weights' names, types, shapes and order. A source has a file for each kind of repacking that its weights take; a file that does not fit
- * is rewritten, and older ones of the same source are removed.
+ * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in
+ * use, and the weights' names, types, shapes and order. A source has a file for each kind of repacking that its
+ * weights take; a file that does not fit is rewritten, and older ones of the same source are removed.
  */
 
 import { createHash } from 'node:crypto'
@@ -91,8 +91,8 @@ export class RepackCache {
   }
 
   /**
-   * Begins to write the file. Its weights are given to the {@link RepackWriter} as they are rearranged, from `address` on (a multiple of
-   * 65536).
+   * Begins to write the file. Its weights are given to the {@link RepackWriter} as they are rearranged, from
+   * `address` on (a multiple of 65536).
    */
   write(address: Address): Promise<RepackWriter> {
     try {

@@ -1,8 +1,10 @@
 /**
- * Writes repacked weights to their cache file while they are made, and maps what is written in place of the memory it was made in.
+ * Writes repacked weights to their cache file while they are made, and maps what is written in place of the memory it
+ * was made in.
  *
- * In: pieces of one stretch of memory, in any order. Out: the file, under its name once it is whole and on the disk; the memory then is the
- * file's pages, which the system may drop and read again. So repacking takes no more memory than a few weights.
+ * In: pieces of one stretch of memory, in any order. Out: the file, under its name once it is whole and on the disk;
+ * the memory then is the file's pages, which the system may drop and read again. So repacking takes no more memory
+ * than a few weights.
  */
 
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises'
@@ -60,7 +62,10 @@ export class RepackWriter implements AsyncDisposable {
     return this.#mapped
   }
 
-  /** The bytes [from, until) of the memory will not change any more. Pieces of all calls together cover it without gaps. */
+  /**
+   * The bytes [from, until) of the memory will not change any more. Pieces of all calls together cover it without
+   * gaps.
+   */
   async add(from: number, until: number): Promise<void> {
     const { address, dataAt } = this.#options
     const file = this.#file

@@ -1,5 +1,6 @@
 /**
- * What loading weights would make of them, before any is read: bytes, and whether they are rearranged and kept on disk already.
+ * What loading weights would make of them, before any is read: bytes, and whether they are rearranged and kept on
+ * disk already.
  *
  * In: what each weight is. Out: a {@link WeightPlan}. `loadWeights` lays its buffers out with the same functions.
  */
@@ -16,14 +17,20 @@ import type { WeightSpec } from './weights.ts'
 export interface WeightPlan {
   /** Bytes of all weights as they are stored. */
   readonly stored: number
-  /** Of those that can be rearranged for this processor: bytes as stored, and once rearranged. With AMX the latter are more. */
+  /**
+   * Of those that can be rearranged for this processor: bytes as stored, and once rearranged. With AMX the latter are
+   * more.
+   */
   readonly repackable: number
   readonly repacked: number
   /** Whether all that would be rearranged is in the cache. */
   readonly kept: boolean
 }
 
-/** Tries each kind of weight once, as loading does; allocates no memory for weights. Names, types, shapes and order as for `loadWeights`. */
+/**
+ * Tries each kind of weight once, as loading does; allocates no memory for weights. Names, types, shapes and order as
+ * for `loadWeights`.
+ */
 export async function planWeights(
   backend: Backend,
   weights: readonly Pick<WeightSpec, 'name' | 'type' | 'shape' | 'use'>[],

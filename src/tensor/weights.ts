@@ -1,10 +1,10 @@
 /**
  * Weights on a device: mapped from a file in place, or copied, or rearranged for fast matrix products.
  *
- * In: what each weight is (name, type, shape, where its bytes stand, how it is used). Out: a {@link WeightSet}: tensors by name.
- * On the CPU, weights of matrix products are rearranged ("repacked") in the types that the processor has kernels for (4-bit ones mostly;
- * with AMX 8-bit ones and f16 too), which makes decoding 1.4 times as fast; that costs seconds and a copy, so the result is kept in a cache
- * file and mapped from then on.
+ * In: what each weight is (name, type, shape, where its bytes stand, how it is used). Out: a {@link WeightSet}:
+ * tensors by name. On the CPU, weights of matrix products are rearranged ("repacked") in the types that the processor
+ * has kernels for (4-bit ones mostly; with AMX 8-bit ones and f16 too), which makes decoding 1.4 times as fast; that
+ * costs seconds and a copy, so the result is kept in a cache file and mapped from then on.
  */
 
 import type { Backend } from './backend.ts'
@@ -27,8 +27,8 @@ export interface MappedSource {
 }
 
 /**
- * `matmul`: only ever the first operand of `mulMat`. `experts`: only of `mulMatId`. Both may be repacked, and then nothing else can read
- * them. `other`: norms, biases, embeddings read by row, convolution kernels read through views.
+ * `matmul`: only ever the first operand of `mulMat`. `experts`: only of `mulMatId`. Both may be repacked, and then
+ * nothing else can read them. `other`: norms, biases, embeddings read by row, convolution kernels read through views.
  */
 export type WeightUse = 'matmul' | 'experts' | 'other'
 
@@ -55,7 +55,10 @@ export interface LoadWeightsOptions {
 
 /** See the file header. Disposing it releases the tensors; the mappings stay the caller's, and must outlive it. */
 export class WeightSet implements Disposable {
-  /** Bytes by what was done with them now. `mapped`: in place, or repacked and kept earlier; `repacked`: rearranged now. */
+  /**
+   * Bytes by what was done with them now. `mapped`: in place, or repacked and kept earlier; `repacked`: rearranged
+   * now.
+   */
   readonly bytes: { readonly mapped: number; readonly copied: number; readonly repacked: number }
   readonly #tensors: ReadonlyMap<string, Tensor>
   readonly #ranges: readonly MappedRange[]
@@ -83,7 +86,10 @@ export class WeightSet implements Disposable {
     return this.#tensors.has(name)
   }
 
-  /** Throws {@link TensorError} when there is no such weight, or its shape (trailing ones aside) is not the expected one. */
+  /**
+   * Throws {@link TensorError} when there is no such weight, or its shape (trailing ones aside) is not the expected
+   * one.
+   */
   get(name: string, shape?: readonly number[]): Tensor {
     const tensor = this.#tensors.get(name)
     if (!tensor) throw new TensorError(`the checkpoint has no weight ${name}`)
@@ -98,7 +104,10 @@ export class WeightSet implements Disposable {
     return this.#ranges.reduce((sum, { length }) => sum + length, 0)
   }
 
-  /** Reads mapped weights in from disk, in the order of their files, so that the first steps need not wait for scattered pages. */
+  /**
+   * Reads mapped weights in from disk, in the order of their files, so that the first steps need not wait for
+   * scattered pages.
+   */
   readIn(signal?: AbortSignal): Promise<void> {
     return readIn(this.#ranges, signal)
   }
@@ -117,8 +126,8 @@ interface Placed {
 }
 
 /**
- * Places weights on the device. Throws {@link TensorError} for a source of the wrong size or a name given twice, and when memory is
- * short; rejects with the signal's reason when aborted. Nothing is left behind on failure.
+ * Places weights on the device. Throws {@link TensorError} for a source of the wrong size or a name given twice, and
+ * when memory is short; rejects with the signal's reason when aborted. Nothing is left behind on failure.
  */
 export async function loadWeights(
   backend: Backend,
@@ -292,7 +301,10 @@ function push<K>(map: Map<K, Placed[]>, key: K, value: Placed): void {
   else map.set(key, [value])
 }
 
-/** Splits weights into lists that fit a buffer each. One that is larger by itself stands alone; the device then says whether it takes it. */
+/**
+ * Splits weights into lists that fit a buffer each. One that is larger by itself stands alone; the device then says
+ * whether it takes it.
+ */
 function inBuffers(backend: Backend, list: readonly Placed[], largest: number): Placed[][] {
   const alignment = Number(backend.native.backend_buft_get_alignment(backend.bufferType))
   const lists: Placed[][] = []

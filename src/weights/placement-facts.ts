@@ -1,5 +1,6 @@
 /**
- * What {@link placeWeights} decides by, looked up on this machine: the checkpoint's bytes, the processor's kernels, memory and disk.
+ * What {@link placeWeights} decides by, looked up on this machine: the checkpoint's bytes, the processor's kernels,
+ * memory and disk.
  *
  * In: an opened checkpoint and the device it is to run on. Out: {@link PlacementFacts}. Reads no weights.
  */

@@ -1,8 +1,9 @@
 /**
- * How a checkpoint's weights are held in memory: as stored, or repacked for this processor, and where repacked ones are kept.
+ * How a checkpoint's weights are held in memory: as stored, or repacked for this processor, and where repacked ones
+ * are kept.
  *
- * In: {@link PlacementFacts}, bytes of weights, and of free memory and disk. Out: a {@link Placement}, and what would be faster and why
- * it is not done. Pure: loading, `doctor` and the benchmarks ask the same function.
+ * In: {@link PlacementFacts}, bytes of weights, and of free memory and disk. Out: a {@link Placement}, and what would
+ * be faster and why it is not done. Pure: loading, `doctor` and the benchmarks ask the same function.
  *
  * Reference: docs/decisions/2026-11-30-placement-of-weights.md
  */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { ask, describeInBrowser, launchBrowser, metricsOf, openPlayground, repliesDone, until } from './browser.ts'
-import { picture } from './media-files.ts'
+import { testImage } from './media-files.ts'
 import { playgroundWith, startPlayground } from './playground-server.ts'
 
 /** Records every sample that passes the player's output, in the audio thread. */
@@ -64,12 +64,12 @@ describeInBrowser('conversation', () => {
     // 8 tokens of 3 frames of 1920 samples.
     const samples = 8 * 3 * 1920
     await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
-    const heard = await page.evaluate<number[]>(`globalThis.tapped`)
-    const first = heard.findIndex((sample) => sample !== 0) - 1
+    const played = await page.evaluate<number[]>(`globalThis.tapped`)
+    const first = played.findIndex((sample) => sample !== 0) - 1
     const expected = expectedTone(samples)
     let worst = 0
     for (let index = 0; index < samples; index += 1)
-      worst = Math.max(worst, Math.abs((heard[first + index] ?? 9) - (expected[index] ?? 0) / 32768))
+      worst = Math.max(worst, Math.abs((played[first + index] ?? 9) - (expected[index] ?? 0) / 32768))
     // Every sample is in its position: none lost, doubled, resampled or delayed between the pieces.
     expect(worst).toBeLessThan(1e-4)
     const { scheduled, peak, underruns } = await page.evaluate<{ scheduled: number; peak: number; underruns: number }>(
@@ -136,10 +136,10 @@ describeInBrowser('conversation', () => {
       )
       // But for silence (and the remainder of a zero when the browser interpolates), the played samples are the sent
       // ones.
-      const heard = (await page.evaluate<number[]>(`globalThis.tapped`)).filter((sample) => Math.abs(sample) > 1e-5)
+      const played = (await page.evaluate<number[]>(`globalThis.tapped`)).filter((sample) => Math.abs(sample) > 1e-5)
       const sent = [...expectedTone(5 * 3 * 1920)].filter((sample) => sample !== 0)
-      expect(heard.length).toBe(sent.length)
-      expect(heard.every((sample, index) => Math.abs(sample - (sent[index] ?? 0) / 32768) < 1e-4)).toBe(true)
+      expect(played.length).toBe(sent.length)
+      expect(played.every((sample, index) => Math.abs(sample - (sent[index] ?? 0) / 32768) < 1e-4)).toBe(true)
       expect(problems).toEqual([])
       await page.context().close()
     } finally {
@@ -250,7 +250,7 @@ describeInBrowser('conversation', () => {
   it('keeps an unsent message over a reload, with its files', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await page.locator('#message').fill('not sent yet')
-    const image = await picture(64, 48)
+    const image = await testImage(64, 48)
     await page.locator('input[type="file"]').setInputFiles({ name: 'kept.png', mimeType: 'image/png', buffer: image })
     await page.locator('.chip', { hasText: '64×48' }).waitFor()
     await page.reload()
@@ -312,7 +312,7 @@ describeInBrowser('conversation', () => {
     expect(text).toContain('word5')
     expect(text).not.toContain('word1499')
     await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
-    // What arrived can be heard again.
+    // What arrived can be played again.
     await page.getByRole('button', { name: 'Play', exact: true }).click()
     await page.getByRole('button', { name: 'Pause', exact: true }).waitFor()
     expect(problems).toEqual([])

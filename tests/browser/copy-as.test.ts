@@ -9,7 +9,7 @@ import type { RunningServer } from '../../src/api/index.ts'
 import type { GenerationRequest } from '../../src/contract/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { ask, describeInBrowser, launchBrowser, openPlayground } from './browser.ts'
-import { picture, temporaryFile } from './media-files.ts'
+import { testImage, temporaryFile } from './media-files.ts'
 import { startPlayground } from './playground-server.ts'
 
 function run(command: string, args: string[], cwd: string): Promise<{ code: number | null; output: string }> {
@@ -96,7 +96,7 @@ describeInBrowser('copy as code', () => {
         .click()
         .then(() => page.getByRole('menuitem', { name: /^Image/ }).click()),
     ])
-    await chooser.setFiles(temporaryFile('noise.png', await picture(200, 150, { noisy: true })))
+    await chooser.setFiles(temporaryFile('noise.png', await testImage(200, 150, { noisy: true })))
     await page.locator('.chip').waitFor()
     await ask(page, '这是什么? 😀 `backticks` \\ and\nJSON')
     await page.getByRole('button', { name: 'Copy as code' }).click()

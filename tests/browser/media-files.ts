@@ -43,7 +43,7 @@ export function temporaryFile(name: string, bytes: Uint8Array): string {
 }
 
 /** A plain image; `noisy` ones do not compress. */
-export async function picture(
+export async function testImage(
   width: number,
   height: number,
   options: { noisy?: boolean; format?: 'png' | 'jpeg' } = {},

@@ -5,7 +5,7 @@ import type { RunningServer } from '../../src/api/index.ts'
 import type { GenerationPart, MonoPcm, RgbImage } from '../../src/contract/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
 import { describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
-import { picture, syllables, temporaryFile } from './media-files.ts'
+import { testImage, syllables, temporaryFile } from './media-files.ts'
 import { startPlayground } from './playground-server.ts'
 
 const CLIP = 'testdata/media/clip.webm'
@@ -69,9 +69,9 @@ describeInBrowser('media', () => {
 
   it('sends images that were picked, pasted and dropped', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
-    await choose(page, 'Image', [temporaryFile('first.png', await picture(64, 48))])
-    await transfer(page, 'paste', await picture(80, 40), 'pasted.png', 'image/png')
-    await transfer(page, 'drop', await picture(96, 32, { format: 'jpeg' }), 'dropped.jpg', 'image/jpeg')
+    await choose(page, 'Image', [temporaryFile('first.png', await testImage(64, 48))])
+    await transfer(page, 'paste', await testImage(80, 40), 'pasted.png', 'image/png')
+    await transfer(page, 'drop', await testImage(96, 32, { format: 'jpeg' }), 'dropped.jpg', 'image/jpeg')
     await page.getByText('dropped.jpg').waitFor()
     await expect
       .poll(() => page.locator('.chip').allInnerTexts())
@@ -231,7 +231,7 @@ describeInBrowser('media', () => {
     expect(await page.getByRole('button', { name: /^Record from the microphone/ }).getAttribute('aria-disabled')).toBe(
       'true',
     )
-    await transfer(page, 'drop', await picture(40, 40), 'late.png', 'image/png')
+    await transfer(page, 'drop', await testImage(40, 40), 'late.png', 'image/png')
     await page.getByText('A message can hold text and one type of media').first().waitFor()
     expect(await page.locator('.chip').count()).toBe(1)
     await page.context().close()
@@ -239,7 +239,7 @@ describeInBrowser('media', () => {
 
   it('makes a huge image smaller unasked, and does not send what is no media', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
-    const huge = await picture(2100, 1400, { noisy: true })
+    const huge = await testImage(2100, 1400, { noisy: true })
     expect(huge.length).toBeGreaterThan(8_000_000)
     await choose(page, 'Image', temporaryFile('huge.png', huge))
     await page.locator('.chip', { hasText: /huge\.jpg[^]*, reduced from \d/ }).waitFor()
@@ -251,7 +251,7 @@ describeInBrowser('media', () => {
     await page.getByText('“notes.txt” is not an image, audio or video file.').first().waitFor()
     await transfer(page, 'drop', Buffer.from('0000001cftypheic', 'latin1'), 'IMG_1.HEIC', '')
     await page.getByText('“IMG_1.HEIC” is a HEIC image, which is not supported.').first().waitFor()
-    await transfer(page, 'drop', await picture(9, 9), 'tiny.png', 'image/png')
+    await transfer(page, 'drop', await testImage(9, 9), 'tiny.png', 'image/png')
     await page.getByText('Too small: both sides must be over 10 pixels.').waitFor()
     expect(problems).toEqual([])
     await page.context().close()
@@ -280,7 +280,7 @@ describeInBrowser('media', () => {
 
   it('counts the tokens of a message before it is sent', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
-    await choose(page, 'Image', temporaryFile('square.png', await picture(320, 320)))
+    await choose(page, 'Image', temporaryFile('square.png', await testImage(320, 320)))
     await page.locator('.chip').waitFor()
     await page.locator('#message').fill('count me')
     await page.getByRole('button', { name: 'Count tokens' }).click()

@@ -1,4 +1,7 @@
-/** Vercel's `ai` with its OpenAI provider, unchanged but for the address: text, images, audio in, tools, speech, transcripts. */
+/**
+ * Vercel's `ai` with its OpenAI provider, unchanged but for the address: text, images, audio in, tools, speech,
+ * transcripts.
+ */
 import { readFileSync } from 'node:fs'
 import { createOpenAI } from '@ai-sdk/openai'
 import {

@@ -1,4 +1,7 @@
-/** The official Node SDK's realtime client: turns by voice and by hand, images, tools, interruption, transcripts, a long session. */
+/**
+ * The official Node SDK's realtime client: turns by voice and by hand, images, tools, interruption, transcripts, a
+ * long session.
+ */
 import { connect } from 'node:net'
 import OpenAI from 'openai'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'

@@ -1,7 +1,7 @@
 /**
- * The hosted service's event sequence of a text conversation with two parallel tool calls, as captured in October 2026, against ours:
- * the same events with the same keys, ids masked in the order in which they come up. The service's random
- * `obfuscation` on deltas is left out.
+ * The hosted service's event sequence of a text conversation with two parallel tool calls, as captured in October
+ * 2026, against ours: the same events with the same keys, ids masked in the order in which they come up. The
+ * service's random `obfuscation` on deltas is left out.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'

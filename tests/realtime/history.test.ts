@@ -1,4 +1,7 @@
-/** Earlier spoken turns as words, where the checkpoint asks for it (`history_audio`): over the fake engine, and with nano. */
+/**
+ * Earlier spoken turns as words, where the checkpoint asks for it (`history_audio`): over the fake engine, and with
+ * nano.
+ */
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { GenerationRequest } from '../../src/contract/index.ts'

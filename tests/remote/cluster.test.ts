@@ -129,8 +129,8 @@ describe('a cluster', () => {
     await a.kill()
     expect(await servedBy(engine)).toBe('b')
     await eventually(() => expect(cluster.status()[0]?.state).toBe('ejected'))
-    const told = events.map((event) => `${event.type} ${event.replica}`)
-    expect(told.toSorted()).toEqual(['ejected a', 'request a', 'request b', 'retry a', 'returned a', 'returned b'])
+    const seen = events.map((event) => `${event.type} ${event.replica}`)
+    expect(seen.toSorted()).toEqual(['ejected a', 'request a', 'request b', 'retry a', 'returned a', 'returned b'])
     expect(cluster.status()[0]).toMatchObject({ state: 'ejected', counts: { ejections: 1, retries: 1 } })
     // No request goes there meanwhile.
     for (let count = 0; count < 3; count += 1) expect(await servedBy(engine)).toBe('b')

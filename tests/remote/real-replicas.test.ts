@@ -1,6 +1,7 @@
 /**
- * Two real vLLM-Omni with nano behind `omniserve serve --config`, by hand: the programs of `testdata/samples`, aborts, `kill -9`, SIGTERM.
- * See reference/remote-peer/README.md. `OMNISERVE_REAL_REPLICAS='VENV NANO [PORT PORT]'`; servers of an earlier run are taken over.
+ * Two real vLLM-Omni with nano behind `omniserve serve --config`, by hand: the programs of `testdata/samples`,
+ * aborts, `kill -9`, SIGTERM. See reference/remote-peer/README.md. `OMNISERVE_REAL_REPLICAS='VENV NANO [PORT PORT]'`;
+ * servers of an earlier run are taken over.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -169,7 +170,10 @@ async function seatsTaken(): Promise<number> {
   return sum
 }
 
-/** Ends a replica under eight spoken requests, once one of them has begun there or while all wait, and says what became of them. */
+/**
+ * Ends a replica under eight spoken requests, once one of them has begun there or while all wait, and says what became
+ * of them.
+ */
 async function endOneUnderLoad(
   name: Name,
   signal: 'SIGKILL' | 'SIGTERM',

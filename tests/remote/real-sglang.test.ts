@@ -1,6 +1,7 @@
 /**
- * SGLang-Omni's own HTTP layer and client, on the scripted coordinator of reference/remote-peer/sglang_stub.py, by hand. What it says is a
- * recording; how it says it, and what it refuses, is its own. `OMNISERVE_REAL_SGLANG=http://127.0.0.1:18103`
+ * SGLang-Omni's own HTTP layer and client, on the scripted coordinator of reference/remote-peer/sglang_stub.py, by
+ * hand. What it says is a recording; how it says it, and what it refuses, is its own.
+ * `OMNISERVE_REAL_SGLANG=http://127.0.0.1:18103`
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type ClusterServer, startClusterServer } from '../support/cluster-server.ts'

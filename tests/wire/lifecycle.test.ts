@@ -197,8 +197,8 @@ describe('a reply that fails after it began', () => {
     expect(reply.error?.request_id).toBe(response.headers.get('x-request-id'))
     expect(reply.done).toBe(true)
     await until(idle(server))
-    const figures = await (await fetch(`${server.url}/metrics`)).text()
-    expect(figures).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    expect(metrics).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
   })
 
   it('for lack of time says so', async () => {

@@ -65,8 +65,8 @@ export async function startReply(
 }
 
 /**
- * Opens the audio of a turn that begins, for the reply it will have. Undefined where its engine takes audio with its request only, or
- * cannot take this one: the reply then says why. Rejects with the signal's reason once aborted.
+ * Opens the audio of a turn that begins, for the reply it will have. Undefined where its engine takes audio with its
+ * request only, or cannot take this one: the reply then says why. Rejects with the signal's reason once aborted.
  */
 export async function openAudio(
   services: Services,

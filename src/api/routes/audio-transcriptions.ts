@@ -1,8 +1,9 @@
 /**
  * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's transcript, by the loaded checkpoint.
  *
- * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other. Times are those of the
- * stretches; streamed, each is an event. Reference: OpenAI's API reference; docs/audio-endpoints.md has the prompts.
+ * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other.
+ * Times are those of the stretches; streamed, each is an event. Reference: OpenAI's API reference;
+ * docs/audio-endpoints.md has the prompts.
  */
 import type { Context } from 'hono'
 import type { Opened } from '../../media/index.ts'

@@ -1,4 +1,7 @@
-/** `GET /models`, `GET /models/{id}`, `GET /voices` and `GET /audio/voices`: the catalogue, and what answers for it here. */
+/**
+ * `GET /models`, `GET /models/{id}`, `GET /voices` and `GET /audio/voices`: the catalogue, and what answers for it
+ * here.
+ */
 import type { Context } from 'hono'
 import { type CatalogueModel, type ModeLimits, voiceNamed } from '../../catalogue/index.ts'
 import type { EngineModel } from '../../contract/index.ts'
@@ -49,7 +52,10 @@ export function listVoices(services: Services) {
   }
 }
 
-/** As programs that speak OpenAI's audio API ask for them: those of `?model=`, or of the model that has most. @throws ApiError 404 */
+/**
+ * As programs that speak OpenAI's audio API ask for them: those of `?model=`, or of the model that has most. @throws
+ * ApiError 404
+ */
 export function listSpeechVoices(services: Services) {
   return (c: Context<AppEnv>): Response => {
     const name = c.req.query('model')

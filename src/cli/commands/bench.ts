@@ -165,7 +165,7 @@ async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
     { name: 'text', content: [text], speaks: false },
     ...(speaks ? [{ name: 'text to speech', content: [text], speaks: true }] : []),
     ...(reads('image')
-      ? [{ name: 'image', content: [await picture(), question('What is this?')], speaks: false }]
+      ? [{ name: 'image', content: [await testImage(), question('What is this?')], speaks: false }]
       : []),
     ...(reads('audio') ? [{ name: 'audio', content: [sound(), question('What do you hear?')], speaks: false }] : []),
   ]
@@ -176,7 +176,7 @@ function question(text: string): UserPart {
 }
 
 /** A red disc on white, 448 pixels wide: 196 image tokens. */
-async function picture(): Promise<UserPart> {
+async function testImage(): Promise<UserPart> {
   const disc =
     '<svg xmlns="http://www.w3.org/2000/svg" width="448" height="448"><rect width="448" height="448" fill="#fff"/><circle cx="224" cy="224" r="150" fill="#d22"/></svg>'
   const png = await sharp(Buffer.from(disc)).png().toBuffer()

@@ -35,7 +35,10 @@ export interface EngineSubject<T extends Engine = Engine> {
   readonly crash?: (engine: T) => void
   /** Whether sampling with different seeds gives different replies. */
   readonly samples?: boolean
-  /** False where speech depends on timing and on what else runs, so that a seed decides the text of a request alone only. */
+  /**
+   * False where speech depends on timing and on what else runs, so that a seed decides the text of a request alone
+   * only.
+   */
   readonly steady?: boolean
   /** In place of what the suite samples with, where the engine cannot honour all of it. */
   readonly sampling?: Partial<SamplingOptions>

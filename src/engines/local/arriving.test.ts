@@ -1,7 +1,9 @@
 /**
- * Audio that was encoded while it arrived is answered as audio that comes with its request: token for token, code for code.
+ * Audio that was encoded while it arrived is answered as audio that comes with its request: token for token, code for
+ * code.
  *
- * Tiny random checkpoints of both families, and nano, greedy. Audio that begins in silence, grows louder late, or has odd lengths.
+ * Tiny random checkpoints of both families, and nano, greedy. Audio that begins in silence, grows louder late, or has
+ * odd lengths.
  */
 
 import { readFileSync } from 'node:fs'
@@ -71,7 +73,10 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     while (hosted.runtime.working) await new Promise((resolve) => setTimeout(resolve, 1))
   }
 
-  /** The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is returned. */
+  /**
+   * The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is
+   * returned.
+   */
   async function both(
     samples: Float32Array,
     before: readonly GenerationMessage[],

@@ -1,7 +1,9 @@
 /**
- * How this machine would hold a checkpoint's weights, decided before they are loaded: for loading, for `doctor`, for benchmarks.
+ * How this machine would hold a checkpoint's weights, decided before they are loaded: for loading, for `doctor`, for
+ * benchmarks.
  *
- * In: an open device and checkpoint, and what is asked for. Out: a `Placement`, and the types and cache that loading takes with it.
+ * In: an open device and checkpoint, and what is asked for. Out: a `Placement`, and the types and cache that loading
+ * takes with it.
  */
 
 import type { ModelDescription } from '../../models/index.ts'
@@ -79,8 +81,8 @@ export function availableFor(backend: Backend, { keepFree = 0 }: PlacementOption
 }
 
 /**
- * Small folders in bf16 are widened to f32: no value changes, products of narrow matrices are quicker and finer, because bf16 products
- * round the other factor to bf16 too. Large ones stay as stored, because there memory decides.
+ * Small folders in bf16 are widened to f32: no value changes, products of narrow matrices are quicker and finer,
+ * because bf16 products round the other factor to bf16 too. Large ones stay as stored, because there memory decides.
  */
 function isSlowAsStored(checkpoint: Checkpoint): boolean {
   if (checkpoint.kind !== 'folder') return false

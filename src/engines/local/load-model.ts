@@ -1,8 +1,9 @@
 /**
  * A checkpoint on disk to a running model: opened, checked, fitted into memory, loaded, and given its runtime.
  *
- * In: {@link LoadOptions}. Out: a {@link HostedModel}. Everything that can be wrong with a checkpoint is an `EngineError('bad_checkpoint')`
- * that says what and how to mend it, and is found before weights are read where that is possible.
+ * In: {@link LoadOptions}. Out: a {@link HostedModel}. Everything that can be wrong with a checkpoint is an
+ * `EngineError('bad_checkpoint')` that says what and how to mend it, and is found before weights are read where that
+ * is possible.
  */
 
 import { availableParallelism } from 'node:os'
@@ -27,7 +28,10 @@ import type { HostedModel } from './process-host.ts'
 
 /** Share of the free memory that caches may take, those kept of finished requests included. */
 const cacheShare = 0.8
-/** Share of mapped weights that caches may push out of memory, the encoders' first: they are read again when they are needed. */
+/**
+ * Share of mapped weights that caches may push out of memory, the encoders' first: they are read again when they are
+ * needed.
+ */
 const evictableShare = 0.2
 
 /** Bytes of weights that take a while to repack, so that the log says so at the beginning. */
@@ -59,7 +63,8 @@ export async function loadHostedModel(
   const { checkpoint, description, prompt } = opened
   const { declarations, naming } = description
   const { bytes, ...types } = loadedTypes(checkpoint, description, options)
-  // A cache in f16 turns the choice between two experts that are next to equal, and one in f32 costs a small model little.
+  // A cache in f16 turns the choice between two experts that are next to equal, and one in f32 costs a small model
+  // little.
   const whole = options.exact === true || (options.types === undefined && types.types?.type === 'f32')
   const backend = cleanup.use(await openDevice(options, bytes))
   for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
@@ -140,7 +145,10 @@ export async function loadHostedModel(
   }
 }
 
-/** Prefills what many requests begin with. Without memory for it they are only slower; anything else is a fault of the checkpoint. */
+/**
+ * Prefills what many requests begin with. Without memory for it they are only slower; anything else is a fault of the
+ * checkpoint.
+ */
 async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['systemPrompts']>): Promise<void> {
   try {
     for (const { text, minContext } of prompts) {
@@ -172,15 +180,17 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
 }
 
 /**
- * With many tiny operations a second thread mostly waits for the first, or for its turn on a busy machine. The vocoder's thread waits for
- * nobody.
+ * With many tiny operations a second thread mostly waits for the first, or for its turn on a busy machine. The
+ * vocoder's thread waits for nobody.
  */
 function threadOption(asked: number | undefined, bytes: number): { threads?: number; besideThreads?: number } {
   if (asked !== undefined) return { threads: asked }
   return bytes < smallCheckpoint ? { threads: 1, besideThreads: Math.min(1, availableParallelism() - 1) } : {}
 }
 
-/** Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone. */
+/**
+ * Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone.
+ */
 function promptOptions(request: GenerationRequest, prompt: PromptBuilder, options: LoadOptions): PromptOptions {
   const speech = request.speech !== undefined
   const tools = request.toolChoice === 'none' ? undefined : request.tools

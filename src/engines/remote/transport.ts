@@ -43,7 +43,10 @@ export interface StreamRequest {
 
 const LONGEST_ANSWER = 1 << 20
 
-/** How a connection breaks that was closed at its other end; later than so many milliseconds it is the request that was cut. */
+/**
+ * How a connection breaks that was closed at its other end; later than so many milliseconds it is the request that was
+ * cut.
+ */
 const STALE: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 const STALE_WITHIN = 1000
 const STALE_TRIES = 3

@@ -1,9 +1,9 @@
 /**
- * A step of many tokens through a sparse decoder, one graph a layer: what a layer's router chose is read back, and the next graph gives each
- * expert its tokens in one matrix product.
+ * A step of many tokens through a sparse decoder, one graph a layer: what a layer's router chose is read back, and
+ * the next graph gives each expert its tokens in one matrix product.
  *
- * In: how the step begins, its caches and positions. Out: as `Decoder.forward`, computed. Graphs are described anew each time, so it is for
- * steps in which experts have several tokens each; others go through one graph.
+ * In: how the step begins, its caches and positions. Out: as `Decoder.forward`, computed. Graphs are described anew
+ * each time, so it is for steps in which experts have several tokens each; others go through one graph.
  */
 
 import { MixtureOfExperts, sortByExpert, sortedInputs, type KvStep, type SortedTokens } from '../../nn/index.ts'
@@ -11,7 +11,10 @@ import type { GraphBuilder, GraphCache, Inputs, Tensor } from '../../tensor/inde
 import type { Decoder } from './decoder.ts'
 import { stepNodes } from './sequence.ts'
 
-/** Rows that the kernels of repacked q4_0 weights take at once; other types lose more by filling up than by what is left over. */
+/**
+ * Rows that the kernels of repacked q4_0 weights take at once; other types lose more by filling up than by what is
+ * left over.
+ */
 const ROWS_AT_ONCE = 4
 /** Rows per expert, on average, from which sorting pays. */
 const SORTS_FROM = 4
@@ -50,7 +53,10 @@ export function goesByLayers({ config, layers }: Decoder, tokens: number, from?:
   return tokens * sparse.used >= (from ?? (repacked ? SORTS_FROM : Infinity)) * sparse.experts
 }
 
-/** Runs the step; the caches' lengths are the caller's to advance. Returns the outputs of `finish`, and `captured` [tokens, hidden]. */
+/**
+ * Runs the step; the caches' lengths are the caller's to advance. Returns the outputs of `finish`, and `captured`
+ * [tokens, hidden].
+ */
 export async function runByLayers(
   graphs: GraphCache,
   decoder: Decoder,

@@ -216,7 +216,10 @@ export class AudioEncoder implements AudioEncoderStage {
     return g.input('positions', 'f32', [this.#model.config.width, this.#positionCount])
   }
 
-  /** The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last token. */
+  /**
+   * The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last
+   * token.
+   */
   padding(frames: number, longestFrames: number): number {
     return Math.min(this.#model.config.chunkFrames, Math.max(frames, longestFrames))
   }

@@ -18,7 +18,10 @@ import type { Code2WavStage } from './speech/stages.ts'
 /** Frames per computation: bounds working memory and the wait for an abort. */
 const LONGEST_PIECE = 4
 
-/** Bytes of streams that are kept with their graphs for the next replies, though always a few streams: describing a graph is slow. */
+/**
+ * Bytes of streams that are kept with their graphs for the next replies, though always a few streams: describing a
+ * graph is slow.
+ */
 const KEPT_BYTES = 64e6
 const KEPT = 4
 /** Graphs of all streams: each has one for its first piece, one for those that follow, and often one for its last. */

@@ -1,4 +1,7 @@
-/** A reply's usage in the realtime form. The service says `input_tokens_details`, OpenAI `input_token_details`. Keys of no amount are left out. */
+/**
+ * A reply's usage in the realtime form. The service says `input_tokens_details`, OpenAI `input_token_details`. Keys of
+ * no amount are left out.
+ */
 import type { Usage } from '../../protocol/index.ts'
 
 export function realtimeUsage(usage: Usage, word: 'token' | 'tokens'): Record<string, unknown> {

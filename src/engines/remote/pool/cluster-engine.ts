@@ -225,7 +225,7 @@ class Attempt implements AsyncDisposable {
       const { done, value } = await this.#events!.next()
       if (done === true) return undefined
       const event: EngineEvent = value
-      this.#cluster.heard(this.#lease.member)
+      this.#cluster.answered(this.#lease.member)
       if (event.type === 'audio-delta') this.#firstAudio ??= this.#seconds()
       else if (event.type === 'end') {
         this.#cluster.ended(this.#request)

@@ -317,7 +317,7 @@ export class Cluster {
   }
 
   /** Something of a reply came from this replica. */
-  heard(member: Member): void {
+  answered(member: Member): void {
     member.heardAt = this.#now
   }
 

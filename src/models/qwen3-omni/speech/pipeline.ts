@@ -196,7 +196,10 @@ export class Qwen3Speech implements SpeechPipeline {
     }
   }
 
-  /** Samples each reply's next code and predicts its residual codes. Returns the talker's next inputs of those that go on. */
+  /**
+   * Samples each reply's next code and predicts its residual codes. Returns the talker's next inputs of those that go
+   * on.
+   */
   async #makeFrames(
     turns: readonly Turn[],
     signal: AbortSignal,

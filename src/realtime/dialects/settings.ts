@@ -47,9 +47,7 @@ export function commonSettings(
   const instructions = fields.optional(z.string(), given['instructions'], 'session.instructions', 'a string')
   const tools = given['tools'] == null ? config.tools : fields.toolsOf(given['tools'], model, 'session.tools')
   const toolChoice =
-    given['tool_choice'] == null
-      ? config.toolChoice
-      : fields.toolChoiceOf(given['tool_choice'], 'session.tool_choice')
+    given['tool_choice'] == null ? config.toolChoice : fields.toolChoiceOf(given['tool_choice'], 'session.tool_choice')
   fields.checkToolChoice(toolChoice, tools, 'session.tool_choice')
   return { instructions: instructions ?? config.instructions, tools, toolChoice }
 }

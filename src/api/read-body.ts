@@ -5,8 +5,7 @@
  * bound that memory: its slots are given only after a body was read.
  */
 import type { Settings } from '../config/index.ts'
-import { errors } from '../protocol/index.ts'
-import { structureFault } from './json-structure.ts'
+import { errors, structureFault } from '../protocol/index.ts'
 
 /** Bodies of the largest size that fit together. */
 const LARGEST_BODIES = 16

@@ -87,13 +87,20 @@ export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' 
       return found.class
     case 'video':
       // Ogg, Matroska and MP4 may hold audio only.
-      return /\.(og[ag]|opus|m4a|mka|wma)$/i.test(path) ? 'audio' : 'video'
+      return /\.(og[ag]|opus|m4a|mka|wma)$/i.test(path) || isMatroskaAudio(head) ? 'audio' : 'video'
     case 'unknown':
     case 'other':
       return isText(head) ? 'text' : undefined
     default:
       return found.class satisfies never
   }
+}
+
+/** Matroska and WebM name the codecs of their tracks, which stand at the beginning: browsers record audio so. */
+function isMatroskaAudio(head: Uint8Array): boolean {
+  if (head[0] !== 0x1a || head[1] !== 0x45 || head[2] !== 0xdf || head[3] !== 0xa3) return false
+  const text = Buffer.from(head).toString('latin1')
+  return /\x86[\x80-\xff]A_[A-Z]/.test(text) && !/\x86[\x80-\xff]V_[A-Z]/.test(text)
 }
 
 function isText(head: Uint8Array): boolean {

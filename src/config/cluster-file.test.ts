@@ -66,6 +66,11 @@ describe('the cluster part of the configuration file', () => {
     [good.replace('weight: 2', 'name: gpu-1'), 'a second replica is called gpu-1.'],
     [good.replace('models:', 'modles:'), 'has an unknown key "modles"'],
     [good.replace('  gpu:\n', '  gpu: [\n'), 'is not YAML'],
+    [`${good}mediaAllowHost: *.example.com\n`, 'line 14, cannot be read: Unresolved alias'],
+    [
+      `a: &a [${'x,'.repeat(10)}]\nb: &b [${'*a,'.repeat(10)}]\nc: &c [${'*b,'.repeat(10)}]\npools: [*c]\n`,
+      'cannot be read: Excessive alias count',
+    ],
     ['pools: {}\npools: {}\n', 'line 2, is not YAML: Map keys must be unique'],
   ])('says where a fault is: %#', async (text, message) => {
     const file = await write(text)

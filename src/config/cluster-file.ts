@@ -4,7 +4,7 @@
  * In: a path. Out: its values, and the cluster part checked. Reference: YAML 1.2, of which JSON is a part.
  */
 import { readFile } from 'node:fs/promises'
-import { isNode, LineCounter, parseDocument } from 'yaml'
+import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml'
 import type { z } from 'zod'
 import { type ClusterFile, CLUSTER_KEYS, clusterSchema, type PoolFile } from './cluster-schema.ts'
 import { ConfigError } from './config-error.ts'
@@ -24,7 +24,7 @@ export function parseConfigText(text: string, file: string): ConfigDocument {
     const { line } = lines.linePos(error.pos[0])
     throw new ConfigError(`the configuration file ${file}, line ${line}, is not YAML: ${error.message}`)
   }
-  const values: unknown = document.toJS()
+  const values = valuesOf(document, file, lines)
   if (values === null) return { values: {}, lineOf: () => undefined }
   if (typeof values !== 'object' || Array.isArray(values))
     throw new ConfigError(`the configuration file ${file} must hold keys and values.`)
@@ -37,6 +37,26 @@ export function parseConfigText(text: string, file: string): ConfigDocument {
       }
       return undefined
     },
+  }
+}
+
+/** @throws ConfigError for an alias without its anchor, such as `*.example.com` without quotes, and for too many of them */
+function valuesOf(document: Document, file: string, lines: LineCounter): unknown {
+  try {
+    return document.toJS()
+  } catch (error) {
+    let at: number | undefined
+    visit(document, {
+      Alias(_, alias) {
+        if (alias.resolve(document) !== undefined) return undefined
+        at = alias.range?.[0]
+        return visit.BREAK
+      },
+    })
+    const place = at === undefined ? '' : `, line ${lines.linePos(at).line},`
+    const fix = at === undefined ? '' : '; put a value that begins with * in quotes'
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ConfigError(`the configuration file ${file}${place} cannot be read: ${reason}${fix}.`, { cause: error })
   }
 }
 

@@ -6,6 +6,7 @@
  * it.
  */
 import type { RawData, WebSocket } from 'ws'
+import { structureFault } from '../protocol/index.ts'
 import type { Dialect, SessionNames } from './dialects/dialect.ts'
 import type { SessionEvent } from './events.ts'
 import { SessionFault } from './fault.ts'
@@ -16,6 +17,10 @@ import { RealtimeSession } from './session.ts'
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
 /** Bytes a client may leave unread before its reply pauses. */
 const MAX_UNREAD_BYTES = 1024 * 1024
+/** Bytes of answers a client may leave unread before its further events wait. A paused reply stays under it. */
+const MAX_UNREAD_ANSWERS = 8 * 1024 * 1024
+/** What a waiting frame takes besides its text. */
+const FRAME_BYTES = 64
 const REASON_BYTES = 120
 
 export interface ConnectionLimits extends SessionLimits {
@@ -132,7 +137,8 @@ class Connection {
   /** Half-open sockets and idle sessions. */
   #onPulse(): void {
     const { limits, ports } = this.#options
-    if (!this.#alive) {
+    // From a paused socket no answer is read.
+    if (!this.#alive && !this.#socket.isPaused) {
       this.#socket.terminate()
       return
     }
@@ -152,7 +158,7 @@ class Connection {
     this.#alive = true
     const text = isBinary ? null : (data as Buffer).toString()
     this.#waiting.push(text)
-    this.#waitingBytes += text?.length ?? 0
+    this.#waitingBytes += frameBytes(text)
     if (this.#waitingBytes > MAX_WAITING_BYTES) this.#socket.pause()
     if (!this.#working) void this.#work()
   }
@@ -162,8 +168,9 @@ class Connection {
     for (;;) {
       const text = this.#waiting.shift()
       if (text === undefined || this.#closed) break
-      this.#waitingBytes -= text?.length ?? 0
+      this.#waitingBytes -= frameBytes(text)
       await this.#handle(text)
+      if (this.#socket.bufferedAmount > MAX_UNREAD_ANSWERS) await this.#drained()
       if (this.#socket.isPaused && this.#waitingBytes <= MAX_WAITING_BYTES / 2) this.#socket.resume()
     }
     this.#working = false
@@ -213,17 +220,17 @@ class Connection {
   }
 
   /** Waits until the client has read; a client that takes too long is disconnected. */
-  async #drained(signal: AbortSignal): Promise<void> {
+  async #drained(signal?: AbortSignal): Promise<void> {
     if (this.#socket.bufferedAmount <= MAX_UNREAD_BYTES || this.#closed) return
     const { stallMs } = this.#options.limits
     const timer = stallMs === 0 ? undefined : setTimeout(() => this.#socket.terminate(), stallMs)
     await new Promise<void>((resolve) => {
       const go = (): void => {
-        signal.removeEventListener('abort', go)
+        signal?.removeEventListener('abort', go)
         resolve()
       }
       this.#waitingForDrain.push(go)
-      signal.addEventListener('abort', go, { once: true })
+      signal?.addEventListener('abort', go, { once: true })
     })
     clearTimeout(timer)
   }
@@ -237,8 +244,14 @@ class Connection {
   }
 }
 
+function frameBytes(text: string | null): number {
+  return (text?.length ?? 0) + FRAME_BYTES
+}
+
 /** @throws SessionFault */
 function parse(text: string): Readonly<Record<string, unknown>> {
+  const structure = structureFault(text)
+  if (structure !== undefined) throw new SessionFault(`The frame is refused: ${structure}`, { code: 'invalid_json' })
   let json: unknown
   try {
     json = JSON.parse(text)

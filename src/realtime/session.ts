@@ -71,8 +71,8 @@ export class RealtimeSession {
   #turnId: string | undefined
   #running: Running | undefined
   #playing: Playing | undefined
-  /** A turn ended while a reply ran that it may not interrupt. */
-  #replyOwed = false
+  /** The turn that ended while a reply ran that it may not interrupt. */
+  #replyOwedTo: string | undefined
   #heardAudio = false
 
   constructor(ports: SessionPorts, config: SessionConfig, limits: SessionLimits) {
@@ -188,7 +188,11 @@ export class RealtimeSession {
       this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
     }
     this.#config = config
-    if (JSON.stringify(config.turnDetection) !== JSON.stringify(before.turnDetection)) this.#resetDetector()
+    const { turnDetection } = config
+    if (JSON.stringify(turnDetection) !== JSON.stringify(before.turnDetection)) {
+      if (turnDetection !== undefined && this.#detector?.speaking === true) this.#detector.adjust(turnDetection)
+      else this.#resetDetector()
+    }
     this.#ports.emit({ type: 'session-updated', config })
   }
 
@@ -277,7 +281,7 @@ export class RealtimeSession {
     this.#ports.emit({ type: 'speech-stopped', itemId, at: milliseconds(at) })
     this.#commit(itemId, at)
     if (this.#config.turnDetection?.createResponse !== true) return
-    if (this.replying) this.#replyOwed = true
+    if (this.replying) this.#replyOwedTo = itemId
     else this.#startReply({})
   }
 
@@ -342,9 +346,15 @@ export class RealtimeSession {
 
   #addItem(item: Item, previous?: string): void {
     const gone = this.#conversation.add(item, previous)
-    releaseItems(gone)
+    this.#release(gone)
     if (gone.length > 0) this.#ports.log(`the oldest turn was left out: this model keeps ${this.#limits.turns} turns`)
     this.#ports.emit({ type: 'item-created', item, previousItemId: this.#conversation.before(item.id) })
+  }
+
+  /** Frees the content of items that are gone, once the running reply no longer needs it. */
+  #release(items: readonly Item[]): void {
+    if (this.#running === undefined) releaseItems(items)
+    else void this.#running.done.then(() => releaseItems(items))
   }
 
   async #createItem(given: GivenItem, previous: string | undefined): Promise<void> {
@@ -374,7 +384,7 @@ export class RealtimeSession {
   }
 
   #deleteItem(id: string): void {
-    releaseItems([this.#itemOf(id)])
+    this.#release([this.#itemOf(id)])
     this.#conversation.remove(id)
     this.#ports.emit({ type: 'item-deleted', itemId: id })
   }
@@ -465,7 +475,7 @@ export class RealtimeSession {
       // A session that begins with the assistant: its instructions say what to say.
       messages.push({ role: 'user', content: [{ type: 'text', text: instructions }] })
     }
-    this.#replyOwed = false
+    this.#replyOwedTo = undefined
     const abort = new AbortController()
     const outOfBand = overrides.outOfBand === true
     const reply = new ActiveReply({
@@ -520,7 +530,10 @@ export class RealtimeSession {
     await events?.return?.().catch(() => undefined)
     if (this.#running === running) this.#running = undefined
     if (this.#closing.signal.aborted) return
-    if (this.#replyOwed && !this.replying && !this.userSpeaking) this.#startReply({})
+    const owed = this.#replyOwedTo
+    // A client may have deleted the turn meanwhile.
+    const isOwed = owed !== undefined && this.#conversation.find(owed) !== undefined
+    if (isOwed && !this.replying && !this.userSpeaking) this.#startReply({})
     else this.#transcriptions.work(() => this.replying)
   }
 

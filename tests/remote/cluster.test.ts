@@ -380,6 +380,34 @@ describe('a cluster', () => {
     expect(cluster.status()[0]).toMatchObject({ weight: 3, counts: { requests: 1 } })
   })
 
+  it('serves while the replicas of another plan are checked', async () => {
+    const a = await start()
+    const { cluster } = await run([pool('p', [replica('a', a)])])
+    let applied = false
+    const applying = cluster
+      .apply(planOf([pool('p', [replica('a', a)], { limits: { idle: 50_000, ask: 30_000 } })]))
+      .finally(() => (applied = true))
+    while (!applied) {
+      expect(cluster.isReady('any')).toBe(true)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await applying
+    expect(cluster.isReady('any')).toBe(true)
+  })
+
+  it('stays as it is when another plan cannot be taken', async () => {
+    const [a, b, c] = [await start(), await start(), await start()]
+    const { cluster, engine } = await run([pool('p', [replica('a', a), replica('b', b)])])
+    const before = cluster.status()
+    const next = [
+      pool('p', [replica('a', a, { draining: true, weight: 5 }), replica('c', c)]),
+      pool('here', [{ ...replica('here', a) }], { engine: 'local', checkpoint: 'absent' }),
+    ]
+    await expect(cluster.apply(planOf(next))).rejects.toThrow('no local pools here')
+    expect(cluster.status()).toEqual(before)
+    expect(await servedBy(engine)).toBe('a')
+  })
+
   it('describes a route that was taken out as it was, for the requests that still run', async () => {
     const a = await start()
     const { engine, cluster } = await run([pool('p', [replica('a', a)])])

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { textPieces } from '../../src/api/audio/text-pieces.ts'
-import { decodeWav } from '../../src/media/index.ts'
+import { decodeWav, encodeWav } from '../../src/media/index.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -156,6 +156,9 @@ describe('transcriptions', () => {
     await expect(ask({ timestamp_granularities: ['word'] })).rejects.toThrow('timestamp_granularities is not supported')
     await expect(ask({ stream: true, response_format: 'srt' })).rejects.toThrow('stream is not supported')
     await expect(ask({ language: '!' })).rejects.toThrow('language is not supported')
+    // Also where nothing is said, so that nothing is asked of the model.
+    const nothing = await toFile(encodeWav(new Float32Array(16_000), 16_000), 'silence.wav')
+    await expect(ask({ file: nothing, language: 'klingon' })).rejects.toThrow('language is not supported')
     const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
     expect(plain.status).toBe(400)
   })

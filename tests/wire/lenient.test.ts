@@ -267,5 +267,9 @@ describe('tools', () => {
     expect((await post('/compatible-mode/v1', required, toolServer)).status).toBe(400)
     expect((await post('/v1', required, toolServer)).status).toBe(200)
     expect(toolServer.engine.requests.at(-1)!.toolChoice).toBe('required')
+    // A call that must be made, and nothing to call.
+    const { tools: _, ...without } = required
+    const refused = await post('/v1', without, toolServer)
+    expect([refused.status, (await refused.json()).error.param]).toEqual([400, 'tool_choice'])
   })
 })

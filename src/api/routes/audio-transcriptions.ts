@@ -57,13 +57,14 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
           `The checkpoint '${target.bound.model.id}' loaded here takes no audio input.`,
           'file',
         )
+      const prompt = promptOf(request, task)
       const samples = await samplesOf(services, form, target, scope.signal)
       const pieces = await speechSegments(samples, await loadVoiceModel(), {
         longestSeconds: LONGEST_SECONDS,
         breathe: () => new Promise((resolve) => void setImmediate(resolve)),
         signal: scope.signal,
       })
-      const said = segmentsOf(services, { caller, target }, { request, task, samples, pieces }, scope.signal)
+      const said = segmentsOf(services, { caller, target }, { request, prompt, samples, pieces }, scope.signal)
       if (request.stream === 'true') {
         // What fails before the first words is plain HTTP.
         const first = await said.next()
@@ -87,7 +88,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
 
 interface Recording {
   readonly request: TranscriptionRequest
-  readonly task: 'transcribe' | 'translate'
+  readonly prompt: string
   /** 16 kHz mono. */
   readonly samples: Float32Array
   readonly pieces: readonly SpeechSegment[]
@@ -97,13 +98,13 @@ interface Recording {
 async function* segmentsOf(
   services: Services,
   caller: SessionCaller,
-  { request, task, samples, pieces }: Recording,
+  { request, prompt, samples, pieces }: Recording,
   signal: AbortSignal,
 ): AsyncGenerator<Segment, void> {
   const config = configOf(request, caller.target)
   for (const { from, to } of pieces) {
     const audio = pcmMedium(samples.slice(from, to), RATE)
-    const content = [{ type: 'audio', audio } as const, { type: 'text', text: promptOf(request, task) } as const]
+    const content = [{ type: 'audio', audio } as const, { type: 'text', text: prompt } as const]
     const text = await transcribe(services, caller, { messages: [{ role: 'user', content }], config }, signal)
     yield { start: from / RATE, end: to / RATE, text }
   }

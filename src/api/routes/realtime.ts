@@ -25,13 +25,20 @@ export function realtime(services: Services, wire: 'dashscope' | 'openai') {
     if (upgrade === undefined) throw errors.upgradeRequired(c.req.path)
     if (services.shutdown.stopping) throw errors.unavailable('The server is stopping.')
     const target = realtimeTarget(services, c.req.query('model'), wire === 'openai')
-    if (open >= services.settings.realtimeSessions)
+    const voice = await loadVoiceModel()
+    const full = (): boolean => open >= services.settings.realtimeSessions
+    if (full())
       throw errors.overloaded(`${open} realtime sessions are open, which is as many as --realtime-sessions allows.`)
     const beta = (c.req.header('openai-beta') ?? '').includes('realtime=v1')
     const { requestId, caller } = c.var
-    const voice = await loadVoiceModel()
     const log = services.log.child({ requestId, caller, model: target.name })
     upgrade.accept((socket) => {
+      // Of handshakes at the same time, all found a free session.
+      if (full()) {
+        socket.on('error', () => socket.terminate())
+        socket.close(1013, 'As many realtime sessions are open as --realtime-sessions allows.')
+        return
+      }
       open += 1
       services.metrics.realtimeSession(1)
       const began = performance.now()

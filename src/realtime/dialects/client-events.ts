@@ -35,7 +35,7 @@ export interface ClientSpelling {
   /** `session.update`'s settings over those that hold now. */
   settings(given: Json, config: SessionConfig): SessionConfig
   /** `response.create`'s settings. */
-  overrides(given: Json): ReplyOverrides
+  overrides(given: Json, config: SessionConfig): ReplyOverrides
 }
 
 /** Raw size of one image, bytes. */
@@ -84,7 +84,8 @@ export function readClientEvent(event: Json, spelling: ClientSpelling, config: S
     case 'response.create': {
       const given = fields.objectAt(event, 'response', 'response')
       if (given === undefined) return { type: 'create-response', overrides: {} }
-      return { type: 'create-response', overrides: spelling.overrides(given), input: readReplyInput(given['input']) }
+      const overrides = spelling.overrides(given, config)
+      return { type: 'create-response', overrides, input: readReplyInput(given['input']) }
     }
     case 'response.cancel':
       return {

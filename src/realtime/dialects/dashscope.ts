@@ -189,11 +189,11 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
     return config.maxTokens
   }
 
-  overrides(given: Json): ReplyOverrides {
+  overrides(given: Json, config: SessionConfig): ReplyOverrides {
     const speaks = this.#modalities(given['modalities'], 'response.modalities')
     const name = fields.optional(z.string(), given['voice'], 'response.voice', 'a voice name')
     const voice = name === undefined ? undefined : fields.voiceOf(name, this.model, 'response.voice')
-    return commonOverrides(given, this.model, { speaks, voice })
+    return commonOverrides(given, this.model, config, { speaks, voice })
   }
 
   // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -70,15 +70,15 @@ export function voiceOf(voice: string, model: SessionModel, param: string): stri
   )
 }
 
-const detectionTypes: Readonly<Record<string, TurnDetection['type']>> = {
-  server_vad: 'server',
-  semantic_vad: 'semantic',
-}
+const detectionTypes: ReadonlyMap<string, TurnDetection['type']> = new Map([
+  ['server_vad', 'server'],
+  ['semantic_vad', 'semantic'],
+])
 
 /** Over `base`, which has the dialect's defaults or the current values. */
 export function turnDetectionOf(given: Json, base: TurnDetection, param: string): TurnDetection {
   const type = optional(z.string(), given['type'], `${param}.type`, 'server_vad or semantic_vad')
-  const kind = type === undefined ? base.type : detectionTypes[type]
+  const kind = type === undefined ? base.type : detectionTypes.get(type)
   if (kind === undefined) throw wrong(`${param}.type`, 'server_vad or semantic_vad')
   const number = (key: string, least: number, most: number): number | undefined =>
     optional(z.number().min(least).max(most), given[key], `${param}.${key}`, `a number from ${least} to ${most}`)
@@ -96,7 +96,8 @@ export function turnDetectionOf(given: Json, base: TurnDetection, param: string)
 
 const toolSchema = z.object({
   type: z.literal('function'),
-  name: z.string().min(1).max(128),
+  // As the chat endpoints have it.
+  name: z.string().regex(/^[\w-]{1,64}$/),
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
 })
@@ -118,7 +119,7 @@ export function toolsOf(given: unknown, model: SessionModel, param: string): rea
       toolSchema,
       flat,
       `${param}.${index}`,
-      'a function with a name, as {type, name, description, parameters}',
+      'a function as {type, name, description, parameters}, with a name of up to 64 letters, digits, _ and -',
     )
     return {
       name: tool.name,
@@ -136,6 +137,17 @@ export function toolChoiceOf(given: unknown, param: string): ToolChoice {
   const nested = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }).safeParse(given)
   if (nested.success) return { name: nested.data.function.name }
   throw wrong(param, expects)
+}
+
+/** @throws SessionFault for the name of a tool that is not among those there are */
+export function checkToolChoice(choice: ToolChoice, tools: readonly ToolDefinition[], param: string): void {
+  if (typeof choice === 'string' || tools.length === 0 || tools.some(({ name }) => name === choice.name)) return
+  const names = tools.map(({ name }) => name)
+  const name = choice.name.slice(0, 80)
+  throw new SessionFault(
+    `Invalid value: '${param}' names the tool '${name}'.${didYouMean(name, names)} The tools are: ${names.join(', ')}.`,
+    { param },
+  )
 }
 
 /** A count or `inf`. Undefined for no limit. */

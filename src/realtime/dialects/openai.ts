@@ -157,7 +157,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
     return true
   }
 
-  overrides(given: Json): ReplyOverrides {
+  overrides(given: Json, config: SessionConfig): ReplyOverrides {
     const audio = fields.objectAt(given, 'audio', 'response.audio') ?? {}
     const output = fields.objectAt(audio, 'output', 'response.audio.output') ?? {}
     const speaks = this.#modalities(given['output_modalities'], 'response.output_modalities')
@@ -170,7 +170,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
         ? undefined
         : fields.maxTokensOf(given['max_output_tokens'], 'response.max_output_tokens')
     return {
-      ...commonOverrides(given, this.model, { speaks, voice }),
+      ...commonOverrides(given, this.model, config, { speaks, voice }),
       ...(limit !== undefined && { maxTokens: limit }),
       ...(metadata !== undefined && { metadata }),
     }

@@ -45,31 +45,31 @@ export function commonSettings(
   model: SessionModel,
 ): Pick<SessionConfig, 'instructions' | 'tools' | 'toolChoice'> {
   const instructions = fields.optional(z.string(), given['instructions'], 'session.instructions', 'a string')
-  return {
-    instructions: instructions ?? config.instructions,
-    tools: given['tools'] == null ? config.tools : fields.toolsOf(given['tools'], model, 'session.tools'),
-    toolChoice:
-      given['tool_choice'] == null
-        ? config.toolChoice
-        : fields.toolChoiceOf(given['tool_choice'], 'session.tool_choice'),
-  }
+  const tools = given['tools'] == null ? config.tools : fields.toolsOf(given['tools'], model, 'session.tools')
+  const toolChoice =
+    given['tool_choice'] == null ? config.toolChoice : fields.toolChoiceOf(given['tool_choice'], 'session.tool_choice')
+  fields.checkToolChoice(toolChoice, tools, 'session.tool_choice')
+  return { instructions: instructions ?? config.instructions, tools, toolChoice }
 }
 
 /** `speaks` and `voice` are spelled differently, and so come read. */
 export function commonOverrides(
   given: Json,
   model: SessionModel,
+  config: SessionConfig,
   { speaks, voice }: { readonly speaks: boolean | undefined; readonly voice: string | undefined },
 ): ReplyOverrides {
   const instructions = fields.optional(z.string(), given['instructions'], 'response.instructions', 'a string')
+  const tools = given['tools'] == null ? undefined : fields.toolsOf(given['tools'], model, 'response.tools')
+  const toolChoice =
+    given['tool_choice'] == null ? undefined : fields.toolChoiceOf(given['tool_choice'], 'response.tool_choice')
+  fields.checkToolChoice(toolChoice ?? config.toolChoice, tools ?? config.tools, 'response.tool_choice')
   return {
     ...(instructions !== undefined && { instructions }),
     ...(speaks !== undefined && { speaks }),
     ...(voice !== undefined && { voice }),
-    ...(given['tools'] != null && { tools: fields.toolsOf(given['tools'], model, 'response.tools') }),
-    ...(given['tool_choice'] != null && {
-      toolChoice: fields.toolChoiceOf(given['tool_choice'], 'response.tool_choice'),
-    }),
+    ...(tools !== undefined && { tools }),
+    ...(toolChoice !== undefined && { toolChoice }),
     ...(given['conversation'] === 'none' && { outOfBand: true }),
   }
 }

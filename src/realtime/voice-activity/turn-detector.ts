@@ -32,6 +32,7 @@ export interface TurnDetectorOptions {
 
 export class TurnDetector {
   readonly #options: TurnDetectorOptions
+  #detection: TurnDetection
   #at: number
   #opening = 0
   #speaking = false
@@ -40,6 +41,7 @@ export class TurnDetector {
 
   constructor(options: TurnDetectorOptions) {
     this.#options = options
+    this.#detection = options.detection
     this.#at = options.startsAt
   }
 
@@ -47,9 +49,15 @@ export class TurnDetector {
     return this.#speaking
   }
 
+  /** Goes on by other settings; a turn that is open stays open. */
+  adjust(detection: TurnDetection): void {
+    this.#detection = detection
+  }
+
   /** Takes the next window's probability. */
   push(probability: number): TurnChange | undefined {
-    const { detection, sampleRate, windowSamples } = this.#options
+    const { sampleRate, windowSamples } = this.#options
+    const detection = this.#detection
     const start = this.#at
     this.#at += windowSamples
     const threshold = Math.min(HIGHEST, Math.max(LOWEST, detection.threshold))
@@ -77,7 +85,8 @@ export class TurnDetector {
   }
 
   #silenceMs(): number {
-    const { detection, sampleRate } = this.#options
+    const { sampleRate } = this.#options
+    const detection = this.#detection
     const spoken = (((this.#silentSince ?? this.#at) - this.#started) / sampleRate) * 1000
     return detection.type === 'semantic' && spoken < SHORT_SPEECH_MS ? detection.silenceMs * 2 : detection.silenceMs
   }

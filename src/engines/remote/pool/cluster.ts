@@ -95,42 +95,50 @@ export class Cluster {
 
   /**
    * Takes a new plan. Replicas that are equal in both stay; others are opened, or closed once their requests have
-   * ended.
+   * ended. @throws what `open` throws: the plan before then stays, whole.
    */
   async apply(plan: ClusterPlan): Promise<void> {
     const opened: Member[] = []
-    const kept = new Set<string>()
-    for (const pool of plan.pools) {
-      for (const replica of pool.replicas) {
-        const before = this.#members.get(replica.name)
-        if (before && identity(before.pool, before.plan) === identity(pool, replica)) {
-          kept.add(replica.name)
-          // A drain by command stays until the file's own value changes.
-          if (before.plan.draining !== replica.draining) before.draining = replica.draining
-          before.pool = pool
-          before.plan = replica
-          continue
+    const kept: { member: Member; pool: PoolPlan; replica: ReplicaPlan }[] = []
+    try {
+      for (const pool of plan.pools) {
+        for (const replica of pool.replicas) {
+          const member = this.#members.get(replica.name)
+          if (member && identity(member.pool, member.plan) === identity(pool, replica))
+            kept.push({ member, pool, replica })
+          else opened.push(await this.#open(pool, replica, plan))
         }
-        opened.push(await this.#open(pool, replica))
       }
+      // Before they take the place of others, which serve until then.
+      await Promise.all(opened.map((member) => this.#probe(member)))
+      if (this.#closing.signal.aborted) throw this.#closing.signal.reason
+    } catch (error) {
+      await Promise.allSettled(opened.map(({ source }) => source.engine.close()))
+      throw error
     }
-    for (const [name, member] of this.#members) if (!kept.has(name)) this.#retire(name, member)
+    for (const { member, pool, replica } of kept) {
+      // A drain by command stays until the file's own value changes.
+      if (member.plan.draining !== replica.draining) member.draining = replica.draining
+      member.pool = pool
+      member.plan = replica
+    }
+    const staying = new Set(kept.map(({ replica }) => replica.name))
+    for (const [name, member] of this.#members) if (!staying.has(name)) this.#retire(name, member)
     for (const member of opened) this.#members.set(member.plan.name, member)
     this.#plan = plan
     clearInterval(this.#timer)
     this.#timer = setInterval(() => void this.probeAll(), plan.balancing.probeEvery)
     this.#timer.unref()
-    await Promise.all(opened.map((member) => this.#probe(member)))
   }
 
-  async #open(pool: PoolPlan, plan: ReplicaPlan): Promise<Member> {
+  async #open(pool: PoolPlan, plan: ReplicaPlan, { balancing }: ClusterPlan): Promise<Member> {
     const source = await this.#options.open(pool, plan)
     return {
       pool,
       plan,
       source,
       counts: { requests: 0, retries: 0, ejections: 0, errors: 0 },
-      health: newHealth(source.probe !== undefined, this.#now, this.#plan.balancing.health),
+      health: newHealth(source.probe !== undefined, this.#now, balancing.health),
       draining: plan.draining,
       retired: false,
       pending: 0,

@@ -83,7 +83,7 @@ const ERROR_MEANINGS: Readonly<Record<number, string>> = {
 export function openApiDocument(version: string): Json {
   const chat = {
     operationId: 'createChatCompletion',
-    summary: 'Answer a conversation',
+    summary: 'Create a chat completion',
     description:
       'Text and one other modality in, text and speech out, streamed. Compatible with Model Studio’s Qwen-Omni and with the OpenAI SDKs.',
     tags: ['Chat'],
@@ -118,34 +118,34 @@ export function openApiDocument(version: string): Json {
   }
   const count = {
     operationId: 'countTokens',
-    summary: 'What a request would be billed, without running it',
+    summary: 'Count the tokens and the list price of a request, without running it',
     tags: ['Chat'],
     requestBody: CHAT_BODY,
     responses: { 200: json('TokensCount', 'The count.'), ...errorResponses(400, 401, 403, 404, 413, 500, 503) },
   }
   const models = {
     operationId: 'listModels',
-    summary: 'The models of the region',
+    summary: 'List the models of the region',
     tags: ['Catalogue'],
     responses: { 200: json('ModelList', 'The models.'), ...errorResponses(401, 403) },
   }
   const model = {
     operationId: 'getModel',
-    summary: 'One model',
+    summary: 'Get one model',
     tags: ['Catalogue'],
     parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }],
     responses: { 200: json('Model', 'The model.'), ...errorResponses(401, 403, 404) },
   }
   const voices = {
     operationId: 'listVoices',
-    summary: 'The voices of each model, and who speaks them here',
+    summary: 'List the voices of each model, with the speaker of the checkpoint',
     tags: ['Catalogue'],
     parameters: [{ name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only this model’s.' }],
     responses: { 200: json('VoiceList', 'The voices.'), ...errorResponses(401, 403, 404) },
   }
   const speechVoices = {
     operationId: 'listSpeechVoices',
-    summary: 'The voices for speech, as audio clients ask for them',
+    summary: 'List the voices for speech',
     tags: ['Audio'],
     parameters: [
       { name: 'model', in: 'query', schema: { type: 'string' }, description: 'The model that has most when absent.' },
@@ -154,12 +154,12 @@ export function openApiDocument(version: string): Json {
   }
   const speech = {
     operationId: 'createSpeech',
-    summary: 'Speak a text',
+    summary: 'Convert text to speech',
     tags: ['Audio'],
     requestBody: { required: true, content: { 'application/json': { schema: ref('SpeechRequest') } } },
     responses: {
       200: {
-        description: 'The audio, as it is made.',
+        description: 'The audio, streamed as it is generated.',
         content: Object.fromEntries(
           ['audio/mpeg', 'audio/ogg', 'audio/wav', 'audio/pcm'].map((type) => [
             type,
@@ -230,8 +230,8 @@ export function openApiDocument(version: string): Json {
   }
   paths['/v1/audio/voices'] = { get: speechVoices }
   paths['/v1/audio/speech'] = { post: speech }
-  paths['/v1/audio/transcriptions'] = { post: transcript('createTranscription', 'Write down what is said') }
-  paths['/v1/audio/translations'] = { post: transcript('createTranslation', 'Translate what is said into English') }
+  paths['/v1/audio/transcriptions'] = { post: transcript('createTranscription', 'Transcribe audio') }
+  paths['/v1/audio/translations'] = { post: transcript('createTranslation', 'Translate audio into English text') }
   paths['/api-ws/v1/realtime'] = { get: socket('realtimeDashScope', "A session in DashScope's dialect") }
   paths['/v1/realtime'] = { get: socket('realtimeOpenAI', "A session in OpenAI's dialect") }
   const status = (operationId: string, summary: string, responses: Json, secured = false): Json => ({
@@ -249,14 +249,14 @@ export function openApiDocument(version: string): Json {
     true,
   )
   const adminKey = { security: [{ adminKey: [] }], tags: ['Operators'] }
-  paths['/admin'] = status('adminPage', 'Replicas for people; with --admin-key only', {
+  paths['/admin'] = status('adminPage', 'Page with the replicas; with --admin-key only', {
     200: text('A page.', 'text/html'),
     ...errorResponses(403, 404),
   })
   paths['/admin/cluster'] = {
     get: {
       operationId: 'showCluster',
-      summary: 'Replicas and how they stand; with --admin-key only',
+      summary: 'List the replicas with their state; with --admin-key only',
       ...adminKey,
       responses: { 200: json('ClusterState', 'The replicas.'), ...errorResponses(401, 403, 404) },
     },
@@ -281,17 +281,18 @@ export function openApiDocument(version: string): Json {
       title: 'omniserve',
       version,
       summary: 'Qwen-Omni on your own machine',
-      description: 'The wire of Model Studio’s Qwen-Omni (guide of December 2025), self-hosted.',
+      description: 'The Qwen-Omni API of Alibaba Cloud Model Studio, as its guide of December 2025 describes it.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
     security: [{ key: [] }],
     tags: [
-      { name: 'Chat', description: 'Conversations, streamed.' },
-      { name: 'Audio', description: 'Speech and transcripts by themselves.' },
+      { name: 'Chat', description: 'Chat completions and token counts.' },
+      { name: 'Audio', description: 'Text to speech, transcription and translation.' },
       { name: 'Realtime', description: 'Spoken conversations.' },
       { name: 'Catalogue', description: 'Models and voices.' },
       { name: 'Server', description: 'Health and metrics.' },
+      { name: 'Operators', description: 'Replicas of a cluster.' },
     ],
     paths,
     components: {

@@ -15,7 +15,7 @@ import { CommandError, explainFailure, Interrupted } from './exit.ts'
 import { LineReader } from './line-reader.ts'
 import { note, print, styled, warn } from './output.ts'
 import { usageText } from './reply-text.ts'
-import { requirePlayer, SpeechOutput } from './speech-output.ts'
+import { checkWavName, requirePlayer, SpeechOutput } from './speech-output.ts'
 import { findVoice } from './voice-names.ts'
 
 const HELP = `/image FILE|URL   attach an image to the next message
@@ -194,6 +194,7 @@ class Conversation {
     if (speech === undefined || speech.seconds === 0) {
       throw new CommandError('the last reply has no speech; type /voice NAME and ask again')
     }
+    checkWavName(file)
     await speech.save(file)
     print(`${speech.seconds.toFixed(2)} s of speech in ${file}`)
   }

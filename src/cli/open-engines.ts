@@ -50,7 +50,7 @@ export function findCheckpoint(name: string): FoundCheckpoint {
   )
 }
 
-function isCheckpoint(location: string): boolean {
+export function isCheckpoint(location: string): boolean {
   return existsSync(path.join(location, 'config.json')) || (location.endsWith('.gguf') && existsSync(location))
 }
 

@@ -54,6 +54,14 @@ export function requirePlayer(): Player {
   )
 }
 
+/** @throws CommandError for a name that promises another format than WAV */
+export function checkWavName(file: string): void {
+  const ending = path.extname(file).toLowerCase()
+  if (!['.mp3', '.opus', '.ogg', '.oga', '.flac', '.m4a', '.aac', '.aiff', '.pcm', '.raw'].includes(ending)) return
+  const name = `${file.slice(0, -ending.length)}.wav`
+  throw new CommandError(`${file}: speech is saved as WAV only; give a name such as ${name}`, EXIT.usage)
+}
+
 /** Collects one reply's speech. Call `end` (or dispose, to stop playing at once). */
 export class SpeechOutput implements AsyncDisposable {
   readonly #pieces: Int16Array[] = []
@@ -119,7 +127,7 @@ export class SpeechOutput implements AsyncDisposable {
     const child = spawn(player.command, options, { stdio: ['pipe', 'ignore', 'pipe'] })
     let said = ''
     child.stderr.on('data', (text: Buffer) => {
-      said = (said + text.toString()).slice(-500)
+      said = (said + text.toString()).slice(-4000)
     })
     // A player that has ended accepts no more; its exit code shows why.
     child.stdin.on('error', () => undefined)
@@ -131,11 +139,17 @@ export class SpeechOutput implements AsyncDisposable {
     })
     // ffplay ends with 0 when there is no audio device.
     child.on('close', () => {
-      const complaint = /^.*(?:failed|error|cannot).*$/im.exec(said)?.[0]
-      if (complaint !== undefined) this.#failure ??= `${player.command} says: ${complaint.trim()}`
+      const complaint = complaintOf(said)
+      if (complaint !== undefined) this.#failure ??= `${player.command} says: ${complaint}`
     })
     return child
   }
+}
+
+/** The line that says why: the player's own, else one of ALSA's trace before it. */
+function complaintOf(log: string): string | undefined {
+  const lines = log.split(/[\r\n]+/).filter((line) => /failed|error|cannot|could ?n['o]t/i.test(line))
+  return (lines.find((line) => !line.startsWith('ALSA lib')) ?? lines[0])?.trim()
 }
 
 async function exited(child: ChildProcess, signal: AbortSignal): Promise<void> {

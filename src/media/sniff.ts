@@ -77,8 +77,8 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
   const fits =
     kind === 'image' ? sniffed.imageFormat !== undefined : sniffed.class !== 'image' && sniffed.class !== 'other'
   if (fits) return
-  const is = sniffed.class === 'unknown' ? 'no format we know' : sniffed.name
-  throw new MediaError(illegalCode(kind), `The file is ${is}, which cannot be read as ${kind}.`, { kind })
+  const what = sniffed.class === 'unknown' ? 'The format of the file is unknown' : `The file is ${sniffed.name}`
+  throw new MediaError(illegalCode(kind), `${what}; it cannot be read as ${kind}.`, { kind })
 }
 
 /** Either byte order, with 32-bit offsets or with BigTIFF's of 64. */

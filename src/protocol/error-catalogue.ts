@@ -53,13 +53,13 @@ export const errors = {
       scope: 'gateway',
       message: `Incorrect API key provided. For details, see: ${ERROR_PAGE[region]}#apikey-error`,
     }),
-  notFound: (path: string) =>
+  notFound: (path: string, why = 'The API is at /compatible-mode/v1 and /v1; see /openapi.json.') =>
     new ApiError({
       status: 404,
       type: 'invalid_request_error',
       code: 'not_found',
       scope: 'gateway',
-      message: `No such path: ${path}. The API is at /compatible-mode/v1 and /v1; see /openapi.json.`,
+      message: `No such path: ${path}. ${why}`,
     }),
   methodNotSupported: (method: string) =>
     new ApiError({
@@ -205,7 +205,15 @@ export const errors = {
       `Invalid modalities: [${given.map((name) => `'${name}'`).join(', ')}]. Supported combinations are: ['text'] and ['text', 'audio'].`,
       'modalities',
     ),
-  voiceUnsupported: (voice: string, hint = '') => algo(`Voice '${voice}' is not supported.${hint}`, 'audio.voice'),
+  /** `hint` is sent beside the message. */
+  voiceUnsupported: (voice: string, detail = '', hint?: string) =>
+    new ApiError({
+      status: 400,
+      ...INVALID,
+      message: `${ALGO}Voice '${voice}' is not supported.${detail}`,
+      param: 'audio.voice',
+      ...(hint !== undefined && { hint }),
+    }),
   /** Turbo and open models: the list is written as `'A', 'B' or 'C'`. */
   voiceNotInList: (voices: readonly string[]) => {
     const quoted = voices.map((voice) => `'${voice}'`)

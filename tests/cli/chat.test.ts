@@ -103,7 +103,7 @@ describe.concurrent('one question', () => {
     // ffplay's exit code does not show that there is no audio device.
     const mute = path.join(folder.path, 'mute')
     await mkdir(mute)
-    await writeFile(path.join(mute, 'ffplay'), `#!/bin/sh\n/bin/cat > /dev/null\necho 'audio open failed' >&2\n`)
+    await writeFile(path.join(mute, 'ffplay'), `#!/bin/sh\n/bin/cat > /dev/null\n{ echo 'ALSA lib: cannot find card'; echo 'audio open failed'; } >&2\n`)
     await chmod(path.join(mute, 'ffplay'), 0o755)
     const unheard = await chat(['Hello', '--play'], { environment: { PATH: mute } })
     expect(unheard).toMatchObject({ code: 1, out: 'You said: Hello\n' })
@@ -116,9 +116,10 @@ describe.concurrent('one question', () => {
     const failures: [string[], number, RegExp][] = [
       [['x', '--image', 'nope.png'], 2, /^omniserve: nope\.png: no such file$/],
       [['x', '--image', 'talk.wav'], 2, /^omniserve: talk\.wav is audio\/wav, which cannot be used as image$/],
-      [['x', '--voice', 'Nobody'], 5, /\[audio\.voice\].*Voice 'Nobody' is not supported/],
+      [['x', '--voice', 'Nobody'], 5, /\[audio\.voice\].*Voice 'Nobody' is not supported\. Voices of \S+: Cherry/],
       [['x', '--model', 'gpt-4'], 5, /^omniserve: the API refused the request \(404 model_not_found\)/],
       [['x', '--save-audio', 'no/such/out.wav'], 2, /its folder does not exist/],
+      [['x', '--save-audio', 'out.mp3'], 2, /saved as WAV only; give a name such as out\.wav/],
       [[], 2, /^omniserve: there is no question/],
     ]
     const results = await Promise.all(failures.map(([args]) => chat(args)))
@@ -131,6 +132,11 @@ describe.concurrent('one question', () => {
       })
       expect(errors.trim().split('\n')).toHaveLength(1)
     }
+    const unknown = await omniserve(['chat', 'x', '--model', 'gpt-4'])
+    expect(unknown).toMatchObject({
+      code: 3,
+      errors: expect.stringMatching(/^omniserve: --model gpt-4 is no API model.*there is no checkpoint 'gpt-4'/),
+    })
     const unreachable = await omniserve(['chat', 'x', '--url', 'http://127.0.0.1:1'])
     expect(unreachable).toMatchObject({ code: 4, errors: expect.stringContaining('cannot reach http://127.0.0.1:1') })
   })

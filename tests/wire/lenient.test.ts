@@ -133,6 +133,13 @@ describe('on both routes', () => {
     const { error } = (await refused.json()) as { error: { message: string } }
     expect(error.message).toContain(`${own} ${hint}`)
     expect(error.message).not.toContain('fake-omni')
+    const mute = await strict({ ...streamed, modalities: ['text', 'audio'], audio: { voice: 'chery', format: 'wav' } })
+    expect(await mute.json()).toMatchObject({
+      error: {
+        message: "<400> InternalError.Algo.InvalidParameter: Voice 'chery' is not supported.",
+        hint: expect.stringMatching(/^Did you mean 'Cherry'\? Voices of \S+: Cherry, /) as string,
+      },
+    })
     const whole = await strict({ model, messages: [user('hello')] })
     expect(await whole.json()).toMatchObject({
       error: {

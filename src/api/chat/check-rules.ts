@@ -180,17 +180,15 @@ function checkAudio(request: ChatCompletionRequest, model: CatalogueModel, lenie
   }
   if (voice === undefined) return model.defaultVoice
   if (model.voices.includes(voice)) return voice
+  const name = voice.slice(0, 80)
+  const voices = `${didYouMean(name, model.voices)} Voices of ${model.id}: ${model.voices.join(', ')}.`
   if (lenient) {
-    const name = voice.slice(0, 80)
     const found = model.voices.find((other) => other.toLowerCase() === name.toLowerCase())
     if (found !== undefined) return found
-    throw errors.voiceUnsupported(
-      name,
-      `${didYouMean(name, model.voices)} Voices of ${model.id}: ${model.voices.join(', ')}.`,
-    )
+    throw errors.voiceUnsupported(name, voices)
   }
   throw model.rules.voiceError === 'named'
-    ? errors.voiceUnsupported(voice.slice(0, 80))
+    ? errors.voiceUnsupported(name, '', voices.trimStart())
     : errors.voiceNotInList(model.voices)
 }
 

@@ -5,12 +5,14 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'hono'
 import { errors } from '../../protocol/index.ts'
+import { ADMIN_OFF } from '../middleware/require-admin.ts'
 import type { AppEnv, Services } from '../services.ts'
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
 body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
 h1 { font-size: 1.3rem }
+main > .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8884 }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
@@ -95,17 +97,17 @@ if (key.value !== '') void run('')
 const PAGE = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Replicas - omniserve</title>
 <style>${STYLE}</style>
 <main>
 <h1>Replicas</h1>
-<form id="form"><label>Key of operators <input id="key" type="password" autocomplete="current-password" required></label> <button>Show</button></form>
+<form id="form"><label>Admin key <input id="key" type="password" autocomplete="current-password" required></label> <button>Show</button></form>
 <p id="problem" role="status"></p>
-<table>
+<div class="wide" tabindex="0" role="region" aria-label="Replicas"><table>
 <thead><tr><th scope="col">Replica</th><th scope="col">Pool</th><th scope="col">Engine</th><th scope="col">State</th><th scope="col" class="number">Live</th><th scope="col" class="number">Pending</th><th scope="col" class="number">Requests</th><th scope="col" class="number">Errors</th><th scope="col" class="number">Ejected</th><th scope="col">Reason</th><th scope="col">Action</th></tr></thead>
 <tbody id="replicas"></tbody>
-</table>
+</table></div>
 <p id="empty" hidden>This server has no pools: start it with --config FILE.</p>
 </main>
 <script>${SCRIPT}</script>
@@ -126,7 +128,7 @@ const POLICY = [
 
 export function adminPage({ settings }: Services) {
   return (c: Context<AppEnv>): Response => {
-    if (settings.adminKey === '') throw errors.notFound('/admin')
+    if (settings.adminKey === '') throw errors.notFound('/admin', ADMIN_OFF)
     c.header('content-security-policy', POLICY)
     c.header('cache-control', 'no-store')
     return c.html(PAGE)

@@ -152,7 +152,7 @@ function fieldsOf(form: FormData): Record<string, unknown> {
   for (const [name, value] of form) if (typeof value === 'string') fields[name] = value
   const format = fields['response_format'] ?? 'json'
   if (fields['stream'] === 'true' && format !== 'json' && format !== 'text')
-    throw errors.notSupportedHere('stream', 'with response_format json or text only.')
+    throw errors.notSupportedHere('stream', 'it works with response_format json and text.')
   if (form.getAll('timestamp_granularities[]').includes('word'))
     throw errors.notSupportedHere(
       'timestamp_granularities',

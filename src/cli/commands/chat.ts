@@ -23,9 +23,10 @@ import {
   numberIn,
   settingFlags,
 } from '../options.ts'
+import { findCheckpoint } from '../open-engines.ts'
 import { endWithReader, note, printJson, styled, warn } from '../output.ts'
 import { usageText } from '../reply-text.ts'
-import { requirePlayer, SpeechOutput } from '../speech-output.ts'
+import { checkWavName, requirePlayer, SpeechOutput } from '../speech-output.ts'
 
 interface ChatFlags extends ConnectionFlags {
   readonly model: string
@@ -140,6 +141,7 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
 
 /** Checked before the reply is generated, not after. */
 function checkWritable(file: string): void {
+  checkWavName(file)
   try {
     accessSync(path.dirname(path.resolve(file)), constants.W_OK)
   } catch {
@@ -155,6 +157,12 @@ function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpo
   if (known !== undefined || url !== undefined) return { model, checkpoint }
   if (checkpoint !== undefined) {
     throw new CommandError(`--model ${model}: unknown model; see: omniserve models`, EXIT.usage)
+  }
+  try {
+    findCheckpoint(model)
+  } catch (error) {
+    const missing = `${model} is no API model (see: omniserve models), and there is ${(error as Error).message}`
+    throw new CommandError(`--model ${missing}`, EXIT.checkpoint)
   }
   return { model: 'qwen3-omni-flash', checkpoint: model }
 }

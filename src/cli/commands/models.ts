@@ -8,7 +8,7 @@ import { type ApiConnection, readAnswer } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { EXIT_HELP, explainFailure } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { findCheckpoint } from '../open-engines.ts'
+import { findCheckpoint, isCheckpoint } from '../open-engines.ts'
 import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
 import { bytesText, countText, endWithReader, listText, print, printJson, styled, table } from '../output.ts'
 import { readCheckpointFacts } from '../../engines/unloaded/unloaded-engine.ts'
@@ -96,7 +96,9 @@ async function models(flags: ConnectionFlags & { readonly json?: boolean }): Pro
 /** Built-in checkpoints, pulled ones, and those of the settings. */
 async function localCheckpoints(api: ApiConnection): Promise<LocalCheckpoint[]> {
   const pulled = await pulledNames(path.join(homeFolder(), 'checkpoints'))
-  const builtIn = await names(path.join(packageFolder, 'models'))
+  const models = path.join(packageFolder, 'models')
+  // The folder also has the voice activity detector, which is no checkpoint.
+  const builtIn = (await names(models)).filter((name) => isCheckpoint(path.join(models, name)))
   const all = [...new Set([...api.engines.keys(), ...builtIn, ...pulled])]
   return Promise.all(all.map(describe))
 }

@@ -34,7 +34,9 @@ export const omniserve: Adapter = {
 
   async probe(ask) {
     const { status } = await ask('GET', '/ready')
-    if (status !== 200) throw new RemoteError('upstream_failed', `The peer's /ready answers ${status}.`, 'strike')
+    if (status === 200) return
+    const why = status === 404 ? ' Its address is given without /v1.' : ''
+    throw new RemoteError('upstream_failed', `The peer's /ready answers ${status}.${why}`, 'strike')
   },
 
   async learn(ask, options) {

@@ -360,7 +360,12 @@ export class Cluster {
   #setHealth(member: Member, next: Member['health'], reason = ''): void {
     const before = member.health
     member.health = next
-    if (before.state === next.state) return
+    if (before.state === next.state) {
+      // A replica that was never up is not ejected again, so its log would stay empty.
+      if (before.state === 'ejected' && next.state === 'ejected' && next.times === 0 && before.reason !== next.reason)
+        this.#emit({ type: 'ejected', ...nameOf(member), reason: next.reason })
+      return
+    }
     if (next.state === 'ejected' || next.state === 'suspended') leave(member, reason)
     if (next.state === 'ejected') {
       member.counts.ejections += 1

@@ -116,6 +116,8 @@ function timeOut(times: number, first: number, longest: number): number {
 export function afterBadProbe(health: Health, effect: Effect, reason: string, now: number, rules: HealthRules): Health {
   if (health.state === 'up' && effect !== 'eject' && health.badProbes + 1 < rules.strikes)
     return { ...health, badProbes: health.badProbes + 1 }
+  // Operators read why it is out now, not why it was at first.
+  if (health.state === 'ejected') return { ...health, good: 0, reason }
   return eject(health, reason, now, rules)
 }
 

@@ -40,7 +40,10 @@ export function checkTools(request: ChatCompletionRequest, rules: ToolRules): Pl
   const given = request.tools ?? []
   if (given.length > 0 && !rules.supported) throw errors.toolsUnsupported('tools', rules.hint)
   const choice = choiceOf(request.tool_choice, rules.lenient)
-  if (given.length === 0) return undefined
+  if (given.length === 0) {
+    if (choice !== 'auto' && choice !== 'none') throw errors.toolChoiceWithoutTools()
+    return undefined
+  }
   const definitions = given.map((entry, index): ToolDefinition => {
     const parsed = toolSchema.safeParse(entry)
     if (!parsed.success) {

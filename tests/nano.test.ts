@@ -105,6 +105,32 @@ describe('nano', () => {
     expect(wrong, JSON.stringify(wrong, null, 1)).toEqual([])
   })
 
+  it('bounds reasoning and answer together by max_completion_tokens, the answer alone by max_tokens', async () => {
+    const think = (change: object): Promise<Reply> =>
+      ask([{ role: 'user', content: 'What is 2+2?' }], {
+        enable_thinking: true,
+        temperature: 0,
+        stream_options: { include_usage: true },
+        ...change,
+      })
+    const counts = ({ usage, finish }: Reply): object => ({
+      all: usage!.completion_tokens,
+      reasoning: usage!.completion_tokens_details?.reasoning_tokens ?? 0,
+      finish,
+    })
+    const whole = await think({})
+    const all = whole.usage!.completion_tokens
+    const reasoning = whole.usage!.completion_tokens_details!.reasoning_tokens!
+    expect([whole.finish, all - reasoning >= 4]).toEqual(['stop', true])
+    // Within the reasoning; within the answer, whose beginning also takes the marks between; not at all.
+    expect(counts(await think({ max_completion_tokens: 5 }))).toEqual({ all: 5, reasoning: 5, finish: 'length' })
+    const cut = await think({ max_completion_tokens: all - 1 })
+    expect(counts(cut)).toMatchObject({ reasoning, finish: 'length' })
+    expect(cut.usage!.completion_tokens).toBeLessThan(all)
+    expect([whole.text.startsWith(cut.text), cut.text !== '']).toEqual([true, true])
+    expect(counts(await think({ max_tokens: 2 }))).toEqual({ all: reasoning + 2, reasoning, finish: 'length' })
+  })
+
   const cases = read<Case[]>('cases.json')
   it.each(Object.entries(read<Record<string, number>>('floors.json')))(
     'answers about what it was not trained on: %s (at least %f right)',

@@ -22,7 +22,10 @@ export function addSettingsOptions(
 ): Command {
   for (const name of names) {
     const row = SETTINGS[name]
-    const shown = Array.isArray(row.fallback) || typeof row.fallback === 'object' || row.fallback === '' ? '' : `, default: ${row.fallback}`
+    const shown =
+      Array.isArray(row.fallback) || typeof row.fallback === 'object' || row.fallback === ''
+        ? ''
+        : `, default: ${row.fallback}`
     const text = `${row.description} (${environmentName(name)}${shown})`
     if ('repeatable' in row) command.option(row.flags, `${text}; may be repeated`, collect)
     else command.option(row.flags, text)

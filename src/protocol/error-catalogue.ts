@@ -228,6 +228,8 @@ export const errors = {
       `${param} is not valid: a tool is {"type": "function", "function": {"name", "description", "parameters"}} with a name of up to 64 letters, digits, _ and -; a call has an id, a name and arguments as JSON text; tool_choice names one of the tools.`,
       param,
     ),
+  toolChoiceWithoutTools: () =>
+    invalid('tool_choice cannot force a call without tools: give tools, or leave tool_choice out.', 'tool_choice'),
   toolChoiceWithThinking: () =>
     invalid(
       'tool_choice cannot force a call when enable_thinking is true: set tool_choice to "auto", or enable_thinking to false.',

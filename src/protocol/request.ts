@@ -5,7 +5,8 @@
  * error of the catalogue (`request-issue.ts`). What depends on the model (lengths, voices, modes) is not decided here.
  * A custom message here is the service's own text; the issue mapper sends it as it is, with the algorithm-side prefix.
  *
- * Optional parameters may also be null, which means absent. Unknown keys are ignored, as the service does.
+ * Optional parameters may also be null, which means absent. Unknown keys are ignored, as the service does
+ * (`ignored-fields.ts` lists them).
  */
 import { z } from 'zod'
 
@@ -123,7 +124,7 @@ export const chatCompletionRequestSchema = z
     top_k: z.int(topKText).min(0, topKText).nullish().describe('Null or above 100 switches top-k off.'),
     presence_penalty: z.number(presenceText).min(-2, presenceText).max(2, presenceText).nullish(),
     repetition_penalty: z.number(repetitionText).gt(0, repetitionText).nullish(),
-    frequency_penalty: z.number().nullish().describe('Tolerated and ignored.'),
+    frequency_penalty: z.number().nullish().describe('Ignored, with a warning.'),
     max_tokens: z.int().nullish().describe("Answer tokens, reasoning excluded; up to the model's maximum output."),
     max_completion_tokens: z.int().nullish().describe('Reasoning and answer together.'),
     seed: z.int().min(0).max(MAX_SEED).nullish().describe('Default 1234.'),

@@ -103,7 +103,10 @@ describe.concurrent('one question', () => {
     // ffplay's exit code does not show that there is no audio device.
     const mute = path.join(folder.path, 'mute')
     await mkdir(mute)
-    await writeFile(path.join(mute, 'ffplay'), `#!/bin/sh\n/bin/cat > /dev/null\n{ echo 'ALSA lib: cannot find card'; echo 'audio open failed'; } >&2\n`)
+    await writeFile(
+      path.join(mute, 'ffplay'),
+      `#!/bin/sh\n/bin/cat > /dev/null\n{ echo 'ALSA lib: cannot find card'; echo 'audio open failed'; } >&2\n`,
+    )
     await chmod(path.join(mute, 'ffplay'), 0o755)
     const unheard = await chat(['Hello', '--play'], { environment: { PATH: mute } })
     expect(unheard).toMatchObject({ code: 1, out: 'You said: Hello\n' })

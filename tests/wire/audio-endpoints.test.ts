@@ -155,6 +155,7 @@ describe('transcriptions', () => {
     await expect(ask({ model: 'whisper-1' })).rejects.toThrow('Realtime models')
     await expect(ask({ timestamp_granularities: ['word'] })).rejects.toThrow('timestamp_granularities is not supported')
     await expect(ask({ stream: true, response_format: 'srt' })).rejects.toThrow('stream is not supported')
+    await expect(ask({ include: ['logprobs'] })).rejects.toThrow('include is not supported')
     await expect(ask({ language: '!' })).rejects.toThrow('language is not supported')
     // Also where nothing is said, so that nothing is asked of the model.
     const nothing = await toFile(encodeWav(new Float32Array(16_000), 16_000), 'silence.wav')
@@ -162,4 +163,36 @@ describe('transcriptions', () => {
     const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
     expect(plain.status).toBe(400)
   })
+})
+
+it('counts requests under their model, refused ones too', async () => {
+  await using counted = await startTestServer()
+  const post = async (path: string, body: string | FormData): Promise<number> => {
+    const response = await fetch(`${counted.url}/v1/audio/${path}`, { method: 'POST', body })
+    await response.arrayBuffer()
+    return response.status
+  }
+  const form = (fields: Readonly<Record<string, string>>): FormData => {
+    const made = new FormData()
+    for (const [name, value] of Object.entries(fields)) made.set(name, value)
+    return made
+  }
+  const speak = { model: 'qwen3-omni-flash', input: 'Hi.' }
+  expect(await post('speech', JSON.stringify(speak))).toBe(200)
+  expect(await post('speech', JSON.stringify({ ...speak, voice: 'alloy' }))).toBe(400)
+  expect(await post('speech', JSON.stringify({ ...speak, response_format: 'aac' }))).toBe(400)
+  expect(await post('speech', JSON.stringify({ ...speak, model: 'made-up' }))).toBe(404)
+  expect(await post('transcriptions', form({ model: 'qwen3-omni-flash', language: '!' }))).toBe(400)
+  expect(await post('translations', form({ model: 'qwen3-omni-flash-realtime' }))).toBe(400)
+  expect(await post('transcriptions', form({ model: 'made-up' }))).toBe(404)
+  const metrics = await (await fetch(`${counted.url}/metrics`)).text()
+  const lines = metrics.split('\n').filter((line) => line.startsWith('omniserve_requests_total{'))
+  expect(lines.toSorted()).toEqual([
+    'omniserve_requests_total{route="speech",model="qwen3-omni-flash",status="200"} 1',
+    'omniserve_requests_total{route="speech",model="qwen3-omni-flash",status="400"} 2',
+    'omniserve_requests_total{route="speech",model="unknown",status="404"} 1',
+    'omniserve_requests_total{route="transcribe",model="qwen3-omni-flash",status="400"} 1',
+    'omniserve_requests_total{route="transcribe",model="unknown",status="404"} 1',
+    'omniserve_requests_total{route="translate",model="qwen3-omni-flash-realtime",status="400"} 1',
+  ])
 })

@@ -1,6 +1,6 @@
 /** What the engine behind a model does not support is refused, or reported as a warning. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUri, png } from '../support/media.ts'
+import { dataUri, png, wav } from '../support/media.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
@@ -87,6 +87,68 @@ describe('an engine that does not count prompts', () => {
         warnings: [expect.stringContaining('does not count prompts without running them') as string],
       },
     ])
+  })
+})
+
+describe('fields that have no effect', () => {
+  const warned = async (path: string, body: object): Promise<string | null> => {
+    await using server = await startTestServer()
+    const response = await fetch(`${server.url}${path}/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+    })
+    await response.text()
+    expect(response.status).toBe(200)
+    return response.headers.get('x-omniserve-warnings')
+  }
+
+  it.each(['/compatible-mode/v1', '/v1'])('are named on %s', async (path) => {
+    const content = [
+      { type: 'image_url', image_url: { url: dataUri(await png(64, 64)), detail: 'low' } },
+      { type: 'text', text: 'hi' },
+    ]
+    const asked = {
+      ...text,
+      messages: [{ role: 'user', name: 'Ann', content }],
+      frequency_penalty: 1,
+      logit_bias: { 5: 100 },
+      functions: [{ name: 'f' }],
+      extra_body: { min_p: 0.2 },
+      '\ud800': 1,
+    }
+    expect(decodeURI((await warned(path, asked)) ?? '')).toBe(
+      'not supported and ignored: frequency_penalty, min_p, messages.0.name, ' +
+        'messages.0.content.0.image_url.detail, logit_bias, functions, \ufffd',
+    )
+  })
+
+  it('are not where they ask for nothing, nor what the caller keeps for itself', async () => {
+    const nothing = {
+      logit_bias: {},
+      functions: null,
+      frequency_penalty: 0,
+      min_p: 0,
+      store: true,
+      metadata: { a: 'b' },
+    }
+    expect(await warned('/v1', { ...text, ...nothing, stream_options: { include_obfuscation: false } })).toBeNull()
+    const content = [{ type: 'audio_url', audio_url: { url: dataUri(wav(1)) } }]
+    expect(
+      await warned('/v1', {
+        ...text,
+        messages: [
+          { role: 'developer', content: 'x' },
+          { role: 'user', content },
+        ],
+      }),
+    ).toBeNull()
+  })
+
+  it('are at most eight', async () => {
+    const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`field-${index}-${'x'.repeat(99)}`, 1]))
+    const said = (await warned('/v1', { ...text, ...many })) ?? ''
+    expect(said.split(', ')).toHaveLength(8)
+    expect(said.length).toBeLessThan(400)
   })
 })
 

@@ -275,6 +275,11 @@ const CASES: Record<ErrorName, Case> = {
     },
     text: 'tools.0.function.name is not valid',
   },
+  toolChoiceWithoutTools: {
+    ...invalid,
+    make: changed({ ...hello, tool_choice: { type: 'function', function: { name: 'f' } } }),
+    text: 'tool_choice cannot force a call without tools',
+  },
   toolChoiceWithThinking: {
     ...invalid,
     make: async () => {

@@ -98,6 +98,7 @@ describe('the metrics', () => {
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     for (const line of [
       'omniserve_requests_total{route="chat",model="qwen3-omni-flash",status="200"} 1',
+      'omniserve_requests_total{route="chat",model="qwen3-omni-flash",status="400"} 1',
       'omniserve_errors_total{code="invalid_parameter_error",status="400"} 1',
       'omniserve_tokens_total{model="qwen3-omni-flash",direction="input",modality="text"} 207',
       'omniserve_tokens_total{model="qwen3-omni-flash",direction="output",modality="audio"} 18',

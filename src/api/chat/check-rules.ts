@@ -64,6 +64,8 @@ export interface Plan {
   readonly maxInput: number
   /** Functions the model may call. */
   readonly tools: PlanTools | undefined
+  /** Paths of fields in the request that have no effect. */
+  readonly ignoredFields: readonly string[]
 }
 
 export interface RuleOptions {
@@ -77,6 +79,7 @@ export interface RuleOptions {
   readonly checkpoint?: { readonly name: string; readonly tools: boolean } | undefined
   /** The checkpoint's own, which take precedence over the API model's. */
   readonly preferred?: PreferredSampling | undefined
+  readonly ignoredFields?: readonly string[]
 }
 
 /** @throws ApiError for the first rule broken. */
@@ -129,6 +132,7 @@ export function checkRules(request: ChatCompletionRequest, model: CatalogueModel
     stopTokenIds: stop.filter((item): item is number => typeof item === 'number'),
     maxInput: limits.maxInput,
     tools,
+    ignoredFields: options.ignoredFields ?? [],
   }
 }
 

@@ -41,7 +41,7 @@ export function checkTools(request: ChatCompletionRequest, rules: ToolRules): Pl
   if (given.length > 0 && !rules.supported) throw errors.toolsUnsupported('tools', rules.hint)
   const choice = choiceOf(request.tool_choice, rules.lenient)
   if (given.length === 0) {
-    if (choice !== 'auto' && choice !== 'none') throw errors.toolInvalid('tool_choice')
+    if (choice !== 'auto' && choice !== 'none') throw errors.toolChoiceWithoutTools()
     return undefined
   }
   const definitions = given.map((entry, index): ToolDefinition => {

@@ -39,9 +39,9 @@ function lenientMessage(message: Json, textOf: (audioId: string) => string | und
 
 function lenientPart(part: Json): Json {
   if (part['type'] === 'audio_url') {
-    const given = part['audio_url']
+    const { audio_url: given, ...others } = part
     const url = isObject(given) ? given['url'] : given
-    return { ...part, type: 'input_audio', input_audio: { data: url } }
+    return { ...others, type: 'input_audio', input_audio: { data: url } }
   }
   const audio = part['input_audio']
   if (part['type'] !== 'input_audio' || !isObject(audio) || typeof audio['data'] !== 'string') return part

@@ -7,7 +7,7 @@
 import { type CountedMessage, promptTokens, type PromptTokens, recountMedia } from '../../accounting/index.ts'
 import type { CatalogueModel } from '../../catalogue/index.ts'
 import type { EngineModel, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
-import { errors, parseChatRequest } from '../../protocol/index.ts'
+import { errors, ignoredFields, parseChatRequest } from '../../protocol/index.ts'
 import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 import { checkRules, type Plan } from './check-rules.ts'
@@ -71,6 +71,7 @@ export function planRequest(services: Services, given: unknown, options: PlanOpt
     lenient,
     checkpoint: bound && { name: bound.model.id, tools: bound.model.capabilities.tools },
     preferred: bound?.model.sampling,
+    ignoredFields: ignoredFields(json, request),
   })
 }
 
@@ -143,6 +144,7 @@ export async function prepareResolved(
     loaded,
     prompt: () => recountMedia(prompt, counted(), rules.tokens),
     warnings: () => [
+      ...ignoredWarning(plan),
       ...resolved.warnings(),
       ...clampWarning(plan, loaded.model),
       ...capabilityWarnings(plan, loaded.model),
@@ -174,6 +176,10 @@ export async function prepareResolved(
       ...(plan.stopTokenIds.length > 0 && { stopTokenIds: plan.stopTokenIds }),
     },
   }
+}
+
+function ignoredWarning({ ignoredFields: fields }: Plan): string[] {
+  return fields.length === 0 ? [] : [`not supported and ignored: ${fields.join(', ')}`]
 }
 
 /** Warns when the request names more answer tokens than the checkpoint can ever give. */

@@ -201,6 +201,7 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
     },
     maxTokens: Math.min(config.maxTokens ?? limits.maxOutput, limits.maxOutput),
     maxTotalTokens: undefined,
+    ignoredFields: [],
     maxTokensAsked: config.maxTokens !== undefined,
     stop: [],
     stopTokenIds: [],

@@ -8,7 +8,7 @@ import { CoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
 import { ApiError, errors, parseAudioRequest, speechRequestSchema } from '../../protocol/index.ts'
 import { textPieces } from '../audio/text-pieces.ts'
 import { engineErrorToApi } from '../chat/engine-errors.ts'
-import { planRequest, prepare } from '../chat/prepare.ts'
+import { knownModelName, planRequest, prepare } from '../chat/prepare.ts'
 import { ReplyRecord } from '../chat/reply-record.ts'
 import { startGeneration } from '../chat/start-generation.ts'
 import { bodyLimits, readJson } from '../read-body.ts'
@@ -22,13 +22,13 @@ export function speech(services: Services) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const { requestId, caller } = c.var
     const scope = new RequestScope(services, c.req.raw.signal)
+    let modelName = 'unknown'
     try {
       const share = services.bodies.share()
       scope.own(share)
-      const request = parseAudioRequest(
-        speechRequestSchema,
-        await readJson(c.req.raw, bodyLimits(services.settings), share),
-      )
+      const json = await readJson(c.req.raw, bodyLimits(services.settings), share)
+      modelName = knownModelName(services, json) ?? modelName
+      const request = parseAudioRequest(speechRequestSchema, json)
       if ((request.speed ?? 1) !== 1) throw errors.notSupportedHere('speed', 'the checkpoint speaks at its own pace.')
       if ((request.stream_format ?? 'audio') !== 'audio')
         throw errors.notSupportedHere('stream_format', 'only "audio" is.')
@@ -50,13 +50,14 @@ export function speech(services: Services) {
       const samples = inTurn(first, pieces.slice(1), say)
       const bytes = encodeSpeech(samples, format, scope.signal)
       const start = await bytes.next()
-      services.metrics.request('speech', request.model, 200)
+      services.metrics.request('speech', modelName, 200)
       c.header('content-type', mimeTypeOf(format))
       return c.body(streamOf(start, bytes, scope))
     } catch (error) {
       const explained = scope.explain(apiErrorOf)(error)
       scope.abort()
       scope.end()
+      services.metrics.request('speech', modelName, explained?.status ?? 499)
       if (explained === undefined) return c.body(null, 499 as 400)
       throw explained
     }

@@ -25,6 +25,7 @@ import {
   TRANSCRIBE_PROMPT,
 } from '../../realtime/index.ts'
 import { mediaErrorToApi } from '../chat/media-errors.ts'
+import { knownModelName } from '../chat/prepare.ts'
 import { bodyLimits, readForm } from '../read-body.ts'
 import { realtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
 import { type SessionCaller, transcribe } from '../realtime/session-replies.ts'
@@ -46,10 +47,12 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
     const { caller } = c.var
     const scope = new RequestScope(services, c.req.raw.signal)
     let streaming = false
+    let modelName = 'unknown'
     try {
       const share = services.bodies.share()
       scope.own(share)
       const form = await readForm(c.req.raw, bodyLimits(services.settings), share)
+      modelName = knownName(services, form.get('model')) ?? modelName
       const request = parseAudioRequest(transcriptionRequestSchema, fieldsOf(form))
       const target = realtimeTarget(services, request.model, true)
       if (!target.bound.model.input.includes('audio'))
@@ -68,22 +71,29 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
       if (request.stream === 'true') {
         // What fails before the first words is plain HTTP.
         const first = await said.next()
-        services.metrics.request(task, target.name, 200)
+        services.metrics.request(task, modelName, 200)
         streaming = true
         return c.body(streamOf(first, said, scope), 200, { 'content-type': 'text/event-stream' })
       }
       const segments: Segment[] = []
       for await (const segment of said) segments.push(segment)
-      services.metrics.request(task, target.name, 200)
+      services.metrics.request(task, modelName, 200)
       return answer(c, request, task, segments, samples.length / RATE)
     } catch (error) {
       const explained = scope.explain((other) => (other instanceof ApiError ? other : errors.internal(other)))(error)
+      services.metrics.request(task, modelName, explained?.status ?? 499)
       if (explained === undefined) return c.body(null, 499 as 400)
       throw explained
     } finally {
       if (!streaming) scope.end()
     }
   }
+}
+
+/** The model's name for the metrics, if there is such a model. */
+function knownName(services: Services, model: unknown): string | undefined {
+  const realtime = services.catalogue.realtime.find(({ id }) => id === model)
+  return realtime?.id ?? knownModelName(services, { model })
 }
 
 interface Recording {
@@ -153,7 +163,9 @@ function fieldsOf(form: FormData): Record<string, unknown> {
   const format = fields['response_format'] ?? 'json'
   if (fields['stream'] === 'true' && format !== 'json' && format !== 'text')
     throw errors.notSupportedHere('stream', 'it works with response_format json and text.')
-  if (form.getAll('timestamp_granularities[]').includes('word'))
+  if (form.has('include') || form.has('include[]'))
+    throw errors.notSupportedHere('include', 'a transcript has no logprobs.')
+  if ([...form.getAll('timestamp_granularities[]'), ...form.getAll('timestamp_granularities')].includes('word'))
     throw errors.notSupportedHere(
       'timestamp_granularities',
       'times are known of stretches between pauses only ("segment").',

@@ -40,7 +40,11 @@ describe('health', () => {
     expect(afterBadProbe(afterGoodProbe(one, 1, rules), 'strike', 'x', 2, rules).state).toBe('up')
     expect(afterBadProbe(up, 'eject', 'refused', 0, rules).state).toBe('ejected')
     const unchecked = newHealth(true, 0, rules)
-    expect(afterBadProbe(unchecked, 'strike', 'answers 404', 0, rules)).toEqual({ ...unchecked, good: 0, reason: 'answers 404' })
+    expect(afterBadProbe(unchecked, 'strike', 'answers 404', 0, rules)).toEqual({
+      ...unchecked,
+      good: 0,
+      reason: 'answers 404',
+    })
   })
 
   it('is not touched by what the caller did wrong', () => {

@@ -43,7 +43,7 @@ export const messageRows: readonly Row[] = [
     404,
     'model_not_found',
     'model',
-    /^The model `gpt-4o` does not exist or you do not have access to it\. Models of region intl: qwen3-omni-flash, /,
+    /^The model `gpt-4o` does not exist or you do not have access to it\. Models of region intl: qwen3-omni-flash, .*qwen2\.5-omni-7b\.$/,
   ],
   ['case matters', flash({ model: 'Qwen3-Omni-Flash' }), 404, 'model_not_found', 'model', '`Qwen3-Omni-Flash`'],
   [

@@ -72,6 +72,10 @@ class WindowedReply implements SpeechReply {
     return !this.textEnded
   }
 
+  reserve(): Promise<void> {
+    return Promise.resolve()
+  }
+
   takeHidden(from: number, hidden: Float32Array): void {
     if (from !== this.hidden.length) throw new Error(`Hidden states of row ${from} came after ${this.hidden.length}.`)
     for (let at = 0; at < hidden.length; at += fakeHidden) this.hidden.push(hidden[at]!)

@@ -7,6 +7,8 @@
 
 import { EngineError } from '../contract/index.ts'
 
+const MOST_LAYERS = 1000
+
 export class ConfigReader {
   /** Dotted path of this object, empty at the root. */
   readonly path: string
@@ -44,10 +46,12 @@ export class ConfigReader {
     return this.fail(key, `should be a number, is ${JSON.stringify(value)}`)
   }
 
-  /** A whole number of at least `least` (default 1). */
-  integer(key: string, options: { least?: number; fallback?: number } = {}): number {
+  /** A whole number of at least `least` (default 1), and at most `most`. */
+  integer(key: string, options: { least?: number; most?: number; fallback?: number } = {}): number {
     const least = options.least ?? 1
     const value = this.#object[key]
+    const { most = Infinity } = options
+    if (typeof value === 'number' && value > most) this.fail(key, `should be at most ${most}, is ${value}`)
     if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least) return value
     if (!this.has(key) && options.fallback !== undefined) return options.fallback
     return this.fail(key, `should be a whole number of at least ${least}, is ${JSON.stringify(value)}`)
@@ -59,6 +63,11 @@ export class ConfigReader {
     if (Array.isArray(value) && value.length > 0 && value.every((item) => item === value[0]))
       return new ConfigReader({ [key]: value[0] }, this.path, this.file).integer(key)
     return this.integer(key)
+  }
+
+  /** A number of layers. Each has weights of its own, so that a false number is found before there is an object for each. */
+  layers(key: string, fallback?: number): number {
+    return this.integer(key, { most: MOST_LAYERS, ...(fallback !== undefined && { fallback }) })
   }
 
   boolean(key: string, fallback?: boolean): boolean {

@@ -339,6 +339,8 @@ export class Runtime {
       task.run = task.runUntil(Infinity)
       const plan = task.hasResources ? task.resources : planReply(task.request, prompt, this.#planFacts)
       speech = task.hasResources ? undefined : task.request.speech && this.#newSpeech(task)
+      // Text without memory for its speech would break off in the middle.
+      await speech?.reply.reserve()
       const started = await this.#pool.start({
         run: task.run,
         scope: scopeOf(task.request),
@@ -361,7 +363,12 @@ export class Runtime {
     } catch (error) {
       speech?.[Symbol.dispose]()
       const short = error instanceof EngineError && error.code === 'overloaded'
-      if (short && this.#active.some((other) => other.holdsMemory && other.phase !== 'over')) {
+      if (
+        short &&
+        this.#active.some(
+          (other) => other !== task && other.holdsMemory && other.phase !== 'over' && other.phase !== 'prepared',
+        )
+      ) {
         task.starved = true
         return false
       }

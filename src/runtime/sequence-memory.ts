@@ -34,7 +34,8 @@ export async function withMemory(
   if (fit.length > 0 || tasks.length === 0 || !holders.every(({ starved }) => starved)) return fit
   // Media cannot be read again once their request has started, so what was made of them is not given up.
   const last = holders.findLast(({ prompt }) => prompt?.features.length === 0)
-  if (last && holders.length > 1) {
+  // One that gave up its sequence before has only its speech's memory left, which it does not give up.
+  if (last?.sequence && holders.length > 1) {
     last.yieldMemory()
     onFreed()
     last.starved = true

@@ -132,7 +132,7 @@ describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
     })
   })
 
-  it.runIf(oneSystemTurn)('edited turns reuse what comes before the edit', async () => {
+  it('edited turns reuse what comes before the edit', async () => {
     const scope = `conversation ${number++}`
     const first = await both(conversation([[audio(30_000, 1), text('Who?')]], []), scope, 'Ethan')
     const turns = [
@@ -150,18 +150,21 @@ describe.each(['tiny-moe', 'tiny-dense', 'tiny25-grouped'])('%s', (name) => {
     const question = await both(conversation([[audio(30_000, 1), text('What?')]], []), scope, 'Ethan')
     expect(question.cached).toBeGreaterThan(first.total - 12)
     const longer = await both(conversation([[audio(30_000, 1), audio(60_000, 2)]], []), scope, 'Ethan')
-    // A longer audio changes how the first is padded: only what comes before it is left.
-    expect(longer.cached).toBeLessThan(first.total - 20)
+    // In Qwen3-Omni a longer audio changes how the first is padded: only what comes before it is left.
+    if (oneSystemTurn) expect(longer.cached).toBeLessThan(first.total - 20)
+    else expect(longer.cached).toBeGreaterThan(first.total - 12)
   })
 
-  it.runIf(oneSystemTurn)('another voice, and text after speech and before it, reuse all of it', async () => {
+  it('another voice, and text after speech and before it, reuse all of what is the same', async () => {
     const scope = `conversation ${number++}`
     const messages = conversation([[video(16_000, 1), text('What?')]], [])
-    const first = await both(messages, scope, undefined)
-    for (const voice of [...hosted.speakers, undefined]) {
+    const silent = await both(messages, scope, undefined)
+    const first = oneSystemTurn ? silent : await both(messages, scope, hosted.speakers.at(-1))
+    for (const voice of hosted.speakers) {
       const { cached } = await both(messages, scope, voice)
       expect(cached).toBe(first.total - 1)
     }
+    expect((await both(messages, scope, undefined)).cached).toBe(silent.total - 1)
   })
 
   it('an aborted reply leaves what was computed', async () => {

@@ -29,6 +29,7 @@ export function readHeads(reader: ConfigReader, hidden: number): Heads {
   if (heads % keyValueHeads !== 0)
     reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
   const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
+  if (headSize === 0) reader.fail('num_attention_heads', `is ${heads}, more than hidden_size, which is ${hidden}`)
   if (headSize % 2 !== 0) reader.fail('head_dim', 'should be even')
   return { heads, keyValueHeads, headSize }
 }

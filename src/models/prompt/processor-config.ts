@@ -61,6 +61,10 @@ export interface ProcessorDefaults {
   readonly placeholders: Readonly<Record<'image' | 'audio' | 'video', readonly [string, ...string[]]>>
 }
 
+/** The rate at which media are decoded, in Hz, and the longest transform that makes sense there: four seconds. */
+const DECODED_RATE = 16_000
+const LONGEST_FFT = 4 * DECODED_RATE
+
 /**
  * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts
  * config.json's values of the encoders.
@@ -82,7 +86,10 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
   const melBins = audioEncoder.integer('num_mel_bins', { fallback: 128 })
   const bands = audio.integer('feature_size', { fallback: melBins })
   if (bands !== melBins) audio.fail('feature_size', `is ${bands} but config.json: ${audioEncoder.path}.num_mel_bins is ${melBins}`)
-  const sampleRate = audio.integer('sampling_rate', { fallback: 16_000 })
+  const sampleRate = audio.integer('sampling_rate', { fallback: DECODED_RATE })
+  if (sampleRate !== DECODED_RATE) audio.fail('sampling_rate', `is ${sampleRate}; audio is decoded at ${DECODED_RATE} Hz only`)
+  const fftLength = audio.integer('n_fft', { fallback: 400, most: LONGEST_FFT })
+  if (fftLength % 2 !== 0) audio.fail('n_fft', `should be even, is ${fftLength}`)
   const placeholder = (kind: keyof ProcessorDefaults['placeholders']): number => {
     const keys = defaults.placeholders[kind]
     return thinker.integer(keys.find((key) => thinker.has(key)) ?? keys[0], { least: 0 })
@@ -92,7 +99,7 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
       bands,
       sampleRate,
       hop: audio.integer('hop_length', { fallback: 160 }),
-      fftLength: audio.integer('n_fft', { fallback: 400 }),
+      fftLength,
       window: audioEncoder.integer('n_window', { fallback: processor.integer('n_window', { fallback: defaults.window }) }),
       longest: audio.integer('n_samples', { fallback: audio.integer('chunk_length', { fallback: 300 }) * sampleRate }),
       ...(defaults.shortestAudio !== undefined && { shortest: defaults.shortestAudio }),
@@ -150,8 +157,15 @@ function visionConfig(
     resize,
     rescale: reader.number('rescale_factor', 1 / 255),
     mean: reader.triple('image_mean') ?? [0.48145466, 0.4578275, 0.40821073],
-    deviation: reader.triple('image_std') ?? [0.26862954, 0.26130258, 0.27577711],
+    deviation: deviationOf(reader) ?? [0.26862954, 0.26130258, 0.27577711],
   }
+}
+
+/** Pixels are divided by these. */
+function deviationOf(reader: ConfigReader): readonly [number, number, number] | undefined {
+  const deviation = reader.triple('image_std')
+  if (deviation?.some((value) => !(value > 0))) reader.fail('image_std', `should be above 0, is ${JSON.stringify(deviation)}`)
+  return deviation
 }
 
 /** Old files say min_pixels and max_pixels, newer ones size.shortest_edge and size.longest_edge. The old names win. */
@@ -161,5 +175,7 @@ function limitsOf(reader: ConfigReader): PixelLimits | undefined {
     reader.has(old) ? reader.integer(old) : size.has(newer) ? size.integer(newer) : undefined
   const min = limit('min_pixels', 'shortest_edge')
   const max = limit('max_pixels', 'longest_edge')
-  return min === undefined || max === undefined ? undefined : { min, max }
+  if (min === undefined || max === undefined) return undefined
+  if (min > max) reader.fail(reader.has('min_pixels') ? 'min_pixels' : 'size', `has a least of ${min} pixels above its most of ${max}`)
+  return { min, max }
 }

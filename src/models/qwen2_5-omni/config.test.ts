@@ -105,6 +105,11 @@ describe('config.json', () => {
     ['talker_config.embedding_size', 896, /embedding_size is 896 but the thinker's hidden_size is 3584/],
     ['talker_config.tts_codec_end_token_id', 8448, /tts_codec_end_token_id is 8448, outside the 8448 ids/],
     ['talker_config.vocab_size', 8000, /vocab_size is 8000, but token2wav has codes up to 8193/],
+    ['thinker_config.text_config.num_hidden_layers', 1e9, /num_hidden_layers should be at most 1000, is 1000000000/],
+    ['thinker_config.audio_config.encoder_layers', 1e9, /encoder_layers should be at most/],
+    ['thinker_config.vision_config.depth', 1e9, /depth should be at most/],
+    ['talker_config.num_hidden_layers', 1e9, /talker_config.num_hidden_layers should be at most/],
+    ['token2wav_config.dit_config.num_hidden_layers', 1e9, /dit_config.num_hidden_layers should be at most/],
     ['token2wav_config.dit_config.block_size', 25, /block_size should be a multiple/],
   ]
   it.each(faults)('%s = %j is refused by name', (path, value, message) => {

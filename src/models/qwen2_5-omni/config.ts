@@ -89,7 +89,7 @@ function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
     heads,
     chunkFrames: 2 * window,
     melBins: reader.integer('num_mel_bins', { fallback: 128 }),
-    layers: reader.integer('encoder_layers', { fallback: 32 }),
+    layers: reader.layers('encoder_layers', 32),
     feedForward: reader.integer('encoder_ffn_dim', { fallback: 5120 }),
     activation: readActivation(reader, 'activation_function', 'gelu'),
     outputWidth: reader.integer('output_dim', { fallback: 3584 }),
@@ -97,7 +97,7 @@ function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
 }
 
 function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
-  const layers = reader.integer('depth', { fallback: 32 })
+  const layers = reader.layers('depth', 32)
   const hidden = reader.integer('hidden_size', { fallback: 3584 })
   const heads = reader.integer('num_heads', { fallback: 16 })
   if (hidden % heads !== 0 || (hidden / heads) % 4 !== 0)
@@ -132,7 +132,7 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
 }
 
 function parseDecoder(reader: ConfigReader): DecoderConfig {
-  const layers = reader.integer('num_hidden_layers')
+  const layers = reader.layers('num_hidden_layers')
   const hidden = reader.integer('hidden_size')
   const { heads, keyValueHeads, headSize } = readHeads(reader, hidden)
   const context = reader.integer('max_position_embeddings')

@@ -117,6 +117,9 @@ describe('config.json', () => {
     ['talker_config.accept_hidden_layer', 49, /accept_hidden_layer is 49/],
     ['talker_config.speaker_id', {}, /speaker_id should name/],
     ['talker_config.codec_bos_id', 4000, /codec_bos_id is 4000, outside/],
+    ['code2wav_config.num_hidden_layers', 1e9, /code2wav_config.num_hidden_layers should be at most 1000/],
+    ['code2wav_config.num_attention_heads', 1e6, /num_attention_heads is 1000000, more than hidden_size/],
+    ['talker_config.code_predictor_config.num_code_groups', 1e9, /num_code_groups/],
     ['code2wav_config.num_quantizers', 8, /num_quantizers is 8 but the talker makes 16/],
     ['code2wav_config.decoder_dim', 1500, /decoder_dim is 1500/],
   ]

@@ -85,7 +85,7 @@ function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
     width,
     heads,
     melBins: reader.integer('num_mel_bins'),
-    layers: reader.integer('encoder_layers'),
+    layers: reader.layers('encoder_layers'),
     feedForward: reader.integer('encoder_ffn_dim'),
     activation: readActivation(reader, 'activation_function', 'gelu'),
     convolutionChannels: reader.integer('downsample_hidden_size'),
@@ -97,7 +97,7 @@ function parseAudioEncoder(reader: ConfigReader): AudioEncoderConfig {
 function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
   const hidden = reader.integer('hidden_size')
   const heads = reader.integer('num_heads')
-  const layers = reader.integer('depth')
+  const layers = reader.layers('depth')
   if (hidden % heads !== 0 || (hidden / heads) % 4 !== 0)
     reader.fail('hidden_size', `is ${hidden}: each of ${heads} heads should get a multiple of 4`)
   const positions = reader.integer('num_position_embeddings')
@@ -148,7 +148,7 @@ function parseDecoder(
   reader: ConfigReader,
   options: { sparse: 'never' | 'by-layer' | 'always'; multimodal: boolean },
 ): DecoderConfig {
-  const layers = reader.integer('num_hidden_layers')
+  const layers = reader.layers('num_hidden_layers')
   const hidden = reader.integer('hidden_size')
   const { heads, keyValueHeads, headSize } = readHeads(reader, hidden)
   const context = reader.integer('max_position_embeddings')
@@ -215,7 +215,7 @@ function parseTalker(reader: ConfigReader, thinker: ThinkerConfig): TalkerConfig
     ...parseDecoder(reader.object('text_config'), { sparse: 'always', multimodal: true }),
     thinkerHidden,
     acceptHiddenLayer,
-    codeGroups: reader.integer('num_code_groups', { least: 2 }),
+    codeGroups: reader.integer('num_code_groups', { least: 2, most: MOST_CODE_GROUPS }),
   }
 }
 
@@ -242,10 +242,7 @@ function slides(reader: ConfigReader, layers: number): boolean {
 
 function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConfig {
   const hidden = reader.integer('hidden_size')
-  const heads = reader.integer('num_attention_heads')
-  const keyValueHeads = reader.integer('num_key_value_heads', { fallback: heads })
-  if (heads % keyValueHeads !== 0)
-    reader.fail('num_key_value_heads', `is ${keyValueHeads}, which does not divide ${heads}`)
+  const { heads, keyValueHeads, headSize } = readHeads(reader, hidden)
   const codeGroups = reader.integer('num_quantizers')
   if (codeGroups !== talker.codeGroups)
     reader.fail('num_quantizers', `is ${codeGroups} but the talker makes ${talker.codeGroups} codes a frame`)
@@ -257,7 +254,6 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
   const decoderWidth = reader.integer('decoder_dim')
   if (decoderWidth % 2 ** upsampleRates.length !== 0)
     reader.fail('decoder_dim', `is ${decoderWidth}, which ${upsampleRates.length} halvings do not divide`)
-  const headSize = reader.integer('head_dim', { fallback: Math.floor(hidden / heads) })
   return {
     hidden,
     heads,
@@ -267,7 +263,7 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
     upsampleRates,
     upsamplingRatios,
     decoderWidth,
-    layers: reader.integer('num_hidden_layers'),
+    layers: reader.layers('num_hidden_layers'),
     feedForward: reader.integer('intermediate_size'),
     epsilon: reader.number('rms_norm_eps', 1e-5),
     attentionBias: reader.boolean('attention_bias', false),
@@ -276,6 +272,9 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
     codebookSize: reader.integer('codebook_size'),
   }
 }
+
+/** Each has an embedding and a head of its own. */
+const MOST_CODE_GROUPS = 256
 
 const id = (reader: ConfigReader, key: string): number => reader.integer(key, { least: 0 })
 

@@ -150,12 +150,15 @@ describe('checkpoints that lack something', () => {
   const folders: string[] = []
   afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))))
 
-  async function variant(change: (config: string) => string): Promise<MediaPromptBuilder> {
+  async function variant(
+    change: (config: string) => string,
+    changed = 'config.json',
+  ): Promise<MediaPromptBuilder> {
     const folder = await mkdtemp(join(tmpdir(), 'omniserve-prompt-'))
     folders.push(folder)
     for (const file of ['config.json', 'preprocessor_config.json', 'tokenizer.json']) {
       const own = await readFile(join(checkpoint, file), 'utf8')
-      await writeFile(join(folder, file), file === 'config.json' ? change(own) : own)
+      await writeFile(join(folder, file), file === changed ? change(own) : own)
     }
     return createQwen25Prompt(await readCheckpointFiles(folder))
   }
@@ -164,6 +167,20 @@ describe('checkpoints that lack something', () => {
     await expect(variant((json) => json.replaceAll('"image_token_index"', '"image_index"'))).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringContaining('image_token_index') as string,
+    })
+  })
+
+  it.each([
+    ['sampling_rate', 24_000, 'sampling_rate is 24000; audio is decoded at 16000 Hz only'],
+    ['n_fft', 401, 'n_fft should be even, is 401'],
+    ['n_fft', 1e9, 'n_fft should be at most 64000'],
+    ['image_std', [0.3, 0, 0.3], 'image_std should be above 0'],
+    ['min_pixels', 1e9, 'min_pixels has a least of 1000000000 pixels above its most of 50176'],
+  ])('or whose preprocessing cannot be done are refused at once: %s %j', async (key, value, message) => {
+    const change = (json: string): string => JSON.stringify({ ...(JSON.parse(json) as object), [key]: value })
+    await expect(variant(change, 'preprocessor_config.json')).rejects.toMatchObject({
+      code: 'bad_checkpoint',
+      message: expect.stringContaining(message) as string,
     })
   })
 

@@ -14,7 +14,7 @@ import { guarded } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import type { SpeechIds } from '../config-types.ts'
 import type { Talker, TalkerInput } from '../talker.ts'
-import { TalkerReply } from './reply.ts'
+import { OPENING_ROWS, TalkerReply } from './reply.ts'
 import { TalkerRows } from './rows.ts'
 import type { SpeechSettings } from './settings.ts'
 
@@ -88,7 +88,7 @@ export class Qwen25Speech implements SpeechPipeline {
         `this checkpoint has no voice ${speaker}; it has ${this.speakers.join(', ')}`,
         { param: 'audio.voice' },
       )
-    const sequence = this.#talker.newSequence(prompt.tokenIds.length + 2 + maxFrames)
+    const sequence = this.#talker.newSequence(prompt.tokenIds.length + OPENING_ROWS + maxFrames)
     try {
       const { codecMask, codecPad, codecBegin } = this.#ids
       return new TalkerReply({

@@ -28,6 +28,9 @@ export interface TalkerReplyOptions {
 /** Prompt rows that may wait for the talker before it begins without any text. */
 const MOST_WAITING = 2048
 
+/** Rows between the prompt and the first code: the voice, the first token of text. */
+export const OPENING_ROWS = 2
+
 /** Rows of the prompt as they came: hidden states of rows `from` on. */
 interface PromptRows {
   readonly from: number
@@ -71,6 +74,11 @@ export class TalkerReply implements SpeechReply {
   /** 25 a second: one for every two codes. */
   get audioTokens(): number {
     return Math.ceil(this.frameCount / 2)
+  }
+
+  reserve(): Promise<void> {
+    const { sequence, prompt } = this.options
+    return sequence.reserve(prompt.tokenIds.length + OPENING_ROWS)
   }
 
   /** Every row of the prompt and of the answer. */

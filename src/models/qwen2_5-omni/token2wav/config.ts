@@ -87,7 +87,7 @@ function parseDit(root: ConfigReader): DitConfig {
   const mels = integer('mel_dim', 80)
   return {
     hidden,
-    layers: size('num_hidden_layers', 'depth', 22),
+    layers: root.layers('num_hidden_layers', root.layers('depth', 22)),
     heads: size('num_attention_heads', 'heads', 16),
     headSize,
     feedForward: Math.trunc(hidden * root.number('ff_mult', 2)),

@@ -10,7 +10,7 @@
 import type { Sampler } from '../../../sampling/sampler.ts'
 import type { SpeechAllowance, SpeechReply, SpokenToken, VocoderStream } from '../../speech.ts'
 import type { StageSequence } from '../../stages.ts'
-import type { TalkerPlan } from './talker-prompt.ts'
+import { openingRows, type TalkerPlan } from './talker-prompt.ts'
 
 export interface TalkerReplyOptions {
   readonly plan: TalkerPlan
@@ -73,6 +73,11 @@ export class TalkerReply implements SpeechReply {
   /** One token a frame, whatever its number of codes. */
   get audioTokens(): number {
     return this.frameCount
+  }
+
+  reserve(): Promise<void> {
+    const { sequence, plan } = this.options
+    return sequence.reserve(plan.userRows.length + openingRows)
   }
 
   say(tokens: readonly SpokenToken[]): void {

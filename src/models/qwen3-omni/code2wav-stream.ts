@@ -81,6 +81,8 @@ interface Lane {
 export interface Code2WavOptions {
   /** Frames per computation. */
   readonly longestPiece?: number
+  /** Bytes of streams kept for the next replies, beyond the first few. Default 64 MB on a CPU, else none. */
+  readonly keptBytes?: number
   /** Decodes as well, while it has nothing else to do. */
   readonly spare?: Backend
 }
@@ -92,14 +94,17 @@ export class Code2Wav implements Code2WavStage {
   readonly #model: Code2WavModel
   readonly #lanes: readonly Lane[]
   readonly #longestPiece: number
+  readonly #keptBytes: number
   readonly #kept: Carried[] = []
   readonly #known = new Map<string, TensorSpec>()
   #disposed = false
 
-  constructor(backend: Backend, model: Code2WavModel, { longestPiece = LONGEST_PIECE, spare }: Code2WavOptions = {}) {
+  constructor(backend: Backend, model: Code2WavModel, options: Code2WavOptions = {}) {
+    const { longestPiece = LONGEST_PIECE, keptBytes = backend.kind === 'cpu' ? KEPT_BYTES : 0, spare } = options
     this.#backend = backend
     this.#model = model
     this.#longestPiece = longestPiece
+    this.#keptBytes = keptBytes
     const { layers, codeGroups, upsampleRates, upsamplingRatios } = model.config
     const maxNodes = 80 * layers + 4 * codeGroups + 60 * upsamplingRatios.length + 420 * upsampleRates.length + 300
     this.#lanes = [backend, ...(spare ? [spare] : [])].map((own) => ({
@@ -108,6 +113,10 @@ export class Code2Wav implements Code2WavStage {
       graphs: new GraphCache(own, { maxNodes, ...(own.kind === 'cpu' && { capacity: GRAPHS }) }),
     }))
     this.samplesPerFrame = model.samplesPerFrame
+  }
+
+  get model(): Code2WavModel {
+    return this.#model
   }
 
   newStream(): VocoderStream {
@@ -122,7 +131,7 @@ export class Code2Wav implements Code2WavStage {
 
   #keeps(carried: Carried): boolean {
     const bytes = this.#kept.reduce((sum, kept) => sum + kept.bytes, carried.bytes)
-    return this.#kept.length < KEPT || (this.#backend.kind === 'cpu' && bytes <= KEPT_BYTES)
+    return this.#kept.length < KEPT || bytes <= this.#keptBytes
   }
 
   #drop(carried: Carried): void {

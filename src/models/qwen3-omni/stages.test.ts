@@ -13,6 +13,7 @@ import { indexOfLargest, largestDifference, readGolden, testdataPath, type Golde
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
 import { loadModel, loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
 import type { ThinkerInput } from '../stages.ts'
+import { Code2Wav } from './code2wav-stream.ts'
 import type { Code2WavStage } from './speech/stages.ts'
 
 const CLOSE = 2e-5
@@ -329,15 +330,19 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     expect(largestDifference(await inPieces(() => 9), whole)).toBeLessThan(CLOSE)
   })
 
-  it('keeps the memory of four streams at most', async () => {
+  it.each([
+    ['four streams where no memory is set aside', 0, 4],
+    ['as many streams as its memory allows', 64e6, 7],
+  ])('keeps %s', async (_, keptBytes, most) => {
+    using limited = new Code2Wav(own.backend, own.model.code2wav!.model, { keptBytes })
     const perStream = async (count: number): Promise<number> => {
-      const streams = Array.from({ length: count }, () => stage.newStream())
+      const streams = Array.from({ length: count }, () => limited.newStream())
       await Promise.all(streams.map((stream) => stream.push(codes)))
       for (const stream of streams) stream[Symbol.dispose]()
       return own.backend.memory.buffers
     }
-    const four = await perStream(4)
-    expect(await perStream(7)).toBe(four)
+    const kept = await perStream(most)
+    expect(await perStream(7)).toBe(kept)
   })
 
   it('refuses broken codes, and to go on after an abort', async () => {

@@ -7,40 +7,16 @@
  * callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch sends
  * them.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { startChild, type ChildServer } from './child-server.ts'
 import { type Benchmark, median, round, type Row } from './harness.ts'
 
-interface Child extends AsyncDisposable {
-  readonly port: number
-  /** Bytes that live on its heaps after a collection, resident bytes, milliseconds of processor so far. */
-  measure(): Promise<{ readonly live: number; readonly resident: number; readonly cpu: number }>
-}
-
-async function start(file: string, ...args: readonly string[]): Promise<Child> {
-  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(new URL(file, import.meta.url)), ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const line = async (): Promise<string> => String((await lines.next()).value)
-  const port = Number(await line())
-  return {
-    port,
-    async measure() {
-      child.stdin.write('measure\n')
-      const [resident = 0, live = 0, cpu = 0] = (await line()).split(' ').map(Number)
-      return { live, resident, cpu: cpu / 1000 }
-    },
-    async [Symbol.asyncDispose]() {
-      child.stdin.end()
-      await once(child, 'exit')
-    },
-  }
+/** Bytes that live on its heaps after a collection, resident bytes, milliseconds of processor so far. */
+async function measured(child: ChildServer): Promise<{ live: number; resident: number; cpu: number }> {
+  const [resident = 0, live = 0, cpu = 0] = await child.measure()
+  return { live, resident, cpu: cpu / 1000 }
 }
 
 const BODY = JSON.stringify({ model: 'qwen3-omni-flash', stream: true, messages: [{ role: 'user', content: 'x' }] })
@@ -92,8 +68,8 @@ const PACE = 40
 
 /** @returns milliseconds to the first token by way */
 async function oneAfterAnother(count: number): Promise<Record<Way, number[]>> {
-  await using peer = await start('target-server.ts', 'bare', '4', '0', 'text')
-  await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+  await using peer = await startChild('target-server.ts', 'bare', '4', '0', 'text')
+  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
   const agent = new Agent({ keepAlive: true })
   const firsts: Record<Way, number[]> = { direct: [], 'through the server': [] }
@@ -120,15 +96,15 @@ const nothing = (): AtOnce => ({ gaps: [], firsts: [], client: [], cpu: [] })
 
 /** Many streams at once, the two ways in turns. */
 async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean) {
-  await using peer = await start('target-server.ts', 'bare', String(tokens), String(PACE), 'text')
-  await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+  await using peer = await startChild('target-server.ts', 'bare', String(tokens), String(PACE), 'text')
+  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const ports = { direct: peer.port, 'through the server': front.port }
   const seen: Record<Way, AtOnce> = { direct: nothing(), 'through the server': nothing() }
   for (let turn = -1; turn < rounds; turn += 1) {
     for (const way of WAYS) {
       // Connections of the round before may be closing.
       const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
-      const before = await front.measure()
+      const before = await measured(front)
       const loop = monitorEventLoopDelay({ resolution: 1 })
       loop.enable()
       const results = await Promise.all(
@@ -141,7 +117,7 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
       loop.disable()
       agent.destroy()
       if (turn < 0) continue
-      const after = await front.measure()
+      const after = await measured(front)
       for (const { gaps, first } of results) {
         seen[way].gaps.push(...gaps)
         seen[way].firsts.push(first)
@@ -155,18 +131,18 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
 
 /** Bytes of the server for each open stream, between 100 and 400 of them. */
 async function memoryOfStreams(): Promise<{ readonly live: number; readonly resident: number }> {
-  await using peer = await start('target-server.ts', 'bare', '400', String(PACE), 'text')
-  await using front = await start('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+  await using peer = await startChild('target-server.ts', 'bare', '400', String(PACE), 'text')
+  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
   const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
   const open = (count: number): Promise<unknown>[] =>
     Array.from({ length: count }, () => stream(front.port, PATHS['through the server'], agent))
   await stream(front.port, PATHS['through the server'], agent)
   const few = open(100)
   await sleep(4000)
-  const before = await front.measure()
+  const before = await measured(front)
   const many = open(300)
   await sleep(6000)
-  const after = await front.measure()
+  const after = await measured(front)
   await Promise.all([...few, ...many])
   agent.destroy()
   return { live: (after.live - before.live) / 300, resident: (after.resident - before.resident) / 300 }

@@ -2,39 +2,9 @@
  * The API server's overhead: 200 streams at once through it, against a bare Node `http` handler that writes the same
  * chunks. Clients and servers share this machine's cores, so results include both; the difference is the API server's.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { Agent, request } from 'node:http'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { startChild } from './child-server.ts'
 import { type Benchmark, round, type Row } from './harness.ts'
-
-interface Child extends AsyncDisposable {
-  readonly port: number
-  /** Resident bytes now, and the peak. */
-  memory(): Promise<readonly [now: number, peak: number]>
-}
-
-async function start(...args: readonly string[]): Promise<Child> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('target-server.ts', import.meta.url)), ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const line = async (): Promise<string> => String((await lines.next()).value)
-  const port = Number(await line())
-  return {
-    port,
-    async memory() {
-      child.stdin.write('memory\n')
-      const [now = 0, peak = 0] = (await line()).split(' ').map(Number)
-      return [now, peak]
-    },
-    async [Symbol.asyncDispose]() {
-      child.stdin.end()
-      await once(child, 'exit')
-    },
-  }
-}
 
 const END = Buffer.from('data: [DONE]')
 
@@ -77,7 +47,7 @@ function quantile(values: readonly number[], part: number): number {
 }
 
 async function measure(name: string, args: readonly string[], streams: number, tokens: number): Promise<Row> {
-  await using server = await start(...args)
+  await using server = await startChild('target-server.ts', ...args)
   const speech = args.at(-1) === 'speech'
   const body = JSON.stringify({
     model: 'qwen3-omni-flash',
@@ -88,11 +58,11 @@ async function measure(name: string, args: readonly string[], streams: number, t
   const agent = new Agent({ keepAlive: true, maxSockets: streams })
   // Warm: compiled code, open connections.
   await Promise.all(Array.from({ length: Math.min(20, streams) }, () => stream(server.port, body, agent)))
-  const [idle] = await server.memory()
+  const [idle = 0] = await server.measure()
   const begun = performance.now()
   const results = await Promise.all(Array.from({ length: streams }, () => stream(server.port, body, agent)))
   const seconds = (performance.now() - begun) / 1000
-  const [, peak] = await server.memory()
+  const [, peak = 0] = await server.measure()
   agent.destroy()
   const gaps = results.flatMap((result) => result.gaps)
   return {

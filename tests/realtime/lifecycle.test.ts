@@ -1,27 +1,12 @@
 /** Realtime sessions that are dropped, left idle, overflowing or cut off: nothing leaks, limits hold. */
 import { getEventListeners } from 'node:events'
 import type { Socket } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
-import type { Settings } from '../../src/config/index.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
-import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
+import type { TestServer } from '../support/server.ts'
 import { until } from '../../testing/until.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence } from './client.ts'
-
-const servers: TestServer[] = []
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop(0)
-})
-
-async function start(settings: Partial<Settings> = {}, engine: FakeEngineOptions = {}): Promise<TestServer> {
-  const server = await startTestServer(settings, fakeEngine(engine))
-  servers.push(server)
-  return server
-}
-
-const open = (server: TestServer): Promise<RealtimeClient> =>
-  RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+import { open, start } from './fake-sessions.ts'
 
 const hello = {
   type: 'conversation.item.create',

@@ -1,25 +1,12 @@
-/** Realtime events in orders that no client should send, and clients that do not read: a session answers or ends, and the server goes on. */
-import { afterEach, describe, expect, it } from 'vitest'
-import type { Settings } from '../../src/config/index.ts'
-import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
+/**
+ * Realtime events in orders that no client should send, and clients that do not read: a session answers or ends, and
+ * the server goes on.
+ */
+import { describe, expect, it } from 'vitest'
 import { eventually, until } from '../../testing/until.ts'
 import { jpeg } from '../support/media.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import { oneSentence, RealtimeClient, silence } from './client.ts'
-
-const servers: TestServer[] = []
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop(0)
-})
-
-async function start(settings: Partial<Settings> = {}, engine: FakeEngineOptions = {}): Promise<TestServer> {
-  const server = await startTestServer(settings, fakeEngine(engine))
-  servers.push(server)
-  return server
-}
-
-const open = (server: TestServer): Promise<RealtimeClient> =>
-  RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+import { open, start } from './fake-sessions.ts'
 
 const message = (id: string, text: string): object => ({
   type: 'conversation.item.create',

@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config'
 // A software driver compiles each kernel before its first use, for seconds, and on all cores.
 const onDevice = process.env['OMNISERVE_TEST_DEVICE'] !== undefined
 
-// The programs that tests start (the command line, servers, engines) find their sources compiled; coverage would be less precise.
+// The programs that tests start (the command line, servers, engines) find their sources compiled; coverage would be
+// less precise.
 if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 

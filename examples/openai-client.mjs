@@ -1,4 +1,5 @@
-// The official client: the text as it comes, the speech to reply.wav. OMNISERVE_URL and OMNISERVE_API_KEY name another server.
+// The official client: the text as it comes, the speech to reply.wav. OMNISERVE_URL and OMNISERVE_API_KEY name
+// another server.
 import { writeFile } from 'node:fs/promises'
 import OpenAI from 'openai'
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# npm test: builds and runs every test. Installs nothing; says, before and after, which tests are skipped and how to have them run.
+# npm test: builds and runs every test. Installs nothing; says, before and after, which tests are skipped and how to
+# have them run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 warn() {

@@ -18,7 +18,8 @@ elif [ "$(id -u)" != 0 ]; then
   exit 1
 else
   apt-get update -qq
-  # The shell without a window is half the size and half the work. Debian has it as a package of its own since version 12.
+  # The shell without a window is half the size and half the work. Debian has it as a package of its own since version
+  # 12.
   [ -z "$(apt-cache madison chromium-headless-shell 2>/dev/null)" ] || missing=("${missing[@]/#chromium/chromium-headless-shell}")
   echo "Installing from Debian: ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

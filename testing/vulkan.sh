@@ -4,9 +4,10 @@
 #   testing/vulkan.sh vitest run src/tensor            in f32 (the exact mode)
 #   OMNISERVE_TEST_PRECISION=f16 testing/vulkan.sh …   as --device vulkan computes by default
 #
-# Fetches the driver from Debian (nothing is installed on the system) and the Vulkan build of the numeric library from npm, into
-# $OMNISERVE_VULKAN_CACHE (default: ~/.cache/omniserve/vulkan). Where they cannot be had it says so and ends with 0 without running the
-# command, or with 1 when OMNISERVE_VULKAN_REQUIRED=1. With a real card, run the tests without this script: OMNISERVE_TEST_DEVICE=vulkan.
+# Fetches the driver from Debian (nothing is installed on the system) and the Vulkan build of the numeric library from
+# npm, into $OMNISERVE_VULKAN_CACHE (default: ~/.cache/omniserve/vulkan). Where they cannot be had it says so and ends
+# with 0 without running the command, or with 1 when OMNISERVE_VULKAN_REQUIRED=1. With a real card, run the tests
+# without this script: OMNISERVE_TEST_DEVICE=vulkan.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 cache=${OMNISERVE_VULKAN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/omniserve/vulkan}
@@ -62,14 +63,16 @@ fi
 export VK_DRIVER_FILES VK_ICD_FILENAMES
 VK_DRIVER_FILES=$(ls "$cache"/driver/usr/share/vulkan/icd.d/lvp_icd*.json)
 VK_ICD_FILENAMES=$VK_DRIVER_FILES
-# The file names its library without a folder on newer systems and with /usr/lib on older ones; both are to be the one unpacked.
+# The file names its library without a folder on newer systems and with /usr/lib on older ones; both are to be the one
+# unpacked.
 library=$(ls "$cache"/driver/usr/lib/*/libvulkan_lvp.so)
 sed -i "s|\"library_path\": *\"[^\"]*\"|\"library_path\": \"$library\"|" "$VK_DRIVER_FILES"
 export LD_LIBRARY_PATH="$(dirname "$library")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export NODE_PATH="$cache/node_modules${NODE_PATH:+:$NODE_PATH}"
 # Shaders that the driver compiled are kept.
 export MESA_SHADER_CACHE_DIR="${MESA_SHADER_CACHE_DIR:-$cache/shaders}" MESA_SHADER_CACHE_MAX_SIZE=2G
-# ggml leaves devices of type CPU alone unless they are named; matrix instructions take minutes to compile on this driver.
+# ggml leaves devices of type CPU alone unless they are named; matrix instructions take minutes to compile on this
+# driver.
 export GGML_VK_VISIBLE_DEVICES=0 GGML_VK_DISABLE_COOPMAT=1
 [ "${OMNISERVE_TEST_PRECISION:-f32}" = f16 ] || export GGML_VK_DISABLE_F16=1
 export OMNISERVE_TEST_DEVICE=vulkan

@@ -102,7 +102,8 @@ class Batcher:
         # one projection for all text of the batch
         at = int((len(self.user) - 200) * rng.random() ** 1.5)  # prompts of about one length: little padding; short ones more often
         users = [rng.choice(self.user[at : at + 200]) for _ in rows]
-        # an image's or video's positions reach the talker as zeros (by hidden_projection): some in training, one number for the batch
+        # an image's or video's positions reach the talker as zeros (by hidden_projection): some in training, one
+        # number for the batch
         media = rng.choice([0] * 9 + [16, 25, 50])
         flat = torch.tensor([i for u, r in zip(users, rows) for i in u + self.head + list(r[0])])
         projected = t.text_projection(self.embed[flat])

@@ -2,8 +2,8 @@
 
 import torch
 
-# torchvision's compiled part may be built for another torch (CUDA against CPU). The transforms used here are plain torch;
-# importing them needs only these operators' signatures, declared here when the compiled part does not.
+# torchvision's compiled part may be built for another torch (CUDA against CPU). The transforms used here are plain
+# torch; importing them needs only these operators' signatures, declared here when the compiled part does not.
 _library = torch.library.Library("torchvision", "FRAGMENT")
 for _name in ("nms", "qnms"):
     try:

@@ -70,7 +70,8 @@ def main() -> None:
             position_ids, next_position = positions(model, processed)
             golden.put(f"conversation.{case}.positions", position_ids)
             golden.put(f"conversation.{case}.tokens", ids, np.int32)
-            # Several audio inputs are padded to the longest before the transform, which changes a shorter one's last frames.
+            # Several audio inputs are padded to the longest before the transform, which changes a shorter one's last
+            # frames.
             mels = []
             if "input_features" in processed["outputs"]:
                 masks = processed["outputs"]["feature_attention_mask"]

@@ -40,7 +40,10 @@ export function parseConfigText(text: string, file: string): ConfigDocument {
   }
 }
 
-/** @throws ConfigError for an alias without its anchor, such as `*.example.com` without quotes, and for too many of them */
+/**
+ * @throws ConfigError for an alias without its anchor, such as `*.example.com` without quotes, and for too many of
+ * them
+ */
 function valuesOf(document: Document, file: string, lines: LineCounter): unknown {
   try {
     return document.toJS()

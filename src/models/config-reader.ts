@@ -65,7 +65,10 @@ export class ConfigReader {
     return this.integer(key)
   }
 
-  /** A number of layers. Each has weights of its own, so that a false number is found before there is an object for each. */
+  /**
+   * A number of layers. Each has weights of its own, so that a false number is found before there is an object for
+   * each.
+   */
   layers(key: string, fallback?: number): number {
     return this.integer(key, { most: MOST_LAYERS, ...(fallback !== undefined && { fallback }) })
   }

@@ -56,7 +56,10 @@ export interface SpeechStart {
  * (`ThinkerStage.embed`).
  */
 export interface SpeechReply extends Disposable {
-  /** Takes the memory that the prompt needs, before the reply begins. Rejects with `EngineError('overloaded')` when it is short. */
+  /**
+   * Takes the memory that the prompt needs, before the reply begins. Rejects with `EngineError('overloaded')` when it
+   * is short.
+   */
   reserve(): Promise<void>
   /** Whether it needs the hidden state of any row in [from, until). */
   wantsHidden(from: number, until: number): boolean

@@ -50,7 +50,7 @@ export interface RequestMetrics {
   /** Generated thinker tokens a second, from the first on. */
   readonly tokensPerSecond?: number
   /**
-   * Real-time factor: seconds of work per second of audio, from the first token on; below 1 is faster than playback.
+   * Real-time factor: time to generate divided by the length of the audio, from the first token on.
    */
   readonly realTimeFactor?: number
   /** Milliseconds in each stage that it was in; they sum to `totalMs`. */

@@ -47,7 +47,8 @@ describe('the local engine with much to do', () => {
     const write = async (writer: number): Promise<void> => {
       while (progress.phase !== 'after')
         for await (const event of engine.generate(request({ text: `${writer}.`, maxTokens: 250 }), leaving.signal)) {
-          if (event.type === 'start' || progress.phase === 'after') continue
+          const { phase }: { phase: string } = progress
+          if (event.type === 'start' || phase === 'after') continue
           const tokens = arrived[progress.phase]
           tokens[writer] = (tokens[writer] ?? 0) + 1
         }

@@ -52,7 +52,7 @@ CONFIGS = {
     "tiny-token2wav-plain": dict(
         dit=dict(
             hidden_size=32, num_hidden_layers=2, num_attention_heads=1, head_dim=8, ff_mult=4, emb_dim=16, mel_dim=8,
-            num_embeds=20, repeats=3, block_size=9, look_ahead_layers=[], look_backward_layers=[1],
+            num_embeds=20, repeats=3, block_size=10, look_ahead_layers=[], look_backward_layers=[1],
             rope_parameters=dict(rope_type="default", rope_theta=10000.0),
             enc_dim=8, enc_emb_dim=6, enc_channels=[12, 12, 12], enc_kernel_sizes=[5, 3, 1],
             enc_dilations=[1, 1, 1], enc_attention_channels=4, enc_res2net_scale=1, enc_se_channels=4,
@@ -137,7 +137,7 @@ class Sampler:
         return state
 
     def windowed(self, codes: torch.Tensor, noise: torch.Tensor, solver: str, blocks: list[int], size: int, repeats: int):
-        """Windows of `blocks` blocks (the last number repeats), with two blocks before and one after as context."""
+        """Windows of `blocks` times `size` frames (the last number repeats), with two such blocks before and one after as context."""
         frames = codes.shape[1] * repeats
         parts, start, index = [], 0, 0
         while start < frames:
@@ -236,7 +236,7 @@ def make(name: str, seed: int) -> None:
     for blocks in facts["windows"]:
         for solver in ["rk4", "euler"]:
             key = f"{solver}.{'-'.join(map(str, blocks))}"
-            windowed = sampler.windowed(codes, noise, solver, blocks, sizes["block_size"], repeats)
+            windowed = sampler.windowed(codes, noise, solver, blocks, math.lcm(sizes["block_size"], repeats), repeats)
             golden.put(f"windowed.mel.{key}", windowed[0])
             put_wave(f"windowed.wave.{key}", windowed)
             windows.append(dict(key=key, solver=solver, blocks=blocks))

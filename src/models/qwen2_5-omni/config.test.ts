@@ -110,7 +110,6 @@ describe('config.json', () => {
     ['thinker_config.vision_config.depth', 1e9, /depth should be at most/],
     ['talker_config.num_hidden_layers', 1e9, /talker_config.num_hidden_layers should be at most/],
     ['token2wav_config.dit_config.num_hidden_layers', 1e9, /dit_config.num_hidden_layers should be at most/],
-    ['token2wav_config.dit_config.block_size', 25, /block_size should be a multiple/],
   ]
   it.each(faults)('%s = %j is refused by name', (path, value, message) => {
     expect(() => describeModel(change(real, path, value))).toThrow(message)

@@ -39,10 +39,10 @@ export class Token2WavVocoder implements CodeVocoder {
 
   /** The first window also waits for the block after it; later ones only for their own codes. */
   windowCodes(window: number): number {
-    const { block, repeats } = this.#config.dit
+    const { streamBlock, repeats } = this.#config.dit
     const { windowBlocks } = this.#settings
     const blocks = windowBlocks[Math.min(window, windowBlocks.length - 1)] ?? 1
-    return ((window === 0 ? blocks + 1 : blocks) * block) / repeats
+    return ((window === 0 ? blocks + 1 : blocks) * streamBlock) / repeats
   }
 
   get mostWindowCodes(): number {

@@ -35,7 +35,6 @@ describe('token2wav_config', () => {
   })
 
   it.each<[string, object, object, RegExp]>([
-    ['a block that codes do not fill', { block_size: 25 }, {}, /dit_config\.block_size should be a multiple of repeats \(2\)/],
     ['a rotation of another kind', { rope_parameters: { rope_type: 'yarn' } }, {}, /rope_parameters\.rope_type yarn/],
     ['an odd head', { head_dim: 63 }, {}, /dit_config\.head_dim should be even/],
     ['lists of different lengths', { enc_dilations: [1] }, {}, /enc_dilations should have 5 entries/],

@@ -39,6 +39,8 @@ export interface DitConfig {
   readonly conditionWidth: number
   /** Frames that attend to each other in every layer. */
   readonly block: number
+  /** Frames that windows are counted in: the fewest whole blocks with a whole number of codes. */
+  readonly streamBlock: number
   /** Layers that also see the block after, and the block before. */
   readonly lookAhead: ReadonlySet<number>
   readonly lookBack: ReadonlySet<number>
@@ -83,7 +85,6 @@ function parseDit(root: ConfigReader): DitConfig {
   if (headSize % 2 !== 0) root.fail('head_dim', `should be even, is ${headSize}`)
   const block = integer('block_size', 24)
   const repeats = integer('repeats', 2)
-  if (block % repeats !== 0) root.fail('block_size', `should be a multiple of repeats (${repeats}), is ${block}`)
   const mels = integer('mel_dim', 80)
   return {
     hidden,
@@ -97,6 +98,7 @@ function parseDit(root: ConfigReader): DitConfig {
     repeats,
     conditionWidth: integer('enc_emb_dim', 192),
     block,
+    streamBlock: leastCommonMultiple(block, repeats),
     lookAhead: new Set(root.integers('look_ahead_layers', [10])),
     lookBack: new Set(root.integers('look_backward_layers', [0, 20])),
     rotaryBase: parseRotaryBase(root),
@@ -170,4 +172,10 @@ function parseVocoder(root: ConfigReader): BigVganConfig {
     blockDilations,
     lastBias: root.boolean('use_bias_at_final', false),
   }
+}
+
+function leastCommonMultiple(a: number, b: number): number {
+  let [divisor, rest] = [a, b]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (a / divisor) * b
 }

@@ -49,15 +49,15 @@ export class Token2WavStream implements VocoderStream {
    */
   push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
     return this.#work('open', async () => {
-      const { block, repeats, codes: most } = this.#stages.dit
+      const { streamBlock, repeats, codes: most } = this.#stages.dit
       for (const code of codes) {
         if (code < 0 || code > most) throw new RangeError(`code ${code} is none of token2wav's 0 to ${most}`)
         this.#codes.push(code)
       }
       const pieces: Float32Array[] = []
       for (;;) {
-        const end = this.#sampled + this.#nextBlocks() * block
-        if (end + BLOCKS_AFTER * block > this.#codes.length * repeats) break
+        const end = this.#sampled + this.#nextBlocks() * streamBlock
+        if (end + BLOCKS_AFTER * streamBlock > this.#codes.length * repeats) break
         await this.#sample(end, options)
         pieces.push(...(await this.#speak(false, options)))
       }
@@ -100,10 +100,10 @@ export class Token2WavStream implements VocoderStream {
   /** Makes the mel of the frames up to `end`. */
   async #sample(end: number, options: RunOptions): Promise<void> {
     const { sampler, dit } = this.#stages
-    const { block, repeats, mels } = dit
+    const { streamBlock, repeats, mels } = dit
     const start = this.#sampled
-    const first = Math.max(0, start - BLOCKS_BEFORE * block)
-    const last = Math.min(this.#codes.length * repeats, end + BLOCKS_AFTER * block)
+    const first = Math.max(0, start - BLOCKS_BEFORE * streamBlock)
+    const last = Math.min(this.#codes.length * repeats, end + BLOCKS_AFTER * streamBlock)
     const mel = await sampler.sample(
       {
         codes: Int32Array.from(this.#codes.slice(first / repeats, last / repeats)),

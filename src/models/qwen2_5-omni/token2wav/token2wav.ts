@@ -65,8 +65,8 @@ export class Token2Wav implements Disposable {
 
   /** Codes that the first sample waits for. */
   codesBeforeFirst({ windowBlocks }: Pick<SpeechOptions, 'windowBlocks'>): number {
-    const { block, repeats } = this.#model.dit.config
-    return (((windowBlocks[0] ?? 1) + 1) * block) / repeats
+    const { streamBlock, repeats } = this.#model.dit.config
+    return (((windowBlocks[0] ?? 1) + 1) * streamBlock) / repeats
   }
 
   /** Begins a reply. Throws RangeError for windows that are no positive whole numbers. */

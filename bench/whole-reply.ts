@@ -1,0 +1,167 @@
+/**
+ * A whole spoken reply here and in a peer that runs in Python: the same random checkpoint of 260 million parameters,
+ * the same prompt, 48 text tokens and 100 codec frames (8 s of speech), both greedy, alternating in one run.
+ *
+ * In: what is to be run. Out: times by name, and rows that compare them. `OMNISERVE_BENCH_MIDDLE` names an existing
+ * checkpoint folder; it is made with Python otherwise.
+ */
+
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { GenerationRequest } from '../src/contract/index.ts'
+import { createLocalEngine, type LocalEngine } from '../src/engines/local/local-engine.ts'
+import type { WeightType } from '../src/weights/index.ts'
+import { type BenchmarkContext, median, round, type Row } from './harness.ts'
+import { peakOf } from './speech-client.ts'
+
+export const prompt = 'Describe the sound of the band.'
+export const textTokens = 48
+export const frames = 100
+
+export interface Timing {
+  readonly textTokens: number
+  readonly samples: number
+  readonly secondsToFirstToken: number
+  readonly secondsToFirstAudio: number
+  readonly secondsTotal: number
+  readonly peakBytes: number
+}
+
+/** Times of several runs, by what was run. */
+export type Runs = Map<string, Timing[]>
+
+export function record(runs: Runs, name: string, timing: Timing): void {
+  runs.set(name, [...(runs.get(name) ?? []), timing])
+}
+
+/** Runs Python in the reference's folder and returns its output. */
+export async function python(
+  signal: AbortSignal,
+  args: readonly string[],
+  {
+    interpreter = process.env['PYTHON'] ?? 'python3',
+    needs = 'Python with reference/requirements.txt (PYTHON names it)',
+  } = {},
+): Promise<string> {
+  const child = spawn(interpreter, args, {
+    cwd: join(import.meta.dirname, '..', 'reference'),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal,
+  })
+  let [output, errors] = ['', '']
+  child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
+  const code = await new Promise<number | null>((resolve, reject) => child.on('close', resolve).on('error', reject))
+  if (code !== 0)
+    throw new Error(
+      `${args.slice(0, 2).join(' ')} ended with ${code}; this benchmark needs ${needs}.\n` +
+        errors.split('\n').slice(-6).join('\n'),
+    )
+  return output
+}
+
+/** The last line of a script's output. */
+export function timingIn(output: string): Timing {
+  const timing: unknown = JSON.parse(output.trim().split('\n').at(-1) ?? '')
+  return timing as Timing
+}
+
+/** The checkpoint's folder. */
+export async function middleCheckpoint(context: BenchmarkContext): Promise<string> {
+  const { directory, signal } = context
+  const folder = process.env['OMNISERVE_BENCH_MIDDLE'] ?? join(directory, 'mid')
+  if (!existsSync(join(folder, 'config.json'))) {
+    context.log('  making the checkpoint')
+    await python(signal, ['-m', 'omniserve_reference.make_mid_checkpoint', folder])
+  }
+  return folder
+}
+
+const request = (id: string): GenerationRequest => ({
+  id,
+  model: 'middle',
+  messages: [{ role: 'user', content: [{ type: 'text', text: prompt }] }],
+  sampling: { temperature: 0, topP: 1, presencePenalty: 0, repetitionPenalty: 1, seed: 1 },
+  maxTokens: textTokens,
+  stop: [],
+  speech: { voice: 'Ethan' },
+})
+
+async function ours(engine: LocalEngine, id: string, signal: AbortSignal): Promise<Timing> {
+  const begun = performance.now()
+  const since = (): number => (performance.now() - begun) / 1000
+  let [first, audio, samples, tokens] = [0, 0, 0, 0]
+  for await (const event of engine.generate(request(id), signal)) {
+    if (event.type === 'text-delta') first ||= since()
+    else if (event.type === 'audio-delta') {
+      audio ||= since()
+      samples += event.pcm.length
+    } else if (event.type === 'end') tokens = event.usage.textTokens ?? 0
+  }
+  return {
+    textTokens: tokens,
+    samples,
+    secondsToFirstToken: first,
+    secondsToFirstAudio: audio,
+    secondsTotal: since(),
+    peakBytes: peakOf(engine.processId ?? 0),
+  }
+}
+
+/** One timed reply of a new engine, after one that warms it. `kind`: the type of its weights; as stored when left out. */
+export async function timeOurs(
+  folder: string,
+  kind: WeightType | undefined,
+  threads: number,
+  signal: AbortSignal,
+): Promise<Timing> {
+  const engine = await createLocalEngine({
+    checkpoint: folder,
+    id: 'middle',
+    device: 'cpu',
+    threads,
+    maxSpeechFrames: frames + 1,
+    signal,
+    ...(kind && { types: { type: kind } }),
+  })
+  try {
+    await ours(engine, 'warm', signal)
+    return await ours(engine, 'timed', signal)
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The median of several runs, as a row. */
+function row(name: string, runs: readonly Timing[]): Row {
+  const of = (read: (timing: Timing) => number): number => median(runs.map(read))
+  return {
+    case: name,
+    tokens: of((t) => t.textTokens),
+    'speech s': round(of((t) => t.samples / 24_000)),
+    'first token s': round(of((t) => t.secondsToFirstToken)),
+    'first audio s': round(of((t) => t.secondsToFirstAudio)),
+    'total s': round(of((t) => t.secondsTotal)),
+    RTF: round(of((t) => t.secondsTotal / (t.samples / 24_000))),
+    'peak GB': round(of((t) => t.peakBytes / 1e9)),
+  }
+}
+
+/** A row for each that was run, and for each of ours how many times faster than the best of the peer's it is. */
+export function compare(here: Runs, there: Runs): Row[] {
+  const rows = [...here, ...there].map(([name, runs]) => row(name, runs))
+  // Against the faster of the peer's, per second of speech: replies may end a token apart.
+  const perSecond = (t: Timing): number => t.secondsTotal / t.samples
+  const bestPeer = Math.min(...[...there.values()].map((runs) => median(runs.map(perSecond))))
+  const peerAudio = Math.min(...[...there.values()].map((runs) => median(runs.map((t) => t.secondsToFirstAudio))))
+  for (const [name, runs] of here) {
+    rows.push({
+      case: `${name}: times faster`,
+      'first audio s': round(peerAudio / median(runs.map((t) => t.secondsToFirstAudio))),
+      'total s': round(bestPeer / median(runs.map(perSecond))),
+    })
+  }
+  return rows
+}

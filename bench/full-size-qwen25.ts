@@ -2,13 +2,16 @@
  * The whole of Qwen2.5-Omni-3B's geometry with random weights: a reply in text and one in speech, and the share of
  * talker, diffusion transformer and vocoder.
  *
- * Everything runs in this process, so that its processor time is known: on a shared machine, compare that.
+ * Everything of ours runs in this process, so that its processor time is known: on a shared machine, compare that. With
+ * `PYTHON` (see README.md) transformers makes a whole reply of the same length afterwards: thinker and talker in
+ * bfloat16, token2wav in float32 by the 3/8 rule.
  * The file (6 GB at 8 bits) is written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps it.
  */
 
 import { existsSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 
 import type { GenerationRequest } from '../src/contract/index.ts'
@@ -19,6 +22,7 @@ import { normalNoise } from '../src/models/qwen2_5-omni/token2wav/noise.ts'
 import { writeRandomFile } from './full-size-file.ts'
 import { type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
 import { uniform } from './token2wav-weights.ts'
+import { python } from './whole-reply.ts'
 
 const testdata = join(import.meta.dirname, '..', 'testdata')
 const GB = 1e9
@@ -125,7 +129,50 @@ async function decode(
   })
 }
 
-async function measureType(type: 'q8_0' | 'q4_0', context: BenchmarkContext): Promise<Row[]> {
+interface PeerReply {
+  readonly seconds: number
+  readonly secondsTotal: number
+  readonly secondsToken2wav: number
+  readonly peakBytes: number
+}
+
+/** RTF of ours, to compare with: of a whole reply as served, and of token2wav by the peer's solver. */
+interface Reached {
+  readonly tokens: number
+  readonly seconds: number
+  readonly whole: number
+  readonly token2wav: number
+}
+
+async function comparePeer(ours: Reached, { signal }: BenchmarkContext): Promise<Row[]> {
+  const config = join(testdata, 'qwen2.5-omni', 'config-3b.json')
+  const counts = ['--text-tokens', ours.tokens, '--seconds', ours.seconds, '--threads', availableParallelism()].map(
+    String,
+  )
+  const output = await python(signal, ['-m', 'omniserve_reference.time_qwen25', config, ...counts])
+  const peer = JSON.parse(output.trim().split('\n').at(-1) ?? '') as PeerReply
+  const rtf = peer.secondsTotal / peer.seconds
+  const token2wav = peer.secondsToken2wav / peer.seconds
+  return [
+    {
+      case: `transformers: text and ${peer.seconds.toFixed(1)} s of speech, 3/8 rule`,
+      'wall s': peer.secondsTotal,
+      RTF: rtf,
+      'token2wav RTF': token2wav,
+      'peak GB': peer.peakBytes / GB,
+    },
+    {
+      case: 'q8_0: times faster than transformers',
+      'as served': rtf / ours.whole,
+      'token2wav, same solver': token2wav / ours.token2wav,
+    },
+  ]
+}
+
+async function measureType(
+  type: 'q8_0' | 'q4_0',
+  context: BenchmarkContext,
+): Promise<{ readonly rows: Row[]; readonly reached: Reached }> {
   const { directory, signal, quick } = context
   const path = join(directory, `full-size-qwen25-${type}.gguf`)
   const kept = process.env['OMNISERVE_BENCH_KEEP'] !== undefined
@@ -213,7 +260,8 @@ async function measureType(type: 'q8_0' | 'q4_0', context: BenchmarkContext): Pr
     })
     await hosted.runtime.close()
     hosted.dispose()
-    return rows
+    const reached = { tokens, seconds: length, whole: whole.wall / length, token2wav: rk4Part.wall / partSeconds }
+    return { rows, reached }
   } finally {
     if (!kept) await Promise.all([rm(path, { force: true }), rm(`${path}.partial`, { force: true })])
   }
@@ -227,7 +275,11 @@ export const benchmark: Benchmark = {
     const rows: Row[] = []
     for (const type of context.quick ? (['q8_0'] as const) : (['q8_0', 'q4_0'] as const)) {
       context.log(type)
-      rows.push(...(await measureType(type, context)))
+      const measured = await measureType(type, context)
+      rows.push(...measured.rows)
+      if (type !== 'q8_0') continue
+      if (process.env['PYTHON'] === undefined) context.log('  without transformers: PYTHON is not set')
+      else rows.push(...(await comparePeer(measured.reached, context)))
     }
     return rows
   },

@@ -60,13 +60,14 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
     })
 
   it('tells a caller whose engine died, and answers the next one', async () => {
+    const engine = engineProcess(server.pid!)
     const response = await ask('Tell me everything.', {
       max_tokens: 1500,
       modalities: ['text', 'audio'],
       audio: { voice: 'Cherry', format: 'wav' },
     })
     expect(response.status).toBe(200)
-    process.kill(engineProcess(server.pid!), 'SIGKILL')
+    process.kill(engine, 'SIGKILL')
     const cut = await readReply(response)
     expect(cut.error?.error.message).toBeTruthy()
     expect(cut.finish).toBeUndefined()

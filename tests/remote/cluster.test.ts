@@ -218,8 +218,8 @@ describe('a cluster', () => {
   })
 
   it('does not eject a replica that is slow to say that it is well while its replies go on', async () => {
-    const a = await start(20)
-    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 100 } })])
+    const a = await start(40)
+    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 300 } })])
     a.prepend({ path: '/health', reply: { delay: 3_600_000 } })
     const running = readReply(engine, ask({ text: 'a long story', maxTokens: 60 }))
     await eventually(() => expect(a.open).toBe(1))

@@ -203,7 +203,7 @@ describe('a reply that fails after it began', () => {
 
   it('for lack of time says so', async () => {
     await using server = await startTestServer(
-      { requestTimeout: 0.2 },
+      { requestTimeout: 1 },
       fakeEngine({ reply: long(1000), tokenDelayMs: 20 }),
     )
     const reply = await readReply(await server.chat(hello))

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
+import { createTextCounter, type TextCounter } from '../../src/accounting/index.ts'
 import { startServer, type RunningServer } from '../../src/api/index.ts'
 import { loadSettings } from '../../src/config/index.ts'
 import type { Engine } from '../../src/contract/index.ts'
@@ -34,18 +35,22 @@ export function playgroundWith(files: Record<string, string>): string {
   return folder
 }
 
+let counter: Promise<TextCounter> | undefined
+
 /** Starts a server whose checkpoint `nano` is `engine`. */
 export async function startPlayground(
   engine: Engine,
   flags: Record<string, unknown> = {},
   folder: string = playgroundFolder,
 ): Promise<RunningServer> {
+  counter ??= createTextCounter()
   const settings = await loadSettings({ flags: { port: 0, logLevel: 'silent', ...flags } })
   return startServer({
     settings,
     engines: new Map([['nano', engine]]),
     log: pino({ level: 'silent' }),
     version: '0.0.0-test',
+    counter: await counter,
     playgroundFolder: folder,
   })
 }

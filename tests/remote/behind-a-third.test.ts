@@ -162,9 +162,9 @@ it('loses nothing when one is killed and one is drained', async () => {
 
   // The other is drained while requests run: six callers go on until it is.
   let drains = false
-  const goOn = async (spoken: boolean): Promise<Awaited<ReturnType<typeof ask>>[]> => {
+  const goOn = async (aloud: boolean): Promise<Awaited<ReturnType<typeof ask>>[]> => {
     const answers = []
-    while (!drains) answers.push(await ask(ports[2], spoken))
+    while (!drains) answers.push(await ask(ports[2], aloud))
     return answers
   }
   const running = Promise.all(Array.from({ length: 6 }, (_, number) => goOn(number % 2 === 0)))
@@ -179,6 +179,7 @@ it('loses nothing when one is killed and one is drained', async () => {
   expect(drained.status).toBe(200)
   const after = await Promise.all([1, 2, 3].map(() => ask(ports[2], false)))
   expect(after.map(({ by }) => by)).toEqual(['a', 'a', 'a'])
-  for (const { reply } of [...(await running).flat(), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
+  for (const { reply } of [...(await running).flat(), ...after])
+    expect([reply?.error, reply?.done]).toEqual([undefined, true])
   await until(async () => (await stateOf('b')) === 'drained', 20)
 })

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../../src/config/index.ts'
 import { EngineError } from '../../src/contract/index.ts'
 import type { FakeEngine } from '../../testing/fake-engine.ts'
-import { until } from '../../testing/until.ts'
+import { eventually, until } from '../../testing/until.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
@@ -197,8 +197,10 @@ describe('a reply that fails after it began', () => {
     expect(reply.error?.request_id).toBe(response.headers.get('x-request-id'))
     expect(reply.done).toBe(true)
     await until(idle(server))
-    const metrics = await (await fetch(`${server.url}/metrics`)).text()
-    expect(metrics).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
+    await eventually(async () => {
+      const metrics = await (await fetch(`${server.url}/metrics`)).text()
+      expect(metrics).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
+    })
   })
 
   it('for lack of time says so', async () => {

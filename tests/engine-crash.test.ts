@@ -9,7 +9,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { until } from '../testing/until.ts'
 import { readReply } from './support/reply.ts'
 
@@ -60,13 +60,14 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
     })
 
   it('tells a caller whose engine died, and answers the next one', async () => {
+    const engine = engineProcess(server.pid!)
     const response = await ask('Tell me everything.', {
       max_tokens: 1500,
       modalities: ['text', 'audio'],
       audio: { voice: 'Cherry', format: 'wav' },
     })
     expect(response.status).toBe(200)
-    process.kill(engineProcess(server.pid!), 'SIGKILL')
+    process.kill(engine, 'SIGKILL')
     const cut = await readReply(response)
     expect(cut.error?.error.message).toBeTruthy()
     expect(cut.finish).toBeUndefined()
@@ -88,7 +89,12 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
   })
 
   it('lets go of a reply whose caller leaves', async () => {
+    const engine = engineProcess(server.pid!)
     const controller = new AbortController()
+    onTestFinished(() => {
+      controller.abort()
+      process.kill(engine, 'SIGCONT')
+    })
     const response = await fetch(`${url}/v1/chat/completions`, {
       method: 'POST',
       signal: controller.signal,
@@ -100,10 +106,13 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
       }),
     })
     await response.body?.getReader().read()
+    // It writes no more while the metrics are asked for.
+    process.kill(engine, 'SIGSTOP')
     const active = async (): Promise<string | undefined> =>
       /^omniserve_engine_active (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1]
     expect(await active()).toBe('1')
     controller.abort()
+    process.kill(engine, 'SIGCONT')
     await until(async () => (await active()) === '0', 20)
   })
 })

@@ -153,8 +153,10 @@ describe('computing', () => {
       return turn
     }
     expect(await turned(() => brief.run(inputs))).toBe(true)
-    for (let i = 0; i < 50 && (await turned(() => brief.run(inputs))); i++);
-    expect(await turned(() => brief.run(inputs))).toBe(false)
+    // On a busy machine many runs are not brief.
+    let waited = true
+    for (let i = 0; i < 1000 && waited; i++) waited = await turned(() => brief.run(inputs))
+    expect(waited).toBe(false)
     expect((await brief.run(inputs)).y[99]).toBe(9)
     for (let i = 0; i < 3; i++) expect(await turned(() => long.run(heavyInputs))).toBe(true)
   })

@@ -66,7 +66,30 @@ export async function openPlayground(
   await before?.(page)
   await page.goto(url)
   await page.locator('#message').waitFor()
+  await catalogueKnown(page)
   return watched
+}
+
+/** Waits until the server's models are listed, or the page says why not. Before that the Enter key sends nothing. */
+async function catalogueKnown(page: Page): Promise<void> {
+  await page.locator('.server:not([data-state="unknown"])').waitFor()
+}
+
+/** Waits until the open conversation is stored with a reply of this text, so that a reload finds it. */
+export async function replyKept(page: Page, text: string): Promise<void> {
+  const stored = `new Promise((resolve, reject) => {
+    const opening = indexedDB.open('omniserve')
+    opening.onerror = () => reject(opening.error)
+    opening.onsuccess = () => {
+      const asking = opening.result.transaction('conversations').objectStore('conversations').getAll()
+      asking.onsuccess = () => {
+        opening.result.close()
+        const turns = asking.result.flatMap((conversation) => conversation.turns)
+        resolve(turns.filter(({ role, status }) => role === 'assistant' && status !== 'streaming').map(({ text }) => text))
+      }
+    }
+  })`
+  await expect.poll(() => page.evaluate<string[]>(stored)).toContain(text)
 }
 
 /** Sends a text and waits until `replies` replies are complete. */

@@ -4,7 +4,16 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { RunningServer } from '../../src/api/index.ts'
 import { createFakeEngine, type FakeEngine } from '../../testing/fake-engine.ts'
-import { ask, describeInBrowser, launchBrowser, metricsOf, openPlayground, repliesDone, until } from './browser.ts'
+import {
+  ask,
+  describeInBrowser,
+  launchBrowser,
+  metricsOf,
+  openPlayground,
+  repliesDone,
+  replyKept,
+  until,
+} from './browser.ts'
 import { testImage } from './media-files.ts'
 import { playgroundWith, startPlayground } from './playground-server.ts'
 
@@ -174,6 +183,7 @@ describeInBrowser('conversation', () => {
     expect(requests[3]?.['messages']).toEqual(requests[2]?.['messages'])
     await repliesDone(page, 1)
 
+    await replyKept(page, 'You said: changed question')
     await page.reload()
     await page.getByText('You said: changed question', { exact: true }).waitFor()
     await expect.poll(() => page.locator('.history-item').count()).toBe(1)
@@ -193,6 +203,7 @@ describeInBrowser('conversation', () => {
     await page.getByRole('button', { name: 'New conversation' }).click()
     await ask(page, 'another one')
     await expect.poll(() => page.locator('.history-item').count()).toBe(2)
+    await replyKept(page, 'You said: another one')
     await page.reload()
     await page.getByText('You said: another one', { exact: true }).waitFor()
     await page.locator('.history-open', { hasText: 'with speech' }).click()
@@ -266,6 +277,37 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
+  it('keeps a reply that began before the history could be read', async () => {
+    const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
+    await ask(page, 'an older one')
+    await replyKept(page, 'You said: an older one')
+    // A second page holds the database.
+    const holder = await page.context().newPage()
+    await holder.goto(server.url)
+    await holder.locator('#message').waitFor()
+    await holder.evaluate(`new Promise((resolve) => {
+      indexedDB.open('omniserve').onsuccess = ({ target }) => {
+        const store = target.result.transaction(['conversations', 'summaries', 'drafts'], 'readwrite').objectStore('drafts')
+        const hold = () => {
+          resolve()
+          if (globalThis.released !== true) store.count().onsuccess = hold
+        }
+        hold()
+      }
+    })`)
+    await page.reload()
+    const words = Array.from({ length: 60 }, (_, index) => `word${index}`).join(' ')
+    await page.locator('#message').fill(words)
+    await page.getByRole('button', { name: 'Send', exact: true }).click()
+    await page.locator('.turn-assistant .prose', { hasText: 'word1' }).waitFor()
+    await holder.evaluate(`globalThis.released = true`)
+    await expect.poll(() => page.locator('.history-item').count()).toBe(2)
+    await page.getByText(`You said: ${words}`, { exact: true }).waitFor()
+    expect(await page.getByText('You said: an older one', { exact: true }).count()).toBe(0)
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
   it('scrolls to the answer after an image, and stays where the reader scrolled', async () => {
     const { page } = await openPlayground(browser, server.url, { viewport: { width: 1280, height: 620 } })
     const fromEnd = `(() => { const c = document.querySelector('.conversation'); return c.scrollHeight - c.scrollTop - c.clientHeight })()`
@@ -282,14 +324,18 @@ describeInBrowser('conversation', () => {
     await page.locator('.turn-assistant .prose', { hasText: 'word3' }).waitFor()
     await page.mouse.move(600, 300)
     await page.mouse.wheel(0, -500)
-    const topNow = (): Promise<number> => page.evaluate(`document.querySelector('.conversation').scrollTop`)
-    // The wheel's scrolling is smooth: it has ended when two looks see the same.
-    let top = -1
-    await expect
-      .poll(async () => top === (top = await topNow()) && (await page.evaluate<number>(fromEnd)) > 100)
-      .toBe(true)
+    // The wheel's scrolling is smooth: it has ended when it is the same for ten frames.
+    const stillAt = (): Promise<number | undefined> =>
+      page.evaluate(`(async () => {
+        const top = () => document.querySelector('.conversation').scrollTop
+        const before = top()
+        for (let frame = 0; frame < 10; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve))
+        return top() === before && ${fromEnd} > 100 ? before : undefined
+      })()`)
+    let top: number | undefined
+    await expect.poll(async () => (top = await stillAt())).toBeDefined()
     await repliesDone(page, 3)
-    expect(await topNow()).toBe(top)
+    expect(await stillAt()).toBe(top)
     await page.context().close()
   })
 

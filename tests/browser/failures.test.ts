@@ -3,6 +3,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
+import { freePort } from '../../testing/free-port.ts'
 import { ask, describeInBrowser, launchBrowser, openPlayground, repliesDone, until } from './browser.ts'
 import { startPlayground } from './playground-server.ts'
 
@@ -86,7 +87,7 @@ describeInBrowser('failures', () => {
 
   it('notices a lost connection, and that the server is back', async () => {
     const engine = () => createFakeEngine({ models: ['nano'], tokenDelayMs: 40 })
-    const server = await startPlayground(engine())
+    const server = await startPlayground(engine(), { port: await freePort() })
     const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await page.getByText('qwen3-omni-flash').first().waitFor()
     await page.locator('#message').fill(Array.from({ length: 900 }, (_, index) => `w${index}`).join(' '))

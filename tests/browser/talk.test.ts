@@ -48,6 +48,11 @@ class StandIn {
     return this.of('input_audio_buffer.append').reduce((sum, { audio }) => sum + bytesOf(audio).length / 2, 0)
   }
 
+  /** Milliseconds of microphone audio so far. */
+  get milliseconds(): number {
+    return Math.floor(this.samples / 16)
+  }
+
   userSpeaks(id: string, from: number): void {
     this.send({ type: 'input_audio_buffer.speech_started', item_id: id, audio_start_ms: from })
   }
@@ -177,29 +182,32 @@ describeInBrowser('talk', () => {
     const yours = page.getByRole('meter', { name: 'Your level' })
     await expect.poll(async () => Number(await yours.getAttribute('aria-valuenow'))).toBeGreaterThan(10)
 
-    realtime.userSpeaks('item_1', 100)
+    // The page keeps the last seconds of the microphone, so what is said lies just before what has arrived.
+    const first = realtime.milliseconds
+    realtime.userSpeaks('item_1', first - 900)
     await status(page, 'Listening to you')
-    realtime.userStops('item_1', 900)
+    realtime.userStops('item_1', first - 100)
     await status(page, 'Thinking')
     realtime.reply('resp_1', 'Seven plus five is twelve.', 3)
-    await status(page, 'Speaking')
-    const model = page.getByRole('meter', { name: 'Level of the model' })
-    await expect.poll(async () => Number(await model.getAttribute('aria-valuenow'))).toBeGreaterThan(30)
     realtime.done('resp_1')
     realtime.transcript('item_1', 'What is 7 plus 5?')
     await status(page, 'Listening')
 
     // Speaking interrupts the reply, at once.
-    realtime.userSpeaks('item_2', 1500)
-    realtime.userStops('item_2', 2000)
+    const second = realtime.milliseconds
+    realtime.userSpeaks('item_2', second - 600)
+    realtime.userStops('item_2', second - 100)
     realtime.reply('resp_2', 'Once upon a time there was', 30)
     await status(page, 'Speaking')
-    realtime.userSpeaks('item_3', 2500)
+    const model = page.getByRole('meter', { name: 'Level of the model' })
+    await expect.poll(async () => Number(await model.getAttribute('aria-valuenow'))).toBeGreaterThan(30)
+    const third = realtime.milliseconds
+    realtime.userSpeaks('item_3', third - 600)
     await status(page, 'Listening to you')
     await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
     realtime.done('resp_2', 'cancelled')
     realtime.transcript('item_2', 'Tell me a story.')
-    realtime.userStops('item_3', 3000)
+    realtime.userStops('item_3', third - 100)
     realtime.reply('resp_3', 'Goodbye.', 30)
     await status(page, 'Speaking')
     const captions = page.getByRole('list', { name: 'Captions' }).getByRole('listitem')
@@ -235,7 +243,7 @@ describeInBrowser('talk', () => {
         .poll(() => page.locator('.turn-assistant .note').allInnerTexts())
         .toEqual(['Interrupted', 'Interrupted'])
     }
-    // What was said in the first turn: 100 to 900 ms of the microphone.
+    // What was said in the first turn: 800 ms of the microphone.
     await expect.poll(() => page.locator('.turn-user .speech-time').first().innerText()).toBe('0.8 s')
     expect(problems).toEqual([])
     await page.context().close()

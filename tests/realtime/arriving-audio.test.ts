@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type AudioMedium, EngineError } from '../../src/contract/index.ts'
 import type { FakeArrival } from '../../testing/fake-engine.ts'
 import { jpeg } from '../support/media.ts'
+import { until } from '../../testing/until.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence, twoSentences } from './client.ts'
 
@@ -39,9 +40,10 @@ describe('a turn', () => {
     await using client = await open({ instructions: 'Be brief.' })
     // As a microphone sends it: piece after piece, each handled before the next comes.
     const audio = Float32Array.of(...oneSentence, ...silence(1))
-    for (let at = 0; at < audio.length; at += 1600) {
+    for (let at = 0, pieces = 1; at < audio.length; at += 1600, pieces += 1) {
       client.speak(audio.subarray(at, at + 1600))
-      await new Promise((resolve) => setTimeout(resolve, 2))
+      client.send({ type: 'conversation.item.retrieve', item_id: 'none' })
+      await until(() => client.types.filter((type) => type === 'error').length === pieces)
     }
     await client.next('response.done')
     expect(arrivals().length).toBe(1)
@@ -89,7 +91,7 @@ describe('a turn', () => {
     await client.next('error')
     expect(arrivals().at(-1)).toMatchObject({ samples: 44_000, dropped: false })
     await client[Symbol.asyncDispose]()
-    while (!arrivals().every(({ dropped }) => dropped)) await new Promise((resolve) => setTimeout(resolve, 2))
+    await until(() => arrivals().every(({ dropped }) => dropped))
   })
 
   it('with images, or begun under a reply, is not prefilled', async () => {
@@ -104,7 +106,7 @@ describe('a turn', () => {
     expect(arrivals().map(({ prefills }) => prefills)).toEqual([true, false])
     client.send({
       type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(200) }] },
+      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(10_000) }] },
     })
     client.send({ type: 'response.create' })
     await client.next('response.created')

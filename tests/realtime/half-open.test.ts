@@ -1,16 +1,18 @@
 /** Sockets whose other end is gone without a word: pings find them, and nothing of their session stays. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { type ConnectionPorts, DashScopeDialect, runConnection } from '../../src/realtime/index.ts'
 
-const PING_MS = 20
+const PING_MS = 60_000
 
 let sockets: WebSocketServer
 const sessions: Promise<void>[] = []
 
 beforeAll(async () => {
+  // Pings are sent when the test says so.
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   await once(sockets, 'listening')
   sockets.on('connection', (socket) => {
@@ -50,7 +52,10 @@ beforeAll(async () => {
     sessions.push(runConnection(socket, { dialect, ports, limits, stopping: never, signal: never }))
   })
 })
-afterAll(() => new Promise((resolve) => sockets.close(resolve)))
+afterAll(async () => {
+  vi.useRealTimers()
+  await new Promise((resolve) => sockets.close(resolve))
+})
 
 const connect = (options: object): WebSocket =>
   new WebSocket(`ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`, options)
@@ -58,15 +63,19 @@ const connect = (options: object): WebSocket =>
 it('one that answers no ping is dropped, one that does is kept', async () => {
   const living = connect({})
   await once(living, 'message')
-  let pings = 0
-  living.on('ping', () => (pings += 1))
+  const [answering] = sockets.clients
   const gone = connect({ autoPong: false })
   await once(gone, 'message')
+  const closed = once(gone, 'close')
+  for (let pings = 0; pings < 5; pings += 1) {
+    const answered = once(answering!, 'pong')
+    vi.advanceTimersByTime(PING_MS)
+    await answered
+  }
   // 1006: cut, without a close frame.
-  const [code] = (await once(gone, 'close')) as [number]
+  const [code] = (await closed) as [number]
   expect(code).toBe(1006)
   await sessions[1]
-  while (pings < 5) await once(living, 'ping')
   expect(living.readyState).toBe(WebSocket.OPEN)
   living.close()
   await Promise.all(sessions)

@@ -10,13 +10,10 @@ import { fakeEngine, startTestServer, type TestServer } from '../support/server.
 import { serve, type ServeProcess } from '../support/serve.ts'
 import { createDecodingLoader } from '../../testing/decode-at-once.ts'
 import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
+import { until } from '../../testing/until.ts'
 import { oneSentence, RealtimeClient } from './client.ts'
 
 const byHand = { turn_detection: null, modalities: ['text'] }
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
-}
 
 describe('a checkpoint that takes one recording at a time', () => {
   const servers: TestServer[] = []

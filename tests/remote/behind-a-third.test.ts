@@ -6,12 +6,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
 import { clusterStateSchema } from '../../src/protocol/index.ts'
+import { freePort } from '../../testing/free-port.ts'
 import { until } from '../../testing/until.ts'
 import { readReply, type Reply, usageAddsUp } from '../support/reply.ts'
 
@@ -22,14 +22,6 @@ const children = new Set<ChildProcess>()
 const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 30)
 
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 async function serve(port: number, ...args: string[]): Promise<ChildProcess> {
   const child = spawn(process.execPath, [main, 'serve', '--port', String(port), '--log-level', 'error', ...args], {
@@ -168,17 +160,26 @@ it('loses nothing when one is killed and one is drained', async () => {
   await serve(ports[0], '--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
   await until(async () => (await stateOf('a')) === 'up', 100)
 
-  // The other is drained while requests run.
-  const running = Promise.all(Array.from({ length: 6 }, (_, number) => ask(ports[2], number % 2 === 0)))
+  // The other is drained while requests run: six callers go on until it is.
+  let drains = false
+  const goOn = async (aloud: boolean): Promise<Awaited<ReturnType<typeof ask>>[]> => {
+    const answers = []
+    while (!drains) answers.push(await ask(ports[2], aloud))
+    return answers
+  }
+  const running = Promise.all(Array.from({ length: 6 }, (_, number) => goOn(number % 2 === 0)))
+  onTestFinished(() => void (drains = true))
   await until(async () => ((await replicas()).find(({ name }) => name === 'b')?.live ?? 0) > 0)
   const drained = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster/replicas/b`, {
     method: 'POST',
     headers: { authorization: 'Bearer sk-admin' },
     body: '{"draining":true}',
   })
+  drains = true
   expect(drained.status).toBe(200)
   const after = await Promise.all([1, 2, 3].map(() => ask(ports[2], false)))
   expect(after.map(({ by }) => by)).toEqual(['a', 'a', 'a'])
-  for (const { reply } of [...(await running), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
+  for (const { reply } of [...(await running).flat(), ...after])
+    expect([reply?.error, reply?.done]).toEqual([undefined, true])
   await until(async () => (await stateOf('b')) === 'drained', 20)
 })

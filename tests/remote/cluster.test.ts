@@ -14,6 +14,7 @@ import { RemoteEngine } from '../../src/engines/remote/remote-engine.ts'
 import { rowsOf } from '../../testing/replayed-peers.ts'
 import { recording, type Reply, type ReplayServer, startReplay } from '../../testing/replay-server.ts'
 import { makeRequest, readReply } from '../../testing/requests.ts'
+import { freePort } from '../../testing/free-port.ts'
 import { eventually } from '../../testing/until.ts'
 
 const never = new AbortController().signal
@@ -25,8 +26,8 @@ afterEach(async () => {
   for (const close of open.splice(0).toReversed()) await close()
 })
 
-async function start(pace = 1): Promise<ReplayServer> {
-  const server = await startReplay(rowsOf('vllm', { pace }))
+async function start(pace = 1, port = 0): Promise<ReplayServer> {
+  const server = await startReplay(rowsOf('vllm', { pace }), port)
   open.push(() => server.kill())
   return server
 }
@@ -123,9 +124,9 @@ describe('a cluster', () => {
   })
 
   it('moves a request that has not begun, ejects the dead replica, and takes it back after checks and a trial', async () => {
-    const [a, b] = [await start(), await start()]
+    const port = await freePort()
+    const [a, b] = [await start(1, port), await start()]
     const { engine, cluster, events, pass } = await run([pool('p', [replica('a', a), replica('b', b)])])
-    const { port } = new URL(a.url)
     await a.kill()
     expect(await servedBy(engine)).toBe('b')
     await eventually(() => expect(cluster.status()[0]?.state).toBe('ejected'))
@@ -135,8 +136,7 @@ describe('a cluster', () => {
     // No request goes there meanwhile.
     for (let count = 0; count < 3; count += 1) expect(await servedBy(engine)).toBe('b')
     // It is healthy again; its time out is not over.
-    const again = await startReplay(rowsOf('vllm', { pace: 1 }), Number(port))
-    open.push(() => again.kill())
+    const again = await start(1, port)
     await cluster.probeAll()
     await cluster.probeAll()
     expect(cluster.status()[0]?.state).toBe('ejected')
@@ -218,8 +218,8 @@ describe('a cluster', () => {
   })
 
   it('does not eject a replica that is slow to say that it is well while its replies go on', async () => {
-    const a = await start(20)
-    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 100 } })])
+    const a = await start(40)
+    const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 300 } })])
     a.prepend({ path: '/health', reply: { delay: 3_600_000 } })
     const running = readReply(engine, ask({ text: 'a long story', maxTokens: 60 }))
     await eventually(() => expect(a.open).toBe(1))
@@ -419,14 +419,13 @@ describe('a cluster', () => {
   })
 
   it('says that nothing is healthy, and begins when something is', async () => {
-    const a = await start()
-    const { port } = new URL(a.url)
+    const port = await freePort()
+    const a = await start(1, port)
     await a.kill()
     const { engine, cluster } = await run([pool('p', [replica('a', a)])])
     expect(engine.status()).toMatchObject({ ready: false, reason: 'no replica is healthy' })
     await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'upstream_failed' })
-    const again = await startReplay(rowsOf('vllm'), Number(port))
-    open.push(() => again.kill())
+    await start(1, port)
     await cluster.probeAll()
     expect(engine.status().ready).toBe(true)
     expect(await servedBy(engine)).toBe('a')

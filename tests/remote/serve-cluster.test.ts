@@ -64,9 +64,13 @@ describe('a server in front of pools', () => {
     expect(sent.headers.authorization).toBeUndefined()
     await eventually(() => expect(log().at(-1)).toMatchObject({ served_by: 'gpu-a', outcome: 'stop' }))
     expect(log().at(-1)).toMatchObject({ poolCost: { currency: 'USD', total: expect.any(Number) as number } })
-    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    // Counted when the stream is closed, which its reader may see first.
+    const metrics = await eventually(async () => {
+      const page = await (await fetch(`${server.url}/metrics`)).text()
+      expect(page).toContain('omniserve_replica_requests_total{pool="gpu",replica="gpu-a",outcome="ok"} 1')
+      return page
+    })
     expect(metrics).toContain('omniserve_replica_up{pool="gpu",replica="gpu-a"} 1')
-    expect(metrics).toContain('omniserve_replica_requests_total{pool="gpu",replica="gpu-a",outcome="ok"} 1')
     expect(metrics).toMatch(/omniserve_replica_time_to_first_audio_seconds_count\{pool="gpu",replica="gpu-a"\} 1/)
     expect(metrics).toMatch(/omniserve_replica_cost_total\{replica="gpu-a",currency="USD"\} \d/)
     // No pool supports this API model.

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { EngineError } from '../../src/contract/index.ts'
-import { until } from '../../testing/until.ts'
+import { eventually, until } from '../../testing/until.ts'
 import { serve } from '../support/serve.ts'
 import { fakeEngine, startTestServer } from '../support/server.ts'
 
@@ -36,18 +36,20 @@ it('a reply whose caller leaves is accounted for what was generated', async () =
   while (seen.split('"content":" word"').length < 20) seen += new TextDecoder().decode((await reader.read()).value)
   leave.abort()
   await until(() => server.engine.aborted.length > 0)
-  const value = await metricsOf(server.url)
-  expect(value(outputText)).toBeGreaterThanOrEqual(19)
-  expect(value(outputText)).toBeLessThan(500)
-  expect(value('omniserve_cancelled_total{model="qwen3-omni-flash"}')).toBe(1)
+  await eventually(async () => {
+    const value = await metricsOf(server.url)
+    expect(value(outputText)).toBeGreaterThanOrEqual(19)
+    expect(value(outputText)).toBeLessThan(500)
+    expect(value('omniserve_cancelled_total{model="qwen3-omni-flash"}')).toBe(1)
+  })
 })
 
 it('a reply that fails midway is accounted for what was generated', async () => {
   const failAt = { event: 12, error: new EngineError('internal', 'broke') }
   await using server = await startTestServer({}, fakeEngine({ reply: longReply, failAt }))
   expect(await (await server.chat(body)).text()).toContain('internal_error')
-  const value = await metricsOf(server.url)
-  expect(value(outputText)).toBe(11)
+  // Counted when the stream is closed, which its reader may see first.
+  await eventually(async () => expect((await metricsOf(server.url))(outputText)).toBe(11))
 })
 
 it('every request is counted once, under its model, whole replies and token counts too', async () => {
@@ -63,12 +65,14 @@ it('every request is counted once, under its model, whole replies and token coun
   await (await count(body)).text()
   await (await count({ ...body, temperature: 9 })).text()
   await (await count({ ...body, model: 'made-up' })).text()
-  const value = await metricsOf(server.url)
-  expect(value(requests('chat', 'qwen3-omni-flash', 200))).toBe(1)
-  expect(value(requests('chat', 'qwen3-omni-flash', 400))).toBe(1)
-  expect(value(requests('tokens-count', 'qwen3-omni-flash', 200))).toBe(1)
-  expect(value(requests('tokens-count', 'qwen3-omni-flash', 400))).toBe(1)
-  expect(value(requests('tokens-count', 'unknown', 404))).toBe(1)
+  await eventually(async () => {
+    const value = await metricsOf(server.url)
+    expect(value(requests('chat', 'qwen3-omni-flash', 200))).toBe(1)
+    expect(value(requests('chat', 'qwen3-omni-flash', 400))).toBe(1)
+    expect(value(requests('tokens-count', 'qwen3-omni-flash', 200))).toBe(1)
+    expect(value(requests('tokens-count', 'qwen3-omni-flash', 400))).toBe(1)
+    expect(value(requests('tokens-count', 'unknown', 404))).toBe(1)
+  })
 })
 
 it('token counts are under the rate limit', async () => {
@@ -126,8 +130,11 @@ it('a conversation goes on from its prefix, and never from that of another key',
   const before = (await metricsOf(server.url, authorization))(hits)
   const second = [...first, { role: 'assistant', content: answer }, { role: 'user', content: 'Who are you?' }]
   const reused = await ask('sk-first', second)
-  const after = (await metricsOf(server.url, authorization))(hits)
-  expect(after - before).toBeGreaterThan(15)
+  const after = await eventually(async () => {
+    const now = (await metricsOf(server.url, authorization))(hits)
+    expect(now - before).toBeGreaterThan(15)
+    return now
+  })
   // The same conversation under another key is computed from scratch, with the same reply.
   expect(await ask('sk-second', second)).toBe(reused)
   expect((await metricsOf(server.url, authorization))(hits) - after).toBeLessThan(5)

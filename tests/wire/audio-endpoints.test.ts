@@ -4,6 +4,7 @@ import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { textPieces } from '../../src/api/audio/text-pieces.ts'
 import { decodeWav, encodeWav } from '../../src/media/index.ts'
+import { eventually } from '../../testing/until.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -185,14 +186,18 @@ it('counts requests under their model, refused ones too', async () => {
   expect(await post('transcriptions', form({ model: 'qwen3-omni-flash', language: '!' }))).toBe(400)
   expect(await post('translations', form({ model: 'qwen3-omni-flash-realtime' }))).toBe(400)
   expect(await post('transcriptions', form({ model: 'made-up' }))).toBe(404)
-  const metrics = await (await fetch(`${counted.url}/metrics`)).text()
-  const lines = metrics.split('\n').filter((line) => line.startsWith('omniserve_requests_total{'))
-  expect(lines.toSorted()).toEqual([
+  const wanted = [
     'omniserve_requests_total{route="speech",model="qwen3-omni-flash",status="200"} 1',
     'omniserve_requests_total{route="speech",model="qwen3-omni-flash",status="400"} 2',
     'omniserve_requests_total{route="speech",model="unknown",status="404"} 1',
     'omniserve_requests_total{route="transcribe",model="qwen3-omni-flash",status="400"} 1',
     'omniserve_requests_total{route="transcribe",model="unknown",status="404"} 1',
     'omniserve_requests_total{route="translate",model="qwen3-omni-flash-realtime",status="400"} 1',
-  ])
+  ]
+  // Counted when the stream is closed, which its reader may see first.
+  await eventually(async () => {
+    const metrics = await (await fetch(`${counted.url}/metrics`)).text()
+    const lines = metrics.split('\n').filter((line) => line.startsWith('omniserve_requests_total{'))
+    expect(lines.toSorted()).toEqual(wanted)
+  })
 })

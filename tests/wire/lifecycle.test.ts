@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../../src/config/index.ts'
 import { EngineError } from '../../src/contract/index.ts'
 import type { FakeEngine } from '../../testing/fake-engine.ts'
-import { until } from '../../testing/until.ts'
+import { eventually, until } from '../../testing/until.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 
@@ -197,13 +197,15 @@ describe('a reply that fails after it began', () => {
     expect(reply.error?.request_id).toBe(response.headers.get('x-request-id'))
     expect(reply.done).toBe(true)
     await until(idle(server))
-    const metrics = await (await fetch(`${server.url}/metrics`)).text()
-    expect(metrics).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
+    await eventually(async () => {
+      const metrics = await (await fetch(`${server.url}/metrics`)).text()
+      expect(metrics).toContain('omniserve_errors_total{code="ModelUnavailable",status="503"} 1')
+    })
   })
 
   it('for lack of time says so', async () => {
     await using server = await startTestServer(
-      { requestTimeout: 0.2 },
+      { requestTimeout: 1 },
       fakeEngine({ reply: long(1000), tokenDelayMs: 20 }),
     )
     const reply = await readReply(await server.chat(hello))

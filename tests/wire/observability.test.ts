@@ -95,8 +95,7 @@ describe('the metrics', () => {
     const messages = [{ role: 'user', content: '你是誰?' }]
     await (await server.chat({ ...spoken, messages })).text()
     await (await server.chat({ ...spoken, messages, temperature: 3 })).text()
-    const metrics = await (await fetch(`${server.url}/metrics`)).text()
-    for (const line of [
+    const wanted = [
       'omniserve_requests_total{route="chat",model="qwen3-omni-flash",status="200"} 1',
       'omniserve_requests_total{route="chat",model="qwen3-omni-flash",status="400"} 1',
       'omniserve_errors_total{code="invalid_parameter_error",status="400"} 1',
@@ -107,9 +106,12 @@ describe('the metrics', () => {
       'omniserve_speech_real_time_factor_count{model="qwen3-omni-flash"} 1',
       'omniserve_queue_active 0',
       'omniserve_ready 1',
-    ]) {
-      expect(metrics).toContain(line)
-    }
+    ]
+    // Counted when the stream is closed, which its reader may see first.
+    await eventually(async () => {
+      const lines = (await (await fetch(`${server.url}/metrics`)).text()).split('\n')
+      expect(lines).toEqual(expect.arrayContaining(wanted))
+    })
     // Names that callers make up are not labels.
     await (await server.chat({ ...spoken, model: 'made-up', messages })).text()
     expect(await (await fetch(`${server.url}/metrics`)).text()).not.toContain('made-up')

@@ -6,6 +6,7 @@ import { ConfigError } from '../../src/config/index.ts'
 import type { Engine } from '../../src/contract/index.ts'
 import { apiErrorBodySchema, readySchema } from '../../src/protocol/index.ts'
 import { createFakeEngine } from '../../testing/fake-engine.ts'
+import { freePort } from '../../testing/free-port.ts'
 import { until } from '../../testing/until.ts'
 import { readReply } from '../support/reply.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
@@ -112,10 +113,7 @@ describe('a port that is taken', () => {
   })
 
   it('is free again when the settings turn out wrong', async () => {
-    const probe = createServer()
-    await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-    const { port } = probe.address() as AddressInfo
-    await new Promise((resolve) => probe.close(resolve))
+    const port = await freePort()
     await expect(startTestServer({ port, alias: { none: 'qwen3-omni-flash' } })).rejects.toThrow(
       new ConfigError('--alias none: none is no model of region intl.'),
     )

@@ -87,7 +87,7 @@ describe('omniserve serve', () => {
         .map((text): Record<string, unknown> => JSON.parse(text))
         .find(({ msg }) => msg === message)
     expect(logged('checkpoint loaded')).toMatchObject({ placement: expect.stringMatching(/as stored|repacked/) })
-    await until(() => logged('request profile') !== undefined)
+    await until(() => logged('request profile') !== undefined && logged('chat completion') !== undefined)
     const { stages, totalMs, requestId } = logged('request profile') as {
       stages: Record<string, number>
       totalMs: number

@@ -216,7 +216,11 @@ export function describeEngine<T extends Engine>(name: string, subject: EngineSu
       const live = Array.from({ length: slots }, () => engine.generate(long(), never)[Symbol.asyncIterator]())
       const first = live.map((iterator) => iterator.next())
       await first[0]
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      const taken = (): number => {
+        const { active, waiting } = engine.status()
+        return active + waiting
+      }
+      while (taken() < slots) await new Promise((resolve) => setTimeout(resolve, 5))
       await expect(readReply(engine, request())).rejects.toMatchObject({ code: 'overloaded' })
       // Those that wait for a slot get one as the others leave.
       for (const [index, iterator] of live.entries()) {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { decodedAudio } from '../../../testing/decoded-media.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
+import { until } from '../../../testing/until.ts'
 import type { AudioMedium, GenerationRequest } from '../../contract/index.ts'
 import { createLocalEngine, type LocalEngine } from './local-engine.ts'
 
@@ -62,7 +63,7 @@ it('is sent whole where the process died meanwhile', async () => {
   audio.append(samples.subarray(0, 5 * RATE))
   const { processId } = engine
   process.kill(processId!, 'SIGKILL')
-  while (engine.processId === processId) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => engine.processId !== processId)
   audio.append(samples.subarray(5 * RATE))
   audio.complete(medium.contentKey)
   const reply = await readReply(engine, ask(medium, 'me too'))

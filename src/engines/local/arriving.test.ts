@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodedAudio, decodedImage } from '../../../testing/decoded-media.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
+import { until } from '../../../testing/until.ts'
 import type { GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { decodeWav } from '../../media/index.ts'
 import { loadHostedModel, type OpenHostedModel } from './load-model.ts'
@@ -69,9 +70,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     })
 
   /** Until the engine has done what can be done ahead. */
-  const settled = async (): Promise<void> => {
-    while (hosted.runtime.working) await new Promise((resolve) => setTimeout(resolve, 1))
-  }
+  const settled = (): Promise<void> => until(() => !hosted.runtime.working, 1)
 
   /**
    * The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is

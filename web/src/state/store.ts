@@ -310,8 +310,12 @@ export const useStore = create<State>()((set, get) => {
       if (get().running) void save()
       get().stop()
       get().closeTalk()
+      const { conversation: left, running } = get()
       const conversation = await history.loadConversation(id).catch(() => undefined)
       if (conversation === undefined) return
+      // Another one was opened, or a message sent, while this one was read.
+      const now = get()
+      if (now.conversation.id !== left.id || (now.running !== undefined && now.running !== running)) return
       // A reply that was in progress when the page was left has ended.
       conversation.turns = conversation.turns.map((turn) =>
         turn.role === 'assistant' && (turn.status === 'streaming' || turn.status === 'waiting')
@@ -352,7 +356,8 @@ export const useStore = create<State>()((set, get) => {
           draftMedia: state.draftMedia.length === 0 ? draft.media : state.draftMedia,
         }))
         const last = localStorage.getItem(LAST)
-        if (last !== null) await get().openChat(last)
+        // A slow database must not take away a conversation that has begun.
+        if (last !== null && get().conversation.turns.length === 0) await get().openChat(last)
       } catch {
         set({ historyWorks: false })
       }

@@ -38,22 +38,20 @@ function CameraView({ maxFrames, minFrames, onClose, onMedia }: Omit<CameraDialo
     let stream: MediaStream | undefined
     const release = (): void => stream?.getTracks().forEach((track) => track.stop())
     setReady(false)
-    openDevice({ video: { facingMode: facing, width: { ideal: 1280 } } }).then(
-      (opened) => {
-        stream = opened
-        if (left) return release()
-        if (video.current === null) return undefined
-        video.current.srcObject = opened
-        void video.current.play()
-        return undefined
-      },
-      (error: unknown) => {
-        if (left) return
-        const problem = error instanceof RecorderError ? error.reason : 'failed'
-        notify(t(`problem.${problem}`, { message: error instanceof Error ? error.message : String(error) }), 'problem')
-        close.current()
-      },
-    )
+    const show = async (): Promise<void> => {
+      stream = await openDevice({ video: { facingMode: facing, width: { ideal: 1280 } } })
+      if (left) return release()
+      if (video.current === null) return undefined
+      video.current.srcObject = stream
+      return video.current.play()
+    }
+    show().catch((error: unknown) => {
+      // The dialog closed, or the other camera is being opened, before the first frame came.
+      if (left || (error instanceof DOMException && error.name === 'AbortError')) return
+      const problem = error instanceof RecorderError ? error.reason : 'failed'
+      notify(t(`problem.${problem}`, { message: error instanceof Error ? error.message : String(error) }), 'problem')
+      close.current()
+    })
     return () => {
       left = true
       release()

@@ -94,6 +94,13 @@ export class FakeSequence implements StageSequence {
     if (length > this.ids.length) throw new Error('A sequence was cut to more than it has.')
     this.ids.length = length
   }
+  release(): void {
+    if (this.disposed) return
+    this.ids = []
+    const { reserved } = this
+    this.reserved = 0
+    this.budget?.give(reserved)
+  }
   async copyFrom(source: StageSequence, length: number): Promise<void> {
     await this.reserve(length)
     this.ids = (source as FakeSequence).ids.slice(0, length)
@@ -105,8 +112,8 @@ export class FakeSequence implements StageSequence {
   }
   [Symbol.dispose](): void {
     if (this.disposed) return
+    this.release()
     this.disposed = true
-    this.budget?.give(this.reserved)
     this.onDispose()
   }
 }

@@ -36,7 +36,7 @@ export interface FakeModelOptions {
   readonly talkerDelay?: (tokens: number) => number
   /** Milliseconds that the vocoder takes for a piece. */
   readonly vocoderDelay?: number
-  /** Tokens of cache that all thinker sequences share, taken in blocks of `fakeBlock`. */
+  /** Tokens of cache that all sequences share, taken in blocks of `fakeBlock`. */
   readonly memoryTokens?: number
   /** In place of `memoryTokens`: a budget of tokens that the test holds, too. */
   readonly budget?: MemoryBudget

@@ -55,7 +55,7 @@ export const talkerSpeech: FakeSpeechMaker = (harness, options, thinker) => {
     ...options.speechSettings,
   }
   return {
-    pipeline: new Qwen3Speech(thinker, stages, fakeSpeechConfig, settings),
+    pipeline: new Qwen3Speech(thinker, stages, fakeSpeechConfig, settings, options.budget),
     samplesPerFrame,
     batches,
     rows,
@@ -99,7 +99,7 @@ function makeStages(
       hiddenSize: hidden,
       codeGroups,
       newSequence(capacity) {
-        const sequence = harness.newSequence(capacity)
+        const sequence = harness.newSequence(capacity, options.budget)
         talkers.set(sequence, record.rows.push([]) - 1)
         record.positions.push([])
         return sequence

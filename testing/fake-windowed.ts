@@ -76,6 +76,12 @@ class WindowedReply implements SpeechReply {
     return Promise.resolve()
   }
 
+  readonly heldBytes = 0
+
+  yieldMemory(): boolean {
+    return false
+  }
+
   takeHidden(from: number, hidden: Float32Array): void {
     if (from !== this.hidden.length) throw new Error(`Hidden states of row ${from} came after ${this.hidden.length}.`)
     for (let at = 0; at < hidden.length; at += fakeHidden) this.hidden.push(hidden[at]!)

@@ -1,5 +1,6 @@
-/** Isolates one reply's failure from the others in a family's pipeline. */
+/** Isolates one reply's failure from the others in a family's pipeline, and lets those without memory wait. */
 
+import { EngineError } from '../contract/index.ts'
 import type { SpeechTurn } from './speech.ts'
 
 /** Runs work for some replies; when it fails, they fail, unless they have been cancelled meanwhile. */
@@ -11,4 +12,26 @@ export async function guarded(turns: readonly SpeechTurn[], work: () => Promise<
   } catch (error) {
     for (const turn of wanted) turn.fail(error)
   }
+}
+
+/**
+ * Those of some replies that `reserve` found memory for, one after the other. A reply without memory waits; one that
+ * fails otherwise fails alone.
+ */
+export async function withMemory<T extends { readonly turn: SpeechTurn }>(
+  items: readonly T[],
+  reserve: (item: T) => Promise<void>,
+): Promise<T[]> {
+  const fit: T[] = []
+  for (const item of items) {
+    if (item.turn.gone) continue
+    try {
+      await reserve(item)
+      fit.push(item)
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'overloaded') item.turn.starve()
+      else item.turn.fail(error)
+    }
+  }
+  return fit
 }

@@ -61,6 +61,13 @@ export interface SpeechReply extends Disposable {
    * is short.
    */
   reserve(): Promise<void>
+  /** Bytes of caches that it holds. */
+  readonly heldBytes: number
+  /**
+   * Frees its caches, whose content later steps compute again; what the reply says does not change. Returns whether
+   * it could. Between steps only.
+   */
+  yieldMemory(): boolean
   /** Whether it needs the hidden state of any row in [from, until). */
   wantsHidden(from: number, until: number): boolean
   /**
@@ -111,6 +118,8 @@ export interface SpeechTurn {
   made(codes: Int32Array): void
   /** The reply ends with the frames made so far. */
   ended(): void
+  /** There is no memory for its next rows: it takes part again once some was freed. */
+  starve(): void
   fail(error: unknown): void
 }
 

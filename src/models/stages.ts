@@ -29,6 +29,8 @@ export interface StageSequence extends Disposable {
   bytesFor(tokens: number): number
   /** Forgets tokens from `length` on; their memory stays. */
   truncate(length: number): void
+  /** Forgets all tokens and frees the memory; it can be reserved again. Not while a step runs with it. */
+  release(): void
   /**
    * Replaces its content by the first `length` tokens of another sequence of the same stage. Reserves as {@link
    * reserve} does.

@@ -47,6 +47,8 @@ export class ArrivingAudios implements Disposable {
   /** The one that worked last is the last. */
   #entries: Entry[] = []
   #number = 0
+  /** Work that was given up and still has to free its memory. */
+  readonly #ending = new Set<Promise<void>>()
 
   constructor(options: ArrivingAudiosOptions) {
     this.#options = options
@@ -207,8 +209,17 @@ export class ArrivingAudios implements Disposable {
     this.#entries = this.#entries.filter((other) => other !== entry)
     const reason = new DOMException('The audio is not wanted any more.', 'AbortError')
     entry.abort.abort(reason)
-    void entry.job?.cancel(reason)
+    const ended = entry.job?.cancel(reason).finally(() => this.#ending.delete(ended!))
+    if (ended) this.#ending.add(ended)
     audio.drop()
+  }
+
+  /** Frees memory of work in progress, which is then done with its request. Returns whether there was any. */
+  async free(): Promise<boolean> {
+    for (const { audio, job } of this.#entries) if (job) this.#forget(audio)
+    if (this.#ending.size === 0) return false
+    await Promise.allSettled(this.#ending)
+    return true
   }
 
   #reclaim(bytes: number): void {

@@ -75,8 +75,9 @@ export class RequestTask {
   media: readonly MediaRows[] = []
   /** The tokens to prefill: the prompt, and what was generated when it has to be run again. */
   run: TokenRun | undefined
-  /** There was no memory for its next tokens; it waits for some. */
+  /** There was no memory for its next tokens; it waits until some was freed. */
   starved = false
+  #hungry = false
   sequence: StageSequence | undefined
   /** Encoder inputs of the media that are not known yet. */
   loader: FeatureLoader | undefined
@@ -178,7 +179,24 @@ export class RequestTask {
   }
 
   get holdsMemory(): boolean {
-    return this.sequence !== undefined || (this.speech !== undefined && !this.speech.finished)
+    return this.sequence !== undefined || (this.speech !== undefined && this.speech.reply.heldBytes > 0)
+  }
+
+  /** Its text or its speech found no memory to grow, and has not found any since. */
+  get hungry(): boolean {
+    return this.#hungry || this.speech?.hungry === true
+  }
+
+  /** Whether its sequence found memory for the next token. */
+  grew(could: boolean): void {
+    this.#hungry = !could
+    this.starved = !could
+  }
+
+  /** Memory was freed: it may ask for some again. */
+  mayGrow(): void {
+    this.starved = false
+    if (this.speech) this.speech.starved = false
   }
 
   get generated(): number {
@@ -257,6 +275,7 @@ export class RequestTask {
   yieldMemory(): void {
     this.#letGoOfSequence(true)
     this.processed = 0
+    this.#hungry = false
     this.starved = true
     this.phase = 'prepared'
   }

@@ -88,6 +88,7 @@ export class Runtime {
       prefillTokens: options.prefillTokens ?? model.thinker.chunkTokens ?? 256,
       onEncoded: (task, feature) => this.#arriving.used(feature, task.request.cacheScope),
       onFreed: () => this.#onFreed(),
+      freeAhead: () => this.#arriving.free(),
     })
     this.#arriving = new ArrivingAudios({
       model,
@@ -228,6 +229,7 @@ export class Runtime {
         this.#profile.remove(task)
         if (request.cacheScope === undefined) this.#pool.prefixes.forget(scopeOf(request))
         this.#options.onMetrics?.(metrics)
+        this.#onFreed()
       },
       onSequence: (owner, back) => this.#keep(owner, back),
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
@@ -301,6 +303,8 @@ export class Runtime {
       task.phase = 'preparing'
       void this.#prepare(task)
     }
+    // Memory goes to replies that have begun before it goes to new ones.
+    if (this.#active.some((task) => task.runnable && task.hungry)) return
     for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) {
       // Who came first is not overtaken by who needs less.
       if (task.starved || !(await this.#begin(task))) break
@@ -363,14 +367,15 @@ export class Runtime {
     } catch (error) {
       speech?.[Symbol.dispose]()
       const short = error instanceof EngineError && error.code === 'overloaded'
-      if (
-        short &&
-        this.#active.some(
-          (other) => other !== task && other.holdsMemory && other.phase !== 'over' && other.phase !== 'prepared',
-        )
-      ) {
-        task.starved = true
-        return false
+      if (short && error.retryable) {
+        if (this.#active.some((other) => other !== task && other.holdsMemory && other.phase !== 'over')) {
+          task.starved = true
+          return false
+        }
+        if ((await this.#arriving.free()) || task.speech?.yieldMemory()) {
+          this.#notify()
+          return false
+        }
       }
       task.fail(error)
       return true
@@ -407,10 +412,12 @@ export class Runtime {
     const { request } = task
     const scope = back || request.cacheScope !== undefined ? scopeOf(request) : undefined
     this.#pool.finish({ scope, run, sequence, hidden })
+    // What is kept gives way to whoever waits.
+    this.#onFreed()
   }
 
   #onFreed(): void {
-    for (const task of this.#active) task.starved = false
+    for (const task of this.#active) task.mayGrow()
     this.#notify()
   }
 

@@ -1,53 +1,116 @@
 /**
- * Which requests have memory for their next token, and which one yields when none has.
+ * Which requests have memory for their next token, and which one yields when all wait for memory.
  *
- * In: requests that could go on, all live ones. Out: those that may. Growing asks the memory budget first.
+ * In: live requests. Out: those that may go on. Growing asks the memory budget first; who finds none waits. When every
+ * request waits, the last one gives up what can be computed again, so the first always ends.
  */
 
 import { EngineError } from '../contract/index.ts'
 import type { RequestTask } from './request-task.ts'
 import { stageFailure } from './stage-failure.ts'
 
-/**
- * Requests with memory for their next token. If none has, the last one yields its memory. `onFreed`: memory came back.
- */
-export async function withMemory(
-  tasks: readonly RequestTask[],
-  active: readonly RequestTask[],
-  onFreed: () => void,
-): Promise<RequestTask[]> {
+/** Requests with memory for their next token; the others wait for some. */
+export async function withMemory(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
   const fit: RequestTask[] = []
   for (const task of tasks) {
     const sequence = task.sequence!
     if (task.phase === 'prefill' || sequence.length < sequence.reserved) fit.push(task)
     else if (!task.starved) {
+      const { length } = sequence
       try {
-        await sequence.reserve(sequence.length + 1)
+        await sequence.reserve(length + 1)
+        task.grew(true)
         fit.push(task)
       } catch (error) {
-        if (error instanceof EngineError && error.code === 'overloaded') task.starved = true
-        else task.fail(stageFailure(error))
+        const short = error instanceof EngineError && error.code === 'overloaded'
+        if (!short || (sequence.length < length && !isRepeatable(task))) task.fail(stageFailure(error))
+        // A cache that was lost is computed again.
+        else if (sequence.length < length) task.yieldMemory()
+        else task.grew(false)
       }
     }
   }
-  const holders = active.filter((task) => task.holdsMemory && task.phase !== 'over')
-  if (fit.length > 0 || tasks.length === 0 || !holders.every(({ starved }) => starved)) return fit
-  // Media cannot be read again once their request has started, so what was made of them is not given up.
-  const last = holders.findLast(({ prompt }) => prompt?.features.length === 0)
-  // One that gave up its sequence before has only its speech's memory left, which it does not give up.
-  if (last?.sequence && holders.length > 1) {
-    last.yieldMemory()
-    onFreed()
-    last.starved = true
-    return fit
+  return fit
+}
+
+/** Whether all that hold memory, or had some, can go on only with more. */
+export function allWait(active: readonly RequestTask[]): boolean {
+  const live = withPlace(active)
+  const growing = live.some(({ hungry }) => hungry)
+  return live.length > 0 && live.every((task) => isStuck(task, growing))
+}
+
+/**
+ * Makes room when {@link allWait}: one yields what can be computed again, or, if nobody can, one ends with an error.
+ * `onFreed`: memory came back.
+ */
+export function makeRoom(active: readonly RequestTask[], onFreed: () => void): void {
+  const live = withPlace(active)
+  const holders = live.filter(({ holdsMemory }) => holdsMemory)
+  for (const task of holders.toReversed()) {
+    const { speech } = task
+    // Alone, only its speech can give way to its text.
+    if (holders.length > 1 && task.sequence && isRepeatable(task)) {
+      task.yieldMemory()
+      onFreed()
+      task.starved = true
+      return
+    }
+    if ((holders.length > 1 || task.sequence) && speech?.yieldMemory()) {
+      onFreed()
+      speech.starved = true
+      return
+    }
   }
-  const failed = holders.at(-1)
-  failed?.fail(
+  failOne(holders.length > 0 ? holders : live)
+  onFreed()
+}
+
+function withPlace(active: readonly RequestTask[]): RequestTask[] {
+  return active.filter((task) => task.phase !== 'over' && (task.holdsMemory || task.hungry))
+}
+
+/** Media cannot be read again once their request has started. */
+function isRepeatable({ prompt }: RequestTask): boolean {
+  return prompt?.features.length === 0
+}
+
+/** Whether only freed memory lets it go on. `growing`: somebody with a place waits to grow, and comes before it. */
+function isStuck(task: RequestTask, growing: boolean): boolean {
+  const { phase, speech } = task
+  // A request that is given up frees its memory in the next turn, and one whose reader is slow goes on with it.
+  if (!task.runnable) return false
+  const speaks = speech !== undefined && !speech.finished
+  if (phase === 'generated') return speaks && speech.waitsForMemory
+  const waits = phase === 'prepared' ? task.starved || growing : phase === 'decode' && task.starved
+  return waits && !(speaks && (speech.canWork || speech.decoding !== undefined))
+}
+
+/** The one that has said least, the last of those. */
+function failOne(holders: readonly RequestTask[]): void {
+  const [first] = holders
+  if (!first) return
+  if (holders.length === 1) {
+    first.fail(
+      new EngineError(
+        'overloaded',
+        `The memory for caches is too small for this request: it holds all of it after ${first.generated} tokens ` +
+          'of the reply. Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.',
+        { retryable: false },
+      ),
+    )
+    return
+  }
+  const least = holders.reduce((one, other) => (said(other) <= said(one) ? other : one))
+  least.fail(
     new EngineError(
       'overloaded',
-      `The memory for caches is full after ${failed.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
+      `The memory for caches is full after ${least.generated} tokens of this reply; ask for fewer max_tokens, or try again later.`,
     ),
   )
-  onFreed()
-  return fit
+}
+
+/** Seconds of audio sent; less than any of them, tokens of text. */
+function said({ speech, generated }: RequestTask): number {
+  return (speech?.standing.sentSeconds ?? 0) + generated * 1e-6
 }

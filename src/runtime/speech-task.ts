@@ -41,6 +41,10 @@ export class SpeechTask implements SpeechTurn, Disposable {
   frameCount = 0
   /** It is well ahead of its playback and leaves its turn to others: neither frames nor audio are made. */
   yielded = false
+  /** There was no memory for its next rows; it waits until some was freed. */
+  starved = false
+  /** It has found no memory and not asked again. */
+  #short = false
   /** Frames not decoded yet, each [groups]. */
   #frames: Int32Array[] = []
   #chunk = 0
@@ -76,9 +80,24 @@ export class SpeechTask implements SpeechTurn, Disposable {
     return { sentSeconds: this.#samples / this.#options.pipeline.sampleRate, firstSentAt: this.#firstSentAt }
   }
 
+  /** It found no memory for its next rows, and has not found any since. */
+  get hungry(): boolean {
+    return this.#short && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.frame)
+  }
+
+  /** It asks for memory now. */
+  asks(): void {
+    this.#short = false
+  }
+
+  /** It waits for memory, and has nothing else to do. */
+  get waitsForMemory(): boolean {
+    return this.starved && this.decoding === undefined && !this.canWork
+  }
+
   /** Whether the family's pipeline could do anything for it. */
   get canAdvance(): boolean {
-    return !this.#ended && this.reply.canAdvance(this.frame)
+    return !this.#ended && !this.starved && this.reply.canAdvance(this.frame)
   }
 
   get frame(): boolean {
@@ -132,6 +151,18 @@ export class SpeechTask implements SpeechTurn, Disposable {
   ended(): void {
     this.#ended = true
     this.decode()
+  }
+
+  starve(): void {
+    this.starved = true
+    this.#short = true
+  }
+
+  /** Frees its caches, to compute their content again once there is memory. Returns whether it could. */
+  yieldMemory(): boolean {
+    if (this.#ended || !this.reply.yieldMemory()) return false
+    this.starve()
+    return true
   }
 
   fail(error: unknown): void {

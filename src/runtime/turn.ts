@@ -10,7 +10,7 @@ import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'
 import { encodePiece } from './encoder-step.ts'
 import { shareTurn } from './fair-turns.ts'
-import { withMemory } from './sequence-memory.ts'
+import { allWait, makeRoom, withMemory } from './sequence-memory.ts'
 import type { Clock } from './request-metrics.ts'
 import type { RequestTask } from './request-task.ts'
 import { mediaSetOf, type SequencePool } from './sequence-pool.ts'
@@ -30,6 +30,8 @@ export interface TurnsOptions {
   readonly onEncoded: (task: RequestTask, feature: PromptFeature) => void
   /** Memory came back: whoever starved may try again. */
   readonly onFreed: () => void
+  /** Frees memory of work that no request waits for. Returns whether there was any. */
+  readonly freeAhead: () => Promise<boolean>
 }
 
 export class Turns {
@@ -42,6 +44,7 @@ export class Turns {
 
   /** Takes everybody's turn. Returns whether anything could go on. */
   async take(active: readonly RequestTask[]): Promise<boolean> {
+    const { freeAhead, onFreed } = this.#options
     const { yields, chunkMilliseconds } = shareTurn(
       active.map(({ standing }) => standing),
       this.#options.clock(),
@@ -53,7 +56,12 @@ export class Turns {
     if (encoded || written || spoken) return true
     // Those whom it yielded to could not go on after all.
     for (const { speech } of active) if (speech) speech.yielded = false
-    return (await this.#speak(active, Infinity)) || active.some((task) => task.phase !== 'over' && isComplete(task))
+    if ((await this.#speak(active, Infinity)) || active.some((task) => task.phase !== 'over' && isComplete(task)))
+      return true
+    if (!allWait(active)) return false
+    if (await freeAhead()) return true
+    makeRoom(active, onFreed)
+    return true
   }
 
   #encode(active: readonly RequestTask[]): Promise<boolean> {
@@ -67,9 +75,9 @@ export class Turns {
   }
 
   async #writeText(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
-    const { model, clock, onFreed } = this.#options
+    const { model, clock } = this.#options
     const runnable = active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
-    const tasks = await withMemory(runnable, active, onFreed)
+    const tasks = await withMemory(runnable)
     if (tasks.length === 0) return false
     const reading = tasks.some((task) => task.phase === 'prefill')
     using batch = whenAllAborted(tasks.map((task) => task.signal))
@@ -109,6 +117,7 @@ export class Turns {
     if (advancing.length === 0) return true
     using batch = whenAllAborted(advancing.map((task) => task.signal))
     const turns = advancing.map((task) => task.speech!)
+    for (const turn of turns) turn.asks()
     const waited = active.length > 1 ? Math.min(milliseconds, LONGEST_SPEECH_PROMPT) : Infinity
     try {
       await pipeline.advance(turns, { prefillRows: this.#rows(waited), signal: batch.signal })

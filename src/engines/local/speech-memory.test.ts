@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { goldenMessages, tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
+import { until } from '../../../testing/until.ts'
 import type { GenerationRequest } from '../../contract/index.ts'
 import { loadHostedModel } from './load-model.ts'
 import type { HostedModel } from './process-host.ts'
@@ -57,16 +58,30 @@ describe.each(Object.entries(memory))('%s', (name, cacheBytes) => {
     }
   })
 
-  it('ends when all have grown into each other: some whole, the others retryably', async () => {
-    const alone = await readReply(hosted.runtime, ask(240))
+  it('gives way and goes on when all have grown into each other', async () => {
+    const first = ask(240)
+    const alone = await readReply(hosted.runtime, first)
     expect(alone.usage.textTokens).toBe(240)
-    const replies = await Promise.allSettled(Array.from({ length: 6 }, () => readReply(hosted.runtime, ask(240))))
-    const whole = replies.filter(({ status }) => status === 'fulfilled')
-    expect(whole.length).toBeGreaterThan(0)
-    for (const reply of replies) {
-      if (reply.status === 'fulfilled') expect(reply.value.text).toBe(alone.text)
-      else expect(reply.reason).toMatchObject({ code: 'overloaded' })
+    const requests = Array.from({ length: 6 }, () => ask(240))
+    const replies = await Promise.all(requests.map((one) => readReply(hosted.runtime, one)))
+    for (const [i, reply] of replies.entries()) {
+      expect(reply.text).toBe(alone.text)
+      expect(reply.pcm).toHaveLength(alone.pcm.length)
+      expect(frames.get(requests[i]!.id)).toEqual(frames.get(first.id))
     }
-    expect(await readReply(hosted.runtime, ask(240))).toMatchObject({ text: alone.text })
+  })
+
+  it('lets who waits for memory leave at once', async () => {
+    const leave = new AbortController()
+    const reason = new Error('enough')
+    const replies = Array.from({ length: 6 }, (_, i) =>
+      readReply(hosted.runtime, ask(240), i % 2 === 0 ? undefined : leave.signal),
+    )
+    const gone = replies.filter((_, i) => i % 2 === 1).map((reply) => expect(reply).rejects.toBe(reason))
+    await until(() => hosted.runtime.load.active === 6)
+    leave.abort(reason)
+    await Promise.all(gone)
+    expect(hosted.runtime.load.active).toBeLessThanOrEqual(3)
+    await Promise.all(replies.filter((_, i) => i % 2 === 0))
   })
 })

@@ -67,17 +67,21 @@ export class DecoderSequence implements StageSequence {
     this.cache.truncate(length)
   }
 
+  release(): void {
+    if (this.#disposed) return
+    this.#forgetGraphs()
+    this.cache.clear()
+    this.#settle(0)
+  }
+
   async copyFrom(source: StageSequence, length: number): Promise<void> {
     await this.reserve(length)
     await this.cache.copyFrom(decoderSequence(source).cache, length)
   }
 
   [Symbol.dispose](): void {
-    if (this.#disposed) return
+    this.release()
     this.#disposed = true
-    this.#forgetGraphs()
-    this.cache[Symbol.dispose]()
-    this.#settle(0)
   }
 
   /** Counts `bytes` in all as held. Throws `overloaded` with what would fit. */

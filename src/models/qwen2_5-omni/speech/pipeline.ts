@@ -10,7 +10,7 @@ import { EngineError } from '../../../contract/index.ts'
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler } from '../../../sampling/sampler.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn, VocoderStream } from '../../speech.ts'
-import { guarded } from '../../speech-turns.ts'
+import { guarded, withMemory } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import type { SpeechIds } from '../config-types.ts'
 import type { Talker, TalkerInput } from '../talker.ts'
@@ -39,6 +39,14 @@ export interface CodeVocoder {
 
 interface Turn extends SpeechTurn {
   readonly reply: TalkerReply
+}
+
+/** A reply's rows in a talker step. */
+interface Entry {
+  readonly turn: Turn
+  readonly input: TalkerInput
+  /** The next code is sampled from the output. */
+  readonly last: boolean
 }
 
 export class Qwen25Speech implements SpeechPipeline {
@@ -115,29 +123,26 @@ export class Qwen25Speech implements SpeechPipeline {
   async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
     const turns = given.map(ownTurn)
     await guarded(turns, () => this.#readText(turns))
-    const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
-    const speaking = turns.filter(
-      ({ gone, frame, reply }) => !gone && frame && reply.opened && !reply.ended && reply.hasText,
+    const live = turns.filter(({ gone, reply }) => !gone && !reply.ended)
+    const speaking = live.filter(({ frame, reply }) => frame && reply.opened && !reply.pending && reply.hasText)
+    await guarded(speaking, () => this.#makeCodes(speaking))
+    // Each grows by itself, so that only the reply without memory waits.
+    const grown = await withMemory(
+      live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
+      ({ turn: { reply } }) => this.#reserve(reply, reply.options.sequence.length + 1),
     )
-    await guarded(speaking, async () => {
-      for (const [turn, input] of await this.#makeCodes(speaking)) inputs.push({ turn, input, last: true })
-    })
+    const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
     let rows = prefillRows
-    for (const turn of turns) {
+    for (const turn of live) {
       if (rows <= 0) break
-      if (turn.gone || turn.reply.ended || turn.reply.opened || !turn.reply.canRead) continue
-      await guarded([turn], async () => {
-        const { input, last } = await this.#promptInput(turn.reply, rows)
-        rows -= input.positions.length / 3
-        inputs.push({ turn, input, last })
-      })
+      if (turn.gone || turn.reply.ended || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
+      for (const { turn: begun } of await withMemory([{ turn }], () => this.#reserve(turn.reply, turn.reply.prefixRows)))
+        await guarded([begun], async () => {
+          const { input, last } = await this.#promptInput(begun.reply, rows)
+          rows -= input.positions.length / 3
+          inputs.push({ turn: begun, input, last })
+        })
     }
-    // Each grows by itself, so that only the reply without memory fails.
-    for (const { turn, input } of inputs)
-      await guarded([turn], () => {
-        const { sequence, positions } = input
-        return sequence.reserve(sequence.length + positions.length / 3)
-      })
     const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
     if (wanted.length === 0) return
     await guarded(
@@ -151,10 +156,22 @@ export class Qwen25Speech implements SpeechPipeline {
         onStep?.(undefined)
         wanted.forEach(({ turn: { reply }, last }, index) => {
           reply.opened ||= last
-          reply.logits = last ? outputs[index] : undefined
+          // After rows that were run again, what follows them is there already.
+          if (last && !reply.pending) reply.logits ??= outputs[index]
         })
       },
     )
+  }
+
+  /** Rejects with `overloaded` when memory is short; a cache that was lost then is computed again. */
+  async #reserve(reply: TalkerReply, rows: number): Promise<void> {
+    const { sequence } = reply.options
+    const { length } = sequence
+    try {
+      await sequence.reserve(rows)
+    } finally {
+      if (sequence.length < length) reply.begunAgain()
+    }
   }
 
   /** Rows of the new text, in one call for all replies. */
@@ -166,8 +183,8 @@ export class Qwen25Speech implements SpeechPipeline {
       for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.giveText(rows[row++]!)
   }
 
-  /** Samples each reply's next code. Returns the talker's next inputs of the replies that continue. */
-  async #makeCodes(turns: readonly Turn[]): Promise<[Turn, TalkerInput][]> {
+  /** Samples each reply's next code. Replies that continue have the talker's next input pending. */
+  async #makeCodes(turns: readonly Turn[]): Promise<void> {
     const after = await this.#rows.afterText()
     const going: { turn: Turn; code: number }[] = []
     for (const turn of turns) {
@@ -186,28 +203,38 @@ export class Qwen25Speech implements SpeechPipeline {
         turn.ended()
       } else going.push({ turn, code })
     }
-    if (going.length === 0) return []
+    if (going.length === 0) return
+    const texts = going.map(({ turn }) => turn.reply.nextText(after))
     const rows = await this.#rows.codes(
       going.map(({ code }) => code),
-      going.map(({ turn }) => turn.reply.nextText(after)),
+      texts,
     )
-    return going.map(({ turn }, index) => {
+    for (const [index, { turn, code }] of going.entries()) {
       const { reply } = turn
       const position = reply.codePosition(reply.frameCount - 1)
       const positions = Float32Array.of(position, position, position)
-      return [turn, { sequence: reply.options.sequence, rows: rows[index]!, positions }]
-    })
+      reply.pending = {
+        code,
+        text: texts[index]!,
+        input: { sequence: reply.options.sequence, rows: rows[index]!, positions },
+      }
+    }
   }
 
-  /** The next rows of the talker's prompt: the thinker's, then (in one piece) the opening. */
+  /**
+   * The next rows of the talker's prompt: the thinker's, then (in one piece) the opening, then the codes that are run
+   * again.
+   */
   async #promptInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
     const { prompt, sequence, voiceToken } = reply.options
+    if (reply.begun) return this.#codesAgain(reply, budget)
     const { from, hidden } = reply.takePrompt(budget)
     const until = reply.prefilled
     const total = prompt.tokenIds.length
-    const last = until === total && reply.firstText !== undefined
+    const opens = until === total && reply.firstText !== undefined
+    reply.begun = opens
     const own = await this.#rows.prompt(prompt.tokenIds.slice(from, until), hidden)
-    const opening = last ? await this.#rows.opening(voiceToken, reply.firstText!) : new Float32Array()
+    const opening = opens ? await this.#rows.opening(voiceToken, reply.firstText!) : new Float32Array()
     const rows = new Float32Array(own.length + opening.length)
     rows.set(own)
     rows.set(opening, own.length)
@@ -215,10 +242,36 @@ export class Qwen25Speech implements SpeechPipeline {
     const positions = new Float32Array(3 * count)
     for (let axis = 0; axis < 3; axis += 1) {
       positions.set(prompt.positions.subarray(axis * total + from, axis * total + until), axis * count)
-      if (last) positions.set([reply.openingPosition, reply.openingPosition + 1], axis * count + until - from)
+      if (opens) positions.set([reply.openingPosition, reply.openingPosition + 1], axis * count + until - from)
     }
-    return { input: { sequence, rows, positions }, last }
+    return { input: { sequence, rows, positions }, last: opens && reply.ran.length === 0 }
   }
+
+  async #codesAgain(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
+    const first = reply.ranAgain
+    const ran = reply.ran.slice(first, first + Math.max(1, budget))
+    const parts = await this.#rows.codes(
+      ran.map(({ code }) => code),
+      ran.map(({ text }) => text),
+    )
+    const rows = new Float32Array(ran.length * this.#rows.width)
+    for (const [index, part] of parts.entries()) rows.set(part, index * this.#rows.width)
+    const positions = new Float32Array(3 * ran.length)
+    for (let index = 0; index < positions.length; index += 1)
+      positions[index] = reply.codePosition(first + (index % ran.length))
+    reply.ranAgain += ran.length
+    const last = reply.ranAgain === reply.ran.length
+    return { input: { sequence: reply.options.sequence, rows, positions }, last }
+  }
+}
+
+/** A code's input, which the talker runs now. */
+function takePending(reply: TalkerReply): TalkerInput {
+  const { input, code, text } = reply.pending!
+  reply.pending = undefined
+  reply.ran.push({ code, text })
+  reply.ranAgain += 1
+  return input
 }
 
 function ownTurn(turn: SpeechTurn): Turn {

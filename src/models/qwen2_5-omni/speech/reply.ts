@@ -11,6 +11,7 @@ import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
 import type { Sampler } from '../../../sampling/sampler.ts'
 import type { SpeechAllowance, SpeechReply, SpokenToken, VocoderStream } from '../../speech.ts'
 import type { StageSequence } from '../../stages.ts'
+import type { TalkerInput } from '../talker.ts'
 
 export interface TalkerReplyOptions {
   readonly prompt: Pick<PreparedPrompt, 'tokenIds' | 'positions'>
@@ -27,9 +28,17 @@ export interface TalkerReplyOptions {
 
 /** Prompt rows that may wait for the talker before it begins without any text. */
 const MOST_WAITING = 2048
+/** Prompt rows whose hidden states are kept until the reply is over, so that it can yield its memory. */
+const MOST_KEPT = 2048
 
 /** Rows between the prompt and the first code: the voice, the first token of text. */
 export const OPENING_ROWS = 2
+
+/** A code that the talker has run, with the row of text of its step. */
+export interface RanCode {
+  readonly code: number
+  readonly text: Float32Array
+}
 
 /** Rows of the prompt as they came: hidden states of rows `from` on. */
 interface PromptRows {
@@ -41,6 +50,13 @@ export class TalkerReply implements SpeechReply {
   readonly options: TalkerReplyOptions
   /** Prompt rows that the talker has prefilled. */
   prefilled = 0
+  readonly ran: RanCode[] = []
+  /** Of those, how many are in the talker's cache. */
+  ranAgain = 0
+  /** The opening is in the talker's cache. */
+  begun = false
+  /** The next code's input, which waits for memory. */
+  pending: (RanCode & { readonly input: TalkerInput }) | undefined
   /** The talker's whole prompt has been run: from here one code a step. */
   opened = false
   /** Set by the last talker step: what to sample the next code from. */
@@ -51,6 +67,8 @@ export class TalkerReply implements SpeechReply {
   /** The first row of text opens the reply; later ones are used one a code. */
   firstText: Float32Array | undefined
   readonly #trailing: Float32Array[] = []
+  /** The prompt was run before, and the cache then given up. */
+  #lost = false
   #promptRows: PromptRows[] = []
   #received = 0
   /** Spoken tokens without a row yet, and hidden states that came before their token was spoken, by row. */
@@ -77,8 +95,38 @@ export class TalkerReply implements SpeechReply {
   }
 
   reserve(): Promise<void> {
-    const { sequence, prompt } = this.options
-    return sequence.reserve(prompt.tokenIds.length + OPENING_ROWS)
+    return this.options.sequence.reserve(this.prefixRows)
+  }
+
+  /** Rows that the talker runs before the next code's, the first time or again. */
+  get prefixRows(): number {
+    return this.options.prompt.tokenIds.length + OPENING_ROWS + this.ran.length
+  }
+
+  get heldBytes(): number {
+    return this.ended ? 0 : this.options.sequence.bytes
+  }
+
+  yieldMemory(): boolean {
+    const { sequence } = this.options
+    if (this.ended || sequence.reserved === 0 || !(this.prefilled === 0 || this.#keepsPrompt)) return false
+    sequence.release()
+    this.begunAgain()
+    return true
+  }
+
+  /** Its cache is empty: all rows are to be run again. Throws where the prompt's are not kept. */
+  begunAgain(): void {
+    if (this.prefilled > 0 && !this.#keepsPrompt) throw new Error("the talker's cache was lost")
+    this.#lost ||= this.opened
+    this.opened = false
+    this.begun = false
+    this.prefilled = 0
+    this.ranAgain = 0
+  }
+
+  get #keepsPrompt(): boolean {
+    return this.options.prompt.tokenIds.length <= MOST_KEPT
   }
 
   /** Every row of the prompt and of the answer. */
@@ -113,7 +161,11 @@ export class TalkerReply implements SpeechReply {
   canAdvance(frame: boolean): boolean {
     if (this.ended) return false
     if (this.#readable > 0) return true
-    return this.opened ? frame && this.hasText : this.canRead
+    return this.opened ? this.#hasCode(frame) : this.canRead(frame)
+  }
+
+  #hasCode(frame: boolean): boolean {
+    return this.pending !== undefined || (frame && this.hasText)
   }
 
   /** Takes the spoken tokens with their hidden states, once these exist or will never come. */
@@ -139,15 +191,17 @@ export class TalkerReply implements SpeechReply {
   }
 
   /**
-   * Whether the talker's prefill can continue: rows wait, and there is text for the last ones, or too many wait for it.
+   * Whether the talker's prefill can continue: rows wait, and there is text for the last ones, or too many wait for
+   * it; the second time, something is to follow.
    */
-  get canRead(): boolean {
+  canRead(frame: boolean): boolean {
+    if (this.#lost && !this.#hasCode(frame)) return false
     const waiting = this.#received - this.prefilled
     if (this.firstText !== undefined) return waiting > 0 || this.prefilled === this.options.prompt.tokenIds.length
     return waiting >= MOST_WAITING
   }
 
-  /** Available prompt rows [from, until), `most` at most; their hidden states are freed. */
+  /** Available prompt rows [from, until), `most` at most; hidden states of a long prompt are freed. */
   takePrompt(most: number): { readonly from: number; readonly hidden: Float32Array } {
     const width = this.options.thinkerHidden
     const from = this.prefilled
@@ -163,7 +217,7 @@ export class TalkerReply implements SpeechReply {
           part.hidden.subarray((start - part.from) * width, (until - part.from) * width),
           (start - from) * width,
         )
-      if (partUntil > from + rows) left.push(part)
+      if (this.#keepsPrompt || partUntil > from + rows) left.push(part)
     }
     this.#promptRows = left
     this.prefilled = from + rows
@@ -205,6 +259,8 @@ export class TalkerReply implements SpeechReply {
     this.ended = true
     this.options.sequence[Symbol.dispose]()
     this.logits = undefined
+    this.pending = undefined
+    this.ran.length = 0
     this.#unread = []
     this.#trailing.length = 0
     this.#promptRows = []

@@ -10,7 +10,7 @@ import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { MemoryBudget } from '../../memory-budget.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechTurn } from '../../speech.ts'
-import { guarded } from '../../speech-turns.ts'
+import { guarded, withMemory } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
 import type { SpeechSettings, StageSampling } from './settings.ts'
@@ -27,6 +27,14 @@ const keptCapacity = 2 ** 17
 
 interface Turn extends SpeechTurn {
   readonly reply: TalkerReply
+}
+
+/** A reply's rows in a talker step. */
+interface Entry {
+  readonly turn: Turn
+  readonly input: TalkerInput
+  /** The next code is sampled from the output. */
+  readonly last: boolean
 }
 
 export class Qwen3Speech implements SpeechPipeline {
@@ -138,29 +146,26 @@ export class Qwen3Speech implements SpeechPipeline {
   async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
     const turns = given.map(ownTurn)
     await guarded(turns, () => this.#readText(turns))
-    const inputs: { turn: Turn; input: TalkerInput; last: boolean }[] = []
-    const speaking = turns.filter(
-      ({ gone, frame, reply }) => !gone && frame && reply.opened && !reply.ended && reply.hasText,
+    const live = turns.filter(({ gone, reply }) => !gone && !reply.ended)
+    const speaking = live.filter(({ frame, reply }) => frame && reply.opened && !reply.pending && reply.hasText)
+    await guarded(speaking, () => this.#makeFrames(speaking, signal, onStep))
+    // Each grows by itself, so that only the reply without memory waits.
+    const grown = await withMemory(
+      live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
+      ({ turn: { reply } }) => this.#reserve(reply, reply.options.sequence.length + 1),
     )
-    await guarded(speaking, async () => {
-      for (const [turn, input] of await this.#makeFrames(speaking, signal, onStep)) inputs.push({ turn, input, last: true })
-    })
-    const opening = turns.filter(({ gone, reply }) => !gone && !reply.ended && !reply.opened && reply.canBegin)
+    const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
     let rows = prefillRows
-    for (const turn of opening) {
+    for (const turn of live) {
       if (rows <= 0) break
-      await guarded([turn], async () => {
-        const { input, last } = await this.#prefixInput(turn.reply, rows)
-        rows -= input.embeddings.length / this.#stages.talker.hiddenSize
-        inputs.push({ turn, input, last })
-      })
+      if (turn.gone || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
+      for (const { turn: begun } of await withMemory([{ turn }], () => this.#reserve(turn.reply, turn.reply.prefixRows)))
+        await guarded([begun], async () => {
+          const { input, last } = await this.#prefixInput(begun.reply, rows)
+          rows -= input.embeddings.length / this.#stages.talker.hiddenSize
+          inputs.push({ turn: begun, input, last })
+        })
     }
-    // Each grows by itself, so that only the reply without memory fails.
-    for (const { turn, input } of inputs)
-      await guarded([turn], () => {
-        const { sequence, embeddings } = input
-        return sequence.reserve(sequence.length + embeddings.length / this.#stages.talker.hiddenSize)
-      })
     const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
     if (wanted.length === 0) return
     await guarded(
@@ -175,11 +180,24 @@ export class Qwen3Speech implements SpeechPipeline {
         wanted.forEach(({ turn: { reply }, last }, index) => {
           const output = outputs[index]!
           reply.opened ||= last
-          reply.logits = last ? output.logits : undefined
-          reply.hidden = last ? output.hidden : undefined
+          // After rows that were run again, what follows them is there already.
+          if (!last || reply.pending || reply.logits) return
+          reply.logits = output.logits
+          reply.hidden = output.hidden
         })
       },
     )
+  }
+
+  /** Rejects with `overloaded` when memory is short; a cache that was lost then is computed again. */
+  async #reserve(reply: TalkerReply, rows: number): Promise<void> {
+    const { sequence } = reply.options
+    const { length } = sequence
+    try {
+      await sequence.reserve(rows)
+    } finally {
+      if (sequence.length < length) reply.begunAgain()
+    }
   }
 
   /** Embeds the new text, in one call for all replies. */
@@ -197,14 +215,14 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /**
-   * Samples each reply's next code and predicts its residual codes. Returns the talker's next inputs of those that go
-   * on.
+   * Samples each reply's next code and predicts its residual codes. Those that go on have the talker's next input
+   * pending.
    */
   async #makeFrames(
     turns: readonly Turn[],
     signal: AbortSignal,
     onStep: AdvanceOptions['onStep'],
-  ): Promise<[Turn, TalkerInput][]> {
+  ): Promise<void> {
     const going: { turn: Turn; code: number }[] = []
     for (const turn of turns) {
       const { reply } = turn
@@ -216,7 +234,7 @@ export class Qwen3Speech implements SpeechPipeline {
         turn.ended()
       } else going.push({ turn, code })
     }
-    if (going.length === 0) return []
+    if (going.length === 0) return
     const after = await this.#rows.afterText()
     onStep?.('code-predictor')
     const predicted = await this.#stages.codePredictor.predict(
@@ -228,7 +246,7 @@ export class Qwen3Speech implements SpeechPipeline {
       signal,
     )
     onStep?.(undefined)
-    return going.map(({ turn, code }, index) => {
+    for (const [index, { turn, code }] of going.entries()) {
       const { reply } = turn
       const { codes, embeddingSum } = predicted[index]!
       const frame = new Int32Array(this.config.codeGroups)
@@ -237,26 +255,29 @@ export class Qwen3Speech implements SpeechPipeline {
       const position = reply.options.plan.nextPosition + reply.frameCount
       reply.frameCount += 1
       turn.made(frame)
-      const input: TalkerInput = {
+      reply.pending = {
         sequence: reply.options.sequence,
         embeddings: sum(embeddingSum, reply.nextText(after)),
         positions: Float32Array.of(position, position, position),
       }
-      return [turn, input]
-    })
+    }
   }
 
-  /** The next rows of the talker's prefix: user turns, then (in one piece) the opening. */
+  /**
+   * The next rows of the talker's prefix: user turns, then (in one piece) the opening, then the frames that are run
+   * again.
+   */
   async #prefixInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
     const { plan, tokenIds, sequence, speakerId } = reply.options
     const total = plan.userRows.length + openingRows
     const from = reply.prefilled
+    if (from >= total) return ranAgain(reply, from - total, budget)
     const userUntil = Math.min(plan.userRows.length, from + Math.max(1, budget))
     const parts: Float32Array[] = []
     if (userUntil > from) parts.push(await this.#rows.userRows(plan, tokenIds, reply.mediaHidden, from, userUntil))
-    const last = userUntil === plan.userRows.length
-    if (last) parts.push(await this.#rows.opening(plan, speakerId, reply.firstText!))
-    const until = last ? total : userUntil
+    const opens = userUntil === plan.userRows.length
+    if (opens) parts.push(await this.#rows.opening(plan, speakerId, reply.firstText!))
+    const until = opens ? total : userUntil
     reply.prefilled = until
     const embeddings = new Float32Array((until - from) * this.#stages.talker.hiddenSize)
     let at = 0
@@ -267,8 +288,30 @@ export class Qwen3Speech implements SpeechPipeline {
     const positions = new Float32Array(3 * (until - from))
     for (let axis = 0; axis < 3; axis += 1)
       positions.set(plan.positions.subarray(axis * total + from, axis * total + until), axis * (until - from))
-    return { input: { sequence, embeddings, positions }, last }
+    return { input: { sequence, embeddings, positions }, last: until === reply.prefixRows }
   }
+}
+
+/** A frame's input, which the talker runs now. */
+function takePending(reply: TalkerReply): TalkerInput {
+  const input = reply.pending!
+  reply.pending = undefined
+  reply.ran.push(input.embeddings)
+  return input
+}
+
+/** Inputs of frames from `first` on that the talker has run before. */
+function ranAgain(reply: TalkerReply, first: number, budget: number): { input: TalkerInput; last: boolean } {
+  const { plan, sequence } = reply.options
+  const frames = reply.ran.slice(first, first + Math.max(1, budget))
+  const width = frames[0]!.length
+  const embeddings = new Float32Array(frames.length * width)
+  for (const [index, frame] of frames.entries()) embeddings.set(frame, index * width)
+  const positions = new Float32Array(3 * frames.length)
+  for (let index = 0; index < positions.length; index += 1)
+    positions[index] = plan.nextPosition + first + (index % frames.length)
+  reply.prefilled += frames.length
+  return { input: { sequence, embeddings, positions }, last: reply.prefilled === reply.prefixRows }
 }
 
 /** Hidden states of a plan's media rows, [media rows, width]; zeros for those that are not there. */

@@ -10,6 +10,7 @@
 import type { Sampler } from '../../../sampling/sampler.ts'
 import type { SpeechAllowance, SpeechReply, SpokenToken, VocoderStream } from '../../speech.ts'
 import type { StageSequence } from '../../stages.ts'
+import type { TalkerInput } from './stages.ts'
 import { openingRows, type TalkerPlan } from './talker-prompt.ts'
 
 export interface TalkerReplyOptions {
@@ -34,8 +35,12 @@ export class TalkerReply implements SpeechReply {
   readonly options: TalkerReplyOptions
   /** Thinker hidden states of the plan's media rows, filled by prefill: [media rows, thinker hidden]. */
   readonly mediaHidden: Float32Array
-  /** Talker prefix rows given to the talker. */
+  /** Talker prefix rows given to the talker: user turns, opening, and `ran` when they are computed again. */
   prefilled: number
+  /** Input rows of the frames that the talker has run, [talker hidden] each. */
+  readonly ran: Float32Array[] = []
+  /** The next frame's input, which waits for memory. */
+  pending: TalkerInput | undefined
   /** The whole prefix has been run: from here one code a step. */
   opened = false
   /** Set by the last talker step: what to sample the next code from. */
@@ -51,6 +56,8 @@ export class TalkerReply implements SpeechReply {
   /** The first row opens the reply; later ones are used one a code. */
   firstText: Float32Array | undefined
   readonly #trailing: Float32Array[] = []
+  /** The prefix was run before, and the cache then given up. */
+  #lost = false
   #textEnded = false
   #textTokens = 0
   #endRead = false
@@ -76,8 +83,31 @@ export class TalkerReply implements SpeechReply {
   }
 
   reserve(): Promise<void> {
-    const { sequence, plan } = this.options
-    return sequence.reserve(plan.userRows.length + openingRows)
+    return this.options.sequence.reserve(this.prefixRows)
+  }
+
+  /** Rows that the talker runs before the next frame's, the first time or again. */
+  get prefixRows(): number {
+    return this.options.plan.userRows.length + openingRows + this.ran.length
+  }
+
+  get heldBytes(): number {
+    return this.ended ? 0 : this.options.sequence.bytes
+  }
+
+  yieldMemory(): boolean {
+    const { sequence } = this.options
+    if (this.ended || sequence.reserved === 0) return false
+    sequence.release()
+    this.begunAgain()
+    return true
+  }
+
+  /** Its cache is empty: all rows are to be run again. */
+  begunAgain(): void {
+    this.#lost ||= this.opened
+    this.opened = false
+    this.prefilled = 0
   }
 
   say(tokens: readonly SpokenToken[]): void {
@@ -114,12 +144,17 @@ export class TalkerReply implements SpeechReply {
 
   canAdvance(frame: boolean): boolean {
     if (this.ended) return false
-    return this.unread.length > 0 || (this.opened ? frame && this.hasText : this.canBegin)
+    if (this.unread.length > 0) return true
+    return this.opened ? this.#hasFrame(frame) : this.canRead(frame)
   }
 
-  /** Whether the talker's prefix can begin: there is a first text row. */
-  get canBegin(): boolean {
-    return this.firstText !== undefined
+  /** Whether the talker's prefix can be run: there is a first text row, and, the second time, something to follow. */
+  canRead(frame: boolean): boolean {
+    return this.firstText !== undefined && (!this.#lost || this.#hasFrame(frame))
+  }
+
+  #hasFrame(frame: boolean): boolean {
+    return this.pending !== undefined || (frame && this.hasText)
   }
 
   /** Whether the text row for the next code is known: a row, or the end. */
@@ -152,7 +187,9 @@ export class TalkerReply implements SpeechReply {
     else sequence[Symbol.dispose]()
     this.logits = undefined
     this.hidden = undefined
+    this.pending = undefined
     this.unread = []
+    this.ran.length = 0
     this.#trailing.length = 0
   }
 }

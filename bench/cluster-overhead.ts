@@ -1,9 +1,9 @@
 /**
- * What the API server in front costs against calling the replica directly: time to first token of one stream after
- * another, gaps between tokens of many streams at once, processor and memory of each. Both sides take turns in one
- * run.
+ * What the API server in front costs against calling the replica directly, and against a relay that only passes bytes
+ * on: time to first token of one stream after another, gaps between tokens of many streams at once, processor and
+ * memory of each. All ways take turns in one run. `OMNISERVE_BENCH_NGINX`: the binary of nginx, for one way more.
  *
- * Client, peer and server are three processes. Streams at once are either spread, each at a time of its own as
+ * Client, peer and what is between them are three processes. Streams at once are either spread, each at a time of its own as
  * callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch sends
  * them.
  */
@@ -57,26 +57,64 @@ function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 }
 
-const WAYS = ['direct', 'through the server'] as const
-type Way = (typeof WAYS)[number]
-const PATHS: Readonly<Record<Way, string>> = {
-  direct: '/chat/completions',
-  'through the server': '/v1/chat/completions',
-}
 /** Milliseconds between the tokens of a stream. */
 const PACE = 40
 
+interface Way {
+  readonly name: string
+  readonly port: number
+  /** Of chat completions there. */
+  readonly path: string
+  /** What is between client and peer. */
+  readonly between?: ChildServer
+}
+
+/** A peer and the ways to it. */
+class Ways implements AsyncDisposable {
+  readonly all: readonly Way[]
+  readonly #children: readonly ChildServer[]
+
+  private constructor(all: readonly Way[], children: readonly ChildServer[]) {
+    this.all = all
+    this.#children = children
+  }
+
+  /** @param tokens of each reply, one each `pace` milliseconds */
+  static async open(tokens: number, pace: number): Promise<Ways> {
+    const peer = await startChild('target-server.ts', 'bare', String(tokens), String(pace), 'text')
+    const front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+    const pipes = await startChild('relay-server.ts', String(peer.port))
+    const nginx = process.env['OMNISERVE_BENCH_NGINX']
+    const proxy = nginx === undefined ? undefined : await startChild('relay-server.ts', String(peer.port), nginx)
+    const path = '/chat/completions'
+    const all = [
+      { name: 'direct', port: peer.port, path },
+      { name: 'through a relay of bytes', port: pipes.port, path, between: pipes },
+      ...(proxy === undefined ? [] : [{ name: 'through nginx', port: proxy.port, path, between: proxy }]),
+      { name: 'through the server', port: front.port, path: `/v1${path}`, between: front },
+    ]
+    return new Ways(all, [peer, front, pipes, ...(proxy === undefined ? [] : [proxy])])
+  }
+
+  get server(): Way & { readonly between: ChildServer } {
+    const way = this.all.at(-1)!
+    return { ...way, between: way.between! }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) await child[Symbol.asyncDispose]()
+  }
+}
+
 /** @returns milliseconds to the first token by way */
-async function oneAfterAnother(count: number): Promise<Record<Way, number[]>> {
-  await using peer = await startChild('target-server.ts', 'bare', '4', '0', 'text')
-  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
-  const ports = { direct: peer.port, 'through the server': front.port }
+async function oneAfterAnother(count: number): Promise<Map<string, number[]>> {
+  await using ways = await Ways.open(4, 0)
   const agent = new Agent({ keepAlive: true })
-  const firsts: Record<Way, number[]> = { direct: [], 'through the server': [] }
+  const firsts = new Map<string, number[]>(ways.all.map(({ name }) => [name, []]))
   for (let turn = -20; turn < count; turn += 1) {
-    for (const way of WAYS) {
-      const { first } = await stream(ports[way], PATHS[way], agent)
-      if (turn >= 0) firsts[way].push(first)
+    for (const { name, port, path } of ways.all) {
+      const { first } = await stream(port, path, agent)
+      if (turn >= 0) firsts.get(name)!.push(first)
     }
   }
   agent.destroy()
@@ -88,42 +126,41 @@ interface AtOnce {
   readonly firsts: number[]
   /** Delays of the client's own event loop, milliseconds at the 99th of a hundred. */
   readonly client: number[]
-  /** Microseconds of the server's processor for each token. */
+  /** Microseconds of processor for each token, of what is between client and peer. */
   readonly cpu: number[]
 }
 
-const nothing = (): AtOnce => ({ gaps: [], firsts: [], client: [], cpu: [] })
-
-/** Many streams at once, the two ways in turns. */
-async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean) {
-  await using peer = await startChild('target-server.ts', 'bare', String(tokens), String(PACE), 'text')
-  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
-  const ports = { direct: peer.port, 'through the server': front.port }
-  const seen: Record<Way, AtOnce> = { direct: nothing(), 'through the server': nothing() }
+/** Many streams at once, the ways in turns. */
+async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean): Promise<Map<string, AtOnce>> {
+  await using ways = await Ways.open(tokens, PACE)
+  const seen = new Map<string, AtOnce>(
+    ways.all.map(({ name }) => [name, { gaps: [], firsts: [], client: [], cpu: [] }]),
+  )
   for (let turn = -1; turn < rounds; turn += 1) {
-    for (const way of WAYS) {
+    for (const { name, port, path, between } of ways.all) {
       // Connections of the round before may be closing.
       const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
-      const before = await measured(front)
+      const before = between && (await measured(between))
       const loop = monitorEventLoopDelay({ resolution: 1 })
       loop.enable()
       const results = await Promise.all(
         Array.from({ length: streams }, async (_, index) => {
           // Multiples of the golden ratio fall evenly into the time between two tokens.
           if (spread) await sleep(((index * 0.618_034) % 1) * PACE * 25)
-          return await stream(ports[way], PATHS[way], agent)
+          return await stream(port, path, agent)
         }),
       )
       loop.disable()
       agent.destroy()
       if (turn < 0) continue
-      const after = await measured(front)
-      for (const { gaps, first } of results) {
-        seen[way].gaps.push(...gaps)
-        seen[way].firsts.push(first)
+      const after = between && (await measured(between))
+      const { gaps, firsts, client, cpu } = seen.get(name)!
+      for (const result of results) {
+        gaps.push(...result.gaps)
+        firsts.push(result.first)
       }
-      seen[way].client.push(loop.percentile(99) / 1e6)
-      seen[way].cpu.push(((after.cpu - before.cpu) * 1000) / streams / tokens)
+      client.push(loop.percentile(99) / 1e6)
+      cpu.push(after && before ? ((after.cpu - before.cpu) * 1000) / streams / tokens : 0)
     }
   }
   return seen
@@ -131,18 +168,17 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
 
 /** Bytes of the server for each open stream, between 100 and 400 of them. */
 async function memoryOfStreams(): Promise<{ readonly live: number; readonly resident: number }> {
-  await using peer = await startChild('target-server.ts', 'bare', '400', String(PACE), 'text')
-  await using front = await startChild('pooled-server.ts', `http://127.0.0.1:${peer.port}`)
+  await using ways = await Ways.open(400, PACE)
+  const { port, path, between } = ways.server
   const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
-  const open = (count: number): Promise<unknown>[] =>
-    Array.from({ length: count }, () => stream(front.port, PATHS['through the server'], agent))
-  await stream(front.port, PATHS['through the server'], agent)
+  const open = (count: number): Promise<unknown>[] => Array.from({ length: count }, () => stream(port, path, agent))
+  await stream(port, path, agent)
   const few = open(100)
   await sleep(4000)
-  const before = await measured(front)
+  const before = await measured(between)
   const many = open(300)
   await sleep(6000)
-  const after = await measured(front)
+  const after = await measured(between)
   await Promise.all([...few, ...many])
   agent.destroy()
   return { live: (after.live - before.live) / 300, resident: (after.resident - before.resident) / 300 }
@@ -156,29 +192,26 @@ export const benchmark: Benchmark = {
     const rows: Row[] = []
     context.log('one stream after another')
     const firsts = await oneAfterAnother(singles)
-    for (const way of WAYS) {
-      const p50 = median(firsts[way])
-      rows.push({
-        case: `one after another, ${way}`,
-        'first ms p50': round(p50),
-        'added ms': round(p50 - median(firsts.direct)),
-      })
+    const direct = median(firsts.get('direct')!)
+    for (const [name, times] of firsts) {
+      const p50 = median(times)
+      rows.push({ case: `one after another, ${name}`, 'first ms p50': round(p50), 'added ms': round(p50 - direct) })
     }
     for (const spread of [true, false]) {
       const kind = spread ? 'spread' : 'in step'
       context.log(`${streams} streams at once, ${kind}`)
       const seen = await atOnce(streams, tokens, rounds, spread)
-      for (const way of WAYS) {
-        const { gaps, firsts: begun, client, cpu } = seen[way]
+      const limit = quantile(seen.get('direct')!.gaps, 0.99)
+      for (const [name, { gaps, firsts: begun, client, cpu }] of seen) {
         const p99 = quantile(gaps, 0.99)
         rows.push({
-          case: `${streams} streams ${kind}, a token each ${PACE} ms, ${way}`,
+          case: `${streams} streams ${kind}, a token each ${PACE} ms, ${name}`,
           'first ms p50': round(median(begun)),
           'gap ms p50': round(quantile(gaps, 0.5)),
           'gap ms p99': round(p99),
-          'p99 ratio': round(p99 / quantile(seen.direct.gaps, 0.99)),
+          'p99 ratio': round(p99 / limit),
           'client loop ms p99': round(median(client)),
-          'server us a token': way === 'direct' ? 0 : round(median(cpu)),
+          'us a token': round(median(cpu)),
         })
       }
     }

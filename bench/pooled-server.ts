@@ -1,15 +1,13 @@
 /**
- * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`. Prints its port; answers
- * each line on its standard input with its resident bytes, the bytes that live on its heaps after a collection, and its
- * microseconds of processor so far.
+ * The API server in front of one peer, in a process of its own, for `cluster-overhead.ts`.
  *
  * Usage: node --expose-gc bench/pooled-server.ts PEER_URL
  */
-import { createInterface } from 'node:readline'
 import { pino } from 'pino'
 import { startServer } from '../src/api/index.ts'
 import { ClusterHost } from '../src/cli/open-cluster.ts'
 import { loadSettings } from '../src/config/index.ts'
+import { answerMeasurements } from './child-answers.ts'
 
 const [url = ''] = process.argv.slice(2)
 const settings = {
@@ -42,15 +40,4 @@ const server = await startServer({
   version: '0-bench',
 })
 await server.ready
-process.stdout.write(`${new URL(server.url).port}\n`)
-/** Microseconds that collections for the sake of this took. */
-let collecting = 0
-const processor = (): number => process.cpuUsage().user + process.cpuUsage().system
-createInterface({ input: process.stdin }).on('line', () => {
-  const worked = processor() - collecting
-  globalThis.gc?.()
-  collecting = processor() - worked
-  const { rss, heapUsed, external } = process.memoryUsage()
-  process.stdout.write(`${rss} ${heapUsed + external} ${worked}\n`)
-})
-process.stdin.on('end', () => process.exit(0))
+answerMeasurements(Number(new URL(server.url).port))

@@ -16,6 +16,7 @@ import {
   type GenerationRequest,
 } from '../../contract/index.ts'
 import type { Adapter, Ask, Learned, PeerOptions } from './adapter.ts'
+import { LinkedAbort } from './linked-abort.ts'
 import { RemoteError } from './remote-error.ts'
 import { DEFAULT_LIMITS, Transport, type TransportLimits } from './transport.ts'
 import { ReplyEvents } from './wire/reply-events.ts'
@@ -93,67 +94,60 @@ export class RemoteEngine implements Engine {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
     signal.throwIfAborted()
     const speaker = this.#speakerFor(this.#checked(request))
-    const closing = new AbortController()
-    const both = AbortSignal.any([signal, closing.signal])
-    this.#live.add(closing)
-    try {
-      yield* this.#reply(request, speaker, both)
-    } finally {
-      this.#live.delete(closing)
-    }
-  }
-
-  async *#reply(
-    request: GenerationRequest,
-    speaker: string | undefined,
-    signal: AbortSignal,
-  ): AsyncGenerator<EngineEvent, void, undefined> {
     const { adapter, peer } = this.#options
-    const body = await adapter.build(request, peer, speaker, signal)
-    const reply = new ReplyEvents(request, {
-      tokenPerDelta: adapter.tokenPerDelta,
-      promptByModality: adapter.capabilities.promptByModality,
-    })
-    let answered = false
-    let done = false
-    let started = false
-    let servedBy: { readonly servedBy: string } | undefined
-    const events = this.#transport.stream(
-      {
-        path: adapter.path,
-        body,
-        headers: {
-          accept: 'text/event-stream',
-          ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
-          'x-request-id': request.id,
-          ...adapter.headers?.(request),
+    using own = new LinkedAbort(signal)
+    this.#live.add(own)
+    try {
+      const body = await adapter.build(request, peer, speaker, own.signal)
+      const reply = new ReplyEvents(request, {
+        tokenPerDelta: adapter.tokenPerDelta,
+        promptByModality: adapter.capabilities.promptByModality,
+      })
+      let answered = false
+      let done = false
+      let started = false
+      let servedBy: { readonly servedBy: string } | undefined
+      const reads = this.#transport.stream(
+        {
+          path: adapter.path,
+          body,
+          headers: {
+            accept: 'text/event-stream',
+            ...(request.traceparent !== undefined && { traceparent: request.traceparent }),
+            'x-request-id': request.id,
+            ...adapter.headers?.(request),
+          },
+          servedBy: (name) => (servedBy = { servedBy: name }),
+          begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
+          refused: (status, text, after) =>
+            status < 400 ? notAStream(status, text) : adapter.mapError(status, text, after),
         },
-        servedBy: (name) => (servedBy = { servedBy: name }),
-        begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
-        refused: (status, text, after) =>
-          status < 400 ? notAStream(status, text) : adapter.mapError(status, text, after),
-      },
-      signal,
-    )
-    for await (const data of events) {
-      answered = true
-      if (data === '[DONE]') {
-        done = true
-        break
+        own.signal,
+      )
+      reading: for await (const read of reads) {
+        for (const data of read) {
+          answered = true
+          if (data === '[DONE]') {
+            done = true
+            break reading
+          }
+          for (const event of reply.add(adapter.read(readJson(data)))) {
+            // A role without a token is no beginning: a reply that fails until then may move to another peer.
+            if (!started) yield { type: 'start', ...servedBy }
+            started = true
+            yield event
+            own.signal.throwIfAborted()
+          }
+          if (reply.over) break reading
+        }
       }
-      for (const event of reply.add(adapter.read(readJson(data)))) {
-        // A role without a token is no beginning: a reply that fails until then may move to another peer.
-        if (!started) yield { type: 'start', ...servedBy }
-        started = true
-        yield event
-        signal.throwIfAborted()
-      }
-      if (reply.over) break
+      own.signal.throwIfAborted()
+      const end = reply.end(done)
+      if (!started) yield { type: 'start', ...servedBy, ...(end.usage.prompt && { prompt: end.usage.prompt }) }
+      yield end
+    } finally {
+      this.#live.delete(own)
     }
-    signal.throwIfAborted()
-    const end = reply.end(done)
-    if (!started) yield { type: 'start', ...servedBy, ...(end.usage.prompt && { prompt: end.usage.prompt }) }
-    yield end
   }
 
   status(): EngineStatus {

@@ -8,6 +8,8 @@
 
 import { createParser } from 'eventsource-parser'
 import { type Dispatcher, errors as undiciErrors, Pool } from 'undici'
+import { BodyChunks } from './body-chunks.ts'
+import { LinkedAbort } from './linked-abort.ts'
 import { RemoteError } from './remote-error.ts'
 
 export interface HttpAnswer {
@@ -95,10 +97,10 @@ export class Transport {
   }
 
   /**
-   * Posts, and yields the `data` of each event. Ends when the peer closes the stream.
+   * Posts, and yields the `data` of the events of each read. Ends when the peer closes the stream.
    * @throws RemoteError; the signal's reason once aborted
    */
-  async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+  async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
     signal.throwIfAborted()
     using watch = new Watch(signal)
     let seen = false
@@ -119,23 +121,26 @@ export class Transport {
       }
       const by = answer.headers['x-omniserve-served-by']
       if (typeof by === 'string' && /^[\w./-]{1,200}$/.test(by)) request.servedBy?.(by)
-      const events: string[] = []
+      let events: string[] = []
       const parser = createParser({ onEvent: ({ data }) => void events.push(data) })
       const decoder = new TextDecoder()
-      const chunks: AsyncIterator<Uint8Array> = answer.body[Symbol.asyncIterator]()
+      const chunks = new BodyChunks(answer.body)
       try {
         for (;;) {
           watch.expect(request.begun() ? this.#limits.idle : this.#limits.firstByte)
-          const next = await chunks.next()
+          const chunk = await chunks.next()
           watch.rest()
-          if (next.done === true) return
+          if (chunk === undefined) return
           seen = true
-          parser.feed(decoder.decode(next.value, { stream: true }))
-          for (let data = events.shift(); data !== undefined; data = events.shift()) yield data
+          parser.feed(decoder.decode(chunk, { stream: true }))
+          if (events.length === 0) continue
+          const read = events
+          events = []
+          yield read
         }
       } finally {
         // Closes the connection when the reply is left early.
-        await chunks.return?.().catch(() => undefined)
+        answer.body.destroy()
       }
     } catch (error) {
       signal.throwIfAborted()
@@ -174,32 +179,43 @@ export class Transport {
   }
 }
 
-/** One limit of time after another, joined with the caller's signal. */
-class Watch implements Disposable {
-  readonly #own = new AbortController()
-  readonly signal: AbortSignal
+/** One limit of time after another, joined with the caller's signal. Its timer is set once for many of them. */
+class Watch extends LinkedAbort {
   #timer: NodeJS.Timeout | undefined
-
-  constructor(signal: AbortSignal) {
-    this.signal = AbortSignal.any([signal, this.#own.signal])
-  }
-
-  get expired(): boolean {
-    return this.#own.signal.aborted
-  }
+  /** When the timer fires and when the limit ends, by `performance.now()`; none while the reader pauses. */
+  #firesAt = Number.POSITIVE_INFINITY
+  #endsAt = Number.POSITIVE_INFINITY
+  expired = false
 
   expect(milliseconds: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#own.abort(new Error('silence')), milliseconds)
+    this.#endsAt = performance.now() + milliseconds
+    if (this.#firesAt > this.#endsAt) this.#set(milliseconds)
   }
 
   /** While the reader pauses. */
   rest(): void {
-    clearTimeout(this.#timer)
+    this.#endsAt = Number.POSITIVE_INFINITY
   }
 
-  [Symbol.dispose](): void {
+  #set(milliseconds: number): void {
     clearTimeout(this.#timer)
+    this.#firesAt = performance.now() + milliseconds
+    this.#timer = setTimeout(() => {
+      this.#firesAt = Number.POSITIVE_INFINITY
+      const left = this.#endsAt - performance.now()
+      if (left === Number.POSITIVE_INFINITY) return
+      if (left > 0) {
+        this.#set(left)
+        return
+      }
+      this.expired = true
+      this.abort(new Error('silence'))
+    }, milliseconds)
+  }
+
+  override [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+    super[Symbol.dispose]()
   }
 }
 

@@ -15,6 +15,7 @@ import {
   type GenerationRequest,
   type PromptUsage,
 } from '../../../contract/index.ts'
+import { LinkedAbort } from '../linked-abort.ts'
 import { together, whyNot } from './abilities.ts'
 import type { Cluster, Lease } from './cluster.ts'
 
@@ -62,17 +63,20 @@ export class ClusterEngine implements Engine {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
     signal.throwIfAborted()
     this.#check(request)
-    const closing = new AbortController()
-    this.#live.add(closing)
-    const both = AbortSignal.any([signal, closing.signal])
+    using own = new LinkedAbort(signal)
+    this.#live.add(own)
     try {
-      yield* this.#attempts(request, both)
+      await using attempt = await this.#begin(request, own.signal)
+      yield attempt.start
+      for (let event: EngineEvent | undefined = attempt.first; event !== undefined; event = await attempt.next())
+        yield event
     } finally {
-      this.#live.delete(closing)
+      this.#live.delete(own)
     }
   }
 
-  async *#attempts(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
+  /** The first replica whose reply begins. */
+  async #begin(request: GenerationRequest, signal: AbortSignal): Promise<Begun> {
     const passed = new Set<string>()
     let firstError: unknown
     let crashes = 0
@@ -81,24 +85,22 @@ export class ClusterEngine implements Engine {
       const picked = this.#cluster.pick(this.#route, request, passed)
       // The replicas' own errors explain more than that none is left.
       if (picked.kind === 'refused') throw firstError ?? picked.error
-      await using attempt = new Attempt(this.#cluster, picked.lease, request, signal)
+      const attempt = new Attempt(this.#cluster, picked.lease, request, signal)
       try {
-        yield* attempt.begin()
+        return await attempt.begin()
       } catch (error) {
+        await attempt[Symbol.asyncDispose]()
         signal.throwIfAborted()
         const { member } = picked.lease
         passed.add(member.plan.name)
-        if (attempt.begun || !movesOn(error)) throw error
+        if (!movesOn(error)) throw error
         firstError ??= error
         if (!(error instanceof EngineError) || isRefusal(error)) continue
         if (error.code === 'engine_crashed') crashes += 1
         retries += 1
         const within = crashes <= 1 && retries <= this.#cluster.plan.balancing.retries
         if (!within || !this.#cluster.takeRetry(member, error.message, attempt.moved)) throw error
-        continue
       }
-      yield* attempt.rest()
-      return
     }
   }
 
@@ -165,6 +167,14 @@ function isRefusal({ code }: EngineError): boolean {
   return code === 'unsupported' || code === 'context_overflow' || code === 'engine_closed'
 }
 
+/** A reply that has begun: from now on it stays with its replica. */
+interface Begun extends AsyncDisposable {
+  readonly start: Extract<EngineEvent, { type: 'start' }>
+  readonly first: EngineEvent
+  /** What follows; undefined at the end. */
+  next(): Promise<EngineEvent | undefined>
+}
+
 /** A request at one replica. */
 class Attempt implements AsyncDisposable {
   readonly #cluster: Cluster
@@ -172,12 +182,11 @@ class Attempt implements AsyncDisposable {
   readonly #request: GenerationRequest
   readonly #signal: AbortSignal
   readonly #since = performance.now()
+  readonly #own: LinkedAbort
   #events: AsyncIterator<EngineEvent> | undefined
   #ended = false
   #firstToken: number | undefined
   #firstAudio: number | undefined
-  /** Whether something of the reply has reached the caller. */
-  begun = false
   /** Whether the replica was taken out while the request waited there. */
   moved = false
 
@@ -186,41 +195,34 @@ class Attempt implements AsyncDisposable {
     this.#lease = lease
     this.#request = request
     this.#signal = signal
+    this.#own = new LinkedAbort(signal, lease.left)
   }
 
-  /** `start` and the first event of the reply, once there is one. */
-  async *begin(): AsyncGenerator<EngineEvent, void, undefined> {
+  /** Waits for `start` and the first event of the reply. */
+  async begin(): Promise<Begun> {
     const { member } = this.#lease
     const { engine, model } = member.source
     const { id, maxOutputTokens } = model()
     // A replica with a smaller context than its route gives what it has: the reply ends with `length`, visibly.
     const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
-    const signal = AbortSignal.any([this.#signal, this.#lease.left])
-    const events = engine.generate({ ...this.#request, model: id, maxTokens }, signal)[Symbol.asyncIterator]()
-    this.#events = events
-    const start = await this.#next()
-    const first = await this.#next()
+    const events = engine.generate({ ...this.#request, model: id, maxTokens }, this.#own.signal)
+    this.#events = events[Symbol.asyncIterator]()
+    const start = await this.next()
+    const first = await this.next()
     if (start?.type !== 'start' || first === undefined)
       throw new EngineError('internal', 'the replica did not begin with a start event')
     this.#lease.begun()
     this.#cluster.succeeded(member)
-    this.begun = true
-    yield {
-      ...start,
-      servedBy: start.servedBy === undefined ? member.plan.name : `${member.plan.name}/${start.servedBy}`,
-    }
-    yield first
-  }
-
-  async *rest(): AsyncGenerator<EngineEvent, void, undefined> {
-    for (;;) {
-      const event = await this.#next()
-      if (event === undefined) return
-      yield event
+    const { name } = member.plan
+    return {
+      start: { ...start, servedBy: start.servedBy === undefined ? name : `${name}/${start.servedBy}` },
+      first,
+      next: () => this.next(),
+      [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     }
   }
 
-  async #next(): Promise<EngineEvent | undefined> {
+  async next(): Promise<EngineEvent | undefined> {
     try {
       const { done, value } = await this.#events!.next()
       if (done === true) return undefined
@@ -270,6 +272,7 @@ class Attempt implements AsyncDisposable {
     this.#report('cancelled')
     // Ends what was left early; the peer sees the closed connection.
     await this.#events?.return?.().catch(() => undefined)
+    this.#own[Symbol.dispose]()
     this.#lease[Symbol.dispose]()
   }
 }

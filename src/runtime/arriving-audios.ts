@@ -191,10 +191,12 @@ export class ArrivingAudios implements Disposable {
       try {
         await prefillAhead(audio, prompt, this.#options, pause, signal)
       } catch (error) {
-        if (ending?.abort.signal.aborted !== true && !(error instanceof EngineError && error.code === 'overloaded')) throw error
+        if (ending?.abort.signal.aborted !== true && !(error instanceof EngineError && error.code === 'overloaded'))
+          throw error
       }
       // Without memory it is tried again only when some is freed.
-      if (!ending && audio.tokensOver(levels.floor) >= prompt.tokens) audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
+      if (!ending && audio.tokensOver(levels.floor) >= prompt.tokens)
+        audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
     }
   }
 

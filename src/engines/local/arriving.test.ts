@@ -92,7 +92,8 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, true), { prefills: true })!
     let sent = 0
     for (const [index, end] of [...pausesAt, samples.length].entries()) {
-      for (; sent < end; sent = Math.min(end, sent + 4321)) audio.append(samples.slice(sent, Math.min(end, sent + 4321)))
+      for (; sent < end; sent = Math.min(end, sent + 4321))
+        audio.append(samples.slice(sent, Math.min(end, sent + 4321)))
       audio.mayEnd(silence, whole(end).contentKey)
       // Now the next words come when all is done for the pause, now in the middle of it.
       if (index % 2 === 0 || end === samples.length) await settled()

@@ -1,6 +1,6 @@
 /**
- * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, against the same
- * turn by chat; an interruption to silence; many sessions at once.
+ * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, by hand, by voice
+ * activity detection, and against the same turn by chat; an interruption to silence; many sessions at once.
  *
  * Speech is sent as it would be said, so a run takes minutes. The checkpoint is `models/nano`, or the folder or file in
  * `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads, `OMNISERVE_BENCH_SESSIONS` how many
@@ -23,6 +23,10 @@ const RATE = 16_000
 const LENGTHS = [2, 18, 20] as const
 /** Where the first sentence begins. */
 const ONSET = 11_000
+/** Begin and end of both. */
+const SENTENCES = [ONSET, 29_000, 49_600, 82_600] as const
+/** Silence that ends a turn, milliseconds. */
+const SILENCE = 500
 
 /**
  * Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest
@@ -36,10 +40,50 @@ function speech(seconds: number, turn: number): Float32Array {
   return Float32Array.from({ length: seconds * RATE }, (_, at) => volume(at) * samples[(first + at) % samples.length]!)
 }
 
+/** The two sentences without the silence between them, ending as a sentence ends; `turn` makes each its own. */
+function sentences(seconds: number, turn: number): Float32Array {
+  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
+  const [first, firstEnd, second, secondEnd] = SENTENCES
+  const spoken = Float32Array.of(...samples.subarray(first, firstEnd), ...samples.subarray(second, secondEnd))
+  const length = seconds * RATE
+  const offset = spoken.length - (length % spoken.length)
+  const volume = (at: number): number => 0.7 + 0.3 * Math.sin(2 * Math.PI * (at / (17.3 * RATE) + turn * 0.37))
+  return Float32Array.from({ length }, (_, at) => volume(at) * spoken[(offset + at) % spoken.length]!)
+}
+
 /** One turn in a session of its own. */
 async function turn(server: Server, samples: Float32Array, signal: AbortSignal): Promise<number> {
   await using client = await SessionClient.open(server, true)
   return await client.answerOf(await client.speak(samples, signal))
+}
+
+interface VoiceTurn {
+  /** Milliseconds from the last sample of speech to the first audio. */
+  readonly all: number
+  /** From the end of the silence, as the server says it. */
+  readonly afterSilence: number
+}
+
+/** One turn that ends by the silence after it. */
+async function turnByVoice(server: Server, samples: Float32Array, signal: AbortSignal): Promise<VoiceTurn> {
+  await using client = await SessionClient.open(server, { silenceMs: SILENCE })
+  const over = new AbortController()
+  const spoken = await client.speak(samples, signal)
+  const silent = client.speak(noise(10 * RATE), AbortSignal.any([signal, over.signal])).catch(() => undefined)
+  const stopped = await client.next('input_audio_buffer.speech_stopped')
+  const { at } = await client.next('response.audio.delta')
+  over.abort()
+  await silent
+  return { all: at - spoken, afterSilence: at - stopped.at }
+}
+
+function timesOf(turns: ReadonlyMap<number, readonly VoiceTurn[]>, what: keyof VoiceTurn): Map<number, number[]> {
+  return new Map([...turns].map(([seconds, all]) => [seconds, all.map((one) => one[what])]))
+}
+
+/** As a quiet room has it, 60 dB under speech. */
+function noise(samples: number): Float32Array {
+  return Float32Array.from({ length: samples }, () => (Math.random() - 0.5) / 1000)
 }
 
 async function byChat(server: Server, samples: Float32Array, signal: AbortSignal): Promise<number> {
@@ -113,10 +157,12 @@ export const benchmark: Benchmark = {
     const rounds = quick ? 1 : 3
     await turn(server, speech(1, 99), signal)
     const realtime = new Map<number, number[]>(LENGTHS.map((seconds) => [seconds, []]))
+    const voice = new Map<number, VoiceTurn[]>(LENGTHS.map((seconds) => [seconds, []]))
     const chat = new Map<number, number[]>(LENGTHS.map((seconds) => [seconds, []]))
     for (let number = 0; number < rounds; number += 1) {
       for (const seconds of LENGTHS) {
         realtime.get(seconds)!.push(await turn(server, speech(seconds, number), signal))
+        voice.get(seconds)!.push(await turnByVoice(server, sentences(seconds, number), signal))
         chat.get(seconds)!.push(await byChat(server, speech(seconds, 50 + number), signal))
       }
       context.log(`  round ${number + 1} of ${rounds}`)
@@ -127,11 +173,27 @@ export const benchmark: Benchmark = {
       'worst ms': round(Math.max(...realtime.get(seconds)!)),
       'by chat ms': round(median(chat.get(seconds)!)),
     }))
+    for (const seconds of LENGTHS) {
+      const all = voice.get(seconds)!.map((one) => one.all)
+      rows.push({
+        case: `${seconds} s of speech, voice activity`,
+        'first audio ms': round(median(all)),
+        'worst ms': round(Math.max(...all)),
+        'after the silence ms': round(median(voice.get(seconds)!.map((one) => one.afterSilence))),
+      })
+    }
     const [short, ...long] = LENGTHS
     for (const seconds of long) {
       const ratio = (times: ReadonlyMap<number, number[]>): number =>
         round(median(times.get(seconds)!) / median(times.get(short)!))
-      rows.push({ case: `${seconds} s over ${short} s`, 'first audio ms': ratio(realtime), 'by chat ms': ratio(chat) })
+      rows.push(
+        { case: `${seconds} s over ${short} s`, 'first audio ms': ratio(realtime), 'by chat ms': ratio(chat) },
+        {
+          case: `${seconds} s over ${short} s, voice activity`,
+          'first audio ms': ratio(timesOf(voice, 'all')),
+          'after the silence ms': ratio(timesOf(voice, 'afterSilence')),
+        },
+      )
     }
 
     const cancelled: number[] = []

@@ -34,8 +34,11 @@ export class SessionClient implements AsyncDisposable {
     void this.#closed.then(() => this.#wake.splice(0).forEach((go) => go()))
   }
 
-  /** A session in DashScope's dialect without transcripts. `byHand`: turns end when the client says so. */
-  static async open(server: Server, byHand: boolean): Promise<SessionClient> {
+  /**
+   * A session in DashScope's dialect without transcripts. `true`: turns end when the client says so; otherwise by
+   * silence, of so many milliseconds.
+   */
+  static async open(server: Server, byHand: boolean | { readonly silenceMs: number }): Promise<SessionClient> {
     const url = `${server.url.replace(/^http/, 'ws')}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`
     const socket = new WebSocket(url)
     const client = new SessionClient(socket)
@@ -43,8 +46,9 @@ export class SessionClient implements AsyncDisposable {
       socket.once('open', () => resolve())
       socket.once('error', reject)
     })
-    const turns = byHand ? { turn_detection: null } : {}
-    client.send({ type: 'session.update', session: { input_audio_transcription: null, ...turns } })
+    const server_vad = (silence_duration_ms: number): object => ({ type: 'server_vad', silence_duration_ms })
+    const turns = byHand === true ? null : byHand === false ? {} : server_vad(byHand.silenceMs)
+    client.send({ type: 'session.update', session: { input_audio_transcription: null, turn_detection: turns } })
     await client.next('session.updated')
     return client
   }

@@ -68,6 +68,8 @@ export interface FakeArrival {
   readonly request: GenerationRequest
   readonly prefills: boolean
   samples: number
+  /** Keys of what it might have been. */
+  readonly endings: string[]
   contentKey: string | undefined
   dropped: boolean
 }
@@ -213,11 +215,22 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     aborted,
     arrivals,
     openAudio: (request, { prefills }) => {
-      const arrival: FakeArrival = { request, prefills, samples: 0, contentKey: undefined, dropped: false }
+      const arrival: FakeArrival = { request, prefills, samples: 0, endings: [], contentKey: undefined, dropped: false }
+      let ending: { readonly silence: number; readonly contentKey: string } | undefined
       arrivals.push(arrival)
       return {
-        append: (samples) => (arrival.samples += samples.length),
-        complete: (contentKey) => (arrival.contentKey = contentKey),
+        append: (samples) => {
+          ending = undefined
+          arrival.samples += samples.length
+        },
+        mayEnd: (silence, contentKey) => {
+          ending = { silence, contentKey }
+          arrival.endings.push(contentKey)
+        },
+        complete: (contentKey) => {
+          if (ending?.contentKey === contentKey) arrival.samples += ending.silence
+          arrival.contentKey = contentKey
+        },
         [Symbol.dispose]: () => (arrival.dropped = true),
       }
     },

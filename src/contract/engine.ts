@@ -74,6 +74,11 @@ export interface ArrivingAudio extends Disposable {
   /** The next samples, mono in [-1, 1], 16 kHz. */
   append(samples: Float32Array): void
   /**
+   * There may be no more but so many samples of silence, which are not appended; `contentKey` is of all that with the
+   * silence. `append` says that there are, `complete` with the same key that there are not.
+   */
+  mayEnd(silence: number, contentKey: string): void
+  /**
    * There are no more. `contentKey`: of the medium that requests will have, whose samples are all those that were
    * appended.
    */

@@ -76,7 +76,7 @@ export const errors = {
       scope: 'gateway',
       message: `${path} is a WebSocket: connect to it with ws:// or wss://.`,
     }),
-  realtimeModelUnknown: (model: string, hint: string) =>
+  listedModelUnknown: (model: string, hint: string) =>
     new ApiError({
       status: 404,
       type: 'invalid_request_error',
@@ -166,6 +166,7 @@ export const errors = {
     }),
   notOneOf: (values: readonly string[], param: string) =>
     invalid(`${param} should be one of ${values.map((value) => `'${value}'`).join(', ')}.`, param),
+  givenTwice: (param: string) => invalid(`${param} may be given only once.`, param),
   notSupportedHere: (param: string, hint: string) => invalid(`${param} is not supported: ${hint}`, param),
   /** A text the schema carries itself: ranges of sampling parameters. */
   parameterRange: (text: string, param: string) => algo(text, param),

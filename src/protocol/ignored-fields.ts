@@ -19,6 +19,13 @@ export function ignoredFields(json: unknown, request: ChatCompletionRequest): re
   return found
 }
 
+/** As {@link ignoredFields}, of a body and what a schema without fields to tolerate made of it. */
+export function unknownFields(json: unknown, request: object): readonly string[] {
+  const found: string[] = []
+  collect(json, request, '', found)
+  return found
+}
+
 function collect(given: unknown, kept: unknown, path: string, found: string[]): void {
   if (given === kept || typeof given !== 'object' || given === null || typeof kept !== 'object' || kept === null) return
   for (const [key, value] of Object.entries(given)) {

@@ -2,6 +2,8 @@
  * A client's mistake: answered with an `error` event, after which the session continues, or closes if `close` is set.
  */
 
+import { ApiError } from '../protocol/index.ts'
+
 export interface FaultOptions {
   readonly code?: string
   readonly param?: string
@@ -25,4 +27,14 @@ export class SessionFault extends Error {
     this.param = options.param ?? null
     this.close = options.close
   }
+}
+
+/** What a client learns of a reply that failed. */
+export function replyFault(error: unknown): SessionFault {
+  const known = error instanceof ApiError ? error : undefined
+  return new SessionFault(known?.message ?? 'An internal error has occured, please try again later.', {
+    code: known?.code ?? 'internal_error',
+    type: known !== undefined && known.status < 500 ? 'invalid_request_error' : 'server_error',
+    cause: error,
+  })
 }

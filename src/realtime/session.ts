@@ -17,11 +17,12 @@ import {
   type SessionImage,
 } from './conversation.ts'
 import type { GivenItem, ReplyInput, SessionCommand } from './events.ts'
-import { SessionFault } from './fault.ts'
+import { replyFault, SessionFault } from './fault.ts'
 import { type ItemMaker, makeItem } from './given-items.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
 import { createResampler, type Resampler } from './resample.ts'
+import { TrailingSilence } from './trailing-silence.ts'
 import { audioToCome, TurnAudio, TurnSender } from './turn-audio.ts'
 import { TranscriptionQueue } from './transcription-queue.ts'
 import { TurnDetector } from './voice-activity/turn-detector.ts'
@@ -66,6 +67,7 @@ export class RealtimeSession {
   #resampler: Resampler
   #speech: SpeechStream | undefined
   #detector: TurnDetector | undefined
+  readonly #silence = new TrailingSilence()
   /** The next window begins here, samples since the session began. */
   #windowAt = 0
   #turnId: string | undefined
@@ -238,7 +240,16 @@ export class RealtimeSession {
       if (windows % WINDOWS_AT_ONCE === 0) await this.#ports.breathe()
       if (this.#closing.signal.aborted) return
     }
-    if (this.userSpeaking) this.#turnSender.send(this.#windowAt)
+    if (this.#detector !== undefined && this.userSpeaking) this.#sendTurn(this.#detector)
+  }
+
+  /** Sends what has come of the turn or, in a pause, how it may end. */
+  #sendTurn({ pause }: TurnDetector): void {
+    const silentFrom = this.#silence.from
+    if (pause === undefined || silentFrom === undefined || this.#windowAt < silentFrom)
+      return this.#turnSender.send(this.#windowAt)
+    this.#turnSender.send(silentFrom)
+    this.#turnSender.mayEnd(pause.until)
   }
 
   #openAudio(): TurnAudio | undefined {
@@ -254,9 +265,12 @@ export class RealtimeSession {
   }
 
   #lookAtWindow(detector: TurnDetector): void {
-    const window = this.#buffer.read(this.#windowAt, this.#windowAt + WINDOW_SAMPLES)
+    const at = this.#windowAt
+    const window = this.#buffer.read(at, at + WINDOW_SAMPLES)
     this.#windowAt += WINDOW_SAMPLES
+    const { pause } = detector
     let change = detector.push(this.#speech!.push(window))
+    this.#silence.push(at, window, change?.type === 'stop' ? pause : detector.pause)
     const turn = this.#buffer.end - this.#buffer.start
     if (change === undefined && detector.speaking && turn > this.#limits.turnSeconds * SAMPLE_RATE)
       change = detector.cut()
@@ -271,6 +285,7 @@ export class RealtimeSession {
   #speechStarted(at: number): void {
     this.#buffer.dropBefore(at)
     this.#turnSender[Symbol.dispose]()
+    this.#silence.reset()
     this.#turnId = this.#ports.newId('item')
     this.#ports.emit({ type: 'speech-started', itemId: this.#turnId, at: milliseconds(this.#buffer.start) })
     if (this.#config.turnDetection?.interruptResponse === true) this.#interrupt('turn_detected')
@@ -279,7 +294,7 @@ export class RealtimeSession {
   #speechStopped(at: number): void {
     const itemId = this.#turnId ?? this.#ports.newId('item')
     this.#ports.emit({ type: 'speech-stopped', itemId, at: milliseconds(at) })
-    this.#commit(itemId, at)
+    this.#commit(itemId, at, this.#silence.from)
     if (this.#config.turnDetection?.createResponse !== true) return
     if (this.replying) this.#replyOwedTo = itemId
     else this.#startReply({})
@@ -293,8 +308,8 @@ export class RealtimeSession {
     this.#commit(this.#turnId ?? this.#ports.newId('item'), this.#buffer.end)
   }
 
-  #commit(itemId: string, end: number): void {
-    const audio = this.#turnSender.take(end)
+  #commit(itemId: string, end: number, silentFrom?: number): void {
+    const audio = this.#turnSender.take(end, silentFrom)
     this.#windowAt = Math.max(this.#windowAt, this.#buffer.start)
     this.#resetDetector()
     const part: InputPart = { type: 'audio', audio, transcript: undefined }
@@ -539,20 +554,10 @@ export class RealtimeSession {
 
   #failed({ reply, abort, source }: Running, error: unknown): void {
     if (reply.ended || this.#closing.signal.aborted || abort.signal.aborted) return
-    const known = error instanceof ApiError
-    const message = known ? error.message : 'An internal error has occured, please try again later.'
-    const code = (known ? error.code : undefined) ?? 'internal_error'
-    this.#ports.emit({
-      type: 'fault',
-      eventId: undefined,
-      fault: new SessionFault(message, {
-        code,
-        type: known && error.status < 500 ? 'invalid_request_error' : 'server_error',
-        cause: error,
-      }),
-    })
-    reply.end('failed', source?.usage(), code, message)
-    if (!known)
+    const fault = replyFault(error)
+    this.#ports.emit({ type: 'fault', eventId: undefined, fault })
+    reply.end('failed', source?.usage(), fault.code ?? undefined, fault.message)
+    if (!(error instanceof ApiError))
       this.#ports.log(`a reply failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 

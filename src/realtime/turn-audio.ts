@@ -16,6 +16,8 @@ export class TurnAudio implements Disposable {
   /** What came before the engine was there. */
   #early: Float32Array[] | undefined = []
   #key: string | undefined
+  /** How it may end. */
+  #ending: { readonly silence: number; readonly key: string } | undefined
   #over = false
 
   /** `opening`: resolves with nothing where no engine takes it. */
@@ -28,15 +30,25 @@ export class TurnAudio implements Disposable {
 
   append(samples: Float32Array): void {
     if (this.#over || samples.length === 0) return
+    this.#ending = undefined
     this.#digest.update(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
     if (this.#early) this.#early.push(samples)
     else this.#audio?.append(samples)
   }
 
+  /** It ends with so many more samples of silence, unless `append` is called. */
+  mayEnd(silence: number): void {
+    if (this.#over) return
+    const digest = this.#digest.copy().update(new Uint8Array(silence * Float32Array.BYTES_PER_ELEMENT))
+    const key = pcmKey(SAMPLE_RATE, digest.digest('hex'))
+    this.#ending = { silence, key }
+    this.#audio?.mayEnd(silence, key)
+  }
+
   /** The turn has ended; `medium` is what the conversation has of it. */
   complete(medium: AudioMedium): void {
     if (this.#over) return
-    this.#key = pcmKey(SAMPLE_RATE, this.#digest.digest('hex'))
+    this.#key = this.#ending?.key ?? pcmKey(SAMPLE_RATE, this.#digest.digest('hex'))
     if (this.#key !== medium.contentKey) return this[Symbol.dispose]()
     this.#audio?.complete(this.#key)
   }
@@ -53,6 +65,7 @@ export class TurnAudio implements Disposable {
     this.#audio = audio
     for (const samples of this.#early ?? []) audio?.append(samples)
     this.#early = undefined
+    if (this.#ending) audio?.mayEnd(this.#ending.silence, this.#ending.key)
     if (this.#key !== undefined) audio?.complete(this.#key)
   }
 }
@@ -65,6 +78,8 @@ export class TurnSender implements Disposable {
   #audio: TurnAudio | undefined
   /** Up to where it was sent, samples since the session began. Undefined: no turn has begun. */
   #until: number | undefined
+  /** Where it may end, in silence from `#until` on. */
+  #ending: number | undefined
 
   constructor(buffer: AudioBuffer, open: () => TurnAudio | undefined) {
     this.#buffer = buffer
@@ -79,17 +94,30 @@ export class TurnSender implements Disposable {
       this.#until = this.#buffer.start
     }
     if (until <= this.#until) return
+    this.#ending = undefined
     this.#audio?.append(this.#buffer.read(this.#until, until))
     this.#until = until
   }
 
-  /** Takes the turn's audio, which ends at `end`, out of the buffer. */
-  take(end: number): AudioMedium {
-    const begun = this.#until !== undefined
-    if (begun) this.send(end)
+  /** What is not sent yet is silence up to `end`, where the turn ends unless more is sent. */
+  mayEnd(end: number): void {
+    if (this.#until === undefined || this.#ending === end) return
+    this.#ending = end
+    this.#audio?.mayEnd(end - this.#until)
+  }
+
+  /** Takes the turn's audio, which ends at `end`, out of the buffer. From `silentFrom` on it is given as silence. */
+  take(end: number, silentFrom = end): AudioMedium {
+    const { start } = this.#buffer
+    const samples = this.#buffer.take(end)
+    samples.fill(0, Math.max(0, silentFrom - start))
+    const audio = pcmMedium(samples, SAMPLE_RATE)
+    if (this.#until !== undefined) {
+      if (this.#ending !== end) this.#audio?.append(samples.subarray(this.#until - start))
+      this.#audio?.complete(audio)
+    }
     this.#until = undefined
-    const audio = pcmMedium(this.#buffer.take(end), SAMPLE_RATE)
-    if (begun) this.#audio?.complete(audio)
+    this.#ending = undefined
     return audio
   }
 
@@ -98,6 +126,7 @@ export class TurnSender implements Disposable {
     this.#audio?.[Symbol.dispose]()
     this.#audio = undefined
     this.#until = undefined
+    this.#ending = undefined
   }
 }
 

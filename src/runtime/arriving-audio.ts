@@ -36,6 +36,22 @@ interface Part {
   readonly output: Float32Array
 }
 
+/** How an audio ends if nothing more comes of it. */
+export interface Ending {
+  /** Samples of silence that it ends in. They are not in its levels. */
+  readonly silence: number
+  readonly contentKey: string
+  /** Aborted when more has come. */
+  readonly abort: AbortController
+  /** What can be done for it was begun. */
+  begun: boolean
+  /** Its encoder's output is kept. */
+  encoded: boolean
+  /** In the run that was prefilled with it, and the first of them that are of windows. */
+  rows: ArrivingRows | undefined
+  tokens: number
+}
+
 interface ArrivingAudioOptions {
   /** Names it until it is complete. */
   readonly name: string
@@ -59,8 +75,8 @@ export class ArrivingAudio {
   #charged = 0
   /** Tokens of it that were prefilled, -1 before anything was. */
   prefilled = -1
-  /** Set once it is complete. */
-  contentKey: string | undefined
+  #contentKey: string | undefined
+  #ending: Ending | undefined
   dropped = false
 
   constructor(options: ArrivingAudioOptions) {
@@ -72,11 +88,53 @@ export class ArrivingAudio {
     return this.#charged
   }
 
+  /** Set once it is complete. */
+  get contentKey(): string | undefined {
+    return this.#contentKey
+  }
+
+  get ending(): Ending | undefined {
+    return this.#ending
+  }
+
+  /** With the silence that it may end in. */
+  get samples(): number {
+    return this.levels.samples + (this.#ending?.silence ?? 0)
+  }
+
   /** Takes samples in. */
   append(samples: Float32Array): void {
-    if (this.dropped || this.contentKey !== undefined) return
+    if (this.dropped || this.#contentKey !== undefined) return
+    this.#goOn()
     this.levels.push(samples)
     this.#charge()
+  }
+
+  /** Nothing may come but so many samples of silence. */
+  mayEnd(silence: number, contentKey: string): void {
+    if (this.dropped || this.#contentKey !== undefined) return
+    this.#goOn()
+    const abort = new AbortController()
+    this.#ending = { silence, contentKey, abort, begun: false, encoded: false, rows: undefined, tokens: 0 }
+  }
+
+  /** Nothing more comes. */
+  complete(contentKey: string): void {
+    if (this.#ending?.contentKey !== contentKey) this.#goOn()
+    this.#contentKey = contentKey
+  }
+
+  /** It did not end where it might have: of what was prefilled, windows stay. */
+  #goOn(): void {
+    const ending = this.#ending
+    if (!ending) return
+    this.#ending = undefined
+    ending.abort.abort(new DOMException('The audio goes on.', 'AbortError'))
+    const { rows } = ending
+    if (!rows) return
+    rows.rows = rows.rows.subarray(0, ending.tokens)
+    rows.key = this.options.name
+    this.#rows.push(rows)
   }
 
   /** Lets go of everything. What was prefilled is of no more use to anybody and gives way by itself. */
@@ -85,6 +143,7 @@ export class ArrivingAudio {
     this.#windows.length = 0
     this.#chunks = []
     this.#rows = []
+    this.#ending = undefined
     const charged = this.#charged
     this.#charged = 0
     this.options.budget?.give(charged)
@@ -162,11 +221,19 @@ export class ArrivingAudio {
     return marked
   }
 
+  /** Rows of all of it in a run that is prefilled for how it may end. `key`, `floor`: of its feature. */
+  markEnding(ending: Ending, rows: Int32Array, key: string, floor: number): ArrivingRows {
+    ending.rows = new ArrivingRows(rows, key)
+    ending.tokens = this.tokensOver(floor)
+    return ending.rows
+  }
+
   /** Whatever was prefilled holds for frames before `frame` only. */
   cut(frame: number): void {
     const { frames, tokens } = this.options.windows
     const most = Math.floor(frame / frames) * tokens
     for (const marked of this.#rows) marked.rows = marked.rows.subarray(0, most)
+    if (this.#ending) this.#ending.tokens = Math.min(this.#ending.tokens, most)
     this.prefilled = Math.min(this.prefilled, most)
   }
 
@@ -175,20 +242,25 @@ export class ArrivingAudio {
    * was prefilled gets `key`, as far as it holds. Undefined when it is another audio.
    */
   settle(feature: AudioFeature, key: string | undefined): AudioFeature | undefined {
-    const { source } = feature
-    if (source === undefined || source.samples !== this.levels.samples) return undefined
-    const { mel, floor } = this.levels.complete(feature.frames, source.padded)
+    if (feature.source?.samples !== this.samples) return undefined
+    const { floor, whole } = this.completed(feature)
     const { windows } = this.options
     this.cut((this.tokensOver(floor) / windows.tokens) * windows.frames)
     if (key !== undefined) for (const marked of this.#rows) marked.key = key
     this.#rows = []
+    return whole
+  }
+
+  /** The feature of an audio that ends as this one may, and its floor. `levels` must have nothing left to compute. */
+  completed(feature: AudioFeature): { whole: AudioFeature; floor: number } {
+    const { mel, floor } = this.levels.complete(feature.frames, feature.source!.padded)
     const find = (parts: readonly Part[], from: number): Float32Array | undefined => {
       const part = parts.find((candidate) => candidate.from === from)
       return part && this.#holds(part, floor) ? part.output : undefined
     }
     const [whole, chunks] = [[...this.#windows], [...this.#chunks]]
     const ahead: EncodedAhead = { window: (from) => find(whole, from), chunk: (from) => find(chunks, from) }
-    return { ...feature, ahead, load: () => Promise.resolve(mel) }
+    return { whole: { ...feature, ahead, load: () => Promise.resolve(mel) }, floor }
   }
 
   #holds(part: Part, floor: number): boolean {

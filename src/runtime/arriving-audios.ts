@@ -22,6 +22,8 @@ const CALM_FRAMES = 100
 export interface OpenAudio extends Disposable {
   /** The next samples, in [-1, 1], at the checkpoint's rate. */
   append(samples: Float32Array): void
+  /** There may be no more but so many samples of silence; requests then name it so. */
+  mayEnd(silence: number, contentKey: string): void
   /** There are no more; requests name it so. */
   complete(contentKey: string): void
 }
@@ -80,7 +82,11 @@ export class ArrivingAudios implements Disposable {
         if (audio.dropped) this.#forget(audio)
         else this.#options.notify()
       },
-      complete: (contentKey) => (audio.contentKey = contentKey),
+      mayEnd: (silence, contentKey) => {
+        audio.mayEnd(silence, contentKey)
+        this.#options.notify()
+      },
+      complete: (contentKey) => audio.complete(contentKey),
       [Symbol.dispose]: () => this.#forget(audio),
     }
   }
@@ -145,7 +151,10 @@ export class ArrivingAudios implements Disposable {
     entry.job = undefined
     await job?.cancel(new DOMException('The audio is complete.', 'AbortError'))
     while (audio.levels.advance(FRAMES_AT_ONCE)) await new Promise<void>((resolve) => void setImmediate(resolve))
-    return audio.dropped ? undefined : audio.settle(feature, key)
+    if (audio.dropped) return undefined
+    const settled = audio.settle(feature, key)
+    if (audio.ending?.encoded === true) this.#forget(audio)
+    return settled
   }
 
   async #work(entry: Entry, pause: Pause): Promise<'done'> {
@@ -159,7 +168,7 @@ export class ArrivingAudios implements Disposable {
   /** What is to be done first for an audio. */
   #nextOf(entry: Entry): ((pause: Pause) => Promise<void>) | undefined {
     const { audio, abort, prompt } = entry
-    const { levels } = audio
+    const { levels, ending } = audio
     const { signal } = abort
     if (audio.dropped) return undefined
     if (levels.behind)
@@ -167,23 +176,29 @@ export class ArrivingAudios implements Disposable {
         levels.advance(FRAMES_AT_ONCE)
       }
     const { stale } = audio
-    if (stale && levels.frames - levels.loudestAt >= CALM_FRAMES) return () => audio.encode(stale, signal)
+    if (stale && (ending || levels.frames - levels.loudestAt >= CALM_FRAMES)) return () => audio.encode(stale, signal)
     const { next } = audio
     if (next) return () => audio.encode(next, signal)
-    if (!audio.options.prefills || stale || audio.tokensOver(levels.floor) <= audio.prefilled) return undefined
-    if (prompt === undefined) {
+    const idle = ending
+      ? ending.begun
+      : !audio.options.prefills || stale || audio.tokensOver(levels.floor) <= audio.prefilled
+    if (idle) return undefined
+    if (prompt === undefined || prompt.ending !== ending) {
       if (!entry.preparing) void this.#prepare(entry)
       return undefined
     }
     return async (pause) => {
       entry.prompt = undefined
+      if (ending) ending.begun = true
       try {
         await prefillAhead(audio, prompt, this.#options, pause, signal)
       } catch (error) {
-        if (!(error instanceof EngineError && error.code === 'overloaded')) throw error
+        if (ending?.abort.signal.aborted !== true && !(error instanceof EngineError && error.code === 'overloaded'))
+          throw error
       }
       // Without memory it is tried again only when some is freed.
-      if (audio.tokensOver(levels.floor) >= prompt.tokens) audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
+      if (!ending && audio.tokensOver(levels.floor) >= prompt.tokens)
+        audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
     }
   }
 
@@ -191,12 +206,16 @@ export class ArrivingAudios implements Disposable {
   async #prepare(entry: Entry): Promise<void> {
     const { audio, abort } = entry
     entry.preparing = true
+    const { ending } = audio
     const tokens = audio.tokensOver(audio.levels.floor)
     try {
       entry.prompt = await promptSoFar(audio, this.#options, abort.signal)
-      if (entry.prompt === undefined) audio.prefilled = Math.max(audio.prefilled, tokens)
+      if (entry.prompt === undefined && ending) ending.begun = true
+      else if (entry.prompt === undefined && audio.ending === undefined)
+        audio.prefilled = Math.max(audio.prefilled, tokens)
     } catch {
       // Its request meets the same fault, and reports it.
+      if (ending) ending.begun = true
       audio.prefilled = Infinity
     }
     entry.preparing = false

@@ -8,9 +8,9 @@
 
 import type { GenerationMessage, GenerationRequest } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
-import { positionsOf, runOf, type TokenRun } from '../models/token-run.ts'
+import { type MediaRows, positionsOf, runOf, type TokenRun } from '../models/token-run.ts'
 import type { AudioFeature, PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
-import type { ArrivingAudio } from './arriving-audio.ts'
+import type { ArrivingAudio, Ending } from './arriving-audio.ts'
 import type { Pause } from './encoder-job.ts'
 import type { EncodedMedium } from './encoded-cache.ts'
 import { encodeFeature } from './encoder-step.ts'
@@ -36,41 +36,76 @@ export interface PromptSoFar {
   /** Tokens of the audio that are known. */
   readonly tokens: number
   readonly run: TokenRun
-  /** What encoders read of media before the audio that are not known. */
+  /** What encoders read of media that are not known: those before the audio, and the audio once it may have ended. */
   readonly loaded: readonly LoadedFeature[]
+  /** Set where it is the whole prompt, of an audio that ends so. */
+  readonly ending: Ending | undefined
 }
 
-/** Makes the prompt, beside the loop. Undefined when there is nothing in it to prefill. */
+/**
+ * Makes the prompt, beside the loop: up to what is known of the audio or, once it may have ended, all but the token
+ * whose output is sampled. Undefined when there is nothing in it to prefill.
+ */
 export async function promptSoFar(
   audio: ArrivingAudio,
   { pool, prepare, scopeOf }: PrefillTools,
   signal: AbortSignal,
 ): Promise<PromptSoFar | undefined> {
-  const { request, name } = audio.options
+  const { request } = audio.options
+  const { ending } = audio
+  const name = ending?.contentKey ?? audio.options.name
   const tokens = audio.tokensOver(audio.levels.floor)
-  const prompt = await prepare({ ...request, messages: soFar(request.messages, name, audio.levels.samples) }, signal)
-  const feature = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
-  if (!feature || feature.rows.length <= tokens) return undefined
-  const until = feature.rows[tokens]!
-  const rows = audio.mark(feature.rows, tokens)
-  const media = pool.mediaOf(prompt).map((medium) => (medium.rows === feature.rows ? rows : medium))
+  const prompt = await prepare({ ...request, messages: soFar(request.messages, name, audio.samples) }, signal)
+  if (audio.ending !== ending) return undefined
+  const arriving = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
+  if (!arriving) return undefined
+  const part = ending ? ended(audio, ending, pool.keyOf(arriving, prompt), arriving) : begun(audio, tokens, arriving)
+  if (!part || part.until(prompt) <= 0) return undefined
+  const until = part.until(prompt)
+  const media = pool.mediaOf(prompt).map((medium) => (medium.rows === arriving.rows ? part.rows : medium))
   const run = runOf(prompt, media, [], until)
-  if (until === 0) return undefined
   const known = pool.prefixes.find(run, scopeOf(request), (_, common) => common)?.length ?? 0
   const loaded: LoadedFeature[] = []
   for (const one of prompt.features) {
     const [first = until] = one.rows
-    const needed = one !== feature && first < until && one.rows.at(-1)! >= known
+    const needed = one !== arriving && first < until && one.rows.at(-1)! >= known
     if (needed && !knownMedium(pool, request, one, prompt)) loaded.push(await loadFeature(one, signal))
-    else if (one !== feature) one.release?.()
+    else if (one !== arriving) one.release?.()
   }
-  return { prompt, feature, tokens, run, loaded }
+  if (ending) loaded.push(await loadFeature(part.feature, signal))
+  return { prompt, feature: part.feature, tokens: part.tokens, run, loaded, ending }
+}
+
+/** What is prefilled of an arriving audio, and up to which row. */
+interface ArrivedPart {
+  readonly feature: AudioFeature
+  readonly tokens: number
+  readonly rows: MediaRows
+  until(prompt: PreparedPrompt): number
+}
+
+function begun(audio: ArrivingAudio, tokens: number, feature: AudioFeature): ArrivedPart | undefined {
+  const next = feature.rows[tokens]
+  if (next === undefined) return undefined
+  return { feature, tokens, rows: audio.mark(feature.rows, tokens), until: () => next }
+}
+
+function ended(
+  audio: ArrivingAudio,
+  ending: Ending,
+  key: string | undefined,
+  feature: AudioFeature,
+): ArrivedPart | undefined {
+  if (key === undefined) return undefined
+  const { whole, floor } = audio.completed(feature)
+  const rows = audio.markEnding(ending, feature.rows, key, floor)
+  return { feature: whole, tokens: rows.rows.length, rows, until: ({ tokenIds }) => tokenIds.length - 1 }
 }
 
 /** Runs it. Rejects as stages do, with `overloaded` where memory is short, and with what `pause` rejects with. */
 export async function prefillAhead(
   audio: ArrivingAudio,
-  { prompt, feature, tokens, run, loaded }: PromptSoFar,
+  { prompt, feature, tokens, run, loaded, ending }: PromptSoFar,
   { model, pool, scopeOf, stepTokens }: PrefillTools,
   pause: Pause,
   signal: AbortSignal,
@@ -80,16 +115,20 @@ export async function prefillAhead(
   const until = run.tokenIds.length
   const scope = scopeOf(request)
   const speaks = request.speech !== undefined
+  // Only the encoder may be cut short: a sequence would be lost with its step.
+  const stop = ending ? AbortSignal.any([signal, ending.abort.signal]) : signal
   const media = new Map<PromptFeature, EncodedMedium>()
   for (const one of loaded) {
-    const medium = await encodeFeature(one, longestAudio(prompt), model, { signal, pause })
+    const medium = await encodeFeature(one, longestAudio(prompt), model, { signal: stop, pause })
     media.set(one.feature, medium)
     const key = pool.keyOf(one.feature, prompt)
     if (request.cacheScope !== undefined && key !== undefined) pool.encoded.put(request.cacheScope, key, medium)
+    if (ending && one.feature === feature) ending.encoded = true
     await pause()
   }
-  // A louder frame came meanwhile.
-  if (audio.tokensOver(audio.levels.floor) < tokens) return
+  if (ending && !audio.options.prefills) return
+  // More came meanwhile, or a louder frame.
+  if (audio.ending !== ending || (!ending && audio.tokensOver(audio.levels.floor) < tokens)) return
   const { sequence, reused, hidden: kept } = await pool.start({ run, scope, capacity: until, speaks })
   const hidden = new Map(kept)
   const mediaRows = mediaSet(run.media)
@@ -98,13 +137,14 @@ export async function prefillAhead(
     const encoded: EncodedFeature[] = []
     for (const one of prompt.features) {
       const [first = until] = one.rows
-      if (one === feature || first >= until || one.rows.at(-1)! < reused) continue
+      if (one.rows === feature.rows || first >= until || one.rows.at(-1)! < reused) continue
       const medium = media.get(one) ?? knownMedium(pool, request, one, prompt)
       // It was given up meanwhile.
       if (!medium) return
       encoded.push({ rows: one.rows, ...medium })
     }
-    encoded.push({ rows: feature.rows.slice(0, tokens), embeddings: audio.embeddings(tokens, hiddenSize) })
+    const embeddings = media.get(feature)?.embeddings ?? audio.embeddings(tokens, hiddenSize)
+    encoded.push({ rows: feature.rows.slice(0, tokens), embeddings })
     const features = new PromptFeatures(encoded, hiddenSize)
     for (let from = reused; from < until;) {
       const next = Math.min(until, from + Math.max(1, stepTokens()))
@@ -133,12 +173,14 @@ export async function prefillAhead(
           hidden.set(row, states.slice((row - from) * hiddenSize, (row - from + 1) * hiddenSize))
       from = next
       if (from < until) await pause()
+      if (ending && audio.ending !== ending) break
     }
   } finally {
     if (whole) pool.finish({ scope, run: upTo(run, sequence.length), sequence, hidden })
     else sequence[Symbol.dispose]()
   }
-  audio.prefilled = Math.max(audio.prefilled, tokens)
+  if (ending && audio.ending !== ending) return
+  if (!ending) audio.prefilled = Math.max(audio.prefilled, tokens)
   if (!speaks || !model.speech?.prefill) return
   await pause()
   await model.speech.prefill({ prompt, kept: { scope, run }, until, hidden, rows: stepTokens, pause, signal })

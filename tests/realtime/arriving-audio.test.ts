@@ -57,6 +57,50 @@ describe('a turn', () => {
     expect(arrival!.request.messages.at(-1)!.content.map(({ type }) => type)).toEqual(['audio'])
   })
 
+  it('may end in silence before it is known that it does, and goes on where it did not', async () => {
+    await using client = await open({ turn_detection: { type: 'server_vad', silence_duration_ms: 1500 } })
+    const audio = Float32Array.from({ length: twoSentences.length + 32_000 }, (_, at) => {
+      return (twoSentences[at] ?? 0) + 0.001 * Math.sin(at / 3)
+    })
+    for (let at = 0; at < audio.length; at += 1600) {
+      client.speak(audio.subarray(at, at + 1600))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    const started = (await client.next('input_audio_buffer.speech_started')).audio_start_ms as number
+    const stopped = (await client.next('input_audio_buffer.speech_stopped')).audio_end_ms as number
+    await client.next('response.done')
+    const [arrival] = arrivals()
+    const { contentKey, facts, decode } = asked()
+    expect(arrival).toMatchObject({ samples: facts.samples, contentKey })
+    expect(arrival!.endings.length).toBeGreaterThan(1)
+    expect(arrival!.endings.at(-1)).toBe(contentKey)
+    // The model is given all of it up to where it stopped, the last pause but its beginning as silence.
+    expect(facts.samples / 16).toBeCloseTo(stopped - started, -1)
+    const { samples } = await decode(new AbortController().signal)
+    const spoken = samples.findLastIndex((sample) => sample !== 0)
+    expect(samples.length - spoken).toBeGreaterThan(1.25 * 16_000)
+    expect(samples.length - spoken).toBeLessThan(1.35 * 16_000)
+    // The pause in the middle is there as it was.
+    expect(samples.subarray(0, spoken).some((_, at, all) => all.subarray(at, at + 800).every((one) => one === 0))).toBe(
+      false,
+    )
+  })
+
+  it('that ends in something loud that is not speech has it as it was', async () => {
+    await using client = await open({ turn_detection: { type: 'server_vad', silence_duration_ms: 1500 } })
+    const beep = silence(0.2).map((_, at) => 0.5 * Math.sin(at / 4))
+    const audio = Float32Array.of(...oneSentence, ...silence(0.4), ...beep, ...silence(2))
+    for (let at = 0; at < audio.length; at += 1600) {
+      client.speak(audio.subarray(at, at + 1600))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    await client.next('response.done')
+    const { contentKey, facts, decode } = asked()
+    expect(arrivals()[0]).toMatchObject({ samples: facts.samples, contentKey })
+    const { samples } = await decode(new AbortController().signal)
+    expect(samples.slice(-1.5 * 16_000).some((sample) => Math.abs(sample) > 0.4)).toBe(true)
+  })
+
   it('by hand is sent from its first sample; the next turn lets go of it', async () => {
     await using client = await open({ turn_detection: null })
     for (const turn of [0, 1]) {

@@ -79,7 +79,7 @@ describe('speech', () => {
     const speak = (change: object) =>
       client.audio.speech.create({ model: 'fake-omni', voice: 'Cherry', input: 'Hi.', ...change } as never)
     await expect(speak({ voice: 'alloy' })).rejects.toThrow("Voice 'alloy' is not supported. Voices of")
-    await expect(speak({ model: 'tts-1' })).rejects.toThrow('Models of region')
+    await expect(speak({ model: 'tts-1' })).rejects.toThrow('Models of this endpoint')
     await expect(speak({ input: ' ' })).rejects.toThrow('content')
     await expect(speak({ instructions: 'softly' })).rejects.toThrow('instructions is not supported')
   })
@@ -153,7 +153,7 @@ describe('transcriptions', () => {
       'audio format is illegal',
     )
     await expect(ask({ response_format: 'xml' })).rejects.toThrow('response_format should be one of')
-    await expect(ask({ model: 'whisper-1' })).rejects.toThrow('Realtime models')
+    await expect(ask({ model: 'whisper-1' })).rejects.toThrow('Models of this endpoint')
     await expect(ask({ timestamp_granularities: ['word'] })).rejects.toThrow('timestamp_granularities is not supported')
     await expect(ask({ stream: true, response_format: 'srt' })).rejects.toThrow('stream is not supported')
     await expect(ask({ include: ['logprobs'] })).rejects.toThrow('include is not supported')
@@ -163,6 +163,153 @@ describe('transcriptions', () => {
     await expect(ask({ file: nothing, language: 'klingon' })).rejects.toThrow('language is not supported')
     const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
     expect(plain.status).toBe(400)
+  })
+})
+
+describe('a name that is no model', () => {
+  const said = async (server_: TestServer, path: string): Promise<string> => {
+    const form = new FormData()
+    form.set('model', 'whisper-1')
+    const body = path === 'speech' ? JSON.stringify({ model: 'tts-1', input: 'Hi.' }) : form
+    const response = await fetch(`${server_.url}/v1/audio/${path}`, { method: 'POST', body })
+    expect(response.status).toBe(404)
+    return ((await response.json()) as { error: { message: string } }).error.message
+  }
+  const listed = (message: string): string[] => / endpoint: ([^.]*(?:\.\d[^.]*)*)\./.exec(message)![1]!.split(', ')
+
+  it.each(['speech', 'transcriptions', 'translations'])('is answered with those that %s takes', async (path) => {
+    const message = await said(server, path)
+    expect(message).toContain('Checkpoints loaded here: fake-omni.')
+    expect(message).not.toContain('Realtime models')
+    const names = listed(message)
+    expect(names).toContain('qwen3-omni-flash')
+    expect(names.includes('qwen3-omni-flash-realtime')).toBe(path !== 'speech')
+    for (const model of names) {
+      const form = new FormData()
+      form.set('model', model)
+      form.set('file', await file())
+      const body = path === 'speech' ? JSON.stringify({ model, input: 'Hi.' }) : form
+      const response = await fetch(`${server.url}/v1/audio/${path}`, { method: 'POST', body })
+      await response.arrayBuffer()
+      expect([model, response.status]).toEqual([model, 200])
+    }
+  })
+
+  it('is answered with none where the checkpoint cannot speak', async () => {
+    await using silent = await startTestServer({}, fakeEngine({ speech: false }))
+    expect(await said(silent, 'speech')).toContain('No loaded checkpoint can do it.')
+  })
+})
+
+describe('a form', () => {
+  const post = async (fields: readonly (readonly [string, string | File])[]): Promise<Response> => {
+    const form = new FormData()
+    form.append('model', 'fake-omni')
+    for (const [name, value] of fields) form.append(name, value)
+    return fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: form })
+  }
+  const refusal = async (fields: readonly (readonly [string, string | File])[]): Promise<string> => {
+    const response = await post(fields)
+    expect(response.status).toBe(400)
+    return ((await response.json()) as { error: { message: string } }).error.message
+  }
+
+  it('with a field twice is refused by its name', async () => {
+    const both = [
+      ['file', await file()],
+      ['file', await file()],
+    ] as const
+    expect(await refusal(both)).toBe('file may be given only once.')
+    for (const name of ['language', 'prompt', 'response_format', 'temperature', 'stream'])
+      expect(
+        await refusal([
+          ['file', await file()],
+          [name, '0'],
+          [name, '0'],
+        ]),
+      ).toBe(`${name} may be given only once.`)
+  })
+
+  it('with a file where text belongs, or text for the file, is refused', async () => {
+    expect(await refusal([['prompt', await file()]])).toContain("not of type 'string' - 'prompt'")
+    expect(await refusal([['file', 'speech.wav']])).toContain("not of type 'file' - 'file'")
+    expect(await refusal([])).toBe('Field required: file')
+    expect(
+      await refusal([
+        ['file', await file()],
+        ['timestamp_granularities[]', 'hour'],
+      ]),
+    ).toContain("'segment'")
+  })
+
+  it('has fields that mean nothing here named', async () => {
+    const response = await post([
+      ['file', await file()],
+      ['chunking_strategy', 'auto'],
+      ['known_speaker_names[]', 'a'],
+      ['known_speaker_names[]', 'b'],
+      ['timestamp_granularities[]', 'segment'],
+      ['größe', '1'],
+      ['empty', ''],
+    ])
+    expect(response.status).toBe(200)
+    expect(decodeURI(response.headers.get('x-omniserve-warnings')!)).toBe(
+      'not supported and ignored: chunking_strategy, known_speaker_names[], größe',
+    )
+    const plain = await post([['file', await file()]])
+    expect(plain.headers.get('x-omniserve-warnings')).toBeNull()
+    const body = JSON.stringify({ model: 'fake-omni', input: 'Hi.', lang_code: 'en', voice: null })
+    const spoken = await fetch(`${server.url}/v1/audio/speech`, { method: 'POST', body })
+    expect(spoken.headers.get('x-omniserve-warnings')).toBe('not supported and ignored: lang_code')
+    await spoken.arrayBuffer()
+  })
+})
+
+describe('under a rate limit', () => {
+  it('a long text or recording is one request, and is not cut off by it', async () => {
+    await using limited = await startTestServer({ rateLimit: true }, undefined, { now: () => 0 })
+    const { rateLimit } = limited.services.catalogue.find('qwen3-omni-flash')!.rules
+    const { rateLimiter } = limited.services
+    // One request is left.
+    for (let sent = 1; sent < rateLimit.requestsPerMinute; sent += 1)
+      rateLimiter!.take('anonymous', 'qwen3-omni-flash', rateLimit)
+    const speak = (): Promise<Response> => {
+      const body = JSON.stringify({ model: 'qwen3-omni-flash', input: 'A sentence here. '.repeat(60) })
+      return fetch(`${limited.url}/v1/audio/speech`, { method: 'POST', body })
+    }
+    const spoken = await speak()
+    expect(spoken.status).toBe(200)
+    expect((await spoken.arrayBuffer()).byteLength).toBeGreaterThan(1000)
+    expect(limited.engine.requests.length).toBeGreaterThan(3)
+    const refused = await speak()
+    expect(refused.status).toBe(429)
+    expect(refused.headers.get('retry-after')).toBe('1')
+    await refused.arrayBuffer()
+  })
+
+  it('so is a recording of many stretches, whose tokens are charged', async () => {
+    await using limited = await startTestServer({ rateLimit: true }, undefined, { now: () => 0 })
+    const model = 'qwen3-omni-flash'
+    const { rateLimit } = limited.services.catalogue.find(model)!.rules
+    const { rateLimiter } = limited.services
+    for (let sent = 1; sent < rateLimit.requestsPerMinute; sent += 1) rateLimiter!.take('anonymous', model, rateLimit)
+    // Its first stretch uses the tokens up.
+    rateLimiter!.charge('anonymous', model, rateLimit, rateLimit.tokensPerMinute - 1)
+    const transcribe = async (): Promise<Response> => {
+      const form = new FormData()
+      form.set('model', model)
+      form.set('file', await file())
+      return fetch(`${limited.url}/v1/audio/transcriptions`, { method: 'POST', body: form })
+    }
+    const whole = await transcribe()
+    expect(whole.status).toBe(200)
+    await whole.arrayBuffer()
+    expect(limited.engine.requests).toHaveLength(2)
+    const refused = await transcribe()
+    expect([refused.status, ((await refused.json()) as { error: { code: string } }).error.code]).toEqual([
+      429,
+      'insufficient_quota',
+    ])
   })
 })
 

@@ -133,7 +133,7 @@ const CASES: Record<ErrorName, Case> = {
     code: 'upgrade_required',
     text: '/v1/realtime is a WebSocket: connect to it with ws:// or wss://.',
   },
-  realtimeModelUnknown: {
+  listedModelUnknown: {
     make: () => handshake(`${plain.url}/v1/realtime?model=qwen3-omni-flash-realtim`),
     status: 404,
     code: 'model_not_found',
@@ -302,6 +302,15 @@ const CASES: Record<ErrorName, Case> = {
     make: async () =>
       read(await post(`${plain.url}/v1/audio/speech`, { model: 'fake-omni', input: 'a', response_format: 'aac' })),
     text: "response_format should be one of 'mp3', 'opus', 'wav', 'pcm'.",
+  },
+  givenTwice: {
+    ...invalid,
+    make: async () => {
+      const body = new FormData()
+      for (const model of ['fake-omni', 'qwen3-omni-flash']) body.append('model', model)
+      return read(await fetch(`${plain.url}/v1/audio/transcriptions`, { method: 'POST', body }))
+    },
+    text: 'model may be given only once.',
   },
   notSupportedHere: {
     ...invalid,

@@ -14,6 +14,7 @@ import { checkRules, type Plan } from './check-rules.ts'
 import { engineErrorToApi } from './engine-errors.ts'
 import { type ResolvedMessages, resolveMedia } from './resolve-media.ts'
 import { lenientBody } from './lenient-body.ts'
+import { ignoredWarning } from './warnings.ts'
 import { trimHistory } from './trim-history.ts'
 import { modelOfCheckpoint } from '../checkpoint-model.ts'
 
@@ -144,7 +145,7 @@ export async function prepareResolved(
     loaded,
     prompt: () => recountMedia(prompt, counted(), rules.tokens),
     warnings: () => [
-      ...ignoredWarning(plan),
+      ...ignoredWarning(plan.ignoredFields),
       ...resolved.warnings(),
       ...clampWarning(plan, loaded.model),
       ...capabilityWarnings(plan, loaded.model),
@@ -176,10 +177,6 @@ export async function prepareResolved(
       ...(plan.stopTokenIds.length > 0 && { stopTokenIds: plan.stopTokenIds }),
     },
   }
-}
-
-function ignoredWarning({ ignoredFields: fields }: Plan): string[] {
-  return fields.length === 0 ? [] : [`not supported and ignored: ${fields.join(', ')}`]
 }
 
 /** Warns when the request names more answer tokens than the checkpoint can ever give. */

@@ -48,7 +48,7 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
 /** What would be right, where the message does not say. For a model; on `/v1`, checkpoints by their names too. */
 function hintOf({ catalogue, host }: Services, error: ApiError, path: string): string | undefined {
   const { message } = error
-  if (error.code !== 'model_not_found' || message.includes('Realtime models')) return error.hint
+  if (error.code !== 'model_not_found' || !message.endsWith('do not have access to it.')) return error.hint
   const { region, models } = catalogue
   const checkpoints = path.startsWith('/v1/') && !host.loading ? host.names : []
   const known = models.map(({ id }) => id)

@@ -24,13 +24,19 @@ export interface RealtimeTarget {
 export function realtimeTarget(services: Services, name: string | undefined, checkpoints: boolean): RealtimeTarget {
   const { catalogue, host } = services
   if (name === undefined || name === '') throw errors.modelMissing()
+  const target = findRealtimeTarget(services, name, checkpoints)
+  if (target !== undefined) return target
+  const known = [...catalogue.realtime.map(({ id }) => id), ...(checkpoints ? host.names : [])]
+  const shown = name.slice(0, 200)
+  throw errors.listedModelUnknown(shown, `${didYouMean(shown, known)} Realtime models: ${known.join(', ')}.`)
+}
+
+/** As {@link realtimeTarget}; undefined for an unknown name. */
+export function findRealtimeTarget(services: Services, name: string, checkpoints: boolean): RealtimeTarget | undefined {
+  const { catalogue, host } = services
   const listed = catalogue.realtime.find(({ id }) => id === name)
   const chat = listed?.chat ?? catalogue.find(name) ?? (checkpoints ? modelOfCheckpoint(services, name) : undefined)
-  if (chat === undefined) {
-    const known = [...catalogue.realtime.map(({ id }) => id), ...(checkpoints ? host.names : [])]
-    const shown = name.slice(0, 200)
-    throw errors.realtimeModelUnknown(shown, `${didYouMean(shown, known)} Realtime models: ${known.join(', ')}.`)
-  }
+  if (chat === undefined) return undefined
   const bound = host.resolve(chat.id, false)
   if (bound === undefined) throw errors.unavailable(`No checkpoint is bound to ${chat.id}.`)
   return {

@@ -29,17 +29,26 @@ export interface SessionCaller {
   readonly target: RealtimeTarget
 }
 
+/** What a request of our own making does not ask for again. Its tokens are charged to the caller all the same. */
+export interface Admission {
+  /** It is no request of the caller's, or a part of one. */
+  readonly uncounted?: boolean
+  /** It is a part of one that has its place in the queue. */
+  readonly placed?: boolean
+}
+
 /** Starts a reply. @throws ApiError; the signal's reason once aborted. */
 export async function startReply(
   services: Services,
   { caller, target }: SessionCaller,
   request: ReplyRequest,
   signal: AbortSignal,
+  { uncounted = false, placed = false }: Admission = {},
 ): Promise<RunningReply> {
   const arrived = performance.now()
   const plan = planOf(target, request)
-  services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
-  const place = await services.queue.enter(signal)
+  if (!uncounted) services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
+  const place = placed ? NO_PLACE : await services.queue.enter(signal)
   try {
     const requester = { id: services.uuid(), caller, traceparent: undefined }
     const prepared = await prepareResolved(services, plan, resolvedOf(request.messages), requester, signal)
@@ -63,6 +72,8 @@ export async function startReply(
     throw known
   }
 }
+
+const NO_PLACE: Disposable = { [Symbol.dispose]: () => undefined }
 
 /**
  * Opens the audio of a turn that begins, for the reply it will have. Undefined where its engine takes audio with its
@@ -88,14 +99,18 @@ export async function openAudio(
   }
 }
 
-/** The words of one recording. @throws as {@link startReply} */
+/**
+ * The words of one recording. No caller asks for it as a request of its own, so no rate limit refuses it. @throws as
+ * {@link startReply}
+ */
 export async function transcribe(
   services: Services,
   caller: SessionCaller,
   request: ReplyRequest,
   signal: AbortSignal,
+  { placed = false }: Pick<Admission, 'placed'> = {},
 ): Promise<string> {
-  const { events } = await startReply(services, caller, request, signal)
+  const { events } = await startReply(services, caller, request, signal, { uncounted: true, placed })
   let text = ''
   for (;;) {
     const next = await events.next()

@@ -5,10 +5,12 @@
 import type { Context } from 'hono'
 import type { EngineEvent } from '../../contract/index.ts'
 import { CoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
-import { ApiError, errors, parseAudioRequest, speechRequestSchema } from '../../protocol/index.ts'
+import { ApiError, errors, parseAudioRequest, speechRequestSchema, unknownFields } from '../../protocol/index.ts'
+import { audioModelUnknown } from '../audio/audio-models.ts'
 import { textPieces } from '../audio/text-pieces.ts'
 import { engineErrorToApi } from '../chat/engine-errors.ts'
 import { knownModelName, planRequest, prepare } from '../chat/prepare.ts'
+import { ignoredWarning, warningHeader } from '../chat/warnings.ts'
 import { ReplyRecord } from '../chat/reply-record.ts'
 import { startGeneration } from '../chat/start-generation.ts'
 import { bodyLimits, readJson } from '../read-body.ts'
@@ -33,6 +35,10 @@ export function speech(services: Services) {
       if ((request.stream_format ?? 'audio') !== 'audio')
         throw errors.notSupportedHere('stream_format', 'only "audio" is.')
       if (request.instructions) throw errors.notSupportedHere('instructions', 'choose a voice instead.')
+      const warnings = unknownFields(json, request)
+      if (warnings.length > 0) c.header('x-omniserve-warnings', warningHeader(ignoredWarning(warnings)))
+      if (modelName === 'unknown' && !services.catalogue.isOnOtherWire(request.model))
+        throw audioModelUnknown(services, request.model, 'speech')
       const pieces = textPieces(request.input)
       if (pieces.length === 0) throw errors.contentRequired('input')
       const format = request.response_format ?? 'mp3'
@@ -40,7 +46,7 @@ export function speech(services: Services) {
       const say = (text: string, index: number): Promise<AsyncGenerator<Int16Array>> =>
         sayPiece(
           services,
-          { model: request.model, voice: request.voice ?? undefined, text },
+          { model: request.model, voice: request.voice ?? undefined, text, first: index === 0 },
           `${requestId}-${index}`,
           caller,
           scope.signal,
@@ -82,12 +88,13 @@ interface Saying {
   readonly model: string
   readonly voice: string | undefined
   readonly text: string
+  readonly first: boolean
 }
 
 /** Starts one piece. @throws ApiError */
 async function sayPiece(
   services: Services,
-  { model, voice, text }: Saying,
+  { model, voice, text, first }: Saying,
   id: string,
   caller: string,
   signal: AbortSignal,
@@ -104,7 +111,8 @@ async function sayPiece(
   let plan = planRequest(services, body(text), { lenient: true, caller })
   const scripted = services.host.resolve(plan.model.id, false)?.model.capabilities.scripted === true
   if (!scripted) plan = planRequest(services, body(READ_ALOUD + text), { lenient: true, caller })
-  services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
+  // The pieces are one request.
+  if (first) services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
   const plain = await prepare(services, plan, { id, caller, traceparent: undefined }, signal)
   const prepared = scripted ? { ...plain, generation: { ...plain.generation, script: text } } : plain
   const record = new ReplyRecord(services, prepared, caller, arrived)

@@ -24,10 +24,13 @@ import {
   speechSegments,
   TRANSCRIBE_PROMPT,
 } from '../../realtime/index.ts'
+import { audioModelUnknown } from '../audio/audio-models.ts'
+import { formFields } from '../audio/form-fields.ts'
 import { mediaErrorToApi } from '../chat/media-errors.ts'
 import { knownModelName } from '../chat/prepare.ts'
+import { ignoredWarning, warningHeader } from '../chat/warnings.ts'
 import { bodyLimits, readForm } from '../read-body.ts'
-import { realtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
+import { findRealtimeTarget, type RealtimeTarget } from '../realtime/realtime-model.ts'
 import { type SessionCaller, transcribe } from '../realtime/session-replies.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
@@ -53,20 +56,27 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
       scope.own(share)
       const form = await readForm(c.req.raw, bodyLimits(services.settings), share)
       modelName = knownName(services, form.get('model')) ?? modelName
-      const request = parseAudioRequest(transcriptionRequestSchema, fieldsOf(form))
-      const target = realtimeTarget(services, request.model, true)
+      const { fields, file, ignored } = formFields(form)
+      const request = parseAudioRequest(transcriptionRequestSchema, fields)
+      const target = findRealtimeTarget(services, request.model, true)
+      if (target === undefined) throw audioModelUnknown(services, request.model, 'transcript')
+      if (ignored.length > 0) c.header('x-omniserve-warnings', warningHeader(ignoredWarning(ignored)))
       if (!target.bound.model.input.includes('audio'))
         throw errors.checkpointUnsupported(
           `The checkpoint '${target.bound.model.id}' loaded here takes no audio input.`,
           'file',
         )
       const prompt = promptOf(request, task)
-      const samples = await samplesOf(services, form, target, scope.signal)
+      if (file === undefined) throw errors.fieldRequired('file')
+      // The stretches are one request.
+      services.rateLimiter?.take(caller, target.chat.id, target.chat.rules.rateLimit)
+      const samples = await samplesOf(services, file, target, scope.signal)
       const pieces = await speechSegments(samples, await loadVoiceModel(), {
         longestSeconds: LONGEST_SECONDS,
         breathe: () => new Promise((resolve) => void setImmediate(resolve)),
         signal: scope.signal,
       })
+      scope.own(await services.queue.enter(scope.signal))
       const said = segmentsOf(services, { caller, target }, { request, prompt, samples, pieces }, scope.signal)
       if (request.stream === 'true') {
         // What fails before the first words is plain HTTP.
@@ -115,7 +125,8 @@ async function* segmentsOf(
   for (const { from, to } of pieces) {
     const audio = pcmMedium(samples.slice(from, to), RATE)
     const content = [{ type: 'audio', audio } as const, { type: 'text', text: prompt } as const]
-    const text = await transcribe(services, caller, { messages: [{ role: 'user', content }], config }, signal)
+    const messages = [{ role: 'user', content } as const]
+    const text = await transcribe(services, caller, { messages, config }, signal, { placed: true })
     yield { start: from / RATE, end: to / RATE, text }
   }
 }
@@ -157,31 +168,13 @@ function streamOf(
   })
 }
 
-function fieldsOf(form: FormData): Record<string, unknown> {
-  const fields: Record<string, unknown> = {}
-  for (const [name, value] of form) if (typeof value === 'string') fields[name] = value
-  const format = fields['response_format'] ?? 'json'
-  if (fields['stream'] === 'true' && format !== 'json' && format !== 'text')
-    throw errors.notSupportedHere('stream', 'it works with response_format json and text.')
-  if (form.has('include') || form.has('include[]'))
-    throw errors.notSupportedHere('include', 'a transcript has no logprobs.')
-  if ([...form.getAll('timestamp_granularities[]'), ...form.getAll('timestamp_granularities')].includes('word'))
-    throw errors.notSupportedHere(
-      'timestamp_granularities',
-      'times are known of stretches between pauses only ("segment").',
-    )
-  return fields
-}
-
 /** 16 kHz mono. @throws ApiError */
 async function samplesOf(
   services: Services,
-  form: FormData,
+  file: File,
   { chat }: RealtimeTarget,
   signal: AbortSignal,
 ): Promise<Float32Array> {
-  const file = form.get('file')
-  if (file === null || typeof file === 'string') throw errors.fieldRequired('file')
   const { media } = chat.rules
   const source = `data:;base64,${Buffer.from(await file.arrayBuffer()).toString('base64')}`
   const ref = { type: 'audio', source: '', param: 'file' } as const

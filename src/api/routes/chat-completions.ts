@@ -7,6 +7,7 @@ import { ChunkWriter } from '../chat/chunk-writer.ts'
 import { engineErrorToApi } from '../chat/engine-errors.ts'
 import { disposeInBackground, knownModelName, planRequest, prepare } from '../chat/prepare.ts'
 import { ReplyRecord } from '../chat/reply-record.ts'
+import { warningHeader } from '../chat/warnings.ts'
 import { startGeneration } from '../chat/start-generation.ts'
 import { streamReply } from '../chat/stream-reply.ts'
 import { wholeReply } from '../chat/whole-reply.ts'
@@ -43,10 +44,7 @@ export function chatCompletions(services: Services, lenient = false) {
       const explain = (error: unknown): ApiError | undefined =>
         scope.explain((other) => engineErrorToApi(other, model.id, model.contextLength))(error)
       const created = Math.floor(services.now() / 1000)
-      if (started.warnings.length > 0) {
-        // Header values are ASCII; other characters are percent-encoded.
-        c.header('x-omniserve-warnings', encodeURI(started.warnings.join('; ')).replaceAll('%20', ' '))
-      }
+      if (started.warnings.length > 0) c.header('x-omniserve-warnings', warningHeader(started.warnings))
       if (started.servedBy !== undefined) c.header('x-omniserve-served-by', started.servedBy)
       if (!plan.stream) {
         try {

@@ -12,7 +12,7 @@ import { decodedAudio, decodedImage } from '../../../testing/decoded-media.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import { until } from '../../../testing/until.ts'
-import type { GenerationMessage, GenerationRequest } from '../../contract/index.ts'
+import type { AudioMedium, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
 import { decodeWav } from '../../media/index.ts'
 import { loadHostedModel, type OpenHostedModel } from './load-model.ts'
 
@@ -71,6 +71,50 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
 
   /** Until the engine has done what can be done ahead. */
   const settled = (): Promise<void> => until(() => !hosted.runtime.working, 1)
+
+  /**
+   * The reply to `samples` and so much silence that was announced, after pauses in which it went on after all; and to
+   * the same at once.
+   */
+  async function ending(
+    samples: Float32Array,
+    silence: number,
+    { pausesAt = [], before = [] }: { pausesAt?: readonly number[]; before?: readonly GenerationMessage[] } = {},
+  ): Promise<{ cached: number; total: number; encoded: number[] }> {
+    const scope = `ending ${number++}`
+    const whole = (end: number): AudioMedium => {
+      const all = new Float32Array(end + silence)
+      all.set(samples.subarray(0, end))
+      return decodedAudio({ sampleRate: RATE, samples: all })
+    }
+    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
+    const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, true), { prefills: true })!
+    let sent = 0
+    for (const [index, end] of [...pausesAt, samples.length].entries()) {
+      for (; sent < end; sent = Math.min(end, sent + 4321))
+        audio.append(samples.slice(sent, Math.min(end, sent + 4321)))
+      audio.mayEnd(silence, whole(end).contentKey)
+      // Now the next words come when all is done for the pause, now in the middle of it.
+      if (index % 2 === 0 || end === samples.length) await settled()
+      else await new Promise((resolve) => void setImmediate(resolve))
+    }
+    const medium = whole(samples.length)
+    audio.complete(medium.contentKey)
+    const encoded = watchEncoder(hosted)
+    const messages = [...before, turnOf(medium)]
+    const ahead = ask(messages, scope, true)
+    const reply = await readReply(hosted.runtime, ahead)
+    const windows = encoded()
+    expect(hosted.runtime.arriving).toBe(0)
+    audio[Symbol.dispose]()
+    const fresh = ask(messages, undefined, true)
+    const wanted = await readReply(hosted.runtime, fresh)
+    expect(tokens.get(ahead.id)).toEqual(tokens.get(fresh.id))
+    expect(frames.get(ahead.id)).toEqual(frames.get(fresh.id))
+    expect(reply.pcm).toEqual(wanted.pcm)
+    const { cached = 0, total = 0 } = reply.usage.prompt ?? {}
+    return { cached, total, encoded: windows }
+  }
 
   /**
    * The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is
@@ -134,6 +178,45 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     ]
     const { cached, total } = await both(speech(10 * RATE, 777), before, true, scope)
     expect(cached / total).toBeGreaterThan(0.5)
+  })
+
+  describe.each(Object.keys(kinds))('%s, when it ends in silence that was foreseen', (kind) => {
+    it.each([7.9 * RATE, 9 * RATE + 77])('%i samples', async (length) => {
+      const { cached, total, encoded } = await ending(kinds[kind]!(length), 9728)
+      expect(encoded).toEqual([])
+      expect(cached).toBe(total - 1)
+    })
+  })
+
+  it('goes on after pauses that did not end it', async () => {
+    const pausesAt = [2 * RATE, 3 * RATE + 5, 8.5 * RATE, 9.5 * RATE]
+    const { cached, total, encoded } = await ending(speech(11 * RATE, 333), 8000, { pausesAt })
+    expect(encoded).toEqual([])
+    expect(cached).toBe(total - 1)
+  })
+
+  it('ends in silence after audio of the conversation that is longer', async () => {
+    const before: GenerationMessage[] = [
+      turnOf(decodedAudio({ sampleRate: RATE, samples: speech(30_000) })),
+      { role: 'assistant', content: [{ type: 'text', text: 'Yes.' }] },
+    ]
+    const { cached, total } = await ending(speech(9000, 55), 3000, { before })
+    expect(cached).toBe(total - 1)
+  })
+
+  it('ends in other silence than was foreseen', async () => {
+    const medium = decodedAudio({ sampleRate: RATE, samples: speech(30_000, 7) })
+    const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'other end', true), { prefills: true })!
+    audio.append(speech(20_000, 7))
+    audio.mayEnd(4000, 'what did not come')
+    await settled()
+    audio.append(speech(30_000, 7).subarray(20_000))
+    audio.complete(medium.contentKey)
+    const ahead = ask([turnOf(medium)], 'other end', true)
+    const reply = await readReply(hosted.runtime, ahead)
+    const wanted = await readReply(hosted.runtime, ask([turnOf(medium)], undefined, true))
+    expect(reply.pcm).toEqual(wanted.pcm)
+    audio[Symbol.dispose]()
   })
 
   it('without speech', async () => {

@@ -192,6 +192,8 @@ class ProcessEngine implements LocalEngine {
     void process.send({ type: 'audio-open', exchange: number, request: packed, prefills })
     return {
       append: (samples) => void process.send({ type: 'audio-append', exchange: number, samples }),
+      mayEnd: (silence, contentKey) =>
+        void process.send({ type: 'audio-may-end', exchange: number, silence, contentKey }),
       complete: (contentKey) => void process.send({ type: 'audio-complete', exchange: number, contentKey }),
       [Symbol.dispose]: () => {
         if (!this.#arriving.delete(number)) return

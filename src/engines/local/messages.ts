@@ -101,6 +101,12 @@ export type ToProcess =
       readonly prefills: boolean
     }
   | { readonly type: 'audio-append'; readonly exchange: number; readonly samples: Float32Array }
+  | {
+      readonly type: 'audio-may-end'
+      readonly exchange: number
+      readonly silence: number
+      readonly contentKey: string
+    }
   | { readonly type: 'audio-complete'; readonly exchange: number; readonly contentKey: string }
   /** It is of no more use. */
   | { readonly type: 'audio-drop'; readonly exchange: number }

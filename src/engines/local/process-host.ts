@@ -178,6 +178,9 @@ export function hostEngine(load: HostedModelLoader): void {
       case 'audio-append':
         live.get(message.exchange)?.audio?.append(message.samples)
         break
+      case 'audio-may-end':
+        live.get(message.exchange)?.audio?.mayEnd(message.silence, message.contentKey)
+        break
       case 'audio-complete':
         live.get(message.exchange)?.audio?.complete(message.contentKey)
         break

@@ -22,6 +22,14 @@ export type TurnChange =
   /** `at`: the sample after the last one of the turn. */
   | { readonly type: 'stop'; readonly at: number }
 
+/** Silence in a turn that may end it. */
+export interface Pause {
+  /** Its first sample. */
+  readonly since: number
+  /** Where the turn ends if it goes on. */
+  readonly until: number
+}
+
 export interface TurnDetectorOptions {
   readonly detection: TurnDetection
   readonly sampleRate: number
@@ -47,6 +55,15 @@ export class TurnDetector {
 
   get speaking(): boolean {
     return this.#speaking
+  }
+
+  /** The silence that the last window belongs to. */
+  get pause(): Pause | undefined {
+    const { sampleRate, windowSamples } = this.#options
+    const since = this.#silentSince
+    if (since === undefined) return undefined
+    const windows = Math.ceil((this.#silenceMs() / 1000) * (sampleRate / windowSamples))
+    return { since, until: since + windows * windowSamples }
   }
 
   /** Goes on by other settings; a turn that is open stays open. */

@@ -18,9 +18,9 @@ import {
 } from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
-import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
+import { type ByteSource, ioBufferBytes, partOf, patched, seekable } from './bytes.ts'
 import { RunningClock } from './clock.ts'
-import { declaredEnd } from './declared-end.ts'
+import { brokenFragment, declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
 import { type RationalLike, seconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
@@ -83,7 +83,9 @@ export class MediaInput implements Disposable {
   static open(bytes: ByteSource, kind: MediaKind, { deep = false }: OpenOptions = {}): MediaInput {
     const io = new IOContext()
     const wave = waveHeader(bytes)
-    const { read, seek } = seekable(wave === undefined ? bytes : patched(bytes, wave.patches))
+    const end = brokenFragment(bytes)
+    const readable = end === undefined ? bytes : partOf(bytes, 0, end)
+    const { read, seek } = seekable(wave === undefined ? readable : patched(readable, wave.patches))
     io.allocContextWithCallbacks(ioBufferBytes, 0, read, null, seek)
     const format = new FormatContext()
     format.allocContext()

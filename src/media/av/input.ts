@@ -43,6 +43,8 @@ export interface OpenOptions {
 
 export interface Extent {
   packets: number
+  /** Packets without a duration. */
+  unmeasured: number
   /** Seconds. */
   start: number
   end: number
@@ -219,10 +221,11 @@ export class MediaInput implements Disposable {
   #extend(packet: Packet, start: number | undefined, duration: number): void {
     let extent = this.extents.get(packet.streamIndex)
     if (extent === undefined) {
-      extent = { packets: 0, start: Infinity, end: -Infinity, endsDamaged: false }
+      extent = { packets: 0, unmeasured: 0, start: Infinity, end: -Infinity, endsDamaged: false }
       this.extents.set(packet.streamIndex, extent)
     }
     extent.packets += 1
+    if (duration <= 0) extent.unmeasured += 1
     extent.endsDamaged = (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0
     if (start === undefined) return
     extent.start = Math.min(extent.start, start)

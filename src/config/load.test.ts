@@ -87,6 +87,7 @@ describe('settings', () => {
     ['{"port": true}', 'the key "port" in FILE is true; it must be'],
     ['{"maxWaiting": []}', 'the key "maxWaiting" in FILE is []; it must be a whole number, 0 or more.'],
     ['{"toString": 1}', 'the configuration file FILE has an unknown key "toString". The keys are host, port, '],
+    ['{"modle": "a"}', 'has an unknown key "modle". Did you mean \'model\'? The keys are host, port, '],
     ['{"constructor": 1}', 'has an unknown key "constructor"'],
     ['{"__proto__": {"port": 1}}', 'has an unknown key "__proto__"'],
     ['{"bind": {"__proto__": "x"}}', 'the key "bind" in FILE is {"__proto__":"x"}; it must be API_MODEL=CHECKPOINT'],

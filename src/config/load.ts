@@ -11,6 +11,7 @@ import path from 'node:path'
 import { CLUSTER_KEYS } from './cluster-schema.ts'
 import { parseConfigText } from './cluster-file.ts'
 import { ConfigError } from './config-error.ts'
+import { didYouMean } from '../protocol/index.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
 
 export interface ConfigSources {
@@ -99,7 +100,7 @@ async function readConfigFile(
   for (const key of Object.keys(values)) {
     if (!Object.hasOwn(SETTINGS, key) && key !== '$schema' && !CLUSTER_KEYS.some((name) => name === key)) {
       throw new ConfigError(
-        `the configuration file ${target} has an unknown key "${key}". The keys are ${names.join(', ')}.`,
+        `the configuration file ${target} has an unknown key "${key}".${didYouMean(key, names)} The keys are ${names.join(', ')}.`,
       )
     }
   }

@@ -94,6 +94,15 @@ describe('images', () => {
     }
   })
 
+  it('a TGA, which begins like an icon, is of an unknown format', async () => {
+    const tga = Buffer.concat([Buffer.from('000002000000000000000000100010001800', 'hex'), Buffer.alloc(16 * 16 * 3)])
+    const { code, message } = await failure(loader.image(`data:;base64,${tga.toString('base64')}`))
+    expect([code, message]).toEqual([
+      'image_illegal',
+      'The format of the file is unknown; it cannot be read as an image.',
+    ])
+  })
+
   it('grey, 16 bits and CMYK become RGB', async () => {
     const luma = ([r, g, b]: number[]) => Math.round(0.299 * r! + 0.587 * g! + 0.114 * b!)
     const expected = [red!, green!, blue!, grey!].map((colour) => Array(3).fill(luma(colour)) as number[])

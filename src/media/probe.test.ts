@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, expect, it } from 'vitest'
+import { makeMedia } from '../../testing/make-media.ts'
 import { createMediaLoader, MediaError } from './index.ts'
 
 const folder = new URL('../../testdata/media/', import.meta.url)
@@ -36,4 +37,25 @@ it.each(names)('%s', async (name) => {
   expect(known.image + known.audio + known.video, 'readable as something, or broken on purpose').toBeGreaterThan(
     /empty|broken|cut/.test(name) ? -1 : 0,
   )
+})
+
+/** In WAVE and AVI, packets of this codec do not say how long they are. */
+const unmeasured = { audio: { codec: 'adpcm_swf', rate: 22_050, tones: [{ start: 0, seconds: 2, hz: 440 }] } }
+const data = (file: Buffer): string => `data:;base64,${file.toString('base64')}`
+
+it('audio whose packets have no duration', async () => {
+  await using medium = await loader.audio(data(makeMedia({ container: 'wav', tracks: [unmeasured] })))
+  const stated = medium.facts.samples
+  const { samples } = await medium.decode()
+  expect(samples.length / 16_000).toBeCloseTo(2, 1)
+  expect(stated).toBe(samples.length)
+})
+
+it('a video with such audio', async () => {
+  const tracks = [{ video: { codec: 'mjpeg', frames: 20 } }, unmeasured]
+  await using medium = await loader.video(data(makeMedia({ container: 'avi', tracks })))
+  const stated = medium.facts.audio?.samples
+  const { audio } = await medium.decode()
+  expect(audio?.samples.length).toBeGreaterThan(16_000 * 1.9)
+  expect(stated).toBe(audio?.samples.length)
 })

@@ -53,6 +53,8 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
   } catch {
     mime = undefined // a signature whose structure is cut off or broken
   }
+  // TGA files may begin like an icon without images.
+  if (mime === 'image/x-icon' && head[4] === 0 && head[5] === 0) mime = undefined
   // A TIFF's directory, which `file-type` needs, may be anywhere: compressed files have it at their end.
   if (mime === undefined && isTiff(head)) mime = 'image/tiff'
   if (mime === undefined) return { class: 'unknown', name: 'unknown' }
@@ -78,7 +80,11 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
     kind === 'image' ? sniffed.imageFormat !== undefined : sniffed.class !== 'image' && sniffed.class !== 'other'
   if (fits) return
   const what = sniffed.class === 'unknown' ? 'The format of the file is unknown' : `The file is ${sniffed.name}`
-  throw new MediaError(illegalCode(kind), `${what}; it cannot be read as ${kind}.`, { kind })
+  throw new MediaError(
+    illegalCode(kind),
+    `${what}; it cannot be read as ${kind === 'audio' ? 'audio' : `${kind === 'image' ? 'an' : 'a'} ${kind}`}.`,
+    { kind },
+  )
 }
 
 /** Either byte order, with 32-bit offsets or with BigTIFF's of 64. */

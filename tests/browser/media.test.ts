@@ -198,6 +198,8 @@ describeInBrowser('media', () => {
     await choose(page, 'Video file', CLIP)
     await page.locator('.chip', { hasText: 'clip.webm' }).waitFor()
     await send(page, 'what happens?')
+    // A video of 64 pixels has room for its controls.
+    expect((await page.locator('.media-video').boundingBox())?.width).toBeGreaterThan(250)
     const [video] = parts()
     expect(video?.type === 'video' && video.video.facts.frames).toBeGreaterThan(2)
     expect(video?.type === 'video' && video.video.facts.audio !== undefined).toBe(true)
@@ -277,6 +279,7 @@ describeInBrowser('media', () => {
     })
     await page.getByRole('alert').getByText('The server could not download the file').waitFor()
     await page.getByText('Private addresses are refused unless').waitFor()
+    expect(await page.locator('.failure .option').allInnerTexts()).toEqual(['--media-allow-host'])
     await page.context().close()
   })
 

@@ -163,12 +163,26 @@ describeInBrowser('settings', () => {
     expect(await panel.count()).toBe(0)
     await page.getByRole('button', { name: 'Settings' }).click()
     await panel.waitFor()
+    const [reference] = await Promise.all([
+      page.waitForEvent('popup'),
+      panel.getByRole('link', { name: 'API reference' }).click(),
+    ])
+    await reference.getByText('/compatible-mode/v1/chat/completions').first().waitFor()
     await page.reload()
     await panel.waitFor()
     await page.getByRole('button', { name: 'Settings' }).click()
     await page.reload()
     await page.locator('.starter:not([disabled])').first().waitFor()
     expect(await panel.count()).toBe(0)
+    await page.context().close()
+  })
+
+  it.each([true, false])('shows the examples in one row at 1280, first visit: %s', async (firstVisit) => {
+    const { page } = await openPlayground(browser, server.url, { firstVisit, viewport: { width: 1280, height: 800 } })
+    await page.locator('.starter:not([disabled])').first().waitFor()
+    const tops = `[...document.querySelectorAll('.starter')].map((card) => card.getBoundingClientRect().top)`
+    await expect.poll(async () => new Set(await page.evaluate<number[]>(tops)).size).toBe(1)
+    expect(await page.locator('.starter').count()).toBe(4)
     await page.context().close()
   })
 

@@ -19,7 +19,7 @@ export function declaredEnd(bytes: ByteSource): number | undefined {
   if (head.length < 32) return undefined
   const tag = head.toString('latin1', 0, 4)
   const form = head.toString('latin1', 8, 12)
-  if (/^(ftyp|moov|mdat|wide|free|skip)$/.test(head.toString('latin1', 4, 8))) return lastBoxEnd(bytes)
+  if (/^(ftyp|moov|mdat|wide|free|skip)$/.test(head.toString('latin1', 4, 8))) return lastBox(bytes)?.end
   if (head.readUInt32BE(0) === 0x1a45dfa3) return lastElementEnd(bytes)
   if (tag === 'OggS') return lastPageEnd(bytes)
   if (tag.startsWith('FLV')) return lastTagEnd(bytes, head.readUInt32BE(5))
@@ -63,21 +63,31 @@ function endOfFirst(bytes: ByteSource, head: Buffer): number | undefined {
   return undefined
 }
 
-function lastBoxEnd(bytes: ByteSource): number | undefined {
-  let at = 0
-  while (at + 8 <= bytes.size) {
-    const box = bytes.at(at, 16)
-    if (!/^[\w ©-]{4}$/.test(box.toString('latin1', 4, 8))) return undefined // appended data that is no box
+/** A fragment's truncated index at the end, where FFmpeg refuses the whole file: its start. */
+export function brokenFragment(bytes: ByteSource): number | undefined {
+  if (bytes.at(0, 8).toString('latin1', 4, 8) !== 'ftyp') return undefined
+  const last = lastBox(bytes)
+  return last?.type === 'moof' && last.end > bytes.size ? last.start : undefined
+}
+
+/** The last top-level box; undefined where its size is open or its type is none. */
+function lastBox(bytes: ByteSource): { type: string; start: number; end: number } | undefined {
+  let last = { type: '', start: 0, end: 0 }
+  while (last.end + 8 <= bytes.size) {
+    const start = last.end
+    const box = bytes.at(start, 16)
+    const type = box.toString('latin1', 4, 8)
+    if (!/^[\w ©-]{4}$/.test(type)) return undefined // appended data that is no box
     let size = box.readUInt32BE(0)
     if (size === 0) return undefined // to the end of the file
     if (size === 1) {
-      if (box.length < 16) return at + 16
+      if (box.length < 16) return { type, start, end: start + 16 }
       size = Number(box.readBigUInt64BE(8))
     }
     if (size < 8) return undefined
-    at += size
+    last = { type, start, end: start + size }
   }
-  return at
+  return last
 }
 
 /** Elements whose parts are checked one by one, because their own size may be open. */

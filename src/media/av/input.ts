@@ -18,9 +18,9 @@ import {
 } from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
-import { type ByteSource, ioBufferBytes, patched, seekable } from './bytes.ts'
+import { type ByteSource, ioBufferBytes, partOf, patched, seekable } from './bytes.ts'
 import { RunningClock } from './clock.ts'
-import { declaredEnd } from './declared-end.ts'
+import { brokenFragment, declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
 import { type RationalLike, seconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
@@ -43,6 +43,8 @@ export interface OpenOptions {
 
 export interface Extent {
   packets: number
+  /** Packets without a duration. */
+  unmeasured: number
   /** Seconds. */
   start: number
   end: number
@@ -83,7 +85,9 @@ export class MediaInput implements Disposable {
   static open(bytes: ByteSource, kind: MediaKind, { deep = false }: OpenOptions = {}): MediaInput {
     const io = new IOContext()
     const wave = waveHeader(bytes)
-    const { read, seek } = seekable(wave === undefined ? bytes : patched(bytes, wave.patches))
+    const end = brokenFragment(bytes)
+    const readable = end === undefined ? bytes : partOf(bytes, 0, end)
+    const { read, seek } = seekable(wave === undefined ? readable : patched(readable, wave.patches))
     io.allocContextWithCallbacks(ioBufferBytes, 0, read, null, seek)
     const format = new FormatContext()
     format.allocContext()
@@ -217,10 +221,11 @@ export class MediaInput implements Disposable {
   #extend(packet: Packet, start: number | undefined, duration: number): void {
     let extent = this.extents.get(packet.streamIndex)
     if (extent === undefined) {
-      extent = { packets: 0, start: Infinity, end: -Infinity, endsDamaged: false }
+      extent = { packets: 0, unmeasured: 0, start: Infinity, end: -Infinity, endsDamaged: false }
       this.extents.set(packet.streamIndex, extent)
     }
     extent.packets += 1
+    if (duration <= 0) extent.unmeasured += 1
     extent.endsDamaged = (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0
     if (start === undefined) return
     extent.start = Math.min(extent.start, start)

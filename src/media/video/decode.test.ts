@@ -331,6 +331,15 @@ describe('cut off', () => {
     expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
   })
 
+  it('MP4 whose last fragment has half an index: the fragments before it are used', async () => {
+    const file = make('mp4', 'libx264', 'aac', { movflags: 'frag_keyframe+empty_moov', frag_duration: '500000' })
+    const last = file.lastIndexOf('moof', file.length, 'latin1') - 4
+    const { warnings, numbers } = await decode(file.subarray(0, last + 60))
+    expect(warnings.join()).toMatch(/cut off/)
+    expect(numbers).toEqual((await decode(file.subarray(0, last))).numbers)
+    expect(numbers.length).toBeGreaterThan(1)
+  })
+
   it('WebM of a recorder, without any length', async () => {
     const file = make('webm', 'libvpx', undefined, { live: '1' })
     expect((await decode(file)).warnings).toEqual([])

@@ -11,7 +11,7 @@ import { AV_NOPTS_VALUE } from 'node-av/constants'
 import type { Frame, Stream } from 'node-av/lib'
 import { sendPieces, audioWarnings } from '../audio/decode.ts'
 import { audioRate } from '../audio/rate.ts'
-import { AudioDecoder, timesAreKept } from '../audio/audio-decoder.ts'
+import { AudioDecoder } from '../audio/audio-decoder.ts'
 import { openBytes } from '../av/bytes.ts'
 import { MediaInput } from '../av/input.ts'
 import { rate, seconds } from '../av/time.ts'
@@ -20,7 +20,7 @@ import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { FrameRenderer, FrameDecoder } from './frame-decoder.ts'
-import { framePixels, planVideo, undecodable, type VideoPlan, videoTooLong } from './plan.ts'
+import { audioPlacement, framePixels, planVideo, undecodable, type VideoPlan, videoTooLong } from './plan.ts'
 
 type Limits = Required<VideoLimits>
 
@@ -65,13 +65,10 @@ export async function decodeVideo(source: SpooledBytes, limits: Limits, send: Se
 /** On the video's clock: silence first where the audio starts later, without what comes before the first frame. */
 function openAudio(input: MediaInput, pieces: Float32Array[], plan: VideoPlan): AudioDecoder | undefined {
   if (plan.audio === undefined) return undefined
-  const { start, durationSeconds, audioStart } = plan.timeline
-  const afterEnd = audioStart(plan.audio) > start + durationSeconds
-  if (afterEnd) plan.warnings.push('the audio starts after the video ends; it is placed at the start')
-  return new AudioDecoder(input.currentStreams[plan.audio]!, (piece) => pieces.push(piece), {
-    zero: afterEnd ? undefined : start,
-    byTime: timesAreKept(input),
-  })
+  const placement = audioPlacement(input, plan.audio, plan.timeline)
+  if (placement.zero === undefined)
+    plan.warnings.push('the audio starts after the video ends; it is placed at the start')
+  return new AudioDecoder(input.currentStreams[plan.audio]!, (piece) => pieces.push(piece), placement)
 }
 
 function checkAudio(decoder: AudioDecoder, plan: VideoPlan, limits: Limits): void {

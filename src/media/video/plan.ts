@@ -6,6 +6,8 @@
 import { AV_PKT_DATA_DISPLAYMATRIX } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
 import { sampledFrameCount } from '../../arithmetic/frame-count.ts'
+import { type Placement, timesAreKept } from '../audio/audio-decoder.ts'
+import { decodedSeconds, lengthIsOpen } from '../audio/decoded-seconds.ts'
 import type { ByteSource } from '../av/bytes.ts'
 import { cutOff, leftOut } from '../av/cut-off.ts'
 import { MediaInput } from '../av/input.ts'
@@ -98,7 +100,7 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     orientation,
     facts,
     frame: renderedSize(video, orientation, framePixels(limits, indices.length)),
-    audioSeconds: audioTrack === undefined ? 0 : audioLength(input, audioTrack, timeline),
+    audioSeconds: audioTrack === undefined ? 0 : audioLength(input, bytes, audioTrack, timeline, deep, limits),
     warnings,
   }
 }
@@ -180,12 +182,30 @@ function damage(
   return leftOut(input, bytes)
 }
 
-/** From the first frame to the audio's end, as decoding places it. */
-function audioLength(input: MediaInput, audio: number, { start, durationSeconds, audioStart }: Timeline): number {
-  const end = input.extents.get(audio)?.end
-  if (end === undefined || !Number.isFinite(end)) return durationSeconds
-  const from = audioStart(audio) > start + durationSeconds ? audioStart(audio) : start
-  return Math.max(0, end - from)
+/** On the video's clock; audio that starts after the video ends is placed at the start. */
+export function audioPlacement(input: MediaInput, audio: number, timeline: Timeline): Placement {
+  const { start, durationSeconds, audioStart } = timeline
+  const afterEnd = audioStart(audio) > start + durationSeconds
+  return { zero: afterEnd ? undefined : start, byTime: timesAreKept(input) }
+}
+
+/** As decoding places it. */
+function audioLength(
+  read: MediaInput,
+  bytes: ByteSource,
+  audio: number,
+  timeline: Timeline,
+  deep: boolean,
+  limits: Limits,
+): number {
+  const placement = audioPlacement(read, audio, timeline)
+  if (lengthIsOpen(read, audio)) {
+    using input = MediaInput.open(bytes, 'video', { deep })
+    return decodedSeconds(input, input.streams[audio]!, placement, limits.maxDurationSeconds + durationTolerance)
+  }
+  const end = read.extents.get(audio)?.end
+  if (end === undefined || !Number.isFinite(end)) return timeline.durationSeconds
+  return Math.max(0, end - (placement.zero ?? timeline.audioStart(audio)))
 }
 
 /** Pixels of a frame, so that all together stay within the limit. */

@@ -218,6 +218,7 @@ export const en = {
     themeDark: 'Dark',
     apiKey: 'API key',
     apiKeyApply: 'Use this key',
+    reference: 'API reference',
     apiKeyHelp: 'Only required if the server was started with API keys. Stored in this browser.',
   },
   reason: {

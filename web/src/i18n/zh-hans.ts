@@ -220,6 +220,7 @@ export const zhHans: Texts = {
     themeDark: '深色',
     apiKey: 'API 密钥',
     apiKeyApply: '使用该密钥',
+    reference: 'API 参考',
     apiKeyHelp: '仅当服务启动时设置了 API 密钥才需要。保存在本浏览器中。',
   },
   reason: {

@@ -220,6 +220,7 @@ export const zhHant: Texts = {
     themeDark: '深色',
     apiKey: 'API 金鑰',
     apiKeyApply: '使用該金鑰',
+    reference: 'API 參考',
     apiKeyHelp: '僅當服務啟動時設定了 API 金鑰才需要。儲存在本瀏覽器中。',
   },
   reason: {

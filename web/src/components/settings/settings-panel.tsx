@@ -275,6 +275,9 @@ function PageSection(): ReactElement {
         onChange={setTheme}
       />
       <KeyForm help={t('settings.apiKeyHelp')} />
+      <a className="text-link" href="/reference" target="_blank" rel="noopener">
+        {t('settings.reference')}
+      </a>
     </section>
   )
 }

@@ -1,6 +1,6 @@
 /** A failure: first what happened and the fix, then the server's message. */
 import { KeyRound, RotateCcw, TriangleAlert } from 'lucide-react'
-import type { ReactElement } from 'react'
+import type { ReactElement, ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { adviceKey, type Failure } from '../../api/errors.ts'
 import { useStore } from '../../state/store.ts'
@@ -11,6 +11,19 @@ interface FailureNoticeProps {
   failure: Failure
   onRetry?: (() => void) | undefined
   onOpenSettings?: (() => void) | undefined
+}
+
+/** A command-line option stays on one line. */
+function unbroken(text: string): ReactNode[] {
+  return text.split(/(--[\w-]+)/).map((piece) =>
+    piece.startsWith('--') ? (
+      <span key={piece} className="option">
+        {piece}
+      </span>
+    ) : (
+      piece
+    ),
+  )
 }
 
 export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNoticeProps): ReactElement {
@@ -42,7 +55,7 @@ export function FailureNotice({ failure, onRetry, onOpenSettings }: FailureNotic
         <TriangleAlert size={16} aria-hidden="true" />
         {t(`failure.${advice}.title`)}
       </p>
-      <p>{t(`failure.${advice}.text`)}</p>
+      <p>{unbroken(t(`failure.${advice}.text`))}</p>
       {failure.message === '' && known.length === 0 ? null : (
         <div className="failure-said">
           {failure.message === '' ? null : (

@@ -60,7 +60,7 @@ export function Welcome(): ReactElement {
               </button>
             ))}
           </div>
-          <p className="help">{t('welcome.or')}</p>
+          <p className="help welcome-or">{t('welcome.or')}</p>
           <div className="cards">
             {served ? (
               <div className="card">

@@ -16,13 +16,13 @@ function after(amplitudes: readonly number[], since: number | undefined): number
 
 it('begins some windows after the last speech, as quiet as the room may be', () => {
   expect(after([LOUD, LOUD, 0.04, 0.04], 2)).toBe(8 * WINDOW)
-  expect(after([LOUD, LOUD, ...new Array<number>(12).fill(0.04)], 2)).toBe(8 * WINDOW)
+  expect(after([LOUD, LOUD, ...Array.from({ length: 12 }, () => 0.04)], 2)).toBe(8 * WINDOW)
   expect(after([LOUD, LOUD, LOUD], undefined)).toBeUndefined()
 })
 
 it('is none where something is loud that is not speech', () => {
-  expect(after([LOUD, LOUD, ...new Array<number>(6).fill(0.3), 0.01], 2)).toBe(8 * WINDOW)
-  expect(after([LOUD, LOUD, ...new Array<number>(8).fill(0.01), 0.06, 0.01], 2)).toBeUndefined()
+  expect(after([LOUD, LOUD, ...Array.from({ length: 6 }, () => 0.3), 0.01], 2)).toBe(8 * WINDOW)
+  expect(after([LOUD, LOUD, ...Array.from({ length: 8 }, () => 0.01), 0.06, 0.01], 2)).toBeUndefined()
 })
 
 it('is over when somebody speaks, and begins anew', () => {

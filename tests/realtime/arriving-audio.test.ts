@@ -70,13 +70,14 @@ describe('a turn', () => {
     const stopped = (await client.next('input_audio_buffer.speech_stopped')).audio_end_ms as number
     await client.next('response.done')
     const [arrival] = arrivals()
-    const { contentKey, facts, decode } = asked()
+    const medium = asked()
+    const { contentKey, facts } = medium
     expect(arrival).toMatchObject({ samples: facts.samples, contentKey })
     expect(arrival!.endings.length).toBeGreaterThan(1)
     expect(arrival!.endings.at(-1)).toBe(contentKey)
     // The model is given all of it up to where it stopped, the last pause but its beginning as silence.
     expect(facts.samples / 16).toBeCloseTo(stopped - started, -1)
-    const { samples } = await decode(new AbortController().signal)
+    const { samples } = await medium.decode(new AbortController().signal)
     const spoken = samples.findLastIndex((sample) => sample !== 0)
     expect(samples.length - spoken).toBeGreaterThan(1.25 * 16_000)
     expect(samples.length - spoken).toBeLessThan(1.35 * 16_000)
@@ -95,9 +96,10 @@ describe('a turn', () => {
       await new Promise((resolve) => setTimeout(resolve, 2))
     }
     await client.next('response.done')
-    const { contentKey, facts, decode } = asked()
+    const medium = asked()
+    const { contentKey, facts } = medium
     expect(arrivals()[0]).toMatchObject({ samples: facts.samples, contentKey })
-    const { samples } = await decode(new AbortController().signal)
+    const { samples } = await medium.decode(new AbortController().signal)
     expect(samples.slice(-1.5 * 16_000).some((sample) => Math.abs(sample) > 0.4)).toBe(true)
   })
 

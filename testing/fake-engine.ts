@@ -334,7 +334,7 @@ function secondsOf({ samples, sampleRate }: AudioFacts): number {
   return samples / sampleRate
 }
 
-function echo(request: GenerationRequest): FakeReply {
+export function echo(request: GenerationRequest): FakeReply {
   const last = request.messages.findLast((message) => message.role === 'user')
   const seen: string[] = []
   let text = ''

@@ -69,6 +69,17 @@ export async function createTextCounter(): Promise<TextCounter> {
   }
 }
 
+/** Loads the vocabulary at the first count, for commands that may count nothing. */
+export function createLazyTextCounter(): TextCounter {
+  let loading: Promise<TextCounter> | undefined
+  return {
+    async count(text, limit, signal) {
+      const counter = await (loading ??= createTextCounter())
+      return counter.count(text, limit, signal)
+    },
+  }
+}
+
 /** Splits a long text where the tokenizer would split anyway, and elsewhere only a text without such positions. */
 export function* pieces(text: string, size = PIECE): Generator<string> {
   const normal = text.normalize('NFC')

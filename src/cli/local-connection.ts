@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
+import { createLazyTextCounter } from '../accounting/index.ts'
 import { type RunningServer, startServer } from '../api/index.ts'
 import { VOICES } from '../catalogue/index.ts'
 import { loadSettings, type Settings } from '../config/index.ts'
@@ -83,7 +84,13 @@ async function open(given: Settings, files: LocalFiles, options: LocalConnection
   const log = createLog({ logLevel: options.verbose === true ? 'info' : 'silent', logFormat: settings.logFormat })
   let server: RunningServer
   try {
-    server = await startServer({ settings, engines, log, version: packageInfo.version })
+    server = await startServer({
+      settings,
+      engines,
+      log,
+      version: packageInfo.version,
+      ...(!options.load && { counter: createLazyTextCounter() }),
+    })
   } catch (error) {
     await Promise.all([...new Set(engines.values())].map((engine) => engine.close()))
     throw error

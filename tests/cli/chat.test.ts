@@ -5,18 +5,26 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { GenerationRequest } from '../../src/contract/index.ts'
 import { decodeWav } from '../../src/media/index.ts'
+import { echo } from '../../testing/fake-engine.ts'
 import { until } from '../../testing/until.ts'
 import { png, wav } from '../support/media.ts'
 import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
 import { hasTerminal, omniserve, temporaryFolder, TerminalSession, testMedia, tinyCheckpoint } from './run-cli.ts'
+
+/** A long message is repeated for minutes, so that its answer can be stopped. */
+function longOrEcho(request: GenerationRequest): { text: string } {
+  const { text } = echo(request)
+  return { text: text.length > 1000 ? text.repeat(20) : text }
+}
 
 let server: TestServer
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let remote: readonly string[]
 
 beforeAll(async () => {
-  server = await startTestServer({}, fakeEngine({ tokenDelayMs: 5 }))
+  server = await startTestServer({}, fakeEngine({ tokenDelayMs: 5, reply: longOrEcho }))
   folder = await temporaryFolder()
   remote = ['--url', server.url]
   await writeFile(path.join(folder.path, 'cat.png'), await png(96, 64))

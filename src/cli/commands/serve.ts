@@ -37,8 +37,9 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
   // Loaded only when the server will run: help and mistakes are answered at once.
-  const [{ createLog }, { startServer }, { openEngines }] = await Promise.all([
+  const [{ createLog }, { createLazyTextCounter }, { startServer }, { openEngines }] = await Promise.all([
     import('../log.ts'),
+    import('../../accounting/index.ts'),
     import('../../api/index.ts'),
     import('../open-engines.ts'),
   ])
@@ -66,7 +67,9 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     signal: stopping.signal,
   }
   const cluster = await clusterOf(options, opening)
+  const counter = createLazyTextCounter()
   const server = await startServer({
+    counter,
     settings,
     engines: () => openEngines(opening),
     cluster,
@@ -79,6 +82,8 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   if (settings.logLevel !== 'silent') status(`listening on ${server.url}; loading ${names.join(', ')} ...`)
   try {
     await server.ready
+    // Loads its vocabulary: no request waits for that.
+    await counter.count('')
     clearStatus()
     process.stdout.write(`ready on ${server.url}\n`)
   } catch (error) {

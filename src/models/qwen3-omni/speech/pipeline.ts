@@ -81,6 +81,11 @@ export class Qwen3Speech implements SpeechPipeline {
     return chunk === 0 ? 2 : 4
   }
 
+  get leastBytes(): number {
+    using sequence = this.#stages.talker.newSequence(keptCapacity)
+    return sequence.bytesFor(openingRows)
+  }
+
   forget(): void {
     this.#prefixes[Symbol.dispose]()
   }

@@ -18,7 +18,8 @@ export interface OpenedModel extends Disposable {
   readonly serving: ServingDefaults
 }
 
-const longestReply = 16_384
+/** Tokens of a reply at most, where nobody says otherwise. */
+export const longestReply = 16_384
 
 /** Capabilities of engines that know a checkpoint. */
 const capabilities: Omit<EngineCapabilities, 'tools'> = {

@@ -38,12 +38,26 @@ export class ConfigReader {
     return this.has(key) ? this.object(key) : new ConfigReader({}, this.#join(key), this.file)
   }
 
-  /** A finite number. */
-  number(key: string, fallback?: number): number {
+  /** A finite number: above `above`, at least `least`, at most `most`. */
+  number(key: string, fallback?: number, range: { above?: number; least?: number; most?: number } = {}): number {
     const value = this.#object[key]
-    if (typeof value === 'number' && Number.isFinite(value)) return value
+    const { above = -Infinity, least = -Infinity, most = Number.MAX_VALUE } = range
+    if (typeof value === 'number' && value > above && value >= least && value <= most) return value
     if (!this.has(key) && fallback !== undefined) return fallback
-    return this.fail(key, `should be a number, is ${JSON.stringify(value)}`)
+    const wanted = Object.entries({ above: range.above, 'at least': range.least, 'at most': range.most })
+      .flatMap(([words, limit]) => (limit === undefined ? [] : [`${words} ${limit}`]))
+      .join(' and ')
+    return this.fail(key, `should be a number${wanted && ` ${wanted}`}, is ${JSON.stringify(value)}`)
+  }
+
+  /** A number that is added to a variance: above 0. */
+  epsilon(key: string, fallback: number): number {
+    return this.number(key, fallback, { above: 0, most: 1 })
+  }
+
+  /** The base of rotary frequencies. */
+  rotaryBase(key: string, fallback?: number): number {
+    return this.number(key, fallback, { above: 0, most: 1e12 })
   }
 
   /** A whole number of at least `least` (default 1), and at most `most`. */

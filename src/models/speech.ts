@@ -158,6 +158,8 @@ export interface SpeechPipeline extends SpeechFacts {
   readonly textAhead: number
   /** Frames that may wait for the vocoder before no more are made. */
   readonly mostWaiting: number
+  /** Bytes of caches that the shortest reply takes. Absent: none. */
+  readonly leastBytes?: number
   /** Frames of the n-th call (from 0) of a reply's vocoder. */
   chunkFrames(chunk: number): number
   /**

@@ -376,6 +376,8 @@ export class Runtime {
           this.#notify()
           return false
         }
+        task.fail(neverFits(error))
+        return true
       }
       task.fail(error)
       return true
@@ -460,6 +462,13 @@ function scopeOf({ id, cacheScope }: GenerationRequest): string {
 /** Whether its first token waits for its prompt to be read. */
 function isRead({ phase, runnable }: RequestTask): boolean {
   return runnable && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding' || phase === 'prefill')
+}
+
+/** Nobody else holds memory: waiting would not help, unless the device itself ran out of it. */
+function neverFits(error: EngineError): EngineError {
+  if (error.cause !== undefined) return error
+  const fix = 'Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.'
+  return new EngineError('overloaded', `${error.message}. ${fix}`, { retryable: false })
 }
 
 function closedError(): EngineError {

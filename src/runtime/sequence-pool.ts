@@ -184,7 +184,7 @@ export class SequencePool implements Disposable {
     throw new EngineError(
       'overloaded',
       `Not enough memory for this request's cache: ${capacity} tokens of prompt and reply take ${megabytes(bytes)} and ` +
-        `${megabytes(limit)} may be held; about ${fitting} tokens would fit. Shorten the messages or ask for fewer max_tokens.`,
+        `${megabytes(limit)} may be held; about ${fitting} tokens would fit. Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.`,
       { retryable: false },
     )
   }

@@ -25,6 +25,12 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
       )
     case 'overloaded':
+      // What is held by nobody else does not come free.
+      if (!error.retryable)
+        return errors.checkpointUnsupported(
+          `The checkpoint '${checkpoint}' loaded here has no memory for this request. ${error.message}`,
+          error.param ?? null,
+        )
       return errors.overloaded(error.message, secondsOf(error))
     case 'rate_limited':
       return errors.rateLimited('intl', secondsOf(error))

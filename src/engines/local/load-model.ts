@@ -20,7 +20,8 @@ import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { Undo } from '../../runtime/undo.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { checkMemory, loadParameters } from '../../weights/index.ts'
-import { listModel, openModel } from '../open-model.ts'
+import { listModel, longestReply, openModel } from '../open-model.ts'
+import { tokensThatFit } from './cache-limit.ts'
 import { availableFor, choosePlacement, loadedTypes, smallCheckpoint, workingBytes } from './choose-placement.ts'
 import { deviceNotes } from './device-notes.ts'
 import type { LoadOptions } from './messages.ts'
@@ -104,6 +105,7 @@ export async function loadHostedModel(
       },
     })
   const model = cleanup.use(build())
+  const fitting = tokensThatFit(model, budget.limit, (options.cacheBytes ?? Infinity) <= most)
   const runtime = new Runtime({
     model,
     tokenizer: runtimeTokenizer(prompt),
@@ -134,7 +136,7 @@ export async function loadHostedModel(
         backend.kind === 'cpu'
           ? `cpu (${backend.threads} ${backend.threads === 1 ? 'thread' : 'threads'})`
           : `${backend.kind} (${backend.deviceName})`,
-      ...(options.maxOutputTokens !== undefined && { maxOutputTokens: options.maxOutputTokens }),
+      maxOutputTokens: Math.min(options.maxOutputTokens ?? Infinity, longestReply, Math.floor(fitting / 2)),
     }),
     speakers: description.speaks?.speakers ?? [],
     placement: { chosen: placement.chosen, ...(placement.faster !== undefined && { faster: placement.faster }) },

@@ -50,7 +50,7 @@ export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
       if (type !== 'default' && type !== 'mrope') object.fail(name, `is ${type}; only default is supported`)
     }
   }
-  const base = object?.has('rope_theta') ? object.number('rope_theta') : reader.number('rope_theta', fallbackBase)
+  const base = object?.has('rope_theta') ? object.rotaryBase('rope_theta') : reader.rotaryBase('rope_theta', fallbackBase)
   return { base, object }
 }
 

@@ -15,6 +15,7 @@ import { MeasuredSizes } from '../../prompt/measured-media.ts'
 import type { PromptBuilder, PromptOptions } from '../../prompt/prompt-builder.ts'
 import { loadTokenizer, type PromptTokenizer } from '../../prompt/tokenizer.ts'
 import { visionGrid } from '../../prompt/vision-patches.ts'
+import { checkMediaTokens } from './check-tokens.ts'
 import { mediumFeatures } from './medium-features.ts'
 import { type ProcessorConfig, type ProcessorDefaults, readProcessorConfig } from './processor-config.ts'
 import { layOutPrompt, type MediumShape, type PromptLayout } from './prompt-layout.ts'
@@ -44,6 +45,8 @@ export interface PromptRules {
 
 export interface MediaPromptBuilder extends PromptBuilder {
   readonly config: ProcessorConfig
+  /** Ids of a prompt with one token for each medium, by the media's types only: for checks of a checkpoint. */
+  templateIds(messages: readonly GenerationMessage[]): readonly number[]
 }
 
 /** Throws `EngineError('bad_checkpoint')` naming the file that is missing, broken or contradicts another. */
@@ -53,6 +56,12 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
   const template = loadChatTemplate(files, tokenizer, rules.template)
   const endTokenIds = rules.endTokens(files, tokenizer)
   const measured = new MeasuredSizes()
+
+  function templateIds(messages: readonly GenerationMessage[]): readonly number[] {
+    const chat = template.render(messages, undefined)
+    return tokenizer.encodeMarkup(chat.text, chat.marker)
+  }
+  checkMediaTokens(files, config, rules.processor, templateIds, tokenizer)
 
   async function layOut(
     asked: readonly GenerationMessage[],
@@ -82,6 +91,7 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
   return {
     tokenizer,
     config,
+    templateIds,
     thinking: template.thinking,
     canThink: canThink(),
     tools: template.tools,

@@ -64,6 +64,7 @@ export interface ProcessorDefaults {
 /** The rate at which media are decoded, in Hz, and the longest transform that makes sense there: four seconds. */
 const DECODED_RATE = 16_000
 const LONGEST_FFT = 4 * DECODED_RATE
+const POSITION_RATES = { above: 0, most: 10_000 }
 
 /**
  * Reads the files. Throws `bad_checkpoint` naming the file and key that is missing, of the wrong type, or contradicts
@@ -90,9 +91,10 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
   if (sampleRate !== DECODED_RATE) audio.fail('sampling_rate', `is ${sampleRate}; audio is decoded at ${DECODED_RATE} Hz only`)
   const fftLength = audio.integer('n_fft', { fallback: 400, most: LONGEST_FFT })
   if (fftLength % 2 !== 0) audio.fail('n_fft', `should be even, is ${fftLength}`)
+  const most = text.integer('vocab_size', { fallback: 2 ** 31 }) - 1
   const placeholder = (kind: keyof ProcessorDefaults['placeholders']): number => {
     const keys = defaults.placeholders[kind]
-    return thinker.integer(keys.find((key) => thinker.has(key)) ?? keys[0], { least: 0 })
+    return thinker.integer(keys.find((key) => thinker.has(key)) ?? keys[0], { least: 0, most })
   }
   return {
     audio: {
@@ -117,17 +119,21 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
         videoTokens: video.integer('max_video_tokens', { fallback: 128_000 }),
       }),
     },
-    positionRate: thinker.number('position_id_per_seconds', processor.number('position_id_per_seconds', defaults.positionRate)),
-    chunkSeconds: thinker.number('seconds_per_chunk', 2),
+    positionRate: thinker.number(
+      'position_id_per_seconds',
+      processor.number('position_id_per_seconds', defaults.positionRate, POSITION_RATES),
+      POSITION_RATES,
+    ),
+    chunkSeconds: thinker.number('seconds_per_chunk', 2, { least: 0.01 }),
     positionMerge: visionEncoder.integer('spatial_merge_size', { fallback: 2 }),
     tokens: {
       image: placeholder('image'),
       video: placeholder('video'),
       audio: placeholder('audio'),
-      visionStart: thinker.integer('vision_start_token_id', { least: 0 }),
-      visionEnd: thinker.integer('vision_end_token_id', { least: 0, fallback: -1 }),
-      audioStart: thinker.integer('audio_start_token_id', { least: 0 }),
-      audioEnd: thinker.integer('audio_end_token_id', { least: 0, fallback: -1 }),
+      visionStart: thinker.integer('vision_start_token_id', { least: 0, most }),
+      visionEnd: thinker.integer('vision_end_token_id', { least: 0, most, fallback: -1 }),
+      audioStart: thinker.integer('audio_start_token_id', { least: 0, most }),
+      audioEnd: thinker.integer('audio_end_token_id', { least: 0, most, fallback: -1 }),
     },
     contextLength: text.integer('max_position_embeddings', { fallback: 32_768 }),
   }
@@ -155,7 +161,7 @@ function visionConfig(
     mergeSize: agreed('merge_size', 'spatial_merge_size', 2),
     limits,
     resize,
-    rescale: reader.number('rescale_factor', 1 / 255),
+    rescale: reader.number('rescale_factor', 1 / 255, { above: 0, most: 1 }),
     mean: reader.triple('image_mean') ?? [0.48145466, 0.4578275, 0.40821073],
     deviation: deviationOf(reader) ?? [0.26862954, 0.26130258, 0.27577711],
   }

@@ -127,7 +127,7 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
     channels: reader.integer('in_channels', { fallback: 3 }),
     temporalPatch: side('temporal_patch_size', 2),
     outputWidth: reader.integer('out_hidden_size', { fallback: 3584 }),
-    rotaryBase: rope.number('rope_theta', 10_000),
+    rotaryBase: rope.rotaryBase('rope_theta', 10_000),
   }
 }
 
@@ -156,7 +156,7 @@ function parseDecoder(reader: ConfigReader): DecoderConfig {
     feedForward: reader.integer('intermediate_size'),
     vocabulary: reader.integer('vocab_size'),
     context: reader.integer('max_position_embeddings', { fallback: 32_768 }),
-    epsilon: reader.number('rms_norm_eps', 1e-6),
+    epsilon: reader.epsilon('rms_norm_eps', 1e-6),
     queryKeyNorm: false,
     attentionBias: true,
     outputBias: false,

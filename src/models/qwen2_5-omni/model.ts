@@ -20,6 +20,7 @@ import { Token2WavVocoder } from './speech/code-vocoder.ts'
 import { Qwen25Speech } from './speech/pipeline.ts'
 import { exactSpeech, readSpeechSettings, type SpeechSettings, withDiffusion } from './speech/settings.ts'
 import { Talker, TalkerModel } from './talker.ts'
+import { shortestReference } from './token2wav/config.ts'
 import { SAMPLE_RATE, Token2Wav, Token2WavModel } from './token2wav/token2wav.ts'
 import { readVoices } from './voices/read-voices.ts'
 import type { Voice } from './voices/voice.ts'
@@ -151,10 +152,16 @@ function checkVoices(
       `${location} has no spk_dict.pt, which holds the voices; copy it from the checkpoint's hub page, or set enable_audio_output to ` +
         'false in config.json',
     )
-  const { conditionWidth, mels } = speech.token2wav.dit
+  const { conditionWidth, mels, speaker } = speech.token2wav.dit
+  const shortest = shortestReference(speaker)
   for (const { name, bosToken, condition, referenceMel, referenceFrames } of voices.values()) {
     if (bosToken >= thinker.vocabulary)
       throw new EngineError('bad_checkpoint', `voice ${name}: bos_token is ${bosToken}, outside the vocabulary`)
+    if (referenceFrames < shortest)
+      throw new EngineError(
+        'bad_checkpoint',
+        `config.json: token2wav_config.dit_config.enc_dilations need a reference of ${shortest} frames; voice ${name} has ${referenceFrames}`,
+      )
     if (condition.length !== conditionWidth || referenceMel.length !== referenceFrames * mels)
       throw new EngineError(
         'bad_checkpoint',

@@ -41,7 +41,7 @@ export function parseConfig(json: unknown): Qwen3OmniConfig {
   const codePredictor = parseDecoder(talkerRoot.object('code_predictor_config'), { sparse: 'never', multimodal: false })
   checkCodePredictor(talkerRoot.object('code_predictor_config'), codePredictor, talker)
   const code2wav = parseCode2Wav(root.object('code2wav_config'), talker)
-  return { ...base, speech: { talker, codePredictor, code2wav, ids: parseSpeechIds(root, talkerRoot, talker) } }
+  return { ...base, speech: { talker, codePredictor, code2wav, ids: parseSpeechIds(root, talkerRoot, talker, parts.thinker.vocabulary) } }
 }
 
 function architectureOf(json: unknown): string {
@@ -120,8 +120,8 @@ function parseVisionEncoder(reader: ConfigReader): VisionEncoderConfig {
     merge: reader.integer('spatial_merge_size'),
     outputWidth: reader.integer('out_hidden_size'),
     rotaryBase: reader.has('rope_parameters')
-      ? reader.object('rope_parameters').number('rope_theta', 10_000)
-      : reader.number('rope_theta', 10_000),
+      ? reader.object('rope_parameters').rotaryBase('rope_theta', 10_000)
+      : reader.rotaryBase('rope_theta', 10_000),
   }
 }
 
@@ -170,7 +170,7 @@ function parseDecoder(
     feedForward: reader.integer('intermediate_size'),
     vocabulary: reader.integer('vocab_size'),
     context,
-    epsilon: reader.number('rms_norm_eps', 1e-6),
+    epsilon: reader.epsilon('rms_norm_eps', 1e-6),
     queryKeyNorm: true,
     attentionBias: reader.boolean('attention_bias', false),
     outputBias: reader.boolean('attention_bias', false),
@@ -265,22 +265,27 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
     decoderWidth,
     layers: reader.layers('num_hidden_layers'),
     feedForward: reader.integer('intermediate_size'),
-    epsilon: reader.number('rms_norm_eps', 1e-5),
+    epsilon: reader.epsilon('rms_norm_eps', 1e-5),
     attentionBias: reader.boolean('attention_bias', false),
     rotaryBase: parseRotary(reader, headSize, false).base,
-    window: reader.integer('sliding_window'),
+    window: reader.integer('sliding_window', { most: LONGEST_WINDOW }),
     codebookSize: reader.integer('codebook_size'),
   }
 }
 
+/** Frames that the vocoder's state of each reply holds. */
+const LONGEST_WINDOW = 8192
 /** Each has an embedding and a head of its own. */
 const MOST_CODE_GROUPS = 256
 
-const id = (reader: ConfigReader, key: string): number => reader.integer(key, { least: 0 })
-
-function parseSpeechIds(root: ConfigReader, talkerRoot: ConfigReader, talker: TalkerConfig): SpeechConfig {
+function parseSpeechIds(
+  root: ConfigReader,
+  talkerRoot: ConfigReader,
+  talker: TalkerConfig,
+  vocabulary: number,
+): SpeechConfig {
   const codec = (key: string): number => {
-    const value = id(talkerRoot, key)
+    const value = talkerRoot.integer(key, { least: 0 })
     if (value >= talker.vocabulary) talkerRoot.fail(key, `is ${value}, outside the codec vocabulary`)
     return value
   }
@@ -289,6 +294,7 @@ function parseSpeechIds(root: ConfigReader, talkerRoot: ConfigReader, talker: Ta
   for (let i = Math.max(0, talker.vocabulary - 1024); i < talker.vocabulary; i++) {
     if (i !== codecEosId) suppressedCodecIds.push(i)
   }
+  const text = (key: string): number => root.integer(key, { least: 0, most: vocabulary - 1 })
   const speakers = new Map<string, number>()
   for (const [name, speaker] of talkerRoot.integerMap('speaker_id')) {
     if (speaker >= talker.vocabulary)
@@ -300,13 +306,13 @@ function parseSpeechIds(root: ConfigReader, talkerRoot: ConfigReader, talker: Ta
     codecEosId,
     suppressedCodecIds,
     speakers,
-    imStartTokenId: id(root, 'im_start_token_id'),
-    systemTokenId: id(root, 'system_token_id'),
-    userTokenId: id(root, 'user_token_id'),
-    assistantTokenId: id(root, 'assistant_token_id'),
-    ttsBosTokenId: id(root, 'tts_bos_token_id'),
-    ttsEosTokenId: id(root, 'tts_eos_token_id'),
-    ttsPadTokenId: id(root, 'tts_pad_token_id'),
+    imStartTokenId: text('im_start_token_id'),
+    systemTokenId: text('system_token_id'),
+    userTokenId: text('user_token_id'),
+    assistantTokenId: text('assistant_token_id'),
+    ttsBosTokenId: text('tts_bos_token_id'),
+    ttsEosTokenId: text('tts_eos_token_id'),
+    ttsPadTokenId: text('tts_pad_token_id'),
     codecBosId: codec('codec_bos_id'),
     codecPadId: codec('codec_pad_id'),
     codecNothinkId: codec('codec_nothink_id'),

@@ -17,6 +17,7 @@ import { Code2WavModel } from './code2wav.ts'
 import type { Qwen3OmniConfig } from './config-types.ts'
 import { ARCHITECTURES, parseConfig } from './config.ts'
 import { createQwen3Prompt } from './prompt/prompt-builder.ts'
+import { checkTurnTokens } from './speech/check-tokens.ts'
 import { Qwen3Speech } from './speech/pipeline.ts'
 import { exactSpeech, readSpeechSettings, type SpeechSettings } from './speech/settings.ts'
 import { Talker, TalkerModel } from './talker.ts'
@@ -163,7 +164,12 @@ export const qwen3Omni: ModelFamily<Qwen3OmniModel> = {
         declarations ??= declareParameters((parameters) => new Modules(parameters, config))
         return declarations
       },
-      prompt: () => createQwen3Prompt(files),
+      prompt() {
+        const prompt = createQwen3Prompt(files)
+        const ids = prompt.templateIds([{ role: 'user', content: [{ type: 'text', text: 'x' }] }])
+        if (config.speech) checkTurnTokens(ids, config.speech.ids)
+        return prompt
+      },
       build(backend, weights, options = {}) {
         const { exact = false, maxFrames = settings.maxFrames } = options.speech ?? {}
         const speech = { ...(exact ? exactSpeech(settings) : settings), maxFrames }

@@ -83,6 +83,11 @@ export class Qwen25Speech implements SpeechPipeline {
       .filter((id) => !ends.has(id))
   }
 
+  get leastBytes(): number {
+    using sequence = this.#talker.newSequence(2 ** 17)
+    return sequence.bytesFor(OPENING_ROWS)
+  }
+
   chunkFrames(chunk: number): number {
     return this.#vocoder.windowCodes(chunk)
   }

@@ -7,15 +7,8 @@
  */
 
 import type { DiffusionOptions, SpeechAllowance } from '../../speech.ts'
+import { readTalkerSampling, type TalkerSampling } from '../../talker-sampling.ts'
 import type { SolverSettings } from '../token2wav/mel-sampler.ts'
-
-export interface TalkerSampling {
-  /** 0 is greedy. */
-  readonly temperature: number
-  readonly topK: number
-  readonly topP: number
-  readonly repetitionPenalty: number
-}
 
 export interface DiffusionSettings extends SolverSettings {
   /** See `DiffusionOptions.windows`. */
@@ -46,24 +39,12 @@ export const defaultSpeech: SpeechSettings = {
 }
 
 /**
- * @param fields `generation_config.json`, empty when the checkpoint has none. Unknown and ill-typed fields are ignored.
+ * @param fields `generation_config.json`, empty when the checkpoint has none.
+ * @throws EngineError `bad_checkpoint` naming a field that cannot be used.
  */
 export function readSpeechSettings(fields: { readonly [key: string]: unknown } = {}): SpeechSettings {
-  const numberOf = (name: string, otherwise: number): number => {
-    const value = fields[name]
-    return typeof value === 'number' && Number.isFinite(value) ? value : otherwise
-  }
-  const { talker } = defaultSpeech
-  return {
-    ...defaultSpeech,
-    talker: {
-      temperature: fields['talker_do_sample'] === false ? 0 : numberOf('talker_temperature', talker.temperature),
-      topK: numberOf('talker_top_k', talker.topK),
-      topP: numberOf('talker_top_p', talker.topP),
-      repetitionPenalty: numberOf('talker_repetition_penalty', talker.repetitionPenalty),
-    },
-    maxFrames: numberOf('talker_max_new_tokens', defaultSpeech.maxFrames),
-  }
+  const { talker, maxFrames } = readTalkerSampling(fields, defaultSpeech)
+  return { ...defaultSpeech, talker, maxFrames }
 }
 
 /** The settings with the given ones in place of the defaults. */

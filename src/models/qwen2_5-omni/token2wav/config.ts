@@ -91,7 +91,7 @@ function parseDit(root: ConfigReader): DitConfig {
     layers: root.layers('num_hidden_layers', root.layers('depth', 22)),
     heads: size('num_attention_heads', 'heads', 16),
     headSize,
-    feedForward: Math.trunc(hidden * root.number('ff_mult', 2)),
+    feedForward: Math.trunc(hidden * root.number('ff_mult', 2, { above: 0, most: 1000 })),
     mels,
     codes: integer('num_embeds', 8193),
     codeWidth: integer('emb_dim', 512),
@@ -108,11 +108,20 @@ function parseDit(root: ConfigReader): DitConfig {
 }
 
 function parseRotaryBase(root: ConfigReader): number {
-  if (!root.has('rope_parameters')) return root.number('rope_theta', 10_000)
+  if (!root.has('rope_parameters')) return root.rotaryBase('rope_theta', 10_000)
   const rope = root.object('rope_parameters')
   const type = rope.string('rope_type', 'default')
   if (type !== 'default') rope.fail('rope_type', `${type} is not supported (default is)`)
-  return rope.number('rope_theta', 10_000)
+  return rope.rotaryBase('rope_theta', 10_000)
+}
+
+/** Frames or samples between a kernel's values. */
+const LARGEST_DILATION = 1000
+const isNoDilation = (value: number): boolean => value < 1 || value > LARGEST_DILATION
+
+/** Frames that a voice's reference needs, so that each convolution can mirror its ends. */
+export function shortestReference({ kernels, dilations }: SpeakerEncoderConfig): number {
+  return Math.max(...kernels.map((kernel, i) => Math.ceil((dilations[i]! * (kernel - 1)) / 2) + 1))
 }
 
 function parseSpeakerEncoder(root: ConfigReader, mels: number): SpeakerEncoderConfig {
@@ -122,6 +131,7 @@ function parseSpeakerEncoder(root: ConfigReader, mels: number): SpeakerEncoderCo
   if (channels.length < 3) root.fail('enc_channels', 'should have three entries at least')
   if (kernels.length !== channels.length) root.fail('enc_kernel_sizes', `should have ${channels.length} entries`)
   if (dilations.length !== channels.length) root.fail('enc_dilations', `should have ${channels.length} entries`)
+  if (dilations.some(isNoDilation)) root.fail('enc_dilations', `should have values from 1 to ${LARGEST_DILATION}`)
   const blocks = channels.slice(0, -1)
   if (blocks.some((width) => width !== blocks[0]))
     root.fail('enc_channels', 'should be the same up to the last: blocks add what they read')
@@ -163,6 +173,8 @@ function parseVocoder(root: ConfigReader): BigVganConfig {
     root.fail('resblock_kernel_sizes', 'should be odd numbers')
   if (blockDilations.length !== blockKernels.length || blockDilations.some((list) => list.length !== 3))
     root.fail('resblock_dilation_sizes', `should be ${blockKernels.length} lists of three`)
+  if (blockDilations.flat().some(isNoDilation))
+    root.fail('resblock_dilation_sizes', `should have values from 1 to ${LARGEST_DILATION}`)
   return {
     mels: root.integer('mel_dim', { fallback: 80 }),
     width,

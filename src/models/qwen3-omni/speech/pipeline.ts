@@ -11,9 +11,10 @@ import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { MemoryBudget } from '../../memory-budget.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechTurn } from '../../speech.ts'
 import { guarded, withMemory } from '../../speech-turns.ts'
+import type { TalkerSampling } from '../../talker-sampling.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
-import type { SpeechSettings, StageSampling } from './settings.ts'
+import type { SpeechSettings } from './settings.ts'
 import type { SpeechConfig, SpeechStages, TalkerInput } from './stages.ts'
 import { TalkerPrefixes } from './talker-prefixes.ts'
 import { openingRows, planTalkerPrompt, type TalkerPlan } from './talker-prompt.ts'
@@ -78,6 +79,11 @@ export class Qwen3Speech implements SpeechPipeline {
    */
   chunkFrames(chunk: number): number {
     return chunk === 0 ? 2 : 4
+  }
+
+  get leastBytes(): number {
+    using sequence = this.#stages.talker.newSequence(keptCapacity)
+    return sequence.bytesFor(openingRows)
   }
 
   forget(): void {
@@ -331,7 +337,7 @@ function ownTurn(turn: SpeechTurn): Turn {
 }
 
 function stageSampler(
-  settings: StageSampling,
+  settings: TalkerSampling,
   seed: number,
   stream: number,
   suppressed: readonly number[] = [],

@@ -7,18 +7,11 @@
  */
 
 import type { SpeechAllowance } from '../../speech.ts'
-
-export interface StageSampling {
-  /** 0 is greedy. */
-  readonly temperature: number
-  readonly topK: number
-  readonly topP: number
-  readonly repetitionPenalty: number
-}
+import { readTalkerSampling, type TalkerSampling } from '../../talker-sampling.ts'
 
 export interface SpeechSettings {
-  readonly talker: StageSampling
-  readonly codePredictor: StageSampling
+  readonly talker: TalkerSampling
+  readonly codePredictor: TalkerSampling
   /** Most codes the talker may sample in one reply. */
   readonly maxFrames: number
   /**
@@ -38,26 +31,13 @@ export const defaultSpeech: SpeechSettings = {
 }
 
 /**
- * @param fields `generation_config.json`, empty when the checkpoint has none. Unknown and ill-typed fields are ignored.
+ * @param fields `generation_config.json`, empty when the checkpoint has none.
+ * @throws EngineError `bad_checkpoint` naming a field that cannot be used.
  */
 export function readSpeechSettings(fields: { readonly [key: string]: unknown } = {}): SpeechSettings {
-  const numberOf = (name: string, otherwise: number): number => {
-    const value = fields[name]
-    return typeof value === 'number' && Number.isFinite(value) ? value : otherwise
-  }
-  const { talker, codePredictor } = defaultSpeech
-  const greedy = fields['talker_do_sample'] === false
-  return {
-    talker: {
-      temperature: greedy ? 0 : numberOf('talker_temperature', talker.temperature),
-      topK: numberOf('talker_top_k', talker.topK),
-      topP: numberOf('talker_top_p', talker.topP),
-      repetitionPenalty: numberOf('talker_repetition_penalty', talker.repetitionPenalty),
-    },
-    codePredictor: greedy ? { ...codePredictor, temperature: 0 } : codePredictor,
-    maxFrames: numberOf('talker_max_new_tokens', defaultSpeech.maxFrames),
-    allowance: defaultSpeech.allowance,
-  }
+  const { greedy, ...read } = readTalkerSampling(fields, defaultSpeech)
+  const { codePredictor } = defaultSpeech
+  return { ...defaultSpeech, ...read, codePredictor: greedy ? { ...codePredictor, temperature: 0 } : codePredictor }
 }
 
 /** The same settings with greedy talker and code predictor and no limit, for parity tests. */

@@ -423,6 +423,27 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
+  it('survives a restart of the server with what was said', async () => {
+    const engine = (): ReturnType<typeof createFakeEngine> => createFakeEngine({ models: ['nano'] })
+    const before = await startPlayground(engine())
+    const { page } = await openPlayground(browser, before.url, { permissions: ['microphone'] })
+    await page.locator('#message').fill('My name is Ada.')
+    await page.keyboard.press('Enter')
+    await page.locator('.turn-foot').waitFor()
+    await begin(page)
+    await before.stop(0)
+    await page.getByRole('alert').getByText('The server is shutting down or restarting.').waitFor()
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await page.getByRole('alert').getByText('The connection to the server was lost.').waitFor()
+    await using after = await startPlayground(engine(), { port: new URL(before.url).port })
+    expect(after.url).toBe(before.url)
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await status(page, '(Listening|Listening to you|Thinking|Speaking)')
+    await page.getByRole('button', { name: 'End', exact: true }).click()
+    await page.getByText('You said: My name is Ada.').waitFor()
+    await page.context().close()
+  })
+
   it('in two tabs is two conversations, and both are kept', async () => {
     const { page, realtime, problems } = await open()
     const other = await page.context().newPage()

@@ -7,7 +7,7 @@
 import { ApiError } from '../protocol/index.ts'
 import { ActiveReply } from './active-reply.ts'
 import { AudioBuffer, SAMPLE_RATE } from './audio-buffer.ts'
-import type { ReplyOverrides, SessionConfig } from './config.ts'
+import { configFor, type ReplyOverrides, type SessionConfig } from './config.ts'
 import {
   Conversation,
   type InputItem,
@@ -471,16 +471,8 @@ export class RealtimeSession {
   }
 
   #startReply(overrides: ReplyOverrides, conversation = this.#conversation): void {
-    const instructions = overrides.instructions ?? this.#config.instructions
-    const config: SessionConfig = {
-      ...this.#config,
-      instructions,
-      speaks: overrides.speaks ?? this.#config.speaks,
-      voice: overrides.voice ?? this.#config.voice,
-      maxTokens: overrides.maxTokens ?? this.#config.maxTokens,
-      tools: overrides.tools ?? this.#config.tools,
-      toolChoice: overrides.toolChoice ?? this.#config.toolChoice,
-    }
+    const config = configFor(this.#config, overrides)
+    const { instructions } = config
     const messages = conversation.messages(instructions, this.#limits)
     if (!messages.some(({ role }) => role === 'user')) {
       if (instructions === '')

@@ -6,6 +6,7 @@ import { ApiError } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'
 import type { InputPart } from './conversation.ts'
 import type { SessionPorts } from './ports.ts'
+import { TRANSCRIBE_PROMPT, transcriptionPrompt } from './transcription-prompt.ts'
 
 type AudioPart = Extract<InputPart, { readonly type: 'audio' }>
 
@@ -15,9 +16,6 @@ interface Wanted {
   /** The client is sent it. */
   readonly shown: boolean
 }
-
-/** What the model is asked. Documented in docs/realtime.md. */
-export const TRANSCRIBE_PROMPT = 'Transcribe the audio.'
 
 export class TranscriptionQueue {
   readonly #ports: SessionPorts
@@ -68,7 +66,8 @@ export class TranscriptionQueue {
   }
 
   async #make({ itemId, part, shown }: Wanted, signal: AbortSignal): Promise<void> {
-    const content = [{ type: 'audio', audio: part.audio } as const, { type: 'text', text: TRANSCRIBE_PROMPT } as const]
+    const text = transcriptionPrompt(TRANSCRIBE_PROMPT, this.#config().transcription)
+    const content = [{ type: 'audio', audio: part.audio } as const, { type: 'text', text } as const]
     const config: SessionConfig = {
       ...this.#config(),
       speaks: false,

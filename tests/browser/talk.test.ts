@@ -73,6 +73,7 @@ class StandIn {
       this.send({
         type: 'response.audio.delta',
         response_id: id,
+        item_id: `item of ${id}`,
         delta: Buffer.from(pcm.slice(at, at + 4800).buffer).toString('base64'),
       })
   }
@@ -90,6 +91,25 @@ class StandIn {
 function bytesOf(base64: unknown): Buffer {
   return Buffer.from(String(base64), 'base64')
 }
+
+/** Keeps what the page was given, so that a test can unplug it. */
+const DEVICES = `{
+  const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices)
+  globalThis.devices = []
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await globalThis.permission
+    const stream = await given(wanted)
+    globalThis.devices.push(...stream.getTracks())
+    return stream
+  }
+  globalThis.unplug = (kind) => {
+    for (const track of globalThis.devices.filter((one) => one.kind === kind)) {
+      track.stop()
+      track.dispatchEvent(new Event('ended'))
+    }
+  }
+}`
+const withDevices = { before: (page: Page): Promise<void> => page.addInitScript(DEVICES).then(() => undefined) }
 
 /** What a browser sees of a handshake that was refused: a close, and no reason. */
 const REFUSED = `globalThis.WebSocket = class extends EventTarget {
@@ -310,12 +330,157 @@ describeInBrowser('talk', () => {
     realtime.send({ type: 'error', error: { message: 'No memory for this reply.' } })
     await page.getByRole('alert').getByText('The server reported a problem: No memory for this reply.').waitFor()
     await status(page, 'Listening')
-    await realtime.close(1001)
+    realtime.send({ type: 'error', error: { message: 'It has lasted long.', code: 'session_expired' } })
+    await realtime.close(1001, 'The session has lasted as long as it may.')
     await page.getByRole('alert').getByText('The session reached its time limit.').waitFor()
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await status(page, 'Listening')
+    await realtime.close(1001, 'The server is stopping.')
+    await page.getByRole('alert').getByText('The server is shutting down or restarting.').waitFor()
     await page.getByRole('button', { name: 'Talk again' }).click()
     await status(page, 'Listening')
     await realtime.close(1011)
     await page.getByRole('alert').getByText('The connection to the server was lost.').waitFor()
+    await page.context().close()
+  })
+
+  it('says so when the microphone is unplugged, keeps what was said, and begins again', async () => {
+    const { page, realtime, problems } = await open(withDevices)
+    await begin(page)
+    await expect.poll(() => realtime.milliseconds).toBeGreaterThan(1000)
+    realtime.userSpeaks('item_1', 100)
+    realtime.userStops('item_1', 900)
+    realtime.transcript('item_1', 'Hello?')
+    realtime.reply('resp_1', 'Hello to you.', 20)
+    await status(page, 'Speaking')
+    await page.evaluate(`unplug('audio')`)
+    await page.getByRole('alert').getByText('The microphone was disconnected.').waitFor()
+    await until(page, `globalThis.omniservePlayground.player.state.status === 'idle'`)
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await status(page, 'Listening')
+    // The conversation goes on from what was said.
+    expect(realtime.of('conversation.item.create').map(({ item }) => (item as { role: string }).role)).toEqual([
+      'user',
+      'assistant',
+    ])
+    await page.getByRole('button', { name: 'End', exact: true }).click()
+    await page.getByText('Hello to you.').waitFor()
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('goes on without a camera that is unplugged', async () => {
+    const { page, realtime, problems } = await open(withDevices)
+    await begin(page)
+    await page.getByRole('button', { name: 'Turn the camera on' }).click()
+    await expect.poll(() => realtime.of('input_image_buffer.append').length).toBeGreaterThan(1)
+    await page.evaluate(`unplug('video')`)
+    await page.getByText('The camera was disconnected.').first().waitFor()
+    await page.getByRole('button', { name: 'Turn the camera on' }).waitFor()
+    const sent = realtime.of('input_image_buffer.append').length
+    const heard = realtime.milliseconds
+    await expect.poll(() => realtime.milliseconds).toBeGreaterThan(heard + 1500)
+    expect(realtime.of('input_image_buffer.append').length).toBeLessThanOrEqual(sent + 1)
+    await status(page, 'Listening')
+    expect(problems).toEqual([])
+    await page.context().close()
+  })
+
+  it('waits as long as the question for permission is open', async () => {
+    const { page } = await open({
+      before: async (before) => {
+        await before.clock.install()
+        await before.addInitScript(`globalThis.permission = new Promise((resolve) => (globalThis.permit = resolve))`)
+        await before.addInitScript(DEVICES)
+      },
+    })
+    await page.getByRole('button', { name: 'Talk', exact: true }).click()
+    await status(page, 'Connecting…')
+    await page.clock.fastForward(60_000)
+    await status(page, 'Connecting…')
+    await page.evaluate(`permit()`)
+    await status(page, 'Listening')
+    await page.context().close()
+  })
+
+  it('tells the server how much of a whole reply was played when it is interrupted by hand', async () => {
+    const { page, realtime } = await open()
+    await begin(page)
+    realtime.userSpeaks('item_1', 100)
+    realtime.userStops('item_1', 900)
+    realtime.reply('resp_1', 'A long story.', 30)
+    realtime.done('resp_1')
+    await status(page, 'Speaking')
+    await until(page, `globalThis.omniservePlayground.player.position() > 0.5`)
+    await page.getByRole('button', { name: 'Interrupt' }).click()
+    await expect.poll(() => realtime.of('conversation.item.truncate').length).toBe(1)
+    const [cut] = realtime.of('conversation.item.truncate')
+    expect(cut).toMatchObject({ item_id: 'item of resp_1', content_index: 0 })
+    expect(cut!['audio_end_ms']).toBeGreaterThan(400)
+    expect(cut!['audio_end_ms']).toBeLessThan(25_000)
+    expect(realtime.of('response.cancel')).toEqual([])
+    await status(page, 'Listening')
+    await page.context().close()
+  })
+
+  it('survives a restart of the server with what was said', async () => {
+    const engine = (): ReturnType<typeof createFakeEngine> => createFakeEngine({ models: ['nano'] })
+    const before = await startPlayground(engine())
+    const { page } = await openPlayground(browser, before.url, { permissions: ['microphone'] })
+    await page.locator('#message').fill('My name is Ada.')
+    await page.keyboard.press('Enter')
+    await page.locator('.turn-foot').waitFor()
+    await begin(page)
+    await before.stop(0)
+    await page.getByRole('alert').getByText('The server is shutting down or restarting.').waitFor()
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await page.getByRole('alert').getByText('The connection to the server was lost.').waitFor()
+    await using after = await startPlayground(engine(), { port: new URL(before.url).port })
+    expect(after.url).toBe(before.url)
+    await page.getByRole('button', { name: 'Talk again' }).click()
+    await status(page, '(Listening|Listening to you|Thinking|Speaking)')
+    await page.getByRole('button', { name: 'End', exact: true }).click()
+    await page.getByText('You said: My name is Ada.').waitFor()
+    await page.context().close()
+  })
+
+  it('in two tabs is two conversations, and both are kept', async () => {
+    const { page, realtime, problems } = await open()
+    const other = await page.context().newPage()
+    const second = new StandIn()
+    await second.install(other)
+    await other.goto(page.url())
+    for (const [tab, wire, said] of [
+      [page, realtime, 'One.'],
+      [other, second, 'Two.'],
+    ] as const) {
+      // oxlint-disable-next-line no-await-in-loop
+      await tab.bringToFront()
+      // oxlint-disable-next-line no-await-in-loop
+      await begin(tab)
+      wire.userSpeaks('item_1', 100)
+      wire.userStops('item_1', 900)
+      wire.transcript('item_1', `This is tab ${said}`)
+      wire.reply('resp_1', said, 0.5)
+      wire.done('resp_1')
+    }
+    for (const [tab, said] of [
+      [page, 'One.'],
+      [other, 'Two.'],
+    ] as const) {
+      // oxlint-disable-next-line no-await-in-loop
+      await tab.bringToFront()
+      // oxlint-disable-next-line no-await-in-loop
+      await status(tab, 'Listening')
+      // oxlint-disable-next-line no-await-in-loop
+      await tab.getByRole('button', { name: 'End', exact: true }).click()
+      // oxlint-disable-next-line no-await-in-loop
+      await tab.getByText(`This is tab ${said}`, { exact: true }).first().waitFor()
+    }
+    await page.reload()
+    const chats = page.getByRole('navigation').getByText(/This is tab/)
+    await expect.poll(() => chats.count()).toBe(2)
+    expect(problems).toEqual([])
     await page.context().close()
   })
 

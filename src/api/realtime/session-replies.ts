@@ -222,7 +222,9 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
     stopTokenIds: [],
     maxInput: limits.maxInput,
     tools:
-      config.tools.length === 0 ? undefined : { definitions: config.tools, choice: config.toolChoice, parallel: true },
+      config.tools.length === 0
+        ? undefined
+        : { definitions: config.tools, choice: config.toolChoice, parallel: config.parallelToolCalls },
   }
 }
 

@@ -17,12 +17,14 @@ import {
   transcriptionRequestSchema,
 } from '../../protocol/index.ts'
 import {
+  languageName,
   loadVoiceModel,
   pcmMedium,
   type SessionConfig,
   type SpeechSegment,
   speechSegments,
   TRANSCRIBE_PROMPT,
+  transcriptionPrompt,
 } from '../../realtime/index.ts'
 import { audioModelUnknown } from '../audio/audio-models.ts'
 import { formFields } from '../audio/form-fields.ts'
@@ -195,22 +197,12 @@ async function samplesOf(
   }
 }
 
-function promptOf({ language, prompt }: TranscriptionRequest, task: 'transcribe' | 'translate'): string {
-  const parts = [task === 'transcribe' ? TRANSCRIBE_PROMPT : TRANSLATE_PROMPT]
-  if (language) parts.push(`It is in ${languageName(language)}.`)
-  if (prompt) parts.push(`These words may occur: ${prompt}`)
-  return parts.join(' ')
-}
-
 /** @throws ApiError for what is no language code */
-function languageName(code: string): string {
-  try {
-    const name = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' }).of(code)
-    if (name !== undefined) return name
-  } catch {
-    // Refused below.
-  }
-  throw errors.notSupportedHere('language', `'${code.slice(0, 20)}' is no ISO 639-1 code.`)
+function promptOf({ language, prompt }: TranscriptionRequest, task: 'transcribe' | 'translate'): string {
+  if (language && languageName(language) === undefined)
+    throw errors.notSupportedHere('language', `'${language.slice(0, 20)}' is no ISO 639-1 code.`)
+  const hints = { language: language ?? undefined, prompt: prompt ?? undefined }
+  return transcriptionPrompt(task === 'transcribe' ? TRANSCRIBE_PROMPT : TRANSLATE_PROMPT, hints)
 }
 
 function configOf({ temperature }: TranscriptionRequest, target: RealtimeTarget): SessionConfig {
@@ -221,10 +213,12 @@ function configOf({ temperature }: TranscriptionRequest, target: RealtimeTarget)
     inputRate: RATE,
     turnDetection: undefined,
     transcribes: false,
+    transcription: {},
     sampling: { temperature: temperature ?? 0, seed: 0 },
     maxTokens: undefined,
     tools: [],
     toolChoice: 'auto',
+    parallelToolCalls: true,
   }
 }
 

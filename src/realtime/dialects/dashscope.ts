@@ -21,11 +21,16 @@ import {
   commonSettings,
   detectionJson,
   initialConfig,
+  limitAt,
   toolChoiceJson,
+  transcriptionHints,
 } from './settings.ts'
 import { realtimeUsage } from './usage.ts'
 
 const PREFIXES = { session: 'sess', conversation: 'conv', item: 'item', response: 'resp', event: 'event' } as const
+
+/** How a reply's limit is spelled: by the flash era's tables, its examples, and OpenAI. */
+const LIMITS = ['max_tokens', 'max_response_output_tokens', 'max_response_output_token', 'max_output_tokens'] as const
 
 /** Of later guides, and of flash's own. */
 const PCM_NAMES: readonly string[] = ['pcm', 'pcm16', 'pcm24']
@@ -109,14 +114,17 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
       speaks: speaks ?? config.speaks,
       inputRate: this.#inputRate(given, input) ?? config.inputRate,
       turnDetection: this.#detection(given, config),
-      transcribes: this.#transcribes(given, config),
-      sampling: { ...config.sampling, ...samplingOf(given) },
-      maxTokens: this.#maxTokens(given, config),
+      ...this.#transcription(given, config),
+      sampling: { ...config.sampling, ...samplingOf(given, 'session') },
+      ...limitAt(given, 'session', LIMITS),
     }
     if (given['enable_search'] === true)
       throw new SessionFault('This model does not support enable_search.', { param: 'session.enable_search' })
     this.#checkOutputFormat(given, fields.objectAt(output, 'format', 'session.audio.output.format'))
-    if ('smooth_output' in given) this.#extra['smooth_output'] = given['smooth_output']
+    if ('smooth_output' in given) {
+      const smooth = fields.optional(z.boolean(), given['smooth_output'], 'session.smooth_output', 'true, false or null')
+      this.#extra['smooth_output'] = smooth ?? null
+    }
     return next
   }
 
@@ -170,30 +178,34 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
     return fields.turnDetectionOf(asked, config.turnDetection ?? this.initial.turnDetection, 'session.turn_detection')
   }
 
-  #transcribes(given: Json, config: SessionConfig): boolean {
-    if (!('input_audio_transcription' in given)) return config.transcribes
-    const asked = fields.objectAt(given, 'input_audio_transcription', 'session.input_audio_transcription')
+  #transcription(given: Json, config: SessionConfig): Pick<SessionConfig, 'transcribes' | 'transcription'> {
+    const param = 'session.input_audio_transcription'
+    const { transcribes, transcription } = config
+    if (!('input_audio_transcription' in given)) return { transcribes, transcription }
+    const asked = fields.objectAt(given, 'input_audio_transcription', param)
     if (asked === undefined) {
       this.#transcriber = null
-      return false
+      return { transcribes: false, transcription: {} }
     }
-    const name = fields.optional(z.string(), asked['model'], 'session.input_audio_transcription.model', 'a string')
+    const name = fields.optional(z.string(), asked['model'], `${param}.model`, 'a string')
+    const hints = transcriptionHints(asked, param)
     this.#transcriber = name ?? this.#transcriber ?? 'gummy-realtime-v1'
-    return true
-  }
-
-  #maxTokens(given: Json, config: SessionConfig): number | undefined {
-    for (const key of ['max_tokens', 'max_response_output_tokens', 'max_response_output_token']) {
-      if (given[key] !== undefined && given[key] !== null) return fields.maxTokensOf(given[key], `session.${key}`)
-    }
-    return config.maxTokens
+    return { transcribes: true, transcription: hints }
   }
 
   overrides(given: Json, config: SessionConfig): ReplyOverrides {
     const speaks = this.#modalities(given['modalities'], 'response.modalities')
     const name = fields.optional(z.string(), given['voice'], 'response.voice', 'a voice name')
     const voice = name === undefined ? undefined : fields.voiceOf(name, this.model, 'response.voice')
-    return commonOverrides(given, this.model, config, { speaks, voice })
+    const format = fields.optional(z.string(), given['output_audio_format'], 'response.output_audio_format', 'pcm24')
+    if (format !== undefined && !PCM_NAMES.includes(format))
+      throw fields.wrong('response.output_audio_format', 'pcm24, pcm16 or pcm')
+    const sampling = samplingOf(given, 'response')
+    return {
+      ...commonOverrides(given, this.model, config, { speaks, voice }),
+      ...limitAt(given, 'response', LIMITS),
+      ...(Object.keys(sampling).length > 0 && { sampling }),
+    }
   }
 
   // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +225,7 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
       voice: config.voice,
       input_audio_format: this.#inputFormat,
       output_audio_format: this.#outputFormat,
-      input_audio_transcription: config.transcribes ? { model: this.#transcriber } : null,
+      input_audio_transcription: config.transcribes ? { model: this.#transcriber, ...config.transcription } : null,
       turn_detection: detection === undefined ? null : detectionJson(detection),
       tools: config.tools.map((tool) =>
         this.#beta ? { type: 'function', ...tool } : { type: 'function', function: tool },
@@ -262,9 +274,9 @@ function rateOf(given: unknown, param: string): number | undefined {
   return rate
 }
 
-function samplingOf(given: Json): SessionConfig['sampling'] {
+function samplingOf(given: Json, owner: 'session' | 'response'): SessionConfig['sampling'] {
   const number = (key: string, schema: z.ZodType<number>, expects: string): number | undefined =>
-    fields.optional(schema, given[key], `session.${key}`, expects)
+    fields.optional(schema, given[key], `${owner}.${key}`, expects)
   const temperature = number('temperature', z.number().min(0).lt(2), 'a number from 0, under 2')
   const topP = number('top_p', z.number().gt(0).max(1), 'a number over 0, at most 1')
   const topK = number('top_k', z.int().min(0), 'a whole number, 0 or more')

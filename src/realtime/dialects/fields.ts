@@ -75,6 +75,10 @@ const detectionTypes: ReadonlyMap<string, TurnDetection['type']> = new Map([
   ['semantic_vad', 'semantic'],
 ])
 
+const eagernesses = ['low', 'medium', 'high', 'auto'] as const
+/** Milliseconds. */
+const eagerSilence = { low: 1000, medium: 500, high: 300, auto: 500 } as const
+
 /** Over `base`, which has the dialect's defaults or the current values. */
 export function turnDetectionOf(given: Json, base: TurnDetection, param: string): TurnDetection {
   const type = optional(z.string(), given['type'], `${param}.type`, 'server_vad or semantic_vad')
@@ -84,11 +88,19 @@ export function turnDetectionOf(given: Json, base: TurnDetection, param: string)
     optional(z.number().min(least).max(most), given[key], `${param}.${key}`, `a number from ${least} to ${most}`)
   const flag = (key: string): boolean | undefined =>
     optional(z.boolean(), given[key], `${param}.${key}`, 'true or false')
+  if (given['idle_timeout_ms'] != null) throw wrong(`${param}.idle_timeout_ms`, 'absent: it is not supported')
+  const silence = number('silence_duration_ms', 200, 6000)
+  const words = optional(z.enum(eagernesses), given['eagerness'], `${param}.eagerness`, 'low, medium, high or auto')
+  if (words !== undefined && kind !== 'semantic')
+    throw wrong(`${param}.eagerness`, 'absent: it belongs to semantic_vad')
+  // A silence in milliseconds takes the place of one in words.
+  const eagerness = words ?? (kind === 'semantic' && silence === undefined ? base.eagerness : undefined)
   return {
     type: kind,
+    ...(eagerness !== undefined && { eagerness }),
     threshold: number('threshold', -1, 1) ?? base.threshold,
     prefixPaddingMs: number('prefix_padding_ms', 0, 10_000) ?? base.prefixPaddingMs,
-    silenceMs: number('silence_duration_ms', 200, 6000) ?? base.silenceMs,
+    silenceMs: silence ?? (words === undefined ? base.silenceMs : eagerSilence[words]),
     createResponse: flag('create_response') ?? base.createResponse,
     interruptResponse: flag('interrupt_response') ?? base.interruptResponse,
   }

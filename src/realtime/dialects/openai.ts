@@ -20,7 +20,9 @@ import {
   commonSettings,
   detectionJson,
   initialConfig,
+  limitAt,
   toolChoiceJson,
+  transcriptionHints,
 } from './settings.ts'
 import { realtimeUsage } from './usage.ts'
 
@@ -106,17 +108,16 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
     const speed = fields.optional(z.number(), output['speed'], 'session.audio.output.speed', '1') ?? 1
     if (speed !== 1) throw fields.wrong('session.audio.output.speed', '1: the checkpoint speaks at its own pace')
     const voice = fields.optional(z.string(), output['voice'], 'session.audio.output.voice', 'a voice name')
+    refuseUnsupported(given, 'session')
+    checkWithoutEffect(given, input)
     return {
       ...config,
       ...commonSettings(given, config, this.model),
       voice: voice === undefined ? config.voice : this.#voice(voice, 'session.audio.output.voice'),
       speaks: this.#modalities(given['output_modalities'], 'session.output_modalities') ?? config.speaks,
       turnDetection: this.#detection(input, config),
-      transcribes: this.#transcribes(input, config),
-      maxTokens:
-        'max_output_tokens' in given && given['max_output_tokens'] !== null
-          ? fields.maxTokensOf(given['max_output_tokens'], 'session.max_output_tokens')
-          : config.maxTokens,
+      ...this.#transcription(input, config),
+      ...limitAt(given, 'session', ['max_output_tokens']),
     }
   }
 
@@ -143,18 +144,19 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
     const param = 'session.audio.input.turn_detection'
     const asked = fields.objectAt(input, 'turn_detection', param)
     if (asked === undefined) return undefined
-    if (asked['idle_timeout_ms'] != null) throw fields.wrong(`${param}.idle_timeout_ms`, 'absent: it is not supported')
     return fields.turnDetectionOf(asked, config.turnDetection ?? this.initial.turnDetection, param)
   }
 
-  #transcribes(input: Json, config: SessionConfig): boolean {
-    if (!('transcription' in input)) return config.transcribes
-    const asked = fields.objectAt(input, 'transcription', 'session.audio.input.transcription')
-    if (asked === undefined) return false
-    this.#transcriber =
-      fields.optional(z.string(), asked['model'], 'session.audio.input.transcription.model', 'a string') ??
-      this.#transcriber
-    return true
+  #transcription(input: Json, config: SessionConfig): Pick<SessionConfig, 'transcribes' | 'transcription'> {
+    const param = 'session.audio.input.transcription'
+    const { transcribes, transcription } = config
+    if (!('transcription' in input)) return { transcribes, transcription }
+    const asked = fields.objectAt(input, 'transcription', param)
+    if (asked === undefined) return { transcribes: false, transcription: {} }
+    const name = fields.optional(z.string(), asked['model'], `${param}.model`, 'a string')
+    const hints = transcriptionHints(asked, param)
+    this.#transcriber = name ?? this.#transcriber
+    return { transcribes: true, transcription: hints }
   }
 
   overrides(given: Json, config: SessionConfig): ReplyOverrides {
@@ -163,16 +165,11 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
     const speaks = this.#modalities(given['output_modalities'], 'response.output_modalities')
     const name = fields.optional(z.string(), output['voice'], 'response.audio.output.voice', 'a voice name')
     const voice = name === undefined ? undefined : this.#voice(name, 'response.audio.output.voice')
-    const strings = z.record(z.string(), z.string())
-    const metadata = fields.optional(strings, given['metadata'], 'response.metadata', 'an object of strings')
-    const limit =
-      given['max_output_tokens'] == null
-        ? undefined
-        : fields.maxTokensOf(given['max_output_tokens'], 'response.max_output_tokens')
+    checkFormat(fields.objectAt(output, 'format', 'response.audio.output.format'), 'response.audio.output.format')
+    refuseUnsupported(given, 'response')
     return {
       ...commonOverrides(given, this.model, config, { speaks, voice }),
-      ...(limit !== undefined && { maxTokens: limit }),
-      ...(metadata !== undefined && { metadata }),
+      ...limitAt(given, 'response', ['max_output_tokens']),
     }
   }
 
@@ -193,6 +190,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
       instructions: config.instructions,
       tools: config.tools.map((tool) => ({ type: 'function', ...tool })),
       tool_choice: toolChoiceJson(config.toolChoice),
+      parallel_tool_calls: config.parallelToolCalls,
       max_output_tokens: config.maxTokens ?? 'inf',
       tracing: null,
       prompt: null,
@@ -201,7 +199,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
       audio: {
         input: {
           format: { type: 'audio/pcm', rate: RATE },
-          transcription: config.transcribes ? { model: this.#transcriber } : null,
+          transcription: config.transcribes ? { model: this.#transcriber, ...config.transcription } : null,
           noise_reduction: null,
           turn_detection: detection === undefined ? null : detectionJson(detection, { idle_timeout_ms: null }),
         },
@@ -225,6 +223,27 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
       metadata: reply.metadata ?? null,
     }
   }
+}
+
+/** What would change the replies and is not supported. @throws SessionFault */
+function refuseUnsupported(asked: Json, owner: 'session' | 'response'): void {
+  if (asked['prompt'] != null) throw fields.wrong(`${owner}.prompt`, 'absent: prompts are not kept here')
+  if (asked['reasoning'] != null) throw fields.wrong(`${owner}.reasoning`, 'absent: spoken replies do not reason')
+  if (owner === 'response') return
+  const include = fields.optional(z.array(z.string()), asked['include'], 'session.include', 'a list')
+  if (include !== undefined && include.length > 0)
+    throw fields.wrong('session.include', 'empty: a transcript has no logprobs')
+  if (asked['truncation'] != null && asked['truncation'] !== 'auto')
+    throw fields.wrong('session.truncation', 'auto: the newest turns are kept')
+}
+
+/** What changes no reply here: the session has null for it. @throws SessionFault for other values */
+function checkWithoutEffect(asked: Json, input: Json): void {
+  const tracing = z.union([z.literal('auto'), z.record(z.string(), z.unknown())])
+  fields.optional(tracing, asked['tracing'], 'session.tracing', 'auto, an object or null')
+  const noise = z.object({ type: z.enum(['near_field', 'far_field']) })
+  const param = 'session.audio.input.noise_reduction'
+  fields.optional(noise, input['noise_reduction'], param, '{"type": "near_field"}, {"type": "far_field"} or null')
 }
 
 function statusDetails({ status, reason, message }: ReplyFacts): Json | null {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { ToolChoice } from '../../contract/index.ts'
 import type { ReplyOverrides, SessionConfig, TurnDetection } from '../config.ts'
 import { SessionFault } from '../fault.ts'
+import { languageName, type TranscriptionHints } from '../transcription-prompt.ts'
 import type { SessionModel } from './dialect.ts'
 import * as fields from './fields.ts'
 import type { Json } from './fields.ts'
@@ -31,10 +32,12 @@ export function initialConfig(model: SessionModel, { inputRate, silenceMs, trans
       interruptResponse: true,
     },
     transcribes,
+    transcription: {},
     sampling: {},
     maxTokens: undefined,
     tools: [],
     toolChoice: 'auto',
+    parallelToolCalls: true,
   } as const satisfies SessionConfig
 }
 
@@ -43,13 +46,19 @@ export function commonSettings(
   given: Json,
   config: SessionConfig,
   model: SessionModel,
-): Pick<SessionConfig, 'instructions' | 'tools' | 'toolChoice'> {
+): Pick<SessionConfig, 'instructions' | 'tools' | 'toolChoice' | 'parallelToolCalls'> {
   const instructions = fields.optional(z.string(), given['instructions'], 'session.instructions', 'a string')
   const tools = given['tools'] == null ? config.tools : fields.toolsOf(given['tools'], model, 'session.tools')
   const toolChoice =
     given['tool_choice'] == null ? config.toolChoice : fields.toolChoiceOf(given['tool_choice'], 'session.tool_choice')
   fields.checkToolChoice(toolChoice, tools, 'session.tool_choice')
-  return { instructions: instructions ?? config.instructions, tools, toolChoice }
+  const parallel = parallelAt(given, 'session')
+  return {
+    instructions: instructions ?? config.instructions,
+    tools,
+    toolChoice,
+    parallelToolCalls: parallel ?? config.parallelToolCalls,
+  }
 }
 
 /** `speaks` and `voice` are spelled differently, and so come read. */
@@ -64,14 +73,44 @@ export function commonOverrides(
   const toolChoice =
     given['tool_choice'] == null ? undefined : fields.toolChoiceOf(given['tool_choice'], 'response.tool_choice')
   fields.checkToolChoice(toolChoice ?? config.toolChoice, tools ?? config.tools, 'response.tool_choice')
+  const parallelToolCalls = parallelAt(given, 'response')
+  const conversations = z.enum(['auto', 'none'])
+  const conversation = fields.optional(conversations, given['conversation'], 'response.conversation', 'auto or none')
+  const strings = z.record(z.string(), z.string())
+  const metadata = fields.optional(strings, given['metadata'], 'response.metadata', 'an object of strings')
   return {
     ...(instructions !== undefined && { instructions }),
     ...(speaks !== undefined && { speaks }),
     ...(voice !== undefined && { voice }),
     ...(tools !== undefined && { tools }),
     ...(toolChoice !== undefined && { toolChoice }),
-    ...(given['conversation'] === 'none' && { outOfBand: true }),
+    ...(parallelToolCalls !== undefined && { parallelToolCalls }),
+    ...(conversation === 'none' && { outOfBand: true }),
+    ...(metadata !== undefined && { metadata }),
   }
+}
+
+function parallelAt(given: Json, owner: string): boolean | undefined {
+  return fields.optional(z.boolean(), given['parallel_tool_calls'], `${owner}.parallel_tool_calls`, 'true or false')
+}
+
+/** The first of several spellings of a reply's limit; undefined where none is given. */
+export function limitAt(
+  given: Json,
+  owner: string,
+  keys: readonly string[],
+): { readonly maxTokens: number | undefined } | undefined {
+  const key = keys.find((name) => given[name] !== undefined && given[name] !== null)
+  return key === undefined ? undefined : { maxTokens: fields.maxTokensOf(given[key], `${owner}.${key}`) }
+}
+
+/** Of a client's settings for transcripts. */
+export function transcriptionHints(asked: Json, param: string): TranscriptionHints {
+  const language = fields.optional(z.string(), asked['language'], `${param}.language`, 'a string')
+  if (language !== undefined && languageName(language) === undefined)
+    throw fields.wrong(`${param}.language`, 'an ISO 639-1 code, such as "en"')
+  const prompt = fields.optional(z.string(), asked['prompt'], `${param}.prompt`, 'a string')
+  return { language, prompt }
 }
 
 /** @throws SessionFault where speech is asked of a checkpoint that has none; `fix` says what to ask for. */
@@ -86,6 +125,7 @@ export function detectionJson(detection: TurnDetection, more: Json = {}): Json {
     threshold: detection.threshold,
     prefix_padding_ms: detection.prefixPaddingMs,
     silence_duration_ms: detection.silenceMs,
+    ...(detection.eagerness !== undefined && { eagerness: detection.eagerness }),
     ...more,
     create_response: detection.createResponse,
     interrupt_response: detection.interruptResponse,

@@ -21,6 +21,10 @@ export class Microphone implements Disposable {
   #waiting = new Float32Array(PIECE)
   #filled = 0
   #level = 0
+  /** A call, or a locked screen, suspends the page's audio; it goes on when the page is seen again. */
+  readonly #onSeen = (): void => {
+    if (document.visibilityState === 'visible' && this.#context.state !== 'running') void this.#resume()
+  }
 
   private constructor(context: AudioContext, stream: MediaStream, onPiece: (samples: Int16Array) => void) {
     this.#context = context
@@ -48,6 +52,7 @@ export class Microphone implements Disposable {
       throw new RecorderError('failed', error instanceof Error ? error.message : String(error))
     }
     stream.getAudioTracks()[0]?.addEventListener('ended', onEnd)
+    document.addEventListener('visibilitychange', microphone.#onSeen)
     return microphone
   }
 
@@ -72,7 +77,12 @@ export class Microphone implements Disposable {
     }
   }
 
+  async #resume(): Promise<void> {
+    if (this.#context.state !== 'closed') await this.#context.resume().catch(() => {})
+  }
+
   [Symbol.dispose](): void {
+    document.removeEventListener('visibilitychange', this.#onSeen)
     for (const track of this.#stream.getTracks()) track.stop()
     if (this.#context.state !== 'closed') void this.#context.close()
   }

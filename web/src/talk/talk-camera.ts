@@ -20,8 +20,9 @@ export class TalkCamera implements Disposable {
   readonly #video: HTMLVideoElement
   readonly #timer: ReturnType<typeof setInterval>
 
-  private constructor(stream: MediaStream, onFrame: (jpeg: string) => void) {
+  private constructor(stream: MediaStream, onFrame: (jpeg: string) => void, onEnd: () => void) {
     this.stream = stream
+    stream.getVideoTracks()[0]?.addEventListener('ended', onEnd)
     this.#video = document.createElement('video')
     this.#video.muted = true
     this.#video.playsInline = true
@@ -31,13 +32,15 @@ export class TalkCamera implements Disposable {
       if (this.#video.videoWidth === 0) return
       void drawJpeg(this.#video, LONGEST_SIDE, 0.75)
         .then(({ blob }) => base64(blob))
-        .then(onFrame)
+        // A frame that cannot be encoded is left out; the next one comes in a second.
+        .then(onFrame, () => {})
     }, FRAME_MS)
   }
 
-  static async open(onFrame: (jpeg: string) => void): Promise<TalkCamera> {
+  /** `onEnd`: the device was removed. */
+  static async open(onFrame: (jpeg: string) => void, onEnd: () => void): Promise<TalkCamera> {
     const stream = await openDevice({ video: { facingMode: 'environment', width: { ideal: 1280 } } })
-    return new TalkCamera(stream, onFrame)
+    return new TalkCamera(stream, onFrame, onEnd)
   }
 
   [Symbol.dispose](): void {

@@ -18,6 +18,8 @@ const PATH = '/api-ws/v1/realtime'
 const PATIENCE = 15_000
 /** Seconds of audio kept before a turn is known to have begun. */
 const KEPT_SECONDS = 10
+/** Characters waiting to be sent, some 15 s of audio, with which the connection counts as lost. */
+const MOST_UNSENT = 650_000
 /** A microphone this quiet for this many pieces of 100 ms is muted or broken. */
 const SILENT = { level: 0.0004, pieces: 80 }
 
@@ -53,6 +55,8 @@ interface ReplyAudio {
   id: string
   decoder: PcmDecoder
   pieces: Int16Array[]
+  /** Of its message in the server's conversation. */
+  itemId: string | undefined
   /** The turn it answers. */
   user: UserTurnAudio | undefined
   /** All of it has come. */
@@ -68,6 +72,8 @@ export class TalkSession {
   #socket: WebSocket | undefined
   #microphone: Microphone | undefined
   #camera: TalkCamera | undefined
+  /** Counts what was asked of the camera: only the newest counts. */
+  #cameraAsked = 0
   #timer: ReturnType<typeof setTimeout> | undefined
   /** Audio sent, from sample `#sentFrom` of the session on. */
   #sent: Int16Array[] = []
@@ -77,6 +83,8 @@ export class TalkSession {
   #user: UserTurnAudio | undefined
   readonly #transcripts = new Map<string, (text: string) => void>()
   #reply: ReplyAudio | undefined
+  /** The server has said that the session is over its time. */
+  #expired = false
   readonly #unsubscribe: () => void
 
   constructor(options: TalkOptions) {
@@ -109,11 +117,10 @@ export class TalkSession {
   async start(): Promise<void> {
     player.stop()
     player.unlock()
-    this.#timer = setTimeout(() => this.#end({ key: 'timeout', message: '' }), PATIENCE)
     try {
       this.#microphone = await Microphone.open(
         (samples) => this.#hear(samples),
-        () => this.#end({ key: 'missing', message: '' }),
+        () => this.#end({ key: 'unplugged', message: '' }),
       )
     } catch (error) {
       const key = error instanceof RecorderError ? error.reason : 'failed'
@@ -137,28 +144,51 @@ export class TalkSession {
   /** Stops the reply without speaking. */
   interrupt(): void {
     this.#apply({ type: 'interrupted' })
-    if (this.#reply?.made === false) this.#send({ type: 'response.cancel' })
+    const reply = this.#reply
+    if (reply?.made === false) this.#send({ type: 'response.cancel' })
+    // The server has sent all of it and cannot know that it is not played.
+    else if (reply?.itemId !== undefined && player.state.id === reply.id)
+      this.#send({
+        type: 'conversation.item.truncate',
+        item_id: reply.itemId,
+        content_index: 0,
+        audio_end_ms: Math.floor(player.position() * 1000),
+      })
     player.stop()
   }
 
-  /** Rejects with a {@link RecorderError}. */
-  async setCamera(on: boolean): Promise<void> {
-    this.#camera?.[Symbol.dispose]()
-    this.#camera = undefined
+  /** `onEnd`: the camera was removed. Rejects with a {@link RecorderError}. */
+  async setCamera(on: boolean, onEnd: () => void = () => {}): Promise<void> {
+    const asked = ++this.#cameraAsked
+    this.#closeCamera()
     if (!on) return this.#changed()
-    const camera = await TalkCamera.open((image) => {
-      // Images belong to audio, so they wait for the first piece.
-      if (this.#state.phase === 'live' && this.#sentSamples > 0)
-        this.#send({ type: 'input_image_buffer.append', image })
-    })
-    if (this.#state.phase === 'ended') return camera[Symbol.dispose]()
+    const camera = await TalkCamera.open(
+      (image) => {
+        // Images belong to audio, so they wait for the first piece.
+        if (this.#state.phase === 'live' && this.#sentSamples > 0)
+          this.#send({ type: 'input_image_buffer.append', image })
+      },
+      () => {
+        this.#closeCamera()
+        this.#changed()
+        onEnd()
+      },
+    )
+    if (this.#state.phase === 'ended' || asked !== this.#cameraAsked) return camera[Symbol.dispose]()
     this.#camera = camera
     return this.#changed()
+  }
+
+  #closeCamera(): void {
+    this.#camera?.[Symbol.dispose]()
+    this.#camera = undefined
   }
 
   // ── the socket ───────────────────────────────────────────────────────────────────────────────────────────────
 
   #connect(): void {
+    // Not before: a question for permission may be open for long.
+    this.#timer = setTimeout(() => this.#end({ key: 'timeout', message: '' }), PATIENCE)
     const { model, apiKey } = this.#options
     const url = `${location.origin.replace(/^http/, 'ws')}${PATH}?model=${encodeURIComponent(model)}`
     let opened = false
@@ -191,7 +221,7 @@ export class TalkSession {
 
   #problemOfClose(code: number, reason: string): TalkProblem {
     const said = this.#state.problem
-    if (code === 1001) return { key: 'limit', message: '' }
+    if (code === 1001) return { key: this.#expired ? 'limit' : 'stopping', message: '' }
     if (reason !== '') return { key: 'serverSaid', message: reason }
     return said ?? { key: 'lost', message: '' }
   }
@@ -245,13 +275,18 @@ export class TalkSession {
           id: event.response.id,
           decoder: new PcmDecoder(),
           pieces: [],
+          itemId: undefined,
           user: this.#user,
           made: false,
           over: false,
         }
         break
       case 'response.audio.delta':
+        if (this.#reply?.id === event.response_id) this.#reply.itemId = event.item_id
         this.#play(event.response_id, event.delta)
+        break
+      case 'error':
+        if (event.error.code === 'session_expired') this.#expired = true
         break
       case 'response.audio.done':
         player.end(event.response_id)
@@ -299,6 +334,8 @@ export class TalkSession {
 
   #hear(samples: Int16Array): void {
     if (this.#state.phase !== 'live') return
+    // A network that is gone closes nothing for minutes.
+    if ((this.#socket?.bufferedAmount ?? 0) > MOST_UNSENT) return this.#end({ key: 'lost', message: '' })
     const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength)
     let text = ''
     for (const byte of bytes) text += String.fromCharCode(byte)
@@ -349,8 +386,7 @@ export class TalkSession {
     for (const transcribed of this.#transcripts.values()) transcribed('')
     player.stop()
     this.#microphone?.[Symbol.dispose]()
-    this.#camera?.[Symbol.dispose]()
-    this.#camera = undefined
+    this.#closeCamera()
     this.#socket?.close(1000)
     this.#unsubscribe()
     this.#changed()

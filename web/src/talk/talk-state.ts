@@ -14,7 +14,7 @@ export type ServerEvent =
   | { type: 'conversation.item.input_audio_transcription.failed'; item_id: string }
   | { type: 'response.created'; response: { id: string } }
   | { type: 'response.audio_transcript.delta' | 'response.text.delta'; response_id: string; delta: string }
-  | { type: 'response.audio.delta'; response_id: string; delta: string }
+  | { type: 'response.audio.delta'; response_id: string; item_id: string; delta: string }
   | { type: 'response.audio.done'; response_id: string }
   | { type: 'response.done'; response: { id: string; status: string } }
   | { type: 'error'; error: { message: string; code?: string | null } }

@@ -62,15 +62,22 @@ function useWakeLock(active: boolean): void {
     if (!active || navigator.wakeLock === undefined) return undefined
     let lock: WakeLockSentinel | undefined
     let left = false
-    navigator.wakeLock.request('screen').then(
-      (given) => {
-        lock = given
-        return left ? given.release() : undefined
-      },
-      () => {},
-    )
+    const keep = (): void => {
+      // The browser takes it away with the page's visibility.
+      if (document.visibilityState !== 'visible') return
+      navigator.wakeLock.request('screen').then(
+        (given) => {
+          lock = given
+          return left ? given.release() : undefined
+        },
+        () => {},
+      )
+    }
+    keep()
+    document.addEventListener('visibilitychange', keep)
     return () => {
       left = true
+      document.removeEventListener('visibilitychange', keep)
       void lock?.release()
     }
   }, [active])
@@ -112,7 +119,7 @@ export function TalkView({ session }: { session: TalkSession }): ReactElement {
   const toggleCamera = async (): Promise<void> => {
     setCameraBusy(true)
     try {
-      await session.setCamera(camera === undefined)
+      await session.setCamera(camera === undefined, () => notify(t('talk.cameraGone'), 'problem'))
     } catch (error) {
       const key = error instanceof RecorderError ? error.reason : 'failed'
       const message = problemText({ key, message: error instanceof Error ? error.message : String(error) })

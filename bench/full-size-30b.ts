@@ -2,7 +2,7 @@
  * The whole of Qwen3-Omni-30B-A3B with random 4-bit weights, as `omniserve serve` runs it: the weights are placed by
  * the same decision, so that on a machine of 24 GB they are repacked once, kept on disk and mapped.
  *
- * Results stand beside their limits, and `of limit` is the ratio (see full-size-limits.ts). The file (about
+ * Results are printed with their limits, and `of limit` is the ratio (see full-size-limits.ts). The file (about
  * 20 GB) and the repacked weights are written once per run and deleted; `OMNISERVE_BENCH_KEEP` keeps them,
  * `OMNISERVE_BENCH_DIR` is their folder, `FULL_SIZE_PARTS` names parts of `start,replies,short,served`. `--quick`
  * runs the same on fewer layers and experts, `FULL_SIZE_LAYERS` on so many layers of the thinker, for machines with
@@ -74,7 +74,7 @@ class Bench {
     this.#limits = limits
   }
 
-  /** Adds a row for each result; `note` stands beside the first. */
+  /** Adds a row for each result; `note` goes with the first. */
   add(what: string, results: Readonly<Record<string, number | Measured>>, note?: string): void {
     for (const [index, [name, given]] of Object.entries(results).entries()) {
       const { measured, limit } = typeof given === 'number' ? { measured: given } : given
@@ -271,7 +271,7 @@ export const benchmark: Benchmark = {
     const path = join(directory, name)
     const kept = process.env['OMNISERVE_BENCH_KEEP'] !== undefined
     const parts = process.env['FULL_SIZE_PARTS']?.split(',') ?? ['start', 'replies', 'short', 'served']
-    // Should memory run out all the same, this process and those it starts go, and nobody else's.
+    // Should memory run out all the same, this process and those it starts go, and no others.
     if (process.platform === 'linux') writeFileSync('/proc/self/oom_score_adj', '1000')
     const config = fullSizeConfig(size)
     try {

@@ -11,7 +11,7 @@ import type { Server } from './speech-client.ts'
 
 const RATE = 16_000
 
-interface Heard {
+interface ReceivedEvent {
   readonly type: string
   readonly at: number
   readonly event: Readonly<Record<string, unknown>>
@@ -20,7 +20,7 @@ interface Heard {
 export class SessionClient implements AsyncDisposable {
   readonly #socket: WebSocket
   readonly #closed: Promise<void>
-  #events: Heard[] = []
+  #events: ReceivedEvent[] = []
   #wake: (() => void)[] = []
 
   private constructor(socket: WebSocket) {
@@ -61,7 +61,7 @@ export class SessionClient implements AsyncDisposable {
    * The next event of a type; those before it are forgotten. Throws for an error event, and when the session is
    * closed.
    */
-  async next(type: string): Promise<Heard> {
+  async next(type: string): Promise<ReceivedEvent> {
     for (;;) {
       const at = this.#events.findIndex((event) => event.type === type || event.type === 'error')
       const found = this.#events[at]

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The entry of the `omniserve` command. Runs the built command; in a checkout that is not built yet, installs and builds first, and says
- * so on the standard error. Plain JavaScript, because it runs before anything is compiled.
+ * The entry of the `omniserve` command. Runs the built command; in a checkout that is not built yet, installs and
+ * builds first, and says so on the standard error. Plain JavaScript, because it runs before anything is compiled.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -31,7 +31,8 @@ FRAME = 1920
 
 MIN_PIXELS, MAX_PIXELS = 128 * 128, 160 * 160
 
-# name: (sex, median pitch in Hz, pace in espeak words per minute). From the character of each voice in the public voice table:
+# name: (sex, median pitch in Hz, pace in espeak words per minute). From the character of each voice in the public
+# voice table:
 # young girls high, older men low and slow, sport commentators fast.
 VOICES = {
     "Cherry": ("f", 215, 170), "Serena": ("f", 195, 155), "Ethan": ("m", 120, 170), "Chelsie": ("f", 235, 165),

@@ -12,12 +12,12 @@ it.each([
 ])('%s with audio only is audio, with video it is video', async (container, video, audio) => {
   await using folder = await temporaryFolder()
   const file = path.join(folder.path, 'recording.webm')
-  const heard = { audio: { codec: audio, rate: 48_000, tones: [{ start: 0, seconds: 1, hz: 440 }] } }
+  const audioTrack = { audio: { codec: audio, rate: 48_000, tones: [{ start: 0, seconds: 1, hz: 440 }] } }
   const seen = { video: { codec: video, frames: 10 } }
   for (const muxer of [{}, { live: '1' }]) {
-    await writeFile(file, makeMedia({ container, muxer, tracks: [heard] }))
+    await writeFile(file, makeMedia({ container, muxer, tracks: [audioTrack] }))
     expect(await kindOfFile(file)).toBe('audio')
-    await writeFile(file, makeMedia({ container, muxer, tracks: [seen, heard] }))
+    await writeFile(file, makeMedia({ container, muxer, tracks: [seen, audioTrack] }))
     expect(await kindOfFile(file)).toBe('video')
   }
 })

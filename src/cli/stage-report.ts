@@ -13,7 +13,7 @@ export interface StageReport {
    * Stages of the engine, and `transport`: the API server, and the way from and to the client. They sum to `total_ms`.
    */
   readonly stages: Readonly<Record<string, number>>
-  /** Time in which audio was being made, beside other stages or not. */
+  /** Time in which audio was being made, in parallel with other stages or not. */
   readonly vocoder_ms: number
   readonly total_ms: number
 }
@@ -37,7 +37,7 @@ export function stageLines({ stages: spent, total_ms: total, vocoder_ms: vocoder
   return [
     ...Object.entries(spent).map(([stage, ms]) => [stage, `${ms.toFixed(1)} ms`, share(ms)]),
     ['in all', `${total.toFixed(1)} ms`, ''],
-    ...(vocoder > 0 ? [['vocoder, beside others too', `${vocoder.toFixed(1)} ms`, share(vocoder)]] : []),
+    ...(vocoder > 0 ? [['vocoder, partly in parallel', `${vocoder.toFixed(1)} ms`, share(vocoder)]] : []),
   ]
 }
 

@@ -32,7 +32,7 @@ models:
 `
 
 describe('the cluster part of the configuration file', () => {
-  it('is read from YAML and from JSON, beside settings', async () => {
+  it('is read from YAML and from JSON, with settings', async () => {
     const file = await write(good)
     expect(await loadSettings({ file })).toMatchObject({ port: 9000, apiKey: ['sk-1'] })
     const cluster = await loadClusterFile(file)

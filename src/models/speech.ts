@@ -168,7 +168,7 @@ export interface SpeechPipeline extends SpeechFacts {
    */
   newReply(start: SpeechStart): SpeechReply
   /**
-   * Computes what replies to a prompt that goes on from there will have in common, and keeps it for one of an equal
+   * Computes what replies to a prompt that continues from there will have in common, and keeps it for one of an equal
    * scope. What was computed is kept when `pause` rejects. Absent: there is nothing of the kind.
    */
   prefill?(start: SpeechPrefill): Promise<void>

@@ -100,7 +100,7 @@ describe.each([
     expect(growing.reserved).toBeLessThan(whole.reserved)
   })
 
-  it('goes on from a cut and from a copy as if nothing else had been there', async () => {
+  it('continues from a cut and from a copy as if nothing else had been there', async () => {
     using first = new KvCache(backend, options(type, values))
     await first.reserve(300)
     await step(first, 300)

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { sortByExpert } from './sorted-experts.ts'
 
 it('gives each expert a run of rows, and each token the rows of its choices', () => {
-  // Four tokens with two choices of five experts; nobody chose expert 3.
+  // Four tokens with two choices of five experts; no token chose expert 3.
   const { rows, parts, places } = sortByExpert(Int32Array.of(1, 4, 0, 1, 4, 2, 1, 0), 2, 5, 1)
   expect(parts).toEqual([
     { expert: 0, start: 0, count: 2 },
@@ -17,7 +17,7 @@ it('gives each expert a run of rows, and each token the rows of its choices', ()
   ])
 })
 
-it('fills up with rows that nobody reads', () => {
+it('fills up with rows that are not read', () => {
   const chosen = Int32Array.of(1, 4, 0, 1, 4, 2, 1, 0)
   const { rows, parts, places } = sortByExpert(chosen, 2, 5, 4)
   expect(parts.map(({ start, count }) => [start, count])).toEqual([

@@ -25,7 +25,7 @@ export interface SortedTokens {
 
 /**
  * @param chosen [used, tokens], as the graph has it: a token's choices side by side.
- * @param multiple rows of an expert are filled up to a multiple of this with its last token's, which nobody reads.
+ * @param multiple rows of an expert are filled up to a multiple of this with its last token's, which is not read.
  */
 export function sortByExpert(chosen: Int32Array, used: number, experts: number, multiple: number): SortedTokens {
   const tokens = chosen.length / used

@@ -34,7 +34,7 @@ it('reads every file once, however often it is asked for', async () => {
   expect(files.json('config.json')).toBe(files.json('config.json'))
   expect(files.text('tokenizer.json')).toBe('{"model": {}}')
   expect(new Set(given.asked).size).toBe(given.asked.length)
-  // The older vocabulary is not needed beside tokenizer.json.
+  // The older vocabulary is not needed with tokenizer.json.
   expect(given.asked).not.toContain('vocab.json')
   expect(given.bytesAsked).toEqual(['voices.bin', 'other.bin'])
   expect([files.bytes('voices.bin'), files.bytes('other.bin')]).toEqual([Uint8Array.of(1), undefined])

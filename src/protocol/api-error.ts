@@ -32,7 +32,7 @@ export interface ApiErrorInit {
   readonly scope?: 'gateway' | 'model'
   /** Seconds until another try may succeed; sent as `retry-after`. */
   readonly retryAfter?: number
-  /** What would be right here, beside the service's own text. */
+  /** What would be right here, in addition to the service's own text. */
   readonly hint?: string
   readonly cause?: unknown
 }

@@ -31,7 +31,7 @@ export const transcriptionRequestSchema = z
       .nullish()
       .describe('Events `transcript.text.delta` and `transcript.text.done`, with json and text.'),
   })
-  .meta({ id: 'TranscriptionRequest', description: 'Fields of a form, beside `file`.' })
+  .meta({ id: 'TranscriptionRequest', description: 'Fields of a form, in addition to `file`.' })
 
 export const transcriptionSchema = z
   .object({

@@ -206,7 +206,7 @@ export const errors = {
       `Invalid modalities: [${given.map((name) => `'${name}'`).join(', ')}]. Supported combinations are: ['text'] and ['text', 'audio'].`,
       'modalities',
     ),
-  /** `hint` is sent beside the message. */
+  /** `hint` is sent next to the message. */
   voiceUnsupported: (voice: string, detail = '', hint?: string) =>
     new ApiError({
       status: 400,

@@ -16,7 +16,7 @@ const imageUrlSchema = z
   .union([z.string(), z.object({ url: z.string() })])
   .describe('A URL or a data URI. A bare string in place of the object is tolerated.')
 
-/** Accepted on a part beside its payload; docs/wire.md lists the models that use it. */
+/** Accepted on a part next to its payload; docs/wire.md lists the models that use it. */
 const samplingHints = {
   fps: z
     .number('fps should be in [0.1, 10.0]')

@@ -89,7 +89,7 @@ describe('computing', () => {
     expect(turns).toBeGreaterThan(layers * 10)
   })
 
-  it('stops when the signal aborts, and goes on with the next job', async () => {
+  it('stops when the signal aborts, and continues with the next job', async () => {
     using graph = buildGraph(backend, heavy(400))
     const controller = new AbortController()
     using tenth = buildGraph(backend, heavy(40))
@@ -212,14 +212,14 @@ describe('computing', () => {
   })
 })
 
-describe('a backend beside another', () => {
-  it.each([{ threads: 2 }, { threads: 1, besideThreads: 1 }])(
-    'computes at the same time, on threads of its own, and stops alone, $threads and $besideThreads',
+describe('a parallel backend', () => {
+  it.each([{ threads: 2 }, { threads: 1, parallelThreads: 1 }])(
+    'computes at the same time, on threads of its own, and stops alone, $threads and $parallelThreads',
     async (threads) => {
       using main = await loadBackend({ device: 'cpu', ...threads })
-      const side = main.beside()
+      const side = main.parallel()
       expect(side).not.toBe(main)
-      expect(side).toBe(main.beside())
+      expect(side).toBe(main.parallel())
       expect(side.threads).toBe(1)
       using long = buildGraph(side, heavy(400))
       using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
@@ -240,9 +240,9 @@ describe('a backend beside another', () => {
     },
   )
 
-  it('computes alone when it is asked to, the other waiting, and is beside it again afterwards', async () => {
+  it('computes alone when it is asked to, the other waiting, and in parallel again afterwards', async () => {
     using main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.beside()
+    const side = main.parallel()
     using long = buildGraph(side, heavy(12))
     using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
     const inputs = { x: new Float32Array(1000).fill(3) }
@@ -265,7 +265,7 @@ describe('a backend beside another', () => {
 
   it('counts its memory with the other, and goes with it', async () => {
     const main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.beside()
+    const side = main.parallel()
     const graph = buildGraph(side, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
     expect(main.memory.buffers).toBeGreaterThan(4000)
     const run = graph.run({ x: new Float32Array(1000) })
@@ -279,6 +279,6 @@ describe('a backend beside another', () => {
 
   it('is the same one where there is one thread', async () => {
     using main = await loadBackend({ device: 'cpu', threads: 1 })
-    expect(main.beside()).toBe(main)
+    expect(main.parallel()).toBe(main)
   })
 })

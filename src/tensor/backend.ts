@@ -19,8 +19,8 @@ export interface BackendOptions {
   readonly device?: DeviceKind | 'auto'
   /** Compute threads of the CPU. Default: all cores, 16 at most. */
   readonly threads?: number
-  /** Threads of {@link Backend.beside} in addition to `threads`. Default 0: it takes its threads from those. */
-  readonly besideThreads?: number
+  /** Threads of {@link Backend.parallel} in addition to `threads`. Default 0: it takes its threads from those. */
+  readonly parallelThreads?: number
   /** How precisely a GPU computes. Default `fast`. */
   readonly precision?: GpuPrecision
   /** Accept a build of the library that the tests did not run with. */
@@ -55,7 +55,7 @@ const STATUS_ABORTED = 1
 /** `ggml_backend_dev_type`: a GPU with memory of its own. Others share the machine's. */
 const DISCRETE_GPU = 1
 /**
- * Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), beside what they are given
+ * Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), in addition to what they are given
  * before.
  */
 const GPU_RESERVE = 64e6
@@ -85,7 +85,7 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
   for (const kind of order) {
     let backend: Backend | undefined
     try {
-      backend = openBackend(loadLibrary(kind, load), kind, { threads, beside: options.besideThreads ?? 0 }, passed)
+      backend = openBackend(loadLibrary(kind, load), kind, { threads, parallel: options.parallelThreads ?? 0 }, passed)
       await selfTest(backend)
       return backend
     } catch (error) {
@@ -98,10 +98,10 @@ export async function loadBackend(options: BackendOptions = {}): Promise<Backend
   throw reason
 }
 
-/** Compute threads, and those of the backend beside that are not taken from them. */
+/** Compute threads, and those of the parallel backend that are not taken from them. */
 interface Threads {
   readonly threads: number
-  readonly beside: number
+  readonly parallel: number
 }
 
 function openBackend(library: Library, kind: DeviceKind, threads: Threads, passed: readonly PassedDevice[]): Backend {
@@ -129,7 +129,7 @@ function openBackend(library: Library, kind: DeviceKind, threads: Threads, passe
   return new Backend(library, kind, device, cpu, threads, passed)
 }
 
-/** Counters that backends which stand beside each other share. */
+/** Counters that parallel backends share. */
 interface Held {
   buffers: number
   contexts: number
@@ -167,14 +167,14 @@ export class Backend implements Disposable {
   #releases: (() => void)[] = []
   #disposed = false
   readonly #held: Held
-  /** The backend that this one stands beside and borrows threads from. */
-  readonly #lender: Backend | undefined
-  /** Threads for a backend beside this one that are not taken from this one's. */
-  readonly #besideThreads: number
-  #beside: Backend | undefined
-  /** Threads that the one beside computes with now. */
-  #lent = 0
-  /** Whether the running job has the lender's threads all to itself. */
+  /** The main backend, where this one is parallel to it and takes its threads from it. */
+  readonly #main: Backend | undefined
+  /** Threads for the parallel backend that are not taken from this one's. */
+  readonly #parallelThreads: number
+  #parallel: Backend | undefined
+  /** Threads that the parallel backend computes with now. */
+  #inUseByParallel = 0
+  /** Whether the running job has the main's threads all to itself. */
   #alone = false
 
   constructor(
@@ -182,14 +182,14 @@ export class Backend implements Disposable {
     kind: DeviceKind,
     device: Address,
     cpuDevice: Address,
-    { threads, beside }: Threads,
+    { threads, parallel }: Threads,
     passed: readonly PassedDevice[],
     beneath?: { readonly owner: Backend; readonly borrows: boolean },
   ) {
     const native = library.native
     this.passed = passed
-    this.#lender = beneath?.borrows ? beneath.owner : undefined
-    this.#besideThreads = beside
+    this.#main = beneath?.borrows ? beneath.owner : undefined
+    this.#parallelThreads = parallel
     this.#held = beneath ? beneath.owner.#held : { buffers: 0, contexts: 0, objects: 0 }
     this.library = library
     this.native = native
@@ -242,15 +242,16 @@ export class Backend implements Disposable {
   }
 
   /**
-   * @internal Throws when a GPU's memory is next to used up: what a graph takes of it while it computes cannot be refused, and ends the
-   * process.
+   * Throws when a GPU's memory is nearly used up: a graph that takes more of it while it computes ends the process.
+   *
+   * @internal
    */
   checkReserve(): void {
     if (this.kind === 'cpu') return
     const free = this.availableMemory()
     if (free >= GPU_RESERVE) return
     throw new TensorError(
-      `out of memory on ${this.deviceName}: ${Math.round(free / 1e6)} MB are left and graphs want ${GPU_RESERVE / 1e6} MB`,
+      `out of memory on ${this.deviceName}: ${Math.round(free / 1e6)} MB are left and graphs need ${GPU_RESERVE / 1e6} MB`,
     )
   }
 
@@ -271,7 +272,7 @@ export class Backend implements Disposable {
   /**
    * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
    * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before
-   * its turn. `alone`, on a backend beside another, asked at its turn: as that one's job, on all its threads, because
+   * its turn. `alone`, on a parallel backend, asked at its turn: as that one's job, on all its threads, because
    * that one has nothing to do.
    */
   enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = (): boolean => false): Promise<T> {
@@ -279,11 +280,11 @@ export class Backend implements Disposable {
     const start = async (): Promise<T> => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
-      if (!this.#lender) return job()
-      return alone() ? this.#takeAll(this.#lender, job) : this.#lender.#lend(this.threads, job)
+      if (!this.#main) return job()
+      return alone() ? this.#takeAll(this.#main, job) : this.#main.#runWithThreads(this.threads, job)
     }
     // At once, so that it stands in the other's queue before what is asked for next.
-    const result = this.#lender && this.#queued === 0 && alone() ? start() : this.#queue.then(start)
+    const result = this.#main && this.#queued === 0 && alone() ? start() : this.#queue.then(start)
     this.#queued++
     const releases: (() => void)[] = []
     this.#releases = releases
@@ -298,46 +299,46 @@ export class Backend implements Disposable {
   /**
    * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least),
    * which this one then does without. Two that share nothing lose less time side by side than one after the other on
-   * all threads, which meet after each operation. With `besideThreads` it has threads of its own. This backend itself
+   * all threads, which meet after each operation. With `parallelThreads` it has threads of its own. This backend itself
    * on a GPU or with one thread in all. Its memory is counted here, and it is disposed with this one.
    */
-  beside(): Backend {
-    if (this.#beside) return this.#beside
-    const borrows = this.#besideThreads === 0
+  parallel(): Backend {
+    if (this.#parallel) return this.#parallel
+    const borrows = this.#parallelThreads === 0
     if (this.kind !== 'cpu' || (borrows && this.threads === 1)) return this
-    const threads = borrows ? Math.max(1, Math.floor(this.threads / 4)) : this.#besideThreads
+    const threads = borrows ? Math.max(1, Math.floor(this.threads / 4)) : this.#parallelThreads
     const { library, kind, passed } = this
-    this.#beside = new Backend(library, kind, this.#device, this.#cpuDevice, { threads, beside: 0 }, passed, {
+    this.#parallel = new Backend(library, kind, this.#device, this.#cpuDevice, { threads, parallel: 0 }, passed, {
       owner: this,
       borrows,
     })
-    return this.#beside
+    return this.#parallel
   }
 
-  /** Whether the backend beside this one takes its threads from it. */
-  get lends(): boolean {
-    return this.#besideThreads === 0
+  /** Whether the parallel backend takes its threads from this one. */
+  get sharesThreads(): boolean {
+    return this.#parallelThreads === 0
   }
 
-  /** Runs a job of the backend beside this one, on threads taken from this one between two of its jobs. */
-  async #lend<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
+  /** Runs a job of the parallel backend, on threads taken from this one between two of its jobs. */
+  async #runWithThreads<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
     await this.enqueue(() => {
-      this.#lent = threads
+      this.#inUseByParallel = threads
       // The pool that is left goes to sleep; otherwise its threads would go on waiting in a loop for their next work.
       this.#useThreads(Math.min(this.#threadsInUse, this.threads - threads))
     })
     try {
       return await job()
     } finally {
-      this.#lent = 0
+      this.#inUseByParallel = 0
     }
   }
 
-  /** Runs a job of this backend as one of the lender's: alone, on all its threads. */
-  #takeAll<T>(lender: Backend, job: () => Promise<T> | T): Promise<T> {
-    return lender.enqueue(async () => {
-      // As in #lend: whose pool does not compute is to sleep.
-      lender.#useThreads(1)
+  /** Runs a job of this backend as one of the main backend's: alone, on all its threads. */
+  #takeAll<T>(main: Backend, job: () => Promise<T> | T): Promise<T> {
+    return main.enqueue(async () => {
+      // As in #runWithThreads: whose pool does not compute is to sleep.
+      main.#useThreads(1)
       this.#alone = true
       try {
         return await job()
@@ -350,8 +351,8 @@ export class Backend implements Disposable {
 
   /** The threads that the running job may have, and who judges how many of them it gets. */
   get #share(): { threads: number; governor: ThreadGovernor } {
-    if (this.#alone && this.#lender) return { threads: this.#lender.threads, governor: this.#lender.#governor }
-    return { threads: this.threads - this.#lent, governor: this.#governor }
+    if (this.#alone && this.#main) return { threads: this.#main.threads, governor: this.#main.#governor }
+    return { threads: this.threads - this.#inUseByParallel, governor: this.#governor }
   }
 
   /** @internal Frees something native: now when nothing runs, else as soon as all jobs queued so far are done. */
@@ -361,11 +362,13 @@ export class Backend implements Disposable {
   }
 
   /**
-   * @internal Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort rejects with the signal's
-   * reason: on the CPU after the running operation, on a GPU, which cannot be stopped, when the graph is done. One
-   * that crawls, because other programs take the cores, is stopped and begun again with fewer threads, if it may.
-   * `brief`: it computes here, in less than a millisecond; asking the system for the processor's time would be a
-   * tenth of it, so only some of these are judged.
+   * Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort rejects with the
+   * signal's reason: on the CPU after the running operation; on a GPU, which cannot be stopped, when the graph is done.
+   * One that crawls because other programs take the cores is stopped and started again with fewer threads, if it may.
+   *
+   * @internal
+   * @param brief it computes here in less than a millisecond: only some of these are timed, because asking the system
+   *   for the processor's time costs a tenth of that
    */
   async runNative(
     kind: GraphKind,
@@ -391,7 +394,7 @@ export class Backend implements Disposable {
     try {
       for (;;) {
         crawls = false
-        // Read anew: lent threads may have come back meanwhile.
+        // Read anew: the parallel backend may have ended meanwhile.
         const now = this.#share.threads
         this.#useThreads(
           kind.coarse || this.kind !== 'cpu' ? now : judged ? governor.begin(now) : governor.threadsFor(now),
@@ -441,9 +444,9 @@ export class Backend implements Disposable {
   /** Waits for nothing: dispose when no job runs. Throws when one does. */
   [Symbol.dispose](): void {
     if (this.#disposed) return
-    if (this.#queued > 0 || (this.#beside?.queued ?? 0) > 0)
+    if (this.#queued > 0 || (this.#parallel?.queued ?? 0) > 0)
       throw new TensorError('the backend is disposed while computations run; await them first')
-    this.#beside?.[Symbol.dispose]()
+    this.#parallel?.[Symbol.dispose]()
     this.#disposed = true
     const cpu = this.backends.at(-1)
     if (this.backends.length > 1 && this.backends[0] !== undefined) this.native.backend_free(this.backends[0])

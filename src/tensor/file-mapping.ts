@@ -162,8 +162,11 @@ export interface MappedRange {
 const WARM_PIECE = 64 << 20
 
 /**
- * @internal Reads mapped memory in from its files, in order, on a worker thread; what is in memory already takes next to no time. Elsewhere
- * than on Linux the system is only asked to. Rejects with the signal's reason when aborted, between two pieces.
+ * Reads mapped memory in from its files, in order, on a worker thread. What is in memory already takes almost no time.
+ * Only Linux waits for it; elsewhere the system is asked to. Rejects with the signal's reason when aborted, between two
+ * pieces.
+ *
+ * @internal
  */
 export async function readIn(ranges: readonly MappedRange[], signal?: AbortSignal): Promise<void> {
   const calls = systemCalls()

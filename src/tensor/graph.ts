@@ -34,7 +34,7 @@ export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
   /**
-   * On a backend beside another, asked when the computation's turn comes: whether it takes all threads. See {@link
+   * On a parallel backend, asked when the computation's turn comes: whether it takes all threads. See {@link
    * Backend.enqueue}.
    */
   readonly alone?: () => boolean

@@ -247,7 +247,7 @@ describe('placing weights', () => {
     expect(readdirSync(directory)).toHaveLength(2)
   })
 
-  it('goes on in memory where the cache cannot be written', async ({ skip }) => {
+  it('continues in memory where the cache cannot be written', async ({ skip }) => {
     const spec = (name: string, seed: number): Promise<WeightSpec> =>
       quantize(backend, 'q4_0', values(K * N, seed), K).then((source) => {
         return { name, type: 'q4_0', shape: [K, N], use: 'matmul', source }

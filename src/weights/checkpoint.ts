@@ -32,7 +32,7 @@ export type CheckpointConfig = { readonly [key: string]: unknown }
 /** `folder`: tensors as PyTorch wrote them. `converted`: tensors as the graphs use them. */
 export type CheckpointKind = 'folder' | 'converted'
 
-/** The files beside the weights, by name. */
+/** The files next to the weights, by name. */
 interface SmallFiles {
   text(name: string): Promise<string | undefined>
   bytes(name: string): Promise<Uint8Array | undefined>

@@ -51,7 +51,7 @@ export async function placementFacts(
   }
 }
 
-/** Of the disk that a folder is on, or will be; undefined when nobody knows. */
+/** Of the disk that a folder is on, or will be; undefined when it is not known. */
 async function freeDisk(folder: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(folder)

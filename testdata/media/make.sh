@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the small media files the tests decode, beside this script. Needs Debian's ffmpeg (with libx264, libvpx, libdav1d's
-# encoder peers), python3 with Pillow for the icon formats. The results are committed; run it again only to add a format.
+# Makes the small media files that the tests decode, in this folder. Needs Debian's ffmpeg (with libx264, libvpx,
+# libdav1d's encoder peers), python3 with Pillow for the icon formats. The results are committed; run it again only to
+# add a format.
 set -eu
 cd "$(dirname "$0")"
 ff() { ffmpeg -hide_banner -loglevel error -y -fflags +bitexact "$@"; }

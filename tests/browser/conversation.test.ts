@@ -131,7 +131,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('waits when speech comes late, and then goes on with the very next sample', async () => {
+  it('waits when speech comes late, and then continues with the very next sample', async () => {
     const slow = createFakeEngine({ models: ['nano'], tokenDelayMs: 450, framesPerToken: 3 })
     const late = await startPlayground(slow, {}, playgroundWith({ 'test-tap.js': TAP }))
     try {

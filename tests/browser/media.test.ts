@@ -152,7 +152,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('says kindly that the microphone was refused', async () => {
+  it('says what to do when the microphone was refused', async () => {
     const { page } = await openPlayground(browser, server.url, {
       settings,
       before: async (before) => {

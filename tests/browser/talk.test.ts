@@ -312,7 +312,7 @@ describeInBrowser('talk', () => {
     [404, '', 'This server does not offer realtime conversations.'],
     [503, 'Too many sessions are open.', 'The server reported a problem: Too many sessions are open.'],
     [0, '', 'The connection to the server was lost.'],
-  ])('says kindly why the handshake was refused: %i', async (code, message, shown) => {
+  ])('says why the handshake was refused: %i', async (code, message, shown) => {
     const { page } = await open({ before: (before) => before.addInitScript(REFUSED).then(() => undefined) })
     await page.route('**/api-ws/v1/realtime*', (route) =>
       code === 0 ? route.abort() : route.fulfill({ status: code, json: message === '' ? {} : { error: { message } } }),
@@ -324,7 +324,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('says kindly what ended a conversation, and begins another', async () => {
+  it('says what ended a conversation, and begins another', async () => {
     const { page, realtime } = await open()
     await begin(page)
     realtime.send({ type: 'error', error: { message: 'No memory for this reply.' } })
@@ -484,7 +484,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('says kindly that there is no microphone', async () => {
+  it('says that there is no microphone', async () => {
     const { page } = await open({
       before: async (before) => {
         await before.addInitScript(

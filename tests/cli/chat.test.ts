@@ -342,7 +342,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(await session.ended).toBe(0)
   })
 
-  it('refuses a voice that the model has not, and goes on with the one before', async () => {
+  it('refuses a voice that the model has not, and keeps the one before', async () => {
     await using session = new TerminalSession(['chat', '--voice', 'Ethan', ...remote], { folder: folder.path })
     await session.see(/> /)
     session.type('/voice Nobody\r')

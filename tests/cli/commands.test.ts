@@ -186,7 +186,7 @@ describe.concurrent('tokens', () => {
 })
 
 describe.concurrent('pull, then convert, then bench', () => {
-  it('fetches, goes on, converts and measures', async () => {
+  it('fetches, resumes, converts and measures', async () => {
     await using home = await temporaryFolder()
     const names = ['config.json', 'model.safetensors.index.json', 'tokenizer.json', 'tokenizer_config.json']
     const more = ['chat_template.json', 'generation_config.json', 'preprocessor_config.json']

@@ -33,7 +33,7 @@ export interface CliOptions {
 function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
   // Settings of the user's environment must not apply.
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('OMNISERVE_'))
-  // Tests of other files run beside it: threads that wait for each other would only wait longer.
+  // Tests of other files run at the same time: threads that wait for each other would only wait longer.
   return { ...Object.fromEntries(inherited), NO_COLOR: '1', OMNISERVE_THREADS: '1', ...options.environment }
 }
 

@@ -30,7 +30,7 @@ class Talk implements AsyncDisposable {
     // The SDK's client speaks TLS whatever the URL says; the test server does not.
     const options = { createConnection: () => connect(Number(new URL(server.url).port), '127.0.0.1') }
     this.realtime = new OpenAIRealtimeWS({ model: 'fake-omni', options }, client)
-    // Without a listener the SDK throws errors where nobody can catch them.
+    // Without a listener the SDK throws errors where they cannot be caught.
     this.realtime.on('error', () => undefined)
     this.realtime.on('event', (event) => {
       this.events.push(event)

@@ -194,7 +194,7 @@ describe('a turn', () => {
     expect(types.indexOf('response.done')).toBeLessThan(types.indexOf(completed.type))
   })
 
-  it('goes on from the turns before it, the newest of them', async () => {
+  it('continues from the turns before it, the newest of them', async () => {
     await using client = await open()
     client.send({
       type: 'session.update',

@@ -1,6 +1,6 @@
 /**
  * Realtime events in orders that no client should send, and clients that do not read: a session answers or ends, and
- * the server goes on.
+ * the server continues.
  */
 import { describe, expect, it } from 'vitest'
 import { eventually, until } from '../../testing/until.ts'
@@ -84,8 +84,8 @@ describe('a session', () => {
     expect(stopped.item_id).toBe(started.item_id)
     const part = server.engine.requests.at(-1)!.messages.at(-1)!.content.at(-1)!
     if (part.type !== 'audio') throw new Error('the request has no audio')
-    const heard = (part.audio.facts.samples / part.audio.facts.sampleRate) * 1000
-    expect(heard).toBeCloseTo(stopped['audio_end_ms'] - started['audio_start_ms'], -1)
+    const taken = (part.audio.facts.samples / part.audio.facts.sampleRate) * 1000
+    expect(taken).toBeCloseTo(stopped['audio_end_ms'] - started['audio_start_ms'], -1)
   })
 
   it('keeps the image of a deleted turn for the reply that runs', async () => {
@@ -127,7 +127,7 @@ describe('a session', () => {
     client.socket.terminate()
   })
 
-  it('refuses a frame with too much structure, and goes on', async () => {
+  it('refuses a frame with too much structure, and continues', async () => {
     const server = await start()
     await using client = await open(server)
     const deep = `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`

@@ -287,7 +287,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('rests a replica that reached its limit, for as long as it says, and goes on to the next pool', async () => {
+  it('rests a replica that reached its limit, for as long as it says, and continues with the next pool', async () => {
     const [a, b] = [await start(), await start()]
     a.prepend({
       path: chat,

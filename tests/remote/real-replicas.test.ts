@@ -35,7 +35,7 @@ async function isHealthy(name: Name): Promise<boolean> {
   }
 }
 
-/** Starts one as the leader of a process group, unless it runs; it goes on when the tests have ended. */
+/** Starts one as the leader of a process group, unless it runs; it keeps running when the tests have ended. */
 async function startReplica(name: Name): Promise<void> {
   const begun = performance.now()
   if (!(await isHealthy(name))) {

@@ -15,7 +15,7 @@ export interface ServeProcess extends AsyncDisposable {
 /** Waits for the ready line. @throws when the command ends before it, with its output */
 export async function serve(args: readonly string[] = []): Promise<ServeProcess> {
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'error', ...args], {
-    // Tests of other files run beside it: threads that wait for each other would only wait longer.
+    // Tests of other files run at the same time: threads that wait for each other would only wait longer.
     env: {
       ...process.env,
       OMNISERVE_HOME: mkdtempSync(path.join(tmpdir(), 'omniserve-home-')),

@@ -111,7 +111,7 @@ it('bodies that are declared and never sent take no memory from others', async (
   for (const socket of idle) socket.destroy()
 })
 
-it('a conversation goes on from its prefix, and never from that of another key', async () => {
+it('a conversation continues from its prefix, and never from that of another key', async () => {
   await using server = await serve(['--api-key', 'sk-first', '--api-key', 'sk-second'])
   const hits = 'omniserve_prompt_tokens_total{checkpoint="nano",cache="hit"}'
   const ask = async (key: string, turns: { role: string; content: string }[]): Promise<string> => {

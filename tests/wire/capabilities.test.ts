@@ -76,7 +76,7 @@ describe('an engine that does not count prompts', () => {
     expect(request?.maxTokens).toBeLessThan(450)
   })
 
-  it('is told of by the count of tokens, which goes by the rules of the API model', async () => {
+  it('is named by the count of tokens, which goes by the rules of the API model', async () => {
     await using server = await startTestServer({}, fakeEngine({ capabilities }))
     const count = await fetch(`${server.baseUrl}/tokens/count`, { method: 'POST', body: JSON.stringify(text) })
     expect([count.status, await count.json()]).toMatchObject([

@@ -255,7 +255,7 @@ describe('chat completions', () => {
     expect(small.engine.requests.at(-1)?.messages).toHaveLength(1)
   })
 
-  it('answers whole when lenient, as the hosted service was seen to', async () => {
+  it('answers whole when lenient, as the hosted service does', async () => {
     await using lenient = await startTestServer({ lenientNonStream: true })
     const response = await lenient.chat({ ...hello, stream: false })
     const reply = chatCompletionSchema.parse(await response.json())

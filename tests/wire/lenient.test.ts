@@ -122,7 +122,7 @@ describe('on both routes', () => {
     for (const reply of replies) expect(reply.pieces).toEqual(replies[0]!.pieces)
   })
 
-  it("errors say what would be right: in the text on /v1, beside it where the text is the service's", async () => {
+  it("errors say what would be right: in the text on /v1, separately where the text is the service's", async () => {
     const wrong = { ...streamed, model: 'qwen3-omni-flsh' }
     const own = 'The model `qwen3-omni-flsh` does not exist or you do not have access to it.'
     const hint = "Did you mean 'qwen3-omni-flash'? Models of region intl: qwen3-omni-flash, "

@@ -145,10 +145,10 @@ describe('several checkpoints', () => {
     expect(first?.answers_for).not.toContain('qwen-omni-turbo')
     expect(second).toMatchObject({ checkpoint: 'thinker', ready: false, reason: 'thinker is restarting' })
     expect(second?.answers_for).toEqual(['qwen3-omni-flash:thinking', 'qwen-omni-turbo'])
-    const figures = await (await fetch(`${server.url}/metrics`)).text()
-    expect(figures).toContain('omniserve_checkpoint_ready{checkpoint="thinker"} 0')
-    expect(figures).toContain('omniserve_checkpoint_ready{checkpoint="fake-omni"} 1')
-    expect(figures).toContain('omniserve_ready 1')
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    expect(metrics).toContain('omniserve_checkpoint_ready{checkpoint="thinker"} 0')
+    expect(metrics).toContain('omniserve_checkpoint_ready{checkpoint="fake-omni"} 1')
+    expect(metrics).toContain('omniserve_ready 1')
     up = { instruct: false, thinker: false }
     expect(await ready(server)).toMatchObject({
       status: 503,

@@ -1,4 +1,5 @@
-// Runs before the first paint, so that a chosen light or dark theme does not flash. A file, because the page allows no inline script.
+// Runs before the first paint, so that a chosen light or dark theme does not flash. A file, because the page allows
+// no inline script.
 try {
   const theme = localStorage.getItem('omniserve.theme')
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme

@@ -102,7 +102,7 @@ describe('audio pieces', () => {
     }
   })
 
-  it('does not read beside a view into a larger buffer', () => {
+  it('reads only within a view into a larger buffer', () => {
     const whole = new Int16Array([9, 9, 1, 2, 3, 9])
     expect([...new AudioPieces().push(whole.subarray(2, 5))]).toEqual(['AQACAAMA'])
   })

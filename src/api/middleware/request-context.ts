@@ -18,9 +18,9 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   const error = thrown instanceof ApiError ? thrown : errors.internal(thrown)
   const hint = hintOf(services, error, c.req.path)
   // The strict route's texts are the service's letter for letter; a wrong name is followed by the right ones.
-  const beside = c.req.path.startsWith('/compatible-mode/') && error.code !== 'model_not_found'
-  const message = beside || hint === undefined ? error.message : `${error.message.trimEnd()} ${hint}`
-  if (beside && hint !== undefined) c.header('x-omniserve-hint', encodeURI(hint).replaceAll('%20', ' '))
+  const separately = c.req.path.startsWith('/compatible-mode/') && error.code !== 'model_not_found'
+  const message = separately || hint === undefined ? error.message : `${error.message.trimEnd()} ${hint}`
+  if (separately && hint !== undefined) c.header('x-omniserve-hint', encodeURI(hint).replaceAll('%20', ' '))
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
   const id = requestId ?? services.uuid()
@@ -40,7 +40,7 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   c.header('content-type', 'application/json')
   c.header('x-request-id', id)
   if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter))
-  const body = error.toBody(id, beside ? hint : undefined)
+  const body = error.toBody(id, separately ? hint : undefined)
   // Headers set so far, those for other origins among them, stay.
   return c.body(JSON.stringify({ ...body, error: { ...body.error, message } }), error.status as 400)
 }

@@ -43,7 +43,7 @@ interface Measured {
   /** Text tokens per second after the first read; null when the text came in one or two reads. */
   readonly text_tokens_per_second: number | null
   readonly speech_seconds: number | null
-  /** Seconds of work per second of speech; under 1 is faster than playback. */
+  /** Time to generate speech divided by its length; under 1 is faster than playback. */
   readonly real_time_factor: number | null
   /** With --profile. */
   readonly profile?: StageReport

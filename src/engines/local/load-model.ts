@@ -185,9 +185,9 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
  * With many tiny operations a second thread mostly waits for the first, or for its turn on a busy machine. The
  * vocoder's thread waits for nobody.
  */
-function threadOption(asked: number | undefined, bytes: number): { threads?: number; besideThreads?: number } {
+function threadOption(asked: number | undefined, bytes: number): { threads?: number; parallelThreads?: number } {
   if (asked !== undefined) return { threads: asked }
-  return bytes < smallCheckpoint ? { threads: 1, besideThreads: Math.min(1, availableParallelism() - 1) } : {}
+  return bytes < smallCheckpoint ? { threads: 1, parallelThreads: Math.min(1, availableParallelism() - 1) } : {}
 }
 
 /**

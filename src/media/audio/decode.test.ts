@@ -177,6 +177,13 @@ describe('lengths', () => {
     }
   })
 
+  it('FLAC counts its samples, so a few missing ones are said', async () => {
+    const file = make('flac', 'flac')
+    const { seconds, warnings } = await decode(file.subarray(0, file.length * 0.96))
+    expect(seconds).toBeGreaterThan(1.8)
+    expect(warnings.join()).toMatch(/cut off: 1\.\d+ s of 2\.\d+ s are there/)
+  })
+
   it.each([0, 0xffff_ffff, 0x7fff_ffff, 0x7fff_f000])('WAVE from a pipe, whose length is given as %d', async (size) => {
     const file = waveFile({ bits: 16 })
     file.writeUInt32LE(size, file.indexOf('data') + 4)

@@ -39,7 +39,7 @@ describe('a running clock', () => {
     })
   })
 
-  it('goes on after a restart at zero', () => {
+  it('continues after a restart at zero', () => {
     expect(
       run([
         [0, 0],
@@ -68,7 +68,7 @@ describe('a running clock', () => {
     ).toEqual({ times: [3, 3, 3.1, 3.1, 3.1], jumps: 1 })
   })
 
-  it('takes no pause of one stream for a jump while the other goes on', () => {
+  it('takes no pause of one stream for a jump while the other continues', () => {
     const video = Array.from({ length: 30 }, (_, i) => [0, i] as const)
     expect(run([[1, 0], ...video, [1, 29]])).toMatchObject({ jumps: 0 })
   })

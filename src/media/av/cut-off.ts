@@ -12,6 +12,9 @@ import type { MediaInput } from './input.ts'
 /** Headers round: a complete file may lack this much, seconds and share. */
 const tolerance = { seconds: 0.2, share: 0.01 } as const
 
+/** FLAC's header counts samples. */
+const exactly = { seconds: 0.02, share: 0 } as const
+
 /** Containers whose writers estimate the duration when they write to a pipe; their bytes are counted instead. */
 const guessing: readonly string[] = ['avi', 'wav', 'w64']
 
@@ -42,19 +45,21 @@ export function leftOut(input: MediaInput, bytes: ByteSource): string[] {
 
 function missing(input: MediaInput, stream: number, decoded: number): string | undefined {
   const own = input.declared.streams[stream]
+  const allowed = input.containerName === 'flac' ? exactly : tolerance
   if (own !== undefined) {
     const extent = input.extents.get(stream)
-    return short(Math.max(decoded, extent === undefined ? 0 : extent.end - extent.start), own)
+    return short(Math.max(decoded, extent === undefined ? 0 : extent.end - extent.start), own, allowed)
   }
   if (input.declared.container === undefined) return undefined
   const extents = [...input.extents.values()]
   // Some writers count from zero, others from the first packet: the more lenient reading applies.
   const end = Math.max(...extents.map((each) => each.end))
   const start = Math.min(...extents.map((each) => each.start))
-  return short(Math.max(decoded, end, end - start), input.declared.container)
+  return short(Math.max(decoded, end, end - start), input.declared.container, allowed)
 }
 
-function short(there: number, declared: number): string | undefined {
-  const whole = there >= declared - Math.max(tolerance.seconds, declared * tolerance.share)
-  return whole ? undefined : `${there.toFixed(1)} s of ${declared.toFixed(1)} s are there`
+function short(there: number, declared: number, allowed: typeof tolerance | typeof exactly): string | undefined {
+  const whole = there >= declared - Math.max(allowed.seconds, declared * allowed.share)
+  const digits = declared - there < 0.2 ? 2 : 1
+  return whole ? undefined : `${there.toFixed(digits)} s of ${declared.toFixed(digits)} s are there`
 }

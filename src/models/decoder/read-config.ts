@@ -40,7 +40,7 @@ interface Rope {
   readonly object: ConfigReader | undefined
 }
 
-/** Both spellings: `rope_parameters`, or `rope_theta` beside `rope_scaling`. Types other than default are refused. */
+/** Both spellings: `rope_parameters`, or `rope_theta` with `rope_scaling`. Types other than default are refused. */
 export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
   const key = ['rope_parameters', 'rope_scaling'].find((name) => reader.has(name))
   const object = key === undefined ? undefined : reader.object(key)

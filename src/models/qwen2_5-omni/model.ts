@@ -82,7 +82,7 @@ export class Qwen25OmniModel implements OmniModel {
     const { ids, token2wav } = config.speech
     this.talker = new Talker(backend, modules.speech.talker, cache)
     // The talker's next steps do not depend on the samples.
-    this.token2wav = new Token2Wav(backend.beside(), modules.speech.token2wav)
+    this.token2wav = new Token2Wav(backend.parallel(), modules.speech.token2wav)
     const vocoder = new Token2WavVocoder(this.token2wav, token2wav, voices, settings.diffusion)
     this.speech = new Qwen25Speech(this.thinker, this.talker, vocoder, ids, settings)
   }

@@ -31,11 +31,11 @@ import { readVoicesFile } from './voices/read-voices.ts'
 
 const LIMIT = 1e-4
 
-/** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
+/** Largest differences by checkpoint and stage; printed when PARITY_TABLE is set (docs/parity.md). */
 const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
+  if (process.env['PARITY_TABLE'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function expectClose(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>, where: string): void {

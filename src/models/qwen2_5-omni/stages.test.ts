@@ -135,7 +135,7 @@ describe('thinker and talker', () => {
 })
 
 describe('audio encoder', () => {
-  it('gives the same tokens for the seconds before, however long the audio goes on', async () => {
+  it('gives the same tokens for the seconds before, however long the audio is', async () => {
     const { audioEncoder, thinker } = tiny.model
     const frames = 2 * 200 * 8
     const mel = formulaLogMel(128, frames)

@@ -45,7 +45,7 @@ it('later streams carry theirs in one buffer, and give the same samples', async 
 it('decodes on a spare backend while its own is at work and the other is idle, with the same samples', async () => {
   const config = parseConfig(tiny.config).speech!.code2wav
   const construct = (parameters: Parameters): Code2WavModel => new Code2WavModel(parameters, config)
-  using main = await loadBackend({ device: 'cpu', threads: 1, besideThreads: 1 })
+  using main = await loadBackend({ device: 'cpu', threads: 1, parallelThreads: 1 })
   using weights = await loadWeights(
     main,
     declareParameters(construct).map(({ name, shape, use }, i) => {
@@ -58,11 +58,11 @@ it('decodes on a spare backend while its own is at work and the other is idle, w
   const model = construct(loadedParameters(weights))
   const codes = formulaCodes(config.codeGroups, 12, config.codebookSize)
   const pieces = [0, 1, 2].map((i) => codes.subarray(4 * i * config.codeGroups, 4 * (i + 1) * config.codeGroups))
-  using plain = new Code2Wav(main.beside(), model)
+  using plain = new Code2Wav(main.parallel(), model)
   using alone = plain.newStream()
   const wanted: Float32Array[] = []
   for (const piece of pieces) wanted.push(await alone.push(piece))
-  using code2wav = new Code2Wav(main.beside(), model, { spare: main })
+  using code2wav = new Code2Wav(main.parallel(), model, { spare: main })
   for (const idle of [true, false]) {
     using first = code2wav.newStream()
     using second = code2wav.newStream()

@@ -88,10 +88,10 @@ export class Qwen3OmniModel implements OmniModel {
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
     // The talker's next steps do not depend on the samples.
-    const side = backend.beside()
+    const side = backend.parallel()
     this.code2wav = new Code2Wav(side, code2wav, {
       ...(options.speech?.onePiece && { longestPiece: Infinity }),
-      ...(side !== backend && !backend.lends && { spare: backend }),
+      ...(side !== backend && !backend.sharesThreads && { spare: backend }),
     })
     const { talker: own, codePredictor, code2wav: vocoder } = this
     this.speech = new Qwen3Speech(

@@ -20,11 +20,11 @@ const LIMIT = deviceLimit(1e-4, 0.15)
 const OTHER_CODES = deviceLimit(0, 0.02)
 const LEAST_DECIBELS = exactDevice ? 60 : 40
 
-/** Largest differences by checkpoint and stage; printed when PARITY_FIGURES is set (docs/parity.md). */
+/** Largest differences by checkpoint and stage; printed when PARITY_TABLE is set (docs/parity.md). */
 const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
+  if (process.env['PARITY_TABLE'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function expectClose(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>, where: string): void {

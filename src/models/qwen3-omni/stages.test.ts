@@ -132,7 +132,7 @@ describe('thinker', () => {
     )
   })
 
-  it('gives the same for a prompt in chunks, beside another sequence that is decoding', async () => {
+  it('gives the same for a prompt in chunks, in a batch with a sequence that is decoding', async () => {
     const { thinker } = tiny.model
     const whole = prompt('mixed')
     using reference = thinker.newSequence(500)
@@ -143,7 +143,7 @@ describe('thinker', () => {
     let logits: Float32Array | undefined
     for (let start = 0, turn = 0; start < whole.tokenIds.length; start += 61, turn++) {
       const end = Math.min(start + 61, whole.tokenIds.length)
-      const [output, beside] = await thinker.forward([
+      const [output, decoded] = await thinker.forward([
         {
           sequence,
           ...part(whole, start, end, thinker.hiddenSize),
@@ -160,8 +160,8 @@ describe('thinker', () => {
       ])
       hidden.push(...(output?.hidden ?? []))
       logits = output?.logits
-      expect(beside?.logits?.length).toBe(thinker.vocabSize)
-      expect(beside?.hidden).toBeUndefined()
+      expect(decoded?.logits?.length).toBe(thinker.vocabSize)
+      expect(decoded?.hidden).toBeUndefined()
     }
     expect(largestDifference(logits ?? [], expected?.logits ?? [])).toBeLessThan(CLOSE)
     expect(largestDifference(hidden, expected?.hidden ?? [])).toBeLessThan(CLOSE)

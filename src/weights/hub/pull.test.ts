@@ -106,7 +106,7 @@ describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) 
     expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ bytesFetched: 0 })
   })
 
-  it('goes on where a connection broke', async () => {
+  it('resumes where a connection broke', async () => {
     const asked = options({ hub: name })
     onContent(large, 2, (request, response) => {
       const from = Number(/\d+/.exec(request.headers.range ?? '0')![0])

@@ -66,7 +66,7 @@ it('puts the transcript where the user spoke, whenever it comes', () => {
   expect(state.captions.map(({ text }) => text)).toEqual(['what is seven plus five', 'Twelve.'])
 })
 
-it('goes on when the audio runs dry before the reply is complete', () => {
+it('continues when the audio runs dry before the reply is complete', () => {
   const state = after(
     { type: 'session.updated' },
     created,

@@ -123,7 +123,7 @@ describe('a reply', () => {
     expect(turn.codes).toEqual(recorded.codes)
   })
 
-  it('waits for text between codes, and goes on with it', async () => {
+  it('waits for text between codes, and continues with it', async () => {
     const recorded = find('text')
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, recorded.speaker!.toLowerCase())

@@ -28,11 +28,11 @@ interface Facts {
   >
 }
 
-/** Largest differences and signal to noise by stage; printed when PARITY_FIGURES is set (docs/parity.md). */
+/** Largest differences and signal to noise by stage; printed when PARITY_TABLE is set (docs/parity.md). */
 const results = new Map<string, Record<string, string>>()
 
 afterAll(() => {
-  if (process.env['PARITY_FIGURES'] !== undefined) console.table(Object.fromEntries(results))
+  if (process.env['PARITY_TABLE'] !== undefined) console.table(Object.fromEntries(results))
 })
 
 function record(stage: string, checkpoint: string, value: string): void {

@@ -79,7 +79,7 @@ class Machine {
       if (opcode === 0x2e) {
         const result = this.#pop()
         if (this.#stack.length > 0 || this.#marks.length > 0) this.#fail('ends with values left over')
-        if (this.#at !== this.#bytes.length) this.#fail('goes on after its end')
+        if (this.#at !== this.#bytes.length) this.#fail('continues after its end')
         return result
       }
       this.#step(opcode)

@@ -53,7 +53,7 @@ describe('a checkpoint that cannot be loaded', () => {
   })
 
   it('says how much memory it needs before it reads a weight', async () => {
-    const refused = createLocalEngine({ checkpoint: tinyCheckpoint('tiny-mixed'), keepFree: 1e15 })
+    const refused = createLocalEngine({ checkpoint: tinyCheckpoint('tiny-mixed'), device: 'cpu', keepFree: 1e15 })
     await expect(refused).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringMatching(/needs .* of memory/),

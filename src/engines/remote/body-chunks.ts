@@ -17,6 +17,7 @@ export class BodyChunks {
   readonly #held: Uint8Array[] = []
   #waiter: Waiter | undefined
   #over = false
+  #complete = false
   #error: unknown
 
   constructor(body: Readable) {
@@ -40,7 +41,19 @@ export class BodyChunks {
     })
   }
 
+  /** Nothing more is needed. What is left is read for so many milliseconds, because then the connection is kept. */
+  complete(milliseconds: number): void {
+    const body = this.#body
+    this.#complete = true
+    if (this.#over || body.destroyed) return
+    const timer = setTimeout(() => body.destroy(), milliseconds)
+    timer.unref()
+    body.once('close', () => clearTimeout(timer))
+    body.resume()
+  }
+
   #take(chunk: Uint8Array): void {
+    if (this.#complete) return
     const waiter = this.#waiter
     if (waiter) {
       this.#waiter = undefined

@@ -18,7 +18,8 @@ import {
 import type { Adapter, Ask, Learned, PeerOptions } from './adapter.ts'
 import { LinkedAbort } from './linked-abort.ts'
 import { RemoteError } from './remote-error.ts'
-import { DEFAULT_LIMITS, Transport, type TransportLimits } from './transport.ts'
+import { DEFAULT_LIMITS, END_MARK, Transport, type TransportLimits } from './transport.ts'
+import { readEvent } from './wire/read-event.ts'
 import { ReplyEvents } from './wire/reply-events.ts'
 
 export interface RemoteEngineOptions {
@@ -120,22 +121,22 @@ export class RemoteEngine implements Engine {
           servedBy: (name) => (servedBy = { servedBy: name }),
           begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
           refused: (status, text, after) =>
-            status < 400 ? notAStream(status, text) : adapter.mapError(status, text, after),
+            status < 400 ? (errorIn(adapter, text) ?? notAStream(status, text)) : adapter.mapError(status, text, after),
         },
         own.signal,
       )
       reading: for await (const read of reads) {
-        for (const data of read) {
+        for (const event of read) {
           answered = true
-          if (data === '[DONE]') {
+          if (event.data === END_MARK) {
             done = true
             break reading
           }
-          for (const event of reply.add(adapter.read(readJson(data)))) {
+          for (const made of reply.add(adapter.read(readEvent(event)))) {
             // A role without a token is no beginning: a reply that fails until then may move to another peer.
             if (!started) yield { type: 'start', ...servedBy }
             started = true
-            yield event
+            yield made
             own.signal.throwIfAborted()
           }
           if (reply.over) break reading
@@ -239,12 +240,15 @@ function notAStream(status: number, text: string): RemoteError {
   return new RemoteError('upstream_failed', message, 'strike', { cause })
 }
 
-/** @throws RemoteError */
-function readJson(data: string): unknown {
+/** The error in an answer that should have been a stream, as an event of one would have been read. */
+function errorIn(adapter: Adapter, text: string): RemoteError | undefined {
   try {
-    const json: unknown = JSON.parse(data)
-    return json
+    const json: unknown = JSON.parse(text)
+    if (typeof json !== 'object' || json === null) return undefined
+    const event = readEvent({ data: text })
+    if (typeof event === 'object' && event !== null && 'error' in event) adapter.read(event)
   } catch (error) {
-    throw new RemoteError('upstream_failed', 'The peer sent an event that is not JSON.', 'strike', { cause: error })
+    if (error instanceof RemoteError) return error
   }
+  return undefined
 }

@@ -11,6 +11,7 @@ import { type Dispatcher, errors as undiciErrors, Pool } from 'undici'
 import { BodyChunks } from './body-chunks.ts'
 import { LinkedAbort } from './linked-abort.ts'
 import { RemoteError } from './remote-error.ts'
+import type { PeerEvent } from './wire/read-event.ts'
 
 export interface HttpAnswer {
   readonly status: number
@@ -43,7 +44,14 @@ export interface StreamRequest {
   readonly refused: (status: number, body: string, retryAfterMs: number | undefined) => RemoteError
 }
 
+/** The data of a stream's last event. */
+export const END_MARK = '[DONE]'
+
 const LONGEST_ANSWER = 1 << 20
+/** Milliseconds for the bytes after the last event. */
+const REST_WITHIN = 1000
+/** Characters of one event: 20 minutes of speech in Base64. */
+const LONGEST_EVENT = 1 << 26
 
 /**
  * How a connection breaks that was closed at its other end; later than so many milliseconds it is the request that was
@@ -97,10 +105,10 @@ export class Transport {
   }
 
   /**
-   * Posts, and yields the `data` of the events of each read. Ends when the peer closes the stream.
+   * Posts, and yields the events of each read. Ends when the peer closes the stream.
    * @throws RemoteError; the signal's reason once aborted
    */
-  async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
+  async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<readonly PeerEvent[], void, undefined> {
     signal.throwIfAborted()
     using watch = new Watch(signal)
     let seen = false
@@ -113,7 +121,7 @@ export class Transport {
         body: JSON.stringify(request.body),
         signal: watch.signal,
       })
-      const type = String(answer.headers['content-type'] ?? '')
+      const type = String(answer.headers['content-type'] ?? '').toLowerCase()
       if (answer.statusCode !== 200 || !type.includes('event-stream')) {
         const text = await readAll(answer.body)
         const after = Number(answer.headers['retry-after'])
@@ -121,10 +129,17 @@ export class Transport {
       }
       const by = answer.headers['x-omniserve-served-by']
       if (typeof by === 'string' && /^[\w./-]{1,200}$/.test(by)) request.servedBy?.(by)
-      let events: string[] = []
-      const parser = createParser({ onEvent: ({ data }) => void events.push(data) })
+      let events: PeerEvent[] = []
+      let tooLong = false
+      const parser = createParser({
+        // An event without data is none: some peers keep the connection open with them.
+        onEvent: (event) => event.data !== '' && events.push(event),
+        onError: ({ type: kind }) => (tooLong ||= kind === 'max-buffer-size-exceeded'),
+        maxBufferSize: LONGEST_EVENT,
+      })
       const decoder = new TextDecoder()
       const chunks = new BodyChunks(answer.body)
+      let done = false
       try {
         for (;;) {
           watch.expect(request.begun() ? this.#limits.idle : this.#limits.firstByte)
@@ -133,14 +148,17 @@ export class Transport {
           if (chunk === undefined) return
           seen = true
           parser.feed(decoder.decode(chunk, { stream: true }))
+          if (tooLong) throw new RemoteError('upstream_failed', 'The peer sent an event without end.', 'eject')
           if (events.length === 0) continue
           const read = events
           events = []
+          done = read.some(({ data }) => data === END_MARK)
           yield read
         }
       } finally {
+        if (done) chunks.complete(REST_WITHIN)
         // Closes the connection when the reply is left early.
-        answer.body.destroy()
+        else answer.body.destroy()
       }
     } catch (error) {
       signal.throwIfAborted()
@@ -182,6 +200,7 @@ export class Transport {
 /** One limit of time after another, joined with the caller's signal. Its timer is set once for many of them. */
 class Watch extends LinkedAbort {
   #timer: NodeJS.Timeout | undefined
+  #last: NodeJS.Immediate | undefined
   /** When the timer fires and when the limit ends, by `performance.now()`; none while the reader pauses. */
   #firesAt = Number.POSITIVE_INFINITY
   #endsAt = Number.POSITIVE_INFINITY
@@ -204,17 +223,21 @@ class Watch extends LinkedAbort {
       this.#firesAt = Number.POSITIVE_INFINITY
       const left = this.#endsAt - performance.now()
       if (left === Number.POSITIVE_INFINITY) return
-      if (left > 0) {
-        this.#set(left)
-        return
-      }
-      this.expired = true
-      this.abort(new Error('silence'))
+      if (left > 0) this.#set(left)
+      // What came while this process was busy is read first.
+      else this.#last = setImmediate(() => this.#expire())
     }, milliseconds)
+  }
+
+  #expire(): void {
+    if (this.#endsAt > performance.now()) return
+    this.expired = true
+    this.abort(new Error('silence'))
   }
 
   override [Symbol.dispose](): void {
     clearTimeout(this.#timer)
+    clearImmediate(this.#last)
     super[Symbol.dispose]()
   }
 }
@@ -241,6 +264,8 @@ function connectionError(error: unknown, begun: boolean): RemoteError {
   const unreachable = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN/.test(code)
   if (unreachable || error instanceof undiciErrors.ConnectTimeoutError)
     return new RemoteError('upstream_failed', `The peer cannot be reached: ${text || code}`, 'eject', { cause: error })
+  if (/^(EPROTO$|ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|HOSTNAME_)|SELF_SIGNED/.test(code))
+    return new RemoteError('upstream_failed', `TLS to the peer fails: ${text}`, 'eject', { cause: error })
   return new RemoteError('upstream_failed', `The connection to the peer broke: ${text || code}`, 'strike', {
     cause: error,
   })

@@ -94,7 +94,7 @@ export function passOn(status: number, error: WireError, cause: Error): RemoteEr
 
 /** @throws RemoteError for an error event */
 export function throwWireError(json: unknown, map: typeof mapDashscopeError): void {
-  if (typeof json !== 'object' || json === null || !('error' in json)) return
+  if (typeof json !== 'object' || json === null || !('error' in json) || json.error === null) return
   const body = JSON.stringify(json)
   const error = readWireError(body)
   throw map(error ? statusOfCode(error) : 500, body)

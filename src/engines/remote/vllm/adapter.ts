@@ -99,10 +99,9 @@ export function throwErrorEvent(
   json: unknown,
   map: (status: number, body: string) => RemoteError = mapVllmError,
 ): void {
-  const parsed = errorEventSchema.safeParse(json)
-  if (!parsed.success) return
-  const { error } = parsed.data
-  const code = typeof error === 'string' ? 500 : Number(error.code ?? 500)
+  if (typeof json !== 'object' || json === null || !('error' in json) || json.error === null) return
+  const { data } = errorEventSchema.safeParse(json)
+  const code = Number(typeof data?.error === 'object' ? (data.error.code ?? 500) : 500)
   throw map(Number.isInteger(code) && code >= 400 ? code : 500, JSON.stringify(json))
 }
 

@@ -13,7 +13,7 @@ const count = z.number().nonnegative()
 const optional = count.nullish()
 
 const usageSchema = z.object({
-  prompt_tokens: count,
+  prompt_tokens: count.nullish(),
   completion_tokens: count.nullish(),
   prompt_tokens_details: z
     .object({
@@ -35,6 +35,7 @@ export const chunkSchema = z.object({
   choices: z
     .array(
       z.object({
+        index: z.number().nullish(),
         delta: z
           .object({
             role: z.string().nullish(),
@@ -68,13 +69,20 @@ export type Chunk = z.infer<typeof chunkSchema>
 /** @throws RemoteError for what is no chunk. */
 export function parseChunk(json: unknown): Chunk {
   const parsed = chunkSchema.safeParse(json)
-  if (parsed.success) return parsed.data
+  if (parsed.success) return firstChoice(parsed.data)
   const [issue] = parsed.error.issues
   throw new RemoteError(
     'upstream_failed',
     `The peer sent an event that is no chat completion chunk: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}.`,
     'strike',
   )
+}
+
+/** One reply is asked for; what a peer says of others is left out. */
+function firstChoice(chunk: Chunk): Chunk {
+  const { choices } = chunk
+  if (!choices || choices.every(({ index }) => (index ?? 0) === 0)) return chunk
+  return { ...chunk, choices: choices.filter(({ index }) => (index ?? 0) === 0) }
 }
 
 /** Text, reasoning, tool calls, end and usage of a chunk; what is audio is left to the adapter. */
@@ -145,7 +153,7 @@ function readUsage(usage: NonNullable<Chunk['usage']>): PeerUsage {
   const known = Object.entries(parts).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   const completion = usage.completion_tokens_details
   return {
-    prompt: usage.prompt_tokens,
+    prompt: usage.prompt_tokens ?? 0,
     completion: usage.completion_tokens ?? 0,
     ...(known.length > 0 && { promptParts: Object.fromEntries(known) }),
     ...(typeof prompt?.cached_tokens === 'number' && { cached: prompt.cached_tokens }),

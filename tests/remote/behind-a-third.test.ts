@@ -1,7 +1,7 @@
 /**
  * Two omniserves with nano behind a third, all on this machine: one is killed during requests and restarted, then the
- * other is drained. Nothing hangs, nothing is doubled, a reply that had begun ends with one clear error, and usage adds
- * up.
+ * other is drained, then the first gets SIGTERM and is started again. Nothing hangs, nothing is doubled, a reply that
+ * had begun at the killed one ends with one clear error, and usage adds up.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,6 +20,8 @@ const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-third-'))
 const children = new Set<ChildProcess>()
 // 200 by hand: OMNISERVE_TEST_REQUESTS=200
 const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 30)
+
+const nano = ['--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
 
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 
@@ -65,7 +67,6 @@ beforeAll(async () => {
       balancing: { probeEvery: 0.3, ejectFor: 0.5, ejectForAtMost: 1 },
     }),
   )
-  const nano = ['--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
   const [first] = await Promise.all([serve(ports[0], ...nano), serve(ports[1], ...nano)])
   a = first
   await serve(ports[2], '--config', file, '--speech-prompt', 'none')
@@ -106,6 +107,31 @@ async function ask(
   return { by, status: 200, reply: await readReply(response) }
 }
 
+async function drain(name: string, draining: boolean): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster/replicas/${name}`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer sk-admin' },
+    body: JSON.stringify({ draining }),
+  })
+  expect(response.status).toBe(200)
+}
+
+/** Six callers with one request after another each, until they are told to stop; then what they were answered. */
+function callers(): () => Promise<Awaited<ReturnType<typeof ask>>[]> {
+  let stopped = false
+  onTestFinished(() => void (stopped = true))
+  const goOn = async (spoken: boolean): Promise<Awaited<ReturnType<typeof ask>>[]> => {
+    const answers = []
+    while (!stopped) answers.push(await ask(ports[2], spoken))
+    return answers
+  }
+  const all = Promise.all(Array.from({ length: 6 }, (_, number) => goOn(number % 2 === 0)))
+  return async () => {
+    stopped = true
+    return (await all).flat()
+  }
+}
+
 async function replicas() {
   const response = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster`, {
     headers: { authorization: 'Bearer sk-admin' },
@@ -115,7 +141,7 @@ async function replicas() {
 
 const stateOf = async (name: string) => (await replicas()).find((replica) => replica.name === name)?.state
 
-it('loses nothing when one is killed and one is drained', async () => {
+it('loses nothing when one is killed, one is drained, and one is stopped and started again', async () => {
   const [written, spoken] = [(await ask(ports[1], false)).reply!, (await ask(ports[1], true)).reply!]
   expect([written.done, spoken.done, spoken.samples.length > 0]).toEqual([true, true, true])
   const outcomes: Awaited<ReturnType<typeof ask>>[] = []
@@ -157,29 +183,32 @@ it('loses nothing when one is killed and one is drained', async () => {
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 
   // It comes back by itself.
-  await serve(ports[0], '--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none')
+  a = await serve(ports[0], ...nano)
   await until(async () => (await stateOf('a')) === 'up', 100)
 
   // The other is drained while requests run: six callers go on until it is.
-  let drains = false
-  const goOn = async (aloud: boolean): Promise<Awaited<ReturnType<typeof ask>>[]> => {
-    const answers = []
-    while (!drains) answers.push(await ask(ports[2], aloud))
-    return answers
-  }
-  const running = Promise.all(Array.from({ length: 6 }, (_, number) => goOn(number % 2 === 0)))
-  onTestFinished(() => void (drains = true))
+  const drained = callers()
   await until(async () => ((await replicas()).find(({ name }) => name === 'b')?.live ?? 0) > 0)
-  const drained = await fetch(`http://127.0.0.1:${ports[2]}/admin/cluster/replicas/b`, {
-    method: 'POST',
-    headers: { authorization: 'Bearer sk-admin' },
-    body: '{"draining":true}',
-  })
-  drains = true
-  expect(drained.status).toBe(200)
+  await drain('b', true)
+  const running = drained()
   const after = await Promise.all([1, 2, 3].map(() => ask(ports[2], false)))
   expect(after.map(({ by }) => by)).toEqual(['a', 'a', 'a'])
-  for (const { reply } of [...(await running).flat(), ...after])
-    expect([reply?.error, reply?.done]).toEqual([undefined, true])
+  for (const { reply } of [...(await running), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
   await until(async () => (await stateOf('b')) === 'drained', 20)
+
+  // SIGTERM is an orderly end: what runs there is finished, what comes meanwhile goes to the other.
+  await drain('b', false)
+  await until(async () => (await stateOf('b')) === 'up', 20)
+  const ordered = callers()
+  await until(async () => ((await replicas()).find(({ name }) => name === 'a')?.live ?? 0) > 0)
+  const ended = once(a, 'close')
+  a.kill('SIGTERM')
+  const during = await Promise.all([1, 2, 3, 4].map(() => ask(ports[2], false)))
+  for (const { reply } of [...(await ordered()), ...during])
+    expect([reply?.error, reply?.done]).toEqual([undefined, true])
+  expect(await ended).toEqual([0, null])
+  await until(async () => ['ejected', 'trial'].includes((await stateOf('a')) ?? ''), 100)
+  a = await serve(ports[0], ...nano)
+  await until(async () => (await stateOf('a')) === 'up', 100)
+  await until(async () => (await ask(ports[2], false)).by === 'a', 20)
 })

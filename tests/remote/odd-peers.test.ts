@@ -27,8 +27,8 @@ const STREAM = { 'content-type': 'text/event-stream' }
 const generous = { idle: 60_000, ask: 30_000 }
 
 function engineOf(adapter: AdapterName, url: string, limits: Partial<TransportLimits> = generous): RemoteEngine {
-  const peer = { model: 'nano', voices: mapVoices(VOICES), speakers: ['cherry'], output: ['text', 'audio'] as const }
-  const engine = new RemoteEngine({ adapter: ADAPTERS[adapter], id: 'nano', url, peer, limits })
+  const options = { model: 'nano', voices: mapVoices(VOICES), speakers: ['cherry'], output: ['text', 'audio'] as const }
+  const engine = new RemoteEngine({ adapter: ADAPTERS[adapter], id: 'nano', url, peer: options, limits })
   open.push(() => engine.close())
   return engine
 }
@@ -227,16 +227,17 @@ describe('the events of a stream', () => {
 
 describe('a connection', () => {
   it('is kept when it ends a little after the end mark', async () => {
-    const { engine, sockets } = await peer('vllm', async (response) => {
+    let end: () => void = () => undefined
+    const { engine, sockets } = await peer('vllm', (response) => {
       response.writeHead(200, STREAM)
       response.write(WHOLE)
-      await turn()
-      response.end(': end\n\n')
+      end = () => response.end(': end\n\n')
     })
     let asked = 0
     await until(async () => {
       asked += 1
       expect((await readReply(engine, written)).text).toBe(SENTENCE)
+      end()
       return sockets.size < asked
     }, 20)
   })
@@ -258,7 +259,9 @@ describe('a connection', () => {
 
   it('that speaks no TLS, or a name without an address, is said to be so', async () => {
     const { engine } = await peer('vllm', whole(WHOLE))
-    const plain = createSocketServer((socket) => void socket.on('error', () => undefined).end('HTTP/1.1 400 Bad\r\n\r\n'))
+    const plain = createSocketServer(
+      (socket) => void socket.on('error', () => undefined).end('HTTP/1.1 400 Bad\r\n\r\n'),
+    )
     const port = await listening(plain)
     open.push(() => void plain.close())
     const secure = await failure(engineOf('vllm', `https://127.0.0.1:${port}`))
@@ -274,7 +277,11 @@ describe('an answer of 200 that is JSON', () => {
   it.each([
     ['vllm', { error: { message: 'No key.', code: 401 } }, 'suspend'],
     ['vllm-omni', { object: 'error', message: 'Bad gateway.', code: 502 }, 'strike'],
-    ['dashscope', { error: { message: 'Wrong key.', type: 'invalid_request_error', code: 'invalid_api_key' } }, 'suspend'],
+    [
+      'dashscope',
+      { error: { message: 'Wrong key.', type: 'invalid_request_error', code: 'invalid_api_key' } },
+      'suspend',
+    ],
     ['omniserve', { error: { message: 'Busy.', type: 'x', code: 'ModelUnavailable' } }, 'strike'],
     ['vllm', { choices: [{ message: { content: 'whole' } }] }, 'strike'],
   ] as const)('of %s is its error: %j', async (adapter, body, effect) => {

@@ -44,7 +44,10 @@ async function reply(client: RealtimeClient, response?: object): Promise<(typeof
   return server.engine.requests.at(-1)!
 }
 
-const hello = { type: 'conversation.item.create', item: { role: 'user', content: [{ type: 'input_text', text: 'Hi.' }] } }
+const hello = {
+  type: 'conversation.item.create',
+  item: { role: 'user', content: [{ type: 'input_text', text: 'Hi.' }] },
+}
 
 describe.each([
   ['OpenAI', OPENAI, {}, 'max_output_tokens', { type: 'realtime', output_modalities: ['text'] }],
@@ -67,7 +70,9 @@ describe.each([
     expect((await update(client, { ...base, [key]: 'inf' }))[shown]).toBe('inf')
     expect((await reply(client)).maxTokens).toBe(free)
     for (const value of ['7', 'Inf', 0, 1.5, -1, {}]) {
-      expect(await refused(client, { type: 'session.update', session: { ...base, [key]: value } })).toBe(`session.${key}`)
+      expect(await refused(client, { type: 'session.update', session: { ...base, [key]: value } })).toBe(
+        `session.${key}`,
+      )
       expect(await refused(client, { type: 'response.create', response: { [key]: value } })).toBe(`response.${key}`)
     }
   })
@@ -194,7 +199,10 @@ describe('the beta and DashScope', () => {
       ['session.modalities', { modalities: 'text' }],
     ] as const)
       expect([name, await refused(client, { type: 'session.update', session })]).toEqual([name, name])
-    const updated = await update(client, { smooth_output: null, turn_detection: { type: 'server_vad', threshold: 0.2 } })
+    const updated = await update(client, {
+      smooth_output: null,
+      turn_detection: { type: 'server_vad', threshold: 0.2 },
+    })
     expect(updated).toMatchObject({ smooth_output: null, turn_detection: { threshold: 0.2 } })
     client.speak(silence(0.1))
   })

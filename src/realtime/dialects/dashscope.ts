@@ -122,7 +122,12 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
       throw new SessionFault('This model does not support enable_search.', { param: 'session.enable_search' })
     this.#checkOutputFormat(given, fields.objectAt(output, 'format', 'session.audio.output.format'))
     if ('smooth_output' in given) {
-      const smooth = fields.optional(z.boolean(), given['smooth_output'], 'session.smooth_output', 'true, false or null')
+      const smooth = fields.optional(
+        z.boolean(),
+        given['smooth_output'],
+        'session.smooth_output',
+        'true, false or null',
+      )
       this.#extra['smooth_output'] = smooth ?? null
     }
     return next

@@ -45,8 +45,8 @@ export interface Ending {
   readonly abort: AbortController
   /** What can be done for it was begun. */
   begun: boolean
-  /** Its encoder's output is kept. */
-  encoded: boolean
+  /** Under which its encoder's output is kept, once it is. */
+  encodedAs: string | undefined
   /** In the run that was prefilled with it, and the first of them that are of windows. */
   rows: ArrivingRows | undefined
   tokens: number
@@ -115,7 +115,7 @@ export class ArrivingAudio {
     if (this.dropped || this.#contentKey !== undefined) return
     this.#goOn()
     const abort = new AbortController()
-    this.#ending = { silence, contentKey, abort, begun: false, encoded: false, rows: undefined, tokens: 0 }
+    this.#ending = { silence, contentKey, abort, begun: false, encodedAs: undefined, rows: undefined, tokens: 0 }
   }
 
   /** Nothing more comes. */

@@ -78,17 +78,26 @@ export class ArrivingAudios implements Disposable {
     this.#options.notify()
     return {
       append: (samples) => {
-        audio.append(samples)
+        this.#change(audio, () => audio.append(samples))
         if (audio.dropped) this.#forget(audio)
         else this.#options.notify()
       },
       mayEnd: (silence, contentKey) => {
-        audio.mayEnd(silence, contentKey)
+        this.#change(audio, () => audio.mayEnd(silence, contentKey))
         this.#options.notify()
       },
-      complete: (contentKey) => audio.complete(contentKey),
+      complete: (contentKey) => this.#change(audio, () => audio.complete(contentKey)),
       [Symbol.dispose]: () => this.#forget(audio),
     }
+  }
+
+  /** What was kept of an end that it turned out not to have goes. */
+  #change(audio: ArrivingAudio, change: () => void): void {
+    const { ending } = audio
+    change()
+    const { cacheScope } = audio.options.request
+    if (ending?.encodedAs !== undefined && audio.ending !== ending && cacheScope !== undefined)
+      this.#options.pool.encoded.forget(cacheScope, ending.encodedAs)
   }
 
   /** One piece of work, if there is any. */
@@ -153,7 +162,7 @@ export class ArrivingAudios implements Disposable {
     while (audio.levels.advance(FRAMES_AT_ONCE)) await new Promise<void>((resolve) => void setImmediate(resolve))
     if (audio.dropped) return undefined
     const settled = audio.settle(feature, key)
-    if (audio.ending?.encoded === true) this.#forget(audio)
+    if (audio.ending?.encodedAs !== undefined) this.#forget(audio)
     return settled
   }
 

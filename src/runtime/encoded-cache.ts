@@ -48,6 +48,13 @@ export class EncodedCache {
     this.#bytes += bytes
   }
 
+  /** Nobody will ask for it again. */
+  forget(scope: string, key: string): void {
+    const name = nameOf(scope, key)
+    const medium = this.#media.get(name)
+    if (medium) this.#drop(name, medium)
+  }
+
   clear(): void {
     this.#shrink(0)
   }
@@ -56,11 +63,15 @@ export class EncodedCache {
   #shrink(bytes: number): void {
     for (const [name, medium] of this.#media) {
       if (this.#bytes <= bytes) return
-      this.#media.delete(name)
-      const freed = bytesOf(medium)
-      this.#bytes -= freed
-      this.#budget?.give(freed)
+      this.#drop(name, medium)
     }
+  }
+
+  #drop(name: string, medium: EncodedMedium): void {
+    this.#media.delete(name)
+    const freed = bytesOf(medium)
+    this.#bytes -= freed
+    this.#budget?.give(freed)
   }
 }
 

@@ -122,8 +122,11 @@ export async function prefillAhead(
     const medium = await encodeFeature(one, longestAudio(prompt), model, { signal: stop, pause })
     media.set(one.feature, medium)
     const key = pool.keyOf(one.feature, prompt)
+    const own = one.feature === feature
+    // More came meanwhile.
+    if (own && audio.ending !== ending) return
     if (request.cacheScope !== undefined && key !== undefined) pool.encoded.put(request.cacheScope, key, medium)
-    if (ending && one.feature === feature) ending.encoded = true
+    if (ending && own) ending.encodedAs = key
     await pause()
   }
   if (ending && !audio.options.prefills) return

@@ -13,7 +13,8 @@ import { Token2Wav } from '../src/models/qwen2_5-omni/token2wav/token2wav.ts'
 import { loadBackend, type Backend, type TensorType } from '../src/tensor/index.ts'
 import { signalToNoise } from '../testing/golden.ts'
 import { type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
-import { randomToken2Wav, realConfig, uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
+import { randomToken2Wav, realConfig } from './token2wav-weights.ts'
 
 const { mels, repeats, conditionWidth, block } = realConfig.dit
 const REFERENCE: SolverSettings = { solver: 'rk4', points: 10, guidance: 0.5 }

@@ -20,7 +20,7 @@ import {
 } from '../src/tensor/index.ts'
 import { median, type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
 import { randomStage, Reader, realSpeech, spend, type Spent } from './random-stage.ts'
-import { uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
 
 const { talker, codePredictor } = realSpeech()
 const random = uniform(3)

@@ -9,7 +9,8 @@ import { blockInputs } from '../src/models/qwen2_5-omni/token2wav/block-attentio
 import type { DitModel } from '../src/models/qwen2_5-omni/token2wav/dit.ts'
 import { buildGraph, loadBackend, type Backend, type Inputs, type TensorType } from '../src/tensor/index.ts'
 import { median, type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
-import { realConfig, randomToken2Wav, uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
+import { realConfig, randomToken2Wav } from './token2wav-weights.ts'
 
 const random = uniform(7)
 const values = (count: number): Float32Array => Float32Array.from({ length: count }, () => random() - 0.5)

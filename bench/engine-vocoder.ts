@@ -8,7 +8,7 @@ import { Code2WavModel } from '../src/models/qwen3-omni/code2wav.ts'
 import { buildGraph, loadBackend, type Backend, type Tensor, type TensorType } from '../src/tensor/index.ts'
 import { median, type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
 import { randomStage, realSpeech, spend, type Spent } from './random-stage.ts'
-import { uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
 
 const config = realSpeech().code2wav
 const random = uniform(5)

@@ -15,7 +15,7 @@ import { convertedLayout, type WeightType } from '../src/weights/index.ts'
 import { accumulatesPerFrame } from './engine-vocoder.ts'
 import { measure, median } from './harness.ts'
 import { Reader } from './random-stage.ts'
-import { uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
 
 export interface Speeds {
   /** Bytes a second that all threads together read. */

@@ -21,7 +21,7 @@ import { encodeVoices } from '../src/models/qwen2_5-omni/voices/read-voices.ts'
 import { normalNoise } from '../src/models/qwen2_5-omni/token2wav/noise.ts'
 import { writeRandomFile } from './full-size-file.ts'
 import { type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
-import { uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
 import { python } from './whole-reply.ts'
 
 const testdata = join(import.meta.dirname, '..', 'testdata')

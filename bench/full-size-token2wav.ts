@@ -10,7 +10,8 @@ import { normalNoise } from '../src/models/qwen2_5-omni/token2wav/noise.ts'
 import { Token2Wav } from '../src/models/qwen2_5-omni/token2wav/token2wav.ts'
 import { loadBackend, type Backend, type TensorType } from '../src/tensor/index.ts'
 import { type Benchmark, type BenchmarkContext, type Row } from './harness.ts'
-import { randomToken2Wav, realConfig, uniform } from './token2wav-weights.ts'
+import { uniform } from './random-weights.ts'
+import { randomToken2Wav, realConfig } from './token2wav-weights.ts'
 
 const { mels, conditionWidth } = realConfig.dit
 const EULER: SolverSettings = { solver: 'euler', points: 10, guidance: 0.5 }

@@ -9,16 +9,9 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
 import { parseConfig } from '../src/models/qwen3-omni/config.ts'
-import { declareParameters, loadedParameters, type ParameterDeclaration, type Parameters } from '../src/nn/index.ts'
-import {
-  loadWeights,
-  quantize,
-  tensorTypes,
-  type Backend,
-  type TensorType,
-  type WeightSpec,
-} from '../src/tensor/index.ts'
-import { normal } from './token2wav-weights.ts'
+import type { ParameterDeclaration, Parameters } from '../src/nn/index.ts'
+import { tensorTypes, type Backend, type TensorType } from '../src/tensor/index.ts'
+import { normal, randomModel, type RandomModel } from './random-weights.ts'
 
 const path = join(import.meta.dirname, '..', 'testdata', 'qwen3-omni-30b-a3b', 'config.json')
 
@@ -34,31 +27,18 @@ export function realSpeech(): NonNullable<ReturnType<typeof parseConfig>['speech
   return speech
 }
 
-export interface RandomStage<T> extends Disposable {
-  readonly model: T
-}
-
 /** `type`: of all weights that need not be exact. */
-export async function randomStage<T>(
+export function randomStage<T>(
   backend: Backend,
   type: TensorType,
   construct: (parameters: Parameters) => T,
-): Promise<RandomStage<T>> {
-  const specs: WeightSpec[] = []
-  for (const [i, declaration] of declareParameters(construct).entries()) {
-    const { name, shape, use, precision } = declaration
-    const fits = precision !== 'exact' && shape[0] % tensorTypes[type].blockSize === 0
-    const stored = precision === 'exact' ? 'f32' : fits ? type : 'f16'
-    specs.push({
-      name,
-      type: stored,
-      shape,
-      use,
-      source: await quantize(backend, stored, valuesOf(declaration, i + 1), shape[0]),
-    })
-  }
-  const weights = await loadWeights(backend, specs)
-  return { model: construct(loadedParameters(weights)), [Symbol.dispose]: () => weights[Symbol.dispose]() }
+): Promise<RandomModel<T>> {
+  return randomModel(backend, construct, (declaration) => typeOf(declaration, type), valuesOf)
+}
+
+function typeOf({ shape, precision }: ParameterDeclaration, type: TensorType): TensorType {
+  if (precision === 'exact') return 'f32'
+  return shape[0] % tensorTypes[type].blockSize === 0 ? type : 'f16'
 }
 
 function valuesOf({ name, shape }: ParameterDeclaration, seed: number): Float32Array {

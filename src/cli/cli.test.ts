@@ -115,7 +115,7 @@ describe('adviseType', () => {
 })
 
 describe('checks', () => {
-  it('wants Node 20.19', () => {
+  it('requires Node 20.19', () => {
     expect(checkNode('24.1.0').status).toBe('ok')
     expect(checkNode('20.19.0').status).toBe('ok')
     expect(checkNode('20.18.3')).toMatchObject({ status: 'fail', fix: expect.stringContaining('20.19') })

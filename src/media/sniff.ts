@@ -19,7 +19,7 @@ export interface Sniffed {
   readonly imageFormat?: ImageFormat
 }
 
-/** Bytes {@link sniff} wants to see, if the file has that many. */
+/** Bytes {@link sniff} needs, if the file has that many. */
 export const sniffLength = 4100
 
 const imageFormats: Readonly<Record<string, ImageFormat>> = {

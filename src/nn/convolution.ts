@@ -106,7 +106,7 @@ export class CausalConv1d {
       return this.#overlapping(g, x, history, workspace)
     if (x.shape[1] % this.#stride !== 0) {
       throw new TensorError(
-        `a convolution of stride ${this.#stride} wants a multiple of it in frames, got ${x.shape[1]}`,
+        `a convolution of stride ${this.#stride} needs a multiple of it in frames, got ${x.shape[1]}`,
       )
     }
     const frames = x.shape[1] / this.#stride

@@ -59,7 +59,7 @@ export class ApiError extends Error {
   }
 
   /**
-   * The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: beside the
+   * The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: next to the
    * message.
    */
   toBody(requestId: string, hint?: string): ApiErrorBody {

@@ -55,8 +55,8 @@ const STATUS_ABORTED = 1
 /** `ggml_backend_dev_type`: a GPU with memory of its own. Others share the machine's. */
 const DISCRETE_GPU = 1
 /**
- * Bytes that a GPU's graphs may want while they compute (dequantised weights, split sums), in addition to what they are given
- * before.
+ * Bytes that a GPU's graphs may use while they compute (dequantised weights, split sums), in addition to what they are
+ * given before.
  */
 const GPU_RESERVE = 64e6
 /** Of this many brief graphs, one is judged by the governor of threads. */

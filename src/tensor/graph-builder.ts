@@ -118,7 +118,7 @@ export class GraphBuilder extends ElementwiseOperations {
     // Kernels of repacked weights need x as contiguous f32 rows and, with batches, write beyond the result; neither is
     // checked there.
     if (weight.repacked) {
-      if (x.type !== 'f32') this.fail('mulMat', 'a repacked weight wants f32', weight, x)
+      if (x.type !== 'f32') this.fail('mulMat', 'a repacked weight needs f32', weight, x)
       const rows = x.shape[1] * x.shape[2] * x.shape[3]
       if (!isContiguous(x) || rows !== x.shape[1]) {
         const product = this.mulMat(weight, this.reshape(this.cont(x), x.shape[0], rows), options)
@@ -145,8 +145,8 @@ export class GraphBuilder extends ElementwiseOperations {
       ids.shape[3] === 1 &&
       ids.shape[1] === x.shape[2] &&
       ids.shape[0] % x.shape[1] === 0
-    if (!fits) this.fail('mulMatId', 'want [k, n, experts], [k, 1 or used, tokens], [used, tokens]', weights, x, ids)
-    if (ids.type !== 'i32' || x.type !== 'f32') this.fail('mulMatId', 'want f32 rows and i32 ids', weights, x, ids)
+    if (!fits) this.fail('mulMatId', 'needs [k, n, experts], [k, 1 or used, tokens], [used, tokens]', weights, x, ids)
+    if (ids.type !== 'i32' || x.type !== 'f32') this.fail('mulMatId', 'needs f32 rows and i32 ids', weights, x, ids)
     if (!hasContiguousRows(weights) || !hasContiguousRows(x))
       this.fail('mulMatId', 'rows are not contiguous', weights, x)
     if (!isMatrixType(weights.type)) this.fail('mulMatId', `${weights.type} has no matrix product`, weights)
@@ -218,7 +218,7 @@ export class GraphBuilder extends ElementwiseOperations {
       ids.shape[3] === 1
     if (!fits) this.fail('setRows', 'shapes do not fit', table, x, ids)
     if (x.type !== 'f32' || (ids.type !== 'i64' && ids.type !== 'i32'))
-      this.fail('setRows', 'want f32 rows and i64 or i32 ids', table, x, ids)
+      this.fail('setRows', 'needs f32 rows and i64 or i32 ids', table, x, ids)
     if (!hasContiguousRows(x) || !hasContiguousRows(table)) this.fail('setRows', 'rows are not contiguous', table, x)
     return this.made(
       this.native.set_rows(this.context, table.handle, x.handle, ids.handle),
@@ -432,7 +432,7 @@ export class GraphBuilder extends ElementwiseOperations {
     const tokens = x.shape[0] - kernel.shape[0] + 1
     if (x.shape[1] !== kernel.shape[1] || tokens < 1 || x.shape[3] !== 1)
       this.fail('depthwiseCausal', 'shapes do not fit', x, kernel)
-    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwiseCausal', 'wants contiguous tensors', x, kernel)
+    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwiseCausal', 'needs contiguous tensors', x, kernel)
     return this.made(this.native.ssm_conv(this.context, x.handle, kernel.handle), 'f32', [
       x.shape[1],
       tokens,
@@ -450,8 +450,8 @@ export class GraphBuilder extends ElementwiseOperations {
     const [channels, time] = x.shape
     const taps = kernel.shape[1]
     if (kernel.shape[0] !== channels || time < taps) this.fail('depthwise', 'shapes do not fit', x, kernel)
-    if (channels < 3 || taps < 2) this.fail('depthwise', 'wants three channels and two taps at least', x, kernel)
-    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwise', 'wants contiguous tensors', x, kernel)
+    if (channels < 3 || taps < 2) this.fail('depthwise', 'needs three channels and two taps at least', x, kernel)
+    if (!isContiguous(x) || !isContiguous(kernel)) this.fail('depthwise', 'needs contiguous tensors', x, kernel)
     // The library recognises channels-first data by strides that grow from channels over width to height, also where
     // the width is 1.
     const image = this.permute(this.view(x, [channels, 1, time], { strides: [8, 4 * channels] }), 2, 0, 1, 3)
@@ -501,7 +501,7 @@ export class GraphBuilder extends ElementwiseOperations {
   ): number {
     this.readable(operation, x, positions)
     if (positions.type !== 'i32' || positions.shape[0] !== x.shape[2] * axes || positions.shape[1] !== 1) {
-      this.fail(operation, `wants i32 positions [${x.shape[2] * axes}] for ${x.shape[2]} tokens`, x, positions)
+      this.fail(operation, `needs i32 positions [${x.shape[2] * axes}] for ${x.shape[2]} tokens`, x, positions)
     }
     if (dimensions % 2 !== 0 || dimensions > x.shape[0])
       this.fail(operation, `cannot rotate ${dimensions} dimensions`, x)

@@ -144,7 +144,7 @@ export function loadLibrary(
     if (!existing) continue
     if (environment.some(([name]) => process.env[name] === undefined))
       throw new TensorLibraryError(
-        'this process computes in fast precision already; exact precision wants a process of its own',
+        'this process computes in fast precision already; exact precision needs its own process',
       )
     return existing
   }

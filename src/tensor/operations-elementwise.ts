@@ -216,7 +216,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
   /** Index of the largest entry of each row of a matrix: [n, rows] to [rows]. */
   argmax(a: Tensor<'f32'>): Tensor<'i32'> {
     this.#rows('argmax', a)
-    if (a.shape[2] !== 1 || a.shape[3] !== 1) this.fail('argmax', 'wants a matrix', a)
+    if (a.shape[2] !== 1 || a.shape[3] !== 1) this.fail('argmax', 'needs a matrix', a)
     return this.made(this.native.argmax(this.context, a.handle), 'i32', [a.shape[1], 1, 1, 1])
   }
 
@@ -245,14 +245,14 @@ export abstract class ElementwiseOperations extends LayoutOperations {
 
   #unary(operation: Unary, a: Tensor<'f32'>): Tensor<'f32'> {
     this.readable(operation, a)
-    if (a.type !== 'f32') this.fail(operation, 'wants f32', a)
+    if (a.type !== 'f32') this.fail(operation, 'needs f32', a)
     if (!isContiguous(a, 1)) this.fail(operation, 'the tensor is not contiguous', a)
     return this.made(this.native[operation](this.context, a.handle), 'f32', a.shape)
   }
 
   #rows(operation: string, a: Tensor<'f32'>): void {
     this.readable(operation, a)
-    if (a.type !== 'f32') this.fail(operation, 'wants f32', a)
+    if (a.type !== 'f32') this.fail(operation, 'needs f32', a)
     if (!hasContiguousRows(a)) this.fail(operation, 'rows are not contiguous', a)
   }
 
@@ -262,7 +262,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     b: Tensor<'f32' | 'f16'>,
   ): Tensor<T> {
     this.readable(operation, a, b)
-    if (tensorTypes[a.type].quantised || tensorTypes[b.type].quantised) this.fail(operation, 'wants f32 or f16', a, b)
+    if (tensorTypes[a.type].quantised || tensorTypes[b.type].quantised) this.fail(operation, 'needs f32 or f16', a, b)
     if (a.shape.some((extent, i) => extent % (b.shape[i as 0 | 1 | 2 | 3] ?? 1) !== 0)) {
       this.fail(operation, 'the second shape does not divide the first', a, b)
     }

@@ -193,7 +193,7 @@ export abstract class LayoutOperations {
   pad(a: Tensor<'f32'>, margins: readonly (readonly [number, number])[]): Tensor<'f32'> {
     this.readable('pad', a)
     if (margins.length > 4 || margins.some(([before, after]) => before < 0 || after < 0))
-      this.fail('pad', 'wants at most four pairs, none negative', a)
+      this.fail('pad', 'needs at most four pairs, none negative', a)
     const m = (i: number): readonly [number, number] => margins[i] ?? [0, 0]
     if (margins.every(([before, after]) => before === 0 && after === 0)) return a
     const shape = a.shape.map((extent, i) => extent + m(i)[0] + m(i)[1]) as unknown as Shape

@@ -375,7 +375,7 @@ describe('shape errors name the operation and the shapes', () => {
     [
       'rotary',
       (g) => g.rotary(g.input('x', 'f32', [8, 1, 4]), g.input('p', 'i32', [3]), { base: 1 }),
-      /wants i32 positions \[4\]/,
+      /needs i32 positions \[4\]/,
     ],
     ['topK', (g) => g.topK(g.input('a', 'f32', [4]), 5), /rows have no 5 entries/],
     ['concat', (g) => g.concat(g.input('a', 'f32', [4, 2]), g.input('b', 'f32', [5, 2]), 1), /dimension 0 differs/],

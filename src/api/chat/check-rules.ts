@@ -69,7 +69,7 @@ export interface Plan {
 }
 
 export interface RuleOptions {
-  /** Accepts requests without `stream: true` when they want text only. */
+  /** Accepts requests without `stream: true` that ask for text only. */
   readonly lenientNonStream: boolean
   /** For token counting, which streams nothing. */
   readonly ignoreStream?: boolean

@@ -25,7 +25,7 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
       )
     case 'overloaded':
-      // What is held by nobody else does not come free.
+      // Capacity that no other request holds does not become free.
       if (!error.retryable)
         return errors.checkpointUnsupported(
           `The checkpoint '${checkpoint}' loaded here has no memory for this request. ${error.message}`,

@@ -10,13 +10,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { formulaLogMel, formulaPatches } from '../../../testing/formula-media.ts'
 import { largestDifference, readGolden, testdataPath, type Golden } from '../../../testing/golden.ts'
+import { type Prompt, promptPart } from '../../../testing/prompt-part.ts'
 import { qwen25Prompt, type Qwen25Facts, type Tiny25Config } from '../../../testing/qwen25-goldens.ts'
 import { loadTiny25Model, type TinyModel } from '../../../testing/tiny-model.ts'
 import { readCheckpointFiles } from '../../prompt/checkpoint-files.ts'
 import { loadBackend } from '../../tensor/index.ts'
 import { convertCheckpoint, loadParameters, openCheckpoint } from '../../weights/index.ts'
 import { readModel } from '../index.ts'
-import type { ThinkerInput } from '../stages.ts'
 import { qwen25Omni, type Qwen25OmniModel } from './model.ts'
 
 const CLOSE = 2e-5
@@ -35,33 +35,10 @@ afterAll(async () => {
   tiny[Symbol.dispose]()
 })
 
-type Prompt = Pick<ThinkerInput, 'tokenIds' | 'positions' | 'features'>
-
 function prompt(name: string): Prompt {
   const recorded = golden.facts.cases.find((candidate) => candidate.name === name)
   if (!recorded) throw new Error(`no case ${name}`)
   return qwen25Prompt(golden, recorded, tiny.config as unknown as Tiny25Config)
-}
-
-/** Part of a prompt, as a prefill chunk. */
-function part({ tokenIds, positions, features }: Prompt, start: number, end: number, hidden: number): Prompt {
-  const tokens = tokenIds.length
-  const cut = {
-    tokenIds: tokenIds.slice(start, end),
-    positions: Float32Array.from(
-      [0, 1, 2].flatMap((axis) => [...positions.subarray(axis * tokens + start, axis * tokens + end)]),
-    ),
-  }
-  const first = features?.rows.findIndex((row) => row >= start) ?? -1
-  const past = (features?.rows.findLastIndex((row) => row < end) ?? -1) + 1
-  if (!features || first < 0 || past <= first) return cut
-  return {
-    ...cut,
-    features: {
-      rows: features.rows.slice(first, past).map((row) => row - start),
-      embeddings: features.embeddings.slice(first * hidden, past * hidden),
-    },
-  }
 }
 
 describe('thinker and talker', () => {
@@ -111,7 +88,7 @@ describe('thinker and talker', () => {
     for (let start = 0; start < whole.tokenIds.length; start += 70) {
       const end = Math.min(whole.tokenIds.length, start + 70)
       const [output] = await thinker.forward([
-        { sequence, ...part(whole, start, end, thinker.hiddenSize), logits: 'last', hidden: true },
+        { sequence, ...promptPart(whole, start, end, thinker.hiddenSize), logits: 'last', hidden: true },
       ])
       hidden.push(...output!.hidden!)
       logits = output!.logits

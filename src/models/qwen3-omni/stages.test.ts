@@ -11,8 +11,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { formulaCodes, formulaLogMel } from '../../../testing/formula-media.ts'
 import { indexOfLargest, largestDifference, readGolden, testdataPath, type Golden } from '../../../testing/golden.ts'
 import { promptOf, type ModelFacts, type TinyConfig } from '../../../testing/model-goldens.ts'
+import { type Prompt, promptPart } from '../../../testing/prompt-part.ts'
 import { loadModel, loadTinyModel, type TinyModel } from '../../../testing/tiny-model.ts'
-import type { ThinkerInput } from '../stages.ts'
 import { Code2Wav } from './code2wav-stream.ts'
 import type { Code2WavStage } from './speech/stages.ts'
 
@@ -52,36 +52,10 @@ afterAll(() => {
   tiny[Symbol.dispose]()
 })
 
-type Prompt = Pick<ThinkerInput, 'tokenIds' | 'positions' | 'features'>
-
 function prompt(name: string): Prompt {
   const recorded = golden.facts.cases.find((candidate) => candidate.name === name)
   if (!recorded) throw new Error(`no case ${name}`)
   return promptOf(golden, recorded, config, tiny.model.thinker.hiddenSize)
-}
-
-/** Part of a prompt, as a prefill chunk. */
-function part({ tokenIds, positions, features }: Prompt, start: number, end: number, hidden: number): Prompt {
-  const tokens = tokenIds.length
-  const cut = {
-    tokenIds: tokenIds.slice(start, end),
-    positions: Float32Array.from(
-      [0, 1, 2].flatMap((axis) => [...positions.subarray(axis * tokens + start, axis * tokens + end)]),
-    ),
-  }
-  if (!features) return cut
-  const first = features.rows.findIndex((row) => row >= start)
-  const past = features.rows.findLastIndex((row) => row < end) + 1
-  if (first < 0 || past <= first) return cut
-  const values = (all: Float32Array): Float32Array => all.slice(first * hidden, past * hidden)
-  return {
-    ...cut,
-    features: {
-      rows: features.rows.slice(first, past).map((row) => row - start),
-      embeddings: values(features.embeddings),
-      deepstack: (features.deepstack ?? []).map(values),
-    },
-  }
 }
 
 describe('thinker', () => {
@@ -146,7 +120,7 @@ describe('thinker', () => {
       const [output, decoded] = await thinker.forward([
         {
           sequence,
-          ...part(whole, start, end, thinker.hiddenSize),
+          ...promptPart(whole, start, end, thinker.hiddenSize),
           logits: end === whole.tokenIds.length ? 'last' : 'none',
           hidden: true,
         },

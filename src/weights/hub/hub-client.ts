@@ -107,7 +107,7 @@ export class HubClient {
       return new PullError(
         'unauthorized',
         token === undefined
-          ? `${name} wants a token for ${path} (${status}): set ${tokenVariable}; for a gated model accept its terms on its page first`
+          ? `${name} requires a token for ${path} (${status}): set ${tokenVariable}; for a gated model accept its terms on its page first`
           : `${name} refuses the token in ${tokenVariable} for ${path} (${status}): check it, and that its owner has access to the model`,
       )
     }

@@ -266,7 +266,7 @@ describe('refusals', () => {
   it('of a missing or wrong token name the variable', async () => {
     hub.token = 'right'
     await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(
-      refusal('unauthorized', 'wants a token', 'HF_TOKEN'),
+      refusal('unauthorized', 'requires a token', 'HF_TOKEN'),
     )
     await expect(pullCheckpoint(hub.id, options({ token: 'wrong' }))).rejects.toMatchObject(
       refusal('unauthorized', 'refuses the token', 'HF_TOKEN'),

@@ -4,6 +4,7 @@
  * In: 24 kHz mono samples as they come. Out: the file's bytes as they come.
  */
 import { spawn } from 'node:child_process'
+import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { wavHeader } from '../wav.ts'
 
@@ -78,15 +79,27 @@ async function* encodeElsewhere(
   }
 }
 
-async function feed(samples: AsyncIterable<Int16Array>, input: NodeJS.WritableStream): Promise<void> {
+/** Ends early, and its samples with it, once the encoder takes no more. */
+async function feed(samples: AsyncIterable<Int16Array>, input: Writable): Promise<void> {
   for await (const pcm of samples) {
-    if (input.write(bytesOf(pcm))) continue
-    await new Promise<void>((resolve) => {
-      input.once('drain', resolve)
-      input.once('close', resolve)
-    })
+    if (!input.write(bytesOf(pcm))) await drained(input)
+    if (input.destroyed) return
   }
   input.end()
+}
+
+/** Resolves once more may be written, or nothing ever. */
+async function drained(input: Writable): Promise<void> {
+  if (input.destroyed) return
+  await new Promise<void>((resolve) => {
+    const go = (): void => {
+      input.off('drain', go)
+      input.off('close', go)
+      resolve()
+    }
+    input.once('drain', go)
+    input.once('close', go)
+  })
 }
 
 /** Little-endian, which is every machine Node runs on. */

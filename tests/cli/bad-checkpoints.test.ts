@@ -26,10 +26,26 @@ async function changeHeader(folder: string, from: string, to: string): Promise<v
   await writeFile(file, bytes)
 }
 
+/** The published configuration with the ids of the tokens that this tokenizer has. */
+function withTokenIds(published: Record<string, unknown>, ours: Record<string, unknown>): Record<string, unknown> {
+  const entries = Object.entries(published).map(([key, value]) => {
+    const own = ours[key]
+    if (key.endsWith('_token_id') && own !== undefined) return [key, own]
+    const nested = isObject(value) && isObject(own)
+    return [key, nested ? withTokenIds(value, own) : value]
+  })
+  return Object.fromEntries(entries) as Record<string, unknown>
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Weights as long as those of the published 30B-A3B, in a sparse file that takes no space. */
 async function largeCheckpoint(folder: string): Promise<void> {
   const published = path.join(path.dirname(path.dirname(moe)), 'qwen3-omni-30b-a3b')
-  await copyFile(path.join(published, 'config.json'), path.join(folder, 'config.json'))
+  const config: Record<string, unknown> = JSON.parse(await readFile(path.join(published, 'config.json'), 'utf8'))
+  await changeConfig(folder, (ours) => Object.assign(ours, withTokenIds(config, ours)))
   const expand = (pattern: string): string[] => {
     const range = /\{(\d+)-(\d+)\}/.exec(pattern)
     if (!range) return [pattern]

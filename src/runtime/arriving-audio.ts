@@ -133,7 +133,6 @@ export class ArrivingAudio {
     const { rows } = ending
     if (!rows) return
     rows.rows = rows.rows.subarray(0, ending.tokens)
-    rows.key = this.options.name
     this.#rows.push(rows)
   }
 
@@ -221,9 +220,9 @@ export class ArrivingAudio {
     return marked
   }
 
-  /** Rows of all of it in a run that is prefilled for how it may end. `key`, `floor`: of its feature. */
-  markEnding(ending: Ending, rows: Int32Array, key: string, floor: number): ArrivingRows {
-    ending.rows = new ArrivingRows(rows, key)
+  /** Rows of all of it in a run that is prefilled for how it may end. `floor`: of its feature. */
+  markEnding(ending: Ending, rows: Int32Array, floor: number): ArrivingRows {
+    ending.rows = new ArrivingRows(rows, this.options.name)
     ending.tokens = this.tokensOver(floor)
     return ending.rows
   }
@@ -237,6 +236,12 @@ export class ArrivingAudio {
     this.prefilled = Math.min(this.prefilled, most)
   }
 
+  /** Whatever was prefilled holds for windows over a floor only. */
+  cutOver(floor: number): void {
+    const { windows } = this.options
+    this.cut((this.tokensOver(floor) / windows.tokens) * windows.frames)
+  }
+
   /**
    * The feature of the complete audio, computed from what is here; `levels` must have nothing left to compute. What
    * was prefilled gets `key`, as far as it holds. Undefined when it is another audio.
@@ -244,9 +249,9 @@ export class ArrivingAudio {
   settle(feature: AudioFeature, key: string | undefined): AudioFeature | undefined {
     if (feature.source?.samples !== this.samples) return undefined
     const { floor, whole } = this.completed(feature)
-    const { windows } = this.options
-    this.cut((this.tokensOver(floor) / windows.tokens) * windows.frames)
-    if (key !== undefined) for (const marked of this.#rows) marked.key = key
+    this.cutOver(floor)
+    const marked = this.#ending?.rows ? [...this.#rows, this.#ending.rows] : this.#rows
+    if (key !== undefined) for (const rows of marked) rows.key = key
     this.#rows = []
     return whole
   }

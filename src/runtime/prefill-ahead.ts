@@ -59,7 +59,7 @@ export async function promptSoFar(
   if (audio.ending !== ending) return undefined
   const arriving = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
   if (!arriving) return undefined
-  const part = ending ? ended(audio, ending, pool.keyOf(arriving, prompt), arriving) : begun(audio, tokens, arriving)
+  const part = ending ? ended(audio, ending, arriving) : begun(audio, tokens, arriving)
   if (!part || part.until(prompt) <= 0) return undefined
   const until = part.until(prompt)
   const media = pool.mediaOf(prompt).map((medium) => (medium.rows === arriving.rows ? part.rows : medium))
@@ -90,15 +90,10 @@ function begun(audio: ArrivingAudio, tokens: number, feature: AudioFeature): Arr
   return { feature, tokens, rows: audio.mark(feature.rows, tokens), until: () => next }
 }
 
-function ended(
-  audio: ArrivingAudio,
-  ending: Ending,
-  key: string | undefined,
-  feature: AudioFeature,
-): ArrivedPart | undefined {
-  if (key === undefined) return undefined
+function ended(audio: ArrivingAudio, ending: Ending, feature: AudioFeature): ArrivedPart {
   const { whole, floor } = audio.completed(feature)
-  const rows = audio.markEnding(ending, feature.rows, key, floor)
+  audio.cutOver(floor)
+  const rows = audio.markEnding(ending, feature.rows, floor)
   return { feature: whole, tokens: rows.rows.length, rows, until: ({ tokenIds }) => tokenIds.length - 1 }
 }
 

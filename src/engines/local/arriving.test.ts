@@ -234,6 +234,27 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     expect(hosted.runtime.arriving).toBe(0)
   })
 
+  it('prefills in a pause only what was not before', async () => {
+    const samples = speech(16.5 * RATE)
+    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
+    const audio = hosted.runtime.openAudio(ask([turnOf(placeholder)], 'pause', true), { prefills: true })!
+    audio.append(samples)
+    await settled()
+    const { thinker } = hosted.parts.model
+    const forward = thinker.forward.bind(thinker)
+    let run = 0
+    thinker.forward = (inputs, signal) => {
+      for (const { tokenIds } of inputs) run += tokenIds.length
+      return forward(inputs, signal)
+    }
+    audio.mayEnd(8000, 'a second after the last window')
+    await settled()
+    thinker.forward = forward
+    expect(run).toBeGreaterThan(10)
+    expect(run).toBeLessThan(60)
+    audio[Symbol.dispose]()
+  })
+
   it('ends in other silence than was foreseen', async () => {
     const medium = decodedAudio({ sampleRate: RATE, samples: speech(30_000, 7) })
     const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'other end', true), { prefills: true })!

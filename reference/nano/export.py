@@ -5,6 +5,8 @@
                                                  PART: only the thinker or the talker
     python3 export.py mean EARLIER               work/thinker.pt becomes the mean of itself and EARLIER, a copy of it from before its last
                                                  minutes at a low rate (optimiser and step stay): better than either
+    python3 export.py join ENCODERS              work/thinker.pt takes its encoders from the state ENCODERS: two runs of train_thinker.py
+                                                 from one state, PART=text and PART=encoders, become one
 
 SHARPEN multiplies the talker's output heads: a model this small speaks more clearly when sampled at a lower temperature than the
 family's default of 0.9, and callers cannot always set it. 1.0 leaves the weights as trained.
@@ -116,5 +118,12 @@ def mean(earlier):
     torch.save(state, path)
 
 
+def join(encoders):
+    path, own = c.WORK / "thinker.pt", ("model.visual", "model.audio_tower")
+    state, other = torch.load(path), torch.load(encoders)
+    state["net"] = {k: other["net"][k] if k.startswith(own) else v for k, v in state["net"].items()}
+    torch.save({**state, "opt": None, "ear": other["ear"], "eye": other["eye"]}, path)
+
+
 if __name__ == "__main__":
-    {"save": save, "restore": restore, "mean": mean}[sys.argv[1]](*sys.argv[2:])
+    {"save": save, "restore": restore, "mean": mean, "join": join}[sys.argv[1]](*sys.argv[2:])

@@ -21,6 +21,10 @@ def autocast():
     return torch.autocast("cpu", torch.bfloat16, enabled=HALF == torch.bfloat16)
 
 
+GUIDED = {}  # layer: heads whose attention scores are kept in SCORES, by layer; only without compilation
+SCORES, NOW = {}, [None]
+
+
 def rms(x, weight, eps):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
 
@@ -44,6 +48,8 @@ def attend(x, cos, sin, qkv, out, q_norm, k_norm, heads: int, shared: int, eps: 
     q = q.transpose(1, 2).reshape(b, shared, heads // shared * n, size)
     scores = (q @ k.permute(0, 2, 3, 1)).float().view(b, heads, n, n) * size**-0.5
     scores = scores + torch.full((n, n), -1e9, device=x.device).triu(1)
+    if GUIDED and NOW[0] in GUIDED:
+        SCORES[NOW[0]] = scores[:, GUIDED[NOW[0]]]
     mixed = scores.softmax(-1).to(HALF).view(b, shared, heads // shared * n, n) @ v.transpose(1, 2)
     return linear(mixed.view(b, heads, n, size).transpose(1, 2).reshape(b, n, heads * size), out)
 
@@ -172,7 +178,7 @@ def _attention_of(layer):
 
 def sparse_forward(self, hidden_states, position_embeddings=None, **kwargs):
     weights, shape = _attention_of(self)
-    m, shared = self.mlp, None
+    m, shared, NOW[0] = self.mlp, None, self.self_attn.layer_idx
     if hasattr(m, "shared_expert"):
         s = m.shared_expert
         shared = (s.gate_proj.weight, s.up_proj.weight, s.down_proj.weight, m.shared_expert_gate.weight)

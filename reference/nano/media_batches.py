@@ -187,7 +187,7 @@ def shake(image, rng):
 def image_batch(rng, chat, size=32):
     rows = images.refresh()
     groups = {}
-    for image, scene in rng.sample(rows, min(len(rows), 16 * size)):
+    for image, scene in rng.sample(rows, min(len(rows), 7 * size)):
         image = shake(image, rng) if rng.random() < 0.6 else image
         groups.setdefault(image.shape, []).append((image, scene))
     out = []

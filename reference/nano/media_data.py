@@ -92,7 +92,16 @@ def shape(draw, name, x, y, r, fill, ground):
 CENTRES = {"top left": (0.27, 0.27), "top right": (0.73, 0.27), "bottom left": (0.27, 0.73), "bottom right": (0.73, 0.73), "center": (0.5, 0.5)}
 
 
+# What a colour's name means elsewhere (CSS), beside the value in COLOURS.
+ALSO = {"red": [(255, 0, 0), (200, 0, 0)], "green": [(0, 128, 0), (0, 255, 0), (0, 180, 0)], "blue": [(0, 0, 255), (0, 0, 180), (30, 144, 255)], "yellow": [(255, 255, 0), (255, 235, 0)],
+        "orange": [(255, 165, 0), (255, 140, 0)], "purple": [(128, 0, 128), (150, 0, 200)], "pink": [(255, 192, 203), (255, 105, 180)], "brown": [(139, 69, 19), (150, 75, 0)], "black": [(0, 0, 0)], "white": [(255, 255, 255)],
+        "gray": [(128, 128, 128), (160, 160, 160)], "cyan": [(0, 255, 255), (0, 200, 200)]}
+OTHERS = {COLOURS[name][1]: values for name, values in ALSO.items()}
+
+
 def jitter(rng, rgb):
+    if rgb in OTHERS and rng.random() < 0.35:
+        rgb = rng.choice(OTHERS[rgb])
     return tuple(max(0, min(255, v + rng.randint(-14, 14))) for v in rgb)
 
 
@@ -151,7 +160,7 @@ def make_image(rng: random.Random, split="train", kind=None):
         field = Image.fromarray(np.clip(noise * 2 + 128, 0, 255).astype(np.uint8)).resize((w, h), Image.BICUBIC)
         image = Image.fromarray(np.clip(np.array(image, float) + (np.array(field, float) - 128) * 0.5, 0, 255).astype(np.uint8))
     else:
-        plain_ground = rng.random() < 0.3 and kind in ("one", "count", "mixed", "emoji")
+        plain_ground = rng.random() < 0.5 and kind in ("one", "count", "mixed", "emoji")
         image = Image.new("RGB", (w, h), (255, 255, 255) if colour != "white" or kind == "emoji" else (0, 0, 0)) if plain_ground else background(rng, w, h, rgb if kind not in ("emoji", "mixed") else None)
         if kind == "one":
             x, y = CENTRES[place]

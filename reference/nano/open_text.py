@@ -61,8 +61,15 @@ def name(rng, split, lang):
             return n
 
 
+AROUND = (["Please tell me: ", "Okay. ", "Now, ", "Hey, ", "nano, ", "Quick question: ", "So, ", "Next: ", "I want to know: ", "Hello. "], [", please", " now", ", nano", " for me", " please", ", okay"])
+
+
 def plain(rng, text):
-    """As people type: sometimes without capitals, without the final point."""
+    """As people type: sometimes with words around it, without capitals, without the final point."""
+    if rng.random() < 0.1:
+        text = rng.choice(AROUND[0]) + text[0].lower() + text[1:]
+    if rng.random() < 0.08:
+        text = text.rstrip(".?") + rng.choice(AROUND[1]) + text[len(text.rstrip(".?")) :]
     if rng.random() < 0.12:
         text = text[0].lower() + text[1:]
     if rng.random() < 0.12:
@@ -71,8 +78,9 @@ def plain(rng, text):
 
 
 NAME_EN = ["My name is {}.", "I am {}.", "I'm {}.", "Hi, I'm {}.", "Hello, my name is {}.", "Hi, my name is {}.", "My name's {}.", "You can call me {}.", "Call me {}.", "Hello! I am {}.", "This is {}.", "People call me {}.",
-           "Hey, {} here.", "I am called {}.", "Please call me {}.", "Hi nano, I'm {}.", "Good morning, I am {}.", "Hello nano, my name is {}.", "Nice to meet you, I am {}.", "The name is {}."]
-NAME_ZH = ["我叫{}", "我是{}", "你好,我叫{}", "我的名字是{}", "你好,我是{}", "叫我{}", "你可以叫我{}", "大家叫我{}", "您好,我的名字叫{}", "我的名字叫{}", "嗨,我是{}", "请叫我{}吧", "早上好,我叫{}", "认识一下,我叫{}"]
+           "Hey, {} here.", "I am called {}.", "Please call me {}.", "Hi nano, I'm {}.", "Good morning, I am {}.", "Hello nano, my name is {}.", "Nice to meet you, I am {}.", "The name is {}.",
+           "They call me {}.", "{} is my name.", "My friends call me {}.", "Everyone calls me {}.", "It is me, {}.", "I'm known as {}.", "Good evening, my name is {}.", "Well, I am {}.", "Hey! My name is {}.", "I'm {}, nice to meet you.", "My first name is {}.", "They named me {}.", "Please note my name: {}."]
+NAME_ZH = ["我叫{}", "我是{}", "你好,我叫{}", "我的名字是{}", "你好,我是{}", "叫我{}", "你可以叫我{}", "大家叫我{}", "您好,我的名字叫{}", "我的名字叫{}", "嗨,我是{}", "请叫我{}吧", "早上好,我叫{}", "认识一下,我叫{}", "我名叫{}", "朋友们都叫我{}", "我的大名是{}", "他们叫我{}", "姓名:{}", "各位好,我叫{}", "我呢,叫{}", "晚上好,我是{}", "我是{},很高兴认识你", "记住,我叫{}", "名字是{}"]
 WHO_EN = ["What is my name?", "What's my name?", "Who am I?", "Do you remember my name?", "Do you know my name?", "Can you tell me my name?", "What did I say my name was?", "Tell me my name.", "What am I called?", "And what is my name?", "Do you still know my name?", "Please say my name.", "Do you remember who I am?"]
 WHO_ZH = ["我叫什么名字", "我叫什么", "我是谁", "你记得我的名字吗", "你还记得我叫什么吗", "你知道我的名字吗", "我的名字是什么", "说说我的名字", "我刚才说我叫什么", "还记得我是谁吗", "那我叫什么"]
 
@@ -117,8 +125,8 @@ def fact(rng, split, lang):
 
 
 SPELL_EN = ["Spell {}.", "How do you spell {}?", "Spell the word {}.", "Please spell {}.", "Can you spell {}?", "How is {} spelled?", "Spell {} for me.", "Spell \"{}\".", "spell {}", "What letters are in {}?", "Could you spell the word {}?",
-            "Spell out {}.", "Can you spell the word {} for me?", "How do I spell {}?", "Give me the letters of {}.", "How do you write {}?", "Spell {} letter by letter."]
-SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼写单词{}", "{}这个单词怎么拼", "单词{}由哪些字母组成", "请把{}拼出来", "帮我拼一下{}", "英文{}怎么写"]
+            "Spell out {}.", "Can you spell the word {} for me?", "How do I spell {}?", "Give me the letters of {}.", "How do you write {}?", "Spell {} letter by letter.", "Please spell out {}.", "What is the spelling of {}?", "Which letters does {} have?", "Spell this word: {}", "Spell this: {}", "I want you to spell {}.", "Spelling of {}, please.", "Now spell {}.", "How is the word {} written?", "Show me how to spell {}.", "{}, spelled out?"]
+SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼写单词{}", "{}这个单词怎么拼", "单词{}由哪些字母组成", "请把{}拼出来", "帮我拼一下{}", "英文{}怎么写", "怎么拼{}", "{}的拼写是什么", "{}的字母有哪些", "请逐个字母拼{}", "单词{}怎么拼写", "告诉我{}怎么拼", "拼出{}"]
 
 
 def spell(rng, split, lang):
@@ -128,8 +136,8 @@ def spell(rng, split, lang):
     return [("user", q), ("assistant", ", ".join(w.lower()) + ".")]
 
 
-REPEAT_EN = ["Repeat after me: {}", "Say: {}", "Please repeat: {}", "Repeat: {}", "Say \"{}\"", "Say {}", "Repeat this: {}", "Can you say {}", "Please say: {}", "Say after me: {}", "Repeat the sentence: {}", "Repeat \"{}\"", "Say exactly this: {}", "Read this aloud: {}", "Say the following: {}", "Echo: {}"]
-REPEAT_ZH = ["跟我说:{}", "请重复:{}", "重复一遍:{}", "跟我读:{}", "请说:{}", "说:{}", "请你说“{}”", "重复这句话:{}", "念一下:{}", "读一下:{}", "照着说:{}", "复述:{}", "请跟读:{}"]
+REPEAT_EN = ["Repeat after me: {}", "Say: {}", "Please repeat: {}", "Repeat: {}", "Say \"{}\"", "Say {}", "Repeat this: {}", "Can you say {}", "Please say: {}", "Say after me: {}", "Repeat the sentence: {}", "Repeat \"{}\"", "Say exactly this: {}", "Read this aloud: {}", "Say the following: {}", "Echo: {}", "Please say {}", "Now say: {}", "Repeat these words: {}", "Copy this: {}", "I say: {} Now you.", "Can you repeat: {}", "Say this sentence: {}", "Say these words: {}", "Repeat what I say: {}", "Please repeat the words {}", "Speak after me: {}"]
+REPEAT_ZH = ["跟我说:{}", "请重复:{}", "重复一遍:{}", "跟我读:{}", "请说:{}", "说:{}", "请你说“{}”", "重复这句话:{}", "念一下:{}", "读一下:{}", "照着说:{}", "复述:{}", "请跟读:{}", "请重复一遍:{}", "你说:{}", "请说{}", "学我说:{}", "请念:{}", "把这句话说一遍:{}", "请复述一下:{}", "跟着我念:{}"]
 EN_WORDS = "the a my your our this that one every some no".split()
 
 
@@ -169,12 +177,12 @@ def repeat(rng, split, lang):
     return [("user", pick(rng, REPEAT_EN if lang == "en" else REPEAT_ZH, split, "repeat").format(text)), ("assistant", text)]
 
 
-COUNT_TO_EN = ["Count to {b}.", "Count up to {b}.", "Please count to {b}.", "Can you count to {b}?", "count to {b}", "Count to {b} please", "Could you count to {b}?", "Count until {b}."]
-COUNT_EN = ["Count from {a} to {b}.", "Please count from {a} to {b}.", "Count {a} to {b}", "Can you count from {a} to {b}?", "Count up from {a} to {b}.", "count from {a} to {b}", "Count from {a} up to {b}.", "List the numbers from {a} to {b}.", "Say the numbers from {a} to {b}.", "Numbers from {a} to {b}, please."]
-DOWN_EN = ["Count from {a} to {b}.", "Count from {a} down to {b}.", "Count down from {a} to {b}.", "Count backwards from {a} to {b}.", "Please count down from {a} to {b}.", "Can you count backwards from {a} to {b}?"]
+COUNT_TO_EN = ["Count to {b}.", "Count up to {b}.", "Please count to {b}.", "Can you count to {b}?", "count to {b}", "Count to {b} please", "Could you count to {b}?", "Count until {b}.", "Count up until {b}, please.", "Count from one to {b}.", "Start at 1 and count to {b}.", "I want you to count to {b}.", "Numbers up to {b}, please.", "Count for me to {b}.", "All numbers up to {b}."]
+COUNT_EN = ["Count from {a} to {b}.", "Please count from {a} to {b}.", "Count {a} to {b}", "Can you count from {a} to {b}?", "Count up from {a} to {b}.", "count from {a} to {b}", "Count from {a} up to {b}.", "List the numbers from {a} to {b}.", "Say the numbers from {a} to {b}.", "Numbers from {a} to {b}, please.", "Start at {a} and count to {b}.", "Give me the numbers {a} to {b}.", "Count the numbers from {a} to {b}.", "Count between {a} and {b}.", "Count on from {a} to {b}.", "{a} to {b}, please count."]
+DOWN_EN = ["Count from {a} to {b}.", "Count from {a} down to {b}.", "Count down from {a} to {b}.", "Count backwards from {a} to {b}.", "Please count down from {a} to {b}.", "Can you count backwards from {a} to {b}?", "Start at {a} and count down to {b}.", "Backwards from {a} to {b}.", "Do a countdown from {a} to {b}.", "Count back from {a} to {b}."]
 FROM_EN = ["Count down from {a}.", "Count backwards from {a}.", "Do a countdown from {a}.", "Countdown from {a}"]
-COUNT_TO_ZH = ["数到{b}", "请数到{b}", "数数到{b}", "你能数到{b}吗", "从头数到{b}", "帮我数到{b}"]
-COUNT_ZH = ["从{a}数到{b}", "请从{a}数到{b}", "数数,从{a}到{b}", "从{a}开始数到{b}", "你能从{a}数到{b}吗", "说出{a}到{b}的数字", "数一下{a}到{b}"]
+COUNT_TO_ZH = ["数到{b}", "请数到{b}", "数数到{b}", "你能数到{b}吗", "从头数到{b}", "帮我数到{b}", "从1数到{b}", "从一开始数到{b}", "数数,数到{b}", "一直数到{b}"]
+COUNT_ZH = ["从{a}数到{b}", "请从{a}数到{b}", "数数,从{a}到{b}", "从{a}开始数到{b}", "你能从{a}数到{b}吗", "说出{a}到{b}的数字", "数一下{a}到{b}", "帮我从{a}数到{b}", "数{a}到{b}", "从{a}一直数到{b}", "请数{a}到{b}的数"]
 DOWN_ZH = ["从{a}数到{b}", "从{a}倒数到{b}", "请从{a}倒着数到{b}", "从{a}往回数到{b}", "倒数,从{a}到{b}"]
 FROM_ZH = ["从{a}倒数", "从{a}开始倒数", "倒计时,从{a}开始"]
 
@@ -195,20 +203,20 @@ def count(rng, split, lang):
     return [("user", q), ("assistant", (", " if lang == "en" else ",").join(map(str, numbers)) + ("." if lang == "en" else "。"))]
 
 
-SUM_EN = {"+": ["What is {a} plus {b}?", "{a} + {b}", "{a}+{b}", "{a} plus {b}", "What's {a} + {b}?", "How much is {a} plus {b}?", "Add {a} and {b}.", "What is the sum of {a} and {b}?", "{a} + {b} = ?", "Can you add {a} and {b}?", "{a} plus {b} equals?", "Calculate {a}+{b}", "what is {a}+{b}", "What do you get if you add {a} and {b}?", "Work out {a} + {b}.", "How much is {a} and {b}?", "Tell me {a} plus {b}.", "What does {a} plus {b} make?", "{a}+{b}=?"],
-          "-": ["What is {a} minus {b}?", "{a} - {b}", "{a}-{b}", "{a} minus {b}", "What's {a} - {b}?", "How much is {a} minus {b}?", "Subtract {b} from {a}.", "{a} take away {b}", "{a} - {b} = ?", "What is {a} take away {b}?", "Calculate {a}-{b}", "what is {a}-{b}", "{a} minus {b} equals?", "Take {b} from {a}.", "What is the difference of {a} and {b}?", "Work out {a} - {b}.", "Tell me {a} minus {b}.", "{a}-{b}=?"],
-          "*": ["What is {a} times {b}?", "{a} * {b}", "{a}*{b}", "{a} times {b}", "What's {a} times {b}?", "{a} x {b}", "Multiply {a} by {b}.", "How much is {a} times {b}?", "{a} x {b} = ?", "What is {a} multiplied by {b}?", "Calculate {a}*{b}", "what is {a}*{b}", "{a} × {b}", "Multiply {a} and {b}.", "Work out {a} * {b}.", "Tell me {a} times {b}.", "{a}*{b}=?"],
+SUM_EN = {"+": ["What is {a} plus {b}?", "{a} + {b}", "{a}+{b}", "{a} plus {b}", "What's {a} + {b}?", "How much is {a} plus {b}?", "Add {a} and {b}.", "What is the sum of {a} and {b}?", "{a} + {b} = ?", "Can you add {a} and {b}?", "{a} plus {b} equals?", "Calculate {a}+{b}", "what is {a}+{b}", "What do you get if you add {a} and {b}?", "Work out {a} + {b}.", "How much is {a} and {b}?", "Tell me {a} plus {b}.", "What does {a} plus {b} make?", "{a}+{b}=?", "Add {b} to {a}.", "Put {a} and {b} together.", "What do {a} and {b} make?", "Sum of {a} and {b}?", "{a} and {b} is how much?", "When I add {a} and {b}, how much is it?", "Solve {a} + {b}.", "I have {a} and get {b} more. How many is that?", "{a} plus {b} is what?"],
+          "-": ["What is {a} minus {b}?", "{a} - {b}", "{a}-{b}", "{a} minus {b}", "What's {a} - {b}?", "How much is {a} minus {b}?", "Subtract {b} from {a}.", "{a} take away {b}", "{a} - {b} = ?", "What is {a} take away {b}?", "Calculate {a}-{b}", "what is {a}-{b}", "{a} minus {b} equals?", "Take {b} from {a}.", "What is the difference of {a} and {b}?", "Work out {a} - {b}.", "Tell me {a} minus {b}.", "{a}-{b}=?", "{a} less {b}", "What is left of {a} if I take {b}?", "Solve {a} - {b}.", "I have {a} and give away {b}. How many are left?", "When I take {b} from {a}, what is left?"],
+          "*": ["What is {a} times {b}?", "{a} * {b}", "{a}*{b}", "{a} times {b}", "What's {a} times {b}?", "{a} x {b}", "Multiply {a} by {b}.", "How much is {a} times {b}?", "{a} x {b} = ?", "What is {a} multiplied by {b}?", "Calculate {a}*{b}", "what is {a}*{b}", "{a} × {b}", "Multiply {a} and {b}.", "Work out {a} * {b}.", "Tell me {a} times {b}.", "{a}*{b}=?", "{a} times {b} is what?", "Solve {a} * {b}.", "What do you get for {a} times {b}?", "{a}x{b}", "How much is {a} x {b}?"],
           "/": ["What is {a} divided by {b}?", "{a} / {b}", "{a}/{b}", "{a} divided by {b}", "Divide {a} by {b}.", "How much is {a} divided by {b}?", "{a} ÷ {b}", "Calculate {a}/{b}", "{a} / {b} = ?"]}
-SUM_ZH = {"+": ["{a}加{b}等于多少", "{a}加{b}等于几", "{a}+{b}", "{a}+{b}=?", "{a}加{b}", "{a}加{b}是多少", "{a}加{b}得几", "请算{a}加{b}", "算一下{a}+{b}", "{a}和{b}的和是多少", "请问{a}加{b}等于几", "{a}加上{b}等于多少", "{a}加{b}等于", "帮我算{a}加{b}", "{a}+{b}等于几"],
-          "-": ["{a}减{b}等于多少", "{a}减{b}等于几", "{a}-{b}", "{a}-{b}=?", "{a}减{b}", "{a}减{b}是多少", "{a}减去{b}等于多少", "请算{a}减{b}", "算一下{a}-{b}", "{a}减{b}得几", "请问{a}减{b}等于几", "帮我算{a}减{b}", "{a}-{b}等于几"],
-          "*": ["{a}乘{b}等于多少", "{a}乘以{b}等于几", "{a}*{b}", "{a}×{b}=?", "{a}乘{b}", "{a}乘{b}是多少", "{a}乘以{b}", "请算{a}乘{b}", "算一下{a}*{b}", "{a}乘{b}得几", "请问{a}乘{b}等于几", "帮我算{a}乘以{b}"],
+SUM_ZH = {"+": ["{a}加{b}等于多少", "{a}加{b}等于几", "{a}+{b}", "{a}+{b}=?", "{a}加{b}", "{a}加{b}是多少", "{a}加{b}得几", "请算{a}加{b}", "算一下{a}+{b}", "{a}和{b}的和是多少", "请问{a}加{b}等于几", "{a}加上{b}等于多少", "{a}加{b}等于", "帮我算{a}加{b}", "{a}+{b}等于几", "算算{a}加{b}", "{a}加{b}一共多少", "{a}加{b}的结果是什么", "告诉我{a}+{b}", "计算{a}加{b}", "{a}加{b}是几"],
+          "-": ["{a}减{b}等于多少", "{a}减{b}等于几", "{a}-{b}", "{a}-{b}=?", "{a}减{b}", "{a}减{b}是多少", "{a}减去{b}等于多少", "请算{a}减{b}", "算一下{a}-{b}", "{a}减{b}得几", "请问{a}减{b}等于几", "帮我算{a}减{b}", "{a}-{b}等于几", "算算{a}减{b}", "{a}减{b}还剩多少", "{a}减去{b}是多少", "告诉我{a}-{b}", "计算{a}减{b}", "{a}减{b}是几"],
+          "*": ["{a}乘{b}等于多少", "{a}乘以{b}等于几", "{a}*{b}", "{a}×{b}=?", "{a}乘{b}", "{a}乘{b}是多少", "{a}乘以{b}", "请算{a}乘{b}", "算一下{a}*{b}", "{a}乘{b}得几", "请问{a}乘{b}等于几", "帮我算{a}乘以{b}", "算算{a}乘{b}", "{a}乘以{b}是多少", "{a}乘{b}的结果", "{a}乘{b}等于"],
           "/": ["{a}除以{b}等于多少", "{a}除以{b}等于几", "{a}/{b}", "{a}÷{b}=?", "{a}除以{b}", "请算{a}除以{b}", "算一下{a}/{b}"]}
 SAID = {"+": ("plus", "加"), "-": ("minus", "减"), "*": ("times", "乘"), "/": ("divided by", "除以")}
 
 
 def arithmetic(rng, split, lang):
     for _ in range(400):
-        op = rng.choices("+-*/", [36, 36, 22, 6])[0]
+        op = rng.choices("+-*/", [34, 36, 21, 9])[0]
         if op in "+-":
             top = rng.choice([10, 10, 20, 50, 100])
             a, b = rng.randint(0, top), rng.randint(0, top)
@@ -237,8 +245,8 @@ def arithmetic(rng, split, lang):
     return [("user", q + rng.choice(["", "", "?"]) if not q.endswith("?") else q), ("assistant", f"{a}{zh}{b}等于{r}。")]
 
 
-BIG_EN = ["Which is bigger, {x} or {y}?", "Which number is bigger, {x} or {y}?", "What is bigger, {x} or {y}?", "Which is larger, {x} or {y}?", "{x} or {y}, which is bigger?", "Which is greater: {x} or {y}?", "Which is more, {x} or {y}?", "What is the bigger number, {x} or {y}?", "Which one is larger, {x} or {y}?"]
-BIG_ZH = ["{x}和{y}哪个大", "{x}和{y}谁大", "{x}和{y}哪个更大", "哪个更大,{x}还是{y}", "{x}大还是{y}大", "比较{x}和{y},哪个大", "{x}跟{y}比哪个大"]
+BIG_EN = ["Which is bigger, {x} or {y}?", "Which number is bigger, {x} or {y}?", "What is bigger, {x} or {y}?", "Which is larger, {x} or {y}?", "{x} or {y}, which is bigger?", "Which is greater: {x} or {y}?", "Which is more, {x} or {y}?", "What is more: {x} or {y}?", "Tell me the larger of {x} and {y}.", "Which of {x} and {y} is the bigger one?", "The bigger one of {x} and {y}?", "What is the bigger number, {x} or {y}?", "Which one is larger, {x} or {y}?"]
+BIG_ZH = ["{x}和{y}哪个大", "{x}和{y}谁大", "{x}和{y}哪个更大", "哪个更大,{x}还是{y}", "{x}大还是{y}大", "比较{x}和{y},哪个大", "{x}跟{y}比哪个大", "{x}与{y}哪个数大", "{x}还是{y}更大", "哪个数大,{x}还是{y}", "{x}和{y},大的是哪个"]
 SMALL_EN = ["Which is smaller, {x} or {y}?", "Which number is smaller, {x} or {y}?", "{x} or {y}, which is smaller?", "Which is less, {x} or {y}?", "What is smaller, {x} or {y}?"]
 SMALL_ZH = ["{x}和{y}哪个小", "{x}和{y}哪个更小", "{x}小还是{y}小", "哪个更小,{x}还是{y}"]
 IS_EN = ["Is {x} bigger than {y}?", "Is {x} larger than {y}?", "Is {x} greater than {y}?", "Is {x} more than {y}?"]
@@ -273,7 +281,7 @@ def unknown(rng, split, lang):
 
 # more wordings for `text_data.TALK`: key, English, Chinese
 TALK = {
-    "who": (["Who am I talking to?", "Who is this?", "So who are you?", "Say who you are.", "Hi, who are you?", "What's your name?", "Who are you exactly?", "Do you have a name?", "Could you introduce yourself?", "What do I call you?", "Tell me about yourself.", "Are you nano?"], ["你是哪位", "你有名字吗", "我在和谁说话", "怎么称呼你", "介绍下你自己", "说说你是谁", "你是nano吗"]),
+    "who": (["Who am I talking to?", "Who is this?", "So who are you?", "Say who you are.", "Hi, who are you?", "What's your name?", "Who are you exactly?", "Do you have a name?", "Whom do I talk to?", "Who is there?", "What is your name, please?", "And who are you, if I may ask?", "How are you called?", "Could you introduce yourself?", "What do I call you?", "Tell me about yourself.", "Are you nano?"], ["你是哪位", "你有名字吗", "我在和谁说话", "怎么称呼你", "介绍下你自己", "说说你是谁", "你是nano吗", "你叫什么呀", "我在跟谁聊天", "你是谁呢", "你到底是谁", "你的大名是什么", "该怎么叫你"]),
     "can": (["What can you do for me?", "What do you do?", "What are your abilities?", "What can I ask you?", "What things can you do?", "What is it that you can do?", "How do you work?", "Help", "help me"], ["你可以做什么", "你能干什么", "我能问你什么", "你有什么功能", "帮帮我", "你会干啥"]),
     "hello": (["Hello nano", "Hi nano", "Hello!!", "Hey!", "Hello again", "Hiya", "Greetings", "hello there!"], ["你好nano", "嗨你好", "你好!", "哈啰", "又见面了"]),
     "how": (["How are you feeling?", "How do you feel?", "How have you been?", "Are you okay?", "What's up?", "How's it going?", "You okay?"], ["你今天怎么样", "近来好吗", "身体好吗", "最近怎么样"]),

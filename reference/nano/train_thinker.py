@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 import config as c
+import copying
 import fast
 import long_talks
 import media_batches
@@ -42,9 +43,21 @@ def text_messages(rng):
     return long_talks.talk(rng, "train", lang, rng.choice([3, 4, 6, 8, 10, 12]))[0]
 
 
-def text_batch(rng, chat, tokens=4096):
+def copy_messages(rng):
+    lang = rng.choice(["en", "zh"])
+    return text_data.dressed(rng, copying.sample(rng, lang), lang)
+
+
+def copy_batch(rng, chat):
+    return text_batch(rng, chat, make=copy_messages)
+
+
+TOKENS = int(os.environ.get("TOKENS", "4096"))
+
+
+def text_batch(rng, chat, tokens=TOKENS, make=text_messages):
     """Conversations of about one length in batches of about `tokens`, padding included."""
-    pool = sorted((chat.encode(text_messages(rng)) for _ in range(384)), key=lambda x: len(x[0]))
+    pool = sorted((chat.encode(make(rng)) for _ in range(tokens // 10)), key=lambda x: len(x[0]))
     out = []
     while pool:
         size = min(96, max(8, tokens // len(pool[-1][0])))
@@ -56,11 +69,13 @@ def text_batch(rng, chat, tokens=4096):
 
 
 def makers():
-    table = {"text": text_batch}
+    table = {"text": text_batch, "copy": copy_batch}
     return {**table, **media_batches.TABLE}
 
 
 SHARED = 8.0
+GUIDE = float(os.environ.get("GUIDE", "0"))  # weight of the attention targets of `copying.py`
+PART = os.environ.get("PART", "")  # "text" or "encoders": only these weights learn, so that two runs can be joined by `export.py join`
 
 
 def output_rows(thinker):
@@ -96,6 +111,8 @@ def loss_of(thinker, batch, ear=None, eye=None):
         if facts is not None and ear is not None:
             sensed = sensed + ear.loss((ids == thinker.config.audio_token_id).sum(1), facts)[0]
     hits = (logits.argmax(-1) == target)[: len(rows) - extra]
+    if fast.SCORES and "attention_mask" not in batch:
+        sensed = GUIDE / 0.2 * copying.loss(ids, lab)
     return F.cross_entropy(logits.float(), target), hits.float().mean().item(), sensed
 
 
@@ -135,8 +152,13 @@ def main(seconds, mix):
     thinker.model.get_input_embeddings().weight.requires_grad_(False)
     if run.state:
         thinker.load_state_dict(run.state["net"])
+    if GUIDE:
+        copying.watch(chat.tok)
+    for name, p in thinker.named_parameters():
+        if PART and name.startswith(("model.visual", "model.audio_tower")) != (PART == "encoders"):
+            p.requires_grad_(False)
     width = thinker.config.text_config.hidden_size
-    thinker.shared_rows = torch.nn.Parameter(torch.zeros(width, width))
+    thinker.shared_rows = torch.nn.Parameter(torch.zeros(width, width), requires_grad=PART != "encoders")
     params = [p for p in thinker.parameters() if p.requires_grad]
     opt = fast.optimizer(thinker, 1e-3)
     ear, eye = Ear(thinker, chat), Eye(thinker)

@@ -34,9 +34,37 @@ ASK = {
 }
 
 
+MORE = {  # added to the wordings of the same key
+    "picture": (["What does this show?", "What is this a picture of?", "What am I looking at?", "Name what you see.", "What is on the picture?", "What's on this image?", "Which things do you see?", "What did I draw?", "What is visible here?", "Identify this.", "What have I sent you?", "Do you know what this is?", "Can you see what it is?", "What do we have here?"],
+                ["这是啥?", "图片上是什么东西?", "图里画的是什么?", "照片里是什么?", "你看这是什么?", "认一下这是什么", "这个是什么?", "画的是啥?", "图片中有什么?", "照片上有什么东西?", "这里有什么?", "看到了什么东西?"]),
+    "many": (["How many {x} does it show?", "How many {x} did you find?", "What's the count of {x}?", "Tell me how many {x} there are.", "How many of them are there?", "How many {x} did I draw?", "What number of {x} do you see?"], ["{x}有几个?", "图中有多少{x}?", "数数看有几个{x}", "你看到几个{x}?", "画了几个{x}?"]),
+    "colour of": (["The {x} is what colour?", "Which colour is the {x}?", "What colour did I give the {x}?", "{x}: which colour?"], ["图里的{x}是什么颜色?", "{x}什么颜色?", "{x}是哪种颜色?", "那{x}呢,什么颜色?"]),
+    "which shapes": (["Which shapes can you see, and which colours?", "List the shapes.", "Name the shapes and their colours.", "What shapes do you see and what colour are they?", "Tell me the shapes with their colours.", "Which coloured shapes are there?"], ["有什么形状,分别是什么颜色?", "说出形状和颜色", "都有哪些形状和颜色?"]),
+    "number": (["Can you see the number?", "What is this number?", "Which digits are these?", "Tell me the number.", "Read the digits.", "Which number do you see here?", "What number did I write?"], ["这个数字是几?", "这是多少?", "是什么数?", "图里写的是几?", "看看是什么数字"]),
+    "word": (["What do you read?", "What did I write?", "Which word can you see?", "What is the text?", "Tell me what is written.", "Read what it says.", "Please read the word."], ["图上写的是什么?", "这是什么字?", "上面的单词是什么?", "写了什么单词?", "读读看"]),
+    "beeps": (["How many times did you hear it?", "How often do you hear a beep?", "Tell me how many beeps there are.", "How many tones were played?", "What kind of sound is it?", "What sound do you hear?", "Number of beeps?", "How many signals are there?", "What was that sound?", "How often does it sound?", "Count how often it beeps."], ["响了几下?", "听到几下?", "有几下声音?", "这是几声?", "数数有几声", "能听到多少声?", "是什么声音?", "哔了几声?"]),
+    "said": (["What were my words?", "Write down my words.", "What did you hear me say?", "Which words did I speak?", "Type what I said.", "Put into text what I said.", "Give me the text of this recording.", "Tell me what I said."], ["我说的是什么?", "我讲了什么?", "写出我说的话", "这句话说的是什么?", "你听到我说什么?", "刚才那句话是什么?", "把录音变成文字"]),
+    "video": (["What do you see happening?", "What is this video about?", "What goes on in it?", "Tell me about the video.", "What's this video?", "Explain what happens."], ["这个视频是什么?", "视频里在做什么?", "讲讲视频里的事", "片子里有什么?", "里面发生了什么?"]),
+    "move": (["Where is the {x} going?", "To which side does it move?", "Does it go up or down?", "In what direction does the {x} go?", "Which way is the {x} moving?", "Where to does it move?", "What way does it go?"], ["{x}朝哪里走?", "它往哪走?", "往哪个方向动?", "{x}去哪边了?", "移动的方向是什么?"]),
+    "change": (["Does the colour change?", "What is the new colour?", "From which colour to which does it change?", "What happens with the {x}?", "What happens to the {x}'s colour?"], ["颜色有什么变化?", "新的颜色是什么?", "它的颜色变成了什么?"]),
+    "appear": (["How many times is the {x} shown?", "How many times do you see it?", "How often can you see the {x}?", "Count the appearances.", "How often does it come up?"], ["{x}出现了多少次?", "看到几次?", "{x}闪了几次?", "数一下它出现了几次"]),
+}
+for _key, (_en, _zh) in MORE.items():
+    ASK[_key][0].extend(_en)
+    ASK[_key][1].extend(_zh)
+BEFORE = (["Tell me, ", "Please tell me: ", "Now, ", "Okay, ", "Hey, ", "So, ", "nano, ", "Hi! ", "Question: ", "And here: ", "One more: ", "I wonder, ", "Say, "], ["请问", "请问,", "告诉我,", "你说", "那么,", "来,", "帮我看看,", "nano,", "你好,", "问一下,"])
+AFTER = ([", please?", " please", " now?", ", nano?", ", do you know?", " Thanks.", " Thank you!", " then?"], ["呢?", "呢", "呀?", "啊?", ",谢谢", ",说一下"])
+
+
 def ask(rng: random.Random, key, en, **names):
-    """A question in one of its wordings; sometimes without capitals or the final mark, as people type."""
+    """A question in one of its wordings; sometimes with words around it, without capitals or the final mark, as people type."""
     q = rng.choice(ASK[key][0 if en else 1]).format(**names)
+    if q and rng.random() < 0.2:
+        before = rng.choice(BEFORE[not en])
+        q = before + (q[0].lower() + q[1:] if en and before[-2] != "!" else q)
+    if q and rng.random() < 0.15:
+        after = rng.choice(AFTER[not en])
+        q = q + after if after.startswith(" Th") else q.rstrip("?.") + after
     if en and q:
         if rng.random() < 0.1:
             q = q[0].lower() + q[1:]

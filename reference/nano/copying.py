@@ -1,4 +1,4 @@
-"""Copying of earlier tokens: dense practice, and attention targets that teach it.
+"""Copying of earlier tokens: practice, and attention targets that teach it.
 
 A transformer copies with two heads: one attends to the token before, a later one to what followed the same token
 earlier. By the answers alone these form late, and together; `loss` asks chosen heads for exactly that attention.
@@ -28,8 +28,8 @@ def watch(tok):
 
 
 def letters(ids, labels):
-    """Where each letter of a spelled word is in the word: int64 [batch, tokens], for position t the earlier token that has the letter
-    of token t + 1; -1 for none."""
+    """Where each letter of a spelled word is in the word: int64 [batch, tokens], for position t the earlier token that
+    has the letter of token t + 1; -1 for none."""
     out = torch.full_like(ids, -1)
     for row, (tokens, wanted) in enumerate(zip(ids.tolist(), labels.tolist())):
         at = [t for t in range(1, len(tokens)) if wanted[t] and PIECES[tokens[t]] not in (",", ".", "")]
@@ -50,15 +50,16 @@ def letters(ids, labels):
 
 
 def sources(ids, labels):
-    """Where each answer token is copied from: int64 [batch, tokens], for position t the earlier position of token t + 1; -1 for none.
-    The copy with the longest equal surroundings counts, and at least two neighbours must be equal."""
+    """Where each answer token is copied from: int64 [batch, tokens], for position t the earlier position of token
+    t + 1; -1 for none. Only from what was said to the model; the copy with the longest equal surroundings counts,
+    and two neighbours must be equal."""
     ids, labels = ids.numpy(), labels.numpy()
     out = np.full(ids.shape, -1, np.int64)
     n = ids.shape[1]
     for row, wanted, to in zip(ids, labels, out):
         end = n - 1 - int((row[::-1] != row[-1]).argmax()) if (row != row[-1]).any() else n - 1
         size = min(n, end + 2)
-        same = row[:size, None] == row[None, :size]
+        same, said = row[:size, None] == row[None, :size], wanted.astype(bool)
         back, ahead = np.zeros((size + 1, size + 1), np.int64), np.zeros((size + 1, size + 1), np.int64)
         for t in range(size):
             back[t + 1, 1:] = np.where(same[t], back[t, :-1] + 1, 0)
@@ -66,7 +67,7 @@ def sources(ids, labels):
             ahead[t, :-1] = np.where(same[t], ahead[t + 1, 1:] + 1, 0)
         for t in range(size - 1):
             if wanted[t + 1]:
-                score = np.where(same[t + 1, : t + 1], back[t + 1, : t + 1] + ahead[t + 1, : t + 1], 0)
+                score = np.where(same[t + 1, : t + 1] & ~said[: t + 1], back[t + 1, : t + 1] + ahead[t + 1, : t + 1], 0)
                 best = t - int(score[::-1].argmax())
                 if score[best] >= 3:
                     to[t] = best
@@ -103,13 +104,13 @@ def long_text(rng, lang):
 
 
 def sample(rng, lang):
-    kind = rng.random()
-    if kind < 0.45:
+    kind = rng.choices(["repeat", "name", "spell", "fact"], [31, 18, 41, 10])[0]
+    if kind == "repeat":
         text = long_text(rng, lang) if rng.random() < 0.7 else open_text.repeat(rng, "train", lang)[1][1]
         return [("user", pick(rng, open_text.REPEAT_EN if lang == "en" else open_text.REPEAT_ZH, "train", "repeat").format(text)), ("assistant", text)]
-    if kind < 0.55 or 0.8 < kind < 0.88:
+    if kind == "name":
         n = open_text.name(rng, "train", lang)
         return open_text.greeting(rng, "train", lang, n) + (open_text.asked_name(rng, "train", lang, n) if rng.random() < 0.5 else [])
-    if kind < 0.8:
+    if kind == "spell":
         return open_text.spell(rng, "train", lang)
     return [turn for part in open_text.fact(rng, "train", lang) for turn in part]

@@ -19,9 +19,9 @@ def norm(text):
 
 
 def has(*parts, no=()):
-    """All parts present, as words in English; a part may give alternatives with |."""
+    """All parts present, as words in English (also beside Chinese); a part may give alternatives with |."""
     def found(part, text):
-        return any(re.search(rf"\b{re.escape(p)}\b" if p.isascii() else re.escape(p), text) for p in part.split("|"))
+        return any(re.search(rf"(?<![a-z0-9]){re.escape(p)}(?![a-z0-9])" if p.isascii() else re.escape(p), text) for p in part.split("|"))
 
     return lambda reply: all(found(p, norm(reply)) for p in parts) and not any(found(p, norm(reply)) for p in no)
 

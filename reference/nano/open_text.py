@@ -131,7 +131,8 @@ SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼
 
 def spell(rng, split, lang):
     kind = rng.random()
-    w = rng.choice(words("en", split)) if kind < 0.75 else name(rng, split, "en") if kind < 0.87 else made_up(rng)
+    known = words("en", split)
+    w = rng.choice(known[:1500] if kind < 0.3 else known) if kind < 0.75 else name(rng, split, "en") if kind < 0.87 else made_up(rng)
     q = pick(rng, SPELL_EN if lang == "en" else SPELL_ZH, split, "spell").format(w if rng.random() < 0.9 else w.upper())
     return [("user", q), ("assistant", ", ".join(w.lower()) + ".")]
 

@@ -52,7 +52,7 @@ def copy_batch(rng, chat):
     return text_batch(rng, chat, make=copy_messages)
 
 
-TOKENS = int(os.environ.get("TOKENS", "4096"))
+TOKENS = int(os.environ.get("TOKENS", "4096"))  # of a text batch
 
 
 def text_batch(rng, chat, tokens=TOKENS, make=text_messages):
@@ -75,7 +75,7 @@ def makers():
 
 SHARED = 8.0
 GUIDE = float(os.environ.get("GUIDE", "0"))  # weight of the attention targets of `copying.py`
-PART = os.environ.get("PART", "")  # "text" or "encoders": only these weights learn, so that two runs can be joined by `export.py join`
+PART = os.environ.get("PART", "")  # "text" or "encoders": only these learn; `export.py join` makes two runs one
 
 
 def output_rows(thinker):

@@ -20,7 +20,9 @@ PIECES = []  # each token's letters
 
 
 def watch(tok):
-    """The fast layers keep these heads' scores from now on (without compilation only)."""
+    """The fast layers keep these heads' scores from now on."""
+    if fast.COMPILED[fast._sparse_layer] is not fast._sparse_layer:
+        raise SystemExit("GUIDE needs layers that are not compiled: set EAGER=1")
     for layers in (BEFORE, FOLLOWER, SPELLER):
         for layer, heads in layers.items():
             fast.GUIDED.setdefault(layer, []).extend(heads)

@@ -4,6 +4,9 @@
     torchrun --nproc-per-node 2 train_thinker.py SECONDS ...    on two free cores: each its own batches, gradients averaged
     STATE=other.pt SEED=1 SHARE=1/2 python3 train_thinker.py ...  on busy cores: two runs that do not wait for one another; `export.py mean` joins them
 
+GUIDE=0.2 (with EAGER=1) also asks heads for the attention that copying needs (`copying.py`); PART=text or PART=encoders
+trains only these weights; TOKENS is a text batch's size.
+
 A step is one batch of one kind for each process. The token embedding stays as initialised (see model.py).
 The encoders are also trained directly, by auxiliary heads (`senses.py`).
 """

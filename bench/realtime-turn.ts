@@ -98,6 +98,7 @@ async function byChat(server: Server, samples: Float32Array, signal: AbortSignal
       max_tokens: 40,
     },
     signal,
+    { untilAudio: true },
   )
   return firstAudio
 }

@@ -91,11 +91,12 @@ interface Chunk {
   readonly usage?: { readonly completion_tokens_details?: { readonly text_tokens?: number } } | null
 }
 
-/** One streamed reply. Throws on any status but 200. */
+/** One streamed reply; with `untilAudio` only up to its first audio. Throws on any status but 200. */
 export async function ask(
   server: Server,
   body: Readonly<Record<string, unknown>>,
   signal: AbortSignal,
+  { untilAudio = false } = {},
 ): Promise<Reply> {
   const begun = performance.now()
   const response = await fetch(`${server.url}/v1/chat/completions`, {
@@ -126,6 +127,7 @@ export async function ask(
       else silence = Math.max(silence, now - firstAudio - (samples / 24_000) * 1000)
       samples += Buffer.byteLength(delta.audio.data, 'base64') / 2
     }
+    if (untilAudio && samples > 0) break
   }
   return {
     firstText,

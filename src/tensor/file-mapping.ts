@@ -100,6 +100,7 @@ export class FileMapping implements Disposable {
       const address = calls.mmap(null, size, PROT_READ, MAP_SHARED, fd, 0)
       if (address === null || address === MAP_FAILED)
         throw new TensorError(`${path} could not be mapped (errno ${koffi.errno()})`)
+      adviseLargePages(address, size)
       return new FileMapping(path, address, size)
     } finally {
       closeSync(fd)
@@ -144,7 +145,7 @@ export class FileMapping implements Disposable {
 /** Tensor data in place must start at a multiple of this. */
 export const ALIGNMENT = 32
 
-/** @internal Asks Linux for large pages for anonymous memory: fewer address look-ups while weights are read. */
+/** @internal Asks Linux for large pages, of memory and of files: fewer address look-ups while weights are read. */
 export function adviseLargePages(address: Address, length: number): void {
   if (process.platform !== 'linux') return
   const page = 1n << 21n
@@ -180,12 +181,12 @@ export async function readIn(ranges: readonly MappedRange[], signal?: AbortSigna
       return { address: start + BigInt(at), length: Math.min(WARM_PIECE, total - at) }
     })
   })
-  for (const [i, piece] of pieces.entries()) {
+  for (const { address, length } of pieces) {
     signal?.throwIfAborted()
-    // The disk reads the next pieces while this one is looked at.
-    for (const { address, length } of pieces.slice(i === 0 ? 0 : i + 2, i + 3))
-      await callAsync(calls.madvise, address, length, MADV_WILLNEED)
-    if (process.platform === 'linux') await callAsync(calls.madvise, piece.address, piece.length, MADV_POPULATE_READ)
+    // Reading by MADV_WILLNEED would fill the cache with small pages. Linux before 5.14 and other systems have only that.
+    const isRead =
+      process.platform === 'linux' && (await callAsync(calls.madvise, address, length, MADV_POPULATE_READ)) === 0
+    if (!isRead) await callAsync(calls.madvise, address, length, MADV_WILLNEED)
   }
 }
 
@@ -204,6 +205,7 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
   if (calls.mmap(address, length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset) !== address) {
     throw new TensorError(`a cache file could not be mapped (errno ${koffi.errno()})`)
   }
+  adviseLargePages(address, length)
 }
 
 /**

@@ -26,6 +26,10 @@ export interface RepackCacheOptions {
 
 /** Alignment of data in the file and in memory: the largest page size of the platforms we run on. */
 const PAGE = 65536
+/** Linux maps files in large pages where address and place in the file have the same remainder by their size. */
+const LARGE_PAGE = 2 << 20
+/** Bytes of weights from which on large pages are worth their alignment. */
+const LARGE = 64 << 20
 const SUFFIX = '.repacked'
 /** Milliseconds without a write after which an unfinished file is abandoned, whoever has its process id now. */
 const ABANDONED_AFTER = 10 * 60_000
@@ -40,6 +44,19 @@ export class RepackCache {
     this.#directory = directory
     this.#bytes = bytes
     this.path = join(directory, `${name}${SUFFIX}`)
+  }
+
+  /** What the address of so many bytes of weights is aligned to. */
+  static alignmentOf(bytes: number): number {
+    return bytes < LARGE ? PAGE : LARGE_PAGE
+  }
+
+  /** The first address from `base` on where the file can be mapped: less than the alignment away. */
+  static startFrom(base: Address, bytes: number): Address {
+    const alignment = BigInt(RepackCache.alignmentOf(bytes))
+    // The weights' place in the file.
+    const remainder = BigInt(PAGE) % alignment
+    return base + ((((remainder - base) % alignment) + alignment) % alignment)
   }
 
   /** The cache of these weights, or undefined where files cannot be mapped. */

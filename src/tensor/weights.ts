@@ -213,11 +213,10 @@ export async function loadWeights(
       const cache = options.repackCache && RepackCache.forSet(backend, type, list, bytes, options.repackCache)
       if (cache) caches.push(cache)
       // The cache maps whole pages, so the weights start at a page and the buffer ends with spare ones.
-      const size = bytes + 2 * RepackCache.page
+      const size = bytes + RepackCache.page + RepackCache.alignmentOf(bytes)
       const buffer = native.backend_buft_alloc_buffer(type, size)
       const base = buffer === null ? 0n : (native.backend_buffer_get_base(buffer) ?? 0n)
-      const page = BigInt(RepackCache.page)
-      const start = ((base + page - 1n) / page) * page
+      const start = RepackCache.startFrom(base, bytes)
       const isKept = cache?.exists() === true
       const whole = Math.ceil(bytes / RepackCache.page) * RepackCache.page
       const held = own(buffer, isKept ? 0 : size, `${list.length} repacked weights`)

@@ -218,7 +218,8 @@ async function endOneUnderLoad(
     expect(reply!.samples.length).toBeGreaterThan(24_000)
     expect(usageAddsUp(reply!.usage!)).toBe(true)
   }
-  if (when === 'begun') expect(outcomes.some(({ reply }) => reply!.error)).toBe(true)
+  // A server that is asked to end may finish what it has first.
+  if (when === 'begun' && signal === 'SIGKILL') expect(outcomes.some(({ reply }) => reply!.error)).toBe(true)
   expect(outcomes.some(({ reply }) => !reply!.error)).toBe(true)
 
   note(`  moved to the other: ${(await movesFrom(name)) - moves}`)

@@ -3,9 +3,9 @@
  * on: time to first token of one stream after another, gaps between tokens of many streams at once, processor and
  * memory of each. All ways take turns in one run. `OMNISERVE_BENCH_NGINX`: the binary of nginx, for one way more.
  *
- * Client, peer and what is between them are three processes. Streams at once are either spread, each at a time of its own as
- * callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch sends
- * them.
+ * Client, peer and what is between them are three processes. Streams at once are either spread, each at a time of its
+ * own as callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch
+ * sends them.
  */
 import { Agent, request } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'

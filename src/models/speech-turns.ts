@@ -1,6 +1,7 @@
 /** Isolates one reply's failure from the others in a family's pipeline, and lets those without memory wait. */
 
 import { EngineError } from '../contract/index.ts'
+import type { StageSequence } from './stages.ts'
 import type { SpeechTurn } from './speech.ts'
 
 /** Runs work for some replies; when it fails, they fail, unless they have been cancelled meanwhile. */
@@ -34,4 +35,21 @@ export async function withMemory<T extends { readonly turn: SpeechTurn }>(
     }
   }
   return fit
+}
+
+/**
+ * Reserves a talker's next rows. Rejects with `overloaded` when memory is short; a cache that was lost then is computed
+ * again.
+ */
+export async function reserveRows(
+  reply: { readonly options: { readonly sequence: StageSequence }; begunAgain(): void },
+  rows: number,
+): Promise<void> {
+  const { sequence } = reply.options
+  const { length } = sequence
+  try {
+    await sequence.reserve(rows)
+  } finally {
+    if (sequence.length < length) reply.begunAgain()
+  }
 }

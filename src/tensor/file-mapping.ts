@@ -183,7 +183,7 @@ export async function readIn(ranges: readonly MappedRange[], signal?: AbortSigna
   })
   for (const { address, length } of pieces) {
     signal?.throwIfAborted()
-    // Reading by MADV_WILLNEED would fill the cache with small pages. Linux before 5.14 and other systems have only that.
+    // MADV_WILLNEED would fill the cache with small pages. Linux before 5.14 and other systems have nothing else.
     const isRead =
       process.platform === 'linux' && (await callAsync(calls.madvise, address, length, MADV_POPULATE_READ)) === 0
     if (!isRead) await callAsync(calls.madvise, address, length, MADV_WILLNEED)

@@ -10,7 +10,7 @@ import { EngineError } from '../../../contract/index.ts'
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler } from '../../../sampling/sampler.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn, VocoderStream } from '../../speech.ts'
-import { guarded, withMemory } from '../../speech-turns.ts'
+import { guarded, reserveRows, withMemory } from '../../speech-turns.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import type { SpeechIds } from '../config-types.ts'
 import type { Talker, TalkerInput } from '../talker.ts'
@@ -134,14 +134,14 @@ export class Qwen25Speech implements SpeechPipeline {
     // Each grows by itself, so that only the reply without memory waits.
     const grown = await withMemory(
       live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
-      ({ turn: { reply } }) => this.#reserve(reply, reply.options.sequence.length + 1),
+      ({ turn: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
     )
     const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
     let rows = prefillRows
     for (const turn of live) {
       if (rows <= 0) break
       if (turn.gone || turn.reply.ended || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
-      for (const { turn: begun } of await withMemory([{ turn }], () => this.#reserve(turn.reply, turn.reply.prefixRows)))
+      for (const { turn: begun } of await withMemory([{ turn }], () => reserveRows(turn.reply, turn.reply.prefixRows)))
         await guarded([begun], async () => {
           const { input, last } = await this.#promptInput(begun.reply, rows)
           rows -= input.positions.length / 3
@@ -166,17 +166,6 @@ export class Qwen25Speech implements SpeechPipeline {
         })
       },
     )
-  }
-
-  /** Rejects with `overloaded` when memory is short; a cache that was lost then is computed again. */
-  async #reserve(reply: TalkerReply, rows: number): Promise<void> {
-    const { sequence } = reply.options
-    const { length } = sequence
-    try {
-      await sequence.reserve(rows)
-    } finally {
-      if (sequence.length < length) reply.begunAgain()
-    }
   }
 
   /** Rows of the new text, in one call for all replies. */

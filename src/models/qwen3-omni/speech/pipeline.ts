@@ -10,7 +10,7 @@ import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { MemoryBudget } from '../../memory-budget.ts'
 import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechTurn } from '../../speech.ts'
-import { guarded, withMemory } from '../../speech-turns.ts'
+import { guarded, reserveRows, withMemory } from '../../speech-turns.ts'
 import type { TalkerSampling } from '../../talker-sampling.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
@@ -158,14 +158,14 @@ export class Qwen3Speech implements SpeechPipeline {
     // Each grows by itself, so that only the reply without memory waits.
     const grown = await withMemory(
       live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
-      ({ turn: { reply } }) => this.#reserve(reply, reply.options.sequence.length + 1),
+      ({ turn: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
     )
     const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
     let rows = prefillRows
     for (const turn of live) {
       if (rows <= 0) break
       if (turn.gone || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
-      for (const { turn: begun } of await withMemory([{ turn }], () => this.#reserve(turn.reply, turn.reply.prefixRows)))
+      for (const { turn: begun } of await withMemory([{ turn }], () => reserveRows(turn.reply, turn.reply.prefixRows)))
         await guarded([begun], async () => {
           const { input, last } = await this.#prefixInput(begun.reply, rows)
           rows -= input.embeddings.length / this.#stages.talker.hiddenSize
@@ -193,17 +193,6 @@ export class Qwen3Speech implements SpeechPipeline {
         })
       },
     )
-  }
-
-  /** Rejects with `overloaded` when memory is short; a cache that was lost then is computed again. */
-  async #reserve(reply: TalkerReply, rows: number): Promise<void> {
-    const { sequence } = reply.options
-    const { length } = sequence
-    try {
-      await sequence.reserve(rows)
-    } finally {
-      if (sequence.length < length) reply.begunAgain()
-    }
   }
 
   /** Embeds the new text, in one call for all replies. */

@@ -174,6 +174,7 @@ export async function planOf(file: ClusterFile): Promise<ClusterPlan> {
       },
       speechCost: balancing.speechCost ?? 2,
       retries: balancing.retries ?? 2,
+      moveWithin: (balancing.moveWithin ?? 60) * 1000,
     },
   }
 }

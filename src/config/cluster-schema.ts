@@ -111,6 +111,9 @@ const balancingSchema = z.strictObject({
     .max(5)
     .optional()
     .describe('Further replicas that are tried before a reply begins. Default 2.'),
+  moveWithin: seconds
+    .optional()
+    .describe('How long a request whose replica failed waits for another that may return. Default 60.'),
 })
 
 export const clusterSchema = z

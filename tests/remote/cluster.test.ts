@@ -58,6 +58,7 @@ const balancing: Balancing = {
   health: { strikes: 2, goodProbes: 2, out: [30_000, 300_000] },
   speechCost: 2,
   retries: 2,
+  moveWithin: 40_000,
 }
 
 interface Running {
@@ -169,13 +170,16 @@ describe('a cluster', () => {
     const dead: Reply = { events: text, stop: { after: 1, how: 'silence' } }
     for (const server of servers)
       server.prepend({ path: chat, when: (body) => JSON.stringify(body).includes('poison'), reply: dead })
-    const { engine, cluster, pass } = await run([
-      pool(
-        'p',
-        servers.map((server, index) => replica(`r${index}`, server)),
-        { limits: { idle: 1000, ask: 30_000 } },
-      ),
-    ])
+    const { engine, cluster, pass } = await run(
+      [
+        pool(
+          'p',
+          servers.map((server, index) => replica(`r${index}`, server)),
+          { limits: { idle: 1000, ask: 30_000 } },
+        ),
+      ],
+      { moveWithin: 0 },
+    )
     const poison = () => readReply(engine, ask({ text: 'poison' }))
     await expect(poison()).rejects.toMatchObject({ code: 'engine_crashed' })
     expect(cluster.status().map(({ state }) => state)).toEqual(['ejected', 'ejected', 'up'])
@@ -215,6 +219,58 @@ describe('a cluster', () => {
     expect(await begun).toMatchObject({ code: 'engine_crashed', retryable: true })
     expect(cluster.status()[0]).toMatchObject({ state: 'ejected', live: 0, pending: 0 })
     expect(events.filter(({ type }) => type === 'retry')).toHaveLength(20)
+  })
+
+  it('lets a request that has to move wait for a replica that may return', async () => {
+    const [a, b] = [await start(), await start()]
+    a.prepend({ path: chat, reply: { events: text, delay: 3_600_000 } })
+    const { engine, cluster, pass } = await run([
+      pool('p', [replica('a', a), replica('b', b)], { limits: { idle: 1500, ask: 30_000, firstByte: 3_600_000 } }),
+    ])
+    const ill: Reply = { status: 503, body: { status: 'unhealthy' } }
+    let bIsIll = true
+    b.prepend({ path: '/health', when: () => bIsIll, reply: ill })
+    for (let count = 0; count < 2; count += 1) await cluster.probeAll()
+    const waiting = [1, 2, 3].map(() => servedBy(engine))
+    await eventually(() => expect(cluster.status()[0]).toMatchObject({ live: 3 }))
+    a.prepend({ path: '/health', reply: ill })
+    for (let count = 0; count < 2; count += 1) await cluster.probeAll()
+    await eventually(() =>
+      expect(cluster.status().map(({ state, live }) => [state, live])).toEqual([
+        ['ejected', 0],
+        ['ejected', 0],
+      ]),
+    )
+    // A new request is told at once.
+    await expect(servedBy(engine)).rejects.toMatchObject({ code: 'upstream_failed' })
+    bIsIll = false
+    pass(30_000)
+    for (let count = 0; count < 2; count += 1) await cluster.probeAll()
+    expect(await Promise.all(waiting)).toEqual(['b', 'b', 'b'])
+  })
+
+  it('ends the wait of a request that has to move when its caller leaves, or nothing can return', async () => {
+    const [a, b] = [await start(), await start()]
+    a.prepend({ path: chat, reply: { events: text, delay: 3_600_000 } })
+    const { engine, cluster } = await run(
+      [
+        pool('p', [replica('a', a), replica('b', b, { draining: true })], {
+          limits: { idle: 1500, ask: 30_000, firstByte: 3_600_000 },
+        }),
+      ],
+      { health: { strikes: 1, goodProbes: 2, out: [10_000, 10_000] } },
+    )
+    const caller = new AbortController()
+    const left = readReply(engine, ask(), caller.signal).catch((error: unknown) => error)
+    const stays = readReply(engine, ask()).catch((error: unknown) => error)
+    await eventually(() => expect(cluster.status()[0]).toMatchObject({ live: 2 }))
+    a.prepend({ path: '/health', reply: { status: 503, body: { status: 'unhealthy' } } })
+    await cluster.probeAll()
+    await eventually(() => expect(cluster.status()[0]).toMatchObject({ state: 'ejected', live: 0 }))
+    caller.abort(new Error('the caller left'))
+    expect(await left).toMatchObject({ message: 'the caller left' })
+    cluster.setDraining('a', true)
+    expect(await stays).toMatchObject({ code: 'upstream_failed' })
   })
 
   it('does not eject a replica that is slow to say that it is well while its replies go on', async () => {

@@ -93,6 +93,7 @@ describeEngine('a cluster of two vLLM-Omni, replayed', {
           health: DEFAULT_HEALTH,
           speechCost: 2,
           retries: 2,
+          moveWithin: 0,
         },
       },
       open: async (_, { name, url }) => {

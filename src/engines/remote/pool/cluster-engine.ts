@@ -82,7 +82,10 @@ export class ClusterEngine implements Engine {
     let crashes = 0
     let retries = 0
     for (;;) {
-      const picked = this.#cluster.pick(this.#route, request, passed)
+      const picked =
+        firstError === undefined
+          ? this.#cluster.pick(this.#route, request, passed)
+          : await this.#cluster.pickLater(this.#route, request, passed, signal)
       // The replicas' own errors explain more than that none is left.
       if (picked.kind === 'refused') throw firstError ?? picked.error
       const attempt = new Attempt(this.#cluster, picked.lease, request, signal)
@@ -92,12 +95,13 @@ export class ClusterEngine implements Engine {
         await attempt[Symbol.asyncDispose]()
         signal.throwIfAborted()
         const { member } = picked.lease
-        passed.add(member.plan.name)
+        // A replica that did nothing for a request may have it again once it is back.
+        if (!attempt.moved) passed.add(member.plan.name)
         if (!movesOn(error)) throw error
         firstError ??= error
         if (!(error instanceof EngineError) || isRefusal(error)) continue
         if (error.code === 'engine_crashed') crashes += 1
-        retries += 1
+        if (!attempt.moved) retries += 1
         const within = crashes <= 1 && retries <= this.#cluster.plan.balancing.retries
         if (!within || !this.#cluster.takeRetry(member, error.message, attempt.moved)) throw error
       }

@@ -6,6 +6,7 @@
  */
 
 import { createHash } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
 import { effectOf, RemoteError } from '../remote-error.ts'
 import { whyNot } from './abilities.ts'
@@ -177,6 +178,11 @@ export class Cluster {
     return [...this.#members.values()].filter((member) => member.pool.name === pool)
   }
 
+  /** Whether some replica of a route lets the caller choose a voice. */
+  #isChoosy(route: string): boolean {
+    return this.modelsOf(route).some((model) => model.capabilities.voiceChoice)
+  }
+
   /** Whether some replica of a route may be chosen now. */
   isReady(route: string): boolean {
     return this.#poolsOf(route).some(({ name }) => this.#inPool(name).some((member) => this.#mayServe(member)))
@@ -224,7 +230,7 @@ export class Cluster {
       const message = 'This request ended two replicas; it is not tried again for a minute.'
       return refused(new EngineError('engine_crashed', message, { retryable: false }))
     }
-    const choosy = this.modelsOf(route).some((model) => model.capabilities.voiceChoice)
+    const choosy = this.#isChoosy(route)
     let unable: EngineError | undefined
     let wait: number | undefined
     for (const pool of pools) {
@@ -246,6 +252,38 @@ export class Cluster {
     if (wait === undefined && unable) return refused(unable)
     return refused(
       new EngineError('upstream_failed', 'No replica is healthy.', { retryAfterMs: this.#plan.balancing.probeEvery }),
+    )
+  }
+
+  /**
+   * As `pick`, for a request that a replica had accepted already: waits for one as long as some may return in time.
+   * @throws the signal's reason
+   */
+  async pickLater(
+    route: string,
+    request: GenerationRequest,
+    passed: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<Pick> {
+    const end = performance.now() + this.#plan.balancing.moveWithin
+    for (;;) {
+      const picked = this.pick(route, request, passed)
+      const left = end - performance.now()
+      if (picked.kind === 'leased' || left <= 0 || !this.#mayReturn(route, request, passed, left)) return picked
+      await setTimeout(PICK_AGAIN, undefined, { signal }).catch(() => signal.throwIfAborted())
+    }
+  }
+
+  /** Whether a replica that could serve a request, but is busy or out, may be back within some milliseconds. */
+  #mayReturn(route: string, request: GenerationRequest, passed: ReadonlySet<string>, within: number): boolean {
+    if (this.#closing.signal.aborted) return false
+    const choosy = this.#isChoosy(route)
+    return this.#poolsOf(route).some(({ name }) =>
+      this.#inPool(name).some(({ draining, plan, health, source }) => {
+        if (draining || passed.has(plan.name) || whyNot(source.model(), request, choosy)) return false
+        if (health.state === 'ejected') return health.times > 0 && health.until < this.#now + within
+        return health.state === 'up' || health.state === 'trial'
+      }),
     )
   }
 
@@ -446,6 +484,8 @@ export class Cluster {
 }
 
 const TRIAL_LIMIT = 30_000
+/** Milliseconds between two attempts to find a replica for a request that has to move. */
+const PICK_AGAIN = 100
 
 /** A test request of one token. @throws what the engine throws */
 async function tryOnce({ engine, model }: MemberEngine, signal: AbortSignal): Promise<void> {

@@ -39,6 +39,8 @@ export interface Balancing {
   readonly speechCost: number
   /** Replicas tried after the first. */
   readonly retries: number
+  /** Milliseconds a request that has to move waits for a replica that may return. */
+  readonly moveWithin: number
 }
 
 export interface ClusterPlan {

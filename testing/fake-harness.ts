@@ -83,7 +83,7 @@ export class FakeSequence implements StageSequence {
     if (tokens > this.capacity) throw new Error('A sequence outgrew its capacity.')
     if (tokens <= this.reserved) return
     const reserved = Math.min(this.capacity, Math.ceil(tokens / fakeBlock) * fakeBlock)
-    if (this.budget && !this.budget.take(reserved - this.reserved))
+    if (this.budget && !this.budget.acquire(reserved - this.reserved))
       throw new EngineError('overloaded', 'No cache left.')
     this.reserved = reserved
   }
@@ -99,7 +99,7 @@ export class FakeSequence implements StageSequence {
     this.ids = []
     const { reserved } = this
     this.reserved = 0
-    this.budget?.give(reserved)
+    this.budget?.release(reserved)
   }
   async copyFrom(source: StageSequence, length: number): Promise<void> {
     await this.reserve(length)

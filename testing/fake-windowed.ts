@@ -11,7 +11,7 @@ import type {
   SpeechPipeline,
   SpeechReply,
   SpeechStart,
-  SpeechTurn,
+  SpeechBatchMember,
   SpokenToken,
   VocoderStream,
 } from '../src/models/speech.ts'
@@ -25,7 +25,7 @@ const samplesPerFrame = 480
 const codecVocabulary = 64
 const codecEnd = 60
 /** Tokens of text before a reply begins. */
-const textAhead = 8
+const minTextTokens = 8
 /** Frames that the vocoder holds back until it has the following ones. */
 const lookAhead = 4
 const speakers = ['chelsie', 'ethan']
@@ -76,9 +76,9 @@ class WindowedReply implements SpeechReply {
     return Promise.resolve()
   }
 
-  readonly heldBytes = 0
+  readonly cacheBytes = 0
 
-  yieldMemory(): boolean {
+  preempt(): boolean {
     return false
   }
 
@@ -87,7 +87,7 @@ class WindowedReply implements SpeechReply {
     for (let at = 0; at < hidden.length; at += fakeHidden) this.hidden.push(hidden[at]!)
   }
 
-  say(tokens: readonly SpokenToken[]): void {
+  addText(tokens: readonly SpokenToken[]): void {
     this.text.push(...tokens)
   }
 
@@ -122,7 +122,7 @@ class WindowedReply implements SpeechReply {
 }
 
 interface Step {
-  readonly turn: SpeechTurn
+  readonly member: SpeechBatchMember
   readonly reply: WindowedReply
   readonly rows: readonly Row[]
   readonly last: boolean
@@ -154,19 +154,19 @@ function createPipeline(
   }
 
   /** A reply's input in this step: its prompt's rows, then the opening, then a row of text for each code. */
-  function nextStep(turn: SpeechTurn, budget: number): Step | undefined {
-    const reply = turn.reply as WindowedReply
-    if (turn.gone || !reply.canAdvance(turn.frame)) return undefined
+  function nextStep(member: SpeechBatchMember, budget: number): Step | undefined {
+    const reply = member.reply as WindowedReply
+    if (member.inactive || !reply.canAdvance(member.canMakeFrame)) return undefined
     if (reply.opened) {
       const code = reply.sampler(reply.logits!)
       if (code === codecEnd) {
         reply.ended = true
-        turn.ended()
+        member.endFrames()
         return undefined
       }
       reply.frames += 1
-      turn.made(Int32Array.of(code))
-      return { turn, reply, rows: [reply.nextRow()], last: true }
+      member.addFrame(Int32Array.of(code))
+      return { member, reply, rows: [reply.nextRow()], last: true }
     }
     const from = reply.prefilled
     const until = Math.min(reply.promptIds.length, from + Math.max(1, budget))
@@ -175,7 +175,7 @@ function createPipeline(
     for (let row = from; row < until; row += 1) rows.push({ id: reply.promptIds[row]!, hidden: reply.hidden[row]! })
     const last = until === reply.promptIds.length
     if (last) rows.push({ id: fakeIds.ttsBegin, hidden: -1 }, reply.nextRow())
-    return { turn, reply, rows, last }
+    return { member, reply, rows, last }
   }
 
   return {
@@ -183,8 +183,8 @@ function createPipeline(
     sampleRate: 24_000,
     frameRate: 50,
     hiddenRows: 'all',
-    textAhead,
-    mostWaiting: 24,
+    minTextTokens,
+    maxPendingFrames: 24,
     chunkFrames: (chunk) => (chunk === 0 ? 12 : 8),
     newReply(start) {
       const sequence = harness.newSequence(start.prompt.tokenIds.length + 4096)
@@ -198,11 +198,11 @@ function createPipeline(
         number,
       )
     },
-    async advance(turns: readonly SpeechTurn[], { prefillRows, signal }: AdvanceOptions) {
+    async advance(members: readonly SpeechBatchMember[], { prefillRows, signal }: AdvanceOptions) {
       const steps: Step[] = []
       let budget = prefillRows
-      for (const turn of turns) {
-        const step = nextStep(turn, budget)
+      for (const member of members) {
+        const step = nextStep(member, budget)
         if (!step) continue
         steps.push(step)
         if (step.rows.length > 1) budget -= step.rows.length
@@ -214,7 +214,7 @@ function createPipeline(
         for (const { reply, rows } of steps) await reply.sequence.reserve(reply.sequence.length + rows.length)
         await harness.stage('talker', options.talkerDelay?.(total) ?? 0, signal, () => steps.forEach(read))
       } catch (error) {
-        for (const { turn } of steps) turn.fail(error)
+        for (const { member } of steps) member.fail(error)
       }
     },
   }

@@ -68,7 +68,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     engine = await createLocalEngine({
       checkpoint: tinyCheckpoint('tiny-mixed'),
       threads: 1,
-      keptPrefixes: 0,
+      maxCachedPrefixes: 0,
       restartPause: [20, 200],
     })
     server = await startTestServer({ model: 'tiny-mixed' }, undefined, {

@@ -7,13 +7,13 @@
  */
 
 /** Frees at least so many bytes if it can, by releasing them to the budget before it returns. */
-export type Reclaim = (bytes: number) => void
+export type Reclaimer = (bytes: number) => void
 
 export class MemoryBudget {
   /** Bytes. */
   readonly limit: number
   #used = 0
-  readonly #reclaims: Reclaim[] = []
+  readonly #reclaims: Reclaimer[] = []
   readonly #listeners = new Set<() => void>()
 
   constructor(limit: number) {
@@ -33,7 +33,7 @@ export class MemoryBudget {
    * Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. `spare`: uses free
    * bytes only.
    */
-  take(bytes: number, { spare = false }: { readonly spare?: boolean } = {}): boolean {
+  acquire(bytes: number, { spare = false }: { readonly spare?: boolean } = {}): boolean {
     if (bytes > this.limit) return false
     for (const reclaim of this.#reclaims) {
       const short = this.#used + bytes - this.limit
@@ -46,7 +46,7 @@ export class MemoryBudget {
   }
 
   /** Releases bytes and notifies those that wait for some. */
-  give(bytes: number): void {
+  release(bytes: number): void {
     if (bytes <= 0) return
     this.#used -= bytes
     if (this.#used < 0) throw new RangeError('more bytes were given back than taken')
@@ -54,7 +54,7 @@ export class MemoryBudget {
   }
 
   /** Reclaimers are asked in the order they were added. */
-  addReclaim(reclaim: Reclaim): void {
+  addReclaimer(reclaim: Reclaimer): void {
     this.#reclaims.push(reclaim)
   }
 

@@ -46,7 +46,7 @@ export interface SpeechStart {
    * The prompt's scope, and the prompt as a run of tokens. The family may then keep what it computes for later replies
    * of an equal scope. Absent: nothing is kept or reused.
    */
-  readonly kept?: { readonly scope: string; readonly run: TokenRun }
+  readonly cacheKey?: { readonly scope: string; readonly run: TokenRun }
 }
 
 /**
@@ -62,12 +62,12 @@ export interface SpeechReply extends Disposable {
    */
   reserve(): Promise<void>
   /** Bytes of caches that it holds. */
-  readonly heldBytes: number
+  readonly cacheBytes: number
   /**
    * Frees its caches, whose content later steps compute again; what the reply says does not change. Returns whether
    * it could. Between steps only.
    */
-  yieldMemory(): boolean
+  preempt(): boolean
   /** Whether it needs the hidden state of any row in [from, until). */
   wantsHidden(from: number, until: number): boolean
   /**
@@ -77,7 +77,7 @@ export interface SpeechReply extends Disposable {
    */
   takeHidden(from: number, hidden: Float32Array): void
   /** Text to speak, in order. */
-  say(tokens: readonly SpokenToken[]): void
+  addText(tokens: readonly SpokenToken[]): void
   /** No more text. Not called for a reply without any, which has no speech. */
   endText(): void
   /** Whether a step has work for it. `frame`: whether a frame may be made. */
@@ -108,18 +108,18 @@ export interface VocoderStream extends Disposable {
 }
 
 /** A reply's part in one step. */
-export interface SpeechTurn {
+export interface SpeechBatchMember {
   readonly reply: SpeechReply
   /** Cancelled: no more work for it. It is disposed after the step. */
-  readonly gone: boolean
+  readonly inactive: boolean
   /** Whether a frame may be made; false while the vocoder is too far behind. */
-  readonly frame: boolean
+  readonly canMakeFrame: boolean
   /** A frame has been made: [groups]. To be called as soon as there is one, because decoding begins with it. */
-  made(codes: Int32Array): void
+  addFrame(codes: Int32Array): void
   /** The reply ends with the frames made so far. */
-  ended(): void
+  endFrames(): void
   /** There is no memory for its next rows: it takes part again once some was freed. */
-  starve(): void
+  waitForMemory(): void
   fail(error: unknown): void
 }
 
@@ -138,7 +138,7 @@ export interface AdvanceOptions {
 /** A prompt of which the beginning is there: see {@link SpeechPipeline.prefill}. */
 export interface SpeechPrefill {
   readonly prompt: PreparedPrompt
-  readonly kept: NonNullable<SpeechStart['kept']>
+  readonly cacheKey: NonNullable<SpeechStart['cacheKey']>
   /** Rows of the prompt that are as they will be. */
   readonly until: number
   /** The thinker's hidden state of a row of those, as far as `hiddenRows` has it. */
@@ -155,11 +155,11 @@ export interface SpeechPipeline extends SpeechFacts {
   /** Rows whose hidden states replies may need: kept with a prefix so that another reply can reuse it. */
   readonly hiddenRows: ThinkerRows
   /** Tokens of text before a reply begins, unless the text is complete: at least 1, Infinity for the whole text. */
-  readonly textAhead: number
+  readonly minTextTokens: number
   /** Frames that may wait for the vocoder before no more are made. */
-  readonly mostWaiting: number
+  readonly maxPendingFrames: number
   /** Bytes of caches that the shortest reply takes. Absent: none. */
-  readonly leastBytes?: number
+  readonly minBytes?: number
   /** Frames of the n-th call (from 0) of a reply's vocoder. */
   chunkFrames(chunk: number): number
   /**
@@ -178,7 +178,7 @@ export interface SpeechPipeline extends SpeechFacts {
    * One step for all ready replies, at most one frame each; the networks run batched. A failure of one reply, or of a
    * batch, goes to `fail` of only the replies concerned.
    */
-  advance(turns: readonly SpeechTurn[], options: AdvanceOptions): Promise<void>
+  advance(members: readonly SpeechBatchMember[], options: AdvanceOptions): Promise<void>
 }
 
 /** The limit of a text's speech: `frames`, and `perToken` more for each spoken token. */

@@ -1,14 +1,14 @@
 /**
- * One signal for a batch: it fires once no member of the batch needs the result any more.
+ * One abort signal for a batch. It fires when every member of the batch has been cancelled.
  *
- * In: the members' signals. Out: a signal for the stage call; dispose it when the call is over.
+ * In: the members' signals. Out: a signal for the stage call. Dispose it after the call.
  */
 
 export interface BatchSignal extends Disposable {
   readonly signal: AbortSignal
 }
 
-/** Fires with the last member's reason when all have fired. */
+/** The combined signal fires with the reason of the last member to fire. */
 export function whenAllAborted(signals: readonly AbortSignal[]): BatchSignal {
   const controller = new AbortController()
   let left = 0

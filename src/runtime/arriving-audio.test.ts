@@ -62,20 +62,20 @@ it('gives the parts that hold, and their rows the name', async () => {
   const audio = open()
   audio.append(tone(95, 0.5))
   await work(audio)
-  expect(audio.tokensOver(audio.levels.floor)).toBe(4)
+  expect(audio.validTokens(audio.levels.floor)).toBe(4)
   const feature = featureOf(95 * 160)
   const rows = audio.mark(feature.rows, 4)
-  const settled = audio.settle(feature, 'key')!
+  const finalized = audio.finalize(feature, 'key')!
   expect(rows).toMatchObject({ key: 'key', rows: Int32Array.of(5, 6, 7, 8) })
   const { mel } = await logMel(tone(95, 0.5), config)
-  expect(await settled.load()).toEqual(mel)
+  expect(await finalized.load()).toEqual(mel)
   for (const [number, from] of [0, 40].entries()) {
-    expect(settled.ahead!.window(from)![0]).toBeCloseTo(sum(part(mel, 95, from, 40)), 2)
-    expect(audio.embeddings(4, HIDDEN)[number * 2 * HIDDEN]).toBe(settled.ahead!.window(from)![0])
+    expect(finalized.ahead!.window(from)![0]).toBeCloseTo(sum(part(mel, 95, from, 40)), 2)
+    expect(audio.embeddings(4, HIDDEN)[number * 2 * HIDDEN]).toBe(finalized.ahead!.window(from)![0])
   }
-  expect(settled.ahead!.chunk(80)![0]).toBeCloseTo(sum(part(mel, 95, 80, 10)), 3)
-  expect(settled.ahead!.window(80)).toBeUndefined()
-  expect(audio.settle(featureOf(95 * 160 + 1), 'key')).toBeUndefined()
+  expect(finalized.ahead!.chunk(80)![0]).toBeCloseTo(sum(part(mel, 95, 80, 10)), 3)
+  expect(finalized.ahead!.window(80)).toBeUndefined()
+  expect(audio.finalize(featureOf(95 * 160 + 1), 'key')).toBeUndefined()
 })
 
 it('makes again what a louder frame changed, and holds what it did not', async () => {
@@ -89,7 +89,7 @@ it('makes again what a louder frame changed, and holds what it did not', async (
   audio.append(tone(80, 0.9))
   await work(audio)
   expect(audio.stale?.from).toBe(0)
-  expect(audio.tokensOver(audio.levels.floor)).toBe(0)
+  expect(audio.validTokens(audio.levels.floor)).toBe(0)
   const stale = audio.stale!
   await audio.encode(stale, signal)
   expect(rows.rows.length).toBe(0)
@@ -97,12 +97,12 @@ it('makes again what a louder frame changed, and holds what it did not', async (
   await work(audio, true)
   expect(audio.stale).toBeUndefined()
   // The last frame waits for samples after it.
-  expect(audio.tokensOver(audio.levels.floor)).toBe(6)
-  const settled = audio.settle(feature, 'key')!
-  const mel = await settled.load()
-  expect(settled.ahead!.window(120)).toBeUndefined()
+  expect(audio.validTokens(audio.levels.floor)).toBe(6)
+  const finalized = audio.finalize(feature, 'key')!
+  const mel = await finalized.load()
+  expect(finalized.ahead!.window(120)).toBeUndefined()
   for (const from of [0, 40, 80]) {
-    expect(settled.ahead!.window(from)![0]).toBeCloseTo(sum(part(mel, 160, from, 40)), 1)
+    expect(finalized.ahead!.window(from)![0]).toBeCloseTo(sum(part(mel, 160, from, 40)), 1)
   }
 })
 
@@ -114,9 +114,9 @@ it('gives nothing that does not hold in the end', async () => {
   const rows = audio.mark(feature.rows, 4)
   audio.append(tone(10, 0.9))
   while (audio.levels.behind) audio.levels.advance(100)
-  const settled = audio.settle(feature, 'key')!
-  expect(settled.ahead!.window(0)).toBeUndefined()
-  expect(settled.ahead!.chunk(0)).toBeUndefined()
+  const finalized = audio.finalize(feature, 'key')!
+  expect(finalized.ahead!.window(0)).toBeUndefined()
+  expect(finalized.ahead!.chunk(0)).toBeUndefined()
   expect(rows).toMatchObject({ key: 'key', rows: new Int32Array() })
 })
 

@@ -1,9 +1,9 @@
 /**
- * One audio while it arrives: its levels, what was encoded of it, and which of that still holds.
+ * Incremental encoding of one audio while its samples arrive: log-mel levels, encoder outputs, and their validity.
  *
- * In: samples, outputs of windows and chunks. Out: those that were made of the values the complete audio has. The
- * loudest level so far raises the quiet ones, so an output holds while the floor it was made over is the floor, or
- * none of its levels lies under the floor.
+ * In: samples. Out: encoder outputs that equal those of the complete audio. The loudest level sets a floor for all
+ * levels, so a louder frame changes earlier features. An output stays valid if the floor is the same, or if all of its
+ * levels are above both floors.
  */
 
 import type { GenerationRequest } from '../contract/index.ts'
@@ -14,10 +14,7 @@ import type { AudioFeatureConfig } from '../prompt/log-mel.ts'
 import { MelLevels } from '../prompt/mel-levels.ts'
 import type { AudioFeature, EncodedAhead } from '../prompt/prepared-prompt.ts'
 
-/**
- * Rows of an audio in a run that was prefilled before it was complete. They get the audio's name, and may become
- * fewer.
- */
+/** Rows of an audio in a token run that was prefilled before the audio was complete. Both fields change later. */
 class ArrivingRows implements MediaRows {
   rows: Int32Array
   key: string
@@ -31,33 +28,34 @@ class ArrivingRows implements MediaRows {
 interface Part {
   readonly from: number
   readonly until: number
-  /** That its values were raised to. */
+  /** The floor in use when the output was computed. */
   readonly floor: number
   readonly output: Float32Array
 }
 
-/** How an audio ends if nothing more comes of it. */
-export interface Ending {
-  /** Samples of silence that it ends in. They are not in its levels. */
+/** The end of the audio, if no more samples arrive. */
+export interface PossibleEnd {
+  /** Samples of trailing silence. They are not part of the levels. */
   readonly silence: number
   readonly contentKey: string
-  /** Aborted when more has come. */
+  /** Aborted when more samples arrive. */
   readonly abort: AbortController
-  /** What can be done for it was begun. */
-  begun: boolean
-  /** Under which its encoder's output is kept, once it is. */
+  /** Its speculative prefill has started, or is not possible. */
+  started: boolean
+  /** Key of its encoder output in the cache, once it is there. */
   encodedAs: string | undefined
-  /** In the run that was prefilled with it, and the first of them that are of windows. */
+  /** The audio's rows in the run that was prefilled with this end. */
   rows: ArrivingRows | undefined
+  /** The first of `rows` that come from whole windows: they stay valid when more samples arrive. */
   tokens: number
 }
 
 interface ArrivingAudioOptions {
-  /** Names it until it is complete. */
+  /** Content key until the audio is complete. */
   readonly name: string
-  /** The last audio of its messages stands for this one. */
+  /** The request that will contain the audio. The last audio of its messages is the placeholder for it. */
   readonly request: GenerationRequest
-  /** Whether the prompt up to what has come may be prefilled. */
+  /** Whether the prompt may be prefilled up to the samples received so far. */
   readonly prefills: boolean
   readonly features: AudioFeatureConfig
   readonly windows: AudioWindows
@@ -67,16 +65,17 @@ interface ArrivingAudioOptions {
 export class ArrivingAudio {
   readonly options: ArrivingAudioOptions
   readonly levels: MelLevels
-  /** By number; those that do not hold any more are made again. */
+  /** In order. Those that are no longer valid are computed again. */
   readonly #windows: Part[] = []
-  /** Of the window that is not complete yet. */
+  /** Chunks of the last, incomplete window. */
   #chunks: Part[] = []
   #rows: ArrivingRows[] = []
+  /** Bytes acquired from the budget. */
   #charged = 0
-  /** Tokens of it that were prefilled, -1 before anything was. */
+  /** Prefilled tokens of the audio, -1 before the first prefill. */
   prefilled = -1
   #contentKey: string | undefined
-  #ending: Ending | undefined
+  #ending: PossibleEnd | undefined
   dropped = false
 
   constructor(options: ArrivingAudioOptions) {
@@ -88,55 +87,55 @@ export class ArrivingAudio {
     return this.#charged
   }
 
-  /** Set once it is complete. */
+  /** Set once the audio is complete. */
   get contentKey(): string | undefined {
     return this.#contentKey
   }
 
-  get ending(): Ending | undefined {
+  get ending(): PossibleEnd | undefined {
     return this.#ending
   }
 
-  /** With the silence that it may end in. */
+  /** Samples received, and the silence of the possible end. */
   get samples(): number {
     return this.levels.samples + (this.#ending?.silence ?? 0)
   }
 
-  /** Takes samples in. */
+  /** Adds samples, in [-1, 1]. */
   append(samples: Float32Array): void {
     if (this.dropped || this.#contentKey !== undefined) return
-    this.#goOn()
+    this.#discardEnd()
     this.levels.push(samples)
     this.#charge()
   }
 
-  /** Nothing may come but so many samples of silence. */
+  /** Announces that the audio may be over, with `silence` samples of silence at its end. */
   mayEnd(silence: number, contentKey: string): void {
     if (this.dropped || this.#contentKey !== undefined) return
-    this.#goOn()
+    this.#discardEnd()
     const abort = new AbortController()
-    this.#ending = { silence, contentKey, abort, begun: false, encodedAs: undefined, rows: undefined, tokens: 0 }
+    this.#ending = { silence, contentKey, abort, started: false, encodedAs: undefined, rows: undefined, tokens: 0 }
   }
 
-  /** Nothing more comes. */
+  /** No more samples follow. */
   complete(contentKey: string): void {
-    if (this.#ending?.contentKey !== contentKey) this.#goOn()
+    if (this.#ending?.contentKey !== contentKey) this.#discardEnd()
     this.#contentKey = contentKey
   }
 
-  /** It did not end where it might have: of what was prefilled, windows stay. */
-  #goOn(): void {
+  /** More samples arrived after the possible end: only whole windows of its prefill stay valid. */
+  #discardEnd(): void {
     const ending = this.#ending
     if (!ending) return
     this.#ending = undefined
-    ending.abort.abort(new DOMException('The audio goes on.', 'AbortError'))
+    ending.abort.abort(new DOMException('More audio arrived.', 'AbortError'))
     const { rows } = ending
     if (!rows) return
     rows.rows = rows.rows.subarray(0, ending.tokens)
     this.#rows.push(rows)
   }
 
-  /** Lets go of everything. What was prefilled is of no more use to anybody and gives way by itself. */
+  /** Frees all memory. Prefixes that were prefilled stay in the prefix cache until they are evicted. */
   drop(): void {
     this.dropped = true
     this.#windows.length = 0
@@ -145,13 +144,13 @@ export class ArrivingAudio {
     this.#ending = undefined
     const charged = this.#charged
     this.#charged = 0
-    this.options.budget?.give(charged)
+    this.options.budget?.release(charged)
   }
 
-  /** Tokens, from the first on, whose windows hold over a floor. */
-  tokensOver(floor: number): number {
-    const fresh = this.#windows.findIndex((part) => !this.#holds(part, floor))
-    return (fresh < 0 ? this.#windows.length : fresh) * this.options.windows.tokens
+  /** Leading tokens whose windows are valid for a floor. */
+  validTokens(floor: number): number {
+    const invalid = this.#windows.findIndex((part) => !this.#isValid(part, floor))
+    return (invalid < 0 ? this.#windows.length : invalid) * this.options.windows.tokens
   }
 
   /** Embeddings of the first `tokens` tokens, [tokens, thinker hidden]. */
@@ -166,13 +165,13 @@ export class ArrivingAudio {
     return joined
   }
 
-  /** The first part that does not hold over the floor as it is now: to be made again by {@link encode}. */
+  /** The first part that is invalid for the current floor: {@link encode} has to compute it again. */
   get stale(): { readonly from: number; readonly until: number } | undefined {
     const { floor } = this.levels
-    return [...this.#windows, ...this.#chunks].find((part) => !this.#holds(part, floor))
+    return [...this.#windows, ...this.#chunks].find((part) => !this.#isValid(part, floor))
   }
 
-  /** What can be encoded for the first time: a chunk, or a window once it is complete. */
+  /** The next part to encode for the first time: a chunk, or a complete window. Undefined when samples are missing. */
   get next(): { readonly from: number; readonly until: number } | undefined {
     if (this.dropped) return undefined
     const { frames: length, chunkFrames } = this.options.windows
@@ -184,7 +183,7 @@ export class ArrivingAudio {
     return this.levels.frames >= start + length ? { from: start, until: start + length } : undefined
   }
 
-  /** Encodes a chunk or a window. The floor may not rise meanwhile. */
+  /** Encodes a chunk or a window, given by its frames. The floor must stay the same meanwhile. */
   async encode({ from, until }: { readonly from: number; readonly until: number }, signal: AbortSignal): Promise<void> {
     const { windows } = this.options
     const { floor } = this.levels
@@ -195,13 +194,13 @@ export class ArrivingAudio {
       if (!this.dropped) this.#put(this.#chunks, chunk)
     } else {
       const chunks = this.#chunks.filter((known) => known.from >= from && known.until <= until)
-      const holding = chunks.findIndex((known) => !this.#holds(known, floor))
-      const known = chunks.slice(0, holding < 0 ? undefined : holding).map(({ output }) => output)
+      const invalid = chunks.findIndex((known) => !this.#isValid(known, floor))
+      const known = chunks.slice(0, invalid < 0 ? undefined : invalid).map(({ output }) => output)
       const window = part(await windows.window(mel, known, signal))
       if (this.dropped) return
       this.#chunks = this.#chunks.filter((chunk) => !chunks.includes(chunk))
       this.#put(this.#windows, window)
-      // What was prefilled of the window's last output is not what it gives now.
+      // Rows that were prefilled with the window's previous output are invalid.
       this.cut(from)
     }
     this.#charge()
@@ -213,21 +212,21 @@ export class ArrivingAudio {
     else parts[at] = part
   }
 
-  /** Rows of the first `tokens` tokens in a run that is prefilled now. `rows`: of the whole audio. */
+  /** Registers the first `tokens` rows in a run that is about to be prefilled. `rows`: of the whole audio. */
   mark(rows: Int32Array, tokens: number): ArrivingRows {
     const marked = new ArrivingRows(rows.slice(0, tokens), this.options.name)
     this.#rows.push(marked)
     return marked
   }
 
-  /** Rows of all of it in a run that is prefilled for how it may end. `floor`: of its feature. */
-  markEnding(ending: Ending, rows: Int32Array, floor: number): ArrivingRows {
+  /** Registers all rows in a run that is about to be prefilled with a possible end. `floor`: of its feature. */
+  markEnding(ending: PossibleEnd, rows: Int32Array, floor: number): ArrivingRows {
     ending.rows = new ArrivingRows(rows, this.options.name)
-    ending.tokens = this.tokensOver(floor)
+    ending.tokens = this.validTokens(floor)
     return ending.rows
   }
 
-  /** Whatever was prefilled holds for frames before `frame` only. */
+  /** Marks prefilled rows as valid only for frames before `frame`. */
   cut(frame: number): void {
     const { frames, tokens } = this.options.windows
     const most = Math.floor(frame / frames) * tokens
@@ -236,49 +235,49 @@ export class ArrivingAudio {
     this.prefilled = Math.min(this.prefilled, most)
   }
 
-  /** Whatever was prefilled holds for windows over a floor only. */
-  cutOver(floor: number): void {
+  /** Marks prefilled rows as valid only for windows that are valid for a floor. */
+  cutToFloor(floor: number): void {
     const { windows } = this.options
-    this.cut((this.tokensOver(floor) / windows.tokens) * windows.frames)
+    this.cut((this.validTokens(floor) / windows.tokens) * windows.frames)
   }
 
   /**
-   * The feature of the complete audio, computed from what is here; `levels` must have nothing left to compute. What
-   * was prefilled gets `key`, as far as it holds. Undefined when it is another audio.
+   * The feature of the complete audio, with the valid encoder outputs. All levels must have been computed. Valid
+   * prefilled rows get `key`. Returns undefined when the number of samples differs.
    */
-  settle(feature: AudioFeature, key: string | undefined): AudioFeature | undefined {
+  finalize(feature: AudioFeature, key: string | undefined): AudioFeature | undefined {
     if (feature.source?.samples !== this.samples) return undefined
     const { floor, whole } = this.completed(feature)
-    this.cutOver(floor)
+    this.cutToFloor(floor)
     const marked = this.#ending?.rows ? [...this.#rows, this.#ending.rows] : this.#rows
     if (key !== undefined) for (const rows of marked) rows.key = key
     this.#rows = []
     return whole
   }
 
-  /** The feature of an audio that ends as this one may, and its floor. `levels` must have nothing left to compute. */
+  /** The feature of the audio with its possible end, and its floor. All levels must have been computed. */
   completed(feature: AudioFeature): { whole: AudioFeature; floor: number } {
     const { mel, floor } = this.levels.complete(feature.frames, feature.source!.padded)
     const find = (parts: readonly Part[], from: number): Float32Array | undefined => {
       const part = parts.find((candidate) => candidate.from === from)
-      return part && this.#holds(part, floor) ? part.output : undefined
+      return part && this.#isValid(part, floor) ? part.output : undefined
     }
     const [whole, chunks] = [[...this.#windows], [...this.#chunks]]
     const ahead: EncodedAhead = { window: (from) => find(whole, from), chunk: (from) => find(chunks, from) }
     return { whole: { ...feature, ahead, load: () => Promise.resolve(mel) }, floor }
   }
 
-  #holds(part: Part, floor: number): boolean {
+  #isValid(part: Part, floor: number): boolean {
     return part.floor === floor || this.levels.lowest(part.from, part.until) >= Math.max(part.floor, floor)
   }
 
-  /** Counts what it holds; without memory for it, it is dropped. */
+  /** Updates the bytes acquired from the budget. Drops the audio when the budget is exhausted. */
   #charge(): void {
     const outputs = [...this.#windows, ...this.#chunks].reduce((sum, { output }) => sum + output.byteLength, 0)
     const bytes = this.levels.bytes + outputs
     const { budget } = this.options
-    if (bytes < this.#charged) budget?.give(this.#charged - bytes)
-    else if (budget && bytes > this.#charged && !budget.take(bytes - this.#charged, { spare: true })) {
+    if (bytes < this.#charged) budget?.release(this.#charged - bytes)
+    else if (budget && bytes > this.#charged && !budget.acquire(bytes - this.#charged, { spare: true })) {
       this.drop()
       return
     }

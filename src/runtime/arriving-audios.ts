@@ -1,8 +1,8 @@
 /**
- * All audio that is arriving: a piece of work for one of them a turn, while no request waits to be read.
+ * Incremental encoding of all arriving audio, one piece of work per step, while no request waits for its prefill.
  *
- * In: samples, from whoever opens an audio. Out: features of complete audio, for the requests that name it. What is
- * held gives way before a live request is refused memory; the audio is then encoded at once, with its request.
+ * In: samples of each open audio. Out: features of complete audio, for the requests that contain it. All memory used
+ * here is reclaimable: without it, the audio is encoded as a whole with its request.
  */
 
 import { EngineError, type GenerationRequest } from '../contract/index.ts'
@@ -11,27 +11,27 @@ import type { AudioFeatureConfig } from '../prompt/log-mel.ts'
 import type { AudioFeature, PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
 import { ArrivingAudio } from './arriving-audio.ts'
 import { EncoderJob, type Pause } from './encoder-job.ts'
-import { type PrefillTools, prefillAhead, type PromptSoFar, promptSoFar } from './prefill-ahead.ts'
+import { type PrefillContext, prefillAhead, type PartialPrompt, partialPrompt } from './prefill-ahead.ts'
 
-/** Frames of the spectrogram that one turn computes. */
-const FRAMES_AT_ONCE = 64
-/** Frames without a louder one after which what the floor changed is made again. */
-const CALM_FRAMES = 100
+/** Mel frames that one step computes. */
+const FRAMES_PER_STEP = 64
+/** Frames without a new loudest one before invalid parts are encoded again. */
+const QUIET_FRAMES = 100
 
-/** An audio that a request will name, as its sender sees it. */
+/** The caller's handle for an audio that a later request will contain. Dispose it to discard the audio. */
 export interface OpenAudio extends Disposable {
   /** The next samples, in [-1, 1], at the checkpoint's rate. */
   append(samples: Float32Array): void
-  /** There may be no more but so many samples of silence; requests then name it so. */
+  /** The audio may be over, with `silence` samples of silence at its end. A request then refers to it by `contentKey`. */
   mayEnd(silence: number, contentKey: string): void
-  /** There are no more; requests name it so. */
+  /** No more samples follow. Requests refer to the audio by `contentKey`. */
   complete(contentKey: string): void
 }
 
-interface ArrivingAudiosOptions extends PrefillTools {
+interface ArrivingAudiosOptions extends PrefillContext {
   readonly features: AudioFeatureConfig | undefined
   readonly budget: MemoryBudget | undefined
-  /** There is something to do. */
+  /** Called when there is work for {@link ArrivingAudios.step}. */
   readonly notify: () => void
 }
 
@@ -39,22 +39,22 @@ interface Entry {
   readonly audio: ArrivingAudio
   readonly abort: AbortController
   job: EncoderJob<'done'> | undefined
-  /** Its prompt is being made. */
+  /** Its partial prompt is being prepared. */
   preparing: boolean
-  prompt: PromptSoFar | undefined
+  prompt: PartialPrompt | undefined
 }
 
 export class ArrivingAudios implements Disposable {
   readonly #options: ArrivingAudiosOptions
-  /** The one that worked last is the last. */
+  /** Least recently served first. */
   #entries: Entry[] = []
   #number = 0
-  /** Work that was given up and still has to free its memory. */
+  /** Cancelled jobs that have not freed their memory yet. */
   readonly #ending = new Set<Promise<void>>()
 
   constructor(options: ArrivingAudiosOptions) {
     this.#options = options
-    options.budget?.addReclaim((bytes) => this.#reclaim(bytes))
+    options.budget?.addReclaimer((bytes) => this.#reclaim(bytes))
   }
 
   get size(): number {
@@ -65,7 +65,7 @@ export class ArrivingAudios implements Disposable {
     return this.#entries.some(({ job, preparing }) => job !== undefined || preparing)
   }
 
-  /** Undefined where the encoder works on whole audio only. */
+  /** Starts an audio. Undefined when the encoder supports only whole audio. See `Runtime.openAudio`. */
   open(request: GenerationRequest, prefills: boolean): OpenAudio | undefined {
     const { features, budget, model } = this.#options
     const windows = model.audioEncoder?.windows
@@ -91,38 +91,38 @@ export class ArrivingAudios implements Disposable {
     }
   }
 
-  /** What was kept of an end that it turned out not to have goes. */
+  /** Applies a change, and removes the cached encoder output of a possible end that the change discards. */
   #change(audio: ArrivingAudio, change: () => void): void {
     const { ending } = audio
     change()
     const { cacheScope } = audio.options.request
     if (ending?.encodedAs !== undefined && audio.ending !== ending && cacheScope !== undefined)
-      this.#options.pool.encoded.forget(cacheScope, ending.encodedAs)
+      this.#options.pool.encoded.delete(cacheScope, ending.encodedAs)
   }
 
-  /** One piece of work, if there is any. */
-  async turn(): Promise<boolean> {
+  /** Does one piece of work. Returns whether there was any. */
+  async step(): Promise<boolean> {
     for (const entry of this.#entries) {
       if (entry.audio.contentKey !== undefined || !(entry.job || this.#nextOf(entry))) continue
       this.#entries = [...this.#entries.filter((other) => other !== entry), entry]
-      await this.#turn(entry)
+      await this.#step(entry)
       return true
     }
     return false
   }
 
-  async #turn(entry: Entry): Promise<void> {
+  async #step(entry: Entry): Promise<void> {
     try {
       entry.job ??= new EncoderJob((pause) => this.#work(entry, pause))
-      if ((await entry.job.turn()) === 'done') entry.job = undefined
+      if ((await entry.job.step()) === 'done') entry.job = undefined
     } catch {
-      // Its request meets the same fault, and reports it.
+      // The request that contains the audio fails in the same way, and reports the error.
       this.#forget(entry.audio)
     }
   }
 
-  /** A prompt whose audio that arrived is taken from here. What was prefilled for it can be found from then on. */
-  async settle(
+  /** The prompt with features of arrived audio filled in. Prefixes prefilled for that audio can be found afterwards. */
+  async finalize(
     prompt: PreparedPrompt,
     scope: string | undefined,
     keyOf: (feature: PromptFeature) => string | undefined,
@@ -131,13 +131,13 @@ export class ArrivingAudios implements Disposable {
     const features: PromptFeature[] = []
     for (const feature of prompt.features) {
       const entry = this.#find(feature, scope)
-      const settled = entry && (await this.#settle(entry, feature as AudioFeature, keyOf(feature)))
-      features.push(settled ?? feature)
+      const finalized = entry && (await this.#finalize(entry, feature as AudioFeature, keyOf(feature)))
+      features.push(finalized ?? feature)
     }
     return { ...prompt, features }
   }
 
-  /** Its encoder's output is kept elsewhere now. */
+  /** Discards an arrived audio once its feature has been encoded. */
   used(feature: PromptFeature, scope: string | undefined): void {
     const entry = feature.type === 'audio' && feature.ahead ? this.#find(feature, scope) : undefined
     if (entry) this.#forget(entry.audio)
@@ -155,15 +155,15 @@ export class ArrivingAudios implements Disposable {
     )
   }
 
-  async #settle(entry: Entry, feature: AudioFeature, key: string | undefined): Promise<AudioFeature | undefined> {
+  async #finalize(entry: Entry, feature: AudioFeature, key: string | undefined): Promise<AudioFeature | undefined> {
     const { audio, job } = entry
     entry.job = undefined
     await job?.cancel(new DOMException('The audio is complete.', 'AbortError'))
-    while (audio.levels.advance(FRAMES_AT_ONCE)) await new Promise<void>((resolve) => void setImmediate(resolve))
+    while (audio.levels.advance(FRAMES_PER_STEP)) await new Promise<void>((resolve) => void setImmediate(resolve))
     if (audio.dropped) return undefined
-    const settled = audio.settle(feature, key)
+    const finalized = audio.finalize(feature, key)
     if (audio.ending?.encodedAs !== undefined) this.#forget(audio)
-    return settled
+    return finalized
   }
 
   async #work(entry: Entry, pause: Pause): Promise<'done'> {
@@ -174,7 +174,7 @@ export class ArrivingAudios implements Disposable {
     return 'done'
   }
 
-  /** What is to be done first for an audio. */
+  /** The most urgent piece of work for an audio. */
   #nextOf(entry: Entry): ((pause: Pause) => Promise<void>) | undefined {
     const { audio, abort, prompt } = entry
     const { levels, ending } = audio
@@ -182,15 +182,15 @@ export class ArrivingAudios implements Disposable {
     if (audio.dropped) return undefined
     if (levels.behind)
       return async () => {
-        levels.advance(FRAMES_AT_ONCE)
+        levels.advance(FRAMES_PER_STEP)
       }
     const { stale } = audio
-    if (stale && (ending || levels.frames - levels.loudestAt >= CALM_FRAMES)) return () => audio.encode(stale, signal)
+    if (stale && (ending || levels.frames - levels.loudestAt >= QUIET_FRAMES)) return () => audio.encode(stale, signal)
     const { next } = audio
     if (next) return () => audio.encode(next, signal)
     const idle = ending
-      ? ending.begun
-      : !audio.options.prefills || stale || audio.tokensOver(levels.floor) <= audio.prefilled
+      ? ending.started
+      : !audio.options.prefills || stale || audio.validTokens(levels.floor) <= audio.prefilled
     if (idle) return undefined
     if (prompt === undefined || prompt.ending !== ending) {
       if (!entry.preparing) void this.#prepare(entry)
@@ -198,33 +198,33 @@ export class ArrivingAudios implements Disposable {
     }
     return async (pause) => {
       entry.prompt = undefined
-      if (ending) ending.begun = true
+      if (ending) ending.started = true
       try {
         await prefillAhead(audio, prompt, this.#options, pause, signal)
       } catch (error) {
         if (ending?.abort.signal.aborted !== true && !(error instanceof EngineError && error.code === 'overloaded'))
           throw error
       }
-      // Without memory it is tried again only when some is freed.
-      if (!ending && audio.tokensOver(levels.floor) >= prompt.tokens)
+      // A prefill that found no memory also counts, so that it is not retried at once.
+      if (!ending && audio.validTokens(levels.floor) >= prompt.tokens)
         audio.prefilled = Math.max(audio.prefilled, prompt.tokens)
     }
   }
 
-  /** Makes the prompt so far, beside the loop. */
+  /** Prepares the partial prompt, outside the loop. */
   async #prepare(entry: Entry): Promise<void> {
     const { audio, abort } = entry
     entry.preparing = true
     const { ending } = audio
-    const tokens = audio.tokensOver(audio.levels.floor)
+    const tokens = audio.validTokens(audio.levels.floor)
     try {
-      entry.prompt = await promptSoFar(audio, this.#options, abort.signal)
-      if (entry.prompt === undefined && ending) ending.begun = true
+      entry.prompt = await partialPrompt(audio, this.#options, abort.signal)
+      if (entry.prompt === undefined && ending) ending.started = true
       else if (entry.prompt === undefined && audio.ending === undefined)
         audio.prefilled = Math.max(audio.prefilled, tokens)
     } catch {
-      // Its request meets the same fault, and reports it.
-      if (ending) ending.begun = true
+      // The request that contains the audio fails in the same way, and reports the error.
+      if (ending) ending.started = true
       audio.prefilled = Infinity
     }
     entry.preparing = false
@@ -235,14 +235,14 @@ export class ArrivingAudios implements Disposable {
     const entry = this.#entries.find((other) => other.audio === audio)
     if (!entry) return
     this.#entries = this.#entries.filter((other) => other !== entry)
-    const reason = new DOMException('The audio is not wanted any more.', 'AbortError')
+    const reason = new DOMException('The audio is no longer needed.', 'AbortError')
     entry.abort.abort(reason)
     const ended = entry.job?.cancel(reason).finally(() => this.#ending.delete(ended!))
     if (ended) this.#ending.add(ended)
     audio.drop()
   }
 
-  /** Frees memory of work in progress, which is then done with its request. Returns whether there was any. */
+  /** Cancels work in progress to free its memory. Returns whether there was any. */
   async free(): Promise<boolean> {
     for (const { audio, job } of this.#entries) if (job) this.#forget(audio)
     if (this.#ending.size === 0) return false

@@ -1,8 +1,8 @@
 /**
- * Encoder outputs by content, so that a medium that is sent again is not encoded again.
+ * LRU cache of encoder outputs by content: a medium that is sent again is not encoded again.
  *
- * In: a medium's key and its encoder's output. Out: the output, on request. Within a byte limit, the least recently
- * used are evicted first; they are also evicted before a live request is refused memory.
+ * In: a medium's key and its encoder output. Out: the output of an equal key. The cache has a byte limit, and its
+ * memory is reclaimable: entries are evicted before a live request is refused memory.
  */
 
 import type { MemoryBudget } from '../models/memory-budget.ts'
@@ -17,11 +17,11 @@ export class EncodedCache {
   readonly #media = new Map<string, EncodedMedium>()
   #bytes = 0
 
-  /** `limit`: bytes kept at most. */
+  /** `limit`: most bytes cached. */
   constructor(budget: MemoryBudget | undefined, limit: number) {
     this.#budget = budget
     this.#limit = limit
-    budget?.addReclaim((bytes) => this.#shrink(this.#bytes - bytes))
+    budget?.addReclaimer((bytes) => this.#shrink(this.#bytes - bytes))
   }
 
   get bytes(): number {
@@ -43,13 +43,13 @@ export class EncodedCache {
     const bytes = bytesOf(medium)
     if (this.#media.has(name) || bytes > this.#limit) return
     this.#shrink(this.#limit - bytes)
-    if (this.#budget && !this.#budget.take(bytes, { spare: true })) return
+    if (this.#budget && !this.#budget.acquire(bytes, { spare: true })) return
     this.#media.set(name, medium)
     this.#bytes += bytes
   }
 
-  /** Nobody will ask for it again. */
-  forget(scope: string, key: string): void {
+  /** Removes an output that no request will need. */
+  delete(scope: string, key: string): void {
     const name = nameOf(scope, key)
     const medium = this.#media.get(name)
     if (medium) this.#drop(name, medium)
@@ -59,7 +59,7 @@ export class EncodedCache {
     this.#shrink(0)
   }
 
-  /** Drops the least recently used until at most so many bytes are left. */
+  /** Evicts least recently used outputs until at most `bytes` remain. */
   #shrink(bytes: number): void {
     for (const [name, medium] of this.#media) {
       if (this.#bytes <= bytes) return
@@ -71,7 +71,7 @@ export class EncodedCache {
     this.#media.delete(name)
     const freed = bytesOf(medium)
     this.#bytes -= freed
-    this.#budget?.give(freed)
+    this.#budget?.release(freed)
   }
 }
 

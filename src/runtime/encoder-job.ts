@@ -1,17 +1,17 @@
 /**
- * An encoder's work on one medium, a piece per turn of the loop, so that a long video does not delay other requests.
+ * An encoder's work on one medium, one piece per step of the loop, so that a long video does not delay other requests.
  *
- * In: work that calls `pause` between its pieces (windows of audio, frames of a video). Out: its result, from the
- * turn that completes it.
+ * In: work that awaits `pause` between its pieces (windows of audio, frames of a video). Out: its result, from the
+ * step that completes it.
  */
 
-/** Resolves when the work may go on; rejects when it has been given up. */
+/** Resolves when the work may continue. Rejects with the reason when the job is cancelled. */
 export type Pause = () => Promise<void>
 
 export class EncoderJob<Result> {
   readonly #work: (pause: Pause) => Promise<Result>
   #result: Promise<Result> | undefined
-  #paused: { readonly resume: () => void; readonly giveUp: (reason: unknown) => void } | undefined
+  #paused: { readonly resume: () => void; readonly reject: (reason: unknown) => void } | undefined
   #atPause: () => void = () => undefined
   #reason: unknown
 
@@ -19,26 +19,26 @@ export class EncoderJob<Result> {
     this.#work = work
   }
 
-  /** Works to the next pause (undefined) or to the end. Rejects with what the work failed with. */
-  turn(): Promise<Result | undefined> {
+  /** Runs to the next pause (undefined) or to the end (the result). Rejects as the work does. */
+  step(): Promise<Result | undefined> {
     const paused = new Promise<undefined>((resolve) => (this.#atPause = () => resolve(undefined)))
     if (this.#result === undefined) this.#result = this.#work(() => this.#pause())
     else this.#paused?.resume()
     return Promise.race([this.#result, paused])
   }
 
-  /** Gives up: work that stands at a pause ends there and lets go of its memory. Resolves once it has ended. */
+  /** Cancels the job: paused work rejects at its pause and frees its memory. Resolves once the work has ended. */
   async cancel(reason: unknown): Promise<void> {
     this.#reason ??= reason
-    this.#paused?.giveUp(reason)
-    // Nobody asks for the result any more.
+    this.#paused?.reject(reason)
+    // A cancelled job has no reader for its failure.
     await this.#result?.catch(() => undefined)
   }
 
   #pause(): Promise<void> {
     if (this.#reason !== undefined) return Promise.reject(this.#reason as Error)
-    return new Promise((resume, giveUp) => {
-      this.#paused = { resume, giveUp }
+    return new Promise((resume, reject) => {
+      this.#paused = { resume, reject }
       this.#atPause()
     })
   }

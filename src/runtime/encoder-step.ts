@@ -1,7 +1,7 @@
 /**
- * One step of the encoders: a piece of one medium of one request.
+ * One step of the encoders: one piece of one medium of one request.
  *
- * In: the live requests. Out: the chosen one is a piece further; after its last medium its prompt's prefill begins.
+ * In: the live requests. Out: the chosen request has advanced by a piece. Prefill begins after its last medium.
  */
 
 import type { EncodeOptions, OmniModel } from '../models/stages.ts'
@@ -13,8 +13,8 @@ import { longestAudio } from './sequence-pool.ts'
 import { stageFailure } from './stage-failure.ts'
 
 /**
- * Returns whether there was anything to encode. The request with the fewest turns comes first, so an image does not
- * wait for a long video. `onEncoded` gets each output.
+ * Encodes one piece. Returns whether there was one. The request with the fewest encoder steps comes first, so that an
+ * image does not wait for a long video. `onEncoded` gets each complete output.
  */
 export async function encodePiece(
   tasks: readonly RequestTask[],
@@ -23,9 +23,9 @@ export async function encodePiece(
 ): Promise<boolean> {
   const [task] = tasks
     .filter((candidate) => candidate.runnable && candidate.phase === 'encoding' && candidate.canEncode)
-    .toSorted((left, right) => left.encoderTurns - right.encoderTurns)
+    .toSorted((left, right) => left.encoderSteps - right.encoderSteps)
   if (!task) return false
-  task.encoderTurns += 1
+  task.encoderSteps += 1
   try {
     if (!task.encoding) {
       const loaded = task.loader!.take()
@@ -37,7 +37,7 @@ export async function encodePiece(
       }
     }
     const { loaded, job } = task.encoding
-    const medium = await job.turn()
+    const medium = await job.step()
     if (!medium) return true
     task.encoding = undefined
     onEncoded(task, loaded, medium)
@@ -48,7 +48,7 @@ export async function encodePiece(
   return true
 }
 
-/** `longestFrames`: of the prompt's audio. */
+/** Encodes one medium. `longestFrames`: mel frames of the longest audio of the prompt. */
 export async function encodeFeature(
   loaded: LoadedFeature,
   longestFrames: number,

@@ -1,8 +1,8 @@
 /**
  * A bounded buffer between the step loop and one request's reader.
  *
- * In: events from the loop. Out: the same events to one consumer, in order. The loop checks `full` and leaves the
- * request out of its batches until the reader has caught up; nothing is ever dropped.
+ * In: events from the loop. Out: the same events to one reader, in order. While `full` is set, the loop leaves the
+ * request out of its batches (backpressure). No event is dropped.
  */
 
 import type { EngineEvent } from '../contract/index.ts'
@@ -21,7 +21,7 @@ export class EventQueue {
   #waiter: (() => void) | undefined
 
   /**
-   * @param limit events (or tenths of a second of audio) held before `full`; it clears at half of that.
+   * @param limit buffered events (or tenths of a second of audio) that set `full`. It clears at half of that.
    * @param onDrain called when `full` clears.
    */
   constructor(limit: number, onDrain: () => void) {
@@ -45,7 +45,7 @@ export class EventQueue {
     this.#wake()
   }
 
-  /** No more events. With an error the reader gets it after what is buffered, or at once when `drop` discards that. */
+  /** Ends the queue. The reader gets `error` after the buffered events, or at once if `drop` discards them. */
   close(options: { error?: unknown; drop?: boolean } = {}): void {
     if (this.#closed) return
     this.#closed = true
@@ -54,7 +54,7 @@ export class EventQueue {
     this.#wake()
   }
 
-  /** The next event, `undefined` at the end. Rejects with the error given to `close`. One caller at a time. */
+  /** The next event, or undefined at the end. Rejects with the error passed to `close`. One caller at a time. */
   async next(): Promise<EngineEvent | undefined> {
     while (this.#events.length === 0) {
       if (this.#closed) {

@@ -1,8 +1,8 @@
 /**
- * Computes encoder inputs, one medium ahead of the encoder and outside the loop: a long spectrogram delays no other
- * request, and a request holds at most two inputs at a time.
+ * Computes encoder inputs outside the loop, one medium ahead of the encoder. So a long spectrogram delays no other
+ * request, and each request has at most two inputs in memory.
  *
- * In: the features a request needs encoded, in order. Out: their inputs, in order, when they are ready.
+ * In: the features that a request needs, in order. Out: their encoder inputs, in the same order.
  */
 
 import type { PromptFeature } from '../prompt/prepared-prompt.ts'
@@ -24,7 +24,7 @@ export class FeatureLoader {
   #loading = false
   failure: unknown
 
-  /** `onChange`: an input is ready, or one could not be computed. */
+  /** `onChange` is called when an input is ready, or could not be computed. */
   constructor(features: readonly PromptFeature[], signal: AbortSignal, onChange: () => void) {
     this.#features = [...features]
     this.#signal = signal
@@ -32,7 +32,7 @@ export class FeatureLoader {
     void this.#next()
   }
 
-  /** All inputs could be computed: none of the request's media is invalid. */
+  /** Whether all inputs have been computed: no medium of the request is invalid. */
   get complete(): boolean {
     return this.#features.length === 0 && !this.#loading && this.failure === undefined
   }
@@ -41,7 +41,7 @@ export class FeatureLoader {
     return this.#loaded !== undefined
   }
 
-  /** The next input. Call only when {@link ready}. */
+  /** Removes and returns the next input. Call only when {@link ready}. */
   take(): LoadedFeature {
     const loaded = this.#loaded
     if (!loaded) throw new Error('No input is ready.')

@@ -1,16 +1,15 @@
 /**
- * Prefills a prompt up to what has come of the audio that it ends with, for its request to go on from.
+ * Prefills a prompt whose last audio is still arriving, up to the samples received.
  *
- * In: an {@link ArrivingAudio}. Out: prefixes of thinker and speech among those that are kept, found by the request
- * once the audio has its name. In pieces, between which others get their turn; what was prefilled when it is given up
- * is kept, too.
+ * In: an {@link ArrivingAudio}. Out: cached prefixes of the thinker and of speech, which the audio's request reuses.
+ * Work pauses between its pieces. A cancelled prefill still caches the rows it has computed.
  */
 
 import type { GenerationMessage, GenerationRequest } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 import { type MediaRows, positionsOf, runOf, type TokenRun } from '../models/token-run.ts'
 import type { AudioFeature, PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
-import type { ArrivingAudio, Ending } from './arriving-audio.ts'
+import type { ArrivingAudio, PossibleEnd } from './arriving-audio.ts'
 import type { Pause } from './encoder-job.ts'
 import type { EncodedMedium } from './encoded-cache.ts'
 import { encodeFeature } from './encoder-step.ts'
@@ -18,48 +17,48 @@ import { type LoadedFeature, loadFeature } from './feature-loader.ts'
 import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import { longestAudio, mediaSet, type SequencePool } from './sequence-pool.ts'
 
-export interface PrefillTools {
+export interface PrefillContext {
   readonly model: OmniModel
   readonly pool: SequencePool
   readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
-  /** Whose prefixes it finds and leaves. */
+  /** Scope of the prefixes that a request reuses and caches. */
   readonly scopeOf: (request: GenerationRequest) => string
-  /** Prompt tokens that one step may run. */
+  /** Prompt tokens of the next step. */
   readonly stepTokens: () => number
 }
 
-/** A prompt that is about to be prefilled so far. */
-export interface PromptSoFar {
+/** The part of a prompt that can be prefilled now. */
+export interface PartialPrompt {
   readonly prompt: PreparedPrompt
-  /** Of the audio. */
+  /** The feature of the arriving audio. */
   readonly feature: AudioFeature
-  /** Tokens of the audio that are known. */
+  /** Tokens of the audio with valid encoder outputs. */
   readonly tokens: number
   readonly run: TokenRun
-  /** What encoders read of media that are not known: those before the audio, and the audio once it may have ended. */
+  /** Encoder inputs of media without a cached output: those before the audio, and the audio at its possible end. */
   readonly loaded: readonly LoadedFeature[]
-  /** Set where it is the whole prompt, of an audio that ends so. */
-  readonly ending: Ending | undefined
+  /** Set for the whole prompt, with a possible end of the audio. */
+  readonly ending: PossibleEnd | undefined
 }
 
 /**
- * Makes the prompt, beside the loop: up to what is known of the audio or, once it may have ended, all but the token
- * whose output is sampled. Undefined when there is nothing in it to prefill.
+ * Prepares the prompt, outside the loop: up to the valid tokens of the audio or, with a possible end, everything but
+ * the last token. Undefined when there is nothing to prefill. Rejects as `prepare` does.
  */
-export async function promptSoFar(
+export async function partialPrompt(
   audio: ArrivingAudio,
-  { pool, prepare, scopeOf }: PrefillTools,
+  { pool, prepare, scopeOf }: PrefillContext,
   signal: AbortSignal,
-): Promise<PromptSoFar | undefined> {
+): Promise<PartialPrompt | undefined> {
   const { request } = audio.options
   const { ending } = audio
   const name = ending?.contentKey ?? audio.options.name
-  const tokens = audio.tokensOver(audio.levels.floor)
-  const prompt = await prepare({ ...request, messages: soFar(request.messages, name, audio.samples) }, signal)
+  const tokens = audio.validTokens(audio.levels.floor)
+  const prompt = await prepare({ ...request, messages: withPartialAudio(request.messages, name, audio.samples) }, signal)
   if (audio.ending !== ending) return undefined
   const arriving = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
   if (!arriving) return undefined
-  const part = ending ? ended(audio, ending, arriving) : begun(audio, tokens, arriving)
+  const part = ending ? endedAudio(audio, ending, arriving) : partialAudio(audio, tokens, arriving)
   if (!part || part.until(prompt) <= 0) return undefined
   const until = part.until(prompt)
   const media = pool.mediaOf(prompt).map((medium) => (medium.rows === arriving.rows ? part.rows : medium))
@@ -76,7 +75,7 @@ export async function promptSoFar(
   return { prompt, feature: part.feature, tokens: part.tokens, run, loaded, ending }
 }
 
-/** What is prefilled of an arriving audio, and up to which row. */
+/** The part of an arriving audio to prefill, and the row at which prefill stops. */
 interface ArrivedPart {
   readonly feature: AudioFeature
   readonly tokens: number
@@ -84,24 +83,24 @@ interface ArrivedPart {
   until(prompt: PreparedPrompt): number
 }
 
-function begun(audio: ArrivingAudio, tokens: number, feature: AudioFeature): ArrivedPart | undefined {
+function partialAudio(audio: ArrivingAudio, tokens: number, feature: AudioFeature): ArrivedPart | undefined {
   const next = feature.rows[tokens]
   if (next === undefined) return undefined
   return { feature, tokens, rows: audio.mark(feature.rows, tokens), until: () => next }
 }
 
-function ended(audio: ArrivingAudio, ending: Ending, feature: AudioFeature): ArrivedPart {
+function endedAudio(audio: ArrivingAudio, ending: PossibleEnd, feature: AudioFeature): ArrivedPart {
   const { whole, floor } = audio.completed(feature)
-  audio.cutOver(floor)
+  audio.cutToFloor(floor)
   const rows = audio.markEnding(ending, feature.rows, floor)
   return { feature: whole, tokens: rows.rows.length, rows, until: ({ tokenIds }) => tokenIds.length - 1 }
 }
 
-/** Runs it. Rejects as stages do, with `overloaded` where memory is short, and with what `pause` rejects with. */
+/** Prefills a partial prompt. Rejects as the stages do, with `overloaded` when memory is short, and as `pause` does. */
 export async function prefillAhead(
   audio: ArrivingAudio,
-  { prompt, feature, tokens, run, loaded, ending }: PromptSoFar,
-  { model, pool, scopeOf, stepTokens }: PrefillTools,
+  { prompt, feature, tokens, run, loaded, ending }: PartialPrompt,
+  { model, pool, scopeOf, stepTokens }: PrefillContext,
   pause: Pause,
   signal: AbortSignal,
 ): Promise<void> {
@@ -110,7 +109,7 @@ export async function prefillAhead(
   const until = run.tokenIds.length
   const scope = scopeOf(request)
   const speaks = request.speech !== undefined
-  // Only the encoder may be cut short: a sequence would be lost with its step.
+  // Only the encoder is aborted at once: an aborted thinker step would lose its sequence.
   const stop = ending ? AbortSignal.any([signal, ending.abort.signal]) : signal
   const media = new Map<PromptFeature, EncodedMedium>()
   for (const one of loaded) {
@@ -118,17 +117,17 @@ export async function prefillAhead(
     media.set(one.feature, medium)
     const key = pool.keyOf(one.feature, prompt)
     const own = one.feature === feature
-    // More came meanwhile.
+    // More samples arrived meanwhile.
     if (own && audio.ending !== ending) return
     if (request.cacheScope !== undefined && key !== undefined) pool.encoded.put(request.cacheScope, key, medium)
     if (ending && own) ending.encodedAs = key
     await pause()
   }
   if (ending && !audio.options.prefills) return
-  // More came meanwhile, or a louder frame.
-  if (audio.ending !== ending || (!ending && audio.tokensOver(audio.levels.floor) < tokens)) return
-  const { sequence, reused, hidden: kept } = await pool.start({ run, scope, capacity: until, speaks })
-  const hidden = new Map(kept)
+  // More samples, or a louder frame, arrived meanwhile.
+  if (audio.ending !== ending || (!ending && audio.validTokens(audio.levels.floor) < tokens)) return
+  const { sequence, reused, hidden: reusedHidden } = await pool.acquire({ run, scope, capacity: until, speaks })
+  const hidden = new Map(reusedHidden)
   const mediaRows = mediaSet(run.media)
   let whole = true
   try {
@@ -137,7 +136,7 @@ export async function prefillAhead(
       const [first = until] = one.rows
       if (one.rows === feature.rows || first >= until || one.rows.at(-1)! < reused) continue
       const medium = media.get(one) ?? knownMedium(pool, request, one, prompt)
-      // It was given up meanwhile.
+      // It was evicted meanwhile.
       if (!medium) return
       encoded.push({ rows: one.rows, ...medium })
     }
@@ -174,14 +173,14 @@ export async function prefillAhead(
       if (ending && audio.ending !== ending) break
     }
   } finally {
-    if (whole) pool.finish({ scope, run: upTo(run, sequence.length), sequence, hidden })
+    if (whole) pool.release({ scope, run: upTo(run, sequence.length), sequence, hidden })
     else sequence[Symbol.dispose]()
   }
   if (ending && audio.ending !== ending) return
   if (!ending) audio.prefilled = Math.max(audio.prefilled, tokens)
   if (!speaks || !model.speech?.prefill) return
   await pause()
-  await model.speech.prefill({ prompt, kept: { scope, run }, until, hidden, rows: stepTokens, pause, signal })
+  await model.speech.prefill({ prompt, cacheKey: { scope, run }, until, hidden, rows: stepTokens, pause, signal })
 }
 
 function knownMedium(
@@ -194,14 +193,14 @@ function knownMedium(
   return cacheScope === undefined || key === undefined ? undefined : pool.encoded.get(cacheScope, key)
 }
 
-/** Its first `length` tokens; the media stay the same objects, whose names may change. */
+/** The first `length` tokens of a run. The media stay the same objects, because their keys may still change. */
 function upTo(run: TokenRun, length: number): TokenRun {
   if (length === run.tokenIds.length) return run
   return runOf({ ...run, nextPosition: 0 }, run.media, [], length)
 }
 
-/** The messages with what has come of their last audio. */
-function soFar(messages: readonly GenerationMessage[], name: string, samples: number): readonly GenerationMessage[] {
+/** The messages, with the samples received so far as their last audio. */
+function withPartialAudio(messages: readonly GenerationMessage[], name: string, samples: number): readonly GenerationMessage[] {
   const at = messages.findLastIndex(({ content }) => content.some(({ type }) => type === 'audio'))
   return messages.map((message, index) => {
     if (index !== at) return message

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { MemoryBudget } from '../models/memory-budget.ts'
 import type { StageSequence } from '../models/stages.ts'
 import { EncodedCache } from './encoded-cache.ts'
-import { type KeptPrefix, PrefixCache } from './prefix-cache.ts'
+import { type CachedPrefix, PrefixCache } from './prefix-cache.ts'
 import type { TokenRun } from '../models/token-run.ts'
 
 const run = (...ids: number[]): TokenRun => ({
@@ -18,20 +18,20 @@ function prefix(
   scope: string | undefined,
   ids: readonly number[],
   { budget, hidden = new Map() }: { budget?: MemoryBudget; hidden?: Map<number, Float32Array> } = {},
-): KeptPrefix & { readonly gone: () => boolean } {
+): CachedPrefix & { readonly gone: () => boolean } {
   let gone = false
-  budget?.take(ids.length)
+  budget?.acquire(ids.length)
   const sequence = {
     length: ids.length,
     [Symbol.dispose]() {
-      if (!gone) budget?.give(ids.length)
+      if (!gone) budget?.release(ids.length)
       gone = true
     },
   } as unknown as StageSequence
   return { scope, run: run(...ids), sequence, hidden, gone: () => gone }
 }
 
-const all = (_: KeptPrefix, common: number): number => common
+const all = (_: CachedPrefix, common: number): number => common
 
 describe('prefix cache', () => {
   it('finds the longest prefix of its scope, and what is shared', () => {
@@ -39,7 +39,7 @@ describe('prefix cache', () => {
     const mine = prefix('me', count(0, 20))
     const yours = prefix('you', count(0, 40))
     const shared = prefix(undefined, count(0, 12))
-    for (const one of [mine, yours, shared]) cache.keep(one)
+    for (const one of [mine, yours, shared]) cache.add(one)
     const wanted = run(...count(0, 30))
     expect(cache.find(wanted, 'me', all)).toEqual({ prefix: mine, length: 20 })
     expect(cache.find(wanted, 'you', all)).toEqual({ prefix: yours, length: 30 })
@@ -52,18 +52,18 @@ describe('prefix cache', () => {
   it('drops what a new one continues, and the least recently used beyond its limit', async () => {
     using cache = new PrefixCache(undefined, 2)
     const first = prefix('me', count(0, 20))
-    cache.keep(first)
-    cache.keep(prefix('me', count(0, 25)))
+    cache.add(first)
+    cache.add(prefix('me', count(0, 25)))
     expect([cache.size, first.gone()]).toEqual([1, true])
     const [old, used, fresh] = [
       prefix('a', count(100, 120)),
       prefix('b', count(200, 220)),
       prefix('c', count(300, 320)),
     ]
-    cache.keep(used)
-    cache.keep(old)
-    await cache.use(used, () => Promise.resolve())
-    cache.keep(fresh)
+    cache.add(used)
+    cache.add(old)
+    await cache.withPinned(used, () => Promise.resolve())
+    cache.add(fresh)
     expect([old.gone(), used.gone(), fresh.gone(), cache.tokens]).toEqual([true, false, false, 40])
   })
 
@@ -74,16 +74,16 @@ describe('prefix cache', () => {
     const old = prefix('a', count(100, 120), { budget })
     const read = prefix('b', count(200, 220), { budget })
     const last = prefix('c', count(300, 320), { budget })
-    for (const one of [shared, old, read, last]) cache.keep(one)
-    expect(budget.take(30)).toBe(true)
+    for (const one of [shared, old, read, last]) cache.add(one)
+    expect(budget.acquire(30)).toBe(true)
     expect([old.gone(), read.gone(), last.gone()]).toEqual([true, false, false])
-    budget.give(30)
-    await cache.use(read, () => {
-      expect(budget.take(61)).toBe(false)
+    budget.release(30)
+    await cache.withPinned(read, () => {
+      expect(budget.acquire(61)).toBe(false)
       expect([shared.gone(), read.gone(), last.gone()]).toEqual([false, false, true])
       return Promise.resolve()
     })
-    expect(budget.take(80)).toBe(true)
+    expect(budget.acquire(80)).toBe(true)
     expect([shared.gone(), read.gone()]).toEqual([false, true])
   })
 
@@ -91,14 +91,14 @@ describe('prefix cache', () => {
     const budget = new MemoryBudget(100)
     using cache = new PrefixCache(budget, 8)
     const hidden = new Map([[3, new Float32Array(10)]])
-    cache.keep(prefix('a', count(0, 20), { budget, hidden }))
+    cache.add(prefix('a', count(0, 20), { budget, hidden }))
     expect(budget.used).toBe(60)
-    budget.take(20)
+    budget.acquire(20)
     const big = prefix('b', count(100, 110), { budget, hidden: new Map([[3, new Float32Array(30)]]) })
-    cache.keep(big)
+    cache.add(big)
     const found = cache.find(run(...count(100, 110)), 'b', all)
     expect(found?.prefix.hidden.size).toBe(0)
-    cache.forget('b')
+    cache.evictScope('b')
     expect(big.gone()).toBe(true)
     expect(cache.find(run(...count(100, 110)), 'b', all)).toBeUndefined()
   })
@@ -126,7 +126,7 @@ describe('encoder outputs', () => {
     cache.put('me', 'b', medium(10))
     cache.put('me', 'c', medium(10))
     expect([cache.bytes, budget.used, cache.get('me', 'c')]).toEqual([80, 80, undefined])
-    expect(budget.take(50)).toBe(true)
+    expect(budget.acquire(50)).toBe(true)
     expect([cache.bytes, budget.used]).toEqual([40, 90])
     cache.clear()
     expect(budget.used).toBe(50)

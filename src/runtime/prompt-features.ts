@@ -1,8 +1,8 @@
 /**
- * Encoder outputs of a whole prompt, cut to one chunk of prefill.
+ * Encoder outputs of a whole prompt, sliced into chunks of prefill.
  *
- * In: each medium's embeddings and the prompt rows they replace (rows of different media may interleave: audio within a
- * video). Out: {@link InjectedFeatures} with rows counted from the chunk's start, ascending. Pure.
+ * In: each medium's embeddings and the prompt rows they replace. Rows of different media may interleave (audio of a
+ * video). Out: {@link InjectedFeatures}, whose rows count from the start of the chunk, ascending. Pure.
  */
 
 import type { InjectedFeatures } from '../models/stages.ts'
@@ -27,14 +27,14 @@ export class PromptFeatures {
   readonly #hidden: number
   readonly #layers: number
 
-  /** @param hidden width of the thinker. Throws when an encoder's output does not fit its rows. */
+  /** @param hidden width of the thinker's hidden states. Throws when an encoder output does not match its rows. */
   constructor(features: readonly EncodedFeature[], hidden: number) {
     this.#hidden = hidden
     this.#layers = Math.max(0, ...features.map(({ deepstack }) => deepstack?.length ?? 0))
     for (const { rows, embeddings } of features) {
       if (embeddings.length !== rows.length * hidden)
         throw new Error(
-          `An encoder made ${embeddings.length / hidden} rows for a medium that takes ${rows.length} in the prompt.`,
+          `An encoder returned ${embeddings.length / hidden} rows for a medium with ${rows.length} rows in the prompt.`,
         )
     }
     this.#places = features
@@ -42,7 +42,7 @@ export class PromptFeatures {
       .toSorted((left, right) => left.row - right.row)
   }
 
-  /** The features in rows [from, until), or undefined when there are none. */
+  /** The features of rows [from, until), or undefined when there are none. */
   slice(from: number, until: number): InjectedFeatures | undefined {
     const places = this.#places.filter(({ row }) => row >= from && row < until)
     if (places.length === 0) return undefined

@@ -1,9 +1,8 @@
 /**
- * What a request needs from its place on: how long its reply may be, how its tokens are chosen and read, what it
- * begins and ends with.
+ * What a request needs to be generated: its length limits, its sampler, its reader, and forced tokens.
  *
  * In: a request and its prepared prompt. Out: {@link TaskResources} without speech. Throws `context_overflow` as
- * `reserve` does. Pure but for the seeded random numbers that the sampler draws.
+ * `reserve` does. Pure, except for the seeded random numbers of the sampler.
  */
 
 import type { GenerationRequest } from '../contract/index.ts'
@@ -15,20 +14,20 @@ import { reserve } from './request-limits.ts'
 import type { TaskResources } from './request-task.ts'
 import { forcedOpening, type ToolMarkers } from './tool-calls.ts'
 
-/** What of the checkpoint a plan depends on. */
+/** Properties of the checkpoint that a plan depends on. */
 export interface PlanFacts {
   readonly tokenizer: RuntimeTokenizer
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
   readonly contextLength: number
-  /** Ids around reasoning, where the checkpoint reasons. */
+  /** Ids of `<think>` and `</think>`. Undefined for a checkpoint without reasoning. */
   readonly think: { readonly open: number; readonly close: number } | undefined
   readonly tools: ToolMarkers | undefined
 }
 
 export function planReply(request: GenerationRequest, prompt: PreparedPrompt, facts: PlanFacts): TaskResources {
   const { endTokenIds, tokenizer, think } = facts
-  // A checkpoint that always reasons needs tokens for it, asked or not.
+  // A checkpoint whose template opens a reasoning block reasons even if the request does not ask for it.
   const thinking = request.thinking ?? (prompt.insideReasoning ? {} : undefined)
   const { capacity, tokenLimit, reasoningBudget } = reserve(
     {
@@ -70,7 +69,7 @@ export function planReply(request: GenerationRequest, prompt: PreparedPrompt, fa
   }
 }
 
-/** Ids that a reply begins with: a script's, which is the whole reply, or those of a call that it must make. */
+/** Forced ids at the start of a reply: a script, which is the whole reply, or the start of a required tool call. */
 function openingOf(request: GenerationRequest, { tokenizer, endTokenIds, tools }: PlanFacts): number[] {
   if (request.script !== undefined) return [...Array.from(tokenizer.encode(request.script)), endTokenIds[0]!]
   const choice = request.toolChoice ?? 'auto'

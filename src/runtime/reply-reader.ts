@@ -1,21 +1,21 @@
 /**
- * Turns generated token ids into the reply's text and the tokens to speak.
+ * Turns generated token ids into the reply's text, its tool calls, and the tokens to speak.
  *
- * In: one token id at a time. Out: pieces of reasoning and of answer that are safe to send (whole characters, no part
- * of a stop string), whole tool calls, and the ids that may be spoken: those whose text has been sent, never reasoning
- * or calls. White space around the reasoning block is dropped. Pure but for its state.
+ * In: one token id at a time. Out: reasoning and answer text that is safe to send (whole characters, no part of a stop
+ * string), complete tool calls, and the ids to speak: those of answer text that has been sent. White space around the
+ * reasoning block is dropped.
  */
 
 import type { ToolDefinition } from '../contract/index.ts'
 import type { SpokenToken } from '../models/speech.ts'
 import type { Detokenizer } from '../prompt/detokenizer.ts'
 import { createStopStrings } from './stop-strings.ts'
-import { type ReadCall, readToolCall, type ToolMarkers } from './tool-calls.ts'
+import { type ToolCall, readToolCall, type ToolMarkers } from './tool-calls.ts'
 
 const TOOL_OPEN = '<tool_call>'
 const TOOL_CLOSE = '</tool_call>'
 
-/** What the runtime needs of a tokenizer. */
+/** The part of a tokenizer that the runtime needs. */
 export interface RuntimeTokenizer {
   createDetokenizer(): Detokenizer
   encode(text: string): ArrayLike<number>
@@ -26,9 +26,9 @@ export interface RuntimeTokenizer {
 export interface ReplyReaderOptions {
   readonly tokenizer: RuntimeTokenizer
   readonly stop: readonly string[]
-  /** Ids around the reasoning; absent when they count as text. */
+  /** Ids of `<think>` and `</think>`. Absent: they are plain text. */
   readonly think?: { readonly open: number; readonly close: number } | undefined
-  /** Tools that may be called, and the ids around a call; absent when a call is text like any other. */
+  /** Tools that may be called, and the ids around a call. Absent: calls are plain text. */
   readonly tools?: { readonly markers: ToolMarkers; readonly definitions: readonly ToolDefinition[] } | undefined
   /** Whether the prompt ends inside a reasoning block. */
   readonly startsInReasoning?: boolean
@@ -45,14 +45,14 @@ export interface ReplyStep {
   readonly pieces: readonly ReplyPiece[]
   /** Tokens released to speech, in order. */
   readonly spoken: readonly SpokenToken[]
-  /** A stop string has been met: the reply is over. */
+  /** A stop string was found: the reply is over. */
   readonly stopped: boolean
-  /** A call that has become whole. */
-  readonly call?: ReadCall
+  /** A tool call that this token completes. */
+  readonly call?: ToolCall
 }
 
-/** A token of the answer whose text is not all sent yet. `end` is where its text ends, once known. */
-interface HeldToken {
+/** A token of the answer whose text has not been sent completely. `end`: offset in the answer, once it is known. */
+interface PendingToken {
   readonly spoken: SpokenToken
   end: number | undefined
 }
@@ -64,13 +64,13 @@ export class ReplyReader {
   #channel: 'reasoning' | 'text' | 'call'
   /** The text of a call so far. */
   #callText = ''
-  /** Whether the channel has sent anything but white space (which is dropped at the edges of reasoning). */
+  /** Whether leading white space is dropped: true until the channel's first other character. */
   #trimming: boolean
-  /** Length of the answer read so far, and how much of it has been sent. */
-  #read = 0
-  #sent = 0
-  #held: HeldToken[] = []
-  /** Sent text that belongs to no released token. */
+  /** Length of the answer so far, and of the part that has been sent. */
+  #readLength = 0
+  #sentLength = 0
+  #pending: PendingToken[] = []
+  /** Sent text of tokens that have not been released to speech. */
   #unspoken = ''
   #row: number
   #reasoningTokens = 0
@@ -94,12 +94,12 @@ export class ReplyReader {
     return this.#reasoningTokens
   }
 
-  /** Answer tokens so far; markers of the reasoning block and the white space after it are not counted. */
+  /** Answer tokens so far, without the markers of the reasoning block and the white space after it. */
   get textTokens(): number {
     return this.#textTokens
   }
 
-  /** Takes one generated id (not the end token). `speak: false` keeps an answer token from being spoken. */
+  /** Adds one generated id (not the end token). `speak: false`: an answer token is not spoken. */
   push(id: number, options: { speak: boolean } = { speak: true }): ReplyStep {
     const think = this.#options.think
     const row = this.#row
@@ -124,49 +124,49 @@ export class ReplyReader {
     }
     if (this.#trimming && raw !== '') return { pieces: [], spoken: [], stopped: false }
     this.#textTokens += 1
-    if (options.speak) this.#held.push({ spoken: { id, row }, end: undefined })
+    if (options.speak) this.#pending.push({ spoken: { id, row }, end: undefined })
     return this.#readAnswer(text)
   }
 
-  /** The rest, when the reply ended otherwise than by a stop string. */
+  /** The remaining, when the reply ended otherwise than by a stop string. */
   finish(): ReplyStep {
     if (this.#channel === 'call') {
-      // A call that was cut off is sent as text, but not spoken.
+      // An incomplete call is sent as text, but not spoken.
       const cut = TOOL_OPEN + this.#callText + this.#detokenizer.finish()
       return { pieces: piece('text', cut), spoken: [], stopped: false }
     }
-    const rest = this.#trimmed(this.#detokenizer.finish())
-    if (this.#channel === 'reasoning') return { pieces: piece('reasoning', rest), spoken: [], stopped: false }
-    const step = this.#readAnswer(rest)
+    const remaining = this.#trimmed(this.#detokenizer.finish())
+    if (this.#channel === 'reasoning') return { pieces: piece('reasoning', remaining), spoken: [], stopped: false }
+    const step = this.#readAnswer(remaining)
     if (step.stopped) return step
     const text = this.#stops.flush()
-    const spoken = [...step.spoken, ...this.#held.map((token) => token.spoken)]
-    this.#held = []
+    const spoken = [...step.spoken, ...this.#pending.map((token) => token.spoken)]
+    this.#pending = []
     return { pieces: [...step.pieces, ...piece('text', text)], spoken, stopped: false }
   }
 
   #readAnswer(text: string): ReplyStep {
     if (text === '') return { pieces: [], spoken: [], stopped: false }
-    this.#read += text.length
-    for (const token of this.#held) token.end ??= this.#read
+    this.#readLength += text.length
+    for (const token of this.#pending) token.end ??= this.#readLength
     const { text: safe, stopped } = this.#stops.push(text)
-    this.#sent += safe.length
+    this.#sentLength += safe.length
     this.#unspoken += safe
     const spoken: SpokenToken[] = []
-    while (this.#held[0]?.end !== undefined && this.#held[0].end <= this.#sent) {
-      const token = this.#held.shift()!
+    while (this.#pending[0]?.end !== undefined && this.#pending[0].end <= this.#sentLength) {
+      const token = this.#pending.shift()!
       spoken.push(token.spoken)
-      const after = this.#sent - (token.end ?? this.#sent)
+      const after = this.#sentLength - (token.end ?? this.#sentLength)
       this.#unspoken = this.#unspoken.slice(this.#unspoken.length - after)
     }
-    // A token that overlaps the stop string was sent in part: speak that part, as tokens of its own.
-    if (stopped && this.#held.length > 0 && this.#unspoken.trim() !== '')
+    // A token that overlaps the stop string was sent in part: that part is tokenized again to be spoken.
+    if (stopped && this.#pending.length > 0 && this.#unspoken.trim() !== '')
       spoken.push(...Array.from(this.#options.tokenizer.encode(this.#unspoken), (id) => ({ id })))
-    if (stopped) this.#held = []
+    if (stopped) this.#pending = []
     return { pieces: piece('text', safe), spoken, stopped }
   }
 
-  /** Sends what is held of the text before a call. */
+  /** Starts a call. Returns the text before it that was held back. */
   #openCall(): ReplyStep {
     this.#textTokens += 1
     const step = this.finish()
@@ -184,15 +184,15 @@ export class ReplyReader {
     this.#trimming = true
     this.#detokenizer = this.#options.tokenizer.createDetokenizer()
     const call = readToolCall(text, this.#options.tools?.definitions ?? [])
-    // Text that is no call is sent as it was generated.
+    // Text that is not a valid call is sent as it was generated.
     if (call === undefined) return { pieces: piece('text', TOOL_OPEN + text + TOOL_CLOSE), spoken: [], stopped: false }
     return { pieces: [], spoken: [], stopped: false, call }
   }
 
   #switchTo(channel: 'reasoning' | 'text'): ReplyStep {
-    const rest = this.#trimmed(this.#detokenizer.finish())
-    const pieces = this.#channel === 'reasoning' ? piece('reasoning', rest) : []
-    const before = this.#channel === 'text' && rest !== '' ? this.#readAnswer(rest) : undefined
+    const remaining = this.#trimmed(this.#detokenizer.finish())
+    const pieces = this.#channel === 'reasoning' ? piece('reasoning', remaining) : []
+    const before = this.#channel === 'text' && remaining !== '' ? this.#readAnswer(remaining) : undefined
     this.#channel = channel
     this.#trimming = true
     this.#detokenizer = this.#options.tokenizer.createDetokenizer()
@@ -201,9 +201,9 @@ export class ReplyReader {
 
   #trimmed(text: string): string {
     if (!this.#trimming) return text
-    const rest = text.trimStart()
-    if (rest !== '') this.#trimming = false
-    return rest
+    const remaining = text.trimStart()
+    if (remaining !== '') this.#trimming = false
+    return remaining
   }
 }
 

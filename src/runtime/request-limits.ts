@@ -1,19 +1,19 @@
 /**
- * A request's needs of a loaded model, checked before anything is allocated.
+ * Checks whether a loaded model supports a request, before anything is allocated.
  *
- * In: a request, the model's modalities, a prepared prompt. Out: errors that name the field, or how much cache to
- * reserve. Pure.
+ * In: a request, the model's modalities, the length of the prompt. Out: errors that name the field, or the cache
+ * capacity to reserve. Pure.
  */
 
 import { EngineError, type GenerationRequest } from '../contract/index.ts'
 import type { OmniModel } from '../models/stages.ts'
 
-/** Tokens kept for the reasoning block's markers and the white space around it. */
+/** Tokens reserved for the markers of the reasoning block and the white space around it. */
 const markerTokens = 8
 /** Model Studio's longest chain of thought. */
 const longestReasoning = 32_768
 
-/** Throws `unsupported` for media, speech or thinking that the checkpoint does not have. */
+/** Throws `unsupported` for media, speech or thinking that the checkpoint does not support. */
 export function checkModalities(request: GenerationRequest, model: OmniModel, canThink: boolean): void {
   const can = new Set<string>(model.reads)
   for (const message of request.messages) {
@@ -35,8 +35,7 @@ export function checkModalities(request: GenerationRequest, model: OmniModel, ca
 }
 
 /**
- * Throws `unsupported` for tools that the checkpoint's template does not support, and for a forced call after
- * reasoning.
+ * Throws `unsupported` for tools that the checkpoint's template does not support, and for a forced call with thinking.
  */
 export function checkTools(request: GenerationRequest, can: boolean): void {
   const asked = request.tools !== undefined || request.messages.some((message) => message.role === 'tool')

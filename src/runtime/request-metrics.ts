@@ -1,32 +1,31 @@
 /**
- * One request's cost, for logs and metrics.
+ * One request's latencies and stage times, for logs and metrics.
  *
- * In: marks of time as the request goes along, and the stages it goes through. Out: {@link RequestMetrics} when it
- * ends. Pure; the clock is passed in.
+ * In: events of the request, and the stages it enters. Out: {@link RequestMetrics} at its end. The clock is passed in.
  */
 
-/** What is done for a request at a moment, in the order of a request's way. */
+/** What a request spends its time on, in the order of its life. */
 export const stages = [
-  /** It waits for a place, or for memory. */
+  /** Waiting for a slot, or for memory. */
   'queue',
-  /** Its prompt is laid out, its media are read and decoded. */
+  /** Preparation of the prompt, download and decoding of media. */
   'media',
   'encode',
   'prefill',
   'decode',
-  /** Its token is chosen and becomes text. */
+  /** Sampling of a token, and its text. */
   'sampling',
   'talker',
   'code-predictor',
-  /** The rest of a speech step: the talker's inputs, codes chosen by the host. */
+  /** Other parts of a speech step: the talker's inputs, sampling of codes. */
   'speech',
-  /** The vocoder, while nothing else is done for it. */
+  /** The vocoder, while no step works for the request. */
   'vocoder',
   /** Steps for other requests. */
   'others',
-  /** It pauses, because its reader is behind. */
+  /** Paused, because its client reads too slowly. */
   'reader',
-  /** Nothing of these: the loop itself. */
+  /** None of these: the loop itself. */
   'idle',
 ] as const
 export type Stage = (typeof stages)[number]
@@ -34,32 +33,30 @@ export type Stage = (typeof stages)[number]
 export interface RequestMetrics {
   readonly id: string
   readonly outcome: 'stop' | 'length' | 'tool_calls' | 'aborted' | 'failed'
-  /** Milliseconds from arrival to its slot. */
+  /** Milliseconds from arrival until it got a slot. */
   readonly queuedMs: number
-  /** Milliseconds from arrival to the first generated token. Absent when there was none. */
+  /** Time to first token, milliseconds. Absent when no token was generated. */
   readonly firstTokenMs?: number
-  /** Milliseconds from arrival to the first audio. */
+  /** Time to first audio, milliseconds. Absent when there was none. */
   readonly firstAudioMs?: number
   readonly totalMs: number
   readonly promptTokens: number
-  /** Of `promptTokens`, those whose computation was reused from an earlier request. */
+  /** The part of `promptTokens` reused from the prefix cache. */
   readonly reusedTokens: number
   readonly reasoningTokens: number
   readonly textTokens: number
   readonly audioFrames: number
-  /** Generated thinker tokens a second, from the first on. */
+  /** Generated thinker tokens per second, after the first token. */
   readonly tokensPerSecond?: number
-  /**
-   * Real-time factor: time to generate divided by the length of the audio, from the first token on.
-   */
+  /** Real-time factor: time from the first token to the end, divided by the length of the audio. */
   readonly realTimeFactor?: number
-  /** Milliseconds in each stage that it was in; they sum to `totalMs`. */
+  /** Milliseconds in each stage. They sum to `totalMs`. */
   readonly stages: Readonly<Partial<Record<Stage, number>>>
-  /** Milliseconds in which audio of it was being made, beside other stages or not. */
+  /** Milliseconds in which the vocoder worked for the request, in parallel with other stages or not. */
   readonly vocoderMs: number
 }
 
-/** Milliseconds, from any fixed moment. */
+/** Milliseconds since an arbitrary fixed time. */
 export type Clock = () => number
 
 export class Stopwatch {
@@ -72,9 +69,9 @@ export class Stopwatch {
   #samples = 0
   readonly #stages: Partial<Record<Stage, number>> = {}
   #stage: Stage = 'queue'
-  #speaking = false
+  #vocoding = false
   #vocoderMs = 0
-  /** When it entered the stage it is in. */
+  /** When it entered the current stage. */
   #since: number
 
   constructor(clock: Clock) {
@@ -83,18 +80,18 @@ export class Stopwatch {
     this.#since = this.#arrived
   }
 
-  /** It is in this stage from now on. `speaking`: the vocoder has audio of it to make. */
-  enter(stage: Stage, speaking: boolean): void {
+  /** Enters a stage. `vocoding`: the vocoder works for the request at the same time. */
+  enter(stage: Stage, vocoding: boolean): void {
     this.#spend(this.#clock())
     this.#stage = stage
-    this.#speaking = speaking
+    this.#vocoding = vocoding
   }
 
   #spend(now: number): void {
     const spent = now - this.#since
     this.#since = now
     if (spent > 0) this.#stages[this.#stage] = (this.#stages[this.#stage] ?? 0) + spent
-    if (this.#speaking) this.#vocoderMs += spent
+    if (this.#vocoding) this.#vocoderMs += spent
   }
 
   admitted(): void {
@@ -122,7 +119,7 @@ export class Stopwatch {
     const now = this.#clock()
     this.#spend(now)
     const generated = counts.reasoningTokens + counts.textTokens
-    const writing = this.#firstToken === undefined ? 0 : (this.#lastToken ?? now) - this.#firstToken
+    const decoding = this.#firstToken === undefined ? 0 : (this.#lastToken ?? now) - this.#firstToken
     return {
       ...counts,
       queuedMs: (this.#admitted ?? now) - this.#arrived,
@@ -131,7 +128,7 @@ export class Stopwatch {
       totalMs: now - this.#arrived,
       stages: { ...this.#stages },
       vocoderMs: this.#vocoderMs,
-      ...(writing > 0 && generated > 1 && { tokensPerSecond: ((generated - 1) * 1000) / writing }),
+      ...(decoding > 0 && generated > 1 && { tokensPerSecond: ((generated - 1) * 1000) / decoding }),
       ...(this.#samples > 0 &&
         this.#firstToken !== undefined && {
           realTimeFactor: (now - this.#firstToken) / 1000 / (this.#samples / sampleRate),

@@ -17,7 +17,7 @@ import type {
 import type { StageSequence } from '../models/stages.ts'
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 import { EventQueue } from './event-queue.ts'
-import type { Standing } from './fair-turns.ts'
+import type { RequestStatus } from './step-plan.ts'
 import { type RequestMetrics, type Clock, Stopwatch } from './request-metrics.ts'
 import type { EncodedMedium } from './encoded-cache.ts'
 import type { EncoderJob } from './encoder-job.ts'
@@ -26,7 +26,7 @@ import type { HiddenRows } from './prefix-cache.ts'
 import { type EncodedFeature, PromptFeatures } from './prompt-features.ts'
 import type { ReplyReader, ReplyStep } from './reply-reader.ts'
 import type { Sampler } from '../sampling/sampler.ts'
-import type { StartedSequence } from './sequence-pool.ts'
+import type { AcquiredSequence } from './sequence-pool.ts'
 import type { SpeechTask } from './speech-task.ts'
 import { type MediaRows, runOf, type TokenRun } from '../models/token-run.ts'
 
@@ -76,14 +76,14 @@ export class RequestTask {
   /** The tokens to prefill: the prompt, and what was generated when it has to be run again. */
   run: TokenRun | undefined
   /** There was no memory for its next tokens; it waits until some was freed. */
-  starved = false
-  #hungry = false
+  waitsForMemory = false
+  #shortOfMemory = false
   sequence: StageSequence | undefined
   /** Encoder inputs of the media that are not known yet. */
   loader: FeatureLoader | undefined
   /** The medium being encoded, while one is, and the turns its media have had. */
   encoding: { readonly loaded: LoadedFeature; readonly job: EncoderJob<EncodedMedium> } | undefined
-  encoderTurns = 0
+  encoderSteps = 0
   features: PromptFeatures | undefined
   /** Tokens of the run already in the cache. */
   processed = 0
@@ -106,7 +106,7 @@ export class RequestTask {
   #calls = 0
   readonly #controller = new AbortController()
   readonly #onSettled: (metrics: RequestMetrics) => void
-  readonly #onSequence: (task: RequestTask, back: boolean) => void
+  readonly #onSequence: (task: RequestTask, resumes: boolean) => void
   readonly #onToken: ((id: number) => void) | undefined
   readonly #sampleRate: number
   #settle: () => void = () => undefined
@@ -123,7 +123,7 @@ export class RequestTask {
       readonly onToken?: (id: number) => void
       readonly onSettled: (metrics: RequestMetrics) => void
       /** It releases its sequence: to be kept or freed. `back`: it will need it again. */
-      readonly onSequence: (task: RequestTask, back: boolean) => void
+      readonly onSequence: (task: RequestTask, resumes: boolean) => void
     },
   ) {
     this.request = request
@@ -146,13 +146,13 @@ export class RequestTask {
     return this.request.messages.some(({ content }) => content.some(({ type }) => type !== 'text'))
   }
 
-  get gone(): boolean {
+  get inactive(): boolean {
     return this.#controller.signal.aborted || this.phase === 'over'
   }
 
   /** Whether the loop may work for it: it is live, and its reader keeps up. */
   get runnable(): boolean {
-    return !this.gone && !this.queue.full
+    return !this.inactive && !this.queue.full
   }
 
   get resources(): TaskResources {
@@ -169,34 +169,34 @@ export class RequestTask {
   }
 
   /** How it stands when the loop's next turn is shared. */
-  get standing(): Standing {
+  get status(): RequestStatus {
     const { runnable, phase, speech } = this
     return {
-      reads: runnable && (phase === 'prefill' || (phase === 'encoding' && this.canEncode)),
-      writes: runnable && phase === 'decode',
-      ...(speech && { speech: { ...speech.standing, canWork: runnable && speech.canWork } }),
+      canPrefill: runnable && (phase === 'prefill' || (phase === 'encoding' && this.canEncode)),
+      canDecode: runnable && phase === 'decode',
+      ...(speech && { speech: { ...speech.status, canWork: runnable && speech.canWork } }),
     }
   }
 
-  get holdsMemory(): boolean {
-    return this.sequence !== undefined || (this.speech !== undefined && this.speech.reply.heldBytes > 0)
+  get usesMemory(): boolean {
+    return this.sequence !== undefined || (this.speech !== undefined && this.speech.reply.cacheBytes > 0)
   }
 
   /** Its text or its speech found no memory to grow, and has not found any since. */
-  get hungry(): boolean {
-    return this.#hungry || this.speech?.hungry === true
+  get shortOfMemory(): boolean {
+    return this.#shortOfMemory || this.speech?.shortOfMemory === true
   }
 
   /** Whether its sequence found memory for the next token. */
-  grew(could: boolean): void {
-    this.#hungry = !could
-    this.starved = !could
+  recordReservation(succeeded: boolean): void {
+    this.#shortOfMemory = !succeeded
+    this.waitsForMemory = !succeeded
   }
 
   /** Memory was freed: it may ask for some again. */
-  mayGrow(): void {
-    this.starved = false
-    if (this.speech) this.speech.starved = false
+  memoryFreed(): void {
+    this.waitsForMemory = false
+    if (this.speech) this.speech.waitsForMemory = false
   }
 
   get generated(): number {
@@ -224,15 +224,15 @@ export class RequestTask {
   }
 
   /** It can run. `encode`: media whose features its prefill needs. */
-  begin(resources: TaskResources, { sequence, reused, hidden }: StartedSequence, encode: number): void {
+  begin(resources: TaskResources, { sequence, reused, hidden }: AcquiredSequence, encode: number): void {
     const first = this.#resources === undefined
     this.#resources = resources
     this.sequence = sequence
     this.processed = reused
-    this.starved = false
+    this.waitsForMemory = false
     this.#toEncode = encode
     this.phase = encode > 0 ? 'encoding' : 'prefill'
-    this.#takeKept(hidden)
+    this.#restoreHidden(hidden)
     if (!first) return
     this.reused = reused
     this.stopwatch.admitted()
@@ -272,15 +272,15 @@ export class RequestTask {
   }
 
   /** Releases its slot for a while: its sequence is freed, and its content is computed again later. */
-  yieldMemory(): void {
-    this.#letGoOfSequence(true)
+  preempt(): void {
+    this.#releaseSequence(true)
     this.processed = 0
-    this.#hungry = false
-    this.starved = true
+    this.#shortOfMemory = false
+    this.waitsForMemory = true
     this.phase = 'prepared'
   }
 
-  #takeKept(kept: HiddenRows): void {
+  #restoreHidden(kept: HiddenRows): void {
     for (const [row, hidden] of [...kept].toSorted(([left], [right]) => left - right)) {
       this.hidden.set(row, hidden)
       if (row < this.#speechRows) continue
@@ -290,7 +290,7 @@ export class RequestTask {
   }
 
   emit(event: EngineEvent): void {
-    if (!this.gone) this.queue.push(event)
+    if (!this.inactive) this.queue.push(event)
   }
 
   emitAudio(pcm: Int16Array): void {
@@ -307,14 +307,14 @@ export class RequestTask {
     this.generatedIds.push(id)
     this.stopwatch.token()
     this.#onToken?.(id)
-    if (endTokenIds.has(id)) return this.#tell('stop', reader.finish())
+    if (endTokenIds.has(id)) return this.#endText('stop', reader.finish())
     const { maxTokens } = this.request
     // The token that a limit cuts the reply at never becomes an input, so transformers never speaks it.
     const cut = this.generated >= tokenLimit || (!reader.reasoning && reader.textTokens + 1 >= maxTokens)
     const step = reader.push(id, { speak: !cut })
-    if (step.stopped || (step.call && this.resources.oneCall)) return this.#tell('stop', step)
+    if (step.stopped || (step.call && this.resources.oneCall)) return this.#endText('stop', step)
     this.#send(step)
-    if (this.generated >= tokenLimit || reader.textTokens >= maxTokens) return this.#tell('length', reader.finish())
+    if (this.generated >= tokenLimit || reader.textTokens >= maxTokens) return this.#endText('length', reader.finish())
     this.lastId = id
     this.phase = 'decode'
     const spent = reader.reasoning && reader.reasoningTokens >= reasoningBudget
@@ -363,21 +363,21 @@ export class RequestTask {
       this.emit({ type: 'tool-call-delta', index: this.#calls, id, ...step.call, counts: this.#counts })
       this.#calls += 1
     }
-    this.speech?.say(step.spoken)
+    this.speech?.addText(step.spoken)
   }
 
-  #tell(reason: 'stop' | 'length', step: ReplyStep): void {
+  #endText(reason: 'stop' | 'length', step: ReplyStep): void {
     this.#send(step)
     const ended = step.stopped ? 'stop' : reason
     this.#reason = ended === 'stop' && this.#calls > 0 ? 'tool_calls' : ended
     this.speech?.endText()
-    this.#letGoOfSequence()
+    this.#releaseSequence()
     this.phase = 'generated'
   }
 
-  #letGoOfSequence(back = false): void {
+  #releaseSequence(resumes = false): void {
     if (!this.sequence) return
-    this.#onSequence(this, back)
+    this.#onSequence(this, resumes)
     this.sequence = undefined
     this.hidden = new Map()
   }
@@ -389,7 +389,7 @@ export class RequestTask {
     if (outcome === 'failed') {
       this.sequence?.[Symbol.dispose]()
       this.sequence = undefined
-    } else this.#letGoOfSequence()
+    } else this.#releaseSequence()
     this.phase = 'over'
     const decoding = resources?.speech?.decoding
     resources?.speech?.[Symbol.dispose]()

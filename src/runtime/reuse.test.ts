@@ -88,7 +88,7 @@ describe('what earlier requests left', () => {
     expect(other.usage.prompt).not.toHaveProperty('cached')
     const none = await readReply(runtime, makeRequest({ messages: second }))
     expect(none.usage.prompt).not.toHaveProperty('cached')
-    expect(runtime.kept.prefixes).toBe(2)
+    expect(runtime.cached.prefixes).toBe(2)
   })
 
   it.each([
@@ -137,19 +137,19 @@ describe('what earlier requests left', () => {
     expect(model.sounds.length).toBe(1)
     await readReply(runtime, makeRequest({ messages: ask('two'), cacheScope: 'you' }))
     expect(model.sounds.length).toBe(2)
-    expect(runtime.kept.mediaBytes).toBe(2 * 7 * 4 * 4)
+    expect(runtime.cached.mediaBytes).toBe(2 * 7 * 4 * 4)
   })
 
   it('is evicted for a request that needs its memory', async () => {
     const { runtime } = start({ memoryTokens: 160, script: answer('Fine.') })
     await readReply(runtime, makeRequest({ text: 'x'.repeat(60), cacheScope: 'me' }))
-    expect(runtime.kept.prefixes).toBe(1)
+    expect(runtime.cached.prefixes).toBe(1)
     const reply = await readReply(runtime, makeRequest({ text: 'y'.repeat(70), maxTokens: 70 }))
-    expect([reply.text, runtime.kept.prefixes]).toEqual(['Fine.', 0])
+    expect([reply.text, runtime.cached.prefixes]).toEqual(['Fine.', 0])
   })
 
   it('is not there when nothing is to be kept', async () => {
-    const { runtime, model } = start({}, { keptPrefixes: 0 })
+    const { runtime, model } = start({}, { maxCachedPrefixes: 0 })
     const request = { text: 'the same words again', cacheScope: 'me' }
     await readReply(runtime, makeRequest(request))
     expect(model.alive().sequences).toBe(0)

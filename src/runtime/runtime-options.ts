@@ -43,9 +43,9 @@ export interface RuntimeOptions {
    */
   readonly budget?: MemoryBudget
   /** Most finished sequences kept for requests that go on from them. Default 64; 0 reuses nothing. */
-  readonly keptPrefixes?: number
+  readonly maxCachedPrefixes?: number
   /** Most bytes of encoder outputs kept. Default 256 MiB. */
-  readonly keptMediaBytes?: number
+  readonly maxCachedMediaBytes?: number
   readonly onMetrics?: (metrics: RequestMetrics) => void
   /** Sees what is generated, id by id: parity tests compare more than text and sound. */
   readonly watch?: ReplyWatcher

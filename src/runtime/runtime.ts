@@ -25,13 +25,13 @@ import { SpeechTask } from './speech-task.ts'
 import { StageProfile } from './stage-profile.ts'
 import { stageFailure } from './stage-failure.ts'
 import type { ToolMarkers } from './tool-calls.ts'
-import { Turns } from './turn.ts'
-import { VocoderPlaces } from './vocoder-places.ts'
+import { Scheduler } from './scheduler.ts'
+import { VocoderSlots } from './vocoder-slots.ts'
 
 export type { ReplyWatcher, RuntimeOptions } from './runtime-options.ts'
 
 /** Requests that may hold decoded media at once; text overtakes those that wait for it. */
-const mostHoldingMedia = 2
+const maxRequestsWithMedia = 2
 
 export class Runtime {
   readonly #options: RuntimeOptions
@@ -49,18 +49,18 @@ export class Runtime {
   /** Waiting for `#wake`, with nothing to do. */
   #idle = false
   readonly #profile = new StageProfile()
-  readonly #turns: Turns
-  readonly #places = new VocoderPlaces()
+  readonly #scheduler: Scheduler
+  readonly #vocoderSlots = new VocoderSlots()
   readonly #pool: SequencePool
   readonly #arriving: ArrivingAudios
-  readonly #listening: Disposable | undefined
+  readonly #freedSubscription: Disposable | undefined
   /** Work between steps that no request asked for. */
   #jobs: (() => Promise<void>)[] = []
   readonly #loop: Promise<void>
 
   constructor(options: RuntimeOptions) {
     this.#options = options
-    const model = this.#profile.watched(options.model)
+    const model = this.#profile.instrument(options.model)
     this.#model = model
     this.#clock = options.clock ?? (() => performance.now())
     this.contextLength = Math.min(options.contextLength ?? Infinity, model.thinker.contextLength)
@@ -78,10 +78,10 @@ export class Runtime {
       audioEncoder: model.audioEncoder,
       hiddenRows: model.speech?.hiddenRows ?? 'none',
       budget: options.budget,
-      prefixes: options.keptPrefixes ?? 64,
-      encodedBytes: options.keptMediaBytes ?? 2 ** 28,
+      prefixes: options.maxCachedPrefixes ?? 64,
+      encodedBytes: options.maxCachedMediaBytes ?? 2 ** 28,
     })
-    this.#turns = new Turns({
+    this.#scheduler = new Scheduler({
       model,
       pool: this.#pool,
       clock: this.#clock,
@@ -96,16 +96,16 @@ export class Runtime {
       prepare: options.prepare,
       scopeOf,
       budget: options.budget,
-      stepTokens: () => this.#turns.promptRows(this.#active.length > 0),
+      stepTokens: () => this.#scheduler.promptRows(this.#active.length > 0),
       features: options.audioFeatures,
       notify: () => this.#notify(),
     })
-    this.#listening = options.budget?.onFreed(() => this.#onFreed())
+    this.#freedSubscription = options.budget?.onFreed(() => this.#onFreed())
     this.#loop = this.#run()
   }
 
   /** What is kept of finished requests: sequences, their tokens, and bytes of encoder outputs. */
-  get kept(): { prefixes: number; tokens: number; mediaBytes: number } {
+  get cached(): { prefixes: number; tokens: number; mediaBytes: number } {
     const { prefixes, encoded } = this.#pool
     return { prefixes: prefixes.size, tokens: prefixes.tokens, mediaBytes: encoded.bytes }
   }
@@ -197,7 +197,7 @@ export class Runtime {
     await this.#loop
     await Promise.all([...this.#unsettled].map(({ settled }) => settled))
     this.#arriving[Symbol.dispose]()
-    this.#listening?.[Symbol.dispose]()
+    this.#freedSubscription?.[Symbol.dispose]()
     this.#pool[Symbol.dispose]()
     this.#model.speech?.forget?.()
   }
@@ -227,11 +227,11 @@ export class Runtime {
       onDrain: () => this.#notify(),
       onSettled: (metrics) => {
         this.#profile.remove(task)
-        if (request.cacheScope === undefined) this.#pool.prefixes.forget(scopeOf(request))
+        if (request.cacheScope === undefined) this.#pool.prefixes.evictScope(scopeOf(request))
         this.#options.onMetrics?.(metrics)
         this.#onFreed()
       },
-      onSequence: (owner, back) => this.#keep(owner, back),
+      onSequence: (owner, resumes) => this.#cacheSequence(owner, resumes),
       ...(watch && { onToken: (id: number) => watch.token(request.id, id) }),
     })
     this.#waiting.push(task)
@@ -256,7 +256,7 @@ export class Runtime {
 
   #notify(): void {
     this.#idle = false
-    this.#profile.look()
+    this.#profile.refresh()
     this.#wake?.()
     this.#wake = undefined
   }
@@ -268,9 +268,9 @@ export class Runtime {
       if (this.#closed && this.#active.length === 0 && this.#waiting.length === 0) return
       for (const job of this.#jobs.splice(0)) await job()
       await this.#admit()
-      this.#profile.look()
-      const taken = await this.#turns.take(this.#active)
-      const ahead = !this.#active.some(isRead) && (await this.#arriving.turn())
+      this.#profile.refresh()
+      const taken = await this.#scheduler.step(this.#active)
+      const ahead = !this.#active.some(awaitsFirstToken) && (await this.#arriving.step())
       const worked = taken || ahead
       if (!worked && this.#wake) {
         this.#idle = true
@@ -296,7 +296,7 @@ export class Runtime {
 
   async #admit(): Promise<void> {
     while (this.#active.length < (this.#options.maxConcurrent ?? 4)) {
-      const next = this.#waiting.findIndex((task) => !task.hasMedia || this.#holdingMedia < mostHoldingMedia)
+      const next = this.#waiting.findIndex((task) => !task.hasMedia || this.#requestsWithMedia < maxRequestsWithMedia)
       if (next < 0) break
       const [task] = this.#waiting.splice(next, 1) as [RequestTask]
       this.#active.push(task)
@@ -304,15 +304,15 @@ export class Runtime {
       void this.#prepare(task)
     }
     // Memory goes to replies that have begun before it goes to new ones.
-    if (this.#active.some((task) => task.runnable && task.hungry)) return
+    if (this.#active.some((task) => task.runnable && task.shortOfMemory)) return
     for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) {
       // Who came first is not overtaken by who needs less.
-      if (task.starved || !(await this.#begin(task))) break
+      if (task.waitsForMemory || !(await this.#begin(task))) break
     }
   }
 
   /** Requests whose media are being decoded, or are decoded and not encoded yet. */
-  get #holdingMedia(): number {
+  get #requestsWithMedia(): number {
     return this.#active.filter(
       ({ hasMedia, phase }) => hasMedia && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding'),
     ).length
@@ -321,7 +321,7 @@ export class Runtime {
   async #prepare(task: RequestTask): Promise<void> {
     try {
       const prompt = await this.#options.prepare(task.request, task.signal)
-      if (task.gone) return
+      if (task.inactive) return
       task.prompt = prompt
       task.phase = 'prepared'
     } catch (error) {
@@ -337,7 +337,7 @@ export class Runtime {
     let speech: SpeechTask | undefined
     try {
       const made = task.prompt!
-      task.prompt = await this.#arriving.settle(made, scope, (feature) => this.#pool.keyOf(feature, made))
+      task.prompt = await this.#arriving.finalize(made, scope, (feature) => this.#pool.keyOf(feature, made))
       const { prompt } = task
       task.media = this.#pool.mediaOf(prompt)
       task.run = task.runUntil(Infinity)
@@ -345,7 +345,7 @@ export class Runtime {
       speech = task.hasResources ? undefined : task.request.speech && this.#newSpeech(task)
       // Text without memory for its speech would break off in the middle.
       await speech?.reply.reserve()
-      const started = await this.#pool.start({
+      const started = await this.#pool.acquire({
         run: task.run,
         scope: scopeOf(task.request),
         capacity: plan.capacity,
@@ -368,15 +368,15 @@ export class Runtime {
       speech?.[Symbol.dispose]()
       const short = error instanceof EngineError && error.code === 'overloaded'
       if (short && error.retryable) {
-        if (this.#active.some((other) => other !== task && other.holdsMemory && other.phase !== 'over')) {
-          task.starved = true
+        if (this.#active.some((other) => other !== task && other.usesMemory && other.phase !== 'over')) {
+          task.waitsForMemory = true
           return false
         }
-        if ((await this.#arriving.free()) || task.speech?.yieldMemory()) {
+        if ((await this.#arriving.free()) || task.speech?.preempt()) {
           this.#notify()
           return false
         }
-        task.fail(neverFits(error))
+        task.fail(permanentOverload(error))
         return true
       }
       task.fail(error)
@@ -407,19 +407,19 @@ export class Runtime {
    * Keeps what a task's sequence holds for those who come after it, if its sender may find it again; or for itself, to
    * come `back` to.
    */
-  #keep(task: RequestTask, back: boolean): void {
+  #cacheSequence(task: RequestTask, resumes: boolean): void {
     const { sequence, hidden } = task
     if (!sequence) return
     const run = task.runUntil(sequence.length)
     const { request } = task
-    const scope = back || request.cacheScope !== undefined ? scopeOf(request) : undefined
-    this.#pool.finish({ scope, run, sequence, hidden })
+    const scope = resumes || request.cacheScope !== undefined ? scopeOf(request) : undefined
+    this.#pool.release({ scope, run, sequence, hidden })
     // What is kept gives way to whoever waits.
     this.#onFreed()
   }
 
   #onFreed(): void {
-    for (const task of this.#active) task.mayGrow()
+    for (const task of this.#active) task.memoryFreed()
     this.#notify()
   }
 
@@ -430,7 +430,7 @@ export class Runtime {
 
   #newSpeech(task: RequestTask): SpeechTask {
     const { request, prompt, run, signal } = task
-    const keeps = request.cacheScope !== undefined && this.#options.keptPrefixes !== 0
+    const caches = request.cacheScope !== undefined && this.#options.maxCachedPrefixes !== 0
     const pipeline = this.#model.speech
     if (!pipeline || !request.speech || !prompt || !run) throw new Error('The request was not checked for speech.')
     const { watch } = this.#options
@@ -441,10 +441,10 @@ export class Runtime {
         prompt,
         speaker,
         seed: request.sampling.seed,
-        ...(keeps && { kept: { scope: scopeOf(request), run } }),
+        ...(caches && { cacheKey: { scope: scopeOf(request), run } }),
       }),
       signal,
-      places: this.#places,
+      vocoderSlots: this.#vocoderSlots,
       clock: this.#clock,
       emit: (pcm) => task.emitAudio(pcm),
       wake: () => this.#notify(),
@@ -460,12 +460,12 @@ function scopeOf({ id, cacheScope }: GenerationRequest): string {
 }
 
 /** Whether its first token waits for its prompt to be read. */
-function isRead({ phase, runnable }: RequestTask): boolean {
+function awaitsFirstToken({ phase, runnable }: RequestTask): boolean {
   return runnable && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding' || phase === 'prefill')
 }
 
 /** Nobody else holds memory: waiting would not help, unless the device itself ran out of it. */
-function neverFits(error: EngineError): EngineError {
+function permanentOverload(error: EngineError): EngineError {
   if (error.cause !== undefined) return error
   const fix = 'Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.'
   return new EngineError('overloaded', `${error.message}. ${fix}`, { retryable: false })

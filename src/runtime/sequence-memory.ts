@@ -10,23 +10,23 @@ import type { RequestTask } from './request-task.ts'
 import { stageFailure } from './stage-failure.ts'
 
 /** Requests with memory for their next token; the others wait for some. */
-export async function withMemory(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
+export async function reserveNextToken(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
   const fit: RequestTask[] = []
   for (const task of tasks) {
     const sequence = task.sequence!
     if (task.phase === 'prefill' || sequence.length < sequence.reserved) fit.push(task)
-    else if (!task.starved) {
+    else if (!task.waitsForMemory) {
       const { length } = sequence
       try {
         await sequence.reserve(length + 1)
-        task.grew(true)
+        task.recordReservation(true)
         fit.push(task)
       } catch (error) {
         const short = error instanceof EngineError && error.code === 'overloaded'
-        if (!short || (sequence.length < length && !isRepeatable(task))) task.fail(stageFailure(error))
+        if (!short || (sequence.length < length && !canRecompute(task))) task.fail(stageFailure(error))
         // A cache that was lost is computed again.
-        else if (sequence.length < length) task.yieldMemory()
-        else task.grew(false)
+        else if (sequence.length < length) task.preempt()
+        else task.recordReservation(false)
       }
     }
   }
@@ -34,60 +34,60 @@ export async function withMemory(tasks: readonly RequestTask[]): Promise<Request
 }
 
 /** Whether all that hold memory, or had some, can go on only with more. */
-export function allWait(active: readonly RequestTask[]): boolean {
-  const live = withPlace(active)
-  const growing = live.some(({ hungry }) => hungry)
-  return live.length > 0 && live.every((task) => isStuck(task, growing))
+export function allBlocked(active: readonly RequestTask[]): boolean {
+  const live = admitted(active)
+  const growing = live.some(({ shortOfMemory }) => shortOfMemory)
+  return live.length > 0 && live.every((task) => isBlocked(task, growing))
 }
 
 /**
- * Makes room when {@link allWait}: one yields what can be computed again, or, if nobody can, one ends with an error.
+ * Makes room when {@link allBlocked}: one yields what can be computed again, or, if nobody can, one ends with an error.
  * `onFreed`: memory came back.
  */
-export function makeRoom(active: readonly RequestTask[], onFreed: () => void): void {
-  const live = withPlace(active)
-  const holders = live.filter(({ holdsMemory }) => holdsMemory)
+export function preemptOne(active: readonly RequestTask[], onFreed: () => void): void {
+  const live = admitted(active)
+  const holders = live.filter(({ usesMemory }) => usesMemory)
   for (const task of holders.toReversed()) {
     const { speech } = task
     // Alone, only its speech can give way to its text.
-    if (holders.length > 1 && task.sequence && isRepeatable(task)) {
-      task.yieldMemory()
+    if (holders.length > 1 && task.sequence && canRecompute(task)) {
+      task.preempt()
       onFreed()
-      task.starved = true
+      task.waitsForMemory = true
       return
     }
-    if ((holders.length > 1 || task.sequence) && speech?.yieldMemory()) {
+    if ((holders.length > 1 || task.sequence) && speech?.preempt()) {
       onFreed()
-      speech.starved = true
+      speech.waitsForMemory = true
       return
     }
   }
-  failOne(holders.length > 0 ? holders : live)
+  failLeastServed(holders.length > 0 ? holders : live)
   onFreed()
 }
 
-function withPlace(active: readonly RequestTask[]): RequestTask[] {
-  return active.filter((task) => task.phase !== 'over' && (task.holdsMemory || task.hungry))
+function admitted(active: readonly RequestTask[]): RequestTask[] {
+  return active.filter((task) => task.phase !== 'over' && (task.usesMemory || task.shortOfMemory))
 }
 
 /** Media cannot be read again once their request has started. */
-function isRepeatable({ prompt }: RequestTask): boolean {
+function canRecompute({ prompt }: RequestTask): boolean {
   return prompt?.features.length === 0
 }
 
 /** Whether only freed memory lets it go on. `growing`: somebody with a place waits to grow, and comes before it. */
-function isStuck(task: RequestTask, growing: boolean): boolean {
+function isBlocked(task: RequestTask, growing: boolean): boolean {
   const { phase, speech } = task
   // A request that is given up frees its memory in the next turn, and one whose reader is slow goes on with it.
   if (!task.runnable) return false
   const speaks = speech !== undefined && !speech.finished
-  if (phase === 'generated') return speaks && speech.waitsForMemory
-  const waits = phase === 'prepared' ? task.starved || growing : phase === 'decode' && task.starved
+  if (phase === 'generated') return speaks && speech.onlyWaitsForMemory
+  const waits = phase === 'prepared' ? task.waitsForMemory || growing : phase === 'decode' && task.waitsForMemory
   return waits && !(speaks && (speech.canWork || speech.decoding !== undefined))
 }
 
 /** The one that has said least, the last of those. */
-function failOne(holders: readonly RequestTask[]): void {
+function failLeastServed(holders: readonly RequestTask[]): void {
   const [first] = holders
   if (!first) return
   if (holders.length === 1) {
@@ -101,7 +101,7 @@ function failOne(holders: readonly RequestTask[]): void {
     )
     return
   }
-  const least = holders.reduce((one, other) => (said(other) <= said(one) ? other : one))
+  const least = holders.reduce((one, other) => (delivered(other) <= delivered(one) ? other : one))
   least.fail(
     new EngineError(
       'overloaded',
@@ -111,6 +111,6 @@ function failOne(holders: readonly RequestTask[]): void {
 }
 
 /** Seconds of audio sent; less than any of them, tokens of text. */
-function said({ speech, generated }: RequestTask): number {
-  return (speech?.standing.sentSeconds ?? 0) + generated * 1e-6
+function delivered({ speech, generated }: RequestTask): number {
+  return (speech?.status.sentSeconds ?? 0) + generated * 1e-6
 }

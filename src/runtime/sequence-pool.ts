@@ -12,7 +12,7 @@ import type { ThinkerRows } from '../models/speech.ts'
 import type { AudioEncoderStage, StageSequence, ThinkerStage } from '../models/stages.ts'
 import type { PreparedPrompt, PromptFeature } from '../prompt/prepared-prompt.ts'
 import { EncodedCache } from './encoded-cache.ts'
-import { type HiddenRows, type KeptPrefix, PrefixCache } from './prefix-cache.ts'
+import { type HiddenRows, type CachedPrefix, PrefixCache } from './prefix-cache.ts'
 import type { MediaRows, TokenRun } from '../models/token-run.ts'
 
 export interface SequencePoolOptions {
@@ -37,7 +37,7 @@ export interface SequenceRequest {
   readonly speaks: boolean
 }
 
-export interface StartedSequence {
+export interface AcquiredSequence {
   readonly sequence: StageSequence
   /** Tokens that need no prefill. */
   readonly reused: number
@@ -61,7 +61,7 @@ export class SequencePool implements Disposable {
   }
 
   /** Rejects with `overloaded` when there is no memory; nothing is changed then. */
-  async start(request: SequenceRequest): Promise<StartedSequence> {
+  async acquire(request: SequenceRequest): Promise<AcquiredSequence> {
     const { run, scope, capacity } = request
     const tokens = Math.min(capacity, run.tokenIds.length + HEADROOM)
     const match = this.prefixes.find(run, scope, (prefix, common) => this.#usable(request, prefix, common))
@@ -69,19 +69,19 @@ export class SequencePool implements Disposable {
     const { prefix, length } = match
     const mine = prefix.scope !== undefined
     // A sequence with little to reuse belongs to another conversation, which may continue.
-    if (mine && 2 * length >= prefix.sequence.length) return this.#takeOver(prefix, length, tokens)
+    if (mine && 2 * length >= prefix.sequence.length) return this.#takeCached(prefix, length, tokens)
     try {
       return await this.#copy(prefix, length, tokens, capacity)
     } catch (error) {
       if (!mine || !(error instanceof EngineError && error.code === 'overloaded')) throw error
-      return this.#takeOver(prefix, length, tokens)
+      return this.#takeCached(prefix, length, tokens)
     }
   }
 
   /** Takes a sequence back: kept when it has a scope, freed otherwise. */
-  finish(prefix: KeptPrefix): void {
+  release(prefix: CachedPrefix): void {
     if (prefix.scope === undefined) prefix.sequence[Symbol.dispose]()
-    else this.prefixes.keep(prefix)
+    else this.prefixes.add(prefix)
   }
 
   /** Prefills a prefix that all may reuse. `prefill` runs its tokens. */
@@ -89,7 +89,7 @@ export class SequencePool implements Disposable {
     const sequence = this.#options.thinker.newSequence(run.tokenIds.length)
     try {
       await sequence.reserve(run.tokenIds.length)
-      this.prefixes.keep({ scope: undefined, run, sequence, hidden: await prefill(sequence) })
+      this.prefixes.add({ scope: undefined, run, sequence, hidden: await prefill(sequence) })
     } catch (error) {
       sequence[Symbol.dispose]()
       throw error
@@ -129,7 +129,7 @@ export class SequencePool implements Disposable {
   }
 
   /** Tokens of a common prefix that a request can reuse: at least one is run, for its logits. */
-  #usable({ run, speaks }: SequenceRequest, { hidden }: KeptPrefix, common: number): number {
+  #usable({ run, speaks }: SequenceRequest, { hidden }: CachedPrefix, common: number): number {
     const length = Math.min(common, run.tokenIds.length - 1)
     if (!speaks || this.#options.hiddenRows === 'none') return length
     const media = mediaSet(run.media)
@@ -149,8 +149,8 @@ export class SequencePool implements Disposable {
     }
   }
 
-  async #copy(prefix: KeptPrefix, length: number, tokens: number, capacity: number): Promise<StartedSequence> {
-    return this.prefixes.use(prefix, async () => {
+  async #copy(prefix: CachedPrefix, length: number, tokens: number, capacity: number): Promise<AcquiredSequence> {
+    return this.prefixes.withPinned(prefix, async () => {
       const sequence = await this.#fresh(tokens, capacity)
       try {
         await sequence.copyFrom(prefix.sequence, length)
@@ -162,13 +162,13 @@ export class SequencePool implements Disposable {
     })
   }
 
-  async #takeOver(prefix: KeptPrefix, length: number, tokens: number): Promise<StartedSequence> {
+  async #takeCached(prefix: CachedPrefix, length: number, tokens: number): Promise<AcquiredSequence> {
     const { sequence } = prefix
-    this.prefixes.take(prefix)
+    this.prefixes.remove(prefix)
     try {
       await sequence.reserve(tokens)
     } catch (error) {
-      this.prefixes.keep(prefix)
+      this.prefixes.add(prefix)
       throw error
     }
     sequence.truncate(length)

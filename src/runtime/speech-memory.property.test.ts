@@ -79,7 +79,7 @@ describe.each([0, 1, 2])('arrivals %i', (seed) => {
     const before = budget.used
     const { runtime, model: together } = runtimes.start(
       { ...model, budget },
-      { maxConcurrent: 8, maxWaiting: 64, keptPrefixes: 8 },
+      { maxConcurrent: 8, maxWaiting: 64, maxCachedPrefixes: 8 },
     )
     const said = new Map<number, Awaited<ReturnType<typeof readReply>>>()
     const failures: unknown[] = []

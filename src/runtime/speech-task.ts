@@ -6,11 +6,11 @@
  * released in the middle of a step.
  */
 
-import type { SpeechPipeline, SpeechReply, SpeechTurn, SpokenToken } from '../models/speech.ts'
+import type { SpeechPipeline, SpeechReply, SpeechBatchMember, SpokenToken } from '../models/speech.ts'
 import { toInt16 } from '../arithmetic/pcm.ts'
-import { secondsAhead, type SpeechStanding } from './fair-turns.ts'
+import { secondsAhead, type SpeechStatus } from './step-plan.ts'
 import type { Clock } from './request-metrics.ts'
-import type { VocoderPlaces } from './vocoder-places.ts'
+import type { VocoderSlots } from './vocoder-slots.ts'
 
 export interface SpeechTaskOptions {
   readonly pipeline: SpeechPipeline
@@ -18,7 +18,7 @@ export interface SpeechTaskOptions {
   /** Fires when the request is given up. */
   readonly signal: AbortSignal
   /** Where pieces of all replies wait for the vocoder. */
-  readonly places: VocoderPlaces
+  readonly vocoderSlots: VocoderSlots
   readonly clock: Clock
   emit(pcm: Int16Array): void
   /** There is something to do again: the vocoder has caught up, or failed. */
@@ -30,7 +30,7 @@ export interface SpeechTaskOptions {
 }
 
 /** A request's turn in every speech step it takes part in. */
-export class SpeechTask implements SpeechTurn, Disposable {
+export class SpeechTask implements SpeechBatchMember, Disposable {
   readonly reply: SpeechReply
   readonly #options: SpeechTaskOptions
   /** The vocoder's work, while there is any. Never rejects. */
@@ -40,11 +40,11 @@ export class SpeechTask implements SpeechTurn, Disposable {
   failure: unknown
   frameCount = 0
   /** It is well ahead of its playback and leaves its turn to others: neither frames nor audio are made. */
-  yielded = false
+  paused = false
   /** There was no memory for its next rows; it waits until some was freed. */
-  starved = false
+  waitsForMemory = false
   /** It has found no memory and not asked again. */
-  #short = false
+  #reservationFailed = false
   /** Frames not decoded yet, each [groups]. */
   #frames: Int32Array[] = []
   #chunk = 0
@@ -71,9 +71,9 @@ export class SpeechTask implements SpeechTurn, Disposable {
     return this.canAdvance || (this.decoding === undefined && this.#isDue)
   }
 
-  get standing(): SpeechStanding {
-    const { canWork, yielded } = this
-    return { canWork, yielded, ...this.#playback }
+  get status(): SpeechStatus {
+    const { canWork, paused } = this
+    return { canWork, paused, ...this.#playback }
   }
 
   get #playback(): { sentSeconds: number; firstSentAt: number | undefined } {
@@ -81,30 +81,30 @@ export class SpeechTask implements SpeechTurn, Disposable {
   }
 
   /** It found no memory for its next rows, and has not found any since. */
-  get hungry(): boolean {
-    return this.#short && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.frame)
+  get shortOfMemory(): boolean {
+    return this.#reservationFailed && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.canMakeFrame)
   }
 
   /** It asks for memory now. */
-  asks(): void {
-    this.#short = false
+  startStep(): void {
+    this.#reservationFailed = false
   }
 
   /** It waits for memory, and has nothing else to do. */
-  get waitsForMemory(): boolean {
-    return this.starved && this.decoding === undefined && !this.canWork
+  get onlyWaitsForMemory(): boolean {
+    return this.waitsForMemory && this.decoding === undefined && !this.canWork
   }
 
   /** Whether the family's pipeline could do anything for it. */
   get canAdvance(): boolean {
-    return !this.#ended && !this.starved && this.reply.canAdvance(this.frame)
+    return !this.#ended && !this.waitsForMemory && this.reply.canAdvance(this.canMakeFrame)
   }
 
-  get frame(): boolean {
-    return this.#frames.length < this.#options.pipeline.mostWaiting
+  get canMakeFrame(): boolean {
+    return this.#frames.length < this.#options.pipeline.maxPendingFrames
   }
 
-  get gone(): boolean {
+  get inactive(): boolean {
     return this.#disposed || this.failure !== undefined || this.#options.signal.aborted
   }
 
@@ -117,11 +117,11 @@ export class SpeechTask implements SpeechTurn, Disposable {
   }
 
   /** Adds text to speak. */
-  say(tokens: readonly SpokenToken[]): void {
+  addText(tokens: readonly SpokenToken[]): void {
     if (tokens.length === 0 || this.#ended) return
-    if (!this.#held) return this.reply.say(tokens)
+    if (!this.#held) return this.reply.addText(tokens)
     this.#held.push(...tokens)
-    if (this.#held.length >= this.#options.pipeline.textAhead) this.#release()
+    if (this.#held.length >= this.#options.pipeline.minTextTokens) this.#release()
   }
 
   /** No more text. A reply without any is not spoken at all. */
@@ -138,30 +138,30 @@ export class SpeechTask implements SpeechTurn, Disposable {
   #release(): void {
     const held = this.#held
     this.#held = undefined
-    if (held) this.reply.say(held)
+    if (held) this.reply.addText(held)
   }
 
-  made(codes: Int32Array): void {
+  addFrame(codes: Int32Array): void {
     this.frameCount += 1
     this.#frames.push(codes)
     this.#options.onFrame?.(codes)
     this.decode()
   }
 
-  ended(): void {
+  endFrames(): void {
     this.#ended = true
     this.decode()
   }
 
-  starve(): void {
-    this.starved = true
-    this.#short = true
+  waitForMemory(): void {
+    this.waitsForMemory = true
+    this.#reservationFailed = true
   }
 
   /** Frees its caches, to compute their content again once there is memory. Returns whether it could. */
-  yieldMemory(): boolean {
-    if (this.#ended || !this.reply.yieldMemory()) return false
-    this.starve()
+  preempt(): boolean {
+    if (this.#ended || !this.reply.preempt()) return false
+    this.waitForMemory()
     return true
   }
 
@@ -171,7 +171,7 @@ export class SpeechTask implements SpeechTurn, Disposable {
 
   /** Sets the vocoder to work on a full chunk, or on what is left when no more frames come. */
   decode(): void {
-    if (this.gone || this.finished || this.decoding || this.yielded || !this.#isDue) return
+    if (this.inactive || this.finished || this.decoding || this.paused || !this.#isDue) return
     this.decoding = this.#decodeDue()
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
@@ -186,12 +186,12 @@ export class SpeechTask implements SpeechTurn, Disposable {
 
   async #decodeDue(): Promise<void> {
     const { reply } = this
-    const { pipeline, signal, places, clock } = this.#options
+    const { pipeline, signal, vocoderSlots, clock } = this.#options
     const alone = (): boolean => this.#options.idle()
     const urgency = (): number => secondsAhead(this.#playback, clock()) ?? -Infinity
-    while (this.#isDue && !this.yielded) {
-      using _place = await places.take(urgency, signal)
-      if (this.gone) return
+    while (this.#isDue && !this.paused) {
+      using _slot = await vocoderSlots.acquire(urgency, signal)
+      if (this.inactive) return
       if (this.#frames.length > 0) {
         const frames = this.#frames.splice(0, pipeline.chunkFrames(this.#chunk))
         const groups = frames[0]!.length
@@ -202,7 +202,7 @@ export class SpeechTask implements SpeechTurn, Disposable {
         if (!this.#isDue) this.#options.wake()
         this.#emit(await reply.vocoder.push(codes, { signal, alone }))
       }
-      if (this.#frames.length > 0 || !this.#ended || this.gone) continue
+      if (this.#frames.length > 0 || !this.#ended || this.inactive) continue
       this.#emit(await reply.vocoder.finish({ signal, alone }))
       this.finished = true
       return
@@ -210,7 +210,7 @@ export class SpeechTask implements SpeechTurn, Disposable {
   }
 
   #emit(samples: Float32Array): void {
-    if (samples.length === 0 || this.gone) return
+    if (samples.length === 0 || this.inactive) return
     this.#firstSentAt ??= this.#options.clock()
     this.#samples += samples.length
     this.#options.emit(toInt16(samples))

@@ -25,7 +25,7 @@ class Workshop {
   /** What happens in the middle of a talker's run. */
   beside: () => void = () => undefined
 
-  readonly model = this.profile.watched({
+  readonly model = this.profile.instrument({
     architecture: 'fake',
     reads: [],
     thinker: { forward: async () => this.#pass(7, []) },
@@ -84,9 +84,9 @@ class Workshop {
 
   /** Time in which the loop waits. */
   wait(milliseconds: number): void {
-    this.profile.look()
+    this.profile.refresh()
     this.now += milliseconds
-    this.profile.look()
+    this.profile.refresh()
   }
 }
 
@@ -108,11 +108,11 @@ it('gives each request the stage that was at work for it', async () => {
   await work.think(first)
   // Choosing a token.
   work.now += 2
-  work.profile.look()
+  work.profile.refresh()
   first.phase = 'decode'
   second.phase = 'prefill'
   await work.think(first, second)
-  work.profile.look()
+  work.profile.refresh()
   await work.think(first)
   work.wait(1)
   first.queue = { full: true }
@@ -134,10 +134,10 @@ it('tells the networks of a speech step apart, and the vocoder beside them', asy
   const [speaking, silent] = [work.task('generated'), work.task('decode')]
   const speech = { decoding: undefined as Promise<void> | undefined }
   speaking.speech = speech as ProfiledTask['speech']
-  work.profile.look()
+  work.profile.refresh()
   work.beside = () => {
     speech.decoding = Promise.resolve()
-    work.profile.look()
+    work.profile.refresh()
   }
   await work.speak(speaking)
   // Others take their turn while its audio is made, and then nobody does.

@@ -7,7 +7,7 @@
  */
 
 import type { EncodeOptions, OmniModel, StageSequence } from '../models/stages.ts'
-import type { SpeechStep, SpeechTurn } from '../models/speech.ts'
+import type { SpeechStep, SpeechBatchMember } from '../models/speech.ts'
 import type { Stage, Stopwatch } from './request-metrics.ts'
 
 /** What a profile reads of a request. */
@@ -18,13 +18,13 @@ export interface ProfiledTask {
   readonly signal: AbortSignal
   readonly queue: { readonly full: boolean }
   readonly canEncode: boolean
-  readonly speech: (SpeechTurn & { readonly decoding: Promise<void> | undefined }) | undefined
+  readonly speech: (SpeechBatchMember & { readonly decoding: Promise<void> | undefined }) | undefined
 }
 
 export class StageProfile {
   readonly #tasks = new Set<ProfiledTask>()
   /** Who takes part in the call that runs, or has just run, and what it is for them. */
-  #taking: ReadonlyMap<ProfiledTask, Stage> = new Map()
+  #participants: ReadonlyMap<ProfiledTask, Stage> = new Map()
   #busy = false
 
   /** From now on until {@link remove}. */
@@ -37,27 +37,27 @@ export class StageProfile {
   }
 
   /** To be called when requests may have changed what they wait for, outside of stage calls. */
-  look(): void {
-    if (!this.#busy) this.#taking = new Map()
+  refresh(): void {
+    if (!this.#busy) this.#participants = new Map()
     for (const task of this.#tasks) task.stopwatch.enter(this.#stageOf(task), task.speech?.decoding !== undefined)
   }
 
   /** The same model, its calls noticed. */
-  watched(model: OmniModel): OmniModel {
+  instrument(model: OmniModel): OmniModel {
     const { thinker, audioEncoder, visionEncoder, speech } = model
     return delegate(model, {
       thinker: delegate(thinker, {
         forward: async (inputs, signal) => {
-          const taking = new Map<ProfiledTask, Stage>()
+          const participants = new Map<ProfiledTask, Stage>()
           for (const { sequence } of inputs) {
             const task = this.#find((candidate) => candidate.sequence === sequence)
-            if (task) taking.set(task, task.phase === 'prefill' ? 'prefill' : 'decode')
+            if (task) participants.set(task, task.phase === 'prefill' ? 'prefill' : 'decode')
           }
           try {
-            return await this.#during(taking, () => thinker.forward(inputs, signal))
+            return await this.#during(participants, () => thinker.forward(inputs, signal))
           } finally {
             // Tokens are chosen, and their text written, before the loop does anything else.
-            this.#enter(new Map(Array.from(taking, ([task]) => [task, 'sampling'])), false)
+            this.#enter(new Map(Array.from(participants, ([task]) => [task, 'sampling'])), false)
           }
         },
       }),
@@ -94,24 +94,24 @@ export class StageProfile {
   /** A medium's encoding, which gives way to others at its pauses. */
   #encoding<T>(options: EncodeOptions | undefined, encode: (options: EncodeOptions) => Promise<T>): Promise<T> {
     const task = this.#find(({ signal }) => signal === options?.signal)
-    const taking = new Map<ProfiledTask, Stage>(task ? [[task, 'encode']] : [])
+    const participants = new Map<ProfiledTask, Stage>(task ? [[task, 'encode']] : [])
     const pause = options?.pause
-    return this.#during(taking, () =>
+    return this.#during(participants, () =>
       encode({
         ...options,
         ...(pause && {
           pause: async () => {
             this.#enter(new Map(), false)
             await pause()
-            this.#enter(taking, true)
+            this.#enter(participants, true)
           },
         }),
       }),
     )
   }
 
-  async #during<T>(taking: ReadonlyMap<ProfiledTask, Stage>, work: () => Promise<T>): Promise<T> {
-    this.#enter(taking, true)
+  async #during<T>(participants: ReadonlyMap<ProfiledTask, Stage>, work: () => Promise<T>): Promise<T> {
+    this.#enter(participants, true)
     try {
       return await work()
     } finally {
@@ -119,8 +119,8 @@ export class StageProfile {
     }
   }
 
-  #enter(taking: ReadonlyMap<ProfiledTask, Stage>, busy: boolean): void {
-    this.#taking = taking
+  #enter(participants: ReadonlyMap<ProfiledTask, Stage>, busy: boolean): void {
+    this.#participants = participants
     this.#busy = busy
     for (const task of this.#tasks) task.stopwatch.enter(this.#stageOf(task), task.speech?.decoding !== undefined)
   }
@@ -131,7 +131,7 @@ export class StageProfile {
   }
 
   #stageOf(task: ProfiledTask): Stage {
-    const own = this.#taking.get(task)
+    const own = this.#participants.get(task)
     if (own !== undefined) return own
     switch (task.phase) {
       case 'waiting':

@@ -2,7 +2,7 @@
  * One batched thinker step: a token for every reply being written, and a share of prompt for every request being read.
  *
  * In: runnable tasks in `prefill` or `decode`. Out: tasks advanced. Prompts are read in chunks: large when nobody
- * waits, small enough to fit the time that those who wait can spare (`fair-turns.ts`) when somebody does.
+ * waits, small enough to fit the time that those who wait can spare (`step-plan.ts`) when somebody does.
  */
 
 import type { ThinkerInput, ThinkerStage } from '../models/stages.ts'
@@ -81,7 +81,7 @@ export async function thinkerStep(
     const { logits, hidden } = outputs[index]!
     if (hidden) task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenWanted.wants(task, row))
     task.processed += read
-    if (task.gone || !logits) return
+    if (task.inactive || !logits) return
     task.features = undefined
     try {
       task.takeLogits(logits)

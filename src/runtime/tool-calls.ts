@@ -8,7 +8,7 @@
 
 import type { ToolChoice, ToolDefinition } from '../contract/index.ts'
 
-export interface ReadCall {
+export interface ToolCall {
   readonly name: string
   /** JSON text of an object. */
   readonly arguments: string
@@ -19,7 +19,7 @@ export interface ToolMarkers {
   readonly close: number
 }
 
-export function readToolCall(text: string, tools: readonly ToolDefinition[]): ReadCall | undefined {
+export function readToolCall(text: string, tools: readonly ToolDefinition[]): ToolCall | undefined {
   let json: unknown
   try {
     json = JSON.parse(text)

@@ -86,7 +86,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
       decodedAudio({ sampleRate: RATE, samples: withSilence(samples.subarray(0, end), silence) })
     const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
     const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, true), { prefills: true })!
-    const kept = hosted.runtime.kept.mediaBytes
+    const kept = hosted.runtime.cached.mediaBytes
     let sent = 0
     for (const [index, end] of [...pausesAt, samples.length].entries()) {
       for (; sent < end; sent = Math.min(end, sent + 4321))
@@ -99,7 +99,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     // Of ends that it did not have nothing is kept, however many there were.
     const most = (samples.length + silence) / (name === 'tiny25-grouped' ? 640 : 1200) + 20
     if (before.length === 0)
-      expect(hosted.runtime.kept.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
+      expect(hosted.runtime.cached.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
     const medium = whole(samples.length)
     audio.complete(medium.contentKey)
     const encoded = watchEncoder(hosted)
@@ -277,7 +277,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
 
   it('is nobody else’s, and gone when it is given up', async () => {
     const medium = decodedAudio({ sampleRate: RATE, samples: speech(9 * RATE, 5) })
-    const kept = hosted.runtime.kept.mediaBytes
+    const kept = hosted.runtime.cached.mediaBytes
     const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'mine', false), { prefills: true })!
     audio.append(speech(9 * RATE, 5))
     await settled()
@@ -288,7 +288,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     audio[Symbol.dispose]()
     audio.append(speech(100))
     expect(hosted.runtime.arriving).toBe(0)
-    expect(hosted.runtime.kept.mediaBytes).toBeGreaterThanOrEqual(kept)
+    expect(hosted.runtime.cached.mediaBytes).toBeGreaterThanOrEqual(kept)
   })
 })
 

@@ -20,7 +20,7 @@ export function tokensThatFit({ thinker, speech }: OmniModel, limit: number, ask
   using sequence = thinker.newSequence(thinker.contextLength)
   const block = Math.min(BLOCK, thinker.contextLength)
   const bytes = sequence.bytesFor(block)
-  const least = bytes + (speech?.leastBytes ?? 0)
+  const least = bytes + (speech?.minBytes ?? 0)
   if (limit < least) {
     const needs = `the caches of the shortest ${speech ? 'spoken reply' : 'reply'} of this checkpoint take ${least} bytes`
     if (asked)

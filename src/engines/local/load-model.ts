@@ -17,7 +17,7 @@ import { MemoryBudget } from '../../models/memory-budget.ts'
 import type { SpeechOptions } from '../../models/speech.ts'
 import { type ReplyWatcher, Runtime } from '../../runtime/runtime.ts'
 import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
-import { Undo } from '../../runtime/undo.ts'
+import { CleanupStack } from '../../runtime/cleanup-stack.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { checkMemory, loadParameters } from '../../weights/index.ts'
 import { listModel, longestReply, openModel } from '../open-model.ts'
@@ -59,7 +59,7 @@ export async function loadHostedModel(
   onMetrics: (metrics: RequestMetrics) => void,
   watch?: ReplyWatcher,
 ): Promise<OpenHostedModel> {
-  using cleanup = new Undo()
+  using cleanup = new CleanupStack()
   const opened = cleanup.use(await openModel(options.checkpoint))
   const { checkpoint, description, prompt } = opened
   const { declarations, naming } = description
@@ -123,7 +123,7 @@ export async function loadHostedModel(
     ...(options.contextLength !== undefined && { contextLength: options.contextLength }),
     ...(options.maxConcurrent !== undefined && { maxConcurrent: options.maxConcurrent }),
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
-    ...(options.keptPrefixes !== undefined && { keptPrefixes: options.keptPrefixes }),
+    ...(options.maxCachedPrefixes !== undefined && { maxCachedPrefixes: options.maxCachedPrefixes }),
   })
   await sharePrompts(runtime, options.systemPrompts ?? [])
   const held = cleanup.keep()

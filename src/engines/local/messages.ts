@@ -50,7 +50,7 @@ export interface LoadOptions {
   /** System texts that many requests begin with: prefilled once, where the context is at least `minContext`. */
   readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
   /** Most finished sequences kept for later requests; 0 reuses nothing. */
-  readonly keptPrefixes?: number
+  readonly maxCachedPrefixes?: number
   /** Most bytes of KV caches; by default a share of the free memory. */
   readonly cacheBytes?: number
   /** For parity tests: talker and code predictor greedy, `<think>` treated as text, caches and activations in f32. */

@@ -224,7 +224,7 @@ it('prefills the system prompts it is loaded with, where the context is long eno
   ] as const) {
     const hosted = await loadHostedModel({ ...options, systemPrompts: [{ text, minContext }] }, () => undefined)
     try {
-      const { prefixes, tokens: shared } = hosted.runtime.kept
+      const { prefixes, tokens: shared } = hosted.runtime.cached
       expect(prefixes).toBe(kept)
       expect(shared).toBeGreaterThanOrEqual(20 * kept)
       const messages: GenerationMessage[] = [

@@ -64,7 +64,7 @@ it('counts in the budget what sequences hold, and says what would fit when one d
   expect(budget.used).toBe(2 * block)
 
   // Memory for three blocks more: enough to hold five, not to grow to six.
-  budget.take(budget.free - 3 * block)
+  budget.acquire(budget.free - 3 * block)
   using second = thinker.newSequence(4000)
   await read(thinker, second, ids(250))
   await expect(second.reserve(1200)).rejects.toMatchObject({
@@ -98,7 +98,7 @@ it('reserves the memory of a batch before it runs: what does not fit fails befor
     positions: new Float32Array(3),
   })
   await talker.forward([input(first)])
-  budget.take(budget.free)
+  budget.acquire(budget.free)
   await expect(talker.forward([input(first), input(second)])).rejects.toMatchObject({ code: 'overloaded' })
   expect([first.length, second.length]).toEqual([1, 0])
 })

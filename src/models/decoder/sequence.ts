@@ -88,7 +88,7 @@ export class DecoderSequence implements StageSequence {
   #take(bytes: number, tokens: number): void {
     const more = bytes - this.#taken
     if (!this.#budget || more <= 0) return
-    if (!this.#budget.take(more)) {
+    if (!this.#budget.acquire(more)) {
       const { free, limit } = this.#budget
       throw new EngineError(
         'overloaded',
@@ -109,7 +109,7 @@ export class DecoderSequence implements StageSequence {
   #settle(bytes: number): void {
     const less = this.#taken - bytes
     this.#taken = bytes
-    if (this.#budget) this.#budget.give(less)
+    if (this.#budget) this.#budget.release(less)
   }
 
   /** Graphs name the caches they read; see `KvStep.key`. */

@@ -10,7 +10,7 @@ import { qwen25Prompt, type Qwen25Case, type Qwen25Facts, type Tiny25Config } fr
 import { loadTiny25Model, type TinyModel } from '../../../../testing/tiny-model.ts'
 import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
 import { MemoryBudget } from '../../memory-budget.ts'
-import type { SpeechTurn } from '../../speech.ts'
+import type { SpeechBatchMember } from '../../speech.ts'
 import type { Qwen25OmniModel } from '../model.ts'
 import type { Qwen25Speech } from './pipeline.ts'
 import type { TalkerReply } from './reply.ts'
@@ -30,12 +30,12 @@ afterAll(() => {
   tiny[Symbol.dispose]()
 })
 
-interface Speaking extends SpeechTurn, Disposable {
+interface Speaking extends SpeechBatchMember, Disposable {
   readonly reply: TalkerReply
   readonly codes: number[]
-  givenUp: boolean
+  cancelled: boolean
   over: boolean
-  starved: number
+  waits: number
   failure: unknown
 }
 
@@ -68,17 +68,17 @@ function begin(prompt: PreparedPrompt, speaker: string): Speaking {
   const turn: Speaking = {
     reply,
     codes: [],
-    givenUp: false,
-    get gone() {
-      return turn.givenUp || turn.failure !== undefined
+    cancelled: false,
+    get inactive() {
+      return turn.cancelled || turn.failure !== undefined
     },
     over: false,
-    starved: 0,
+    waits: 0,
     failure: undefined,
-    frame: true,
-    made: (codes) => void turn.codes.push(...codes),
-    ended: () => void (turn.over = true),
-    starve: () => void (turn.starved += 1),
+    canMakeFrame: true,
+    addFrame: (codes) => void turn.codes.push(...codes),
+    endFrames: () => void (turn.over = true),
+    waitForMemory: () => void (turn.waits += 1),
     fail: (error) => void (turn.failure = error),
     [Symbol.dispose]() {
       reply[Symbol.dispose]()
@@ -112,7 +112,7 @@ describe('a reply', () => {
     expect(turn.reply.canAdvance(true)).toBe(false)
     const text = recorded.textTokens.slice(0, -1)
     for (const [i, id] of text.entries()) {
-      turn.reply.say([{ id, row: prompt.tokenIds.length + i }])
+      turn.reply.addText([{ id, row: prompt.tokenIds.length + i }])
       // A token's hidden state comes a step after it was sampled.
       if (i === 0) expect(turn.reply.canAdvance(true)).toBe(false)
       turn.reply.takeHidden(prompt.tokenIds.length + i, hidden[1 + i]!)
@@ -131,7 +131,7 @@ describe('a reply', () => {
     for (const [i, id] of recorded.textTokens.slice(0, -1).entries()) {
       // Here hidden states come first: text held back by a stop string is spoken later.
       turn.reply.takeHidden(prompt.tokenIds.length + i, hidden[1 + i]!)
-      turn.reply.say([{ id, row: prompt.tokenIds.length + i }])
+      turn.reply.addText([{ id, row: prompt.tokenIds.length + i }])
       for (let step = 0; turn.reply.canAdvance(true) && step < 500; step++)
         await speech.advance([turn], { prefillRows: 4096, signal })
       expect(turn.codes.length).toBe(i)
@@ -147,7 +147,7 @@ describe('a reply', () => {
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'ethan')
     turn.reply.takeHidden(0, hidden[0]!)
-    turn.reply.say([{ id: 65 }, { id: 66, row: prompt.tokenIds.length }])
+    turn.reply.addText([{ id: 65 }, { id: 66, row: prompt.tokenIds.length }])
     expect(turn.reply.canAdvance(true)).toBe(true)
     turn.reply.endText()
     await finish([turn], 4096)
@@ -159,7 +159,7 @@ describe('a reply', () => {
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'ethan')
     turn.reply.takeHidden(0, hidden[0]!)
-    turn.reply.say([{ id: 70 }])
+    turn.reply.addText([{ id: 70 }])
     turn.reply.endText()
     await finish([turn], 4096)
     expect(Math.max(...turn.codes)).toBeLessThan(64)
@@ -177,16 +177,16 @@ describe('several replies', () => {
       turn.reply.takeHidden(0, hidden[0]!)
       for (const [i, id] of recorded.textTokens.slice(0, -1).entries()) {
         turn.reply.takeHidden(prompt.tokenIds.length + i, hidden[1 + i]!)
-        turn.reply.say([{ id, row: prompt.tokenIds.length + i }])
+        turn.reply.addText([{ id, row: prompt.tokenIds.length + i }])
       }
       turn.reply.endText()
       turns.push(turn)
     }
     const { prompt } = await read(cases[0]!)
     const gone = stack.use(begin(prompt, 'ethan'))
-    gone.givenUp = true
+    gone.cancelled = true
     gone.reply.takeHidden(0, new Float32Array(prompt.tokenIds.length * 64))
-    gone.reply.say([{ id: 1 }])
+    gone.reply.addText([{ id: 1 }])
     for (let step = 0; step < 5; step++) await speech.advance([gone, ...turns], { prefillRows: 50, signal })
     await finish(turns, 50)
     for (const [i, { codes }] of turns.entries()) expect(codes, cases[i]!.name).toEqual(cases[i]!.codes)
@@ -201,17 +201,17 @@ describe('several replies', () => {
     const [first, second] = [stack.use(begin(prompt, 'chelsie')), stack.use(begin(prompt, 'ethan'))]
     for (const { reply } of [first, second]) {
       reply.takeHidden(0, hidden[0]!.slice())
-      reply.say([{ id: 65 }, { id: 66 }, { id: 67 }])
+      reply.addText([{ id: 65 }, { id: 66 }, { id: 67 }])
       reply.endText()
     }
     await speech.advance([first], { prefillRows: 4096, signal })
     const taken = budget.free
-    expect(budget.take(taken)).toBe(true)
+    expect(budget.acquire(taken)).toBe(true)
     await speech.advance([first, second], { prefillRows: 4096, signal })
-    expect([first.starved, second.starved]).toEqual([0, 1])
+    expect([first.waits, second.waits]).toEqual([0, 1])
     expect([first.failure, second.failure]).toEqual([undefined, undefined])
     expect(first.codes).toHaveLength(1)
-    budget.give(taken)
+    budget.release(taken)
     await finish([first, second], 4096)
     expect(second.codes.length).toBeGreaterThan(1)
   })
@@ -224,14 +224,14 @@ describe('several replies', () => {
       using turn = begin(prompt, 'ethan')
       const used = budget.used
       turn.reply.takeHidden(0, hidden[0]!)
-      turn.reply.say([{ id: 65 }, { id: 66 }, { id: 67 }])
+      turn.reply.addText([{ id: 65 }, { id: 66 }, { id: 67 }])
       turn.reply.endText()
       for (let step = 0; !turn.over; step += 1) {
         // In the middle of its prompt, after its opening, and when it has said some.
         if (yields && [1, 3, 17, 30].includes(step)) {
-          expect(turn.reply.yieldMemory()).toBe(true)
-          expect([turn.reply.heldBytes, budget.used]).toEqual([0, used])
-          expect(turn.reply.yieldMemory()).toBe(false)
+          expect(turn.reply.preempt()).toBe(true)
+          expect([turn.reply.cacheBytes, budget.used]).toEqual([0, used])
+          expect(turn.reply.preempt()).toBe(false)
         }
         await speech.advance([turn], { prefillRows: rows, signal })
         expect(turn.failure).toBeUndefined()
@@ -248,7 +248,7 @@ describe('several replies', () => {
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'ethan')
     turn.reply.takeHidden(0, hidden[0]!)
-    turn.reply.say([{ id: 65 }])
+    turn.reply.addText([{ id: 65 }])
     const abort = new AbortController()
     abort.abort(new Error('enough'))
     await speech.advance([turn], { prefillRows: 10, signal: abort.signal })

@@ -1,7 +1,7 @@
 /**
  * Qwen2.5-Omni's speech. One step for all ready replies: prefill text, sample a code each, run the talker.
  *
- * In: the {@link SpeechTurn}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so
+ * In: the {@link SpeechBatchMember}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so
  * weights are read once a step. The talker takes one text token per code of 20 ms, so it waits for a thinker slower
  * than 50 tokens/s. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
  */
@@ -9,8 +9,8 @@
 import { EngineError } from '../../../contract/index.ts'
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler } from '../../../sampling/sampler.ts'
-import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechTurn, VocoderStream } from '../../speech.ts'
-import { guarded, reserveRows, withMemory } from '../../speech-turns.ts'
+import type { AdvanceOptions, SpeechPipeline, SpeechStart, SpeechBatchMember, VocoderStream } from '../../speech.ts'
+import { guarded, reserveRows, withMemory } from '../../batch-members.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import type { SpeechIds } from '../config-types.ts'
 import type { Talker, TalkerInput } from '../talker.ts'
@@ -21,7 +21,7 @@ import type { SpeechSettings } from './settings.ts'
 /** Random streams, apart from the text's. */
 const randomStream = { talker: 2, noise: 3 } as const
 
-/** What turns codes into audio. */
+/** What members codes into audio. */
 export interface CodeVocoder {
   readonly sampleRate: number
   /** Samples of one code. */
@@ -37,13 +37,13 @@ export interface CodeVocoder {
   newStream(voice: string, random: () => number): VocoderStream
 }
 
-interface Turn extends SpeechTurn {
+interface Member extends SpeechBatchMember {
   readonly reply: TalkerReply
 }
 
 /** A reply's rows in a talker step. */
 interface Entry {
-  readonly turn: Turn
+  readonly member: Member
   readonly input: TalkerInput
   /** The next code is sampled from the output. */
   readonly last: boolean
@@ -55,8 +55,8 @@ export class Qwen25Speech implements SpeechPipeline {
   readonly frameRate: number
   readonly hiddenRows = 'all'
   /** Early codes are decoded early; meanwhile the talker waits for text. */
-  readonly textAhead = 1
-  readonly mostWaiting: number
+  readonly minTextTokens = 1
+  readonly maxPendingFrames: number
   readonly #talker: Talker
   readonly #thinkerHidden: number
   readonly #vocoder: CodeVocoder
@@ -76,14 +76,14 @@ export class Qwen25Speech implements SpeechPipeline {
     this.sampleRate = vocoder.sampleRate
     this.frameRate = vocoder.sampleRate / vocoder.samplesPerCode
     // One window being decoded, one to follow it.
-    this.mostWaiting = 2 * vocoder.mostWindowCodes
+    this.maxPendingFrames = 2 * vocoder.mostWindowCodes
     const ends = new Set([ids.codecPad, ids.codecEnd])
     this.#suppressed = Array.from({ length: Math.max(0, talker.vocabSize - vocoder.codes) }, (_, i) => vocoder.codes + i)
       .concat(ids.codecBegin)
       .filter((id) => !ends.has(id))
   }
 
-  get leastBytes(): number {
+  get minBytes(): number {
     using sequence = this.#talker.newSequence(2 ** 17)
     return sequence.bytesFor(OPENING_ROWS)
   }
@@ -125,33 +125,33 @@ export class Qwen25Speech implements SpeechPipeline {
     }
   }
 
-  async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
-    const turns = given.map(ownTurn)
-    await guarded(turns, () => this.#readText(turns))
-    const live = turns.filter(({ gone, reply }) => !gone && !reply.ended)
-    const speaking = live.filter(({ frame, reply }) => frame && reply.opened && !reply.pending && reply.hasText)
+  async advance(given: readonly SpeechBatchMember[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
+    const members = given.map(ownMember)
+    await guarded(members, () => this.#embedText(members))
+    const live = members.filter(({ inactive, reply }) => !inactive && !reply.ended)
+    const speaking = live.filter(({ canMakeFrame, reply }) => canMakeFrame && reply.prefillComplete && !reply.pending && reply.hasText)
     await guarded(speaking, () => this.#makeCodes(speaking))
     // Each grows by itself, so that only the reply without memory waits.
     const grown = await withMemory(
-      live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
-      ({ turn: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
+      live.filter(({ reply }) => reply.prefillComplete && reply.pending && !reply.ended).map((member) => ({ member })),
+      ({ member: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
     )
-    const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
+    const inputs: Entry[] = grown.map(({ member }) => ({ member, input: takePending(member.reply), last: true }))
     let rows = prefillRows
-    for (const turn of live) {
+    for (const member of live) {
       if (rows <= 0) break
-      if (turn.gone || turn.reply.ended || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
-      for (const { turn: begun } of await withMemory([{ turn }], () => reserveRows(turn.reply, turn.reply.prefixRows)))
-        await guarded([begun], async () => {
-          const { input, last } = await this.#promptInput(begun.reply, rows)
+      if (member.inactive || member.reply.ended || member.reply.prefillComplete || !member.reply.canPrefill(member.canMakeFrame)) continue
+      for (const { member: reserved } of await withMemory([{ member }], () => reserveRows(member.reply, member.reply.prefixRows)))
+        await guarded([reserved], async () => {
+          const { input, last } = await this.#promptInput(reserved.reply, rows)
           rows -= input.positions.length / 3
-          inputs.push({ turn: begun, input, last })
+          inputs.push({ member: reserved, input, last })
         })
     }
-    const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
+    const wanted = inputs.filter(({ member }) => !member.inactive && !member.reply.ended)
     if (wanted.length === 0) return
     await guarded(
-      wanted.map(({ turn }) => turn),
+      wanted.map(({ member }) => member),
       async () => {
         onStep?.('talker')
         const outputs = await this.#talker.forward(
@@ -159,8 +159,8 @@ export class Qwen25Speech implements SpeechPipeline {
           signal,
         )
         onStep?.(undefined)
-        wanted.forEach(({ turn: { reply }, last }, index) => {
-          reply.opened ||= last
+        wanted.forEach(({ member: { reply }, last }, index) => {
+          reply.prefillComplete ||= last
           // After rows that were run again, what follows them is there already.
           if (last && !reply.pending) reply.logits ??= outputs[index]
         })
@@ -169,42 +169,42 @@ export class Qwen25Speech implements SpeechPipeline {
   }
 
   /** Rows of the new text, in one call for all replies. */
-  async #readText(turns: readonly Turn[]): Promise<void> {
-    const read = turns.map(({ reply }) => reply.takeReadable())
+  async #embedText(members: readonly Member[]): Promise<void> {
+    const read = members.map(({ reply }) => reply.takeReadyTokens())
     const rows = await this.#rows.text(read.flat())
     let row = 0
-    for (const [index, { reply }] of turns.entries())
-      for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.giveText(rows[row++]!)
+    for (const [index, { reply }] of members.entries())
+      for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.addTextRow(rows[row++]!)
   }
 
   /** Samples each reply's next code. Replies that continue have the talker's next input pending. */
-  async #makeCodes(turns: readonly Turn[]): Promise<void> {
+  async #makeCodes(members: readonly Member[]): Promise<void> {
     const after = await this.#rows.afterText()
-    const going: { turn: Turn; code: number }[] = []
-    for (const turn of turns) {
-      const { reply } = turn
+    const continuing: { member: Member; code: number }[] = []
+    for (const member of members) {
+      const { reply } = member
       const code = reply.options.sampler(reply.logits!)
       reply.logits = undefined
       if (code === this.#ids.codecPad || code === this.#ids.codecEnd) {
         reply.ended = true
-        turn.ended()
+        member.endFrames()
         continue
       }
-      turn.made(Int32Array.of(code))
+      member.addFrame(Int32Array.of(code))
       reply.frameCount += 1
       if (reply.frameCount >= reply.frameLimit) {
         reply.ended = true
-        turn.ended()
-      } else going.push({ turn, code })
+        member.endFrames()
+      } else continuing.push({ member, code })
     }
-    if (going.length === 0) return
-    const texts = going.map(({ turn }) => turn.reply.nextText(after))
+    if (continuing.length === 0) return
+    const texts = continuing.map(({ member }) => member.reply.nextText(after))
     const rows = await this.#rows.codes(
-      going.map(({ code }) => code),
+      continuing.map(({ code }) => code),
       texts,
     )
-    for (const [index, { turn, code }] of going.entries()) {
-      const { reply } = turn
+    for (const [index, { member, code }] of continuing.entries()) {
+      const { reply } = member
       const position = reply.codePosition(reply.frameCount - 1)
       const positions = Float32Array.of(position, position, position)
       reply.pending = {
@@ -221,12 +221,12 @@ export class Qwen25Speech implements SpeechPipeline {
    */
   async #promptInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
     const { prompt, sequence, voiceToken } = reply.options
-    if (reply.begun) return this.#codesAgain(reply, budget)
+    if (reply.openingInCache) return this.#replayInput(reply, budget)
     const { from, hidden } = reply.takePrompt(budget)
     const until = reply.prefilled
     const total = prompt.tokenIds.length
     const opens = until === total && reply.firstText !== undefined
-    reply.begun = opens
+    reply.openingInCache = opens
     const own = await this.#rows.prompt(prompt.tokenIds.slice(from, until), hidden)
     const opening = opens ? await this.#rows.opening(voiceToken, reply.firstText!) : new Float32Array()
     const rows = new Float32Array(own.length + opening.length)
@@ -241,8 +241,8 @@ export class Qwen25Speech implements SpeechPipeline {
     return { input: { sequence, rows, positions }, last: opens && reply.ran.length === 0 }
   }
 
-  async #codesAgain(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
-    const first = reply.ranAgain
+  async #replayInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
+    const first = reply.ranInCache
     const ran = reply.ran.slice(first, first + Math.max(1, budget))
     const parts = await this.#rows.codes(
       ran.map(({ code }) => code),
@@ -253,8 +253,8 @@ export class Qwen25Speech implements SpeechPipeline {
     const positions = new Float32Array(3 * ran.length)
     for (let index = 0; index < positions.length; index += 1)
       positions[index] = reply.codePosition(first + (index % ran.length))
-    reply.ranAgain += ran.length
-    const last = reply.ranAgain === reply.ran.length
+    reply.ranInCache += ran.length
+    const last = reply.ranInCache === reply.ran.length
     return { input: { sequence: reply.options.sequence, rows, positions }, last }
   }
 }
@@ -264,11 +264,11 @@ function takePending(reply: TalkerReply): TalkerInput {
   const { input, code, text } = reply.pending!
   reply.pending = undefined
   reply.ran.push({ code, text })
-  reply.ranAgain += 1
+  reply.ranInCache += 1
   return input
 }
 
-function ownTurn(turn: SpeechTurn): Turn {
-  if (turn.reply instanceof TalkerReply) return turn as Turn
+function ownMember(member: SpeechBatchMember): Member {
+  if (member.reply instanceof TalkerReply) return member as Member
   throw new TypeError('a reply of another pipeline was given')
 }

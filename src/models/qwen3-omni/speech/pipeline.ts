@@ -2,15 +2,15 @@
  * Qwen3-Omni's speech. One step for all ready replies: prefill text, sample a code each, predict the residual codes,
  * run the talker.
  *
- * In: the {@link SpeechTurn}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over
+ * In: the {@link SpeechBatchMember}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over
  * replies, so weights are read once a step. Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
  */
 
 import { createRandom } from '../../../sampling/random.ts'
 import { createSampler, type Sampler } from '../../../sampling/sampler.ts'
 import type { MemoryBudget } from '../../memory-budget.ts'
-import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechTurn } from '../../speech.ts'
-import { guarded, reserveRows, withMemory } from '../../speech-turns.ts'
+import type { AdvanceOptions, SpeechPipeline, SpeechPrefill, SpeechStart, SpeechBatchMember } from '../../speech.ts'
+import { guarded, reserveRows, withMemory } from '../../batch-members.ts'
 import type { TalkerSampling } from '../../talker-sampling.ts'
 import type { ThinkerStage } from '../../stages.ts'
 import { TalkerReply } from './reply.ts'
@@ -24,15 +24,15 @@ import { sum, TalkerRows } from './talker-rows.ts'
 const randomStream = { talker: 2, codePredictor: 3 } as const
 
 /** Most rows and frames of a sequence kept after its reply: the next one's may be more. Memory grows as needed. */
-const keptCapacity = 2 ** 17
+const cachedCapacity = 2 ** 17
 
-interface Turn extends SpeechTurn {
+interface Member extends SpeechBatchMember {
   readonly reply: TalkerReply
 }
 
 /** A reply's rows in a talker step. */
 interface Entry {
-  readonly turn: Turn
+  readonly member: Member
   readonly input: TalkerInput
   /** The next code is sampled from the output. */
   readonly last: boolean
@@ -44,9 +44,9 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly frameRate: number
   readonly hiddenRows = 'prompt-media'
   /** The first token opens the reply, the others are used one a frame. */
-  readonly textAhead = 1
+  readonly minTextTokens = 1
   /** The talker may run ahead of the vocoder, within a limit. */
-  readonly mostWaiting = 12
+  readonly maxPendingFrames = 12
   readonly config: SpeechConfig
   readonly #thinker: ThinkerStage
   readonly #stages: SpeechStages
@@ -54,7 +54,7 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly #rows: TalkerRows
   readonly #prefixes: TalkerPrefixes
 
-  /** `budget`: the stages' memory budget; kept sequences are reclaimable in it. */
+  /** `budget`: the stages' memory budget; cached sequences are reclaimable in it. */
   constructor(
     thinker: ThinkerStage,
     stages: SpeechStages,
@@ -81,8 +81,8 @@ export class Qwen3Speech implements SpeechPipeline {
     return chunk === 0 ? 2 : 4
   }
 
-  get leastBytes(): number {
-    using sequence = this.#stages.talker.newSequence(keptCapacity)
+  get minBytes(): number {
+    using sequence = this.#stages.talker.newSequence(cachedCapacity)
     return sequence.bytesFor(openingRows)
   }
 
@@ -90,15 +90,15 @@ export class Qwen3Speech implements SpeechPipeline {
     this.#prefixes[Symbol.dispose]()
   }
 
-  newReply({ prompt, speaker, seed, kept }: SpeechStart): TalkerReply {
+  newReply({ prompt, speaker, seed, cacheKey }: SpeechStart): TalkerReply {
     const { talker, code2wav } = this.#stages
     const { config } = this
     const { maxFrames, allowance, ...sampling } = this.#settings
     const speakerId = config.speakers.get(speaker)
     if (speakerId === undefined) throw new Error(`There is no speaker ${speaker}.`)
     const plan = planTalkerPrompt(prompt, config)
-    const known = kept && this.#prefixes.take(kept, plan)
-    const sequence = known?.sequence ?? talker.newSequence(kept ? keptCapacity : plan.userRows.length + openingRows + maxFrames)
+    const known = cacheKey && this.#prefixes.remove(cacheKey, plan)
+    const sequence = known?.sequence ?? talker.newSequence(cacheKey ? cachedCapacity : plan.userRows.length + openingRows + maxFrames)
     try {
       return new TalkerReply({
         plan,
@@ -112,7 +112,7 @@ export class Qwen3Speech implements SpeechPipeline {
         allowance,
         thinkerHidden: this.#thinker.hiddenSize,
         prefilled: known?.rows ?? 0,
-        ...(kept && { onOver: (rows: number) => this.#prefixes.keep(kept, plan, rows, sequence) }),
+        ...(cacheKey && { onEnd: (rows: number) => this.#prefixes.add(cacheKey, plan, rows, sequence) }),
       })
     } catch (error) {
       sequence[Symbol.dispose]()
@@ -120,11 +120,11 @@ export class Qwen3Speech implements SpeechPipeline {
     }
   }
 
-  async prefill({ prompt, kept, until, hidden, rows, pause, signal }: SpeechPrefill): Promise<void> {
+  async prefill({ prompt, cacheKey, until, hidden, rows, pause, signal }: SpeechPrefill): Promise<void> {
     const { talker } = this.#stages
     const plan = planTalkerPrompt(prompt, this.config)
-    const known = this.#prefixes.take(kept, plan)
-    const sequence = known?.sequence ?? talker.newSequence(keptCapacity)
+    const known = this.#prefixes.remove(cacheKey, plan)
+    const sequence = known?.sequence ?? talker.newSequence(cachedCapacity)
     const total = plan.userRows.length
     const most = plan.userRows.findLastIndex((row) => row < until) + 1
     const mediaHidden = hiddenOfMedia(plan, hidden, this.#thinker.hiddenSize)
@@ -145,37 +145,37 @@ export class Qwen3Speech implements SpeechPipeline {
       }
     } finally {
       // Rows of a step that failed are not in it.
-      this.#prefixes.keep(kept, plan, read, sequence)
+      this.#prefixes.add(cacheKey, plan, read, sequence)
     }
   }
 
-  async advance(given: readonly SpeechTurn[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
-    const turns = given.map(ownTurn)
-    await guarded(turns, () => this.#readText(turns))
-    const live = turns.filter(({ gone, reply }) => !gone && !reply.ended)
-    const speaking = live.filter(({ frame, reply }) => frame && reply.opened && !reply.pending && reply.hasText)
+  async advance(given: readonly SpeechBatchMember[], { prefillRows, signal, onStep }: AdvanceOptions): Promise<void> {
+    const members = given.map(ownMember)
+    await guarded(members, () => this.#embedText(members))
+    const live = members.filter(({ inactive, reply }) => !inactive && !reply.ended)
+    const speaking = live.filter(({ canMakeFrame, reply }) => canMakeFrame && reply.prefillComplete && !reply.pending && reply.hasText)
     await guarded(speaking, () => this.#makeFrames(speaking, signal, onStep))
     // Each grows by itself, so that only the reply without memory waits.
     const grown = await withMemory(
-      live.filter(({ reply }) => reply.opened && reply.pending && !reply.ended).map((turn) => ({ turn })),
-      ({ turn: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
+      live.filter(({ reply }) => reply.prefillComplete && reply.pending && !reply.ended).map((member) => ({ member })),
+      ({ member: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
     )
-    const inputs: Entry[] = grown.map(({ turn }) => ({ turn, input: takePending(turn.reply), last: true }))
+    const inputs: Entry[] = grown.map(({ member }) => ({ member, input: takePending(member.reply), last: true }))
     let rows = prefillRows
-    for (const turn of live) {
+    for (const member of live) {
       if (rows <= 0) break
-      if (turn.gone || turn.reply.opened || !turn.reply.canRead(turn.frame)) continue
-      for (const { turn: begun } of await withMemory([{ turn }], () => reserveRows(turn.reply, turn.reply.prefixRows)))
-        await guarded([begun], async () => {
-          const { input, last } = await this.#prefixInput(begun.reply, rows)
+      if (member.inactive || member.reply.prefillComplete || !member.reply.canPrefill(member.canMakeFrame)) continue
+      for (const { member: reserved } of await withMemory([{ member }], () => reserveRows(member.reply, member.reply.prefixRows)))
+        await guarded([reserved], async () => {
+          const { input, last } = await this.#prefixInput(reserved.reply, rows)
           rows -= input.embeddings.length / this.#stages.talker.hiddenSize
-          inputs.push({ turn: begun, input, last })
+          inputs.push({ member: reserved, input, last })
         })
     }
-    const wanted = inputs.filter(({ turn }) => !turn.gone && !turn.reply.ended)
+    const wanted = inputs.filter(({ member }) => !member.inactive && !member.reply.ended)
     if (wanted.length === 0) return
     await guarded(
-      wanted.map(({ turn }) => turn),
+      wanted.map(({ member }) => member),
       async () => {
         onStep?.('talker')
         const outputs = await this.#stages.talker.forward(
@@ -183,9 +183,9 @@ export class Qwen3Speech implements SpeechPipeline {
           signal,
         )
         onStep?.(undefined)
-        wanted.forEach(({ turn: { reply }, last }, index) => {
+        wanted.forEach(({ member: { reply }, last }, index) => {
           const output = outputs[index]!
-          reply.opened ||= last
+          reply.prefillComplete ||= last
           // After rows that were run again, what follows them is there already.
           if (!last || reply.pending || reply.logits) return
           reply.logits = output.logits
@@ -196,15 +196,15 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /** Embeds the new text, in one call for all replies. */
-  async #readText(turns: readonly Turn[]): Promise<void> {
-    const ids = turns.flatMap(({ reply }) => reply.unread)
+  async #embedText(members: readonly Member[]): Promise<void> {
+    const ids = members.flatMap(({ reply }) => reply.pendingIds)
     if (ids.length === 0) return
     const rows = await this.#rows.text(ids)
     let row = 0
-    for (const { reply } of turns) {
-      const count = reply.unread.length
-      reply.unread = []
-      reply.giveText(rows.slice(row, row + count))
+    for (const { reply } of members) {
+      const count = reply.pendingIds.length
+      reply.pendingIds = []
+      for (const one of rows.slice(row, row + count)) reply.addTextRow(one)
       row += count
     }
   }
@@ -214,26 +214,26 @@ export class Qwen3Speech implements SpeechPipeline {
    * pending.
    */
   async #makeFrames(
-    turns: readonly Turn[],
+    members: readonly Member[],
     signal: AbortSignal,
     onStep: AdvanceOptions['onStep'],
   ): Promise<void> {
-    const going: { turn: Turn; code: number }[] = []
-    for (const turn of turns) {
-      const { reply } = turn
+    const continuing: { member: Member; code: number }[] = []
+    for (const member of members) {
+      const { reply } = member
       const code = reply.options.sampler(reply.logits!)
       reply.sampled += 1
       reply.logits = undefined
       if (code === this.config.codecEosId || reply.sampled >= reply.frameLimit) {
         reply.ended = true
-        turn.ended()
-      } else going.push({ turn, code })
+        member.endFrames()
+      } else continuing.push({ member, code })
     }
-    if (going.length === 0) return
+    if (continuing.length === 0) return
     const after = await this.#rows.afterText()
     onStep?.('code-predictor')
     const predicted = await this.#stages.codePredictor.predict(
-      going.map(({ turn: { reply }, code }) => ({
+      continuing.map(({ member: { reply }, code }) => ({
         hidden: reply.hidden!,
         firstCode: code,
         sample: reply.options.codeSampler,
@@ -241,15 +241,15 @@ export class Qwen3Speech implements SpeechPipeline {
       signal,
     )
     onStep?.(undefined)
-    for (const [index, { turn, code }] of going.entries()) {
-      const { reply } = turn
+    for (const [index, { member, code }] of continuing.entries()) {
+      const { reply } = member
       const { codes, embeddingSum } = predicted[index]!
       const frame = new Int32Array(this.config.codeGroups)
       frame[0] = code
       frame.set(codes, 1)
       const position = reply.options.plan.nextPosition + reply.frameCount
       reply.frameCount += 1
-      turn.made(frame)
+      member.addFrame(frame)
       reply.pending = {
         sequence: reply.options.sequence,
         embeddings: sum(embeddingSum, reply.nextText(after)),
@@ -266,7 +266,7 @@ export class Qwen3Speech implements SpeechPipeline {
     const { plan, tokenIds, sequence, speakerId } = reply.options
     const total = plan.userRows.length + openingRows
     const from = reply.prefilled
-    if (from >= total) return ranAgain(reply, from - total, budget)
+    if (from >= total) return replayInput(reply, from - total, budget)
     const userUntil = Math.min(plan.userRows.length, from + Math.max(1, budget))
     const parts: Float32Array[] = []
     if (userUntil > from) parts.push(await this.#rows.userRows(plan, tokenIds, reply.mediaHidden, from, userUntil))
@@ -296,7 +296,7 @@ function takePending(reply: TalkerReply): TalkerInput {
 }
 
 /** Inputs of frames from `first` on that the talker has run before. */
-function ranAgain(reply: TalkerReply, first: number, budget: number): { input: TalkerInput; last: boolean } {
+function replayInput(reply: TalkerReply, first: number, budget: number): { input: TalkerInput; last: boolean } {
   const { plan, sequence } = reply.options
   const frames = reply.ran.slice(first, first + Math.max(1, budget))
   const width = frames[0]!.length
@@ -320,8 +320,8 @@ function hiddenOfMedia(plan: TalkerPlan, hidden: ReadonlyMap<number, Float32Arra
   return out
 }
 
-function ownTurn(turn: SpeechTurn): Turn {
-  if (turn.reply instanceof TalkerReply) return turn as Turn
+function ownMember(member: SpeechBatchMember): Member {
+  if (member.reply instanceof TalkerReply) return member as Member
   throw new TypeError('a reply of another pipeline was given')
 }
 

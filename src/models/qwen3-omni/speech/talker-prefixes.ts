@@ -13,10 +13,10 @@ import type { StageSequence } from '../../stages.ts'
 import { commonPrefix } from '../../token-run.ts'
 import type { TalkerPlan } from './talker-prompt.ts'
 
-type Kept = NonNullable<SpeechStart['kept']>
+type CacheKey = NonNullable<SpeechStart['cacheKey']>
 
 interface Entry {
-  readonly kept: Kept
+  readonly cacheKey: CacheKey
   readonly plan: TalkerPlan
   /** User rows in the sequence. */
   readonly rows: number
@@ -24,9 +24,9 @@ interface Entry {
 }
 
 /** Most sequences kept. */
-const LIMIT = 64
+const MAX_ENTRIES = 64
 /** Below this a sequence is not worth keeping. */
-const SHORTEST = 8
+const MIN_ROWS = 8
 
 export class TalkerPrefixes implements Disposable {
   readonly #budget: MemoryBudget | undefined
@@ -35,19 +35,19 @@ export class TalkerPrefixes implements Disposable {
 
   constructor(budget: MemoryBudget | undefined) {
     this.#budget = budget
-    budget?.addReclaim((bytes) => this.#reclaim(bytes))
+    budget?.addReclaimer((bytes) => this.#reclaim(bytes))
   }
 
   /**
    * Takes out the sequence that shares most rows with a plan, cut to them; undefined where too little would be shared.
    */
-  take(kept: Kept, plan: TalkerPlan): { sequence: StageSequence; rows: number } | undefined {
+  remove(cacheKey: CacheKey, plan: TalkerPlan): { sequence: StageSequence; rows: number } | undefined {
     let best: { entry: Entry; rows: number } | undefined
     for (const entry of this.#entries) {
-      if (entry.kept.scope !== kept.scope) continue
-      const rows = sharedRows(entry, kept, plan)
+      if (entry.cacheKey.scope !== cacheKey.scope) continue
+      const rows = sharedRows(entry, cacheKey, plan)
       // A sequence with few shared rows belongs to another conversation, which may continue.
-      if (rows >= SHORTEST && 2 * rows >= entry.rows && rows > (best?.rows ?? 0)) best = { entry, rows }
+      if (rows >= MIN_ROWS && 2 * rows >= entry.rows && rows > (best?.rows ?? 0)) best = { entry, rows }
     }
     if (!best) return undefined
     const { entry, rows } = best
@@ -57,11 +57,11 @@ export class TalkerPrefixes implements Disposable {
   }
 
   /** Keeps a sequence that has prefilled the first `rows` user rows of a plan, and whatever came after. */
-  keep(kept: Kept, plan: TalkerPlan, rows: number, sequence: StageSequence): void {
-    if (rows < SHORTEST) return sequence[Symbol.dispose]()
+  add(cacheKey: CacheKey, plan: TalkerPlan, rows: number, sequence: StageSequence): void {
+    if (rows < MIN_ROWS) return sequence[Symbol.dispose]()
     sequence.truncate(rows)
-    this.#entries.push({ kept, plan, rows, sequence })
-    if (this.#entries.length > LIMIT) this.#dropOldest()
+    this.#entries.push({ cacheKey, plan, rows, sequence })
+    if (this.#entries.length > MAX_ENTRIES) this.#dropOldest()
   }
 
   #dropOldest(): void {
@@ -80,15 +80,15 @@ export class TalkerPrefixes implements Disposable {
   }
 }
 
-function sharedRows({ kept, plan, rows }: Entry, other: Kept, otherPlan: TalkerPlan): number {
-  const common = commonPrefix(kept.run, other.run)
+function sharedRows({ cacheKey, plan, rows }: Entry, other: CacheKey, otherPlan: TalkerPlan): number {
+  const common = commonPrefix(cacheKey.run, other.run)
   const most = Math.min(rows, otherPlan.userRows.length)
   let shared = 0
-  while (shared < most && samePlace(plan, otherPlan, shared) && plan.userRows[shared]! < common) shared += 1
+  while (shared < most && samePosition(plan, otherPlan, shared) && plan.userRows[shared]! < common) shared += 1
   return shared
 }
 
-function samePlace(plan: TalkerPlan, other: TalkerPlan, row: number): boolean {
+function samePosition(plan: TalkerPlan, other: TalkerPlan, row: number): boolean {
   if (plan.userRows[row] !== other.userRows[row]) return false
   const [length, otherLength] = [plan.positions.length / 3, other.positions.length / 3]
   return [0, 1, 2].every(

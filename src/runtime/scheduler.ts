@@ -1,7 +1,7 @@
 /**
  * One turn of the loop: a piece of one encoder job, one batched thinker step, one batched step of the family's speech.
  *
- * In: the live requests. Out: each a step further, but for those whose speech yields to others (`fair-turns.ts`).
+ * In: the live requests. Out: each a step further, but for those whose speech pauseSpeech to others (`step-plan.ts`).
  * Stage calls never overlap, the vocoder's apart; nothing that a request holds is released in the middle of a step.
  */
 
@@ -9,8 +9,8 @@ import type { OmniModel } from '../models/stages.ts'
 import type { PromptFeature } from '../prompt/prepared-prompt.ts'
 import { whenAllAborted } from './abort.ts'
 import { encodePiece } from './encoder-step.ts'
-import { shareTurn } from './fair-turns.ts'
-import { allWait, makeRoom, withMemory } from './sequence-memory.ts'
+import { planStep } from './step-plan.ts'
+import { allBlocked, preemptOne, reserveNextToken } from './sequence-memory.ts'
 import type { Clock } from './request-metrics.ts'
 import type { RequestTask } from './request-task.ts'
 import { mediaSetOf, type SequencePool } from './sequence-pool.ts'
@@ -18,9 +18,9 @@ import { stageFailure } from './stage-failure.ts'
 import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
 
 /** Milliseconds that speech prompts and arriving audio may prefill for beside others. */
-const LONGEST_SPEECH_PROMPT = 250
+const MAX_SHARED_PREFILL_MS = 250
 
-export interface TurnsOptions {
+export interface SchedulerOptions {
   readonly model: OmniModel
   readonly pool: SequencePool
   readonly clock: Clock
@@ -28,39 +28,39 @@ export interface TurnsOptions {
   readonly prefillTokens: number
   /** Sees what an encoder has read. */
   readonly onEncoded: (task: RequestTask, feature: PromptFeature) => void
-  /** Memory came back: whoever starved may try again. */
+  /** Memory came back: whoever waitsForMemory may try again. */
   readonly onFreed: () => void
   /** Frees memory of work that no request waits for. Returns whether there was any. */
   readonly freeAhead: () => Promise<boolean>
 }
 
-export class Turns {
-  readonly #options: TurnsOptions
+export class Scheduler {
+  readonly #options: SchedulerOptions
   #millisecondsPerToken: number | undefined
 
-  constructor(options: TurnsOptions) {
+  constructor(options: SchedulerOptions) {
     this.#options = options
   }
 
   /** Takes everybody's turn. Returns whether anything could go on. */
-  async take(active: readonly RequestTask[]): Promise<boolean> {
+  async step(active: readonly RequestTask[]): Promise<boolean> {
     const { freeAhead, onFreed } = this.#options
-    const { yields, chunkMilliseconds } = shareTurn(
-      active.map(({ standing }) => standing),
+    const { pauseSpeech, maxChunkMs } = planStep(
+      active.map(({ status }) => status),
       this.#options.clock(),
     )
-    for (const [i, { speech }] of active.entries()) if (speech) speech.yielded = yields[i] === true
+    for (const [i, { speech }] of active.entries()) if (speech) speech.paused = pauseSpeech[i] === true
     const encoded = await this.#encode(active)
-    const written = await this.#writeText(active, chunkMilliseconds)
-    const spoken = await this.#speak(active, chunkMilliseconds)
-    if (encoded || written || spoken) return true
-    // Those whom it yielded to could not go on after all.
-    for (const { speech } of active) if (speech) speech.yielded = false
-    if ((await this.#speak(active, Infinity)) || active.some((task) => task.phase !== 'over' && isComplete(task)))
+    const decoded = await this.#runThinker(active, maxChunkMs)
+    const spoken = await this.#advanceSpeech(active, maxChunkMs)
+    if (encoded || decoded || spoken) return true
+    // Those whom it paused to could not go on after all.
+    for (const { speech } of active) if (speech) speech.paused = false
+    if ((await this.#advanceSpeech(active, Infinity)) || active.some((task) => task.phase !== 'over' && canEnd(task)))
       return true
-    if (!allWait(active)) return false
+    if (!allBlocked(active)) return false
     if (await freeAhead()) return true
-    makeRoom(active, onFreed)
+    preemptOne(active, onFreed)
     return true
   }
 
@@ -74,16 +74,16 @@ export class Turns {
     })
   }
 
-  async #writeText(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
+  async #runThinker(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
     const { model, clock } = this.#options
     const runnable = active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
-    const tasks = await withMemory(runnable)
+    const tasks = await reserveNextToken(runnable)
     if (tasks.length === 0) return false
     const reading = tasks.some((task) => task.phase === 'prefill')
     using batch = whenAllAborted(tasks.map((task) => task.signal))
     const started = clock()
     try {
-      const budget = this.#rows(milliseconds)
+      const budget = this.#promptRowsFor(milliseconds)
       const read = await thinkerStep(model.thinker, tasks, budget, batch.signal, this.#hiddenWanted)
       if (reading && read > 0) this.#millisecondsPerToken = (clock() - started) / read
     } catch (error) {
@@ -99,35 +99,35 @@ export class Turns {
 
   /** Rows of prompt for one step of something else; few when others wait. */
   promptRows(othersWait: boolean): number {
-    return this.#rows(othersWait ? LONGEST_SPEECH_PROMPT : Infinity)
+    return this.#promptRowsFor(othersWait ? MAX_SHARED_PREFILL_MS : Infinity)
   }
 
   /** Rows of prompt that take so long at the speed last measured. */
-  #rows(milliseconds: number): number {
+  #promptRowsFor(milliseconds: number): number {
     const { prefillTokens: largest } = this.#options
     return prefillBudget({ milliseconds, millisecondsPerToken: this.#millisecondsPerToken, largest })
   }
 
-  async #speak(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
+  async #advanceSpeech(active: readonly RequestTask[], milliseconds: number): Promise<boolean> {
     const pipeline = this.#options.model.speech
-    const tasks = active.filter((task) => task.runnable && task.speech?.canWork && !task.speech.yielded)
+    const tasks = active.filter((task) => task.runnable && task.speech?.canWork && !task.speech.paused)
     if (tasks.length === 0 || !pipeline) return false
     for (const task of tasks) task.speech?.decode()
     const advancing = tasks.filter((task) => task.speech?.canAdvance)
     if (advancing.length === 0) return true
     using batch = whenAllAborted(advancing.map((task) => task.signal))
-    const turns = advancing.map((task) => task.speech!)
-    for (const turn of turns) turn.asks()
-    const waited = active.length > 1 ? Math.min(milliseconds, LONGEST_SPEECH_PROMPT) : Infinity
+    const members = advancing.map((task) => task.speech!)
+    for (const member of members) member.startStep()
+    const waited = active.length > 1 ? Math.min(milliseconds, MAX_SHARED_PREFILL_MS) : Infinity
     try {
-      await pipeline.advance(turns, { prefillRows: this.#rows(waited), signal: batch.signal })
+      await pipeline.advance(members, { prefillRows: this.#promptRowsFor(waited), signal: batch.signal })
     } catch (error) {
-      for (const turn of turns) turn.fail(error)
+      for (const member of members) member.fail(error)
     }
     return true
   }
 }
 
-function isComplete(task: RequestTask): boolean {
+function canEnd(task: RequestTask): boolean {
   return task.signal.aborted || (task.phase === 'generated' && (task.speech?.finished ?? true))
 }

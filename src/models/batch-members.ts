@@ -2,16 +2,16 @@
 
 import { EngineError } from '../contract/index.ts'
 import type { StageSequence } from './stages.ts'
-import type { SpeechTurn } from './speech.ts'
+import type { SpeechBatchMember } from './speech.ts'
 
 /** Runs work for some replies; when it fails, they fail, unless they have been cancelled meanwhile. */
-export async function guarded(turns: readonly SpeechTurn[], work: () => Promise<void>): Promise<void> {
-  const wanted = turns.filter((turn) => !turn.gone)
+export async function guarded(members: readonly SpeechBatchMember[], work: () => Promise<void>): Promise<void> {
+  const wanted = members.filter((member) => !member.inactive)
   if (wanted.length === 0) return
   try {
     await work()
   } catch (error) {
-    for (const turn of wanted) turn.fail(error)
+    for (const member of wanted) member.fail(error)
   }
 }
 
@@ -19,19 +19,19 @@ export async function guarded(turns: readonly SpeechTurn[], work: () => Promise<
  * Those of some replies that `reserve` found memory for, one after the other. A reply without memory waits; one that
  * fails otherwise fails alone.
  */
-export async function withMemory<T extends { readonly turn: SpeechTurn }>(
+export async function withMemory<T extends { readonly member: SpeechBatchMember }>(
   items: readonly T[],
   reserve: (item: T) => Promise<void>,
 ): Promise<T[]> {
   const fit: T[] = []
   for (const item of items) {
-    if (item.turn.gone) continue
+    if (item.member.inactive) continue
     try {
       await reserve(item)
       fit.push(item)
     } catch (error) {
-      if (error instanceof EngineError && error.code === 'overloaded') item.turn.starve()
-      else item.turn.fail(error)
+      if (error instanceof EngineError && error.code === 'overloaded') item.member.waitForMemory()
+      else item.member.fail(error)
     }
   }
   return fit
@@ -42,7 +42,7 @@ export async function withMemory<T extends { readonly turn: SpeechTurn }>(
  * again.
  */
 export async function reserveRows(
-  reply: { readonly options: { readonly sequence: StageSequence }; begunAgain(): void },
+  reply: { readonly options: { readonly sequence: StageSequence }; resetCache(): void },
   rows: number,
 ): Promise<void> {
   const { sequence } = reply.options
@@ -50,6 +50,6 @@ export async function reserveRows(
   try {
     await sequence.reserve(rows)
   } finally {
-    if (sequence.length < length) reply.begunAgain()
+    if (sequence.length < length) reply.resetCache()
   }
 }

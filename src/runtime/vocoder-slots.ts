@@ -6,7 +6,7 @@
  * before all.
  */
 
-export class VocoderPlaces {
+export class VocoderSlots {
   readonly #limit: number
   #taken = 0
   #waiting: { readonly urgency: () => number; readonly begin: () => void }[] = []
@@ -20,11 +20,11 @@ export class VocoderPlaces {
    * Resolves when it is this piece's turn; dispose the result when the piece is decoded. `urgency`: the lower, the
    * sooner; asked whenever a place is free. Rejects with the signal's reason.
    */
-  async take(urgency: () => number, signal: AbortSignal): Promise<Disposable> {
+  async acquire(urgency: () => number, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted()
     if (this.#taken < this.#limit) this.#taken += 1
     else await this.#wait(urgency, signal)
-    return { [Symbol.dispose]: () => this.#giveBack() }
+    return { [Symbol.dispose]: () => this.#release() }
   }
 
   #wait(urgency: () => number, signal: AbortSignal): Promise<void> {
@@ -46,7 +46,7 @@ export class VocoderPlaces {
   }
 
   /** Hands the place on, to the most urgent. */
-  #giveBack(): void {
+  #release(): void {
     const urgencies = this.#waiting.map(({ urgency }) => urgency())
     const next = urgencies.indexOf(Math.min(...urgencies))
     const [entry] = next < 0 ? [] : this.#waiting.splice(next, 1)

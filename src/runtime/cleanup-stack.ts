@@ -4,7 +4,7 @@
  * In: disposables in the order they were made. Out: they are disposed in reverse order, unless kept. (`DisposableStack`
  * needs Node 24.)
  */
-export class Undo implements Disposable {
+export class CleanupStack implements Disposable {
   #held: Disposable[] = []
 
   use<T extends Disposable>(value: T): T {
@@ -14,7 +14,7 @@ export class Undo implements Disposable {
 
   /** Everything so far, now the caller's to dispose. */
   keep(): Disposable {
-    const kept = new Undo()
+    const kept = new CleanupStack()
     kept.#held = this.#held
     this.#held = []
     return kept

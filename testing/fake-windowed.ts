@@ -68,7 +68,7 @@ class WindowedReply implements SpeechReply {
     return Math.ceil(this.frames / 2)
   }
 
-  wantsHidden(): boolean {
+  needsHidden(): boolean {
     return !this.textEnded
   }
 

@@ -69,7 +69,7 @@ export interface SpeechReply extends Disposable {
    */
   preempt(): boolean
   /** Whether it needs the hidden state of any row in [from, until). */
-  wantsHidden(from: number, until: number): boolean
+  needsHidden(from: number, until: number): boolean
   /**
    * Hidden states of rows [from, from + tokens): [tokens, thinker hidden]. Called in order of rows, each row at most
    * once: the prompt's first (a reused prefix's from the cache), a generated token's one step after it was sampled,

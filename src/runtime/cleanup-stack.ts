@@ -1,27 +1,26 @@
 /**
- * Releases what has been acquired so far when a later step fails; what succeeds keeps it.
+ * Disposes acquired resources when a later acquisition fails, like `DisposableStack`, which older Node versions lack.
  *
- * In: disposables in the order they were made. Out: they are disposed in reverse order, unless kept. (`DisposableStack`
- * needs Node 24.)
+ * In: disposables, in the order of their creation. Out: they are disposed in reverse order, unless moved out.
  */
 export class CleanupStack implements Disposable {
-  #held: Disposable[] = []
+  #owned: Disposable[] = []
 
   use<T extends Disposable>(value: T): T {
-    this.#held.push(value)
+    this.#owned.push(value)
     return value
   }
 
-  /** Everything so far, now the caller's to dispose. */
-  keep(): Disposable {
-    const kept = new CleanupStack()
-    kept.#held = this.#held
-    this.#held = []
-    return kept
+  /** Moves all resources to a new stack, which the caller disposes. */
+  move(): Disposable {
+    const moved = new CleanupStack()
+    moved.#owned = this.#owned
+    this.#owned = []
+    return moved
   }
 
   [Symbol.dispose](): void {
-    for (const value of this.#held.reverse()) value[Symbol.dispose]()
-    this.#held = []
+    for (const value of this.#owned.reverse()) value[Symbol.dispose]()
+    this.#owned = []
   }
 }

@@ -147,7 +147,7 @@ export async function prefillAhead(
       const next = Math.min(until, from + Math.max(1, stepTokens()))
       const injected = features.slice(from, next)
       const wanted = Array.from({ length: next - from }, (_, index) => from + index).filter((row) =>
-        pool.wantsHidden(row, mediaRows),
+        pool.needsHidden(row, mediaRows),
       )
       whole = false
       const [output] = await model.thinker.forward(

@@ -128,7 +128,7 @@ export class ReplyReader {
     return this.#readAnswer(text)
   }
 
-  /** The remaining, when the reply ended otherwise than by a stop string. */
+  /** Ends the reply without a stop string. Returns the text that was held back. */
   finish(): ReplyStep {
     if (this.#channel === 'call') {
       // An incomplete call is sent as text, but not spoken.

@@ -1,8 +1,8 @@
 /**
- * One live request: its phase, its memory, and the handling of its next token.
+ * One live request: its phase, its caches, and the handling of its next token.
  *
- * In: tokens from the thinker step, audio from its speech. Out: events in its queue. It owns its caches and frees them
- * when its text ends, its speech ends, or it is dropped.
+ * In: logits from the thinker step, audio from its speech. Out: events in its queue. It owns its caches and releases
+ * them when its text ends, its speech ends, or it is cancelled.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -30,29 +30,29 @@ import type { AcquiredSequence } from './sequence-pool.ts'
 import type { SpeechTask } from './speech-task.ts'
 import { type MediaRows, runOf, type TokenRun } from '../models/token-run.ts'
 
-/** A request's data once it has a slot. */
+/** What a request needs to be generated, once it has a slot. */
 export interface TaskResources {
   readonly sampler: Sampler
   readonly reader: ReplyReader
   readonly speech: SpeechTask | undefined
   /** Ids that end the reply. */
   readonly endTokenIds: ReadonlySet<number>
-  /** Most tokens that its sequence will hold. */
+  /** Most tokens in its sequence. */
   readonly capacity: number
-  /** Most tokens generated in all, markers included. */
+  /** Most generated tokens, including markers. */
   readonly tokenLimit: number
-  /** Most reasoning tokens; at that many, `closing` is forced. */
+  /** Most reasoning tokens: then `closing` is forced. */
   readonly reasoningBudget: number
   /** Ids that end the reasoning. */
   readonly closing: readonly number[]
-  /** Ids that the reply begins with, such as those of a required call. */
+  /** Forced ids at the start of the reply, such as those of a required call. */
   readonly opening: readonly number[]
   /** The reply ends with its first call. */
   readonly oneCall: boolean
 }
 
 export type TaskPhase =
-  /** In the queue, not started. */
+  /** In the request queue. */
   | 'waiting'
   /** Its prompt is being prepared. */
   | 'preparing'
@@ -71,35 +71,36 @@ export class RequestTask {
   readonly stopwatch: Stopwatch
   phase: TaskPhase = 'waiting'
   prompt: PreparedPrompt | undefined
-  /** The prompt's media as the cache knows them. */
+  /** Rows and cache keys of the prompt's media. */
   media: readonly MediaRows[] = []
-  /** The tokens to prefill: the prompt, and what was generated when it has to be run again. */
+  /** The tokens to prefill: the prompt, and tokens generated before a preemption. */
   run: TokenRun | undefined
-  /** There was no memory for its next tokens; it waits until some was freed. */
+  /** Left out of steps until memory is freed: there was none for its next token. */
   waitsForMemory = false
+  /** Its last reservation failed. */
   #shortOfMemory = false
   sequence: StageSequence | undefined
-  /** Encoder inputs of the media that are not known yet. */
+  /** Encoder inputs of the media without a cached output. */
   loader: FeatureLoader | undefined
-  /** The medium being encoded, while one is, and the turns its media have had. */
+  /** The medium being encoded, and the encoder steps of its media so far. */
   encoding: { readonly loaded: LoadedFeature; readonly job: EncoderJob<EncodedMedium> } | undefined
   encoderSteps = 0
   features: PromptFeatures | undefined
-  /** Tokens of the run already in the cache. */
+  /** Tokens of the run in the cache. */
   processed = 0
-  /** Prompt tokens that were computed for an earlier request. */
+  /** Prompt tokens reused from the prefix cache. */
   reused = 0
   /** Hidden states that speech may need, by row. */
   hidden = new Map<number, Float32Array>()
-  /** Thinker tokens generated, the end token included. */
+  /** Generated thinker tokens, including the end token. */
   readonly generatedIds: number[] = []
-  /** The token to run next. */
+  /** The input token of the next step. */
   lastId = -1
   #resources: TaskResources | undefined
   readonly #encoded: EncodedFeature[] = []
   #toEncode = 0
   #announced = false
-  /** Rows whose hidden states speech has been given. */
+  /** Rows whose hidden states speech has received. */
   #speechRows = 0
   #forced: number[] = []
   #reason: EndReason = 'stop'
@@ -110,7 +111,7 @@ export class RequestTask {
   readonly #onToken: ((id: number) => void) | undefined
   readonly #sampleRate: number
   #settle: () => void = () => undefined
-  /** Resolves once the task is over and holds nothing. */
+  /** Resolves once the task is over and has released everything. */
   readonly settled: Promise<void>
 
   constructor(
@@ -122,7 +123,7 @@ export class RequestTask {
       readonly onDrain: () => void
       readonly onToken?: (id: number) => void
       readonly onSettled: (metrics: RequestMetrics) => void
-      /** It releases its sequence: to be kept or freed. `back`: it will need it again. */
+      /** Takes over the sequence that the task releases. `resumes`: the task is preempted and needs it again. */
       readonly onSequence: (task: RequestTask, resumes: boolean) => void
     },
   ) {
@@ -136,7 +137,7 @@ export class RequestTask {
     this.settled = new Promise((resolve) => (this.#settle = resolve))
   }
 
-  /** Fires when the request is cancelled; stage calls that only it needs stop. */
+  /** Fires when the request is cancelled. It aborts stage calls of this request alone. */
   get signal(): AbortSignal {
     return this.#controller.signal
   }
@@ -150,13 +151,13 @@ export class RequestTask {
     return this.#controller.signal.aborted || this.phase === 'over'
   }
 
-  /** Whether the loop may work for it: it is live, and its reader keeps up. */
+  /** Whether steps may include it: it is live, and its reader keeps up. */
   get runnable(): boolean {
     return !this.inactive && !this.queue.full
   }
 
   get resources(): TaskResources {
-    if (!this.#resources) throw new Error('The request has no place yet.')
+    if (!this.#resources) throw new Error('The request has no slot yet.')
     return this.#resources
   }
 
@@ -168,7 +169,7 @@ export class RequestTask {
     return this.#resources !== undefined
   }
 
-  /** How it stands when the loop's next turn is shared. */
+  /** Its status for the plan of the next step. */
   get status(): RequestStatus {
     const { runnable, phase, speech } = this
     return {
@@ -182,18 +183,18 @@ export class RequestTask {
     return this.sequence !== undefined || (this.speech !== undefined && this.speech.reply.cacheBytes > 0)
   }
 
-  /** Its text or its speech found no memory to grow, and has not found any since. */
+  /** Whether the last reservation of its text or its speech failed. */
   get shortOfMemory(): boolean {
     return this.#shortOfMemory || this.speech?.shortOfMemory === true
   }
 
-  /** Whether its sequence found memory for the next token. */
+  /** Records whether its sequence got memory for the next token. */
   recordReservation(succeeded: boolean): void {
     this.#shortOfMemory = !succeeded
     this.waitsForMemory = !succeeded
   }
 
-  /** Memory was freed: it may ask for some again. */
+  /** Memory was freed: it may reserve again. */
   memoryFreed(): void {
     this.waitsForMemory = false
     if (this.speech) this.speech.waitsForMemory = false
@@ -203,27 +204,27 @@ export class RequestTask {
     return this.generatedIds.length
   }
 
-  /** Row, in its sequence, of the first token that the next step runs. */
+  /** Row in its sequence of the next step's first token. */
   get row(): number {
     return this.sequence?.length ?? 0
   }
 
-  /** Whether the encoders have work for it. */
+  /** Whether an encoder has work for it. */
   get canEncode(): boolean {
     return this.encoding !== undefined || this.loader?.ready === true
   }
 
-  /** Cancels; the loop drops the task before its next step. */
+  /** Cancels the request. The loop removes the task before its next step. */
   abort(reason: unknown): void {
     this.#controller.abort(reason)
   }
 
-  /** Its sequence's content once it has `length` tokens. */
+  /** The tokens in its sequence when its length is `length`. */
   runUntil(length: number): TokenRun {
     return runOf(this.prompt!, this.media, this.generatedIds, length)
   }
 
-  /** It can run. `encode`: media whose features its prefill needs. */
+  /** Starts or resumes generation. `encode`: media to encode before prefill. */
   begin(resources: TaskResources, { sequence, reused, hidden }: AcquiredSequence, encode: number): void {
     const first = this.#resources === undefined
     this.#resources = resources
@@ -240,14 +241,14 @@ export class RequestTask {
     else this.#forced = [...resources.opening]
   }
 
-  /** Sends `start`, once: its media could be decoded. */
+  /** Sends `start`, once. Its media have been decoded. */
   announce(): void {
     if (this.#announced) return
     this.#announced = true
     this.emit({ type: 'start', prompt: this.#promptUsage })
   }
 
-  /** Adds a medium's encoder output; after the last one, prefill begins. */
+  /** Adds a medium's encoder output. Prefill begins after the last one. */
   addEncoded(feature: EncodedFeature, hiddenSize: number): void {
     this.#encoded.push(feature)
     if (this.#encoded.length < this.#toEncode) return
@@ -258,8 +259,8 @@ export class RequestTask {
   }
 
   /**
-   * Takes the thinker's hidden states of rows from `from` on, [tokens, width], and keeps those of rows that are
-   * `wanted`.
+   * Passes the thinker's hidden states of rows from `from` on, [tokens, width], to speech, and retains those of the
+   * `wanted` rows.
    */
   takeHidden(from: number, hidden: Float32Array, width: number, wanted: (row: number) => boolean): void {
     const tokens = hidden.length / width
@@ -271,7 +272,7 @@ export class RequestTask {
     this.speech?.takeHidden(from + fresh, fresh === 0 ? hidden : hidden.slice(fresh * width))
   }
 
-  /** Releases its slot for a while: its sequence is freed, and its content is computed again later. */
+  /** Preempts the request: its sequence is released, and computed again later. */
   preempt(): void {
     this.#releaseSequence(true)
     this.processed = 0
@@ -280,8 +281,8 @@ export class RequestTask {
     this.phase = 'prepared'
   }
 
-  #restoreHidden(kept: HiddenRows): void {
-    for (const [row, hidden] of [...kept].toSorted(([left], [right]) => left - right)) {
+  #restoreHidden(cached: HiddenRows): void {
+    for (const [row, hidden] of [...cached].toSorted(([left], [right]) => left - right)) {
       this.hidden.set(row, hidden)
       if (row < this.#speechRows) continue
       this.speech?.takeHidden(row, hidden)
@@ -298,7 +299,7 @@ export class RequestTask {
     this.emit({ type: 'audio-delta', pcm, counts: this.#counts })
   }
 
-  /** Takes the next token: a forced one, or one sampled from `logits` (which it overwrites). */
+  /** Adds the next token: a forced one, or one sampled from `logits` (which sampling overwrites). */
   takeLogits(logits: Float32Array): void {
     const { sampler, reader, endTokenIds, tokenLimit, reasoningBudget, closing } = this.resources
     const forced = this.#forced.shift()
@@ -309,7 +310,7 @@ export class RequestTask {
     this.#onToken?.(id)
     if (endTokenIds.has(id)) return this.#endText('stop', reader.finish())
     const { maxTokens } = this.request
-    // The token that a limit cuts the reply at never becomes an input, so transformers never speaks it.
+    // The last token before a limit never becomes an input, so transformers does not speak it.
     const cut = this.generated >= tokenLimit || (!reader.reasoning && reader.textTokens + 1 >= maxTokens)
     const step = reader.push(id, { speak: !cut })
     if (step.stopped || (step.call && this.resources.oneCall)) return this.#endText('stop', step)
@@ -321,7 +322,7 @@ export class RequestTask {
     if (spent && this.#forced.length === 0) this.#forced = [...closing]
   }
 
-  /** Sends `end` once text and speech are complete, and frees everything. */
+  /** Sends `end` and releases everything, if text and speech are complete. Returns whether they are. */
   endIfDone(): boolean {
     if (this.phase !== 'generated' || (this.speech && !this.speech.finished)) return false
     this.emit({ type: 'end', reason: this.#reason, usage: this.usage })
@@ -330,7 +331,7 @@ export class RequestTask {
     return true
   }
 
-  /** Ends it with an error for its reader. */
+  /** Ends the request with an error. */
   fail(error: unknown): void {
     if (this.phase === 'over') return
     this.#over(this.#controller.signal.aborted ? 'aborted' : 'failed')
@@ -385,7 +386,7 @@ export class RequestTask {
   #over(outcome: RequestMetrics['outcome']): void {
     const resources = this.#resources
     const reader = resources?.reader
-    // A failed stage's state is not continued.
+    // The state of a sequence after a failed stage is unknown, so it is not cached.
     if (outcome === 'failed') {
       this.sequence?.[Symbol.dispose]()
       this.sequence = undefined

@@ -1,4 +1,4 @@
-/** What a runtime is made of. */
+/** Options of a runtime: the model, its tokenizer, its limits. */
 
 import type { GenerationRequest, PromptUsage } from '../contract/index.ts'
 import type { MemoryBudget } from '../models/memory-budget.ts'
@@ -11,49 +11,46 @@ import type { Clock, RequestMetrics } from './request-metrics.ts'
 export interface RuntimeOptions {
   readonly model: OmniModel
   readonly tokenizer: RuntimeTokenizer
-  /** Template, tokens, positions and features of a request. May take its time; rejects with an `EngineError`. */
+  /** Tokens, positions and features of a request. It runs outside the loop and rejects with an `EngineError`. */
   readonly prepare: (request: GenerationRequest, signal: AbortSignal) => Promise<PreparedPrompt>
-  /** Token counts only; `prepare` is used when absent. */
+  /** Counts prompt tokens without their features. Default: `prepare`. */
   readonly count?: (request: GenerationRequest, signal: AbortSignal) => Promise<PromptUsage>
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
-  /** Whether the checkpoint can be asked to reason. */
+  /** Whether the checkpoint supports `thinking` requests. */
   readonly thinking?: boolean
-  /** Whether the checkpoint's template takes tools. */
+  /** Whether the checkpoint's template supports tools. */
   readonly tools?: boolean
   /** Read `<think>` as plain text (parity tests with random weights). */
   readonly plainThink?: boolean
-  /** How audio is turned into features: needed to encode audio while it arrives. */
+  /** Configuration of audio features. Required to encode audio while it arrives. */
   readonly audioFeatures?: AudioFeatureConfig
-  /** At most the thinker's. */
+  /** Tokens of prompt and reply, limited by the thinker's. Default: the thinker's. */
   readonly contextLength?: number
-  /** Native speaker for a voice name (lower case), or undefined when there is none to stand in. */
+  /** The checkpoint's speaker for a voice name (lower case), or undefined when none can stand in for it. */
   readonly speakerFor?: (voice: string) => string | undefined
-  /** Requests worked on at once. */
+  /** Slots: requests that run at the same time. Default 4. */
   readonly maxConcurrent?: number
-  /** Requests waiting for a place; one more is `overloaded`. */
+  /** Requests that may wait for a slot. Further ones are refused with `overloaded`. Default 64. */
   readonly maxWaiting?: number
-  /** Prompt tokens read in one step when nobody waits. */
+  /** Prompt tokens of one step while no other request waits. */
   readonly prefillTokens?: number
-  /** Events (or tenths of a second of sound) a slow reader may leave unread before his request pauses. */
+  /** Events (or tenths of a second of audio) buffered for a slow reader before its request pauses. Default 128. */
   readonly bufferedEvents?: number
-  /**
-   * The budget that the model's stages ask. Whatever is kept of finished requests gives way before one of them is
-   * refused.
-   */
+  /** The memory budget of the model's stages. Caches of finished requests are reclaimable in it. */
   readonly budget?: MemoryBudget
-  /** Most finished sequences kept for requests that go on from them. Default 64; 0 reuses nothing. */
+  /** Most sequences in the prefix cache. Default 64; 0 disables it. */
   readonly maxCachedPrefixes?: number
-  /** Most bytes of encoder outputs kept. Default 256 MiB. */
+  /** Most bytes of cached encoder outputs. Default 256 MiB. */
   readonly maxCachedMediaBytes?: number
   readonly onMetrics?: (metrics: RequestMetrics) => void
-  /** Sees what is generated, id by id: parity tests compare more than text and sound. */
+  /** Receives each generated id, for parity tests that compare more than text and audio. */
   readonly watch?: ReplyWatcher
   readonly clock?: Clock
 }
 
 export interface ReplyWatcher {
-  /** A thinker token, the end token included. */
+  /** A generated thinker token, including the end token. */
   token(requestId: string, id: number): void
   /** One frame of speech, [groups]. */
   frame(requestId: string, codes: Int32Array): void

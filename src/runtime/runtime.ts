@@ -1,11 +1,10 @@
 /**
  * Runs a loaded model for many requests at once.
  *
- * In: requests with decoded media. Out: a stream of events for each. One loop takes turns: give places to waiting
- * requests, run one encoder job, one batched thinker step, one batched step of the family's speech; the vocoder works
- * beside it. So speech is made while text is still being generated, a long prompt is read in pieces between other
- * replies' tokens, and whoever reads slowly or leaves affects only their own request. Nothing a request holds is
- * released in the middle of a step.
+ * In: requests with their media. Out: a stream of events for each. A loop admits waiting requests, then runs one piece
+ * of encoding, one batched thinker step and one batched speech step; the vocoder runs in parallel. So speech is
+ * generated while text is, and a long prompt is prefilled in chunks between other replies' tokens. A slow or cancelled
+ * reader affects only its own request. Nothing is released in the middle of a step.
  */
 
 import { EngineError, type EngineEvent, type GenerationRequest, type PromptUsage } from '../contract/index.ts'
@@ -30,7 +29,7 @@ import { VocoderSlots } from './vocoder-slots.ts'
 
 export type { ReplyWatcher, RuntimeOptions } from './runtime-options.ts'
 
-/** Requests that may hold decoded media at once; text overtakes those that wait for it. */
+/** Requests that may have decoded media in memory at the same time. Text requests do not wait for them. */
 const maxRequestsWithMedia = 2
 
 export class Runtime {
@@ -42,11 +41,11 @@ export class Runtime {
   readonly contextLength: number
   #waiting: RequestTask[] = []
   #active: RequestTask[] = []
-  /** Not over, or over with the vocoder not yet stopped. */
+  /** Tasks that have not released everything. */
   readonly #unsettled = new Set<RequestTask>()
   #closed = false
   #wake: (() => void) | undefined
-  /** Waiting for `#wake`, with nothing to do. */
+  /** The loop waits for `#wake`. */
   #idle = false
   readonly #profile = new StageProfile()
   readonly #scheduler: Scheduler
@@ -54,7 +53,7 @@ export class Runtime {
   readonly #pool: SequencePool
   readonly #arriving: ArrivingAudios
   readonly #freedSubscription: Disposable | undefined
-  /** Work between steps that no request asked for. */
+  /** Work between steps that belongs to no request. */
   #jobs: (() => Promise<void>)[] = []
   readonly #loop: Promise<void>
 
@@ -104,15 +103,15 @@ export class Runtime {
     this.#loop = this.#run()
   }
 
-  /** What is kept of finished requests: sequences, their tokens, and bytes of encoder outputs. */
+  /** Sizes of the caches: sequences in the prefix cache, their tokens, and bytes of encoder outputs. */
   get cached(): { prefixes: number; tokens: number; mediaBytes: number } {
     const { prefixes, encoded } = this.#pool
     return { prefixes: prefixes.size, tokens: prefixes.tokens, mediaBytes: encoded.bytes }
   }
 
   /**
-   * Prefills what prompts that begin with `messages` have in common, for requests of all scopes to go on from.
-   * Resolves once it is there. Throws `overloaded` when it does not fit.
+   * Prefills the common prefix of all prompts that begin with `messages`, and shares it with requests of all scopes.
+   * Resolves when it is cached. Throws `overloaded` when it does not fit.
    */
   async share(messages: GenerationRequest['messages'], signal: AbortSignal): Promise<void> {
     const { prepare } = this.#options
@@ -128,32 +127,32 @@ export class Runtime {
   }
 
   /**
-   * Audio that a request will name once it is complete: it is encoded while it comes, and the prompt up to it
-   * prefilled, while no request waits to be read. `request` is that request; the last audio of its messages stands
-   * for this one. `prefills`: nothing will come between its messages and the audio. Undefined where only whole audio
-   * can be encoded. Throws as {@link generate} before its first event.
+   * Opens an audio that a later request will contain. It is encoded while it arrives, and the prompt up to it is
+   * prefilled, while no other request waits for prefill. `request`: that request, with a placeholder as its last audio.
+   * `prefills`: no message will be inserted before the audio. Undefined when only whole audio can be encoded. Throws as
+   * {@link generate} does before its first event.
    */
   openAudio(request: GenerationRequest, { prefills }: { readonly prefills: boolean }): OpenAudio | undefined {
     this.#check(request)
     return this.#arriving.open(request, prefills)
   }
 
-  /** Audio that is arriving. */
+  /** Number of audios that are arriving. */
   get arriving(): number {
     return this.#arriving.size
   }
 
-  /** Whether anything is being done, ahead or for a request. */
+  /** Whether the loop works, for a request or for arriving audio. */
   get working(): boolean {
     return !this.#idle || this.#arriving.busy
   }
 
-  /** Requests with a place, and requests waiting for one. */
+  /** Requests with a slot, and requests waiting for one. */
   get load(): { active: number; waiting: number } {
     return { active: this.#active.length, waiting: this.#waiting.length }
   }
 
-  /** Tokens the prompt would take. Throws as {@link generate} before its first event. */
+  /** Counts the prompt's tokens. Throws as {@link generate} does before its first event. */
   async countPrompt(request: GenerationRequest, signal: AbortSignal): Promise<PromptUsage> {
     this.#check(request)
     const usage = this.#options.count
@@ -180,15 +179,15 @@ export class Runtime {
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      task.abort(new DOMException('The reader left.', 'AbortError'))
+      task.abort(new DOMException('The reader closed the stream.', 'AbortError'))
       this.#notify()
       await task.settled
     }
   }
 
   /**
-   * Ends live requests with `engine_closed` and waits until the last stage call has returned. The model stays the
-   * caller's.
+   * Ends live requests with `engine_closed` and waits until the last stage call has returned. The caller still owns the
+   * model.
    */
   async close(): Promise<void> {
     this.#closed = true
@@ -212,9 +211,9 @@ export class Runtime {
   #submit(request: GenerationRequest): RequestTask {
     this.#check(request)
     const limit = this.#options.maxWaiting ?? 64
-    const places = this.#options.maxConcurrent ?? 4
-    // Those who get a place with the loop's next turn are still among the waiting.
-    if (this.#waiting.length + this.#active.length >= limit + places)
+    const slots = this.#options.maxConcurrent ?? 4
+    // A request that the next step will admit still counts as waiting.
+    if (this.#waiting.length + this.#active.length >= limit + slots)
       throw new EngineError(
         'overloaded',
         `${this.#active.length} requests are running and ${this.#waiting.length} waiting; try again later.`,
@@ -276,15 +275,15 @@ export class Runtime {
         this.#idle = true
         await woken
       }
-      // Lets timers, messages and readers have their turn even where the stages answer at once.
+      // Timers, messages and readers run between steps even if every stage returns at once.
       else await new Promise<void>((resolve) => void setImmediate(resolve))
     }
   }
 
-  /** Drops what has been given up and what is complete. */
+  /** Removes tasks that are cancelled, failed or complete. */
   #reap(): void {
     for (const task of [...this.#active, ...this.#waiting]) {
-      // While its prompt is being made nothing native is held; the promise finds it over.
+      // A prompt in preparation owns nothing native, so the task can end before it is ready.
       if (task.signal.aborted) task.fail(task.signal.reason)
       else if (task.speech?.failure !== undefined) task.fail(stageFailure(task.speech.failure))
       else if (task.loader?.failure !== undefined) task.fail(task.loader.failure)
@@ -303,15 +302,15 @@ export class Runtime {
       task.phase = 'preparing'
       void this.#prepare(task)
     }
-    // Memory goes to replies that have begun before it goes to new ones.
+    // Running replies get memory before new ones.
     if (this.#active.some((task) => task.runnable && task.shortOfMemory)) return
     for (const task of this.#active.filter(({ phase }) => phase === 'prepared')) {
-      // Who came first is not overtaken by who needs less.
+      // First come, first served: a smaller request does not overtake.
       if (task.waitsForMemory || !(await this.#begin(task))) break
     }
   }
 
-  /** Requests whose media are being decoded, or are decoded and not encoded yet. */
+  /** Number of requests whose media are being decoded, or wait to be encoded. */
   get #requestsWithMedia(): number {
     return this.#active.filter(
       ({ hasMedia, phase }) => hasMedia && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding'),
@@ -331,7 +330,7 @@ export class Runtime {
     }
   }
 
-  /** Gives it its sequence and starts it; false when memory is short and somebody else will give some back. */
+  /** Acquires a sequence and starts the task. False when it has to wait for memory that others will release. */
   async #begin(task: RequestTask): Promise<boolean> {
     const scope = task.request.cacheScope
     let speech: SpeechTask | undefined
@@ -343,16 +342,16 @@ export class Runtime {
       task.run = task.runUntil(Infinity)
       const plan = task.hasResources ? task.resources : planReply(task.request, prompt, this.#planFacts)
       speech = task.hasResources ? undefined : task.request.speech && this.#newSpeech(task)
-      // Text without memory for its speech would break off in the middle.
+      // Speech memory comes first: without it, the reply would fail in the middle.
       await speech?.reply.reserve()
-      const started = await this.#pool.acquire({
+      const acquired = await this.#pool.acquire({
         run: task.run,
         scope: scopeOf(task.request),
         capacity: plan.capacity,
         speaks: task.request.speech !== undefined,
       })
-      const missing = this.#unknownMedia(task, started.reused)
-      task.begin(speech ? { ...plan, speech } : plan, started, missing.encode)
+      const missing = this.#mediaToEncode(task, acquired.reused)
+      task.begin(speech ? { ...plan, speech } : plan, acquired, missing.encode)
       for (const feature of prompt.features) if (!missing.load.includes(feature)) feature.release?.()
       for (const known of missing.known) task.addEncoded(known, this.#model.thinker.hiddenSize)
       if (missing.load.length === 0) task.announce()
@@ -384,8 +383,8 @@ export class Runtime {
     }
   }
 
-  /** Media whose rows are to be run: those that were encoded before, and those to load and encode. */
-  #unknownMedia(
+  /** Media of the rows to prefill: those with a cached encoder output, and those to load and encode. */
+  #mediaToEncode(
     task: RequestTask,
     reused: number,
   ): { encode: number; known: readonly EncodedFeature[]; load: readonly PromptFeature[] } {
@@ -404,8 +403,8 @@ export class Runtime {
   }
 
   /**
-   * Keeps what a task's sequence holds for those who come after it, if its sender may find it again; or for itself, to
-   * come `back` to.
+   * Adds a task's sequence to the prefix cache, for later requests of its scope, or for the task itself when it is
+   * preempted and `resumes`.
    */
   #cacheSequence(task: RequestTask, resumes: boolean): void {
     const { sequence, hidden } = task
@@ -414,7 +413,7 @@ export class Runtime {
     const { request } = task
     const scope = resumes || request.cacheScope !== undefined ? scopeOf(request) : undefined
     this.#pool.release({ scope, run, sequence, hidden })
-    // What is kept gives way to whoever waits.
+    // Cached sequences are reclaimable, so a request that waits for memory may try again.
     this.#onFreed()
   }
 
@@ -454,17 +453,17 @@ export class Runtime {
   }
 }
 
-/** Whose prefixes it finds. Without a scope only what it computed itself. */
+/** The scope of a request's prefixes. Without `cacheScope`, a request reuses only its own. */
 function scopeOf({ id, cacheScope }: GenerationRequest): string {
   return JSON.stringify(cacheScope === undefined ? ['request', id] : ['scope', cacheScope])
 }
 
-/** Whether its first token waits for its prompt to be read. */
+/** Whether the request's first token still waits for its prompt. */
 function awaitsFirstToken({ phase, runnable }: RequestTask): boolean {
   return runnable && (phase === 'preparing' || phase === 'prepared' || phase === 'encoding' || phase === 'prefill')
 }
 
-/** Nobody else holds memory: waiting would not help, unless the device itself ran out of it. */
+/** No other request uses memory, so waiting does not help, unless the device itself ran out of memory. */
 function permanentOverload(error: EngineError): EngineError {
   if (error.cause !== undefined) return error
   const fix = 'Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.'

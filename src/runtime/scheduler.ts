@@ -1,8 +1,8 @@
 /**
- * One turn of the loop: a piece of one encoder job, one batched thinker step, one batched step of the family's speech.
+ * One step of the loop: a piece of one encoder job, one batched thinker step, one batched speech step.
  *
- * In: the live requests. Out: each a step further, but for those whose speech pauseSpeech to others (`step-plan.ts`).
- * Stage calls never overlap, the vocoder's apart; nothing that a request holds is released in the middle of a step.
+ * In: the live requests. Out: each has advanced, except speech that pauses (`step-plan.ts`). Stage calls do not
+ * overlap, except the vocoder's. Nothing that a request owns is released in the middle of a step.
  */
 
 import type { OmniModel } from '../models/stages.ts'
@@ -15,22 +15,22 @@ import type { Clock } from './request-metrics.ts'
 import type { RequestTask } from './request-task.ts'
 import { mediaSetOf, type SequencePool } from './sequence-pool.ts'
 import { stageFailure } from './stage-failure.ts'
-import { type HiddenWanted, prefillBudget, thinkerStep } from './thinker-step.ts'
+import { type HiddenFilter, prefillBudget, thinkerStep } from './thinker-step.ts'
 
-/** Milliseconds that speech prompts and arriving audio may prefill for beside others. */
+/** Longest prefill of a talker or of arriving audio while other requests are active, milliseconds. */
 const MAX_SHARED_PREFILL_MS = 250
 
 export interface SchedulerOptions {
   readonly model: OmniModel
   readonly pool: SequencePool
   readonly clock: Clock
-  /** Prompt tokens of a step when nobody waits. */
+  /** Prompt tokens of a step while no other request waits. */
   readonly prefillTokens: number
-  /** Sees what an encoder has read. */
+  /** Called with each feature that has been encoded. */
   readonly onEncoded: (task: RequestTask, feature: PromptFeature) => void
-  /** Memory came back: whoever waitsForMemory may try again. */
+  /** Called when memory was freed: requests that wait for memory may try again. */
   readonly onFreed: () => void
-  /** Frees memory of work that no request waits for. Returns whether there was any. */
+  /** Cancels work ahead of requests, to free its memory. Returns whether there was any. */
   readonly freeAhead: () => Promise<boolean>
 }
 
@@ -42,7 +42,7 @@ export class Scheduler {
     this.#options = options
   }
 
-  /** Takes everybody's turn. Returns whether anything could go on. */
+  /** Runs one step. Returns whether any request advanced. */
   async step(active: readonly RequestTask[]): Promise<boolean> {
     const { freeAhead, onFreed } = this.#options
     const { pauseSpeech, maxChunkMs } = planStep(
@@ -54,7 +54,7 @@ export class Scheduler {
     const decoded = await this.#runThinker(active, maxChunkMs)
     const spoken = await this.#advanceSpeech(active, maxChunkMs)
     if (encoded || decoded || spoken) return true
-    // Those whom it paused to could not go on after all.
+    // The requests that speech paused for could not advance, so it resumes.
     for (const { speech } of active) if (speech) speech.paused = false
     if ((await this.#advanceSpeech(active, Infinity)) || active.some((task) => task.phase !== 'over' && canEnd(task)))
       return true
@@ -79,30 +79,30 @@ export class Scheduler {
     const runnable = active.filter((task) => task.runnable && (task.phase === 'prefill' || task.phase === 'decode'))
     const tasks = await reserveNextToken(runnable)
     if (tasks.length === 0) return false
-    const reading = tasks.some((task) => task.phase === 'prefill')
+    const prefilling = tasks.some((task) => task.phase === 'prefill')
     using batch = whenAllAborted(tasks.map((task) => task.signal))
     const started = clock()
     try {
       const budget = this.#promptRowsFor(milliseconds)
-      const read = await thinkerStep(model.thinker, tasks, budget, batch.signal, this.#hiddenWanted)
-      if (reading && read > 0) this.#millisecondsPerToken = (clock() - started) / read
+      const prefilled = await thinkerStep(model.thinker, tasks, budget, batch.signal, this.#hiddenFilter)
+      if (prefilling && prefilled > 0) this.#millisecondsPerToken = (clock() - started) / prefilled
     } catch (error) {
       for (const task of tasks) task.fail(task.signal.aborted ? task.signal.reason : stageFailure(error))
     }
     return true
   }
 
-  readonly #hiddenWanted: HiddenWanted = {
-    wants: (task, row) =>
-      task.request.cacheScope !== undefined && this.#options.pool.wantsHidden(row, mediaSetOf(task.media)),
+  readonly #hiddenFilter: HiddenFilter = {
+    needs: (task, row) =>
+      task.request.cacheScope !== undefined && this.#options.pool.needsHidden(row, mediaSetOf(task.media)),
   }
 
-  /** Rows of prompt for one step of something else; few when others wait. */
+  /** Prompt rows for one step outside the thinker's batch: fewer when other requests wait. */
   promptRows(othersWait: boolean): number {
     return this.#promptRowsFor(othersWait ? MAX_SHARED_PREFILL_MS : Infinity)
   }
 
-  /** Rows of prompt that take so long at the speed last measured. */
+  /** Prompt rows that fit a time at the speed last measured. */
   #promptRowsFor(milliseconds: number): number {
     const { prefillTokens: largest } = this.#options
     return prefillBudget({ milliseconds, millisecondsPerToken: this.#millisecondsPerToken, largest })

@@ -1,15 +1,15 @@
 /**
- * Which requests have memory for their next token, and which one yields when all wait for memory.
+ * Reserves memory for each request's next token, and preempts one request when all wait for memory.
  *
- * In: live requests. Out: those that may go on. Growing asks the memory budget first; who finds none waits. When every
- * request waits, the last one gives up what can be computed again, so the first always ends.
+ * In: live requests. Out: those that can continue. A request without memory waits. When every request waits, the most
+ * recent one whose caches can be recomputed is preempted, so the oldest one always completes.
  */
 
 import { EngineError } from '../contract/index.ts'
 import type { RequestTask } from './request-task.ts'
 import { stageFailure } from './stage-failure.ts'
 
-/** Requests with memory for their next token; the others wait for some. */
+/** Returns the requests with memory for their next token. The others wait for memory. */
 export async function reserveNextToken(tasks: readonly RequestTask[]): Promise<RequestTask[]> {
   const fit: RequestTask[] = []
   for (const task of tasks) {
@@ -24,7 +24,7 @@ export async function reserveNextToken(tasks: readonly RequestTask[]): Promise<R
       } catch (error) {
         const short = error instanceof EngineError && error.code === 'overloaded'
         if (!short || (sequence.length < length && !canRecompute(task))) task.fail(stageFailure(error))
-        // A cache that was lost is computed again.
+        // The reservation lost the cache's content: it is computed again.
         else if (sequence.length < length) task.preempt()
         else task.recordReservation(false)
       }
@@ -33,7 +33,7 @@ export async function reserveNextToken(tasks: readonly RequestTask[]): Promise<R
   return fit
 }
 
-/** Whether all that hold memory, or had some, can go on only with more. */
+/** Whether no admitted request can continue without more memory. */
 export function allBlocked(active: readonly RequestTask[]): boolean {
   const live = admitted(active)
   const growing = live.some(({ shortOfMemory }) => shortOfMemory)
@@ -41,15 +41,15 @@ export function allBlocked(active: readonly RequestTask[]): boolean {
 }
 
 /**
- * Makes room when {@link allBlocked}: one yields what can be computed again, or, if nobody can, one ends with an error.
- * `onFreed`: memory came back.
+ * Frees memory when {@link allBlocked}: preempts one request, or ends one with an error if none can be recomputed.
+ * `onFreed` is called when memory has been freed.
  */
 export function preemptOne(active: readonly RequestTask[], onFreed: () => void): void {
   const live = admitted(active)
   const holders = live.filter(({ usesMemory }) => usesMemory)
   for (const task of holders.toReversed()) {
     const { speech } = task
-    // Alone, only its speech can give way to its text.
+    // A single request can release only its speech caches, for its text.
     if (holders.length > 1 && task.sequence && canRecompute(task)) {
       task.preempt()
       onFreed()
@@ -70,15 +70,15 @@ function admitted(active: readonly RequestTask[]): RequestTask[] {
   return active.filter((task) => task.phase !== 'over' && (task.usesMemory || task.shortOfMemory))
 }
 
-/** Media cannot be read again once their request has started. */
+/** Decoded media are released when their request starts, so a prompt with media cannot be recomputed. */
 function canRecompute({ prompt }: RequestTask): boolean {
   return prompt?.features.length === 0
 }
 
-/** Whether only freed memory lets it go on. `growing`: somebody with a place waits to grow, and comes before it. */
+/** Whether the task can continue only with more memory. `growing`: a running request waits for memory, and has priority. */
 function isBlocked(task: RequestTask, growing: boolean): boolean {
   const { phase, speech } = task
-  // A request that is given up frees its memory in the next turn, and one whose reader is slow goes on with it.
+  // A cancelled request frees its memory in the next step. A slow reader's request continues when the reader does.
   if (!task.runnable) return false
   const speaks = speech !== undefined && !speech.finished
   if (phase === 'generated') return speaks && speech.onlyWaitsForMemory
@@ -86,7 +86,7 @@ function isBlocked(task: RequestTask, growing: boolean): boolean {
   return waits && !(speaks && (speech.canWork || speech.decoding !== undefined))
 }
 
-/** The one that has said least, the last of those. */
+/** Fails the request that has delivered least; of equals, the most recent. */
 function failLeastServed(holders: readonly RequestTask[]): void {
   const [first] = holders
   if (!first) return
@@ -94,7 +94,7 @@ function failLeastServed(holders: readonly RequestTask[]): void {
     first.fail(
       new EngineError(
         'overloaded',
-        `The memory for caches is too small for this request: it holds all of it after ${first.generated} tokens ` +
+        `The memory for caches is too small for this request: it uses all of it after ${first.generated} tokens ` +
           'of the reply. Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.',
         { retryable: false },
       ),
@@ -110,7 +110,7 @@ function failLeastServed(holders: readonly RequestTask[]): void {
   )
 }
 
-/** Seconds of audio sent; less than any of them, tokens of text. */
+/** Seconds of audio sent, then tokens of text. */
 function delivered({ speech, generated }: RequestTask): number {
   return (speech?.status.sentSeconds ?? 0) + generated * 1e-6
 }

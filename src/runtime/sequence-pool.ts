@@ -1,9 +1,9 @@
 /**
- * Thinker sequences of requests: a new one, or one that continues the longest known prefix, and back into the prefix
- * cache afterwards.
+ * Allocates thinker sequences: a new one, or one that continues the longest cached prefix. Released sequences go to
+ * the prefix cache.
  *
- * In: a request's prompt, its scope, the tokens it reserves. Out: a sequence with that memory, and how many of its
- * tokens are computed already. What does not fit is refused with `overloaded`, once nothing is left to evict.
+ * In: a request's prompt, its scope, its capacity. Out: a sequence with reserved memory, and the number of tokens
+ * reused. Throws `overloaded` when memory is short and nothing is left to evict.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -21,19 +21,19 @@ export interface SequencePoolOptions {
   /** Rows whose hidden states the family's speech may need. */
   readonly hiddenRows: ThinkerRows
   readonly budget?: MemoryBudget | undefined
-  /** Most finished sequences kept. 0 reuses nothing. */
+  /** Most sequences in the prefix cache; 0 disables it. */
   readonly prefixes: number
-  /** Most bytes of encoder outputs kept. */
+  /** Most bytes of cached encoder outputs. */
   readonly encodedBytes: number
 }
 
 export interface SequenceRequest {
   readonly run: TokenRun
-  /** Undefined: nothing of other requests is found, and nothing is kept. */
+  /** Undefined: only shared prefixes are reused, and nothing is cached. */
   readonly scope: string | undefined
-  /** Most tokens it will hold. */
+  /** Most tokens in the sequence. */
   readonly capacity: number
-  /** Whether hidden states of what is reused are needed. */
+  /** Whether speech needs the hidden states of reused tokens. */
   readonly speaks: boolean
 }
 
@@ -41,11 +41,11 @@ export interface AcquiredSequence {
   readonly sequence: StageSequence
   /** Tokens that need no prefill. */
   readonly reused: number
-  /** Hidden states that were kept of the reused tokens. */
+  /** Cached hidden states of the reused tokens. */
   readonly hidden: HiddenRows
 }
 
-/** Tokens reserved for a request beyond its prompt before it begins. */
+/** Tokens reserved beyond the prompt before a request starts. */
 const HEADROOM = 64
 
 export class SequencePool implements Disposable {
@@ -55,36 +55,36 @@ export class SequencePool implements Disposable {
 
   constructor(options: SequencePoolOptions) {
     this.#options = options
-    // Encoder outputs are evicted before prefixes, which hold their results.
+    // The order of reclaimers: encoder outputs are evicted before prefixes, which already contain their results.
     this.encoded = new EncodedCache(options.budget, options.encodedBytes)
     this.prefixes = new PrefixCache(options.budget, options.prefixes)
   }
 
-  /** Rejects with `overloaded` when there is no memory; nothing is changed then. */
+  /** Acquires a sequence. Rejects with `overloaded`, without a change, when memory is short. */
   async acquire(request: SequenceRequest): Promise<AcquiredSequence> {
     const { run, scope, capacity } = request
     const tokens = Math.min(capacity, run.tokenIds.length + HEADROOM)
     const match = this.prefixes.find(run, scope, (prefix, common) => this.#usable(request, prefix, common))
     if (!match) return { sequence: await this.#fresh(tokens, capacity), reused: 0, hidden: new Map() }
     const { prefix, length } = match
-    const mine = prefix.scope !== undefined
-    // A sequence with little to reuse belongs to another conversation, which may continue.
-    if (mine && 2 * length >= prefix.sequence.length) return this.#takeCached(prefix, length, tokens)
+    const scoped = prefix.scope !== undefined
+    // A sequence with a short common prefix belongs to another conversation, which may continue.
+    if (scoped && 2 * length >= prefix.sequence.length) return this.#takeCached(prefix, length, tokens)
     try {
       return await this.#copy(prefix, length, tokens, capacity)
     } catch (error) {
-      if (!mine || !(error instanceof EngineError && error.code === 'overloaded')) throw error
+      if (!scoped || !(error instanceof EngineError && error.code === 'overloaded')) throw error
       return this.#takeCached(prefix, length, tokens)
     }
   }
 
-  /** Takes a sequence back: kept when it has a scope, freed otherwise. */
+  /** Releases a sequence: it is cached if it has a scope, and freed otherwise. */
   release(prefix: CachedPrefix): void {
     if (prefix.scope === undefined) prefix.sequence[Symbol.dispose]()
     else this.prefixes.add(prefix)
   }
 
-  /** Prefills a prefix that all may reuse. `prefill` runs its tokens. */
+  /** Caches a prefix that requests of all scopes reuse. `prefill` computes it and returns its hidden states. */
   async share(run: TokenRun, prefill: (sequence: StageSequence) => Promise<HiddenRows>): Promise<void> {
     const sequence = this.#options.thinker.newSequence(run.tokenIds.length)
     try {
@@ -96,20 +96,20 @@ export class SequencePool implements Disposable {
     }
   }
 
-  /** Keys of a prompt's media as their features are cached: what was loaded, and the encoder's output. */
+  /** Rows and cache keys of a prompt's media. */
   mediaOf(prompt: PreparedPrompt): readonly MediaRows[] {
     return prompt.features.map((feature) => ({ rows: feature.rows, key: this.keyOf(feature, prompt) }))
   }
 
-  /** Key of a feature's encoder output within a prompt. */
+  /** Cache key of a feature's encoder output. It includes the padding to the prompt's longest audio. */
   keyOf(feature: PromptFeature, prompt: PreparedPrompt): string | undefined {
     if (feature.key === undefined || feature.type !== 'audio') return feature.key
     const padding = this.#options.audioEncoder?.padding?.(feature.frames, longestAudio(prompt)) ?? ''
     return `${feature.key} ${padding}`
   }
 
-  /** Whether speech may need the hidden state of a row. `media`: rows of media. */
-  wantsHidden(row: number, media: ReadonlySet<number>): boolean {
+  /** Whether speech may need the hidden state of a row. `media`: the rows of media. */
+  needsHidden(row: number, media: ReadonlySet<number>): boolean {
     const { hiddenRows } = this.#options
     switch (hiddenRows) {
       case 'none':
@@ -128,12 +128,12 @@ export class SequencePool implements Disposable {
     this.encoded.clear()
   }
 
-  /** Tokens of a common prefix that a request can reuse: at least one is run, for its logits. */
+  /** Tokens of a common prefix that a request can reuse. The last prompt token is always computed, for its logits. */
   #usable({ run, speaks }: SequenceRequest, { hidden }: CachedPrefix, common: number): number {
     const length = Math.min(common, run.tokenIds.length - 1)
     if (!speaks || this.#options.hiddenRows === 'none') return length
     const media = mediaSet(run.media)
-    for (let row = 0; row < length; row += 1) if (this.wantsHidden(row, media) && !hidden.has(row)) return row
+    for (let row = 0; row < length; row += 1) if (this.needsHidden(row, media) && !hidden.has(row)) return row
     return length
   }
 
@@ -175,7 +175,7 @@ export class SequencePool implements Disposable {
     return { sequence, reused: length, hidden: below(prefix.hidden, length) }
   }
 
-  /** Refuses what would not fit even by itself, before it has computed anything. */
+  /** Throws `overloaded` for a request that exceeds the whole budget. */
   #checkEver(sequence: StageSequence, capacity: number): void {
     const limit = this.#options.budget?.limit ?? Infinity
     const bytes = sequence.bytesFor(capacity)
@@ -184,20 +184,20 @@ export class SequencePool implements Disposable {
     throw new EngineError(
       'overloaded',
       `Not enough memory for this request's cache: ${capacity} tokens of prompt and reply take ${megabytes(bytes)} and ` +
-        `${megabytes(limit)} may be held; about ${fitting} tokens would fit. Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.`,
+        `the limit is ${megabytes(limit)}; about ${fitting} tokens would fit. Shorten the messages, ask for fewer max_tokens, or give the server a larger --cache-memory.`,
       { retryable: false },
     )
   }
 }
 
-/** Rows of media. */
+/** The rows of all media. */
 export function mediaSet(media: readonly MediaRows[]): ReadonlySet<number> {
   return new Set(media.flatMap(({ rows }) => Array.from(rows)))
 }
 
 const mediaSets = new WeakMap<readonly MediaRows[], ReadonlySet<number>>()
 
-/** {@link mediaSet}, remembered for the array. */
+/** {@link mediaSet}, cached per array. */
 export function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
   let rows = mediaSets.get(media)
   if (!rows) {
@@ -207,7 +207,7 @@ export function mediaSetOf(media: readonly MediaRows[]): ReadonlySet<number> {
   return rows
 }
 
-/** Frames of the longest audio of a prompt, to which the encoder pads the others. */
+/** Mel frames of the longest audio of a prompt, to which the encoder pads the others. */
 export function longestAudio(prompt: PreparedPrompt): number {
   return Math.max(0, ...prompt.features.map((feature) => (feature.type === 'audio' ? feature.frames : 0)))
 }

@@ -1,8 +1,8 @@
 /**
- * Prefills, once, the common prefix of every prompt that begins with some messages: a fixed system prompt.
+ * Prefills the common prefix of all prompts that begin with given messages, such as a fixed system prompt.
  *
- * In: the messages, and how prompts are prepared. Out: a prefix in the pool that requests of all scopes reuse. It
- * contains nothing that a caller sent.
+ * In: the messages. Out: a shared prefix in the pool, reused by requests of all scopes. It contains nothing that a
+ * caller sent.
  */
 
 import type { GenerationRequest } from '../contract/index.ts'
@@ -23,7 +23,7 @@ export interface SharedPrefixOptions {
 }
 
 export async function prefillShared({ messages, prepare, thinker, pool, signal }: SharedPrefixOptions): Promise<void> {
-  // What two different user turns after them have in common belongs to the messages and the template only.
+  // The common prefix of two prompts with different user messages contains only the messages and the template.
   const [one, other] = await Promise.all(['a', '1'].map((text) => prepare(probe(messages, text), signal)))
   if (!one || !other) return
   const run = runOf(one, pool.mediaOf(one), [], Infinity)

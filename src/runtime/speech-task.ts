@@ -1,9 +1,8 @@
 /**
- * A request's speech: its text on the way to the family's pipeline, and its frames on the way through the vocoder.
+ * One request's speech: its text, its frames of codes, and its vocoder.
  *
- * In: tokens that may be spoken, frames of codes. Out: 16-bit audio through `emit`. The vocoder works beside the
- * steps, on one piece at a time; what it fails with is kept in `failure` until the loop looks, so that nothing is
- * released in the middle of a step.
+ * In: tokens to speak, frames of codes. Out: 16-bit PCM through `emit`. The vocoder runs in parallel with the steps, on
+ * one piece at a time. The loop reads `failure` between steps, so that nothing is released in the middle of a step.
  */
 
 import type { SpeechPipeline, SpeechReply, SpeechBatchMember, SpokenToken } from '../models/speech.ts'
@@ -15,45 +14,45 @@ import type { VocoderSlots } from './vocoder-slots.ts'
 export interface SpeechTaskOptions {
   readonly pipeline: SpeechPipeline
   readonly reply: SpeechReply
-  /** Fires when the request is given up. */
+  /** Fires when the request is cancelled. */
   readonly signal: AbortSignal
-  /** Where pieces of all replies wait for the vocoder. */
+  /** Queue for the vocoder, shared by all replies. */
   readonly vocoderSlots: VocoderSlots
   readonly clock: Clock
   emit(pcm: Int16Array): void
-  /** There is something to do again: the vocoder has caught up, or failed. */
+  /** Wakes the loop: the vocoder has caught up, or failed. */
   wake(): void
-  /** True while there is nothing to do before something wakes the loop. */
+  /** Whether the loop is idle. */
   readonly idle: () => boolean
-  /** Sees each frame's codes. */
+  /** Receives each frame's codes. */
   readonly onFrame?: (codes: Int32Array) => void
 }
 
-/** A request's turn in every speech step it takes part in. */
+/** A request's speech, and its membership in batched speech steps. */
 export class SpeechTask implements SpeechBatchMember, Disposable {
   readonly reply: SpeechReply
   readonly #options: SpeechTaskOptions
-  /** The vocoder's work, while there is any. Never rejects. */
+  /** The running vocoder work. It never rejects. */
   decoding: Promise<void> | undefined
-  /** Everything has been decoded. */
+  /** All audio has been decoded. */
   finished = false
   failure: unknown
   frameCount = 0
-  /** It is well ahead of its playback and leaves its turn to others: neither frames nor audio are made. */
+  /** Paused by the step plan, because it is well ahead of playback: no frames and no audio are made. */
   paused = false
-  /** There was no memory for its next rows; it waits until some was freed. */
+  /** Left out of steps until memory is freed: there was none for its next rows. */
   waitsForMemory = false
-  /** It has found no memory and not asked again. */
+  /** Its last reservation failed. */
   #reservationFailed = false
-  /** Frames not decoded yet, each [groups]. */
+  /** Frames that wait for the vocoder, [groups] each. */
   #frames: Int32Array[] = []
   #chunk = 0
   #samples = 0
   #firstSentAt: number | undefined
-  /** No more frames come; what is left is decoding. */
+  /** The talker makes no more frames. */
   #ended = false
-  /** Text that waits until there is enough to begin with; undefined from then on. */
-  #held: SpokenToken[] | undefined = []
+  /** Text collected until there is enough to start. Undefined afterwards. */
+  #initialText: SpokenToken[] | undefined = []
   #disposed = false
 
   constructor(options: SpeechTaskOptions) {
@@ -65,7 +64,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     return this.reply.audioTokens
   }
 
-  /** Whether a speech step could do anything for it. */
+  /** Whether a speech step has work for it. */
   get canWork(): boolean {
     if (this.finished || this.failure !== undefined) return false
     return this.canAdvance || (this.decoding === undefined && this.#isDue)
@@ -80,22 +79,22 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     return { sentSeconds: this.#samples / this.#options.pipeline.sampleRate, firstSentAt: this.#firstSentAt }
   }
 
-  /** It found no memory for its next rows, and has not found any since. */
+  /** Whether its last reservation failed and it still needs one. */
   get shortOfMemory(): boolean {
     return this.#reservationFailed && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.canMakeFrame)
   }
 
-  /** It asks for memory now. */
+  /** Clears the record of a failed reservation, before a step that reserves again. */
   startStep(): void {
     this.#reservationFailed = false
   }
 
-  /** It waits for memory, and has nothing else to do. */
+  /** Whether it can do nothing until memory is freed. */
   get onlyWaitsForMemory(): boolean {
     return this.waitsForMemory && this.decoding === undefined && !this.canWork
   }
 
-  /** Whether the family's pipeline could do anything for it. */
+  /** Whether the family's pipeline has work for it. */
   get canAdvance(): boolean {
     return !this.#ended && !this.waitsForMemory && this.reply.canAdvance(this.canMakeFrame)
   }
@@ -108,8 +107,8 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     return this.#disposed || this.failure !== undefined || this.#options.signal.aborted
   }
 
-  wantsHidden(from: number, until: number): boolean {
-    return !this.#ended && this.reply.wantsHidden(from, until)
+  needsHidden(from: number, until: number): boolean {
+    return !this.#ended && this.reply.needsHidden(from, until)
   }
 
   takeHidden(from: number, hidden: Float32Array): void {
@@ -119,14 +118,14 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
   /** Adds text to speak. */
   addText(tokens: readonly SpokenToken[]): void {
     if (tokens.length === 0 || this.#ended) return
-    if (!this.#held) return this.reply.addText(tokens)
-    this.#held.push(...tokens)
-    if (this.#held.length >= this.#options.pipeline.minTextTokens) this.#release()
+    if (!this.#initialText) return this.reply.addText(tokens)
+    this.#initialText.push(...tokens)
+    if (this.#initialText.length >= this.#options.pipeline.minTextTokens) this.#release()
   }
 
-  /** No more text. A reply without any is not spoken at all. */
+  /** No more text follows. A reply without text has no speech. */
   endText(): void {
-    if (this.#held?.length === 0) {
+    if (this.#initialText?.length === 0) {
       this.#ended = true
       this.finished = true
       return
@@ -136,9 +135,9 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
   }
 
   #release(): void {
-    const held = this.#held
-    this.#held = undefined
-    if (held) this.reply.addText(held)
+    const text = this.#initialText
+    this.#initialText = undefined
+    if (text) this.reply.addText(text)
   }
 
   addFrame(codes: Int32Array): void {
@@ -158,7 +157,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     this.#reservationFailed = true
   }
 
-  /** Frees its caches, to compute their content again once there is memory. Returns whether it could. */
+  /** Frees its caches, which are computed again later. Returns whether that is possible. */
   preempt(): boolean {
     if (this.#ended || !this.reply.preempt()) return false
     this.waitForMemory()
@@ -169,7 +168,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     this.failure ??= error
   }
 
-  /** Sets the vocoder to work on a full chunk, or on what is left when no more frames come. */
+  /** Starts the vocoder on a full chunk, or on the last frames. */
   decode(): void {
     if (this.inactive || this.finished || this.decoding || this.paused || !this.#isDue) return
     this.decoding = this.#decodeDue()
@@ -198,7 +197,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
         const codes = new Int32Array(frames.length * groups)
         frames.forEach((frame, index) => codes.set(frame, index * groups))
         this.#chunk += 1
-        // Frames are made beside the last of what was waiting; before that nobody needs the other threads.
+        // The loop is woken for the last waiting chunk only: earlier chunks may use all threads.
         if (!this.#isDue) this.#options.wake()
         this.#emit(await reply.vocoder.push(codes, { signal, alone }))
       }
@@ -216,7 +215,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
     this.#options.emit(toInt16(samples))
   }
 
-  /** Between steps only. The vocoder's state goes once it has stopped. */
+  /** Call between steps only. The vocoder's state is released once its running call has returned. */
   [Symbol.dispose](): void {
     if (this.#disposed) return
     this.#disposed = true

@@ -1,4 +1,4 @@
-/** A reader's error when a stage throws: engine errors as they are, anything else as `internal`. */
+/** The error that a client gets when a stage throws: an `EngineError` as it is, anything else as `internal`. */
 
 import { EngineError } from '../contract/index.ts'
 

@@ -1,16 +1,16 @@
 /**
- * Where the time of each request goes, stage by stage.
+ * Attributes each request's time to stages.
  *
- * In: the model's stages, watched as they are called, and the live requests. Out: at every moment each request is in
- * one {@link Stage}, so that its stages sum to its time. The vocoder runs beside the steps: it is a request's stage
- * when nothing else is done for that request.
+ * In: calls of the model's stages, and the live requests. Out: each request is in exactly one {@link Stage} at any
+ * time, so its stages sum to its total time. The vocoder runs in parallel: it is a request's stage only while no step
+ * works for that request.
  */
 
 import type { EncodeOptions, OmniModel, StageSequence } from '../models/stages.ts'
 import type { SpeechStep, SpeechBatchMember } from '../models/speech.ts'
 import type { Stage, Stopwatch } from './request-metrics.ts'
 
-/** What a profile reads of a request. */
+/** The part of a request that a profile reads. */
 export interface ProfiledTask {
   readonly stopwatch: Stopwatch
   readonly phase: string
@@ -23,11 +23,11 @@ export interface ProfiledTask {
 
 export class StageProfile {
   readonly #tasks = new Set<ProfiledTask>()
-  /** Who takes part in the call that runs, or has just run, and what it is for them. */
+  /** Requests in the current or last stage call, and their stage. */
   #participants: ReadonlyMap<ProfiledTask, Stage> = new Map()
   #busy = false
 
-  /** From now on until {@link remove}. */
+  /** Profiles a request until {@link remove}. */
   add(task: ProfiledTask): void {
     this.#tasks.add(task)
   }
@@ -36,13 +36,13 @@ export class StageProfile {
     this.#tasks.delete(task)
   }
 
-  /** To be called when requests may have changed what they wait for, outside of stage calls. */
+  /** Call when requests may have changed state outside of stage calls. */
   refresh(): void {
     if (!this.#busy) this.#participants = new Map()
     for (const task of this.#tasks) task.stopwatch.enter(this.#stageOf(task), task.speech?.decoding !== undefined)
   }
 
-  /** The same model, its calls noticed. */
+  /** The same model, with instrumented stages. */
   instrument(model: OmniModel): OmniModel {
     const { thinker, audioEncoder, visionEncoder, speech } = model
     return delegate(model, {
@@ -56,7 +56,7 @@ export class StageProfile {
           try {
             return await this.#during(participants, () => thinker.forward(inputs, signal))
           } finally {
-            // Tokens are chosen, and their text written, before the loop does anything else.
+            // Sampling follows directly after the stage call.
             this.#enter(new Map(Array.from(participants, ([task]) => [task, 'sampling'])), false)
           }
         },
@@ -91,7 +91,7 @@ export class StageProfile {
     })
   }
 
-  /** A medium's encoding, which gives way to others at its pauses. */
+  /** Encodes a medium. Time in its pauses belongs to other stages. */
   #encoding<T>(options: EncodeOptions | undefined, encode: (options: EncodeOptions) => Promise<T>): Promise<T> {
     const task = this.#find(({ signal }) => signal === options?.signal)
     const participants = new Map<ProfiledTask, Stage>(task ? [[task, 'encode']] : [])
@@ -143,13 +143,13 @@ export class StageProfile {
         if (!task.canEncode) return 'media'
     }
     if (task.queue.full) return 'reader'
-    // Its text is complete: only frames and their audio are still to come.
+    // After the end of the text, the vocoder is the stage even while steps run for other requests.
     if (task.speech?.decoding && (task.phase === 'generated' || !this.#busy)) return 'vocoder'
     return this.#busy ? 'others' : 'idle'
   }
 }
 
-/** `target` with some members replaced; all others run on the target itself, whose private fields they need. */
+/** `target` with some members replaced. Other methods are bound to the target, whose private fields they access. */
 function delegate<T extends object>(target: T, replaced: Partial<T>): T {
   return new Proxy(target, {
     get(_, key) {

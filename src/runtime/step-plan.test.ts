@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { secondsAhead, planStep, type RequestStatus } from './step-plan.ts'
 
-/** The time of all turns here, milliseconds. */
+/** The time of all steps here, milliseconds. */
 const now = 100_000
 
 const reading: RequestStatus = { canPrefill: true, canDecode: false }

@@ -1,12 +1,12 @@
 /**
- * Who takes part in the loop's next turn, when some wait and others speak.
+ * Plans the loop's next step: which replies' speech pauses, and how long a chunk of prefill may take.
  *
- * In: how each live request stands, and the time. Out: which replies' speech pauseSpeech, and how long a chunk of prompt
- * may take. A listener waits real time, not more: speech that is well ahead of its playback pauseSpeech to prompts, to
- * text that is read as it comes, and to speech that is behind. Pure.
+ * In: the status of each live request, and the time. Out: a {@link StepPlan}. Speech has to be generated in real time,
+ * not faster. Speech that is well ahead of its playback pauses for prefill, for replies without audio yet, and for
+ * speech that is behind. Pure.
  */
 
-/** How one request's speech stands. */
+/** The status of one request's speech. */
 export interface SpeechStatus {
   /** Whether a step has work for it. */
   readonly canWork: boolean
@@ -14,7 +14,7 @@ export interface SpeechStatus {
   readonly sentSeconds: number
   /** Time of its first audio, milliseconds. Undefined before. */
   readonly firstSentAt: number | undefined
-  /** It paused in the turn before. */
+  /** Whether it paused in the previous step. */
   readonly paused: boolean
 }
 

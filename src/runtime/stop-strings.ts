@@ -1,16 +1,17 @@
 /**
- * Cuts a streamed reply at its stop strings, so that no part of one is ever sent.
+ * Cuts a streamed reply at its stop strings, so that no part of one is sent.
  *
- * In: text as it grows. Out: the text that is safe to send now. A possible beginning of a stop string is held back
- * until the next text decides. Pure; the matching is on UTF-16 code units, as `String.prototype.indexOf`.
+ * In: pieces of text. Out: the text that is safe to send. A possible start of a stop string is held back until more
+ * text arrives. Matching is on UTF-16 code units, as in `String.prototype.indexOf`.
  */
 
 export interface StopStrings {
   /**
-   * Text that may be sent now, and whether a stop string has been met (the text before it is in `text`; call no more).
+   * Adds text. Returns the text that is safe to send, and whether a stop string was found: `text` then ends before it,
+   * and no call may follow.
    */
   push(text: string): { text: string; stopped: boolean }
-  /** What was held back, when the reply ends for another reason. */
+  /** Returns the text that was held back, when the reply ends without a stop string. */
   flush(): string
 }
 
@@ -45,7 +46,7 @@ export function createStopStrings(stops: readonly string[]): StopStrings {
   }
 }
 
-/** Length of the longest end of `text` that begins `needle` (and is not all of it). */
+/** Length of the longest suffix of `text` that is a proper prefix of `needle`. */
 function overlap(text: string, needle: string): number {
   for (let length = Math.min(text.length, needle.length - 1); length > 0; length -= 1) {
     if (needle.startsWith(text.slice(text.length - length))) return length

@@ -1,8 +1,8 @@
 /**
- * One batched thinker step: a token for every reply being written, and a share of prompt for every request being read.
+ * One batched thinker step: one token for each request in `decode`, and a chunk of prompt for each in `prefill`.
  *
- * In: runnable tasks in `prefill` or `decode`. Out: tasks advanced. Prompts are read in chunks: large when nobody
- * waits, small enough to fit the time that those who wait can spare (`step-plan.ts`) when somebody does.
+ * In: runnable tasks. Out: the same tasks, advanced. Chunks are large while no other request waits, and otherwise small
+ * enough for the time limit of the step plan (`step-plan.ts`).
  */
 
 import type { ThinkerInput, ThinkerStage } from '../models/stages.ts'
@@ -10,12 +10,12 @@ import { positionsOf } from '../models/token-run.ts'
 import type { RequestTask } from './request-task.ts'
 
 const smallestChunk = 16
-/** Before any speed is known, and nobody waits. */
+/** Tokens of the first chunk, before a speed is known, while no other request waits. */
 const firstChunk = 256
 
-/** Prompt tokens to read in the next step. Pure. */
+/** Prompt tokens to prefill in the next step: a power of two. Pure. */
 export function prefillBudget(options: {
-  /** The longest that the chunk may take. */
+  /** Longest time that the chunk may take. */
   readonly milliseconds: number
   /** Measured speed, or undefined before the first chunk. */
   readonly millisecondsPerToken: number | undefined
@@ -28,7 +28,7 @@ export function prefillBudget(options: {
   return Math.min(largest, power)
 }
 
-/** Splits a budget evenly over what prompts still need, the shortest first, at least one token each. Pure. */
+/** Splits a token budget evenly over the remaining prompts, shortest first, at least one token each. Pure. */
 export function sharePrefill(remaining: readonly number[], budget: number): number[] {
   const order = remaining.map((_, index) => index).toSorted((left, right) => remaining[left]! - remaining[right]!)
   const shares = remaining.map(() => 0)
@@ -44,43 +44,43 @@ export function sharePrefill(remaining: readonly number[], budget: number): numb
 interface Entry {
   readonly task: RequestTask
   readonly input: ThinkerInput
-  /** Prompt tokens read, 0 for a decode step. */
-  readonly read: number
+  /** Prompt tokens in this step, 0 for a decode step. */
+  readonly prefilled: number
 }
 
-/** What hidden states are kept, besides those that a reply being spoken asks for. */
-export interface HiddenWanted {
-  /** Whether speech may come to read a row's hidden state, now or when the sequence is gone on from. */
-  wants(task: RequestTask, row: number): boolean
+/** Selects the hidden states to retain, besides those that a reply with speech uses now. */
+export interface HiddenFilter {
+  /** Whether speech may need a row's hidden state, now or when the sequence is reused. */
+  needs(task: RequestTask, row: number): boolean
 }
 
-/** Runs the step. Rejects as the stage does; the caller decides whose failure it is. Returns prompt tokens read. */
+/** Runs the step. Returns the prompt tokens prefilled. Rejects as the stage does, for all tasks of the step. */
 export async function thinkerStep(
   thinker: ThinkerStage,
   tasks: readonly RequestTask[],
   budget: number,
   signal: AbortSignal,
-  hiddenWanted: HiddenWanted,
+  hiddenFilter: HiddenFilter,
 ): Promise<number> {
-  const reading = tasks.filter((task) => task.phase === 'prefill')
+  const prefilling = tasks.filter((task) => task.phase === 'prefill')
   const shares = sharePrefill(
-    reading.map((task) => task.run!.tokenIds.length - task.processed),
+    prefilling.map((task) => task.run!.tokenIds.length - task.processed),
     budget,
   )
   const entries: Entry[] = tasks.map((task) => {
-    if (task.phase === 'decode') return { task, input: decodeInput(task, hiddenWanted), read: 0 }
-    const read = shares[reading.indexOf(task)]!
-    return { task, input: prefillInput(task, read, hiddenWanted), read }
+    if (task.phase === 'decode') return { task, input: decodeInput(task, hiddenFilter), prefilled: 0 }
+    const prefilled = shares[prefilling.indexOf(task)]!
+    return { task, input: prefillInput(task, prefilled, hiddenFilter), prefilled }
   })
   const rows = tasks.map((task) => task.row)
   const outputs = await thinker.forward(
     entries.map(({ input }) => input),
     signal,
   )
-  entries.forEach(({ task, read }, index) => {
+  entries.forEach(({ task, prefilled }, index) => {
     const { logits, hidden } = outputs[index]!
-    if (hidden) task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenWanted.wants(task, row))
-    task.processed += read
+    if (hidden) task.takeHidden(rows[index]!, hidden, thinker.hiddenSize, (row) => hiddenFilter.needs(task, row))
+    task.processed += prefilled
     if (task.inactive || !logits) return
     task.features = undefined
     try {
@@ -89,10 +89,10 @@ export async function thinkerStep(
       task.fail(error)
     }
   })
-  return entries.reduce((sum, { read }) => sum + read, 0)
+  return entries.reduce((sum, { prefilled }) => sum + prefilled, 0)
 }
 
-function decodeInput(task: RequestTask, hiddenWanted: HiddenWanted): ThinkerInput {
+function decodeInput(task: RequestTask, hiddenFilter: HiddenFilter): ThinkerInput {
   const { row } = task
   const position = task.prompt!.nextPosition + task.generated - 1
   return {
@@ -100,11 +100,11 @@ function decodeInput(task: RequestTask, hiddenWanted: HiddenWanted): ThinkerInpu
     tokenIds: Int32Array.of(task.lastId),
     positions: Float32Array.of(position, position, position),
     logits: 'last',
-    hidden: wantsAny(task, row, row + 1, hiddenWanted),
+    hidden: needsAny(task, row, row + 1, hiddenFilter),
   }
 }
 
-function prefillInput(task: RequestTask, count: number, hiddenWanted: HiddenWanted): ThinkerInput {
+function prefillInput(task: RequestTask, count: number, hiddenFilter: HiddenFilter): ThinkerInput {
   const { tokenIds, positions } = task.run!
   const from = task.processed
   const until = from + count
@@ -115,12 +115,12 @@ function prefillInput(task: RequestTask, count: number, hiddenWanted: HiddenWant
     positions: positionsOf(positions, from, until),
     ...(features && { features }),
     logits: until === tokenIds.length ? 'last' : 'none',
-    hidden: wantsAny(task, from, until, hiddenWanted),
+    hidden: needsAny(task, from, until, hiddenFilter),
   }
 }
 
-function wantsAny(task: RequestTask, from: number, until: number, hiddenWanted: HiddenWanted): boolean {
-  if (task.speech?.wantsHidden(from, until)) return true
-  for (let row = from; row < until; row += 1) if (hiddenWanted.wants(task, row)) return true
+function needsAny(task: RequestTask, from: number, until: number, hiddenFilter: HiddenFilter): boolean {
+  if (task.speech?.needsHidden(from, until)) return true
+  for (let row = from; row < until; row += 1) if (hiddenFilter.needs(task, row)) return true
   return false
 }

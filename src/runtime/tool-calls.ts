@@ -1,9 +1,8 @@
 /**
  * Tool calls in a reply: the text between `<tool_call>` and `</tool_call>`.
  *
- * In: the text between the two tokens, which differ from text by their ids. Out: name and arguments, or undefined for
- * what is not a JSON object with a name of one of the tools. Pure. Reference: the tool format of Qwen's chat templates
- * (Hermes style).
+ * In: the text between the two special tokens. Out: name and arguments, or undefined if it is not a JSON object that
+ * names one of the tools. Pure. Reference: the tool format of Qwen's chat templates (Hermes style).
  */
 
 import type { ToolChoice, ToolDefinition } from '../contract/index.ts'
@@ -36,7 +35,7 @@ export function readToolCall(text: string, tools: readonly ToolDefinition[]): To
   return { name, arguments: JSON.stringify(value) }
 }
 
-/** The beginning of a reply that must call a tool, after the opening token; undefined when there is a choice. */
+/** The forced text after the opening token when a tool call is required. Undefined when the model may choose. */
 export function forcedOpening(choice: ToolChoice): string | undefined {
   if (choice === 'auto' || choice === 'none') return undefined
   if (choice === 'required') return '\n{"name": "'

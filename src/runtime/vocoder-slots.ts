@@ -1,28 +1,27 @@
 /**
- * Whose audio is decoded next: pieces wait here, so that the vocoder's own queue, which is first come first served,
- * is never long.
+ * Priority queue in front of the vocoder, whose own queue is first come, first served.
  *
- * In: a piece's urgency. Out: its turn. The least seconds ahead of playback come first, replies without any audio
- * before all.
+ * In: the urgency of a reply's next piece. Out: a slot. The lowest value comes first: a reply without audio yet, then
+ * the one with the fewest seconds ahead of playback.
  */
 
 export class VocoderSlots {
   readonly #limit: number
-  #taken = 0
+  #used = 0
   #waiting: { readonly urgency: () => number; readonly begin: () => void }[] = []
 
-  /** `limit`: pieces at the vocoder at once. Two keep it busy while the next is chosen. */
+  /** `limit`: pieces at the vocoder at the same time. With two, it stays busy while the next is chosen. */
   constructor(limit = 2) {
     this.#limit = limit
   }
 
   /**
-   * Resolves when it is this piece's turn; dispose the result when the piece is decoded. `urgency`: the lower, the
-   * sooner; asked whenever a place is free. Rejects with the signal's reason.
+   * Acquires a slot; dispose the result after decoding. `urgency` is evaluated whenever a slot is free, and the lowest
+   * value comes first. Rejects with the signal's reason.
    */
   async acquire(urgency: () => number, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted()
-    if (this.#taken < this.#limit) this.#taken += 1
+    if (this.#used < this.#limit) this.#used += 1
     else await this.#wait(urgency, signal)
     return { [Symbol.dispose]: () => this.#release() }
   }
@@ -32,25 +31,25 @@ export class VocoderSlots {
       const entry = {
         urgency,
         begin: () => {
-          signal.removeEventListener('abort', leave)
+          signal.removeEventListener('abort', onAbort)
           resolve()
         },
       }
-      const leave = (): void => {
+      const onAbort = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== entry)
         reject(signal.reason as Error)
       }
-      signal.addEventListener('abort', leave, { once: true })
+      signal.addEventListener('abort', onAbort, { once: true })
       this.#waiting.push(entry)
     })
   }
 
-  /** Hands the place on, to the most urgent. */
+  /** Passes the slot to the most urgent waiting piece. */
   #release(): void {
     const urgencies = this.#waiting.map(({ urgency }) => urgency())
     const next = urgencies.indexOf(Math.min(...urgencies))
     const [entry] = next < 0 ? [] : this.#waiting.splice(next, 1)
     if (entry) entry.begin()
-    else this.#taken -= 1
+    else this.#used -= 1
   }
 }

@@ -126,7 +126,7 @@ export async function loadHostedModel(
     ...(options.maxCachedPrefixes !== undefined && { maxCachedPrefixes: options.maxCachedPrefixes }),
   })
   await sharePrompts(runtime, options.systemPrompts ?? [])
-  const held = cleanup.keep()
+  const resources = cleanup.move()
   return {
     model: listModel(opened, {
       id: options.id,
@@ -142,7 +142,7 @@ export async function loadHostedModel(
     placement: { chosen: placement.chosen, ...(placement.faster !== undefined && { faster: placement.faster }) },
     runtime,
     nativeBytes: () => backend.memory.buffers + backend.memory.contexts,
-    dispose: () => held[Symbol.dispose](),
+    dispose: () => resources[Symbol.dispose](),
     parts: { backend, model, prompt, build },
   }
 }

@@ -84,7 +84,7 @@ export class TalkerReply extends BaseTalkerReply<TalkerReplyOptions> implements 
   }
 
   /** Every row of the prompt and of the answer. */
-  wantsHidden(): boolean {
+  needsHidden(): boolean {
     return !this.ended
   }
 

@@ -71,7 +71,7 @@ export class TalkerReply extends BaseTalkerReply<TalkerReplyOptions> implements 
   }
 
   /** Whether any row in [from, until) is a media row of the talker's input. */
-  wantsHidden(from: number, until: number): boolean {
+  needsHidden(from: number, until: number): boolean {
     for (const row of this.#mediaOrder.keys()) if (row >= from && row < until) return true
     return false
   }

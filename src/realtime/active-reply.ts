@@ -1,7 +1,8 @@
 /**
- * One reply in progress: engine events to session events, and an end at any moment.
+ * One reply in progress: turns engine events into session events.
  *
- * Its items are opened with their first piece; all open ones are closed when it ends, so that clients get every `done`.
+ * In: engine events, and a call of `end` at any time. Out: session events. An output item opens with its first piece.
+ * The end closes all open items, so that clients get every `done` event.
  */
 import type { EngineEvent } from '../contract/index.ts'
 import type { Usage } from '../protocol/index.ts'
@@ -18,8 +19,8 @@ export interface ActiveReplyOptions {
   readonly metadata: Readonly<Record<string, string>> | undefined
   readonly newId: (kind: 'item' | 'call') => string
   readonly emit: (event: SessionEvent) => void
-  /** An item joins the conversation; returns the id of the one before it. */
-  readonly join: (item: Item) => string | undefined
+  /** Adds an item to the conversation. Returns the id of the previous item. */
+  readonly addToConversation: (item: Item) => string | undefined
   readonly now: () => number
 }
 
@@ -43,7 +44,7 @@ export class ActiveReply {
     return this.#ended
   }
 
-  /** The message of the reply, once it has begun. */
+  /** The message of the reply. Undefined before its first text or audio. */
   get message(): ReplyItem | undefined {
     return this.#message
   }
@@ -52,7 +53,7 @@ export class ActiveReply {
     this.#options.emit({ type: 'reply-created', reply: this.#facts('in_progress', undefined, undefined) })
   }
 
-  /** Takes an event other than `end`. */
+  /** Handles any event except `end`. */
   push(event: Exclude<EngineEvent, { readonly type: 'end' }>): void {
     if (this.#ended) return
     const { emit, speaks, now } = this.#options
@@ -80,7 +81,7 @@ export class ActiveReply {
     }
   }
 
-  /** Ends it, once. An empty reply ends with an empty message. */
+  /** Ends the reply; further calls have no effect. A reply without output ends with an empty message. */
   end(status: Exclude<ReplyStatus, 'in_progress'>, usage: Usage | undefined, reason?: string, message?: string): void {
     if (this.#ended) return
     const { emit } = this.#options
@@ -95,25 +96,29 @@ export class ActiveReply {
   }
 
   #open(): OutputPlace {
-    const { emit, join, newId, speaks, id } = this.#options
+    const { emit, addToConversation, newId, speaks, id } = this.#options
     if (this.#message === undefined) {
       const item: ReplyItem = { id: newId('item'), type: 'reply', text: '', spoken: speaks, status: 'in_progress' }
       this.#message = item
-      const index = this.#add(item, join, emit)
+      const index = this.#add(item, addToConversation, emit)
       emit({ type: 'part-added', part: this.#part, replyId: id, itemId: item.id, index })
     }
     return this.#place(this.#message)
   }
 
-  #add(item: Item, join: ActiveReplyOptions['join'], emit: ActiveReplyOptions['emit']): number {
+  #add(
+    item: Item,
+    addToConversation: ActiveReplyOptions['addToConversation'],
+    emit: ActiveReplyOptions['emit'],
+  ): number {
     const index = this.#output.push(item) - 1
     emit({ type: 'output-added', item, replyId: this.id, index })
-    emit({ type: 'item-created', item, previousItemId: join(item) })
+    emit({ type: 'item-created', item, previousItemId: addToConversation(item) })
     return index
   }
 
   #call(event: Extract<EngineEvent, { readonly type: 'tool-call-delta' }>): void {
-    const { emit, join, newId } = this.#options
+    const { emit, addToConversation, newId } = this.#options
     let item = this.#calls.get(event.index)
     if (item === undefined) {
       for (const [index, open] of this.#output.entries()) {
@@ -122,14 +127,14 @@ export class ActiveReply {
       item = {
         id: newId('item'),
         type: 'call',
-        // The dialect's form, whatever the engine calls it.
+        // The engine's id is not used: the dialect defines the format of ids.
         callId: newId('call'),
         name: event.name ?? '',
         arguments: '',
         status: 'in_progress',
       }
       this.#calls.set(event.index, item)
-      this.#add(item, join, emit)
+      this.#add(item, addToConversation, emit)
     }
     if (event.arguments === '') return
     item.arguments += event.arguments

@@ -1,6 +1,4 @@
-/**
- * A session's audio that is received and not yet committed, 16 kHz mono. Positions are samples since the session began.
- */
+/** A session's uncommitted input audio, 16 kHz mono. Positions are samples since the start of the session. */
 
 export const SAMPLE_RATE = 16_000
 
@@ -9,7 +7,7 @@ export class AudioBuffer {
   #start = 0
   #length = 0
 
-  /** The first sample held, and the one after the last. */
+  /** Position of the first sample in the buffer. `end`: the position after the last one. */
   get start(): number {
     return this.#start
   }
@@ -28,7 +26,7 @@ export class AudioBuffer {
     this.#length += samples.length
   }
 
-  /** Drops what is before `position`. */
+  /** Removes all samples before `position`. */
   dropBefore(position: number): void {
     while (this.#pieces.length > 0 && this.#start < position) {
       const first = this.#pieces[0]!
@@ -40,7 +38,7 @@ export class AudioBuffer {
     }
   }
 
-  /** A copy of the samples from `from` to `to`. */
+  /** A copy of the samples in [from, to). */
   read(from: number, to: number): Float32Array {
     const first = Math.max(from, this.#start)
     const out = new Float32Array(Math.max(0, Math.min(to, this.end) - first))
@@ -54,7 +52,7 @@ export class AudioBuffer {
     return out
   }
 
-  /** Removes and returns everything before `to`. */
+  /** Removes and returns all samples before `to`. */
   take(to = this.end): Float32Array {
     const out = this.read(this.#start, to)
     this.dropBefore(to)

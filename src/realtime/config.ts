@@ -3,19 +3,19 @@ import type { ToolChoice, ToolDefinition } from '../contract/index.ts'
 import type { TranscriptionHints } from './transcription-prompt.ts'
 
 export interface TurnDetection {
-  /** `semantic`: waits longer where the user has said very little. */
+  /** `semantic`: requires a longer silence after very short speech. */
   readonly type: 'server' | 'semantic'
-  /** Probability of speech that opens a turn. */
+  /** Probability of speech that starts a turn. */
   readonly threshold: number
-  /** Audio before the first speech that belongs to the turn. */
+  /** Audio before the first speech that is included in the turn. */
   readonly prefixPaddingMs: number
   /** Silence that ends a turn. */
   readonly silenceMs: number
-  /** In words, as a client of semantic mode gave the silence. */
+  /** The client's setting in semantic mode from which `silenceMs` was derived. */
   readonly eagerness?: 'low' | 'medium' | 'high' | 'auto'
-  /** A turn starts a reply. */
+  /** Whether the end of a turn starts a reply. */
   readonly createResponse: boolean
-  /** The user's speech ends a running reply. */
+  /** Whether the user's speech interrupts a running reply. */
   readonly interruptResponse: boolean
 }
 
@@ -32,26 +32,26 @@ export interface SessionConfig {
   readonly instructions: string
   readonly voice: string
   readonly speaks: boolean
-  /** Of the audio that clients append, hertz. */
+  /** Sample rate of appended audio, hertz. */
   readonly inputRate: number
-  /** Undefined: the client ends turns itself. */
+  /** Undefined: the client commits turns itself. */
   readonly turnDetection: TurnDetection | undefined
   readonly transcribes: boolean
   readonly transcription: TranscriptionHints
   readonly sampling: SessionSampling
-  /** Undefined: no limit of its own. */
+  /** Most tokens of a reply. Undefined: the model's limit. */
   readonly maxTokens: number | undefined
   readonly tools: readonly ToolDefinition[]
   readonly toolChoice: ToolChoice
   readonly parallelToolCalls: boolean
 }
 
-/** One reply's settings that differ from its session's. */
+/** Settings of one reply that differ from the session's. */
 export interface ReplyOverrides {
   readonly instructions?: string
   readonly speaks?: boolean
   readonly voice?: string
-  /** There but undefined: no limit, whatever the session has. */
+  /** Present but undefined: the model's limit, instead of the session's. */
   readonly maxTokens?: number | undefined
   readonly sampling?: SessionSampling
   readonly parallelToolCalls?: boolean
@@ -59,11 +59,11 @@ export interface ReplyOverrides {
   readonly toolChoice?: ToolChoice
   /** The reply is not part of the conversation. */
   readonly outOfBand?: boolean
-  /** Returned with the reply. */
+  /** Sent back with the reply. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** A session's settings with those of one reply. */
+/** The settings of one reply: the session's, with the reply's overrides. */
 export function configFor(session: SessionConfig, overrides: ReplyOverrides): SessionConfig {
   const { instructions, speaks, voice, sampling, tools, toolChoice, parallelToolCalls } = overrides
   return {

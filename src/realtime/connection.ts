@@ -1,9 +1,8 @@
 /**
- * One WebSocket: frames in, a session's events out, and the socket's limits.
+ * One WebSocket connection: client frames in, a session's events out, and the limits of the socket.
  *
- * In: an open socket, a dialect, and the session's ports. Text frames of JSON, both ways, handled in sequence; while
- * many wait, the socket is not read. Out: a promise that resolves when socket and session are over. Nothing outlives
- * it.
+ * In: an open socket, a dialect, and the session's ports. Frames are JSON text, handled in sequence; the socket is not
+ * read while many frames wait. Out: a promise that resolves when socket and session have ended and released everything.
  */
 import type { RawData, WebSocket } from 'ws'
 import { structureFault } from '../protocol/index.ts'
@@ -13,13 +12,13 @@ import { SessionFault } from './fault.ts'
 import type { SessionLimits, SessionPorts } from './ports.ts'
 import { RealtimeSession } from './session.ts'
 
-/** Bytes of frames that may wait to be handled before the socket is paused. */
-const MAX_WAITING_BYTES = 4 * 1024 * 1024
-/** Bytes a client may leave unread before its reply pauses. */
-const MAX_UNREAD_BYTES = 1024 * 1024
-/** Bytes of answers a client may leave unread before its further events wait. A paused reply stays under it. */
-const MAX_UNREAD_ANSWERS = 8 * 1024 * 1024
-/** What a waiting frame takes besides its text. */
+/** Bytes of frames waiting to be handled before the socket is paused. */
+const MAX_PENDING_BYTES = 4 * 1024 * 1024
+/** Bytes sent to a client that it has not read, before its reply pauses. */
+const MAX_UNSENT_BYTES = 1024 * 1024
+/** As above, before events of the client wait. Larger, so that a paused reply does not block them. */
+const MAX_UNSENT_WITH_REPLIES = 8 * 1024 * 1024
+/** Estimated overhead of a waiting frame, so that many empty frames also pause the socket. */
 const FRAME_BYTES = 64
 const REASON_BYTES = 120
 
@@ -30,19 +29,19 @@ export interface ConnectionLimits extends SessionLimits {
   readonly idleMs: number
   /** Interval of pings on an idle socket, milliseconds. */
   readonly pingMs: number
-  /** How long a client may leave sent data unread, milliseconds. */
+  /** Longest time that a client may leave sent data unread, milliseconds. */
   readonly stallMs: number
 }
 
-export type ConnectionPorts = Omit<SessionPorts, 'emit' | 'newId' | 'drained' | 'breathe' | 'close' | 'later'>
+export type ConnectionPorts = Omit<SessionPorts, 'emit' | 'newId' | 'drained' | 'yieldToEventLoop' | 'close' | 'later'>
 
 export interface ConnectionOptions {
   readonly dialect: Dialect
   readonly ports: ConnectionPorts
   readonly limits: ConnectionLimits
-  /** Aborted when the server begins to stop: the running reply is finished. */
+  /** Aborted when shutdown begins: the session ends after the running reply. */
   readonly stopping: AbortSignal
-  /** Aborted when the server stops. */
+  /** Aborted at the end of shutdown: the session ends at once. */
   readonly signal: AbortSignal
 }
 
@@ -57,10 +56,10 @@ class Connection {
   readonly #session: RealtimeSession
   readonly #names: SessionNames
   readonly #timers = new Set<NodeJS.Timeout>()
-  /** Frames in the order they came; null for a binary one. */
-  readonly #waiting: (string | null)[] = []
-  #waitingBytes = 0
-  #working = false
+  /** Frames that wait to be handled, in order. Null: a binary frame. */
+  readonly #pendingFrames: (string | null)[] = []
+  #pendingBytes = 0
+  #processing = false
   #alive = true
   #closed = false
   #lastActive: number
@@ -77,7 +76,7 @@ class Connection {
         newId: (kind) => dialect.newId(kind),
         emit: (event) => this.#emit(event),
         drained: (signal) => this.#drained(signal),
-        breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+        yieldToEventLoop: () => new Promise((resolve) => void setImmediate(resolve)),
         later: (milliseconds, work) => this.#later(milliseconds, work),
         close: (code, reason) => this.#close(code, reason),
       },
@@ -91,10 +90,10 @@ class Connection {
     const socket = this.#socket
     const { limits, signal, stopping } = this.#options
     const over = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    const cut = (): void => this.#close(1001, 'The server is stopping.')
-    signal.addEventListener('abort', cut, { once: true })
-    const leave = (): void => void this.#session.settled().then(cut)
-    stopping.addEventListener('abort', leave, { once: true })
+    const stop = (): void => this.#close(1001, 'The server is stopping.')
+    signal.addEventListener('abort', stop, { once: true })
+    const stopWhenIdle = (): void => void this.#session.settled().then(stop)
+    stopping.addEventListener('abort', stopWhenIdle, { once: true })
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('pong', () => (this.#alive = true))
     // ws closes the socket itself on protocol errors; the event needs a listener.
@@ -103,25 +102,25 @@ class Connection {
       this.#later(limits.sessionMs, () => {
         this.#fault(
           new SessionFault(
-            `The session has lasted ${Math.round(limits.sessionMs / 1000)} seconds, which is the longest; open another one.`,
+            `The session has reached its limit of ${Math.round(limits.sessionMs / 1000)} seconds; open a new session.`,
             { code: 'session_expired' },
           ),
         )
         this.#close(1001, 'The session has lasted as long as it may.')
       })
-    const pulse = setInterval(() => this.#onPulse(), Math.min(limits.pingMs, limits.idleMs || limits.pingMs))
+    const heartbeat = setInterval(() => this.#onHeartbeat(), Math.min(limits.pingMs, limits.idleMs || limits.pingMs))
     this.#session.open()
-    if (signal.aborted) cut()
-    else if (stopping.aborted) leave()
+    if (signal.aborted) stop()
+    else if (stopping.aborted) stopWhenIdle()
     await over
     this.#closed = true
-    clearInterval(pulse)
+    clearInterval(heartbeat)
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
-    signal.removeEventListener('abort', cut)
-    stopping.removeEventListener('abort', leave)
-    this.#waiting.length = 0
-    for (const go of this.#waitingForDrain.splice(0)) go()
+    signal.removeEventListener('abort', stop)
+    stopping.removeEventListener('abort', stopWhenIdle)
+    this.#pendingFrames.length = 0
+    for (const resume of this.#waitingForDrain.splice(0)) resume()
     await this.#session.close()
   }
 
@@ -134,10 +133,10 @@ class Connection {
     this.#timers.add(timer)
   }
 
-  /** Half-open sockets and idle sessions. */
-  #onPulse(): void {
+  /** Terminates half-open sockets, and closes idle sessions. */
+  #onHeartbeat(): void {
     const { limits, ports } = this.#options
-    // From a paused socket no answer is read.
+    // A paused socket does not read pongs.
     if (!this.#alive && !this.#socket.isPaused) {
       this.#socket.terminate()
       return
@@ -157,30 +156,30 @@ class Connection {
     this.#lastActive = this.#options.ports.now()
     this.#alive = true
     const text = isBinary ? null : (data as Buffer).toString()
-    this.#waiting.push(text)
-    this.#waitingBytes += frameBytes(text)
-    if (this.#waitingBytes > MAX_WAITING_BYTES) this.#socket.pause()
-    if (!this.#working) void this.#work()
+    this.#pendingFrames.push(text)
+    this.#pendingBytes += frameBytes(text)
+    if (this.#pendingBytes > MAX_PENDING_BYTES) this.#socket.pause()
+    if (!this.#processing) void this.#processFrames()
   }
 
-  async #work(): Promise<void> {
-    this.#working = true
+  async #processFrames(): Promise<void> {
+    this.#processing = true
     for (;;) {
-      const text = this.#waiting.shift()
+      const text = this.#pendingFrames.shift()
       if (text === undefined || this.#closed) break
-      this.#waitingBytes -= frameBytes(text)
+      this.#pendingBytes -= frameBytes(text)
       await this.#handle(text)
-      if (this.#socket.bufferedAmount > MAX_UNREAD_ANSWERS) await this.#drained()
-      if (this.#socket.isPaused && this.#waitingBytes <= MAX_WAITING_BYTES / 2) this.#socket.resume()
+      if (this.#socket.bufferedAmount > MAX_UNSENT_WITH_REPLIES) await this.#drained()
+      if (this.#socket.isPaused && this.#pendingBytes <= MAX_PENDING_BYTES / 2) this.#socket.resume()
     }
-    this.#working = false
+    this.#processing = false
   }
 
   async #handle(text: string | null): Promise<void> {
     let eventId: string | undefined
     try {
       if (text === null)
-        throw new SessionFault('Binary frames are not taken: send JSON in text frames, audio as Base64.', {
+        throw new SessionFault('Binary frames are not supported: send JSON in text frames, with audio in Base64.', {
           code: 'invalid_frame',
         })
       const event = parse(text)
@@ -215,31 +214,31 @@ class Connection {
   }
 
   #onSent(): void {
-    if (this.#socket.bufferedAmount > MAX_UNREAD_BYTES) return
-    for (const go of this.#waitingForDrain.splice(0)) go()
+    if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) return
+    for (const resume of this.#waitingForDrain.splice(0)) resume()
   }
 
-  /** Waits until the client has read; a client that takes too long is disconnected. */
+  /** Waits until the client has read enough. A client that takes longer than `stallMs` is disconnected. */
   async #drained(signal?: AbortSignal): Promise<void> {
-    if (this.#socket.bufferedAmount <= MAX_UNREAD_BYTES || this.#closed) return
+    if (this.#socket.bufferedAmount <= MAX_UNSENT_BYTES || this.#closed) return
     const { stallMs } = this.#options.limits
     const timer = stallMs === 0 ? undefined : setTimeout(() => this.#socket.terminate(), stallMs)
     await new Promise<void>((resolve) => {
-      const go = (): void => {
-        signal?.removeEventListener('abort', go)
+      const resume = (): void => {
+        signal?.removeEventListener('abort', resume)
         resolve()
       }
-      this.#waitingForDrain.push(go)
-      signal?.addEventListener('abort', go, { once: true })
+      this.#waitingForDrain.push(resume)
+      signal?.addEventListener('abort', resume, { once: true })
     })
     clearTimeout(timer)
   }
 
   #close(code: number, reason: string): void {
     const bytes = Buffer.from(reason).subarray(0, REASON_BYTES)
-    // A character cut in two is dropped.
+    // Removes a character that was cut in the middle.
     this.#socket.close(code, bytes.toString().replace(/\uFFFD+$/, ''))
-    // A peer that never answers the close is not waited for.
+    // A peer that does not answer the close frame is disconnected.
     this.#later(5000, () => this.#socket.terminate())
   }
 }
@@ -259,13 +258,13 @@ function parse(text: string): Readonly<Record<string, unknown>> {
     throw new SessionFault('The frame is not JSON.', { code: 'invalid_json' })
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new SessionFault('The frame should hold a JSON object.', { code: 'invalid_json' })
+    throw new SessionFault('The frame should contain a JSON object.', { code: 'invalid_json' })
   return json as Readonly<Record<string, unknown>>
 }
 
 function faultOf(error: unknown): SessionFault {
   if (error instanceof SessionFault) return error
-  // The wire's errors keep their text, code and field.
+  // Errors of the HTTP API keep their text, code and field.
   if (error instanceof Error && error.name === 'ApiError') {
     const { code, param, type } = error as unknown as { code: string | null; param: string | null; type: string }
     return new SessionFault(error.message, { code: code ?? 'invalid_value', type, ...(param !== null && { param }) })

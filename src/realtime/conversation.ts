@@ -1,4 +1,4 @@
-/** The items of a session's conversation, and the messages that an engine gets of them. */
+/** The items of a session's conversation, and the engine messages made from them. */
 import type { AudioMedium, GenerationMessage, GenerationPart, ImageMedium, ToolCall } from '../contract/index.ts'
 
 export type SessionImage = ImageMedium & AsyncDisposable
@@ -15,7 +15,7 @@ export interface InputItem {
   readonly parts: readonly InputPart[]
 }
 
-/** A reply's text. `text` is the played part, where it was interrupted. */
+/** A reply's message. After an interruption, `text` is the part that was played. */
 export interface ReplyItem {
   readonly id: string
   readonly type: 'reply'
@@ -43,11 +43,11 @@ export interface CallOutputItem {
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete'
 export type Item = InputItem | ReplyItem | CallItem | CallOutputItem
 
-/** What of the conversation a model is given. */
+/** The part of the conversation that becomes the prompt. */
 export interface HistoryLimits {
-  /** The newest user turns, where the newest of them is spoken. */
+  /** Most user turns in the prompt when the newest one is spoken. */
   readonly spokenTurns: number
-  /** Of the user's turns before the newest: the recordings, or their words where they are known. */
+  /** Form of earlier spoken turns: their audio, or their transcript if there is one. */
   readonly historyAudio: 'audio' | 'transcript'
 }
 
@@ -55,7 +55,7 @@ export class Conversation {
   readonly #turns: number
   #items: Item[] = []
 
-  /** `turns`: the newest user turns that are kept. */
+  /** `turns`: most user turns in the conversation. Older ones are removed. */
   constructor(turns: number) {
     this.#turns = turns
   }
@@ -72,13 +72,13 @@ export class Conversation {
     return this.#items.find((item) => item.id === id)
   }
 
-  /** The id of the item before, undefined for the first. */
+  /** The id of the previous item, undefined for the first. */
   before(id: string): string | undefined {
     const at = this.#items.findIndex((item) => item.id === id)
     return at > 0 ? this.#items[at - 1]!.id : undefined
   }
 
-  /** Adds an item at the end, or after `previous` (`root` is the beginning). Returns the turns that this removed. */
+  /** Adds an item at the end, or after `previous` (`root`: at the start). Returns old items that were removed. */
   add(item: Item, previous?: string): readonly Item[] {
     const at = previous === 'root' ? 0 : this.#items.findIndex(({ id }) => id === previous) + 1
     if (previous === undefined || at > this.#items.length) this.#items.push(item)
@@ -93,15 +93,14 @@ export class Conversation {
 
   #trim(): readonly Item[] {
     const kept = newestTurns(this.#items, this.#turns)
-    const gone = this.#items.filter((item) => !kept.includes(item))
+    const removed = this.#items.filter((item) => !kept.includes(item))
     this.#items = [...kept]
-    return gone
+    return removed
   }
 
   /**
-   * What an engine is asked. Calls are part of the assistant's message before them. Where `history` says so, the
-   * user's turns before the newest have words in place of recordings, where the words are known, and a spoken turn
-   * has few turns before it. With `next`: what it will be asked once that is an item.
+   * The messages of a prompt. Tool calls are part of the preceding assistant message. `history` limits the turns before
+   * a spoken one, and selects the form of earlier spoken turns. `next`: an item that is appended for this prompt only.
    */
   messages(instructions: string, history: HistoryLimits, next?: InputItem): GenerationMessage[] {
     const out: GenerationMessage[] = []
@@ -120,12 +119,12 @@ export class Conversation {
   }
 }
 
-/** Where the user's turns begin. */
+/** Indices of the items that start a user turn. */
 function turnStarts(items: readonly Item[]): number[] {
   return items.flatMap((item, index) => (item.type === 'input' && item.role === 'user' ? [index] : []))
 }
 
-/** The newest user turns with what follows them, and all that is the system's. */
+/** The newest user turns with the items that follow them, and all system items. */
 function newestTurns(items: readonly Item[], turns: number): readonly Item[] {
   const starts = turnStarts(items)
   if (starts.length <= turns) return items
@@ -137,10 +136,10 @@ function isSystem(item: Item): boolean {
   return item.type === 'input' && item.role === 'system'
 }
 
-function addMessage(out: GenerationMessage[], item: Item, inWords: boolean): void {
+function addMessage(out: GenerationMessage[], item: Item, asTranscript: boolean): void {
   switch (item.type) {
     case 'input':
-      out.push({ role: item.role, content: item.parts.map((part) => partOf(part, inWords)) })
+      out.push({ role: item.role, content: item.parts.map((part) => partOf(part, asTranscript)) })
       return
     case 'reply':
       if (item.text !== '') out.push({ role: 'assistant', content: [{ type: 'text', text: item.text }] })
@@ -156,12 +155,12 @@ function addMessage(out: GenerationMessage[], item: Item, inWords: boolean): voi
   }
 }
 
-function partOf(part: InputPart, inWords: boolean): GenerationPart {
+function partOf(part: InputPart, asTranscript: boolean): GenerationPart {
   switch (part.type) {
     case 'text':
       return part
     case 'audio':
-      if (inWords && part.transcript !== undefined) return { type: 'text', text: part.transcript }
+      if (asTranscript && part.transcript !== undefined) return { type: 'text', text: part.transcript }
       return { type: 'audio', audio: part.audio }
     case 'image':
       return { type: 'image', image: part.image }
@@ -176,7 +175,7 @@ function addCall(messages: GenerationMessage[], call: ToolCall): void {
   else messages[messages.length - 1] = { ...last, toolCalls: [...(last.toolCalls ?? []), call] }
 }
 
-/** Frees the items' content. */
+/** Releases the media of items. */
 export function releaseItems(items: readonly Item[]): void {
   for (const item of items) {
     if (item.type !== 'input') continue

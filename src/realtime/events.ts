@@ -1,5 +1,5 @@
 /**
- * What a session says and is asked, neutral between the two dialects: `dashscope/` and `openai/` write and read them as
+ * Events and commands of a session, independent of the dialect. The dialects in `dialects/` convert them to and from
  * JSON.
  */
 import type { Usage } from '../protocol/index.ts'
@@ -16,10 +16,7 @@ export interface ReplyFacts {
   readonly voice: string
   readonly output: readonly Item[]
   readonly usage: Usage | undefined
-  /**
-   * Why it ended otherwise than by itself: `turn_detected`, `client_cancelled`, `max_output_tokens`, or an error's
-   * code.
-   */
+  /** Why it ended early: `turn_detected`, `client_cancelled`, `max_output_tokens`, or the code of an error. */
   readonly reason: string | undefined
   /** The error message. */
   readonly message: string | undefined
@@ -68,19 +65,19 @@ export type SessionEvent =
   | { readonly type: 'session-finished' }
 
 /** A part of a message item that a client creates. */
-export type GivenPart =
+export type ClientPart =
   | { readonly type: 'text'; readonly text: string }
   /** Mono PCM at the session's input rate. */
   | { readonly type: 'audio'; readonly samples: Float32Array }
   /** A data URI. */
   | { readonly type: 'image'; readonly source: string }
 
-export type GivenItem =
+export type ClientItem =
   | {
       readonly type: 'input'
       readonly role: 'user' | 'system'
       readonly id?: string
-      readonly parts: readonly GivenPart[]
+      readonly parts: readonly ClientPart[]
     }
   | { readonly type: 'reply'; readonly id?: string; readonly text: string }
   | {
@@ -92,8 +89,8 @@ export type GivenItem =
     }
   | { readonly type: 'call-output'; readonly id?: string; readonly callId: string; readonly output: string }
 
-/** `reference`: an item of the conversation. */
-export type ReplyInput = GivenItem | { readonly type: 'reference'; readonly itemId: string }
+/** An item of a reply's own input. `reference`: an item of the session's conversation. */
+export type ReplyInput = ClientItem | { readonly type: 'reference'; readonly itemId: string }
 
 export type SessionCommand =
   | { readonly type: 'update'; readonly config: SessionConfig }
@@ -101,15 +98,15 @@ export type SessionCommand =
   | { readonly type: 'append-audio'; readonly samples: Float32Array }
   | { readonly type: 'append-image'; readonly source: string }
   | { readonly type: 'commit' | 'clear' | 'finish' }
-  | { readonly type: 'create-item'; readonly item: GivenItem; readonly previousItemId?: string | undefined }
+  | { readonly type: 'create-item'; readonly item: ClientItem; readonly previousItemId?: string | undefined }
   | { readonly type: 'delete-item' | 'retrieve-item'; readonly itemId: string }
   | { readonly type: 'truncate-item'; readonly itemId: string; readonly audioEndMs: number }
-  /** `input`: what the reply is given in place of the conversation. */
+  /** `input` replaces the conversation for this reply. */
   | {
       readonly type: 'create-response'
       readonly overrides: ReplyOverrides
       readonly input?: readonly ReplyInput[] | undefined
     }
   | { readonly type: 'cancel-response'; readonly replyId?: string | undefined }
-  /** Understood, without effect. */
+  /** A supported event without an effect. */
   | { readonly type: 'nothing' }

@@ -1,5 +1,5 @@
 /**
- * A client's mistake: answered with an `error` event, after which the session continues, or closes if `close` is set.
+ * An error of a session: sent as an `error` event. The session then continues, or closes if `close` is set.
  */
 
 import { ApiError } from '../protocol/index.ts'
@@ -8,7 +8,7 @@ export interface FaultOptions {
   readonly code?: string
   readonly param?: string
   readonly type?: string
-  /** The socket is closed with this code afterwards. */
+  /** Code with which the socket is closed afterwards. */
   readonly close?: number
   readonly cause?: unknown
 }
@@ -29,7 +29,7 @@ export class SessionFault extends Error {
   }
 }
 
-/** What a client learns of a reply that failed. */
+/** The error that a client gets for a failed reply. */
 export function replyFault(error: unknown): SessionFault {
   const known = error instanceof ApiError ? error : undefined
   return new SessionFault(known?.message ?? 'An internal error has occured, please try again later.', {

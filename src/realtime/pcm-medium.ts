@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { AudioMedium } from '../contract/index.ts'
 import { encodeWav } from '../media/index.ts'
 
-/** `samples` are mono in [-1, 1] and not changed afterwards. */
+/** `samples`: mono, in [-1, 1]. They must not change afterwards. */
 export function pcmMedium(samples: Float32Array, sampleRate: number): AudioMedium {
   const digest = createHash('sha256').update(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
   return {
@@ -29,7 +29,7 @@ export function pcmMedium(samples: Float32Array, sampleRate: number): AudioMediu
   }
 }
 
-/** Names samples by the SHA-256 of their 32-bit floats, in hexadecimal digits. */
+/** The content key of samples. `digest`: hexadecimal SHA-256 of their 32-bit floats. */
 export function pcmKey(sampleRate: number, digest: string): string {
   return `pcm:${sampleRate}:${digest}`
 }

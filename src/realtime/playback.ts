@@ -1,8 +1,8 @@
 /**
- * How much of a spoken reply has been played, by the clock: audio is sent faster than it is played.
+ * Estimates how much of a spoken reply the client has played. Audio is sent faster than it is played.
  *
- * In: what was sent and when. Out: milliseconds played, and the matching text. Text runs ahead of the audio, so its
- * duration is estimated: 65 ms a letter, 220 ms a Han character.
+ * In: the duration and time of sent audio. Out: milliseconds played, and the matching text. Text arrives before its
+ * audio, so its duration is estimated: 65 ms per letter, 220 ms per Han character.
  */
 
 const LETTER_MS = 65
@@ -19,7 +19,7 @@ export class Playback {
     return this.#sentMs
   }
 
-  /** Records so much audio, sent at `now`. */
+  /** Records `milliseconds` of audio sent at `now`. */
   sent(milliseconds: number, now: number): void {
     this.#firstAt ??= now
     this.#sentMs += milliseconds
@@ -30,7 +30,7 @@ export class Playback {
   }
 }
 
-/** The beginning of `text` that takes `playedMs` to say. `wholeMs`: duration of the whole, where known. */
+/** The start of `text` that is spoken in `playedMs`. `wholeMs`: duration of the whole text, if known. */
 export function playedText(text: string, playedMs: number, wholeMs: number | undefined): string {
   const characters = Array.from(text)
   const weights = characters.map((character) => (/\p{Script=Han}/u.test(character) ? HAN_MS : LETTER_MS))
@@ -44,7 +44,7 @@ export function playedText(text: string, playedMs: number, wholeMs: number | und
   }
   if (end === characters.length) return text
   const kept = characters.slice(0, end).join('')
-  // Not in the middle of a word, where words are separated.
+  // In scripts that separate words, a partial word is removed.
   const cutsWord = WORD_END.test(kept) && WORD_START.test(characters[end]!)
   return cutsWord ? kept.replace(/[\p{L}\p{N}'’-]+$/u, '').trimEnd() : kept
 }

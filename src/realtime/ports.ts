@@ -1,4 +1,4 @@
-/** What a session needs of the server around it. The API server provides it; tests give their own. */
+/** The functions that a session needs from its server. Tests provide their own. */
 import type { ArrivingAudio, EngineEvent, GenerationMessage } from '../contract/index.ts'
 import type { Usage } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'
@@ -12,11 +12,11 @@ export interface ReplyRequest {
 
 export interface RunningReply {
   readonly events: AsyncIterator<EngineEvent>
-  /** As billed, of what has been generated so far. */
+  /** Billed usage of the tokens generated so far. */
   usage(): Usage
 }
 
-/** Probability of speech in windows of 16 kHz audio. */
+/** A voice activity detector: maps windows of 16 kHz audio to the probability of speech. */
 export interface SpeechStream {
   push(samples: Float32Array): number
 }
@@ -29,35 +29,35 @@ export interface SessionPorts {
   /** Starts a reply. Rejects with an `ApiError`, or the signal's reason once aborted. */
   readonly reply: (request: ReplyRequest, signal: AbortSignal) => Promise<RunningReply>
   /**
-   * Opens the audio of the turn that is beginning, for the reply that `request` asks for: its last message has the
-   * audio to come. `prefills`: nothing will come between its messages and that. Resolves with nothing where no engine
-   * takes audio while it arrives.
+   * Opens the audio of a turn that has started, for the reply that `request` describes: its last message has a
+   * placeholder for the audio. `prefills`: no message will be inserted before the audio. Resolves with undefined when
+   * the engine does not support audio that is still arriving.
    */
   readonly openAudio?: (
     request: ReplyRequest,
     options: { readonly prefills: boolean },
     signal: AbortSignal,
   ) => Promise<ArrivingAudio | undefined>
-  /** The words of one recording. */
+  /** Returns the transcript of one recording. Rejects as `reply` does. */
   readonly transcribe: (request: ReplyRequest, signal: AbortSignal) => Promise<string>
   /** Opens an image given as a data URI. Rejects with an `ApiError`. */
   readonly openImage: (source: string, signal: AbortSignal) => Promise<SessionImage>
   readonly speechStream: () => SpeechStream
-  /** Resolves when the client keeps up with the sent events. */
+  /** Resolves once the client has read enough of the sent events. */
   readonly drained: (signal: AbortSignal) => Promise<void>
-  /** Runs a function after so many milliseconds, unless the session is over by then. */
+  /** Runs a function after a delay in milliseconds, unless the session has ended by then. */
   readonly later: (milliseconds: number, work: () => void) => void
   /** Yields to the event loop during long work. */
-  readonly breathe: () => Promise<void>
+  readonly yieldToEventLoop: () => Promise<void>
   readonly close: (code: number, reason: string) => void
   readonly log: (text: string) => void
 }
 
 export interface SessionLimits extends HistoryLimits {
-  /** The newest user turns that are kept. */
+  /** Most user turns of the conversation. */
   readonly turns: number
   /** Longest audio of one turn, seconds. */
   readonly turnSeconds: number
-  /** Images of one turn. */
+  /** Most images of one turn. */
   readonly turnImages: number
 }

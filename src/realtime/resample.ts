@@ -1,9 +1,9 @@
 /**
- * A stream of samples at one rate to a stream at another.
+ * Streaming resampler from one sample rate to another.
  *
- * In: pieces of 16-bit mono PCM. Out: pieces that join the same however the input was split. A windowed sinc (Kaiser,
- * beta 8, 16 crossings on each side), cut off below the lower rate's half. Reference: J. O. Smith, "Digital Audio
- * Resampling".
+ * In: pieces of mono samples. Out: pieces at the new rate; their concatenation does not depend on how the input is
+ * split. A windowed sinc (Kaiser, beta 8, 16 zero crossings on each side) with its cutoff below half of the lower rate.
+ * Reference: J. O. Smith, "Digital Audio Resampling".
  */
 
 const CROSSINGS = 16
@@ -13,20 +13,20 @@ export interface Resampler {
   push(samples: Float32Array): Float32Array
 }
 
-/** Rates in hertz, whole numbers. */
+/** Rates in hertz, integers. */
 export function createResampler(from: number, to: number): Resampler {
   return from === to ? { push: (samples) => samples } : new SincResampler(from, to)
 }
 
 class SincResampler implements Resampler {
-  /** Of the output, one phase repeats every `up` samples. */
+  /** The filter phase repeats every `up` output samples. */
   readonly #up: number
   readonly #down: number
   readonly #half: number
   /** [up, 2 x half] */
   readonly #taps: readonly Float32Array[]
-  #kept: Float32Array
-  /** Index, in input samples, of the first one kept. */
+  #buffered: Float32Array
+  /** Index, in input samples, of the first one buffered. */
   #base: number
   #next = 0
 
@@ -38,14 +38,14 @@ class SincResampler implements Resampler {
     this.#half = Math.ceil(CROSSINGS / cutoff)
     this.#taps = Array.from({ length: this.#up }, (_, phase) => tapsOf(phase / this.#up, this.#half, cutoff))
     // Silence before the first sample.
-    this.#kept = new Float32Array(this.#half)
+    this.#buffered = new Float32Array(this.#half)
     this.#base = -this.#half
   }
 
   push(samples: Float32Array): Float32Array {
-    const all = new Float32Array(this.#kept.length + samples.length)
-    all.set(this.#kept)
-    all.set(samples, this.#kept.length)
+    const all = new Float32Array(this.#buffered.length + samples.length)
+    all.set(this.#buffered)
+    all.set(samples, this.#buffered.length)
     const end = this.#base + all.length
     const out: number[] = []
     for (;;) {
@@ -61,13 +61,13 @@ class SincResampler implements Resampler {
     }
     const first = Math.floor((this.#next * this.#down) / this.#up) - this.#half + 1
     const drop = Math.max(0, Math.min(all.length, first - this.#base))
-    this.#kept = all.slice(drop)
+    this.#buffered = all.slice(drop)
     this.#base += drop
     return Float32Array.from(out)
   }
 }
 
-/** Weights of the samples around a point `fraction` of a sample after the centre one. */
+/** Filter weights for a point that lies `fraction` of a sample after the centre sample. */
 function tapsOf(fraction: number, half: number, cutoff: number): Float32Array {
   const taps = new Float32Array(2 * half)
   let sum = 0

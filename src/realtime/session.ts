@@ -1,8 +1,8 @@
 /**
- * One realtime session: a client's commands by the session's state, and their effects.
+ * One realtime session: its state, and the effects of a client's commands.
  *
  * In: commands of either dialect, in sequence. Out: session events, in the order of the realtime guide. The clock, ids,
- * voice activity detection and replies come through {@link SessionPorts}. One reply runs at a time.
+ * voice activity detection and replies are passed in as {@link SessionPorts}. One reply runs at a time.
  */
 import { ApiError } from '../protocol/index.ts'
 import { ActiveReply } from './active-reply.ts'
@@ -16,38 +16,38 @@ import {
   releaseItems,
   type SessionImage,
 } from './conversation.ts'
-import type { GivenItem, ReplyInput, SessionCommand } from './events.ts'
+import type { ClientItem, ReplyInput, SessionCommand } from './events.ts'
 import { replyFault, SessionFault } from './fault.ts'
-import { type ItemMaker, makeItem } from './given-items.ts'
+import { type ItemMaker, makeItem } from './client-items.ts'
 import { type Playback, playedText } from './playback.ts'
 import type { RunningReply, SessionLimits, SessionPorts, SpeechStream } from './ports.ts'
 import { createResampler, type Resampler } from './resample.ts'
 import { TrailingSilence } from './trailing-silence.ts'
-import { audioToCome, TurnAudio, TurnSender } from './turn-audio.ts'
+import { audioPlaceholder, TurnAudio, TurnSender } from './turn-audio.ts'
 import { TranscriptionQueue } from './transcription-queue.ts'
 import { TurnDetector } from './voice-activity/turn-detector.ts'
 import { WINDOW_SAMPLES } from './voice-activity/silero.ts'
 
 /** Windows processed before yielding to the event loop: half a second of audio. */
-const WINDOWS_AT_ONCE = 16
+const WINDOWS_PER_SLICE = 16
 
-/** How long a reply may take to be requested before the turn's transcript is made. */
+/** Delay before a turn is transcribed: a reply that is requested in this time runs first. */
 const TRANSCRIBE_AFTER_MS = 400
 
 interface Running {
   readonly reply: ActiveReply
   readonly abort: AbortController
-  /** Resolves once the engine is done with it. */
+  /** Resolves once the engine has ended the request. */
   done: Promise<void>
   source: RunningReply | undefined
 }
 
-/** The message that may still be playing. */
+/** The message that the client may still be playing. */
 interface Playing {
   readonly itemId: string
   readonly playback: Playback
-  /** All of it has been sent. */
-  whole: boolean
+  /** All of its audio has been sent. */
+  complete: boolean
 }
 
 export class RealtimeSession {
@@ -62,20 +62,20 @@ export class RealtimeSession {
   #config: SessionConfig
   #images: SessionImage[] = []
   readonly #turnSender: TurnSender
-  /** Images came with the last turn, or with this one: they stand before its audio. */
+  /** The last turn or the current one has images, which precede the audio in the prompt. */
   #hasImages = false
   #resampler: Resampler
   #speech: SpeechStream | undefined
   #detector: TurnDetector | undefined
   readonly #silence = new TrailingSilence()
-  /** The next window begins here, samples since the session began. */
+  /** Start of the next window, samples since the start of the session. */
   #windowAt = 0
   #turnId: string | undefined
   #running: Running | undefined
   #playing: Playing | undefined
-  /** The turn that ended while a reply ran that it may not interrupt. */
-  #replyOwedTo: string | undefined
-  #heardAudio = false
+  /** A turn that ended during a reply it may not interrupt: its own reply follows. */
+  #deferredReplyTurn: string | undefined
+  #receivedAudio = false
 
   constructor(ports: SessionPorts, config: SessionConfig, limits: SessionLimits) {
     this.id = ports.newId('session')
@@ -103,23 +103,23 @@ export class RealtimeSession {
     return this.#detector?.speaking ?? false
   }
 
-  /** The first event. */
+  /** Sends the first event. */
   open(): void {
     this.#ports.emit({ type: 'session-created', config: this.#config })
     const { historyAudio, spokenTurns, turns } = this.#limits
     if (historyAudio === 'transcript')
       this.#ports.log(
-        "earlier spoken turns of the user are given as transcripts: the checkpoint's history_audio says so",
+        "the prompt contains transcripts of earlier spoken turns, because of the checkpoint's history_audio setting",
       )
     if (spokenTurns < turns)
       this.#ports.log(
-        `of a spoken conversation the newest ${spokenTurns} turns are given: max_spoken_history_turns says so`,
+        `the prompt contains at most ${spokenTurns} turns of a spoken conversation, because of max_spoken_history_turns`,
       )
   }
 
   /**
-   * Executes a command. Rejects with a {@link SessionFault} for what is not possible now. Not to be called again before
-   * it has settled.
+   * Executes a command. Rejects with a {@link SessionFault} when the command is not possible in the current state. Call
+   * it again only after it has settled.
    */
   async handle(command: SessionCommand): Promise<void> {
     switch (command.type) {
@@ -130,7 +130,7 @@ export class RealtimeSession {
       case 'append-image':
         return this.#appendImage(command.source)
       case 'commit':
-        return this.#commitAsked()
+        return this.#commitBuffer()
       case 'clear':
         return this.#clear()
       case 'create-item':
@@ -145,11 +145,11 @@ export class RealtimeSession {
       case 'create-response':
         return this.#createResponse(command.overrides, command.input)
       case 'cancel-response':
-        return this.#cancelAsked(command.replyId)
+        return this.#cancelResponse(command.replyId)
       case 'finish':
         await this.settled()
-        // Clients that end the session still want to know what was said.
-        this.#transcriptions.work(() => false)
+        // The client still gets the transcripts of its turns.
+        this.#transcriptions.process(() => false)
         await this.#transcriptions.idle()
         if (this.#closing.signal.aborted) return
         this.#ports.emit({ type: 'session-finished' })
@@ -162,12 +162,12 @@ export class RealtimeSession {
     }
   }
 
-  /** Resolves when no reply runs. */
+  /** Resolves once no reply runs. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running.done
   }
 
-  /** Ends everything. Resolves once no engine works for it any more. */
+  /** Ends the session. Resolves once the engine has ended all of its requests. */
   async close(): Promise<void> {
     this.#closing.abort(new DOMException('The session is over.', 'AbortError'))
     const running = this.#running
@@ -183,8 +183,8 @@ export class RealtimeSession {
   #update(config: SessionConfig): void {
     const before = this.#config
     if (config.inputRate !== before.inputRate) {
-      if (this.#heardAudio)
-        throw new SessionFault('The input audio format cannot be changed once audio was appended.', {
+      if (this.#receivedAudio)
+        throw new SessionFault('The input audio format cannot be changed after audio has been appended.', {
           param: 'session.input_audio_format',
         })
       this.#resampler = createResampler(config.inputRate, SAMPLE_RATE)
@@ -218,32 +218,32 @@ export class RealtimeSession {
   // ── audio in ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #append(samples: Float32Array): Promise<void> {
-    this.#heardAudio = true
+    this.#receivedAudio = true
     this.#buffer.push(this.#resampler.push(samples))
     if (this.#detector === undefined) {
-      const held = this.#buffer.length / SAMPLE_RATE
-      if (held <= this.#limits.turnSeconds) {
+      const seconds = this.#buffer.length / SAMPLE_RATE
+      if (seconds <= this.#limits.turnSeconds) {
         this.#turnSender.send(this.#buffer.end)
         return
       }
       this.#buffer.dropBefore(this.#buffer.end)
       this.#turnSender[Symbol.dispose]()
       throw new SessionFault(
-        `The input audio buffer was cleared: a turn may be ${this.#limits.turnSeconds} seconds long, this one is longer. Commit sooner.`,
+        `The input audio buffer was cleared: a turn is limited to ${this.#limits.turnSeconds} seconds. Commit sooner.`,
         { code: 'input_audio_buffer_too_long' },
       )
     }
     let windows = 0
     while (this.#detector !== undefined && this.#windowAt + WINDOW_SAMPLES <= this.#buffer.end) {
-      this.#lookAtWindow(this.#detector)
+      this.#processWindow(this.#detector)
       windows += 1
-      if (windows % WINDOWS_AT_ONCE === 0) await this.#ports.breathe()
+      if (windows % WINDOWS_PER_SLICE === 0) await this.#ports.yieldToEventLoop()
       if (this.#closing.signal.aborted) return
     }
     if (this.#detector !== undefined && this.userSpeaking) this.#sendTurn(this.#detector)
   }
 
-  /** Sends what has come of the turn or, in a pause, how it may end. */
+  /** Sends the new audio of the turn or, during a pause, its possible end. */
   #sendTurn({ pause }: TurnDetector): void {
     const silentFrom = this.#silence.from
     if (pause === undefined || silentFrom === undefined || this.#windowAt < silentFrom)
@@ -255,16 +255,16 @@ export class RealtimeSession {
   #openAudio(): TurnAudio | undefined {
     const { openAudio } = this.#ports
     if (openAudio === undefined) return undefined
-    const parts: InputPart[] = [{ type: 'audio', audio: audioToCome(), transcript: undefined }]
+    const parts: InputPart[] = [{ type: 'audio', audio: audioPlaceholder(), transcript: undefined }]
     const next: InputItem = { id: '', type: 'input', role: 'user', parts }
     const config = this.#config
     const messages = this.#conversation.messages(config.instructions, this.#limits, next)
-    // What a running reply will be is not known, nor which images will stand before the audio.
+    // The text of a running reply and images that will precede the audio are not known yet.
     const prefills = !this.replying && !this.#hasImages
     return new TurnAudio(openAudio({ messages, config }, { prefills }, this.#closing.signal))
   }
 
-  #lookAtWindow(detector: TurnDetector): void {
+  #processWindow(detector: TurnDetector): void {
     const at = this.#windowAt
     const window = this.#buffer.read(at, at + WINDOW_SAMPLES)
     this.#windowAt += WINDOW_SAMPLES
@@ -296,11 +296,11 @@ export class RealtimeSession {
     this.#ports.emit({ type: 'speech-stopped', itemId, at: milliseconds(at) })
     this.#commit(itemId, at, this.#silence.from)
     if (this.#config.turnDetection?.createResponse !== true) return
-    if (this.replying) this.#replyOwedTo = itemId
+    if (this.replying) this.#deferredReplyTurn = itemId
     else this.#startReply({})
   }
 
-  #commitAsked(): void {
+  #commitBuffer(): void {
     if (this.#buffer.length === 0)
       throw new SessionFault('The input audio buffer is empty: append audio before you commit it.', {
         code: 'input_audio_buffer_commit_empty',
@@ -321,12 +321,12 @@ export class RealtimeSession {
     this.#transcribe(item, this.#config.transcribes)
   }
 
-  /** Has the words of an item's recordings made, to be sent or for the history. */
-  #transcribe({ id, parts }: InputItem, shown: boolean): void {
-    if (!shown && this.#limits.historyAudio === 'audio') return
-    for (const part of parts) if (part.type === 'audio') this.#transcriptions.add({ itemId: id, part, shown })
-    // A reply goes first. Where none follows soon, the transcript is what is wanted.
-    this.#ports.later(TRANSCRIBE_AFTER_MS, () => this.#transcriptions.work(() => this.replying))
+  /** Queues the transcription of an item's audio, for the client or for the history. */
+  #transcribe({ id, parts }: InputItem, sendToClient: boolean): void {
+    if (!sendToClient && this.#limits.historyAudio === 'audio') return
+    for (const part of parts) if (part.type === 'audio') this.#transcriptions.add({ itemId: id, part, sendToClient })
+    // A reply has priority over a transcript.
+    this.#ports.later(TRANSCRIBE_AFTER_MS, () => this.#transcriptions.process(() => this.replying))
   }
 
   #clear(): void {
@@ -339,12 +339,12 @@ export class RealtimeSession {
   }
 
   async #appendImage(source: string): Promise<void> {
-    if (!this.#heardAudio)
-      throw new SessionFault('Append audio before the first image: images belong to the audio they come with.', {
+    if (!this.#receivedAudio)
+      throw new SessionFault('Append audio before the first image: an image belongs to the audio of its turn.', {
         param: 'image',
       })
     const image = await this.#openImage(source)
-    // From a running camera, a turn keeps the newest images.
+    // For video from a camera, the newest images of a turn are the relevant ones.
     if (this.#images.length >= this.#limits.turnImages) void this.#images.shift()?.[Symbol.asyncDispose]()
     this.#images.push(image)
     this.#hasImages = true
@@ -360,22 +360,23 @@ export class RealtimeSession {
   // ── items ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #addItem(item: Item, previous?: string): void {
-    const gone = this.#conversation.add(item, previous)
-    this.#release(gone)
-    if (gone.length > 0) this.#ports.log(`the oldest turn was left out: this model keeps ${this.#limits.turns} turns`)
+    const removed = this.#conversation.add(item, previous)
+    this.#release(removed)
+    if (removed.length > 0)
+      this.#ports.log(`the oldest turn was removed: this model supports ${this.#limits.turns} turns`)
     this.#ports.emit({ type: 'item-created', item, previousItemId: this.#conversation.before(item.id) })
   }
 
-  /** Frees the content of items that are gone, once the running reply no longer needs it. */
+  /** Releases the media of removed items, once the running reply no longer needs them. */
   #release(items: readonly Item[]): void {
     if (this.#running === undefined) releaseItems(items)
     else void this.#running.done.then(() => releaseItems(items))
   }
 
-  async #createItem(given: GivenItem, previous: string | undefined): Promise<void> {
+  async #createItem(given: ClientItem, previous: string | undefined): Promise<void> {
     const id = given.id ?? this.#ports.newId('item')
     if (this.#conversation.find(id) !== undefined)
-      throw new SessionFault(`An item with id '${id}' exists already.`, { param: 'item.id' })
+      throw new SessionFault(`An item with id '${id}' already exists.`, { param: 'item.id' })
     if (previous !== undefined && previous !== 'root') this.#itemOf(previous, 'previous_item_id')
     if (given.type === 'call-output') this.#checkCall(given.callId, this.#conversation.items)
     const item = await makeItem(given, id, this.#maker)
@@ -414,7 +415,7 @@ export class RealtimeSession {
         `Audio content of ${Math.round(playing.playback.sentMs)}ms is already shorter than ${audioEndMs}ms.`,
         { param: 'audio_end_ms' },
       )
-    item.text = playedText(item.text, audioEndMs, playing?.whole === true ? playing.playback.sentMs : undefined)
+    item.text = playedText(item.text, audioEndMs, playing?.complete === true ? playing.playback.sentMs : undefined)
     if (playing !== undefined) this.#playing = undefined
     this.#ports.emit({ type: 'item-truncated', itemId: id, audioEndMs })
   }
@@ -426,7 +427,7 @@ export class RealtimeSession {
     if (input === undefined) return this.#startReply(overrides)
     const { conversation, own } = await this.#conversationOf(input)
     try {
-      // A reply may have begun while images were opened.
+      // A reply may have started while images were opened.
       this.#checkIdle()
       this.#startReply(overrides, conversation)
       void this.#running?.done.then(() => releaseItems(own))
@@ -436,7 +437,7 @@ export class RealtimeSession {
     }
   }
 
-  /** What a reply is given in place of the session's conversation, and the items that are its own. */
+  /** The conversation of a reply with its own input, and the items created for it. */
   async #conversationOf(input: readonly ReplyInput[]): Promise<{ conversation: Conversation; own: readonly Item[] }> {
     const conversation = new Conversation(Number.POSITIVE_INFINITY)
     const own: Item[] = []
@@ -479,10 +480,10 @@ export class RealtimeSession {
         throw new SessionFault('There is nothing to answer: commit audio, or create a message item, first.', {
           param: 'response',
         })
-      // A session that begins with the assistant: its instructions say what to say.
+      // Without a user turn, the assistant speaks first: its instructions serve as the prompt.
       messages.push({ role: 'user', content: [{ type: 'text', text: instructions }] })
     }
-    this.#replyOwedTo = undefined
+    this.#deferredReplyTurn = undefined
     const abort = new AbortController()
     const outOfBand = overrides.outOfBand === true
     const reply = new ActiveReply({
@@ -493,12 +494,12 @@ export class RealtimeSession {
       newId: this.#ports.newId,
       emit: this.#ports.emit,
       now: this.#ports.now,
-      join: (item) => {
+      addToConversation: (item) => {
         if (outOfBand) return undefined
         const previous = this.#conversation.lastId
         this.#conversation.add(item)
         if (item.type === 'reply' && item.spoken)
-          this.#playing = { itemId: item.id, playback: reply.playback, whole: false }
+          this.#playing = { itemId: item.id, playback: reply.playback, complete: false }
         return previous
       },
     })
@@ -524,7 +525,7 @@ export class RealtimeSession {
         if (reply.ended) break
         if (next.value.type === 'end') {
           const cut = next.value.reason === 'length'
-          if (this.#playing?.playback === reply.playback) this.#playing.whole = true
+          if (this.#playing?.playback === reply.playback) this.#playing.complete = true
           reply.end(cut ? 'incomplete' : 'completed', source.usage(), cut ? 'max_output_tokens' : undefined)
         } else {
           reply.push(next.value)
@@ -532,19 +533,19 @@ export class RealtimeSession {
         }
       }
     } catch (error) {
-      this.#failed(running, error)
+      this.#fail(running, error)
     }
     await events?.return?.().catch(() => undefined)
     if (this.#running === running) this.#running = undefined
     if (this.#closing.signal.aborted) return
-    const owed = this.#replyOwedTo
+    const deferred = this.#deferredReplyTurn
     // A client may have deleted the turn meanwhile.
-    const isOwed = owed !== undefined && this.#conversation.find(owed) !== undefined
-    if (isOwed && !this.replying && !this.userSpeaking) this.#startReply({})
-    else this.#transcriptions.work(() => this.replying)
+    const isDue = deferred !== undefined && this.#conversation.find(deferred) !== undefined
+    if (isDue && !this.replying && !this.userSpeaking) this.#startReply({})
+    else this.#transcriptions.process(() => this.replying)
   }
 
-  #failed({ reply, abort, source }: Running, error: unknown): void {
+  #fail({ reply, abort, source }: Running, error: unknown): void {
     if (reply.ended || this.#closing.signal.aborted || abort.signal.aborted) return
     const fault = replyFault(error)
     this.#ports.emit({ type: 'fault', eventId: undefined, fault })
@@ -553,14 +554,14 @@ export class RealtimeSession {
       this.#ports.log(`a reply failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 
-  #cancelAsked(replyId: string | undefined): void {
+  #cancelResponse(replyId: string | undefined): void {
     const reply = this.#running?.reply
     if (reply === undefined || reply.ended || (replyId !== undefined && replyId !== reply.id))
       throw new SessionFault('Conversation has none active response', { code: 'response_cancel_not_active' })
     this.#interrupt('client_cancelled')
   }
 
-  /** Ends the running reply at once, and keeps in the conversation the played part of the last spoken one. */
+  /** Ends the running reply at once. The conversation retains the played part of the last spoken reply. */
   #interrupt(reason: 'turn_detected' | 'client_cancelled'): void {
     const running = this.#running
     const active = running !== undefined && !running.reply.ended
@@ -573,10 +574,10 @@ export class RealtimeSession {
     this.#playing = undefined
     if (playing === undefined) return
     const played = playing.playback.playedMs(this.#ports.now())
-    if (playing.whole && played >= playing.playback.sentMs) return
+    if (playing.complete && played >= playing.playback.sentMs) return
     const item = this.#conversation.find(playing.itemId)
     if (item?.type !== 'reply') return
-    item.text = playedText(item.text, played, playing.whole ? playing.playback.sentMs : undefined)
+    item.text = playedText(item.text, played, playing.complete ? playing.playback.sentMs : undefined)
     item.status = 'incomplete'
   }
 }

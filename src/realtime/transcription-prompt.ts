@@ -1,8 +1,8 @@
-/** What the model is asked for the words of a recording. Documented in docs/realtime.md and docs/audio-endpoints.md. */
+/** The prompt for transcriptions. Documented in docs/realtime.md and docs/audio-endpoints.md. */
 
 export const TRANSCRIBE_PROMPT = 'Transcribe the audio.'
 
-/** What is known of a recording. */
+/** Hints about a recording. */
 export interface TranscriptionHints {
   /** ISO 639-1 code that {@link languageName} knows. */
   readonly language?: string | undefined
@@ -17,7 +17,7 @@ export function transcriptionPrompt(task: string, { language, prompt }: Transcri
   return parts.join(' ')
 }
 
-/** English name of a language; undefined for what is no language code. */
+/** English name of a language, or undefined if `code` is not a language code. */
 export function languageName(code: string): string | undefined {
   try {
     return new Intl.DisplayNames('en', { type: 'language', fallback: 'none' }).of(code)

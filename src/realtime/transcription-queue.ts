@@ -1,6 +1,6 @@
 /**
- * Transcripts of the user's turns, made by the loaded model itself while no reply is being made, so that they cost
- * replies nothing: one that is being made when a reply begins is given up, and made again after it.
+ * Transcribes the user's turns with the loaded model, while no reply runs, so that replies are not delayed. A reply
+ * cancels the running transcription, which starts again after it.
  */
 import { ApiError } from '../protocol/index.ts'
 import type { SessionConfig } from './config.ts'
@@ -10,19 +10,19 @@ import { TRANSCRIBE_PROMPT, transcriptionPrompt } from './transcription-prompt.t
 
 type AudioPart = Extract<InputPart, { readonly type: 'audio' }>
 
-interface Wanted {
+interface TranscriptionJob {
   readonly itemId: string
   readonly part: AudioPart
-  /** The client is sent it. */
-  readonly shown: boolean
+  /** Whether the client gets the transcript. */
+  readonly sendToClient: boolean
 }
 
 export class TranscriptionQueue {
   readonly #ports: SessionPorts
   readonly #config: () => SessionConfig
   readonly #signal: AbortSignal
-  readonly #waiting: Wanted[] = []
-  #working: Promise<void> | undefined
+  readonly #waiting: TranscriptionJob[] = []
+  #processing: Promise<void> | undefined
   #pause = new AbortController()
 
   constructor(ports: SessionPorts, config: () => SessionConfig, signal: AbortSignal) {
@@ -31,41 +31,41 @@ export class TranscriptionQueue {
     this.#signal = signal
   }
 
-  add(wanted: Wanted): void {
-    this.#waiting.push(wanted)
+  add(job: TranscriptionJob): void {
+    this.#waiting.push(job)
   }
 
-  /** Resolves when nothing runs. */
+  /** Resolves once no transcription runs. */
   idle(): Promise<void> {
-    return this.#working ?? Promise.resolve()
+    return this.#processing ?? Promise.resolve()
   }
 
   /** Processes the queue while `busy` is false. */
-  work(busy: () => boolean): void {
-    this.#working ??= this.#work(busy).finally(() => (this.#working = undefined))
+  process(busy: () => boolean): void {
+    this.#processing ??= this.#processAll(busy).finally(() => (this.#processing = undefined))
   }
 
-  /** A reply begins: gives up the transcript being made, for now. */
+  /** Cancels the running transcription, because a reply starts. It stays in the queue. */
   pause(): void {
-    this.#pause.abort(new DOMException('A reply goes first.', 'AbortError'))
+    this.#pause.abort(new DOMException('A reply has priority.', 'AbortError'))
     this.#pause = new AbortController()
   }
 
-  async #work(busy: () => boolean): Promise<void> {
+  async #processAll(busy: () => boolean): Promise<void> {
     while (this.#waiting.length > 0 && !busy() && !this.#signal.aborted) {
-      const wanted = this.#waiting.shift()!
+      const job = this.#waiting.shift()!
       const pause = this.#pause.signal
       try {
-        await this.#make(wanted, AbortSignal.any([this.#signal, pause]))
+        await this.#transcribe(job, AbortSignal.any([this.#signal, pause]))
       } catch (error) {
         if (this.#signal.aborted) return
-        if (pause.aborted) this.#waiting.unshift(wanted)
-        else this.#failed(wanted, error)
+        if (pause.aborted) this.#waiting.unshift(job)
+        else this.#failed(job, error)
       }
     }
   }
 
-  async #make({ itemId, part, shown }: Wanted, signal: AbortSignal): Promise<void> {
+  async #transcribe({ itemId, part, sendToClient }: TranscriptionJob, signal: AbortSignal): Promise<void> {
     const text = transcriptionPrompt(TRANSCRIBE_PROMPT, this.#config().transcription)
     const content = [{ type: 'audio', audio: part.audio } as const, { type: 'text', text } as const]
     const config: SessionConfig = {
@@ -77,12 +77,12 @@ export class TranscriptionQueue {
     }
     const transcript = await this.#ports.transcribe({ messages: [{ role: 'user', content }], config }, signal)
     part.transcript = transcript
-    if (shown) this.#ports.emit({ type: 'transcription-completed', itemId, transcript })
+    if (sendToClient) this.#ports.emit({ type: 'transcription-completed', itemId, transcript })
   }
 
-  #failed({ itemId, shown }: Wanted, error: unknown): void {
+  #failed({ itemId, sendToClient }: TranscriptionJob, error: unknown): void {
     const message = error instanceof ApiError ? error.message : 'The audio could not be transcribed.'
-    if (shown) this.#ports.emit({ type: 'transcription-failed', itemId, message })
-    else this.#ports.log(`a turn stays a recording in the history: ${message}`)
+    if (sendToClient) this.#ports.emit({ type: 'transcription-failed', itemId, message })
+    else this.#ports.log(`a spoken turn stays in the history as audio, because its transcription failed: ${message}`)
   }
 }

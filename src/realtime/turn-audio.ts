@@ -1,9 +1,8 @@
 /**
- * A turn's audio on its way to the engine while it is being said.
+ * Sends a turn's audio to the engine while the user speaks, so that the reply starts sooner.
  *
- * In: samples as they come, before and after the engine has opened it. Out: nothing; the reply to the turn begins
- * sooner. Where no engine takes it, or what was sent is not what the turn has in the end, the turn goes the usual
- * way.
+ * In: samples, before and after the engine has opened the audio. Out: nothing. If the engine does not support this, or
+ * if the committed audio differs from the audio sent, the turn is encoded with its request.
  */
 import { createHash } from 'node:crypto'
 import type { ArrivingAudio, AudioMedium } from '../contract/index.ts'
@@ -13,14 +12,14 @@ import { pcmKey, pcmMedium } from './pcm-medium.ts'
 export class TurnAudio implements Disposable {
   readonly #digest = createHash('sha256')
   #audio: ArrivingAudio | undefined
-  /** What came before the engine was there. */
-  #early: Float32Array[] | undefined = []
+  /** Samples received before the engine has opened the audio. */
+  #unsent: Float32Array[] | undefined = []
   #key: string | undefined
-  /** How it may end. */
+  /** Its possible end. */
   #ending: { readonly silence: number; readonly key: string } | undefined
   #over = false
 
-  /** `opening`: resolves with nothing where no engine takes it. */
+  /** `opening` resolves with undefined when the engine does not support arriving audio. */
   constructor(opening: Promise<ArrivingAudio | undefined>) {
     void opening.then(
       (audio) => this.#opened(audio),
@@ -32,11 +31,11 @@ export class TurnAudio implements Disposable {
     if (this.#over || samples.length === 0) return
     this.#ending = undefined
     this.#digest.update(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
-    if (this.#early) this.#early.push(samples)
+    if (this.#unsent) this.#unsent.push(samples)
     else this.#audio?.append(samples)
   }
 
-  /** It ends with so many more samples of silence, unless `append` is called. */
+  /** Announces an end after `silence` more samples of silence. A later `append` revokes it. */
   mayEnd(silence: number): void {
     if (this.#over) return
     const digest = this.#digest.copy().update(new Uint8Array(silence * Float32Array.BYTES_PER_ELEMENT))
@@ -45,7 +44,7 @@ export class TurnAudio implements Disposable {
     this.#audio?.mayEnd(silence, key)
   }
 
-  /** The turn has ended; `medium` is what the conversation has of it. */
+  /** Ends the turn. `medium`: the turn's audio in the conversation. */
   complete(medium: AudioMedium): void {
     if (this.#over) return
     this.#key = this.#ending?.key ?? pcmKey(SAMPLE_RATE, this.#digest.digest('hex'))
@@ -55,7 +54,7 @@ export class TurnAudio implements Disposable {
 
   [Symbol.dispose](): void {
     this.#over = true
-    this.#early = undefined
+    this.#unsent = undefined
     this.#audio?.[Symbol.dispose]()
     this.#audio = undefined
   }
@@ -63,22 +62,22 @@ export class TurnAudio implements Disposable {
   #opened(audio: ArrivingAudio | undefined): void {
     if (this.#over) return audio?.[Symbol.dispose]()
     this.#audio = audio
-    for (const samples of this.#early ?? []) audio?.append(samples)
-    this.#early = undefined
+    for (const samples of this.#unsent ?? []) audio?.append(samples)
+    this.#unsent = undefined
     if (this.#ending) audio?.mayEnd(this.#ending.silence, this.#ending.key)
     if (this.#key !== undefined) audio?.complete(this.#key)
   }
 }
 
-/** The audio of a session's turns, one after the other, taken from its buffer as it comes. */
+/** Sends the audio of a session's turns from its buffer to the engine, one turn at a time. */
 export class TurnSender implements Disposable {
   readonly #buffer: AudioBuffer
   readonly #open: () => TurnAudio | undefined
-  /** From a turn's beginning to that of the next: its reply comes after its end. */
+  /** The audio of the current turn, or of the last one until the next turn starts. */
   #audio: TurnAudio | undefined
-  /** Up to where it was sent, samples since the session began. Undefined: no turn has begun. */
-  #until: number | undefined
-  /** Where it may end, in silence from `#until` on. */
+  /** End of the audio sent, samples since the start of the session. Undefined outside a turn. */
+  #sentUntil: number | undefined
+  /** Possible end of the turn: samples from `#sentUntil` to it are silence. */
   #ending: number | undefined
 
   constructor(buffer: AudioBuffer, open: () => TurnAudio | undefined) {
@@ -86,59 +85,59 @@ export class TurnSender implements Disposable {
     this.#open = open
   }
 
-  /** Sends what the buffer has before `until` and was not sent. The buffer begins with the turn. */
+  /** Sends the samples before `until` that have not been sent. The buffer must start with the turn. */
   send(until: number): void {
-    if (this.#until === undefined) {
+    if (this.#sentUntil === undefined) {
       this.#audio?.[Symbol.dispose]()
       this.#audio = this.#open()
-      this.#until = this.#buffer.start
+      this.#sentUntil = this.#buffer.start
     }
-    if (until <= this.#until) return
+    if (until <= this.#sentUntil) return
     this.#ending = undefined
-    this.#audio?.append(this.#buffer.read(this.#until, until))
-    this.#until = until
+    this.#audio?.append(this.#buffer.read(this.#sentUntil, until))
+    this.#sentUntil = until
   }
 
-  /** What is not sent yet is silence up to `end`, where the turn ends unless more is sent. */
+  /** Announces a possible end of the turn: the samples not sent yet, up to `end`, are silence. */
   mayEnd(end: number): void {
-    if (this.#until === undefined || this.#ending === end) return
+    if (this.#sentUntil === undefined || this.#ending === end) return
     this.#ending = end
-    this.#audio?.mayEnd(end - this.#until)
+    this.#audio?.mayEnd(end - this.#sentUntil)
   }
 
-  /** Takes the turn's audio, which ends at `end`, out of the buffer. From `silentFrom` on it is given as silence. */
+  /** Removes the turn's audio, up to `end`, from the buffer. Samples from `silentFrom` on become digital silence. */
   take(end: number, silentFrom = end): AudioMedium {
     const { start } = this.#buffer
     const samples = this.#buffer.take(end)
     samples.fill(0, Math.max(0, silentFrom - start))
     const audio = pcmMedium(samples, SAMPLE_RATE)
-    if (this.#until !== undefined) {
-      if (this.#ending !== end) this.#audio?.append(samples.subarray(this.#until - start))
+    if (this.#sentUntil !== undefined) {
+      if (this.#ending !== end) this.#audio?.append(samples.subarray(this.#sentUntil - start))
       this.#audio?.complete(audio)
     }
-    this.#until = undefined
+    this.#sentUntil = undefined
     this.#ending = undefined
     return audio
   }
 
-  /** There will be no such turn. */
+  /** Discards the turn. */
   [Symbol.dispose](): void {
     this.#audio?.[Symbol.dispose]()
     this.#audio = undefined
-    this.#until = undefined
+    this.#sentUntil = undefined
     this.#ending = undefined
   }
 }
 
-/** Stands for a turn's audio in a request, while it is being said. */
-export function audioToCome(): AudioMedium {
+/** The placeholder in a request for audio that is still arriving. */
+export function audioPlaceholder(): AudioMedium {
   return {
     kind: 'audio',
     files: [],
     facts: { sampleRate: SAMPLE_RATE, samples: SAMPLE_RATE },
     exact: true,
-    contentKey: 'to come',
-    decode: () => Promise.reject(new Error('this audio is still being said')),
+    contentKey: 'arriving',
+    decode: () => Promise.reject(new Error('this audio is still arriving')),
     release: () => undefined,
   }
 }

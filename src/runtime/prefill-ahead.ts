@@ -54,7 +54,10 @@ export async function partialPrompt(
   const { ending } = audio
   const name = ending?.contentKey ?? audio.options.name
   const tokens = audio.validTokens(audio.levels.floor)
-  const prompt = await prepare({ ...request, messages: withPartialAudio(request.messages, name, audio.samples) }, signal)
+  const prompt = await prepare(
+    { ...request, messages: withPartialAudio(request.messages, name, audio.samples) },
+    signal,
+  )
   if (audio.ending !== ending) return undefined
   const arriving = prompt.features.find((one): one is AudioFeature => isNamed(one, name))
   if (!arriving) return undefined
@@ -200,7 +203,11 @@ function upTo(run: TokenRun, length: number): TokenRun {
 }
 
 /** The messages, with the samples received so far as their last audio. */
-function withPartialAudio(messages: readonly GenerationMessage[], name: string, samples: number): readonly GenerationMessage[] {
+function withPartialAudio(
+  messages: readonly GenerationMessage[],
+  name: string,
+  samples: number,
+): readonly GenerationMessage[] {
   const at = messages.findLastIndex(({ content }) => content.some(({ type }) => type === 'audio'))
   return messages.map((message, index) => {
     if (index !== at) return message

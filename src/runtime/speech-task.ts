@@ -81,7 +81,9 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
 
   /** Whether its last reservation failed and it still needs one. */
   get shortOfMemory(): boolean {
-    return this.#reservationFailed && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.canMakeFrame)
+    return (
+      this.#reservationFailed && !this.#ended && this.failure === undefined && this.reply.canAdvance(this.canMakeFrame)
+    )
   }
 
   /** Clears the record of a failed reservation, before a step that reserves again. */

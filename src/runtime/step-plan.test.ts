@@ -7,7 +7,10 @@ const now = 100_000
 const reading: RequestStatus = { canPrefill: true, canDecode: false }
 const writing: RequestStatus = { canPrefill: false, canDecode: true }
 /** Speech with so many seconds of audio that are not played yet. */
-const speaking = (ahead: number, more: { canDecode?: boolean; paused?: boolean; canWork?: boolean } = {}): RequestStatus => ({
+const speaking = (
+  ahead: number,
+  more: { canDecode?: boolean; paused?: boolean; canWork?: boolean } = {},
+): RequestStatus => ({
   canPrefill: false,
   canDecode: more.canDecode ?? false,
   speech: {

@@ -75,7 +75,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
       const samples = await samplesOf(services, file, target, scope.signal)
       const pieces = await speechSegments(samples, await loadVoiceModel(), {
         longestSeconds: LONGEST_SECONDS,
-        breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+        yieldToEventLoop: () => new Promise((resolve) => void setImmediate(resolve)),
         signal: scope.signal,
       })
       scope.own(await services.queue.enter(scope.signal))

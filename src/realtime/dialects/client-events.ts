@@ -1,7 +1,7 @@
 /**
- * Client events of both dialects, which differ in which they know and in how they spell settings.
+ * Client events of both dialects. The dialects support different events and name settings differently.
  *
- * In: one JSON object, and the dialect's {@link ClientSpelling}. Out: the command it stands for.
+ * In: one JSON object, and the dialect's {@link ClientSpelling}. Out: the session command.
  */
 import { z } from 'zod'
 import type { ReplyOverrides, SessionConfig } from '../config.ts'
@@ -29,19 +29,19 @@ export type ClientEventType =
   | 'response.cancel'
 
 export interface ClientSpelling {
-  /** The events that the dialect has. */
+  /** The events that the dialect supports. */
   readonly events: readonly ClientEventType[]
   readonly model: SessionModel
-  /** `session.update`'s settings over those that hold now. */
+  /** The current settings `config`, updated with those of `session.update`. @throws SessionFault */
   settings(given: Json, config: SessionConfig): SessionConfig
-  /** `response.create`'s settings. */
+  /** The settings of `response.create`. @throws SessionFault */
   overrides(given: Json, config: SessionConfig): ReplyOverrides
 }
 
-/** Raw size of one image, bytes. */
+/** Most bytes of one image, before Base64. */
 const MAX_IMAGE_BYTES = 500 * 1024
 
-/** @throws SessionFault for an event that is unknown or malformed */
+/** Reads one client event. @throws SessionFault for an event that is unknown or malformed */
 export function readClientEvent(event: Json, spelling: ClientSpelling, config: SessionConfig): SessionCommand {
   const kind = spelling.events.find((name) => name === event['type'])
   switch (kind) {
@@ -59,7 +59,7 @@ export function readClientEvent(event: Json, spelling: ClientSpelling, config: S
       return { type: 'clear' }
     case 'input_image_buffer.append':
       return { type: 'append-image', source: imageAt(event, spelling.model) }
-    // Over WebSocket the client plays audio itself, and clears it itself.
+    // Over WebSocket, the client owns its playback buffer.
     case 'output_audio_buffer.clear':
       return { type: 'nothing' }
     case 'conversation.item.create': {
@@ -97,7 +97,7 @@ export function readClientEvent(event: Json, spelling: ClientSpelling, config: S
   }
 }
 
-/** A data URI of a JPEG in Base64. @throws SessionFault */
+/** The image as a data URI. @throws SessionFault for a large image, and without image support */
 function imageAt(event: Json, model: SessionModel): string {
   const text = fields.textAt(event, 'image', 'image')
   const base64 = text.replace(/^data:[^,]*,/, '')
@@ -106,7 +106,7 @@ function imageAt(event: Json, model: SessionModel): string {
       param: 'image',
     })
   if (!model.images)
-    throw new SessionFault(`The checkpoint '${model.checkpoint}' loaded here takes no images.`, {
+    throw new SessionFault(`The checkpoint '${model.checkpoint}' loaded here does not support images.`, {
       param: 'image',
     })
   return `data:;base64,${base64}`

@@ -1,7 +1,7 @@
 /**
- * DashScope's realtime dialect, and OpenAI's beta, which it was modelled on.
+ * DashScope's realtime dialect, and OpenAI's beta dialect, which has the same form.
  *
- * In: client events of the flash era, with the later spellings. Out: server events with the flash era's keys.
+ * In: client events of the qwen3-omni-flash guides, and names from later guides. Out: server events of the flash guides.
  * Reference: Model Studio's client-events, server-events and realtime guide (December 2025), the official SDKs;
  * docs/realtime.md.
  */
@@ -29,15 +29,15 @@ import { realtimeUsage } from './usage.ts'
 
 const PREFIXES = { session: 'sess', conversation: 'conv', item: 'item', response: 'resp', event: 'event' } as const
 
-/** How a reply's limit is spelled: by the flash era's tables, its examples, and OpenAI. */
+/** Names of a reply's token limit in the flash guides' tables, in their examples, and in OpenAI's API. */
 const LIMITS = ['max_tokens', 'max_response_output_tokens', 'max_response_output_token', 'max_output_tokens'] as const
 
-/** Of later guides, and of flash's own. */
+/** Audio formats in the flash guides and in later ones. */
 const PCM_NAMES: readonly string[] = ['pcm', 'pcm16', 'pcm24']
 
 export interface DashScopeOptions {
   readonly model: SessionModel
-  /** OpenAI's beta: 24 kHz in, and its own rules for `modalities`. */
+  /** OpenAI's beta dialect: 24 kHz input, and different rules for `modalities`. */
   readonly beta?: boolean
 }
 
@@ -65,7 +65,7 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
   readonly nulls = false
   readonly finished: readonly ServerEvent[] = [{ type: 'session.finished' }]
   readonly #beta: boolean
-  /** As clients wrote them, to be sent back. */
+  /** Values as the client wrote them, to be sent back. */
   #inputFormat: string = 'pcm16'
   #outputFormat: string
   #transcriber: string | null
@@ -95,7 +95,7 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Null keeps what is set, except where it means "off". */
+  /** Null leaves a setting unchanged, except where it means "off". */
   settings(given: Json, config: SessionConfig): SessionConfig {
     const audio = fields.objectAt(given, 'audio', 'session.audio') ?? {}
     const input = fields.objectAt(
@@ -161,7 +161,7 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
     const name = fields.optional(z.string(), given['input_audio_format'], 'session.input_audio_format', 'pcm16')
     if (name !== undefined && !PCM_NAMES.includes(name)) throw fields.wrong('session.input_audio_format', 'pcm16')
     this.#inputFormat = name ?? this.#inputFormat
-    // What the SDK's TranscriptionParams send.
+    // The field of the SDK's TranscriptionParams.
     return rateOf(given['sample_rate'], 'session.sample_rate')
   }
 
@@ -300,7 +300,7 @@ function samplingOf(given: Json, owner: 'session' | 'response'): SessionConfig['
     ...(topP !== undefined && { topP }),
     ...(topK !== undefined && { topK }),
     ...(presencePenalty !== undefined && { presencePenalty }),
-    // 0 and 1 both leave repetition alone.
+    // 0 and 1 both disable the penalty.
     ...(repetitionPenalty !== undefined && { repetitionPenalty: repetitionPenalty === 0 ? 1 : repetitionPenalty }),
     ...(seed !== undefined && seed >= 0 && { seed }),
   }

@@ -1,14 +1,14 @@
-/** A dialect: client JSON to commands, session events to server JSON. */
+/** A dialect: converts client JSON to commands, and session events to server JSON. */
 import type { SessionConfig } from '../config.ts'
 import type { SessionCommand, SessionEvent } from '../events.ts'
 
 /** A session's model. */
 export interface SessionModel {
-  /** As requested. */
+  /** The name that the client requested. */
   readonly name: string
   readonly voices: readonly string[]
   readonly defaultVoice: string
-  /** The loaded checkpoint that answers. */
+  /** Name of the loaded checkpoint. */
   readonly checkpoint: string
   readonly tools: boolean
   readonly speaks: boolean
@@ -31,14 +31,14 @@ export interface Dialect {
   write(event: SessionEvent, names: SessionNames): readonly ServerEvent[]
 }
 
-/** A number of characters of [A-Za-z0-9], from random bytes. */
+/** `count` random characters of [A-Za-z0-9]. */
 export function randomLetters(count: number): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
   const bytes = crypto.getRandomValues(new Uint8Array(count))
   return Array.from(bytes, (byte) => alphabet[byte % alphabet.length]).join('')
 }
 
-/** 16-bit little-endian samples, in [-1, 1]. The caller drops a last odd byte. */
+/** 16-bit little-endian PCM to samples in [-1, 1]. A last odd byte is ignored. */
 export function samplesOf(bytes: Buffer): Float32Array {
   const out = new Float32Array(bytes.length >> 1)
   for (let i = 0; i < out.length; i += 1) out[i] = bytes.readInt16LE(i * 2) / 32_768

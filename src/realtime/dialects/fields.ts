@@ -1,4 +1,4 @@
-/** Readers of client fields. Each names the field and the allowed values in its {@link SessionFault}. */
+/** Validates fields of client events. Each {@link SessionFault} names the field and the allowed values. */
 import { z } from 'zod'
 import type { ToolChoice, ToolDefinition } from '../../contract/index.ts'
 import { didYouMean } from '../../protocol/index.ts'
@@ -16,7 +16,7 @@ export function objectAt(value: Json, key: string, param: string): Json | undefi
   return found as Json
 }
 
-/** Checks a value. @throws SessionFault naming the field */
+/** Validates a value. @throws SessionFault naming the field */
 export function valueOf<T>(schema: z.ZodType<T>, value: unknown, param: string, expects: string): T {
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw wrong(param, expects)
@@ -27,7 +27,7 @@ export function textAt(value: Json, key: string, param: string): string {
   return valueOf(z.string(), value[key], param, 'a string')
 }
 
-/** Undefined for what is absent or null. */
+/** Validates an optional value. Undefined when it is absent or null. @throws SessionFault naming the field */
 export function optional<T>(schema: z.ZodType<T>, value: unknown, param: string, expects: string): T | undefined {
   return value === undefined || value === null ? undefined : valueOf(schema, value, param, expects)
 }
@@ -45,19 +45,19 @@ export function unknownEvent(type: unknown, known: readonly string[]): SessionFa
   )
 }
 
-/** Base64 PCM, 16-bit little-endian mono. */
+/** Samples of a Base64 field of 16-bit little-endian mono PCM, in [-1, 1]. @throws SessionFault naming the field */
 export function audioAt(value: Json, key: string, param: string): Float32Array {
   const text = textAt(value, key, param)
   if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw wrong(param, 'Base64 of 16-bit little-endian mono PCM')
   const bytes = Buffer.from(text, 'base64')
   if (bytes.length % 2 === 1)
-    throw new SessionFault(`Invalid value: '${param}' holds ${bytes.length} bytes; 16-bit samples take two each.`, {
+    throw new SessionFault(`Invalid value: '${param}' has ${bytes.length} bytes; 16-bit samples take two bytes each.`, {
       param,
     })
   return samplesOf(bytes)
 }
 
-/** @throws SessionFault listing the voices; the hosted service closes with 1007 for it. */
+/** The model's spelling of a voice name. @throws SessionFault that lists the voices and, as hosted, closes with 1007 */
 export function voiceOf(voice: string, model: SessionModel, param: string): string {
   const found =
     model.voices.find((name) => name === voice) ??
@@ -79,7 +79,7 @@ const eagernesses = ['low', 'medium', 'high', 'auto'] as const
 /** Milliseconds. */
 const eagerSilence = { low: 1000, medium: 500, high: 300, auto: 500 } as const
 
-/** Over `base`, which has the dialect's defaults or the current values. */
+/** Settings of turn detection over `base`, which has the dialect's defaults or the current values. */
 export function turnDetectionOf(given: Json, base: TurnDetection, param: string): TurnDetection {
   const type = optional(z.string(), given['type'], `${param}.type`, 'server_vad or semantic_vad')
   const kind = type === undefined ? base.type : detectionTypes.get(type)
@@ -93,7 +93,7 @@ export function turnDetectionOf(given: Json, base: TurnDetection, param: string)
   const words = optional(z.enum(eagernesses), given['eagerness'], `${param}.eagerness`, 'low, medium, high or auto')
   if (words !== undefined && kind !== 'semantic')
     throw wrong(`${param}.eagerness`, 'absent: it belongs to semantic_vad')
-  // A silence in milliseconds takes the place of one in words.
+  // A silence in milliseconds overrides eagerness.
   const eagerness = words ?? (kind === 'semantic' && silence === undefined ? base.eagerness : undefined)
   return {
     type: kind,
@@ -108,13 +108,13 @@ export function turnDetectionOf(given: Json, base: TurnDetection, param: string)
 
 const toolSchema = z.object({
   type: z.literal('function'),
-  // As the chat endpoints have it.
+  // The same rule as in the chat endpoints.
   name: z.string().regex(/^[\w-]{1,64}$/),
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
 })
 
-/** Tools in the nested or the flat form. @throws SessionFault where the checkpoint supports none */
+/** Tools in the nested or the flat form. @throws SessionFault if the checkpoint does not support tools */
 export function toolsOf(given: unknown, model: SessionModel, param: string): readonly ToolDefinition[] {
   const list = valueOf(z.array(z.unknown()), given, param, 'a list')
   if (list.length > 0 && !model.tools)
@@ -151,7 +151,7 @@ export function toolChoiceOf(given: unknown, param: string): ToolChoice {
   throw wrong(param, expects)
 }
 
-/** @throws SessionFault for the name of a tool that is not among those there are */
+/** @throws SessionFault if the choice names a tool that is not among `tools` */
 export function checkToolChoice(choice: ToolChoice, tools: readonly ToolDefinition[], param: string): void {
   if (typeof choice === 'string' || tools.length === 0 || tools.some(({ name }) => name === choice.name)) return
   const names = tools.map(({ name }) => name)
@@ -162,7 +162,7 @@ export function checkToolChoice(choice: ToolChoice, tools: readonly ToolDefiniti
   )
 }
 
-/** A count or `inf`. Undefined for no limit. */
+/** A token limit: a number, or `inf` for no limit (undefined). @throws SessionFault */
 export function maxTokensOf(given: unknown, param: string): number | undefined {
   if (given === 'inf') return undefined
   return valueOf(z.int().min(1), given, param, 'a whole number from 1, or "inf"')

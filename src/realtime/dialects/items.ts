@@ -1,12 +1,12 @@
-/** Conversation items as JSON, both ways, in the spellings of both dialects. */
+/** Reads and writes conversation items as JSON, for both dialects. */
 import { z } from 'zod'
 import type { Item } from '../conversation.ts'
-import type { GivenItem, GivenPart, ReplyInput } from '../events.ts'
+import type { ClientItem, ClientPart, ReplyInput } from '../events.ts'
 import * as fields from './fields.ts'
 import type { Json } from './fields.ts'
 
-/** An item as clients create it. @throws SessionFault */
-export function readItem(given: Json): GivenItem {
+/** Reads an item that a client creates. @throws SessionFault */
+export function readItem(given: Json): ClientItem {
   const type = fields.optional(z.string(), given['type'], 'item.type', 'a string') ?? 'message'
   const id = fields.optional(z.string().min(1).max(128), given['id'], 'item.id', 'a string of at most 128 characters')
   const named = id === undefined ? {} : { id }
@@ -33,7 +33,7 @@ export function readItem(given: Json): GivenItem {
   }
 }
 
-/** What a reply is given in place of the conversation; undefined when absent. @throws SessionFault */
+/** Reads a reply's own input, which replaces the conversation. Undefined when absent. @throws SessionFault */
 export function readReplyInput(given: unknown): readonly ReplyInput[] | undefined {
   const objects = z.array(z.record(z.string(), z.unknown()))
   return fields.optional(objects, given, 'response.input', 'a list of items')?.map((item) => {
@@ -42,7 +42,7 @@ export function readReplyInput(given: unknown): readonly ReplyInput[] | undefine
   })
 }
 
-function readMessage(given: Json, named: { readonly id?: string }): GivenItem {
+function readMessage(given: Json, named: { readonly id?: string }): ClientItem {
   const roles = z.enum(['user', 'system', 'assistant'])
   const role = fields.valueOf(roles, given['role'], 'item.role', 'user, system or assistant')
   const parts = z.array(z.record(z.string(), z.unknown())).min(1)
@@ -62,7 +62,7 @@ function readMessage(given: Json, named: { readonly id?: string }): GivenItem {
   }
 }
 
-function readPart(part: Json, role: 'user' | 'system', param: string): GivenPart {
+function readPart(part: Json, role: 'user' | 'system', param: string): ClientPart {
   switch (part['type']) {
     case 'input_text':
     case 'text':
@@ -81,13 +81,13 @@ function readPart(part: Json, role: 'user' | 'system', param: string): GivenPart
   throw fields.wrong(`${param}.type`, role === 'user' ? 'input_text, input_audio or input_image' : 'input_text')
 }
 
-/** `opened`: without its content where that is still to come. `named`: parts name their type only. */
+/** `opened`: without content that follows later. `named`: parts have only their type. `whole`: with all content. */
 export type ItemForm = 'opened' | 'named' | 'whole'
 
 export interface ItemSpelling {
   /** Types of the parts of replies. */
   readonly replyParts: { readonly text: string; readonly audio: string }
-  /** Sent of a recording that has no transcript. */
+  /** Fields of an audio part without a transcript. */
   readonly noTranscript: Json
 }
 

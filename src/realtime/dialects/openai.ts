@@ -1,8 +1,8 @@
 /**
- * OpenAI's realtime dialect as of its general availability.
+ * OpenAI's realtime dialect (general availability).
  *
- * In: its client events. Out: its server events. Items are announced by `conversation.item.added` and, once whole,
- * `conversation.item.done`. Reference: the `openai` SDK's realtime types; docs/realtime.md for what is left out.
+ * In: client events. Out: server events. `conversation.item.added` announces an item, and `conversation.item.done`
+ * completes it. Reference: the `openai` SDK's realtime types. docs/realtime.md lists what is not supported.
  */
 import { z } from 'zod'
 import type { ReplyOverrides, SessionConfig, TurnDetection } from '../config.ts'
@@ -67,7 +67,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
   readonly #expiresAt: number
   #transcriber = 'whisper-1'
 
-  /** `expiresAt`: when the session ends at the latest, seconds since 1970. */
+  /** `expiresAt`: when the session expires, Unix seconds. */
   constructor(model: SessionModel, expiresAt: number) {
     this.model = model
     this.#expiresAt = expiresAt
@@ -91,7 +91,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
   settings(given: Json, config: SessionConfig): SessionConfig {
     if ('modalities' in given || 'input_audio_format' in given)
       throw new SessionFault(
-        "This is the beta's form of session.update: send the header 'OpenAI-Beta: realtime=v1' for it, or output_modalities and audio.input.format.",
+        "This is the beta form of session.update: send the header 'OpenAI-Beta: realtime=v1', or use output_modalities and audio.input.format.",
         {
           code: 'unknown_parameter',
           param: 'modalities' in given ? 'session.modalities' : 'session.input_audio_format',
@@ -121,7 +121,7 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
     }
   }
 
-  /** An unknown voice leaves the session open here. */
+  /** In this dialect, an unknown voice does not close the session. */
   #voice(voice: string, param: string): string {
     try {
       return fields.voiceOf(voice, this.model, param)
@@ -225,19 +225,20 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
   }
 }
 
-/** What would change the replies and is not supported. @throws SessionFault */
+/** Refuses unsupported settings that would change replies. @throws SessionFault */
 function refuseUnsupported(asked: Json, owner: 'session' | 'response'): void {
-  if (asked['prompt'] != null) throw fields.wrong(`${owner}.prompt`, 'absent: prompts are not kept here')
-  if (asked['reasoning'] != null) throw fields.wrong(`${owner}.reasoning`, 'absent: spoken replies do not reason')
+  if (asked['prompt'] != null) throw fields.wrong(`${owner}.prompt`, 'absent: stored prompts are not supported')
+  if (asked['reasoning'] != null)
+    throw fields.wrong(`${owner}.reasoning`, 'absent: reasoning is not supported in spoken replies')
   if (owner === 'response') return
   const include = fields.optional(z.array(z.string()), asked['include'], 'session.include', 'a list')
   if (include !== undefined && include.length > 0)
     throw fields.wrong('session.include', 'empty: a transcript has no logprobs')
   if (asked['truncation'] != null && asked['truncation'] !== 'auto')
-    throw fields.wrong('session.truncation', 'auto: the newest turns are kept')
+    throw fields.wrong('session.truncation', 'auto: only the removal of the oldest turns is supported')
 }
 
-/** What changes no reply here: the session has null for it. @throws SessionFault for other values */
+/** Validates settings that have no effect: the session reports null for them. @throws SessionFault for wrong values */
 function checkWithoutEffect(asked: Json, input: Json): void {
   const tracing = z.union([z.literal('auto'), z.record(z.string(), z.unknown())])
   fields.optional(tracing, asked['tracing'], 'session.tracing', 'auto, an object or null')

@@ -1,7 +1,7 @@
 /**
- * Session events as server events, which the dialects spell differently.
+ * Converts session events to server events. The dialects name them differently.
  *
- * In: an event, and the dialect's {@link ServerSpelling}. Out: JSON events to send, in order, without their `event_id`.
+ * In: a session event, and the dialect's {@link ServerSpelling}. Out: JSON events in order, without their `event_id`.
  */
 import type { SessionConfig } from '../config.ts'
 import type { OutputPlace, PartType, ReplyFacts, SessionEvent } from '../events.ts'
@@ -10,14 +10,14 @@ import type { Json } from './fields.ts'
 import { itemJson, type ItemForm, type ItemSpelling } from './items.ts'
 
 export interface ServerSpelling extends ItemSpelling {
-  /** Begins the names of the events of text, transcript and audio, and is followed by `.delta` or `.done`. */
+  /** Prefixes of the event names for text, transcript and audio; `.delta` or `.done` follows. */
   readonly streams: { readonly text: string; readonly transcript: string; readonly audio: string }
-  /** An item joins the conversation: `added`, and `done` once it is whole, or `created` and nothing later. */
+  /** Event for a new item: `added`, followed by `done` when the item is complete, or only `created`. */
   readonly joined: 'conversation.item.added' | 'conversation.item.created'
   readonly doneForm: ItemForm
-  /** Keys with nothing to say are null; otherwise they are left out. */
+  /** Whether fields without a value are null. Otherwise they are omitted. */
   readonly nulls: boolean
-  /** The end of `session.finish`; the close of the socket says it where there is none. */
+  /** Events after `session.finish`. Without any, only the socket is closed. */
   readonly finished: readonly ServerEvent[]
   part(part: PartType, text: string): Json
   session(config: SessionConfig, names: SessionNames, updated: boolean): Json

@@ -1,4 +1,4 @@
-/** Settings of sessions and replies that both dialects spell alike: read from clients, and sent back. */
+/** Settings of sessions and replies that have the same names in both dialects: read from clients, and sent back. */
 import { z } from 'zod'
 import type { ToolChoice } from '../../contract/index.ts'
 import type { ReplyOverrides, SessionConfig, TurnDetection } from '../config.ts'
@@ -9,14 +9,14 @@ import * as fields from './fields.ts'
 import type { Json } from './fields.ts'
 
 export interface InitialSettings {
-  /** Of the audio that clients append, hertz. */
+  /** Sample rate of appended audio, hertz. */
   readonly inputRate: number
   /** Silence that ends a turn, milliseconds. */
   readonly silenceMs: number
   readonly transcribes: boolean
 }
 
-/** What a session begins with. */
+/** The settings of a new session. */
 export function initialConfig(model: SessionModel, { inputRate, silenceMs, transcribes }: InitialSettings) {
   return {
     instructions: '',
@@ -41,7 +41,7 @@ export function initialConfig(model: SessionModel, { inputRate, silenceMs, trans
   } as const satisfies SessionConfig
 }
 
-/** Absent and null keep what is set. */
+/** Settings of `session.update`. A value that is absent or null leaves the setting unchanged. @throws SessionFault */
 export function commonSettings(
   given: Json,
   config: SessionConfig,
@@ -61,7 +61,7 @@ export function commonSettings(
   }
 }
 
-/** `speaks` and `voice` are spelled differently, and so come read. */
+/** Settings of `response.create`. The dialects read `speaks` and `voice` themselves. @throws SessionFault */
 export function commonOverrides(
   given: Json,
   model: SessionModel,
@@ -94,7 +94,7 @@ function parallelAt(given: Json, owner: string): boolean | undefined {
   return fields.optional(z.boolean(), given['parallel_tool_calls'], `${owner}.parallel_tool_calls`, 'true or false')
 }
 
-/** The first of several spellings of a reply's limit; undefined where none is given. */
+/** A reply's token limit under the first of `keys` that has a value. Undefined when none has. @throws SessionFault */
 export function limitAt(
   given: Json,
   owner: string,
@@ -104,7 +104,7 @@ export function limitAt(
   return key === undefined ? undefined : { maxTokens: fields.maxTokensOf(given[key], `${owner}.${key}`) }
 }
 
-/** Of a client's settings for transcripts. */
+/** Hints in a client's transcription settings. @throws SessionFault */
 export function transcriptionHints(asked: Json, param: string): TranscriptionHints {
   const language = fields.optional(z.string(), asked['language'], `${param}.language`, 'a string')
   if (language !== undefined && languageName(language) === undefined)
@@ -113,7 +113,7 @@ export function transcriptionHints(asked: Json, param: string): TranscriptionHin
   return { language, prompt }
 }
 
-/** @throws SessionFault where speech is asked of a checkpoint that has none; `fix` says what to ask for. */
+/** @throws SessionFault if a reply should speak and the checkpoint has no speech. `fix` names a valid setting. */
 export function checkSpeech(speaks: boolean, model: SessionModel, param: string, fix: string): void {
   if (!speaks || model.speaks) return
   throw new SessionFault(`The checkpoint '${model.checkpoint}' loaded here has no speech output: ${fix}.`, { param })

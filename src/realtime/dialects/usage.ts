@@ -1,6 +1,6 @@
 /**
- * A reply's usage in the realtime form. The service says `input_tokens_details`, OpenAI `input_token_details`. Keys of
- * no amount are left out.
+ * A reply's usage in the realtime form. DashScope's field is `input_tokens_details`, OpenAI's is `input_token_details`.
+ * Modalities without tokens are omitted.
  */
 import type { Usage } from '../../protocol/index.ts'
 

@@ -1,8 +1,7 @@
 /**
- * A recording split at its pauses, for transcripts with times.
+ * Splits a recording at its pauses, for transcripts with timestamps.
  *
- * In: 16 kHz mono samples. Out: segments of speech, none longer than a limit, in samples. Silence between them belongs
- * to none.
+ * In: 16 kHz mono samples. Out: segments of speech up to a maximum length, in samples, without the silence between them.
  */
 import { WINDOW_SAMPLES, type VoiceModel } from './silero.ts'
 import { TurnDetector } from './turn-detector.ts'
@@ -14,11 +13,15 @@ export interface SpeechSegment {
 
 const RATE = 16_000
 
-/** @param breathe yields to the event loop. Rejects with the signal's reason once aborted. */
+/** @param yieldToEventLoop yields to the event loop. Rejects with the signal's reason once aborted. */
 export async function speechSegments(
   samples: Float32Array,
   model: VoiceModel,
-  options: { readonly longestSeconds: number; readonly breathe: () => Promise<void>; readonly signal: AbortSignal },
+  options: {
+    readonly longestSeconds: number
+    readonly yieldToEventLoop: () => Promise<void>
+    readonly signal: AbortSignal
+  },
 ): Promise<SpeechSegment[]> {
   const stream = model.stream()
   const detection = {
@@ -45,11 +48,11 @@ export async function speechSegments(
     else if (change?.type === 'stop') close(change.at)
     else if (from !== undefined && at + 2 * WINDOW_SAMPLES - from > longest) {
       close(at + WINDOW_SAMPLES)
-      // Speech continues, and so does the next segment.
+      // Speech continues, so the next segment starts at once.
       from = at + WINDOW_SAMPLES
     }
     if (windows % 32 === 31) {
-      await options.breathe()
+      await options.yieldToEventLoop()
       options.signal.throwIfAborted()
     }
   }

@@ -1,8 +1,8 @@
 /**
  * Silero VAD: the probability that a window of audio is speech.
  *
- * In: 512 samples at a time (32 ms at 16 kHz). Out: a probability. A stream's state (the recurrent cell and the last 64
- * samples) is its own; weights are shared. Reference: snakers4/silero-vad, version 6, 16 kHz branch; goldens by
+ * In: windows of 512 samples (32 ms at 16 kHz). Out: a probability. Each stream has its own state (the recurrent cell
+ * and the last 64 samples); weights are shared. Reference: snakers4/silero-vad, version 6, 16 kHz branch; goldens by
  * onnxruntime (`reference/silero-vad`).
  */
 import { readFile } from 'node:fs/promises'
@@ -39,7 +39,7 @@ const FILE = new URL('../../../models/silero-vad/silero-vad.safetensors', import
 
 let shared: Promise<VoiceModel> | undefined
 
-/** The model that ships with omniserve, read once. */
+/** Loads the model that is part of the package. It is read once. */
 export function loadVoiceModel(): Promise<VoiceModel> {
   shared ??= readWeights(FILE).then((weights) => new VoiceModel(weights))
   return shared
@@ -91,7 +91,7 @@ export class VoiceStream {
     return sigmoid(sum)
   }
 
-  /** Magnitudes, [4, 129]. The four frames share each row of the transform. */
+  /** Magnitude spectrum of four frames, [4, 129]. All frames are multiplied with one row of the transform at a time. */
   #takeSpectrum(): void {
     const { stft } = this.#weights
     const spectrum = this.#spectrum
@@ -106,7 +106,7 @@ export class VoiceStream {
     }
   }
 
-  /** The products of one row with each frame. */
+  /** Dot products of one row with each frame. */
   #project(stft: Float32Array, row: number): Float64Array {
     const input = this.#input
     let [a, b, c, d] = [0, 0, 0, 0]
@@ -142,14 +142,14 @@ export class VoiceStream {
   }
 }
 
-/** [frames, in] to [frames / stride, out]: width 3, one of padding, then ReLU. */
+/** Convolution of width 3 with padding 1, then ReLU: [frames, in] to [frames / stride, out]. */
 function convolve(input: Float32Array, frames: number, { weight, bias, stride }: Convolution): Float32Array {
   const outputs = bias.length
   const inputs = input.length / frames
   const length = Math.ceil(frames / stride)
   const out = new Float32Array(outputs * length)
   for (let t = 0; t < length; t += 1) {
-    // Taps outside the frames are padding: skipped, at both ends.
+    // Taps in the padding are skipped.
     const first = t * stride === 0 ? 1 : 0
     const last = t * stride + 1 < frames ? 3 : 2
     const from = (t * stride - 1 + first) * inputs
@@ -161,7 +161,7 @@ function convolve(input: Float32Array, frames: number, { weight, bias, stride }:
   return out
 }
 
-/** Four sums at a time, so that the processor's additions do not wait for each other. */
+/** Dot product with four accumulators, so that additions do not depend on each other. */
 function dot(a: Float32Array, atA: number, b: Float32Array, atB: number, length: number): number {
   let [s0, s1, s2, s3] = [0, 0, 0, 0]
   let i = 0
@@ -175,7 +175,7 @@ function dot(a: Float32Array, atA: number, b: Float32Array, atB: number, length:
   return s0 + s1 + (s2 + s3)
 }
 
-/** [out, in, 3] to [out, 3, in], so that a window's products are adjacent. */
+/** [out, in, 3] to [out, 3, in], so that the products of a window read adjacent values. */
 function tapsFirst(weight: Float32Array, outputs: number): Float32Array {
   const inputs = weight.length / outputs / 3
   const out = new Float32Array(weight.length)
@@ -189,7 +189,7 @@ function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x))
 }
 
-/** Reads the safetensors file: a header of JSON, then 32-bit floats. */
+/** Reads the safetensors file: a JSON header, then 32-bit floats. */
 async function readWeights(file: URL): Promise<Weights> {
   const bytes = await readFile(file)
   const headerBytes = Number(bytes.readBigUInt64LE(0))
@@ -200,7 +200,7 @@ async function readWeights(file: URL): Promise<Weights> {
   >
   const tensor = (name: string): Float32Array => {
     const entry = header[name]
-    if (entry === undefined) throw new Error(`models/silero-vad lacks the tensor ${name}; install omniserve again`)
+    if (entry === undefined) throw new Error(`models/silero-vad lacks the tensor ${name}; reinstall omniserve`)
     const [from, to] = entry.data_offsets
     return new Float32Array(bytes.buffer.slice(bytes.byteOffset + start + from, bytes.byteOffset + start + to))
   }

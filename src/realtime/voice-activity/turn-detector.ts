@@ -1,23 +1,23 @@
 /**
- * From probabilities of speech to the start and end of a turn. Pure.
+ * Detects the start and the end of a turn from probabilities of speech.
  *
- * In: one probability for each 32 ms. Out: `start` and `stop`, in samples since the session began. Speech opens with
- * two windows over the threshold in a row; it ends after the configured silence, where a window counts as silent 0.15
- * below the threshold. Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection` (threshold,
- * prefix_padding_ms, silence_duration_ms).
+ * In: one probability per 32 ms. Out: `start` and `stop`, in samples since the start of the session. Speech starts with
+ * two consecutive windows at or above the threshold. It ends after the configured silence; a window is silent if its
+ * probability is 0.15 below the threshold. Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection`
+ * (threshold, prefix_padding_ms, silence_duration_ms).
  */
 import type { TurnDetection } from '../config.ts'
 
 const OPENING_WINDOWS = 2
 const HYSTERESIS = 0.15
-/** The service accepts thresholds down to -1; the model's noise ends here. */
+/** The hosted service accepts thresholds down to -1. Below this value, noise counts as speech. */
 const LOWEST = 0.1
 const HIGHEST = 0.95
-/** In semantic mode, speech shorter than this is probably incomplete. */
+/** In semantic mode, shorter speech is probably incomplete: the silence that ends it is doubled. */
 const SHORT_SPEECH_MS = 600
 
 export type TurnChange =
-  /** `at`: the first sample of the turn, padding included. */
+  /** `at`: the first sample of the turn, including padding. */
   | { readonly type: 'start'; readonly at: number }
   /** `at`: the sample after the last one of the turn. */
   | { readonly type: 'stop'; readonly at: number }
@@ -26,7 +26,7 @@ export type TurnChange =
 export interface Pause {
   /** Its first sample. */
   readonly since: number
-  /** Where the turn ends if it goes on. */
+  /** Where the turn ends if the silence continues. */
   readonly until: number
 }
 
@@ -34,7 +34,7 @@ export interface TurnDetectorOptions {
   readonly detection: TurnDetection
   readonly sampleRate: number
   readonly windowSamples: number
-  /** Where in the session the first window begins, samples. */
+  /** Start of the first window, samples since the start of the session. */
   readonly startsAt: number
 }
 
@@ -57,7 +57,7 @@ export class TurnDetector {
     return this.#speaking
   }
 
-  /** The silence that the last window belongs to. */
+  /** The pause that the last window belongs to. */
   get pause(): Pause | undefined {
     const { sampleRate, windowSamples } = this.#options
     const since = this.#silentSince
@@ -66,12 +66,12 @@ export class TurnDetector {
     return { since, until: since + windows * windowSamples }
   }
 
-  /** Goes on by other settings; a turn that is open stays open. */
+  /** Changes the settings. A turn in progress continues. */
   adjust(detection: TurnDetection): void {
     this.#detection = detection
   }
 
-  /** Takes the next window's probability. */
+  /** Adds the next window's probability. */
   push(probability: number): TurnChange | undefined {
     const { sampleRate, windowSamples } = this.#options
     const detection = this.#detection
@@ -96,7 +96,7 @@ export class TurnDetector {
     return this.#stop()
   }
 
-  /** Ends a turn that is open. */
+  /** Ends the turn in progress, if there is one. */
   cut(): TurnChange | undefined {
     return this.#speaking ? this.#stop() : undefined
   }

@@ -1,18 +1,18 @@
-/** Items as clients give them, made into a conversation's: images opened, audio at the session's rate resampled. */
+/** Converts items created by clients into conversation items: opens images, and resamples audio to 16 kHz. */
 import type { InputPart, Item, SessionImage } from './conversation.ts'
 import { SAMPLE_RATE } from './audio-buffer.ts'
-import type { GivenItem, GivenPart } from './events.ts'
+import type { ClientItem, ClientPart } from './events.ts'
 import { pcmMedium } from './pcm-medium.ts'
 import { createResampler } from './resample.ts'
 
 export interface ItemMaker {
   readonly openImage: (source: string) => Promise<SessionImage>
-  /** Of given audio, hertz. */
+  /** Sample rate of the client's audio, hertz. */
   readonly inputRate: number
 }
 
-/** Rejects as `openImage` does; what was opened by then is let go. */
-export async function makeItem(given: GivenItem, id: string, maker: ItemMaker): Promise<Item> {
+/** Converts an item. Rejects as `openImage` does, after the release of images opened so far. */
+export async function makeItem(given: ClientItem, id: string, maker: ItemMaker): Promise<Item> {
   switch (given.type) {
     case 'input':
       return { id, type: 'input', role: given.role, parts: await makeParts(given.parts, maker) }
@@ -29,7 +29,7 @@ export async function makeItem(given: GivenItem, id: string, maker: ItemMaker): 
   }
 }
 
-async function makeParts(given: readonly GivenPart[], { openImage, inputRate }: ItemMaker): Promise<InputPart[]> {
+async function makeParts(given: readonly ClientPart[], { openImage, inputRate }: ItemMaker): Promise<InputPart[]> {
   const parts: InputPart[] = []
   try {
     for (const part of given) {
@@ -49,7 +49,7 @@ async function makeParts(given: readonly GivenPart[], { openImage, inputRate }: 
   return parts
 }
 
-/** All of a recording at 16 kHz, what the resampler holds back included. */
+/** A complete recording at 16 kHz, including the samples that the resampler buffers. */
 function whole(samples: Float32Array, rate: number): Float32Array {
   const resampler = createResampler(rate, SAMPLE_RATE)
   const begin = resampler.push(samples)

@@ -62,7 +62,7 @@ async function checkReplica(
       return { check, model: member.model() }
     }
     await member.probe(signal)
-    await member.learn?.(signal)
+    await member.discover?.(signal)
     const model = member.model()
     const voices = model.voices.filter(({ native }) => native).length
     const speech = model.output.includes('audio') ? `, ${voices} voices` : ', no speech'

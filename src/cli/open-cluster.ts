@@ -229,7 +229,7 @@ function defined<T extends object>(values: T): Defined<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>
 }
 
-/** @throws what `openLocal` throws */
+/** Rejects as `openLocal` does. */
 export async function openMember(
   pool: PoolPlan,
   replica: ReplicaPlan,
@@ -253,7 +253,7 @@ export async function openMember(
     model: () => engine.model,
     ...(engine.probes && {
       probe: (signal: AbortSignal) => engine.probe(signal),
-      learn: (signal: AbortSignal) => engine.learn(signal),
+      discover: (signal: AbortSignal) => engine.discover(signal),
     }),
   }
 }

@@ -1,37 +1,37 @@
 /**
- * The contract between the API server and whatever runs a model.
+ * The contract between the API server and an engine, which runs a model.
  *
- * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. Every engine keeps this contract and
- * is run against the same contract suite (`contract/testing/engine-suite.ts`).
+ * In: a {@link GenerationRequest}. Out: an async stream of {@link EngineEvent}s. The same contract suite tests every
+ * engine (`contract/testing/engine-suite.ts`).
  */
 
 import type { EngineEvent, PromptUsage } from './events.ts'
 import type { InputModality, OutputModality } from './media.ts'
 import type { GenerationRequest, PreferredSampling } from './request.ts'
 
-/** How a voice name is spoken: by a speaker the checkpoint was trained with, or by the stand-in named. */
+/** A voice name and its speaker: one that the checkpoint was trained with (`native`), or a substitute. */
 export interface EngineVoice {
   readonly name: string
   readonly speaker: string
   readonly native: boolean
 }
 
-/** False: the engine refuses requests that need it, and the API server reports or computes what is missing. */
+/** False: the engine refuses requests that need it, and the API server computes or omits missing values. */
 export interface EngineCapabilities {
   readonly tools: boolean
-  /** The seed decides the reply. */
+  /** Replies are reproducible with a seed. */
   readonly seed: boolean
-  /** The caller's choice of voice is honoured. */
+  /** The caller may choose the voice. */
   readonly voiceChoice: boolean
   /** Prompt tokens are reported by modality. */
   readonly promptByModality: boolean
   /** `countPrompt` counts without running the request. */
   readonly countsPrompt: boolean
-  /** Can generate a given text word for word (`script`). Absent: it cannot. */
+  /** A given text can be generated word for word (`script`). Absent: not supported. */
   readonly scripted?: boolean
 }
 
-/** What a loaded checkpoint supports. */
+/** A loaded checkpoint and what it supports. */
 export interface EngineModel {
   readonly id: string
   /** `architectures[0]` of its config.json. */
@@ -39,21 +39,21 @@ export interface EngineModel {
   readonly input: readonly InputModality[]
   readonly output: readonly OutputModality[]
   readonly thinking: boolean
-  /** What the engine supports and reports beyond the modalities. */
+  /** What the engine supports besides modalities. */
   readonly capabilities: EngineCapabilities
   readonly contextLength: number
   readonly maxOutputTokens: number
   readonly voices: readonly EngineVoice[]
-  /** Stored bits of the weights, for people: `f32`, `bf16`, `q8_0`, `q4_0 (code predictor q8_0)`. */
+  /** Types of the weights, for display: `f32`, `bf16`, `q8_0`, `q4_0 (code predictor q8_0)`. */
   readonly weights: string
   readonly device: string
-  /** Recommended sampling where the caller does not say; the API model's defaults for what is absent. */
+  /** Default sampling of the checkpoint. Absent values: the API model's defaults. */
   readonly sampling?: PreferredSampling
-  /** The longest conversation it supports, in turns; older ones are left out. */
+  /** Most turns of a conversation. Older turns are removed from the prompt. */
   readonly historyTurns?: number
-  /** The same where the newest turn is spoken: of a session, older ones are left out. */
+  /** Most turns of a realtime session's prompt when the newest turn is spoken. */
   readonly spokenHistoryTurns?: number
-  /** What a session gives it of the user's earlier spoken turns: the recordings (also when absent), or their words. */
+  /** Form of earlier spoken turns in a session's prompt: their audio (default), or their transcript. */
   readonly historyAudio?: 'audio' | 'transcript'
 }
 
@@ -67,20 +67,19 @@ export interface EngineStatus {
 }
 
 /**
- * Audio of a request to come, on its way to the engine while it is being said. Disposing it gives it up; nothing fails
- * by that.
+ * Audio of a later request, sent to the engine while it arrives. Dispose it to discard it, which is always possible.
  */
 export interface ArrivingAudio extends Disposable {
   /** The next samples, mono in [-1, 1], 16 kHz. */
   append(samples: Float32Array): void
   /**
-   * There may be no more but so many samples of silence, which are not appended; `contentKey` is of all that with the
-   * silence. `append` says that there are, `complete` with the same key that there are not.
+   * Announces that the audio may be over, followed by `silence` samples of silence, which are not appended.
+   * `contentKey`: of all samples including the silence. A later `append` revokes this; `complete` with the same key
+   * confirms it.
    */
   mayEnd(silence: number, contentKey: string): void
   /**
-   * There are no more. `contentKey`: of the medium that requests will have, whose samples are all those that were
-   * appended.
+   * Ends the audio. `contentKey`: of the medium in the request, whose samples are exactly those appended.
    */
   complete(contentKey: string): void
 }
@@ -89,24 +88,23 @@ export interface Engine {
   readonly id: string
   models(): Promise<readonly EngineModel[]>
   /**
-   * Tokens the prompt would take, without running it. Throws the same {@link EngineError}s as `generate` before
-   * `start`.
+   * Counts the prompt's tokens without running it. Throws the same {@link EngineError}s as `generate` before `start`.
    */
   countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage>
   /**
    * Runs one request. The iterator throws an {@link EngineError} when it cannot start or continue, and the signal's
-   * reason once aborted; after `end`, an abort or an error it yields nothing more and holds no native memory. Returning
-   * early from the iterator counts as an abort. Consumers that read slowly slow only their own request.
+   * reason once aborted. After `end`, an abort or an error it yields nothing more and has released all native memory.
+   * An early return from the iterator is an abort. A slow consumer delays only its own request.
    */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<EngineEvent>
   /**
-   * Takes audio in before its request is there, which is then answered sooner and not otherwise. `request` is that
-   * request as far as it is known; the last audio of its messages stands for this one. `prefills`: nothing will come
-   * between those messages and the audio. Absent, or undefined: audio is encoded with its request. Throws the same
-   * errors as `generate` before `start`.
+   * Opens an audio before its request, so that the reply starts sooner; the reply itself is the same. `request`: the
+   * later request as far as it is known, with a placeholder as its last audio. `prefills`: no message will be inserted
+   * before the audio. Absent, or a result of undefined: not supported. Throws the same errors as `generate` before
+   * `start`.
    */
   openAudio?(request: GenerationRequest, options: { readonly prefills: boolean }): ArrivingAudio | undefined
   status(): EngineStatus
-  /** Ends live requests with `engine_closed` and releases everything native. Idempotent. */
+  /** Ends live requests with `engine_closed` and releases all native memory. Idempotent. */
   close(): Promise<void>
 }

@@ -1,31 +1,31 @@
-/** The one error that engines throw. */
+/** The error that all engines throw. */
 
 export type EngineErrorCode =
-  /** The request needs what this checkpoint does not support (modality, voice, thinking, tools). */
+  /** The checkpoint does not support the request (modality, voice, thinking, tools). */
   | 'unsupported'
-  /** Prompt, or prompt plus `maxTokens`, over the checkpoint's context. */
+  /** The prompt, or the prompt plus `maxTokens`, exceeds the checkpoint's context. */
   | 'context_overflow'
   /** Unknown model id. */
   | 'unknown_model'
-  /** The engine ended while the request was in flight. */
+  /** The engine ended while the request was running. */
   | 'engine_crashed'
-  /** Not started, or closed. */
+  /** The engine is not started, or closed. */
   | 'engine_closed'
-  /** At capacity: too many requests waiting, or not enough memory for this one. */
+  /** At capacity: too many requests are waiting, or there is not enough memory for this one. */
   | 'overloaded'
-  /** A limit of requests or tokens over time, of this server or of the one behind it. */
+  /** A rate limit of requests or tokens, of this server or of a peer. */
   | 'rate_limited'
-  /** Nothing arrived within the time allowed. */
+  /** Nothing arrived within the time limit. */
   | 'timeout'
-  /** The server behind this engine could not be reached, or its answer was invalid. */
+  /** The peer could not be reached, or its response was invalid. */
   | 'upstream_failed'
   /**
-   * A checkpoint folder that cannot be loaded: missing file, unknown architecture, misshapen tensor, too little memory.
+   * The checkpoint cannot be loaded: missing file, unknown architecture, wrong shape of a tensor, too little memory.
    */
   | 'bad_checkpoint'
   | 'internal'
 
-/** Codes of which the same request may succeed later. */
+/** Codes after which the same request may succeed later. */
 const RETRYABLE: ReadonlySet<EngineErrorCode> = new Set([
   'engine_crashed',
   'overloaded',
@@ -34,7 +34,7 @@ const RETRYABLE: ReadonlySet<EngineErrorCode> = new Set([
   'upstream_failed',
 ])
 
-/** An error as a server that speaks the same wire put it; the caller gets it as it is. */
+/** An error of a peer with the same API, which the caller gets unchanged. */
 export interface PassedOnError {
   readonly status: number
   readonly type: string
@@ -44,11 +44,11 @@ export interface PassedOnError {
 export interface EngineErrorOptions {
   /** The request field that is wrong. */
   readonly param?: string
-  /** Default: by the code. */
+  /** Default: depends on the code. */
   readonly retryable?: boolean
-  /** When a retry may succeed, where that is known. */
+  /** Time until a retry may succeed, milliseconds, if known. */
   readonly retryAfterMs?: number
-  /** The message and `param` are then the other server's own. */
+  /** Set for an error of a peer, whose message and `param` are then unchanged. */
   readonly passedOn?: PassedOnError
   readonly cause?: unknown
 }

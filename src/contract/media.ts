@@ -1,8 +1,8 @@
 /**
- * Media of a request, as the API server accepted them.
+ * Media of a request, accepted by the API server.
  *
- * A medium carries what its header says and where its bytes are. An engine that runs a model asks for pixels or samples
- * with `decode()`; one that forwards requests asks for `bytes()`; counting tokens needs the facts alone.
+ * A medium has the facts from its header, and access to its bytes. An engine that runs a model calls `decode()` for
+ * pixels or samples; an engine that forwards requests calls `bytes()`; token counting needs only the facts.
  */
 
 export type InputModality = 'text' | 'image' | 'audio' | 'video'
@@ -15,26 +15,25 @@ export interface RgbImage {
   readonly data: Uint8Array
 }
 
-/** Mono PCM in [-1, 1] at `sampleRate` Hz. The API server always delivers 16 000 Hz. */
+/** Mono PCM in [-1, 1] at `sampleRate` Hz. The API server always provides 16,000 Hz. */
 export interface MonoPcm {
   readonly sampleRate: number
   readonly samples: Float32Array
 }
 
 /**
- * Frames already sampled from a video, in time order, all of one size. `timestamps[i]` is seconds from the video's
- * start.
+ * Sampled frames of a video, in time order, all of the same size. `timestamps[i]`: seconds from the start of the video.
  */
 export interface VideoFrames {
   readonly frames: readonly RgbImage[]
   readonly timestamps: readonly number[]
-  /** Sampling rate the frames stand for, frames per second (2 unless the request says otherwise). */
+  /** Sampling rate of the frames, frames per second. Default of requests: 2. */
   readonly fps: number
-  /** The video's audio track, when it has one. Interleaved in time with the frames by the checkpoint's processor. */
+  /** The video's audio track, if it has one. */
   readonly audio?: MonoPcm
 }
 
-/** Width and height of what `decode()` delivers, in pixels; `source*` are the file's own, orientation applied. */
+/** `width` and `height`: of the decoded image, pixels. `source*`: of the file, with its orientation applied. */
 export interface ImageFacts {
   readonly width: number
   readonly height: number
@@ -43,26 +42,26 @@ export interface ImageFacts {
 }
 
 export interface AudioFacts {
-  /** Of what `decode()` delivers, Hz. */
+  /** Rate of the decoded audio, Hz. */
   readonly sampleRate: number
-  /** Samples that `decode()` delivers. */
+  /** Number of decoded samples. */
   readonly samples: number
 }
 
 export interface VideoFacts extends ImageFacts {
-  /** Frames that `decode()` delivers, and the rate they stand for. */
+  /** Number of decoded frames, and their sampling rate. */
   readonly frames: number
   readonly fps: number
   /** Length of the file, or of a frame list at its rate, seconds. */
   readonly seconds: number
-  /** Frames of the file and their rate; 0 where the container says neither. Absent for a frame list. */
+  /** Frames of the file and their rate; 0 if the container has neither. Absent for a frame list. */
   readonly source?: { readonly frames: number; readonly fps: number }
   readonly audio?: AudioFacts
 }
 
-/** One file as it was sent or fetched. */
+/** One file as it was uploaded or downloaded. */
 export interface MediaFile {
-  /** As sniffed from the bytes, such as `image/png`; never what a server claimed. */
+  /** Determined from the bytes, such as `image/png`, not from a server's header. */
   readonly mimeType: string
   readonly size: number
   /** Reads the whole file. Rejects with the signal's reason once aborted. */
@@ -72,24 +71,23 @@ export interface MediaFile {
 interface Medium<Kind extends 'image' | 'audio' | 'video', Facts, Decoded> {
   readonly kind: Kind
   /**
-   * One file; several for a video given as a list of images. Empty where an engine got the medium without its bytes.
+   * One file, or several for a video as a list of images. Empty inside an engine that has no access to the bytes.
    */
   readonly files: readonly MediaFile[]
   readonly facts: Facts
   /**
-   * Whether `facts` are what `decode()` delivers. False where a header can err: a file that was cut off, a variable
-   * rate.
+   * Whether `facts` are certain to match the result of `decode()`. False for a header that may be wrong: a truncated
+   * file, a variable rate.
    */
   readonly exact: boolean
   /**
-   * Names the decoded content: a digest of the bytes and of everything that changes what `decode()` delivers. Media
-   * with equal keys decode to equal pixels and samples.
+   * Identifies the decoded content: a digest of the bytes and of all settings that affect `decode()`. Media with equal
+   * keys decode to equal pixels and samples.
    */
   readonly contentKey: string
   /**
-   * Pixels or samples. Callers at the same time share one result; nothing is kept after `release()`.
-   * Rejects for a file that turns out to be broken, with an error that engines pass on unchanged, and with the signal's
-   * reason once aborted.
+   * Decodes to pixels or samples. Concurrent callers share one result, which `release()` frees. Rejects for a broken
+   * file with an error that engines pass on unchanged, and with the signal's reason once aborted.
    */
   decode(signal?: AbortSignal): Promise<Decoded>
   /** Frees decoded data. `decode()` may be called again. */

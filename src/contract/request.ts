@@ -1,4 +1,4 @@
-/** What an engine is asked: messages, tools, sampling, limits. */
+/** A request to an engine: messages, tools, sampling, limits. */
 
 import type { AudioMedium, ImageMedium, VideoMedium } from './media.ts'
 
@@ -17,7 +17,7 @@ export type GenerationPart =
 export interface ToolCall {
   readonly id: string
   readonly name: string
-  /** JSON text, as the model wrote it. */
+  /** JSON text, as the model generated it. */
   readonly arguments: string
 }
 
@@ -31,7 +31,7 @@ export type GenerationMessage =
   /** The result of the tool that `toolCallId` called. */
   | { readonly role: 'tool'; readonly toolCallId: string; readonly content: readonly TextPart[] }
 
-/** A function the model may call. */
+/** A function that the model may call. */
 export interface ToolDefinition {
   readonly name: string
   readonly description?: string
@@ -39,24 +39,24 @@ export interface ToolDefinition {
   readonly parameters?: Readonly<Record<string, unknown>>
 }
 
-/** Which tools may be called: any or none of them, at least one, or the one named. */
+/** Which tools may be called: any, none, at least one, or the named one. */
 export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string }
 
-/** Sampling of the thinker. Ranges are checked by the API server; see the catalogue for each API model's defaults. */
+/** Sampling of the thinker. The API server has validated the ranges. Defaults of API models are in the catalogue. */
 export interface SamplingOptions {
   /** 0 means greedy. */
   readonly temperature: number
   /** (0, 1]. */
   readonly topP: number
-  /** Undefined (or over 100 on the wire) switches top-k off. */
+  /** Undefined (in the API also over 100): top-k is disabled. */
   readonly topK?: number
   readonly presencePenalty: number
   readonly repetitionPenalty: number
-  /** Same seed and same request give the same reply on one machine, at any concurrency. */
+  /** On one machine, equal seeds and requests give equal replies, at any concurrency. */
   readonly seed: number
 }
 
-/** Recommended sampling of a checkpoint; the caller's explicit values and the seed take precedence. */
+/** Default sampling of a checkpoint. Values in the request take precedence. */
 export type PreferredSampling = Partial<Omit<SamplingOptions, 'seed'>>
 
 export interface GenerationRequest {
@@ -71,30 +71,30 @@ export interface GenerationRequest {
   readonly toolChoice?: ToolChoice
   /** False allows at most one call in a reply. Default true. */
   readonly parallelToolCalls?: boolean
-  /** Present when speech is wanted. `voice` is an API voice name such as `Cherry`; the engine maps it to a speaker. */
+  /** Present for a spoken reply. `voice`: an API voice name such as `Cherry`, which the engine maps to a speaker. */
   readonly speech?: { readonly voice: string }
   /**
-   * The reply is this text and nothing else, for speech word for word. Only for engines with the capability `scripted`.
+   * The exact text of the reply, for text to speech. Only for engines with the capability `scripted`.
    */
   readonly script?: string
-  /** Present when reasoning comes before the reply; `budget` is the most reasoning tokens. */
+  /** Present for a reply with reasoning. `budget`: most reasoning tokens. */
   readonly thinking?: { readonly budget?: number }
   readonly sampling: SamplingOptions
-  /** Most answer tokens, reasoning excluded. */
+  /** Most answer tokens, without reasoning. */
   readonly maxTokens: number
-  /** Most tokens of reasoning and answer together. Default: no such limit. */
+  /** Most tokens of reasoning and answer. Default: no such limit. */
   readonly maxTotalTokens?: number
-  /** Texts that end the reply; never emitted, not even in part. */
+  /** Stop strings: they end the reply and are never sent, not even in part. */
   readonly stop: readonly string[]
   /** Token ids that end the reply. */
   readonly stopTokenIds?: readonly number[]
   /**
-   * Whose content this is. What an engine keeps of a request (prefixes, encoded media) serves only requests of an equal
-   * scope. Absent: nothing is kept or reused.
+   * Owner of the request's content. Cached results (prefixes, encoded media) are reused only within a scope. Absent:
+   * nothing is cached or reused.
    */
   readonly cacheScope?: string
-  /** Text the API server has put at the start of the system message. Engines whose peers add their own take it off. */
+  /** Text that the API server has put at the start of the system message. Removed for peers that add their own. */
   readonly speechPrompt?: string
-  /** W3C `traceparent`, passed on by engines that forward requests. */
+  /** W3C `traceparent`, forwarded by remote engines. */
   readonly traceparent?: string
 }

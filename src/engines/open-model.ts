@@ -1,8 +1,8 @@
 /**
- * A checkpoint opened: its weights located but not read, its small files read once and checked, its prompts ready.
+ * Opens a checkpoint: locates its weights, reads and validates its small files, and prepares its prompt builder.
  *
  * In: a folder or converted file. Out: an {@link OpenedModel}, and an engine's listing of it. The local engine, the
- * unloaded one and the command line's reports all begin here.
+ * unloaded engine and the reports of the command line use it.
  */
 
 import type { EngineCapabilities, EngineModel } from '../contract/index.ts'
@@ -18,10 +18,10 @@ export interface OpenedModel extends Disposable {
   readonly serving: ServingDefaults
 }
 
-/** Tokens of a reply at most, where nobody says otherwise. */
-export const longestReply = 16_384
+/** Default limit of a reply's tokens. */
+export const defaultMaxOutputTokens = 16_384
 
-/** Capabilities of engines that know a checkpoint. */
+/** Capabilities of engines that have the checkpoint's files. */
 const capabilities: Omit<EngineCapabilities, 'tools'> = {
   seed: true,
   voiceChoice: true,
@@ -30,7 +30,7 @@ const capabilities: Omit<EngineCapabilities, 'tools'> = {
   scripted: true,
 }
 
-/** @throws EngineError `bad_checkpoint` naming the file, the fault and the fix. */
+/** Opens a checkpoint. @throws EngineError `bad_checkpoint` naming the file, the fault and the fix */
 export async function openModel(location: string): Promise<OpenedModel> {
   const checkpoint = await openCheckpoint(location, { supported: supportedArchitectures })
   try {
@@ -48,16 +48,16 @@ export async function openModel(location: string): Promise<OpenedModel> {
   }
 }
 
-/** An engine's listing of a model, without voices: those are the engine's choice. */
+/** An engine's listing of a model, without voices, which depend on the engine. */
 export function listModel(
   { description, prompt, checkpoint, serving }: Omit<OpenedModel, typeof Symbol.dispose>,
   options: {
     readonly id: string
     readonly device: string
-    /** At most the checkpoint's own. */
+    /** Limited to the checkpoint's context length, which is the default. */
     readonly contextLength?: number
     readonly maxOutputTokens?: number
-    /** Format the weights were converted to while loading. */
+    /** Format that the weights were converted to while loading. */
     readonly weights?: string | undefined
   },
 ): Omit<EngineModel, 'voices'> {
@@ -70,7 +70,10 @@ export function listModel(
     thinking: prompt.canThink,
     capabilities: { ...capabilities, tools: prompt.tools },
     contextLength,
-    maxOutputTokens: Math.min(options.maxOutputTokens ?? longestReply, Math.max(1, Math.floor(contextLength / 2))),
+    maxOutputTokens: Math.min(
+      options.maxOutputTokens ?? defaultMaxOutputTokens,
+      Math.max(1, Math.floor(contextLength / 2)),
+    ),
     weights: options.weights ?? checkpoint.describeTypes(),
     device: options.device,
     ...serving,

@@ -2,8 +2,8 @@
  * A checkpoint's serving defaults: its sampling, and the longest conversation it supports.
  *
  * In: `default_sampling`, `max_history_turns`, `max_spoken_history_turns` and `history_audio` of
- * `generation_config.json`, names of our own; a checkpoint without them is served as its API model says. Out: {@link
- * ServingDefaults}.
+ * `generation_config.json`, which are extensions of omniserve. Without them, the API model's defaults apply. Out:
+ * {@link ServingDefaults}.
  */
 
 import { z } from 'zod'
@@ -27,7 +27,7 @@ const schema = z.object({
   history_audio: z.enum(['audio', 'transcript']).optional(),
 })
 
-/** @throws EngineError `bad_checkpoint` naming the field. */
+/** Reads the defaults of a checkpoint. @throws EngineError `bad_checkpoint` naming the field */
 export async function readServingDefaults(source: FileSource): Promise<ServingDefaults> {
   const text = await source.readText('generation_config.json')
   if (text === undefined) return {}
@@ -36,7 +36,7 @@ export async function readServingDefaults(source: FileSource): Promise<ServingDe
     const issue = parsed.error.issues[0]
     throw new EngineError(
       'bad_checkpoint',
-      `generation_config.json in ${source.location}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}. Correct the field or take it out.`,
+      `generation_config.json in ${source.location}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}. Correct or remove the field.`,
     )
   }
   const { default_sampling: asked, max_history_turns: historyTurns, history_audio: historyAudio } = parsed.data

@@ -11,7 +11,7 @@ describe('memory budget', () => {
     expect([budget.used, budget.free]).toEqual([100, 0])
     budget.release(30)
     expect(budget.free).toBe(30)
-    expect(() => budget.release(71)).toThrow(/more bytes were given back/)
+    expect(() => budget.release(71)).toThrow(/more bytes were released/)
   })
 
   it('reclaims just what is short, in order, before it refuses', () => {

@@ -1,12 +1,12 @@
 /**
- * A byte budget: requested before anything is allocated.
+ * A memory budget in bytes. Bytes are acquired before memory is allocated.
  *
- * In: a limit; requests for bytes and their release. Out: yes or no. Owners of memory that can be computed again
- * (prefix cache, encoder outputs) offer it as reclaimable: it is freed before a request is refused. Pure accounting, no
- * allocation.
+ * In: a limit; acquisitions and releases. Out: whether an acquisition fits. Owners of memory that can be recomputed
+ * (prefix cache, encoder outputs) register reclaimers, which free memory before an acquisition fails. The budget only
+ * counts; it does not allocate.
  */
 
-/** Frees at least so many bytes if it can, by releasing them to the budget before it returns. */
+/** Releases at least `bytes` bytes to the budget, if possible, before it returns. */
 export type Reclaimer = (bytes: number) => void
 
 export class MemoryBudget {
@@ -30,8 +30,8 @@ export class MemoryBudget {
   }
 
   /**
-   * Counts `bytes` as held if they fit, after reclaiming if they do not. Returns whether they do. `spare`: uses free
-   * bytes only.
+   * Acquires `bytes` if they fit, and reclaims memory if they do not. Returns whether they fit. `spare`: without
+   * reclaiming.
    */
   acquire(bytes: number, { spare = false }: { readonly spare?: boolean } = {}): boolean {
     if (bytes > this.limit) return false
@@ -45,20 +45,20 @@ export class MemoryBudget {
     return true
   }
 
-  /** Releases bytes and notifies those that wait for some. */
+  /** Releases bytes, and calls the listeners. */
   release(bytes: number): void {
     if (bytes <= 0) return
     this.#used -= bytes
-    if (this.#used < 0) throw new RangeError('more bytes were given back than taken')
+    if (this.#used < 0) throw new RangeError('more bytes were released than acquired')
     for (const listener of this.#listeners) listener()
   }
 
-  /** Reclaimers are asked in the order they were added. */
+  /** Adds a reclaimer. Reclaimers are called in the order in which they were added. */
   addReclaimer(reclaim: Reclaimer): void {
     this.#reclaims.push(reclaim)
   }
 
-  /** Calls `listener` whenever memory was released. Dispose to stop. */
+  /** Calls `listener` after each release, until the result is disposed. */
   onFreed(listener: () => void): Disposable {
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }

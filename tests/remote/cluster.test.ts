@@ -85,7 +85,7 @@ async function run(pools: readonly PoolPlan[], more: Partial<Balancing> = {}): P
       })
       const probes = {
         probe: (signal: AbortSignal) => engine.probe(signal),
-        learn: (signal: AbortSignal) => engine.learn(signal),
+        discover: (signal: AbortSignal) => engine.discover(signal),
       }
       return { engine, model: () => engine.model, ...(engine.probes && probes) }
     },

@@ -23,7 +23,7 @@ const long = { text: 'Please tell me a rather long story.' }
 
 async function open(adapter: Adapter, url: string, peer: Partial<PeerOptions> = {}): Promise<RemoteEngine> {
   const engine = new RemoteEngine({ adapter, id: 'nano', url, peer: { model: 'nano', voices, ...peer } })
-  await engine.learn(new AbortController().signal)
+  await engine.discover(new AbortController().signal)
   return engine
 }
 
@@ -102,7 +102,7 @@ describeEngine('a cluster of two vLLM-Omni, replayed', {
           engine,
           model: () => engine.model,
           probe: (signal) => engine.probe(signal),
-          learn: (signal) => engine.learn(signal),
+          discover: (signal) => engine.discover(signal),
         }
       },
     })

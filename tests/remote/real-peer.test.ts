@@ -46,7 +46,7 @@ const talker = {
 async function open(): Promise<RemoteEngine> {
   const peer: PeerOptions = { model: 'nano', voices: mapVoices(VOICES), ...(speaks && { talker }) }
   const engine = new RemoteEngine({ adapter, id: 'nano', url, peer, limits: { idle: 120_000, ask: 60_000 } })
-  await engine.learn(new AbortController().signal)
+  await engine.discover(new AbortController().signal)
   return engine
 }
 

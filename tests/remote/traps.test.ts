@@ -171,7 +171,7 @@ describe('vLLM-Omni', () => {
       peer: { model: 'nano', voices: mapVoices(VOICES) },
     })
     expect(engine.model.voices).toEqual([])
-    await engine.learn(new AbortController().signal)
+    await engine.discover(new AbortController().signal)
     expect(engine.model.contextLength).toBe(4096)
     expect(engine.model.voices).toHaveLength(49)
     expect(engine.model.voices.every(({ native }) => native)).toBe(true)
@@ -189,7 +189,7 @@ describe('vLLM-Omni', () => {
       url: server.url,
       peer: { model: 'nano', voices: mapVoices(VOICES) },
     })
-    await expect(engine.learn(new AbortController().signal)).rejects.toThrow('serves other, not nano')
+    await expect(engine.discover(new AbortController().signal)).rejects.toThrow('serves other, not nano')
     await engine.close()
     await server.kill()
   })

@@ -1,31 +1,31 @@
 /**
- * What the memory for caches holds, known before any request: the shortest reply has to fit, and a reply's default
- * length is one that fits.
+ * Checks the memory limit of caches before the first request: it must fit the shortest reply, and it limits the default
+ * length of a reply.
  *
- * In: a model and the limit of its caches in bytes. Out: tokens, or an error that names what is needed.
+ * In: a model and the limit of its caches in bytes. Out: tokens that fit, or an error that names the bytes needed.
  */
 
 import { EngineError } from '../../contract/index.ts'
 import type { OmniModel } from '../../models/index.ts'
 
-/** Tokens by which caches grow, which the shortest reply takes. */
+/** Tokens of one cache block, which the shortest reply needs. */
 const BLOCK = 256
 
 /**
- * Tokens of one request's prompt and reply that `limit` bytes hold.
- * @param asked whether `limit` is the setting's, and not the machine's free memory.
- * @throws EngineError when not even the shortest reply fits, speech included.
+ * Tokens of prompt and reply of one request that fit into `limit` bytes.
+ * @param isSetting whether `limit` comes from a setting, and not from the machine's free memory.
+ * @throws EngineError when the shortest reply, including its speech, does not fit.
  */
-export function tokensThatFit({ thinker, speech }: OmniModel, limit: number, asked: boolean): number {
+export function tokensThatFit({ thinker, speech }: OmniModel, limit: number, isSetting: boolean): number {
   using sequence = thinker.newSequence(thinker.contextLength)
   const block = Math.min(BLOCK, thinker.contextLength)
   const bytes = sequence.bytesFor(block)
   const least = bytes + (speech?.minBytes ?? 0)
   if (limit < least) {
     const needs = `the caches of the shortest ${speech ? 'spoken reply' : 'reply'} of this checkpoint take ${least} bytes`
-    if (asked)
+    if (isSetting)
       throw new EngineError('unsupported', `--cache-memory is ${limit}, but ${needs}; give at least that, or 0.`)
-    throw new EngineError('bad_checkpoint', `${needs} and ${Math.floor(limit)} are free for them; free some memory.`)
+    throw new EngineError('bad_checkpoint', `${needs}, but only ${Math.floor(limit)} are available; free some memory.`)
   }
   return Math.min(thinker.contextLength, Math.floor(limit / bytes) * block)
 }

@@ -1,9 +1,9 @@
 /**
- * How this machine would hold a checkpoint's weights, decided before they are loaded: for loading, for `doctor`, for
+ * Chooses how a checkpoint's weights are placed in memory, before they are loaded. Also used by `doctor` and
  * benchmarks.
  *
- * In: an open device and checkpoint, and what is asked for. Out: a `Placement`, and the types and cache that loading
- * takes with it.
+ * In: an open device and checkpoint, and the load options. Out: a `Placement`, with the weight types and the repack
+ * cache for loading.
  */
 
 import type { ModelDescription } from '../../models/index.ts'
@@ -19,12 +19,12 @@ import {
 import { contentKey } from './content-key.ts'
 import type { LoadOptions } from './messages.ts'
 
-/** Memory besides the weights that a model needs at least: intermediate results and a short conversation's caches. */
+/** Least memory that a model needs besides its weights: intermediate results and the caches of a short conversation. */
 export const workingBytes = 256e6
-/** Weights below this are read faster than threads can be brought together for each operation. */
-export const smallCheckpoint = 200e6
+/** Below this size, synchronizing threads for each operation costs more than it saves. */
+export const smallCheckpointBytes = 200e6
 
-/** What of the load options decides about weights. */
+/** The load options that affect the placement of weights. */
 export type PlacementOptions = Pick<LoadOptions, 'types' | 'exact' | 'repack' | 'cacheDirectory' | 'keepFree'>
 
 export interface LoadedTypes {
@@ -39,19 +39,19 @@ export function loadedTypes(
   { declarations, naming }: Pick<ModelDescription, 'declarations' | 'naming'>,
   options: PlacementOptions,
 ): LoadedTypes {
-  // References compute in f32 whatever the checkpoint stores, and so do small models.
-  const whole = options.exact === true || (options.types === undefined && isSlowAsStored(checkpoint))
-  const choice = options.types ?? (whole ? ({ type: 'f32' } as const) : undefined)
+  // References and small models compute in f32, whatever types are stored.
+  const computesInF32 = options.exact === true || (options.types === undefined && isSlowAsStored(checkpoint))
+  const choice = options.types ?? (computesInF32 ? ({ type: 'f32' } as const) : undefined)
   const types = choice && { types: choice }
   return { ...types, bytes: checkpointMemory(checkpoint, declarations, { ...types, naming }).weights }
 }
 
 export interface ChosenPlacement extends Placement {
-  /** Where repacked weights are mapped from or written to, in a placement that does. */
+  /** Where repacked weights are mapped from, or written to. Absent for other placements. */
   readonly cache?: RepackCacheOptions
 }
 
-/** @throws EngineError `bad_checkpoint` when the checkpoint's weights are not those of its architecture. */
+/** Chooses a placement. @throws EngineError `bad_checkpoint` if the weights do not match the architecture */
 export async function choosePlacement(
   backend: Backend,
   checkpoint: Checkpoint,
@@ -75,14 +75,14 @@ export async function choosePlacement(
   return { ...placement, ...(keeps && cache) }
 }
 
-/** Bytes of memory that loading may take. */
+/** Bytes of memory available for loading. */
 export function availableFor(backend: Backend, { keepFree = 0 }: PlacementOptions): number {
   return backend.availableMemory() - (backend.kind === 'cpu' ? keepFree : 0)
 }
 
 /**
- * Small folders in bf16 are widened to f32: no value changes, products of narrow matrices are quicker and finer,
- * because bf16 products round the other factor to bf16 too. Large ones stay as stored, because there memory decides.
+ * Small bf16 checkpoints are converted to f32: no value changes, and products of narrow matrices are faster and more
+ * precise, because bf16 products also round the activations. Large checkpoints stay as stored, to save memory.
  */
 function isSlowAsStored(checkpoint: Checkpoint): boolean {
   if (checkpoint.kind !== 'folder') return false
@@ -92,5 +92,5 @@ function isSlowAsStored(checkpoint: Checkpoint): boolean {
     bytes += length
     narrow ||= type === 'bf16'
   }
-  return narrow && bytes < smallCheckpoint
+  return narrow && bytes < smallCheckpointBytes
 }

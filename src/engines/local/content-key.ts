@@ -1,8 +1,8 @@
 /**
- * A key of a checkpoint's weights, for caches made from them.
+ * A key that identifies a checkpoint's weights, for caches derived from them.
  *
- * In: an opened checkpoint. Out: a short text that changes when a file of its weights is replaced or rewritten: a
- * folder's own times do not change when a file is overwritten in place.
+ * In: an opened checkpoint. Out: 16 hexadecimal digits that change when a weight file is replaced or rewritten. Files
+ * are compared by size, time and inode, because a folder's time does not change when a file is overwritten in place.
  */
 
 import { createHash } from 'node:crypto'

@@ -1,4 +1,4 @@
-/** A promise settled from outside (`Promise.withResolvers` needs Node 22). */
+/** A promise with its resolvers, like `Promise.withResolvers`, which needs Node 22. */
 export interface Deferred<T> {
   readonly promise: Promise<T>
   readonly resolve: (value: T) => void

@@ -11,5 +11,5 @@ it('says why auto took no GPU, and which platforms are not tested', () => {
   ] as const
   const [untested, chosen] = deviceNotes({ kind: 'cpu', passed }, platformWarning('darwin', 'arm64'))
   expect(untested).toMatch(/not tested on darwin arm64.*ggml 0\.23\.0/)
-  expect(chosen).toBe('--device auto takes cpu. Not taken: cuda: no package; vulkan: no driver')
+  expect(chosen).toBe('--device auto selected cpu. Not selected: cuda: no package; vulkan: no driver')
 })

@@ -1,8 +1,8 @@
 /**
- * One engine process seen from the server: start, health, messages, end.
+ * The server's side of one engine process: start, watchdog, messages, exit.
  *
- * In: what to load. Out: messages, and one `onExit` when it has ended for any reason. It does not restart itself;
- * `supervisor.ts` does.
+ * In: load options. Out: messages, and one call of `onExit` when the process has ended for any reason. `supervisor.ts`
+ * restarts it.
  */
 
 import { fork, type ChildProcess } from 'node:child_process'
@@ -11,17 +11,17 @@ import { EngineError } from '../../contract/index.ts'
 import { precisionEnvironment } from '../../tensor/index.ts'
 import { deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
-import type { FromProcess, LoadedModel, LoadOptions, ProcessBeat, ToProcess } from './messages.ts'
+import type { FromProcess, LoadedModel, LoadOptions, ProcessStatus, ToProcess } from './messages.ts'
 
 export interface EngineProcessOptions {
   readonly load: LoadOptions
   /** Module that calls `hostEngine`. */
   readonly entry: URL
-  /** Silence after which a loaded process counts as hung, milliseconds. */
+  /** Time without a message after which a loaded process counts as hung, milliseconds. */
   readonly hangMilliseconds: number
   readonly onMessage: (message: FromProcess) => void
   readonly onExit: (description: string) => void
-  /** Lines of its output, such as the numeric library's last message. */
+  /** Called with each line of its output, such as the numeric library's last message. */
   readonly onLog: (line: string) => void
 }
 
@@ -29,9 +29,9 @@ function environmentFor({ device = 'auto', precision = 'fast' }: LoadOptions): R
   return device === 'auto' || device === 'vulkan' ? precisionEnvironment('vulkan', precision) : {}
 }
 
-const keptLines = 60
-/** A line with the cause, among those of a stack trace. */
-const cause = /assert|error|fail|abort|cannot|unable|out of memory/i
+const maxLogLines = 60
+/** Matches lines that are likely to name the cause of a crash. */
+const causePattern = /assert|error|fail|abort|cannot|unable|out of memory/i
 
 export class EngineProcess {
   readonly #child: ChildProcess
@@ -39,11 +39,11 @@ export class EngineProcess {
   readonly #lastLines: string[] = []
   #lastMessageAt = performance.now()
   #loaded = false
-  #gone = false
+  #ended = false
   #hung = false
   readonly #watchdog: NodeJS.Timeout
   readonly #exited: Promise<void>
-  beat: ProcessBeat | undefined
+  status: ProcessStatus | undefined
 
   constructor(options: EngineProcessOptions) {
     this.#options = options
@@ -51,22 +51,22 @@ export class EngineProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--disable-warning=ExperimentalWarning'],
-      // Before it starts: on Windows a library does not see variables that are set later.
+      // Set before the start: on Windows, libraries do not see variables that are set later.
       env: { ...environmentFor(options.load), ...process.env },
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) this.#readLines(stream)
     this.#child.on('message', (message: FromProcess) => this.#receive(message))
     this.#exited = new Promise((resolve) => {
-      const over = (description: string): void => {
-        if (this.#gone) return
-        this.#gone = true
+      const onEnd = (description: string): void => {
+        if (this.#ended) return
+        this.#ended = true
         clearInterval(this.#watchdog)
         resolve()
         options.onExit(description)
       }
-      this.#child.on('error', (error) => over(`could not be run: ${error.message}`))
-      // `close` comes after its last output has been read.
-      this.#child.on('close', (code, signal) => over(this.#describeExit(code, signal)))
+      this.#child.on('error', (error) => onEnd(`could not be started: ${error.message}`))
+      // Unlike `exit`, `close` follows the last output.
+      this.#child.on('close', (code, signal) => onEnd(this.#describeExit(code, signal)))
     })
     this.#watchdog = setInterval(() => this.#watch(), Math.min(1000, options.hangMilliseconds / 4))
     this.#watchdog.unref()
@@ -77,19 +77,19 @@ export class EngineProcess {
     return this.#child.pid
   }
 
-  get gone(): boolean {
-    return this.#gone
+  get ended(): boolean {
+    return this.#ended
   }
 
-  /** Sends a message; resolves once it has left, also when the process has ended. */
+  /** Sends a message. Resolves once it has been written, or the process has ended. */
   send(message: ToProcess): Promise<void> {
-    if (this.#gone || !this.#child.connected) return Promise.resolve()
+    if (this.#ended || !this.#child.connected) return Promise.resolve()
     return new Promise((resolve) => {
       this.#child.send(message, () => resolve())
     })
   }
 
-  /** Asks it to end, and kills it after `grace` milliseconds. */
+  /** Requests an orderly end, and kills the process after `grace` milliseconds. Resolves once it has ended. */
   async end(grace: number): Promise<void> {
     void this.send({ type: 'close' })
     const timer = setTimeout(() => this.kill(), grace)
@@ -104,12 +104,12 @@ export class EngineProcess {
   #receive(message: FromProcess): void {
     this.#lastMessageAt = performance.now()
     if (message.type === 'loaded') this.#loaded = true
-    if (message.type === 'beat') this.beat = message.beat
+    if (message.type === 'status') this.status = message.status
     this.#options.onMessage(message)
   }
 
   #watch(): void {
-    // Loading may block its event loop for long; afterwards silence means that it hangs.
+    // Loading may block the event loop of the process, so the watchdog starts after it.
     if (!this.#loaded || performance.now() - this.#lastMessageAt < this.#options.hangMilliseconds) return
     this.#hung = true
     this.kill()
@@ -129,20 +129,20 @@ export class EngineProcess {
   #line(line: string): void {
     if (line.trim() === '') return
     this.#lastLines.push(line)
-    if (this.#lastLines.length > keptLines) this.#lastLines.shift()
+    if (this.#lastLines.length > maxLogLines) this.#lastLines.shift()
     this.#options.onLog(line)
   }
 
   #describeExit(code: number | null, signal: NodeJS.Signals | null): string {
-    const how = this.#hung ? 'hung and was ended' : signal === null ? `ended with code ${code}` : `ended by ${signal}`
-    const matching = this.#lastLines.filter((line) => cause.test(line)).slice(0, 2)
+    const how = this.#hung ? 'hung and was killed' : signal === null ? `ended with code ${code}` : `ended by ${signal}`
+    const matching = this.#lastLines.filter((line) => causePattern.test(line)).slice(0, 2)
     const lines = matching.length > 0 ? matching : this.#lastLines.slice(-2)
-    const words = lines.length > 0 ? `; it said: ${lines.join(' | ').slice(0, 500)}` : ''
-    return `${how}${words}`
+    const output = lines.length > 0 ? `; its last output: ${lines.join(' | ').slice(0, 500)}` : ''
+    return `${how}${output}`
   }
 }
 
-/** Starts a process and waits for its model. Throws `bad_checkpoint` or loading's error. */
+/** Starts a process and waits until its model is loaded. Throws `bad_checkpoint`, or the error of the load. */
 export async function startEngineProcess(
   options: EngineProcessOptions,
   signal?: AbortSignal,

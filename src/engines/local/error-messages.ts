@@ -1,4 +1,4 @@
-/** Errors across the process boundary: an `EngineError` stays one, anything else becomes `internal`. */
+/** Converts errors for the IPC channel: an `EngineError` keeps its fields, any other error becomes `internal`. */
 
 import { EngineError } from '../../contract/index.ts'
 import type { ErrorMessage } from './messages.ts'

@@ -1,14 +1,14 @@
 /**
- * One request's events on their way from the engine process to the reader.
+ * The server's side of one request to the engine process: a queue of its events.
  *
- * In: messages of its exchange. Out: events in order, then an end or an error. Holds at most as many events as the
- * credit it gave.
+ * In: the request's messages. Out: events in order, then an end or an error. The credit granted to the process limits
+ * the number of queued events.
  */
 
 import type { EngineEvent } from '../../contract/index.ts'
 import { deferred } from './deferred.ts'
 
-/** Events the process may send ahead of the reader. */
+/** Events that the process may send ahead of the reader. */
 export const fullCredit = 32
 const creditBatch = 8
 
@@ -21,10 +21,10 @@ export class Exchange {
   #error: unknown
   #failure: { readonly error: unknown } | undefined
   #waiter: (() => void) | undefined
-  /** The process asks for the content of a medium. */
-  onWant: ((index: number) => void) | undefined
+  /** Called when the process requests the content of a medium. */
+  onMediumRequest: ((index: number) => void) | undefined
   #finish: () => void = () => undefined
-  /** Resolves when the process holds nothing of it any more. */
+  /** Resolves once the process has released all memory of the request. */
   readonly finished: Promise<void>
 
   constructor(number: number, sendCredit: (events: number) => void) {
@@ -42,7 +42,7 @@ export class Exchange {
     this.#wake()
   }
 
-  /** The process is done with it. With an error, the reader gets that after the events that have arrived. */
+  /** The process has ended the request. The reader gets `error` after the queued events. */
   close(error?: unknown): void {
     if (this.#over) return
     this.#over = true
@@ -51,7 +51,7 @@ export class Exchange {
     this.#wake()
   }
 
-  /** Ends it for its reader with `error`; the process may still hold memory until it reports otherwise. */
+  /** Ends the request for its reader. The process may use memory until it reports the end. */
   fail(error: unknown): void {
     if (this.#over) return
     this.#failure ??= { error }
@@ -59,7 +59,7 @@ export class Exchange {
   }
 
   /**
-   * The next event; undefined at the end. Rejects with the error it ended with, or the signal's reason once aborted.
+   * The next event, or undefined at the end. Rejects with the request's error, or with the signal's reason.
    */
   async next(signal: AbortSignal): Promise<EngineEvent | undefined> {
     for (;;) {
@@ -75,11 +75,11 @@ export class Exchange {
         if (this.#error !== undefined) throw this.#error
         return undefined
       }
-      await this.#somethingNew(signal)
+      await this.#nextChange(signal)
     }
   }
 
-  async #somethingNew(signal: AbortSignal): Promise<void> {
+  async #nextChange(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = deferred<void>()
     const wake = (): void => resolve()
     this.#waiter = wake

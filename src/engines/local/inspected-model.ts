@@ -1,9 +1,8 @@
 /**
- * A checkpoint loaded in this process, for verification: replies with their ids and codes, audio decoded in one piece,
- * and the model's choice at each position of a given reply.
+ * A checkpoint loaded in this process for verification: replies with their token ids and codes, audio decoded in one
+ * piece, and the most probable token at each position of a given reply.
  *
- * In: {@link LoadOptions}. Out: an {@link InspectedModel}. Same computation as in the engine process, with more of it
- * visible.
+ * In: {@link LoadOptions}. Out: an {@link InspectedModel}. It computes exactly as the engine process does.
  */
 
 import { joinPcm } from '../../arithmetic/pcm.ts'
@@ -15,11 +14,11 @@ export interface InspectedReply {
   readonly text: string
   readonly reasoning: string
   readonly reason: EndReason
-  /** Ids of the thinker, reasoning and the end token included. */
+  /** Token ids of the thinker, including reasoning and the end token. */
   readonly tokens: readonly number[]
-  /** Codes, frame by frame. */
+  /** Codes of all frames, [frames, groups]. */
   readonly codes: Int32Array
-  /** As on the wire: 24 kHz mono. */
+  /** 24 kHz mono. */
   readonly pcm: Int16Array
 }
 
@@ -28,14 +27,15 @@ export interface InspectedModel extends AsyncDisposable {
   /** Lower-case names; empty without speech. */
   readonly speakers: readonly string[]
   readonly library: { readonly packageName: string; readonly version: string }
-  /** `request.speech.voice` is one of {@link speakers}. Throws as `Engine.generate`. */
+  /** Generates a reply. `request.speech.voice`: one of {@link speakers}. Throws as `Engine.generate` does. */
   reply(request: GenerationRequest, signal: AbortSignal): Promise<InspectedReply>
   /**
-   * The audio of a reply's codes, decoded in one piece: the joined streamed pieces must equal it. Samples in [-1, 1].
+   * Decodes a reply's codes in one piece. The concatenated streamed audio must equal it. Samples in [-1, 1].
    */
   decodeInOnePiece(codes: Int32Array, speaker: string, seed: number, signal: AbortSignal): Promise<Float32Array>
   /**
-   * The most probable id at each position of a reply, given the prompt and the reply up to there. For text messages.
+   * The most probable token id at each position of a reply, given the prompt and the preceding tokens. Text messages
+   * only.
    */
   likeliestTokens(
     messages: readonly GenerationMessage[],
@@ -44,7 +44,7 @@ export interface InspectedModel extends AsyncDisposable {
   ): Promise<Int32Array>
 }
 
-/** @throws EngineError `bad_checkpoint`, `unsupported` */
+/** Loads a checkpoint in this process. @throws EngineError `bad_checkpoint`, `unsupported` */
 export async function inspectModel(options: LoadOptions): Promise<InspectedModel> {
   const tokens = new Map<string, number[]>()
   const codes = new Map<string, number[]>()
@@ -96,8 +96,8 @@ export async function inspectModel(options: LoadOptions): Promise<InspectedModel
 
     async decodeInOnePiece(spoken, speaker, seed, signal) {
       using whole = build({ onePiece: true })
-      if (!whole.speech) throw new Error('this checkpoint does not speak')
-      // The vocoder gets the speaker and the seed of a reply, and nothing of its prompt.
+      if (!whole.speech) throw new Error('this checkpoint has no speech output')
+      // The vocoder depends on the speaker and the seed of a reply, not on its prompt.
       const prepared = await prompt.prepare([{ role: 'user', content: [{ type: 'text', text: '.' }] }], {
         speech: true,
       })

@@ -1,9 +1,8 @@
 /**
- * A checkpoint on disk to a running model: opened, checked, fitted into memory, loaded, and given its runtime.
+ * Loads a checkpoint and starts its runtime: opens and validates its files, checks memory, loads weights.
  *
- * In: {@link LoadOptions}. Out: a {@link HostedModel}. Everything that can be wrong with a checkpoint is an
- * `EngineError('bad_checkpoint')` that says what and how to mend it, and is found before weights are read where that
- * is possible.
+ * In: {@link LoadOptions}. Out: a {@link HostedModel}. A fault of the checkpoint is an `EngineError('bad_checkpoint')`
+ * that names the fault and the fix. Where possible, faults are found before weights are read.
  */
 
 import { availableParallelism } from 'node:os'
@@ -20,39 +19,36 @@ import type { RuntimeTokenizer } from '../../runtime/reply-reader.ts'
 import { CleanupStack } from '../../runtime/cleanup-stack.ts'
 import { type Backend, loadBackend, TensorError, TensorLibraryError } from '../../tensor/index.ts'
 import { checkMemory, loadParameters } from '../../weights/index.ts'
-import { listModel, longestReply, openModel } from '../open-model.ts'
+import { listModel, defaultMaxOutputTokens, openModel } from '../open-model.ts'
 import { tokensThatFit } from './cache-limit.ts'
-import { availableFor, choosePlacement, loadedTypes, smallCheckpoint, workingBytes } from './choose-placement.ts'
+import { availableFor, choosePlacement, loadedTypes, smallCheckpointBytes, workingBytes } from './choose-placement.ts'
 import { deviceNotes } from './device-notes.ts'
 import type { LoadOptions } from './messages.ts'
 import type { HostedModel } from './process-host.ts'
 
-/** Share of the free memory that caches may take, those kept of finished requests included. */
+/** Share of the free memory for caches, including the prefix cache. */
 const cacheShare = 0.8
-/**
- * Share of mapped weights that caches may push out of memory, the encoders' first: they are read again when they are
- * needed.
- */
+/** Share of memory-mapped weights that caches may evict from memory. The system reads them again when needed. */
 const evictableShare = 0.2
 
-/** Bytes of weights that take a while to repack, so that the log says so at the beginning. */
-const noticeable = 1e9
+/** Above this size, repacking takes long enough that the log announces it. */
+const slowRepackBytes = 1e9
 
-/** A hosted model and what it is made of, for who looks inside. */
+/** A hosted model with its parts, for verification and tests. */
 export interface OpenHostedModel extends HostedModel {
   readonly parts: {
     readonly backend: Backend
     readonly model: OmniModel
     readonly prompt: PromptBuilder
-    /** Another model over the same weights, with speech of its own. To be disposed before the hosted one. */
+    /** Builds another model over the same weights, with other speech options. Dispose it before the hosted model. */
     readonly build: (speech: SpeechOptions) => OmniModel
   }
 }
 
 /**
- * Loads and starts a model. Throws `EngineError('bad_checkpoint')`; everything native is released then.
- * @param onMetrics called when a request is over.
- * @param watch sees every id; for tests in this process.
+ * Loads a model and starts its runtime. Throws `EngineError('bad_checkpoint')` after the release of all native memory.
+ * @param onMetrics called when a request has ended.
+ * @param watch receives every generated id, for tests in this process.
  */
 export async function loadHostedModel(
   options: LoadOptions,
@@ -64,21 +60,21 @@ export async function loadHostedModel(
   const { checkpoint, description, prompt } = opened
   const { declarations, naming } = description
   const { bytes, ...types } = loadedTypes(checkpoint, description, options)
-  // A cache in f16 turns the choice between two experts that are next to equal, and one in f32 costs a small model
-  // little.
-  const whole = options.exact === true || (options.types === undefined && types.types?.type === 'f32')
+  // With an f16 cache, the choice between two nearly equal experts may differ. For a small model, f32 costs little.
+  const computesInF32 = options.exact === true || (options.types === undefined && types.types?.type === 'f32')
   const backend = cleanup.use(await openDevice(options, bytes))
   for (const note of deviceNotes(backend)) process.stderr.write(`${note}\n`)
   const available = availableFor(backend, options)
-  const place = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
+  const onDevice = backend.kind === 'cpu' ? '' : ` on ${backend.deviceName}`
   const placement = await choosePlacement(backend, checkpoint, description, { ...options, ...types })
   checkMemory(
     { weights: placement.weights, working: workingBytes },
     declarations,
-    checkpoint.location + place,
+    checkpoint.location + onDevice,
     available,
   )
-  if (placement.kind === 'repacked-now' && placement.weights > noticeable) process.stderr.write(`${placement.chosen}\n`)
+  if (placement.kind === 'repacked-now' && placement.weights > slowRepackBytes)
+    process.stderr.write(`${placement.chosen}\n`)
   const before = backend.availableMemory()
   const weights = cleanup.use(
     await loadParameters(backend, checkpoint, declarations, {
@@ -88,7 +84,7 @@ export async function loadHostedModel(
       ...(placement.kind === 'stored' && { repack: false }),
     }),
   )
-  // Pages read one by one, as the first tokens need them, take minutes from a disk.
+  // Sequential reads are much faster than page faults in the order in which the first tokens need weights.
   if (placement.weights + workingBytes <= before) await weights.readIn()
   const free = Math.max(before - placement.weights, evictableShare * weights.mappedBytes)
   const most = cacheShare * Math.max(0, Math.min(free, backend.availableMemory()) - workingBytes)
@@ -96,7 +92,7 @@ export async function loadHostedModel(
   const build = (more: SpeechOptions = {}): OmniModel =>
     description.build(backend, weights, {
       budget,
-      ...(whole && { cacheType: 'f32' }),
+      ...(computesInF32 && { cacheType: 'f32' }),
       speech: {
         exact: options.exact ?? false,
         ...(options.maxSpeechFrames !== undefined && { maxFrames: options.maxSpeechFrames }),
@@ -136,7 +132,7 @@ export async function loadHostedModel(
         backend.kind === 'cpu'
           ? `cpu (${backend.threads} ${backend.threads === 1 ? 'thread' : 'threads'})`
           : `${backend.kind} (${backend.deviceName})`,
-      maxOutputTokens: Math.min(options.maxOutputTokens ?? Infinity, longestReply, Math.floor(fitting / 2)),
+      maxOutputTokens: Math.min(options.maxOutputTokens ?? Infinity, defaultMaxOutputTokens, Math.floor(fitting / 2)),
     }),
     speakers: description.speaks?.speakers ?? [],
     placement: { chosen: placement.chosen, ...(placement.faster !== undefined && { faster: placement.faster }) },
@@ -148,8 +144,8 @@ export async function loadHostedModel(
 }
 
 /**
- * Prefills what many requests begin with. Without memory for it they are only slower; anything else is a fault of the
- * checkpoint.
+ * Prefills common system prompts. Without memory for them, requests are only slower. Any other error is a fault of the
+ * checkpoint, and is thrown.
  */
 async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['systemPrompts']>): Promise<void> {
   try {
@@ -167,7 +163,7 @@ async function sharePrompts(runtime: Runtime, prompts: NonNullable<LoadOptions['
   }
 }
 
-/** Throws `unsupported` for a device that is not here, threads it cannot have, or a library that was not tested. */
+/** Throws `unsupported` for a missing device, an invalid number of threads, or a library version that is not tested. */
 async function openDevice(options: LoadOptions, bytes: number): Promise<Backend> {
   try {
     return await loadBackend({
@@ -182,16 +178,16 @@ async function openDevice(options: LoadOptions, bytes: number): Promise<Backend>
 }
 
 /**
- * With many tiny operations a second thread mostly waits for the first, or for its turn on a busy machine. The
- * vocoder's thread waits for nobody.
+ * For small models one thread is fastest, because threads synchronize after each operation. The vocoder runs in a
+ * thread of its own, without synchronization.
  */
 function threadOption(asked: number | undefined, bytes: number): { threads?: number; parallelThreads?: number } {
   if (asked !== undefined) return { threads: asked }
-  return bytes < smallCheckpoint ? { threads: 1, parallelThreads: Math.min(1, availableParallelism() - 1) } : {}
+  return bytes < smallCheckpointBytes ? { threads: 1, parallelThreads: Math.min(1, availableParallelism() - 1) } : {}
 }
 
 /**
- * Speech and `<think>` as the checkpoint's own template wants them; parity runs leave the template's variable alone.
+ * Options of the checkpoint's chat template. Parity runs do not set the template's `enable_thinking` variable.
  */
 function promptOptions(request: GenerationRequest, prompt: PromptBuilder, options: LoadOptions): PromptOptions {
   const speech = request.speech !== undefined

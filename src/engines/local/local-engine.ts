@@ -1,8 +1,8 @@
 /**
- * The engine that runs a checkpoint on this machine, in a process of its own.
+ * The engine that runs a checkpoint on this machine, in a separate process.
  *
- * In: {@link LocalEngineOptions}. Out: an `Engine`. The numeric library ends its process on an internal assertion; the
- * server survives, requests in flight get `engine_crashed`, and the process is started again.
+ * In: {@link LocalEngineOptions}. Out: an `Engine`. A failed assertion in the numeric library ends only the engine
+ * process: running requests fail with `engine_crashed`, and the process is restarted.
  *
  * Reference: docs/architecture.md.
  */
@@ -23,7 +23,7 @@ import { type Deferred, deferred } from './deferred.ts'
 import { fromErrorMessage } from './error-messages.ts'
 import type { EngineProcess } from './engine-process.ts'
 import { Exchange, fullCredit } from './exchange.ts'
-import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ProcessBeat } from './messages.ts'
+import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ProcessStatus } from './messages.ts'
 import { detachArrays, packMessages, slices } from './request-packing.ts'
 import { Supervisor } from './supervisor.ts'
 import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
@@ -31,36 +31,36 @@ import { findSpeaker, nativeVoices, type VoiceMapping } from './voices.ts'
 export { type RequestMetrics, stages } from '../../runtime/request-metrics.ts'
 
 export interface LocalEngineOptions extends Omit<LoadOptions, 'id'> {
-  /** Name it is served under; the checkpoint folder's name when absent. */
+  /** Name of the served model. Default: the name of the checkpoint's folder. */
   readonly id?: string
-  /** Voices offered. When absent: the checkpoint's own speakers, and any other name uses the first of them. */
+  /** Voices offered. Default: the checkpoint's speakers, and the first of them for any other name. */
   readonly voices?: VoiceMapping
-  /** Each request's cost, once it is over. */
+  /** Called with the metrics of each request at its end. */
   readonly onMetrics?: (metrics: RequestMetrics) => void
-  /** Lines for the log: the process's output, crashes, restarts. */
+  /** Called with log lines: the process's output, crashes, restarts. */
   readonly onLog?: (line: string) => void
-  /** Silence after which the process counts as hung, milliseconds. */
+  /** Time without a message after which the process counts as hung, milliseconds. */
   readonly hangMilliseconds?: number
-  /** First and longest pause before a restart, milliseconds. */
+  /** First and longest delay before a restart, milliseconds. */
   readonly restartPause?: readonly [first: number, longest: number]
-  /** How long a request waits for a process that is being restarted, milliseconds. Default 30 s. */
+  /** How long a request waits for a restart, milliseconds. Default 30 s. */
   readonly restartWait?: number
-  /** Loading is cancelled when it fires. */
+  /** Cancels loading. */
   readonly signal?: AbortSignal
-  /** The process's module; tests bring their own. */
+  /** Module of the process. Tests provide their own. */
   readonly processEntry?: URL
 }
 
-/** A local engine with its process's state. */
+/** A local engine, with the state of its process. */
 export interface LocalEngine extends Engine {
-  /** Id of the engine process, while there is one. */
+  /** Id of the running engine process. */
   readonly processId: number | undefined
-  /** Times the process has been restarted. */
+  /** Number of restarts. */
   readonly restarts: number
-  /** How the weights are held, once they are loaded. */
+  /** How the weights are placed in memory, once they are loaded. */
   readonly placement: LoadedModel['placement']
-  /** Asks the process how it stands. Throws `engine_crashed` when there is none. */
-  inspect(): Promise<ProcessBeat>
+  /** Requests the status of the process. Throws `engine_crashed` when there is none. */
+  inspect(): Promise<ProcessStatus>
 }
 
 const closeGrace = 5000
@@ -81,10 +81,10 @@ class ProcessEngine implements LocalEngine {
   readonly #options: LocalEngineOptions
   readonly #supervisor: Supervisor
   readonly #exchanges = new Map<number, Exchange>()
-  /** Audio that arrives: what the process may ask for meanwhile. */
+  /** Exchanges of opened audio. */
   readonly #arriving = new Map<number, Exchange>()
   readonly #counts = new Map<number, Deferred<PromptUsage>>()
-  readonly #inspections = new Set<Deferred<ProcessBeat>>()
+  readonly #inspections = new Set<Deferred<ProcessStatus>>()
   #loaded: LoadedModel | undefined
   #model: EngineModel | undefined
   #nextNumber = 1
@@ -143,7 +143,7 @@ class ProcessEngine implements LocalEngine {
     }
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      // Counting needs sizes, which the request carries.
+      // Counting needs only the facts of media, which are in the packed request.
       void process.send({ type: 'count', exchange: number, request: packRequest(request, speaker).packed })
       return await outcome.promise
     } finally {
@@ -163,7 +163,7 @@ class ProcessEngine implements LocalEngine {
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       const { packed, media } = packRequest(request, speaker)
-      exchange.onWant = (index) => void this.#deliver(process, exchange, index, media[index], signal)
+      exchange.onMediumRequest = (index) => void this.#deliver(process, exchange, index, media[index], signal)
       void process.send({ type: 'generate', exchange: number, request: packed, credit: fullCredit })
       for (;;) {
         const event = await exchange.next(signal)
@@ -172,7 +172,7 @@ class ProcessEngine implements LocalEngine {
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      if (!exchange.over && !process.gone) {
+      if (!exchange.over && !process.ended) {
         void process.send({ type: 'abort', exchange: number })
         await exchange.finished
       }
@@ -187,7 +187,7 @@ class ProcessEngine implements LocalEngine {
     const { packed, media } = packRequest(request, this.#speakerFor(request))
     const exchange = new Exchange(number, () => undefined)
     const abort = new AbortController()
-    exchange.onWant = (index) => void this.#deliver(process, exchange, index, media[index], abort.signal)
+    exchange.onMediumRequest = (index) => void this.#deliver(process, exchange, index, media[index], abort.signal)
     this.#arriving.set(number, exchange)
     void process.send({ type: 'audio-open', exchange: number, request: packed, prefills })
     return {
@@ -198,7 +198,7 @@ class ProcessEngine implements LocalEngine {
       [Symbol.dispose]: () => {
         if (!this.#arriving.delete(number)) return
         exchange.close()
-        abort.abort(new DOMException('The audio is not wanted any more.', 'AbortError'))
+        abort.abort(new DOMException('The audio is no longer needed.', 'AbortError'))
         void process.send({ type: 'audio-drop', exchange: number })
       },
     }
@@ -207,7 +207,7 @@ class ProcessEngine implements LocalEngine {
   status(): EngineStatus {
     const reason = this.#closed ? 'closed' : this.#supervisor.reason
     const live = this.#exchanges.size
-    const waiting = Math.min(live, this.#supervisor.process?.beat?.waiting ?? 0)
+    const waiting = Math.min(live, this.#supervisor.process?.status?.waiting ?? 0)
     return {
       ready: reason === undefined && this.#model !== undefined,
       active: live - waiting,
@@ -216,13 +216,13 @@ class ProcessEngine implements LocalEngine {
     }
   }
 
-  async inspect(): Promise<ProcessBeat> {
+  async inspect(): Promise<ProcessStatus> {
     const process = this.#supervisor.process
     if (!process) throw this.#absent()
-    const outcome = deferred<ProcessBeat>()
+    const outcome = deferred<ProcessStatus>()
     outcome.promise.catch(() => undefined)
     this.#inspections.add(outcome)
-    void process.send({ type: 'beat' })
+    void process.send({ type: 'status' })
     return outcome.promise
   }
 
@@ -250,8 +250,10 @@ class ProcessEngine implements LocalEngine {
         this.#counts.get(message.exchange)?.reject(error)
         break
       }
-      case 'want':
-        ;(this.#exchanges.get(message.exchange) ?? this.#arriving.get(message.exchange))?.onWant?.(message.index)
+      case 'medium-request':
+        ;(this.#exchanges.get(message.exchange) ?? this.#arriving.get(message.exchange))?.onMediumRequest?.(
+          message.index,
+        )
         break
       case 'counted':
         this.#counts.get(message.exchange)?.resolve(message.usage)
@@ -259,8 +261,8 @@ class ProcessEngine implements LocalEngine {
       case 'metrics':
         this.#options.onMetrics?.(message.metrics)
         break
-      case 'beat':
-        for (const outcome of this.#inspections) outcome.resolve(message.beat)
+      case 'status':
+        for (const outcome of this.#inspections) outcome.resolve(message.status)
         this.#inspections.clear()
         break
       case 'loaded':
@@ -285,8 +287,8 @@ class ProcessEngine implements LocalEngine {
   }
 
   /**
-   * The process to send to, waited for while it restarts. Throws for a wrong model, a closed engine, or no process in
-   * time.
+   * Waits for the process while it restarts. Throws for another model, for a closed engine, and when no process is
+   * available in time.
    */
   async #ready(request: GenerationRequest, signal: AbortSignal | undefined): Promise<EngineProcess> {
     if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
@@ -311,7 +313,8 @@ class ProcessEngine implements LocalEngine {
   }
 
   /**
-   * Decodes a medium and sends it in slices, yielding to the event loop between them. An invalid file ends the request.
+   * Decodes a medium and sends it in slices, with a turn of the event loop between them. An invalid file ends the
+   * request.
    */
   async #deliver(
     process: EngineProcess,
@@ -322,10 +325,10 @@ class ProcessEngine implements LocalEngine {
   ): Promise<void> {
     const { number } = exchange
     try {
-      if (!medium) throw new Error(`The engine process asked for medium ${index}, which the request does not have.`)
+      if (!medium) throw new Error(`The engine process requested medium ${index}, which the request does not have.`)
       const { value, arrays } = detachArrays(await medium.decode(signal))
       if (exchange.over) return
-      // Ahead of the bytes, so that they are received into their final memory.
+      // Sent before the bytes, so that they are received into their final memory.
       void process.send({ type: 'medium', exchange: number, index, content: value })
       for (const slice of slices(arrays)) {
         if (exchange.over) return
@@ -353,14 +356,14 @@ function packRequest(
   }
 }
 
-/** What crosses to the process: everything but what only the server can use. */
+/** The options for the process: all except those that only the server uses. */
 function loadOptions(id: string, options: LocalEngineOptions): LoadOptions {
   const load: Record<string, unknown> = { ...options }
-  for (const own of ownOptions) delete load[own]
+  for (const own of serverOnlyOptions) delete load[own]
   return { checkpoint: options.checkpoint, ...load, id }
 }
 
-const ownOptions = [
+const serverOnlyOptions = [
   'voices',
   'onMetrics',
   'onLog',
@@ -371,7 +374,7 @@ const ownOptions = [
   'processEntry',
 ] as const satisfies readonly Exclude<keyof LocalEngineOptions, keyof LoadOptions>[]
 
-/** The process's module next to this one: TypeScript from source, JavaScript in `dist`. */
+/** The module of the process: TypeScript in the sources, JavaScript in `dist`. */
 function defaultEntry(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? './process-main.ts' : './process-main.js', import.meta.url)
 }

@@ -2,8 +2,8 @@
  * Messages between the server and an engine process over Node's IPC channel (structured clone, `serialization:
  * 'advanced'`).
  *
- * Numbers tell exchanges apart; they are the server's. The process asks for the media it needs; they come in slices, so
- * that neither side's event loop stalls on one large message.
+ * The server numbers its requests (`exchange`). The process requests the media it needs. They are sent in slices, so
+ * that no large message blocks an event loop.
  */
 
 import type { EngineErrorCode, EngineEvent, EngineModel, GenerationRequest, PromptUsage } from '../../contract/index.ts'
@@ -13,67 +13,64 @@ import type { RequestMetrics } from '../../runtime/request-metrics.ts'
 import type { DeviceKind, GpuPrecision } from '../../tensor/index.ts'
 import type { WeightTypeChoice } from '../../weights/index.ts'
 
-/** What an engine process loads. Plain data: it crosses the process boundary. */
+/** What an engine process loads. Plain data, because it is sent over IPC. */
 export interface LoadOptions {
   /** Folder of a checkpoint, or a file made by `omniserve convert`. */
   readonly checkpoint: string
-  /** Name it is served under. */
+  /** Name of the served model. */
   readonly id: string
   readonly device?: DeviceKind | 'auto'
   /** How precisely a GPU computes. Default `fast`. */
   readonly precision?: GpuPrecision
-  /** Converts a folder's weights while loading; by default they keep their stored type. */
+  /** Types that a folder's weights are converted to while loading. Default: their stored types. */
   readonly types?: WeightTypeChoice
-  /**
-   * Threads for the numeric library; by default all cores, and one for small checkpoints, which more threads only slow
-   * down.
-   */
+  /** Threads of the numeric library. Default: all cores, and one for small checkpoints, where one is fastest. */
   readonly threads?: number
-  /** Requests that run at once. */
+  /** Slots: requests that run at the same time. */
   readonly maxConcurrent?: number
-  /** Requests waiting for a slot. */
+  /** Requests that may wait for a slot. */
   readonly maxWaiting?: number
-  /** At most the checkpoint's own. */
+  /** Limited to the checkpoint's context length, which is the default. */
   readonly contextLength?: number
-  /** Most answer tokens a request may ask for. */
+  /** Most answer tokens of a request. */
   readonly maxOutputTokens?: number
-  /** Where repacked weights are kept. Absent: they are repacked at each start. */
+  /** Folder for repacked weights. Absent: weights are repacked at each start. */
   readonly cacheDirectory?: string
-  /** False keeps weights as the file has them. Default: repacked for this processor where memory and disk allow. */
+  /** False: weights stay as stored. Default: they are repacked for this processor if memory and disk allow. */
   readonly repack?: boolean
-  /** Reserved memory in bytes that loading must leave free. */
+  /** Bytes of memory that loading must leave free. */
   readonly keepFree?: number
-  /** Most codec frames of one reply; by default the value of the checkpoint's generation_config.json. */
+  /** Most codec frames of one reply. Default: the value in the checkpoint's generation_config.json. */
   readonly maxSpeechFrames?: number
-  /** How a diffusion turns codes into audio, for families that have one. */
+  /** Settings of the diffusion vocoder, for families that have one. */
   readonly diffusion?: DiffusionOptions
-  /** System texts that many requests begin with: prefilled once, where the context is at least `minContext`. */
+  /** System prompts to prefill at the start, if the context length is at least `minContext`. */
   readonly systemPrompts?: readonly { readonly text: string; readonly minContext: number }[]
-  /** Most finished sequences kept for later requests; 0 reuses nothing. */
+  /** Most sequences in the prefix cache; 0 disables it. */
   readonly maxCachedPrefixes?: number
-  /** Most bytes of KV caches; by default a share of the free memory. */
+  /** Most bytes of KV caches. Default: a share of the free memory. */
   readonly cacheBytes?: number
   /** For parity tests: talker and code predictor greedy, `<think>` treated as text, caches and activations in f32. */
   readonly exact?: boolean
 }
 
-/** What a process has loaded. */
+/** The model that a process has loaded. */
 export interface LoadedModel {
   readonly model: Omit<EngineModel, 'voices'>
-  /** Speakers of its talker, lower case; empty without speech. */
+  /** Speakers of its talker, in lower case. Empty without speech. */
   readonly speakers: readonly string[]
-  /** How its weights are held, and what would be faster and why it is not done, for people. */
+  /** Texts for logs: how its weights are placed, and which faster placement is not possible, with the reason. */
   readonly placement?: { readonly chosen: string; readonly faster?: string }
 }
 
-/** A process's status; sent once a second. */
-export interface ProcessBeat {
+/** Status of a process, sent once per second. */
+export interface ProcessStatus {
   readonly active: number
   readonly waiting: number
-  /** Native memory of caches, weights and scratch. */
+  /** Native memory of weights, caches and scratch buffers. */
   readonly nativeBytes: number
   readonly residentBytes: number
-  /** Longest time its event loop was blocked since the last beat, milliseconds. */
+  /** Longest time that its event loop was blocked since the last status, milliseconds. */
   readonly longestStallMs: number
 }
 
@@ -88,12 +85,12 @@ export interface ErrorMessage {
 
 export type ToProcess =
   | { readonly type: 'load'; readonly options: LoadOptions }
-  /** A decoded medium of a request, its arrays as stubs: their bytes follow in slices. */
+  /** A decoded medium of a request, with stubs in place of its arrays, whose bytes follow in slices. */
   | { readonly type: 'medium'; readonly exchange: number; readonly index: number; readonly content: unknown }
   | { readonly type: 'slice'; readonly exchange: number; readonly index: number; readonly bytes: Uint8Array }
   | { readonly type: 'generate'; readonly exchange: number; readonly request: PackedRequest; readonly credit: number }
   | { readonly type: 'count'; readonly exchange: number; readonly request: PackedRequest }
-  /** Audio begins to arrive; `request` is the one that will have it. An exchange of its own, which nothing answers. */
+  /** Opens an audio that `request` will contain. It has an exchange of its own, without an answer. */
   | {
       readonly type: 'audio-open'
       readonly exchange: number
@@ -108,31 +105,31 @@ export type ToProcess =
       readonly contentKey: string
     }
   | { readonly type: 'audio-complete'; readonly exchange: number; readonly contentKey: string }
-  /** It is of no more use. */
+  /** Discards an opened audio. */
   | { readonly type: 'audio-drop'; readonly exchange: number }
-  /** The server has read this many events more. */
+  /** Lets the process send this many more events. */
   | { readonly type: 'credit'; readonly exchange: number; readonly events: number }
   | { readonly type: 'abort'; readonly exchange: number }
-  | { readonly type: 'beat' }
+  | { readonly type: 'status' }
   | { readonly type: 'close' }
 
 export type FromProcess =
   | { readonly type: 'loaded'; readonly loaded: LoadedModel }
   | { readonly type: 'failed'; readonly error: ErrorMessage }
   | { readonly type: 'event'; readonly exchange: number; readonly event: EngineEvent }
-  /** The exchange is over and holds nothing any more. */
+  /** The request has ended and released all memory. */
   | { readonly type: 'done'; readonly exchange: number }
   | { readonly type: 'error'; readonly exchange: number; readonly error: ErrorMessage }
-  /** The content of medium `index` is needed. */
-  | { readonly type: 'want'; readonly exchange: number; readonly index: number }
+  /** Requests the content of medium `index`. */
+  | { readonly type: 'medium-request'; readonly exchange: number; readonly index: number }
   | { readonly type: 'counted'; readonly exchange: number; readonly usage: PromptUsage }
   | { readonly type: 'metrics'; readonly metrics: RequestMetrics }
-  | { readonly type: 'beat'; readonly beat: ProcessBeat }
+  | { readonly type: 'status'; readonly status: ProcessStatus }
 
-/** A request with its speaker chosen, whose media stay with the server until the process asks for them. */
+/** A request without the content of its media, which the process requests separately. */
 export interface PackedRequest {
   readonly request: Omit<GenerationRequest, 'messages' | 'speech'>
   readonly messages: readonly PackedMessage[]
-  /** Native speaker to speak with. */
+  /** Speaker of the checkpoint. Absent: no speech. */
   readonly speaker?: string
 }

@@ -1,8 +1,8 @@
 /**
- * The inside of an engine process: loads one model and answers the server's messages until it is asked to close.
+ * The main loop of an engine process: loads one model, and handles the server's messages until it is closed.
  *
- * In: {@link ToProcess} messages. Out: {@link FromProcess} messages. A request runs ahead of its reader by the credit
- * given, no more; the process ends itself when the server has ended.
+ * In: {@link ToProcess} messages. Out: {@link FromProcess} messages. Credit limits how far a request runs ahead of its
+ * reader. The process ends when the server has ended.
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -15,11 +15,11 @@ import type { FromProcess, LoadedModel, LoadOptions, PackedRequest, ToProcess } 
 import { unpackMessages } from './request-packing.ts'
 import { RequestedMedia } from './requested-media.ts'
 
-/** A loaded model as the process serves it. */
+/** A loaded model with its runtime. */
 export interface HostedModel extends LoadedModel {
   readonly runtime: Runtime
   nativeBytes(): number
-  /** Releases everything native; called after the runtime has closed. */
+  /** Releases all native memory. Call it after the runtime has closed. */
   dispose(): void
 }
 
@@ -31,15 +31,16 @@ export type HostedModelLoader = (
 interface HostedRequest {
   readonly abort: AbortController
   readonly media: RequestedMedia
-  /** Where it is audio that arrives. */
+  /** Set for an arriving audio. */
   readonly audio?: OpenAudio | undefined
   credit: number
-  more: (() => void) | undefined
+  /** Resumes a request that waits for credit. */
+  resume: (() => void) | undefined
 }
 
-const beatMilliseconds = 1000
+const statusIntervalMs = 1000
 
-/** Serves over this process's IPC channel. Call once, from the process's entry. */
+/** Serves over this process's IPC channel. Call it once, from the entry point. */
 export function hostEngine(load: HostedModelLoader): void {
   const live = new Map<number, HostedRequest>()
   let model: HostedModel | undefined
@@ -47,12 +48,12 @@ export function hostEngine(load: HostedModelLoader): void {
   const delay = monitorEventLoopDelay({ resolution: 20 })
   delay.enable()
 
-  const beat = (): void => {
+  const sendStatus = (): void => {
     const longestStallMs = Math.max(0, delay.max / 1e6 - 20)
     delay.reset()
     send({
-      type: 'beat',
-      beat: {
+      type: 'status',
+      status: {
         active: model?.runtime.load.active ?? 0,
         waiting: model?.runtime.load.waiting ?? 0,
         nativeBytes: model?.nativeBytes() ?? 0,
@@ -61,7 +62,7 @@ export function hostEngine(load: HostedModelLoader): void {
       },
     })
   }
-  const timer = setInterval(beat, beatMilliseconds)
+  const timer = setInterval(sendStatus, statusIntervalMs)
 
   async function close(): Promise<void> {
     if (closing) return
@@ -79,14 +80,14 @@ export function hostEngine(load: HostedModelLoader): void {
   function unpack({ media }: HostedRequest, packed: PackedRequest): GenerationRequest {
     return {
       ...packed.request,
-      messages: unpackMessages(packed.messages, (card) => media.open(card)),
+      messages: unpackMessages(packed.messages, (handle) => media.open(handle)),
       ...(packed.speaker !== undefined && { speech: { voice: packed.speaker } }),
     }
   }
 
   function open(number: number, credit: number): HostedRequest {
-    const media = new RequestedMedia((index) => send({ type: 'want', exchange: number, index }))
-    const exchange: HostedRequest = { abort: new AbortController(), media, credit, more: undefined }
+    const media = new RequestedMedia((index) => send({ type: 'medium-request', exchange: number, index }))
+    const exchange: HostedRequest = { abort: new AbortController(), media, credit, resume: undefined }
     live.set(number, exchange)
     return exchange
   }
@@ -104,7 +105,7 @@ export function hostEngine(load: HostedModelLoader): void {
         send({ type: 'event', exchange: number, event })
         exchange.credit -= 1
         while (exchange.credit <= 0 && !exchange.abort.signal.aborted)
-          await new Promise<void>((resolve) => (exchange.more = resolve))
+          await new Promise<void>((resolve) => (exchange.resume = resolve))
         if (exchange.abort.signal.aborted) break
       }
       send({ type: 'done', exchange: number })
@@ -133,7 +134,7 @@ export function hostEngine(load: HostedModelLoader): void {
       const audio = loaded().runtime.openAudio(unpack(exchange, packed), { prefills })
       live.set(number, { ...exchange, audio })
     } catch {
-      // The request itself will say what is wrong with it.
+      // The request that contains the audio reports the error.
       live.delete(number)
     }
   }
@@ -142,7 +143,7 @@ export function hostEngine(load: HostedModelLoader): void {
     const exchange = live.get(number)
     live.delete(number)
     exchange?.audio?.[Symbol.dispose]()
-    exchange?.media.close(new DOMException('The audio is not wanted any more.', 'AbortError'))
+    exchange?.media.close(new DOMException('The audio is no longer needed.', 'AbortError'))
   }
 
   async function start(options: LoadOptions): Promise<void> {
@@ -191,8 +192,8 @@ export function hostEngine(load: HostedModelLoader): void {
         const exchange = live.get(message.exchange)
         if (!exchange) break
         exchange.credit += message.events
-        exchange.more?.()
-        exchange.more = undefined
+        exchange.resume?.()
+        exchange.resume = undefined
         break
       }
       case 'abort': {
@@ -200,11 +201,11 @@ export function hostEngine(load: HostedModelLoader): void {
         const reason = new DOMException('The request was aborted.', 'AbortError')
         exchange?.abort.abort(reason)
         exchange?.media.close(reason)
-        exchange?.more?.()
+        exchange?.resume?.()
         break
       }
-      case 'beat':
-        beat()
+      case 'status':
+        sendStatus()
         break
       case 'close':
         void close()
@@ -213,9 +214,9 @@ export function hostEngine(load: HostedModelLoader): void {
         message satisfies never
     }
   })
-  // Ctrl-C and service managers signal the whole group; the server decides when this process ends, after its replies.
+  // Ctrl-C and service managers signal the whole process group. The server ends this process after its replies.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-  // The server has ended: there is no reader.
+  // The server has ended.
   process.on('disconnect', () => void close())
 }
 

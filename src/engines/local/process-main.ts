@@ -1,4 +1,4 @@
-/** Entry of an engine process: serves a checkpoint to the server that forked it. */
+/** Entry point of an engine process, which serves a checkpoint to its parent process. */
 
 import { loadHostedModel } from './load-model.ts'
 import { hostEngine } from './process-host.ts'

@@ -44,5 +44,5 @@ it('notices bytes that do not fit', () => {
   const { value } = detachArrays({ data: Uint8Array.of(1, 2, 3), more: Uint8Array.of(4, 5, 6) })
   const arriving = new ArrivingArrays(value)
   arriving.write(new Uint8Array(2))
-  expect(() => arriving.write(new Uint8Array(3))).toThrow('lost on its way')
+  expect(() => arriving.write(new Uint8Array(3))).toThrow('lost between')
 })

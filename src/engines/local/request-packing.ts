@@ -1,42 +1,42 @@
 /**
- * A request's media on their way to an engine process.
+ * Serializes a request and its media for an engine process.
  *
- * In: messages whose media are files. Out: the same as plain data, each medium as a {@link MediumCard} that the process
- * asks for by number, and decoded media as slices of bytes, which the receiver writes to their final memory.
+ * In: messages with media. Out: messages as plain data, with a {@link MediumHandle} for each medium, whose content the
+ * process requests by index; and decoded media as slices of bytes, which the receiver writes to their final memory.
  */
 
 import type { AnyMedium, GenerationMessage, GenerationPart } from '../../contract/index.ts'
 
 /** A medium without its content. */
-export type MediumCard = Pick<AnyMedium, 'kind' | 'facts' | 'exact' | 'contentKey'> & { readonly index: number }
+export type MediumHandle = Pick<AnyMedium, 'kind' | 'facts' | 'exact' | 'contentKey'> & { readonly index: number }
 
 type PackedPart =
   | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'medium'; readonly card: MediumCard }
+  | { readonly type: 'medium'; readonly handle: MediumHandle }
 
-/** {@link GenerationMessage}s with cards for media. */
+/** {@link GenerationMessage}s with handles for media. */
 export type PackedMessage = Omit<GenerationMessage, 'content'> & { readonly content: readonly PackedPart[] }
 
-/** Takes the media out. `media[card.index]` is what a card stands for. */
+/** Replaces media by handles. `media[handle.index]` is the medium of a handle. */
 export function packMessages(messages: readonly GenerationMessage[]): {
   messages: PackedMessage[]
   media: AnyMedium[]
 } {
   const media: AnyMedium[] = []
-  const card = (medium: AnyMedium): PackedPart => {
+  const handle = (medium: AnyMedium): PackedPart => {
     const { kind, facts, exact, contentKey } = medium
-    return { type: 'medium', card: { kind, facts, exact, contentKey, index: media.push(medium) - 1 } }
+    return { type: 'medium', handle: { kind, facts, exact, contentKey, index: media.push(medium) - 1 } }
   }
   const pack = (part: GenerationPart): PackedPart => {
     switch (part.type) {
       case 'text':
         return part
       case 'image':
-        return card(part.image)
+        return handle(part.image)
       case 'audio':
-        return card(part.audio)
+        return handle(part.audio)
       case 'video':
-        return card(part.video)
+        return handle(part.video)
       default:
         return part satisfies never
     }
@@ -44,14 +44,14 @@ export function packMessages(messages: readonly GenerationMessage[]): {
   return { messages: messages.map((message) => ({ ...message, content: message.content.map(pack) })), media }
 }
 
-/** Undoes {@link packMessages}. */
+/** Restores the messages of {@link packMessages}. `open` returns the medium of a handle. */
 export function unpackMessages(
   messages: readonly PackedMessage[],
-  open: (card: MediumCard) => AnyMedium,
+  open: (handle: MediumHandle) => AnyMedium,
 ): GenerationMessage[] {
   const unpack = (part: PackedPart): GenerationPart => {
     if (part.type === 'text') return part
-    const medium = open(part.card)
+    const medium = open(part.handle)
     switch (medium.kind) {
       case 'image':
         return { type: 'image', image: medium }
@@ -63,11 +63,11 @@ export function unpackMessages(
         return medium satisfies never
     }
   }
-  // Roles and their fields are as `packMessages` found them.
+  // `packMessages` does not change roles and their fields.
   return messages.map((message) => ({ ...message, content: message.content.map(unpack) }) as GenerationMessage)
 }
 
-/** Stands for an array whose bytes follow. */
+/** Placeholder for an array whose bytes follow. */
 interface ArrayStub {
   readonly array: 'u8' | 'f32'
   readonly bytes: number
@@ -75,7 +75,7 @@ interface ArrayStub {
 
 const sliceBytes = 1 << 20
 
-/** Replaces every typed array by a stub. `arrays` are views of their bytes, in order. */
+/** Replaces every typed array by a stub. `arrays`: views of their bytes, in order. */
 export function detachArrays(value: unknown): { value: unknown; arrays: Uint8Array[] } {
   const arrays: Uint8Array[] = []
   const detached = replace(value, (node) => {
@@ -87,15 +87,15 @@ export function detachArrays(value: unknown): { value: unknown; arrays: Uint8Arr
   return { value: detached, arrays }
 }
 
-/** Slices of at most a mebibyte, in order. */
+/** Slices of at most one mebibyte, in order. */
 export function* slices(arrays: readonly Uint8Array[]): Generator<Uint8Array> {
   for (const array of arrays)
     for (let at = 0; at < array.length; at += sliceBytes) yield array.subarray(at, at + sliceBytes)
 }
 
-/** Undoes {@link detachArrays}: every array gets memory of its own, which the slices are written to as they come. */
+/** Restores a value of {@link detachArrays}: allocates its arrays, and writes the slices to them. */
 export class ArrivingArrays {
-  /** The original value, its arrays filled as far as slices came. */
+  /** The original value. Its arrays are filled as far as slices have arrived. */
   readonly value: unknown
   readonly #unfilled: Uint8Array[] = []
   #filled = 0
@@ -115,11 +115,11 @@ export class ArrivingArrays {
     return this.#unfilled.length === 0
   }
 
-  /** Takes the next slice. Throws when it is not the missing one: bytes were lost. */
+  /** Writes the next slice. Throws if it does not fit, because bytes were lost. */
   write(slice: Uint8Array): void {
     const [array] = this.#unfilled
     if (!array || slice.length > array.length - this.#filled)
-      throw new Error('Part of a medium was lost on its way to the engine process.')
+      throw new Error('Part of a medium was lost between the server and the engine process.')
     array.set(slice, this.#filled)
     this.#filled += slice.length
     if (this.#filled < array.length) return
@@ -128,7 +128,7 @@ export class ArrivingArrays {
   }
 }
 
-/** The same plain data with some of its nodes replaced: those for which `change` returns a value. */
+/** Copies plain data. Nodes for which `change` returns a value are replaced by it. */
 function replace(node: unknown, change: (node: unknown) => unknown): unknown {
   const changed = change(node)
   if (changed !== undefined) return changed

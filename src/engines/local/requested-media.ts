@@ -1,13 +1,13 @@
 /**
- * The media of one exchange, seen from the engine process: their facts are here, their content comes from the server on
- * request.
+ * The engine process's side of a request's media: their facts are known, and their content is requested from the
+ * server.
  *
- * In: cards of the request, slices and contents as they arrive. Out: media as the contract has them.
+ * In: handles of the request, and contents and slices as they arrive. Out: media of the engine contract.
  */
 
 import type { AnyMedium } from '../../contract/index.ts'
 import { type Deferred, deferred } from './deferred.ts'
-import { ArrivingArrays, type MediumCard } from './request-packing.ts'
+import { ArrivingArrays, type MediumHandle } from './request-packing.ts'
 
 export class RequestedMedia {
   readonly #ask: (index: number) => void
@@ -19,20 +19,20 @@ export class RequestedMedia {
     this.#ask = ask
   }
 
-  /** A medium for its card. */
-  open(card: MediumCard): AnyMedium {
-    const { index, ...known } = card
+  /** The medium of a handle. Its content is requested when it is decoded. */
+  open(handle: MediumHandle): AnyMedium {
+    const { index, ...known } = handle
     const medium = {
       ...known,
       files: [],
       decode: (signal?: AbortSignal) => this.#content(index, signal),
       release: () => undefined,
     }
-    // The server answers with what the card's kind decodes to.
+    // The server answers with the decoded form of the handle's kind.
     return medium as unknown as AnyMedium
   }
 
-  /** A medium arrives: `content` has stubs for its arrays, whose slices follow. */
+  /** Receives a medium. `content` has stubs for its arrays, whose slices follow. */
   arrive(index: number, content: unknown): void {
     if (!this.#pending.has(index)) return
     try {
@@ -40,7 +40,7 @@ export class RequestedMedia {
       if (arriving.complete) this.#settle(index)?.resolve(arriving.value)
       else this.#arriving.set(index, arriving)
     } catch (error) {
-      // There is no memory for it.
+      // The allocation failed.
       this.#settle(index)?.reject(error)
     }
   }
@@ -63,7 +63,7 @@ export class RequestedMedia {
     return outcome
   }
 
-  /** The request is over: nothing more is expected. */
+  /** Rejects all pending contents, because the request has ended. */
   close(reason: unknown): void {
     for (const outcome of this.#pending.values()) outcome.reject(reason)
     this.#pending.clear()

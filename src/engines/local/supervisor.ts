@@ -1,5 +1,5 @@
 /**
- * Keeps one engine process alive: starts it, and restarts it with growing pauses after crashes.
+ * Starts one engine process, and restarts it after crashes with exponential backoff.
  *
  * In: process options. Out: the current process, or the reason why there is none.
  */
@@ -8,10 +8,10 @@ import { type EngineProcess, type EngineProcessOptions, startEngineProcess } fro
 import type { LoadedModel } from './messages.ts'
 
 export interface SupervisorOptions extends Omit<EngineProcessOptions, 'onExit'> {
-  /** Called each time the process has ended without being asked to. */
+  /** Called each time the process has ended unexpectedly. */
   readonly onCrash: (description: string) => void
   /**
-   * First pause before a restart, milliseconds; doubles up to `longestPause`, and starts over after a healthy minute.
+   * First delay before a restart, milliseconds. It doubles up to `longestPause`, and is reset after a healthy minute.
    */
   readonly firstPause: number
   readonly longestPause: number
@@ -36,52 +36,52 @@ export class Supervisor {
     this.#pause = options.firstPause
   }
 
-  /** The process that serves, if there is one now. */
+  /** The running process, if there is one. */
   get process(): EngineProcess | undefined {
     return this.#process
   }
 
-  /** Why there is none. */
+  /** Why there is no process. */
   get reason(): string | undefined {
     return this.#process ? undefined : this.#reason
   }
 
   /**
-   * The process, once there is one; undefined when there is none after `milliseconds`. Rejects with the signal's
-   * reason.
+   * Waits for a process, at most `milliseconds`. Resolves with undefined when there is still none. Rejects with the
+   * signal's reason.
    */
   async available(milliseconds: number, signal: AbortSignal | undefined): Promise<EngineProcess | undefined> {
     if (this.#process || this.#closing.signal.aborted || milliseconds <= 0) return this.#process
     const limits = [this.#closing.signal, AbortSignal.timeout(milliseconds), ...(signal ? [signal] : [])]
     const limit = AbortSignal.any(limits)
     await new Promise<void>((resolve) => {
-      const go = (): void => {
-        this.#waiting.delete(go)
-        limit.removeEventListener('abort', go)
+      const wake = (): void => {
+        this.#waiting.delete(wake)
+        limit.removeEventListener('abort', wake)
         resolve()
       }
-      this.#waiting.add(go)
-      limit.addEventListener('abort', go, { once: true })
+      this.#waiting.add(wake)
+      limit.addEventListener('abort', wake, { once: true })
     })
     signal?.throwIfAborted()
     return this.#process
   }
 
-  /** Starts the first process. Throws loading's error. */
+  /** Starts a process. Throws the error of the load. */
   async start(signal?: AbortSignal): Promise<LoadedModel> {
     const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal]
     const { process, loaded } = await startEngineProcess(
-      { ...this.#options, onExit: (description) => this.#lost(description) },
+      { ...this.#options, onExit: (description) => this.#onExit(description) },
       AbortSignal.any(signals),
     )
     this.#process = process
     this.#reason = undefined
-    for (const go of this.#waiting) go()
+    for (const wake of this.#waiting) wake()
     this.#startedAt = performance.now()
     return loaded
   }
 
-  /** Ends the process for good. */
+  /** Ends the process without a restart. `grace`: milliseconds before it is killed. */
   async close(grace: number): Promise<void> {
     this.#closing.abort(new DOMException('The engine was closed.', 'AbortError'))
     clearTimeout(this.#timer)
@@ -91,15 +91,15 @@ export class Supervisor {
     await Promise.allSettled([process?.end(grace), this.#restarting])
   }
 
-  #lost(description: string): void {
+  #onExit(description: string): void {
     if (this.#closing.signal.aborted) return
     this.#process = undefined
     if (performance.now() - this.#startedAt > healthyMilliseconds) this.#pause = this.#options.firstPause
     this.#options.onCrash(description)
-    this.#plan(description)
+    this.#scheduleRestart(description)
   }
 
-  #plan(description: string): void {
+  #scheduleRestart(description: string): void {
     this.#reason = `the engine process ${description}; restarting`
     this.#timer = setTimeout(() => (this.#restarting = this.#restart()), this.#pause)
     this.#timer.unref()
@@ -111,7 +111,7 @@ export class Supervisor {
       await this.start()
       this.restarts += 1
     } catch (error) {
-      if (!this.#closing.signal.aborted) this.#plan(`could not be restarted: ${String(error)}`)
+      if (!this.#closing.signal.aborted) this.#scheduleRestart(`could not be restarted: ${String(error)}`)
     }
   }
 }

@@ -1,19 +1,19 @@
 /**
- * The speaker of a checkpoint for an API voice.
+ * Maps API voices to the speakers of a checkpoint.
  *
- * In: voice names and the checkpoint's speakers. Out: {@link EngineVoice}s. A voice the checkpoint was trained with is
- * native; any other always gets the same substitute. Pure.
+ * In: voice names and the checkpoint's speakers. Out: {@link EngineVoice}s. A voice that the checkpoint was trained
+ * with is native; any other voice has a fixed substitute. Pure.
  */
 
 import { EngineError, type EngineVoice } from '../../contract/index.ts'
 
-/** A voice that callers may name, with what is known of its speaker. */
+/** A voice that requests may name. */
 export interface VoiceDescription {
   readonly name: string
   readonly sex?: 'female' | 'male'
 }
 
-/** Lists the voices offered over a checkpoint's speakers (lower-case names). */
+/** Maps a checkpoint's speakers (lower-case names) to the voices that are offered. */
 export type VoiceMapping = (speakers: readonly string[]) => readonly EngineVoice[]
 
 /** Sexes of speakers that public checkpoints have. */
@@ -26,8 +26,8 @@ const speakerSex: Readonly<Record<string, 'female' | 'male'>> = {
 }
 
 /**
- * A mapping for a list of voices: native by name, else a substitute of the same sex where both are known, spread by
- * name.
+ * A mapping for a list of voices: a native speaker by name, or else a substitute chosen by a hash of the name, of the
+ * same sex if both are known.
  */
 export function mapVoices(voices: readonly VoiceDescription[]): VoiceMapping {
   return (speakers) => {
@@ -35,16 +35,16 @@ export function mapVoices(voices: readonly VoiceDescription[]): VoiceMapping {
     const listed = voices.map(({ name, sex }): EngineVoice => {
       const own = name.toLowerCase()
       if (speakers.includes(own)) return { name, speaker: own, native: true }
-      const alike = speakers.filter((speaker) => sex !== undefined && speakerSex[speaker] === sex)
-      const candidates = alike.length > 0 ? alike : speakers
-      return { name, speaker: candidates[spread(own) % candidates.length]!, native: false }
+      const sameSex = speakers.filter((speaker) => sex !== undefined && speakerSex[speaker] === sex)
+      const candidates = sameSex.length > 0 ? sameSex : speakers
+      return { name, speaker: candidates[hash(own) % candidates.length]!, native: false }
     })
     const missing = speakers.filter((speaker) => !listed.some((voice) => voice.name.toLowerCase() === speaker))
     return [...listed, ...nativeVoices(missing)]
   }
 }
 
-/** The checkpoint's own speakers, under their own names. */
+/** The checkpoint's speakers, under their own names. */
 export function nativeVoices(speakers: readonly string[]): EngineVoice[] {
   return speakers.map((speaker) => ({
     name: speaker.charAt(0).toUpperCase() + speaker.slice(1),
@@ -55,7 +55,8 @@ export function nativeVoices(speakers: readonly string[]): EngineVoice[] {
 
 /**
  * The speaker for a voice name.
- * @param strict whether an unlisted name is refused with `unsupported`; otherwise the first speaker is used.
+ * @param strict whether an unlisted name is an error. Otherwise the first speaker is used.
+ * @throws EngineError `unsupported`
  */
 export function findSpeaker(
   name: string,
@@ -74,13 +75,13 @@ export function findSpeaker(
   if (!strict) return first
   throw new EngineError(
     'unsupported',
-    `Unknown voice '${name}'; this checkpoint speaks ${voices.map((known) => known.name).join(', ')}.`,
+    `Unknown voice '${name}'; this checkpoint has ${voices.map((known) => known.name).join(', ')}.`,
     { param: 'audio.voice' },
   )
 }
 
-/** A small stable number of a text (FNV-1a). */
-function spread(text: string): number {
+/** FNV-1a, 32 bits. */
+function hash(text: string): number {
   let state = 0x811c9dc5
   for (let index = 0; index < text.length; index += 1)
     state = Math.imul(state ^ text.charCodeAt(index), 0x01000193) >>> 0

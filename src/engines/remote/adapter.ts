@@ -1,8 +1,7 @@
 /**
- * An adapter of a peer: pure functions between the engine contract and the peer's wire, and a probe.
+ * An adapter for one kind of peer: converts between the engine contract and the peer's HTTP API, and checks its health.
  *
- * Each folder next to this file is one. The transport, limits, aborts and events of a reply are shared
- * (`remote-engine.ts`).
+ * Each adapter has its own folder. Transport, limits, aborts and reply events are shared (`remote-engine.ts`).
  */
 
 import type {
@@ -21,15 +20,15 @@ export type AdapterName = 'vllm-omni' | 'vllm' | 'sglang-omni' | 'dashscope' | '
 
 /** The configuration of a pool's peers. */
 export interface PeerOptions {
-  /** Name the peer serves the model under. */
+  /** Name of the model at the peer. */
   readonly model: string
-  /** The peer's API key. Never the caller's. */
+  /** The peer's API key. It is not the caller's. */
   readonly key?: string
-  /** `architectures[0]`, which no peer reports. */
+  /** `architectures[0]` of the checkpoint, which no peer reports. */
   readonly architecture?: string
-  /** Tokens. Default: the peer's value, else 32,768. */
+  /** Tokens. Default: the peer's value, or 32,768. */
   readonly contextLength?: number
-  /** Default: half of the context. */
+  /** Default: half of the context length. */
   readonly maxOutputTokens?: number
   readonly input?: readonly InputModality[]
   readonly output?: readonly OutputModality[]
@@ -37,18 +36,18 @@ export interface PeerOptions {
   readonly thinking?: boolean
   /** The peer was started with a tool parser. */
   readonly tools?: boolean
-  /** Speakers, lower case, where the peer does not list them. */
+  /** Speakers in lower case, for a peer that does not list them. */
   readonly speakers?: readonly string[]
-  /** Any requested voice uses the peer's one speaker, where it has no choice. */
+  /** Accepts any voice name for a peer with a single speaker. */
   readonly anyVoice?: boolean
-  /** Sampling of the talker (vllm-omni), in the peer's format. Must hold its end tokens. */
+  /** Sampling of the talker (vllm-omni), in the peer's format. Must contain its end tokens. */
   readonly talker?: Readonly<Record<string, unknown>>
-  /** The speaker for an API voice. */
+  /** Maps API voices to speakers. */
   readonly voices: VoiceMapping
 }
 
-/** What a peer has reported of itself. */
-export interface Learned {
+/** Facts that a peer reports about itself. */
+export interface DiscoveredFacts {
   readonly contextLength?: number
   /** Lower case. */
   readonly speakers?: readonly string[]
@@ -56,11 +55,11 @@ export interface Learned {
   readonly input?: readonly InputModality[]
   readonly output?: readonly OutputModality[]
   readonly thinking?: boolean
-  /** API voices with their speakers, from peers that speak this server's wire. */
+  /** API voices with their speakers, from peers with this server's API. */
   readonly voices?: readonly EngineVoice[]
 }
 
-/** Asks the peer. Rejects with a {@link RemoteError} when it cannot be reached. */
+/** Sends a small request to the peer. Rejects with a {@link RemoteError} when it cannot be reached. */
 export type Ask = (method: 'GET' | 'POST', path: string, body?: unknown) => Promise<HttpAnswer>
 
 export interface Adapter {
@@ -69,23 +68,23 @@ export interface Adapter {
   readonly input: readonly InputModality[]
   readonly output: readonly OutputModality[]
   /**
-   * Speakers where neither the peer nor the configuration lists them; `anyName`: every API voice under its own name.
+   * Speakers when neither the peer nor the configuration lists them. `anyName`: every API voice under its own name.
    */
   readonly speakers?: readonly string[] | 'anyName'
-  /** Path of chat completions below the replica's URL. */
+  /** Path of chat completions, relative to the replica's URL. */
   readonly path: string
   /**
-   * From when silence counts as failure: the first byte, or the first token where a reply may begin before its prefill.
+   * When the idle limit starts: at the first byte, or at the first token for peers that answer before prefill.
    */
   readonly idleFrom: 'byte' | 'token'
-  /** Whether a delta of text is one token. */
+  /** Whether each text delta is one token. */
   readonly tokenPerDelta: boolean
   /** Extra headers. */
   headers?(request: GenerationRequest): Record<string, string>
   /**
-   * The body for a request. Reads its media.
-   * @param speaker of the reply, when speech is requested.
-   * @throws EngineError `unsupported` for what the peer does not support.
+   * Builds the body of a request, including its media.
+   * @param speaker of the reply, if speech is requested
+   * @throws EngineError `unsupported` for fields that the peer does not support
    */
   build(
     request: GenerationRequest,
@@ -93,15 +92,15 @@ export interface Adapter {
     speaker: string | undefined,
     signal: AbortSignal,
   ): Promise<Record<string, unknown>>
-  /** The delta in one event's JSON. @throws RemoteError for an error event, and for what does not fit the wire. */
+  /** Reads the delta of one event. @throws RemoteError for an error event, and for invalid JSON */
   read(json: unknown): ReplyDelta
-  /** An answer that is no reply: an HTTP status, or the status in an error event. */
+  /** Converts an error response. `status`: the HTTP status, or the status in an error event. */
   mapError(status: number, body: string, retryAfterMs?: number): RemoteError
-  /** A cheap check of the peer's health. Absent: only requests show it. Resolves when healthy, rejects when not. */
+  /** A cheap health check: resolves when healthy, rejects otherwise. Absent: only requests show the peer's health. */
   probe?(ask: Ask): Promise<void>
   /**
-   * The peer's own facts; asked again after each outage, because it may serve another model. @throws RemoteError when
-   * invalid
+   * Requests the peer's facts. Repeated after each outage, because the peer may then serve another model.
+   * @throws RemoteError when they are invalid
    */
-  learn?(ask: Ask, options: PeerOptions): Promise<Learned>
+  discover?(ask: Ask, options: PeerOptions): Promise<DiscoveredFacts>
 }

@@ -1,4 +1,4 @@
-/** The adapters by name. */
+/** All adapters, by name. */
 import type { Adapter, AdapterName } from './adapter.ts'
 import { dashscope } from './dashscope/adapter.ts'
 import { omniserve } from './omniserve/adapter.ts'

@@ -1,8 +1,8 @@
 /**
- * The chunks of a response's body, read only as they are consumed: while no one waits for one, at most one is held and
- * the body is paused, so that the peer's connection fills and the peer waits.
+ * Reads the chunks of a response's body with backpressure: while no caller waits, at most one chunk is buffered, and
+ * the body is paused. Needs fewer turns of the event loop than the body's own iterator.
  *
- * In: a body. Out: its chunks in order, then undefined. Fewer turns of the event loop than the body's own iterator.
+ * In: a body. Out: its chunks in order, then undefined.
  */
 
 import type { Readable } from 'node:stream'
@@ -14,24 +14,26 @@ interface Waiter {
 
 export class BodyChunks {
   readonly #body: Readable
-  readonly #held: Uint8Array[] = []
+  readonly #buffered: Uint8Array[] = []
   #waiter: Waiter | undefined
   #over = false
-  #complete = false
+  #draining = false
   #error: unknown
 
   constructor(body: Readable) {
     this.#body = body
-    body.on('data', (chunk: Uint8Array) => this.#take(chunk))
+    body.on('data', (chunk: Uint8Array) => this.#onData(chunk))
     body.once('end', () => this.#finish())
     body.on('error', (error) => this.#finish(error))
     body.once('close', () => this.#finish(new Error('The connection was closed.')))
   }
 
-  /** One caller at a time. @throws what ended the body early */
+  /**
+   * The next chunk, or undefined at the end. One caller at a time. Rejects with the error that ended the body early.
+   */
   next(): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {
-      const chunk = this.#held.shift()
+      const chunk = this.#buffered.shift()
       if (chunk !== undefined) resolve(chunk)
       else if (!this.#over) {
         this.#waiter = { resolve, reject }
@@ -41,10 +43,12 @@ export class BodyChunks {
     })
   }
 
-  /** Nothing more is needed. What is left is read for so many milliseconds, because then the connection is kept. */
-  complete(milliseconds: number): void {
+  /**
+   * Discards further chunks. Reads on for `milliseconds`, so that a body that ends in this time frees its connection.
+   */
+  drain(milliseconds: number): void {
     const body = this.#body
-    this.#complete = true
+    this.#draining = true
     if (this.#over || body.destroyed) return
     const timer = setTimeout(() => body.destroy(), milliseconds)
     timer.unref()
@@ -52,15 +56,15 @@ export class BodyChunks {
     body.resume()
   }
 
-  #take(chunk: Uint8Array): void {
-    if (this.#complete) return
+  #onData(chunk: Uint8Array): void {
+    if (this.#draining) return
     const waiter = this.#waiter
     if (waiter) {
       this.#waiter = undefined
       waiter.resolve(chunk)
       return
     }
-    this.#held.push(chunk)
+    this.#buffered.push(chunk)
     this.#body.pause()
   }
 

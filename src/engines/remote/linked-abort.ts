@@ -1,7 +1,7 @@
 /**
- * An `AbortController` that also fires with other signals, until it is disposed.
+ * An `AbortController` that also aborts when one of its source signals does, until it is disposed.
  *
- * `AbortSignal.any` asks all its sources each time `aborted` is read; a stream reads it for every token.
+ * Unlike `AbortSignal.any`, reading `aborted` does not visit all sources; a stream reads it for every token.
  */
 
 export class LinkedAbort extends AbortController implements Disposable {
@@ -16,7 +16,7 @@ export class LinkedAbort extends AbortController implements Disposable {
     }
   }
 
-  /** A source has fired. */
+  /** Called when a source aborts. */
   handleEvent({ target }: Event): void {
     this.abort((target as AbortSignal).reason)
   }

@@ -1,8 +1,8 @@
 /**
- * One peer as an engine: an adapter's functions over the shared transport, with the peer's own facts.
+ * A remote peer as an engine: an adapter over the shared HTTP transport.
  *
- * In: the contract's requests. Out: its events; nothing of the peer's ids, paths or texts. It does not count prompts:
- * no peer does without running them.
+ * In: requests of the engine contract. Out: its events, without the peer's ids, paths and texts. Prompts are not
+ * counted, because no peer supports that without running them.
  */
 
 import { VOICES } from '../../catalogue/index.ts'
@@ -15,7 +15,7 @@ import {
   type EngineVoice,
   type GenerationRequest,
 } from '../../contract/index.ts'
-import type { Adapter, Ask, Learned, PeerOptions } from './adapter.ts'
+import type { Adapter, Ask, DiscoveredFacts, PeerOptions } from './adapter.ts'
 import { LinkedAbort } from './linked-abort.ts'
 import { RemoteError } from './remote-error.ts'
 import { DEFAULT_LIMITS, END_MARK, Transport, type TransportLimits } from './transport.ts'
@@ -24,15 +24,15 @@ import { ReplyEvents } from './wire/reply-events.ts'
 
 export interface RemoteEngineOptions {
   readonly adapter: Adapter
-  /** Name it is served under here. */
+  /** Name of the served model. */
   readonly id: string
-  /** With the path that the adapter's paths are below. */
+  /** Base URL: the adapter's paths are appended to it. */
   readonly url: string
   readonly peer: PeerOptions
   readonly limits?: Partial<TransportLimits>
 }
 
-/** Tokens of an unknown context. */
+/** Context length when neither the peer nor the configuration has one. */
 const UNKNOWN_CONTEXT = 32_768
 
 export class RemoteEngine implements Engine {
@@ -40,7 +40,7 @@ export class RemoteEngine implements Engine {
   readonly #options: RemoteEngineOptions
   readonly #transport: Transport
   readonly #live = new Set<AbortController>()
-  #learned: Learned = {}
+  #discovered: DiscoveredFacts = {}
   #model: EngineModel | undefined
   #closed = false
 
@@ -50,7 +50,7 @@ export class RemoteEngine implements Engine {
     this.#transport = new Transport(options.url, options.peer.key, { ...DEFAULT_LIMITS, ...options.limits })
   }
 
-  /** What the peer supports, as far as it reports or the configuration says. */
+  /** What the peer supports, according to the configuration and the peer's report. */
   get model(): EngineModel {
     this.#model ??= this.#describe()
     return this.#model
@@ -58,23 +58,23 @@ export class RemoteEngine implements Engine {
 
   #describe(): EngineModel {
     const { adapter, peer, id } = this.#options
-    const learned = this.#learned
-    const contextLength = peer.contextLength ?? learned.contextLength ?? UNKNOWN_CONTEXT
+    const discovered = this.#discovered
+    const contextLength = peer.contextLength ?? discovered.contextLength ?? UNKNOWN_CONTEXT
     return {
       id,
       architecture: peer.architecture ?? 'unknown',
-      input: peer.input ?? learned.input ?? adapter.input,
-      output: peer.output ?? learned.output ?? adapter.output,
-      thinking: peer.thinking ?? learned.thinking ?? false,
+      input: peer.input ?? discovered.input ?? adapter.input,
+      output: peer.output ?? discovered.output ?? adapter.output,
+      thinking: peer.thinking ?? discovered.thinking ?? false,
       capabilities: {
         ...adapter.capabilities,
-        // Where the configuration lets one speaker stand for all, every choice is accepted.
+        // With `anyVoice`, every voice name is accepted.
         voiceChoice: adapter.capabilities.voiceChoice || peer.anyVoice === true,
         tools: peer.tools ?? false,
         countsPrompt: false,
       },
       contextLength,
-      maxOutputTokens: peer.maxOutputTokens ?? learned.maxOutputTokens ?? Math.ceil(contextLength / 2),
+      maxOutputTokens: peer.maxOutputTokens ?? discovered.maxOutputTokens ?? Math.ceil(contextLength / 2),
       voices: this.#voices(),
       weights: 'remote',
       device: adapter.name,
@@ -85,21 +85,21 @@ export class RemoteEngine implements Engine {
     return [this.model]
   }
 
-  /** @throws EngineError as `generate` would where that needs no peer, else `unsupported` */
+  /** @throws EngineError for an invalid request as `generate` does, and otherwise `unsupported` */
   async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<never> {
     signal?.throwIfAborted()
     this.#speakerFor(this.#checked(request))
-    throw new EngineError('unsupported', 'Prompts are not counted by the peer.')
+    throw new EngineError('unsupported', 'The peer does not count prompt tokens.')
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<EngineEvent, void, undefined> {
     signal.throwIfAborted()
     const speaker = this.#speakerFor(this.#checked(request))
     const { adapter, peer } = this.#options
-    using own = new LinkedAbort(signal)
-    this.#live.add(own)
+    using abort = new LinkedAbort(signal)
+    this.#live.add(abort)
     try {
-      const body = await adapter.build(request, peer, speaker, own.signal)
+      const body = await adapter.build(request, peer, speaker, abort.signal)
       const reply = new ReplyEvents(request, {
         tokenPerDelta: adapter.tokenPerDelta,
         promptByModality: adapter.capabilities.promptByModality,
@@ -108,7 +108,7 @@ export class RemoteEngine implements Engine {
       let done = false
       let started = false
       let servedBy: { readonly servedBy: string } | undefined
-      const reads = this.#transport.stream(
+      const batches = this.#transport.stream(
         {
           path: adapter.path,
           body,
@@ -119,35 +119,35 @@ export class RemoteEngine implements Engine {
             ...adapter.headers?.(request),
           },
           servedBy: (name) => (servedBy = { servedBy: name }),
-          begun: () => (adapter.idleFrom === 'byte' ? answered : reply.began),
-          refused: (status, text, after) =>
+          started: () => (adapter.idleFrom === 'byte' ? answered : reply.started),
+          toError: (status, text, after) =>
             status < 400 ? (errorIn(adapter, text) ?? notAStream(status, text)) : adapter.mapError(status, text, after),
         },
-        own.signal,
+        abort.signal,
       )
-      reading: for await (const read of reads) {
-        for (const event of read) {
+      reading: for await (const batch of batches) {
+        for (const event of batch) {
           answered = true
           if (event.data === END_MARK) {
             done = true
             break reading
           }
-          for (const made of reply.add(adapter.read(readEvent(event)))) {
-            // A role without a token is no beginning: a reply that fails until then may move to another peer.
+          for (const output of reply.add(adapter.read(readEvent(event)))) {
+            // Until the first token, a failed reply may move to another peer, so a role alone does not start it.
             if (!started) yield { type: 'start', ...servedBy }
             started = true
-            yield made
-            own.signal.throwIfAborted()
+            yield output
+            abort.signal.throwIfAborted()
           }
-          if (reply.over) break reading
+          if (reply.limitReached) break reading
         }
       }
-      own.signal.throwIfAborted()
+      abort.signal.throwIfAborted()
       const end = reply.end(done)
       if (!started) yield { type: 'start', ...servedBy, ...(end.usage.prompt && { prompt: end.usage.prompt }) }
       yield end
     } finally {
-      this.#live.delete(own)
+      this.#live.delete(abort)
     }
   }
 
@@ -156,7 +156,7 @@ export class RemoteEngine implements Engine {
     return { ready: !this.#closed, active: this.#live.size, waiting: 0, ...reason }
   }
 
-  /** Whether health can be checked without a request. */
+  /** Whether the peer has a health check. */
   get probes(): boolean {
     return this.#options.adapter.probe !== undefined
   }
@@ -167,13 +167,12 @@ export class RemoteEngine implements Engine {
   }
 
   /**
-   * Asks the peer for its facts; afterwards `model` has them. @throws RemoteError when they contradict the
-   * configuration
+   * Requests the peer's facts, and updates `model`. @throws RemoteError when they contradict the configuration
    */
-  async learn(signal: AbortSignal): Promise<void> {
+  async discover(signal: AbortSignal): Promise<void> {
     const { adapter, peer } = this.#options
-    if (!adapter.learn) return
-    this.#learned = await adapter.learn(this.#ask(signal), peer)
+    if (!adapter.discover) return
+    this.#discovered = await adapter.discover(this.#ask(signal), peer)
     this.#model = undefined
   }
 
@@ -191,15 +190,15 @@ export class RemoteEngine implements Engine {
 
   #voices(): readonly EngineVoice[] {
     const { adapter, peer } = this.#options
-    const model = peer.output ?? this.#learned.output ?? adapter.output
+    const model = peer.output ?? this.#discovered.output ?? adapter.output
     if (!model.includes('audio')) return []
-    if (this.#learned.voices) return this.#learned.voices
-    const speakers = peer.speakers ?? this.#learned.speakers ?? adapter.speakers
+    if (this.#discovered.voices) return this.#discovered.voices
+    const speakers = peer.speakers ?? this.#discovered.speakers ?? adapter.speakers
     if (speakers === 'anyName') return VOICES.map(({ name }) => ({ name, speaker: name, native: true }))
     return peer.voices(speakers ?? [])
   }
 
-  /** @throws EngineError for another model, a closed engine, and what cannot fit */
+  /** @throws EngineError for another model, for a closed engine, and when `max_tokens` exceeds the context */
   #checked(request: GenerationRequest): GenerationRequest {
     if (this.#closed) throw new EngineError('engine_closed', 'The engine is closed.')
     if (request.model !== this.id)
@@ -210,7 +209,7 @@ export class RemoteEngine implements Engine {
     if (request.maxTokens >= contextLength)
       throw new EngineError(
         'context_overflow',
-        `max_tokens takes the whole context of ${contextLength} tokens; lower it.`,
+        `max_tokens fills the whole context of ${contextLength} tokens; lower it.`,
         {
           param: 'max_tokens',
         },
@@ -236,11 +235,11 @@ export class RemoteEngine implements Engine {
 
 function notAStream(status: number, text: string): RemoteError {
   const cause = new Error(text.slice(0, 200))
-  const message = `The peer answered HTTP ${status} without a stream of events; is the URL of the replica right?`
+  const message = `The peer answered HTTP ${status} without an event stream; check the URL of the replica.`
   return new RemoteError('upstream_failed', message, 'strike', { cause })
 }
 
-/** The error in an answer that should have been a stream, as an event of one would have been read. */
+/** The error in a JSON response that should have been an event stream, read like an event. */
 function errorIn(adapter: Adapter, text: string): RemoteError | undefined {
   try {
     const json: unknown = JSON.parse(text)

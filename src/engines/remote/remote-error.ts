@@ -1,19 +1,19 @@
 /**
- * A peer's error, and what it shows of the peer's health.
+ * An error of a peer, with its effect on the peer's health.
  *
- * In: an engine error's parts and an {@link Effect}. Out: an `EngineError` that the pool reads the effect of.
+ * In: the fields of an engine error, and an {@link Effect}. Out: an `EngineError` whose effect the pool applies.
  */
 
 import { EngineError, type EngineErrorCode, type EngineErrorOptions } from '../../contract/index.ts'
 
 export type Effect =
-  /** It shows nothing of the peer's health: a bad request, a full queue. */
+  /** No effect on health: a bad request, a full queue. */
   | 'none'
   /** Counts as a failed health check. */
   | 'strike'
-  /** The peer is out until health checks bring it back. */
+  /** The peer is out of service until health checks succeed. */
   | 'eject'
-  /** The peer is out until an operator acts: a wrong key, a quota that is used up. */
+  /** The peer is out of service until an operator acts: a wrong key, an exhausted quota. */
   | 'suspend'
 
 export class RemoteError extends EngineError {
@@ -26,8 +26,8 @@ export class RemoteError extends EngineError {
 }
 
 /**
- * The effect of anything a member's engine throws. Errors of engines on this machine carry none: they report their
- * state themselves.
+ * The effect of any error that an engine throws. Errors of local engines have none, because local engines report their
+ * own state.
  */
 export function effectOf(error: unknown): Effect {
   return error instanceof RemoteError ? error.effect : 'none'

@@ -1,9 +1,9 @@
 /**
- * HTTP to one peer: a pool of connections, time limits, server-sent events read only as fast as they are consumed.
+ * HTTP client for one peer: connection pool, timeouts, and server-sent events with backpressure.
  *
- * In: requests. Out: small answers, or the `data` of a stream's events. Every failure is a {@link RemoteError} with its
- * meaning for the peer's health; an abort rejects with its signal's reason and closes the connection, which stops the
- * peer's work.
+ * In: requests. Out: small responses, or the events of a stream. Every failure is a {@link RemoteError} with its effect
+ * on the peer's health. An abort rejects with the signal's reason and closes the connection, which stops the peer's
+ * work.
  */
 
 import { createParser } from 'eventsource-parser'
@@ -15,18 +15,18 @@ import type { PeerEvent } from './wire/read-event.ts'
 
 export interface HttpAnswer {
   readonly status: number
-  /** As text, at most a megabyte of it. */
+  /** Text of the body, at most one mebibyte. */
   readonly body: string
 }
 
 /** All in milliseconds. */
 export interface TransportLimits {
   readonly connect: number
-  /** Until the first byte of a reply, waiting in the peer's queue included. */
+  /** Until the first byte of a reply, including time in the peer's request queue. */
   readonly firstByte: number
-  /** Silence that counts as failure, once the reply has begun. */
+  /** Longest time without data after the start of a reply. */
   readonly idle: number
-  /** Of a health check or another small request. */
+  /** For a health check or another small request. */
   readonly ask: number
 }
 
@@ -36,30 +36,30 @@ export interface StreamRequest {
   readonly path: string
   readonly body: unknown
   readonly headers: Readonly<Record<string, string>>
-  /** Whether silence already counts as failure. */
-  readonly begun: () => boolean
-  /** Which of its own replicas answers, from a peer that has some. */
+  /** Whether the reply has started, so that the idle limit applies. */
+  readonly started: () => boolean
+  /** Called with the name of the peer's replica, if the peer reports one. */
   readonly servedBy?: (name: string) => void
-  /** An answer that is no stream of events. */
-  readonly refused: (status: number, body: string, retryAfterMs: number | undefined) => RemoteError
+  /** Converts a response that is not an event stream. */
+  readonly toError: (status: number, body: string, retryAfterMs: number | undefined) => RemoteError
 }
 
 /** The data of a stream's last event. */
 export const END_MARK = '[DONE]'
 
-const LONGEST_ANSWER = 1 << 20
-/** Milliseconds for the bytes after the last event. */
-const REST_WITHIN = 1000
+const MAX_ANSWER_BYTES = 1 << 20
+/** Time to read the bytes after the last event, milliseconds. */
+const DRAIN_MS = 1000
 /** Characters of one event: 20 minutes of speech in Base64. */
-const LONGEST_EVENT = 1 << 26
+const MAX_EVENT_CHARACTERS = 1 << 26
 
 /**
- * How a connection breaks that was closed at its other end; later than so many milliseconds it is the request that was
- * cut.
+ * Error codes of a pooled connection that the peer has closed. They count only within this many milliseconds: later,
+ * the request itself was interrupted.
  */
-const STALE: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
-const STALE_WITHIN = 1000
-const STALE_TRIES = 3
+const STALE_CODES: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+const STALE_MS = 1000
+const STALE_ATTEMPTS = 3
 
 export class Transport {
   readonly #pool: Pool
@@ -75,16 +75,16 @@ export class Transport {
     this.#key = key
     this.#pool = new Pool(origin, {
       connect: { timeout: limits.connect },
-      // Well below the 5 s after which vLLM closes idle connections: undici's clock ticks in seconds.
+      // Well below the 5 s after which vLLM closes idle connections, because undici's timers are coarse.
       keepAliveTimeout: 2000,
       keepAliveMaxTimeout: 2000,
-      // Time limits are kept here, because a reader that pauses is not a peer that is silent.
+      // This class has its own timeouts, which do not run while the reader pauses.
       headersTimeout: 0,
       bodyTimeout: 0,
     })
   }
 
-  /** A small request with a small answer, whatever its status. @throws RemoteError */
+  /** Sends a small request. Resolves with any status. @throws RemoteError */
   async ask(method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal): Promise<HttpAnswer> {
     const limit = AbortSignal.timeout(this.#limits.ask)
     try {
@@ -105,50 +105,50 @@ export class Transport {
   }
 
   /**
-   * Posts, and yields the events of each read. Ends when the peer closes the stream.
-   * @throws RemoteError; the signal's reason once aborted
+   * Sends a POST request, and yields the events of each chunk. Ends when the peer ends the stream.
+   * @throws RemoteError, or the signal's reason once aborted
    */
   async *stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<readonly PeerEvent[], void, undefined> {
     signal.throwIfAborted()
-    using watch = new Watch(signal)
-    let seen = false
+    using deadline = new Deadline(signal)
+    let received = false
     try {
-      watch.expect(this.#limits.firstByte)
+      deadline.start(this.#limits.firstByte)
       const answer = await this.#request({
         method: 'POST',
         path: this.#prefix + request.path,
         headers: this.#headers(request.headers),
         body: JSON.stringify(request.body),
-        signal: watch.signal,
+        signal: deadline.signal,
       })
       const type = String(answer.headers['content-type'] ?? '').toLowerCase()
       if (answer.statusCode !== 200 || !type.includes('event-stream')) {
         const text = await readAll(answer.body)
         const after = Number(answer.headers['retry-after'])
-        throw request.refused(answer.statusCode, text, Number.isFinite(after) ? after * 1000 : undefined)
+        throw request.toError(answer.statusCode, text, Number.isFinite(after) ? after * 1000 : undefined)
       }
       const by = answer.headers['x-omniserve-served-by']
       if (typeof by === 'string' && /^[\w./-]{1,200}$/.test(by)) request.servedBy?.(by)
       let events: PeerEvent[] = []
       let tooLong = false
       const parser = createParser({
-        // An event without data is none: some peers keep the connection open with them.
+        // Events without data are keep-alives.
         onEvent: (event) => event.data !== '' && events.push(event),
         onError: ({ type: kind }) => (tooLong ||= kind === 'max-buffer-size-exceeded'),
-        maxBufferSize: LONGEST_EVENT,
+        maxBufferSize: MAX_EVENT_CHARACTERS,
       })
       const decoder = new TextDecoder()
       const chunks = new BodyChunks(answer.body)
       let done = false
       try {
         for (;;) {
-          watch.expect(request.begun() ? this.#limits.idle : this.#limits.firstByte)
+          deadline.start(request.started() ? this.#limits.idle : this.#limits.firstByte)
           const chunk = await chunks.next()
-          watch.rest()
+          deadline.pause()
           if (chunk === undefined) return
-          seen = true
+          received = true
           parser.feed(decoder.decode(chunk, { stream: true }))
-          if (tooLong) throw new RemoteError('upstream_failed', 'The peer sent an event without end.', 'eject')
+          if (tooLong) throw new RemoteError('upstream_failed', 'The peer sent an event that is too long.', 'eject')
           if (events.length === 0) continue
           const read = events
           events = []
@@ -156,19 +156,19 @@ export class Transport {
           yield read
         }
       } finally {
-        if (done) chunks.complete(REST_WITHIN)
-        // Closes the connection when the reply is left early.
+        if (done) chunks.drain(DRAIN_MS)
+        // Closes the connection if the reader stops early.
         else answer.body.destroy()
       }
     } catch (error) {
       signal.throwIfAborted()
-      if (watch.expired) throw silence(request.begun(), this.#limits)
+      if (deadline.expired) throw silenceError(request.started(), this.#limits)
       if (error instanceof RemoteError) throw error
-      throw connectionError(error, seen)
+      throw connectionError(error, received)
     }
   }
 
-  /** A connection that the peer closed while it lay idle breaks at once and unanswered; then others are tried. */
+  /** Sends a request, and retries when the pooled connection turns out to be closed by the peer. */
   async #request(
     options: Dispatcher.RequestOptions & { readonly signal: AbortSignal },
   ): Promise<Dispatcher.ResponseData> {
@@ -177,13 +177,13 @@ export class Transport {
       try {
         return await this.#pool.request(options)
       } catch (error) {
-        const late = performance.now() - sent > STALE_WITHIN || attempt === STALE_TRIES
-        if (late || options.signal.aborted || !STALE.has(codeOf(error))) throw error
+        const late = performance.now() - sent > STALE_MS || attempt === STALE_ATTEMPTS
+        if (late || options.signal.aborted || !STALE_CODES.has(codeOf(error))) throw error
       }
     }
   }
 
-  /** Closes what is open. */
+  /** Closes all connections. */
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
@@ -197,22 +197,22 @@ export class Transport {
   }
 }
 
-/** One limit of time after another, joined with the caller's signal. Its timer is set once for many of them. */
-class Watch extends LinkedAbort {
+/** A series of timeouts, combined with the caller's signal. One timer serves many of them. */
+class Deadline extends LinkedAbort {
   #timer: NodeJS.Timeout | undefined
   #last: NodeJS.Immediate | undefined
-  /** When the timer fires and when the limit ends, by `performance.now()`; none while the reader pauses. */
+  /** When the timer fires, and when the timeout ends, by `performance.now()`. Infinity while the reader pauses. */
   #firesAt = Number.POSITIVE_INFINITY
   #endsAt = Number.POSITIVE_INFINITY
   expired = false
 
-  expect(milliseconds: number): void {
+  start(milliseconds: number): void {
     this.#endsAt = performance.now() + milliseconds
     if (this.#firesAt > this.#endsAt) this.#set(milliseconds)
   }
 
-  /** While the reader pauses. */
-  rest(): void {
+  /** Stops the timeout while the reader pauses. */
+  pause(): void {
     this.#endsAt = Number.POSITIVE_INFINITY
   }
 
@@ -224,7 +224,7 @@ class Watch extends LinkedAbort {
       const left = this.#endsAt - performance.now()
       if (left === Number.POSITIVE_INFINITY) return
       if (left > 0) this.#set(left)
-      // What came while this process was busy is read first.
+      // Data that arrived while this process was busy is read first.
       else this.#last = setImmediate(() => this.#expire())
     }, milliseconds)
   }
@@ -242,31 +242,30 @@ class Watch extends LinkedAbort {
   }
 }
 
-function silence(begun: boolean, limits: TransportLimits): RemoteError {
-  return begun
-    ? new RemoteError(
-        'engine_crashed',
-        `The peer fell silent for ${limits.idle} ms in the middle of its reply.`,
-        'eject',
-      )
-    : new RemoteError('timeout', `The peer did not begin its reply within ${limits.firstByte} ms.`, 'strike')
+function silenceError(started: boolean, limits: TransportLimits): RemoteError {
+  return started
+    ? new RemoteError('engine_crashed', `The peer sent nothing for ${limits.idle} ms during its reply.`, 'eject')
+    : new RemoteError('timeout', `The peer did not start its reply within ${limits.firstByte} ms.`, 'strike')
 }
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** @param begun whether bytes of the reply had come */
-function connectionError(error: unknown, begun: boolean): RemoteError {
+/** @param started whether bytes of the reply had arrived */
+function connectionError(error: unknown, started: boolean): RemoteError {
   const code = codeOf(error)
   const text = error instanceof Error ? error.message : String(error)
-  if (begun) return new RemoteError('engine_crashed', `The peer cut its reply: ${text}`, 'eject', { cause: error })
+  if (started)
+    return new RemoteError('engine_crashed', `The peer's reply was interrupted: ${text}`, 'eject', { cause: error })
   const unreachable = /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN/.test(code)
   if (unreachable || error instanceof undiciErrors.ConnectTimeoutError)
     return new RemoteError('upstream_failed', `The peer cannot be reached: ${text || code}`, 'eject', { cause: error })
   if (/^(EPROTO$|ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|HOSTNAME_)|SELF_SIGNED/.test(code))
-    return new RemoteError('upstream_failed', `TLS to the peer fails: ${text}`, 'eject', { cause: error })
-  return new RemoteError('upstream_failed', `The connection to the peer broke: ${text || code}`, 'strike', {
+    return new RemoteError('upstream_failed', `The TLS connection to the peer failed: ${text}`, 'eject', {
+      cause: error,
+    })
+  return new RemoteError('upstream_failed', `The connection to the peer was lost: ${text || code}`, 'strike', {
     cause: error,
   })
 }
@@ -277,7 +276,7 @@ async function readAll(body: AsyncIterable<Uint8Array>): Promise<string> {
   for await (const piece of body) {
     pieces.push(piece)
     length += piece.length
-    if (length > LONGEST_ANSWER) break
+    if (length > MAX_ANSWER_BYTES) break
   }
   return Buffer.concat(pieces).toString('utf8')
 }

@@ -1,8 +1,8 @@
 /**
- * A checkpoint without its weights: what it supports, and what prompts cost.
+ * An engine that does not load weights: it lists a checkpoint's capabilities and counts prompt tokens.
  *
- * In: a folder or converted file. Out: facts, and an `Engine` that lists and counts but refuses to generate. So
- * `models`, `voices` and `tokens` answer in the wire's own format within a moment, whatever the checkpoint's size.
+ * In: a folder or converted file. Out: facts, and an `Engine` that refuses to generate. The commands `models`, `voices`
+ * and `tokens` use it, so that they are fast for a checkpoint of any size.
  */
 import {
   EngineError,
@@ -17,10 +17,10 @@ import { checkpointMemory } from '../../weights/index.ts'
 import type { VoiceMapping } from '../local/voices.ts'
 import { listModel, openModel } from '../open-model.ts'
 
-export interface CheckpointPlace {
+export interface CheckpointLocation {
   /** Folder, or file made by `omniserve convert`. */
   readonly location: string
-  /** The name it is served under. */
+  /** Name of the served model. */
   readonly id: string
 }
 
@@ -29,16 +29,16 @@ export interface CheckpointFacts {
   /** Lower-case names; empty when it has no speech. */
   readonly speakers: readonly string[]
   readonly description: ModelDescription
-  /** Bytes of all weights that are used, in the types they are stored in. */
+  /** Bytes of all weights that the model uses, in their stored types. */
   readonly weightBytes: number
   readonly prompt: PromptBuilder
 }
 
-/** @throws EngineError `bad_checkpoint` */
-export async function readCheckpointFacts({ location, id }: CheckpointPlace): Promise<CheckpointFacts> {
+/** Reads a checkpoint's facts without its weights. @throws EngineError `bad_checkpoint` */
+export async function readCheckpointFacts({ location, id }: CheckpointLocation): Promise<CheckpointFacts> {
   using opened = await openModel(location)
   const { checkpoint, description, prompt } = opened
-  // Matches every weight by name and shape, as loading does.
+  // Also checks every weight's name and shape, as loading does.
   const { weights } = checkpointMemory(checkpoint, description.declarations, { naming: description.naming })
   return {
     model: listModel(opened, { id, device: 'not loaded' }),
@@ -49,8 +49,8 @@ export async function readCheckpointFacts({ location, id }: CheckpointPlace): Pr
   }
 }
 
-/** @throws EngineError `bad_checkpoint` */
-export async function createUnloadedEngine(found: CheckpointPlace, voices: VoiceMapping): Promise<Engine> {
+/** Creates an engine without weights. @throws EngineError `bad_checkpoint` */
+export async function createUnloadedEngine(found: CheckpointLocation, voices: VoiceMapping): Promise<Engine> {
   const { model, speakers, prompt } = await readCheckpointFacts(found)
   return new UnloadedEngine({ ...model, voices: voices(speakers) }, prompt)
 }

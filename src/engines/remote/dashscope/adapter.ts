@@ -1,8 +1,8 @@
 /**
- * Alibaba Model Studio (DashScope), whose wire this server speaks: requests are forwarded almost unchanged.
+ * Alibaba Model Studio (DashScope). It has the same API as this server, so requests are forwarded almost unchanged.
  *
- * Reference: the Qwen-Omni guide (December 2025), the compatible mode's reference and page of error codes. There is no
- * free health check: only requests show its health.
+ * Reference: the Qwen-Omni guide (December 2025), the compatible mode's reference and page of error codes. It has no
+ * health check without cost, so only requests show its health.
  */
 
 import type { Adapter } from '../adapter.ts'
@@ -10,7 +10,7 @@ import { parseChunk, readBase64, readTextDelta } from '../wire/chunk.ts'
 import { dashscopeBody } from '../wire/dashscope-body.ts'
 import { mapDashscopeError, throwWireError } from './errors.ts'
 
-/** Characters of one `data:` URL. */
+/** Most characters of one `data:` URL. */
 const MAX_DATA_URL = 10 * 1024 * 1024
 
 export const dashscope: Adapter = {
@@ -42,14 +42,14 @@ export const dashscope: Adapter = {
   mapError: mapDashscopeError,
 }
 
-/** Text in `content` or, in the turbo era, in `audio.transcript`; audio in `audio.data`. */
+/** Text is in `content` or, for qwen-omni-turbo, in `audio.transcript`; audio is in `audio.data`. */
 export function readOmniDelta(json: unknown): ReturnType<Adapter['read']> {
   const chunk = parseChunk(json)
   const audio = chunk.choices?.[0]?.delta?.audio
   const data = audio?.data ?? ''
   const delta = readTextDelta(chunk)
   const transcript = audio?.transcript ?? ''
-  // An empty text with audio, or in a last chunk, is no token.
+  // Empty text beside audio, or in a last chunk, is not a token.
   const { silentToken: _, ...rest } = delta
   return {
     ...rest,

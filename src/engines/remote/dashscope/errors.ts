@@ -1,7 +1,7 @@
 /**
- * Errors of Model Studio's compatible mode, as JSON, as an event, or as an event in the body of a 4xx.
+ * Errors of Model Studio's compatible mode: JSON, an event, or an event in the body of a 4xx response.
  *
- * In: a status and a body. Out: an engine error. The caller's mistakes are passed on unchanged; faults of the key or
+ * In: a status and a body. Out: an engine error. Errors of the request are passed on unchanged. Errors of the key or
  * the account are not shown to the caller. Reference: Model Studio's page of error codes.
  */
 
@@ -37,7 +37,7 @@ export function readWireError(body: string): WireError | undefined {
   }
 }
 
-/** The status an error would have had outside a 200. */
+/** The HTTP status of an error that arrived inside a 200 response. */
 export function statusOfCode(error: WireError): number {
   const code = error.code ?? error.type
   if (/^(limit_|insufficient_quota|Throttling|LimitRequests)/i.test(code)) return 429
@@ -49,7 +49,7 @@ export function statusOfCode(error: WireError): number {
   return 500
 }
 
-/** Milliseconds until another try, where the service gives none. */
+/** Milliseconds until a retry, if the service gives none. */
 const BACK_OFF = 1000
 
 export function mapDashscopeError(status: number, body: string, retryAfterMs?: number): RemoteError {
@@ -67,13 +67,13 @@ export function mapDashscopeError(status: number, body: string, retryAfterMs?: n
     case status === 404:
       return make('upstream_failed', "The service has no such model for the pool's key.", 'suspend')
     case status === 429 && /quota/i.test(code):
-      return make('rate_limited', "The quota of the pool's key is used up.", 'suspend')
+      return make('rate_limited', "The quota of the pool's key is exhausted.", 'suspend')
     case status === 429:
-      return make('rate_limited', 'The service limits requests.', 'none', retryAfterMs ?? BACK_OFF)
+      return make('rate_limited', 'The rate limit of the service is reached.', 'none', retryAfterMs ?? BACK_OFF)
     case code === 'ModelServingError':
       return make('overloaded', 'The service is at capacity.', 'none', retryAfterMs ?? BACK_OFF)
     case /time_?out/i.test(code):
-      return make('timeout', 'The service ran out of time.', 'none')
+      return make('timeout', 'The service timed out.', 'none')
     case status >= 500:
       return make('upstream_failed', `The service failed: ${code}.`, 'strike')
     case /Range of input length/i.test(error.message):
@@ -83,7 +83,7 @@ export function mapDashscopeError(status: number, body: string, retryAfterMs?: n
   }
 }
 
-/** The caller's error, with the service's own text. */
+/** An error of the request, with the service's own text. */
 export function passOn(status: number, error: WireError, cause: Error): RemoteError {
   return new RemoteError('unsupported', error.message, 'none', {
     ...(error.param !== undefined && { param: error.param }),

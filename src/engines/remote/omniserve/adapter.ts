@@ -1,11 +1,12 @@
 /**
- * Another omniserve. It reports its context, voices and capabilities; errors of the caller are passed on unchanged.
+ * Another omniserve server. It reports its context, voices and capabilities. Errors of requests are passed on
+ * unchanged.
  *
  * Reference: docs/wire.md and docs/errors.md of this repository.
  */
 
 import { z } from 'zod'
-import type { Adapter, Ask, Learned, PeerOptions } from '../adapter.ts'
+import type { Adapter, Ask, DiscoveredFacts, PeerOptions } from '../adapter.ts'
 import { mapDashscopeError, passOn, readWireError, throwWireError } from '../dashscope/errors.ts'
 import { readOmniDelta } from '../dashscope/adapter.ts'
 import { RemoteError } from '../remote-error.ts'
@@ -35,12 +36,12 @@ export const omniserve: Adapter = {
   async probe(ask) {
     const { status } = await ask('GET', '/ready')
     if (status === 200) return
-    const why = status === 404 ? ' Its address is given without /v1.' : ''
+    const why = status === 404 ? ' Configure its URL without /v1.' : ''
     throw new RemoteError('upstream_failed', `The peer's /ready answers ${status}.${why}`, 'strike')
   },
 
-  async learn(ask, options) {
-    const [model, voices] = [await learnModel(ask, options), await learnVoices(ask, options)]
+  async discover(ask, options) {
+    const [model, voices] = [await discoverModel(ask, options), await discoverVoices(ask, options)]
     return { ...model, ...(voices && { voices }) }
   },
 }
@@ -48,13 +49,13 @@ export const omniserve: Adapter = {
 export function mapOmniserveError(status: number, body: string, retryAfterMs?: number): RemoteError {
   const error = readWireError(body)
   const cause = new Error(`HTTP ${status}: ${error ? `${error.code}: ${error.message}` : body.slice(0, 200)}`)
-  // Its engine ended, or is loading; its health check shows when it is back.
+  // Its engine has ended or is loading. Its health check shows when it is ready again.
   if (error?.code === 'ModelUnavailable')
     return new RemoteError('engine_crashed', 'The peer’s engine is not available.', 'strike', {
       cause,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     })
-  // 404 and the rest of 4xx are about the request, except for the pool's own key and model.
+  // These statuses concern the pool's key, its model and its limits; other 4xx concern the request.
   if (error && status >= 400 && status < 500 && ![401, 403, 404, 429].includes(status)) {
     if (/Range of input length/i.test(error.message))
       return new RemoteError('context_overflow', error.message, 'none', { param: 'messages', cause })
@@ -75,7 +76,7 @@ const modelSchema = z.object({
     .nullable(),
 })
 
-async function learnModel(ask: Ask, options: PeerOptions): Promise<Learned> {
+async function discoverModel(ask: Ask, options: PeerOptions): Promise<DiscoveredFacts> {
   const answer = await ask('GET', `/v1/models/${encodeURIComponent(options.model)}`)
   if (answer.status !== 200) throw mapOmniserveError(answer.status, answer.body)
   const { data } = modelSchema.safeParse(parseJson(answer.body))
@@ -98,7 +99,7 @@ const voicesSchema = z.object({
   ),
 })
 
-async function learnVoices(ask: Ask, options: PeerOptions): Promise<Learned['voices']> {
+async function discoverVoices(ask: Ask, options: PeerOptions): Promise<DiscoveredFacts['voices']> {
   const answer = await ask('GET', `/v1/voices?model=${encodeURIComponent(options.model)}`)
   const { data } = voicesSchema.safeParse(parseJson(answer.body))
   return data?.data[0]?.voices.flatMap(({ name, native, spoken_by: speaker }) =>

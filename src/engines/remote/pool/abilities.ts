@@ -1,34 +1,38 @@
-/** Whether a model supports a request, and what a route of several pools supports together. Pure. */
+/** Whether a model supports a request, and the combined capabilities of a route with several pools. Pure. */
 
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
 
 /**
- * Why it does not; undefined when it does.
- * @param choosy whether another model of the route supports the choice of a voice; then one without a choice is never
- * given another name.
+ * The reason why a model does not support a request, or undefined if it does.
+ * @param voiceChoice whether another model of the route has a choice of voices. Then a model without a choice serves
+ * only its own voice.
  */
-export function whyNot(model: EngineModel, request: GenerationRequest, choosy = false): EngineError | undefined {
+export function unsupportedReason(
+  model: EngineModel,
+  request: GenerationRequest,
+  voiceChoice = false,
+): EngineError | undefined {
   const refuse = (message: string, param: string): EngineError => new EngineError('unsupported', message, { param })
   if (request.speech) {
     if (!model.output.includes('audio')) return refuse('It has no speech output.', 'modalities')
     const voice = request.speech.voice.toLowerCase()
-    const own = choosy && !model.capabilities.voiceChoice
+    const own = voiceChoice && !model.capabilities.voiceChoice
     if (!model.voices.some(({ name, native }) => name.toLowerCase() === voice && (native || !own)))
       return refuse(`It has no voice '${request.speech.voice}'.`, 'audio.voice')
   }
-  if (request.thinking && !model.thinking) return refuse('It does not think.', 'enable_thinking')
+  if (request.thinking && !model.thinking) return refuse('It does not support thinking.', 'enable_thinking')
   if (request.tools && request.tools.length > 0 && !model.capabilities.tools)
-    return refuse('It calls no tools.', 'tools')
+    return refuse('It does not support tools.', 'tools')
   for (const message of request.messages) {
     for (const part of message.content) {
-      if (!model.input.includes(part.type)) return refuse(`It takes no ${part.type} input.`, 'messages')
+      if (!model.input.includes(part.type)) return refuse(`It does not support ${part.type} input.`, 'messages')
     }
   }
   return undefined
 }
 
-/** What at least one of them supports, under one name. @param models at least one */
-export function together(id: string, models: readonly EngineModel[]): EngineModel {
+/** One model with the combined capabilities of `models`: those of at least one of them. @param models at least one */
+export function combineModels(id: string, models: readonly EngineModel[]): EngineModel {
   const [first] = models
   if (first === undefined) throw new Error('a route has at least one pool')
   const all = <T>(read: (model: EngineModel) => readonly T[]): readonly T[] => [...new Set(models.flatMap(read))]
@@ -55,7 +59,7 @@ export function together(id: string, models: readonly EngineModel[]): EngineMode
     voices: [...voices.values()],
     weights: [...new Set(models.map((model) => model.weights))].join(', '),
     device: [...new Set(models.map((model) => model.device))].join(', '),
-    // Of a route with a single pool: with several, the API model's defaults fit all.
+    // With several models, the API model's defaults apply instead.
     ...(models.length === 1 && sampling && { sampling }),
     ...(models.length === 1 && historyTurns !== undefined && { historyTurns }),
     ...(models.length === 1 && spokenHistoryTurns !== undefined && { spokenHistoryTurns }),

@@ -1,9 +1,9 @@
 /**
- * Limits of an outage's effect: a budget of retries, requests per minute, requests that ended replicas. Pure; times in
- * milliseconds.
+ * Limits that contain an outage: a retry budget, a rate limit per pool, and refusal of requests that crash replicas.
+ * Pure; times in milliseconds.
  */
 
-/** Retries that may be made: a share of the requests, and some to start with. */
+/** Available retries: a share of the requests, and an initial number. */
 export interface RetryBudget {
   readonly left: number
 }
@@ -17,12 +17,12 @@ export function afterRequest({ left }: RetryBudget): RetryBudget {
   return { left: Math.min(MOST_RETRIES, left + RETRY_SHARE) }
 }
 
-/** Undefined: none is left. */
+/** Uses one retry. Undefined when the budget is exhausted. */
 export function takeRetry({ left }: RetryBudget): RetryBudget | undefined {
   return left >= 1 ? { left: left - 1 } : undefined
 }
 
-/** A bucket that fills with requests per minute and holds ten seconds' worth. */
+/** A token bucket that is refilled at the rate limit. Its capacity is the requests of ten seconds. */
 export interface RateBucket {
   readonly tokens: number
   readonly at: number
@@ -40,27 +40,27 @@ export function refill({ tokens, at }: RateBucket, perMinute: number, now: numbe
   return { tokens: Math.min(capacityOf(perMinute), tokens + ((now - at) * perMinute) / 60_000), at: now }
 }
 
-/** Milliseconds until the bucket, just refilled, has a request; 0 when it has. */
+/** Milliseconds until a bucket that was just refilled allows a request. 0: it allows one now. */
 export function waitFor({ tokens }: RateBucket, perMinute: number): number {
   return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) * 60_000) / perMinute)
 }
 
 /**
- * Requests whose replica ended while it worked on them, by a digest of the request. Many equal requests that one outage
- * ends count once: what they have in common is the replica.
+ * Requests during which replicas crashed, by a digest of the request. Equal requests that fail in one crash count once,
+ * because each replica counts once.
  */
 export type Suspects = ReadonlyMap<string, { readonly replicas: ReadonlySet<string>; readonly until: number }>
 
 export interface SuspectRules {
-  /** Replicas that ended, after which a request is refused. */
-  readonly deaths: number
-  /** How long outages count. */
+  /** Crashed replicas after which a request is refused. */
+  readonly crashes: number
+  /** How long a crash counts, milliseconds. */
   readonly remember: number
 }
 
-export const DEFAULT_SUSPECTS: SuspectRules = { deaths: 2, remember: 60_000 }
+export const DEFAULT_SUSPECTS: SuspectRules = { crashes: 2, remember: 60_000 }
 
-export function afterDeath(
+export function afterCrash(
   suspects: Suspects,
   digest: string,
   replica: string,
@@ -72,7 +72,7 @@ export function afterDeath(
   return kept.set(digest, { replicas, until: now + rules.remember })
 }
 
-/** The same request got a whole reply. */
+/** Records a complete reply to a request. */
 export function afterReply(suspects: Suspects, digest: string): Suspects {
   if (!suspects.has(digest)) return suspects
   const kept = new Map(suspects)
@@ -82,5 +82,5 @@ export function afterReply(suspects: Suspects, digest: string): Suspects {
 
 export function isRefused(suspects: Suspects, digest: string, now: number, rules: SuspectRules): boolean {
   const found = suspects.get(digest)
-  return found !== undefined && found.until > now && found.replicas.size >= rules.deaths
+  return found !== undefined && found.until > now && found.replicas.size >= rules.crashes
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../../testing/seeded-random.ts'
 import {
-  afterDeath,
+  afterCrash,
   afterReply,
   afterRequest,
   DEFAULT_SUSPECTS,
@@ -94,10 +94,10 @@ describe('budgets', () => {
   })
 
   it('refuses what ended two replicas, for a while', () => {
-    const one = afterDeath(new Map(), 'x', 'a', 0, DEFAULT_SUSPECTS)
+    const one = afterCrash(new Map(), 'x', 'a', 0, DEFAULT_SUSPECTS)
     // Others like it, ended by the same outage.
-    expect(isRefused(afterDeath(one, 'x', 'a', 1, DEFAULT_SUSPECTS), 'x', 2, DEFAULT_SUSPECTS)).toBe(false)
-    const two = afterDeath(one, 'x', 'b', 10, DEFAULT_SUSPECTS)
+    expect(isRefused(afterCrash(one, 'x', 'a', 1, DEFAULT_SUSPECTS), 'x', 2, DEFAULT_SUSPECTS)).toBe(false)
+    const two = afterCrash(one, 'x', 'b', 10, DEFAULT_SUSPECTS)
     expect(isRefused(two, 'x', 11, DEFAULT_SUSPECTS)).toBe(true)
     expect(isRefused(two, 'y', 11, DEFAULT_SUSPECTS)).toBe(false)
     expect(isRefused(two, 'x', 60_011, DEFAULT_SUSPECTS)).toBe(false)

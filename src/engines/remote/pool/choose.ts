@@ -1,37 +1,37 @@
 /**
- * Which replica of a pool gets a request.
+ * Chooses a replica of a pool for a request (load balancing).
  *
- * In: candidates with what is pending at each, the request's cost, a key for affinity, random numbers. Out: one of
- * them, or that all are full. Pure.
+ * In: candidates with their pending cost, the request's cost, an affinity key, random numbers. Out: one candidate, or
+ * undefined when all are full. Pure.
  */
 
 export type Strategy = 'least-pending' | 'two-choices' | 'round-robin' | 'random'
 
 export interface Candidate {
   readonly name: string
-  /** Cost of its live requests, as counted here. */
+  /** Cost of its running requests. */
   readonly pending: number
-  /** Most of it. */
+  /** Most pending cost. */
   readonly maxPending: number
-  /** Its share, from its slots. */
+  /** Relative capacity. */
   readonly weight: number
 }
 
 export interface ChooseOptions {
   readonly strategy: Strategy
   readonly cost: number
-  /** Requests of one key stay together while the load allows it. Absent: no affinity. */
+  /** Requests with equal keys prefer the same replica. Absent: no affinity. */
   readonly affinity?: string
   /** In [0, 1). */
   readonly random: () => number
-  /** Counts up with each request; for round robin. */
+  /** Number of the request, for round robin. */
   readonly turn: number
 }
 
-/** Affinity is dropped when the preferred replica has so much more pending than the least. */
+/** Affinity is ignored when the preferred replica's pending cost exceeds the least one by more than this. */
 const AFFINITY_SLACK = 2
 
-/** Undefined: all are full. */
+/** Chooses a candidate. Undefined when all are full. */
 export function choose(candidates: readonly Candidate[], options: ChooseOptions): Candidate | undefined {
   const { cost, affinity, random, strategy, turn } = options
   const free = candidates.filter(({ pending, maxPending }) => pending === 0 || pending + cost <= maxPending)
@@ -57,7 +57,7 @@ export function choose(candidates: readonly Candidate[], options: ChooseOptions)
   }
 }
 
-/** The least after this request, by weight; ties at random, so that several servers with equal state spread them. */
+/** The lowest load by weight, including this request. Ties are random, so that several servers do not choose alike. */
 function leastPending(free: readonly Candidate[], cost: number, random: () => number): Candidate {
   let best: Candidate[] = []
   let least = Number.POSITIVE_INFINITY
@@ -71,7 +71,7 @@ function leastPending(free: readonly Candidate[], cost: number, random: () => nu
   return best[Math.floor(random() * best.length)]!
 }
 
-/** Highest random weight (Thaler and Ravishankar, 1998): a replica that comes or goes moves only its own keys. */
+/** Rendezvous hashing (Thaler and Ravishankar, 1998): adding or removing a replica moves only its own keys. */
 function rendezvous(candidates: readonly Candidate[], key: string): Candidate {
   let best = candidates[0]!
   let highest = Number.NEGATIVE_INFINITY

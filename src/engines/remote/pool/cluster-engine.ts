@@ -1,9 +1,9 @@
 /**
- * One route of a cluster as an engine: a request goes to a replica of the first pool that can serve it, and moves on
- * until it has output.
+ * One route of a cluster as an engine. A request goes to a replica of the first pool that supports it, and may move to
+ * another replica until its first output.
  *
- * In: the contract's requests. Out: its events. `start` is held back until the first token or audio, because until then
- * another replica may take over; afterwards two replies are never joined.
+ * In: requests of the engine contract. Out: its events. `start` is delayed until the first token or audio: after that,
+ * a reply does not move.
  */
 
 import {
@@ -16,7 +16,7 @@ import {
   type PromptUsage,
 } from '../../../contract/index.ts'
 import { LinkedAbort } from '../linked-abort.ts'
-import { together, whyNot } from './abilities.ts'
+import { combineModels, unsupportedReason } from './abilities.ts'
 import type { Cluster, Lease } from './cluster.ts'
 
 export class ClusterEngine implements Engine {
@@ -27,20 +27,20 @@ export class ClusterEngine implements Engine {
   readonly #live = new Set<AbortController>()
   #known: { readonly model: EngineModel; readonly at: number } | undefined
 
-  /** @param id the name it is served under */
+  /** @param id name of the served model */
   constructor(cluster: Cluster, route: string, id: string = route) {
     this.#cluster = cluster
     this.#route = route
     this.id = id
   }
 
-  /** The replicas' current state, at most half a second old. */
+  /** The combined model of the replicas, cached for half a second. */
   get model(): EngineModel {
     const now = performance.now()
     if (this.#known && now - this.#known.at <= 500) return this.#known.model
     const models = this.#cluster.modelsOf(this.#route)
-    // Requests that still run when their route is removed from the plan continue with its last state.
-    const model = models.length === 0 && this.#known ? this.#known.model : together(this.id, models)
+    // Requests may still run after their route is removed from the plan.
+    const model = models.length === 0 && this.#known ? this.#known.model : combineModels(this.id, models)
     this.#known = { model, at: now }
     return model
   }
@@ -49,7 +49,7 @@ export class ClusterEngine implements Engine {
     return [this.model]
   }
 
-  /** Counted by the first replica that counts. */
+  /** Counts prompt tokens at one replica. */
   async countPrompt(request: GenerationRequest, signal?: AbortSignal): Promise<PromptUsage> {
     signal?.throwIfAborted()
     this.#check(request)
@@ -66,7 +66,7 @@ export class ClusterEngine implements Engine {
     using own = new LinkedAbort(signal)
     this.#live.add(own)
     try {
-      await using attempt = await this.#begin(request, own.signal)
+      await using attempt = await this.#start(request, own.signal)
       yield attempt.start
       for (let event: EngineEvent | undefined = attempt.first; event !== undefined; event = await attempt.next())
         yield event
@@ -75,29 +75,29 @@ export class ClusterEngine implements Engine {
     }
   }
 
-  /** The first replica whose reply begins. */
-  async #begin(request: GenerationRequest, signal: AbortSignal): Promise<Begun> {
-    const passed = new Set<string>()
+  /** Tries replicas until one starts its reply. */
+  async #start(request: GenerationRequest, signal: AbortSignal): Promise<StartedReply> {
+    const excluded = new Set<string>()
     let firstError: unknown
     let crashes = 0
     let retries = 0
     for (;;) {
       const picked =
         firstError === undefined
-          ? this.#cluster.pick(this.#route, request, passed)
-          : await this.#cluster.pickLater(this.#route, request, passed, signal)
-      // The replicas' own errors explain more than that none is left.
+          ? this.#cluster.pick(this.#route, request, excluded)
+          : await this.#cluster.pickLater(this.#route, request, excluded, signal)
+      // The first replica's error explains more than that no other is available.
       if (picked.kind === 'refused') throw firstError ?? picked.error
       const attempt = new Attempt(this.#cluster, picked.lease, request, signal)
       try {
-        return await attempt.begin()
+        return await attempt.start()
       } catch (error) {
         await attempt[Symbol.asyncDispose]()
         signal.throwIfAborted()
         const { member } = picked.lease
-        // A replica that did nothing for a request may have it again once it is back.
-        if (!attempt.moved) passed.add(member.plan.name)
-        if (!movesOn(error)) throw error
+        // A replica that was ejected while the request waited may get it again when it returns.
+        if (!attempt.moved) excluded.add(member.plan.name)
+        if (!mayMove(error)) throw error
         firstError ??= error
         if (!(error instanceof EngineError) || isRefusal(error)) continue
         if (error.code === 'engine_crashed') crashes += 1
@@ -114,7 +114,7 @@ export class ClusterEngine implements Engine {
     return { ready, active: this.#live.size, waiting: 0, ...(reason !== undefined && { reason }) }
   }
 
-  /** Ends its requests. The replicas are the cluster's. */
+  /** Ends the route's requests. The cluster owns the replicas. */
   async close(): Promise<void> {
     this.#closed = true
     const reason = new EngineError('engine_closed', 'The engine was closed.')
@@ -133,19 +133,19 @@ export class ClusterEngine implements Engine {
     if (request.maxTokens >= contextLength) {
       throw new EngineError(
         'context_overflow',
-        `max_tokens takes the whole context of ${contextLength} tokens; lower it.`,
+        `max_tokens fills the whole context of ${contextLength} tokens; lower it.`,
         {
           param: 'max_tokens',
         },
       )
     }
-    const reasons = models.map((model) => whyNot(model, request))
+    const reasons = models.map((model) => unsupportedReason(model, request))
     if (reasons.every((reason) => reason !== undefined)) throw reasons[0]!
   }
 }
 
-/** Whether another replica may succeed. Not for the caller's mistakes, nor for a request that ran out of time. */
-function movesOn(error: unknown): boolean {
+/** Whether another replica may succeed: not after an error of the request, nor after a timeout. */
+function mayMove(error: unknown): boolean {
   if (!(error instanceof EngineError) || error.passedOn) return false
   switch (error.code) {
     case 'engine_crashed':
@@ -166,20 +166,20 @@ function movesOn(error: unknown): boolean {
   }
 }
 
-/** No work was done there: another replica repeats nothing. */
+/** Whether the replica refused the request without any work, so that a retry costs nothing. */
 function isRefusal({ code }: EngineError): boolean {
   return code === 'unsupported' || code === 'context_overflow' || code === 'engine_closed'
 }
 
-/** A reply that has begun: from now on it stays with its replica. */
-interface Begun extends AsyncDisposable {
+/** A reply with its first output. It stays at its replica. */
+interface StartedReply extends AsyncDisposable {
   readonly start: Extract<EngineEvent, { type: 'start' }>
   readonly first: EngineEvent
-  /** What follows; undefined at the end. */
+  /** The next event, or undefined at the end. */
   next(): Promise<EngineEvent | undefined>
 }
 
-/** A request at one replica. */
+/** One attempt to serve a request, at one replica. */
 class Attempt implements AsyncDisposable {
   readonly #cluster: Cluster
   readonly #lease: Lease
@@ -191,7 +191,7 @@ class Attempt implements AsyncDisposable {
   #ended = false
   #firstToken: number | undefined
   #firstAudio: number | undefined
-  /** Whether the replica was taken out while the request waited there. */
+  /** Whether the replica was ejected while the request waited there. */
   moved = false
 
   constructor(cluster: Cluster, lease: Lease, request: GenerationRequest, signal: AbortSignal) {
@@ -199,24 +199,24 @@ class Attempt implements AsyncDisposable {
     this.#lease = lease
     this.#request = request
     this.#signal = signal
-    this.#own = new LinkedAbort(signal, lease.left)
+    this.#own = new LinkedAbort(signal, lease.ejected)
   }
 
   /** Waits for `start` and the first event of the reply. */
-  async begin(): Promise<Begun> {
+  async start(): Promise<StartedReply> {
     const { member } = this.#lease
     const { engine, model } = member.source
     const { id, maxOutputTokens } = model()
-    // A replica with a smaller context than its route gives what it has: the reply ends with `length`, visibly.
+    // A replica with a smaller limit than its route ends the reply with `length`.
     const maxTokens = Math.min(this.#request.maxTokens, maxOutputTokens)
     const events = engine.generate({ ...this.#request, model: id, maxTokens }, this.#own.signal)
     this.#events = events[Symbol.asyncIterator]()
     const start = await this.next()
     const first = await this.next()
     if (start?.type !== 'start' || first === undefined)
-      throw new EngineError('internal', 'the replica did not begin with a start event')
-    this.#lease.begun()
-    this.#cluster.succeeded(member)
+      throw new EngineError('internal', 'the first event of the replica is not a start event')
+    this.#lease.replyStarted()
+    this.#cluster.recordSuccess(member)
     const { name } = member.plan
     return {
       start: { ...start, servedBy: start.servedBy === undefined ? name : `${name}/${start.servedBy}` },
@@ -231,22 +231,22 @@ class Attempt implements AsyncDisposable {
       const { done, value } = await this.#events!.next()
       if (done === true) return undefined
       const event: EngineEvent = value
-      this.#cluster.answered(this.#lease.member)
+      this.#cluster.recordOutput(this.#lease.member)
       if (event.type === 'audio-delta') this.#firstAudio ??= this.#seconds()
       else if (event.type === 'end') {
-        this.#cluster.ended(this.#request)
+        this.#cluster.recordReply(this.#request)
         this.#report('ok')
       } else if (event.type !== 'start') this.#firstToken ??= this.#seconds()
       return event
     } catch (error) {
-      const { left } = this.#lease
-      if (left.aborted && !this.#signal.aborted) {
+      const { ejected } = this.#lease
+      if (ejected.aborted && !this.#signal.aborted) {
         this.moved = true
         this.#report('error', 'upstream_failed')
-        throw left.reason
+        throw ejected.reason
       }
       if (!this.#signal.aborted) {
-        this.#cluster.failed(this.#lease.member, this.#request, error)
+        this.#cluster.recordFailure(this.#lease.member, this.#request, error)
         this.#report('error', error instanceof EngineError ? error.code : 'internal')
       }
       throw error
@@ -274,7 +274,7 @@ class Attempt implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#report('cancelled')
-    // Ends what was left early; the peer sees the closed connection.
+    // Ends an unfinished reply by closing its connection.
     await this.#events?.return?.().catch(() => undefined)
     this.#own[Symbol.dispose]()
     this.#lease[Symbol.dispose]()

@@ -1,15 +1,15 @@
 /**
- * Pools of replicas at run time: who may be chosen, health checks, drains, plan changes while requests run.
+ * Pools of replicas at run time: choice of replicas, health checks, draining, changes of the plan while requests run.
  *
- * In: a {@link ClusterPlan} and a way to open a replica's engine. Out: leases of replicas for requests, and the
- * operators' view. Decisions are pure functions (`choose.ts`, `health.ts`, `budgets.ts`); this class keeps their state.
+ * In: a {@link ClusterPlan}, and a function that opens a replica's engine. Out: leases of replicas for requests, and
+ * their status. Decisions are pure functions (`choose.ts`, `health.ts`, `budgets.ts`); this class owns their state.
  */
 
 import { createHash } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { EngineError, type EngineModel, type GenerationRequest } from '../../../contract/index.ts'
 import { effectOf, RemoteError } from '../remote-error.ts'
-import { whyNot } from './abilities.ts'
+import { unsupportedReason } from './abilities.ts'
 import * as budgets from './budgets.ts'
 import { choose } from './choose.ts'
 import { afterBadProbe, afterFailure, afterGoodProbe, afterSuccess, beginTrial, newHealth, trialDue } from './health.ts'
@@ -26,28 +26,28 @@ export type ClusterEvent =
       readonly replica: string
       readonly outcome: 'ok' | 'error' | 'cancelled'
       readonly code?: string
-      /** Seconds from the lease. */
+      /** Seconds since the lease. */
       readonly firstToken?: number
       readonly firstAudio?: number
     }
 
 export interface ClusterOptions {
   readonly plan: ClusterPlan
-  /** Opens a replica's engine. Engines of peers open at once; a checkpoint of this machine is loaded. */
+  /** Opens a replica's engine. A local checkpoint is loaded; remote engines open at once. */
   readonly open: (pool: PoolPlan, replica: ReplicaPlan) => Promise<MemberEngine>
   readonly onEvent?: (event: ClusterEvent) => void
-  /** Milliseconds; default the monotonic clock. */
+  /** Milliseconds. Default: the monotonic clock. */
   readonly now?: () => number
   readonly random?: () => number
 }
 
-/** A replica that is counted as working on a request until it is released. */
+/** A replica's capacity, reserved for a request until it is disposed. */
 export interface Lease extends Disposable {
   readonly member: Member
-  /** Fires when the replica is taken out before its reply has begun; not afterwards. */
-  readonly left: AbortSignal
-  /** The reply has begun: it stays at the replica whatever becomes of that. */
-  begun(): void
+  /** Fires when the replica is ejected or suspended before {@link replyStarted}. */
+  readonly ejected: AbortSignal
+  /** The reply has output: it stays at the replica. */
+  replyStarted(): void
 }
 
 export type Pick =
@@ -70,7 +70,9 @@ export class Cluster {
     this.#plan = options.plan
   }
 
-  /** Opens all replicas and checks each once; one that is down does not delay the start. @throws what `open` throws */
+  /**
+   * Opens all replicas and checks each once. A replica that is down does not delay the start. Rejects as `open` does.
+   */
   static async start(options: ClusterOptions): Promise<Cluster> {
     const cluster = new Cluster(options)
     try {
@@ -95,8 +97,8 @@ export class Cluster {
   }
 
   /**
-   * Takes a new plan. Replicas that are equal in both stay; others are opened, or closed once their requests have
-   * ended. @throws what `open` throws: the plan before then stays, whole.
+   * Applies a new plan. Unchanged replicas stay, new ones are opened, and removed ones are closed after their requests.
+   * Rejects as `open` does; the previous plan then stays in effect.
    */
   async apply(plan: ClusterPlan): Promise<void> {
     const opened: Member[] = []
@@ -110,7 +112,7 @@ export class Cluster {
           else opened.push(await this.#open(pool, replica, plan))
         }
       }
-      // Before they take the place of others, which serve until then.
+      // New replicas are checked before they replace others, which serve until then.
       await Promise.all(opened.map((member) => this.#probe(member)))
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason
     } catch (error) {
@@ -118,7 +120,7 @@ export class Cluster {
       throw error
     }
     for (const { member, pool, replica } of kept) {
-      // A drain by command stays until the file's own value changes.
+      // A drain by command stays in effect until the value in the file changes.
       if (member.plan.draining !== replica.draining) member.draining = replica.draining
       member.pool = pool
       member.plan = replica
@@ -144,11 +146,11 @@ export class Cluster {
       retired: false,
       pending: 0,
       live: 0,
-      restUntil: 0,
-      rests: 0,
+      backoffUntil: 0,
+      backoffs: 0,
       probing: false,
       waiting: new Set(),
-      heardAt: Number.NEGATIVE_INFINITY,
+      lastOutputAt: Number.NEGATIVE_INFINITY,
     }
   }
 
@@ -159,12 +161,12 @@ export class Cluster {
     if (member.live === 0) void member.source.engine.close()
   }
 
-  /** Pool names of a route, in order; undefined where the plan has none for an API model. */
+  /** Pool names of a route, in order. Undefined when the plan has no such route. */
   route(name: string): readonly string[] | undefined {
     return this.#plan.routes[name]
   }
 
-  /** Models of a route's pools, one for each replica. */
+  /** The models of all replicas of a route. */
   modelsOf(route: string): readonly EngineModel[] {
     return this.#poolsOf(route).flatMap(({ name }) => this.#inPool(name).map((member) => member.source.model()))
   }
@@ -178,12 +180,12 @@ export class Cluster {
     return [...this.#members.values()].filter((member) => member.pool.name === pool)
   }
 
-  /** Whether some replica of a route lets the caller choose a voice. */
-  #isChoosy(route: string): boolean {
+  /** Whether a replica of the route has a choice of voices. */
+  #offersVoiceChoice(route: string): boolean {
     return this.modelsOf(route).some((model) => model.capabilities.voiceChoice)
   }
 
-  /** Whether some replica of a route may be chosen now. */
+  /** Whether a replica of the route is available. */
   isReady(route: string): boolean {
     return this.#poolsOf(route).some(({ name }) => this.#inPool(name).some((member) => this.#mayServe(member)))
   }
@@ -199,7 +201,7 @@ export class Cluster {
     return [...this.#members.values()].map((member) => statusOf(member, this.#now))
   }
 
-  /** Takes a replica out, or back in (which also lifts a suspension). False: there is none of that name. */
+  /** Starts or ends the draining of a replica. The end also lifts a suspension. False: no replica has that name. */
   setDraining(name: string, draining: boolean): boolean {
     const member = this.#members.get(name)
     if (!member) return false
@@ -212,17 +214,17 @@ export class Cluster {
 
   #mayServe(member: Member): boolean {
     const { health, source } = member
-    if (member.draining || member.restUntil > this.#now || !source.engine.status().ready) return false
+    if (member.draining || member.backoffUntil > this.#now || !source.engine.status().ready) return false
     if (health.state === 'up') return true
-    // Peers with health checks are tried with a test request.
+    // Peers with health checks get a separate trial request.
     return source.probe === undefined && trialDue(health, false, this.#now, this.#plan.balancing.health)
   }
 
-  /** A replica for a request: of the first pool of its route that can serve it and has capacity. */
-  pick(route: string, request: GenerationRequest, passed: ReadonlySet<string>): Pick {
+  /** Leases a replica for a request, from the first pool of the route that supports it and has capacity. */
+  pick(route: string, request: GenerationRequest, excluded: ReadonlySet<string>): Pick {
     const pools = this.#poolsOf(route)
     if (pools.length === 0)
-      return refused(new EngineError('unknown_model', `No pool answers for ${route}.`, { param: 'model' }))
+      return refused(new EngineError('unknown_model', `No pool serves ${route}.`, { param: 'model' }))
     if (
       this.#suspects.size > 0 &&
       budgets.isRefused(this.#suspects, digestOf(request), this.#now, budgets.DEFAULT_SUSPECTS)
@@ -230,13 +232,13 @@ export class Cluster {
       const message = 'This request ended two replicas; it is not tried again for a minute.'
       return refused(new EngineError('engine_crashed', message, { retryable: false }))
     }
-    const choosy = this.#isChoosy(route)
+    const voiceChoice = this.#offersVoiceChoice(route)
     let unable: EngineError | undefined
     let wait: number | undefined
     for (const pool of pools) {
-      const members = this.#inPool(pool.name).filter((member) => !passed.has(member.plan.name))
+      const members = this.#inPool(pool.name).filter((member) => !excluded.has(member.plan.name))
       const able = members.filter((member) => {
-        const reason = whyNot(member.source.model(), request, choosy)
+        const reason = unsupportedReason(member.source.model(), request, voiceChoice)
         if (reason) unable ??= reason
         return reason === undefined
       })
@@ -247,7 +249,7 @@ export class Cluster {
     }
     if (wait !== undefined && wait > 0)
       return refused(
-        new EngineError('rate_limited', 'All replicas have as many requests as they may.', { retryAfterMs: wait }),
+        new EngineError('rate_limited', 'All replicas have reached their limit of requests.', { retryAfterMs: wait }),
       )
     if (wait === undefined && unable) return refused(unable)
     return refused(
@@ -256,45 +258,47 @@ export class Cluster {
   }
 
   /**
-   * As `pick`, for a request that a replica had accepted already: waits for one as long as some may return in time.
-   * @throws the signal's reason
+   * As `pick`, for a request that has to move: waits while a replica may return in time. Rejects with the signal's
+   * reason.
    */
   async pickLater(
     route: string,
     request: GenerationRequest,
-    passed: ReadonlySet<string>,
+    excluded: ReadonlySet<string>,
     signal: AbortSignal,
   ): Promise<Pick> {
     const end = performance.now() + this.#plan.balancing.moveWithin
     for (;;) {
-      const picked = this.pick(route, request, passed)
+      const picked = this.pick(route, request, excluded)
       const left = end - performance.now()
-      if (picked.kind === 'leased' || left <= 0 || !this.#mayReturn(route, request, passed, left)) return picked
-      await setTimeout(PICK_AGAIN, undefined, { signal }).catch(() => signal.throwIfAborted())
+      if (picked.kind === 'leased' || left <= 0 || !this.#mayReturn(route, request, excluded, left)) return picked
+      await setTimeout(PICK_INTERVAL_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
   }
 
-  /** Whether a replica that could serve a request, but is busy or out, may be back within some milliseconds. */
-  #mayReturn(route: string, request: GenerationRequest, passed: ReadonlySet<string>, within: number): boolean {
+  /**
+   * Whether a replica that supports the request, but is busy or ejected, may be available within `within` milliseconds.
+   */
+  #mayReturn(route: string, request: GenerationRequest, excluded: ReadonlySet<string>, within: number): boolean {
     if (this.#closing.signal.aborted) return false
-    const choosy = this.#isChoosy(route)
+    const voiceChoice = this.#offersVoiceChoice(route)
     return this.#poolsOf(route).some(({ name }) =>
       this.#inPool(name).some(({ draining, plan, health, source }) => {
-        if (draining || passed.has(plan.name) || whyNot(source.model(), request, choosy)) return false
+        if (draining || excluded.has(plan.name) || unsupportedReason(source.model(), request, voiceChoice)) return false
         if (health.state === 'ejected') return health.times > 0 && health.until < this.#now + within
         return health.state === 'up' || health.state === 'trial'
       }),
     )
   }
 
-  /** A lease; else milliseconds until there may be capacity, 0 when no replica is healthy. */
+  /** A lease, or the milliseconds until there may be capacity. 0: no replica is healthy. */
   #pickIn(pool: PoolPlan, able: readonly Member[], request: GenerationRequest): Lease | number {
     const healthy = able.filter((member) => this.#mayServe(member))
     if (healthy.length === 0) {
       const resting = able.filter(
-        (member) => !member.draining && member.health.state === 'up' && member.restUntil > this.#now,
+        (member) => !member.draining && member.health.state === 'up' && member.backoffUntil > this.#now,
       )
-      return resting.length === 0 ? 0 : Math.min(...resting.map((member) => member.restUntil - this.#now))
+      return resting.length === 0 ? 0 : Math.min(...resting.map((member) => member.backoffUntil - this.#now))
     }
     const { strategy, affinity, speechCost } = this.#plan.balancing
     const cost = request.speech ? speechCost : 1
@@ -303,7 +307,7 @@ export class Cluster {
       healthy.map((member) => ({ ...member.plan, pending: member.pending })),
       { strategy, cost, random: this.#random, turn: this.#turn, ...(key !== undefined && { affinity: key }) },
     )
-    // Full: capacity is free again when a reply ends, in a second or a few.
+    // All replicas are full: replies typically end within seconds.
     if (!chosen) return 2000
     const limited = this.#takeRate(pool)
     if (limited > 0) return limited
@@ -311,7 +315,7 @@ export class Cluster {
     return this.#lease(this.#members.get(chosen.name)!, cost)
   }
 
-  /** Takes one request of a pool's minute; milliseconds to wait when there is none. */
+  /** Takes a token of the pool's rate limit. Returns the milliseconds to wait if there is none, or 0. */
   #takeRate({ name, requestsPerMinute }: PoolPlan): number {
     if (requestsPerMinute === undefined) return 0
     const before = this.#buckets.get(name) ?? budgets.newBucket(requestsPerMinute, this.#now)
@@ -327,20 +331,20 @@ export class Cluster {
     member.live += 1
     member.counts.requests += 1
     member.health = beginTrial(member.health)
-    const left = new AbortController()
-    member.waiting.add(left)
+    const ejected = new AbortController()
+    member.waiting.add(ejected)
     let released = false
     return {
       member,
-      left: left.signal,
-      begun: () => void member.waiting.delete(left),
+      ejected: ejected.signal,
+      replyStarted: () => void member.waiting.delete(ejected),
       [Symbol.dispose]: () => {
         if (released) return
         released = true
-        member.waiting.delete(left)
+        member.waiting.delete(ejected)
         member.pending -= cost
         member.live -= 1
-        // An aborted trial has no result.
+        // An aborted trial has no result, so it may be repeated at once.
         if (member.health.state === 'trial' && member.source.probe === undefined)
           member.health = {
             state: 'ejected',
@@ -356,33 +360,33 @@ export class Cluster {
     }
   }
 
-  /** A reply of this replica has begun. */
-  succeeded(member: Member): void {
+  /** A reply of the replica has started. */
+  recordSuccess(member: Member): void {
     this.#setHealth(member, afterSuccess(member.health, this.#now))
-    member.rests = 0
+    member.backoffs = 0
   }
 
-  /** Something of a reply came from this replica. */
-  answered(member: Member): void {
-    member.heardAt = this.#now
+  /** An event of a reply has arrived from the replica. */
+  recordOutput(member: Member): void {
+    member.lastOutputAt = this.#now
   }
 
-  /** A reply of this replica is whole. */
-  ended(request: GenerationRequest): void {
+  /** A reply to the request is complete. */
+  recordReply(request: GenerationRequest): void {
     if (this.#suspects.size > 0) this.#suspects = budgets.afterReply(this.#suspects, digestOf(request))
   }
 
-  /** A request failed there. What that shows of the replica is kept. */
-  failed(member: Member, request: GenerationRequest | undefined, error: unknown): void {
+  /** A request failed at the replica. Updates its health. */
+  recordFailure(member: Member, request: GenerationRequest | undefined, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error)
     member.counts.errors += 1
     if (error instanceof EngineError && (error.code === 'rate_limited' || error.code === 'overloaded')) {
-      const backOff = 1000 * 2 ** Math.min(member.rests, 4) * (0.75 + this.#random() / 2)
-      member.restUntil = this.#now + Math.max(backOff, error.retryAfterMs ?? 0)
-      member.rests += 1
+      const backOff = 1000 * 2 ** Math.min(member.backoffs, 4) * (0.75 + this.#random() / 2)
+      member.backoffUntil = this.#now + Math.max(backOff, error.retryAfterMs ?? 0)
+      member.backoffs += 1
     }
     if (request && error instanceof EngineError && error.code === 'engine_crashed')
-      this.#suspects = budgets.afterDeath(
+      this.#suspects = budgets.afterCrash(
         this.#suspects,
         digestOf(request),
         member.plan.name,
@@ -391,7 +395,7 @@ export class Cluster {
       )
     const effect = effectOf(error)
     this.#setHealth(member, afterFailure(member.health, effect, reason, this.#now, this.#plan.balancing.health), reason)
-    // A broken connection may be the first sign of a dead peer; a check decides at once.
+    // A lost connection may be the first sign of an outage, so the replica is checked at once.
     if (effect === 'strike') void this.#probe(member)
   }
 
@@ -399,12 +403,12 @@ export class Cluster {
     const before = member.health
     member.health = next
     if (before.state === next.state) {
-      // A replica that was never up is not ejected again, so its log would stay empty.
+      // Logs each new reason of a replica that has never been up: its state does not change.
       if (before.state === 'ejected' && next.state === 'ejected' && next.times === 0 && before.reason !== next.reason)
         this.#emit({ type: 'ejected', ...nameOf(member), reason: next.reason })
       return
     }
-    if (next.state === 'ejected' || next.state === 'suspended') leave(member, reason)
+    if (next.state === 'ejected' || next.state === 'suspended') moveWaitingRequests(member, reason)
     if (next.state === 'ejected') {
       member.counts.ejections += 1
       this.#emit({ type: 'ejected', ...nameOf(member), reason })
@@ -413,9 +417,9 @@ export class Cluster {
   }
 
   /**
-   * Whether one more replica may be tried; counts it.
-   * @param moved the request only waited at a replica that was taken out: nothing is done twice, so the budget is not
-   * charged.
+   * Counts a retry. Returns whether the retry budget allows it.
+   * @param moved whether the request only waited at a replica that was ejected. No work is repeated, so the budget is
+   * not charged.
    */
   takeRetry(member: Member, reason: string, moved: boolean): boolean {
     const left = moved ? this.#budget : budgets.takeRetry(this.#budget)
@@ -434,7 +438,7 @@ export class Cluster {
     this.#options.onEvent?.(event)
   }
 
-  /** Checks every replica that has a check; those due are tried with a request of one token. */
+  /** Checks every replica that has a health check. Those due for a trial get a request of one token. */
   async probeAll(): Promise<void> {
     await Promise.all([...this.#members.values()].map((member) => this.#probe(member)))
   }
@@ -456,18 +460,18 @@ export class Cluster {
         this.#now,
         rules,
       )
-      if (fresh || returning) await source.learn?.(signal)
+      if (fresh || returning) await source.discover?.(signal)
       this.#setHealth(member, afterGoodProbe(member.health, this.#now, rules))
       if (!trialDue(member.health, true, this.#now, rules)) return
       member.health = beginTrial(member.health)
       await tryOnce(source, signal)
-      this.succeeded(member)
+      this.recordSuccess(member)
     } catch (error) {
       if (signal.aborted) return
-      // A peer that is busy with replies may be slow to say that it is well.
+      // A peer that is busy with replies may be slow to answer a health check.
       const late = error instanceof EngineError && error.code === 'timeout'
-      if (late && member.health.state === 'up' && member.heardAt >= begun) return
-      // A peer that serves another model comes back by itself once it serves the right one.
+      if (late && member.health.state === 'up' && member.lastOutputAt >= begun) return
+      // An error of `discover` counts as a failed check, so the peer returns once it serves the right model.
       const reason = error instanceof Error ? error.message : String(error)
       this.#setHealth(member, afterBadProbe(member.health, effectOf(error), reason, this.#now, rules), reason)
     } finally {
@@ -483,11 +487,11 @@ export class Cluster {
   }
 }
 
-const TRIAL_LIMIT = 30_000
-/** Milliseconds between two attempts to find a replica for a request that has to move. */
-const PICK_AGAIN = 100
+const TRIAL_TIMEOUT_MS = 30_000
+/** Interval between attempts to find a replica for a request that has to move, milliseconds. */
+const PICK_INTERVAL_MS = 100
 
-/** A test request of one token. @throws what the engine throws */
+/** Sends a trial request of one token. Rejects as the engine does. */
 async function tryOnce({ engine, model }: MemberEngine, signal: AbortSignal): Promise<void> {
   const request: GenerationRequest = {
     id: `trial-${performance.now()}`,
@@ -497,13 +501,13 @@ async function tryOnce({ engine, model }: MemberEngine, signal: AbortSignal): Pr
     maxTokens: 1,
     stop: [],
   }
-  for await (const event of engine.generate(request, AbortSignal.any([signal, AbortSignal.timeout(TRIAL_LIMIT)])))
+  for await (const event of engine.generate(request, AbortSignal.any([signal, AbortSignal.timeout(TRIAL_TIMEOUT_MS)])))
     if (event.type !== 'start') return
 }
 
-/** Sends what has not begun there elsewhere: a server that is stopping may leave it without an answer for ever. */
-function leave(member: Member, reason: string): void {
-  const message = `The replica was taken out before it began its reply: ${reason}`
+/** Aborts requests without output, so that they move: a server that is stopping may never answer them. */
+function moveWaitingRequests(member: Member, reason: string): void {
+  const message = `The replica was ejected before it started its reply: ${reason}`
   for (const waiting of member.waiting) waiting.abort(new RemoteError('upstream_failed', message, 'none'))
   member.waiting.clear()
 }
@@ -516,7 +520,7 @@ function nameOf({ pool, plan }: Member): { readonly pool: string; readonly repli
   return { pool: pool.name, replica: plan.name }
 }
 
-/** What decides whether a replica is the same one: everything but what may change at run time. */
+/** Identifies a replica across plans: all settings that cannot change at run time. */
 function identity({ replicas: _r, requestsPerMinute: _m, ...pool }: PoolPlan, plan: ReplicaPlan): string {
   return JSON.stringify([pool, plan.name, plan.url])
 }
@@ -529,7 +533,7 @@ function affinityKey({ cacheScope, messages }: GenerationRequest, affinity: 'cal
   return JSON.stringify([cacheScope, opening])
 }
 
-/** Identifies a request's content: texts and media, not the caller. */
+/** A digest of a request's content: texts and media, without the caller. */
 function digestOf({ messages, speech, maxTokens }: GenerationRequest): string {
   const digest = createHash('sha256').update(JSON.stringify([speech, maxTokens]))
   for (const { role, content } of messages) {

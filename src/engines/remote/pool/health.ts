@@ -1,25 +1,24 @@
 /**
- * Whether a replica may be chosen, from health checks and from requests' results. One mechanism for ejection and
- * circuit breaking.
+ * Health of a replica: ejection and circuit breaking by health checks and by results of requests.
  *
- * In: a state, what happened, the time. Out: the next state. Pure; times in milliseconds of any clock.
+ * In: a state, an event, the time. Out: the next state. Pure; times in milliseconds of any clock.
  */
 
 import type { Effect } from '../remote-error.ts'
 
 export interface HealthRules {
-  /** Failed checks in a row that eject. */
+  /** Consecutive failures that eject a replica. */
   readonly strikes: number
-  /** Good checks in a row before a replica may be tried again. */
+  /** Consecutive successful checks before a trial request. */
   readonly goodProbes: number
-  /** First and longest time out. It doubles each time. */
+  /** First and longest duration of an ejection. It doubles each time. */
   readonly out: readonly [first: number, longest: number]
 }
 
 export const DEFAULT_HEALTH: HealthRules = { strikes: 2, goodProbes: 2, out: [30_000, 300_000] }
 
 export type Health =
-  /** `strikes` and `badProbes` in a row: a peer may answer health checks and fail every request. */
+  /** Consecutive failures of requests (`strikes`) and of checks (`badProbes`), which a peer may fail independently. */
   | {
       readonly state: 'up'
       readonly strikes: number
@@ -27,7 +26,7 @@ export type Health =
       readonly times: number
       readonly since: number
     }
-  /** `times`: how often it was out, lately. */
+  /** `times`: number of recent ejections. `good`: consecutive successful checks. */
   | {
       readonly state: 'ejected'
       readonly until: number
@@ -35,19 +34,19 @@ export type Health =
       readonly good: number
       readonly reason: string
     }
-  /** One request is trying it. */
+  /** A trial request is running. */
   | { readonly state: 'trial'; readonly times: number; readonly reason: string }
-  /** Out until an operator acts. */
+  /** Out of service until an operator acts. */
   | { readonly state: 'suspended'; readonly reason: string }
 
-/** A replica that was not probed yet. Without health checks it is taken to be up. */
+/** The state of a new replica. Without health checks, it is assumed to be up. */
 export function newHealth(probes: boolean, now: number, rules: HealthRules): Health {
   return probes
     ? { state: 'ejected', until: now, times: 0, good: rules.goodProbes - 1, reason: 'not checked yet' }
     : { state: 'up', strikes: 0, badProbes: 0, times: 0, since: now }
 }
 
-/** A request was answered. Success of a trial brings a replica back. */
+/** A request was answered. After a trial, the replica is up again. */
 export function afterSuccess(health: Health, now: number): Health {
   switch (health.state) {
     case 'up':
@@ -56,7 +55,7 @@ export function afterSuccess(health: Health, now: number): Health {
       return { state: 'up', strikes: 0, badProbes: 0, times: health.times, since: now }
     case 'ejected':
     case 'suspended':
-      // A request that was already running shows nothing of the present.
+      // A request that started earlier does not show the current state.
       return health
     default:
       return health satisfies never
@@ -91,7 +90,7 @@ function eject(health: Health, reason: string, now: number, rules: HealthRules):
     case 'ejected':
       return { ...health, good: 0 }
     case 'up': {
-      // A replica that stayed up for the longest time out starts afresh.
+      // A replica that was up for the longest ejection time has no recent ejections.
       const times = now - health.since >= longest ? 0 : health.times
       return { state: 'ejected', until: now + timeOut(times, first, longest), times: times + 1, good: 0, reason }
     }
@@ -112,22 +111,22 @@ function timeOut(times: number, first: number, longest: number): number {
   return Math.min(longest, first * 2 ** times)
 }
 
-/** A health check failed, or could not be made. */
+/** A health check failed, or could not be sent. */
 export function afterBadProbe(health: Health, effect: Effect, reason: string, now: number, rules: HealthRules): Health {
   if (health.state === 'up' && effect !== 'eject' && health.badProbes + 1 < rules.strikes)
     return { ...health, badProbes: health.badProbes + 1 }
-  // Operators read why it is out now, not why it was at first.
+  // Operators see the latest reason, not the first one.
   if (health.state === 'ejected') return { ...health, good: 0, reason }
   return eject(health, reason, now, rules)
 }
 
-/** A health check answered. */
+/** A health check succeeded. */
 export function afterGoodProbe(health: Health, now: number, rules: HealthRules): Health {
   switch (health.state) {
     case 'up':
       return health.badProbes === 0 ? health : { ...health, badProbes: 0 }
     case 'ejected':
-      // A replica that was never out needs no trial.
+      // A replica without ejections needs no trial.
       if (health.times === 0) return { state: 'up', strikes: 0, badProbes: 0, times: 0, since: now }
       return { ...health, good: Math.min(rules.goodProbes, health.good + 1) }
     case 'trial':
@@ -138,7 +137,7 @@ export function afterGoodProbe(health: Health, now: number, rules: HealthRules):
   }
 }
 
-/** Whether one request may try it now. */
+/** Whether a trial request may be sent now. */
 export function trialDue(health: Health, probes: boolean, now: number, rules: HealthRules): boolean {
   if (health.state !== 'ejected' || health.times === 0 || now < health.until) return false
   return !probes || health.good >= rules.goodProbes

@@ -1,17 +1,17 @@
-/** One replica at run time: its engine, its state, its counts. */
+/** One replica at run time: its engine, its health, its counters. */
 
 import type { Engine, EngineModel } from '../../../contract/index.ts'
 import type { Health } from './health.ts'
 import type { PoolPlan, ReplicaPlan } from './plan.ts'
 
-/** An engine with a replica's checks. */
+/** An engine with its health check. */
 export interface MemberEngine {
   readonly engine: Engine
-  /** As it is known now. */
+  /** The model's current description. */
   readonly model: () => EngineModel
   /** Absent: only requests show its health. */
   readonly probe?: (signal: AbortSignal) => Promise<void>
-  readonly learn?: (signal: AbortSignal) => Promise<void>
+  readonly discover?: (signal: AbortSignal) => Promise<void>
 }
 
 export interface MemberCounts {
@@ -28,21 +28,21 @@ export interface Member {
   readonly counts: MemberCounts
   health: Health
   draining: boolean
-  /** Not in the plan any more; closed once nothing is pending. */
+  /** Removed from the plan. It is closed after its last request. */
   retired: boolean
   pending: number
   live: number
-  /** After a limit was reached: when it may be tried again, and how often that happened in a row. */
-  restUntil: number
-  rests: number
+  /** End of the current backoff after a rate limit, and the number of consecutive backoffs. */
+  backoffUntil: number
+  backoffs: number
   probing: boolean
-  /** Requests there that have not begun to be answered; an ejection sends them elsewhere. */
+  /** Requests without output so far. An ejection aborts them, and they move to another replica. */
   readonly waiting: Set<AbortController>
-  /** When something of a reply last came from it. */
-  heardAt: number
+  /** Time of the last event of any of its replies. */
+  lastOutputAt: number
 }
 
-/** For operators. */
+/** Status of a replica, for operators. */
 export interface ReplicaStatus {
   readonly name: string
   readonly pool: string
@@ -63,8 +63,8 @@ export function statusOf(member: Member, now: number): ReplicaStatus {
   const reason =
     health.state !== 'up'
       ? health.reason
-      : member.restUntil > now
-        ? 'a limit of requests'
+      : member.backoffUntil > now
+        ? 'a rate limit'
         : local.ready
           ? undefined
           : local.reason
@@ -74,7 +74,7 @@ export function statusOf(member: Member, now: number): ReplicaStatus {
       : 'draining'
     : health.state === 'up' && !local.ready
       ? 'ejected'
-      : health.state === 'up' && member.restUntil > now
+      : health.state === 'up' && member.backoffUntil > now
         ? 'resting'
         : health.state
   return {

@@ -1,4 +1,4 @@
-/** A cluster's plan: pools of replicas, and which API model goes to which pools in which order. */
+/** A cluster's plan: pools of replicas, and the pools of each API model in order of preference. */
 
 import type { AdapterName, PeerOptions } from '../adapter.ts'
 import type { TransportLimits } from '../transport.ts'
@@ -8,10 +8,10 @@ import type { Strategy } from './choose.ts'
 export interface ReplicaPlan {
   /** Unique in the cluster; shown to callers and in metrics. */
   readonly name: string
-  /** Absent for a checkpoint on this machine. */
+  /** Absent for a local checkpoint. */
   readonly url?: string
   readonly weight: number
-  /** Most cost pending at it. */
+  /** Most cost of running requests. */
   readonly maxPending: number
   readonly draining: boolean
 }
@@ -20,26 +20,26 @@ export interface PoolPlan {
   readonly name: string
   readonly engine: AdapterName | 'local'
   readonly replicas: readonly ReplicaPlan[]
-  /** Of a pool of peers. */
+  /** Settings of remote peers. */
   readonly peer: Omit<PeerOptions, 'voices'>
   readonly limits: Partial<TransportLimits>
-  /** Of a local pool. */
+  /** Checkpoint of a local pool. */
   readonly checkpoint?: string
   readonly requestsPerMinute?: number
 }
 
 export interface Balancing {
   readonly strategy: Strategy
-  /** Which requests stay together: a caller's, a conversation's, or none. */
+  /** Which requests prefer the same replica: a caller's, a conversation's, or none. */
   readonly affinity: 'none' | 'caller' | 'conversation'
   /** Milliseconds between health checks. */
   readonly probeEvery: number
   readonly health: HealthRules
   /** Cost of a request with speech; one without costs 1. */
   readonly speechCost: number
-  /** Replicas tried after the first. */
+  /** Most retries at other replicas. */
   readonly retries: number
-  /** Milliseconds a request that has to move waits for a replica that may return. */
+  /** How long a request that has to move waits for a replica that may return, milliseconds. */
   readonly moveWithin: number
 }
 

@@ -1,8 +1,8 @@
 /**
- * SGLang-Omni: text, images, audio and video files in, text and speech by one speaker out.
+ * SGLang-Omni: text, images, audio and video files in; text and speech with one speaker out.
  *
- * Reference: SGLang-Omni 0.1.9's HTTP layer as recorded (`testdata/remote-streams/sglang-omni`). The voice cannot be
- * chosen; requests that fail before their first byte answer 200 with an error event.
+ * Reference: recordings of SGLang-Omni 0.1.9 (`testdata/remote-streams/sglang-omni`). It has no choice of voice. A
+ * request that fails before its first byte is answered with status 200 and an error event.
  */
 
 import { z } from 'zod'
@@ -12,7 +12,7 @@ import { RemoteError } from '../remote-error.ts'
 import { parseChunk, readBase64, readTextDelta } from '../wire/chunk.ts'
 import { openAiMessages } from '../wire/messages.ts'
 import { withoutPaths } from '../vllm/errors.ts'
-import { expectHealthy, learnModel, parseJson, throwErrorEvent } from '../vllm/adapter.ts'
+import { expectHealthy, discoverModel, parseJson, throwErrorEvent } from '../vllm/adapter.ts'
 
 export const sglangOmni: Adapter = {
   name: 'sglang-omni',
@@ -26,11 +26,12 @@ export const sglangOmni: Adapter = {
 
   async build(request, options, _speaker, signal) {
     if (request.tools && request.tools.length > 0)
-      throw new EngineError('unsupported', 'It calls no tools.', { param: 'tools' })
-    if (request.thinking) throw new EngineError('unsupported', 'It does not think.', { param: 'enable_thinking' })
+      throw new EngineError('unsupported', 'It does not support tools.', { param: 'tools' })
+    if (request.thinking)
+      throw new EngineError('unsupported', 'It does not support thinking.', { param: 'enable_thinking' })
     if (request.sampling.presencePenalty !== 0)
-      throw new EngineError('unsupported', 'It has no presence penalty.', { param: 'presence_penalty' })
-    const { messages } = await openAiMessages(request, { frames: 'refused', videoAudio: 'beside' }, signal)
+      throw new EngineError('unsupported', 'It does not support presence_penalty.', { param: 'presence_penalty' })
+    const { messages } = await openAiMessages(request, { frames: 'refused', videoAudio: 'separate' }, signal)
     const { sampling, stop, stopTokenIds } = request
     return {
       model: options.model,
@@ -64,10 +65,10 @@ export const sglangOmni: Adapter = {
     expectHealthy(answer)
     const { data } = healthSchema.safeParse(parseJson(answer.body))
     if (data && data.status !== 'healthy')
-      throw new RemoteError('upstream_failed', `The peer says that it is ${data.status}.`, 'strike')
+      throw new RemoteError('upstream_failed', `The peer reports the status ${data.status}.`, 'strike')
   },
 
-  learn: learnModel,
+  discover: discoverModel,
 }
 
 const healthSchema = z.object({ status: z.string() })
@@ -85,7 +86,7 @@ export function mapSglangError(status: number, body: string): RemoteError {
   const message = parsed.success ? parsed.data : body.slice(0, 200)
   const cause = new Error(`HTTP ${status}: ${message}`)
   if (/context length|longer than the model/i.test(message)) {
-    return new RemoteError('context_overflow', 'The prompt is over the context of the model.', 'none', {
+    return new RemoteError('context_overflow', 'The prompt exceeds the context of the model.', 'none', {
       param: /max_(new_)?tokens/.test(message) ? 'max_tokens' : 'messages',
       cause,
     })
@@ -98,7 +99,7 @@ export function mapSglangError(status: number, body: string): RemoteError {
   if (status === 401 || status === 403)
     return new RemoteError(
       'upstream_failed',
-      `The peer refuses its key (HTTP ${status}): set the pool's key.`,
+      `The peer rejects the pool's key (HTTP ${status}): set the pool's key.`,
       'suspend',
       { cause },
     )

@@ -1,7 +1,7 @@
 /**
- * vLLM-Omni with Qwen-Omni's three stages: text, images, audio and video in, text and speech out.
+ * vLLM-Omni with Qwen-Omni's three stages: text, images, audio and video in; text and speech out.
  *
- * Reference: vLLM-Omni 0.30 as recorded (`testdata/remote-streams/vllm-omni`).
+ * Reference: recordings of vLLM-Omni 0.30 (`testdata/remote-streams/vllm-omni`).
  */
 
 import type { GenerationRequest } from '../../../contract/index.ts'
@@ -11,14 +11,14 @@ import { openAiMessages, toolFields } from '../wire/messages.ts'
 import {
   expectHealthy,
   frameFields,
-  learnModel,
+  discoverModel,
   thinkerSampling,
   thinkingFields,
   throwErrorEvent,
 } from '../vllm/adapter.ts'
 import { mapVllmError, messageOf } from '../vllm/errors.ts'
 
-/** A voice that cannot exist: the refusal lists the real ones. */
+/** A voice that does not exist: the error lists the existing ones. */
 const NO_VOICE = 'omniserve-lists-voices'
 
 export const vllmOmni: Adapter = {
@@ -58,7 +58,7 @@ export const vllmOmni: Adapter = {
     const { finish } = readTextDelta({ ...chunk, usage: null })
     return {
       ...(content !== '' && { audio: readBase64(content) }),
-      // The last audio's finish reason is not the text's, and its usage has no text.
+      // The finish reason of the last audio chunk is not the text's, and its usage does not include text.
       ...(finish && { finish: { reason: 'stop', endToken: false } }),
     }
   },
@@ -66,14 +66,14 @@ export const vllmOmni: Adapter = {
   mapError: mapVllmError,
   probe: async (ask) => expectHealthy(await ask('GET', '/health')),
 
-  async learn(ask, options) {
-    const model = await learnModel(ask, options)
+  async discover(ask, options) {
+    const model = await discoverModel(ask, options)
     const speakers = options.speakers ?? (await listSpeakers(ask, options))
     return { ...model, ...(speakers && { speakers }) }
   },
 }
 
-/** An entry replaces its stage's defaults whole; stages left out keep theirs. */
+/** Sampling by stage. An entry replaces all defaults of its stage; stages without an entry use their defaults. */
 function stages(request: GenerationRequest, { talker }: PeerOptions): readonly Record<string, unknown>[] {
   const thinker = thinkerSampling(request)
   return talker && request.speech ? [thinker, talker] : [thinker]
@@ -90,7 +90,7 @@ async function listSpeakers(ask: Ask, options: PeerOptions): Promise<readonly st
   return readSpeakers(answer.body)
 }
 
-/** "Invalid speaker 'x'. Supported: a, b, c" */
+/** Reads the speakers from "Invalid speaker 'x'. Supported: a, b, c". */
 export function readSpeakers(body: string): readonly string[] | undefined {
   const list = /Supported: (.+)$/s.exec(messageOf(body).message)?.[1]
   const names = list?.split(',').flatMap((name) => name.trim().toLowerCase() || [])

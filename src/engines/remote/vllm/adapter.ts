@@ -1,13 +1,13 @@
 /**
- * vLLM with a thinker: text, images, audio and video in, text out.
+ * vLLM with a thinker: text, images, audio and video in; text out.
  *
- * Reference: vLLM 0.30's OpenAI server as recorded (`testdata/remote-streams/vllm`). It ignores unknown fields, so what
- * it does not support is refused here.
+ * Reference: recordings of vLLM 0.30's OpenAI server (`testdata/remote-streams/vllm`). It ignores unknown fields, so
+ * this adapter refuses unsupported ones.
  */
 
 import { z } from 'zod'
 import { EngineError, type GenerationRequest } from '../../../contract/index.ts'
-import type { Adapter, Ask, Learned, PeerOptions } from '../adapter.ts'
+import type { Adapter, Ask, DiscoveredFacts, PeerOptions } from '../adapter.ts'
 import { RemoteError } from '../remote-error.ts'
 import { parseChunk, readTextDelta } from '../wire/chunk.ts'
 import { openAiMessages, toolFields } from '../wire/messages.ts'
@@ -24,10 +24,10 @@ export const vllm: Adapter = {
 
   async build(request, options, _speaker, signal) {
     if (request.speech) throw new EngineError('unsupported', 'It has no speech output.', { param: 'modalities' })
-    // A video with an audio track ends the whole server, so the track is sent as a part of its own.
+    // A video with an audio track crashes the server, so the track is sent as a separate part.
     const { messages, frameRate } = await openAiMessages(
       request,
-      { frames: 'joined-jpeg', videoAudio: 'beside' },
+      { frames: 'joined-jpeg', videoAudio: 'separate' },
       signal,
     )
     return {
@@ -49,10 +49,10 @@ export const vllm: Adapter = {
 
   mapError: mapVllmError,
   probe: async (ask) => expectHealthy(await ask('GET', '/health')),
-  learn: async (ask, options) => learnModel(ask, options),
+  discover: async (ask, options) => discoverModel(ask, options),
 }
 
-/** Sampling by vLLM's names. Every value is sent, because the server's own defaults differ. */
+/** Sampling with vLLM's field names. Every value is sent, because the server's defaults differ. */
 export function thinkerSampling(request: GenerationRequest): Record<string, unknown> {
   const { sampling, stop, stopTokenIds } = request
   return {
@@ -68,16 +68,17 @@ export function thinkerSampling(request: GenerationRequest): Record<string, unkn
   }
 }
 
-/** vLLM counts reasoning and answer together; the answer's own limit is kept while reading. */
+/** vLLM's limit covers reasoning and answer together. `ReplyEvents` enforces the answer's own limit. */
 function totalTokens({ maxTokens, maxTotalTokens, thinking }: GenerationRequest): number {
   const both = thinking === undefined ? maxTokens : maxTokens + (thinking.budget ?? maxTokens)
   return Math.min(both, maxTotalTokens ?? both)
 }
 
-/** @throws EngineError for reasoning where the peer would not separate it from the answer */
+/** @throws EngineError for thinking, if the peer has no reasoning parser */
 export function thinkingFields(request: GenerationRequest, options: PeerOptions): Record<string, unknown> {
   if (options.thinking !== true) {
-    if (request.thinking) throw new EngineError('unsupported', 'It does not think.', { param: 'enable_thinking' })
+    if (request.thinking)
+      throw new EngineError('unsupported', 'It does not support thinking.', { param: 'enable_thinking' })
     return {}
   }
   return { chat_template_kwargs: { enable_thinking: request.thinking !== undefined } }
@@ -94,7 +95,7 @@ const errorEventSchema = z.object({
   ]),
 })
 
-/** An error inside a 200 has the meaning of its code. @throws RemoteError */
+/** Throws the error of an error event inside a 200 response. `map` gets the event's code. @throws RemoteError */
 export function throwErrorEvent(
   json: unknown,
   map: (status: number, body: string) => RemoteError = mapVllmError,
@@ -114,17 +115,13 @@ const modelsSchema = z.object({
   data: z.array(z.object({ id: z.string(), max_model_len: z.number().int().positive().nullish() })),
 })
 
-/** The context from `/v1/models`. @throws RemoteError when the model is not served there */
-export async function learnModel(ask: Ask, options: PeerOptions): Promise<Learned> {
+/** The context length from `/v1/models`. @throws RemoteError when the peer does not serve the model */
+export async function discoverModel(ask: Ask, options: PeerOptions): Promise<DiscoveredFacts> {
   const answer = await ask('GET', '/v1/models')
   if (answer.status !== 200) throw mapVllmError(answer.status, answer.body)
   const parsed = modelsSchema.safeParse(parseJson(answer.body))
   if (!parsed.success)
-    throw new RemoteError(
-      'upstream_failed',
-      'The peer answers /v1/models with something else than a list of models.',
-      'strike',
-    )
+    throw new RemoteError('upstream_failed', 'The peer did not answer /v1/models with a list of models.', 'strike')
   const served = parsed.data.data.find(({ id }) => id === options.model)
   if (!served) {
     const names = parsed.data.data.map(({ id }) => id).join(', ')

@@ -14,11 +14,11 @@ const bodySchema = z.object({
   ]),
 })
 
-/** The answer's error, whatever its shape. */
+/** The error in a response, in any of its forms. */
 export function messageOf(body: string): {
   readonly message: string
   readonly param?: string | null | undefined
-  /** False: a proxy's page, or nothing. */
+  /** False: not an error object, such as a proxy's HTML page. */
   readonly structured: boolean
 } {
   try {
@@ -34,13 +34,13 @@ export function messageOf(body: string): {
 }
 
 const context = /maximum context length|max_model_len|context length/i
-/** Said of requests that come after the death: they are not its cause. */
-const gone = /no live replica/i
-const dead = /EngineCore|Engine(Dead| is dead| core)|stage \S+ (died|worker|exited)|worker exited|engine died/i
+/** The error of requests after a crash, which did not cause it. */
+const afterCrash = /no live replica/i
+const crash = /EngineCore|Engine(Dead| is dead| core)|stage \S+ (died|worker|exited)|worker exited|engine died/i
 
 /**
- * Prompt and answer against the context, from "you requested N output tokens and your prompt contains at least M input
- * tokens". vLLM counts no further than what N leaves, so that with `at least` the prompt alone may be too long as well.
+ * The field that exceeds the context, from "you requested N output tokens and your prompt contains at least M input
+ * tokens". vLLM counts only up to the tokens that N leaves, so with `at least` the prompt alone may also be too long.
  */
 export function overflowParam(message: string): 'max_tokens' | 'messages' {
   if (/^max_tokens|parameter=max_tokens|parameter=max_completion_tokens/.test(message)) return 'max_tokens'
@@ -51,14 +51,14 @@ export function overflowParam(message: string): 'max_tokens' | 'messages' {
   return fits && Number(requested ?? 0) > 0 ? 'max_tokens' : 'messages'
 }
 
-/** An HTTP status, or an error event's code, as an engine error. Texts of the peer go to the log, as causes. */
+/** Converts an HTTP status, or the code of an error event. The peer's texts become causes, which only the log shows. */
 export function mapVllmError(status: number, body: string): RemoteError {
   const { message, param, structured } = messageOf(body)
   const cause = new Error(`HTTP ${status}: ${message}`)
   if (context.test(message) && (status === 400 || status === 500)) {
     const which = overflowParam(message)
-    const what = which === 'max_tokens' ? 'The prompt and max_tokens are' : 'The prompt is'
-    return new RemoteError('context_overflow', `${what} over the context of the model.`, 'none', {
+    const what = which === 'max_tokens' ? 'The prompt and max_tokens exceed' : 'The prompt exceeds'
+    return new RemoteError('context_overflow', `${what} the context of the model.`, 'none', {
       param: which,
       cause,
     })
@@ -66,7 +66,7 @@ export function mapVllmError(status: number, body: string): RemoteError {
   if (status === 401 || status === 403)
     return new RemoteError(
       'upstream_failed',
-      `The peer refuses its key (HTTP ${status}): set the pool's key.`,
+      `The peer rejects the pool's key (HTTP ${status}): set the pool's key.`,
       'suspend',
       { cause },
     )
@@ -80,19 +80,19 @@ export function mapVllmError(status: number, body: string): RemoteError {
       },
     )
   if (status === 429)
-    return new RemoteError('rate_limited', 'The peer has reached its limit of requests.', 'none', {
+    return new RemoteError('rate_limited', 'The rate limit of the peer is reached.', 'none', {
       retryAfterMs: 1000,
       cause,
     })
   if (status === 503) return new RemoteError('upstream_failed', 'The peer is unhealthy.', 'strike', { cause })
-  if (status >= 500 && gone.test(message))
+  if (status >= 500 && afterCrash.test(message))
     return new RemoteError('upstream_failed', 'The peer’s engine has ended.', 'eject', { cause })
-  if (status >= 500 && dead.test(message))
-    return new RemoteError('engine_crashed', 'The peer’s engine ended.', 'eject', { cause })
+  if (status >= 500 && crash.test(message))
+    return new RemoteError('engine_crashed', 'The peer’s engine crashed.', 'eject', { cause })
   if (status >= 500)
     return new RemoteError('upstream_failed', `The peer failed with HTTP ${status}.`, 'strike', { cause })
   if (/failed to load|cannot identify|corrupt|invalid data/i.test(message))
-    return new RemoteError('unsupported', 'It cannot read a file of this request.', 'none', {
+    return new RemoteError('unsupported', 'It cannot decode a file of this request.', 'none', {
       param: 'messages',
       cause,
     })
@@ -101,7 +101,7 @@ export function mapVllmError(status: number, body: string): RemoteError {
   return new RemoteError('unsupported', withoutPaths(message), 'none', { ...(param ? { param } : {}), cause })
 }
 
-/** A peer's paths are not shown to callers. */
+/** Removes the peer's file paths from a message for callers. */
 export function withoutPaths(message: string): string {
   return message.replaceAll(/(^|[\s'"`(=])\/(?:[\w.@+-]+\/)+[\w.@+-]*/g, '$1(path)')
 }

@@ -1,5 +1,5 @@
 /**
- * The chunk format that all peers send variants of, validated on arrival.
+ * Schema and readers of a chat completion chunk, of which each peer sends a variant.
  *
  * Reference: OpenAI's `chat.completion.chunk` with the fields of vLLM-Omni 0.30 (`modality`, `audio_metadata`),
  * SGLang-Omni 0.1.9 (`delta.audio`) and DashScope (`reasoning_content`).
@@ -66,26 +66,26 @@ export const chunkSchema = z.object({
 
 export type Chunk = z.infer<typeof chunkSchema>
 
-/** @throws RemoteError for what is no chunk. */
+/** Validates a chunk. @throws RemoteError if the JSON is not a chunk */
 export function parseChunk(json: unknown): Chunk {
   const parsed = chunkSchema.safeParse(json)
   if (parsed.success) return firstChoice(parsed.data)
   const [issue] = parsed.error.issues
   throw new RemoteError(
     'upstream_failed',
-    `The peer sent an event that is no chat completion chunk: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}.`,
+    `The peer sent an event that is not a chat completion chunk: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}.`,
     'strike',
   )
 }
 
-/** One reply is asked for; what a peer says of others is left out. */
+/** Removes other choices, because every request asks for one reply. */
 function firstChoice(chunk: Chunk): Chunk {
   const { choices } = chunk
   if (!choices || choices.every(({ index }) => (index ?? 0) === 0)) return chunk
   return { ...chunk, choices: choices.filter(({ index }) => (index ?? 0) === 0) }
 }
 
-/** Text, reasoning, tool calls, end and usage of a chunk; what is audio is left to the adapter. */
+/** Text, reasoning, tool calls, finish reason and usage of a chunk. Adapters read its audio. */
 export function readTextDelta(chunk: Chunk): ReplyDelta {
   const choice = chunk.choices?.[0]
   const delta = choice?.delta
@@ -98,7 +98,7 @@ export function readTextDelta(chunk: Chunk): ReplyDelta {
   return {
     ...(text !== '' && { text }),
     ...(reasoning !== '' && { reasoning }),
-    // A chunk that ends a reply without text stands for the end token.
+    // A last chunk without text is the end token, which does not count here.
     ...(delta?.content === '' &&
       reasoning === '' &&
       calls.length === 0 &&
@@ -167,14 +167,14 @@ function readUsage(usage: NonNullable<Chunk['usage']>): PeerUsage {
   }
 }
 
-/** Bytes of a base64 text. @throws RemoteError for what is none. */
+/** Decodes Base64. @throws RemoteError if the text is not Base64 */
 export function readBase64(text: string): Uint8Array {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text))
-    throw new RemoteError('upstream_failed', 'The peer sent audio that is not base64.', 'strike')
+    throw new RemoteError('upstream_failed', 'The peer sent audio that is not Base64.', 'strike')
   return Buffer.from(text, 'base64')
 }
 
-/** @throws RemoteError for audio that is not 24 kHz mono. */
+/** @throws RemoteError if the audio is not 24 kHz mono */
 export function checkRate({ choices }: Chunk): void {
   const facts = choices?.[0]?.audio_metadata
   const rate = facts?.sample_rate_hz ?? 24_000
@@ -182,7 +182,7 @@ export function checkRate({ choices }: Chunk): void {
   if (rate === 24_000 && channels === 1) return
   throw new RemoteError(
     'upstream_failed',
-    `The peer speaks at ${rate} Hz with ${channels} channels; 24,000 Hz with 1 is required.`,
+    `The peer's audio has ${rate} Hz and ${channels} channels; 24,000 Hz mono is required.`,
     'none',
   )
 }

@@ -1,7 +1,7 @@
 /**
- * A request in the format of Model Studio's compatible mode, which this server speaks too.
+ * A request in the format of Model Studio's compatible mode, which is also this server's format.
  *
- * In: a request of the contract. Out: a body. Used for DashScope itself and for other omniserves.
+ * In: a request of the contract. Out: a body. Used for DashScope and for other omniserve servers.
  */
 
 import {
@@ -11,16 +11,17 @@ import {
   type GenerationRequest,
 } from '../../../contract/index.ts'
 import { base64Of, dataUrl, isFrameList, onlyFile } from './media-parts.ts'
-import { textOf, toolCalls, toolFields } from './messages.ts'
+import { toolFields } from './messages.ts'
+import { textOf, writeMessages } from './write-messages.ts'
 
 export interface BodyLimits {
-  /** Longest `data:` URL, in characters. */
+  /** Most characters of a `data:` URL. */
   readonly maxDataUrl?: number
-  /** Whether a frame list carries its rate. */
+  /** Whether the body includes the frame rate of videos. */
   readonly frameRate: boolean
 }
 
-/** Reads all media. @throws EngineError `unsupported` for a file over the peer's limit. */
+/** Builds a body, including its media. @throws EngineError `unsupported` for a file over the peer's limit */
 export async function dashscopeBody(
   request: GenerationRequest,
   model: string,
@@ -28,8 +29,9 @@ export async function dashscopeBody(
   limits: BodyLimits,
   signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
-  const messages: Record<string, unknown>[] = []
-  for (const message of withoutSpeechPrompt(request)) messages.push(await oneMessage(message, limits, signal))
+  const messages = await writeMessages(withoutSpeechPrompt(request), async (part, role) =>
+    role === 'system' ? [{ type: 'text', text: textOf([part]) }] : [await onePart(part, limits, signal)],
+  )
   const { sampling } = request
   return {
     model,
@@ -50,7 +52,7 @@ export async function dashscopeBody(
   }
 }
 
-/** `max_tokens` and `thinking_budget` that together keep to the limit of both. */
+/** `max_tokens` and `thinking_budget`, whose sum is within the total limit. */
 function tokenLimits({ maxTokens, maxTotalTokens, thinking }: GenerationRequest): Record<string, unknown> {
   const answer = Math.min(maxTokens, maxTotalTokens ?? maxTokens)
   if (!thinking) return { max_tokens: answer }
@@ -61,12 +63,12 @@ function tokenLimits({ maxTokens, maxTotalTokens, thinking }: GenerationRequest)
 
 function stopField({ stop, stopTokenIds = [] }: GenerationRequest): Record<string, unknown> {
   if (stop.length > 0 && stopTokenIds.length > 0)
-    throw new EngineError('unsupported', 'It takes stop texts or stop token ids, not both.', { param: 'stop' })
+    throw new EngineError('unsupported', 'It supports stop strings or stop token ids, not both.', { param: 'stop' })
   if (stop.length > 0) return { stop }
   return stopTokenIds.length > 0 ? { stop: stopTokenIds } : {}
 }
 
-/** The peer adds its own before spoken conversations. */
+/** Removes the speech prompt, because the peer adds its own. */
 function withoutSpeechPrompt({ messages, speechPrompt }: GenerationRequest): readonly GenerationMessage[] {
   const [first, ...rest] = messages
   if (speechPrompt === undefined || first?.role !== 'system') return messages
@@ -76,30 +78,6 @@ function withoutSpeechPrompt({ messages, speechPrompt }: GenerationRequest): rea
   return own.length === 0 ? rest : [{ ...first, content: own }, ...rest]
 }
 
-async function oneMessage(
-  message: GenerationMessage,
-  limits: BodyLimits,
-  signal: AbortSignal,
-): Promise<Record<string, unknown>> {
-  switch (message.role) {
-    case 'system':
-      return { role: 'system', content: textOf(message.content) }
-    case 'user': {
-      if (message.content.every(({ type }) => type === 'text'))
-        return { role: 'user', content: textOf(message.content) }
-      const parts: Record<string, unknown>[] = []
-      for (const part of message.content) parts.push(await onePart(part, limits, signal))
-      return { role: 'user', content: parts }
-    }
-    case 'assistant':
-      return { role: 'assistant', content: textOf(message.content), ...toolCalls(message) }
-    case 'tool':
-      return { role: 'tool', tool_call_id: message.toolCallId, content: textOf(message.content) }
-    default:
-      return message satisfies never
-  }
-}
-
 async function onePart(
   part: GenerationPart,
   limits: BodyLimits,
@@ -107,7 +85,7 @@ async function onePart(
 ): Promise<Record<string, unknown>> {
   const checked = (url: string): string => {
     if (limits.maxDataUrl === undefined || url.length < limits.maxDataUrl) return url
-    throw new EngineError('unsupported', `It takes files of less than ${limits.maxDataUrl} characters in Base64.`, {
+    throw new EngineError('unsupported', `It supports files of less than ${limits.maxDataUrl} characters in Base64.`, {
       param: 'messages',
     })
   }

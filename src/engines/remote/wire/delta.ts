@@ -1,16 +1,16 @@
-/** What one event of a peer's stream adds to a reply, whatever the peer's format. */
+/** What one event of a peer's stream adds to a reply, in a format common to all peers. */
 
 export interface ReplyDelta {
   readonly text?: string
   readonly reasoning?: string
-  /** The peer generated a token without text yet, such as the first half of a character. */
+  /** The peer generated a token without complete text, such as the first part of a character. */
   readonly silentToken?: boolean
-  /** 24 kHz mono, little-endian 16 bit; with or without a RIFF header. */
+  /** 24 kHz mono, 16-bit little-endian PCM, with or without a RIFF header. */
   readonly audio?: Uint8Array
   readonly toolCalls?: readonly ToolCallPiece[]
   readonly finish?: {
     readonly reason: 'stop' | 'length' | 'tool_calls'
-    /** The end token was generated and counted by the peer. Unknown: true. */
+    /** Whether the peer generated and counted an end token. If unknown: true. */
     readonly endToken: boolean
   }
   readonly usage?: PeerUsage
@@ -23,10 +23,10 @@ export interface ToolCallPiece {
   readonly arguments: string
 }
 
-/** Tokens as the peer counts them. */
+/** Tokens counted by the peer. */
 export interface PeerUsage {
   readonly prompt: number
-  /** Text, reasoning and the end token together. */
+  /** Text, reasoning and the end token. */
   readonly completion: number
   readonly promptParts?: {
     readonly text?: number
@@ -35,6 +35,6 @@ export interface PeerUsage {
     readonly video?: number
   }
   readonly cached?: number
-  /** Counted separately by the peer; then `completion` is not used. */
+  /** Counts by kind, if the peer reports them. They are used in place of `completion`. */
   readonly parts?: { readonly text: number; readonly reasoning: number; readonly audio: number }
 }

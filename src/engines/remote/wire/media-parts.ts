@@ -1,14 +1,14 @@
 /**
- * Media of a request as `data:` URLs: peers never fetch, so they get the files that were fetched and checked here.
+ * Media of a request as `data:` URLs. Peers do not fetch URLs: this server has already fetched and validated the files.
  *
- * In: media of the contract. Out: text for a request's body. Reads whole files.
+ * In: media of the contract. Out: text for a request's body. Files are read completely.
  */
 
 import sharp from 'sharp'
 import { EngineError, type MediaFile, type VideoMedium } from '../../../contract/index.ts'
 import { encodeWav } from '../../../media/index.ts'
 
-/** Bare base64 of a file. */
+/** Base64 of a file. */
 export async function base64Of(file: MediaFile, signal: AbortSignal): Promise<string> {
   const bytes = await file.bytes(signal)
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
@@ -18,10 +18,10 @@ export async function dataUrl(file: MediaFile, signal: AbortSignal): Promise<str
   return `data:${file.mimeType};base64,${await base64Of(file, signal)}`
 }
 
-/** The one file of a medium. @throws EngineError when the medium came without its bytes. */
+/** The only file of a medium. @throws EngineError if the medium has no file */
 export function onlyFile(files: readonly MediaFile[]): MediaFile {
   const [file] = files
-  if (file === undefined) throw new EngineError('internal', 'A medium without its file cannot be sent to a peer.')
+  if (file === undefined) throw new EngineError('internal', 'A medium without a file cannot be sent to a peer.')
   return file
 }
 
@@ -30,7 +30,7 @@ export function isFrameList(video: VideoMedium): boolean {
   return video.facts.source === undefined
 }
 
-/** The images of a frame list as one URL of JPEGs, as vLLM takes them. Other formats are converted. */
+/** The images of a frame list as one `data:` URL of JPEGs, vLLM's format. Other image formats are converted. */
 export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promise<string> {
   const frames: string[] = []
   for (const file of video.files) {
@@ -45,7 +45,7 @@ export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promi
   return `data:video/jpeg;base64,${frames.join(',')}`
 }
 
-/** The audio track of a video as a WAV of its own, for peers that do not accept it inside the video. */
+/** The audio track of a video as a WAV file, for peers that do not support it inside the video. */
 export async function audioTrack(video: VideoMedium, signal: AbortSignal): Promise<string | undefined> {
   try {
     const { audio } = await video.decode(signal)

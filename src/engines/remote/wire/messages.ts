@@ -1,23 +1,24 @@
 /**
- * Messages of a request in OpenAI's format, as vLLM, vLLM-Omni and SGLang-Omni take them.
+ * Messages and tools of a request in OpenAI's format, for vLLM, vLLM-Omni and SGLang-Omni.
  *
- * In: messages of the contract. Out: messages of a body, media as `data:` URLs, and the body's fields about its videos.
+ * In: a request of the contract. Out: messages of a body, with media as `data:` URLs, and properties of its videos.
  */
 
-import type { GenerationMessage, GenerationPart, GenerationRequest } from '../../../contract/index.ts'
+import type { GenerationPart, GenerationRequest } from '../../../contract/index.ts'
 import { EngineError } from '../../../contract/index.ts'
 import { audioTrack, dataUrl, isFrameList, jpegFrames, onlyFile } from './media-parts.ts'
+import { writeMessages } from './write-messages.ts'
 
 export interface MessageStyle {
-  /** How a list of frames is sent. `refused`: the peer supports none. */
+  /** How a frame list is sent. `refused`: not supported. */
   readonly frames: 'joined-jpeg' | 'refused'
-  /** Where the audio track of a video goes: inside the file, or as a part of its own. */
-  readonly videoAudio: 'inside' | 'beside'
+  /** How the audio track of a video is sent: inside the video file, or as a separate part. */
+  readonly videoAudio: 'inside' | 'separate'
 }
 
 export interface OpenAiMessages {
   readonly messages: readonly Record<string, unknown>[]
-  /** Every video has an audio track inside that the peer is to use. */
+  /** Whether the peer uses the audio tracks inside the videos; all videos have one. */
   readonly useAudioInVideo: boolean
   /** Frames per second of frame lists, when there are any. */
   readonly frameRate: number | undefined
@@ -25,7 +26,9 @@ export interface OpenAiMessages {
 
 type Video = Extract<GenerationPart, { type: 'video' }>['video']
 
-/** Reads all media. @throws EngineError `unsupported` for what the style cannot express. */
+/**
+ * Builds messages, including their media. @throws EngineError `unsupported` for parts that the style does not support
+ */
 export async function openAiMessages(
   request: GenerationRequest,
   style: MessageStyle,
@@ -34,39 +37,16 @@ export async function openAiMessages(
   const videos = request.messages.flatMap((message) =>
     message.role === 'user' || message.role === 'system' ? message.content.flatMap(videoOf) : [],
   )
-  // The peer's switch is for all videos of a request, and fails for one without a track.
+  // The peer's setting applies to all videos of a request, and fails for a video without an audio track.
   const inside =
     style.videoAudio === 'inside' && videos.length > 0 && videos.every(({ facts }) => facts.audio !== undefined)
   const lists = videos.filter(isFrameList)
-  const messages: Record<string, unknown>[] = []
-  for (const message of request.messages) messages.push(await oneMessage(message, style, inside, signal))
+  const messages = await writeMessages(request.messages, (part) => onePart(part, style, inside, signal))
   return { messages, useAudioInVideo: inside, frameRate: lists[0]?.facts.fps }
 }
 
 function videoOf(part: GenerationPart): Video[] {
   return part.type === 'video' ? [part.video] : []
-}
-
-async function oneMessage(
-  message: GenerationMessage,
-  style: MessageStyle,
-  inside: boolean,
-  signal: AbortSignal,
-): Promise<Record<string, unknown>> {
-  switch (message.role) {
-    case 'system':
-    case 'user': {
-      const parts: Record<string, unknown>[] = []
-      for (const part of message.content) parts.push(...(await onePart(part, style, inside, signal)))
-      return { role: message.role, content: joinText(parts) }
-    }
-    case 'assistant':
-      return { role: 'assistant', content: textOf(message.content), ...toolCalls(message) }
-    case 'tool':
-      return { role: 'tool', tool_call_id: message.toolCallId, content: textOf(message.content) }
-    default:
-      return message satisfies never
-  }
 }
 
 async function onePart(
@@ -85,7 +65,7 @@ async function onePart(
     case 'video': {
       const { video } = part
       if (isFrameList(video) && style.frames === 'refused')
-        throw new EngineError('unsupported', 'It takes videos as files only, not as a list of frames.', {
+        throw new EngineError('unsupported', 'It supports video files only, not frame lists.', {
           param: 'messages',
         })
       const url = isFrameList(video) ? await jpegFrames(video, signal) : await dataUrl(onlyFile(video.files), signal)
@@ -99,34 +79,7 @@ async function onePart(
   }
 }
 
-/** A message of text alone is sent as a string, which every template reads. */
-function joinText(parts: readonly Record<string, unknown>[]): unknown {
-  if (!parts.every((part) => part['type'] === 'text')) return parts
-  return parts.map((part) => String(part['text'])).join('')
-}
-
-/** @throws EngineError for media where only text may be */
-export function textOf(parts: readonly GenerationPart[]): string {
-  return parts
-    .map((part) => {
-      if (part.type === 'text') return part.text
-      throw new EngineError('unsupported', 'An assistant message holds text only.', { param: 'messages' })
-    })
-    .join('')
-}
-
-export function toolCalls(message: Extract<GenerationMessage, { role: 'assistant' }>): Record<string, unknown> {
-  if (!message.toolCalls || message.toolCalls.length === 0) return {}
-  return {
-    tool_calls: message.toolCalls.map((call) => ({
-      id: call.id,
-      type: 'function',
-      function: { name: call.name, arguments: call.arguments },
-    })),
-  }
-}
-
-/** `tools` and `tool_choice`; nothing where none are offered. */
+/** `tools` and `tool_choice`. Empty without tools. */
 export function toolFields(request: GenerationRequest): Record<string, unknown> {
   if (!request.tools || request.tools.length === 0) return {}
   const choice = request.toolChoice ?? 'auto'

@@ -1,8 +1,8 @@
 /**
- * A peer's server-sent event as JSON. An error in another shape gets the `error` member that every adapter reads.
+ * Parses a peer's server-sent event. An error in any form becomes an object with an `error` member.
  *
- * In: the event's name and data. Out: JSON. Reference: the SSE specification; vLLM before 0.10 and SGLang answer
- * `{"object": "error", message, code}`, DashScope's own API an event named `error`.
+ * In: the event's name and data. Out: JSON. Reference: the SSE specification. vLLM before 0.10 and SGLang send
+ * `{"object": "error", message, code}`; DashScope's own API sends an event named `error`.
  */
 
 import { RemoteError } from '../remote-error.ts'
@@ -12,7 +12,7 @@ export interface PeerEvent {
   readonly data: string
 }
 
-/** @throws RemoteError for what is not JSON */
+/** Parses an event. @throws RemoteError if its data is not JSON */
 export function readEvent({ event, data }: PeerEvent): unknown {
   const json = parse(data, event === 'error')
   if (typeof json !== 'object' || json === null) return json

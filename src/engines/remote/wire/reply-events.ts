@@ -1,8 +1,9 @@
 /**
- * A peer's deltas to the contract's events, with running counts, limits that the peer does not keep, and one end.
+ * Converts a peer's deltas to events of the contract: counts tokens, and enforces limits that the peer does not
+ * support.
  *
- * In: {@link ReplyDelta}s in order, then the end of the stream. Out: events. Pure but for the counts.
- * Reference: audio tokens are codec frames of 1,920 samples at 24 kHz (Qwen3-Omni).
+ * In: {@link ReplyDelta}s in order, then the end of the stream. Out: events. Reference: audio tokens are codec frames
+ * of 1,920 samples at 24 kHz (Qwen3-Omni).
  */
 
 import type {
@@ -20,9 +21,9 @@ import { SampleReader } from './samples.ts'
 const SAMPLES_PER_FRAME = 1920
 
 export interface ReplyRules {
-  /** Whether a delta of text is one token; otherwise text is only counted when the peer reports usage. */
+  /** Whether each text delta is one token. Otherwise text tokens are known only from the peer's usage. */
   readonly tokenPerDelta: boolean
-  /** Whether the peer reports the prompt by modality. */
+  /** Whether the peer reports prompt tokens by modality. */
   readonly promptByModality: boolean
 }
 
@@ -31,66 +32,66 @@ export class ReplyEvents {
   readonly #rules: ReplyRules
   readonly #samples = new SampleReader()
   #text = 0
-  /** Tokens without text since the last one with; the last of a reply is its end token. */
-  #silent = 0
+  /** Tokens without text since the last token with text. The last one of a reply is its end token. */
+  #tokensWithoutText = 0
   #reasoning = 0
   #sampleCount = 0
   #finish: ReplyDelta['finish']
   #usage: PeerUsage | undefined
-  #over = false
-  #began = false
+  #limitReached = false
+  #started = false
 
   constructor(request: GenerationRequest, rules: ReplyRules) {
     this.#request = request
     this.#rules = rules
   }
 
-  /** Whether a limit was reached that the peer does not keep: the rest of the stream is ignored. */
-  get over(): boolean {
-    return this.#over
+  /** Whether a limit that the peer does not support has been reached. Later events of the stream are ignored. */
+  get limitReached(): boolean {
+    return this.#limitReached
   }
 
-  /** Whether anything was generated yet. */
-  get began(): boolean {
-    return this.#began
+  /** Whether a token or audio has been generated. */
+  get started(): boolean {
+    return this.#started
   }
 
   add(delta: ReplyDelta): EngineEvent[] {
     const events: EngineEvent[] = []
-    if (delta.silentToken) this.#silent += 1
+    if (delta.silentToken) this.#tokensWithoutText += 1
     if (delta.reasoning !== undefined) {
       this.#reasoning += 1
       events.push({ type: 'reasoning-delta', text: delta.reasoning, counts: this.#counts() })
     }
     if (delta.text !== undefined) {
-      this.#text += 1 + this.#silent
-      this.#silent = 0
+      this.#text += 1 + this.#tokensWithoutText
+      this.#tokensWithoutText = 0
       events.push({ type: 'text-delta', text: delta.text, counts: this.#counts() })
     }
     for (const call of delta.toolCalls ?? []) {
       this.#text += 1
       events.push({ type: 'tool-call-delta', ...call, counts: this.#counts() })
     }
-    // Speech that was not requested is left out.
+    // Audio that was not requested is ignored.
     if (delta.audio !== undefined && this.#request.speech) {
       const pcm = this.#samples.read(delta.audio)
       this.#sampleCount += pcm.length
       if (pcm.length > 0) events.push({ type: 'audio-delta', pcm, counts: this.#counts() })
     }
-    this.#began ||= events.length > 0 || delta.silentToken === true
+    this.#started ||= events.length > 0 || delta.silentToken === true
     if (delta.finish) this.#finish = delta.finish
-    // A chunk of audio may carry an empty usage.
+    // Audio chunks may have an empty usage.
     if (delta.usage && (delta.usage.completion > 0 || delta.usage.prompt > 0)) this.#usage = delta.usage
     this.#checkLimits()
     return events
   }
 
-  /** @param done whether the peer completed the stream. @throws RemoteError for a reply that was cut off. */
+  /** The last event. @param done whether the peer completed the stream. @throws RemoteError for an incomplete reply */
   end(done: boolean): Extract<EngineEvent, { type: 'end' }> {
-    if (!this.#finish && !this.#over && !(done && this.#began)) {
+    if (!this.#finish && !this.#limitReached && !(done && this.#started)) {
       throw new RemoteError(
         'engine_crashed',
-        this.#began ? 'The peer ended its reply in the middle.' : 'The peer ended its reply before it began.',
+        this.#started ? 'The peer ended an incomplete reply.' : 'The peer ended its reply without any output.',
         'eject',
       )
     }
@@ -100,9 +101,9 @@ export class ReplyEvents {
     return { type: 'end', reason: this.#reason(counts), usage }
   }
 
-  /** With speech the peer's last chunk is one of audio, and the text's finish reason is not reported. */
+  /** With speech, the last chunk is audio and has no finish reason of the text, so a reached limit is derived. */
   #reason(counts: ReplyCounts): EndReason {
-    if (this.#over) return 'length'
+    if (this.#limitReached) return 'length'
     const reported = this.#finish?.reason ?? 'stop'
     return reported === 'stop' && this.#request.speech && (counts.textTokens ?? 0) >= this.#request.maxTokens
       ? 'length'
@@ -113,8 +114,8 @@ export class ReplyEvents {
     if (!this.#rules.tokenPerDelta) return
     const { maxTokens, thinking } = this.#request
     if (thinking === undefined) return
-    if (thinking.budget !== undefined && this.#reasoning > thinking.budget) this.#over = true
-    if (this.#text >= maxTokens && !this.#finish) this.#over = true
+    if (thinking.budget !== undefined && this.#reasoning > thinking.budget) this.#limitReached = true
+    if (this.#text >= maxTokens && !this.#finish) this.#limitReached = true
   }
 
   #counts(): ReplyCounts {
@@ -134,7 +135,7 @@ export class ReplyEvents {
       const { text, reasoning } = usage.parts
       return { textTokens: text, reasoningTokens: reasoning, audioTokens }
     }
-    // The end token is counted by the peer and not by the contract.
+    // The peer counts the end token; the contract does not.
     const endToken =
       this.#finish?.endToken === true || (this.#request.speech !== undefined && !this.#atLimit(usage)) ? 1 : 0
     const reported = usage.completion - endToken - this.#reasoning

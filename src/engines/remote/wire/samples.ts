@@ -1,7 +1,7 @@
 /**
- * Bytes of a peer's audio to samples: RIFF headers are removed, odd bytes wait for their other half.
+ * Converts a peer's audio bytes to samples. RIFF headers are removed, and an odd byte is buffered until the next piece.
  *
- * In: pieces as they come. Out: `Int16Array`s that join without a gap. Pure but for the byte that is kept.
+ * In: pieces of bytes, in order. Out: `Int16Array`s whose concatenation is the audio.
  */
 
 import { PcmReader } from '../../../arithmetic/pcm.ts'
@@ -11,15 +11,14 @@ export class SampleReader {
   readonly #pcm = new PcmReader()
 
   /**
-   * Samples of the next piece; none for an empty one. @throws RemoteError for a RIFF file that is not 16-bit PCM at 24
-   * kHz, mono.
+   * The samples of the next piece. @throws RemoteError for a RIFF file that is not 16-bit PCM, 24 kHz, mono
    */
   read(piece: Uint8Array): Int16Array {
     return this.#pcm.read(withoutHeader(piece))
   }
 }
 
-/** Each chunk of a stream may be a RIFF file of its own, whatever format was asked for. */
+/** Removes a RIFF header. Each chunk of a stream may be a complete RIFF file, whatever format was requested. */
 function withoutHeader(piece: Uint8Array): Uint8Array {
   const view = new DataView(piece.buffer, piece.byteOffset, piece.byteLength)
   const tag = (at: number): string => String.fromCharCode(...piece.subarray(at, at + 4))
@@ -32,12 +31,12 @@ function withoutHeader(piece: Uint8Array): Uint8Array {
       if (format !== 1 || channels !== 1 || rate !== 24_000 || bits !== 16) {
         throw new RemoteError(
           'upstream_failed',
-          `The peer speaks in a RIFF file of format ${format}, ${channels} channels, ${rate} Hz, ${bits} bits; 16-bit PCM, mono, 24,000 Hz is required.`,
+          `The peer's audio is a RIFF file of format ${format}, ${channels} channels, ${rate} Hz, ${bits} bits; 16-bit PCM, mono, 24,000 Hz is required.`,
           'none',
         )
       }
     }
-    // Streamed files declare a size that they do not have.
+    // The size in the header of a streamed file may be larger than the file.
     if (tag(at) === 'data') return piece.subarray(at + 8, Math.min(piece.length, at + 8 + size))
     at += 8 + size + (size & 1)
   }

@@ -23,7 +23,7 @@ export function imageTokens(width: number, height: number, rules: TokenRules): n
 
 /**
  * Tokens of audio, in or out: `seconds` times the family's rate, at least one second's. The guide does not
- * say how parts of a token are rounded; they are rounded up.
+ * say how fractions of a token are rounded; they are rounded up.
  */
 export function audioTokens(seconds: number, rules: TokenRules): number {
   const counted = Math.max(seconds, rules.audioMinSeconds)

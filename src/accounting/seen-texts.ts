@@ -20,7 +20,7 @@ export class SeenTexts {
     return count
   }
 
-  /** Stores a count and returns it. A text that would evict most others is not kept. */
+  /** Stores a count and returns it. A text that would evict most others is not stored. */
   keep(text: string, count: number): number {
     if (text.length > this.#most / 4) return count
     if (!this.#counts.has(text)) this.#size += text.length

@@ -11,7 +11,7 @@ export interface CompletionTokens {
 
 export const NO_COMPLETION: CompletionTokens = { text: 0, reasoning: 0, audio: 0 }
 
-/** Keys in the guide's order; those of no amount are left out. */
+/** Keys in the guide's order. Modalities without tokens are omitted. */
 export function buildUsage(prompt: PromptTokens, completion: CompletionTokens): Usage {
   const completionTotal = completion.text + completion.reasoning + completion.audio
   const promptTotal = prompt.text + prompt.image + prompt.audio + prompt.video

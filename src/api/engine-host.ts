@@ -27,7 +27,7 @@ export interface Bindings {
 }
 
 export interface EngineHostOptions {
-  /** What is being loaded: checkpoint or pool names of the settings. */
+  /** Checkpoint or pool names of the settings that are being loaded. */
   readonly names: readonly string[]
   /** Called once. */
   readonly load: () => Promise<Bindings>
@@ -75,7 +75,7 @@ export class EngineHost {
     return [...new Set(this.#options.names)].map((name) => name.split(/[\\/]/).findLast(Boolean) ?? name)
   }
 
-  /** The name that a checkpoint was given under, without folders. */
+  /** The name of a checkpoint in the settings, without folders. */
   nameOf(bound: BoundModel): string | undefined {
     const name = [...this.#byName].find(([, other]) => other === bound)?.[0]
     return name?.split(/[\\/]/).findLast(Boolean)
@@ -115,7 +115,7 @@ export class EngineHost {
     }
   }
 
-  /** Waits for loading to end, and closes what was loaded. */
+  /** Waits for the end of loading, and closes all loaded engines. */
   async close(): Promise<void> {
     await this.ready.catch(() => undefined)
     await Promise.all([...this.#engines].map((engine) => engine.close()))
@@ -126,7 +126,7 @@ async function boundModel(name: string, engine: Engine): Promise<BoundModel> {
   if (engine instanceof ClusterEngine) {
     return {
       engine,
-      // Replicas come and go, and report their capabilities as they come.
+      // Replicas may be added and removed, and their capabilities are known only once they are up.
       get model() {
         return engine.model
       },

@@ -16,7 +16,7 @@ interface Bucket {
   at: number
 }
 
-/** Whole seconds until so many are available. */
+/** Whole seconds until the requested number is available. */
 function secondsUntil(missing: number, perMinute: number): number {
   return Math.max(1, Math.ceil((missing / perMinute) * 60))
 }

@@ -1,8 +1,8 @@
 /**
  * Reads a request's JSON body within a size, and all bodies together within another.
  *
- * A body is held from its first byte to the end of the request, since media inside it is. The request queue does not
- * bound that memory: its slots are given only after a body was read.
+ * A body is in memory from its first byte to the end of the request, because it contains media. The request queue does
+ * not limit that memory: a request enters it only after its body has been read.
  */
 import type { Settings } from '../config/index.ts'
 import { errors, structureFault } from '../protocol/index.ts'
@@ -26,7 +26,7 @@ export class BodyMemory {
     this.#most = LARGEST_BODIES * maxBytes
   }
 
-  /** Bytes of all bodies that are held. */
+  /** Bytes of all bodies in memory. */
   get held(): number {
     return this.#held
   }
@@ -52,7 +52,7 @@ export class BodyMemory {
 }
 
 export interface BodyShare extends Disposable {
-  /** @throws ApiError 503 when so many more bytes exceed the limit; Error once it was disposed. */
+  /** Adds bytes. @throws ApiError 503 when they exceed the limit, and Error after disposal */
   add(bytes: number): void
 }
 
@@ -152,7 +152,7 @@ async function readWithin(request: Request, maxBytes: number, share: BodyShare):
   let size = 0
   for await (const piece of request.body) {
     size += piece.byteLength
-    // Leaving the loop early cancels the rest of the body.
+    // Leaving the loop early cancels the body.
     if (size > maxBytes) throw errors.bodyTooLarge(maxBytes)
     share.add(piece.byteLength)
     pieces.push(decoder.decode(piece, { stream: true }))

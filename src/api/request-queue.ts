@@ -1,5 +1,5 @@
 /**
- * The bounded request queue of the engines: some requests run, some wait, the rest are refused at once.
+ * The bounded request queue of the engines: a number of requests run, further ones wait, and all others are refused.
  */
 import { errors } from '../protocol/index.ts'
 
@@ -30,7 +30,7 @@ export class RequestQueue {
   }
 
   /**
-   * Waits for a slot, in order of arrival, and gives it as a `Disposable` to be released once.
+   * Waits for a slot, in order of arrival. Dispose the result once to release it.
    * @throws ApiError 503 when the queue is full; the signal's reason once aborted, leaving the queue.
    */
   async enter(signal: AbortSignal): Promise<Disposable> {

@@ -33,7 +33,7 @@ export class RequestScope {
     }
   }
 
-  /** Takes over a resource to release at the end. */
+  /** Takes ownership of a resource, which is released at the end. */
   own(resource: Disposable): void {
     if (this.#ended) resource[Symbol.dispose]()
     else this.#owned.push(resource)

@@ -33,11 +33,11 @@ import { Shutdown } from './shutdown.ts'
 export interface ServerOptions {
   readonly settings: Settings
   /**
-   * Engines by the checkpoint names of `--model` and `--bind`, or a function that loads them once the port is taken.
+   * Engines by the checkpoint names of `--model` and `--bind`, or a function that loads them once the server listens.
    * The server closes them.
    */
   readonly engines: ReadonlyMap<string, Engine> | (() => Promise<ReadonlyMap<string, Engine>>)
-  /** Pools of replicas that answer in place of `engines`. */
+  /** Pools of replicas, in place of `engines`. */
   readonly cluster?: ClusterPort | undefined
   readonly log: Logger
   readonly version: string
@@ -59,7 +59,7 @@ export interface RunningServer extends AsyncDisposable {
 }
 
 /**
- * Starts listening, and loading where `engines` is a function; else the server is ready at once.
+ * Starts to listen, and to load if `engines` is a function. Otherwise the server is ready at once.
  * @throws ConfigError for settings that contradict each other, such as an open address without a key, and for a port in
  * use.
  */

@@ -33,7 +33,7 @@ export interface Services {
   readonly spokenReplies: SpokenReplies
   /** The text put before spoken conversations; undefined for none. `always` when the user chose it. */
   readonly speechPrompt: SpeechPrompt | undefined
-  /** Where the text of spoken replies goes, by model id; `content` for those not named. */
+  /** The field for the text of spoken replies, by model id. Default: `content`. */
   readonly textCarriers: ReadonlyMap<string, TextCarrier>
   /** Milliseconds since 1970. */
   readonly now: () => number
@@ -45,12 +45,12 @@ export interface Services {
 export interface RequestVariables {
   /** The request's uuid, also its `x-request-id`. */
   requestId: string
-  /** A digest that stands for the caller's key; `anonymous` without one. */
+  /** A digest of the caller's key, or `anonymous` without one. */
   caller: string
 }
 
 export interface AppEnv {
-  /** Node's response, which replies are streamed to. */
+  /** Node's response, to which replies are streamed. */
   Bindings: { readonly outgoing: ServerResponse; readonly upgrade?: Upgrade }
   Variables: RequestVariables
 }

@@ -1,4 +1,6 @@
-/** Shutdown: new requests are refused, running ones finish, and after the grace the rest is aborted. */
+/**
+ * Shutdown: new requests are refused, running ones finish, and those that remain after the grace period are aborted.
+ */
 
 export class Shutdown {
   readonly #cut = new AbortController()
@@ -12,7 +14,7 @@ export class Shutdown {
     return this.#stopping
   }
 
-  /** Aborted when shutdown begins, for work that has no end of its own. */
+  /** Aborted when shutdown starts, for work without an end of its own. */
   get begun(): AbortSignal {
     return this.#begun.signal
   }

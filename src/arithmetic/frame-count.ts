@@ -1,14 +1,14 @@
 /**
- * How many frames of a video are taken. Pure.
+ * The number of sampled frames of a video. Pure.
  *
  * Reference: `smart_nframes` of the Qwen-Omni guide (December 2025).
  */
 
-/** Frames come in pairs: the vision encoder's temporal patch. */
+/** The number of frames is even: the vision encoder's temporal patch has two frames. */
 export const frameFactor = 2
 
 export interface FrameSampling {
-  /** Frames per second wanted. */
+  /** Requested frames per second. */
   readonly fps: number
   readonly minFrames: number
   readonly maxFrames: number

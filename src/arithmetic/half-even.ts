@@ -1,5 +1,5 @@
 /**
- * Rounds to the nearest whole number, halves to the even one, as Python's `round` does and the guide's code relies on.
+ * Rounds to the nearest integer, and halves to the even one, like Python's `round`, which the guide's code uses.
  */
 export function roundHalfEven(value: number): number {
   const floor = Math.floor(value)

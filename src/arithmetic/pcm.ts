@@ -5,7 +5,7 @@
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE, format tag 1.
  */
 
-/** Rounds to 16 bits; what is outside [-1, 1] is clipped, NaN becomes silence. */
+/** Rounds to 16 bits. Values outside [-1, 1] are clipped; NaN becomes silence. */
 export function toInt16(samples: Float32Array): Int16Array<ArrayBuffer> {
   const pcm = new Int16Array(samples.length)
   for (let index = 0; index < samples.length; index += 1) {
@@ -33,7 +33,9 @@ export function joinPcm(pieces: readonly Int16Array[]): Int16Array<ArrayBuffer> 
   return joined
 }
 
-/** Little-endian bytes of one stream to samples: a byte left over at a piece's end waits for the next piece. */
+/**
+ * Converts little-endian bytes of one stream to samples. An odd byte at the end of a piece waits for the next piece.
+ */
 export class PcmReader {
   #odd: number | undefined
 

@@ -1,5 +1,6 @@
 /**
- * The size an image or frame is brought to: sides divisible by a factor, area within limits, shape nearly kept. Pure.
+ * The size to which an image or frame is resized: sides divisible by a factor, area within limits, and nearly the same
+ * aspect ratio. Pure.
  *
  * Reference: `smart_resize` of transformers' Qwen2VLImageProcessor, of qwen-omni-utils, and of the Qwen-Omni guide
  * (December 2025), which differ only in how they keep a thin image's side from becoming 0.

@@ -10,7 +10,7 @@ import {
 } from './models.ts'
 import { type Prices, pricesOf } from './prices.ts'
 
-/** A model with what its family and region add. */
+/** A model with the data of its family and region. */
 export interface CatalogueModel extends ApiModel {
   readonly rules: Family
   readonly prices: Prices | undefined
@@ -31,7 +31,7 @@ export interface CatalogueRealtimeModel extends Omit<RealtimeModel, 'chat'> {
   readonly chat: CatalogueModel
 }
 
-/** The limits of a mode. The thinking mode of a model without one is the caller's mistake. */
+/** The limits of a mode. Do not call it for the thinking mode of a model without one. */
 export function limitsOf(model: ApiModel, thinking: boolean): ModeLimits {
   if (!thinking) return model.normal
   if (model.thinking === undefined) throw new Error(`${model.id} has no thinking mode`)

@@ -1,5 +1,5 @@
 /**
- * What all models of a family share: media limits, how media becomes tokens, sampling defaults, voices' languages.
+ * The data that all models of a family share: media limits, token rules of media, sampling defaults, voices' languages.
  * Reference: the Qwen-Omni guide (December 2025): input sections, "billing rules"; the API reference for defaults.
  */
 import { TEN_LANGUAGES, TWO_LANGUAGES } from './voices.ts'
@@ -57,7 +57,7 @@ export interface SamplingDefaults {
   readonly seed: number
 }
 
-/** Where the text of a spoken reply goes: the guide's `content`, the 2025 wire's `audio.transcript`, or both. */
+/** The field for the text of a spoken reply: `content` as in the guide, `audio.transcript` as in 2025, or both. */
 export type TextCarrier = 'content' | 'transcript' | 'both'
 
 export interface Family {

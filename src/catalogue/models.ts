@@ -129,10 +129,10 @@ export const MODELS: readonly ApiModel[] = [
 /** A model of the realtime wire: the abilities of a chat model, over WebSocket. */
 export interface RealtimeModel {
   readonly id: string
-  /** The chat model whose limits, voices and token rules it has. */
+  /** The chat model with the same limits, voices and token rules. */
   readonly chat: string
   readonly defaultVoice: string
-  /** The newest user turns it keeps. */
+  /** Most user turns of a conversation. */
   readonly turns: number
 }
 

@@ -27,7 +27,7 @@ export interface ApiConnection extends AsyncDisposable {
 /** @throws CommandError for anything but an http(s) address */
 export function connectToServer(given: string, key: string | undefined): ApiConnection {
   const base = baseUrl(given)
-  // OMNISERVE_API_KEY may hold several, for `serve`; any of them is valid.
+  // OMNISERVE_API_KEY may contain several keys, for `serve`; any of them is valid.
   const [first] = key?.split(',') ?? []
   return {
     name: base,

@@ -86,7 +86,7 @@ export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' 
     case 'audio':
       return found.class
     case 'video':
-      // Ogg, Matroska and MP4 may hold audio only.
+      // Ogg, Matroska and MP4 files may contain only audio.
       return /\.(og[ag]|opus|m4a|mka|wma)$/i.test(path) || isMatroskaAudio(head) ? 'audio' : 'video'
     case 'unknown':
     case 'other':

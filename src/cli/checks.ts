@@ -48,7 +48,7 @@ export async function* checkMachine(settings: Settings, signal: AbortSignal): As
   yield await checkFfmpeg()
   const checkpoint = await checkCheckpoint(settings.model)
   yield checkpoint
-  // What a checkpoint that cannot be loaded would be like says nothing.
+  // Facts of a checkpoint that cannot be loaded are not useful.
   if (checkpoint.status !== 'fail') yield await checkPlacement(settings, usable, signal)
   yield await checkPort(settings)
   yield await checkFolder()
@@ -125,7 +125,7 @@ async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Che
   return { name: 'numeric library', status: 'fail', found: text, fix }
 }
 
-/** What `--device` resolves to here; `usable` is the first GPU that works, or the CPU. */
+/** The device that `--device` selects on this machine. `usable`: the first GPU that works, or the CPU. */
 function checkChoice({ device, gpuPrecision }: Settings, usable: DeviceKind): Check {
   const taken = device === 'auto' ? usable : device
   const precision = taken === 'cpu' ? '' : `, ${gpuPrecision} precision`

@@ -2,7 +2,7 @@
  * A conversation at the terminal.
  *
  * Typed lines are messages; lines that begin with a slash are commands (`/help`). Answers stream; Ctrl-C stops one, and
- * twice at an empty prompt ends the conversation, as Ctrl-D does. Messages are kept in memory only.
+ * twice at an empty prompt ends the conversation, as Ctrl-D does. Messages are stored only in memory.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'

@@ -34,7 +34,7 @@ export class Interrupted extends Error {
 
 /**
  * The code for an error, and what to print. With `OMNISERVE_DEBUG=1` the stack follows, for reports of faults.
- * @param environment that holds `OMNISERVE_DEBUG`
+ * @param environment contains `OMNISERVE_DEBUG`
  */
 export function explainFailure(
   error: unknown,

@@ -28,7 +28,7 @@ export interface LocalConnectionOptions {
   readonly load: boolean
   /** Log lines of the server to the standard error. */
   readonly verbose?: boolean | undefined
-  /** What each request cost, of a server in this process. */
+  /** Called with the metrics of each request of a server in this process. */
   readonly onMetrics?: ((metrics: RequestMetrics) => void) | undefined
   readonly signal: AbortSignal
 }

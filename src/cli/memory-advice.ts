@@ -3,7 +3,7 @@ import { totalmem } from 'node:os'
 import type { ModelDescription } from '../models/index.ts'
 import { estimateMemory, type WeightType } from '../weights/index.ts'
 
-/** What `--quantize auto` chooses among, finest first. Finer ones gain little and run slower. */
+/** The types that `--quantize auto` may choose, finest first. Finer types gain little and are slower. */
 const candidates = ['q8_0', 'q6_k', 'q4_0'] as const satisfies readonly WeightType[]
 
 /** Of the machine's memory, and bytes for caches and results: the rest is the system's. */
@@ -15,7 +15,7 @@ export interface Advice {
   readonly type: WeightType | undefined
   /** Bytes of weights of `type`, or of the smallest there is. */
   readonly bytes: number
-  /** Bytes that weights may take here. */
+  /** Bytes available for weights. */
   readonly available: number
 }
 

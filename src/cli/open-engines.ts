@@ -12,7 +12,7 @@ import { EngineError, type Engine } from '../contract/index.ts'
 import { createLocalEngine, type RequestMetrics } from '../engines/local/local-engine.ts'
 import { mapVoices } from '../engines/local/voices.ts'
 
-/** Where repacked weights are kept. */
+/** Folder for cache files of repacked weights. */
 export function weightsFolder(): string {
   return path.join(homeFolder(), 'weights')
 }
@@ -58,7 +58,7 @@ export interface OpenEnginesOptions {
   readonly settings: Settings
   readonly log: (text: string, facts: Readonly<Record<string, unknown>>) => void
   readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
-  /** What each request cost a checkpoint's engine, once it is over. */
+  /** Called with the metrics of each request at its end. */
   readonly onMetrics?: (metrics: RequestMetrics, checkpoint: string) => void
   readonly signal?: AbortSignal
 }

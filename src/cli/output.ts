@@ -53,7 +53,7 @@ export function clearStatus(): void {
   statusShown = false
 }
 
-/** Columns under headings, two spaces apart, not limited in width. The last column may hold wide characters. */
+/** Columns under headings, two spaces apart, not limited in width. The last column may contain wide characters. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length)),

@@ -1,5 +1,5 @@
 /**
- * The row of `omniserve doctor` that says how `serve` would hold the checkpoint's weights, and what would be faster.
+ * The row of `omniserve doctor` about the placement of the checkpoint's weights in memory, and a faster placement.
  *
  * In: settings and the device that `serve` takes. Out: a check. What is decided is what loading decides, by the same
  * function.

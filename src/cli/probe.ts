@@ -1,5 +1,5 @@
 /**
- * What `doctor` tries in a process of its own, because the numeric library can end the process it runs in.
+ * Checks that `doctor` runs in a separate process, because the numeric library can end its process.
  *
  * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or one that says how the
  * process ended.
@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process'
 export interface Probe {
   readonly ok: boolean
   readonly text: string
-  /** What would be better, where the probe knows. */
+  /** A possible improvement, if the probe knows one. */
   readonly better?: string
 }
 

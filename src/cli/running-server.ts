@@ -10,7 +10,7 @@ import { healthSchema, type Ready, readySchema } from '../protocol/index.ts'
 import { type ApiConnection, connectToServer } from './api-connection.ts'
 import { clearStatus, note, status } from './output.ts'
 
-/** Milliseconds in which a busy server answers. A port where nothing listens refuses at once. */
+/** Milliseconds in which a busy server answers. A port without a listener refuses at once. */
 const ANSWER_WITHIN = 5000
 const POLL_EVERY = 250
 
@@ -74,7 +74,7 @@ async function serves({ models }: Ready, settings: Settings): Promise<boolean> {
   }
 }
 
-/** The answer's JSON, whatever its status; undefined when none comes in time. */
+/** The response's JSON, for any status. Undefined when there is none in time. */
 async function answer(url: string, signal: AbortSignal): Promise<unknown> {
   try {
     const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN)]) })

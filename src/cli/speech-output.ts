@@ -146,7 +146,7 @@ export class SpeechOutput implements AsyncDisposable {
   }
 }
 
-/** The line that says why: the player's own, else one of ALSA's trace before it. */
+/** The line with the cause: the player's own, or one of ALSA's trace before it. */
 function complaintOf(log: string): string | undefined {
   const lines = log.split(/[\r\n]+/).filter((line) => /failed|error|cannot|could ?n['o]t/i.test(line))
   return (lines.find((line) => !line.startsWith('ALSA lib')) ?? lines[0])?.trim()

@@ -1,5 +1,5 @@
 /**
- * Where the time of measured replies went: what `omniserve bench --profile` prints.
+ * The time of measured replies by stage, which `omniserve bench --profile` prints.
  *
  * In: what the engine reports of each request, and how long the client waited for it. Out: means by stage that sum to
  * the client's time.
@@ -51,7 +51,7 @@ export class MetricsInbox {
     this.#wake()
   }
 
-  /** The next report, which may come after its reply. @throws CommandError when none comes */
+  /** The next report, which may arrive after its reply. @throws CommandError when none arrives */
   async next(signal: AbortSignal): Promise<RequestMetrics> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(10_000)])
     while (this.#reports.length === 0) {

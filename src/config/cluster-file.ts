@@ -15,7 +15,7 @@ export interface ConfigDocument {
   lineOf(path: readonly PropertyKey[]): number | undefined
 }
 
-/** @throws ConfigError with the line, for what is no YAML */
+/** @throws ConfigError with the line, if the text is not YAML */
 export function parseConfigText(text: string, file: string): ConfigDocument {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false })

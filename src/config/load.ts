@@ -15,7 +15,7 @@ import { didYouMean } from '../protocol/index.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
 
 export interface ConfigSources {
-  /** Values by setting name; undefined where the flag was not given. */
+  /** Values by setting name. Undefined: the flag was not given. */
   readonly flags?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** The file to read; it must exist. */

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 
-/** A number, or text that reads as one: not null, true or an empty text, which JavaScript would take for 0 or 1. */
+/** A number, or text that is a number: not null, true or an empty text, which JavaScript would convert to 0 or 1. */
 function numeric<T extends z.ZodType>(schema: T) {
   return z.preprocess((value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value), schema)
 }

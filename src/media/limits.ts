@@ -14,7 +14,7 @@ export interface ImageLimits {
   readonly maxPixels?: number
   /** Larger images that are allowed are scaled down to this, so that memory and transfer stay bounded. */
   readonly maxOutputPixels?: number
-  /** Each side must be larger than this: 10 refuses 10 x 10 and takes 11 x 11. */
+  /** Each side must be larger than this: with 10, 10 x 10 is refused and 11 x 11 is accepted. */
   readonly minSide?: number
   /** Longer side over shorter side. 200. */
   readonly maxAspect?: number
@@ -39,7 +39,7 @@ export interface VideoLimits {
   /** Frames sampled from a file, and images in a frame list. */
   readonly minFrames?: number
   readonly maxFrames?: number
-  /** Frames per second to sample a file at, and the rate a frame list stands for. 2. */
+  /** Frames per second at which a file is sampled, and the rate of a frame list. Default 2. */
   readonly fps?: number
   /** Each delivered frame is scaled down to at most this many pixels. */
   readonly maxFramePixels?: number

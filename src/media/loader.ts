@@ -52,13 +52,13 @@ export interface MediaLoaderOptions {
   readonly workers?: number
   /** Media parts that may wait for a decoder; more are refused with `overloaded`. Default 256. */
   readonly maxWaiting?: number
-  /** Downloads running at once; more wait. Default 32. */
+  /** Most concurrent downloads; further ones wait. Default 32. */
   readonly maxDownloads?: number
   /** Wall time of one decoding, milliseconds. Default 60 000. */
   readonly decodeTimeoutMs?: number
   /** Resident memory of one decoder process, bytes. Default 1 GiB. */
   readonly decodeMemoryBytes?: number
-  /** Decoded media held at a time, bytes; more wait. Default 512 MiB. */
+  /** Most bytes of decoded media; further media wait. Default 512 MiB. */
   readonly decodedBytes?: number
   /** A decoder process is replaced after this many files. Default 500. */
   readonly jobsPerWorker?: number
@@ -68,7 +68,7 @@ export interface MediaLoaderOptions {
   readonly downloadTimeouts?: Partial<DownloadTimeouts>
   /** Default 5. */
   readonly maxRedirects?: number
-  /** Where large downloads are kept while they are decoded. Default: the system's temporary folder. */
+  /** Folder for large downloads while they are decoded. Default: the system's temporary folder. */
   readonly temporaryDirectory?: string
   /** Name resolution; tests inject one. */
   readonly resolve?: Resolver
@@ -94,7 +94,7 @@ export type FrameListLimits = ImageLimits & Pick<VideoLimits, 'minFrames' | 'max
 
 export interface LoaderStatus extends PoolStatus {
   readonly downloads: number
-  /** Bytes of decoded media that are held. */
+  /** Bytes of decoded media in memory. */
   readonly decodedBytes: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * A byte budget for all decoded media. What does not fit waits in order; what can never fit waits until nothing else is
- * held.
+ * A memory budget for all decoded media, in bytes. A request that does not fit waits in order; one that exceeds the
+ * whole budget waits until no other memory is in use.
  */
 
 import { abortedError } from './errors.ts'

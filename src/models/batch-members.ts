@@ -1,23 +1,23 @@
-/** Isolates one reply's failure from the others in a family's pipeline, and lets those without memory wait. */
+/** Isolates failures of one reply in a batch from the others, and lets replies without memory wait. */
 
 import { EngineError } from '../contract/index.ts'
 import type { StageSequence } from './stages.ts'
 import type { SpeechBatchMember } from './speech.ts'
 
-/** Runs work for some replies; when it fails, they fail, unless they have been cancelled meanwhile. */
+/** Runs work for some replies. A failure fails those that were active before it. */
 export async function guarded(members: readonly SpeechBatchMember[], work: () => Promise<void>): Promise<void> {
-  const wanted = members.filter((member) => !member.inactive)
-  if (wanted.length === 0) return
+  const active = members.filter((member) => !member.inactive)
+  if (active.length === 0) return
   try {
     await work()
   } catch (error) {
-    for (const member of wanted) member.fail(error)
+    for (const member of active) member.fail(error)
   }
 }
 
 /**
- * Those of some replies that `reserve` found memory for, one after the other. A reply without memory waits; one that
- * fails otherwise fails alone.
+ * Reserves memory for each reply in order, and returns those that got it. A reply without memory waits; any other error
+ * fails only that reply.
  */
 export async function withMemory<T extends { readonly member: SpeechBatchMember }>(
   items: readonly T[],
@@ -38,8 +38,8 @@ export async function withMemory<T extends { readonly member: SpeechBatchMember 
 }
 
 /**
- * Reserves a talker's next rows. Rejects with `overloaded` when memory is short; a cache that was lost then is computed
- * again.
+ * Reserves a talker's next rows. Rejects with `overloaded` when memory is short. If that lost the cache's content, it
+ * is computed again later.
  */
 export async function reserveRows(
   reply: { readonly options: { readonly sequence: StageSequence }; resetCache(): void },

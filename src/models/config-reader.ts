@@ -1,6 +1,5 @@
 /**
- * Reads values of a JSON file with their types checked; errors name the file, the key's full path and the expected
- * value.
+ * Reads and validates values of a JSON file. Errors name the file, the full path of the key and the expected value.
  *
  * In: a parsed JSON object. Out: values, or `EngineError('bad_checkpoint')`.
  */
@@ -33,7 +32,7 @@ export class ConfigReader {
     return new ConfigReader(this.#object[key], this.#join(key), this.file)
   }
 
-  /** The object at `key`, or an empty one. */
+  /** The object at `key`, or an empty one if absent. */
   part(key: string): ConfigReader {
     return this.has(key) ? this.object(key) : new ConfigReader({}, this.#join(key), this.file)
   }
@@ -50,7 +49,7 @@ export class ConfigReader {
     return this.fail(key, `should be a number${wanted && ` ${wanted}`}, is ${JSON.stringify(value)}`)
   }
 
-  /** A number that is added to a variance: above 0. */
+  /** A number above 0 that is added to a variance. */
   epsilon(key: string, fallback: number): number {
     return this.number(key, fallback, { above: 0, most: 1 })
   }
@@ -71,7 +70,7 @@ export class ConfigReader {
     return this.fail(key, `should be a whole number of at least ${least}, is ${JSON.stringify(value)}`)
   }
 
-  /** As {@link integer}, or a list of equal ones, one for each side. */
+  /** As {@link integer}, or a list of equal values, one per side. */
   side(key: string): number {
     const value = this.#object[key]
     if (Array.isArray(value) && value.length > 0 && value.every((item) => item === value[0]))
@@ -80,8 +79,7 @@ export class ConfigReader {
   }
 
   /**
-   * A number of layers. Each has weights of its own, so that a false number is found before there is an object for
-   * each.
+   * A number of layers. The upper limit rejects wrong numbers before an object is created for each layer.
    */
   layers(key: string, fallback?: number): number {
     return this.integer(key, { most: MOST_LAYERS, ...(fallback !== undefined && { fallback }) })
@@ -111,7 +109,7 @@ export class ConfigReader {
     return this.fail(key, `should be a list of whole numbers, is ${JSON.stringify(value)}`)
   }
 
-  /** Texts, or undefined when there are none. */
+  /** A list of strings, or undefined if absent. */
   strings(key: string): readonly string[] | undefined {
     if (!this.has(key)) return undefined
     const value = this.#object[key]
@@ -119,7 +117,7 @@ export class ConfigReader {
     return this.fail(key, `should be a list of texts, is ${JSON.stringify(value)}`)
   }
 
-  /** Three numbers, or undefined when there are none. */
+  /** Three numbers, or undefined if absent. */
   triple(key: string): readonly [number, number, number] | undefined {
     if (!this.has(key)) return undefined
     const value = this.#object[key]
@@ -147,7 +145,7 @@ export class ConfigReader {
     return new Map(Object.keys(inner.#object).map((name) => [name, inner.integer(name, { least: 0 })]))
   }
 
-  /** Throws naming the key. */
+  /** Throws an error that names the key. */
   fail(key: string, what: string): never {
     throw new EngineError('bad_checkpoint', `${this.file}: ${this.#join(key)} ${what}`)
   }

@@ -1,8 +1,8 @@
 /**
- * What a model family provides for loading checkpoints.
+ * The interface of a model family for loading checkpoints.
  *
- * In: a checkpoint's small files. Out: its modalities, the weights it needs (without loading any) and how the
- * checkpoint may name them, its prompts, and, once weights are loaded, the model.
+ * In: a checkpoint's small files. Out: its modalities, the weights it needs and their names, its prompt builder, and,
+ * once weights are loaded, the model.
  */
 
 import type { InputModality } from '../contract/index.ts'
@@ -16,7 +16,7 @@ import type { OmniModel } from './stages.ts'
 
 /** How a family's checkpoints name things. */
 export interface CheckpointNaming {
-  /** Stored tensors that no graph uses, by canonical name, and why. */
+  /** Stored tensors that no graph uses, by canonical name, with the reason. */
   readonly ignored: readonly { readonly pattern: RegExp; readonly reason: string }[]
   /** Rewrites other spellings of stored names (a part saved alone, newer transformers' module paths) to the hub's. */
   canonicalName(name: string): string
@@ -30,14 +30,14 @@ export interface ModelOptions {
   readonly budget?: MemoryBudget
 }
 
-/** A checkpoint's files, read and checked: the one declaration of what it is. */
+/** Everything known about a checkpoint from its files, which have been read and validated. */
 export interface ModelDescription<Model extends OmniModel = OmniModel> {
   readonly architecture: string
-  /** Kinds of parts that prompts may have. */
+  /** Supported input modalities. */
   readonly reads: readonly InputModality[]
-  /** Absent when it has no speech. */
+  /** Absent without speech. */
   readonly speaks?: SpeechFacts
-  /** Most tokens of prompt and reply together. */
+  /** Most tokens of prompt and reply. */
   readonly contextLength: number
   readonly naming: CheckpointNaming
   /** Every weight that the graphs use, each with the coarsest format it may be stored in (`precision`). */

@@ -1,4 +1,4 @@
-/** The model families, by the architecture that config.json names. */
+/** Registry of model families, by the architecture in config.json. */
 
 import { EngineError } from '../contract/index.ts'
 import {
@@ -21,15 +21,15 @@ const modelFamilies: readonly ModelFamily[] = [qwen3Omni, qwen25Omni]
 export const supportedArchitectures: readonly string[] = modelFamilies.flatMap(({ architectures }) => architectures)
 
 /**
- * Reads a checkpoint's files, each once, and checks them. Throws `EngineError('bad_checkpoint')`: an invalid file, an
- * unknown architecture, or a value that is missing or unsupported, named by its file and path.
+ * Reads and validates a checkpoint's files, each once. Throws `EngineError('bad_checkpoint')` for an invalid file, an
+ * unknown architecture, and a missing or unsupported value, named by its file and path.
  * @param source a folder, or an opened checkpoint.
  */
 export async function readModel(source: string | FileSource): Promise<ModelDescription> {
   return describe(await readCheckpointFiles(source, modelFamilies.flatMap(({ binaryFiles = [] }) => binaryFiles)))
 }
 
-/** As {@link readModel}, from config.json alone: for what needs no prompt, such as converting weights. */
+/** As {@link readModel}, from config.json only, for uses without prompts such as conversion of weights. */
 export function describeModel(config: JsonObject): ModelDescription {
   return describe(configurationOnly(config))
 }

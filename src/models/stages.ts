@@ -1,8 +1,8 @@
 /**
- * What a model family provides to the runtime: its stages, each batched over live sequences, on plain typed arrays.
+ * The stages that a model family provides to the runtime, each batched over live sequences, on plain typed arrays.
  *
  * The runtime owns scheduling, sampling of text, overlap and cancellation; a stage owns weights, graphs and caches. All
- * arrays are row-major with the last dimension contiguous. Nothing here knows HTTP or a chat template. Speech is in
+ * arrays are row-major with the last dimension contiguous. Stages do not depend on HTTP or chat templates. Speech is in
  * speech.ts.
  */
 
@@ -11,25 +11,25 @@ import type { PatchValues } from '../prompt/patch-values.ts'
 import type { EncodedAhead } from '../prompt/prepared-prompt.ts'
 import type { SpeechPipeline } from './speech.ts'
 
-/** One sequence's KV cache in a stage, in use or kept for a later request. Disposing it frees its memory. */
+/** One sequence's KV cache in a stage, in use or in the prefix cache. Dispose it to free its memory. */
 export interface StageSequence extends Disposable {
   /** Tokens in the cache. */
   readonly length: number
-  /** Tokens that memory is reserved for; grows by {@link reserve}. */
+  /** Tokens for which memory is reserved, see {@link reserve}. */
   readonly reserved: number
-  /** Bytes held. */
+  /** Bytes of reserved memory. */
   readonly bytes: number
   /**
-   * Reserves memory for `tokens` in all; the cache's content stays. Not while a step runs with it. Rejects with
-   * `EngineError('overloaded')` with what would fit when the memory budget is exhausted; the sequence is then
-   * unchanged.
+   * Reserves memory for `tokens` tokens in total; the content stays. Do not call while a step runs with the sequence.
+   * Rejects with `EngineError('overloaded')`, which names the tokens that fit, when the memory budget is exhausted; the
+   * sequence is then unchanged.
    */
   reserve(tokens: number): Promise<void>
-  /** Peak bytes while it grows to so many tokens. */
+  /** Peak bytes while it grows to `tokens` tokens. */
   bytesFor(tokens: number): number
-  /** Forgets tokens from `length` on; their memory stays. */
+  /** Removes tokens from `length` on; their memory stays reserved. */
   truncate(length: number): void
-  /** Forgets all tokens and frees the memory; it can be reserved again. Not while a step runs with it. */
+  /** Removes all tokens and frees the memory. It can be reserved again. Do not call while a step runs with it. */
   release(): void
   /**
    * Replaces its content by the first `length` tokens of another sequence of the same stage. Reserves as {@link
@@ -54,7 +54,7 @@ export interface InjectedFeatures {
 export interface ThinkerInput {
   readonly sequence: StageSequence
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Videos may give fractions. */
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Those of videos may be fractions. */
   readonly positions: Float32Array
   readonly features?: InjectedFeatures
   /** Logits of the last token, of every token (tests), or none (a prefill chunk that is not the last). */
@@ -74,13 +74,13 @@ export interface ThinkerStage extends Disposable {
   readonly vocabSize: number
   readonly hiddenSize: number
   readonly contextLength: number
-  /** Prompt tokens of a step that it reads fastest; more only take longer. Default 256. */
+  /** Most prompt tokens per step that still increase throughput. Default 256. */
   readonly chunkTokens?: number
-  /** `capacity`: the most tokens this sequence may grow to. It holds no memory until some is reserved. */
+  /** `capacity`: most tokens of the sequence. Memory is allocated by `reserve`. */
   newSequence(capacity: number): StageSequence
   /**
-   * One batched step over several sequences, each with one or more new tokens. Advances their caches, growing them as
-   * needed: a caller that does not want the whole batch to fail then reserves before.
+   * One batched step over several sequences, each with one or more new tokens. Their caches grow as needed; without
+   * memory the whole batch fails, so callers reserve before.
    */
   forward(inputs: readonly ThinkerInput[], signal?: AbortSignal): Promise<ThinkerOutput[]>
   /** Token embeddings, [tokens, hidden]. */
@@ -89,34 +89,31 @@ export interface ThinkerStage extends Disposable {
 
 export interface EncodeOptions {
   readonly signal?: AbortSignal
-  /** Awaited between pieces of the work (windows of audio, frames of a video), so that other work gets its turn. */
+  /** Awaited between pieces of the work (windows of audio, frames of a video), so that other work can run. */
   readonly pause?: () => Promise<void>
 }
 
-/** How an encoder works on audio whose end is not there yet: in windows that do not see each other. */
+/** Incremental encoding of audio that is still arriving, in windows that do not depend on each other. */
 export interface AudioWindows {
   /** Mel frames of a whole window. */
   readonly frames: number
-  /** Tokens that a whole window gives. */
+  /** Tokens of a whole window. */
   readonly tokens: number
-  /**
-   * Mel frames of a chunk: a part of a window whose first layers can be computed by themselves. Absent: there are
-   * none.
-   */
+  /** Mel frames of a chunk: a part of a window whose first layers can be computed separately. Absent: not supported. */
   readonly chunkFrames?: number
-  /** The first layers of a chunk, mel [mels, chunkFrames], for {@link window} or `encode` to go on from. */
+  /** Computes the first layers of a chunk, mel [mels, chunkFrames], for {@link window} or `encode`. */
   chunk?(mel: Float32Array, signal?: AbortSignal): Promise<Float32Array>
   /**
-   * A whole window, mel [mels, frames], to [tokens, thinker hidden]. `chunks`: of its chunks, as far as they are
-   * known, from the first.
+   * Encodes a whole window, mel [mels, frames], to [tokens, thinker hidden]. `chunks`: outputs of its first chunks, as
+   * far as they have been computed.
    */
   window(mel: Float32Array, chunks: readonly Float32Array[], signal?: AbortSignal): Promise<Float32Array>
 }
 
 export interface AudioEncodeOptions extends EncodeOptions {
   /**
-   * Frames of the longest audio in the request; transformers pads a shorter one's last chunk to the longest chunk,
-   * which shows in its last token. Default: `frames`.
+   * Mel frames of the longest audio in the request. Transformers pads the last chunk of a shorter audio to the longest
+   * chunk, which changes its last token. Default: `frames`.
    */
   readonly longestFrames?: number
   readonly ahead?: EncodedAhead | undefined
@@ -125,18 +122,19 @@ export interface AudioEncodeOptions extends EncodeOptions {
 export interface AudioEncoderStage extends Disposable {
   /** Absent: only whole audio can be encoded. */
   readonly windows?: AudioWindows
-  /** Log-mel [mels, frames] of one audio to [tokens, thinker hidden]. */
+  /** Encodes one audio: log-mel [mels, frames] to [tokens, thinker hidden]. */
   encode(mel: Float32Array, frames: number, options?: AudioEncodeOptions): Promise<Float32Array>
   /**
-   * What of `longestFrames` shows in the output of so many frames: equal numbers, equal outputs. Absent: nothing does.
+   * A number that identifies the effect of `longestFrames` on the output: equal numbers, equal outputs. Absent: no
+   * effect.
    */
   padding?(frames: number, longestFrames: number): number
 }
 
 export interface VisionEncoderStage extends Disposable {
   /**
-   * Flattened patches [t*h*w, channels*temporal*patch*patch] of one image or video, read piece by piece; grid is [t, h,
-   * w] in patches.
+   * Encodes one image or video. `patches`: [t*h*w, channels*temporal*patch*patch], read in pieces. `grid`: [t, h, w] in
+   * patches.
    */
   encode(
     patches: PatchValues,
@@ -148,7 +146,7 @@ export interface VisionEncoderStage extends Disposable {
 /** A loaded checkpoint. */
 export interface OmniModel extends Disposable {
   readonly architecture: string
-  /** Kinds of parts that prompts may have. */
+  /** Supported input modalities. */
   readonly reads: readonly InputModality[]
   readonly thinker: ThinkerStage
   readonly audioEncoder?: AudioEncoderStage

@@ -1,8 +1,8 @@
 /**
- * How generation_config.json has a talker sampled, checked.
+ * Reads and validates the talker's sampling settings in generation_config.json.
  *
- * In: the parsed file, and the defaults of the family's transformers class. Out: {@link TalkerSampling} and the most
- * codes of a reply, or `EngineError('bad_checkpoint')` naming the field.
+ * In: the parsed file, and the defaults of the family's transformers class. Out: {@link TalkerSampling} and the frame
+ * limit, or `EngineError('bad_checkpoint')` naming the field.
  */
 
 import { ConfigReader } from './config-reader.ts'

@@ -1,8 +1,8 @@
 /**
- * The content of a sequence's cache, token by token: whether another prompt can continue from it, and how far.
+ * The tokens in a sequence's KV cache, to determine the prefix that another prompt can reuse.
  *
- * A token's keys and values depend on the tokens up to it, their positions, and the media that stand for placeholders
- * among them. So two runs share a prefix as far as all three are equal. Pure.
+ * A token's keys and values depend on the tokens up to it, their positions, and the media that replace placeholders
+ * among them. Two runs share a prefix as far as all three are equal. Pure.
  */
 
 import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
@@ -11,7 +11,7 @@ import type { PreparedPrompt } from '../prompt/prepared-prompt.ts'
 export interface MediaRows {
   /** Ascending. */
   readonly rows: Int32Array
-  /** Equal keys, equal features. Undefined: equal to none. */
+  /** Equal keys mean equal features. Undefined: different from all others. */
   readonly key: string | undefined
 }
 
@@ -22,7 +22,7 @@ export interface TokenRun {
   readonly media: readonly MediaRows[]
 }
 
-/** Tokens from the first on that two runs have in common. */
+/** Length of the common prefix of two runs, in tokens. */
 export function commonPrefix(left: TokenRun, right: TokenRun): number {
   const most = Math.min(left.tokenIds.length, right.tokenIds.length)
   let length = 0
@@ -39,7 +39,7 @@ function sameToken(left: TokenRun, right: TokenRun, row: number): boolean {
   return true
 }
 
-/** Rows below `length` up to which every medium of `media` is in `others`, too, at the same rows. */
+/** The first row, at most `length`, at which `media` and `others` differ. */
 function sameMedia(media: readonly MediaRows[], others: readonly MediaRows[], length: number): number {
   let same = length
   for (const { rows, key } of media) {
@@ -58,7 +58,7 @@ function sameMedia(media: readonly MediaRows[], others: readonly MediaRows[], le
   return same
 }
 
-/** What the cache holds of a prompt and the ids generated after it, once it holds `length` tokens. */
+/** The first `length` tokens of a prompt and the ids generated after it. */
 export function runOf(
   prompt: Pick<PreparedPrompt, 'tokenIds' | 'positions' | 'nextPosition'>,
   media: readonly MediaRows[],
@@ -80,7 +80,7 @@ export function runOf(
   return { tokenIds, positions, media: media.filter(({ rows }) => (rows[0] ?? count) < count) }
 }
 
-/** Of positions [3, tokens], those of rows [from, until): [3, until - from]. */
+/** Columns [from, until) of positions [3, tokens]: [3, until - from]. */
 export function positionsOf(positions: Float32Array, from: number, until: number): Float32Array {
   const tokens = positions.length / 3
   const chunk = new Float32Array(3 * (until - from))

@@ -33,7 +33,7 @@ export function prepend(g: GraphBuilder, x: Tensor<'f32'>, context: number, hist
   return g.concat(g.slice(history, 1, history.shape[1] - context, context), x, 1)
 }
 
-/** Elements that a product of f32 rows takes at once; what is left of a row goes one by one, ten times as slow. */
+/** Elements per vector step of a product of f32 rows. The remainder of a row is computed one by one, much slower. */
 const STEP = 64
 /** The same for rows that follow each other without a gap. */
 const DENSE_STEP = 16
@@ -168,7 +168,7 @@ export class CausalConv1d {
     })
     const out = this.weight.shape[1]
     const product = g.mulMat(this.#foldedWeight(g, fold), windows)
-    // Before the next convolution takes the workspace.
+    // Must run before the next convolution uses the workspace.
     g.effect(product)
     const y = g.reshape(product, out, length, dilation)
     const ordered = dilation === 1 ? y : g.cont(g.permute(y, 0, 2, 1, 3))

@@ -1,7 +1,7 @@
 /**
- * Keys and values of one sequence, for all layers of a decoder, and a step over several sequences at once.
+ * The KV cache of one sequence, for all layers of a decoder, and a batched step over several sequences.
  *
- * A cache takes no memory until it is reserved, and grows in blocks of 256 tokens. Rows are written by number, so one
+ * A cache has no memory until it is reserved, and grows in blocks of 256 tokens. Rows are written by index, so one
  * graph serves many steps. Attention reads the first `bucket` rows, a multiple of 256, so graphs repeat; a mask hides
  * the rows that are not written or not visible. In a step the linear layers compute the tokens of all sequences in one
  * matrix ([hidden, tokens of A, tokens of B, ...]); only attention is per sequence.
@@ -46,7 +46,7 @@ export class KvCache implements Disposable {
   readonly #store: KvStore
   #length = 0
 
-  /** Takes no memory yet; see {@link reserve}. */
+  /** Creates a cache without memory; see {@link reserve}. */
   constructor(backend: Backend, options: KvCacheOptions) {
     if (!Number.isInteger(options.capacity) || options.capacity < 1) {
       throw new TensorError(`a cache needs a capacity of at least 1 token, got ${options.capacity}`)
@@ -61,17 +61,17 @@ export class KvCache implements Disposable {
     this.#store = new KvStore(backend, { ...layout, columns: this.columns })
   }
 
-  /** Unique in the process, part of graph keys; another one after each growth. */
+  /** Unique in the process, and part of graph keys. It changes after each growth. */
   get id(): number {
     return this.#store.id
   }
 
-  /** Tokens that memory is reserved for. */
+  /** Tokens for which memory is reserved. */
   get reserved(): number {
     return this.#store.reserved
   }
 
-  /** Bytes it holds. */
+  /** Bytes of reserved memory. */
   get bytes(): number {
     return this.#store.bytes
   }
@@ -89,14 +89,14 @@ export class KvCache implements Disposable {
     return Math.min(wanted, roundUp(this.capacity, ROUND))
   }
 
-  /** Bytes of a cache of so many reserved tokens, and the peak while it grows to that size. */
+  /** Bytes of a cache with this many reserved tokens, and the peak while it grows to that size. */
   bytesOf(reserved: number): { held: number; growing: number } {
     return this.#store.bytesOf(reserved)
   }
 
   /**
-   * Reserves memory for `tokens` in all and keeps what is written, on worker threads; no step may run with this cache
-   * meanwhile. Rejects with {@link TensorError} when memory is short, after which the cache is empty.
+   * Reserves memory for `tokens` tokens in total, on worker threads; the content stays. No step may run with this cache
+   * meanwhile. Rejects with {@link TensorError} when memory is short; the cache is then empty.
    */
   async reserve(tokens: number): Promise<void> {
     const reserved = this.reservedFor(tokens)
@@ -131,7 +131,7 @@ export class KvCache implements Disposable {
     this.#length += tokens
   }
 
-  /** Forgets tokens from `length` on; their memory stays. */
+  /** Removes tokens from `length` on; their memory stays reserved. */
   truncate(length: number): void {
     if (length < 0 || length > this.#length)
       throw new TensorError(`cannot cut a cache of ${this.#length} tokens to ${length}`)
@@ -139,7 +139,8 @@ export class KvCache implements Disposable {
   }
 
   /**
-   * What is stored of a layer: keys [kv heads * head, reserved]; values too, or in columns [reserved, kv heads * head].
+   * The tensors of a layer: keys [kv heads * head, reserved]; values likewise, or in columns [reserved, kv heads *
+   * head].
    */
   layer(layer: number): { keys: Tensor<'f16' | 'f32'>; values: Tensor<'f16' | 'f32'> } {
     return this.#store.layer(layer)
@@ -170,7 +171,7 @@ export interface StepItem {
   readonly tokens: number
 }
 
-/** What attention needs to know of one sequence within a graph. */
+/** One sequence of a step, as attention uses it in a graph. */
 export interface Segment {
   readonly cache: KvCache
   /** First token within the step's tokens. */

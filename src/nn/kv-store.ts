@@ -55,7 +55,7 @@ export class KvStore implements Disposable {
     return this.#id
   }
 
-  /** Tokens that memory is reserved for. */
+  /** Tokens for which memory is reserved. */
   get reserved(): number {
     return this.#reserved
   }
@@ -64,7 +64,7 @@ export class KvStore implements Disposable {
     return this.#pieces.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Bytes of so many reserved tokens, and the peak while it grows to that size. */
+  /** Bytes of this many reserved tokens, and the peak while it grows to that size. */
   bytesOf(reserved: number): { held: number; growing: number } {
     const { layers, width, type } = this.#layout
     const layer = 2 * width * reserved * (type === 'f32' ? 4 : 2)

@@ -1,5 +1,5 @@
 /**
- * Sparse mixture of experts: each token goes through its top-k experts, weighted by the router.
+ * Sparse mixture of experts: each token is processed by its top-k experts, weighted by the router.
  *
  * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextSparseMoeBlock` (no shared
  * expert) and `Qwen3OmniMoeTalkerTextSparseMoeBlock` (shared expert behind a sigmoid gate).
@@ -20,7 +20,7 @@ export interface MixtureOptions {
   readonly used: number
   /** Router weights of the chosen experts are scaled to sum to one (`norm_topk_prob`). */
   readonly renormalise: boolean
-  /** Width of the expert that every token goes through, where there is one. */
+  /** Width of the shared expert, which processes every token. Absent: none. */
   readonly shared?: number
 }
 
@@ -88,7 +88,7 @@ export class MixtureOfExperts {
     const tokens = x.shape[1]
     const { rows, places } = declareSorted(g, sorted)
     const whole = g.cont(x)
-    // Results side by side in one piece of working memory, as they come.
+    // Results are written consecutively to one working memory.
     const outer = g.view(g.workspace(hidden * sorted.rows.length), [hidden, sorted.rows.length])
     for (const { expert, start, count } of sorted.parts) {
       const own = g.getRows(whole, g.slice(rows, 0, start, count))

@@ -1,10 +1,10 @@
 /**
- * How modules ask for their weights, by the checkpoint's names.
+ * Access of modules to their weights, by the checkpoint's names.
  *
- * A module's constructor takes {@link Parameters} and asks for each weight by name, shape and use. The same constructor
- * runs twice: once with {@link declareParameters}, which only records what is asked (to check a checkpoint, to convert
- * and load it), and once with {@link loadedParameters}, which hands out the loaded tensors. So the list of weights
- * cannot differ from what the graphs use.
+ * A module's constructor gets {@link Parameters} and requests each weight by name, shape and use. The same constructor
+ * runs twice: once with {@link declareParameters}, which only records the requests (to validate, convert and load a
+ * checkpoint), and once with {@link loadedParameters}, which returns the loaded tensors. So the list of weights cannot
+ * differ from the weights that the graphs use.
  *
  * Shapes are in ggml order: a PyTorch weight [out, in] is [in, out].
  */
@@ -14,21 +14,22 @@ import { TensorError, toShape, type Shape, type Tensor, type WeightSet, type Wei
 /**
  * How a stored weight is made from checkpoint tensors (PyTorch shapes):
  * - `plain`: the tensor itself;
- * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, asked for as `experts.NAME`;
+ * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, with the name
+ * `experts.NAME`;
  * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, in fastest:
- *   PyTorch `weight.permute(0, 2, 1)`;
+ * PyTorch `weight.permute(0, 2, 1)`;
  * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, out
- *   faster than kernel: PyTorch `weight.permute(2, 1, 0)`;
+ * faster than kernel: PyTorch `weight.permute(2, 1, 0)`;
  * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [kernel * in, out] in ggml order: the same
- *   bytes.
+ * bytes.
  *
  * `rearrange` in `layouts.ts` does the last three.
  */
 export type ParameterLayout = 'plain' | 'experts' | 'conv-windows' | 'conv-columns' | 'conv-flat'
 
 /**
- * How coarsely it may be quantised: `exact` stays f32 (norms, biases, scales), `fine` keeps at least 8 bits, `coarse`
- * takes any type.
+ * How coarsely it may be quantized: `exact` stays f32 (norms, biases, scales), `fine` has at least 8 bits, `coarse`
+ * supports any type.
  */
 export type ParameterPrecision = 'exact' | 'fine' | 'coarse'
 
@@ -67,7 +68,7 @@ export interface Parameters {
   optionalVector(name: string, shape: readonly number[]): Tensor<'f32'> | undefined
 }
 
-/** Runs a constructor and returns what it asked for, in order. Placeholders must not reach a graph. */
+/** Runs a constructor and returns the weights that it requested, in order. Placeholders must not reach a graph. */
 export function declareParameters(construct: (parameters: Parameters) => unknown): ParameterDeclaration[] {
   const declarations = new Map<string, ParameterDeclaration>()
   construct(
@@ -92,14 +93,14 @@ export function declareParameters(construct: (parameters: Parameters) => unknown
   return [...declarations.values()]
 }
 
-/** Hands out loaded weights; `prefix` is put before each name. */
+/** Provides loaded weights. `prefix` is put before each name. */
 export function loadedParameters(weights: WeightSet, prefix = ''): Parameters {
   return parameters(prefix, (name, request) =>
     request.optional && !weights.has(name) ? undefined : weights.get(name, declarationOf(name, request).shape),
   )
 }
 
-/** `get` gives undefined only for what is optional. */
+/** `get` returns undefined only for optional weights. */
 function parameters(path: string, get: (name: string, request: ParameterRequest) => Tensor | undefined): Parameters {
   const join = (name: string | number): string => (path === '' ? String(name) : `${path}.${name}`)
   const present = (name: string, tensor: Tensor | undefined): Tensor => {

@@ -1,5 +1,5 @@
 /**
- * A transformer layer that norms what goes into its two halves: x + attention(norm(x)), then y + mlp(norm(y)).
+ * A pre-norm transformer layer: x + attention(norm(x)), then y + mlp(norm(y)).
  *
  * x: [hidden, tokens]. The parts are passed in: the norm, the feed-forward, whether what is added is scaled. How
  * attention reaches other tokens (caches, blocks, a stream's history) is the caller's choice.
@@ -17,7 +17,7 @@ export interface PreNormParts<Attention, Mlp extends Part> {
   readonly mlp: Mlp
   readonly attentionNorm: Part
   readonly mlpNorm: Part
-  /** Learned scales of what each half adds. */
+  /** Learned scales of the outputs of attention and feed-forward. */
   readonly attentionScale?: Part
   readonly mlpScale?: Part
 }

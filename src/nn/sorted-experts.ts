@@ -1,14 +1,13 @@
 /**
  * Tokens sorted by the experts they chose, so that each expert multiplies its tokens in one matrix product.
  *
- * In: the choices of all tokens, read back from the router. Out: which rows each expert takes, and where each token
- * finds its results. The library's own product with chosen experts takes repacked weights row by row, at a third of
- * the speed of a matrix product.
+ * In: the choices of all tokens, read back from the router. Out: the rows of each expert, and the rows of each token's
+ * results. The library's own product with chosen experts computes repacked weights row by row, which is slower.
  */
 
 import type { GraphBuilder, Inputs, Tensor } from '../tensor/index.ts'
 
-/** A run of rows that one expert takes. */
+/** A run of rows of one expert. */
 export interface ExpertRows {
   readonly expert: number
   readonly start: number
@@ -59,7 +58,7 @@ export function sortByExpert(chosen: Int32Array, used: number, experts: number, 
   return { rows, parts, places }
 }
 
-/** Graph inputs of {@link SortedTokens}, to declare and to give. */
+/** Graph inputs of {@link SortedTokens}: their declaration and their data. */
 export function sortedInputs({ rows, places }: SortedTokens): Inputs {
   return Object.fromEntries([
     ['experts.rows', rows],

@@ -1,6 +1,6 @@
 /**
- * Bicubic resize with antialias of 8-bit RGB pixels, bit for bit as the two libraries behind transformers' processors
- * do it: one pass per direction, weights in fixed point, each pass rounded to 8 bits.
+ * Bicubic resize with antialiasing of 8-bit RGB pixels, bit-exact with the two libraries behind transformers'
+ * processors: one pass per direction, fixed-point weights, each pass rounded to 8 bits.
  *
  * They differ in the weights' precision and in which direction comes first. Images use Pillow's arithmetic, video
  * frames torch's.
@@ -9,9 +9,9 @@
  */
 
 import type { RgbImage } from '../contract/index.ts'
-import { createBreather } from './breathe.ts'
+import { createYield } from './event-loop-yield.ts'
 
-/** Whose arithmetic to follow. */
+/** The library whose arithmetic is used. */
 export type ResizeStyle = 'pillow' | 'torch'
 
 /** Weights of one output pixel's sources: `weights[i * taps + k]` belongs to source `starts[i] + k`. */
@@ -24,7 +24,9 @@ interface Kernel {
   readonly taps: number
 }
 
-/** Yields to the event loop; throws the signal's reason. The input is returned as it is when the size is right. */
+/**
+ * Resizes an image, and yields to the event loop. Throws the signal's reason. Returns the input if the size is equal.
+ */
 export async function resizeBicubic(
   image: RgbImage,
   width: number,
@@ -32,7 +34,7 @@ export async function resizeBicubic(
   style: ResizeStyle,
   signal?: AbortSignal,
 ): Promise<RgbImage> {
-  // Pillow saves work by starting with the direction that shrinks the image more; rows count double.
+  // Pillow starts with the direction that reduces the image more; rows count double.
   const rowsFirst = style === 'pillow' && height < image.height && image.height - height > 2 * (image.width - width)
   if (rowsFirst) return resizeColumns(await resizeRows(image, height, style, signal), width, style, signal)
   return resizeRows(await resizeColumns(image, width, style, signal), height, style, signal)
@@ -45,11 +47,11 @@ async function resizeColumns(
   signal?: AbortSignal,
 ): Promise<RgbImage> {
   if (width === image.width) return image
-  const breathe = createBreather(signal)
+  const yieldIfDue = createYield(signal)
   const kernel = bicubicKernel(image.width, width, style)
   const data = new Uint8Array(width * image.height * 3)
   for (let y = 0; y < image.height; y++) {
-    const pause = breathe()
+    const pause = yieldIfDue()
     if (pause !== undefined) await pause
     resizeRow(image.data, y * image.width * 3, data, y * width * 3, width, kernel)
   }
@@ -63,13 +65,13 @@ async function resizeRows(
   signal?: AbortSignal,
 ): Promise<RgbImage> {
   if (height === image.height) return image
-  const breathe = createBreather(signal)
+  const yieldIfDue = createYield(signal)
   const { precision, starts, counts, weights, taps } = bicubicKernel(image.height, height, style)
   const stride = image.width * 3
   const data = new Uint8Array(stride * height)
   const sums = new Float64Array(stride)
   for (let y = 0; y < height; y++) {
-    const pause = breathe()
+    const pause = yieldIfDue()
     if (pause !== undefined) await pause
     sums.fill(2 ** (precision - 1))
     for (let k = 0; k < counts[y]!; k++) {

@@ -1,6 +1,6 @@
 /**
- * The alphabet in which byte-level BPE vocabularies spell bytes: printable Latin-1 stands for itself, every other byte
- * for a character from U+0100 on.
+ * The alphabet of bytes in byte-level BPE vocabularies: printable Latin-1 characters represent themselves, and all
+ * other bytes are represented by characters from U+0100 on.
  *
  * Reference: GPT-2's `bytes_to_unicode`, Hugging Face `tokenizers` ByteLevel.
  */
@@ -14,7 +14,7 @@ const byCharacter = new Map<string, number>()
   }
 }
 
-/** The byte a vocabulary character stands for, or undefined when it is outside the alphabet. */
+/** The byte of a vocabulary character, or undefined if it is not in the alphabet. */
 export function byteOfCharacter(character: string): number | undefined {
   return byCharacter.get(character)
 }

@@ -1,9 +1,9 @@
 /**
- * Messages to the text the model was trained on, by the checkpoint's own Jinja chat template.
+ * Renders messages with the checkpoint's Jinja chat template.
  *
- * In: roles, texts and media placeholders. Out: text whose special tokens all come from the template. Spellings of
- * special tokens inside a message are broken up by a marker character that the tokenizer drops again, so a message
- * stays data however it is spelt, and everything else is tokenised exactly as transformers does it.
+ * In: roles, texts and media placeholders. Out: text whose special tokens all come from the template. Special tokens
+ * inside a message are split by a marker character, which the tokenizer removes, so that messages cannot inject special
+ * tokens. All other text is tokenized exactly as in transformers.
  *
  * Reference: transformers `apply_chat_template`; chat_template.jinja, chat_template.json, tokenizer_config.json.
  */
@@ -15,7 +15,7 @@ import type { AddedToken, PromptTokenizer } from './tokenizer.ts'
 
 interface RenderedChat {
   readonly text: string
-  /** Drop this character before tokenising what lies between special tokens. */
+  /** Character to remove before tokenizing the text between special tokens. */
   readonly marker: string
   /** The reply starts inside an open `<think>` block. */
   readonly insideReasoning: boolean
@@ -23,7 +23,7 @@ interface RenderedChat {
 
 export interface ChatTemplate {
   /**
-   * What `enable_thinking` does to the prompt: nothing (`fixed`), or something (`switch`).
+   * Whether `enable_thinking` changes the prompt (`switch`) or not (`fixed`).
    */
   readonly thinking: 'fixed' | 'switch'
   /** Whether it supports tools, and the vocabulary has `<tool_call>`. */
@@ -38,7 +38,7 @@ export interface ChatTemplate {
 
 /**
  * Finds the template in a checkpoint's files, in the order transformers looks.
- * @param fallback the family's own, for a checkpoint that brings none.
+ * @param fallback the family's default, for a checkpoint without a template.
  */
 export function loadChatTemplate(files: CheckpointFiles, tokenizer: PromptTokenizer, fallback: string): ChatTemplate {
   const sources = [
@@ -50,7 +50,7 @@ export function loadChatTemplate(files: CheckpointFiles, tokenizer: PromptTokeni
   return createChatTemplate(sources.find((source) => source !== undefined) ?? fallback, tokenizer)
 }
 
-/** Compiles a template. Throws `bad_checkpoint` when its syntax is broken. */
+/** Compiles a template. Throws `bad_checkpoint` for invalid syntax. */
 function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTemplate {
   let template: Template
   try {
@@ -67,7 +67,7 @@ function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTem
     try {
       return template.render(variables)
     } catch (error) {
-      // Templates refuse role orders they do not know by raise_exception.
+      // Templates reject unsupported orders of roles with raise_exception.
       throw new EngineError('unsupported', `the chat template refused the messages: ${(error as Error).message}`, {
         param: 'messages',
         cause: error,
@@ -80,7 +80,7 @@ function createChatTemplate(source: string, tokenizer: PromptTokenizer): ChatTem
     tokenizer.idOf('<tool_call>') !== undefined &&
     tokenizer.idOf('</tool_call>') !== undefined &&
     shows(() => run(probe, undefined, [{ type: 'function', function: { name: 'probe_function' } }]), 'probe_function')
-  // Older templates convert the arguments to JSON themselves, newer ones take them as text.
+  // Older templates convert the arguments to JSON themselves; newer ones expect text.
   const takesText = tools && shows(() => run(called, undefined), '"arguments": {"probe": 1}')
   return {
     thinking: run(probe, true) === run(probe, false) ? 'fixed' : 'switch',
@@ -109,14 +109,16 @@ function templateOf(file: { readonly [key: string]: unknown } | undefined): stri
   return undefined
 }
 
-/** A message as templates expect it: text only as a string, otherwise a list of parts. Adjacent texts are joined. */
+/**
+ * A message in the form that templates expect: a string for text only, otherwise a list of parts. Joins adjacent texts.
+ */
 function templateMessage(
   message: GenerationMessage,
   tokens: readonly AddedToken[],
   marker: string,
   takesText: boolean,
 ): object {
-  // A reply's reasoning tags are structure that templates look for, and not special: leave them.
+  // Reasoning tags in a reply are not special tokens, and templates search for them, so they stay.
   const guarded =
     message.role === 'assistant' ? tokens.filter((token) => token.special || token.content.includes('tool_')) : tokens
   const parts: { type: string; text?: string }[] = []
@@ -156,7 +158,7 @@ function toolCall(name: string, json: unknown): object {
   return { type: 'function', function: { name, arguments: json } }
 }
 
-/** Whether a rendering contains a text. A template that refuses its input does not. */
+/** Whether a rendering contains a text. False if the template rejects its input. */
 function shows(render: () => string, text: string): boolean {
   try {
     return render().includes(text)
@@ -165,7 +167,7 @@ function shows(render: () => string, text: string): boolean {
   }
 }
 
-/** A copy with every string guarded, keys too. */
+/** A copy with markers in all strings, including keys. */
 function guardedValue(value: unknown, tokens: readonly AddedToken[], marker: string): unknown {
   if (typeof value === 'string') return neutralise(value, tokens, marker)
   if (Array.isArray(value)) return value.map((item: unknown) => guardedValue(item, tokens, marker))
@@ -184,15 +186,15 @@ function parsedOr(json: string): unknown {
 }
 
 /**
- * Puts the marker inside every spelling of a token, and at an end of the text that could complete one together with
- * the template's own characters, so that no added token can be read from it.
+ * Inserts the marker into every special token in a text, and at an end of the text that could complete a special token
+ * together with characters of the template.
  */
 function neutralise(text: string, tokens: readonly AddedToken[], marker: string): string {
   let out = text
   for (const { content } of tokens) {
-    // A token of one character cannot be broken up; the family has none.
+    // A token of one character cannot be split; the family has none.
     if (content.length < 2) continue
-    // Again, because occurrences may overlap.
+    // Repeated, because occurrences may overlap.
     while (out.includes(content)) out = out.replaceAll(content, content[0]! + marker + content.slice(1))
   }
   const opens = tokens.some(({ content }) => endsInPrefix(out, content))
@@ -200,7 +202,7 @@ function neutralise(text: string, tokens: readonly AddedToken[], marker: string)
   return (closes ? marker : '') + out + (opens ? marker : '')
 }
 
-/** Two characters at least: a text ending in `<` is common and the template never writes `|im_start|>` after it. */
+/** At least two characters: a text that ends with `<` is common, and templates do not write `|im_start|>` after it. */
 function endsInPrefix(text: string, token: string): boolean {
   for (let length = Math.min(text.length, token.length - 1); length >= 2; length--) {
     if (text.endsWith(token.slice(0, length))) return true

@@ -1,7 +1,7 @@
 /**
- * The small files next to a checkpoint's weights: config.json, tokenizer.json, chat_template.jinja, ...
+ * The small files of a checkpoint: config.json, tokenizer.json, chat_template.jinja, ...
  *
- * In: a checkpoint folder, or any source of such files by name (an opened checkpoint with the files inside).
+ * In: a checkpoint folder, or another source of files by name, such as a converted file.
  * Out: {@link CheckpointFiles}: their contents, read once, with errors that name the file.
  */
 
@@ -11,13 +11,13 @@ import { EngineError } from '../contract/index.ts'
 
 /** Provides a checkpoint's small files by name. `Checkpoint` of `weights/` is one. */
 export interface FileSource {
-  /** For messages: the folder or file that the contents come from. */
+  /** For messages: the folder or file of the contents. */
   readonly location: string
-  /** config.json, where it has been read already. */
+  /** The content of config.json, if it has already been read. */
   readonly config?: JsonObject
   /** The file's text, or undefined when the checkpoint has no such file. */
   readText(name: string): Promise<string | undefined>
-  /** The file's bytes, for files that are not text; absent where there can be none. */
+  /** The file's bytes, for binary files. Absent: not supported. */
   readBytes?(name: string): Promise<Uint8Array | undefined>
 }
 
@@ -32,7 +32,7 @@ export interface CheckpointFiles {
   json(name: string): JsonObject | undefined
   /** As `json`, but throws `bad_checkpoint` when there is no such file. */
   requireJson(name: string): JsonObject
-  /** A binary file that the family asked for by name. */
+  /** A binary file from the family's list. */
   bytes(name: string): Uint8Array | undefined
 }
 
@@ -49,11 +49,11 @@ const textFiles = [
   'tokenizer.json',
 ] as const
 
-/** Read only where there is no tokenizer.json. */
+/** Read only without tokenizer.json. */
 const vocabularyFiles = ['vocab.json', 'merges.txt'] as const
 
 /**
- * Reads every file once. Throws `bad_checkpoint` for one that is there and cannot be read.
+ * Reads every file once. Throws `bad_checkpoint` for an existing file that cannot be read.
  * @param source a folder, or an opened checkpoint.
  * @param binary names of files to read as bytes.
  */
@@ -81,7 +81,7 @@ export async function readCheckpointFiles(
   return new Files(files.location, texts, bytes, parsed)
 }
 
-/** A configuration without other files, such as for converting weights. */
+/** A configuration without other files, for example for the conversion of weights. */
 export function configurationOnly(config: JsonObject, location = 'the checkpoint'): CheckpointFiles {
   return new Files(location, new Map(), new Map(), new Map([['config.json', config]]))
 }

@@ -1,7 +1,7 @@
 /**
- * Messages with their media decoded, and the sizes that a prompt's layout needs.
+ * Decodes the media of messages, and determines the sizes for a prompt's layout.
  *
- * In: a request's messages, whose media are still files. Out: the same with pixels and samples, or with sizes only.
+ * In: a request's messages, whose media are files. Out: media as pixels and samples, or only their sizes.
  */
 
 import type {
@@ -22,7 +22,7 @@ export type DecodedMedium =
   | { readonly type: 'audio'; readonly audio: MonoPcm }
   | { readonly type: 'video'; readonly video: VideoFrames }
 
-/** The sizes that decide a medium's tokens. */
+/** The sizes that determine a medium's tokens. */
 export type MediumSize =
   | ({ readonly type: 'image' } & Pick<ImageFacts, 'width' | 'height'>)
   | ({ readonly type: 'audio' } & AudioFacts)
@@ -33,7 +33,7 @@ export function mediaParts(messages: readonly GenerationMessage[]): MediaPart[] 
   return messages.flatMap(({ content }) => content.flatMap((part) => (part.type === 'text' ? [] : [part])))
 }
 
-/** From the header, without decoding. */
+/** The size from the header, without decoding. */
 export function statedSize(part: MediaPart): MediumSize {
   switch (part.type) {
     case 'image':
@@ -47,7 +47,7 @@ export function statedSize(part: MediaPart): MediumSize {
   }
 }
 
-/** Rejects as the medium does. */
+/** Decodes a medium. Rejects as the medium does. */
 export async function decodeMedium(part: MediaPart, signal?: AbortSignal): Promise<DecodedMedium> {
   switch (part.type) {
     case 'image':
@@ -61,7 +61,7 @@ export async function decodeMedium(part: MediaPart, signal?: AbortSignal): Promi
   }
 }
 
-/** The decoded size, which can differ from the header's. Frames of several sizes give the first one's. */
+/** The decoded size, which can differ from the header's. For frames of different sizes: that of the first one. */
 export function decodedSize(medium: DecodedMedium): MediumSize {
   switch (medium.type) {
     case 'image':

@@ -1,19 +1,19 @@
 /**
- * Token ids to text, one at a time: a character comes out once all its bytes are in, never in part.
+ * Streaming detokenizer: a character is returned once all of its bytes are known.
  *
- * Out, joined: the same text as decoding all ids at once.
+ * In: token ids, one at a time. Out: pieces whose concatenation equals decoding all ids at once.
  */
 
 import type { PromptTokenizer } from './tokenizer.ts'
 
 export interface Detokenizer {
-  /** Text completed by this id; empty while a character is still unfinished and for special tokens. */
+  /** The text that this id completes. Empty while a character is incomplete, and for special tokens. */
   push(id: number): string
-  /** The bytes of an unfinished character (U+FFFD), or an empty text. The detokenizer starts afresh. */
+  /** The bytes of an incomplete character (as U+FFFD), or an empty text. Resets the detokenizer. */
   finish(): string
 }
 
-/** `skipSpecial` (default true) hides special tokens such as `<|im_end|>`; added but not special ones stay. */
+/** `skipSpecial` (default true) removes special tokens such as `<|im_end|>`, but not other added tokens. */
 export function createDetokenizer(tokenizer: PromptTokenizer, options: { skipSpecial?: boolean } = {}): Detokenizer {
   const skipSpecial = options.skipSpecial ?? true
   const text = new TextDecoder('utf-8', { ignoreBOM: true })

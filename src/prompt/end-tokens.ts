@@ -1,5 +1,5 @@
 /**
- * The ids that end a reply: the template's end of turn, and what generation_config.json lists.
+ * The ids that end a reply: the template's end of turn, and those in generation_config.json.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -7,9 +7,9 @@ import type { CheckpointFiles } from './checkpoint-files.ts'
 import type { PromptTokenizer } from './tokenizer.ts'
 
 /**
- * @param endOfTurn spelling of the token that ends a turn.
- * @param fallback its id where the tokenizer does not know the spelling.
- * @throws EngineError `bad_checkpoint` when there is neither: no reply would ever end.
+ * @param endOfTurn text of the token that ends a turn.
+ * @param fallback its id if the tokenizer does not have the token.
+ * @throws EngineError `bad_checkpoint` if there is no end token, because no reply would end.
  */
 export function readEndTokens(
   files: CheckpointFiles,

@@ -1,5 +1,5 @@
 /**
- * Audio samples to the log-mel spectrogram that the audio encoder takes.
+ * Computes the log-mel spectrogram, the audio encoder's input, from audio samples.
  *
  * In: mono PCM in [-1, 1] at the extractor's sample rate. Out: [bands, frames], one frame per 10 ms.
  *
@@ -7,7 +7,7 @@
  * prompt are padded with silence to the longest of them before the transform.
  */
 
-import { createBreather } from './breathe.ts'
+import { createYield } from './event-loop-yield.ts'
 import { createFrameLevels, featureOf, floorUnder, sampleAt, SILENCE } from './mel-levels.ts'
 
 /** From preprocessor_config.json; the defaults are Qwen3-Omni's. */
@@ -29,14 +29,14 @@ export interface LogMel {
 }
 
 /**
- * Samples an audio is computed over: itself, or with silence after it up to the longest audio of the prompt. Audio
- * too short to be mirrored at their ends are lengthened (transformers cannot take them at all).
+ * Number of samples over which an audio's spectrogram is computed, including silence up to the longest audio of the
+ * prompt. Audio that is too short to be mirrored at its ends is padded; transformers does not support it.
  */
 export function paddedLength(samples: number, config: AudioFeatureConfig, longest = samples): number {
   return Math.max(samples, longest, shortest(config))
 }
 
-/** Frames that `samples` give when computed over `padded` samples. */
+/** Number of frames of `samples` samples, computed over `padded` samples. */
 export function melFrames(samples: number, padded: number, config: AudioFeatureConfig): number {
   const total = Math.floor(padded / config.hop)
   return Math.min(Math.ceil(Math.max(samples, shortest(config)) / config.hop), total)
@@ -59,16 +59,16 @@ export async function logMel(
   const frames = melFrames(samples.length, padded, config)
   const total = Math.floor(padded / hop)
   const levelsOf = createFrameLevels(config)
-  const breathe = createBreather(signal)
+  const yieldIfDue = createYield(signal)
   const frame = new Float64Array(fftLength)
   const levels = new Float32Array(bands)
   const mel = new Float32Array(bands * frames)
   let loudest = SILENCE
   for (let t = 0; t < total; t++) {
-    const pause = breathe()
+    const pause = yieldIfDue()
     if (pause !== undefined) await pause
     const first = t * hop - fftLength / 2
-    // Beyond the audio and its mirrored ends is silence, which is the floor.
+    // Frames beyond the audio and its mirrored ends are silence, whose level is the floor.
     if (first >= samples.length && first + fftLength <= padded) {
       if (t < frames) for (let band = 0; band < bands; band++) mel[band * frames + t] = SILENCE
       continue

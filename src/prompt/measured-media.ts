@@ -1,7 +1,7 @@
 /**
- * Media with their sizes, decoded only where the header does not give them, or when their content is needed.
+ * Media with their sizes. They are decoded only if the header does not have the size, or when their content is needed.
  *
- * In: a part of a message. Out: its size, and its content on demand, decoded once for all who read it.
+ * In: a part of a message. Out: its size, and its content on demand, decoded once for all readers.
  */
 
 import { EngineError, type GenerationPart, type MonoPcm, type RgbImage } from '../contract/index.ts'
@@ -11,14 +11,14 @@ type MediaPart = Exclude<GenerationPart, { readonly type: 'text' }>
 
 export interface MeasuredMedium {
   readonly size: MediumSize
-  /** Names the content: equal keys, equal pixels and samples. */
+  /** Identifies the content: equal keys mean equal pixels and samples. */
   readonly contentKey: string
   /**
-   * Its pixels or samples, which the caller then owns: no reference is kept here. Rejects as the medium does, and when
-   * it decodes to another size than `size`.
+   * Its pixels or samples, which the caller then owns. Rejects as the medium does, and when the decoded size differs
+   * from `size`.
    */
   read<Track extends keyof MediumTracks>(track: Track, signal?: AbortSignal): Promise<MediumTracks[Track]>
-  /** Its content will not be needed. */
+  /** Releases the content without reading it. */
   release(track: keyof MediumTracks): void
 }
 
@@ -29,10 +29,10 @@ interface MediumTracks {
   audio: MonoPcm
 }
 
-/** Sizes kept by content, of media whose headers do not give them. */
+/** Most cached sizes of media whose headers do not have them. */
 const KEPT = 1024
 
-/** Measures media, and keeps the sizes that needed decoding. */
+/** Determines the sizes of media, and caches those that required decoding. */
 export class MeasuredSizes {
   readonly #known = new Map<string, MediumSize>()
 
@@ -75,7 +75,7 @@ function mediumOf(part: MediaPart): { readonly contentKey: string; readonly exac
   }
 }
 
-/** Decodes once. A video is used twice, for its frames and for its audio: each is held until it was taken. */
+/** Decodes once. A video has two readers, for its frames and for its audio; each part is retained until it is read. */
 class Tracks implements Pick<MeasuredMedium, 'read' | 'release'> {
   readonly #part: MediaPart
   readonly #size: MediumSize
@@ -152,7 +152,7 @@ function checkFrames(medium: DecodedMedium): void {
     throw new EngineError('unsupported', "all of a video's frames must have one size", { param: 'messages' })
 }
 
-/** A layout made for one size cannot take another. */
+/** Rejects a medium whose size differs from the one in the layout. */
 function checkSize(decoded: MediumSize, laidOut: MediumSize): void {
   const [found, wanted] = [describe(decoded), describe(laidOut)]
   if (found === wanted) return

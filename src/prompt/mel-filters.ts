@@ -1,5 +1,5 @@
 /**
- * Slaney's mel filter bank: how much each FFT bin counts towards each mel band.
+ * Slaney's mel filter bank: the weight of each FFT bin in each mel band.
  *
  * Reference: transformers `mel_filter_bank(norm="slaney", mel_scale="slaney")`, librosa `filters.mel`.
  */
@@ -10,7 +10,7 @@ export interface MelBand {
   readonly weights: Float64Array
 }
 
-/** `bands` triangles between 0 and 8 000 Hz over the bins of an FFT of length `fftLength` at `sampleRate`. */
+/** `bands` triangles between 0 and 8,000 Hz over the bins of an FFT of length `fftLength` at `sampleRate`. */
 export function melFilters(bands: number, fftLength: number, sampleRate: number): MelBand[] {
   const bins = 1 + Math.floor(fftLength / 2)
   const top = hertzToMel(8000)

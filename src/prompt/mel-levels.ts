@@ -1,9 +1,9 @@
 /**
- * The levels of the log-mel spectrogram before its floor, for audio that comes piece by piece.
+ * Incremental log-mel levels, before the floor is applied, for audio that is still arriving.
  *
- * In: samples in any pieces. Out: log10 energies of frames as soon as no later sample changes them, and, once the
- * audio is complete, its spectrogram, equal to the one computed at once. The floor, 8 under the loudest level, is
- * known only then; until then it rises.
+ * In: samples in pieces of any size. Out: log10 energies of frames that no later sample changes, and, once the audio is
+ * complete, its spectrogram, which equals the one computed at once. The floor is 8 below the loudest level, so it may
+ * rise until the audio is complete.
  *
  * Reference: transformers `WhisperFeatureExtractor` (torch path).
  */
@@ -15,10 +15,10 @@ import { createPowerSpectrum } from './real-fft.ts'
 /** Level of silence. */
 export const SILENCE = -10
 
-/** How far under the loudest level levels still differ. */
+/** Distance of the floor from the loudest level. */
 const RANGE = 8
 
-/** Frames whose levels are held together. */
+/** Frames per memory block. */
 const BLOCK = 100
 
 type FrameLevels = (frame: Float64Array, out: Float32Array) => number
@@ -56,14 +56,13 @@ export function floorUnder(loudest: number): number {
   return loudest - RANGE
 }
 
-/** What the encoder reads for a level. */
+/** The encoder's input for a level. */
 export function featureOf(level: number, floor: number): number {
   return (Math.max(level, floor) + 4) / 4
 }
 
 /**
- * The sample at `index`, mirrored at both ends of the padded audio (torch.stft's `reflect`); `samples` begin at
- * `base`.
+ * The sample at `index`, mirrored at both ends of the padded audio (torch.stft's `reflect`). `samples` start at `base`.
  */
 export function sampleAt(samples: Float32Array, base: number, index: number, padded: number): number {
   let at = index < 0 ? -index : index
@@ -80,7 +79,7 @@ export class MelLevels {
   readonly #blocks: Float32Array[] = []
   /** Lowest level of each frame. */
   #lowest = new Float32Array(BLOCK)
-  /** Samples that frames to come may read, from `#base` on. */
+  /** Samples that later frames need, from `#base` on. */
   #kept = new Float32Array(0)
   #base = 0
   #samples = 0
@@ -98,22 +97,22 @@ export class MelLevels {
     return this.#samples
   }
 
-  /** Frames computed. No later sample changes them. */
+  /** Number of computed frames. Later samples do not change them. */
   get frames(): number {
     return this.#frames
   }
 
-  /** The frame that raised the floor last. */
+  /** The last frame that raised the floor. */
   get loudestAt(): number {
     return this.#loudestAt
   }
 
-  /** The level that quieter ones are raised to, as far as is known. */
+  /** The current floor, to which lower levels are raised. */
   get floor(): number {
     return floorUnder(this.#loudest)
   }
 
-  /** Bytes held. */
+  /** Bytes of memory in use. */
   get bytes(): number {
     return this.#blocks.length * BLOCK * this.config.bands * 4 + this.#kept.byteLength
   }
@@ -123,7 +122,7 @@ export class MelLevels {
     return this.#frames < this.#ready
   }
 
-  /** Takes samples in; {@link advance} computes. */
+  /** Adds samples. {@link advance} computes frames. */
   push(samples: Float32Array): void {
     const kept = new Float32Array(this.#kept.length + samples.length)
     kept.set(this.#kept)
@@ -132,7 +131,7 @@ export class MelLevels {
     this.#samples += samples.length
   }
 
-  /** Computes at most so many frames. Returns whether more could be. */
+  /** Computes at most `most` frames. Returns whether more can be computed. */
   advance(most: number): boolean {
     const { hop, fftLength, bands } = this.config
     const until = Math.min(this.#ready, this.#frames + most)
@@ -149,7 +148,7 @@ export class MelLevels {
       this.#lowest[t] = out.reduce((least, level) => Math.min(least, level))
     }
     this.#frames = Math.max(this.#frames, until)
-    // Two windows: the end is mirrored.
+    // The last two windows extend into the mirrored end.
     const drop = this.#frames * hop - 2 * fftLength - this.#base
     if (drop > fftLength) {
       this.#kept = this.#kept.slice(drop)
@@ -165,7 +164,7 @@ export class MelLevels {
     return least
   }
 
-  /** What the encoder reads of computed frames [from, until) over a floor: [bands, until - from]. */
+  /** The encoder's input for computed frames [from, until) with a floor: [bands, until - from]. */
   features(from: number, until: number, floor: number): Float32Array {
     const out = new Float32Array((until - from) * this.config.bands)
     this.#fill(out, until - from, from, until, floor)
@@ -173,8 +172,8 @@ export class MelLevels {
   }
 
   /**
-   * The spectrogram of the audio as it is now, over `padded` samples, all of it: [bands, frames] and the floor it
-   * has. More may be pushed afterwards. `advance` must have nothing left to compute.
+   * The whole spectrogram of the samples so far, over `padded` samples: [bands, frames], and its floor. More samples
+   * may be added afterwards. All frames must have been computed by `advance`.
    */
   complete(frames: number, padded: number): { mel: Float32Array; floor: number } {
     const { hop, bands, fftLength } = this.config
@@ -198,7 +197,7 @@ export class MelLevels {
     return { mel, floor }
   }
 
-  /** Frames that all samples are there for. */
+  /** Number of frames whose samples have all arrived. */
   get #ready(): number {
     const { hop, fftLength } = this.config
     return Math.max(0, Math.floor((this.#samples - fftLength / 2 - 1) / hop) + 1)

@@ -1,5 +1,5 @@
 /**
- * Values of flattened patches, as the vision encoder takes them: kept in 8 bits, scaled when a range of them is needed.
+ * Values of flattened patches for the vision encoder, stored in 8 bits and scaled on demand.
  *
  * In: 8-bit patches and the checkpoint's scale, mean and deviation of each channel. Out: single-precision values of any
  * range.
@@ -11,11 +11,11 @@
 export interface PatchValues {
   /** Values of all rows. */
   readonly length: number
-  /** Values from `start` to before `end`, in memory of their own. */
+  /** A copy of the values [start, end). */
   slice(start: number, end: number): Float32Array
 }
 
-/** How 8-bit levels become values: `(level * rescale - mean) / deviation`. */
+/** Conversion of 8-bit levels to values: `(level * rescale - mean) / deviation`. */
 export interface PixelScale {
   /** Multiplied into 8-bit values: 1/255. */
   readonly rescale: number
@@ -26,7 +26,7 @@ export interface PixelScale {
 /** Patches of 8-bit RGB, a quarter of the memory of their values. */
 export class BytePatches implements PatchValues {
   readonly #levels: Uint8Array
-  /** Values that follow each other in one channel of a row. */
+  /** Consecutive values of one channel in a row. */
   readonly #plane: number
   readonly #values: readonly Float32Array[]
 

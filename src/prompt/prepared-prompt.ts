@@ -1,5 +1,5 @@
 /**
- * A request's messages as the model's input: token ids, positions and feature arrays.
+ * A request's messages as input of the model: token ids, positions and features.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__` and `get_rope_index`.
  */
@@ -7,37 +7,37 @@
 import type { PromptUsage } from '../contract/index.ts'
 import type { PatchValues } from './patch-values.ts'
 
-/** One medium of a prompt: where its encoder's output goes, and the encoder's input. */
+/** One medium of a prompt: the rows of its encoder output, and the encoder's input. */
 interface Placement<Input> {
-  /** Token rows (absolute, ascending) whose embeddings it replaces. */
+  /** Token rows (absolute, ascending) whose embeddings the encoder output replaces. */
   readonly rows: Int32Array
-  /** Identifies what {@link load} gives: equal keys, equal values. Undefined: equal to nothing. */
+  /** Identifies the result of {@link load}: equal keys mean equal values. Undefined: different from all others. */
   readonly key?: string | undefined
   /** Computes the encoder's input; not called for a reused prefix. Throws the signal's reason. */
   load(signal?: AbortSignal): Promise<Input>
-  /** It will not be loaded: frees what was decoded for it. */
+  /** Frees decoded data, if the feature will not be loaded. */
   release?(): void
 }
 
 /**
- * What the encoder made of parts of an audio before the rest of it came. `from`: the frame they begin at. Undefined:
- * not known. Only what was made of the same values that are loaded is given.
+ * Encoder outputs of parts of an audio that were computed while it arrived. `from`: first frame of the part. Undefined:
+ * not computed. Outputs are valid for the loaded values.
  */
 export interface EncodedAhead {
-  /** Of a whole window, [tokens, thinker hidden]. */
+  /** Output of a whole window, [tokens, thinker hidden]. */
   window(from: number): Float32Array | undefined
-  /** Of the first layers of a chunk, where the encoder has them. */
+  /** Output of the first layers of a chunk, if the encoder supports chunks. */
   chunk(from: number): Float32Array | undefined
 }
 
-/** What an audio's spectrogram is computed of, and over how many samples. */
+/** The source of an audio's spectrogram, and the number of samples over which it is computed. */
 export interface AudioSource {
   readonly contentKey: string
   readonly samples: number
   readonly padded: number
 }
 
-/** Loads a log-mel [mels, frames], Whisper's. */
+/** An audio feature. It loads a Whisper log-mel spectrogram, [mels, frames]. */
 export interface AudioFeature extends Placement<Float32Array> {
   readonly type: 'audio'
   readonly frames: number
@@ -52,12 +52,12 @@ export type PromptFeature =
 
 export interface PreparedPrompt {
   readonly tokenIds: Int32Array
-  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Videos may give fractions. */
+  /** Multimodal rotary positions, [3, tokens]: temporal, height, width. Those of videos may be fractions. */
   readonly positions: Float32Array
-  /** Position of the first generated token (all three axes); the next ones count on from it. */
+  /** Position of the first generated token, on all axes. Positions of later tokens increase from it. */
   readonly nextPosition: number
   readonly features: readonly PromptFeature[]
-  /** The template has opened a `<think>` block: the reply begins with reasoning. */
+  /** The template has opened a `<think>` block: the reply starts with reasoning. */
   readonly insideReasoning: boolean
   readonly usage: PromptUsage
 }

@@ -1,6 +1,5 @@
 /**
- * What a model family provides for prompts: a checkpoint's tokenizer, chat template and preprocessing behind two
- * functions.
+ * The prompt interface of a model family: a checkpoint's tokenizer, chat template and preprocessing.
  *
  * In: messages. Out: a {@link PreparedPrompt}, or only its token counts.
  */
@@ -11,11 +10,11 @@ import type { PreparedPrompt } from './prepared-prompt.ts'
 import type { PromptTokenizer } from './tokenizer.ts'
 
 export interface PromptOptions {
-  /** Passed to the template as `enable_thinking`. Undefined leaves the checkpoint's default. */
+  /** Passed to the template as `enable_thinking`. Undefined: the checkpoint's default. */
   readonly thinking?: boolean | undefined
-  /** The reply includes speech, for which some families use other instructions. Default false. */
+  /** Whether the reply includes speech, for which some families change the prompt. Default false. */
   readonly speech?: boolean | undefined
-  /** Functions that the reply may call; only where the builder's `tools` is true. */
+  /** Functions that the reply may call. Supported only if the builder's `tools` is true. */
   readonly tools?: readonly ToolDefinition[] | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -28,15 +27,15 @@ export interface PromptBuilder {
   readonly canThink: boolean
   /** Whether the template supports tools and the vocabulary has the tokens around a call. */
   readonly tools: boolean
-  /** How audio is turned into features. Absent: the checkpoint takes none. */
+  /** Settings of audio features. Absent: the checkpoint does not support audio. */
   readonly audioFeatures?: AudioFeatureConfig
   /** Ids that end a reply. */
   readonly endTokenIds: readonly number[]
   /**
-   * The whole prompt, features included. Throws `EngineError('unsupported')` for media that are not supported and the
-   * signal's reason once aborted. Does not check the context length: compare `tokenIds.length`.
+   * Prepares the whole prompt, including features. Throws `EngineError('unsupported')` for unsupported media, and the
+   * signal's reason once aborted. The context length is not checked: compare `tokenIds.length`.
    */
   prepare(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PreparedPrompt>
-  /** Token counts as `prepare` would give them, without decoding anything. */
+  /** The token counts of `prepare`, without decoding media. */
   count(messages: readonly GenerationMessage[], options?: PromptOptions): Promise<PromptUsage>
 }

@@ -1,8 +1,8 @@
 /**
- * A tokenizer definition from the older pair of files, vocab.json and merges.txt, for checkpoints without
- * tokenizer.json.
+ * Builds a tokenizer definition from vocab.json and merges.txt, for checkpoints without tokenizer.json.
  *
- * Out: the equivalent of the family's tokenizer.json. The split pattern is not in those files; it is the family's.
+ * Out: the equivalent of the family's tokenizer.json. The files do not contain the split pattern, which is the
+ * family's.
  *
  * Reference: transformers `Qwen2Tokenizer` (pattern, NFC, byte-level BPE), tokenizer_config.json
  * `added_tokens_decoder`.
@@ -11,11 +11,11 @@
 import { EngineError } from '../contract/index.ts'
 import { type CheckpointFiles, isObject, type JsonObject } from './checkpoint-files.ts'
 
-/** How Qwen2 and its successors split text into words. */
+/** The pattern with which Qwen2 and its successors split text into words. */
 const splitPattern =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/** Undefined when vocab.json or merges.txt is missing. Throws `bad_checkpoint` when one is broken. */
+/** Undefined when vocab.json or merges.txt is missing. Throws `bad_checkpoint` when one is invalid. */
 export function readVocabulary(files: CheckpointFiles, config: JsonObject): JsonObject | undefined {
   const vocab = files.json('vocab.json')
   const merges = files.text('merges.txt')

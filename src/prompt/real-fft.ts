@@ -1,5 +1,5 @@
 /**
- * Power spectrum of real frames of any even length (Whisper's 400 is not a power of two, which FFT packages require).
+ * Power spectrum of real frames of any even length. FFT packages require powers of two; Whisper's length is 400.
  *
  * A mixed-radix decimation in time over the half-length complex sequence, in double precision.
  * Reference: Cooley and Tukey 1965; Numerical Recipes 12.3 for the split of a real sequence.
@@ -66,7 +66,7 @@ export function createPowerSpectrum(length: number): (frame: Float64Array, power
       inIm[i] = frame[2 * i + 1]!
     }
     transform(0, 1, 0, half, 0)
-    // Even samples are the real part, odd ones the imaginary part: separate their spectra and join them.
+    // Even samples are the real part, odd samples the imaginary part: their spectra are separated and combined.
     for (let k = 0; k <= half; k++) {
       const a = k % half
       const b = (half - k) % half

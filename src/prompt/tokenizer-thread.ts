@@ -1,8 +1,8 @@
 /**
- * A thread that tokenizes long texts, so that one unbroken megabyte delays only its own request.
+ * A thread that tokenizes long texts, so that a megabyte without spaces delays only its own request.
  *
- * In: the main thread's tokenizer definition, then texts. Out: their ids. The thread starts with the first text, takes
- * one at a time, and ends when its text is no longer needed or it has been idle.
+ * In: the main thread's tokenizer definition, then texts. Out: their ids. The thread starts with the first text, and
+ * processes one text at a time. It ends when its text is no longer needed, or after an idle time.
  */
 
 import { Worker } from 'node:worker_threads'
@@ -15,7 +15,7 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-/** Its start data and messages. Texts of JSON: parsing is the thread's work. */
+/** Start data and messages of the thread. JSON is passed as text, so that the thread parses it. */
 export interface ThreadDefinition {
   readonly definition: string
   readonly config: string

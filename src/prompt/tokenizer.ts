@@ -1,8 +1,8 @@
 /**
- * Text to token ids and back, for the byte-level BPE tokenizers of the Qwen family.
+ * Byte-level BPE tokenizer of the Qwen family.
  *
- * In: a checkpoint's tokenizer files. Out: ids. Text of the conversation (`encodeText`) and text of the chat template
- * (`encodeMarkup`) are kept apart: only the latter can ever produce a special token.
+ * In: a checkpoint's tokenizer files. Out: ids. Text of the conversation (`encodeText`) is separate from text of the
+ * chat template (`encodeMarkup`): only the latter can contain special tokens.
  *
  * Reference: Hugging Face `tokenizers` (Rust) as driven by transformers `Qwen2TokenizerFast`.
  */
@@ -14,14 +14,14 @@ import { type CheckpointFiles, isObject } from './checkpoint-files.ts'
 import { readVocabulary } from './qwen-vocabulary.ts'
 import { TokenizerThread } from './tokenizer-thread.ts'
 
-/** UTF-16 units above which a text is tokenized in a thread: shorter ones are fast enough, unbroken ones included. */
+/** Length in UTF-16 units above which a text is tokenized in a thread. Shorter texts are fast, even without spaces. */
 const longText = 8192
 
 /** A token outside the BPE vocabulary, such as `<|im_start|>` or `<think>`. */
 export interface AddedToken {
   readonly id: number
   readonly content: string
-  /** Special tokens are never displayed; `<think>` and `<tool_call>` are added but not special. */
+  /** Special tokens are not displayed. `<think>` and `<tool_call>` are added tokens, but not special. */
   readonly special: boolean
 }
 
@@ -29,29 +29,29 @@ export interface PromptTokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number
   readonly addedTokens: readonly AddedToken[]
-  /** Ids of plain data. `<|im_start|>` in it becomes the tokens of its eleven-odd characters. */
+  /** Ids of untrusted text. `<|im_start|>` in it is tokenized as plain characters. */
   encodeText(text: string): number[]
   /**
-   * Ids of trusted text, in which added tokens count. Every `marker` character is dropped before encoding, so a token
-   * whose spelling contains a marker stays plain text (see `neutralise` in chat-template.ts).
+   * Ids of trusted text with added tokens. Every `marker` character is removed before encoding, so a token that
+   * contains a marker is plain text (see `neutralise` in chat-template.ts).
    */
   encodeMarkup(text: string, marker?: string): number[]
-  /** As `encodeMarkup`, in a thread of its own when the text is long. Rejects with the signal's reason once aborted. */
+  /** As `encodeMarkup`, in a separate thread for a long text. Rejects with the signal's reason once aborted. */
   encodeMarkupLater(text: string, marker?: string, signal?: AbortSignal): Promise<readonly number[] | Int32Array>
-  /** The id of a token by its spelling in the vocabulary, or undefined. */
+  /** The id of a token by its text in the vocabulary, or undefined. */
   idOf(token: string): number | undefined
-  /** The added token with this id, or undefined when it is an ordinary one. */
+  /** The added token with this id, or undefined for an ordinary token. */
   addedToken(id: number): AddedToken | undefined
-  /** The bytes an id stands for. Unknown ids (padding of the embedding table) give no bytes. */
+  /** The bytes of an id. Empty for unknown ids (padding of the embedding table). */
   bytesOf(id: number): Uint8Array
-  /** Text of whole ids; bytes that are not UTF-8 become U+FFFD. `skipSpecial` leaves special tokens out. */
+  /** Text of ids. Bytes that are not UTF-8 become U+FFFD. `skipSpecial` removes special tokens. */
   decode(ids: Iterable<number>, options?: { skipSpecial?: boolean }): string
 }
 
 /**
- * Loads tokenizer.json, or vocab.json and merges.txt where there is none, and tokenizer_config.json.
+ * Loads tokenizer.json (or vocab.json and merges.txt without it) and tokenizer_config.json.
  *
- * Throws `EngineError('bad_checkpoint')` when the file is missing, broken or not byte-level BPE.
+ * Throws `EngineError('bad_checkpoint')` when the file is missing, invalid, or not byte-level BPE.
  */
 export function loadTokenizer(files: CheckpointFiles): PromptTokenizer {
   const config = files.json('tokenizer_config.json') ?? {}

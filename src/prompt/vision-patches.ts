@@ -1,9 +1,8 @@
 /**
- * Pixels to the flattened patches that the vision encoder takes.
+ * Converts pixels to flattened patches for the vision encoder.
  *
- * In: one image, or a video's frames, upright. Out: rows [t * h * w, channels * temporal * patch *
- * patch] in the encoder's merge order (each square of merge * merge patches stays together), 8 bits a value until they
- * are used.
+ * In: one image, or a video's frames, upright. Out: rows [t * h * w, channels * temporal * patch * patch] in the
+ * encoder's merge order (each square of merge * merge patches is consecutive), with 8 bits per value.
  *
  * Reference: transformers `Qwen2VLImageProcessor` and `Qwen2VLVideoProcessor`.
  */
@@ -11,7 +10,7 @@
 import { type PixelLimits, smartResize } from '../arithmetic/smart-resize.ts'
 import { EngineError, type RgbImage } from '../contract/index.ts'
 import { type ResizeStyle, resizeBicubic } from './bicubic-resize.ts'
-import { createBreather } from './breathe.ts'
+import { createYield } from './event-loop-yield.ts'
 import { BytePatches, type PatchValues, type PixelScale } from './patch-values.ts'
 
 /** From preprocessor_config.json. */
@@ -21,7 +20,7 @@ export interface VisionFeatureConfig extends PixelScale {
   readonly mergeSize: number
   readonly limits: PixelLimits
   readonly resize: ResizeStyle
-  /** Videos: share one pixel budget among their frames. Undefined when there is none. */
+  /** Pixel budget that the frames of a video share. Undefined: none. */
   readonly videoTokens?: number
 }
 
@@ -60,8 +59,8 @@ function frameLimits(frames: number, config: VisionFeatureConfig): PixelLimits {
 
 /**
  * Resizes and flattens. The last frame is repeated until the count is a multiple of the temporal patch. All frames must
- * be of one size; each is removed from `frames` when it is used, so its pixels can be freed. Yields to the event loop;
- * throws the signal's reason.
+ * have the same size. Each is removed from `frames` when it is used, so that its pixels can be freed. Yields to the
+ * event loop. Throws the signal's reason.
  */
 export async function visionPatches(
   frames: RgbImage[],
@@ -77,10 +76,10 @@ export async function visionPatches(
   const plane = patch * patch
   const row = 3 * temporal * plane
   const patches = new Uint8Array(t * h * w * row)
-  const breathe = createBreather(signal)
+  const yieldIfDue = createYield(signal)
   for (let frame = 0; frame < t * temporal; frame++) {
     if (frame >= count) {
-      // Repeats of the last frame are in the same patches: copy its plane.
+      // Repeats of the last frame are in the same patches, so its plane is copied.
       repeatFrame(patches, grid, frame, temporal, plane)
       continue
     }
@@ -88,7 +87,7 @@ export async function visionPatches(
     const inTemporal = frame % temporal
     let index = Math.floor(frame / temporal) * h * w * row
     for (let blockY = 0; blockY < h / merge; blockY++) {
-      const pause = breathe()
+      const pause = yieldIfDue()
       if (pause !== undefined) await pause
       for (let blockX = 0; blockX < w / merge; blockX++) {
         for (let inBlock = 0; inBlock < merge * merge; inBlock++, index += row) {
@@ -108,7 +107,7 @@ export async function visionPatches(
   return { patches: new BytePatches(patches, temporal * plane, config), grid }
 }
 
-/** Copies the plane before `frame` in each of its patches. */
+/** Copies the preceding plane to `frame` in each of its patches. */
 function repeatFrame(patches: Uint8Array, [, h, w]: Grid, frame: number, temporal: number, plane: number): void {
   const row = 3 * temporal * plane
   const start = Math.floor(frame / temporal) * h * w * row

@@ -32,7 +32,7 @@ export interface ApiErrorInit {
   readonly scope?: 'gateway' | 'model'
   /** Seconds until another try may succeed; sent as `retry-after`. */
   readonly retryAfter?: number
-  /** What would be right here, in addition to the service's own text. */
+  /** The valid values, in addition to the hosted service's text. */
   readonly hint?: string
   readonly cause?: unknown
 }

@@ -8,7 +8,7 @@ const MOST = 8
 /**
  * Paths, with dots, of at most eight fields that the schema does not have, or has only to tolerate them. Values that
  * ask for nothing (null, false, 0, empty) do not count.
- * @param json the body, as given to `parseChatRequest`
+ * @param json the body that was passed to `parseChatRequest`
  */
 export function ignoredFields(json: unknown, request: ChatCompletionRequest): readonly string[] {
   const found: string[] = []

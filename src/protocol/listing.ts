@@ -1,4 +1,4 @@
-/** What the catalogue routes answer: models, voices, token counts, health. Beyond the hosted service, in its style. */
+/** Responses of the catalogue routes: models, voices, token counts, health. The hosted service does not have them. */
 import { z } from 'zod'
 import { usageSchema } from './usage.ts'
 

@@ -12,7 +12,7 @@ export function sseEvent(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`
 }
 
-/** Keeps a connection alive while a reply is silent. Readers of events skip it. */
+/** A comment that keeps a connection alive. Readers of events ignore it. */
 export const SSE_COMMENT = ': keep-alive\n\n'
 
 export const SSE_DONE = `data: ${DONE}\n\n`

@@ -1,5 +1,5 @@
 /**
- * The `usage` object: whole counts, and details in which modalities of no amount are left out.
+ * The `usage` object: total counts, and details, which omit modalities without tokens.
  *
  * Reference: the result samples of the Qwen-Omni guide (December 2025).
  */

@@ -22,7 +22,9 @@ const QUIET_FRAMES = 100
 export interface OpenAudio extends Disposable {
   /** The next samples, in [-1, 1], at the checkpoint's rate. */
   append(samples: Float32Array): void
-  /** The audio may be over, with `silence` samples of silence at its end. A request then refers to it by `contentKey`. */
+  /**
+   * The audio may be over, with `silence` samples of silence at its end. A request then refers to it by `contentKey`.
+   */
   mayEnd(silence: number, contentKey: string): void
   /** No more samples follow. Requests refer to the audio by `contentKey`. */
   complete(contentKey: string): void

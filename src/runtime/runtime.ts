@@ -198,7 +198,7 @@ export class Runtime {
     this.#arriving[Symbol.dispose]()
     this.#freedSubscription?.[Symbol.dispose]()
     this.#pool[Symbol.dispose]()
-    this.#model.speech?.forget?.()
+    this.#model.speech?.clearCache?.()
   }
 
   #check(request: GenerationRequest): void {

@@ -75,7 +75,9 @@ function canRecompute({ prompt }: RequestTask): boolean {
   return prompt?.features.length === 0
 }
 
-/** Whether the task can continue only with more memory. `growing`: a running request waits for memory, and has priority. */
+/**
+ * Whether the task can continue only with more memory. `growing`: a running request waits for memory, and has priority.
+ */
 function isBlocked(task: RequestTask, growing: boolean): boolean {
   const { phase, speech } = task
   // A cancelled request frees its memory in the next step. A slow reader's request continues when the reader does.

@@ -1,19 +1,19 @@
 /**
- * Seeded random numbers for sampling: small, fast and the same everywhere.
+ * Seeded random numbers for sampling, equal on all platforms.
  *
- * In: a request's seed and a stream number (one stream per sampled stage, so that how stages interleave changes
- * nothing). Out: doubles in [0, 1). Reference: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix32.
+ * In: a request's seed and a stream number (one stream per sampled stage, so that results do not depend on how stages
+ * interleave). Out: doubles in [0, 1). Reference: sfc32 (Chris Doty-Humphrey, PractRand), seeded through splitmix32.
  */
 
 /** Returns the next number in [0, 1), with 53 random bits. */
 export type Random = () => number
 
-/** The stream that a request's text is sampled from; a family's speech numbers its own from 2. */
+/** The stream of a request's text. Streams of speech have numbers from 2. */
 export const textStream = 1
 
 /**
  * A generator for one stream of one seed.
- * @param seed any finite number; its integer part modulo 2^53 counts.
+ * @param seed any finite number; its integer part modulo 2^53 is used.
  * @param stream distinguishes generators of the same seed.
  */
 export function createRandom(seed: number, stream: number): Random {

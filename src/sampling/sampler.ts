@@ -1,44 +1,42 @@
 /**
- * Picks a token from logits: penalties, suppression, temperature, top-k, top-p, then a seeded draw.
+ * Samples a token from logits: penalties, suppression, temperature, top-k, top-p, then a seeded random choice.
  *
- * In: one row of logits (changed in place) and the tokens seen so far. Out: a token id. Pure but for the counters it
- * keeps. Reference: transformers `RepetitionPenaltyLogitsProcessor`, `SuppressTokensLogitsProcessor`,
- * `TemperatureLogitsWarper`, `TopKLogitsWarper`, `TopPLogitsWarper`, in the order of
- * `GenerationMixin._get_logits_processor`; presence penalty as vLLM applies it (after the repetition penalty, generated
- * tokens only).
+ * In: one row of logits (modified in place) and the tokens so far, which it counts. Out: a token id. Reference:
+ * transformers `RepetitionPenaltyLogitsProcessor`, `SuppressTokensLogitsProcessor`, `TemperatureLogitsWarper`,
+ * `TopKLogitsWarper`, `TopPLogitsWarper`, in the order of `GenerationMixin._get_logits_processor`; presence penalty as
+ * vLLM applies it (after the repetition penalty, generated tokens only).
  */
 
 import type { Random } from './random.ts'
 
 export interface SamplerSettings {
-  /** 0 picks the largest logit; penalties and suppression still count. */
+  /** 0: greedy, after penalties and suppression. */
   readonly temperature: number
-  /** (0, 1]; 1 switches it off. */
+  /** (0, 1]; 1 disables it. */
   readonly topP: number
-  /** Undefined or 0 switches it off. */
+  /** Undefined or 0 disables it. */
   readonly topK?: number | undefined
-  /** 1 switches it off. Counts prompt and generated tokens. */
+  /** 1 disables it. Applies to prompt and generated tokens. */
   readonly repetitionPenalty?: number
-  /** 0 switches it off. Counts generated tokens. */
+  /** 0 disables it. Applies to generated tokens. */
   readonly presencePenalty?: number
-  /** Ids never picked. */
+  /** Ids that are never sampled. */
   readonly suppressed?: readonly number[]
 }
 
 /** A sampler of one stage of one request. */
 export interface Sampler {
   /**
-   * Picks an id from `logits` [vocab], which it overwrites, and counts it as generated. Throws on logits that are all
-   * NaN.
+   * Samples an id from `logits` [vocab], which it overwrites, and counts it as generated. Throws if all logits are NaN.
    */
   (logits: Float32Array): number
-  /** Counts an id that was forced, not sampled. */
+  /** Counts a forced id as generated. */
   observe(id: number): void
   /**
-   * Temperature, top-k and top-p, when nothing else changes logits: what a draft model needs to guess the ids picked.
+   * Temperature, top-k and top-p, if nothing else changes logits: with these, the samples can be predicted.
    */
   readonly plain: Draw | undefined
-  /** The numbers that the next `count` picks will draw; they stay to be drawn. Zeros when greedy. */
+  /** The random numbers of the next `count` samples, without consuming them. Zeros when greedy. */
   ahead(count: number): Float64Array
 }
 
@@ -88,7 +86,7 @@ export function createSampler(settings: SamplerSettings, random: Random, prompt:
 
 const BROKEN = 'The model produced no finite logit: its weights or inputs are broken.'
 
-/** Index of the largest value, the first of equals. Throws when nothing compares (all NaN or -Infinity). */
+/** Index of the largest value, the first of equal ones. Throws when all values are NaN or -Infinity. */
 export function argmax(values: Float32Array): number {
   let best = -1
   let bestValue = -Infinity
@@ -103,7 +101,7 @@ export function argmax(values: Float32Array): number {
   return best
 }
 
-/** What top-k and top-p leave. */
+/** The candidates after top-k and top-p. */
 export interface Distribution {
   /** Ascending. */
   readonly ids: Int32Array
@@ -112,12 +110,12 @@ export interface Distribution {
   readonly total: number
 }
 
-/** The ids that may be drawn, with their probabilities. Temperature must be above 0. */
+/** The ids that may be sampled, with their probabilities. Temperature must be above 0. */
 export function distribution(logits: Float32Array, settings: Draw): Distribution {
   const { temperature, topP } = settings
   const topK = settings.topK !== undefined && settings.topK > 0 ? Math.min(settings.topK, logits.length) : undefined
   const floor = topK === undefined || topK === logits.length ? -Infinity : kthLargest(logits, topK)
-  // Few of many, by top-k; equal logits may make them more than k.
+  // Equal logits may give more than k candidates.
   const left: number[] = []
   let highest = -Infinity
   for (let id = 0; id < logits.length; id += 1) {
@@ -169,8 +167,8 @@ function kthLargest(values: Float32Array, k: number): number {
 }
 
 /**
- * Keeps what top-p keeps: a token goes when it and all less likely ones sum to at most 1 - topP; one token always
- * stays. Tokens each below (1 - topP) / count go without sorting: all of them together cannot reach the limit.
+ * Applies top-p: removes a token if it and all less probable ones sum to at most 1 - topP. One token always remains.
+ * Tokens below (1 - topP) / count are removed without sorting, because their sum cannot reach the limit.
  */
 function nucleus({ ids, weights, total }: Distribution, topP: number): Distribution {
   const limit = (1 - topP) * total

@@ -1,5 +1,5 @@
 /**
- * Graphs kept by key, sharing one working memory: build once for (tokens, cache bucket), run many times.
+ * Cache of graphs by key, with shared working memory: a graph is built once for (tokens, cache bucket), and run often.
  *
  * In: a key that names everything the graph's description depends on (shapes, and which caches it reads), the
  * description, the inputs. Out: the outputs. The least recently used graphs are dropped.
@@ -19,7 +19,7 @@ import type { GraphBuilder } from './graph-builder.ts'
 import { Scratch } from './scratch.ts'
 
 export interface GraphCacheOptions extends GraphOptions {
-  /** Most graphs kept. Default 32. */
+  /** Most graphs in the cache. Default 32. */
   readonly capacity?: number
 }
 
@@ -58,7 +58,7 @@ export class GraphCache implements Disposable {
   }
 
   /**
-   * Runs the graph kept under `key`, building it first when there is none. `build` must depend on nothing that `key`
+   * Runs the graph of `key`, and builds it first if it is not cached. `build` must depend on nothing that `key`
    * does not name. Rejects with TensorError on wrong shapes or inputs, with the signal's reason when aborted.
    */
   run<O extends OutputTensors>(
@@ -78,7 +78,7 @@ export class GraphCache implements Disposable {
     )
   }
 
-  /** As {@link run}, for a graph that serves once: it is not kept. */
+  /** As {@link run}, for a graph that is used once and not cached. */
   runOnce<O extends OutputTensors>(
     build: (g: GraphBuilder) => O,
     inputs: Inputs,

@@ -1,4 +1,4 @@
-/** What numeric checks of a device share: numbers that are the same each time, and how far results are off. */
+/** Helpers of numeric device checks: reproducible numbers, and the relative error of results. */
 
 /** A generator of numbers in [-1, 1), the same ones for the same seed. */
 export function repeatableNumbers(seed: number): () => number {

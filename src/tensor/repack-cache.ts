@@ -1,5 +1,5 @@
 /**
- * Repacked weights kept in a file and mapped at the next start: 0.2 s instead of seconds, and evictable memory.
+ * A cache file of repacked weights, which is memory-mapped at the next start: a faster start, and evictable memory.
  *
  * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in
  * use, and the weights' names, types, shapes and order. A source has a file for each kind of repacking that its

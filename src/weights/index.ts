@@ -1,6 +1,6 @@
 /**
- * Checkpoints: opening, checking, loading, converting, fetching. What `src/models`, `src/engines` and `src/cli` may
- * use.
+ * Checkpoints: opening, validation, loading, conversion, download. The exports that `src/models`, `src/engines` and
+ * `src/cli` may use.
  */
 
 export { Checkpoint, openCheckpoint, type StoredTensor } from './checkpoint.ts'

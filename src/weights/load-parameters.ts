@@ -1,5 +1,5 @@
 /**
- * Weights onto a device: what the graphs ask for, out of a checkpoint that has exactly that.
+ * Loads weights onto a device: those that the graphs use, from a checkpoint with exactly these tensors.
  *
  * In: an opened checkpoint and the model's declarations. Out: a WeightSet, named as declared. Weights that are stored
  * in the required form are used in place in the mapped file (the code predictor's are copied); the others are converted

@@ -34,7 +34,7 @@ export function estimateMemory(declarations: readonly Declared[], choice: Weight
   )
 }
 
-/** Bytes of an opened checkpoint's weights as `loadParameters` would hold them. Throws as `matchParameters` does. */
+/** Bytes of an opened checkpoint's weights after `loadParameters`. Throws as `matchParameters` does. */
 export function checkpointMemory(
   checkpoint: Checkpoint,
   declarations: readonly ParameterDeclaration[],

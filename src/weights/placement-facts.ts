@@ -19,7 +19,7 @@ import type { WeightTypeChoice } from './weight-types.ts'
 export interface PlacementFactsOptions {
   readonly types?: WeightTypeChoice
   readonly naming?: CheckpointNaming
-  /** Where repacked weights may be kept. */
+  /** Folder for the cache file of repacked weights. */
   readonly cache?: RepackCacheOptions
   readonly repack: boolean
   readonly working: number

@@ -1,6 +1,6 @@
 /**
- * How a checkpoint's weights are held in memory: as stored, or repacked for this processor, and where repacked ones
- * are kept.
+ * Chooses the placement of a checkpoint's weights in memory: as stored, or repacked for this processor, with or without
+ * a cache file.
  *
  * In: {@link PlacementFacts}, bytes of weights, and of free memory and disk. Out: a {@link Placement}, and what would
  * be faster and why it is not done. Pure: loading, `doctor` and the benchmarks ask the same function.
@@ -20,12 +20,12 @@ export interface PlacementFacts {
   readonly working: number
   /** Bytes of memory that this process can get. Pages of files that can be dropped count. */
   readonly available: number
-  /** Where repacked weights may be kept. Absent: nowhere, or files cannot be mapped here. */
+  /** Folder for the cache file of repacked weights. Absent: none, or files cannot be mapped on this system. */
   readonly cache?: {
     readonly directory: string
     /** Whether these weights are there already. */
     readonly kept: boolean
-    /** Bytes that its disk has left. */
+    /** Free bytes of its disk. */
     readonly free: number
   }
   /** False where repacking is switched off. */
@@ -39,22 +39,22 @@ export type PlacementKind =
   | 'repacked-kept'
   /** Repacked at this start and written to disk; mapped from then on. */
   | 'repacked-now'
-  /** Repacked at every start, in memory that the system cannot take back. */
+  /** Repacked at every start, in memory that the system cannot evict. */
   | 'repacked-in-memory'
 
 export interface Placement {
   readonly kind: PlacementKind
-  /** Bytes of weights, held this way. */
+  /** Bytes of the weights in this placement. */
   readonly weights: number
-  /** For people: what is done. */
+  /** Description for logs. */
   readonly chosen: string
-  /** For people: what would be faster, and what it takes. Absent when nothing would. */
+  /** Text for logs: a faster placement, and what it requires. Absent if there is none. */
   readonly faster?: string
 }
 
-/** Disk that is left to others, bytes. */
+/** Disk space to leave free, bytes. */
 const diskMargin = 2e9
-/** Memory left to others when the weights' memory cannot be taken back, bytes. */
+/** Memory to leave free if the weights' memory cannot be evicted, bytes. */
 const memoryMargin = 1e9
 
 /** Bytes of wide weights that are not worth a conversion. */

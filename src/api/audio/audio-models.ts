@@ -1,4 +1,4 @@
-/** Which names the audio endpoints take, for the error that lists them. */
+/** Model names that the audio endpoints accept, for the error that lists them. */
 import { type ApiError, didYouMean, errors } from '../../protocol/index.ts'
 import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'

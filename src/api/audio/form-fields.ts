@@ -1,8 +1,8 @@
 /**
  * The fields of a transcription's form.
  *
- * In: the form. Out: texts by name as the schema takes them, the file, and the names of what has no effect here. What
- * is given twice, or as a file where text belongs, is refused by name.
+ * In: the form. Out: texts by field name, the file, and the names of fields without effect. A repeated field, and a
+ * file in place of text, are refused by name.
  */
 import { errors, transcriptionRequestSchema } from '../../protocol/index.ts'
 

@@ -14,12 +14,12 @@ export class AudioPieces {
   #rest = new Int16Array(0)
   #samples = 0
 
-  /** Samples taken in so far. */
+  /** Samples added so far. */
   get samples(): number {
     return this.#samples
   }
 
-  /** Takes 24 kHz mono samples; returns the complete pieces. */
+  /** Adds 24 kHz mono samples. Returns the complete pieces. */
   *push(pcm: Int16Array): Generator<string> {
     this.#samples += pcm.length
     let all = pcm
@@ -33,7 +33,7 @@ export class AudioPieces {
     this.#rest = all.slice(whole)
   }
 
-  /** The last piece, when samples are left over. */
+  /** The last, shorter piece, if there are samples left. */
   *end(): Generator<string> {
     if (this.#rest.length > 0) yield toBase64(this.#rest)
     this.#rest = new Int16Array(0)

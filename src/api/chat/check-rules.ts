@@ -17,7 +17,7 @@ import {
 } from '../../protocol/index.ts'
 import { checkCalls, checkTools, type PlanTools, type ToolRules } from './check-tools.ts'
 
-/** A medium's position in the request, and how it was given. */
+/** A medium's position in the request, and its source. */
 export type MediaRef =
   | { readonly type: 'image'; readonly source: string; readonly param: string }
   | { readonly type: 'audio'; readonly source: string; readonly param: string }
@@ -48,7 +48,7 @@ export interface Plan {
   readonly stream: boolean
   readonly includeUsage: boolean
   readonly speech: { readonly voice: string } | undefined
-  /** Whether the request names voice and seed itself; then a checkpoint that does not support them has to say so. */
+  /** Whether the request sets voice and seed. Then a checkpoint that does not support them gives a warning. */
   readonly voiceAsked: boolean
   readonly seedAsked: boolean
   readonly audioFormat: SpeechFormat
@@ -57,7 +57,7 @@ export interface Plan {
   readonly maxTokens: number
   /** Of reasoning and answer together (`max_completion_tokens`). */
   readonly maxTotalTokens: number | undefined
-  /** Whether the request names its limit itself; then a checkpoint with a smaller context gives a warning. */
+  /** Whether the request sets its limit. Then a checkpoint with a smaller context gives a warning. */
   readonly maxTokensAsked: boolean
   readonly stop: readonly string[]
   readonly stopTokenIds: readonly number[]
@@ -77,7 +77,7 @@ export interface RuleOptions {
   readonly lenient?: boolean
   /** Whether the checkpoint supports tools, and its name. */
   readonly checkpoint?: { readonly name: string; readonly tools: boolean } | undefined
-  /** The checkpoint's own, which take precedence over the API model's. */
+  /** The checkpoint's values, which take precedence over the API model's. */
   readonly preferred?: PreferredSampling | undefined
   readonly ignoredFields?: readonly string[]
 }
@@ -243,7 +243,7 @@ function checkMessages(
     const param = `messages.${index}`
     switch (message.role) {
       case 'system':
-        // With audio out, turbo takes no system message; the service ignores it rather than refuse it.
+        // With audio output, turbo does not support a system message. As in the hosted service, it is ignored.
         return speaks && model.rules.ignoresSystemWithAudio
           ? []
           : [{ role: 'system', parts: textParts(message.content) }]

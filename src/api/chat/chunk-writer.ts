@@ -1,5 +1,5 @@
 /**
- * From engine events to the text of server-sent events. Pure: the clock and the id come from outside.
+ * Converts engine events to the text of server-sent events. Pure: the clock and the id are passed in.
  *
  * In: one reply's facts, then its events. Out: SSE text. What is equal in every chunk is serialised once.
  * Reference: the result samples of the Qwen-Omni guide (December 2025).
@@ -17,7 +17,7 @@ export interface ReplyFacts {
   /** As requested. */
   readonly model: string
   readonly thinking: boolean
-  /** Where text goes when the reply is also spoken. */
+  /** The field for the text of a spoken reply. */
   readonly spokenTextIn: TextCarrier
   readonly speaks: boolean
 }
@@ -87,7 +87,7 @@ export class ChunkWriter {
     return out
   }
 
-  /** The rest of the audio, the finish chunk, the usage chunk when requested, and the end mark. */
+  /** The last audio, the finish chunk, the usage chunk if requested, and the end mark. */
   end(reason: FinishReason, usage: Usage | undefined): string {
     let out = ''
     for (const piece of this.#audio.end()) out += this.#audioChunk(piece)

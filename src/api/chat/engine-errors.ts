@@ -1,5 +1,5 @@
 /**
- * From the engine's errors to the wire's. The text says when the loaded checkpoint, not the API model, lacks something.
+ * Converts engine errors to API errors. The text tells whether the loaded checkpoint or the API model is the cause.
  */
 import { EngineError } from '../../contract/index.ts'
 import { CoderError } from '../../media/index.ts'
@@ -25,7 +25,7 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
       )
     case 'overloaded':
-      // Capacity that no other request holds does not become free.
+      // No other request uses the missing capacity, so a retry would not help.
       if (!error.retryable)
         return errors.checkpointUnsupported(
           `The checkpoint '${checkpoint}' loaded here has no memory for this request. ${error.message}`,

@@ -4,7 +4,7 @@ import { MediaError } from '../../media/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 import type { MediaRef } from './check-rules.ts'
 
-/** @throws nothing; what is not a {@link MediaError} becomes an internal error that keeps its cause. */
+/** Converts any error to an API error. Errors other than {@link MediaError} become internal errors with a cause. */
 export function mediaErrorToApi(error: unknown, ref: MediaRef, limits: MediaLimits): ApiError {
   if (error instanceof ApiError) return error
   if (!(error instanceof MediaError)) return errors.internal(error)

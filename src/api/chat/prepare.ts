@@ -29,13 +29,13 @@ export interface Prepared {
   readonly media: AsyncDisposable
 }
 
-/** Frees what the request no longer waits for. */
+/** Releases resources that the request no longer needs. */
 export function disposeInBackground(resource: AsyncDisposable): Disposable {
   return { [Symbol.dispose]: () => void resource[Symbol.asyncDispose]() }
 }
 
 /**
- * The model that a body names, if the catalogue has it: metric labels must not grow with names that callers make up.
+ * The model that a body names, if the catalogue has it: metric labels must not grow with arbitrary names.
  */
 export function knownModelName(services: Services, json: unknown): string | undefined {
   const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined
@@ -48,7 +48,7 @@ export interface PlanOptions {
   readonly forCounting?: boolean
   /** `/v1`: see docs/wire.md. */
   readonly lenient?: boolean
-  /** Stands for the caller's key. */
+  /** Identifies the caller: a digest of the key. */
   readonly caller?: string
 }
 
@@ -79,7 +79,7 @@ export function planRequest(services: Services, given: unknown, options: PlanOpt
 export interface Requester {
   /** The request's uuid. */
   readonly id: string
-  /** Stands for the caller's key: what is kept of one caller's requests serves that caller alone. */
+  /** Identifies the caller: a digest of the key. Cached results of a caller are reused only for that caller. */
   readonly caller: string
   readonly traceparent: string | undefined
 }
@@ -179,13 +179,13 @@ export async function prepareResolved(
   }
 }
 
-/** Warns when the request names more answer tokens than the checkpoint can ever give. */
+/** Warns when the request asks for more answer tokens than the checkpoint supports. */
 function clampWarning(plan: Plan, model: EngineModel): string[] {
   if (!plan.maxTokensAsked || plan.maxTokens <= model.maxOutputTokens) return []
   return [`max_tokens: the checkpoint '${model.id}' gives at most ${model.maxOutputTokens} answer tokens`]
 }
 
-/** What the request names, or the reply reports, that the checkpoint's engine does not support or count. */
+/** Warnings about fields of the request or the reply that the checkpoint's engine does not support or count. */
 function capabilityWarnings(plan: Plan, { id, capabilities }: EngineModel): string[] {
   const warnings: string[] = []
   if (plan.seedAsked && !capabilities.seed)
@@ -229,7 +229,7 @@ async function countPrompt(
   return prompt
 }
 
-/** What the API model has and the checkpoint behind it does not support. */
+/** Features of the API model that the checkpoint does not support. */
 function checkAbilities(plan: Plan, { model }: BoundModel): void {
   const lacks = (what: string, param: string): never => {
     throw errors.checkpointUnsupported(

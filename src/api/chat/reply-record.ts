@@ -42,7 +42,7 @@ export class ReplyRecord {
     this.#servedBy = replica
   }
 
-  /** Text, reasoning or a tool call came. `counts`: what the engine has generated so far. */
+  /** Records text, reasoning or a tool call. `counts`: tokens generated so far. */
   text(counts?: ReplyCounts): void {
     this.#firstText ??= this.#sinceArrival()
     this.#count(counts)

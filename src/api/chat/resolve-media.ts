@@ -42,7 +42,7 @@ interface ResolvedPart {
 export interface ResolveLimits {
   readonly media: CatalogueLimits
   readonly tokens: TokenRules
-  /** Tokens that all media together may take. */
+  /** Most tokens of all media together. */
   readonly maxInput: number
 }
 
@@ -186,7 +186,7 @@ function placeMedium<M extends AnyMedium>(
     }
   }
   return {
-    // Facts change when the medium has been decoded, so they are read through. The cast joins what belongs to one kind.
+    // Facts may change after decoding, so they are read on demand. The cast is safe: all values belong to one kind.
     engine: {
       kind: medium.kind,
       files: medium.files,

@@ -1,7 +1,7 @@
 /**
- * Starts the engine on a prepared request and waits for its `start` event, so that what fails before it is plain HTTP.
+ * Starts the engine on a prepared request and waits for its `start` event, so that earlier errors have an HTTP status.
  *
- * A checkpoint with a smaller context than the API model's gives what it has: the reply then ends with `length`,
+ * A checkpoint may have a smaller context than the API model: the reply then ends with `length`,
  * visibly.
  */
 import type { EngineEvent, GenerationRequest, PromptUsage } from '../../contract/index.ts'
@@ -10,7 +10,7 @@ import { engineErrorToApi } from './engine-errors.ts'
 import { checkpointPromptTokens, type Prepared } from './prepare.ts'
 
 export interface Started {
-  /** What comes after `start`. Ending it early stops the work. */
+  /** The events after `start`. An early return stops the work. */
   readonly events: AsyncIterator<EngineEvent>
   /** As the checkpoint counts, where it can. */
   readonly prompt: PromptUsage | undefined
@@ -19,7 +19,7 @@ export interface Started {
   readonly servedBy: string | undefined
 }
 
-/** @throws ApiError for what fails before the reply; the signal's reason once aborted. */
+/** Starts a reply. @throws ApiError for an error before the reply, and the signal's reason once aborted */
 export async function startGeneration(prepared: Prepared, signal: AbortSignal): Promise<Started> {
   const { model } = prepared.loaded
   const { maxTokens } = prepared.generation
@@ -54,7 +54,7 @@ async function answerTokensLeft(prepared: Prepared, signal: AbortSignal): Promis
   return model.contextLength - (await checkpointPromptTokens(prepared, signal))
 }
 
-/** Begins with at most `available` answer tokens, and warns when the request named more. */
+/** Starts with at most `available` answer tokens, and warns when the request asked for more. */
 async function beginWithin(prepared: Prepared, available: number, signal: AbortSignal): Promise<Started> {
   const { generation, plan } = prepared
   const maxTokens = Math.max(1, Math.min(generation.maxTokens, available))

@@ -24,18 +24,18 @@ export interface StreamReply {
   /** The longest a caller may go without reading, milliseconds; 0 is no limit. */
   readonly stallMs: number
   /**
-   * A comment is sent after so long without a byte, milliseconds, so that proxies keep the connection; 0 sends none.
+   * Milliseconds without data after which a comment is sent, so that proxies do not close the connection. 0: none.
    */
   readonly keepAliveMs: number
   /** The error as the wire's; undefined when the caller has disconnected. */
   readonly explain: (error: unknown) => ApiError | undefined
   /** Stops the engine. */
   readonly cancel: () => void
-  /** Called once, when no more output will come. */
+  /** Called once, after the last output. */
   readonly done: () => void
 }
 
-/** Writes the reply to `outgoing`, whose head is written. Resolves when the engine is done with it; never rejects. */
+/** Writes the reply to `outgoing`, whose head is written. Resolves once the engine has ended it. It never rejects. */
 export function streamReply(reply: StreamReply, outgoing: ServerResponse): Promise<void> {
   return new ReplyStream(reply, outgoing).run()
 }
@@ -80,7 +80,7 @@ class ReplyStream {
       clearInterval(keepAlive)
     }
     try {
-      // After its last event, too, the engine holds the request until the iterator is closed.
+      // The engine releases the request only when the iterator is closed, even after its last event.
       await events.return?.()
     } catch {
       // The work is being ended anyway.

@@ -1,5 +1,5 @@
 /**
- * Leaves out the oldest turns of a conversation that is longer than its checkpoint supports.
+ * Removes the oldest turns of a conversation that is longer than its checkpoint supports.
  *
  * In: messages and the most turns; a turn is a user's message with the reply to it, the last one included. Out: the
  * messages to send, system messages always among them, and a warning.
@@ -8,7 +8,7 @@ import type { GenerationMessage } from '../../contract/index.ts'
 
 export interface TrimmedHistory {
   readonly messages: readonly GenerationMessage[]
-  /** Undefined when nothing was left out. */
+  /** Undefined when nothing was removed. */
   readonly warning: string | undefined
 }
 

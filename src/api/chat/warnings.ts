@@ -1,4 +1,4 @@
-/** What a reply says in addition to its body, in the header `x-omniserve-warnings`. */
+/** Warnings of a reply, in the header `x-omniserve-warnings`. */
 
 export function ignoredWarning(fields: readonly string[]): string[] {
   return fields.length === 0 ? [] : [`not supported and ignored: ${fields.join(', ')}`]

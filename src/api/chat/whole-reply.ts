@@ -60,7 +60,7 @@ export async function wholeReply(
         pieces.push(event.pcm)
         break
       case 'end': {
-        // After its last event, too, the engine holds the request until the iterator is closed.
+        // The engine releases the request only when the iterator is closed, even after its last event.
         await events.return?.()
         const usage = record.usage(event.usage)
         record.finish(event.reason, usage)

@@ -1,4 +1,4 @@
-/** Gives each request its uuid, and answers errors with the catalogue's body. */
+/** Assigns a uuid to each request, and answers errors with the catalogue's body. */
 import type { Context, MiddlewareHandler } from 'hono'
 import { ApiError, didYouMean, errors } from '../../protocol/index.ts'
 import type { AppEnv, Services } from '../services.ts'

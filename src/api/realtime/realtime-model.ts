@@ -5,7 +5,7 @@ import { modelOfCheckpoint } from '../checkpoint-model.ts'
 import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 
-/** Turns kept where the catalogue has no value. */
+/** Most turns of a conversation if the catalogue has no value. */
 const TURNS = 8
 
 export interface RealtimeTarget {

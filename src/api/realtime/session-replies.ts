@@ -29,11 +29,11 @@ export interface SessionCaller {
   readonly target: RealtimeTarget
 }
 
-/** What a request of our own making does not ask for again. Its tokens are charged to the caller all the same. */
+/** Admission of internal requests, such as transcriptions. Their tokens are still charged to the caller. */
 export interface Admission {
-  /** It is no request of the caller's, or a part of one. */
+  /** It does not count for the rate limit, because it is not a request of the caller, or is a part of one. */
   readonly uncounted?: boolean
-  /** It is a part of one that has its place in the queue. */
+  /** It is a part of a request that already has a slot in the request queue. */
   readonly placed?: boolean
 }
 
@@ -76,8 +76,8 @@ export async function startReply(
 const NO_PLACE: Disposable = { [Symbol.dispose]: () => undefined }
 
 /**
- * Opens the audio of a turn that begins, for the reply it will have. Undefined where its engine takes audio with its
- * request only, or cannot take this one: the reply then says why. Rejects with the signal's reason once aborted.
+ * Opens the audio of a turn that has started, for its reply. Undefined if the engine does not support arriving audio,
+ * or cannot serve this request: the reply then reports the error. Rejects with the signal's reason once aborted.
  */
 export async function openAudio(
   services: Services,
@@ -100,8 +100,8 @@ export async function openAudio(
 }
 
 /**
- * The words of one recording. No caller asks for it as a request of its own, so no rate limit refuses it. @throws as
- * {@link startReply}
+ * Transcribes one recording. It is not a request of the caller, so no rate limit applies. Rejects as {@link startReply}
+ * does.
  */
 export async function transcribe(
   services: Services,
@@ -228,7 +228,7 @@ function planOf(target: RealtimeTarget, { messages, config }: ReplyRequest): Pla
   }
 }
 
-/** For the checks of what the checkpoint supports. */
+/** A part for the checks of the checkpoint's capabilities. */
 function planPartOf(part: GenerationPart): PlanPart {
   const param = 'conversation'
   switch (part.type) {

@@ -18,13 +18,13 @@ type Fetch = (request: Request, environment: { readonly upgrade: Upgrade }) => P
 /** 15 MiB of audio in Base64, and the event around it. */
 const MAX_MESSAGE_BYTES = 21 * 1024 * 1024
 
-/** Takes over the server's handshakes. */
+/** Handles the server's WebSocket handshakes. */
 export function attachUpgrades(server: Server, fetch: Fetch): void {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
-    // A key among the subprotocols is not echoed.
+    // Subprotocols that contain a key are not selected.
     handleProtocols: (offered) => [...offered].find((name) => !name.startsWith('openai-')) ?? false,
   })
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {

@@ -17,7 +17,7 @@ import { bodyLimits, readJson } from '../read-body.ts'
 import { RequestScope } from '../request-scope.ts'
 import type { AppEnv, Services } from '../services.ts'
 
-/** The prompt for a checkpoint that cannot be given its reply. */
+/** The prompt for an engine without the capability `scripted`. */
 const READ_ALOUD = 'Read this text aloud, word for word, and say nothing else:\n\n'
 
 export function speech(services: Services) {
@@ -151,7 +151,9 @@ async function* spoken(
   }
 }
 
-/** A failure after the first byte cuts the connection, so that half a file is not taken for a whole one. */
+/**
+ * A failure after the first byte closes the connection, so that an incomplete file is not mistaken for a complete one.
+ */
 function streamOf(
   start: IteratorResult<Uint8Array, void>,
   bytes: AsyncGenerator<Uint8Array, void>,

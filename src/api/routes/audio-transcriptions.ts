@@ -1,7 +1,7 @@
 /**
  * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's transcript, by the loaded checkpoint.
  *
- * The recording is cut at its pauses into stretches of at most 25 seconds, which are asked for one after the other.
+ * The recording is split at its pauses into segments of at most 25 seconds, which are transcribed one after the other.
  * Times are those of the stretches; streamed, each is an event. Reference: OpenAI's API reference;
  * docs/audio-endpoints.md has the prompts.
  */
@@ -81,7 +81,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
       scope.own(await services.queue.enter(scope.signal))
       const said = segmentsOf(services, { caller, target }, { request, prompt, samples, pieces }, scope.signal)
       if (request.stream === 'true') {
-        // What fails before the first words is plain HTTP.
+        // An error before the first text has an HTTP status.
         const first = await said.next()
         services.metrics.request(task, modelName, 200)
         streaming = true
@@ -197,7 +197,7 @@ async function samplesOf(
   }
 }
 
-/** @throws ApiError for what is no language code */
+/** @throws ApiError if the value is not a language code */
 function promptOf({ language, prompt }: TranscriptionRequest, task: 'transcribe' | 'translate'): string {
   if (language && languageName(language) === undefined)
     throw errors.notSupportedHere('language', `'${language.slice(0, 20)}' is no ISO 639-1 code.`)

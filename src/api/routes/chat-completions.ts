@@ -38,7 +38,7 @@ export function chatCompletions(services: Services, lenient = false) {
       events = started.events
       record.started(started.prompt)
       record.servedBy(started.servedBy)
-      // The engine has read them; the reply may take long.
+      // The engine has read the media, and the reply may take long.
       void prepared.media[Symbol.asyncDispose]()
       const { model } = prepared.loaded
       const explain = (error: unknown): ApiError | undefined =>

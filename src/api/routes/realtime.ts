@@ -15,7 +15,7 @@ import { openAudio, openSessionImage, type SessionCaller, startReply, transcribe
 import type { AppEnv, Services } from '../services.ts'
 
 const PING_MS = 30_000
-/** Images that one turn keeps: a camera at a frame a second sends more. */
+/** Most images of one turn. A camera at one frame per second sends more. */
 const TURN_IMAGES = 8
 
 export function realtime(services: Services, wire: 'dashscope' | 'openai') {

@@ -7,10 +7,10 @@ import { BASH_COMPLETION } from '../completion-bash.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { print } from '../output.ts'
 
-/** What ends the list of suggestions: 0 lets the shell's file names follow. */
+/** The end of the list of suggestions. 0: the shell adds file names. */
 const FILES_TOO = ':0'
 
-/** What `work` prints by `console.log`, as the library does. */
+/** The output of `work` through `console.log`, which the library uses. */
 function printedBy(work: () => void): string[] {
   const lines: string[] = []
   const { log } = console

@@ -135,7 +135,7 @@ async function question(text: string, signal: AbortSignal): Promise<string> {
   return answer
 }
 
-/** What to do next, by what was fetched and what this machine holds. */
+/** The next steps, depending on the downloaded files and this machine's memory. */
 async function adviceFor(folder: string, name: string): Promise<string> {
   const [{ readCheckpointFacts }, { adviseType }, { explainFailure }, { totalmem }] = await Promise.all([
     import('../../engines/unloaded/unloaded-engine.ts'),

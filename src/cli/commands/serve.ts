@@ -36,14 +36,14 @@ ${EXIT_HELP}`,
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
-  // Loaded only when the server will run: help and mistakes are answered at once.
+  // Imported only to run the server, so that help and errors of arguments are fast.
   const [{ createLog }, { createLazyTextCounter }, { startServer }, { openEngines }] = await Promise.all([
     import('../log.ts'),
     import('../../accounting/index.ts'),
     import('../../api/index.ts'),
     import('../open-engines.ts'),
   ])
-  // Only `ready on URL` goes to the standard output.
+  // Standard output contains only `ready on URL`.
   const log = createLog(settings)
   const stopping = new AbortController()
   const ended = new Promise<void>((resolve) => {

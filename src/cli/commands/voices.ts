@@ -46,7 +46,7 @@ async function voices(flags: VoicesFlags): Promise<void> {
   for (const [index, model] of list.data.entries()) {
     if (index > 0) print()
     print(styled('bold', `${model.model} (default ${model.default_voice})`))
-    // The Chinese name has wide characters and comes last, where it shifts no column.
+    // The Chinese name has wide characters, so it is the last column.
     const rows = model.voices.map((voice) => [
       voice.name,
       spokenBy(voice),

@@ -22,7 +22,7 @@ type Plan = Pick<Finding, 'name' | 'what' | 'unit' | 'mark'>
 /** Of words or characters of its own speech. */
 const TRANSCRIPT_ERRORS = { most: 0.15 } as const
 
-/** Runs the checks of the checkpoint's modalities; the rest is listed as not checked. */
+/** Runs the checks of the checkpoint's modalities. Others are listed as not checked. */
 export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerator<Finding, void, undefined> {
   const { model, speakers } = examiner.model
   const mark = { least: tasks.right }
@@ -246,7 +246,7 @@ async function streamsAsWhole(
   return { measured: sameLength ? (unit === 'dB' ? ratio : course) : 0, details }
 }
 
-/** dB; at most 120, which stands for equal. */
+/** Signal-to-noise ratio, dB, at most 120, which means equal. */
 export function signalToNoise(wanted: Float32Array, got: Float32Array): number {
   let [signal, noise] = [0, 0]
   for (let i = 0; i < wanted.length; i += 1) {

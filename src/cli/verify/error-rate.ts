@@ -10,7 +10,7 @@ export function units(text: string): string[] {
   )
 }
 
-/** Units to insert, delete or replace to make `got` of `wanted`. */
+/** Edit distance: insertions, deletions and replacements between `wanted` and `got`. */
 export function edits(wanted: string, got: string): number {
   const from = units(got)
   let row = Array.from({ length: from.length + 1 }, (_, i) => i)

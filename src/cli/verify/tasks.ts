@@ -107,7 +107,7 @@ const PROMPTS: readonly string[] = [
   '从10数到16',
 ]
 
-/** @param seed a whole number; equal seeds give equal tasks */
+/** @param seed an integer; equal seeds give equal tasks */
 export function makeTasks(level: Level, seed: number): Tasks {
   const random = generator(seed)
   const below = (most: number): number => Math.floor(random() * most)

@@ -1,5 +1,5 @@
 /**
- * Samples as they come from a decoder, written once to their final memory.
+ * Collects samples from a decoder, written once to their final memory.
  *
  * In: pieces of little-endian 32-bit floats, and the expected number of samples. Out: mono PCM at {@link audioRate}.
  */

@@ -1,5 +1,5 @@
 /**
- * The decoder process: takes one job at a time from its parent, decodes, sends pixels and samples back.
+ * The decoder process: receives one job at a time from its parent, decodes, and sends pixels and samples back.
  *
  * A second thread watches the process's resident memory, because the main one may be blocked inside a library; past the
  * limit the process ends itself and the parent reports `decode_memory`.

@@ -1,7 +1,7 @@
 /**
  * Speech as a file: WAV here, MP3 and Opus in a process of its own, since encoding is native code.
  *
- * In: 24 kHz mono samples as they come. Out: the file's bytes as they come.
+ * In: a stream of 24 kHz mono samples. Out: a stream of the file's bytes.
  */
 import { spawn } from 'node:child_process'
 import type { Writable } from 'node:stream'

@@ -1,5 +1,5 @@
 /**
- * Which addresses the downloader may connect to: the public internet, and what the operator allows by name.
+ * The addresses that the downloader may connect to: the public internet, and hosts that the operator allows by name.
  *
  * Everything that is not plainly public unicast is refused: private, loopback, link-local (cloud metadata),
  * carrier-grade NAT (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form

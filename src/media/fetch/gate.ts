@@ -1,4 +1,4 @@
-/** Limits how many run at once; the rest wait in order. */
+/** Limits the number of concurrent tasks. Further ones wait in order. */
 
 import { abortedError } from '../errors.ts'
 

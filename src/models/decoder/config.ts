@@ -1,4 +1,4 @@
-/** A decoder's configuration, spelt one way for every family. */
+/** A decoder's configuration, in one form for all families. */
 
 interface SparseConfig {
   readonly experts: number
@@ -27,13 +27,13 @@ export interface DecoderConfig {
   readonly outputBias: boolean
   readonly rotaryBase: number
   /**
-   * Frequencies of the temporal, height and width positions, summing to half the head; absent for one position per
-   * token.
+   * Numbers of frequencies for temporal, height and width positions; their sum is half of the head size. Absent: one
+   * position per token.
    */
   readonly rotarySections?: readonly [number, number, number]
   /** Sections interleaved as THWTHW... instead of one after the other. */
   readonly rotaryInterleaved: boolean
-  /** Per layer whether it is sparse. */
+  /** For each layer, whether it is sparse. */
   readonly sparseLayers: readonly boolean[]
   readonly sparse?: SparseConfig
 }

@@ -55,10 +55,10 @@ export interface DecoderRun {
   readonly positions: Tensor<'i32'>
   /** Added to the output of layers 0, 1, ...: [hidden, tokens] each. */
   readonly deepstack?: readonly Tensor<'f32'>[]
-  /** Which hidden states to return besides the last: 0 is the input, k the output of layer k - 1. */
+  /** Layer whose hidden states to return besides the last ones: 0 is the input, k the output of layer k - 1. */
   readonly capture?: number
   /**
-   * Tokens whose last hidden states are returned, i32 [count]. Default: all. The last feed-forward computes no others.
+   * Tokens whose last hidden states are returned, i32 [count]. Default: all. The last feed-forward computes only these.
    */
   readonly rows?: Tensor<'i32'> | undefined
 }
@@ -108,7 +108,7 @@ export class Decoder {
     }
     const normed = this.norm.forward(g, hidden)
     if (!capturesLast) return { hidden: normed, captured }
-    // The last of transformers' hidden states is the normed one.
+    // As in transformers, the last hidden state is the normalized one.
     return { hidden: run.rows ? g.getRows(normed, run.rows) : normed, captured: normed }
   }
 }

@@ -1,9 +1,9 @@
 /**
- * A step of many tokens through a sparse decoder, one graph a layer: what a layer's router chose is read back, and
- * the next graph gives each expert its tokens in one matrix product.
+ * Runs a step of many tokens through a sparse decoder with one graph per layer. The router's choice is read back, so
+ * that the next graph computes each expert with one matrix product over its tokens.
  *
- * In: how the step begins, its caches and positions. Out: as `Decoder.forward`, computed. Graphs are described anew
- * each time, so it is for steps in which experts have several tokens each; others go through one graph.
+ * In: embeddings, caches and positions. Out: the results of `Decoder.forward`. Graphs are described again in each step,
+ * so this pays only when each expert has several tokens; other steps use a single graph.
  */
 
 import { MixtureOfExperts, sortByExpert, sortedInputs, type KvStep, type SortedTokens } from '../../nn/index.ts'
@@ -12,11 +12,11 @@ import type { Decoder } from './decoder.ts'
 import { stepNodes } from './sequence.ts'
 
 /**
- * Rows that the kernels of repacked q4_0 weights take at once; other types lose more by filling up than by what is
- * left over.
+ * Rows per call of the kernels for repacked q4_0 weights, to which each expert's tokens are padded. Other types are
+ * faster without padding.
  */
 const ROWS_AT_ONCE = 4
-/** Rows per expert, on average, from which sorting pays. */
+/** Average rows per expert from which sorting tokens by expert is faster. */
 const SORTS_FROM = 4
 
 export interface LayeredRun {
@@ -32,20 +32,20 @@ export interface LayeredRun {
   readonly deepstack: readonly Float32Array[]
   /** As `DecoderRun.capture`; not the last layer's. */
   readonly capture?: number
-  /** Tokens whose last hidden states are wanted. Empty: only the caches are filled. */
+  /** Tokens whose last hidden states are returned. Empty: only the caches are filled. */
   readonly rows: Int32Array
-  /** What is made of the normed hidden states of `rows`, [hidden, rows]. */
+  /** Describes outputs from the normalized hidden states of `rows`, [hidden, rows]. */
   readonly finish: (g: GraphBuilder, hidden: Tensor<'f32'>) => Record<string, Tensor<'f32'>>
 }
 
-/** What one layer's graph leaves to the next: the sum after its attention, and what its router chose. */
+/** Results that one layer's graph passes to the next: the sum after attention, and the router's choice. */
 interface Halfway {
   readonly x: Float32Array
   readonly weights: Float32Array
   readonly sorted: SortedTokens
 }
 
-/** Whether a step of so many tokens is better taken layer by layer. `f32` experts have no kernels that gain by it. */
+/** Whether a step of `tokens` tokens is faster layer by layer. Experts in f32 have no kernels that benefit. */
 export function goesByLayers({ config, layers }: Decoder, tokens: number, from?: number): boolean {
   const { sparse } = config
   if (!sparse || !layers.every(({ parts }) => parts.mlp instanceof MixtureOfExperts)) return false
@@ -54,8 +54,7 @@ export function goesByLayers({ config, layers }: Decoder, tokens: number, from?:
 }
 
 /**
- * Runs the step; the caches' lengths are the caller's to advance. Returns the outputs of `finish`, and `captured`
- * [tokens, hidden].
+ * Runs the step. Returns the outputs of `finish`, and `captured` [tokens, hidden]. The caller advances the caches.
  */
 export async function runByLayers(
   graphs: GraphCache,
@@ -97,7 +96,7 @@ function isLast(decoder: Decoder, layer: number): boolean {
   return layer === decoder.layers.length - 1
 }
 
-/** The feed-forward of the layer before and the attention of this one; of the last layer all that is left. */
+/** The feed-forward of the previous layer and the attention of this one; for the last layer, also its feed-forward. */
 function describeLayer(
   g: GraphBuilder,
   decoder: Decoder,
@@ -140,7 +139,7 @@ function feedBefore(g: GraphBuilder, decoder: Decoder, run: LayeredRun, layer: n
   )
 }
 
-/** What a layer's graph is given besides positions and caches. */
+/** Inputs of a layer's graph besides positions and caches. */
 function inputsOf(decoder: Decoder, run: LayeredRun, layer: number, before: Halfway | undefined): Inputs {
   const added = layer > 0 ? run.deepstack[layer - 1] : undefined
   const last = isLast(decoder, layer) && run.rows.length > 0

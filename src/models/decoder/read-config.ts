@@ -1,7 +1,7 @@
 /**
- * A transformer's part of every family's config.json, in transformers 4's spelling or 5's.
+ * Reads the decoder section of a family's config.json, in the format of transformers 4 or 5.
  *
- * In: the object that describes it. Out: values, or `EngineError('bad_checkpoint')` naming the key.
+ * In: the object that describes a decoder. Out: values, or `EngineError('bad_checkpoint')` naming the key.
  */
 
 import { toActivation, type Activation } from '../../nn/index.ts'
@@ -36,11 +36,11 @@ export function readHeads(reader: ConfigReader, hidden: number): Heads {
 
 interface Rope {
   readonly base: number
-  /** The object with the rest, such as `mrope_section`; absent when only a base is given. */
+  /** The object with further keys, such as `mrope_section`. Absent when only a base is given. */
   readonly object: ConfigReader | undefined
 }
 
-/** Both spellings: `rope_parameters`, or `rope_theta` with `rope_scaling`. Types other than default are refused. */
+/** Reads `rope_parameters`, or `rope_theta` with `rope_scaling`. Only the default type is supported. */
 export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
   const key = ['rope_parameters', 'rope_scaling'].find((name) => reader.has(name))
   const object = key === undefined ? undefined : reader.object(key)
@@ -55,8 +55,7 @@ export function readRope(reader: ConfigReader, fallbackBase: number): Rope {
 }
 
 /**
- * No graph here has windows of attention over time. transformers masks nothing by one, but its cache forgets what is
- * further back, so a window as long as the context changes nothing.
+ * Sliding window attention is not supported. A window at least as long as the context has no effect, so it is accepted.
  */
 export function refuseSlidingWindow(
   reader: ConfigReader,

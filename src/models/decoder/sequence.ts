@@ -1,5 +1,5 @@
 /**
- * One live sequence of a decoder stage: its KV cache, its share of the memory budget, and the graphs that read it.
+ * One sequence of a decoder stage: its KV cache, its bytes in the memory budget, and the graphs that use it.
  */
 
 import { EngineError } from '../../contract/index.ts'
@@ -12,11 +12,11 @@ export class DecoderSequence implements StageSequence {
   readonly cache: KvCache
   readonly #graphs: GraphCache
   readonly #budget: MemoryBudget | undefined
-  /** Bytes taken from the budget. */
+  /** Bytes acquired from the budget. */
   #taken = 0
   #disposed = false
 
-  /** Holds no memory yet; see {@link reserve}. */
+  /** Creates a sequence without memory; see {@link reserve}. */
   constructor(backend: Backend, graphs: GraphCache, options: KvCacheOptions, budget?: MemoryBudget) {
     this.#graphs = graphs
     this.#budget = budget
@@ -84,7 +84,7 @@ export class DecoderSequence implements StageSequence {
     this.#disposed = true
   }
 
-  /** Counts `bytes` in all as held. Throws `overloaded` with what would fit. */
+  /** Acquires memory up to `bytes` in total. Throws `overloaded` with the number of tokens that fit. */
   #take(bytes: number, tokens: number): void {
     const more = bytes - this.#taken
     if (!this.#budget || more <= 0) return
@@ -92,15 +92,15 @@ export class DecoderSequence implements StageSequence {
       const { free, limit } = this.#budget
       throw new EngineError(
         'overloaded',
-        `no memory for a context of ${tokens} tokens: it takes ${mebibytes(bytes)} of memory, of which ${mebibytes(more)} are to be had ` +
-          `and ${mebibytes(free)} are free of ${mebibytes(limit)}; about ${this.#fitting(free)} tokens would fit now and ` +
+        `no memory for a context of ${tokens} tokens: it takes ${mebibytes(bytes)}, of which ${mebibytes(more)} are missing, ` +
+          `and ${mebibytes(free)} of ${mebibytes(limit)} are free; about ${this.#fitting(free)} tokens would fit now and ` +
           `${this.#fitting(limit - this.#taken)} with nothing else running`,
       )
     }
     this.#taken = bytes
   }
 
-  /** Tokens of context that `bytes` more make possible. */
+  /** Tokens of context that fit with `bytes` more. */
   #fitting(bytes: number): number {
     const { growing } = this.cache.bytesOf(1)
     return Math.min(this.cache.capacity, Math.floor((bytes + this.#taken) / growing / 256) * 256)
@@ -124,12 +124,12 @@ function mebibytes(bytes: number): string {
   return `${size < 10 ? Math.ceil(size * 10) / 10 : Math.ceil(size)} MiB`
 }
 
-/** Capacity of a decoder step's graph: what the batch shares, and the attention of each of its sequences. */
+/** Number of nodes in a decoder step's graph: those shared by the batch, and the attention of each sequence. */
 export function stepNodes(layers: number, sequences: number): number {
   return layers * (250 + 24 * sequences) + 2 * sequences + 1000
 }
 
-/** Reserves memory for a step's tokens where there is none yet. Rejects as {@link DecoderSequence.reserve} does. */
+/** Reserves missing memory for a step's tokens. Rejects as {@link DecoderSequence.reserve} does. */
 export async function growSequences(
   items: readonly { readonly sequence: StageSequence; readonly tokens: number }[],
 ): Promise<void> {
@@ -139,7 +139,7 @@ export async function growSequences(
   }
 }
 
-/** The sequence behind the interface; stages take only their own. */
+/** The implementation of a sequence. Throws for a sequence of another stage. */
 export function decoderSequence(sequence: StageSequence): DecoderSequence {
   if (sequence instanceof DecoderSequence) return sequence
   throw new TypeError('a sequence made by another stage was given')

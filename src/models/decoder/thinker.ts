@@ -1,5 +1,5 @@
 /**
- * The thinker: text and media features to text.
+ * The thinker: the decoder that generates text from text and media features.
  *
  * In: token ids, multimodal positions, encoder features per sequence. Out: logits, and the talker's input hidden
  * states. Reference: transformers `Qwen3OmniMoeThinkerForConditionalGeneration`,
@@ -22,7 +22,7 @@ export class ThinkerModel {
   readonly lm_head: Linear | undefined
   readonly config: ThinkerConfig
 
-  /** `parameters`: the scope that holds `model` and `lm_head`. */
+  /** `parameters`: the scope that contains `model` and `lm_head`. */
   constructor(parameters: Parameters, config: ThinkerConfig) {
     this.config = config
     const model = parameters.scope('model')
@@ -42,11 +42,11 @@ export class ThinkerModel {
 export interface DecoderStageOptions {
   /** Type of the KV caches. Default f16. */
   readonly cacheType?: 'f16' | 'f32'
-  /** Which hidden state the talker takes; see `DecoderRun.capture`. */
+  /** The hidden state that the talker uses; see `DecoderRun.capture`. */
   readonly capture?: number
   /** Memory for the KV caches. Default: no limit. */
   readonly budget?: MemoryBudget
-  /** Tokens per expert from which a step goes layer by layer, whatever the weights' type; for tests. */
+  /** Tokens per expert from which a step runs layer by layer, for any type of weights; for tests. */
   readonly byLayersFrom?: number
 }
 
@@ -210,7 +210,7 @@ export class Thinker implements ThinkerStage {
     const outputs: Record<string, Tensor<'f32'>> = {}
     if (captured) outputs['hidden'] = captured
     if (plan.logitRows > 0) outputs['logits'] = this.#model.logits(g, hidden)
-    // A step that returns nothing still fills the caches, as effects of the graph; a graph must have some output.
+    // A graph must have an output, also in a step that only fills the caches.
     if (Object.keys(outputs).length === 0) outputs['done'] = g.copy(g.slice(x, 1, tokens - 1, 1))
     return outputs
   }
@@ -241,7 +241,7 @@ export class Thinker implements ThinkerStage {
 
 interface StepPlan {
   readonly step: KvStep
-  /** Everything the graph's description depends on. */
+  /** Identifies the graph: everything that its description depends on. */
   readonly key: string
   readonly data: Inputs
   readonly logitRows: number
@@ -251,7 +251,7 @@ interface StepPlan {
   readonly hiddenWanted: boolean
 }
 
-/** The library would end the process on an id outside its table. */
+/** Validates ids, because the numeric library ends the process on an id outside the table. */
 export function checkIds(ids: Int32Array, count: number): void {
   for (const id of ids) if (id < 0 || id >= count) throw new RangeError(`id ${id} is not in a table of ${count}`)
 }
@@ -269,7 +269,7 @@ function joinFeatures(inputs: readonly ThinkerInput[], rows: number, hidden: num
   return joined
 }
 
-/** Zeros, and the layer's features at their rows: [tokens, hidden]. */
+/** A layer's features at their rows, and zeros elsewhere: [tokens, hidden]. */
 function spreadDeepstack(inputs: readonly ThinkerInput[], layer: number, tokens: number, hidden: number): Float32Array {
   const spread = new Float32Array(tokens * hidden)
   let start = 0

@@ -1,8 +1,8 @@
 /**
- * Whether config.json names the tokens that the tokenizer and the chat template write: found when a checkpoint is
- * opened, not with the first image.
+ * Checks that the token ids in config.json match the tokenizer and the chat template. Called when a checkpoint is
+ * opened, so that errors appear before the first image.
  *
- * In: ids that the template gives for one medium. Out: nothing, or `EngineError('bad_checkpoint')` naming the key.
+ * In: ids of the rendered template with one medium. Out: nothing, or `EngineError('bad_checkpoint')` naming the key.
  */
 
 import type { GenerationMessage, GenerationPart } from '../../contract/index.ts'
@@ -28,7 +28,7 @@ export function checkMediaTokens(
   }
   const idsOf = (type: GenerationPart['type']): readonly number[] => {
     try {
-      // The template sees a medium's type only.
+      // The template uses only the type of a medium.
       return templateIds([{ role: 'user', content: [{ type, text: '' } as GenerationPart] }])
     } catch {
       return []
@@ -38,7 +38,7 @@ export function checkMediaTokens(
   for (const kind of ['image', 'audio', 'video'] as const) {
     const ids = idsOf(kind)
     const special = ids.filter((id) => added.has(id))
-    // A template that writes nothing for a medium refuses requests that have one.
+    // Without a placeholder in the template, requests with such a medium are refused.
     if (special.length <= plain) continue
     const at = ids.indexOf(tokens[kind])
     const key = placeholders[kind].find((name) => thinker.has(name)) ?? placeholders[kind][0]

@@ -1,7 +1,7 @@
 /**
- * Prompts with images, audio and video: a checkpoint's tokenizer, chat template and preprocessing behind two functions.
+ * Builds prompts with images, audio and video from a checkpoint's tokenizer, chat template and preprocessing.
  *
- * In: messages, and what differs by family ({@link PromptRules}). Out: a `PreparedPrompt`, or only its token counts.
+ * In: messages, and the rules of a family ({@link PromptRules}). Out: a `PreparedPrompt`, or only its token counts.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor`, `Qwen2_5OmniProcessor` (`apply_chat_template`, `__call__`).
  */
@@ -21,7 +21,7 @@ import { type ProcessorConfig, type ProcessorDefaults, readProcessorConfig } fro
 import { layOutPrompt, type MediumShape, type PromptLayout } from './prompt-layout.ts'
 import type { PromptPositions, Span, VideoWithAudio } from './spans.ts'
 
-/** What differs by family. */
+/** Prompt rules of a family. */
 export interface PromptRules {
   /** Chat template of a checkpoint without one. */
   readonly template: string
@@ -31,13 +31,14 @@ export interface PromptRules {
   /** Tokens of an audio of `frames` mel frames. */
   audioTokens(frames: number, config: ProcessorConfig): number
   /**
-   * Samples, silence after it included, that the mel of an audio is computed over. `longest`: of the request's audio.
+   * Samples over which the mel spectrogram of an audio is computed, including silence after it. `longest`: samples of
+   * the longest audio of the request.
    */
   paddedLength(samples: number, longest: number, config: ProcessorConfig): number
-  /** For each token of a video with audio, whether it is a frame's. */
+  /** For each token of a video with audio, whether it belongs to a frame. */
   videoOrder(video: VideoWithAudio, config: ProcessorConfig): boolean[]
   positions(spans: readonly Span[], config: ProcessorConfig): PromptPositions
-  /** The alternative when the reply includes speech. */
+  /** The messages of a prompt whose reply includes speech. */
   spokenMessages?(messages: readonly GenerationMessage[]): readonly GenerationMessage[]
   /** Throws `EngineError('unsupported')` for audio that the family does not support. */
   checkAudio?(audio: AudioFacts, config: ProcessorConfig): void
@@ -45,11 +46,11 @@ export interface PromptRules {
 
 export interface MediaPromptBuilder extends PromptBuilder {
   readonly config: ProcessorConfig
-  /** Ids of a prompt with one token for each medium, by the media's types only: for checks of a checkpoint. */
+  /** Ids of a prompt with one token per medium, for checks of a checkpoint. Only the media's types are used. */
   templateIds(messages: readonly GenerationMessage[]): readonly number[]
 }
 
-/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, broken or contradicts another. */
+/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, invalid, or inconsistent with another. */
 export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): MediaPromptBuilder {
   const config = readProcessorConfig(files, rules.processor)
   const tokenizer = loadTokenizer(files)

@@ -1,6 +1,5 @@
 /**
- * A medium's features: where they go in the prompt, under which key they may be reused, and how they are computed
- * otherwise.
+ * A medium's features: their rows in the prompt, their cache key, and a function that computes the encoder's input.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
@@ -12,10 +11,10 @@ import { visionPatches } from '../../prompt/vision-patches.ts'
 import type { ProcessorConfig } from './processor-config.ts'
 import type { MediumShape, PromptLayout } from './prompt-layout.ts'
 
-/** How many samples, silence after it included, the mel of an audio is computed over. */
+/** Samples over which the mel spectrogram of an audio is computed, including silence after it. */
 type PaddedLength = (samples: number) => number
 
-/** A video gives its frames' features, then its audio's. */
+/** The features of a medium. For a video: those of its frames, then those of its audio. */
 export function mediumFeatures(
   medium: MeasuredMedium,
   shape: MediumShape,
@@ -51,7 +50,7 @@ function audioFeature(
 ): PromptFeature {
   const padded = paddedLength(samples)
   const frames = melFrames(samples, padded, config)
-  // The last windows reach beyond the audio: its mirrored end, or silence up to the longest one.
+  // The last windows extend beyond the audio, into its mirrored end or into silence up to the longest audio.
   const silence = Math.min(padded - samples, config.fftLength / 2)
   return {
     type: 'audio',

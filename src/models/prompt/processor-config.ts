@@ -1,5 +1,5 @@
 /**
- * What the checkpoint says about preprocessing, from whichever files it has.
+ * Reads the preprocessing settings of a checkpoint from its configuration files.
  *
  * In: config.json, preprocessor_config.json, video_preprocessor_config.json, processor_config.json (the newer single
  * file). Out: one typed record. Missing values come from config.json, or are the default of the transformers class.
@@ -19,7 +19,7 @@ export interface ProcessorConfig {
   readonly audio: AudioFeatureConfig & {
     /** Half of the encoder's convolution chunk, in mel frames: audio_config.n_window. */
     readonly window: number
-    /** Most samples that the checkpoint's feature extractor takes. */
+    /** Most samples that the checkpoint's feature extractor supports. */
     readonly longest: number
   }
   readonly image: VisionFeatureConfig
@@ -46,7 +46,7 @@ interface SpecialTokens {
   readonly audioEnd: number
 }
 
-/** What a family's files leave out. */
+/** Settings of a family that its files do not contain. */
 export interface ProcessorDefaults {
   readonly positionRate: number
   /** Half of the audio encoder's chunk, in mel frames. */
@@ -61,7 +61,7 @@ export interface ProcessorDefaults {
   readonly placeholders: Readonly<Record<'image' | 'audio' | 'video', readonly [string, ...string[]]>>
 }
 
-/** The rate at which media are decoded, in Hz, and the longest transform that makes sense there: four seconds. */
+/** The rate at which audio is decoded, in Hz, and the longest supported transform: four seconds. */
 const DECODED_RATE = 16_000
 const LONGEST_FFT = 4 * DECODED_RATE
 const POSITION_RATES = { above: 0, most: 10_000 }
@@ -108,7 +108,7 @@ export function readProcessorConfig(files: CheckpointFiles, defaults: ProcessorD
     },
     image: visionConfig(image, visionEncoder, 'pillow', limitsOf(image) ?? { min: 56 * 56, max: 28 * 28 * 1280 }),
     video: {
-      // The processor's own limits for frames come before its video part's.
+      // The processor's limits for frames take precedence over those in its video section.
       ...visionConfig(
         video,
         visionEncoder,
@@ -167,14 +167,17 @@ function visionConfig(
   }
 }
 
-/** Pixels are divided by these. */
+/** Reads image_std, by which pixels are divided. */
 function deviationOf(reader: ConfigReader): readonly [number, number, number] | undefined {
   const deviation = reader.triple('image_std')
   if (deviation?.some((value) => !(value > 0))) reader.fail('image_std', `should be above 0, is ${JSON.stringify(deviation)}`)
   return deviation
 }
 
-/** Old files say min_pixels and max_pixels, newer ones size.shortest_edge and size.longest_edge. The old names win. */
+/**
+ * Reads min_pixels and max_pixels, or size.shortest_edge and size.longest_edge of newer files. The former take
+ * precedence.
+ */
 function limitsOf(reader: ConfigReader): PixelLimits | undefined {
   const size = reader.has('size') ? reader.object('size') : reader
   const limit = (old: string, newer: string): number | undefined =>

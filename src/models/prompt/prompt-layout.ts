@@ -1,6 +1,6 @@
 /**
- * The layout of a prompt: token ids with placeholders expanded, the rows of each medium, spans for the positions, and
- * the token counts per modality. No pixel or sample is needed.
+ * The layout of a prompt: token ids with expanded placeholders, the rows of each medium, spans for positions, and token
+ * counts per modality. It does not need pixels or samples.
  *
  * Reference: transformers `Qwen3OmniMoeProcessor.__call__`, `Qwen2_5OmniProcessor.__call__`.
  */
@@ -10,7 +10,7 @@ import { type Grid, gridTokens } from '../../prompt/vision-patches.ts'
 import type { ProcessorConfig } from './processor-config.ts'
 import type { Span, VideoWithAudio } from './spans.ts'
 
-/** One medium as the layout needs it, in the order of the messages. */
+/** The size of one medium, in the order of the messages. */
 export type MediumShape =
   | { readonly type: 'image'; readonly grid: Grid }
   | { readonly type: 'audio'; readonly tokens: number }
@@ -37,10 +37,10 @@ export interface PromptLayout {
 }
 
 /**
- * Expands the single placeholders of `ids` (the tokenised template) for `media`. `videoOrder` says for each token of a
- * video with audio whether it is a frame's.
+ * Expands the placeholders in `ids` (the tokenized template) for `media`. `videoOrder`: for each token of a video with
+ * audio, whether it belongs to a frame.
  *
- * Throws `bad_checkpoint` when the template has not placed the media one for one.
+ * Throws `bad_checkpoint` when the template does not have exactly one placeholder per medium.
  */
 export function layOutPrompt(
   ids: readonly number[] | Int32Array,

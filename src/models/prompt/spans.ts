@@ -1,4 +1,4 @@
-/** A prompt as spans that rotary positions are assigned to, for the families with media input. */
+/** Divides a prompt into spans with rotary positions, for families with media input. */
 
 import type { Grid } from '../../prompt/vision-patches.ts'
 
@@ -19,11 +19,11 @@ export type Span =
 export interface PromptPositions {
   /** [3, tokens]: temporal, height, width. */
   readonly positions: Float32Array
-  /** Of the first generated token, on all axes. */
+  /** Position of the first generated token, on all axes. */
   readonly next: number
 }
 
-/** Row and column of each token of a grid, frame after frame. `merge`: patches per side of a token. */
+/** Row and column of each token of a grid, frame by frame. `merge`: patches per side of a token. */
 export function tokenPlaces(
   [temporal, height, width]: Grid,
   merge: number,

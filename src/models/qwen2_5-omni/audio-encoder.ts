@@ -1,8 +1,8 @@
 /**
  * The audio encoder: log-mel frames to thinker embeddings, one token per four frames (40 ms).
  *
- * Chunks of (usually) 200 frames see only themselves, so several of them run together and groups of them one after the
- * other: memory stays bounded for long audio, and an abort takes effect between groups. Reference: transformers
+ * Chunks of (usually) 200 frames attend only to themselves. They run in groups, one after the other, so that memory is
+ * bounded for long audio, and an abort takes effect between groups. Reference: transformers
  * `Qwen2_5OmniAudioEncoder`.
  */
 
@@ -11,7 +11,7 @@ import { GraphCache, type Backend, type GraphBuilder, type Tensor } from '../../
 import type { AudioEncodeOptions, AudioEncoderStage, AudioWindows } from '../stages.ts'
 import type { AudioEncoderConfig } from './config-types.ts'
 
-/** Chunks that run together. An even number, so that the pairs of positions that make a token never cross groups. */
+/** Chunks per group. An even number, so that both positions of a token are in the same group. */
 const GROUP = 8
 const KERNEL = 3
 
@@ -103,7 +103,7 @@ export class AudioEncoderModel {
     let x = g.add(second, g.input('sinusoids', 'f32', [width, positions]))
     for (const layer of this.layers)
       x = layer.forward(g, x, (attention, normed) => attention.encode(g, normed, { lengths }))
-    // A token is the mean of two positions; an odd last one makes none.
+    // A token is the mean of two positions; an odd last position has no token.
     const tokens = Math.floor(positions / 2)
     const half = (i: number): Tensor<'f32'> =>
       g.view(x, [width, tokens], { strides: [2 * x.strides[1]], offset: i * x.strides[1] })
@@ -156,12 +156,12 @@ export class AudioEncoder implements AudioEncoderStage {
     }
   }
 
-  /** Chunks whose positions make whole tokens. */
+  /** Chunks whose positions form whole tokens. */
   get #windowChunks(): number {
     return positionsOf(this.#model.config.chunkFrames) % 2 === 0 ? 1 : 2
   }
 
-  /** Throws RangeError for fewer frames than make a token (3), or a log-mel of another size. */
+  /** Throws RangeError for fewer frames than a token needs (3), or a log-mel of another size. */
   async encode(
     mel: Float32Array,
     frames: number,
@@ -174,7 +174,7 @@ export class AudioEncoder implements AudioEncoderStage {
     const tokens = Math.floor(positionsOf(frames) / 2)
     if (tokens < 1) throw new RangeError(`${frames} frames make no token; 3 are the fewest`)
     const embeddings = new Float32Array(tokens * outputWidth)
-    // Working memory goes back when the audio is done.
+    // Working memory is freed after each audio.
     using graphs = this.#graphs()
     let group: Chunk[] = []
     let ran = false
@@ -182,7 +182,7 @@ export class AudioEncoder implements AudioEncoderStage {
       const chunks = group
       group = []
       const [first] = chunks
-      // A last position by itself makes no token.
+      // A single last position has no token.
       if (!first || positionsOf(chunks.reduce((sum, chunk) => sum + chunk.frames, 0)) < 2) return
       if (ran) await pause?.()
       ran = true
@@ -245,7 +245,7 @@ export class AudioEncoder implements AudioEncoderStage {
     return all
   }
 
-  /** Nothing is held between calls. */
+  /** There is no state between calls. */
   [Symbol.dispose](): void {}
 }
 
@@ -257,7 +257,7 @@ function timeFirst(mel: Float32Array, bins: number, frames: number, start: numbe
   return rows
 }
 
-/** Rows that each output of a convolution with padding 1 reads; row 0 stands for what is outside the chunk. */
+/** Input rows of each output of a convolution with padding 1. Row 0 is the padding outside the chunk. */
 function readsOf(chunks: readonly number[], stride: number): Int32Array {
   const reads: number[] = []
   let base = 0

@@ -1,5 +1,5 @@
 /**
- * A Qwen2.5-Omni configuration, spelt one way and checked; see config.ts.
+ * A validated Qwen2.5-Omni configuration, independent of the file's format; see config.ts.
  */
 
 import type { Activation } from '../../nn/index.ts'
@@ -14,7 +14,7 @@ export interface AudioEncoderConfig {
   readonly feedForward: number
   readonly activation: Activation
   readonly outputWidth: number
-  /** Mel frames per chunk (`2 * n_window`), which see only each other. */
+  /** Mel frames per chunk (`2 * n_window`). Frames attend only within their chunk. */
   readonly chunkFrames: number
 }
 
@@ -41,7 +41,7 @@ export interface TalkerConfig extends DecoderConfig {
   readonly inputWidth: number
 }
 
-/** Ids that speech needs, from talker_config and thinker_config. */
+/** Ids for speech, from talker_config and thinker_config. */
 export interface SpeechIds {
   /** Placeholders of audio, image and video in the prompt. */
   readonly media: readonly number[]
@@ -50,7 +50,7 @@ export interface SpeechIds {
   readonly codecPad: number
   readonly codecBegin: number
   readonly codecEnd: number
-  /** Stands for each row of the prompt where repetition is counted. */
+  /** Represents each prompt row in the repetition penalty. */
   readonly codecMask: number
 }
 

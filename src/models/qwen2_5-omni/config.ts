@@ -1,9 +1,9 @@
 /**
  * Reads config.json of a Qwen2.5-Omni checkpoint.
  *
- * In: the parsed file, in the first release's spelling (`rope_scaling` and `rope_theta`) or transformers 5's
- * (`rope_parameters`). Out: a {@link Qwen25OmniConfig}. What the graphs do not support is an error here. Missing keys
- * take the defaults of transformers' classes, which are not always the published sizes.
+ * In: the parsed file, in the format of the first release (`rope_scaling` and `rope_theta`) or of transformers 5
+ * (`rope_parameters`). Out: a {@link Qwen25OmniConfig}. Settings that the graphs do not support are errors. Missing
+ * keys have the defaults of transformers' classes, which are not always the published sizes.
  *
  * Reference: transformers `configuration_qwen2_5_omni.py`.
  */
@@ -20,7 +20,7 @@ import type {
 } from './config-types.ts'
 import { parseToken2WavConfig } from './token2wav/config.ts'
 
-/** The first release's name, the one that transformers writes, and the thinker saved by itself. */
+/** Names in the first release, in files written by transformers, and in a separately saved thinker. */
 export const ARCHITECTURES = [
   'Qwen2_5OmniForConditionalGeneration',
   'Qwen2_5OmniModel',
@@ -34,7 +34,7 @@ export function parseConfig(json: unknown): Qwen25OmniConfig {
   if (architecture === ARCHITECTURES[2]) return { architecture, ...parseThinkerParts(root) }
   const thinkerRoot = root.object('thinker_config')
   const parts = parseThinkerParts(thinkerRoot)
-  // `enable_talker` of the published files is used by nothing.
+  // `enable_talker` in the published files has no effect.
   if (!root.boolean('enable_audio_output', true)) return { architecture, ...parts }
   const talkerRoot = root.object('talker_config')
   const talker = parseTalker(talkerRoot, parts.thinker)
@@ -57,8 +57,7 @@ function architectureOf(json: unknown): string {
 
 function parseThinkerParts(root: ConfigReader): Pick<Qwen25OmniConfig, 'thinker' | 'audioEncoder' | 'visionEncoder'> {
   const text = root.object('text_config')
-  // transformers ties by the thinker's own switch and ignores that of text_config, which is true in the class's
-  // defaults.
+  // Like transformers, this uses the thinker's tie_word_embeddings and ignores that of text_config.
   const tiedEmbeddings = root.boolean('tie_word_embeddings', false)
   const thinker: ThinkerConfig = { ...parseDecoder(text), tiedEmbeddings }
   const audioRoot = root.object('audio_config')

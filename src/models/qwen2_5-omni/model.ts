@@ -1,5 +1,5 @@
 /**
- * A Qwen2.5-Omni checkpoint: its parts' weights, declared and then loaded, and its stages.
+ * A Qwen2.5-Omni checkpoint: declarations of its weights, and its stages over the loaded weights.
  *
  * Reference: transformers `Qwen2_5OmniForConditionalGeneration`.
  */
@@ -73,7 +73,7 @@ export class Qwen25OmniModel implements OmniModel {
     this.architecture = config.architecture
     this.thinker = new Thinker(backend, modules.thinker, {
       ...cache,
-      // The talker takes the input of `lm_head`.
+      // The talker uses the input of `lm_head`.
       ...(config.speech && { capture: config.thinker.layers }),
     })
     this.audioEncoder = new AudioEncoder(backend, modules.audio_tower)
@@ -81,7 +81,7 @@ export class Qwen25OmniModel implements OmniModel {
     if (!modules.speech || !config.speech) return
     const { ids, token2wav } = config.speech
     this.talker = new Talker(backend, modules.speech.talker, cache)
-    // The talker's next steps do not depend on the samples.
+    // The talker does not depend on the samples, so the vocoder runs in parallel with it.
     this.token2wav = new Token2Wav(backend.parallel(), modules.speech.token2wav)
     const vocoder = new Token2WavVocoder(this.token2wav, token2wav, voices, settings.diffusion)
     this.speech = new Qwen25Speech(this.thinker, this.talker, vocoder, ids, settings)
@@ -129,8 +129,8 @@ function namingOf(config: Qwen25OmniConfig): CheckpointNaming {
 const voiceFiles = ['voices.safetensors', 'spk_dict.pt'] as const
 
 /**
- * By lower-case name, in the file's order. None without such a file. Throws `bad_checkpoint` for one that cannot be
- * read.
+ * Voices by lower-case name, in the file's order. None without a file. Throws `bad_checkpoint` for a file that cannot
+ * be read.
  */
 function voicesOf(files: CheckpointFiles): ReadonlyMap<string, Voice> {
   for (const name of voiceFiles) {
@@ -198,7 +198,7 @@ export const qwen25Omni: ModelFamily<Qwen25OmniModel> = {
         return declarations
       },
       prompt() {
-        // Prompts are asked for before weights are read, so a missing file is reported early.
+        // Prompts are prepared before weights are read, so a missing file is reported early.
         checkVoices(voices, config, files)
         return createQwen25Prompt(files)
       },

@@ -1,5 +1,5 @@
 /**
- * The talker: sums of the thinker's embeddings and hidden states to codec codes.
+ * The talker: computes codec codes from sums of the thinker's embeddings and hidden states.
  *
  * In: rows of the thinker's width and positions per sequence. Out: logits over the codec vocabulary, of each sequence's
  * last row. Reference: transformers `Qwen2_5OmniTalkerForConditionalGeneration`.
@@ -69,8 +69,8 @@ export class Talker implements Disposable {
   }
 
   /**
-   * One batched step over several sequences; advances their caches, growing them as needed. Logits [codec vocabulary]
-   * of each.
+   * One batched step over several sequences. Advances their caches, which grow as needed. Returns logits [codec
+   * vocabulary] for each.
    */
   async forward(inputs: readonly TalkerInput[], signal?: AbortSignal): Promise<Float32Array[]> {
     if (inputs.length === 0) return []

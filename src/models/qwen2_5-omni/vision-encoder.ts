@@ -1,9 +1,9 @@
 /**
  * The vision encoder: patches of an image or video to thinker embeddings.
  *
- * Most layers attend within windows of (usually) 4 by 4 tokens, some over the whole frame. Windows of one size are
- * grouped, so that they attend in one operation; the order does not affect the result and is undone at the end. Frames
- * run one after the other: memory is that of one image, and an abort takes effect between them. Reference: transformers
+ * Most layers attend within windows of (usually) 4 by 4 tokens, some over the whole frame. Windows of equal size are
+ * grouped into one operation; the original order is restored at the end. Frames run one after the other, so memory is
+ * that of one image, and an abort takes effect between them. Reference: transformers
  * `Qwen2_5OmniVisionEncoder`, `get_vision_window_index`.
  */
 
@@ -36,7 +36,7 @@ function visionBlock(
   })
 }
 
-/** Joins each square of patches to one token. */
+/** Merges each square of patches into one token. */
 class PatchMerger {
   readonly ln_q: RmsNorm
   readonly mlp: PlainMlp
@@ -85,7 +85,7 @@ export class VisionEncoderModel {
     this.rotary = new Rotary({ kind: 'vision', base: config.rotaryBase })
   }
 
-  /** One frame, its patches window after window: `windows` are their numbers of patches. To [output width, tokens]. */
+  /** Encodes one frame, whose patches are in window order, to [output width, tokens]. `windows`: patches per window. */
   forward(g: GraphBuilder, windows: readonly number[]): Tensor<'f32'> {
     const { config } = this
     const patches = windows.reduce((sum, count) => sum + count, 0)
@@ -112,7 +112,7 @@ export class VisionEncoder implements VisionEncoderStage {
     this.#model = model
   }
 
-  /** Throws RangeError for a grid that is not the patches', or does not divide into tokens. */
+  /** Throws RangeError for a grid that does not match the patches, or is not divisible into tokens. */
   async encode(
     patches: PatchValues,
     grid: readonly [number, number, number],
@@ -133,7 +133,7 @@ export class VisionEncoder implements VisionEncoderStage {
     const patchWindows = windows.map((tokens) => tokens * perToken)
     const tokens = perFrame / perToken
     const embeddings = new Float32Array(frames * tokens * outputWidth)
-    // Working memory, which grows with the image, is freed when it is done.
+    // Working memory grows with the image, so it is freed after each one.
     using graphs = new GraphCache(this.#backend, { maxNodes: 120 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
       if (frame > 0) await pause?.()
@@ -150,18 +150,20 @@ export class VisionEncoder implements VisionEncoderStage {
     return { embeddings, deepstack: [] }
   }
 
-  /** Nothing is held between calls. */
+  /** There is no state between calls. */
   [Symbol.dispose](): void {}
 }
 
 interface Windows {
-  /** Numbers of the tokens, window after window. */
+  /** Indices of the tokens in window order. */
   readonly order: Int32Array
   /** Tokens of each window. */
   readonly windows: readonly number[]
 }
 
-/** Cuts a frame of tokens into squares of `side`, smaller at the right and lower edges; larger windows first. */
+/**
+ * Divides a frame of tokens into squares of `side`, smaller at the right and lower edges. Larger windows come first.
+ */
 function windowsOf(rows: number, columns: number, side: number): Windows {
   const windows: number[][] = []
   for (let top = 0; top < rows; top += side) {

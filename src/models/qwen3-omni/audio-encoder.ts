@@ -79,7 +79,7 @@ export class AudioEncoderModel {
     let x: Tensor<'f32'> = g.reshape(mel, mel.shape[0], mel.shape[1], 1, 1)
     for (const [i, convolution] of [this.conv2d1, this.conv2d2, this.conv2d3].entries()) {
       const y = g.geluErf(convolution.forward(g, x))
-      // Channels come out contiguous: back to [time, bands, channels], and last to [bands, channels, time] for
+      // The result has contiguous channels: back to [time, bands, channels], and finally to [bands, channels, time] for
       // `conv_out`.
       x = g.cont(i < 2 ? g.permute(y, 2, 0, 1, 3) : g.permute(y, 1, 2, 0, 3))
     }
@@ -142,7 +142,7 @@ export class AudioEncoder implements AudioEncoderStage {
       throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
     const padded = this.padding(frames, longestFrames)
     const pieces: Float32Array[] = []
-    // Working memory goes back when the audio is done.
+    // Working memory is freed after each audio.
     using graphs = this.#graphs()
     for (let start = 0; start < frames; start += chunkFrames * windowChunks) {
       const known = ahead?.window(start)
@@ -162,7 +162,7 @@ export class AudioEncoder implements AudioEncoderStage {
     return pieces.length === 1 && pieces[0] ? pieces[0] : joinPieces(pieces, outputWidth)
   }
 
-  /** `chunkAt`: of whole chunks by number, where they are known. */
+  /** `chunkAt`: outputs of whole chunks by index, as far as they are known. */
   async #window(
     graphs: GraphCache,
     window: { mel: Float32Array; frames: number; padded: number; signal: AbortSignal | undefined },
@@ -217,8 +217,7 @@ export class AudioEncoder implements AudioEncoderStage {
   }
 
   /**
-   * The last chunk is padded to the longest chunk of the request before the convolutions, which shows in its last
-   * token.
+   * The last chunk is padded to the longest chunk of the request before the convolutions, which changes its last token.
    */
   padding(frames: number, longestFrames: number): number {
     return Math.min(this.#model.config.chunkFrames, Math.max(frames, longestFrames))
@@ -243,12 +242,12 @@ export class AudioEncoder implements AudioEncoderStage {
     return this.#model.transform(g, tokens)
   }
 
-  /** Nothing is held between calls. */
+  /** There is no state between calls. */
   [Symbol.dispose](): void {}
 }
 
 interface WindowShape {
-  /** Chunks, from the first, whose first layers are computed. */
+  /** Number of leading chunks whose first layers have been computed. */
   readonly known: number
   /** Chunks of full length. */
   readonly whole: number

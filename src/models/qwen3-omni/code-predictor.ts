@@ -1,9 +1,9 @@
 /**
- * The code predictor: from a frame's first code to its residual codes, one group after the other.
+ * The code predictor: predicts a frame's residual codes from its first code, one group after the other.
  *
- * Each frame starts afresh, so its short cache (one row per group) belongs to the stage and is reused; several
- * sequences' frames run in one batch, which reads the weights once for all of them. Every group has its own table and
- * head. Reference: transformers `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and the talker's
+ * Frames are independent, so the stage owns one short cache (one row per group) and reuses it. Frames of several
+ * sequences run in one batch, which reads the weights once. Every group has its own embedding table and head.
+ * Reference: transformers `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and the talker's
  * `prepare_inputs_for_generation` for the sum of embeddings.
  */
 
@@ -24,7 +24,7 @@ import type { DecoderConfig } from '../decoder/config.ts'
 import { checkIds } from '../decoder/thinker.ts'
 import { sampleInGraph } from './sample-in-graph.ts'
 
-/** Frames per batch; more run in turns. */
+/** Most frames per batch. */
 const BATCH = 16
 
 function predictorLayer(parameters: Parameters, config: DecoderConfig): PreNormLayer<Attention> {
@@ -157,7 +157,7 @@ export class CodePredictor implements CodePredictorStage {
     }))
   }
 
-  /** Lets each sequence's sampler pick its next code from logits [vocabulary, batch]. */
+  /** Samples each sequence's next code from logits [vocabulary, batch]. */
   #pick(inputs: readonly CodePredictorInput[], codes: readonly number[][], logits: Float32Array): void {
     const { vocabulary } = this.#model.config
     for (const [i, input] of inputs.entries()) {
@@ -168,9 +168,8 @@ export class CodePredictor implements CodePredictorStage {
   }
 
   /**
-   * All groups in one computation that predicts the samplers' picks. They then pick from its logits, which are right up
-   * to the first wrong prediction: `codes` get the picks up to there. Gives the sum of embeddings when all predictions
-   * were right.
+   * Computes all groups at once with speculated codes. The samplers then sample from its logits, which are valid up to
+   * the first wrong code: `codes` gets the codes up to there. Returns the sum of embeddings if all codes were right.
    */
   async #guess(
     inputs: readonly CodePredictorInput[],
@@ -180,7 +179,7 @@ export class CodePredictor implements CodePredictorStage {
     const { config, codeGroups } = this.#model
     const batch = inputs.length
     const settings = commonDraw(inputs)
-    // A GPU would return some of the operations to the CPU, group by group.
+    // On a GPU, some of the operations would run on the CPU, for each group.
     if (!settings || this.#kind !== 'cpu') return undefined
     const groups = codeGroups - 1
     const noise = new Float32Array(groups * batch)
@@ -309,7 +308,7 @@ export class CodePredictor implements CodePredictorStage {
     return attention.o_proj.forward(g, g.reshape(attended, headSize * heads, tokens * batch))
   }
 
-  /** All groups' embeddings added up: [hidden, batch]. */
+  /** The sum of all groups' embeddings: [hidden, batch]. */
   #sum(g: GraphBuilder, batch: number): Tensor<'f32'> {
     let sum: Tensor<'f32'> | undefined
     for (let group = 0; group < this.#model.codeGroups; group++) {
@@ -332,7 +331,7 @@ export class CodePredictor implements CodePredictorStage {
   }
 }
 
-/** How all of them draw, when they draw alike and their draws can be predicted. */
+/** The common settings of all samplers, if they are equal and their samples can be predicted. */
 function commonDraw(inputs: readonly CodePredictorInput[]): Draw | undefined {
   const [first, ...others] = inputs.map(({ sample }) => (sample.ahead ? sample.plain : undefined))
   const same = (other: Draw | undefined): boolean =>
@@ -340,5 +339,5 @@ function commonDraw(inputs: readonly CodePredictorInput[]): Draw | undefined {
   return others.every(same) ? first : undefined
 }
 
-/** [2, 2] f16: the first token sees itself only. */
+/** [2, 2] f16: the first token attends only to itself. */
 const CAUSAL_PAIR = new Uint16Array([0, toHalf(Number.NEGATIVE_INFINITY), 0, 0])

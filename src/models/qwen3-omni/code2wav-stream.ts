@@ -1,5 +1,5 @@
 /**
- * One reply's vocoder: takes codes in pieces of any size, returns the samples they complete.
+ * One reply's streaming vocoder: converts pieces of codes of any size to the samples that they complete.
  */
 
 import {
@@ -15,12 +15,12 @@ import type { DecodeOptions, VocoderStream } from '../speech.ts'
 import type { Code2WavModel, StreamState } from './code2wav.ts'
 import type { Code2WavStage } from './speech/stages.ts'
 
-/** Frames per computation: bounds working memory and the wait for an abort. */
+/** Most frames per computation, to limit working memory and the latency of an abort. */
 const LONGEST_PIECE = 4
 
 /**
- * Bytes of streams that are kept with their graphs for the next replies, though always a few streams: describing a
- * graph is slow.
+ * Bytes of idle streams that are cached with their graphs for later replies, because describing a graph is slow. A few
+ * streams are always cached.
  */
 const KEPT_BYTES = 64e6
 const KEPT = 4
@@ -81,7 +81,7 @@ interface Lane {
 export interface Code2WavOptions {
   /** Frames per computation. */
   readonly longestPiece?: number
-  /** Bytes of streams kept for the next replies, beyond the first few. Default 64 MB on a CPU, else none. */
+  /** Bytes of idle streams cached for later replies, beyond the first few. Default: 64 MB on a CPU, otherwise none. */
   readonly keptBytes?: number
   /** Decodes as well, while it has nothing else to do. */
   readonly spare?: Backend
@@ -147,7 +147,7 @@ export class Code2Wav implements Code2WavStage {
   }
 }
 
-/** Where the next piece is computed: in the first lane, unless that is at work and another has nothing to do. */
+/** The lane of the next piece: the first one, unless it is busy and another is idle. */
 function laneFor([first, ...others]: readonly Lane[], alone: (() => boolean) | undefined): GraphCache {
   if (!first) throw new TypeError('a vocoder without a backend')
   const busy = first.backend.queued > 0
@@ -160,27 +160,27 @@ class Stream implements VocoderStream {
   readonly #lanes: readonly Lane[]
   readonly #longestPiece: number
   readonly #carried: Carried
-  readonly #giveBack: (whole: boolean) => void
+  readonly #release: (whole: boolean) => void
   #decoding = false
   /** Frames decoded. */
   #decoded = 0
-  /** Codes of the first frames, which give no sample by themselves: group ids, frame by frame. */
+  /** Codes of the first frames, which do not complete a sample: group ids, frame by frame. */
   #waiting: number[] = []
   #state: 'open' | 'broken' | 'disposed' = 'open'
 
-  /** `giveBack` takes the state back when the stream ends; `whole`: another stream may use it. */
+  /** `release` releases the state when the stream ends. `whole`: another stream may reuse it. */
   constructor(
     model: Code2WavModel,
     lanes: readonly Lane[],
     longestPiece: number,
     carried: Carried,
-    giveBack: (whole: boolean) => void,
+    release: (whole: boolean) => void,
   ) {
     this.#model = model
     this.#lanes = lanes
     this.#longestPiece = longestPiece
     this.#carried = carried
-    this.#giveBack = giveBack
+    this.#release = release
   }
 
   async push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
@@ -201,7 +201,7 @@ class Stream implements VocoderStream {
       try {
         pieces.push(await this.#decode(piece, frames, options))
       } catch (error) {
-        // The state may be half of this piece and half of the one before.
+        // The state may be inconsistent: partly of this piece, partly of the previous one.
         this.#state = 'broken'
         throw error
       } finally {
@@ -213,7 +213,7 @@ class Stream implements VocoderStream {
     return join(pieces)
   }
 
-  /** No samples remain: a whole decode cuts off what would follow. */
+  /** Returns no samples: a decode of the whole sequence also discards what would follow. */
   finish({ signal }: DecodeOptions = {}): Promise<Float32Array> {
     return signal?.aborted ? Promise.reject(signal.reason as Error) : Promise.resolve(new Float32Array())
   }
@@ -246,7 +246,7 @@ class Stream implements VocoderStream {
     if (this.#state === 'disposed') return
     const whole = this.#state === 'open' && !this.#decoding
     this.#state = 'disposed'
-    this.#giveBack(whole)
+    this.#release(whole)
   }
 }
 

@@ -1,10 +1,10 @@
 /**
- * The vocoder: codec codes to 24 kHz samples, frame by frame as they come.
+ * The vocoder: converts codec codes to 24 kHz samples, in streams.
  *
- * In: codes [frames, groups] in pieces of any size. Out: samples that, joined, equal decoding all codes at once. Every
- * part looks back only, so a stream carries the next piece's state: keys and values of the last window, and the
- * convolutions' history. A decoder block's samples need the next frame, so the first piece is shorter, and nothing
- * remains at the end.
+ * In: codes [frames, groups] in pieces of any size. Out: samples whose concatenation equals decoding all codes at once.
+ * Every part is causal, so a stream only has state for the next piece: keys and values of the last window, and the
+ * convolutions' history. A decoder block's samples need the next frame, so the first piece is shorter, and no samples
+ * remain at the end.
  *
  * transformers' `chunked_decode` decodes chunks separately and loses that many samples at each border; its `forward` is
  * the reference here. Reference: transformers `Qwen3OmniMoeCode2Wav`.
@@ -27,7 +27,7 @@ import {
 import type { GraphBuilder, Tensor } from '../../tensor/index.ts'
 import type { Code2WavConfig } from './config-types.ts'
 
-/** Tensors that a stream carries from piece to piece. */
+/** State tensors of a stream. */
 export interface StreamState {
   /** False for the first piece, which has no state. */
   readonly started: boolean
@@ -150,7 +150,7 @@ export class Code2WavModel {
     return length
   }
 
-  /** Keys and values that a stream carries per layer: the frames before the current one that it may see. */
+  /** Frames of keys and values in a stream's state per layer: those that the next frame attends to. */
   get carriedFrames(): number {
     return this.config.window - 1
   }
@@ -203,8 +203,7 @@ export class Code2WavModel {
   }
 
   /**
-   * Working memory in which the convolutions after `frames` upsampled frames lay out their windows, one after the
-   * other.
+   * Working memory that the convolutions after `frames` upsampled frames share for their windows.
    */
   #workspace(g: GraphBuilder, frames: number): Tensor<'f32'> | undefined {
     if (g.backend.kind !== 'cpu') return undefined
@@ -246,8 +245,8 @@ export class Code2WavModel {
 }
 
 /**
- * Runs `apply` on x with the frames that came before it, then keeps the last `context` frames for the next piece. The
- * order matters: the state is read before it is overwritten.
+ * Runs `apply` on x with the preceding frames, then stores the last `context` frames for the next piece. The order
+ * matters: the state is read before it is overwritten.
  */
 function carry(
   g: GraphBuilder,

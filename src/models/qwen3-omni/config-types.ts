@@ -1,5 +1,5 @@
 /**
- * A Qwen3-Omni configuration, spelt one way and checked; see config.ts.
+ * A validated Qwen3-Omni configuration, independent of the file's format; see config.ts.
  */
 
 import type { Activation } from '../../nn/index.ts'
@@ -43,7 +43,7 @@ export interface VisionEncoderConfig {
 
 export interface TalkerConfig extends DecoderConfig {
   readonly thinkerHidden: number
-  /** Index into the thinker's hidden states (0 is the embeddings) that the talker takes. */
+  /** Index of the thinker's hidden states that the talker uses; 0: the embeddings. */
   readonly acceptHiddenLayer: number
   readonly codeGroups: number
 }
@@ -58,7 +58,7 @@ export interface Code2WavConfig {
   readonly epsilon: number
   readonly attentionBias: boolean
   readonly rotaryBase: number
-  /** Frames a frame attends to, itself included. */
+  /** Frames that a frame attends to, including itself. */
   readonly window: number
   readonly codebookSize: number
   readonly codeGroups: number

@@ -1,9 +1,9 @@
 /**
  * Reads config.json of a Qwen3-Omni checkpoint.
  *
- * In: the parsed file, in transformers 4's spelling (`rope_scaling` and `rope_theta`, `num_experts`) or 5's
- * (`rope_parameters`, `num_local_experts`). Out: a {@link Qwen3OmniConfig}. What the graphs do not support (other
- * rotary types) is an error here.
+ * In: the parsed file, in the format of transformers 4 (`rope_scaling` and `rope_theta`, `num_experts`) or 5
+ * (`rope_parameters`, `num_local_experts`). Out: a {@link Qwen3OmniConfig}. Settings that the graphs do not support,
+ * such as other rotary types, are errors.
  *
  * Reference: transformers `configuration_qwen3_omni_moe.py`.
  */
@@ -53,7 +53,7 @@ function architectureOf(json: unknown): string {
 
 function parseThinkerParts(root: ConfigReader): Pick<Qwen3OmniConfig, 'thinker' | 'audioEncoder' | 'visionEncoder'> {
   const text = root.object('text_config')
-  // transformers ties by the thinker's own switch; older files repeat it inside text_config.
+  // Like transformers, this uses the thinker's tie_word_embeddings; older files repeat it in text_config.
   const tiedEmbeddings = root.boolean('tie_word_embeddings', text.boolean('tie_word_embeddings', false))
   const thinker = { ...parseDecoder(text, { sparse: 'by-layer', multimodal: true }), tiedEmbeddings }
   const audioEncoder = parseAudioEncoder(root.object('audio_config'))
@@ -136,8 +136,8 @@ function parseRotary(reader: ConfigReader, headSize: number, multimodal: boolean
     rope.fail('mrope_interleaved', 'is false; Qwen3-Omni interleaves')
   if (!multimodal) return { base }
   const [, h = 20, w = 20] = rope?.integers('mrope_section', [24, 20, 20]) ?? []
-  // Height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., as many as its section says and the head has; time
-  // the rest.
+  // Height has frequencies 1, 4, 7, ... and width 2, 5, 8, ..., limited by its section and the head; time has the
+  // others.
   const half = headSize / 2
   const height = Math.min(h, Math.ceil((half - 1) / 3))
   const width = Math.min(w, Math.ceil((half - 2) / 3))
@@ -211,7 +211,7 @@ function parseTalker(reader: ConfigReader, thinker: ThinkerConfig): TalkerConfig
   if (acceptHiddenLayer > thinker.layers)
     reader.fail('accept_hidden_layer', `is ${acceptHiddenLayer} but the thinker has ${thinker.layers} layers`)
   return {
-    // The talker has no dense layers: transformers replaces them whatever `mlp_only_layers` says.
+    // The talker has no dense layers: transformers ignores its `mlp_only_layers`.
     ...parseDecoder(reader.object('text_config'), { sparse: 'always', multimodal: true }),
     thinkerHidden,
     acceptHiddenLayer,
@@ -225,7 +225,7 @@ function checkCodePredictor(reader: ConfigReader, predictor: DecoderConfig, talk
   const groups = reader.integer('num_code_groups', { fallback: talker.codeGroups })
   if (groups !== talker.codeGroups)
     reader.fail('num_code_groups', `is ${groups} but the talker has ${talker.codeGroups}`)
-  // The sequence is one frame: a window counts only in layers that slide, and only where it is shorter.
+  // The sequence is one frame, so a sliding window matters only if it is shorter than a frame.
   if (!reader.has('sliding_window') || !slides(reader, predictor.layers)) return
   const window = reader.integer('sliding_window')
   if (window < talker.codeGroups)
@@ -273,7 +273,7 @@ function parseCode2Wav(reader: ConfigReader, talker: TalkerConfig): Code2WavConf
   }
 }
 
-/** Frames that the vocoder's state of each reply holds. */
+/** Most frames in the vocoder's state of a reply. */
 const LONGEST_WINDOW = 8192
 /** Each has an embedding and a head of its own. */
 const MOST_CODE_GROUPS = 256

@@ -1,5 +1,5 @@
 /**
- * A Qwen3-Omni checkpoint: its parts' weights, declared and then loaded, and its stages.
+ * A Qwen3-Omni checkpoint: declarations of its weights, and its stages over the loaded weights.
  *
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration`.
  */
@@ -87,7 +87,7 @@ export class Qwen3OmniModel implements OmniModel {
     const { talker, code_predictor, code2wav } = modules.speech
     this.talker = new Talker(backend, talker, cache)
     this.codePredictor = new CodePredictor(backend, code_predictor, talker, cache)
-    // The talker's next steps do not depend on the samples.
+    // The talker does not depend on the samples, so the vocoder runs in parallel with it.
     const side = backend.parallel()
     this.code2wav = new Code2Wav(side, code2wav, {
       ...(options.speech?.onePiece && { longestPiece: Infinity }),
@@ -104,7 +104,7 @@ export class Qwen3OmniModel implements OmniModel {
   }
 
   [Symbol.dispose](): void {
-    this.speech?.forget?.()
+    this.speech?.clearCache?.()
     this.thinker[Symbol.dispose]()
     this.audioEncoder[Symbol.dispose]()
     this.visionEncoder[Symbol.dispose]()

@@ -1,9 +1,9 @@
 /**
- * Sampling as graph operations: predicts the host sampler's picks, as nearly as f32 allows.
+ * Sampling as graph operations: predicts the host sampler's choices, within the precision of f32.
  *
- * In: logits [vocabulary, batch], settings, and one number in [0, 1) for each column. Out: ids [batch]. The host sums
- * in f64, so a draw close to a border differs: the caller lets the host's sampler pick again from the same logits and
- * numbers. Ids are in range whatever the logits are.
+ * In: logits [vocabulary, batch], settings, and one number in [0, 1) per column. Out: ids [batch]. The host sums in
+ * f64, so a choice close to a boundary may differ: the host's sampler samples again from the same logits and numbers.
+ * Ids are in range for any logits.
  */
 
 import type { Draw } from '../../sampling/sampler.ts'
@@ -26,7 +26,7 @@ export function sampleInGraph(
     const chosen = pick(g, scaled, g.largest(scaled, topK))
     const sorted = pick(g, chosen, g.argsort(chosen))
     const odds = g.softMax(sorted)
-    // A token stays while those before it have not reached top-p.
+    // A token is a candidate while the sum of more probable ones is below top-p.
     const kept = g.step(g.scale(g.sub(g.cumulativeSum(odds), odds), -1, topP))
     const last = clampedIndex(g, g.scale(g.sumRows(kept), 1, -1), topK)
     const floor = pick(g, sorted, last)

@@ -1,5 +1,5 @@
 /**
- * The talker: projected thinker states to the first codec code of each speech frame.
+ * The talker: computes the first codec code of each speech frame from projected thinker states.
  *
  * In: embeddings and positions per sequence. Out: logits over the codec vocabulary and the hidden state, of each
  * sequence's last token. Reference: transformers `Qwen3OmniMoeTalkerForConditionalGeneration`.

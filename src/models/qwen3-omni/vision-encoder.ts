@@ -57,7 +57,7 @@ function visionBlock(parameters: Parameters, config: VisionEncoderConfig): PreNo
   })
 }
 
-/** Joins each block of patches to one token. The deepstack ones norm after joining, the last one before. */
+/** Merges each block of patches into one token. Deepstack mergers normalize after merging, the last one before. */
 class PatchMerger {
   readonly ln_q: LayerNorm
   readonly mlp: PlainMlp
@@ -185,7 +185,7 @@ export class VisionEncoder implements VisionEncoderStage {
     const embeddings = new Float32Array(frames * tokens * width)
     const deepstack = config.deepstackLayers.map(() => new Float32Array(frames * tokens * width))
     const places = placesOf(rows, columns, config)
-    // Working memory, which grows with the image, is freed when it is done.
+    // Working memory grows with the image, so it is freed after each one.
     using graphs = new GraphCache(this.#backend, { maxNodes: 80 * config.layers + 400 })
     for (let frame = 0; frame < frames; frame++) {
       if (frame > 0) await pause?.()
@@ -210,7 +210,7 @@ export class VisionEncoder implements VisionEncoderStage {
     return { embeddings, deepstack }
   }
 
-  /** Nothing is held between calls. */
+  /** There is no state between calls. */
   [Symbol.dispose](): void {}
 }
 

@@ -1,8 +1,8 @@
 /**
  * DashScope's realtime dialect, and OpenAI's beta dialect, which has the same form.
  *
- * In: client events of the qwen3-omni-flash guides, and names from later guides. Out: server events of the flash guides.
- * Reference: Model Studio's client-events, server-events and realtime guide (December 2025), the official SDKs;
+ * In: client events of the qwen3-omni-flash guides, and names from later guides. Out: server events of the flash
+ * guides. Reference: Model Studio's client-events, server-events and realtime guide (December 2025), the official SDKs;
  * docs/realtime.md.
  */
 import { z } from 'zod'

@@ -1,7 +1,8 @@
 /**
  * Splits a recording at its pauses, for transcripts with timestamps.
  *
- * In: 16 kHz mono samples. Out: segments of speech up to a maximum length, in samples, without the silence between them.
+ * In: 16 kHz mono samples. Out: segments of speech up to a maximum length, in samples, without the silence between
+ * them.
  */
 import { WINDOW_SAMPLES, type VoiceModel } from './silero.ts'
 import { TurnDetector } from './turn-detector.ts'
@@ -13,7 +14,7 @@ export interface SpeechSegment {
 
 const RATE = 16_000
 
-/** @param yieldToEventLoop yields to the event loop. Rejects with the signal's reason once aborted. */
+/** Finds segments. `yieldToEventLoop` is called between windows. Rejects with the signal's reason once aborted. */
 export async function speechSegments(
   samples: Float32Array,
   model: VoiceModel,

@@ -3,8 +3,8 @@
  *
  * In: one probability per 32 ms. Out: `start` and `stop`, in samples since the start of the session. Speech starts with
  * two consecutive windows at or above the threshold. It ends after the configured silence; a window is silent if its
- * probability is 0.15 below the threshold. Reference: snakers4/silero-vad `VADIterator`; Model Studio's `turn_detection`
- * (threshold, prefix_padding_ms, silence_duration_ms).
+ * probability is 0.15 below the threshold. Reference: snakers4/silero-vad `VADIterator`; Model Studio's
+ * `turn_detection` (threshold, prefix_padding_ms, silence_duration_ms).
  */
 import type { TurnDetection } from '../config.ts'
 

@@ -1,8 +1,8 @@
-/** The family's chat template for a checkpoint without one, and the system turns it was trained with. */
+/** The default chat template of the family, and the system turns that it was trained with. */
 
 export const DEFAULT_SYSTEM = 'You are a helpful assistant.'
 
-/** Speech is supported under this system turn only. */
+/** Speech is supported only with this system turn. */
 export const SPEECH_SYSTEM =
   'You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and visual inputs, as well as generating text and speech.'
 

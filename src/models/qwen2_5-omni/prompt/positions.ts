@@ -1,9 +1,9 @@
 /**
- * TMRoPE: rotary positions of a prompt, and the order of a video's tokens and its audio's.
+ * TMRoPE: rotary positions of a prompt, and the interleaved order of a video's tokens and its audio's tokens.
  *
- * In: the prompt as a list of spans. Out: [3, tokens] whole numbers and the reply's first position. Text counts up on
- * all three axes; a grid of vision tokens has a time in steps of 1/25 s, with rows and columns on the other two. A
- * video and its audio count from the same start and are interleaved in chunks of two seconds.
+ * In: the prompt as a list of spans. Out: [3, tokens] integers, and the reply's first position. Positions of text
+ * increase on all three axes. Vision tokens have a time in steps of 1/25 s, a row and a column. A video and its audio
+ * start at the same position and are interleaved in chunks of two seconds.
  *
  * Reference: transformers `Qwen2_5OmniPreTrainedModelForConditionalGeneration.get_rope_index`.
  */
@@ -19,14 +19,14 @@ export interface PositionOptions {
   readonly chunkSeconds: number
 }
 
-/** Runs of one kind, in order of reading; `from` and `until` count that kind's tokens. */
+/** Runs of tokens of one kind, in prompt order. `from` and `until` count tokens of that kind. */
 interface Run {
   readonly video: boolean
   readonly from: number
   readonly until: number
 }
 
-/** Of each token of the video and its audio, whether it is the video's. */
+/** For each token of a video with audio, whether it belongs to the video. */
 export function videoOrder(video: VideoWithAudio, options: PositionOptions): boolean[] {
   return videoRuns(video, options).flatMap(({ video: own, from, until }) => Array.from({ length: until - from }, () => own))
 }
@@ -49,7 +49,7 @@ export function ropePositions(spans: readonly Span[], options: PositionOptions):
   for (const [index, span] of spans.entries()) {
     switch (span.type) {
       case 'text': {
-        // A video with audio opens and closes with two markers that share one position.
+        // A video with audio starts and ends with two markers that share one position.
         const before = spans[index - 1]?.type === 'video-with-audio'
         const after = spans[index + 1]?.type === 'video-with-audio'
         for (let i = 0; i < span.tokens; i++) {
@@ -93,15 +93,16 @@ export function ropePositions(spans: readonly Span[], options: PositionOptions):
 }
 
 /**
- * Time of each frame of a grid. Only the product is cut to a whole number, and it is single precision, as in
- * transformers.
+ * Time of each frame of a grid. As in transformers, only the product is truncated, in single precision.
  */
 function frameTimes(frames: number, secondsPerPatch: number, rate: number): Int32Array {
   const seconds = Math.fround(secondsPerPatch)
   return Int32Array.from({ length: frames }, (_, frame) => Math.trunc(Math.fround(Math.fround(frame * seconds) * rate)))
 }
 
-/** The video's chunks and its audio's alternate, the video's first; the rest of the longer one follows. */
+/**
+ * Alternates chunks of the video and of its audio, starting with the video. Remaining chunks of the longer one follow.
+ */
 function videoRuns({ grid, secondsPerPatch, audioTokens }: VideoWithAudio, options: PositionOptions): Run[] {
   const { merge, rate, chunkSeconds } = options
   const { length, perFrame } = tokenPlaces(grid, merge)
@@ -119,8 +120,8 @@ function videoRuns({ grid, secondsPerPatch, audioTokens }: VideoWithAudio, optio
 }
 
 /**
- * Cuts `count` tokens where a time reaches the next multiple of `perChunk`: at most once a token, so that a video of
- * few frames lags behind its audio, as it does in transformers' `get_chunked_index`.
+ * Divides `count` tokens where their time reaches the next multiple of `perChunk`. There is at most one boundary per
+ * token, so a video with few frames lags behind its audio, as in transformers' `get_chunked_index`.
  */
 function chunksOf(count: number, perChunk: number, timeOf: (token: number) => number): [number, number][] {
   const chunks: [number, number][] = []

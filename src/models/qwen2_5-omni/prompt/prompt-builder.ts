@@ -17,7 +17,7 @@ const rules: PromptRules = {
   processor: {
     positionRate: 25,
     window: 100,
-    // Three mel frames: fewer make no token.
+    // Three mel frames: fewer have no token.
     shortestAudio: 2 * 160 + 1,
     videoLimits: { min: 128 * 28 * 28, max: 768 * 28 * 28 },
     capsFrames: true,
@@ -33,7 +33,7 @@ const rules: PromptRules = {
     return typeof endOfText === 'number' ? [...new Set([...end, endOfText])] : end
   },
   audioTokens: (frames) => Math.floor(Math.ceil(frames / 2) / 2),
-  // Silence up to the extractor's whole length follows; only one more window of it has an effect.
+  // Transformers pads with silence up to the extractor's full length; only one more window of it has an effect.
   paddedLength: (samples, _, { audio }) => Math.max(samples, audio.shortest ?? 0) + 2 * audio.fftLength,
   videoOrder: (video, config) => videoOrder(video, positionOptions(config)),
   positions: (spans, config) => ropePositions(spans, positionOptions(config)),
@@ -49,7 +49,7 @@ const rules: PromptRules = {
   },
 }
 
-/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, broken or contradicts another. */
+/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, invalid, or inconsistent with another. */
 export function createQwen25Prompt(files: CheckpointFiles): MediaPromptBuilder {
   return createMediaPrompt(files, rules)
 }
@@ -58,7 +58,7 @@ function positionOptions({ positionMerge, positionRate, chunkSeconds }: Processo
   return { merge: positionMerge, rate: positionRate, chunkSeconds }
 }
 
-/** One system turn, Qwen's own: speech fails with any other, so the caller's is not used. */
+/** Replaces system turns by Qwen's own, because speech fails with any other. */
 function spokenMessages(messages: readonly GenerationMessage[]): readonly GenerationMessage[] {
   return [
     { role: 'system', content: [{ type: 'text', text: SPEECH_SYSTEM }] },

@@ -37,7 +37,7 @@ export class Token2WavVocoder implements CodeVocoder {
     this.codes = config.dit.codes + 1
   }
 
-  /** The first window also waits for the block after it; later ones only for their own codes. */
+  /** The first window also needs the block after it; later windows need only their own codes. */
   windowCodes(window: number): number {
     const { streamBlock, repeats } = this.#config.dit
     const { windowBlocks } = this.#settings

@@ -1,9 +1,9 @@
 /**
- * Qwen2.5-Omni's speech. One step for all ready replies: prefill text, sample a code each, run the talker.
+ * Qwen2.5-Omni's speech. One step for all ready replies: embed text, sample one code each, run the talker.
  *
- * In: the {@link SpeechBatchMember}s of a step. Out: codes, at most one a reply. Stage calls are batched over replies, so
- * weights are read once a step. The talker takes one text token per code of 20 ms, so it waits for a thinker slower
- * than 50 tokens/s. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
+ * In: the {@link SpeechBatchMember}s of a step. Out: at most one code per reply. Stage calls are batched over replies,
+ * so weights are read once per step. Each code of 20 ms needs one text token, so the talker waits for a thinker that
+ * makes fewer than 50 tokens/s. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`.
  */
 
 import { EngineError } from '../../../contract/index.ts'
@@ -18,22 +18,22 @@ import { OPENING_ROWS, TalkerReply } from './reply.ts'
 import { TalkerRows } from './rows.ts'
 import type { SpeechSettings } from './settings.ts'
 
-/** Random streams, apart from the text's. */
+/** Random streams, separate from the text's. */
 const randomStream = { talker: 2, noise: 3 } as const
 
-/** What members codes into audio. */
+/** The vocoder, which turns codes into audio. */
 export interface CodeVocoder {
   readonly sampleRate: number
   /** Samples of one code. */
   readonly samplesPerCode: number
-  /** Codes that can be decoded: 0 to `codes` - 1. */
+  /** Number of codes: 0 to `codes` - 1 can be decoded. */
   readonly codes: number
   /** Lower-case names to the thinker's token for the voice. */
   readonly voices: ReadonlyMap<string, number>
-  /** Codes of the n-th call: what the next window waits for. */
+  /** Codes of the n-th call: those that the next window needs. */
   windowCodes(window: number): number
   readonly mostWindowCodes: number
-  /** `random`: of the request's noise. */
+  /** `random`: random numbers for the request's noise. */
   newStream(voice: string, random: () => number): VocoderStream
 }
 
@@ -54,7 +54,7 @@ export class Qwen25Speech implements SpeechPipeline {
   readonly sampleRate: number
   readonly frameRate: number
   readonly hiddenRows = 'all'
-  /** Early codes are decoded early; meanwhile the talker waits for text. */
+  /** The reply starts with its first text token, for early audio; the talker then waits for more text. */
   readonly minTextTokens = 1
   readonly maxPendingFrames: number
   readonly #talker: Talker
@@ -75,7 +75,7 @@ export class Qwen25Speech implements SpeechPipeline {
     this.speakers = [...vocoder.voices.keys()]
     this.sampleRate = vocoder.sampleRate
     this.frameRate = vocoder.sampleRate / vocoder.samplesPerCode
-    // One window being decoded, one to follow it.
+    // One window that is being decoded, and the next one.
     this.maxPendingFrames = 2 * vocoder.mostWindowCodes
     const ends = new Set([ids.codecPad, ids.codecEnd])
     this.#suppressed = Array.from({ length: Math.max(0, talker.vocabSize - vocoder.codes) }, (_, i) => vocoder.codes + i)
@@ -109,7 +109,7 @@ export class Qwen25Speech implements SpeechPipeline {
         voiceToken,
         sequence,
         vocoder: this.#vocoder.newStream(speaker, createRandom(seed, randomStream.noise)),
-        // Repetition counts the ids that stand for the talker's prompt: its end is one of them.
+        // The repetition penalty also counts the ids of the talker's prompt.
         sampler: createSampler({ ...talker, suppressed: this.#suppressed }, createRandom(seed, randomStream.talker), [
           codecMask,
           codecPad,
@@ -131,7 +131,7 @@ export class Qwen25Speech implements SpeechPipeline {
     const live = members.filter(({ inactive, reply }) => !inactive && !reply.ended)
     const speaking = live.filter(({ canMakeFrame, reply }) => canMakeFrame && reply.prefillComplete && !reply.pending && reply.hasText)
     await guarded(speaking, () => this.#makeCodes(speaking))
-    // Each grows by itself, so that only the reply without memory waits.
+    // Memory is reserved separately for each reply, so that only a reply without memory waits.
     const grown = await withMemory(
       live.filter(({ reply }) => reply.prefillComplete && reply.pending && !reply.ended).map((member) => ({ member })),
       ({ member: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
@@ -161,7 +161,7 @@ export class Qwen25Speech implements SpeechPipeline {
         onStep?.(undefined)
         wanted.forEach(({ member: { reply }, last }, index) => {
           reply.prefillComplete ||= last
-          // After rows that were run again, what follows them is there already.
+          // After a recomputation, the next code or its input is already known.
           if (last && !reply.pending) reply.logits ??= outputs[index]
         })
       },
@@ -177,7 +177,7 @@ export class Qwen25Speech implements SpeechPipeline {
       for (let i = 0; i < (read[index]?.length ?? 0); i += 1) reply.addTextRow(rows[row++]!)
   }
 
-  /** Samples each reply's next code. Replies that continue have the talker's next input pending. */
+  /** Samples each reply's next code. Replies that continue get a pending talker input. */
   async #makeCodes(members: readonly Member[]): Promise<void> {
     const after = await this.#rows.afterText()
     const continuing: { member: Member; code: number }[] = []
@@ -216,8 +216,8 @@ export class Qwen25Speech implements SpeechPipeline {
   }
 
   /**
-   * The next rows of the talker's prompt: the thinker's, then (in one piece) the opening, then the codes that are run
-   * again.
+   * The next rows of the talker's prefix: the thinker's prompt, then the opening (in one piece), then codes to
+   * recompute.
    */
   async #promptInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
     const { prompt, sequence, voiceToken } = reply.options
@@ -259,7 +259,7 @@ export class Qwen25Speech implements SpeechPipeline {
   }
 }
 
-/** A code's input, which the talker runs now. */
+/** Removes and returns the pending input, for this step. */
 function takePending(reply: TalkerReply): TalkerInput {
   const { input, code, text } = reply.pending!
   reply.pending = undefined

@@ -1,10 +1,10 @@
 /**
  * One reply's speech: the talker's sequence, and its pending input rows.
  *
- * In: hidden states of the thinker's rows, ids of spoken text. Out: the next inputs of the batches in `pipeline.ts`,
- * which drives it. The talker takes the whole prompt, the voice and the first token of text, and then one token of text
- * for each code; after the text an end row, then pads. Reference: transformers
- * `Qwen2_5OmniForConditionalGeneration.generate` (`thinker_reply_part`).
+ * In: hidden states of the thinker's rows, ids of spoken text. Out: inputs of the batched steps in `pipeline.ts`. The
+ * talker's prefix is the whole prompt, the voice and the first text token. Each code then needs one text row: rows of
+ * text, then one end row, then padding rows. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate`
+ * (`thinker_reply_part`).
  */
 
 import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
@@ -58,7 +58,7 @@ export class TalkerReply extends BaseTalkerReply<TalkerReplyOptions> implements 
     this.#firstCodePosition = Math.max(largest + 1, this.openingPosition + 2)
   }
 
-  /** 25 a second: one for every two codes. */
+  /** 25 per second: one for every two codes. */
   get audioTokens(): number {
     return Math.ceil(this.frameCount / 2)
   }
@@ -83,7 +83,7 @@ export class TalkerReply extends BaseTalkerReply<TalkerReplyOptions> implements 
     return this.options.prompt.tokenIds.length <= MAX_RETAINED_ROWS
   }
 
-  /** Every row of the prompt and of the answer. */
+  /** All rows of the prompt and of the answer are needed. */
   needsHidden(): boolean {
     return !this.ended
   }
@@ -172,7 +172,7 @@ export class TalkerReply extends BaseTalkerReply<TalkerReplyOptions> implements 
     return (positions.at(-1) ?? -1) + 1
   }
 
-  /** Position of the row after the n-th code: it continues from the largest of all, unlike the thinker's. */
+  /** Position of the row after the n-th code. Unlike the thinker's, it continues from the largest prompt position. */
   codePosition(code: number): number {
     return this.#firstCodePosition + code
   }

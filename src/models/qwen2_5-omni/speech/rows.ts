@@ -39,8 +39,8 @@ export class TalkerRows {
   }
 
   /**
-   * Prompt rows: embedding and hidden state, at media only the hidden state. `hidden`: [ids, thinker hidden], summed in
-   * place.
+   * Prompt rows: sums of embedding and hidden state; for media only the hidden state. `hidden`: [ids, thinker hidden],
+   * modified in place.
    */
   async prompt(ids: Int32Array, hidden: Float32Array): Promise<Float32Array> {
     const embeddings = await this.#thinker.embed(ids)
@@ -51,7 +51,7 @@ export class TalkerRows {
     return hidden
   }
 
-  /** One row for each spoken token, with its hidden state where there is one. */
+  /** One row per spoken token, including its hidden state if there is one. */
   async text(
     tokens: readonly { readonly id: number; readonly hidden: Float32Array | undefined }[],
   ): Promise<Float32Array[]> {
@@ -106,7 +106,7 @@ export class TalkerRows {
   }
 }
 
-/** Element by element, in float32. */
+/** Element-wise, in float32. */
 function sum(left: Float32Array, right: Float32Array): Float32Array {
   const out = new Float32Array(left.length)
   for (let index = 0; index < left.length; index += 1) out[index] = left[index]! + right[index]!

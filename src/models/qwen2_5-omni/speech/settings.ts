@@ -1,5 +1,5 @@
 /**
- * How a checkpoint's talker is sampled, and how its codes become audio.
+ * Settings of speech: sampling of the talker, and the diffusion vocoder.
  *
  * In: `generation_config.json` as parsed JSON (or nothing; the published one has no speech settings). Out: {@link
  * SpeechSettings}. Reference: transformers `Qwen2_5OmniForConditionalGeneration.generate` (defaults of its `talker_*`
@@ -21,8 +21,8 @@ export interface SpeechSettings {
   /** Most codes of one reply. */
   readonly maxFrames: number
   /**
-   * Ends a talker that misses its end token: 8 seconds, and 2 more for each token of text, which is longer than any
-   * complete speech.
+   * Limit for a talker that misses its end token: 8 seconds, plus 2 per text token, which is longer than any complete
+   * speech.
    */
   readonly allowance: SpeechAllowance
 }
@@ -30,8 +30,8 @@ export interface SpeechSettings {
 /** transformers' defaults. */
 export const defaultSpeech: SpeechSettings = {
   talker: { temperature: 0.9, topK: 40, topP: 0.8, repetitionPenalty: 1.05 },
-  // Qwen's own engine: Euler over the reference's times, a first window of three blocks. Later windows grow, because
-  // each also computes three blocks of context.
+  // As in Qwen's own engine: Euler over the reference's times, and a first window of three blocks. Later windows are
+  // longer, because each also computes three blocks of context.
   diffusion: { solver: 'euler', points: 10, guidance: 0.5, windowBlocks: [3, 6, 12] },
   maxFrames: 4096,
   // Codes are 20 ms long.
@@ -47,7 +47,7 @@ export function readSpeechSettings(fields: { readonly [key: string]: unknown } =
   return { ...defaultSpeech, talker, maxFrames }
 }
 
-/** The settings with the given ones in place of the defaults. */
+/** The settings, with options that override the defaults. */
 export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions = {}): SpeechSettings {
   const { solver, points, guidance, windowBlocks } = settings.diffusion
   return {
@@ -61,7 +61,7 @@ export function withDiffusion(settings: SpeechSettings, asked: DiffusionOptions 
   }
 }
 
-/** The same settings as the reference's: a greedy talker without a limit, the whole reply in one window. */
+/** The settings of the reference: greedy sampling without a limit, and the whole reply in one window. */
 export function exactSpeech(settings: SpeechSettings): SpeechSettings {
   return {
     ...settings,

@@ -1,15 +1,17 @@
 /**
- * SnakeBeta between two filters: upsampling by two, the activation, downsampling by two, so that frequencies that the
- * activation adds do not alias.
+ * SnakeBeta between two filters: upsampling by two, the activation, downsampling by two. This prevents aliasing of
+ * frequencies that the activation adds.
  *
- * x: [channels, time] to the same, edges repeated. Reference: transformers `Qwen2_5OmniAntiAliasedActivation1d`.
+ * x: [channels, time] to the same shape, with repeated edges. Reference: transformers
+ * `Qwen2_5OmniAntiAliasedActivation1d`.
  */
 
 import { SnakeBeta, type Parameters } from '../../../nn/index.ts'
 import type { GraphBuilder, InputData, Tensor } from '../../../tensor/index.ts'
 
 /**
- * Samples on either side that a result depends on, and those with a weight that matters: the filters' ends are small.
+ * Samples on each side that a result depends on, and those with a significant weight: the ends of the filters are
+ * small.
  */
 export const SNAKE_REACH = 5
 export const SNAKE_CORE = 1
@@ -18,7 +20,7 @@ export const SNAKE_CORE = 1
 const HALF_FILTER = [0.002028965, 0.009389466, -0.025543459, -0.057657383, 0.128572583, 0.443209797]
 const FILTER = [...HALF_FILTER, ...HALF_FILTER.toReversed()]
 
-/** Filters as the kernels that a graph's activations share: see {@link snakeFilters}. */
+/** Filter kernels that all activations of a graph share: see {@link snakeFilters}. */
 export interface SnakeFilters {
   /** [1, 2, 7]: of a pair of new samples, each one's taps. */
   readonly up: Tensor<'f32'>
@@ -56,7 +58,7 @@ export class AntiAliasedSnake {
   forward(g: GraphBuilder, x: Tensor<'f32'>, filters: SnakeFilters): Tensor<'f32'> {
     const channels = this.#channels
     const time = x.shape[1]
-    // Each frame twice: two channels of one kernel make the two new samples.
+    // Each frame is used twice: two channels of one kernel compute the two new samples.
     const pairs = g.reshape(g.getRows(x, repeatedEdges(g, time, 3, 2)), 2 * channels, time + 6)
     const up = g.reshape(g.repeat(filters.up, channels, 2, 7), 2 * channels, 7)
     const fine = g.reshape(g.depthwise(pairs, up), channels, 2 * time)

@@ -2,8 +2,8 @@
  * BigVGAN, the vocoder of token2wav: mel to 24 kHz samples. Weights and graph.
  *
  * In: mel frames (natural logarithm of amplitude) with their neighbours. Out: the samples of the requested frames,
- * equal to those of the whole sequence: every stage computes exactly the next one's input. Reference: transformers
- * `Qwen2_5OmniToken2WavBigVGANModel`.
+ * which equal those of the whole sequence, because every stage computes exactly the input of the next. Reference:
+ * transformers `Qwen2_5OmniToken2WavBigVGANModel`.
  */
 
 import type { Parameters } from '../../../nn/index.ts'
@@ -22,7 +22,7 @@ export interface Span {
   readonly to: number
 }
 
-/** A graph's frames. The sequence counts as beginning and ending with the given ones. */
+/** The frames of a graph, which is computed as if the sequence started and ended with them. */
 export interface VocoderShape {
   /** Frames whose samples are requested. */
   readonly frames: number
@@ -57,7 +57,7 @@ class AmpBlock {
     })
   }
 
-  /** Samples on either side that a result depends on, if an activation reaches `snake`. */
+  /** Samples on each side that a result depends on, if an activation depends on `snake` samples. */
   reach(snake: number): number {
     return this.pairs.reduce((sum, { reach }) => sum + reach + 2 * snake, 0)
   }
@@ -200,7 +200,7 @@ export class BigVganModel {
     return { mel, first: needed, stages }
   }
 
-  /** Working memory in which the convolutions lay out their windows in turn; only the CPU's product supports that. */
+  /** Working memory that the convolutions share for their windows. Only the CPU supports it. */
   #workspace(g: GraphBuilder, plan: Plan): ConvolutionWorkspace | undefined {
     if (g.backend.kind !== 'cpu') return undefined
     let workspace = 0
@@ -226,7 +226,7 @@ export class BigVganModel {
   }
 }
 
-/** The given samples, at this rate. */
+/** Converts a range of samples to another rate. */
 function limitsOf({ frames, before, after }: VocoderShape, rate: number): Span {
   return { from: -before * rate, to: (frames + after) * rate }
 }

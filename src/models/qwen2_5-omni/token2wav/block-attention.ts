@@ -1,13 +1,14 @@
 /**
- * Attention by blocks of frames: each block of queries sees its own block of keys, and maybe the one before or after.
+ * Block attention over frames: each block of queries attends to its own block of keys, and in some layers to the
+ * previous or the next one.
  *
- * Blocks are a batch dimension, so that no masked value is computed. The rows of a batch follow each other, each of
+ * Blocks are a batch dimension, so that no masked value is computed. The rows of a batch are consecutive, and each has
  * whole blocks. Reference: `_create_block_diff` and the mask in transformers `Qwen2_5OmniToken2WavDiTModel`.
  */
 
 import { HALF_NEGATIVE_INFINITY, type GraphBuilder, type InputData, type Tensor } from '../../../tensor/index.ts'
 
-/** Blocks seen in addition to the own one. */
+/** Blocks attended to in addition to the own block. */
 export interface BlockReach {
   readonly back: 0 | 1
   readonly ahead: 0 | 1
@@ -35,7 +36,7 @@ function nameOf({ back, ahead }: BlockReach): string {
   return `reach.${back}.${ahead}`
 }
 
-/** Declares what layers of this reach read, once per graph: see {@link blockInputs}. */
+/** Declares the inputs of layers with this range, once per graph: see {@link blockInputs}. */
 export function blockRange(g: GraphBuilder, { block, blocks, empty, reach }: BlockLayout): BlockRange {
   const span = (1 + reach.back + reach.ahead) * block
   const wide = span > block
@@ -53,7 +54,7 @@ export function blockRange(g: GraphBuilder, { block, blocks, empty, reach }: Blo
   }
 }
 
-/** Data for what {@link blockRange} declares. `rows`: rows of the batch, each of blocks / rows blocks. */
+/** Data of the inputs declared by {@link blockRange}. `rows`: rows of the batch, each with blocks / rows blocks. */
 export function blockInputs({ block, blocks, empty, reach }: BlockLayout, rows: number): Record<string, InputData> {
   const width = 1 + reach.back + reach.ahead
   if (width === 1 && empty === 0) return {}

@@ -2,14 +2,14 @@
  * Sizes and switches of token2wav, from `token2wav_config` of config.json.
  *
  * In: the parsed section. Out: a {@link Token2WavConfig}, or `EngineError('bad_checkpoint')` naming the key. Hub files
- * write `dim`, `depth` and `heads`; files that transformers 5 saves write `hidden_size` and so on, which then counts.
+ * have `dim`, `depth` and `heads`; files saved by transformers 5 have `hidden_size` and so on, which takes precedence.
  *
  * Reference: transformers `Qwen2_5OmniDiTConfig`, `Qwen2_5OmniBigVGANConfig`.
  */
 
 import type { ConfigReader } from '../../config-reader.ts'
 
-/** ECAPA-TDNN: reference mel to a vector. */
+/** ECAPA-TDNN: converts a reference mel spectrogram to a vector. */
 export interface SpeakerEncoderConfig {
   readonly mels: number
   /** Channels of the first convolution, the squeeze-excitation blocks, and the joined outputs. */
@@ -39,9 +39,9 @@ export interface DitConfig {
   readonly conditionWidth: number
   /** Frames that attend to each other in every layer. */
   readonly block: number
-  /** Frames that windows are counted in: the fewest whole blocks with a whole number of codes. */
+  /** Unit of windows, in frames: the smallest number of whole blocks with a whole number of codes. */
   readonly streamBlock: number
-  /** Layers that also see the block after, and the block before. */
+  /** Layers that also attend to the next block, and to the previous one. */
   readonly lookAhead: ReadonlySet<number>
   readonly lookBack: ReadonlySet<number>
   readonly rotaryBase: number
@@ -119,7 +119,7 @@ function parseRotaryBase(root: ConfigReader): number {
 const LARGEST_DILATION = 1000
 const isNoDilation = (value: number): boolean => value < 1 || value > LARGEST_DILATION
 
-/** Frames that a voice's reference needs, so that each convolution can mirror its ends. */
+/** Least frames of a voice's reference, so that each convolution can mirror its ends. */
 export function shortestReference({ kernels, dilations }: SpeakerEncoderConfig): number {
   return Math.max(...kernels.map((kernel, i) => Math.ceil((dilations[i]! * (kernel - 1)) / 2) + 1))
 }

@@ -1,11 +1,11 @@
 /**
  * The diffusion transformer (DiT) of token2wav: its weights and graphs.
  *
- * It gives the velocity of a mel spectrogram at a time between noise (0) and speech (1). What is constant over a
- * request is computed once: the voice's part of the input, the codes' part of a window, and the modulations, which
- * depend on the time only. Guidance needs two rows, with and without voice and codes; both run as one batch.
+ * It computes the velocity of a mel spectrogram at a time between noise (0) and speech (1). Constant values of a
+ * request are computed once: the voice's part of the input, the codes' part of a window, and the modulations, which
+ * depend only on the time. Guidance needs two rows, with and without voice and codes, which run as one batch.
  *
- * Attention goes by blocks of frames: a layer sees its own block, and some layers the block before or after too.
+ * Attention is by blocks of frames: a layer attends to its own block, and some layers also to the previous or next one.
  * Reference: transformers `Qwen2_5OmniToken2WavDiTModel`.
  */
 
@@ -16,9 +16,9 @@ import type { DitConfig } from './config.ts'
 import { SpeakerEncoder } from './speaker-encoder.ts'
 
 const EPSILON = 1e-6
-/** Quantised to 4 bits only on request. */
+/** Quantized to 4 bits only on request. */
 const FINE = { bias: true, precision: 'fine' } as const
-/** Sines and cosines that a time is given to the network as. */
+/** Sines and cosines that encode a time. */
 export const TIME_FEATURES = 256
 
 class Attention {
@@ -57,7 +57,7 @@ class Layer {
 }
 
 /**
- * A linear layer that runs only while a voice or the modulations are prepared: its weight is used in place in the file.
+ * A linear layer that runs only during the preparation of voices and modulations. Its weight is read from the file.
  */
 class StoredLinear {
   readonly weight: Tensor
@@ -107,7 +107,7 @@ export class DitModel {
     const input = parameters.scope('input_embed')
     const width = mels + speaker.output + codeWidth + conditionWidth
     const proj = input.scope('proj')
-    // Its parts are read separately, and quantised blocks would cross their borders.
+    // Its parts are read separately, so quantized blocks must not cross their borders.
     this.proj = {
       weight: proj.get('weight', { shape: [width, hidden], use: 'other', precision: 'exact' }),
       bias: proj.vector('bias', [hidden]),
@@ -213,7 +213,7 @@ export class DitModel {
   ): Tensor<'f32'> {
     const { heads, headSize, rotaryBase } = this.config
     const tokens = x.shape[1]
-    // Only the first head turns, in place.
+    // Rotary embeddings apply only to the first head.
     const turn = (projected: Tensor<'f32'>): Tensor<'f32'> => {
       const row = projected.strides[1]
       const head = g.view(projected, [headSize, 1, tokens], { strides: [row, row] })
@@ -248,7 +248,7 @@ export class DitModel {
     throw new RangeError(name)
   }
 
-  /** What the formula's frequencies must be divided by to give the stored ones. */
+  /** Ratio of the formula's frequencies to the stored ones. */
   #frequencyFactors(g: GraphBuilder): Tensor<'f32'> | undefined {
     if (!this.#frequencies) return undefined
     const { headSize, rotaryBase } = this.config

@@ -1,8 +1,8 @@
 /**
- * Codes to mel: runs the diffusion transformer through a solver's times, window by window.
+ * Generates mel spectrograms from codes: runs the diffusion transformer with an ODE solver, window by window.
  *
  * In: a window's codes and noise, a prepared voice. Out: mel [frames, mels] (natural logarithm of amplitude). Graphs
- * are kept by window length, modulations by solver: they depend on the times only.
+ * are cached by window length, and modulations by solver, because they depend only on the times.
  */
 
 import { GraphCache, type Backend, type Inputs, type RunOptions } from '../../../tensor/index.ts'
@@ -13,13 +13,13 @@ import { evaluationTimes, integrate, type SolverName } from './solver.ts'
 /** How mel is sampled from noise. */
 export interface SolverSettings {
   readonly solver: SolverName
-  /** Times between noise and speech, both counted: one more than steps. The reference uses 10. */
+  /** Number of times from noise to speech, inclusive: one more than steps. The reference uses 10. */
   readonly points: number
-  /** Guidance scale, away from the unguided velocity; 0 leaves the unguided row out. The reference uses 0.5. */
+  /** Scale of classifier-free guidance. 0: the unguided row is not computed. The reference uses 0.5. */
   readonly guidance: number
 }
 
-/** What a voice adds to the input, [hidden] each. */
+/** A voice's parts of the input, [hidden] each. */
 export interface PreparedVoice {
   readonly guided: Float32Array
   readonly free: Float32Array
@@ -34,9 +34,9 @@ export interface MelWindow {
   readonly settings: SolverSettings
 }
 
-/** Below this the reference leaves the unguided row out. */
+/** Below this scale, the reference does not compute the unguided row. */
 const LEAST_GUIDANCE = 1e-5
-/** Solver settings whose modulations are kept. */
+/** Most solver settings whose modulations are cached. */
 const KEPT = 4
 
 export class MelSampler implements Disposable {
@@ -141,7 +141,7 @@ export class MelSampler implements Disposable {
     }
   }
 
-  /** Positions and masks: they follow from the shape. */
+  /** Positions and masks, which depend only on the shape. */
   #layoutInputs({ frames, empty, guided }: VelocityShape): Inputs {
     const { block, layers } = this.#model.config
     const rows = guided ? 2 : 1
@@ -162,7 +162,7 @@ export class MelSampler implements Disposable {
     const key = `${solver} ${points}`
     const known = this.#modulations.get(key)
     if (known) return known
-    // Not aborted with the request that needs it first.
+    // Without a signal: the result is shared, so the first request must not abort it.
     const { signal: _, ...rest } = options
     const made = this.#modulate(evaluationTimes(solver, points), rest)
     this.#modulations.set(key, made)

@@ -1,5 +1,5 @@
 /**
- * The initial noise of a request's mel: one tensor for the whole reply, of which every window takes its own frames.
+ * The initial noise of a request's mel: one tensor for the whole reply, from which each window uses its frames.
  *
  * Reference: `torch.randn([1, frames, mels])` in transformers `Qwen2_5OmniToken2WavDiTModel.sample`.
  */
@@ -7,7 +7,7 @@
 /** Noise of frames `from` to `from + count`: [count, mels]. The same frame has the same noise at each call. */
 export type NoiseSource = (from: number, count: number) => Float32Array
 
-/** Noise given as numbers: [frames, mels]. Asking beyond its end throws RangeError. */
+/** Noise from given values, [frames, mels]. Throws RangeError beyond their end. */
 export function givenNoise(values: Float32Array, mels: number): NoiseSource {
   return (from, count) => {
     if ((from + count) * mels > values.length)

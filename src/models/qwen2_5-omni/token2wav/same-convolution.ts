@@ -1,9 +1,9 @@
 /**
- * Convolutions over time that look both ways, channels contiguous: x [channels, time].
+ * Non-causal convolutions over time with zero padding, channels contiguous: x [channels, time].
  *
- * Zeros stand beyond both ends. On the CPU, windows are read in place, in working memory that a graph's convolutions
- * share. Reference: torch.nn.Conv1d with padding dilation * (kernel - 1) / 2; torch.nn.ConvTranspose1d with padding
- * (kernel - stride) / 2.
+ * On the CPU, windows are read in place, from working memory that the convolutions of a graph share. Reference:
+ * torch.nn.Conv1d with padding dilation * (kernel - 1) / 2; torch.nn.ConvTranspose1d with padding (kernel - stride) /
+ * 2.
  */
 
 import type { Parameters } from '../../../nn/index.ts'
@@ -18,7 +18,7 @@ export interface ConvolutionWorkspace {
 export class SameConv1d {
   readonly weight: Tensor
   readonly bias: Tensor<'f32'> | undefined
-  /** Frames on either side that a result depends on. */
+  /** Frames on each side that a result depends on. */
   readonly reach: number
   readonly #kernel: number
   readonly #dilation: number
@@ -69,7 +69,7 @@ export class SameConv1d {
   }
 
   /**
-   * Lays the frames out phase by phase, so that a window is a run of frames and the next window begins a frame later.
+   * Arranges the frames by phase, so that a window is a run of frames, and the next window starts one frame later.
    */
   #inWorkspace(g: GraphBuilder, x: Tensor<'f32'>, { workspace, zeros }: ConvolutionWorkspace): Tensor<'f32'> {
     const [channels, frames] = x.shape
@@ -96,7 +96,7 @@ export class SameConv1d {
     if (whole < length) lay(rounds(whole * dilation, frames - whole * dilation, 1), frames - whole * dilation, 1, margin + whole)
     const windows = g.view(workspace, [this.weight.shape[0], length, dilation], { strides: [row, phase] })
     const y = g.mulMat(this.weight, windows)
-    // Before the next convolution takes the workspace.
+    // Must run before the next convolution uses the workspace.
     g.effect(y)
     if (dilation === 1) return y
     const out = this.weight.shape[1]

@@ -1,5 +1,5 @@
 /**
- * Ordinary differential equation solvers for flow matching: which times, and how a state moves from noise to mel.
+ * ODE solvers for flow matching: the times of evaluations, and the steps from noise to mel.
  *
  * Arithmetic is rounded to f32 step by step, as the reference's tensors are: times enter the network multiplied by
  * 1000. Reference: transformers `RungeKutta4ODESolver` and `Qwen2_5OmniToken2WavDiTModel.sample`.
@@ -36,7 +36,7 @@ export function evaluationTimes(solver: SolverName, points: number): readonly nu
   return [...all].toSorted((a, b) => a - b)
 }
 
-/** Evaluations that a run makes. */
+/** Number of evaluations of a run. */
 export function evaluationCount(solver: SolverName, points: number): number {
   return (points - 1) * (solver === 'euler' ? 1 : 4)
 }

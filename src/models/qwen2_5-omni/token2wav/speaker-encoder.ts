@@ -1,5 +1,5 @@
 /**
- * ECAPA-TDNN: a voice's reference mel spectrogram to one vector. Runs once per voice.
+ * ECAPA-TDNN: converts a voice's reference mel spectrogram to one vector. It runs once per voice.
  *
  * In: mel [mels, frames]. Out: [output]. Weights stay f32.
  * Reference: transformers `ECAPA_TimeDelayNet`.

@@ -1,5 +1,5 @@
 /**
- * One reply's speech: takes codes as they come, returns the samples that they complete.
+ * One reply's streaming vocoder: converts codes to the samples that they complete.
  */
 
 import type { RunOptions } from '../../../tensor/index.ts'
@@ -12,7 +12,7 @@ import type { Vocoder } from './vocoder.ts'
 /** Blocks of context before and after a window: the reach of one evaluation of the network. */
 const BLOCKS_BEFORE = 2
 const BLOCKS_AFTER = 1
-/** Most frames that the vocoder takes at once: bounds working memory. */
+/** Most frames per vocoder call, to limit working memory. */
 const LONGEST_PIECE = 240
 
 interface Stages {
@@ -29,7 +29,7 @@ export class Token2WavStream implements VocoderStream {
   /** Mel from frame {@link #melFrom} on, [frames, mels]: the vocoder's remaining input. */
   #mel = new Float32Array()
   #melFrom = 0
-  /** Frames whose mel is made, and whose samples were returned. */
+  /** Frames whose mel has been computed, and whose samples have been returned. */
   #sampled = 0
   #spoken = 0
   #windows = 0
@@ -44,8 +44,8 @@ export class Token2WavStream implements VocoderStream {
   }
 
   /**
-   * `codes`: one per frame of the codec. Gives the samples of the windows they complete. Throws RangeError for unknown
-   * codes.
+   * Adds codes, one per codec frame. Returns the samples of the windows that they complete. Throws RangeError for
+   * unknown codes.
    */
   push(codes: Int32Array, options: DecodeOptions = {}): Promise<Float32Array> {
     return this.#work('open', async () => {
@@ -97,7 +97,7 @@ export class Token2WavStream implements VocoderStream {
     if (this.#state === 'working') this.#state = state
   }
 
-  /** Makes the mel of the frames up to `end`. */
+  /** Computes the mel of the frames up to `end`. */
   async #sample(end: number, options: RunOptions): Promise<void> {
     const { sampler, dit } = this.#stages
     const { streamBlock, repeats, mels } = dit
@@ -121,7 +121,7 @@ export class Token2WavStream implements VocoderStream {
     this.#windows++
   }
 
-  /** Samples of the frames whose neighbours are known; of all when the sequence `ends` here. */
+  /** Samples of the frames whose neighbours are known, or of all frames if the sequence `ends` here. */
   async #speak(ends: boolean, options: RunOptions): Promise<Float32Array[]> {
     const { vocoder, dit } = this.#stages
     const { context } = vocoder.model

@@ -1,12 +1,12 @@
 /**
- * Token2wav of Qwen2.5-Omni: codec codes to 24 kHz samples in a voice, as codes come.
+ * Token2wav of Qwen2.5-Omni: streams 24 kHz samples in a voice from codec codes.
  *
- * The diffusion transformer makes mel window by window, each with blocks before and after it as context whose mel is
- * discarded, all from one noise for the request; the vocoder then returns the samples whose neighbours are known. So
- * streamed speech differs slightly from a single pass over the whole sequence (`windowBlocks: [Infinity]`), as in
- * transformers.
+ * The diffusion transformer computes mel window by window. Each window includes blocks before and after it as context,
+ * whose mel is discarded; all windows share one noise tensor. The vocoder returns the samples whose neighbours are
+ * known. So streamed speech differs slightly from a single pass over the whole sequence (`windowBlocks: [Infinity]`),
+ * which transformers computes.
  *
- * Reference: transformers `Qwen2_5OmniToken2WavModel`; windows as Qwen's own engine cuts them.
+ * Reference: transformers `Qwen2_5OmniToken2WavModel`. Windows are those of Qwen's own engine.
  */
 
 import type { Parameters } from '../../../nn/index.ts'
@@ -21,7 +21,7 @@ import type { NoiseSource } from './noise.ts'
 import { Token2WavStream } from './stream.ts'
 import { Vocoder } from './vocoder.ts'
 
-/** Samples a second, fixed: no config file holds it. */
+/** Sample rate, hertz. No config file contains it. */
 export const SAMPLE_RATE = 24_000
 
 /** All weights. `parameters`: the scope `token2wav`. */
@@ -41,8 +41,8 @@ export interface SpeechOptions {
   readonly noise: NoiseSource
   readonly settings: SolverSettings
   /**
-   * New blocks of frames in each window; the last entry repeats. Longer windows cost less context and more latency.
-   * `Infinity`: one window over the whole reply, when it is finished.
+   * New blocks of frames in each window; the last entry repeats. Longer windows compute less context and have more
+   * latency. `Infinity`: one window over the complete reply.
    */
   readonly windowBlocks: readonly number[]
 }
@@ -63,13 +63,13 @@ export class Token2Wav implements Disposable {
     this.vocoder = new Vocoder(backend, model.vocoder)
   }
 
-  /** Codes that the first sample waits for. */
+  /** Codes required for the first sample. */
   codesBeforeFirst({ windowBlocks }: Pick<SpeechOptions, 'windowBlocks'>): number {
     const { streamBlock, repeats } = this.#model.dit.config
     return (((windowBlocks[0] ?? 1) + 1) * streamBlock) / repeats
   }
 
-  /** Begins a reply. Throws RangeError for windows that are no positive whole numbers. */
+  /** Starts a reply. Throws RangeError for windows that are not positive integers. */
   newStream(options: SpeechOptions): VocoderStream {
     const { dit } = this.#model
     return new Token2WavStream(
@@ -78,7 +78,7 @@ export class Token2Wav implements Disposable {
     )
   }
 
-  /** Once per voice; not stopped by the request that needs it first. */
+  /** Prepares a voice, once. The first request that needs it does not abort it. */
   #prepare(voice: Voice): Promise<PreparedVoice> {
     let prepared = this.#voices.get(voice)
     if (!prepared) {

@@ -1,7 +1,7 @@
 /**
- * Mel to samples in pieces: runs the vocoder on frames with all the neighbours that their samples depend on.
+ * Converts mel to samples in pieces: runs the vocoder on frames with all neighbours that their samples depend on.
  *
- * Pieces joined equal the whole sequence. Graphs are kept by the shape of a piece.
+ * The concatenated pieces equal the result for the whole sequence. Graphs are cached by the shape of a piece.
  */
 
 import { GraphCache, type Backend, type RunOptions } from '../../../tensor/index.ts'

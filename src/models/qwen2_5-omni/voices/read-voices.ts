@@ -1,8 +1,8 @@
 /**
- * A checkpoint's voices, from `spk_dict.pt` (a PyTorch file: see unpickle.ts for why that is safe here) or the safe
- * form.
+ * Reads a checkpoint's voices from `spk_dict.pt` (a PyTorch file, read safely: see unpickle.ts) or from
+ * `voices.safetensors`.
  *
- * The safe form is a safetensors file with `<voice>.cond` [width], `<voice>.ref_mel` [frames, mels] and
+ * The latter is a safetensors file with `<voice>.cond` [width], `<voice>.ref_mel` [frames, mels] and
  * `<voice>.bos_token` i32 [1].
  */
 
@@ -16,7 +16,7 @@ import { readStoredZip } from './stored-zip.ts'
 import { unpickle, type Pickled, type PickledTensor, type StorageType } from './unpickle.ts'
 import type { Voice } from './voice.ts'
 
-/** Largest file. */
+/** Most bytes of a file. */
 const LARGEST = 1 << 26
 const BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2, f64: 8 }
 
@@ -32,7 +32,7 @@ export async function readVoicesFile(path: string): Promise<ReadonlyMap<string, 
 }
 
 /**
- * Voices by name, in the file's order. `name` is the file's, for errors.
+ * Voices by name, in the file's order. `name`: the file's name, for errors.
  * Throws `EngineError('bad_checkpoint')` with the cause and the fix.
  */
 export function readVoices(bytes: Uint8Array, name: string): ReadonlyMap<string, Voice> {
@@ -89,7 +89,7 @@ interface Values {
 }
 
 function checked(name: string, condition: Values, mel: Values, bosToken: unknown): Voice {
-  // A leading batch of one is torch's.
+  // Torch files have a leading batch dimension of one.
   const inner = ({ shape }: Values, rank: number): readonly number[] =>
     shape.length === rank + 1 && shape[0] === 1 ? shape.slice(1) : shape
   if (inner(condition, 1).length !== 1) throw new Error(`voice ${name}: cond is [${condition.shape.join(', ')}]`)
@@ -102,7 +102,7 @@ function checked(name: string, condition: Values, mel: Values, bosToken: unknown
   return { name, bosToken, condition: condition.values, referenceMel: mel.values, referenceFrames: frames }
 }
 
-/** A tensor's values in order, whatever its strides. */
+/** A tensor's values in row-major order, for any strides. */
 function valuesOf({ storage, offset, shape, strides }: PickledTensor, entries: ReadonlyMap<string, Uint8Array>, root: string): Float32Array {
   const bytes = entries.get(`${root}data/${storage.key}`)
   if (!bytes) throw new Error(`storage ${storage.key} is missing`)
@@ -127,7 +127,7 @@ function valuesOf({ storage, offset, shape, strides }: PickledTensor, entries: R
 }
 
 function numbersOf(type: StorageType, bytes: Uint8Array): Float32Array {
-  // A copy starts at an offset that typed arrays accept.
+  // The copy is aligned, as typed arrays require.
   const { buffer } = Uint8Array.from(bytes)
   switch (type) {
     case 'f32':
@@ -168,7 +168,7 @@ function voicesOfSafetensors(bytes: Uint8Array, name: string): Map<string, Voice
   return voices
 }
 
-/** Voices in the safe form, as the bytes of a safetensors file. */
+/** Writes voices as the bytes of a safetensors file. */
 export function encodeVoices(voices: Iterable<Voice>): Uint8Array {
   const header: Record<string, { dtype: string; shape: readonly number[]; data_offsets: [number, number] }> = {}
   const chunks: Uint8Array[] = []

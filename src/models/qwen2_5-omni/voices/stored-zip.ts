@@ -15,7 +15,7 @@ const END_SIZE = 22
 const LONGEST_COMMENT = 0xffff
 const MOST_ENTRIES = 10_000
 
-/** Throws Error saying what is wrong. The contents are views of `bytes`. */
+/** Reads the entries, as views of `bytes`. Throws an Error that names the fault. */
 export function readStoredZip(bytes: Uint8Array): ReadonlyMap<string, Uint8Array> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = findEnd(view)

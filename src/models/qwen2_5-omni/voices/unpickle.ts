@@ -1,8 +1,8 @@
 /**
  * Reads the pickle of a PyTorch file of dictionaries with tensors and numbers only.
  *
- * A pickle is a program. This runs only the few instructions that such data needs, on its own values: no instruction
- * looks up names, imports or calls. Global names are compared with a list. Anything else is an error.
+ * A pickle is a program. Only the few instructions that such data needs are supported; none of them looks up names,
+ * imports modules or calls functions. Global names are compared with a list. Anything else is an error.
  *
  * Reference: CPython `pickletools` (opcodes), PyTorch `torch/serialization.py` (persistent ids),
  * `torch._utils._rebuild_tensor_v2`.
@@ -53,7 +53,7 @@ const LONGEST_TEXT = 1024
 const DEEPEST_STACK = 4096
 const MOST_STEPS = 100_000
 
-/** Throws Error saying what is not allowed, and where. */
+/** Throws an Error that names the unsupported instruction and its position. */
 export function unpickle(bytes: Uint8Array): Pickled {
   return new Machine(bytes).run()
 }
@@ -215,7 +215,7 @@ class Machine {
     this.#push({ kind: 'tuple', items: this.#popMany(count) })
   }
 
-  /** Values above the last mark, which it takes away. */
+  /** Removes and returns the values above the last mark, and the mark. */
   #sinceMark(): number {
     const mark = this.#marks.pop()
     if (mark === undefined || mark > this.#stack.length) return this.#fail('lacks a mark')

@@ -1,4 +1,4 @@
-/** A voice of token2wav and the talker, as `spk_dict.pt` holds it. */
+/** A voice of the talker and of token2wav, with the content of its entry in `spk_dict.pt`. */
 export interface Voice {
   readonly name: string
   /** Talker token that stands for the voice. */

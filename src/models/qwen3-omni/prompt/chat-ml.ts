@@ -1,4 +1,4 @@
-/** ChatML with Qwen3-Omni's spelling of media: the chat template of a checkpoint without one. */
+/** The default chat template: ChatML with Qwen3-Omni's media placeholders. */
 
 export const chatMl = `{%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' -}}

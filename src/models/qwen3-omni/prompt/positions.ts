@@ -1,11 +1,11 @@
 /**
- * Multimodal rotary positions of a prompt: text counts up on all three axes, vision spreads over time, height and
- * width.
+ * Multimodal rotary positions of a prompt: positions of text increase on all three axes, and vision tokens have a time,
+ * a row and a column.
  *
  * In: the prompt as a list of spans. Out: [3, tokens] and the reply's first position.
  *
- * Positions are fractions where a temporal patch lasts no whole number of position ids (at 2, 1 or 0.5 frames a second
- * it does: 13, 26 or 52), and the tokens after such a video continue from a fraction, as in transformers.
+ * Positions are fractions if the duration of a temporal patch is not an integer in position ids. It is an integer at 2,
+ * 1 or 0.5 frames per second: 13, 26 or 52. Tokens after such a video continue from a fraction, as in transformers.
  *
  * Reference: transformers `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index`.
  */
@@ -65,7 +65,7 @@ export function ropePositions(
         let a = 0
         let top = start - 1
         for (const isVideo of order) {
-          // When one of the two has run out, the rest is one piece; before it, each token is.
+          // Each token is a piece of its own, until one of the two has ended; the others are one piece.
           const inTail = v === video.length || a === span.audioTokens
           let here: number
           if (isVideo) {

@@ -34,7 +34,7 @@ const rules: PromptRules = {
     ropePositions(spans, { merge: positionMerge, rate: positionRate }),
 }
 
-/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, broken or contradicts another. */
+/** Throws `EngineError('bad_checkpoint')` naming the file that is missing, invalid, or inconsistent with another. */
 export function createQwen3Prompt(files: CheckpointFiles): MediaPromptBuilder {
   return createMediaPrompt(files, rules)
 }

@@ -1,5 +1,5 @@
 /**
- * Whether config.json names the tokens around turns that the chat template writes: the talker finds the turns by them.
+ * Checks that the turn markers in config.json match the chat template, because the talker finds turns by them.
  *
  * In: ids of a prompt with one user turn. Out: nothing, or `EngineError('bad_checkpoint')` naming the key.
  */

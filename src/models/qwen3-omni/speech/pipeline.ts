@@ -1,9 +1,9 @@
 /**
- * Qwen3-Omni's speech. One step for all ready replies: prefill text, sample a code each, predict the residual codes,
+ * Qwen3-Omni's speech. One step for all ready replies: embed text, sample one code each, predict the residual codes,
  * run the talker.
  *
- * In: the {@link SpeechBatchMember}s of a step. Out: frames of codes, at most one a reply. Stage calls are batched over
- * replies, so weights are read once a step. Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
+ * In: the {@link SpeechBatchMember}s of a step. Out: at most one frame of codes per reply. Stage calls are batched over
+ * replies, so weights are read once per step. Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate`.
  */
 
 import { createRandom } from '../../../sampling/random.ts'
@@ -20,10 +20,10 @@ import { TalkerPrefixes } from './talker-prefixes.ts'
 import { openingRows, planTalkerPrompt, type TalkerPlan } from './talker-prompt.ts'
 import { sum, TalkerRows } from './talker-rows.ts'
 
-/** Random streams, apart from the text's. */
+/** Random streams, separate from the text's. */
 const randomStream = { talker: 2, codePredictor: 3 } as const
 
-/** Most rows and frames of a sequence kept after its reply: the next one's may be more. Memory grows as needed. */
+/** Capacity of a sequence that later replies may reuse, in rows. Memory grows as needed. */
 const cachedCapacity = 2 ** 17
 
 interface Member extends SpeechBatchMember {
@@ -43,7 +43,7 @@ export class Qwen3Speech implements SpeechPipeline {
   readonly sampleRate: number
   readonly frameRate: number
   readonly hiddenRows = 'prompt-media'
-  /** The first token opens the reply, the others are used one a frame. */
+  /** The first token is part of the prefix, and each other token goes with one frame. */
   readonly minTextTokens = 1
   /** The talker may run ahead of the vocoder, within a limit. */
   readonly maxPendingFrames = 12
@@ -74,8 +74,8 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /**
-   * 2, so that audio begins early, then 4 (320 ms). The vocoder keeps its state between chunks, so longer ones would
-   * save nothing and delay other replies.
+   * 2 for early audio, then 4 (320 ms). The vocoder keeps its state between chunks, so longer chunks would save nothing
+   * and delay other replies.
    */
   chunkFrames(chunk: number): number {
     return chunk === 0 ? 2 : 4
@@ -86,7 +86,7 @@ export class Qwen3Speech implements SpeechPipeline {
     return sequence.bytesFor(openingRows)
   }
 
-  forget(): void {
+  clearCache(): void {
     this.#prefixes[Symbol.dispose]()
   }
 
@@ -144,7 +144,7 @@ export class Qwen3Speech implements SpeechPipeline {
         if (read < most) await pause()
       }
     } finally {
-      // Rows of a step that failed are not in it.
+      // Rows of a failed step are not in the sequence.
       this.#prefixes.add(cacheKey, plan, read, sequence)
     }
   }
@@ -155,7 +155,7 @@ export class Qwen3Speech implements SpeechPipeline {
     const live = members.filter(({ inactive, reply }) => !inactive && !reply.ended)
     const speaking = live.filter(({ canMakeFrame, reply }) => canMakeFrame && reply.prefillComplete && !reply.pending && reply.hasText)
     await guarded(speaking, () => this.#makeFrames(speaking, signal, onStep))
-    // Each grows by itself, so that only the reply without memory waits.
+    // Memory is reserved separately for each reply, so that only a reply without memory waits.
     const grown = await withMemory(
       live.filter(({ reply }) => reply.prefillComplete && reply.pending && !reply.ended).map((member) => ({ member })),
       ({ member: { reply } }) => reserveRows(reply, reply.options.sequence.length + 1),
@@ -186,7 +186,7 @@ export class Qwen3Speech implements SpeechPipeline {
         wanted.forEach(({ member: { reply }, last }, index) => {
           const output = outputs[index]!
           reply.prefillComplete ||= last
-          // After rows that were run again, what follows them is there already.
+          // After a recomputation, the next code or its input is already known.
           if (!last || reply.pending || reply.logits) return
           reply.logits = output.logits
           reply.hidden = output.hidden
@@ -210,8 +210,7 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /**
-   * Samples each reply's next code and predicts its residual codes. Those that go on have the talker's next input
-   * pending.
+   * Samples each reply's next code and predicts its residual codes. Replies that continue get a pending talker input.
    */
   async #makeFrames(
     members: readonly Member[],
@@ -259,8 +258,7 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 
   /**
-   * The next rows of the talker's prefix: user turns, then (in one piece) the opening, then the frames that are run
-   * again.
+   * The next rows of the talker's prefix: user turns, then the opening (in one piece), then frames to recompute.
    */
   async #prefixInput(reply: TalkerReply, budget: number): Promise<{ input: TalkerInput; last: boolean }> {
     const { plan, tokenIds, sequence, speakerId } = reply.options
@@ -287,7 +285,7 @@ export class Qwen3Speech implements SpeechPipeline {
   }
 }
 
-/** A frame's input, which the talker runs now. */
+/** Removes and returns the pending input, for this step. */
 function takePending(reply: TalkerReply): TalkerInput {
   const input = reply.pending!
   reply.pending = undefined
@@ -295,7 +293,7 @@ function takePending(reply: TalkerReply): TalkerInput {
   return input
 }
 
-/** Inputs of frames from `first` on that the talker has run before. */
+/** Inputs of frames from `first` on, which are computed again after a preemption. */
 function replayInput(reply: TalkerReply, first: number, budget: number): { input: TalkerInput; last: boolean } {
   const { plan, sequence } = reply.options
   const frames = reply.ran.slice(first, first + Math.max(1, budget))
@@ -309,7 +307,7 @@ function replayInput(reply: TalkerReply, first: number, budget: number): { input
   return { input: { sequence, embeddings, positions }, last: reply.prefilled === reply.prefixRows }
 }
 
-/** Hidden states of a plan's media rows, [media rows, width]; zeros for those that are not there. */
+/** Hidden states of a plan's media rows, [media rows, width]. Missing rows are zeros. */
 function hiddenOfMedia(plan: TalkerPlan, hidden: ReadonlyMap<number, Float32Array>, width: number): Float32Array {
   const rows = Array.from(plan.userRows).filter((_, index) => plan.isMedia[index] === 1)
   const out = new Float32Array(rows.length * width)

@@ -1,8 +1,8 @@
 /**
  * One reply's speech: the talker's sequence, and its pending text.
  *
- * In: ids of spoken text as the thinker generates them, and the stages' outputs. Out: inputs of the batches in
- * `pipeline.ts`, which drives it; the talker takes one text row for each code, then an end row, then pads. Reference:
+ * In: ids of spoken text as the thinker generates them, and outputs of the stages. Out: inputs of the batched steps in
+ * `pipeline.ts`. Each code needs one text row: rows of text, then one end row, then padding rows. Reference:
  * transformers `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation` (a step's input is the sum of
  * the last frame's code embeddings and `trailing_text_hidden[step]`).
  */
@@ -20,7 +20,9 @@ export interface TalkerReplyOptions extends BaseReplyOptions {
   readonly codeSampler: Sampler
   /** User rows that the sequence already contains. */
   readonly prefilled: number
-  /** Called at the end of the reply; takes ownership of the sequence. `rows`: its user rows. Default: it is disposed. */
+  /**
+   * Called at the end of the reply; takes ownership of the sequence. `rows`: its user rows. Default: it is disposed.
+   */
   readonly onEnd?: (rows: number) => void
 }
 

@@ -1,5 +1,5 @@
 /**
- * How a checkpoint's talker and code predictor are sampled.
+ * Sampling settings of a checkpoint's talker and code predictor.
  *
  * In: `generation_config.json` as parsed JSON (or nothing). Out: {@link SpeechSettings}.
  * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` (defaults of its `talker_*` parameters) and
@@ -12,11 +12,11 @@ import { readTalkerSampling, type TalkerSampling } from '../../talker-sampling.t
 export interface SpeechSettings {
   readonly talker: TalkerSampling
   readonly codePredictor: TalkerSampling
-  /** Most codes the talker may sample in one reply. */
+  /** Most codes of one reply. */
   readonly maxFrames: number
   /**
-   * Ends a talker that misses its end token, which would occupy its slot for minutes. The default, 8 seconds and 2 more
-   * a token, is longer than any complete speech.
+   * Limit for a talker that misses its end token, which would occupy its slot for minutes. The default of 8 seconds
+   * plus 2 per text token is longer than any complete speech.
    */
   readonly allowance: SpeechAllowance
 }
@@ -40,7 +40,7 @@ export function readSpeechSettings(fields: { readonly [key: string]: unknown } =
   return { ...defaultSpeech, ...read, codePredictor: greedy ? { ...codePredictor, temperature: 0 } : codePredictor }
 }
 
-/** The same settings with greedy talker and code predictor and no limit, for parity tests. */
+/** The same settings with greedy sampling and without a limit, for parity tests. */
 export function exactSpeech(settings: SpeechSettings): SpeechSettings {
   return {
     ...settings,

@@ -38,7 +38,7 @@ export interface TalkerStage extends Disposable {
 }
 
 /**
- * Picks one id from logits; may change the logits array. A {@link Sampler}'s picks can be predicted, which is faster.
+ * Samples one id from logits, and may modify them. With a {@link Sampler}, codes can be predicted, which is faster.
  */
 type Sample = ((logits: Float32Array) => number) & Partial<Pick<Sampler, 'plain' | 'ahead'>>
 

@@ -1,11 +1,11 @@
 /**
- * Positions of the prompt's user turns in the talker's own sequence.
+ * Positions of the prompt's user turns in the talker's sequence.
  *
  * In: a prepared prompt and the user turns' row ranges. Out: [3, rows] and the next text's position. Pure.
  *
- * A turn keeps its positions in the thinker, less the rows that the talker skips. One exception: transformers computes
- * the talker's positions with `use_audio_in_video` off, so a video with audio counts up like text unless an image or a
- * silent video follows; this does the same. Reference: transformers
+ * A turn has its positions in the thinker, minus the rows that the talker skips. One exception: transformers computes
+ * the talker's positions without `use_audio_in_video`, so positions of a video with audio increase like those of text,
+ * unless an image or a silent video follows. This is also the case here. Reference: transformers
  * `Qwen3OmniMoePreTrainedModelForConditionalGeneration.get_rope_index` as called by
  * `Qwen3OmniMoeTalkerForConditionalGeneration._prepare_position_ids_for_generation`.
  */
@@ -55,7 +55,7 @@ export function talkerPositions(
   return { positions, next }
 }
 
-/** Videos with audio that transformers' talker counts like text, in order. */
+/** Videos with audio whose positions increase like those of text in transformers' talker, in order. */
 function countedAsText(features: PreparedPrompt['features'], turns: readonly RowRange[]): RowRange[] {
   const media = listMedia(features).filter(({ from }) => turns.some((turn) => from >= turn.from && from < turn.until))
   let images = media.filter(({ kind }) => kind === 'image').length
@@ -109,8 +109,7 @@ function listMedia(features: PreparedPrompt['features']): Medium[] {
 }
 
 /**
- * Whether two media share a span of the prompt: no marker stands between a video's frames and its audio, in either
- * order.
+ * Whether two media share a span of the prompt: there is no marker between a video's frames and its audio.
  */
 function touches(left: RowRange, right: RowRange): boolean {
   return left.from <= right.until && right.from <= left.until

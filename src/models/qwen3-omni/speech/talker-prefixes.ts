@@ -1,10 +1,10 @@
 /**
- * Talker sequences of finished replies, cut to their prefilled user turns, for the conversation's next spoken reply.
+ * Prefix cache of the talker: sequences of finished replies, truncated to their user turns.
  *
- * The talker's input from a user turn is its text and, for media, the thinker's hidden states, which depend on
- * everything before them. So a row is shared where the thinker's prompts are equal up to it and its talker position is
- * the same; the voice comes after. In: a sequence with its prompt. Out: one to continue from, within a scope, least
- * recently used evicted.
+ * The talker's input from a user turn is its text and, for media, the thinker's hidden states, which depend on all
+ * earlier tokens. So a row can be reused if the thinker's prompts are equal up to it and its talker position is the
+ * same; the voice follows later. In: a sequence with its prompt. Out: the sequence with the most common rows in a
+ * scope. The least recently used is evicted first.
  */
 
 import type { MemoryBudget } from '../../memory-budget.ts'
@@ -23,9 +23,9 @@ interface Entry {
   readonly sequence: StageSequence
 }
 
-/** Most sequences kept. */
+/** Most sequences in the cache. */
 const MAX_ENTRIES = 64
-/** Below this a sequence is not worth keeping. */
+/** Shorter sequences are not cached. */
 const MIN_ROWS = 8
 
 export class TalkerPrefixes implements Disposable {
@@ -39,7 +39,8 @@ export class TalkerPrefixes implements Disposable {
   }
 
   /**
-   * Takes out the sequence that shares most rows with a plan, cut to them; undefined where too little would be shared.
+   * Removes and returns the sequence with the most rows in common with a plan, truncated to them. Undefined when there
+   * are too few.
    */
   remove(cacheKey: CacheKey, plan: TalkerPlan): { sequence: StageSequence; rows: number } | undefined {
     let best: { entry: Entry; rows: number } | undefined
@@ -56,7 +57,7 @@ export class TalkerPrefixes implements Disposable {
     return { sequence: entry.sequence, rows }
   }
 
-  /** Keeps a sequence that has prefilled the first `rows` user rows of a plan, and whatever came after. */
+  /** Adds a sequence that starts with the first `rows` user rows of a plan, and truncates it to them. */
   add(cacheKey: CacheKey, plan: TalkerPlan, rows: number, sequence: StageSequence): void {
     if (rows < MIN_ROWS) return sequence[Symbol.dispose]()
     sequence.truncate(rows)
@@ -74,7 +75,7 @@ export class TalkerPrefixes implements Disposable {
     while (this.#entries.length > 0 && this.#budget.used > goal) this.#dropOldest()
   }
 
-  /** Disposes all of them. */
+  /** Removes all sequences. */
   [Symbol.dispose](): void {
     while (this.#entries.length > 0) this.#dropOldest()
   }

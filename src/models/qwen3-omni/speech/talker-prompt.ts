@@ -1,9 +1,9 @@
 /**
- * Which prompt tokens the talker takes, and their positions in its own sequence.
+ * Selects the prompt tokens of the talker's prefix, and their positions in its sequence.
  *
- * In: a prepared prompt and the checkpoint's special ids. Out: the plan of the talker's first input: every user turn
- * (text by its embedding, media by the thinker's hidden state), then nine rows that open the spoken reply. Pure.
- * Reference: transformers `Qwen3OmniMoeForConditionalGeneration.generate` (user mask, assistant start) and
+ * In: a prepared prompt and the checkpoint's special ids. Out: the plan of the talker's prefix: every user turn (text
+ * as embeddings, media as hidden states of the thinker), then nine rows that open the spoken reply. Pure. Reference:
+ * transformers `Qwen3OmniMoeForConditionalGeneration.generate` (user mask, assistant start) and
  * `_get_talker_assistant_parts`.
  */
 
@@ -11,13 +11,13 @@ import type { SpeechConfig } from './stages.ts'
 import type { PreparedPrompt } from '../../../prompt/prepared-prompt.ts'
 import { type RowRange, talkerPositions } from './talker-positions.ts'
 
-/** Rows of the assistant's opening: three of its header, four pads, begin of speech, first text. */
+/** Rows of the opening: three of the assistant's header, four of padding, begin of speech, first text. */
 export const openingRows = 9
 
 export interface TalkerPlan {
   /** Prompt rows of user turns, ascending. */
   readonly userRows: Int32Array
-  /** 1 where a user row is a media placeholder, taken as the thinker's hidden state. */
+  /** 1 for user rows that are media placeholders, whose input is the thinker's hidden state. */
   readonly isMedia: Uint8Array
   /** The three ids of the reply's header: `<|im_start|>`, `assistant`, newline. */
   readonly header: Int32Array
@@ -27,7 +27,7 @@ export interface TalkerPlan {
   readonly nextPosition: number
 }
 
-/** Throws when the prompt has no assistant header to open the reply. */
+/** Throws when the prompt does not end with an assistant header. */
 export function planTalkerPrompt(
   prompt: Pick<PreparedPrompt, 'tokenIds' | 'positions' | 'nextPosition' | 'features'>,
   config: SpeechConfig,

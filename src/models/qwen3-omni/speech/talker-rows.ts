@@ -1,5 +1,5 @@
 /**
- * The talker's input rows: special tokens, the prompt's user turns, the opening of the reply, and its text as it comes.
+ * The talker's input rows: special tokens, the prompt's user turns, the opening of the reply, and its text.
  *
  * In: a model's stages and a {@link TalkerPlan}. Out: rows of [talker hidden]. Special rows are computed once per
  * checkpoint. Reference: transformers `Qwen3OmniMoeForConditionalGeneration._get_talker_user_parts` and
@@ -31,7 +31,7 @@ export class TalkerRows {
     this.#hidden = talker.hiddenSize
   }
 
-  /** One row for each id of spoken text. */
+  /** One row per id of spoken text. */
   async text(ids: readonly number[]): Promise<Float32Array[]> {
     if (ids.length === 0) return []
     const rows = await this.#talker.projectText(await this.#thinker.embed(Int32Array.from(ids)))
@@ -123,7 +123,7 @@ export class TalkerRows {
   }
 }
 
-/** Element by element, in float32. */
+/** Element-wise, in float32. */
 export function sum(left: Float32Array, right: Float32Array): Float32Array {
   const out = new Float32Array(left.length)
   for (let index = 0; index < left.length; index += 1) out[index] = left[index]! + right[index]!

@@ -1,4 +1,5 @@
 """AgentScope: its DashScope chat model at the strict route, and its DashScope realtime model. pip install agentscope"""
+
 import asyncio
 import base64
 
@@ -16,11 +17,16 @@ def credential(url=URL):
 
 def chat(content, url=URL, tools=None, stream=True, **parameters):
     """Text, audio and calls of a reply, as an agent puts them together."""
-    model = DashScopeChatModel(credential(url), FLASH, DashScopeChatModel.Parameters(**parameters), stream=stream, max_retries=0)
+    model = DashScopeChatModel(
+        credential(url), FLASH, DashScopeChatModel.Parameters(**parameters), stream=stream, max_retries=0
+    )
 
     async def run():
         text, audio, calls = "", b"", []
-        answer = await model(content if isinstance(content, list) and not hasattr(content[0], "type") else [UserMsg("user", content)], tools=tools)
+        answer = await model(
+            content if isinstance(content, list) and not hasattr(content[0], "type") else [UserMsg("user", content)],
+            tools=tools,
+        )
         pieces = [answer] if not stream else [piece async for piece in answer]
         for piece in pieces:
             if stream and piece.is_last:
@@ -33,6 +39,7 @@ def chat(content, url=URL, tools=None, stream=True, **parameters):
                 elif isinstance(block, DataBlock):
                     audio += base64.b64decode(block.source.data)
         return text, audio, calls
+
     return asyncio.run(run())
 
 
@@ -57,7 +64,9 @@ def tools():
 
 
 async def session(work, url=URL, tools=None, **parameters):
-    model = DashScopeRealtimeModel("qwen3-omni-flash-realtime", credential(url), DashScopeRealtimeModel.Parameters(voice="Cherry", **parameters))
+    model = DashScopeRealtimeModel(
+        "qwen3-omni-flash-realtime", credential(url), DashScopeRealtimeModel.Parameters(voice="Cherry", **parameters)
+    )
     await model.connect("You are nano.", tools)
     events = model.events()
 
@@ -68,6 +77,7 @@ async def session(work, url=URL, tools=None, **parameters):
             if type(event).__name__ in kinds:
                 return seen
         raise RuntimeError("the session ended")
+
     try:
         return await asyncio.wait_for(work(model, until), 60)
     finally:
@@ -81,7 +91,11 @@ async def turn(model, until):
     pcm = b"".join(event.pcm for event in seen if type(event).__name__ == "AudioDeltaEvent")
     kinds = {type(event).__name__ for event in seen}
     heard = (await until("InputTranscriptionEvent"))[-1].text
-    return has(said, "18") and loud(pcm) and {"SpeechStartedEvent", "SpeechEndedEvent", "ResponseCreatedEvent"} <= kinds, (said, heard)
+    return has(said, "18") and loud(pcm) and {
+        "SpeechStartedEvent",
+        "SpeechEndedEvent",
+        "ResponseCreatedEvent",
+    } <= kinds, (said, heard)
 
 
 async def asked_again(model, until):
@@ -93,13 +107,28 @@ async def asked_again(model, until):
     await model.request_response()
     await until("ResponseDoneEvent")
     seen = await until("ResponseDoneEvent")
-    return any(type(event).__name__ == "AudioDeltaEvent" for event in seen), [type(event).__name__ for event in seen][:3]
+    return any(type(event).__name__ == "AudioDeltaEvent" for event in seen), [type(event).__name__ for event in seen][
+        :3
+    ]
 
 
 attempt("text, streamed", lambda: words("7", "What is 3 plus 4?"))
-attempt("image", lambda: words("star", [TextBlock(text="What is in the picture?"), data(PICTURE.read_bytes(), "image/jpeg")]))
+attempt(
+    "image",
+    lambda: words("star", [TextBlock(text="What is in the picture?"), data(PICTURE.read_bytes(), "image/jpeg")]),
+)
 attempt("audio", lambda: words("18", [data(wav(say("What is 12 plus 6?"), 16000), "audio/wav")]))
-attempt("a conversation", lambda: words("John", [UserMsg("user", "My name is John."), AssistantMsg("nano", "Nice to meet you, John."), UserMsg("user", "What is my name?")]))
+attempt(
+    "a conversation",
+    lambda: words(
+        "John",
+        [
+            UserMsg("user", "My name is John."),
+            AssistantMsg("nano", "Nice to meet you, John."),
+            UserMsg("user", "What is my name?"),
+        ],
+    ),
+)
 attempt("speech as pcm16", spoken)
 attempt("thinking", lambda: words("18", "14 + 4 = ?", thinking_enable=True, thinking_budget=200))
 refused("error: not streamed", lambda: chat("x", stream=False), "only support stream mode")

@@ -3,6 +3,7 @@
 OMNISERVE_URL is a server with nano (http://127.0.0.1:8000), OMNISERVE_TOOLS_URL one whose checkpoint has tools
 (`npx node testing/tools-server.ts`; checks of tools are skipped without it), OMNISERVE_KEY the key of both.
 """
+
 import array
 import base64
 import json
@@ -26,12 +27,24 @@ PICTURE = Path(__file__).parents[2] / "testdata" / "nano" / "picture-05.jpg"  # 
 PICTURE_URI = "data:image/jpeg;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
 
 # Questions, and what nano's answers have in them.
-QUESTIONS = [("What colour is grass?", "green"), ("How are you?", "fine"), ("Can you sing?", "sing"), ("Thank you.", "welcome"),
-             ("Good night.", "night"), ("What is 12 plus 6?", "18"), ("Who are you?", "nano"), ("What is 20 minus 5?", "15"),
-             ("What colour is the sky?", "blue"), ("What is 3 plus 4?", "7")]
+QUESTIONS = [
+    ("What colour is grass?", "green"),
+    ("How are you?", "fine"),
+    ("Can you sing?", "sing"),
+    ("Thank you.", "welcome"),
+    ("Good night.", "night"),
+    ("What is 12 plus 6?", "18"),
+    ("Who are you?", "nano"),
+    ("What is 20 minus 5?", "15"),
+    ("What colour is the sky?", "blue"),
+    ("What is 3 plus 4?", "7"),
+]
 
-WEATHER = {"name": "weather", "description": "The weather of a city.",
-           "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
+WEATHER = {
+    "name": "weather",
+    "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
 # The tools server calls what it is asked to.
 CALL = 'call weather {"city": "Rome"}'
 
@@ -67,16 +80,19 @@ def finish() -> None:
 
 
 def post(path: str, body: dict) -> bytes:
-    request = urllib.request.Request(URL + path, json.dumps(body).encode(),
-                                     {"content-type": "application/json", "authorization": f"Bearer {KEY}"})
+    request = urllib.request.Request(
+        URL + path, json.dumps(body).encode(), {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+    )
     with urllib.request.urlopen(request) as answer:
         return answer.read()
 
 
 def say(text: str, rate: int = 16000) -> bytes:
     """16-bit mono PCM of a question, in one of espeak-ng's voices that nano knows; it is as loud as nano is used to."""
-    file = subprocess.run(["espeak-ng", "-v", "en-us+f2", "-s", "160", "--stdout", text], capture_output=True, check=True).stdout
-    samples = array.array("h", file[44:len(file) // 2 * 2])
+    file = subprocess.run(
+        ["espeak-ng", "-v", "en-us+f2", "-s", "160", "--stdout", text], capture_output=True, check=True
+    ).stdout
+    samples = array.array("h", file[44 : len(file) // 2 * 2])
     gain = 0.1 * 32768 / math.sqrt(sum(sample * sample for sample in samples) / len(samples))
     loudened = array.array("h", [max(-32767, min(32767, round(gain * sample))) for sample in samples])
     return resample(loudened.tobytes(), 22050, rate)
@@ -108,8 +124,11 @@ def recognise(pcm: bytes, rate: int = 24000) -> str:
     for name, value in (("model", NANO.encode()), ("file", wav(pcm, rate))):
         file = '; filename="reply.wav"' if name == "file" else ""
         body += f'--{edge}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value + b"\r\n"
-    request = urllib.request.Request(OPEN + "/audio/transcriptions", body + f"--{edge}--\r\n".encode(), {
-        "content-type": f"multipart/form-data; boundary={edge}", "authorization": f"Bearer {KEY}"})
+    request = urllib.request.Request(
+        OPEN + "/audio/transcriptions",
+        body + f"--{edge}--\r\n".encode(),
+        {"content-type": f"multipart/form-data; boundary={edge}", "authorization": f"Bearer {KEY}"},
+    )
     with urllib.request.urlopen(request) as answer:
         return json.loads(answer.read())["text"]
 
@@ -129,7 +148,10 @@ def alike(said: str, heard: str) -> bool:
 
 
 def sensible(answers: list[tuple[bool, str, str]]) -> tuple[bool, str]:
-    """Turns as (right, said, heard): all right, and most of them heard as they were said: nano's numbers and its "blue" are hard to hear."""
+    """Turns as (right, said, transcribed): all are right, and most transcripts equal what was said.
+
+    Not all: nano's numbers and its "blue" are hard to recognise.
+    """
     for answer in answers:
         print("     ", answer)
     right, heard = sum(fine for fine, _, _ in answers), sum(alike(said, heard) for _, said, heard in answers)

@@ -1,4 +1,5 @@
 """The official `dashscope` package's OmniRealtimeConversation. pip install dashscope"""
+
 import base64
 import queue
 import time
@@ -18,7 +19,9 @@ class Session(OmniRealtimeCallback):
 
     def __init__(self, url=URL, model="qwen3-omni-flash-realtime"):
         self.events, self.arrived, self.closed = [], queue.Queue(), None
-        self.talk = OmniRealtimeConversation(model=model, callback=self, url=url.replace("http", "ws") + "/api-ws/v1/realtime")
+        self.talk = OmniRealtimeConversation(
+            model=model, callback=self, url=url.replace("http", "ws") + "/api-ws/v1/realtime"
+        )
         self.talk.connect()
 
     def on_open(self):
@@ -42,13 +45,16 @@ class Session(OmniRealtimeCallback):
 
     def send(self, pcm, paced=False):
         for at in range(0, len(pcm), PIECE):
-            self.talk.append_audio(base64.b64encode(pcm[at:at + PIECE]).decode())
+            self.talk.append_audio(base64.b64encode(pcm[at : at + PIECE]).decode())
             if paced:
                 time.sleep(0.1)
 
     def audio(self, reply):
-        return b"".join(base64.b64decode(event["delta"]) for event in self.events
-                        if event["type"] == "response.audio.delta" and event["response_id"] == reply["id"])
+        return b"".join(
+            base64.b64decode(event["delta"])
+            for event in self.events
+            if event["type"] == "response.audio.delta" and event["response_id"] == reply["id"]
+        )
 
     def __enter__(self):
         return self
@@ -73,23 +79,43 @@ def found_by_voice():
         words = session.until("conversation.item.input_audio_transcription.completed")["transcript"]
         kinds = [event["type"] for event in session.events]
         order = [kind for kind in runs(kinds) if not kind.endswith(".delta") and "transcription" not in kind]
-        wanted = ["session.created", "session.updated", "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped",
-                  "input_audio_buffer.committed", "conversation.item.created", "response.created", "response.output_item.added",
-                  "conversation.item.created", "response.content_part.added", "response.audio_transcript.done", "response.audio.done",
-                  "response.content_part.done", "response.output_item.done", "response.done"]
+        wanted = [
+            "session.created",
+            "session.updated",
+            "input_audio_buffer.speech_started",
+            "input_audio_buffer.speech_stopped",
+            "input_audio_buffer.committed",
+            "conversation.item.created",
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.created",
+            "response.content_part.added",
+            "response.audio_transcript.done",
+            "response.audio.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.done",
+        ]
         heard = recognise(session.audio(reply))
         check("the guide's order of events", order == wanted, order if order != wanted else "")
         check("the user's words", has(words, "grass"), words)
-        check("the SDK's own delays", session.talk.get_last_first_audio_delay() is not None,
-              f"{session.talk.get_last_first_text_delay()} ms, {session.talk.get_last_first_audio_delay()} ms")
+        check(
+            "the SDK's own delays",
+            session.talk.get_last_first_audio_delay() is not None,
+            f"{session.talk.get_last_first_text_delay()} ms, {session.talk.get_last_first_audio_delay()} ms",
+        )
         return has(transcript(reply), "green") and has(heard, "green"), (transcript(reply), heard, reply["usage"])
 
 
 def by_hand():
     with Session() as session:
-        session.talk.update_session(output_modalities=SPEAKS, voice="Ethan", enable_turn_detection=False,
-                                    input_audio_format=AudioFormat.PCM_16000HZ_MONO_16BIT,
-                                    output_audio_format=AudioFormat.PCM_24000HZ_MONO_16BIT)
+        session.talk.update_session(
+            output_modalities=SPEAKS,
+            voice="Ethan",
+            enable_turn_detection=False,
+            input_audio_format=AudioFormat.PCM_16000HZ_MONO_16BIT,
+            output_audio_format=AudioFormat.PCM_24000HZ_MONO_16BIT,
+        )
         session.send(say("What colour is grass?"))
         session.talk.commit()
         session.until("input_audio_buffer.committed")
@@ -106,13 +132,17 @@ def with_image():
         session.talk.commit()
         session.talk.create_response(output_modalities=WRITES)
         reply = session.until("response.done")["response"]
-        return has(transcript(reply), "star") and reply["usage"]["input_tokens_details"]["image_tokens"] > 0, transcript(reply)
+        return has(transcript(reply), "star") and reply["usage"]["input_tokens_details"][
+            "image_tokens"
+        ] > 0, transcript(reply)
 
 
 def interrupted():
     with Session() as session:
         session.talk.update_session(output_modalities=SPEAKS, enable_input_audio_transcription=False)
-        session.talk.create_item({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Count from 1 to 30."}]})
+        session.talk.create_item(
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Count from 1 to 30."}]}
+        )
         question = say("What is 12 plus 6?")
         session.talk.create_response()
         session.until("response.audio.delta")
@@ -122,13 +152,19 @@ def interrupted():
         cut = session.until("response.done")["response"]
         delay = time.monotonic() - began
         reply = session.until("response.done")["response"]
-        return cut["status"] == "cancelled" and has(transcript(reply), "18"), (cut["status"], f"{delay:.2f} s", transcript(reply))
+        return cut["status"] == "cancelled" and has(transcript(reply), "18"), (
+            cut["status"],
+            f"{delay:.2f} s",
+            transcript(reply),
+        )
 
 
 def cancelled():
     with Session() as session:
         session.talk.update_session(output_modalities=SPEAKS, enable_turn_detection=False)
-        session.talk.create_item({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Count from 1 to 30."}]})
+        session.talk.create_item(
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Count from 1 to 30."}]}
+        )
         session.talk.create_response(instructions=None, output_modalities=None)
         session.until("response.audio.delta")
         session.talk.cancel_response()
@@ -154,10 +190,14 @@ def ten_turns():
 
 def new_formats():
     from dashscope.audio.qwen_omni.omni_realtime import AudioFormatConfig, TranscriptionParams
+
     with Session() as session:
-        session.talk.update_session(output_modalities=WRITES, enable_turn_detection=False,
-                                    input_audio_config=AudioFormatConfig(type="pcm", sample_rate=48000),
-                                    output_audio_config=AudioFormatConfig(type="pcm", sample_rate=24000))
+        session.talk.update_session(
+            output_modalities=WRITES,
+            enable_turn_detection=False,
+            input_audio_config=AudioFormatConfig(type="pcm", sample_rate=48000),
+            output_audio_config=AudioFormatConfig(type="pcm", sample_rate=24000),
+        )
         session.until("session.updated")
         session.send(say("What is 20 minus 5?", 48000))
         session.talk.commit()
@@ -165,8 +205,11 @@ def new_formats():
         reply = session.until("response.done")["response"]
         first, usual = transcript(reply), reply["usage"]["input_tokens_details"]["audio_tokens"]
     with Session() as session:
-        session.talk.update_session(output_modalities=WRITES, enable_turn_detection=False,
-                                    transcription_params=TranscriptionParams(language="en", sample_rate=8000, input_audio_format="pcm"))
+        session.talk.update_session(
+            output_modalities=WRITES,
+            enable_turn_detection=False,
+            transcription_params=TranscriptionParams(language="en", sample_rate=8000, input_audio_format="pcm"),
+        )
         session.until("session.updated")
         session.send(say("What is 20 minus 5?", 8000))
         session.talk.commit()
@@ -178,8 +221,12 @@ def new_formats():
 
 def tools():
     with Session(TOOLS_URL) as session:
-        session.talk.update_session(output_modalities=WRITES, enable_turn_detection=False,
-                                    tools=[{"type": "function", "function": WEATHER}], tool_choice="auto")
+        session.talk.update_session(
+            output_modalities=WRITES,
+            enable_turn_detection=False,
+            tools=[{"type": "function", "function": WEATHER}],
+            tool_choice="auto",
+        )
         session.talk.create_item({"type": "message", "role": "user", "content": [{"type": "input_text", "text": CALL}]})
         session.talk.create_response()
         call = session.until("response.function_call_arguments.done")
@@ -188,8 +235,12 @@ def tools():
         session.until("conversation.item.created")
         session.talk.create_response()
         reply = session.until("response.done")["response"]
-        return (call["name"] == "weather" and done["output"][0]["type"] == "function_call" and reply["status"] == "completed",
-                (call["name"], call["arguments"], transcript(reply)))
+        return (
+            call["name"] == "weather"
+            and done["output"][0]["type"] == "function_call"
+            and reply["status"] == "completed",
+            (call["name"], call["arguments"], transcript(reply)),
+        )
 
 
 def mistakes():

@@ -1,4 +1,5 @@
 """LangChain's ChatOpenAI and its tool calls. pip install langchain-openai"""
+
 import base64
 
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -14,7 +15,10 @@ def model(url=OPEN, **more):
 
 def text():
     reply = model().invoke("What is 3 plus 4?")
-    return has(reply.content, "7") and reply.usage_metadata["total_tokens"] > 0, (reply.content, reply.usage_metadata["total_tokens"])
+    return has(reply.content, "7") and reply.usage_metadata["total_tokens"] > 0, (
+        reply.content,
+        reply.usage_metadata["total_tokens"],
+    )
 
 
 def stream(url):
@@ -25,7 +29,10 @@ def stream(url):
 
 
 def image():
-    content = [{"type": "text", "text": "What is in the picture?"}, {"type": "image", "base64": PICTURE_URI.split(",")[1], "mime_type": "image/jpeg"}]
+    content = [
+        {"type": "text", "text": "What is in the picture?"},
+        {"type": "image", "base64": PICTURE_URI.split(",")[1], "mime_type": "image/jpeg"},
+    ]
     reply = model().invoke([HumanMessage(content)])
     return has(reply.content, "star"), reply.content
 
@@ -41,13 +48,16 @@ def audio_out():
     reply = speaking.invoke("What colour is grass?")
     audio = reply.additional_kwargs["audio"]
     second = speaking.invoke([HumanMessage("What colour is grass?"), reply, HumanMessage("What is 20 minus 5?")])
-    return has(recognise(base64.b64decode(audio["data"])[44:]), "green") and has(second.additional_kwargs["audio"]["transcript"], "15"), (
-        audio["transcript"], second.additional_kwargs["audio"]["transcript"])
+    return has(recognise(base64.b64decode(audio["data"])[44:]), "green") and has(
+        second.additional_kwargs["audio"]["transcript"], "15"
+    ), (audio["transcript"], second.additional_kwargs["audio"]["transcript"])
 
 
 def batch():
     replies = model(model=NANO).batch([q for q, _ in QUESTIONS])
-    return all(has(reply.content, wanted) for reply, (_, wanted) in zip(replies, QUESTIONS)), [reply.content for reply in replies]
+    return all(has(reply.content, wanted) for reply, (_, wanted) in zip(replies, QUESTIONS)), [
+        reply.content for reply in replies
+    ]
 
 
 @tool
@@ -62,7 +72,10 @@ def tools():
     call = asked.tool_calls[0]
     answer = weather.invoke(call)
     reply = bound.invoke([HumanMessage(CALL), asked, ToolMessage(answer.content, tool_call_id=call["id"])])
-    return call["args"] == {"city": "Rome"} and reply.response_metadata["finish_reason"] == "stop", (call, answer.content)
+    return call["args"] == {"city": "Rome"} and reply.response_metadata["finish_reason"] == "stop", (
+        call,
+        answer.content,
+    )
 
 
 def tools_streamed():
@@ -80,7 +93,15 @@ attempt("audio in", audio_in)
 attempt("audio out, and its message in the next turn", audio_out)
 attempt("batch of five", batch)
 refused("error: not streamed, strict", lambda: model(STRICT).invoke("x"), "only support stream mode")
-refused("error: structured output", lambda: model().with_structured_output({"title": "a", "type": "object", "properties": {}}, method="json_schema").invoke("x"), "response_format")
+refused(
+    "error: structured output",
+    lambda: (
+        model()
+        .with_structured_output({"title": "a", "type": "object", "properties": {}}, method="json_schema")
+        .invoke("x")
+    ),
+    "response_format",
+)
 if TOOLS_URL:
     attempt("tools go round", tools)
     attempt("a named tool, streamed", tools_streamed)

@@ -1,4 +1,5 @@
 """The `openai` package, chat and audio endpoints. pip install openai"""
+
 import asyncio
 import base64
 
@@ -18,8 +19,9 @@ def user(content):
 def streamed(sdk, content, **more):
     """Text, PCM and usage of a stream, as the guide's samples read it."""
     text, data, usage = "", "", None
-    for chunk in sdk.chat.completions.create(model=FLASH, messages=user(content), stream=True,
-                                             stream_options={"include_usage": True}, **more):
+    for chunk in sdk.chat.completions.create(
+        model=FLASH, messages=user(content), stream=True, stream_options={"include_usage": True}, **more
+    ):
         usage = chunk.usage or usage
         if not chunk.choices:
             continue
@@ -33,12 +35,16 @@ def streamed(sdk, content, **more):
 
 def spoken(sdk):
     text, pcm, usage = streamed(sdk, "What colour is grass?", **AUDIO)
-    return has(text, "green") and has(recognise(pcm), "green") and usage.completion_tokens_details.audio_tokens > 0, text
+    return has(text, "green") and has(
+        recognise(pcm), "green"
+    ) and usage.completion_tokens_details.audio_tokens > 0, text
 
 
 def picture(sdk):
-    text, _, usage = streamed(sdk, [{"type": "image_url", "image_url": {"url": PICTURE_URI}},
-                                    {"type": "text", "text": "What is in the picture?"}])
+    text, _, usage = streamed(
+        sdk,
+        [{"type": "image_url", "image_url": {"url": PICTURE_URI}}, {"type": "text", "text": "What is in the picture?"}],
+    )
     return has(text, "star"), (text, usage.prompt_tokens_details.model_dump(exclude_none=True))
 
 
@@ -65,15 +71,25 @@ def whole_spoken():
     reply = client.chat.completions.create(model=NANO, messages=user("What colour is grass?"), **AUDIO)
     audio = reply.choices[0].message.audio
     pcm = base64.b64decode(audio.data)[44:]
-    again = client.chat.completions.create(model=NANO, messages=[
-        *user("What colour is grass?"), {"role": "assistant", "audio": {"id": audio.id}}, *user("What is 20 minus 5?")])
-    return has(recognise(pcm), "green") and has(again.choices[0].message.content, "15"), (audio.transcript, again.choices[0].message.content)
+    again = client.chat.completions.create(
+        model=NANO,
+        messages=[
+            *user("What colour is grass?"),
+            {"role": "assistant", "audio": {"id": audio.id}},
+            *user("What is 20 minus 5?"),
+        ],
+    )
+    return has(recognise(pcm), "green") and has(again.choices[0].message.content, "15"), (
+        audio.transcript,
+        again.choices[0].message.content,
+    )
 
 
 def thinking():
     seen = ""
-    for chunk in hosted.chat.completions.create(model=FLASH, messages=user("14 + 4 = ?"), stream=True,
-                                                extra_body={"enable_thinking": True}):
+    for chunk in hosted.chat.completions.create(
+        model=FLASH, messages=user("14 + 4 = ?"), stream=True, extra_body={"enable_thinking": True}
+    ):
         if chunk.choices:
             seen += getattr(chunk.choices[0].delta, "reasoning_content", None) or ""
     return len(seen) > 5, seen
@@ -102,27 +118,56 @@ attempt("/v1: models", lambda: (lambda ids: (FLASH in ids, ids))([model.id for m
 
 
 def speech(form):
-    with client.audio.speech.with_streaming_response.create(model=NANO, voice="Cherry", input="It is a star.", response_format=form) as answer:
+    with client.audio.speech.with_streaming_response.create(
+        model=NANO, voice="Cherry", input="It is a star.", response_format=form
+    ) as answer:
         data = answer.read()
-    return {"mp3": data[:1] == b"\xff" or data[:3] == b"ID3", "opus": data[:4] == b"OggS", "wav": data[:4] == b"RIFF",
-            "pcm": has(recognise(data), "star") if form == "pcm" else False}[form], f"{len(data)} bytes"
+    return {
+        "mp3": data[:1] == b"\xff" or data[:3] == b"ID3",
+        "opus": data[:4] == b"OggS",
+        "wav": data[:4] == b"RIFF",
+        "pcm": has(recognise(data), "star") if form == "pcm" else False,
+    }[form], f"{len(data)} bytes"
 
 
 for form in ("mp3", "opus", "wav", "pcm"):
     attempt(f"/v1: speech as {form}", lambda: speech(form))
 question = wav(say("How is the weather?"), 16000)
 for form in ("json", "text", "verbose_json", "srt", "vtt"):
+
     def transcript():
         found = client.audio.transcriptions.create(model=NANO, file=("a.wav", question), response_format=form)
         text = found if isinstance(found, str) else found.text
         return has(text, "weather"), text.replace("\n", " ")
+
     attempt(f"/v1: transcription as {form}", transcript)
 
-refused("error: wrong model", lambda: hosted.chat.completions.create(model="gpt-4o", messages=user("x"), stream=True), "does not exist")
-refused("error: not streamed, strict", lambda: hosted.chat.completions.create(model=FLASH, messages=user("x")), "only support stream mode, please enable the stream parameter to access the model. '")
-refused("error: wrong voice", lambda: streamed(client, "x", modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}), "Voice 'alloy' is not supported.")
-refused("error: tools nano lacks", lambda: client.chat.completions.create(model=NANO, messages=user("x"), tools=[{"type": "function", "function": WEATHER}]), "no tools in its chat template")
-for kind, work in ((NotFoundError, lambda: hosted.models.retrieve("none")), (BadRequestError, lambda: streamed(client, "x", temperature=9))):
+refused(
+    "error: wrong model",
+    lambda: hosted.chat.completions.create(model="gpt-4o", messages=user("x"), stream=True),
+    "does not exist",
+)
+refused(
+    "error: not streamed, strict",
+    lambda: hosted.chat.completions.create(model=FLASH, messages=user("x")),
+    "only support stream mode, please enable the stream parameter to access the model. '",
+)
+refused(
+    "error: wrong voice",
+    lambda: streamed(client, "x", modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}),
+    "Voice 'alloy' is not supported.",
+)
+refused(
+    "error: tools nano lacks",
+    lambda: client.chat.completions.create(
+        model=NANO, messages=user("x"), tools=[{"type": "function", "function": WEATHER}]
+    ),
+    "no tools in its chat template",
+)
+for kind, work in (
+    (NotFoundError, lambda: hosted.models.retrieve("none")),
+    (BadRequestError, lambda: streamed(client, "x", temperature=9)),
+):
     try:
         work()
         check(f"error: {kind.__name__}", False)
@@ -131,6 +176,7 @@ for kind, work in ((NotFoundError, lambda: hosted.models.retrieve("none")), (Bad
 
 if TOOLS_URL:
     for path in ("/compatible-mode/v1", "/v1"):
+
         def tools():
             sdk = OpenAI(api_key=KEY, base_url=TOOLS_URL + path, max_retries=0)
             offered = [{"type": "function", "function": WEATHER}]
@@ -139,9 +185,19 @@ if TOOLS_URL:
                     pass
                 message = stream.get_final_completion().choices[0].message
             call = message.tool_calls[0]
-            messages = [*user(CALL), {"role": "assistant", "content": None, "tool_calls": [call.model_dump(exclude={"index"})]},
-                        {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-            end = [chunk for chunk in sdk.chat.completions.create(model=FLASH, messages=messages, tools=offered, stream=True) if chunk.choices]
-            return call.function.arguments == '{"city": "Rome"}' and end[-1].choices[0].finish_reason == "stop", call.function
+            messages = [
+                *user(CALL),
+                {"role": "assistant", "content": None, "tool_calls": [call.model_dump(exclude={"index"})]},
+                {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+            ]
+            end = [
+                chunk
+                for chunk in sdk.chat.completions.create(model=FLASH, messages=messages, tools=offered, stream=True)
+                if chunk.choices
+            ]
+            return call.function.arguments == '{"city": "Rome"}' and end[-1].choices[
+                0
+            ].finish_reason == "stop", call.function
+
         attempt(f"tools go round, {path}", tools)
 finish()

@@ -1,4 +1,5 @@
 """The `openai` package's realtime client. pip install 'openai[realtime]'"""
+
 import asyncio
 import base64
 
@@ -34,7 +35,7 @@ class Talk:
 
     async def send(self, pcm):
         for at in range(0, len(pcm), PIECE):
-            await self.connection.input_audio_buffer.append(audio=base64.b64encode(pcm[at:at + PIECE]).decode())
+            await self.connection.input_audio_buffer.append(audio=base64.b64encode(pcm[at : at + PIECE]).decode())
 
 
 def session(work, url=URL, model=NANO, **settings):
@@ -45,14 +46,22 @@ def session(work, url=URL, model=NANO, **settings):
             await connection.session.update(session={"type": "realtime", **settings})
             await talk.until("session.updated")
             return await work(talk)
+
     return asyncio.run(asyncio.wait_for(run(), 180))
 
 
 BY_HAND = {"audio": {"input": {"turn_detection": None, "transcription": {"model": NANO}}}}
-BY_VOICE = {"output_modalities": ["audio"], "audio": {
-    "input": {"format": {"type": "audio/pcm", "rate": RATE}, "transcription": {"model": NANO},
-              "turn_detection": {"type": "server_vad", "threshold": 0.5, "silence_duration_ms": 500}},
-    "output": {"voice": "Cherry"}}}
+BY_VOICE = {
+    "output_modalities": ["audio"],
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": RATE},
+            "transcription": {"model": NANO},
+            "turn_detection": {"type": "server_vad", "threshold": 0.5, "silence_duration_ms": 500},
+        },
+        "output": {"voice": "Cherry"},
+    },
+}
 
 
 async def by_voice(talk):
@@ -73,8 +82,16 @@ async def by_hand(talk):
 
 
 async def with_image(talk):
-    await talk.connection.conversation.item.create(item={"type": "message", "role": "user", "content": [
-        {"type": "input_image", "image_url": PICTURE_URI}, {"type": "input_text", "text": "What is in the picture?"}]})
+    await talk.connection.conversation.item.create(
+        item={
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_image", "image_url": PICTURE_URI},
+                {"type": "input_text", "text": "What is in the picture?"},
+            ],
+        }
+    )
     await talk.connection.response.create(response={"output_modalities": ["text"]})
     response = (await talk.until("response.done")).response
     tokens = response.usage.input_token_details
@@ -83,8 +100,9 @@ async def with_image(talk):
 
 async def barge_in(talk):
     question = say("What is 12 plus 6?", RATE)
-    await talk.connection.conversation.item.create(item={"type": "message", "role": "user", "content": [
-        {"type": "input_text", "text": "Count from 1 to 30."}]})
+    await talk.connection.conversation.item.create(
+        item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Count from 1 to 30."}]}
+    )
     await talk.connection.response.create()
     event = await talk.until("response.output_audio.delta")
     await talk.send(question + silence(1, RATE))
@@ -92,7 +110,11 @@ async def barge_in(talk):
     await talk.connection.conversation.item.truncate(item_id=event.item_id, content_index=0, audio_end_ms=80)
     cut = (await talk.until("response.done")).response
     response = (await talk.until("response.done")).response
-    return cut.status == "cancelled" and has(text_of(response), "18"), (cut.status, cut.status_details, text_of(response))
+    return cut.status == "cancelled" and has(text_of(response), "18"), (
+        cut.status,
+        cut.status_details,
+        text_of(response),
+    )
 
 
 async def ten_turns(talk):
@@ -118,7 +140,9 @@ async def tools(talk):
 
 
 async def mistakes(talk):
-    await talk.connection.send({"type": "session.update", "session": {"type": "realtime", "audio": {"output": {"voice": "alloy"}}}})
+    await talk.connection.send(
+        {"type": "session.update", "session": {"type": "realtime", "audio": {"output": {"voice": "alloy"}}}}
+    )
     await talk.until("response.done")
 
 
@@ -130,6 +154,15 @@ attempt("ten spoken turns", lambda: session(ten_turns, **BY_VOICE))
 refused("an unknown voice", lambda: session(mistakes), "Voice 'alloy' is not supported.")
 refused("an unknown model", lambda: session(mistakes, model="gpt-realtime"), "404")
 if TOOLS_URL:
-    attempt("tools go round", lambda: session(tools, url=TOOLS_URL, model="fake-omni", output_modalities=["text"],
-                                              tools=[{"type": "function", **WEATHER}], tool_choice="auto"))
+    attempt(
+        "tools go round",
+        lambda: session(
+            tools,
+            url=TOOLS_URL,
+            model="fake-omni",
+            output_modalities=["text"],
+            tools=[{"type": "function", **WEATHER}],
+            tool_choice="auto",
+        ),
+    )
 finish()

@@ -1,5 +1,8 @@
-"""Writes the first five questions to testdata/talk, for the test that talks to nano (tests/realtime/history.test.ts). Needs espeak-ng and
-soundfile (pip)."""
+"""Writes the first five questions to testdata/talk, for tests/realtime/history.test.ts.
+
+Needs espeak-ng and soundfile (pip).
+"""
+
 import io
 
 import soundfile

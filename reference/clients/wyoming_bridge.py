@@ -1,4 +1,5 @@
 """Wyoming's OpenAI bridge, as Home Assistant talks to it. pip install wyoming-openai (Python 3.12 or newer)"""
+
 import asyncio
 import socket
 import subprocess
@@ -15,9 +16,33 @@ PORT = 10311
 
 
 def bridge(*more):
-    started = subprocess.Popen([sys.executable, "-m", "wyoming_openai", "--uri", f"tcp://127.0.0.1:{PORT}", "--languages", "en",
-                                "--stt-openai-key", KEY, "--stt-openai-url", OPEN, "--stt-models", NANO,
-                                "--tts-openai-key", KEY, "--tts-openai-url", OPEN, "--tts-models", NANO, "--tts-voices", "Cherry", "Ethan", *more])
+    started = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "wyoming_openai",
+            "--uri",
+            f"tcp://127.0.0.1:{PORT}",
+            "--languages",
+            "en",
+            "--stt-openai-key",
+            KEY,
+            "--stt-openai-url",
+            OPEN,
+            "--stt-models",
+            NANO,
+            "--tts-openai-key",
+            KEY,
+            "--tts-openai-url",
+            OPEN,
+            "--tts-models",
+            NANO,
+            "--tts-voices",
+            "Cherry",
+            "Ethan",
+            *more,
+        ]
+    )
     for _ in range(100):
         try:
             socket.create_connection(("127.0.0.1", PORT), 1).close()
@@ -52,7 +77,7 @@ async def heard():
         await client.write_event(Transcribe(language="en").event())
         await client.write_event(AudioStart(rate=16000, width=2, channels=1).event())
         for at in range(0, len(pcm), 2048):
-            await client.write_event(AudioChunk(rate=16000, width=2, channels=1, audio=pcm[at:at + 2048]).event())
+            await client.write_event(AudioChunk(rate=16000, width=2, channels=1, audio=pcm[at : at + 2048]).event())
         await client.write_event(AudioStop().event())
         text = (await read(client, Transcript)).text
         return has(text, "weather"), text
@@ -66,12 +91,18 @@ async def spoken(word_for_word=True):
             event = await asyncio.wait_for(client.read_event(), 60)
             if event is None or AudioStop.is_type(event.type):
                 heard = recognise(pcm)
-                return start.rate == 24000 and loud(pcm) and (has(heard, "green") or not word_for_word), f"{start.rate} Hz, {len(pcm)} bytes: {heard}"
+                return start.rate == 24000 and loud(pcm) and (
+                    has(heard, "green") or not word_for_word
+                ), f"{start.rate} Hz, {len(pcm)} bytes: {heard}"
             if AudioChunk.is_type(event.type):
                 pcm += AudioChunk.from_event(event).audio
 
 
-for name, more in (("", ()), ("streamed: ", ("--stt-streaming-models", NANO, "--tts-streaming-models", NANO)), ("speech over realtime: ", ("--tts-realtime-models", NANO))):
+for name, more in (
+    ("", ()),
+    ("streamed: ", ("--stt-streaming-models", NANO, "--tts-streaming-models", NANO)),
+    ("speech over realtime: ", ("--tts-realtime-models", NANO)),
+):
     running = bridge(*more)
     try:
         attempt(name + "what it offers", lambda: asyncio.run(described()))

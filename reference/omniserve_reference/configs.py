@@ -10,7 +10,8 @@ def token_ids(tokenizer: Tokenizer) -> dict:
         return tokenizer.token_to_id(text)
 
     return dict(
-        im_start=t("<|im_start|>"), im_end=t("<|im_end|>"), system=t("system"), user=t("user"), assistant=t("assistant"),
+        im_start=t("<|im_start|>"), im_end=t("<|im_end|>"),
+        system=t("system"), user=t("user"), assistant=t("assistant"),
         tts_pad=t("<tts_pad>"), tts_bos=t("<tts_text_bos>"), tts_eos=t("<tts_text_eod>"),
         audio=t("<|audio_pad|>"), image=t("<|image_pad|>"), video=t("<|video_pad|>"),
         audio_start=t("<|audio_start|>"), audio_end=t("<|audio_end|>"),

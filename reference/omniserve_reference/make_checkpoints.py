@@ -1,4 +1,7 @@
-"""Writes the tiny random checkpoints to testdata/checkpoints. Run: python -m omniserve_reference.make_checkpoints [name ...]"""
+"""Writes the tiny random checkpoints to testdata/checkpoints.
+
+Run: python -m omniserve_reference.make_checkpoints [name ...]
+"""
 
 import json
 import shutil
@@ -133,7 +136,9 @@ def write_checkpoint(folder: Path, options: dict) -> None:
     for file in folder.iterdir():
         file.chmod(0o644)
     size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{folder.name}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.2f} MB, vocab {vocab}")
+    print(
+        f"{folder.name}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.2f} MB, vocab {vocab}"
+    )
 
 
 def main(names: list[str]) -> None:

@@ -52,4 +52,6 @@ def middle(ids: dict, vocab: int) -> dict:
 
 
 if __name__ == "__main__":
-    write_checkpoint(Path(sys.argv[1]), dict(build=middle, dtype="bfloat16", merges=180, seed=21, rope="rope_parameters"))
+    write_checkpoint(
+        Path(sys.argv[1]), dict(build=middle, dtype="bfloat16", merges=180, seed=21, rope="rope_parameters")
+    )

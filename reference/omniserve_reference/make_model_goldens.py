@@ -17,8 +17,17 @@ AUDIO_FRAMES = [1, 7, 30, 99, 100, 101, 250, 836, 3500]
 GRIDS = [(1, 2, 2), (1, 4, 4), (1, 6, 10), (1, 2, 18), (3, 4, 6)]
 CODE_FRAMES = {"tiny-moe": [1, 2, 5, 30, 61], "tiny-mixed": [1, 2, 7, 40, 331], "tiny-dense": [1, 3, 80, 310]}
 CASES = {
-    "tiny-moe": ["text", "image", "images", "audio-short", "audio", "video-audio", "mixed", "video-three-fps",
-                 "video-wide"],
+    "tiny-moe": [
+        "text",
+        "image",
+        "images",
+        "audio-short",
+        "audio",
+        "video-audio",
+        "mixed",
+        "video-three-fps",
+        "video-wide",
+    ],
     "tiny-mixed": ["text", "unicode", "images", "audio", "video-audio-longer", "mixed-video-audio", "video-three-fps"],
     "tiny-dense": ["text", "image", "audio-long", "mixed"],
     "tiny-thinker": ["text", "images", "audio"],
@@ -120,7 +129,9 @@ def record_thinker(golden: GoldenFile, key: str, model, calls: list, result, pro
     }  # fmt: skip
 
 
-def record_speech(golden: GoldenFile, key: str, model, thinker_result, talker, talker_calls, predictors, result) -> dict:
+def record_speech(
+    golden: GoldenFile, key: str, model, thinker_result, talker, talker_calls, predictors, result
+) -> dict:
     accept = model.config.talker_config.accept_hidden_layer
     hidden = torch.cat([step[accept] for step in thinker_result.hidden_states], dim=1)[0]
     golden.put(f"{key}.accept-hidden", hidden[::HIDDEN_STEP])
@@ -164,27 +175,28 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
     )  # fmt: skip
     name = options.get("name", case)
     key = f"case.{name}"
-    with Capture(model.thinker, "generate") as thinker, Capture(
-        model.thinker.model.language_model, "forward"
-    ) as decoder:
+    with (
+        Capture(model.thinker, "generate") as thinker,
+        Capture(model.thinker.model.language_model, "forward") as decoder,
+    ):
         if not model.has_talker:
             result = model.generate(**arguments)
             facts = record_thinker(golden, key, model, decoder.calls, result, prompt)
         else:
             # `get_rope_index` of the talker reads the audio encoder's window from a configuration that lacks it.
             model.talker.config.audio_config = model.config.thinker_config.audio_config
-            with Capture(model.talker, "generate") as talker, Capture(
-                model.talker.model, "forward"
-            ) as talker_calls, Capture(model.talker.code_predictor, "generate", {"output_logits": True}) as predictors:
+            with (
+                Capture(model.talker, "generate") as talker,
+                Capture(model.talker.model, "forward") as talker_calls,
+                Capture(model.talker.code_predictor, "generate", {"output_logits": True}) as predictors,
+            ):
                 result = model.generate(
                     **arguments, speaker=options["speaker"], talker_max_new_tokens=FRAMES + 1, talker_do_sample=False,
                     talker_output_logits=True, talker_output_scores=True,
                 )  # fmt: skip
             thinker_result = thinker.calls[0][2]
             facts = record_thinker(golden, key, model, decoder.calls, thinker_result, prompt)
-            facts |= record_speech(
-                golden, key, model, thinker_result, talker, talker_calls.calls, predictors, result
-            )
+            facts |= record_speech(golden, key, model, thinker_result, talker, talker_calls.calls, predictors, result)
     _, next_position = positions(model, processed)
     golden.facts["cases"].append(
         {"name": name, "messages": CONVERSATIONS[case], "useAudioInVideo": processed["use_audio_in_video"],

@@ -47,9 +47,10 @@ def main() -> None:
                 return_attention_mask=True, return_tensors="np",
             )  # fmt: skip
             frames = int(out["attention_mask"].sum())
+            window = model.config.thinker_config.audio_config.n_window
             facts["audio"].append(
                 {"samples": samples, "seed": 1, "frames": frames,
-                 "tokens": processor._get_num_audio_tokens(samples, n_window=model.config.thinker_config.audio_config.n_window),
+                 "tokens": processor._get_num_audio_tokens(samples, n_window=window),
                  "mel": sampled(golden, f"audio.{samples}", out["input_features"][0][:, :frames])}
             )  # fmt: skip
         facts["videos"] = []

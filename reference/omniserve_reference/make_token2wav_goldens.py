@@ -1,6 +1,9 @@
-"""Tiny token2wav checkpoints of Qwen2.5-Omni and their goldens. Run: python -m omniserve_reference.make_token2wav_goldens
+"""Tiny token2wav checkpoints of Qwen2.5-Omni and their goldens.
 
-Writes testdata/checkpoints/<name>/{config.json, model.safetensors, spk_dict.pt} and testdata/golden/<name>.{json,safetensors}.
+Run: python -m omniserve_reference.make_token2wav_goldens
+
+Writes testdata/checkpoints/<name>/{config.json, model.safetensors, spk_dict.pt} and
+testdata/golden/<name>.{json,safetensors}.
 The windowed reference runs the same transformers modules window by window, as in streaming.
 """
 
@@ -136,8 +139,13 @@ class Sampler:
             state = state + (end - start) * function(start, state)
         return state
 
-    def windowed(self, codes: torch.Tensor, noise: torch.Tensor, solver: str, blocks: list[int], size: int, repeats: int):
-        """Windows of `blocks` times `size` frames (the last number repeats), with two such blocks before and one after as context."""
+    def windowed(
+        self, codes: torch.Tensor, noise: torch.Tensor, solver: str, blocks: list[int], size: int, repeats: int
+    ):
+        """Windows of `blocks` times `size` frames; the last number of `blocks` repeats.
+
+        The context is two such blocks before and one after.
+        """
         frames = codes.shape[1] * repeats
         parts, start, index = [], 0, 0
         while start < frames:

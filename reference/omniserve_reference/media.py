@@ -1,4 +1,7 @@
-"""Images, audio and videos made from integer formulas, so that no input is stored. testing/formula-media.ts repeats them."""
+"""Images, audio and videos made from integer formulas, so that no input is stored.
+
+testing/formula-media.ts has the same formulas.
+"""
 
 import numpy as np
 

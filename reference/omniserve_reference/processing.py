@@ -61,7 +61,8 @@ def run(processor: Qwen3OmniMoeProcessor, messages: list[dict], config) -> dict:
 def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
     """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position.
 
-    `generate` continues from the last prompt position (`_update_model_kwargs_for_generation`), not from the largest plus 1 (`rope_deltas`).
+    `generate` continues from the last prompt position (`_update_model_kwargs_for_generation`), not from the largest
+    plus 1 (`rope_deltas`).
     """
     outputs = processed["outputs"]
     mask = outputs.get("feature_attention_mask")

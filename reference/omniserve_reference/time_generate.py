@@ -2,43 +2,21 @@
 
 Run: python -m omniserve_reference.time_generate FOLDER --text-tokens 48 --frames 100 [--threads 2] [--dtype float32]
 
-Both ends are forced: end tokens are suppressed, so every run makes the same number of tokens and frames. transformers returns no audio
-before the end, so the time to first audio is the whole time.
+Both ends are forced: end tokens are suppressed, so every run makes the same number of tokens and frames. transformers
+returns no audio before the end, so the time to first audio is the whole time.
 """
 
-import argparse
 import json
-import resource
 import time
 
 import torch
 from transformers import AutoTokenizer, Qwen3OmniMoeForConditionalGeneration
 
-
-class FirstToken:
-    """A streamer that records the time of the first new token."""
-
-    def __init__(self) -> None:
-        self.calls, self.at = 0, 0.0
-
-    def put(self, _: torch.Tensor) -> None:
-        self.calls += 1
-        if self.calls == 2:  # the first call has the prompt
-            self.at = time.perf_counter()
-
-    def end(self) -> None:
-        pass
+from .timing import FirstToken, peak_bytes, reply_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--text-tokens", type=int, default=48)
-    parser.add_argument("--frames", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--prompt", default="Describe the sound of the band.")
-    options = parser.parse_args()
+    options = reply_parser("folder", dtype="float32").parse_args()
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.folder)
     model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(options.folder, dtype=getattr(torch, options.dtype))
@@ -51,7 +29,7 @@ def main() -> None:
     specials = list(range(talker.text_config.vocab_size - 1024, talker.text_config.vocab_size))
     results = []
     for _ in range(2):  # the second run is warmed up
-        streamer = FirstToken()
+        streamer = FirstToken(prompt_calls=1)
         start, cpu = time.perf_counter(), time.process_time()
         sequences, wave = model.generate(
             **inputs, speaker=next(iter(talker.speaker_id)), thinker_max_new_tokens=options.text_tokens,
@@ -68,7 +46,7 @@ def main() -> None:
                 "secondsToFirstAudio": total,
                 "secondsTotal": total,
                 "cpuSeconds": time.process_time() - cpu,
-                "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peakBytes": peak_bytes(),
             }
         )
     print(json.dumps(results[-1]))

@@ -2,28 +2,25 @@
 
 Run: python -m omniserve_reference.time_openvino FOLDER --text-tokens 48 --frames 100 [--threads 2] [--no-stream]
 
-FOLDER comes from `optimum-cli export openvino`. Text goes on past its end token; speech is greedy, and ends at its end code or after
-`--frames`. The fields are those of time_generate.
+FOLDER comes from `optimum-cli export openvino`. Text goes on past its end token; speech is greedy, and ends at its end
+code or after `--frames`. The fields are those of time_generate.
 """
 
-import argparse
 import json
-import resource
 import time
 
 import openvino_genai
 
+from .timing import FirstToken, peak_bytes, reply_parser
 
-class FirstToken(openvino_genai.StreamerBase):
-    """Records the time of the first token, and counts tokens."""
 
+class Streamer(openvino_genai.StreamerBase):
     def __init__(self) -> None:
         super().__init__()
-        self.at, self.count = 0.0, 0
+        self.tokens = FirstToken()
 
     def write(self, token) -> openvino_genai.StreamingStatus:
-        self.at = self.at or time.perf_counter()
-        self.count += len(token) if isinstance(token, list) else 1
+        self.tokens.put(token)
         return openvino_genai.StreamingStatus.RUNNING
 
     def end(self) -> None:
@@ -31,12 +28,7 @@ class FirstToken(openvino_genai.StreamerBase):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--text-tokens", type=int, default=48)
-    parser.add_argument("--frames", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", default="Describe the sound of the band.")
+    parser = reply_parser("folder")
     parser.add_argument("--no-stream", action="store_true")
     options = parser.parse_args()
     pipeline = openvino_genai.OmniPipeline(options.folder, "CPU", INFERENCE_NUM_THREADS=options.threads)
@@ -49,7 +41,7 @@ def main() -> None:
     for _ in range(2):  # the second run is warmed up
         history = openvino_genai.ChatHistory()
         history.append({"role": "user", "content": options.prompt})
-        streamer, first_audio = FirstToken(), 0.0
+        streamer, first_audio = Streamer(), 0.0
 
         def on_audio(_) -> openvino_genai.StreamingStatus:
             nonlocal first_audio
@@ -58,14 +50,16 @@ def main() -> None:
 
         listener = {} if options.no_stream else {"speech_streamer": on_audio}
         start, cpu = time.perf_counter(), time.process_time()
-        result = pipeline.generate(history, text_config=text, talker_speech_config=speech, streamer=streamer, **listener)
+        result = pipeline.generate(
+            history, text_config=text, talker_speech_config=speech, streamer=streamer, **listener
+        )
         total = time.perf_counter() - start
         waves = result.speech_result.waveforms
         results.append(dict(
-            textTokens=streamer.count, samples=waves[0].get_size() if waves else 0,
-            secondsToFirstToken=streamer.at - start, secondsToFirstAudio=(first_audio or start + total) - start,
+            textTokens=streamer.tokens.count, samples=waves[0].get_size() if waves else 0,
+            secondsToFirstToken=streamer.tokens.at - start, secondsToFirstAudio=(first_audio or start + total) - start,
             secondsTotal=total, cpuSeconds=time.process_time() - cpu,
-            peakBytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peakBytes=peak_bytes(),
         ))  # fmt: skip
     print(json.dumps(results[-1]))
 

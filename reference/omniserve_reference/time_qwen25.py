@@ -2,17 +2,17 @@
 
 Run: python -m omniserve_reference.time_qwen25 CONFIG_JSON --text-tokens 16 --seconds 3 [--threads 2] [--dtype bfloat16]
 
-CONFIG_JSON is the published config.json of Qwen2.5-Omni-3B or 7B. The encoders, which a text does not need, have one layer. token2wav
-computes in float32, as in transformers' own `generate`. transformers returns no audio before the end.
+CONFIG_JSON is the published config.json of Qwen2.5-Omni-3B or 7B. The encoders, which a text does not need, have one
+layer. token2wav computes in float32, as in transformers' own `generate`. transformers returns no audio before the end.
 """
 
-import argparse
 import json
-import resource
 import time
 
 import torch
 from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
+
+from .timing import parser, peak_bytes
 
 CODES_PER_SECOND = 50
 PROMPT_TOKENS = 30
@@ -41,13 +41,7 @@ def random_model(fields: dict, dtype: torch.dtype) -> Qwen2_5OmniForConditionalG
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config")
-    parser.add_argument("--text-tokens", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", default="bfloat16")
-    options = parser.parse_args()
+    options = parser("config", text_tokens=16, seconds=3.0, dtype="bfloat16").parse_args()
     torch.set_num_threads(options.threads)
     with open(options.config) as file:
         model = random_model(json.load(file), getattr(torch, options.dtype))
@@ -71,8 +65,9 @@ def main() -> None:
 
     def reply(text_tokens: int, codes: int) -> int:
         _, wave = model.generate(
-            input_ids=inputs, attention_mask=torch.ones_like(inputs), thinker_max_new_tokens=text_tokens, thinker_do_sample=False,
-            thinker_eos_token_id=None, talker_max_new_tokens=codes, talker_do_sample=False, talker_eos_token_id=[-1],
+            input_ids=inputs, attention_mask=torch.ones_like(inputs), thinker_max_new_tokens=text_tokens,
+            thinker_do_sample=False, thinker_eos_token_id=None, talker_max_new_tokens=codes, talker_do_sample=False,
+            talker_eos_token_id=[-1],
         )  # fmt: skip
         return wave.numel()
 
@@ -82,7 +77,7 @@ def main() -> None:
     total, seconds = time.perf_counter() - begun, samples / 24_000
     print(json.dumps({
         "seconds": seconds, "secondsTotal": total, "rtf": total / seconds, "secondsToken2wav": vocoding,
-        "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peakBytes": peak_bytes(),
     }))  # fmt: skip
 
 

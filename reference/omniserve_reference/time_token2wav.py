@@ -1,11 +1,10 @@
 """Times token2wav of Qwen2.5-Omni in transformers on the CPU, at real size with random weights; prints JSON.
 
-Run: python -m omniserve_reference.time_token2wav CONFIG_JSON --seconds 1 [--threads 2] [--dtype float32]
+Run: python -m omniserve_reference.time_token2wav CONFIG_JSON --seconds 1 [--threads 2]
 
 CONFIG_JSON is the published config.json of Qwen2.5-Omni-3B or 7B. The solver is transformers' own (3/8 rule, 10 times).
 """
 
-import argparse
 import json
 import time
 
@@ -13,16 +12,13 @@ import torch
 from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniToken2WavConfig
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavModel
 
+from .timing import parser
+
 CODES_PER_SECOND = 50
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config")
-    parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", default="float32")
-    options = parser.parse_args()
+    options = parser("config", seconds=1.0).parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     with open(options.config) as file:

@@ -5,6 +5,7 @@
 
 Needs onnx, onnxruntime, numpy, safetensors. `speech.wav`: 16 kHz, mono, 16 bits.
 """
+
 import json
 import sys
 import wave
@@ -33,7 +34,9 @@ def weights(model):
         if node.op_type != "Constant":
             continue
         name = node.output[0].rsplit("Inline_0__", 1)[-1]
-        if "/" in name or not name.endswith(("weight", "bias", "buffer", "weight_ih", "weight_hh", "bias_ih", "bias_hh")):
+        if "/" in name or not name.endswith(
+            ("weight", "bias", "buffer", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ):
             continue
         name = RENAMED.get(name, name).replace("reparam_conv.", "").replace("decoder.rnn.", "lstm.")
         found[name] = np.ascontiguousarray(numpy_helper.to_array(node.attribute[0].t), dtype=np.float32)

@@ -1,4 +1,7 @@
-"""The tiny configurations. Together they have every switch of the family in at least two positions; see reference/README.md."""
+"""The tiny configurations. Together they have every switch of the family in at least two positions.
+
+See reference/README.md.
+"""
 
 from tokenizers import Tokenizer
 
@@ -66,7 +69,10 @@ def top(thinker_config: dict, talker_config: dict | None, token2wav_config: dict
 
 
 def grouped(ids: dict, vocab: int) -> dict:
-    """Grouped heads, untied, talker heads wider than their share of the width (as 7B), one full-attention block of three."""
+    """Grouped heads, untied, one full-attention block of three.
+
+    Talker heads are wider than their share of the width, as in 7B.
+    """
     text = dict(
         vocab_size=vocab, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=4096, rope_parameters=rope(1_000_000, [2, 3, 3]),
@@ -139,7 +145,10 @@ def tied(ids: dict, vocab: int) -> dict:
 
 
 def even(ids: dict, vocab: int) -> dict:
-    """As many key heads as heads, an odd number of positions per audio chunk, no full-attention block, other position rates."""
+    """As many key heads as heads, no full-attention block, an odd number of positions per audio chunk.
+
+    The position rates differ from those of the other configurations.
+    """
     text = dict(
         vocab_size=vocab, hidden_size=32, intermediate_size=80, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, max_position_embeddings=4096, rope_parameters=rope(10_000, [1, 4, 3]),
@@ -187,13 +196,32 @@ FIRST_RELEASE, CURRENT = "Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneratio
 
 CHECKPOINTS = {
     "tiny25-grouped": dict(
-        build=grouped, dtype="bfloat16", merges=120, seed=31, rope=OLD_ROPE, architecture=FIRST_RELEASE, voices=["Chelsie", "Ethan"]
+        build=grouped,
+        dtype="bfloat16",
+        merges=120,
+        seed=31,
+        rope=OLD_ROPE,
+        architecture=FIRST_RELEASE,
+        voices=["Chelsie", "Ethan"],
     ),
     "tiny25-tied": dict(
-        build=tied, dtype="float16", merges=100, seed=32, rope=NEW_ROPE, architecture=CURRENT, shard="150KB", voices=["Ethan"]
+        build=tied,
+        dtype="float16",
+        merges=100,
+        seed=32,
+        rope=NEW_ROPE,
+        architecture=CURRENT,
+        shard="150KB",
+        voices=["Ethan"],
     ),
     "tiny25-even": dict(
-        build=even, dtype="float32", merges=80, seed=33, rope=NEW_ROPE, architecture=CURRENT, voices=["Chelsie", "Ethan"],
+        build=even,
+        dtype="float32",
+        merges=80,
+        seed=33,
+        rope=NEW_ROPE,
+        architecture=CURRENT,
+        voices=["Chelsie", "Ethan"],
         ends=0.9,
     ),
     "tiny25-thinker": dict(

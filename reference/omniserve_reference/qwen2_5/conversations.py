@@ -4,8 +4,8 @@ from ..conversations import assistant, audio, image, system, text, user, video
 
 # Speech is only supported under this system turn.
 SPEECH_SYSTEM = (
-    "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and visual "
-    "inputs, as well as generating text and speech."
+    "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and "
+    "visual inputs, as well as generating text and speech."
 )
 
 CONVERSATIONS: dict[str, list[dict]] = {

@@ -1,4 +1,7 @@
-"""Writes the tiny random checkpoints to testdata/checkpoints. Run: python -m omniserve_reference.qwen2_5.make_checkpoints [name ...]"""
+"""Writes the tiny random checkpoints to testdata/checkpoints.
+
+Run: python -m omniserve_reference.qwen2_5.make_checkpoints [name ...]
+"""
 
 import json
 import shutil
@@ -40,7 +43,9 @@ def initialise(model: torch.nn.Module, seed: int, ends: float, special: list[int
             normal(parameter, 1.0)
         elif "lm_head" in name or "codec_head" in name:
             normal(parameter, 3.0 / fan_in**0.5)
-        elif name.startswith("token2wav.code2wav_dit_model") and (".attn_norm.linear" in name or ".norm_out.linear" in name):
+        elif name.startswith("token2wav.code2wav_dit_model") and (
+            ".attn_norm.linear" in name or ".norm_out.linear" in name
+        ):
             normal(parameter, 0.5 / fan_in**0.5)
         elif ".ups." in name:  # transposed: [in, out, kernel], two taps meet in each sample
             normal(parameter, 1.0 / (2 * parameter.shape[0]) ** 0.5)
@@ -80,8 +85,9 @@ def preprocessor_config(config: dict) -> dict:
         "chunk_length": 300, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor",
         "feature_size": audio["num_mel_bins"], "hop_length": 160,
         "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": "Qwen2VLImageProcessor",
-        "image_std": [0.26862954, 0.26130258, 0.27577711], "max_pixels": 50176, "merge_size": vision["spatial_merge_size"],
-        "min_pixels": 3136, "n_fft": 400, "n_samples": 4800000, "nb_max_frames": 30000, "padding_side": "right",
+        "image_std": [0.26862954, 0.26130258, 0.27577711], "max_pixels": 50176,
+        "merge_size": vision["spatial_merge_size"], "min_pixels": 3136, "n_fft": 400,
+        "n_samples": 4800000, "nb_max_frames": 30000, "padding_side": "right",
         "padding_value": 0.0, "patch_size": vision["patch_size"], "processor_class": "Qwen2_5OmniProcessor",
         "return_attention_mask": True, "sampling_rate": 16000, "temporal_patch_size": vision["temporal_patch_size"],
     }  # fmt: skip

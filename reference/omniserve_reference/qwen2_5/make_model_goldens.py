@@ -1,4 +1,6 @@
-"""Goldens of every stage and of greedy generation. Run: python -m omniserve_reference.qwen2_5.make_model_goldens [name ...]
+"""Goldens of every stage and of greedy generation.
+
+Run: python -m omniserve_reference.qwen2_5.make_model_goldens [name ...]
 
 Token2wav's own goldens have another script; here it turns each conversation's codes into samples, from `media.noise`.
 """
@@ -88,8 +90,8 @@ class Talker:
     """Fixes and records the talker's `generate` during a `with`. Without it transformers 5.23
 
     - refuses the pixels that `generate` of the whole model passes to the talker;
-    - drops an attention mask of ones, and the talker takes a missing mask for a later step: no media positions, no codec
-      embeddings on the last two rows of its prompt (4.57 does both);
+    - drops an attention mask of ones, and the talker takes a missing mask for a later step: no media positions, no
+      codec embeddings on the last two rows of its prompt (4.57 does both);
     - may sample ids that have no row in token2wav's table, and fails there.
     """
 
@@ -134,7 +136,9 @@ def record_speech(golden: GoldenFile, key: str, model, talker: Talker, rows: lis
     if len(fed) > 1:
         golden.put(f"{key}.talker-steps", torch.cat(fed[1:]))
         golden.put(
-            f"{key}.talker-step-positions", torch.cat([call[1]["position_ids"][-3:, 0] for call in steps[1:]], dim=1), np.int32
+            f"{key}.talker-step-positions",
+            torch.cat([call[1]["position_ids"][-3:, 0] for call in steps[1:]], dim=1),
+            np.int32,
         )
     ids = result.sequences[0, prompt:].tolist()
     config = model.config.talker_config
@@ -143,8 +147,8 @@ def record_speech(golden: GoldenFile, key: str, model, talker: Talker, rows: lis
     golden.put_waveform(f"{key}.waveform", wave)
     golden.put(f"{key}.mel", mel[0])
     return {
-        "smallestCodecGap": gap(torch.cat(result.scores)), "talkerPromptTokens": prompt, "talkerIds": ids, "codes": codes,
-        "waveformPeak": float(wave.abs().max()),
+        "smallestCodecGap": gap(torch.cat(result.scores)), "talkerPromptTokens": prompt, "talkerIds": ids,
+        "codes": codes, "waveformPeak": float(wave.abs().max()),
     }  # fmt: skip
 
 
@@ -161,9 +165,10 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
     name = options.get("name", case)
     key = f"case.{name}"
     facts: dict = {}
-    with Capture(model.thinker, "generate") as thinker, Capture(
-        model.thinker.model.language_model, "forward"
-    ) as decoder:
+    with (
+        Capture(model.thinker, "generate") as thinker,
+        Capture(model.thinker.model.language_model, "forward") as decoder,
+    ):
         if not model.has_talker:
             arguments = {k.removeprefix("thinker_"): v for k, v in thinker_arguments.items()}
             result = model.thinker.generate(**outputs, **arguments, return_dict_in_generate=True)
@@ -171,12 +176,17 @@ def conversation(golden: GoldenFile, model, processor, case: str, options: dict)
         else:
             config = model.config.talker_config
             dit = model.token2wav.code2wav_dit_model
-            with Talker(model) as talker, Capture(model.talker.thinker_to_talker_proj, "forward") as rows, Capture(
-                model.talker.model, "forward"
-            ) as steps, Capture(dit, "sample") as sampled, FixedNoise():
+            with (
+                Talker(model) as talker,
+                Capture(model.talker.thinker_to_talker_proj, "forward") as rows,
+                Capture(model.talker.model, "forward") as steps,
+                Capture(dit, "sample") as sampled,
+                FixedNoise(),
+            ):
                 _, wave = model.generate(
                     **outputs, **thinker_arguments, speaker=options["speaker"], talker_max_new_tokens=CODES,
-                    talker_do_sample=False, talker_eos_token_id=[config.tts_codec_pad_token_id, config.tts_codec_end_token_id],
+                    talker_do_sample=False,
+                    talker_eos_token_id=[config.tts_codec_pad_token_id, config.tts_codec_end_token_id],
                 )  # fmt: skip
             facts = record_thinker(golden, key, model, decoder.calls, thinker.calls[0][2], prompt)
             facts |= record_speech(golden, key, model, talker, rows.calls, steps.calls, wave, sampled.calls[0][2])
@@ -227,10 +237,18 @@ def main(names: list[str]) -> None:
         )
         for fact in golden.facts["cases"]:
             gaps = {k: v for k, v in fact.items() if k.startswith("smallest")}
-            assert all(v > 1e-3 for v in gaps.values()), f"{name} {fact['name']}: {gaps} leaves too little room; take another seed"
+            assert all(v > 1e-3 for v in gaps.values()), (
+                f"{name} {fact['name']}: {gaps} leaves too little room; take another seed"
+            )
         golden.save()
         for fact in golden.facts["cases"]:
-            print({k: v for k, v in fact.items() if "mallest" in k or k in ("name", "textTokens", "talkerIds", "waveformPeak")})
+            print(
+                {
+                    k: v
+                    for k, v in fact.items()
+                    if "mallest" in k or k in ("name", "textTokens", "talkerIds", "waveformPeak")
+                }
+            )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,10 @@ def main() -> None:
         ]
         # The same with speech.
         facts["spoken"] = [
-            {**conversation(golden, processor, model, f"spoken.{case}", spoken(CONVERSATIONS[case])), "asked": CONVERSATIONS[case]}
+            {
+                **conversation(golden, processor, model, f"spoken.{case}", spoken(CONVERSATIONS[case])),
+                "asked": CONVERSATIONS[case],
+            }
             for case in SPOKEN
         ]
         golden.save()

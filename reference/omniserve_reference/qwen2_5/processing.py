@@ -71,8 +71,10 @@ def run(processor: Qwen2_5OmniProcessor, messages: list[dict]) -> dict:
 
 
 def positions(model, processed: dict) -> tuple[torch.Tensor, float]:
-    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position, which `generate` counts
-    on from the last one (`_update_model_kwargs_for_generation`)."""
+    """`get_rope_index` of the thinker: positions [3, tokens] and the first generated token's position.
+
+    `generate` continues from the last prompt position (`_update_model_kwargs_for_generation`).
+    """
     outputs = processed["outputs"]
     mask = outputs.get("feature_attention_mask")
     position_ids, _ = model.thinker.model.get_rope_index(

@@ -9,29 +9,36 @@ const onDevice = process.env['OMNISERVE_TEST_DEVICE'] !== undefined
 if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 
-/** Tests of plain functions: what they load once serves the next file, too. */
-const plain = [
-  'src/{accounting,arithmetic,catalogue,config,prompt,protocol,sampling}/**/*.test.ts',
-  'src/api/**/*.test.ts',
-  'src/media/{av,fetch}/**/*.test.ts',
-  'src/realtime/**/*.test.ts',
-  'web/src/**/*.test.{ts,tsx}',
+/**
+ * A process for each file: those that change their own process, or measure its memory, and those that wait for other
+ * programs, which take long.
+ */
+const alone = [
+  'src/tensor/**/*.test.ts',
+  'tests/{engine-crash,examples,faults,hostile-media,nano}.test.ts',
+  'tests/{browser,cli}/**/*.test.ts',
+  'tests/remote/{behind-a-third,real-*}.test.ts',
+  'tests/wire/{qwen-omni-turbo,samples,serve-command}.test.ts',
 ]
 
 export default defineConfig({
   test: {
+    // In the order of their names: what takes long begins first.
     projects: [
-      { extends: true, test: { name: 'plain', include: plain, isolate: false } },
+      { extends: true, test: { name: 'alone', include: alone } },
       {
         extends: true,
         test: {
-          name: 'whole',
-          include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts'],
-          exclude: plain,
+          name: 'shared',
+          // What a file loads serves the next one too.
+          isolate: false,
+          include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
+          exclude: alone,
         },
       },
     ],
     pool: 'forks',
+    unstubEnvs: true,
     // One more than two cores: some wait for a browser or a process.
     maxWorkers: onDevice ? 1 : 3,
     // A race with a child process or a browser gets one more try; the reporter names what was tried again.

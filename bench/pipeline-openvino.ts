@@ -7,12 +7,10 @@
  */
 
 import { existsSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 
-import type { WeightType } from '../src/weights/index.ts'
 import type { Benchmark } from './harness.ts'
-import * as reply from './whole-reply.ts'
+import { compare, middleCheckpoint, python, timePeer, type Way } from './whole-reply.ts'
 
 const needs =
   'Python with optimum-intel, openvino, openvino-genai, openvino-tokenizers and nncf (OMNISERVE_BENCH_OPENVINO names it)'
@@ -39,41 +37,20 @@ export const benchmark: Benchmark = {
     const { directory, quick, signal } = context
     const interpreter = process.env['OMNISERVE_BENCH_OPENVINO']
     if (interpreter === undefined) throw new Error(`this benchmark needs ${needs}`)
-    const folder = await reply.middleCheckpoint(context)
-    const threads = availableParallelism()
+    const folder = await middleCheckpoint(context)
     const rows = quick ? peerRows.filter(({ options }) => options.length === 0) : peerRows
     const converted = (format: string): string => join(directory, `mid-openvino-${format}`)
     for (const format of new Set(rows.map((row) => row.format))) {
       if (existsSync(join(converted(format), 'config.json'))) continue
       context.log(`  converting to ${format} for the peer`)
       const task = ['--task', 'image-text-to-text', '--weight-format', format, converted(format)]
-      await reply.python(
-        signal,
-        [join(dirname(interpreter), 'optimum-cli'), 'export', 'openvino', '--model', folder, ...task],
-        {
-          interpreter,
-          needs,
-        },
-      )
+      const tool = join(dirname(interpreter), 'optimum-cli')
+      await python(signal, [tool, 'export', 'openvino', '--model', folder, ...task], { interpreter, needs })
     }
-    const here: reply.Runs = new Map()
-    const there: reply.Runs = new Map()
-    const kinds: readonly (WeightType | undefined)[] = [undefined, 'q8_0']
-    const counts = ['--text-tokens', reply.textTokens, '--frames', reply.frames, '--threads', threads].map(String)
-    for (let turn = 0; turn < (quick ? 1 : 3); turn++) {
-      for (const kind of kinds)
-        reply.record(
-          here,
-          `omniserve, ${kind ?? 'as stored (bf16)'}`,
-          await reply.timeOurs(folder, kind, threads, signal),
-        )
-      for (const { name, format, options } of rows) {
-        const script = ['-m', 'omniserve_reference.time_openvino', converted(format), '--prompt', reply.prompt]
-        const output = await reply.python(signal, [...script, ...counts, ...options], { interpreter, needs })
-        reply.record(there, `OmniPipeline, ${name}`, reply.timingIn(output))
-      }
-      context.log(`  turn ${turn + 1} done`)
-    }
-    return reply.compare(here, there)
+    const peers = rows.map(({ name, format, options }): Way => ({
+      name: `OmniPipeline, ${name}`,
+      time: () => timePeer('time_openvino', converted(format), options, signal, { interpreter, needs }),
+    }))
+    return compare(context, folder, [undefined, 'q8_0'], peers)
   },
 }

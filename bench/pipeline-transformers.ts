@@ -5,19 +5,8 @@
  * is missing. transformers returns no audio before the end.
  */
 
-import { availableParallelism } from 'node:os'
-
-import type { WeightType } from '../src/weights/index.ts'
 import type { Benchmark } from './harness.ts'
-import * as reply from './whole-reply.ts'
-
-async function peer(folder: string, dtype: string, threads: number, signal: AbortSignal): Promise<reply.Timing> {
-  const counts = ['--text-tokens', reply.textTokens, '--frames', reply.frames, '--threads', threads].map(String)
-  const module = ['-m', 'omniserve_reference.time_generate']
-  return reply.timingIn(
-    await reply.python(signal, [...module, folder, ...counts, '--dtype', dtype, '--prompt', reply.prompt]),
-  )
-}
+import { compare, middleCheckpoint, timePeer, type Way } from './whole-reply.ts'
 
 export const benchmark: Benchmark = {
   name: 'pipeline-transformers',
@@ -25,23 +14,11 @@ export const benchmark: Benchmark = {
   long: true,
   run: async (context) => {
     const { quick, signal } = context
-    const folder = await reply.middleCheckpoint(context)
-    const threads = availableParallelism()
-    const kinds: readonly (WeightType | undefined)[] = quick ? [undefined, 'q8_0'] : [undefined, 'f32', 'q8_0']
-    const dtypes = quick ? ['float32'] : ['float32', 'bfloat16']
-    const here: reply.Runs = new Map()
-    const there: reply.Runs = new Map()
-    for (let turn = 0; turn < (quick ? 1 : 3); turn++) {
-      for (const kind of kinds)
-        reply.record(
-          here,
-          `omniserve, ${kind ?? 'as stored (bf16)'}`,
-          await reply.timeOurs(folder, kind, threads, signal),
-        )
-      for (const dtype of dtypes)
-        reply.record(there, `transformers, ${dtype}`, await peer(folder, dtype, threads, signal))
-      context.log(`  turn ${turn + 1} done`)
-    }
-    return reply.compare(here, there)
+    const folder = await middleCheckpoint(context)
+    const peers = (quick ? ['float32'] : ['float32', 'bfloat16']).map((dtype): Way => ({
+      name: `transformers, ${dtype}`,
+      time: () => timePeer('time_generate', folder, ['--dtype', dtype], signal),
+    }))
+    return compare(context, folder, quick ? [undefined, 'q8_0'] : [undefined, 'f32', 'q8_0'], peers)
   },
 }

@@ -2,12 +2,13 @@
  * A whole spoken reply here and in a peer that runs in Python: the same random checkpoint of 260 million parameters,
  * the same prompt, 48 text tokens and 100 codec frames (8 s of speech), both greedy, alternating in one run.
  *
- * In: what is to be run. Out: times by name, and rows that compare them. `OMNISERVE_BENCH_MIDDLE` names an existing
+ * In: types of weights, and a peer's ways to give the reply. Out: rows that compare them. `OMNISERVE_BENCH_MIDDLE` names an existing
  * checkpoint folder; it is made with Python otherwise.
  */
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 
 import type { GenerationRequest } from '../src/contract/index.ts'
@@ -16,11 +17,12 @@ import type { WeightType } from '../src/weights/index.ts'
 import { type BenchmarkContext, median, round, type Row } from './harness.ts'
 import { peakOf } from './speech-client.ts'
 
-export const prompt = 'Describe the sound of the band.'
-export const textTokens = 48
-export const frames = 100
+const prompt = 'Describe the sound of the band.'
+const textTokens = 48
+const frames = 100
+const threads = availableParallelism()
 
-export interface Timing {
+interface Timing {
   readonly textTokens: number
   readonly samples: number
   readonly secondsToFirstToken: number
@@ -29,11 +31,11 @@ export interface Timing {
   readonly peakBytes: number
 }
 
-/** Times of several runs, by what was run. */
-export type Runs = Map<string, Timing[]>
-
-export function record(runs: Runs, name: string, timing: Timing): void {
-  runs.set(name, [...(runs.get(name) ?? []), timing])
+/** One side's way to give the reply. */
+export interface Way {
+  readonly name: string
+  /** Gives the reply once, timed. */
+  time(): Promise<Timing>
 }
 
 /** Runs Python in the reference's folder and returns its output. */
@@ -62,8 +64,24 @@ export async function python(
   return output
 }
 
-/** The last line of a script's output. */
-export function timingIn(output: string): Timing {
+/**
+ * One timed reply of a peer.
+ *
+ * @param script of `omniserve_reference`; prints the times as JSON on its last line
+ * @param options of the script, after those of every peer
+ * @param environment the Python that the script needs, where it is not the reference's own
+ */
+export async function timePeer(
+  script: string,
+  folder: string,
+  options: readonly string[],
+  signal: AbortSignal,
+  environment: Parameters<typeof python>[2] = {},
+): Promise<Timing> {
+  const shared = { prompt, 'text-tokens': textTokens, frames, threads }
+  const args = Object.entries(shared).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const module = ['-m', `omniserve_reference.${script}`]
+  const output = await python(signal, [...module, folder, ...args, ...options], environment)
   const timing: unknown = JSON.parse(output.trim().split('\n').at(-1) ?? '')
   return timing as Timing
 }
@@ -111,12 +129,7 @@ async function ours(engine: LocalEngine, id: string, signal: AbortSignal): Promi
 }
 
 /** One timed reply of a new engine, after one that warms it. `kind`: the type of its weights; as stored when left out. */
-export async function timeOurs(
-  folder: string,
-  kind: WeightType | undefined,
-  threads: number,
-  signal: AbortSignal,
-): Promise<Timing> {
+async function timeOurs(folder: string, kind: WeightType | undefined, signal: AbortSignal): Promise<Timing> {
   const engine = await createLocalEngine({
     checkpoint: folder,
     id: 'middle',
@@ -149,19 +162,39 @@ function row(name: string, runs: readonly Timing[]): Row {
   }
 }
 
-/** A row for each that was run, and for each of ours how many times faster than the best of the peer's it is. */
-export function compare(here: Runs, there: Runs): Row[] {
-  const rows = [...here, ...there].map(([name, runs]) => row(name, runs))
+/**
+ * Times omniserve, with each type of weights, and the peer's ways in turns. A row for each, and for each of ours how
+ * many times faster than the best of the peer's it is.
+ *
+ * @param kinds types of weights; undefined is as stored
+ */
+export async function compare(
+  context: BenchmarkContext,
+  folder: string,
+  kinds: readonly (WeightType | undefined)[],
+  peers: readonly Way[],
+): Promise<Row[]> {
+  const here = kinds.map((kind): Way => ({
+    name: `omniserve, ${kind ?? 'as stored (bf16)'}`,
+    time: () => timeOurs(folder, kind, context.signal),
+  }))
+  const runs = new Map([...here, ...peers].map((way) => [way, [] as Timing[]]))
+  for (let turn = 0; turn < (context.quick ? 1 : 3); turn++) {
+    for (const [way, timings] of runs) timings.push(await way.time())
+    context.log(`  turn ${turn + 1} done`)
+  }
+  const middle = (way: Way, read: (timing: Timing) => number): number => median((runs.get(way) ?? []).map(read))
   // Against the faster of the peer's, per second of speech: replies may end a token apart.
   const perSecond = (t: Timing): number => t.secondsTotal / t.samples
-  const bestPeer = Math.min(...[...there.values()].map((runs) => median(runs.map(perSecond))))
-  const peerAudio = Math.min(...[...there.values()].map((runs) => median(runs.map((t) => t.secondsToFirstAudio))))
-  for (const [name, runs] of here) {
-    rows.push({
-      case: `${name}: times faster`,
-      'first audio s': round(peerAudio / median(runs.map((t) => t.secondsToFirstAudio))),
-      'total s': round(bestPeer / median(runs.map(perSecond))),
-    })
-  }
-  return rows
+  const firstAudio = (t: Timing): number => t.secondsToFirstAudio
+  const bestPeer = Math.min(...peers.map((way) => middle(way, perSecond)))
+  const peerAudio = Math.min(...peers.map((way) => middle(way, firstAudio)))
+  return [
+    ...[...runs].map(([{ name }, timings]) => row(name, timings)),
+    ...here.map((way) => ({
+      case: `${way.name}: times faster`,
+      'first audio s': round(peerAudio / middle(way, firstAudio)),
+      'total s': round(bestPeer / middle(way, perSecond)),
+    })),
+  ]
 }

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createLog, logLine } from './log.ts'
 
 function sink(isTTY: boolean) {
@@ -12,7 +12,7 @@ function sink(isTTY: boolean) {
 
 describe('the log', () => {
   it('is a line for people on a terminal', () => {
-    process.env['NO_COLOR'] = '1'
+    vi.stubEnv('NO_COLOR', '1')
     const { stream, text } = sink(true)
     const log = createLog({ logLevel: 'info', logFormat: 'auto' }, stream)
     log.debug('not shown')

@@ -1,6 +1,6 @@
 /**
- * Audio that was encoded while it arrived is answered as audio that comes with its request: token for token, code for
- * code.
+ * The reply to audio that is encoded while it arrives equals the reply to audio that comes with its request: token for
+ * token, code for code.
  *
  * Tiny random checkpoints of both families, and nano, greedy. Audio that begins in silence, grows louder late, or has
  * odd lengths.
@@ -21,7 +21,7 @@ const { samples: sentences } = decodeWav(
   readFileSync(new URL('../../../testdata/silero-vad/speech.wav', import.meta.url)),
 )
 
-/** Speech of so many samples, from another place each time. */
+/** `samples` samples of the recording, from `from` on, in a loop. */
 function speech(samples: number, from = 0): Float32Array {
   return Float32Array.from({ length: samples }, (_, at) => sentences[(from + at) % sentences.length]!)
 }
@@ -36,6 +36,15 @@ const kinds: Record<string, (samples: number) => Float32Array> = {
 
 const nano = new URL('../../../models/nano', import.meta.url).pathname
 const checkpoints = { 'tiny-moe': tinyCheckpoint('tiny-moe'), 'tiny25-grouped': tinyCheckpoint('tiny25-grouped'), nano }
+
+type OpenAudio = NonNullable<ReturnType<OpenHostedModel['runtime']['openAudio']>>
+
+/** What was known of a prompt when its request came: tokens of it, and the mel frames still to be encoded. */
+interface DoneAhead {
+  readonly cached: number
+  readonly total: number
+  readonly encoded: readonly number[]
+}
 
 let number = 0
 
@@ -69,79 +78,32 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
       ...(scope !== undefined && { cacheScope: scope }),
     })
 
-  /** Until the engine has done what can be done ahead. */
+  /** Waits until the engine has done what it can do ahead. */
   const settled = (): Promise<void> => until(() => !hosted.runtime.working, 1)
 
-  /**
-   * The reply to `samples` and so much silence that was announced, after pauses in which it went on after all; and to
-   * the same at once.
-   */
-  async function ending(
-    samples: Float32Array,
-    silence: number,
-    { pausesAt = [], before = [] }: { pausesAt?: readonly number[]; before?: readonly GenerationMessage[] } = {},
-  ): Promise<{ cached: number; total: number; encoded: number[] }> {
-    const scope = `ending ${number++}`
-    const whole = (end: number): AudioMedium =>
-      decodedAudio({ sampleRate: RATE, samples: withSilence(samples.subarray(0, end), silence) })
+  /** Audio that is to arrive after `before`; until it does, a second of silence is in its place. */
+  function open(before: readonly GenerationMessage[], scope: string, spoken: boolean, prefills = true): OpenAudio {
     const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
-    const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, true), { prefills: true })!
-    const kept = hosted.runtime.cached.mediaBytes
-    let sent = 0
-    for (const [index, end] of [...pausesAt, samples.length].entries()) {
-      for (; sent < end; sent = Math.min(end, sent + 4321))
-        audio.append(samples.slice(sent, Math.min(end, sent + 4321)))
-      audio.mayEnd(silence, whole(end).contentKey)
-      // Now the next words come when all is done for the pause, now in the middle of it.
-      if (index % 2 === 0 || end === samples.length) await settled()
-      else await new Promise((resolve) => void setImmediate(resolve))
-    }
-    // Of ends that it did not have nothing is kept, however many there were.
-    const most = (samples.length + silence) / (name === 'tiny25-grouped' ? 640 : 1200) + 20
-    if (before.length === 0)
-      expect(hosted.runtime.cached.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
-    const medium = whole(samples.length)
-    audio.complete(medium.contentKey)
-    const encoded = watchEncoder(hosted)
-    const messages = [...before, turnOf(medium)]
-    const ahead = ask(messages, scope, true)
-    const reply = await readReply(hosted.runtime, ahead)
-    const windows = encoded()
-    expect(hosted.runtime.arriving).toBe(0)
-    audio[Symbol.dispose]()
-    const fresh = ask(messages, undefined, true)
-    const wanted = await readReply(hosted.runtime, fresh)
-    expect(tokens.get(ahead.id)).toEqual(tokens.get(fresh.id))
-    expect(frames.get(ahead.id)).toEqual(frames.get(fresh.id))
-    expect(reply.pcm).toEqual(wanted.pcm)
-    const { cached = 0, total = 0 } = reply.usage.prompt ?? {}
-    return { cached, total, encoded: windows }
+    return hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, spoken), { prefills })!
   }
 
   /**
-   * The reply to `samples` that arrive in pieces after `before`, and to the same at once. How much was known is
-   * returned.
+   * Ends `audio` as `medium`, the last of `messages`. The reply equals the one to a request that comes with its audio.
+   * Returns how much of it was done ahead.
    */
-  async function both(
-    samples: Float32Array,
-    before: readonly GenerationMessage[],
+  async function complete(
+    audio: OpenAudio,
+    medium: AudioMedium,
+    messages: readonly GenerationMessage[],
+    scope: string,
     spoken: boolean,
-    scope = `turn ${number++}`,
-  ): Promise<{ cached: number; total: number; encoded: number[]; text: string }> {
-    const medium = decodedAudio({ sampleRate: RATE, samples })
-    const messages = [...before, turnOf(medium)]
-    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
-    const audio = hosted.runtime.openAudio(ask([...before, turnOf(placeholder)], scope, spoken), { prefills: true })!
-    for (let at = 0; at < samples.length; at += 4321) {
-      audio.append(samples.slice(at, at + 4321))
-      if (at % 3 === 0) await settled()
-    }
-    await settled()
+  ): Promise<DoneAhead> {
     audio.complete(medium.contentKey)
     const encoded = watchEncoder(hosted)
     const ahead = ask(messages, scope, spoken)
     const reply = await readReply(hosted.runtime, ahead)
     const windows = encoded()
+    expect(hosted.runtime.arriving).toBe(0)
     audio[Symbol.dispose]()
     const fresh = ask(messages, undefined, spoken)
     const wanted = await readReply(hosted.runtime, fresh)
@@ -150,15 +112,59 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     expect(reply.text).toBe(wanted.text)
     expect(reply.pcm).toEqual(wanted.pcm)
     const { cached = 0, total = 0 } = reply.usage.prompt ?? {}
-    expect(hosted.runtime.arriving).toBe(0)
-    return { cached, total, encoded: windows, text: reply.text }
+    return { cached, total, encoded: windows }
+  }
+
+  /** The reply to `samples` that end in `silence` as announced, after pauses that did not end the turn. */
+  async function ending(
+    samples: Float32Array,
+    silence: number,
+    { pausesAt = [], before = [] }: { pausesAt?: readonly number[]; before?: readonly GenerationMessage[] } = {},
+  ): Promise<DoneAhead> {
+    const scope = `ending ${number++}`
+    const whole = (end: number): AudioMedium =>
+      decodedAudio({ sampleRate: RATE, samples: withSilence(samples.subarray(0, end), silence) })
+    const audio = open(before, scope, true)
+    const kept = hosted.runtime.kept.mediaBytes
+    let sent = 0
+    for (const [index, end] of [...pausesAt, samples.length].entries()) {
+      for (; sent < end; sent = Math.min(end, sent + 4321))
+        audio.append(samples.slice(sent, Math.min(end, sent + 4321)))
+      audio.mayEnd(silence, whole(end).contentKey)
+      // The next words come after the work for the pause, or in the middle of it.
+      if (index % 2 === 0 || end === samples.length) await settled()
+      else await new Promise((resolve) => void setImmediate(resolve))
+    }
+    // Nothing is kept of pauses that did not end the turn, however many there were.
+    const most = (samples.length + silence) / (name === 'tiny25-grouped' ? 640 : 1200) + 20
+    if (before.length === 0)
+      expect(hosted.runtime.kept.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
+    const medium = whole(samples.length)
+    return complete(audio, medium, [...before, turnOf(medium)], scope, true)
+  }
+
+  /** The reply to `samples` that arrive in pieces after `before`. */
+  async function arriving(
+    samples: Float32Array,
+    before: readonly GenerationMessage[],
+    spoken: boolean,
+    scope = `turn ${number++}`,
+  ): Promise<DoneAhead> {
+    const audio = open(before, scope, spoken)
+    for (let at = 0; at < samples.length; at += 4321) {
+      audio.append(samples.slice(at, at + 4321))
+      if (at % 3 === 0) await settled()
+    }
+    await settled()
+    const medium = decodedAudio({ sampleRate: RATE, samples })
+    return complete(audio, medium, [...before, turnOf(medium)], scope, spoken)
   }
 
   describe.each(Object.keys(kinds))('%s', (kind) => {
     // Fewer than a window of either family, one of Qwen3-Omni's and four of the other's, and more.
-    it.each([1234, 128_000, 20 * RATE + 77])('%i samples', async (length) => {
-      const { cached, total, encoded } = await both(kinds[kind]!(length), [], true)
-      if (length < 20 * RATE) return
+    it.each([1234, 128_000, 17 * RATE + 77])('%i samples', async (length) => {
+      const { cached, total, encoded } = await arriving(kinds[kind]!(length), [], true)
+      if (length < 17 * RATE) return
       if (kind === 'even speech' || kind === 'silence first') {
         // Two windows of 104 tokens, or ten of 50, were prefilled.
         expect(cached / total).toBeGreaterThan(0.7)
@@ -167,7 +173,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     })
   })
 
-  it('goes on from the conversation, whose audio it may outgrow', async () => {
+  it('continues a conversation with shorter audio', async () => {
     const scope = `conversation ${number++}`
     const first = [turnOf(decodedAudio({ sampleRate: RATE, samples: speech(30_000) }))]
     const { text } = await readReply(hosted.runtime, ask(first, scope, true))
@@ -178,11 +184,11 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
       { role: 'user', content: [{ type: 'image', image }] },
       { role: 'assistant', content: [{ type: 'text', text: 'I see.' }] },
     ]
-    const { cached, total } = await both(speech(10 * RATE, 777), before, true, scope)
+    const { cached, total } = await arriving(speech(10 * RATE, 777), before, true, scope)
     expect(cached / total).toBeGreaterThan(0.5)
   })
 
-  describe.each(Object.keys(kinds))('%s, when it ends in silence that was foreseen', (kind) => {
+  describe.each(Object.keys(kinds))('%s that ends in the announced silence', (kind) => {
     it.each([7.9 * RATE, 9 * RATE + 77])('%i samples', async (length) => {
       const { cached, total, encoded } = await ending(kinds[kind]!(length), 9728)
       expect(encoded).toEqual([])
@@ -190,14 +196,14 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     })
   })
 
-  it('goes on after pauses that did not end it', async () => {
+  it('continues after pauses that do not end it', async () => {
     const pausesAt = [2 * RATE, 3 * RATE + 5, 8.5 * RATE, 9.5 * RATE]
     const { cached, total, encoded } = await ending(speech(11 * RATE, 333), 8000, { pausesAt })
     expect(encoded).toEqual([])
     expect(cached).toBe(total - 1)
   })
 
-  it('ends in silence after audio of the conversation that is longer', async () => {
+  it('ends in silence in a conversation with longer audio', async () => {
     const before: GenerationMessage[] = [
       turnOf(decodedAudio({ sampleRate: RATE, samples: speech(30_000) })),
       { role: 'assistant', content: [{ type: 'text', text: 'Yes.' }] },
@@ -206,15 +212,13 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     expect(cached).toBe(total - 1)
   })
 
-  it('is encoded, though not prefilled, when what stands before it comes with its request', async () => {
+  it('is encoded but not prefilled when an image before it comes with the request', async () => {
     const samples = speech(70_000, 99)
     const medium = decodedAudio({ sampleRate: RATE, samples: withSilence(samples, 4000) })
-    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
-    const audio = hosted.runtime.openAudio(ask([turnOf(placeholder)], 'seen', true), { prefills: false })!
+    const audio = open([], 'seen', true, false)
     audio.append(samples)
     audio.mayEnd(4000, medium.contentKey)
     await settled()
-    audio.complete(medium.contentKey)
     const image = decodedImage({ width: 64, height: 32, data: new Uint8Array(64 * 32 * 3).fill(90) })
     const messages: GenerationMessage[] = [
       {
@@ -225,20 +229,13 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
         ],
       },
     ]
-    const encoded = watchEncoder(hosted)
-    const reply = await readReply(hosted.runtime, ask(messages, 'seen', true))
-    expect(encoded()).toEqual([])
-    const wanted = await readReply(hosted.runtime, ask(messages, undefined, true))
-    expect(reply.pcm).toEqual(wanted.pcm)
-    audio[Symbol.dispose]()
-    expect(hosted.runtime.arriving).toBe(0)
+    const { encoded } = await complete(audio, medium, messages, 'seen', true)
+    expect(encoded).toEqual([])
   })
 
-  it('prefills in a pause only what was not before', async () => {
-    const samples = speech(16.5 * RATE)
-    const placeholder = decodedAudio({ sampleRate: RATE, samples: new Float32Array(RATE) })
-    const audio = hosted.runtime.openAudio(ask([turnOf(placeholder)], 'pause', true), { prefills: true })!
-    audio.append(samples)
+  it('prefills in a pause only what is not prefilled yet', async () => {
+    const audio = open([], 'pause', true)
+    audio.append(speech(16.5 * RATE))
     await settled()
     const { thinker } = hosted.parts.model
     const forward = thinker.forward.bind(thinker)
@@ -255,30 +252,25 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     audio[Symbol.dispose]()
   })
 
-  it('ends in other silence than was foreseen', async () => {
+  it('ends in other samples than the announced silence', async () => {
     const medium = decodedAudio({ sampleRate: RATE, samples: speech(30_000, 7) })
-    const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'other end', true), { prefills: true })!
+    const audio = open([], 'other end', true)
     audio.append(speech(20_000, 7))
     audio.mayEnd(4000, 'what did not come')
     await settled()
     audio.append(speech(30_000, 7).subarray(20_000))
-    audio.complete(medium.contentKey)
-    const ahead = ask([turnOf(medium)], 'other end', true)
-    const reply = await readReply(hosted.runtime, ahead)
-    const wanted = await readReply(hosted.runtime, ask([turnOf(medium)], undefined, true))
-    expect(reply.pcm).toEqual(wanted.pcm)
-    audio[Symbol.dispose]()
+    await complete(audio, medium, [turnOf(medium)], 'other end', true)
   })
 
-  it('without speech', async () => {
-    const { cached, total } = await both(speech(9 * RATE), [], false)
+  it('has a reply without speech', async () => {
+    const { cached, total } = await arriving(speech(9 * RATE), [], false)
     expect(cached / total).toBeGreaterThan(0.6)
   })
 
-  it('is nobody else’s, and gone when it is given up', async () => {
+  it('is used only in its own scope, and dropped when disposed', async () => {
     const medium = decodedAudio({ sampleRate: RATE, samples: speech(9 * RATE, 5) })
     const kept = hosted.runtime.cached.mediaBytes
-    const audio = hosted.runtime.openAudio(ask([turnOf(medium)], 'mine', false), { prefills: true })!
+    const audio = open([], 'mine', false)
     audio.append(speech(9 * RATE, 5))
     await settled()
     audio.complete(medium.contentKey)

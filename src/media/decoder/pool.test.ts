@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createDecodingLoader, type DecodingLoader } from '../../../testing/decode-at-once.ts'
 import { until } from '../../../testing/until.ts'
 import { MediaError } from '../index.ts'
@@ -127,7 +127,7 @@ describe('decoder processes', () => {
   })
 
   it('know no secrets of the server', async () => {
-    process.env['OMNISERVE_TEST_SECRET'] = 'do-not-pass-on'
+    vi.stubEnv('OMNISERVE_TEST_SECRET', 'do-not-pass-on')
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     if (process.platform !== 'linux') return

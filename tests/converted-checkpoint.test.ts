@@ -98,7 +98,7 @@ async function convert(name: string, choice: WeightTypeChoice): Promise<string> 
 }
 
 describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (name) => {
-  it('answers the same from an f32 file as from its folder', async () => {
+  it('gives the same answers from an f32 file as from its folder', async () => {
     const folder = await answers(testdataPath(`checkpoints/${name}`), { type: 'f32' })
     const file = await answers(await convert(name, { type: 'f32' }))
     expect(file.tokenIds).toEqual(folder.tokenIds)
@@ -107,7 +107,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (n
     expect(drift(file.waveform, folder.waveform)).toBeLessThan(1e-6)
   })
 
-  it('answers nearly the same from a q8_0 file', async () => {
+  it('gives nearly the same answers from a q8_0 file', async () => {
     const exact = await answers(testdataPath(`checkpoints/${name}`), { type: 'f32' })
     const small = await answers(await convert(name, { type: 'q8_0' }))
     expect(drift(small.logits, exact.logits)).toBeLessThan(0.1)
@@ -118,7 +118,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense', 'tiny-thinker'])('%s', (n
 })
 
 describe('the published 30B-A3B', () => {
-  it('fits 24 GB as q4_0 and says so when asked for more', async () => {
+  it('fits 24 GB as q4_0, which larger types recommend', async () => {
     const config = JSON.parse(await readFile(testdataPath('qwen3-omni-30b-a3b/config.json'), 'utf8')) as JsonObject
     const { declarations } = describeModel(config)
     const bytes = (type: WeightTypeChoice['type']): number => estimateMemory(declarations, { type }).weights

@@ -58,7 +58,7 @@ async function checkConfig(text: string): Promise<void> {
 }
 
 describe('deploy/cluster', () => {
-  it('has configuration files that load, examples in comments too', async () => {
+  it('has valid configuration files, including examples in comments', async () => {
     const text = read('cluster.yaml')
     await checkConfig(text)
     const examples = text.replaceAll(/^ {2}# (?=( {2})|gpu:|cloud:)/gm, '  ')
@@ -68,7 +68,7 @@ describe('deploy/cluster', () => {
     await checkConfig(map!.data!['cluster.yaml']!)
   })
 
-  it('has manifests whose selectors select, and time to end replies', () => {
+  it('has manifests with matching selectors and time to finish replies', () => {
     const all = [...manifests('kubernetes/omniserve.yaml'), ...manifests('kubernetes/vllm-omni.yaml')]
     expect(all.map(({ kind }) => kind)).toEqual([
       'ConfigMap',
@@ -87,7 +87,7 @@ describe('deploy/cluster', () => {
     expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(grace + container!.lifecycle.preStop.sleep!.seconds)
   })
 
-  it('names only metrics that the server has', async () => {
+  it('names only existing metrics', async () => {
     const metrics = new Metrics()
     const host = new EngineHost({ names: [], load: async () => ({ engines: new Map(), model: undefined, bind: {} }) })
     metrics.watch(new RequestQueue({ maxActive: 1, maxWaiting: 1 }), host, new BodyMemory(1))
@@ -106,7 +106,7 @@ describe('deploy/cluster', () => {
     for (const metric of named) expect(known, metric).toContain(metric.replace(/_bucket$/, ''))
   })
 
-  it('has YAML and JSON that parse, and a dashboard with ids that are its own', () => {
+  it('has valid YAML and JSON, and a dashboard with unique ids', () => {
     for (const name of globSync('**/*.yaml', { cwd: folder }))
       for (const document of parseAllDocuments(read(name), { merge: true })) expect(document.errors, name).toEqual([])
     const dashboard: { panels: { id: number; targets: { expr: string }[] }[] } = JSON.parse(

@@ -72,7 +72,7 @@ describe('documentation', () => {
     expect(found).toEqual([])
   })
 
-  it.each(pages)('%s links to what exists', (page) => {
+  it.each(pages)('%s has no broken links', (page) => {
     const broken = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, target = '']) => target)
       .filter((target) => !/^[a-z]+:/.test(target))

@@ -14,7 +14,7 @@ describeEngine('echo', {
   long: { text: 'word '.repeat(200) },
 })
 
-it('is what the page shows, which runs the suite like this', () => {
+it('is the engine of the documentation page', () => {
   const [engine, suite] = [...read('docs/adding-an-engine.md').matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code)
   expect(engine?.replace('omniserve/contract', '../src/contract/index.ts')).toBe(read('testing/echo-engine.ts'))
   const call = suite?.slice(suite.indexOf('describeEngine('))

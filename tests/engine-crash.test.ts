@@ -59,7 +59,7 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
       }),
     })
 
-  it('tells a caller whose engine died, and answers the next one', async () => {
+  it('reports an engine crash to its caller, and answers the next one', async () => {
     const engine = engineProcess(server.pid!)
     const response = await ask('Tell me everything.', {
       max_tokens: 1500,
@@ -82,13 +82,13 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
     expect([reply.error, reply.done]).toEqual([undefined, true])
   })
 
-  it('refuses a conversation that is longer than the context before anything is sent', async () => {
+  it('refuses a conversation longer than the context before it sends anything', async () => {
     const response = await ask('many words '.repeat(3000))
     expect(response.status).toBe(400)
     expect(await response.json()).toMatchObject({ error: { message: expect.stringMatching(/length|context|tokens/i) } })
   })
 
-  it('lets go of a reply whose caller leaves', async () => {
+  it('aborts a reply whose caller disconnects', async () => {
     const engine = engineProcess(server.pid!)
     const controller = new AbortController()
     onTestFinished(() => {

@@ -34,7 +34,7 @@ async function run(name: string, ...args: string[]): Promise<string> {
   return stdout
 }
 
-it('are all run here', () => {
+it('are all tested', () => {
   expect(readdirSync(examples).toSorted()).toEqual([
     'README.md',
     'browser.html',
@@ -48,7 +48,7 @@ it('library.mjs starts a server and asks nano', async () => {
   expect(await run('library.mjs', 'Who are you?')).toMatch(/^ready on http:\/\/127\.0\.0\.1:\d+\nI am nano, .*\n$/)
 })
 
-it('own-engine.mjs answers by an engine of its own', async () => {
+it('own-engine.mjs answers with a custom engine', async () => {
   const text = await run('own-engine.mjs')
   expect(text).toContain('"content":"hello"')
   expect(text).toContain('"content":" world"')

@@ -146,14 +146,14 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
   const refusal = async (response: Response) => [response.status, await response.json()]
   const says = (status: number, text: RegExp) => [status, { error: { message: expect.stringMatching(text) as string } }]
 
-  it('temporary folder swept away between requests: it is made anew', async () => {
+  it('temporary folder deleted between requests: it is created again', async () => {
     await leavesNothing(async () => {
       for (const name of readdirSync(root)) rmSync(join(root, name), { recursive: true })
       await served(`${origin}/large`)
     })
   })
 
-  it('temporary folder swept away under a download: said, and not blamed on the file', async () => {
+  it('temporary folder deleted during a download: reported, and not as a fault of the file', async () => {
     await leavesNothing(async () => {
       half = async () => {
         await until(() => filesIn(root).length > 0)
@@ -165,7 +165,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     })
   })
 
-  it('a name server that never answers: said in time, and others are served meanwhile', async () => {
+  it('a name server that never answers: reported after the timeout, and other requests are served', async () => {
     await leavesNothing(async () => {
       const asked = once(mute, 'message')
       const pending = chat('http://media.example/image.png')
@@ -175,7 +175,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     })
   })
 
-  it('a caller who leaves a name server that never answers', async () => {
+  it('a caller disconnects while a name server does not answer', async () => {
     await leavesNothing(async () => {
       const leaving = new AbortController()
       const asked = once(mute, 'message')
@@ -186,7 +186,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     })
   })
 
-  it('the engine process is killed while the media are fetched: the request waits for the next one', async () => {
+  it('engine process killed during a media download: the request waits for its successor', async () => {
     await leavesNothing(async () => {
       half = async () => {
         process.kill(engine.processId!, 'SIGKILL')
@@ -196,7 +196,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
     })
   })
 
-  it('the engine process is killed while it waits for pixels: said at once, the pixels are let go of', async () => {
+  it('engine process killed while it waits for pixels: reported at once, and the pixels are freed', async () => {
     await leavesNothing(async () => {
       const pending = chat(dataUri(await png(3000, 3000)))
       await until(() => media.status().decodedBytes > 0)
@@ -219,7 +219,7 @@ describe.runIf(process.platform === 'linux')('a server whose machine fails', () 
       if (mounted) execFileSync('umount', [root])
     })
 
-    it('large media are refused, small ones served', async (test) => {
+    it('large media are refused, small ones are served', async (test) => {
       test.skip(!mounted, 'mounting a file system requires root')
       await leavesNothing(async () => {
         expect(await refusal(await chat(`${origin}/large`))).toMatchObject(says(503, /disk .* is full \(ENOSPC\)/))

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 
 const testdata = fileURLToPath(new URL('../testdata', import.meta.url))
 
-it('fixtures are under 28 MB in all', () => {
+it('fixtures are under 28 MB in total', () => {
   const files = readdirSync(testdata, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
   const bytes = files.reduce((sum, { parentPath, name }) => sum + statSync(path.join(parentPath, name)).size, 0)
   expect(files.length).toBeGreaterThan(50)

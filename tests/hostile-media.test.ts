@@ -72,13 +72,13 @@ describe('hostile files', () => {
     expect(file.codes, `${file.name} got ${code}`).toContain(code)
   })
 
-  it('samples that are no numbers become silence, aloud', async () => {
+  it('samples that are not numbers become silence, with a warning', async () => {
     const { pcm, warnings } = await loader.audio(toUri(corpus.find(({ name }) => name === 'NaN samples')!))
     expect(pcm.samples.every((sample) => Number.isFinite(sample) && Math.abs(sample) <= 1)).toBe(true)
     expect(warnings.join()).toMatch(/not finite/)
   })
 
-  it('are refused by their headers: a decoder of little memory is enough', async () => {
+  it('are refused by their headers, within little memory', async () => {
     const bombs = corpus.filter(
       ({ name, kind, codes }) => kind === 'image' && name.startsWith('bomb') && codes[0] === 'image_dimensions',
     )
@@ -116,7 +116,7 @@ describe('hostile servers', () => {
     expect(await codeOf(hasty.image(at(path)))).toBe('download_timeout')
   })
 
-  it('an endless answer is left at its first bytes or at the limit', async () => {
+  it('an endless response is cut off at its first bytes or at the limit', async () => {
     const before = servers.endlessBytes()
     expect(await codeOf(loader.image(at('/endless/nothing')))).toBe('image_illegal')
     expect(servers.endlessBytes() - before).toBeLessThan(8_000_000)
@@ -125,14 +125,14 @@ describe('hostile servers', () => {
     expect(servers.endlessBytes() - before).toBeLessThan(20_000_000)
   })
 
-  it('large files go to the disk and are gone afterwards', async () => {
+  it('large files are stored on disk and deleted afterwards', async () => {
     const code = await codeOf(loader.audio(at('/endless/nothing'), { maxBytes: 20_000_000 }))
     expect(['too_large', 'download_timeout']).toContain(code)
     const left = readdirSync(directory).flatMap((name) => readdirSync(join(directory, name)))
     expect(left).toEqual([])
   })
 
-  it('closed, refused and nonsense answers', async () => {
+  it('closed, refused and invalid responses', async () => {
     await using raw = await startRawServer(Buffer.from('HTTP/9.9 what\r\n\r\n'))
     await using flood = await startRawServer(Buffer.from(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(100_000)}\r\n\r\n`))
     await using own = createDecodingLoader({ allowHosts: ['127.0.0.1'], downloadTimeouts: { connectMs: 60_000 } })
@@ -142,7 +142,7 @@ describe('hostile servers', () => {
     }
   })
 
-  it('a caller that leaves frees the connection', async () => {
+  it('a disconnected caller frees the connection', async () => {
     const leave = new AbortController()
     const waiting = codeOf(loader.image(at('/dribble'), {}, leave.signal))
     await until(() => servers.open() > 0)
@@ -181,7 +181,7 @@ describe('addresses', () => {
     expect(servers.forbiddenHits()).toBe(0)
   })
 
-  it('a name that answers differently the second time is asked once', async () => {
+  it('a name is resolved once, so a second answer has no effect', async () => {
     table['rebind.test'] = [['203.0.114.77'], ['127.0.0.1']]
     asked.length = 0
     const code = await codeOf(hasty.image(`http://rebind.test:${servers.forbiddenPort}/`))
@@ -191,7 +191,7 @@ describe('addresses', () => {
     expect(await codeOf(loader.image(`http://rebind.test:${servers.forbiddenPort}/`))).toBe('forbidden_host')
   })
 
-  it('an allowed name is fetched, its port held to, its redirects checked', async () => {
+  it('an allowed name is fetched only on its port, and its redirects are checked', async () => {
     table['files.test'] = [['127.0.0.1']]
     await using own = createDecodingLoader({ allowHosts: [`files.test:${servers.port}`], resolve })
     const file = encodeURIComponent('png 11 x 11')
@@ -202,7 +202,7 @@ describe('addresses', () => {
     expect(await codeOf(own.image(`http://files.test:${servers.port}/redirect?to=${onward}`))).toBe('forbidden_host')
   })
 
-  it('names that are not there, and proxies in the environment', async () => {
+  it('names that do not exist, and proxies in the environment', async () => {
     expect(await codeOf(loader.image('http://nowhere.test/a.png'))).toBe('download_failed')
     process.env['HTTP_PROXY'] = `http://127.0.0.1:${servers.forbiddenPort}`
     process.env['http_proxy'] = process.env['HTTP_PROXY']
@@ -213,7 +213,7 @@ describe('addresses', () => {
   })
 })
 
-it('memory comes back', { timeout: 600_000 }, async () => {
+it('memory is freed', { timeout: 600_000 }, async () => {
   const requests = Number(process.env['OMNISERVE_HOSTILE_REQUESTS'] ?? 300)
   const result = await soakMedia(requests)
   expect(result.unexpected).toEqual([])

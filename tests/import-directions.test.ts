@@ -30,11 +30,11 @@ function importsOf(file: string): string[] {
 const files = globSync('**/*.ts', { cwd: source }).filter((file) => !file.endsWith('.test.ts') && file.includes('/'))
 
 describe('import directions', () => {
-  it('knows every folder', () => {
+  it('lists every folder', () => {
     expect(new Set(files.map((file) => file.split('/')[0]))).toEqual(new Set(Object.keys(ALLOWED)))
   })
 
-  it.each(Object.keys(ALLOWED))('%s imports only what it may', (folder) => {
+  it.each(Object.keys(ALLOWED))('%s imports only allowed folders', (folder) => {
     const allowed = new Set([folder, ...(ALLOWED[folder] ?? [])])
     const wrong = files
       .filter((file) => file.startsWith(`${folder}/`))

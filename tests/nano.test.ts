@@ -95,7 +95,7 @@ describe('nano', () => {
     return ask([{ role: 'user', content: [...mediaParts(one), ...text] }])
   }
 
-  it("gives transformers' greedy answers where the caller does not say how to sample", async () => {
+  it("gives transformers' greedy answers with default sampling", async () => {
     const wrong: object[] = []
     for (const { think, messages, answer } of read<Golden[]>('answers.json')) {
       const reply = await ask(messages, { enable_thinking: think })
@@ -150,7 +150,7 @@ describe('nano', () => {
     },
   )
 
-  it('says its replies so that it understands them itself', async () => {
+  it('transcribes its own spoken replies', async () => {
     const rates: number[] = []
     for (const [question, voice] of [
       ['Who are you?', 'Cherry'],

@@ -39,7 +39,7 @@ it.each([
   expect(locked?.cpu, `set "cpu": ["${arch}"] for ${name} in package-lock.json`).toEqual([arch])
 })
 
-it('names no other package of the library', () => {
+it('lists only existing packages of the library', () => {
   const names = Object.keys(optionalDependencies).filter((name) => name.startsWith('@node-llama-cpp/'))
   expect(names).toHaveLength(5)
 })

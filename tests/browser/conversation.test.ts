@@ -131,7 +131,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('waits when speech comes late, and then continues with the very next sample', async () => {
+  it('pauses playback when speech arrives late, and continues with the next sample', async () => {
     const slow = createFakeEngine({ models: ['nano'], tokenDelayMs: 450, framesPerToken: 3 })
     const late = await startPlayground(slow, {}, playgroundWith({ 'test-tap.js': TAP }))
     try {
@@ -156,7 +156,7 @@ describeInBrowser('conversation', () => {
     }
   })
 
-  it('keeps several turns, edits, retries, deletes, and finds them again after a reload', async () => {
+  it('keeps turns over a reload; edits, retries and deletes them', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, 'first question', 1)
     await ask(page, 'second question', 2)
@@ -221,7 +221,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('finds conversations by what was said, and renames them', async () => {
+  it('searches conversations by their text, and renames them', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
     for (const text of ['apples', 'pears', 'plums', 'cherries and more']) {
       // oxlint-disable-next-line no-await-in-loop
@@ -258,7 +258,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('keeps an unsent message over a reload, with its files', async () => {
+  it('keeps an unsent message and its files over a reload', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await page.locator('#message').fill('not sent yet')
     const image = await testImage(64, 48)
@@ -277,7 +277,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('keeps a reply that began before the history could be read', async () => {
+  it('keeps a reply that begins before the history is read', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, 'an older one')
     await replyKept(page, 'You said: an older one')
@@ -308,7 +308,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('scrolls to the answer after an image, and stays where the reader scrolled', async () => {
+  it('scrolls to the answer after an image, and keeps the reader’s scroll position', async () => {
     const { page } = await openPlayground(browser, server.url, { viewport: { width: 1280, height: 620 } })
     const fromEnd = `(() => { const c = document.querySelector('.conversation'); return c.scrollHeight - c.scrollTop - c.clientHeight })()`
     await page.getByRole('button', { name: /Show an image/ }).click()
@@ -339,7 +339,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('stops a reply: the work ends on the server and what arrived stays', async () => {
+  it('stops a reply: the server aborts it, and the page keeps what arrived', async () => {
     const { page, problems } = await openPlayground(browser, server.url)
     const before = engine.aborted.length
     await page.locator('#message').fill(Array.from({ length: 1500 }, (_, index) => `word${index}`).join(' '))
@@ -385,7 +385,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('plays only what is asked for when speech is not to start by itself', async () => {
+  it('plays nothing by itself when autoplay is off', async () => {
     const { page } = await openPlayground(browser, server.url, { settings: { autoplay: false } })
     await ask(page, 'quiet')
     expect(await page.evaluate(`globalThis.omniservePlayground.player.statistics.scheduled`)).toBe(0)
@@ -396,7 +396,7 @@ describeInBrowser('conversation', () => {
     await page.context().close()
   })
 
-  it('shows Markdown without running what is in it', async () => {
+  it('shows Markdown without running HTML or scripts in it', async () => {
     const { page, problems, foreign } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(
       page,

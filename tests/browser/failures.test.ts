@@ -16,7 +16,7 @@ describeInBrowser('failures', () => {
     await browser?.close()
   })
 
-  it('shows a refusal with code, field and advice, and answers once it is mended', async () => {
+  it('shows a refusal with code, field and advice, and answers after the fix', async () => {
     await using server = await startPlayground(
       createFakeEngine({ models: ['nano'], contextLength: 40, maxOutputTokens: 8 }),
     )
@@ -59,7 +59,7 @@ describeInBrowser('failures', () => {
     await page.context().close()
   })
 
-  it('keeps what arrived when the engine fails in the middle, and tries again', async () => {
+  it('keeps what arrived when the engine fails during a reply, and retries', async () => {
     let broken = true
     const whole = createFakeEngine({ models: ['nano'] })
     const failing = createFakeEngine({
@@ -85,7 +85,7 @@ describeInBrowser('failures', () => {
     await page.context().close()
   })
 
-  it('notices a lost connection, and that the server is back', async () => {
+  it('shows a lost connection, and its return', async () => {
     const engine = () => createFakeEngine({ models: ['nano'], tokenDelayMs: 40 })
     const server = await startPlayground(engine(), { port: await freePort() })
     const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
@@ -113,7 +113,7 @@ describeInBrowser('failures', () => {
     await page.context().close()
   })
 
-  it('works without https, but for the microphone, and says so', async () => {
+  it('works without https except for the microphone, and says so', async () => {
     const insecure = await launchBrowser({ hostName: 'omniserve.example' })
     try {
       await using server = await startPlayground(createFakeEngine({ models: ['nano'] }), { apiKey: ['secret'] })

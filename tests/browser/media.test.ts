@@ -104,7 +104,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('records the microphone with a level and sends what was said', async () => {
+  it('records the microphone, shows its level and sends the recording', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings, permissions: ['microphone'] })
     await page.getByRole('button', { name: 'Record from the microphone' }).click()
     const meter = page.getByRole('meter', { name: 'Microphone level' })
@@ -152,7 +152,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('says what to do when the microphone was refused', async () => {
+  it('says what to do when the microphone is denied', async () => {
     const { page } = await openPlayground(browser, server.url, {
       settings,
       before: async (before) => {
@@ -223,7 +223,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('keeps to one kind of media in a message, with the reason in the menu', async () => {
+  it('allows one kind of media in a message, and gives the reason in the menu', async () => {
     const { page } = await openPlayground(browser, server.url, { settings })
     await choose(page, 'Audio file', temporaryFile('sound.wav', syllables(1, 16_000)))
     await page.locator('.chip', { hasText: 'sound.wav' }).waitFor()
@@ -241,7 +241,7 @@ describeInBrowser('media', () => {
     await page.context().close()
   })
 
-  it('makes a huge image smaller unasked, and does not send what is no media', async () => {
+  it('scales a huge image down, and does not send files that are not media', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { settings })
     const huge = await testImage(2100, 1400, { noisy: true })
     expect(huge.length).toBeGreaterThan(8_000_000)

@@ -9,7 +9,7 @@ import type { ReplayServer } from '../../testing/replay-server.ts'
 import { type ClusterServer, startClusterServer } from '../support/cluster-server.ts'
 import { chromiumPath, launchBrowser } from './chromium.ts'
 
-describe.skipIf(chromiumPath === undefined)('the page of operators', () => {
+describe.skipIf(chromiumPath === undefined)('the operators’ page', () => {
   let browser: Browser
   let peer: ReplayServer
   let cluster: ClusterServer
@@ -28,7 +28,7 @@ describe.skipIf(chromiumPath === undefined)('the page of operators', () => {
     await peer?.kill()
   })
 
-  it('shows replicas, drains one and takes it back', async () => {
+  it('shows replicas, drains one and resumes it', async () => {
     const page = await browser.newPage()
     page.setDefaultTimeout(90_000)
     const problems: string[] = []

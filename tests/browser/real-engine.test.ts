@@ -27,7 +27,7 @@ describeInBrowser('with the real engine', () => {
     await server?.[Symbol.asyncDispose]()
   })
 
-  it('sees an image, and its spoken reply is played', async () => {
+  it('answers about an image, and plays the spoken reply', async () => {
     const { page, problems } = await openPlayground(browser, server?.url ?? '', {
       settings: { speech: true, maxTokens: 64, seed: 1 },
     })

@@ -47,7 +47,7 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('picks a voice by its description, and says when it is a substitute', async () => {
+  it('selects a voice by its description, and says when another is used instead', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url)
     const voice = page.getByRole('combobox', { name: 'Voice' })
     const search = page.getByRole('combobox', { name: 'Search voices or languages' })
@@ -79,7 +79,7 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('sends sampling only when it was changed, and can go back', async () => {
+  it('sends sampling settings only when changed, and resets them', async () => {
     const { page, requests } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, 'plain')
     expect(Object.keys(requests[0] ?? {})).toEqual(['model', 'messages', 'stream', 'stream_options', 'modalities'])
@@ -106,7 +106,7 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('knows what turbo models cannot do', async () => {
+  it('hides what turbo models do not support', async () => {
     const { page, problems, requests } = await openPlayground(browser, server.url, {
       settings: { system: 'Be brief.' },
     })
@@ -142,7 +142,7 @@ describeInBrowser('settings', () => {
     }
   })
 
-  it('speaks three languages: the browser’s at first, then the chosen one', async () => {
+  it('has three languages: the browser’s by default, then the chosen one', async () => {
     const { page, problems } = await openPlayground(browser, server.url, { locale: 'zh-TW' })
     await page.getByRole('heading', { name: '在自己的機器上與 Qwen-Omni 對話' }).waitFor()
     await page.getByRole('combobox', { name: '語言' }).click()
@@ -156,7 +156,7 @@ describeInBrowser('settings', () => {
     await page.context().close()
   })
 
-  it('stands aside on the first visit, and then as it was left', async () => {
+  it('is closed on the first visit, and then as the user left it', async () => {
     const { page } = await openPlayground(browser, server.url, { firstVisit: true })
     const panel = page.locator('.settings')
     await page.locator('.starter:not([disabled])').first().waitFor()

@@ -324,7 +324,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('says what ended a conversation, and begins another', async () => {
+  it('says why a conversation ended, and begins another', async () => {
     const { page, realtime } = await open()
     await begin(page)
     realtime.send({ type: 'error', error: { message: 'No memory for this reply.' } })
@@ -344,7 +344,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('says so when the microphone is unplugged, keeps what was said, and begins again', async () => {
+  it('reports an unplugged microphone, keeps the conversation, and begins again', async () => {
     const { page, realtime, problems } = await open(withDevices)
     await begin(page)
     await expect.poll(() => realtime.milliseconds).toBeGreaterThan(1000)
@@ -369,7 +369,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('goes on without a camera that is unplugged', async () => {
+  it('continues when the camera is unplugged', async () => {
     const { page, realtime, problems } = await open(withDevices)
     await begin(page)
     await page.getByRole('button', { name: 'Turn the camera on' }).click()
@@ -386,7 +386,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('waits as long as the question for permission is open', async () => {
+  it('waits while the permission prompt is open', async () => {
     const { page } = await open({
       before: async (before) => {
         await before.clock.install()
@@ -403,7 +403,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('tells the server how much of a whole reply was played when it is interrupted by hand', async () => {
+  it('tells the server how much of a reply was played when the user interrupts it by hand', async () => {
     const { page, realtime } = await open()
     await begin(page)
     realtime.userSpeaks('item_1', 100)
@@ -423,7 +423,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('survives a restart of the server with what was said', async () => {
+  it('keeps the conversation over a restart of the server', async () => {
     const engine = (): ReturnType<typeof createFakeEngine> => createFakeEngine({ models: ['nano'] })
     const before = await startPlayground(engine())
     const { page } = await openPlayground(browser, before.url, { permissions: ['microphone'] })
@@ -444,7 +444,7 @@ describeInBrowser('talk', () => {
     await page.context().close()
   })
 
-  it('in two tabs is two conversations, and both are kept', async () => {
+  it('keeps separate conversations in two tabs', async () => {
     const { page, realtime, problems } = await open()
     const other = await page.context().newPage()
     const second = new StandIn()

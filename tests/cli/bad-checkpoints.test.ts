@@ -142,7 +142,7 @@ function saidIn(errors: string): string[] {
 }
 
 describe('omniserve serve of a checkpoint', () => {
-  it.each(cases)('%s says so in one line', async (_, checkpoint, spoil, expected) => {
+  it.each(cases)('%s reports it in one line', async (_, checkpoint, spoil, expected) => {
     if (spoil === largeCheckpoint && process.availableMemory() > 65e9) return
     await using temporary = await temporaryFolder()
     const folder = path.join(temporary.path, 'checkpoint')

@@ -57,7 +57,7 @@ describe.concurrent('one question', () => {
     expect(frames.out).toContain('I got 4 frames.')
   })
 
-  it('speaks into a WAV file and tells tokens and times', async () => {
+  it('saves speech as a WAV file and prints tokens and times', async () => {
     const { code, out, errors } = await chat(['Hello', '--voice', 'Ethan', '--save-audio', 'out.wav', '--usage'])
     expect({ code, out }).toEqual({ code: 0, out: 'You said: Hello\n' })
     const { sampleRate, channels, samples } = decodeWav(await readFile(path.join(folder.path, 'out.wav')))
@@ -123,7 +123,7 @@ describe.concurrent('one question', () => {
     expect(none).toMatchObject({ code: 2, errors: expect.stringContaining('install one of ffplay, pw-play') })
   })
 
-  it('says what is wrong in one line, with an exit code of its kind', async () => {
+  it('reports errors in one line, each kind with its exit code', async () => {
     const failures: [string[], number, RegExp][] = [
       [['x', '--image', 'nope.png'], 2, /^omniserve: nope\.png: no such file$/],
       [['x', '--image', 'talk.wav'], 2, /^omniserve: talk\.wav is audio\/wav, which cannot be used as image$/],
@@ -152,7 +152,7 @@ describe.concurrent('one question', () => {
     expect(unreachable).toMatchObject({ code: 4, errors: expect.stringContaining('cannot reach http://127.0.0.1:1') })
   })
 
-  it('sends the key, and passes on that it is wrong', async () => {
+  it('sends the key, and reports a wrong one', async () => {
     await using guarded = await startTestServer({ apiKey: ['sk-right'] })
     const without = await omniserve(['chat', 'x', '--url', guarded.url])
     expect(without).toMatchObject({ code: 5, errors: expect.stringContaining('401') })
@@ -162,7 +162,7 @@ describe.concurrent('one question', () => {
     expect(right).toMatchObject({ code: 0, out: 'You said: x\n' })
   })
 
-  it('stops at Ctrl-C, and the engine with it', async () => {
+  it('stops at Ctrl-C, and aborts the request', async () => {
     await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
     const asked = until(() => slow.engine.requests.length === 1)
     const { code, errors } = await omniserve(['chat', 'x', '--url', slow.url], { interrupt: asked })
@@ -172,7 +172,7 @@ describe.concurrent('one question', () => {
 })
 
 describe('interrupted', () => {
-  it('keeps the speech that came', async () => {
+  it('keeps the speech received so far', async () => {
     const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(4000) }), tokenDelayMs: 20 })
     await using slow = await startTestServer({}, words)
     const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'part.wav']
@@ -188,7 +188,7 @@ describe('interrupted', () => {
     expect(samples.length).toBeLessThan(4000 * 3 * 1920)
   })
 
-  it('leaves no file when nothing was said yet', async () => {
+  it('leaves no file when there is no speech yet', async () => {
     await using slow = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
     const asked = until(() => slow.engine.requests.length === 1)
     const args = ['chat', 'x', '--url', slow.url, '--save-audio', 'none.wav']
@@ -228,7 +228,7 @@ describe('a server that runs on this machine', () => {
 
   const own = ['--context-length', '1024', '--max-tokens', '4']
 
-  it('is left alone where it cannot be meant, and that is said', async () => {
+  it('is not used where it does not fit, with a message', async () => {
     const environment = { ...portOf(server), OMNISERVE_MODEL: tinyCheckpoint }
     const seen = server.engine.requests.length
     const other = await omniserve(['chat', 'x', '--max-tokens', '4'], { environment })
@@ -258,7 +258,7 @@ describe('a server that runs on this machine', () => {
     expect(engine.requests).toEqual([])
   })
 
-  it('is not taken for one when another program answers', async () => {
+  it('is not confused with another program on the port', async () => {
     const other = createServer((_, response) => response.end('{"status":"ok"}'))
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
     const { port } = other.address() as AddressInfo
@@ -293,7 +293,7 @@ describe('without a server', () => {
 })
 
 describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
-  it('keeps what was said, attaches, speaks, saves, stops and ends', async () => {
+  it('keeps the conversation, attaches, speaks, saves, stops and ends', async () => {
     const seen = server.engine.requests.length
     await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
     await session.see(/qwen3-omni-flash on http.*\n> /)
@@ -342,7 +342,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(await session.ended).toBe(0)
   })
 
-  it('refuses a voice that the model has not, and keeps the one before', async () => {
+  it('refuses an unknown voice, and keeps the previous one', async () => {
     await using session = new TerminalSession(['chat', '--voice', 'Ethan', ...remote], { folder: folder.path })
     await session.see(/> /)
     session.type('/voice Nobody\r')
@@ -369,7 +369,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(await session.ended).toBe(0)
   })
 
-  it('saves the speech of an answer that was stopped', async () => {
+  it('saves the speech of a stopped answer', async () => {
     const words = fakeEngine({ reply: () => ({ text: 'word '.repeat(4000) }), tokenDelayMs: 20 })
     await using slow = await startTestServer({}, words)
     await using session = new TerminalSession(['chat', '--voice', 'Ethan', '--url', slow.url], { folder: folder.path })
@@ -383,7 +383,7 @@ describe.skipIf(!hasTerminal)('a conversation at a terminal', () => {
     expect(decodeWav(await readFile(path.join(folder.path, 'stopped.wav'))).samples.length).toBeGreaterThan(1920)
   })
 
-  it('completes commands and paths by Tab, and answers lines typed ahead in turn', async () => {
+  it('completes commands and paths by Tab, and answers lines typed ahead in order', async () => {
     await using session = new TerminalSession(['chat', ...remote], { folder: folder.path })
     await session.see(/> /)
     // One key at a time: input in one piece counts as pasted, Tabs included.

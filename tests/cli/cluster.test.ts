@@ -45,7 +45,7 @@ describe('omniserve cluster', () => {
     expect(json).toMatchObject({ replicas: [{ name: 'gpu-a', state: 'up' }] })
   })
 
-  it('says what is wrong, with an exit code', async () => {
+  it('reports errors with exit codes', async () => {
     const at = ['--url', cluster.server.url]
     expect(await run('cluster', 'status', ...at)).toMatchObject({
       code: 2,
@@ -67,7 +67,7 @@ describe('omniserve cluster', () => {
 })
 
 describe('omniserve doctor with pools', () => {
-  it('asks each replica what it is', async () => {
+  it('asks each replica for its engine and model', async () => {
     const other = await startReplay([
       { method: 'GET', path: '/health', reply: answerTo('vllm', 'GET /health') },
       { method: 'GET', path: '/v1/models', reply: { body: { data: [{ id: 'other', max_model_len: 4096 }] } } },
@@ -116,7 +116,7 @@ models:
 })
 
 describe('omniserve serve --config', () => {
-  it('answers without a checkpoint of its own', async () => {
+  it('answers without a local checkpoint', async () => {
     const file = await config(
       `pools: { gpu: { engine: vllm, model: nano, replicas: ["${peers[0].url}"] } }\nmodels: { "*": gpu }\n`,
     )

@@ -49,7 +49,7 @@ describe.concurrent('help and usage', () => {
     expect(out).toContain('3 checkpoint cannot be loaded')
   })
 
-  it.each(['constructor', '__proto__'])('knows no command %s', async (name) => {
+  it.each(['constructor', '__proto__'])('has no command %s', async (name) => {
     expect(await run(name)).toMatchObject({ code: 2, errors: expect.stringContaining(`unknown command '${name}'`) })
   })
 
@@ -82,7 +82,7 @@ describe.concurrent('models and voices', () => {
     expect(out).toMatch(/ ryan, vivian +yes$/m)
   })
 
-  it('gives the wire’s own JSON, and the checkpoints', async () => {
+  it('prints the API’s own JSON, with the checkpoints', async () => {
     const { out } = await run('models', ...local, '--json', '--region', 'cn')
     const json: { checkpoints: object[] } = JSON.parse(out)
     const { data } = modelListSchema.parse(json)
@@ -94,7 +94,7 @@ describe.concurrent('models and voices', () => {
     })
   })
 
-  it('lists voices, and who speaks them', async () => {
+  it('lists voices and their speakers', async () => {
     const { out } = await run('voices', ...local, '--model', 'qwen-omni-turbo')
     expect(out).toContain('qwen-omni-turbo (default Cherry)')
     expect(out).toMatch(/^Ethan +as (ryan|vivian) /m)
@@ -119,7 +119,7 @@ describe.concurrent('models and voices', () => {
 })
 
 describe.concurrent('tokens', () => {
-  it('counts files by what they are', async () => {
+  it('counts files by their media type', async () => {
     const { code, out } = await run(
       'tokens',
       ...local,
@@ -144,7 +144,7 @@ describe.concurrent('tokens', () => {
     expect(out).toMatch(/^cat\.png +\d+ +102 +- +- +\d+ of 49,152 +USD 0\.0000\d+ +\d+ of /m)
   })
 
-  it('counts a request, spoken 196 tokens more', async () => {
+  it('counts a request; speech adds 196 tokens', async () => {
     const body = { model: 'qwen3-omni-flash', messages: [{ role: 'user', content: '你是誰?' }] }
     const spoken = { ...body, modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } }
     const { out } = await omniserve(['tokens', ...local, '--request', '-', '--json'], { input: JSON.stringify(spoken) })
@@ -252,7 +252,7 @@ describe.concurrent('pull, then convert, then bench', () => {
     expect(spoken?.vocoder_ms).toBeGreaterThan(0)
   })
 
-  it('has no profile of another server', async () => {
+  it('refuses to profile another server', async () => {
     const { code, errors } = await run('bench', '--profile', '--url', 'http://127.0.0.1:1')
     expect({ code, errors }).toEqual({ code: 2, errors: expect.stringContaining('--log-level debug') })
   })
@@ -275,7 +275,7 @@ describe.concurrent('pull, then convert, then bench', () => {
 })
 
 describe.concurrent('doctor', () => {
-  it('finds all in order, as text', async () => {
+  it('passes all checks, as text', async () => {
     await using home = await temporaryFolder()
     const { code, out } = await omniserve(['doctor', '--model', tinyCheckpoint, '--port', '0'], {
       environment: { OMNISERVE_HOME: home.path },
@@ -293,7 +293,7 @@ describe.concurrent('doctor', () => {
     if (/is not installed/.test(out)) expect(out).toMatch(/^none {2}\w+ +@node-llama-cpp\S+ is not installed/m)
   })
 
-  it('says what to fix, as JSON, and ends with 1', async () => {
+  it('names the fixes as JSON, and ends with 1', async () => {
     const broken = path.join(folder.path, 'broken')
     await cp(tinyCheckpoint, broken, { recursive: true })
     await rm(path.join(broken, 'model-00005-of-00008.safetensors'))
@@ -323,7 +323,7 @@ describe.concurrent('completion', () => {
     expect(out).toContain('omniserve complete --')
   })
 
-  it('completes in bash, file names too, and evaluates nothing that was typed', async () => {
+  it('completes in bash, with file names, and evaluates nothing typed', async () => {
     const script = path.join(folder.path, 'completion.bash')
     await writeFile(script, (await run('completion', 'bash')).out)
     const at = async (line: string): Promise<string[]> => {

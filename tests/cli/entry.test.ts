@@ -65,7 +65,7 @@ const asked = async (): Promise<string[]> =>
     .filter((line) => line !== '')
 
 describe('a checkout that is not built', () => {
-  it('is installed and built at the first call, which says so, and never again', async () => {
+  it('is installed and built by the first call only, with a message', async () => {
     const first = await run('chat', 'Hello there')
     expect(first).toMatchObject({ code: 0, out: 'arguments: chat Hello there\n' })
     expect(first.errors).toContain(`omniserve: installing what it needs: npm ci in ${folder.path}`)
@@ -75,14 +75,14 @@ describe('a checkout that is not built', () => {
     expect(await asked()).toEqual(['ci', 'run build'])
   })
 
-  it('is only built when it is installed', async () => {
+  it('is only built when its dependencies are installed', async () => {
     await mkdir(path.join(folder.path, 'node_modules'))
     await writeFile(path.join(folder.path, 'node_modules', '.package-lock.json'), '{}')
     expect((await run()).code).toBe(0)
     expect(await asked()).toEqual(['run build'])
   })
 
-  it('is tried again after an installation or a build that failed half way', async () => {
+  it('is installed or built again after a failure half-way', async () => {
     await npmThat('mkdir -p node_modules/half; exit 7')
     expect(await run()).toMatchObject({
       code: 1,
@@ -96,7 +96,7 @@ describe('a checkout that is not built', () => {
     expect(await asked()).toEqual(['ci', 'ci', 'run build', 'run build'])
   })
 
-  it('is built once by two calls at the same time, and not kept by one that was killed', async () => {
+  it('is built once by two simultaneous calls, and not blocked by one that was killed', async () => {
     await npmThat('sleep 1')
     const results = await Promise.all([run('one'), run('two')])
     expect(results.map(({ out }) => out).toSorted()).toEqual(['arguments: one\n', 'arguments: two\n'])
@@ -117,7 +117,7 @@ describe('a checkout that is not built', () => {
 })
 
 describe('the package', () => {
-  it('names an entry that is there before any build and may be executed', async () => {
+  it('names an executable entry that exists before any build', async () => {
     const { bin, files }: { bin: Record<string, string>; files: string[] } = JSON.parse(
       await readFile(path.join(repository, 'package.json'), 'utf8'),
     )
@@ -126,7 +126,7 @@ describe('the package', () => {
     accessSync(path.join(repository, 'bin', 'omniserve.js'), constants.X_OK)
   })
 
-  it('without its built files says so', async () => {
+  it('reports missing built files', async () => {
     await rm(path.join(folder.path, 'src'), { recursive: true })
     expect(await run()).toMatchObject({ code: 1, errors: expect.stringContaining('is not complete') as string })
     expect(await asked()).toEqual([])

@@ -28,7 +28,7 @@ const options = () => ({
 const pulled = (file: string): boolean => existsSync(path.join(home.path, 'checkpoints', 'Qwen', 'Tiny-Omni', file))
 
 describe('a licence that restricts use', () => {
-  it('is shown, and without a terminal agreed to by an option alone', async () => {
+  it('is shown; without a terminal, only an option accepts it', async () => {
     const refused = await omniserve(['pull', hub.id], options())
     expect(refused).toMatchObject({ code: 2, out: '' })
     expect(refused.errors).toMatch(/Qwen\/Tiny-Omni has the licence qwen-research\.\nLicence text: LICENSE on the page/)
@@ -49,7 +49,7 @@ describe('a licence that restricts use', () => {
     expect(await omniserve(['pull', hub.id], options())).toMatchObject({ code: 0 })
   })
 
-  it.skipIf(!hasTerminal)('is asked about at a terminal', async () => {
+  it.skipIf(!hasTerminal)('is confirmed at a terminal', async () => {
     {
       await using session = new TerminalSession(['pull', hub.id], options())
       await session.see(/Do you accept it\? \[y\/N\]/)
@@ -72,7 +72,7 @@ describe('a licence that restricts use', () => {
     expect(pulled('model.safetensors')).toBe(true)
   })
 
-  it('is not asked about where the card allows any use', async () => {
+  it('is not confirmed where the model card allows any use', async () => {
     hub.files.set('README.md', Buffer.from('---\nlicense: apache-2.0\n---\n'))
     const { code, errors } = await omniserve(['pull', hub.id], options())
     expect(code).toBe(0)

@@ -8,7 +8,7 @@ import { omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli
 
 const checkpoint = path.join(path.dirname(tinyCheckpoint), 'tiny25-grouped')
 
-it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it', async () => {
+it('tokens counts for qwen-omni-turbo and for the checkpoint', async () => {
   await using folder = await temporaryFolder()
   const [image, audio, long] = ['a.png', 'b.wav', 'c.wav'].map((name) => path.join(folder.path, name)) as [
     string,
@@ -51,7 +51,7 @@ it('tokens counts as qwen-omni-turbo does, and what the checkpoint makes of it',
   expect(warned).toMatchObject({ code: 0, errors: expect.stringMatching(/^warning: .*at most 300 s/) })
 })
 
-it('doctor reads it', async () => {
+it('doctor checks a Qwen2.5-Omni checkpoint', async () => {
   await using home = await temporaryFolder()
   const { code, out } = await omniserve(['doctor', '--model', checkpoint, '--port', '0'], {
     environment: { OMNISERVE_HOME: home.path },

@@ -118,7 +118,7 @@ it('fails a checkpoint with shuffled vision and speech matrices, and passes its 
   })
 })
 
-it('lists what a checkpoint without speech cannot do, and fails one with random weights', async () => {
+it('lists speech as not checked for a checkpoint without it, and fails random weights', async () => {
   const thinker = path.join(path.dirname(tinyCheckpoint), 'tiny-thinker')
   const { code, out } = await run('verify', thinker, '--device', 'cpu')
   expect(code).toBe(1)
@@ -126,7 +126,7 @@ it('lists what a checkpoint without speech cannot do, and fails one with random 
   expect(out).toMatch(/^FAIL +sums/m)
 })
 
-it('refuses to compare different models, and checkpoints that are not there', async () => {
+it('refuses to compare different models or missing checkpoints', async () => {
   const other = path.join(path.dirname(tinyCheckpoint), 'tiny25-thinker')
   const thinker = path.join(path.dirname(tinyCheckpoint), 'tiny-thinker')
   expect(await run('verify', thinker, '--against', other, '--device', 'cpu')).toMatchObject({

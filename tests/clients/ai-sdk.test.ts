@@ -65,7 +65,7 @@ describe('generateText and streamText', () => {
     expect(text).toContain('an image of 64 by 48 and 2.0 seconds of sound')
   })
 
-  it('go round with a tool, whole and streamed', async () => {
+  it('call a tool and use its result, whole and streamed', async () => {
     const ask = {
       model: model(),
       prompt: 'call weather {"city": "Rome"}',
@@ -82,7 +82,7 @@ describe('generateText and streamText', () => {
     expect(asked.map(({ role }) => role)).toEqual(['user', 'assistant', 'tool'])
   })
 
-  it('throw what is wrong', async () => {
+  it('throw the errors of the API', async () => {
     const wrong = generateText({ model: openai().chat('qwen3-omni-flsh'), prompt: 'x', maxRetries: 0 })
     await expect(wrong).rejects.toThrow("Did you mean 'qwen3-omni-flash'?")
     const keyless = createOpenAI({ apiKey: 'sk-wrong', baseURL: `${server.url}/v1` }).chat('qwen3-omni-flash')
@@ -91,7 +91,7 @@ describe('generateText and streamText', () => {
 })
 
 describe('speech', () => {
-  it('is generated, and transcribed', async () => {
+  it('is generated and transcribed', async () => {
     const { audio } = await generateSpeech({
       model: openai().speech('fake-omni'),
       text: 'hello there',

@@ -88,7 +88,7 @@ const spokenText = ({ response }: Of<'response.done'>): string => {
 }
 
 describe('turns', () => {
-  it('by hand, ten of them, each transcribed', async () => {
+  it('ended by hand are transcribed, ten in one session', async () => {
     await using talk = await open({
       type: 'realtime',
       audio: { input: { turn_detection: null, transcription: { model: 'whisper-1' } } },
@@ -105,7 +105,7 @@ describe('turns', () => {
     }
   })
 
-  it('with an image among their parts', async () => {
+  it('may contain an image', async () => {
     await using talk = await open(byHand)
     const image = `data:image/jpeg;base64,${(await jpeg(64, 48)).toString('base64')}`
     talk.realtime.send({
@@ -126,7 +126,7 @@ describe('turns', () => {
     expect(done.response.usage!.output_token_details!.text_tokens).toBeGreaterThan(0)
   })
 
-  it('interrupted by the user, and truncated to what the client played', async () => {
+  it('are interrupted by the user, and truncated to what was played', async () => {
     await using talk = await open({ type: 'realtime', audio: { output: { voice: 'Cherry' } } })
     talk.write('word '.repeat(400))
     talk.realtime.send({ type: 'response.create' })
@@ -147,7 +147,7 @@ describe('turns', () => {
 })
 
 describe('tools', () => {
-  it('go round: call, output, reply', async () => {
+  it('are called; their output is answered', async () => {
     await using talk = await open({
       type: 'realtime',
       output_modalities: ['text'],

@@ -1,30 +1,38 @@
-/** A turn's audio goes to the engine while it is being said, and is what the turn has in the end. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+/** A turn's audio is sent to the engine while it is spoken, and equals the audio of the turn's request. */
+import { beforeEach, describe, expect, it } from 'vitest'
 import { type AudioMedium, EngineError } from '../../src/contract/index.ts'
 import type { FakeArrival } from '../../testing/fake-engine.ts'
 import { jpeg } from '../support/media.ts'
 import { until } from '../../testing/until.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import { fakeEngine, startTestServer } from '../support/server.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence, twoSentences } from './client.ts'
+import { startForFile } from './fake-sessions.ts'
 
-let server: TestServer
+const server = await startForFile({ realtimeIdle: 0 }, { tokenDelayMs: 2 })
 let before = 0
 
-beforeAll(async () => {
-  server = await startTestServer({ realtimeIdle: 0 }, fakeEngine({ tokenDelayMs: 2 }))
-})
 beforeEach(() => {
   before = server.engine.arrivals.length
 })
-afterAll(() => server.stop(0))
 
 const arrivals = (): readonly FakeArrival[] => server.engine.arrivals.slice(before)
 
-async function open(session: object, { url } = server): Promise<RealtimeClient> {
-  const client = await RealtimeClient.open(`${url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
-  client.send({ type: 'session.update', session: { input_audio_transcription: null, ...session } })
-  await client.next('session.updated')
+async function open(session: object, at: { readonly url: string } = server): Promise<RealtimeClient> {
+  const client = await RealtimeClient.dashscope(at)
+  await client.update({ input_audio_transcription: null, ...session })
   return client
+}
+
+/** Speaks piece after piece, as a microphone does; each is handled before the next. */
+async function stream(client: RealtimeClient, samples: Float32Array): Promise<void> {
+  const errors = (): number => client.types.filter((type) => type === 'error').length
+  const before = errors()
+  for (let at = 0, pieces = 1; at < samples.length; at += 1600, pieces += 1) {
+    client.speak(samples.subarray(at, at + 1600))
+    // Answered with an error, in the order of the events.
+    client.send({ type: 'conversation.item.retrieve', item_id: 'none' })
+    await until(() => errors() === before + pieces)
+  }
 }
 
 /** The audio of the last request. */
@@ -36,15 +44,9 @@ function asked(): AudioMedium {
 }
 
 describe('a turn', () => {
-  it('found by voice activity is sent from its beginning to its end', async () => {
+  it('found by voice activity is sent from beginning to end', async () => {
     await using client = await open({ instructions: 'Be brief.' })
-    // As a microphone sends it: piece after piece, each handled before the next comes.
-    const audio = Float32Array.of(...oneSentence, ...silence(1))
-    for (let at = 0, pieces = 1; at < audio.length; at += 1600, pieces += 1) {
-      client.speak(audio.subarray(at, at + 1600))
-      client.send({ type: 'conversation.item.retrieve', item_id: 'none' })
-      await until(() => client.types.filter((type) => type === 'error').length === pieces)
-    }
+    await stream(client, Float32Array.of(...oneSentence, ...silence(1)))
     await client.next('response.done')
     expect(arrivals().length).toBe(1)
     const [arrival] = arrivals()
@@ -57,15 +59,12 @@ describe('a turn', () => {
     expect(arrival!.request.messages.at(-1)!.content.map(({ type }) => type)).toEqual(['audio'])
   })
 
-  it('may end in silence before it is known that it does, and goes on where it did not', async () => {
+  it('announces its end in a pause, and continues after a pause that does not end it', async () => {
     await using client = await open({ turn_detection: { type: 'server_vad', silence_duration_ms: 1500 } })
     const audio = Float32Array.from({ length: twoSentences.length + 32_000 }, (_, at) => {
       return (twoSentences[at] ?? 0) + 0.001 * Math.sin(at / 3)
     })
-    for (let at = 0; at < audio.length; at += 1600) {
-      client.speak(audio.subarray(at, at + 1600))
-      await new Promise((resolve) => setTimeout(resolve, 2))
-    }
+    await stream(client, audio)
     const started = (await client.next('input_audio_buffer.speech_started')).audio_start_ms as number
     const stopped = (await client.next('input_audio_buffer.speech_stopped')).audio_end_ms as number
     await client.next('response.done')
@@ -87,14 +86,11 @@ describe('a turn', () => {
     )
   })
 
-  it('that ends in something loud that is not speech has it as it was', async () => {
+  it('keeps a loud end that is not speech', async () => {
     await using client = await open({ turn_detection: { type: 'server_vad', silence_duration_ms: 1500 } })
     const beep = silence(0.2).map((_, at) => 0.5 * Math.sin(at / 4))
     const audio = Float32Array.of(...oneSentence, ...silence(0.4), ...beep, ...silence(2))
-    for (let at = 0; at < audio.length; at += 1600) {
-      client.speak(audio.subarray(at, at + 1600))
-      await new Promise((resolve) => setTimeout(resolve, 2))
-    }
+    await stream(client, audio)
     await client.next('response.done')
     const medium = asked()
     const { contentKey, facts } = medium
@@ -103,13 +99,11 @@ describe('a turn', () => {
     expect(samples.slice(-1.5 * 16_000).some((sample) => Math.abs(sample) > 0.4)).toBe(true)
   })
 
-  it('by hand is sent from its first sample; the next turn lets go of it', async () => {
+  it('ended by hand is sent from its first sample, and dropped at the next turn', async () => {
     await using client = await open({ turn_detection: null })
     for (const turn of [0, 1]) {
-      client.speak(oneSentence)
-      client.send({ type: 'input_audio_buffer.commit' })
-      client.send({ type: 'response.create' })
-      await client.next('response.done')
+      client.say(oneSentence)
+      await client.reply()
       expect(arrivals()[turn]).toMatchObject({ samples: 44_000, contentKey: asked().contentKey, dropped: false })
     }
     expect(arrivals()[0]!.dropped).toBe(true)
@@ -118,7 +112,7 @@ describe('a turn', () => {
     expect(arrivals()[1]!.request.messages.slice(0, -1)).toEqual(messages.slice(0, -1))
   })
 
-  it('that comes all at once is opened with its end', async () => {
+  it('that arrives in one piece is opened together with its end', async () => {
     await using client = await open({})
     client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(twoSentences) })
     client.speak(silence(1))
@@ -126,7 +120,7 @@ describe('a turn', () => {
     for (const arrival of arrivals()) expect(arrival.contentKey === undefined).toBe(arrival.dropped)
   })
 
-  it('is given up when it is cleared, and when the session ends', async () => {
+  it('is dropped when it is cleared, and when the session ends', async () => {
     const client = await open({ turn_detection: null })
     client.speak(oneSentence)
     client.send({ type: 'input_audio_buffer.clear' })
@@ -140,20 +134,16 @@ describe('a turn', () => {
     await until(() => arrivals().every(({ dropped }) => dropped))
   })
 
-  it('with images, or begun under a reply, is not prefilled', async () => {
+  it('with images, or begun during a reply, is not prefilled', async () => {
     await using client = await open({ turn_detection: null })
     client.speak(silence(0.1))
     client.send({ type: 'input_image_buffer.append', image: (await jpeg(64, 48)).toString('base64') })
     client.send({ type: 'input_audio_buffer.commit' })
-    client.speak(oneSentence)
-    client.send({ type: 'input_audio_buffer.commit' })
+    client.say(oneSentence)
     await client.next('input_audio_buffer.committed')
     await client.next('input_audio_buffer.committed')
     expect(arrivals().map(({ prefills }) => prefills)).toEqual([true, false])
-    client.send({
-      type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(10_000) }] },
-    })
+    client.write('word '.repeat(10_000))
     client.send({ type: 'response.create' })
     await client.next('response.created')
     client.speak(oneSentence)
@@ -162,7 +152,7 @@ describe('a turn', () => {
     expect(arrivals().at(-1)!.prefills).toBe(false)
   })
 
-  it('goes with its request where the engine takes no audio before, or fails to', async () => {
+  it('is sent with its request where the engine takes no earlier audio, or fails', async () => {
     const without = fakeEngine()
     delete without.openAudio
     const failing = fakeEngine()
@@ -172,10 +162,8 @@ describe('a turn', () => {
     for (const one of [without, failing]) {
       await using other = await startTestServer({ realtimeIdle: 0 }, one)
       await using client = await open({ turn_detection: null }, other)
-      client.speak(oneSentence)
-      client.send({ type: 'input_audio_buffer.commit' })
-      client.send({ type: 'response.create' })
-      expect((await client.next('response.done')).response.status).toBe('completed')
+      client.say(oneSentence)
+      expect((await client.reply())['status']).toBe('completed')
       expect(one.arrivals).toEqual([])
     }
   })

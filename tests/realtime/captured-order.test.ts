@@ -1,17 +1,13 @@
 /**
  * The hosted service's event sequence of a text conversation with two parallel tool calls, as captured in October
- * 2026, against ours: the same events with the same keys, ids masked in the order in which they come up. The
+ * 2026, against ours: the same events with the same keys, ids masked in the order in which they occur. The
  * service's random `obfuscation` on deltas is left out.
  */
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import { expect, it } from 'vitest'
 import { RealtimeClient, type ServerEvent } from './client.ts'
+import { startForFile } from './fake-sessions.ts'
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer({}, fakeEngine({ tools: true }))
-})
-afterAll(() => server.stop(0))
+const server = await startForFile({}, { tools: true })
 
 const ID = /^(?:sess|item|resp|conv)_[A-Za-z0-9]{21}$|^call_[0-9a-f]{24}$/
 
@@ -132,8 +128,8 @@ function toolCall(place: Place, previous: string, callId: string, name: string):
   ]
 }
 
-it('is that of the service', async () => {
-  await using client = await RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+it('the event sequence is that of the service', async () => {
+  await using client = await RealtimeClient.dashscope(server)
   const tool = (name: string): object => ({
     type: 'function',
     function: { name, description: `The ${name}.`, parameters: { type: 'object', properties: {} } },
@@ -149,20 +145,17 @@ it('is that of the service', async () => {
     session: { modalities: ['text'], max_tokens: 128, tools: [tool('test_color'), tool('test_shape')] },
   })
   say('remember')
-  client.send({ type: 'response.create' })
-  await client.next('response.done')
+  await client.reply()
   const calls = 'call test_color {}\ncall test_shape {}'
   say(calls)
-  client.send({ type: 'response.create' })
-  const { output: made } = (await client.next('response.done'))['response'] as { output: { call_id: string }[] }
+  const { output: made } = (await client.reply()) as { output: { call_id: string }[] }
   for (const [index, text] of ['blue', 'square'].entries()) {
     client.send({
       type: 'conversation.item.create',
       item: { type: 'function_call_output', call_id: made[index]!.call_id, output: text },
     })
   }
-  client.send({ type: 'response.create' })
-  await client.next('response.done')
+  await client.reply()
   const [opened, updated, ...events] = masked(client.events) as { type: string; text?: string; delta?: string }[]
   expect([opened!.type, updated!.type]).toEqual(['session.created', 'session.updated'])
   const pieces = (id: string): string[] =>

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
 import { decodeWav } from '../../src/media/index.ts'
 
+export const MODEL_QUERY = 'model=qwen3-omni-flash-realtime'
+
 export type ServerEvent = { readonly type: string; readonly event_id: string } & Readonly<Record<string, any>>
 
 export class RealtimeClient implements AsyncDisposable {
@@ -41,6 +43,11 @@ export class RealtimeClient implements AsyncDisposable {
     return client
   }
 
+  /** A session in the hosted service's dialect. */
+  static dashscope({ url }: { readonly url: string }, query = MODEL_QUERY): Promise<RealtimeClient> {
+    return RealtimeClient.open(`${url}/api-ws/v1/realtime?${query}`)
+  }
+
   get types(): string[] {
     return this.events.map(({ type }) => type)
   }
@@ -63,6 +70,30 @@ export class RealtimeClient implements AsyncDisposable {
     }
   }
 
+  /** Sends `session.update`; the session that it is answered with. */
+  async update(session: object): Promise<Readonly<Record<string, any>>> {
+    this.send({ type: 'session.update', session })
+    return (await this.next('session.updated'))['session'] as Readonly<Record<string, any>>
+  }
+
+  /** Creates a message of one text. */
+  write(text: string, { role = 'user', id }: { role?: string; id?: string } = {}): void {
+    const item = { ...(id !== undefined && { id }), type: 'message', role, content: [{ type: 'input_text', text }] }
+    this.send({ type: 'conversation.item.create', item })
+  }
+
+  /** Asks for a reply and waits for its end. */
+  async reply(response?: object): Promise<Readonly<Record<string, any>>> {
+    this.send({ type: 'response.create', ...(response && { response }) })
+    return (await this.next('response.done'))['response'] as Readonly<Record<string, any>>
+  }
+
+  /** Speaks a turn that is ended by hand. */
+  say(samples: Float32Array, rate?: number): void {
+    this.speak(samples, rate)
+    this.send({ type: 'input_audio_buffer.commit' })
+  }
+
   /** Appends PCM in pieces of 100 ms. */
   speak(samples: Float32Array, rate = 16_000): void {
     const piece = rate / 10
@@ -77,6 +108,11 @@ export class RealtimeClient implements AsyncDisposable {
   }
 }
 
+/** Types in their order; runs of equal ones are listed once. */
+export function order(types: readonly string[]): string[] {
+  return types.filter((type, index) => type !== types[index - 1])
+}
+
 export function pcmBase64(samples: Float32Array): string {
   const pcm = Int16Array.from(samples, (sample) => Math.round(sample * 32_767))
   return Buffer.from(pcm.buffer).toString('base64')
@@ -88,9 +124,10 @@ const recording = decodeWav(readFileSync(new URL('../../testdata/silero-vad/spee
 export const twoSentences = recording
 /** The first of them with half a second of silence before it and 0.9 seconds after it. */
 export const oneSentence = recording.subarray(0, 44_000)
+/** Zeros, 16 kHz. */
 export const silence = (seconds: number): Float32Array => new Float32Array(Math.round(seconds * 16_000))
 
-/** Two samples where there was one and a half: 16 to 24 kHz, roughly. */
+/** 16 to 24 kHz by linear interpolation. */
 export function to24k(samples: Float32Array): Float32Array {
   return Float32Array.from({ length: Math.floor(samples.length * 1.5) }, (_, index) => {
     const at = index / 1.5

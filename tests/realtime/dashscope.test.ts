@@ -1,25 +1,14 @@
 /**
  * DashScope's realtime wire over the fake engine: the order of events, rules, errors and closes of docs/realtime.md.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
-import { oneSentence, pcmBase64, RealtimeClient, silence, twoSentences } from './client.ts'
+import { oneSentence, order, pcmBase64, RealtimeClient, silence, twoSentences } from './client.ts'
+import { startForFile } from './fake-sessions.ts'
 
-let server: TestServer
+const server = await startForFile({ realtimeIdle: 0 }, { tokenDelayMs: 5 })
 
-beforeAll(async () => {
-  server = await startTestServer({ realtimeIdle: 0 }, fakeEngine({ tokenDelayMs: 5 }))
-})
-afterAll(() => server.stop(0))
-
-const open = (query = 'model=qwen3-omni-flash-realtime'): Promise<RealtimeClient> =>
-  RealtimeClient.open(`${server.url}/api-ws/v1/realtime?${query}`)
-
-/** Runs of equal types are listed once. */
-function order(types: readonly string[]): string[] {
-  return types.filter((type, index) => type !== types[index - 1])
-}
+const open = (query?: string): Promise<RealtimeClient> => RealtimeClient.dashscope(server, query)
 
 const SPOKEN_REPLY = [
   'response.created',
@@ -53,14 +42,14 @@ describe('opening', () => {
     expect(session.id).toMatch(/^sess_[A-Za-z0-9]{21}$/)
   })
 
-  it('names the models when it does not know one', async () => {
+  it('refuses an unknown model with the list of models', async () => {
     const response = await fetch(`${server.url}/api-ws/v1/realtime?model=x`)
     expect(response.status).toBe(426)
     await expect(open('model=qwen3-omni-flash-realtme')).rejects.toThrow('404')
     await expect(open('')).rejects.toThrow('400')
   })
 
-  it('takes what the official SDKs send, nulls included', async () => {
+  it('accepts what the official SDKs send, including nulls', async () => {
     await using client = await open()
     client.send({
       event_id: 'event_1',
@@ -83,7 +72,7 @@ describe('opening', () => {
 })
 
 describe('a turn', () => {
-  it('found by voice activity goes in the documented order', async () => {
+  it('found by voice activity has the documented event order', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { input_audio_transcription: null } })
     client.speak(oneSentence)
@@ -112,13 +101,11 @@ describe('a turn', () => {
     expect(stopped.audio_end_ms).toBeLessThan(3000)
   })
 
-  it('by hand: commit makes the item, response.create the reply', async () => {
+  it('by hand: commit creates the item, response.create the reply', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { turn_detection: null, input_audio_transcription: null } })
-    client.speak(oneSentence)
-    client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create' })
-    await client.next('response.done')
+    client.say(oneSentence)
+    await client.reply()
     expect(order(client.types)).toEqual([
       'session.created',
       'session.updated',
@@ -136,22 +123,16 @@ describe('a turn', () => {
   ])('may be at another rate: %j', async (format, factor) => {
     await using client = await open()
     client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'], ...format } })
-    client.speak(silence(2 * factor))
-    client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create' })
-    const { response } = await client.next('response.done')
+    client.say(silence(2 * factor))
+    const response = await client.reply()
     expect(response.output[0].content[0].text).toContain(' 2.0 seconds of sound')
   })
 
-  it('as text only, in the order that was captured', async () => {
+  it('as text only has the captured event order', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { modalities: ['text'], turn_detection: null } })
-    client.send({
-      type: 'conversation.item.create',
-      item: { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hello' }] },
-    })
-    client.send({ type: 'response.create' })
-    const done = await client.next('response.done')
+    client.write('hello')
+    const response = await client.reply()
     expect(order(client.types).slice(2)).toEqual([
       'conversation.item.created',
       'response.created',
@@ -164,12 +145,12 @@ describe('a turn', () => {
       'response.output_item.done',
       'response.done',
     ])
-    expect(done.response.output[0].content).toEqual([{ type: 'text', text: 'You said: hello' }])
+    expect(response.output[0].content).toEqual([{ type: 'text', text: 'You said: hello' }])
     const item = client.events.find(({ type }) => type === 'response.output_item.done')!
     expect(item.item.content).toEqual([{ type: 'text' }])
   })
 
-  it('has the images that came with its audio', async () => {
+  it('includes the images sent with its audio', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'] } })
     const image = (await jpeg(64, 48)).toString('base64')
@@ -178,10 +159,9 @@ describe('a turn', () => {
     client.speak(oneSentence)
     client.send({ type: 'input_image_buffer.append', image })
     client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create' })
-    const done = await client.next('response.done')
-    expect(done.response.output[0].content[0].text).toContain('an image of 64 by 48')
-    expect(done.response.usage.input_tokens_details.image_tokens).toBeGreaterThan(0)
+    const response = await client.reply()
+    expect(response.output[0].content[0].text).toContain('an image of 64 by 48')
+    expect(response.usage.input_tokens_details.image_tokens).toBeGreaterThan(0)
   })
 
   it('is transcribed by the model after its reply', async () => {
@@ -194,19 +174,15 @@ describe('a turn', () => {
     expect(types.indexOf('response.done')).toBeLessThan(types.indexOf(completed.type))
   })
 
-  it('continues from the turns before it, the newest of them', async () => {
+  it('is sent with the newest earlier turns', async () => {
     await using client = await open()
     client.send({
       type: 'session.update',
       session: { turn_detection: null, modalities: ['text'], instructions: 'Be kind.' },
     })
     for (let turn = 0; turn < 10; turn += 1) {
-      client.send({
-        type: 'conversation.item.create',
-        item: { role: 'user', content: [{ type: 'input_text', text: `turn ${turn}` }] },
-      })
-      client.send({ type: 'response.create' })
-      await client.next('response.done')
+      client.write(`turn ${turn}`)
+      await client.reply()
     }
     const asked = server.engine.requests.at(-1)!
     const users = asked.messages.filter(({ role }) => role === 'user')
@@ -218,13 +194,10 @@ describe('a turn', () => {
 })
 
 describe('interruption', () => {
-  it('ends the reply with every done, and keeps what was played', async () => {
+  it('ends the reply with every done event, and keeps what was played', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { input_audio_transcription: null } })
-    client.send({
-      type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(4000) }] },
-    })
+    client.write('word '.repeat(4000))
     client.send({ type: 'response.create' })
     await client.next('response.audio.delta')
     const before = client.events.length
@@ -246,7 +219,7 @@ describe('interruption', () => {
     expect(text.length).toBeLessThan(done.response.output[0].content[0].transcript.length)
   })
 
-  it('by response.cancel; with nothing running it is the known error', async () => {
+  it('by response.cancel; with no reply running, it is the documented error', async () => {
     await using client = await open()
     client.send({ type: 'response.cancel', event_id: 'mine' })
     const { error } = await client.next('error')
@@ -255,10 +228,7 @@ describe('interruption', () => {
       message: 'Conversation has none active response',
       event_id: 'mine',
     })
-    client.send({
-      type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'word '.repeat(4000) }] },
-    })
+    client.write('word '.repeat(4000))
     client.send({ type: 'response.create' })
     await client.next('response.audio.delta')
     client.send({ type: 'response.create' })
@@ -309,14 +279,13 @@ describe('mistakes', () => {
     ],
     [{ type: 'conversation.item.delete', item_id: 'x' }, "No item has the id 'x'", 'item_id'],
     [{ type: 'response.create' }, 'nothing to answer', 'response'],
-  ] as const)('%j is an error, and the session lives on', async (event, text, param) => {
+  ] as const)('%j is an error, and the session continues', async (event, text, param) => {
     await using client = await open()
     client.send({ event_id: 'mine', ...event })
     const { error } = await client.next('error')
     expect(error.message).toContain(text)
     expect(error).toMatchObject({ param, event_id: 'mine' })
-    client.send({ type: 'session.update', session: {} })
-    await client.next('session.updated')
+    await client.update({})
   })
 
   it('closes for an unknown voice, as the service does', async () => {
@@ -329,12 +298,9 @@ describe('mistakes', () => {
     })
   })
 
-  it('ends with session.finish once the reply is whole', async () => {
+  it('ends with session.finish after the reply', async () => {
     await using client = await open()
-    client.send({
-      type: 'conversation.item.create',
-      item: { role: 'user', content: [{ type: 'input_text', text: 'hi' }] },
-    })
+    client.write('hi')
     client.send({ type: 'response.create' })
     client.send({ type: 'session.finish' })
     await client.next('response.done')
@@ -342,17 +308,16 @@ describe('mistakes', () => {
     expect((await client.closed).code).toBe(1000)
   })
 
-  it('waits at session.finish for what was said', async () => {
+  it('answers the last turn before session.finish ends the session', async () => {
     await using client = await open()
     client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'] } })
-    client.speak(oneSentence)
-    client.send({ type: 'input_audio_buffer.commit' })
+    client.say(oneSentence)
     client.send({ type: 'session.finish' })
     await client.next('session.finished')
     expect(client.types).toContain('conversation.item.input_audio_transcription.completed')
   })
 
-  it('takes garbage, binary frames and large events without harm', async () => {
+  it('survives invalid JSON, binary frames and large events', async () => {
     await using client = await open()
     client.socket.send('no json')
     client.socket.send('[1]')

@@ -1,4 +1,4 @@
-/** Sockets whose other end is gone without a word: pings find them, and nothing of their session stays. */
+/** Sockets whose peer is gone without a close: pings find them, and their sessions end. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
@@ -60,7 +60,7 @@ afterAll(async () => {
 const connect = (options: object): WebSocket =>
   new WebSocket(`ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`, options)
 
-it('one that answers no ping is dropped, one that does is kept', async () => {
+it('a connection that answers no ping is closed, one that does stays open', async () => {
   const living = connect({})
   await once(living, 'message')
   const [answering] = sockets.clients

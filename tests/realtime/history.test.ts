@@ -1,37 +1,30 @@
 /**
- * Earlier spoken turns as words, where the checkpoint asks for it (`history_audio`): over the fake engine, and with
+ * Earlier spoken turns as text, where the checkpoint requires it (`history_audio`): over the fake engine, and with
  * nano.
  */
 import { readFileSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { GenerationRequest } from '../../src/contract/index.ts'
 import { encodeWav } from '../../src/media/index.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
+import type { TestServer } from '../support/server.ts'
 import { serve, type ServeProcess } from '../support/serve.ts'
 import { createDecodingLoader } from '../../testing/decode-at-once.ts'
 import type { FakeEngineOptions } from '../../testing/fake-engine.ts'
 import { until } from '../../testing/until.ts'
 import { oneSentence, RealtimeClient } from './client.ts'
+import { start } from './fake-sessions.ts'
 
 const byHand = { turn_detection: null, modalities: ['text'] }
 
 describe('a checkpoint that takes one recording at a time', () => {
-  const servers: TestServer[] = []
-  afterEach(async () => {
-    for (const server of servers.splice(0)) await server.stop(0)
-  })
-
-  async function start(options: FakeEngineOptions): Promise<{ server: TestServer; client: RealtimeClient }> {
-    const server = await startTestServer({}, fakeEngine(options))
-    servers.push(server)
-    return { server, client: await RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash`) }
+  async function open(options: FakeEngineOptions): Promise<{ server: TestServer; client: RealtimeClient }> {
+    const server = await start({}, options)
+    return { server, client: await RealtimeClient.dashscope(server, 'model=qwen3-omni-flash') }
   }
 
   async function say(client: RealtimeClient): Promise<void> {
-    client.speak(oneSentence)
-    client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create' })
-    await client.next('response.done')
+    client.say(oneSentence)
+    await client.reply()
   }
 
   const isTranscription = ({ messages }: GenerationRequest): boolean =>
@@ -39,8 +32,8 @@ describe('a checkpoint that takes one recording at a time', () => {
   const kinds = ({ messages }: GenerationRequest): string[] =>
     messages.filter(({ role }) => role === 'user').map(({ content }) => content.map(({ type }) => type).join('+'))
 
-  it('is given the words of the turns before, also where the client wants no transcripts', async () => {
-    const { server, client } = await start({ historyAudio: 'transcript', reply: () => ({ text: 'words' }) })
+  it('gets transcripts of earlier turns, also where the client wants none', async () => {
+    const { server, client } = await open({ historyAudio: 'transcript', reply: () => ({ text: 'words' }) })
     client.send({ type: 'session.update', session: { ...byHand, input_audio_transcription: null } })
     for (let turn = 1; turn <= 3; turn += 1) {
       await say(client)
@@ -53,29 +46,26 @@ describe('a checkpoint that takes one recording at a time', () => {
     await client[Symbol.asyncDispose]()
   })
 
-  it('is given few turns before a spoken one, and all before a written one', async () => {
-    const { server, client } = await start({ spokenHistoryTurns: 2 })
-    const write = (role: string, text: string): void =>
-      client.send({ type: 'conversation.item.create', item: { role, content: [{ type: 'input_text', text }] } })
+  it('gets a few turns before a spoken one, and all before a written one', async () => {
+    const { server, client } = await open({ spokenHistoryTurns: 2 })
     client.send({ type: 'session.update', session: { ...byHand, input_audio_transcription: null } })
-    for (const text of ['one', 'two', 'three']) write('user', text)
-    write('system', 'Be kind.')
+    for (const text of ['one', 'two', 'three']) client.write(text)
+    client.write('Be kind.', { role: 'system' })
     await say(client)
     expect(server.engine.requests[0]!.messages.map(({ role }) => role)).toEqual(['user', 'system', 'user'])
     expect(kinds(server.engine.requests[0]!)).toEqual(['text', 'audio'])
-    write('user', 'four')
-    client.send({ type: 'response.create' })
-    await client.next('response.done')
+    client.write('four')
+    await client.reply()
     expect(kinds(server.engine.requests[1]!)).toEqual(['text', 'text', 'text', 'audio', 'text'])
     await client[Symbol.asyncDispose]()
   })
 
-  it('never waits for them: one that is being made gives way to a reply, and is made after it', async () => {
+  it('does not wait for transcripts: a reply interrupts one, which is made afterwards', async () => {
     let transcriptions = 0
-    const { server, client } = await start({
+    const { server, client } = await open({
       historyAudio: 'transcript',
       tokenDelayMs: 1,
-      // The first would take a minute.
+      // The first transcription would take a minute.
       reply: (request) => {
         if (isTranscription(request)) transcriptions += 1
         return { text: 'word '.repeat(isTranscription(request) && transcriptions === 1 ? 60_000 : 3) }
@@ -98,8 +88,8 @@ describe('a checkpoint that takes one recording at a time', () => {
     await client[Symbol.asyncDispose]()
   })
 
-  it('others keep hearing what was said', async () => {
-    const { server, client } = await start({})
+  it('is not assumed by default: earlier turns stay audio', async () => {
+    const { server, client } = await open({})
     client.send({ type: 'session.update', session: byHand })
     for (let turn = 0; turn < 2; turn += 1) {
       await say(client)
@@ -135,16 +125,14 @@ describe('nano', () => {
   it('answers five spoken questions of one session, each to the point', async () => {
     // espeak-ng says: What colour is grass? How are you? Can you sing? Thank you. Good night.
     const wanted = [/green/i, /fine/, /sing/, /welcome/, /night/]
-    await using client = await RealtimeClient.open(`${server.url}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`)
+    await using client = await RealtimeClient.dashscope(server)
     client.send({ type: 'session.update', session: { turn_detection: null, seed: 7 } })
     for (const [index, answer] of wanted.entries()) {
-      client.speak(await decoded(new URL(`../../testdata/talk/question-${index}.ogg`, import.meta.url)))
-      client.send({ type: 'input_audio_buffer.commit' })
-      client.send({ type: 'response.create' })
-      const { response } = await client.next('response.done')
-      expect(response.output[0].content[0].transcript).toMatch(answer)
+      client.say(await decoded(new URL(`../../testdata/talk/question-${index}.ogg`, import.meta.url)))
+      const response = await client.reply()
+      expect(response['output'][0].content[0].transcript).toMatch(answer)
       const audio = client.events.flatMap((event) =>
-        event.type === 'response.audio.delta' && event['response_id'] === response.id
+        event.type === 'response.audio.delta' && event['response_id'] === response['id']
           ? [Buffer.from(event['delta'] as string, 'base64')]
           : [],
       )

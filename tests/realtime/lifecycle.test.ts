@@ -1,4 +1,4 @@
-/** Realtime sessions that are dropped, left idle, overflowing or cut off: nothing leaks, limits hold. */
+/** Realtime sessions that are dropped, idle, too large or cut off: nothing leaks, limits hold. */
 import { getEventListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
@@ -6,7 +6,7 @@ import { EngineError } from '../../src/contract/index.ts'
 import type { TestServer } from '../support/server.ts'
 import { eventually, until } from '../../testing/until.ts'
 import { oneSentence, pcmBase64, RealtimeClient, silence } from './client.ts'
-import { open, start } from './fake-sessions.ts'
+import { start } from './fake-sessions.ts'
 
 const hello = {
   type: 'conversation.item.create',
@@ -19,7 +19,7 @@ async function sessionsOf(server: TestServer): Promise<number> {
 }
 
 describe('sessions', () => {
-  it('200 dropped at every moment leave nothing behind', async () => {
+  it('dropped at any moment leave nothing behind', async () => {
     const server = await start({}, { tokenDelayMs: 1 })
     const audio = { type: 'input_audio_buffer.append', audio: pcmBase64(oneSentence.subarray(0, 22_000)) }
     const moments: ((client: RealtimeClient) => Promise<void> | void)[] = [
@@ -72,7 +72,7 @@ describe('sessions', () => {
     for (let round = 0; round < 10; round += 1) {
       await Promise.all(
         Array.from({ length: 20 }, async (_, index) => {
-          const client = await open(server)
+          const client = await RealtimeClient.dashscope(server)
           await moments[(round * 20 + index) % moments.length]!(client)
           if (index % 2 === 0) client.socket.terminate()
           else client.socket.close()
@@ -80,7 +80,7 @@ describe('sessions', () => {
         }),
       )
     }
-    for (const client of await Promise.all([open(server), open(server)])) {
+    for (const client of await Promise.all([RealtimeClient.dashscope(server), RealtimeClient.dashscope(server)])) {
       client.socket.send('x'.repeat(22 * 1024 * 1024))
       expect((await client.closed).code).toBe(1009)
     }
@@ -91,32 +91,32 @@ describe('sessions', () => {
     await eventually(() => expect(listeners()).toBe(before))
     // Many of them were in the middle of a reply.
     expect(server.engine.aborted.length).toBeGreaterThan(30)
-    await using after = await open(server)
+    await using after = await RealtimeClient.dashscope(server)
     await after.next('session.created')
   }, 180_000)
 
   it('are refused past the limit', async () => {
     const server = await start({ realtimeSessions: 1 })
-    await using first = await open(server)
+    await using first = await RealtimeClient.dashscope(server)
     await first.next('session.created')
-    await expect(open(server)).rejects.toThrow('503')
+    await expect(RealtimeClient.dashscope(server)).rejects.toThrow('503')
   })
 
-  it('end after their longest time, and when nothing comes', async () => {
+  it('end at their time limit, and when idle', async () => {
     const short = await start({ realtimeSessionLimit: 0.05 })
-    const expired = await open(short)
+    const expired = await RealtimeClient.dashscope(short)
     expect((await expired.next('error')).error.code).toBe('session_expired')
     expect((await expired.closed).code).toBe(1001)
     const idle = await start({ realtimeIdle: 0.05 })
-    const left = await open(idle)
+    const left = await RealtimeClient.dashscope(idle)
     expect((await left.next('error')).error.code).toBe('session_idle')
     expect(await left.closed).toMatchObject({ code: 1000, reason: expect.stringContaining('nothing was sent') })
   })
 
-  it('finish their reply when the server stops, and are cut after the grace', async () => {
+  it('finish their reply when the server stops, and are closed after the grace period', async () => {
     const server = await start({}, { tokenDelayMs: 2 })
-    const idle = await open(server)
-    const busy = await open(server)
+    const idle = await RealtimeClient.dashscope(server)
+    const busy = await RealtimeClient.dashscope(server)
     busy.send(hello)
     busy.send({ type: 'response.create' })
     await busy.next('response.audio.delta')
@@ -126,7 +126,7 @@ describe('sessions', () => {
     expect((await busy.closed).code).toBe(1001)
     await stopped
     const endless = await start({}, { tokenDelayMs: 60_000 })
-    const stuck = await open(endless)
+    const stuck = await RealtimeClient.dashscope(endless)
     stuck.send(hello)
     stuck.send({ type: 'response.create' })
     await stuck.next('response.created')
@@ -134,9 +134,13 @@ describe('sessions', () => {
     expect((await stuck.closed).code).toBe(1001)
   })
 
-  it('wait in the queue with a reply only, and say when the engine fails', async () => {
+  it('take a place in the queue only for replies, and report engine failures', async () => {
     const server = await start({ maxActive: 1, maxWaiting: 1 }, { tokenDelayMs: 60_000 })
-    const clients = await Promise.all([open(server), open(server), open(server)])
+    const clients = await Promise.all([
+      RealtimeClient.dashscope(server),
+      RealtimeClient.dashscope(server),
+      RealtimeClient.dashscope(server),
+    ])
     for (const [index, client] of clients.entries()) {
       client.send(hello)
       client.send({ type: 'response.create' })
@@ -150,7 +154,7 @@ describe('sessions', () => {
     expect(response).toMatchObject({ status: 'failed', status_details: { error: { code: 'ModelServingError' } } })
     for (const client of clients) client.socket.terminate()
     const broken = await start({}, { failAt: { event: 3, error: new EngineError('engine_crashed', 'gone') } })
-    await using client = await open(broken)
+    await using client = await RealtimeClient.dashscope(broken)
     client.send(hello)
     client.send({ type: 'response.create' })
     const failed = await client.next('response.done')
@@ -160,22 +164,20 @@ describe('sessions', () => {
 
   it('take a minute of silence without a turn or growth', async () => {
     const server = await start()
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     const half = pcmBase64(silence(30))
     for (let count = 0; count < 2; count += 1) client.send({ type: 'input_audio_buffer.append', audio: half })
-    client.send({ type: 'session.update', session: {} })
-    await client.next('session.updated')
+    await client.update({})
     expect(client.types).toEqual(['session.created', 'session.updated'])
     // What is kept of the minute is less than a second.
     client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create', response: { modalities: ['text'] } })
-    const { response } = await client.next('response.done')
+    const response = await client.reply({ modalities: ['text'] })
     expect(response.output[0].content[0].text).toMatch(/ 0\.\d seconds of sound/)
   })
 
-  it('are dropped when a client leaves its reply unread, and the reply ends', async () => {
+  it('are closed when a client does not read its reply, which is aborted', async () => {
     const server = await start({ stallTimeout: 0.05 }, { reply: () => ({ text: 'word '.repeat(16_000) }) })
-    const client = await open(server)
+    const client = await RealtimeClient.dashscope(server)
     client.send(hello)
     client.send({ type: 'response.create' })
     await client.next('response.created')

@@ -6,19 +6,14 @@ import { describe, expect, it } from 'vitest'
 import { eventually, until } from '../../testing/until.ts'
 import { jpeg } from '../support/media.ts'
 import { oneSentence, RealtimeClient, silence } from './client.ts'
-import { open, start } from './fake-sessions.ts'
-
-const message = (id: string, text: string): object => ({
-  type: 'conversation.item.create',
-  item: { id, role: 'user', content: [{ type: 'input_text', text }] },
-})
+import { start } from './fake-sessions.ts'
 
 const isClosed = ({ socket }: RealtimeClient): boolean => socket.readyState === socket.CLOSED
 
 // First: before the model of voice activity is loaded.
 it('sessions opened at once are no more than the limit', async () => {
   const server = await start({ realtimeSessions: 2 })
-  const opened = await Promise.allSettled(Array.from({ length: 20 }, () => open(server)))
+  const opened = await Promise.allSettled(Array.from({ length: 20 }, () => RealtimeClient.dashscope(server)))
   const clients = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
   const greetedOf = () => clients.filter(({ types }) => types.includes('session.created'))
   await until(() => greetedOf().length >= 2 && clients.every((one) => greetedOf().includes(one) || isClosed(one)))
@@ -29,12 +24,12 @@ it('sessions opened at once are no more than the limit', async () => {
 })
 
 describe('a session', () => {
-  it('owes no reply to a turn that was deleted', async () => {
+  it('does not answer a deleted turn', async () => {
     const server = await start({}, { tokenDelayMs: 20 })
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     const turn_detection = { type: 'server_vad', interrupt_response: false }
     client.send({ type: 'session.update', session: { turn_detection, input_audio_transcription: null } })
-    client.send(message('first', 'word '.repeat(10_000)))
+    client.write('word '.repeat(10_000), { id: 'first' })
     client.send({ type: 'response.create' })
     await client.next('response.created')
     client.speak(Float32Array.of(...oneSentence, ...silence(1)))
@@ -45,14 +40,13 @@ describe('a session', () => {
     }
     client.send({ type: 'response.cancel' })
     expect((await client.next('response.done')).response.status).toBe('cancelled')
-    client.send(message('second', 'hello'))
-    client.send({ type: 'response.create' })
-    expect((await client.next('response.done')).response.status).toBe('completed')
+    client.write('hello', { id: 'second' })
+    expect((await client.reply())['status']).toBe('completed')
   })
 
-  it('refuses the names of tools that no call could have', async () => {
+  it('refuses invalid tool names', async () => {
     const server = await start({}, { tools: true })
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     const tool = { type: 'function', name: 'get_time' }
     const other = { type: 'function', name: 'get_tmie' }
     const wrong: [object, string][] = [
@@ -69,9 +63,9 @@ describe('a session', () => {
     expect((await client.next('session.updated')).session.tools).toHaveLength(1)
   })
 
-  it('keeps the turn that is being said when turn detection is set otherwise', async () => {
+  it('keeps the current turn when turn detection is changed', async () => {
     const server = await start()
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     client.send({ type: 'session.update', session: { input_audio_transcription: null } })
     client.speak(oneSentence.subarray(0, 22_000))
     const started = await client.next('input_audio_buffer.speech_started')
@@ -90,7 +84,7 @@ describe('a session', () => {
 
   it('keeps the image of a deleted turn for the reply that runs', async () => {
     const server = await start({}, { tokenDelayMs: 20 })
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     const image_url = `data:image/jpeg;base64,${(await jpeg(64, 48)).toString('base64')}`
     const content = [
       { type: 'input_image', image_url },
@@ -109,12 +103,11 @@ describe('a session', () => {
     await eventually(() => expect(part.image.decode()).rejects.toThrow())
   })
 
-  it('handles no more events while its client leaves their answers unread', async () => {
+  it('stops handling events while its client does not read the answers', async () => {
     const server = await start({ stallTimeout: 0.3 })
-    const client = await open(server)
+    const client = await RealtimeClient.dashscope(server)
     // Its answer has them, and so have those of the small events that follow.
-    client.send({ type: 'session.update', session: { instructions: 'x'.repeat(1024 * 1024) } })
-    await client.next('session.updated')
+    await client.update({ instructions: 'x'.repeat(1024 * 1024) })
     client.socket.pause()
     const before = process.memoryUsage().external
     let most = 0
@@ -127,9 +120,9 @@ describe('a session', () => {
     client.socket.terminate()
   })
 
-  it('refuses a frame with too much structure, and continues', async () => {
+  it('refuses a frame with too much nesting or too many values, and continues', async () => {
     const server = await start()
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     const deep = `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`
     client.socket.send(
       `{"type":"session.update","session":{"tools":[{"type":"function","name":"f","parameters":${deep}}]}}`,
@@ -140,13 +133,12 @@ describe('a session', () => {
       expect(error.code).toBe('invalid_json')
       expect(error.message).toContain(fault)
     }
-    client.send({ type: 'session.update', session: {} })
-    await client.next('session.updated')
+    await client.update({})
   })
 
-  it('refuses names of JavaScript as kinds of turn detection', async () => {
+  it('refuses property names of JavaScript as turn detection types', async () => {
     const server = await start()
-    await using client = await open(server)
+    await using client = await RealtimeClient.dashscope(server)
     client.send({ type: 'session.update', session: { turn_detection: { type: 'constructor' } } })
     expect((await client.next('error')).error.param).toBe('session.turn_detection.type')
   })

@@ -2,25 +2,16 @@
 import { connect } from 'node:net'
 import OpenAI from 'openai'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
-import { oneSentence, pcmBase64, RealtimeClient, silence, to24k } from './client.ts'
+import { MODEL_QUERY, oneSentence, order, pcmBase64, RealtimeClient, silence, to24k } from './client.ts'
+import { startForFile } from './fake-sessions.ts'
 
-let server: TestServer
+const server = await startForFile({ apiKey: ['secret'] }, { tokenDelayMs: 2 })
 
-beforeAll(async () => {
-  server = await startTestServer({ apiKey: ['secret'] }, fakeEngine({ tokenDelayMs: 2 }))
-})
-afterAll(() => server.stop(0))
-
-const url = (query = 'model=qwen3-omni-flash-realtime'): string => `${server.url}/v1/realtime?${query}`
+const url = (query = MODEL_QUERY): string => `${server.url}/v1/realtime?${query}`
 const open = (query?: string, headers: Record<string, string> = {}): Promise<RealtimeClient> =>
   RealtimeClient.open(url(query), { authorization: 'Bearer secret', ...headers })
-
-function order(types: readonly string[]): string[] {
-  return types.filter((type, index) => type !== types[index - 1])
-}
 
 describe('the official SDK', () => {
   it('holds a spoken turn', async () => {
@@ -77,7 +68,7 @@ describe('the official SDK', () => {
 })
 
 describe('the socket', () => {
-  it('takes the key from a header or a subprotocol, and answers `realtime`', async () => {
+  it('takes the key from a header or a subprotocol, and selects `realtime`', async () => {
     await expect(RealtimeClient.open(url())).rejects.toThrow('401')
     await expect(RealtimeClient.open(url(), { authorization: 'Bearer wrong' })).rejects.toThrow('401')
     await using client = await RealtimeClient.open(url(), {}, ['realtime', 'openai-insecure-api-key.secret'])
@@ -85,17 +76,15 @@ describe('the socket', () => {
     await client.next('session.created')
   })
 
-  it('speaks the beta dialect to those who ask for it', async () => {
+  it('uses the beta dialect when the header asks for it', async () => {
     await using client = await open(undefined, { 'openai-beta': 'realtime=v1' })
     const { session } = await client.next('session.created')
     expect(session).toMatchObject({ input_audio_format: 'pcm16', output_audio_format: 'pcm16' })
     client.send({ type: 'session.update', session: { turn_detection: null, modalities: ['text'] } })
-    client.speak(to24k(oneSentence), 24_000)
-    client.send({ type: 'input_audio_buffer.commit' })
-    client.send({ type: 'response.create' })
-    const done = await client.next('response.done')
+    client.say(to24k(oneSentence), 24_000)
+    const response = await client.reply()
     // The length at 16 kHz, whatever its input rate.
-    expect(done.response.output[0].content[0].text).toContain('2.7 seconds of sound')
+    expect(response.output[0].content[0].text).toContain('2.7 seconds of sound')
   })
 })
 
@@ -109,8 +98,7 @@ describe('items', () => {
     })
     client.send({ type: 'conversation.item.retrieve', item_id: 'msg_1' })
     expect((await client.next('conversation.item.retrieved')).item).toMatchObject({ id: 'msg_1', role: 'user' })
-    client.send({ type: 'response.create', response: { metadata: { topic: 'numbers' } } })
-    const { response } = await client.next('response.done')
+    const response = await client.reply({ metadata: { topic: 'numbers' } })
     expect(response.metadata).toEqual({ topic: 'numbers' })
     const { id } = response.output[0]
     client.send({ type: 'conversation.item.truncate', item_id: id, content_index: 0, audio_end_ms: 99_999 })
@@ -124,18 +112,16 @@ describe('items', () => {
     await client.next('conversation.item.deleted')
   })
 
-  it('may be out of the conversation', async () => {
+  it('of a reply outside the conversation are not kept', async () => {
     await using client = await open()
     const hello = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hello' }] }
     client.send({ type: 'conversation.item.create', item: hello })
-    client.send({ type: 'response.create', response: { conversation: 'none', output_modalities: ['text'] } })
-    await client.next('response.done')
-    client.send({ type: 'response.create', response: { output_modalities: ['text'] } })
-    await client.next('response.done')
+    await client.reply({ conversation: 'none', output_modalities: ['text'] })
+    await client.reply({ output_modalities: ['text'] })
     expect(server.engine.requests.at(-1)!.messages.map(({ role }) => role)).toEqual(['user'])
   })
 
-  it('may be of a reply alone, in place of the conversation', async () => {
+  it('of one reply may replace the conversation', async () => {
     await using client = await open()
     const message = (text: string): object => ({
       type: 'message',
@@ -161,15 +147,13 @@ describe('items', () => {
     const asked = server.engine.requests.at(-1)!.messages
     expect(asked.map(({ role }) => role)).toEqual(['system', 'user', 'user'])
     expect(asked[1]!.content).toEqual([{ type: 'text', text: 'hello' }])
-    client.send({ type: 'response.create', response: { output_modalities: ['text'] } })
-    await client.next('response.done')
+    await client.reply({ output_modalities: ['text'] })
     expect(server.engine.requests.at(-1)!.messages).toHaveLength(2)
   })
 
   it('begins with the assistant when there are instructions only', async () => {
     await using client = await open()
-    client.send({ type: 'response.create', response: { instructions: 'Greet the user.', output_modalities: ['text'] } })
-    const { response } = await client.next('response.done')
+    const response = await client.reply({ instructions: 'Greet the user.', output_modalities: ['text'] })
     expect(response.output[0].content[0]).toEqual({ type: 'output_text', text: 'You said: Greet the user.' })
   })
 })
@@ -190,7 +174,6 @@ describe('mistakes', () => {
     const { error } = await client.next('error')
     expect(error.message).toContain(text)
     expect(error.event_id).toBe('mine')
-    client.send({ type: 'session.update', session: { type: 'realtime' } })
-    await client.next('session.updated')
+    await client.update({ type: 'realtime' })
   })
 })

@@ -2,33 +2,20 @@
  * Settings with several documented kinds of values, in both dialects: each is taken as documented, or refused by its
  * name, and the session goes on.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fakeEngine, startTestServer, type TestServer } from '../support/server.ts'
-import { oneSentence, pcmBase64, RealtimeClient, silence, to24k } from './client.ts'
+import { describe, expect, it } from 'vitest'
+import { MODEL_QUERY, oneSentence, RealtimeClient, silence, to24k } from './client.ts'
+import { startForFile } from './fake-sessions.ts'
 
-let server: TestServer
+const server = await startForFile({}, { tools: true })
 
-beforeAll(async () => {
-  server = await startTestServer({}, fakeEngine({ tools: true }))
-})
-afterAll(() => server.stop(0))
-
-const MODEL = '?model=qwen3-omni-flash-realtime'
-const OPENAI = `/v1/realtime${MODEL}`
-const DASHSCOPE = `/api-ws/v1/realtime${MODEL}`
+const OPENAI = `/v1/realtime?${MODEL_QUERY}`
+const DASHSCOPE = `/api-ws/v1/realtime?${MODEL_QUERY}`
 const BETA = { 'openai-beta': 'realtime=v1' }
 
 const open = async (path: string, headers = {}): Promise<RealtimeClient> => {
   const client = await RealtimeClient.open(server.url + path, headers)
   await client.next('session.created')
   return client
-}
-
-type Session = Readonly<Record<string, unknown>>
-
-async function update(client: RealtimeClient, session: object): Promise<Session> {
-  client.send({ type: 'session.update', session })
-  return (await client.next('session.updated')).session as Session
 }
 
 /** The parameter that an error names. */
@@ -39,8 +26,7 @@ async function refused(client: RealtimeClient, event: object): Promise<unknown> 
 
 /** What the engine was asked for by a reply with these settings. */
 async function reply(client: RealtimeClient, response?: object): Promise<(typeof server.engine.requests)[number]> {
-  client.send({ type: 'response.create', ...(response && { response }) })
-  await client.next('response.done')
+  await client.reply(response)
   return server.engine.requests.at(-1)!
 }
 
@@ -55,19 +41,19 @@ describe.each([
   ['DashScope', DASHSCOPE, {}, 'max_tokens', { modalities: ['text'] }],
   ['DashScope as in its examples', DASHSCOPE, {}, 'max_response_output_token', { modalities: ['text'] }],
 ] as const)('the limit of a reply in %s', (_, path, headers, key, base) => {
-  it('is a number or "inf", of the session and of one reply', async () => {
+  it('is a number or "inf", for the session or for one reply', async () => {
     await using client = await open(path, headers)
     const shown = path === OPENAI && !('openai-beta' in headers) ? 'max_output_tokens' : 'max_response_output_tokens'
     client.send(hello)
     const free = (await reply(client)).maxTokens
-    expect((await update(client, { ...base, [key]: 7 }))[shown]).toBe(7)
+    expect((await client.update({ ...base, [key]: 7 }))[shown]).toBe(7)
     expect((await reply(client)).maxTokens).toBe(7)
     expect((await reply(client, { [key]: 3 })).maxTokens).toBe(3)
     // "inf" lifts the session's limit for this reply.
     expect((await reply(client, { [key]: 'inf' })).maxTokens).toBe(free)
     expect((await reply(client)).maxTokens).toBe(7)
-    expect((await update(client, { ...base, [key]: null }))[shown]).toBe(7)
-    expect((await update(client, { ...base, [key]: 'inf' }))[shown]).toBe('inf')
+    expect((await client.update({ ...base, [key]: null }))[shown]).toBe(7)
+    expect((await client.update({ ...base, [key]: 'inf' }))[shown]).toBe('inf')
     expect((await reply(client)).maxTokens).toBe(free)
     for (const value of ['7', 'Inf', 0, 1.5, -1, {}]) {
       expect(await refused(client, { type: 'session.update', session: { ...base, [key]: value } })).toBe(
@@ -82,7 +68,7 @@ describe('OpenAI', () => {
   const session = (change: object): object => ({ type: 'session.update', session: { type: 'realtime', ...change } })
   const input = (change: object): object => session({ audio: { input: change } })
 
-  it('refuses what it does not have by its name', async () => {
+  it('refuses unsupported settings by name', async () => {
     await using client = await open(OPENAI)
     for (const [name, change] of [
       ['session.prompt', { prompt: { id: 'pmpt_1' } }],
@@ -109,9 +95,9 @@ describe('OpenAI', () => {
       expect([name, await refused(client, { type: 'response.create', response })]).toEqual([name, name])
   })
 
-  it('takes null and the defaults of everything, and shows what has no effect as null', async () => {
+  it('accepts null and the defaults of every setting, and shows those without effect as null', async () => {
     await using client = await open(OPENAI)
-    const updated = await update(client, {
+    const updated = await client.update({
       type: 'realtime',
       prompt: null,
       include: null,
@@ -132,10 +118,10 @@ describe('OpenAI', () => {
     })
   })
 
-  it('has the eagerness of semantic_vad', async () => {
+  it('supports the eagerness of semantic_vad', async () => {
     await using client = await open(OPENAI)
     const detection = async (change: object): Promise<unknown> => {
-      const updated = await update(client, { type: 'realtime', audio: { input: { turn_detection: change } } })
+      const updated = await client.update({ type: 'realtime', audio: { input: { turn_detection: change } } })
       return (updated['audio'] as { input: { turn_detection: unknown } }).input.turn_detection
     }
     for (const [eagerness, silence_duration_ms] of [
@@ -155,16 +141,15 @@ describe('OpenAI', () => {
     expect(await ask({ type: 'server_vad', idle_timeout_ms: 6000 })).toBe(`${param}.idle_timeout_ms`)
   })
 
-  it('gives the language and the words of transcripts to the model', async () => {
+  it('passes the language and prompt of transcription to the model', async () => {
     await using client = await open(OPENAI)
     const transcription = { model: 'whisper-1', language: 'de', prompt: 'Qwen' }
-    const updated = await update(client, {
+    const updated = await client.update({
       type: 'realtime',
       audio: { input: { turn_detection: null, transcription } },
     })
     expect(updated).toMatchObject({ audio: { input: { transcription } } })
-    client.send({ type: 'input_audio_buffer.append', audio: pcmBase64(to24k(oneSentence)) })
-    client.send({ type: 'input_audio_buffer.commit' })
+    client.say(to24k(oneSentence), 24_000)
     await client.next('conversation.item.input_audio_transcription.completed')
     expect(server.engine.requests.at(-1)!.messages.at(-1)!.content.at(-1)).toEqual({
       type: 'text',
@@ -176,7 +161,7 @@ describe('OpenAI', () => {
 describe('the beta and DashScope', () => {
   it('take sampling, metadata and the format for one reply', async () => {
     await using client = await open(OPENAI, BETA)
-    await update(client, { modalities: ['text'], temperature: 0.7 })
+    await client.update({ modalities: ['text'], temperature: 0.7 })
     client.send(hello)
     const asked = await reply(client, { temperature: 1.1, metadata: { a: 'b' }, output_audio_format: 'pcm16' })
     expect(asked.sampling.temperature).toBe(1.1)
@@ -188,7 +173,7 @@ describe('the beta and DashScope', () => {
     expect(await ask({ conversation: 'other' })).toBe('response.conversation')
   })
 
-  it('refuse values that are not documented by their names', async () => {
+  it('refuse undocumented values by name', async () => {
     await using client = await open(DASHSCOPE)
     for (const [name, session] of [
       ['session.smooth_output', { smooth_output: 'yes' }],
@@ -199,7 +184,7 @@ describe('the beta and DashScope', () => {
       ['session.modalities', { modalities: 'text' }],
     ] as const)
       expect([name, await refused(client, { type: 'session.update', session })]).toEqual([name, name])
-    const updated = await update(client, {
+    const updated = await client.update({
       smooth_output: null,
       turn_detection: { type: 'server_vad', threshold: 0.2 },
     })

@@ -141,7 +141,7 @@ async function replicas() {
 
 const stateOf = async (name: string) => (await replicas()).find((replica) => replica.name === name)?.state
 
-it('loses nothing when one is killed, one is drained, and one is stopped and started again', async () => {
+it('loses no request when one is killed, one is drained, and one is restarted', async () => {
   const [written, spoken] = [(await ask(ports[1], false)).reply!, (await ask(ports[1], true)).reply!]
   expect([written.done, spoken.done, spoken.samples.length > 0]).toEqual([true, true, true])
   const outcomes: Awaited<ReturnType<typeof ask>>[] = []

@@ -112,7 +112,7 @@ async function servedBy(engine: ClusterEngine, request = ask()): Promise<string 
 const broken: Reply = { events: text, pace: 2, stop: { after: 5, how: 'reset' } }
 
 describe('a cluster', () => {
-  it('spreads requests by what is pending', async () => {
+  it('balances requests by pending work', async () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const all = Promise.all([1, 2, 3, 4].map(() => servedBy(engine)))
@@ -124,7 +124,7 @@ describe('a cluster', () => {
     ])
   })
 
-  it('moves a request that has not begun, ejects the dead replica, and takes it back after checks and a trial', async () => {
+  it('moves a request that has not begun, ejects the dead replica, and readmits it after checks and a trial', async () => {
     const port = await freePort()
     const [a, b] = [await start(1, port), await start()]
     const { engine, cluster, events, pass } = await run([pool('p', [replica('a', a), replica('b', b)])])
@@ -150,7 +150,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('never joins two replies: one that has begun ends with one clear error', async () => {
+  it('never joins two replies: one that has begun ends with one error', async () => {
     const [a, b] = [await start(), await start()]
     a.prepend({ path: chat, reply: broken })
     const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
@@ -165,7 +165,7 @@ describe('a cluster', () => {
     expect(cluster.status()[0]?.state).toBe('ejected')
   })
 
-  it('tries again at most once after a crash, and refuses what ended two replicas', async () => {
+  it('retries at most once after a crash, and refuses a request that crashed two replicas', async () => {
     const servers = [await start(), await start(), await start()]
     const dead: Reply = { events: text, stop: { after: 1, how: 'silence' } }
     for (const server of servers)
@@ -190,7 +190,7 @@ describe('a cluster', () => {
     await expect(poison()).rejects.toMatchObject({ retryable: true })
   })
 
-  it('sends what waits at a replica that is stopping elsewhere; what has begun there ends with one error', async () => {
+  it('moves waiting requests away from a stopping replica; replies that have begun end with one error', async () => {
     // As a vLLM-Omni after SIGTERM: open streams get nothing more, the rest no answer, and its health check says so
     // later.
     const [a, b] = [await start(), await start()]
@@ -273,7 +273,7 @@ describe('a cluster', () => {
     expect(await stays).toMatchObject({ code: 'upstream_failed' })
   })
 
-  it('does not eject a replica that is slow to say that it is well while its replies go on', async () => {
+  it('does not eject a replica with slow health checks while its replies continue', async () => {
     const a = await start(40)
     const { engine, cluster, pass } = await run([pool('p', [replica('a', a)], { limits: { idle: 60_000, ask: 300 } })])
     a.prepend({ path: '/health', reply: { delay: 3_600_000 } })
@@ -287,7 +287,7 @@ describe('a cluster', () => {
     expect(cluster.status()[0]?.state).toBe('ejected')
   })
 
-  it('keeps its retries to a budget, so that an outage is not doubled', async () => {
+  it('limits retries to a budget', async () => {
     const servers = await Promise.all([1, 2, 3].map(() => start()))
     for (const server of servers)
       server.prepend({ path: chat, reply: { status: 500, body: { error: { message: 'x' } } } })
@@ -310,7 +310,7 @@ describe('a cluster', () => {
     expect(sent).toBeLessThanOrEqual(56)
   })
 
-  it('does not repeat what the caller did wrong', async () => {
+  it('does not retry the caller’s errors', async () => {
     const [a, b] = [await start(), await start()]
     for (const server of [a, b])
       server.prepend({
@@ -322,7 +322,7 @@ describe('a cluster', () => {
     expect(cluster.status().map(({ state }) => state)).toEqual(['up', 'up'])
   })
 
-  it('refuses with a time to wait when every replica is full', async () => {
+  it('refuses with a retry time when every replica is full', async () => {
     const a = await start(20)
     const { engine, cluster } = await run([pool('p', [replica('a', a, { maxPending: 2 })])])
     const live = [1, 2].map(() => engine.generate(ask(), never)[Symbol.asyncIterator]())
@@ -334,7 +334,7 @@ describe('a cluster', () => {
     expect(cluster.status()[0]).toMatchObject({ live: 0, pending: 0 })
   })
 
-  it('holds a pool to its requests per minute', async () => {
+  it('limits a pool to its requests per minute', async () => {
     const a = await start()
     const { engine, pass } = await run([pool('p', [replica('a', a)], { requestsPerMinute: 6 })])
     expect(await servedBy(engine)).toBe('a')
@@ -343,7 +343,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('rests a replica that reached its limit, for as long as it says, and continues with the next pool', async () => {
+  it('pauses a rate-limited replica for as long as it says, and uses the next pool', async () => {
     const [a, b] = [await start(), await start()]
     a.prepend({
       path: chat,
@@ -358,7 +358,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('falls back in order: by ability, by health', async () => {
+  it('falls back in order, by capability and by health', async () => {
     const [a, b] = [await start(), await startReplay(rowsOf('vllm-omni', { pace: 0 }))]
     open.push(() => b.kill())
     const { engine } = await run([
@@ -393,7 +393,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('is out after two bad checks, before any request fails', async () => {
+  it('ejects after two failed checks, before any request fails', async () => {
     const [a, b] = [await start(), await start()]
     const { engine, cluster } = await run([pool('p', [replica('a', a), replica('b', b)])])
     a.prepend({ method: 'GET', path: '/health', reply: { status: 503, body: '' } })
@@ -405,7 +405,7 @@ describe('a cluster', () => {
     expect(a.seen.filter(({ path }) => path === chat)).toEqual([])
   })
 
-  it('drains by command: what runs ends whole, nothing new comes, and it says when it is done', async () => {
+  it('drains on command: running replies finish, no new ones start, and the state says when it is done', async () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster, events } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const running = readReply(engine, ask())
@@ -421,7 +421,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('takes another plan without cutting a reply', async () => {
+  it('applies a new plan without cutting a reply', async () => {
     const [a, b] = [await start(5), await start(5)]
     const { engine, cluster } = await run([pool('p', [replica('a', a)])])
     const running = readReply(engine, ask())
@@ -436,7 +436,7 @@ describe('a cluster', () => {
     expect(cluster.status()[0]).toMatchObject({ weight: 3, counts: { requests: 1 } })
   })
 
-  it('serves while the replicas of another plan are checked', async () => {
+  it('serves while the replicas of a new plan are checked', async () => {
     const a = await start()
     const { cluster } = await run([pool('p', [replica('a', a)])])
     let applied = false
@@ -451,7 +451,7 @@ describe('a cluster', () => {
     expect(cluster.isReady('any')).toBe(true)
   })
 
-  it('stays as it is when another plan cannot be taken', async () => {
+  it('keeps its plan when a new one is not valid', async () => {
     const [a, b, c] = [await start(), await start(), await start()]
     const { cluster, engine } = await run([pool('p', [replica('a', a), replica('b', b)])])
     const before = cluster.status()
@@ -464,7 +464,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('describes a route that was taken out as it was, for the requests that still run', async () => {
+  it('describes a removed route for the requests that still run', async () => {
     const a = await start()
     const { engine, cluster } = await run([pool('p', [replica('a', a)])])
     const before = engine.model
@@ -474,7 +474,7 @@ describe('a cluster', () => {
     await expect(readReply(engine, ask())).rejects.toMatchObject({ code: 'unknown_model' })
   })
 
-  it('says that nothing is healthy, and begins when something is', async () => {
+  it('reports that nothing is healthy, and serves when a replica is', async () => {
     const port = await freePort()
     const a = await start(1, port)
     await a.kill()
@@ -487,7 +487,7 @@ describe('a cluster', () => {
     expect(await servedBy(engine)).toBe('a')
   })
 
-  it('gives a peer without health checks one request to come back with', async () => {
+  it('readmits a peer without health checks by one request', async () => {
     const [a, b] = [await startReplay([{ path: '/chat/completions', reply: { status: 500, body: {} } }]), await start()]
     open.push(() => a.kill())
     const cloud = pool('cloud', [replica('a', a)], { engine: 'dashscope' })

@@ -92,7 +92,7 @@ async function failure(engine: RemoteEngine) {
 }
 
 describe('the bytes of a stream', () => {
-  it('may be cut anywhere, inside a character as well', async () => {
+  it('may be cut anywhere, even inside a character', async () => {
     const { engine } = await peer('vllm', async (response) => {
       response.writeHead(200, STREAM)
       for (const byte of Buffer.from(WHOLE)) {
@@ -127,7 +127,7 @@ describe('the bytes of a stream', () => {
     }
   })
 
-  it('may come as a type in capitals', async () => {
+  it('may have a content type in capitals', async () => {
     const { engine } = await peer('vllm', (response) => {
       response.writeHead(200, { 'content-type': 'Text/Event-Stream; Charset=UTF-8' })
       response.end(WHOLE)
@@ -135,7 +135,7 @@ describe('the bytes of a stream', () => {
     expect((await readReply(engine, written)).text).toBe(SENTENCE)
   })
 
-  it('end for good where an event has no end', async () => {
+  it('end with an error where an event has no end', async () => {
     const { engine } = await peer('vllm', async (response) => {
       response.writeHead(200, STREAM)
       response.write('data: ')
@@ -150,7 +150,7 @@ describe('the bytes of a stream', () => {
 })
 
 describe('the events of a stream', () => {
-  it('may be empty, hold other choices, and give the usage before the end', async () => {
+  it('may be empty, contain other choices, and have usage before the end', async () => {
     const text = [
       event({}),
       event({ choices: [] }),
@@ -172,7 +172,7 @@ describe('the events of a stream', () => {
     expect([reply.text, reply.reason, reply.usage.prompt?.total]).toEqual(['one two', 'stop', 9])
   })
 
-  it('may be of megabytes', async () => {
+  it('may be megabytes long', async () => {
     const pcm = Buffer.alloc(4_000_000)
     for (let at = 0; at < pcm.length; at += 2) pcm.writeInt16LE((at * 7919) % 32_749, at)
     const content = pcm.toString('base64')
@@ -191,7 +191,7 @@ describe('the events of a stream', () => {
     ['an error of another shape', `data: {"error":["no"]}\n\n`],
     ['an error beside choices', `data: {"choices":[],"error":{"message":"no","code":500}}\n\n`],
   ] as const
-  it.each(failures)('may be %s, which no end mark makes a whole reply', async (_, text) => {
+  it.each(failures)('may be %s, which is a failed reply even with an end mark', async (_, text) => {
     for (const adapter of ['vllm', 'vllm-omni', 'sglang-omni', 'omniserve', 'dashscope'] as const) {
       const { engine } = await peer(adapter, whole(event(chunk({ content: 'one' })) + text + 'data: [DONE]\n\n'))
       expect([adapter, await failure(engine)]).toEqual([
@@ -201,7 +201,7 @@ describe('the events of a stream', () => {
     }
   })
 
-  it('may be comments only, for longer than the idle limit', async () => {
+  it('may be only comments for longer than the idle limit', async () => {
     let pauses = 0
     const { engine } = await peer(
       'vllm',
@@ -226,7 +226,7 @@ describe('the events of a stream', () => {
 })
 
 describe('a connection', () => {
-  it('is kept when it ends a little after the end mark', async () => {
+  it('is reused when it ends shortly after the end mark', async () => {
     let end: () => void = () => undefined
     const { engine, sockets } = await peer('vllm', (response) => {
       response.writeHead(200, STREAM)
@@ -242,7 +242,7 @@ describe('a connection', () => {
     }, 20)
   })
 
-  it('is closed when the peer goes on after the end mark', async () => {
+  it('is closed when the peer continues after the end mark', async () => {
     let closed = false
     const { engine } = await peer('vllm', async (response) => {
       response.once('close', () => (closed = true))
@@ -257,7 +257,7 @@ describe('a connection', () => {
     await eventually(() => expect(closed).toBe(true))
   })
 
-  it('that speaks no TLS, or a name without an address, is said to be so', async () => {
+  it('without TLS, or to a name without an address, is reported as such', async () => {
     const { engine } = await peer('vllm', whole(WHOLE))
     const plain = createSocketServer(
       (socket) => void socket.on('error', () => undefined).end('HTTP/1.1 400 Bad\r\n\r\n'),

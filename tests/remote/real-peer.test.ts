@@ -61,7 +61,7 @@ if (given !== '') {
 }
 
 describe.skipIf(given === '')('a real peer with nano', () => {
-  it('says who it is, word for word as here', async () => {
+  it('gives the same answer as the local engine', async () => {
     const engine = await open()
     const reply = await readReply(engine, makeRequest({ model: 'nano', text: 'Who are you?', maxTokens: 60 }))
     expect(reply.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')

@@ -240,7 +240,7 @@ const LONG = 'Count from 1 to 48.'
 describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 0 }, () => {
   let whole: Reply
 
-  it('run the samples as they stand', async () => {
+  it('run the samples unchanged', async () => {
     const totals: Usage[] = []
     for (const name of ['spoken.mjs', 'conversation.mjs', 'media.mjs', 'spoken.py']) {
       const output = await samples.run(name, front.url)
@@ -261,7 +261,7 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
     expect(thinking).toContain('400')
   })
 
-  it('answer word for word, with the speech and the counts of their own', async () => {
+  it('give the same answers, with speech and usage', async () => {
     const short = await ask('Who are you?', spoken).outcome
     expect(short.reply!.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')
     note(
@@ -275,7 +275,7 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
   it.each([
     ['written', {}],
     ['spoken', spoken],
-  ])('free a seat within a second of the abort of a %s reply', async (kind, body) => {
+  ])('free a slot within a second after the abort of a %s reply', async (kind, body) => {
     await vi.waitFor(async () => expect(await seatsTaken()).toBe(0), { timeout: 30_000, interval: 50 })
     const controller = new AbortController()
     const { begun, outcome } = ask(LONG, body, controller.signal)

@@ -35,7 +35,7 @@ async function pending(): Promise<number> {
 }
 
 describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server', { retry: 0 }, () => {
-  it('writes and speaks, with its usage and our count of its samples', async () => {
+  it('gives text and speech, with its usage and our count of its samples', async () => {
     for (const body of [{}, speech]) {
       const response = await say('Who are you?', body)
       expect(response.headers.get('x-omniserve-served-by')).toBe('s')
@@ -76,7 +76,7 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
     }
   })
 
-  it('has a full queue, a context and a death, each with our error for it', async () => {
+  it('maps a full queue, a full context and a crash to our errors', async () => {
     const busy = await say('BUSY')
     expect([busy.status, busy.headers.get('retry-after') !== null]).toEqual([503, true])
     await busy.text()
@@ -92,7 +92,7 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
     await vi.waitFor(async () => expect((await say('Hi')).status).toBe(200), { timeout: 30_000, interval: 200 })
   })
 
-  it('learns of an abort', async () => {
+  it('is informed of an abort', async () => {
     const controller = new AbortController()
     const response = await fetch(`${front.server.url}/v1/chat/completions`, {
       method: 'POST',

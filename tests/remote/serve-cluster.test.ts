@@ -41,7 +41,7 @@ const prices = {
 } as const
 
 describe('a server in front of pools', () => {
-  it('answers on its own wire from a vLLM-Omni, and says who answered', async () => {
+  it('answers from a vLLM-Omni on its own wire, and names the replica', async () => {
     const omni = await peer('vllm-omni')
     const { chat, log, server } = await start({
       pools: { gpu: { engine: 'vllm-omni', model: 'nano', replicas: [{ url: omni.url, name: 'gpu-a' }], prices } },
@@ -79,7 +79,7 @@ describe('a server in front of pools', () => {
     expect(model.served_by).toMatchObject({ context_length: 4096, output_modalities: ['text', 'audio'] })
   })
 
-  it('limits a reply to the rest of the context where no engine counts prompts', async () => {
+  it('limits a reply to the remaining context where no engine counts prompts', async () => {
     const omni = await peer('vllm-omni')
     const { chat } = await start({
       pools: { gpu: { engine: 'vllm-omni', model: 'nano', replicas: [omni.url] } },
@@ -93,7 +93,7 @@ describe('a server in front of pools', () => {
     expect(thinker!.max_tokens).toBeGreaterThan(2000)
   })
 
-  it('asks pools in order: a checkpoint of this machine may be one', async () => {
+  it('uses pools in order, including a local checkpoint', async () => {
     const text = await peer('vllm')
     const { chat, server } = await start({
       pools: {
@@ -113,7 +113,7 @@ describe('a server in front of pools', () => {
     expect(ready).toMatchObject({ status: 'ready', checkpoints: [{ checkpoint: 'default', ready: true }] })
   })
 
-  it('refuses a voice where none can be chosen, unless another pool has it or the configuration lets one stand in', async () => {
+  it('refuses a voice where none can be selected, unless another pool has it or the configuration maps it', async () => {
     const [one, many] = [await peer('sglang-omni'), await peer('vllm-omni')]
     const sglang = { engine: 'sglang-omni', model: 'nano', replicas: [one.url], contextLength: 8192 }
     const omni = { engine: 'vllm-omni', model: 'nano', replicas: [many.url] }
@@ -135,7 +135,7 @@ describe('a server in front of pools', () => {
     expect(await ask({ ...chelsie, model: 'qwen2.5-omni-7b' })).toEqual([200, 'many-1', true])
   })
 
-  it('names the whole way through another server of ours', async () => {
+  it('names the whole path through another omniserve', async () => {
     const text = await peer('vllm')
     const inner = await start({
       pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [{ name: 'gpu-a', url: text.url }] } },
@@ -152,7 +152,7 @@ describe('a server in front of pools', () => {
     expect(reply.usage!.completion_tokens_details).toEqual({ text_tokens: 18 })
   })
 
-  it('passes on 429 with a time, and 503 when nothing is healthy', async () => {
+  it('forwards 429 with its retry time, and answers 503 when nothing is healthy', async () => {
     const text = await peer('vllm', 30)
     const { chat } = await start({
       pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [text.url], maxPending: 1 } },
@@ -169,7 +169,7 @@ describe('a server in front of pools', () => {
     expect(JSON.stringify(await third.json())).not.toContain('127.0.0.1')
   })
 
-  it('lets operators look and drain behind a key of their own', async () => {
+  it('lets operators inspect and drain with their own key', async () => {
     const [a, b] = [await peer('vllm'), await peer('vllm')]
     const { server, chat } = await start({
       adminKey: 'sk-admin',
@@ -200,7 +200,7 @@ describe('a server in front of pools', () => {
     expect(await page.text()).toContain('omniserve_replica_draining{pool="gpu",replica="gpu-1"} 1')
   })
 
-  it('has no routes of operators without a key', async () => {
+  it('has no operator routes without a key', async () => {
     const a = await peer('vllm')
     const { server } = await start({
       pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [a.url] } },
@@ -209,7 +209,7 @@ describe('a server in front of pools', () => {
     expect((await fetch(`${server.url}/admin/cluster`)).status).toBe(404)
   })
 
-  it('takes a changed file without dropping a reply, and keeps to the old one when the new does not fit', async () => {
+  it('applies a changed file without dropping a reply, and keeps the old one when the new one is not valid', async () => {
     const [a, b] = [await peer('vllm', 15), await peer('vllm')]
     const config = (url: string) => ({
       pools: { gpu: { engine: 'vllm', model: 'nano', replicas: [url] } },

@@ -63,7 +63,7 @@ async function failure(engine: RemoteEngine, request = makeRequest({ model: 'nan
 }
 
 describe('vLLM-Omni', () => {
-  it('speaks by recording: samples, codec frames and tokens as its own counts say', async () => {
+  it('replays recorded speech: samples, codec frames and tokens equal its own counts', async () => {
     await using tried = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
     const reply = await readReply(tried.engine, makeRequest(spoken))
     expect(reply.text).toBe('I am nano, a very small omni model. I can see, hear and speak.')
@@ -79,7 +79,7 @@ describe('vLLM-Omni', () => {
     expect(reply.events.findIndex(({ type }) => type === 'audio-delta')).toBeGreaterThan(0)
   })
 
-  it('reads RIFF chunks though bare samples were asked for', async () => {
+  it('reads RIFF chunks where raw samples were requested', async () => {
     await using bare = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
     await using riff = await peer(vllmOmni, { events: recording('vllm-omni/speech-wav.sse') })
     const [one, two] = [
@@ -92,7 +92,7 @@ describe('vLLM-Omni', () => {
     expect(two.pcm[0]).not.toBe(0x4952)
   })
 
-  it('passes over a chunk of audio without a sample, and audio before the text ends', async () => {
+  it('ignores audio chunks without samples, and takes audio before the end of the text', async () => {
     const events = recording('vllm-omni/speech-pcm16.sse')
     const audio = events.findIndex((event) => event.includes('"modality":"audio"'))
     const empty = events[audio]!.replace(/"content":"[^"]+"/, '"content":""')
@@ -103,13 +103,13 @@ describe('vLLM-Omni', () => {
     expect(reply.usage.textTokens).toBe(18)
   })
 
-  it('tells length by its count where the text’s own reason is lost', async () => {
+  it('infers `length` from the count where the finish reason is missing', async () => {
     await using tried = await peer(vllmOmni, { events: recording('vllm-omni/speech-pcm16.sse') })
     const reply = await readReply(tried.engine, makeRequest({ ...spoken, maxTokens: 19 }))
     expect([reply.reason, reply.usage.textTokens]).toEqual(['length', 19])
   })
 
-  it('does without usage: zeros, or none', async () => {
+  it('handles usage that is zero or missing', async () => {
     const events = recording('vllm-omni/speech-pcm16.sse').map((event) =>
       event.replace(
         /"choices":\[\],"usage":\{.*?\}/,
@@ -121,7 +121,7 @@ describe('vLLM-Omni', () => {
     expect(reply.usage).toEqual({ textTokens: 18, reasoningTokens: 0, audioTokens: 11 })
   })
 
-  it('tells prompts by modality when the peer does', async () => {
+  it('reports prompt tokens by modality when the peer does', async () => {
     await using tried = await peer(vllmOmni, { events: recording('vllm-omni/usage-details.sse') })
     const { usage } = await readReply(tried.engine, makeRequest({ model: 'nano' }))
     const { prompt } = usage
@@ -129,7 +129,7 @@ describe('vLLM-Omni', () => {
     expect(prompt!.total).toBe(prompt!.text! + 25 + 23)
   })
 
-  it('ends at its stop string', async () => {
+  it('ends at a stop string', async () => {
     await using tried = await peer(vllmOmni, { events: recording('vllm-omni/top-level.sse') })
     const reply = await readReply(tried.engine, makeRequest({ model: 'nano', stop: ['very'] }))
     expect([reply.text, reply.reason]).toEqual(['I am nano, a ', 'stop'])
@@ -159,7 +159,7 @@ describe('vLLM-Omni', () => {
     expect(error.message).not.toContain('EngineCore')
   })
 
-  it('learns its voices from the refusal of one that cannot exist', async () => {
+  it('learns the voices from the refusal of an impossible one', async () => {
     const server = await startReplay([
       { method: 'GET', path: '/v1/models', reply: { body: { data: [{ id: 'nano', max_model_len: 4096 }] } } },
       { method: 'POST', path: chat, reply: answerTo('vllm-omni', 'voice "Nobody"') },
@@ -179,7 +179,7 @@ describe('vLLM-Omni', () => {
     await server.kill()
   })
 
-  it('sees that another model came back', async () => {
+  it('detects that another model is served after a restart', async () => {
     const server = await startReplay([
       { method: 'GET', path: '/v1/models', reply: { body: { data: [{ id: 'other' }] } } },
     ])
@@ -194,7 +194,7 @@ describe('vLLM-Omni', () => {
     await server.kill()
   })
 
-  it('sends the thinker’s sampling whole, the voice by the peer’s name, and the trace', async () => {
+  it('sends all sampling fields, the peer’s name of the voice, and the trace', async () => {
     await using tried = await peer(
       vllmOmni,
       { events: recording('vllm-omni/speech-pcm16.sse') },
@@ -228,7 +228,7 @@ describe('vLLM-Omni', () => {
 })
 
 describe('vLLM', () => {
-  it('refuses speech, which it would leave out without a word', async () => {
+  it('refuses speech, which it would silently omit', async () => {
     await using tried = await peer(vllm, { events: recording('vllm/text.sse') })
     const { error, events } = await failure(tried.engine, makeRequest(spoken))
     expect([error.code, error.param, events]).toEqual(['unsupported', 'modalities', []])
@@ -259,7 +259,7 @@ describe('SGLang-Omni', () => {
     expect(failed.events).toHaveLength(events)
   })
 
-  it('reads bare and RIFF audio alike, and the usage of its last chunk', async () => {
+  it('reads raw and RIFF audio, and the usage of the last chunk', async () => {
     for (const name of ['speech-pcm.sse', 'speech-wav.sse']) {
       await using tried = await peer(sglangOmni, { events: recording(`sglang-omni/${name}`) })
       const reply = await readReply(tried.engine, makeRequest({ model: 'nano', voice: 'Ethan' }))
@@ -269,7 +269,7 @@ describe('SGLang-Omni', () => {
     }
   })
 
-  it('speaks as its one speaker, and says that no voice can be chosen', async () => {
+  it('speaks with its only speaker, and says that no voice can be selected', async () => {
     await using tried = await peer(
       sglangOmni,
       { events: recording('sglang-omni/speech-pcm.sse') },
@@ -313,7 +313,7 @@ describe('DashScope', () => {
     expect([three.error.code, three.effect]).toEqual([code, effect])
   })
 
-  it('passes on what the caller did wrong as the service put it', async () => {
+  it('forwards the service’s message for the caller’s errors', async () => {
     await using tried = await peer(dashscope, {
       status: 400,
       body: body('data_inspection_failed', 'Input text data may contain inappropriate content.'),
@@ -327,7 +327,7 @@ describe('DashScope', () => {
     ])
   })
 
-  it('reads the text of the turbo era from the transcript', async () => {
+  it('reads the text of turbo models from the transcript', async () => {
     const chunk = (delta: object, finish: string | null = null) =>
       `data: ${JSON.stringify({ choices: [{ delta, finish_reason: finish, index: 0, logprobs: null }] })}`
     const events = [
@@ -350,7 +350,7 @@ describe('DashScope', () => {
     })
   })
 
-  it('takes off the speech prompt, which the service adds itself', async () => {
+  it('removes the speech prompt, which the service adds itself', async () => {
     await using tried = await peer(dashscope, { status: 500, body: {} })
     const system = (...texts: string[]) => ({
       role: 'system' as const,
@@ -373,7 +373,7 @@ describe('DashScope', () => {
 })
 
 describe('another omniserve', () => {
-  it('is struck, not blamed on the caller, while its engine is away', async () => {
+  it('counts as failed, not as the caller’s error, while its engine is down', async () => {
     const body = {
       error: { message: 'Model is unavailable', type: 'ModelUnavailable', param: null, code: 'ModelUnavailable' },
       request_id: 'x',
@@ -399,13 +399,13 @@ describe('any peer', () => {
     expect(events.slice(0, 2)).toEqual(['start', 'text-delta'])
   })
 
-  it('whose reply is reset before the first token has not begun', async () => {
+  it('whose reply is reset before the first token counts as not begun', async () => {
     await using tried = await peer(vllm, { events: text, stop: { after: 0, how: 'reset' } }, { idle: 60_000 })
     const { error, events } = await failure(tried.engine)
     expect([error.retryable, events]).toEqual([true, []])
   })
 
-  it('that sends its role and falls silent is dead, and one that is silent before it waits in its queue', async () => {
+  it('is dead when silent after the role, and queueing when silent before it', async () => {
     await using dead = await peer(
       vllm,
       { events: text, stop: { after: 1, how: 'silence' } },
@@ -416,7 +416,7 @@ describe('any peer', () => {
     expect((await readReply(queued.engine, makeRequest({ model: 'nano' }))).text).toContain('nano')
   })
 
-  it('that closed an idle connection is asked again over a new one', async () => {
+  it('that closed an idle connection is retried over a new one', async () => {
     await using tried = await peer(vllm, { events: text })
     const used = new Set<object>()
     // Every request after the first on a connection finds it closed.
@@ -429,26 +429,26 @@ describe('any peer', () => {
     expect(used.size).toBe(3)
   })
 
-  it('that does not begin in time is left', async () => {
+  it('that does not begin in time is abandoned', async () => {
     await using tried = await peer(vllm, { events: text, delay: 60_000 }, { firstByte: 100 })
     const { error, effect } = await failure(tried.engine)
     expect([error.code, effect]).toEqual(['timeout', 'strike'])
   })
 
-  it('that cannot be reached is out at once', async () => {
+  it('that cannot be reached is ejected at once', async () => {
     await using tried = await peer(vllm, { events: text })
     await tried.server.kill()
     const { error, effect } = await failure(tried.engine)
     expect([error.code, effect]).toEqual(['upstream_failed', 'eject'])
   })
 
-  it('that ends with [DONE] and no reason has ended', async () => {
+  it('that ends with [DONE] and no finish reason has ended', async () => {
     const events = text.map((event) => event.replace('"finish_reason":"stop"', '"finish_reason":null'))
     await using tried = await peer(vllm, { events })
     expect((await readReply(tried.engine, makeRequest({ model: 'nano' }))).reason).toBe('stop')
   })
 
-  it('that gives a reason and closes without [DONE] has ended', async () => {
+  it('that sends a finish reason and closes without [DONE] has ended', async () => {
     await using tried = await peer(vllm, { events: text.filter((event) => !event.includes('[DONE]')) })
     const reply = await readReply(tried.engine, makeRequest({ model: 'nano' }))
     expect([reply.reason, reply.usage.textTokens]).toEqual(['stop', 18])
@@ -459,7 +459,7 @@ describe('any peer', () => {
     expect((await failure(tried.engine)).error.code).toBe('upstream_failed')
   })
 
-  it('is not quoted where it names its folders, or is a proxy', async () => {
+  it('is not quoted where its message names folders or comes from a proxy', async () => {
     const named = {
       error: { message: "The model at '/srv/models/nano' has no chat template.", type: 'BadRequestError', code: 400 },
     }
@@ -476,12 +476,12 @@ describe('any peer', () => {
     expect((await failure(moved.engine)).error.message).toContain('HTTP 308')
   })
 
-  it('that answers with a page has failed', async () => {
+  it('that answers with an HTML page has failed', async () => {
     await using tried = await peer(vllm, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } })
     expect((await failure(tried.engine)).error.code).toBe('upstream_failed')
   })
 
-  it('learns of an abort by its closed connection', async () => {
+  it('is informed of an abort by the closed connection', async () => {
     await using tried = await peer(vllm, { events: text, pace: 20 })
     const controller = new AbortController()
     for await (const event of tried.engine.generate(makeRequest({ model: 'nano' }), controller.signal))
@@ -490,7 +490,7 @@ describe('any peer', () => {
     expect(tried.server.seen[0]?.aborted).toBe(true)
   })
 
-  it('is not read faster than its reader reads', async () => {
+  it('is not read faster than the client reads', async () => {
     const audio = recording('vllm-omni/speech-pcm16.sse')
     const one = audio.find((event) => event.includes('"modality":"audio"'))!
     const events = [...audio.slice(0, 4), ...Array.from({ length: 1500 }, () => one), ...audio.slice(4)]

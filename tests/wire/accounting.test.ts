@@ -27,7 +27,7 @@ const requests = (route: string, model: string, status: number): string =>
   `omniserve_requests_total{route="${route}",model="${model}",status="${status}"}`
 const outputText = 'omniserve_tokens_total{model="qwen3-omni-flash",direction="output",modality="text"}'
 
-it('a reply whose caller leaves is accounted for what was generated', async () => {
+it('a reply whose caller disconnects is charged for what was generated', async () => {
   await using server = await startTestServer({}, fakeEngine({ reply: longReply, tokenDelayMs: 5 }))
   const leave = new AbortController()
   const response = await server.chat(body, { signal: leave.signal })
@@ -44,7 +44,7 @@ it('a reply whose caller leaves is accounted for what was generated', async () =
   })
 })
 
-it('a reply that fails midway is accounted for what was generated', async () => {
+it('a reply that fails midway is charged for what was generated', async () => {
   const failAt = { event: 12, error: new EngineError('internal', 'broke') }
   await using server = await startTestServer({}, fakeEngine({ reply: longReply, failAt }))
   expect(await (await server.chat(body)).text()).toContain('internal_error')
@@ -52,7 +52,7 @@ it('a reply that fails midway is accounted for what was generated', async () => 
   await eventually(async () => expect((await metricsOf(server.url))(outputText)).toBe(11))
 })
 
-it('every request is counted once, under its model, whole replies and token counts too', async () => {
+it('every request is counted once under its model, including whole replies and token counts', async () => {
   await using server = await startTestServer({ lenientNonStream: true })
   await (await server.chat({ ...body, stream: false, stream_options: undefined })).text()
   await (await server.chat({ ...body, temperature: 9 })).text()
@@ -75,7 +75,7 @@ it('every request is counted once, under its model, whole replies and token coun
   })
 })
 
-it('token counts are under the rate limit', async () => {
+it('the rate limit applies to token counts', async () => {
   await using server = await startTestServer({ rateLimit: true })
   const statuses = new Set<number>()
   for (let i = 0; i < 200 && !statuses.has(429); i += 1) {
@@ -94,7 +94,7 @@ it('a silent stream is kept open by comments', async () => {
   expect(await (await silent.chat(body)).text()).not.toContain('keep-alive')
 })
 
-it('bodies that are declared and never sent take no memory from others', async () => {
+it('bodies that are declared but never sent reserve no memory', async () => {
   const maxBodyBytes = 1 << 20
   await using server = await startTestServer({ maxBodyBytes })
   const { hostname, port } = new URL(server.url)
@@ -111,7 +111,7 @@ it('bodies that are declared and never sent take no memory from others', async (
   for (const socket of idle) socket.destroy()
 })
 
-it('a conversation continues from its prefix, and never from that of another key', async () => {
+it('a conversation reuses its own prefix, never one of another key', async () => {
   await using server = await serve(['--api-key', 'sk-first', '--api-key', 'sk-second'])
   const hits = 'omniserve_prompt_tokens_total{checkpoint="nano",cache="hit"}'
   const ask = async (key: string, turns: { role: string; content: string }[]): Promise<string> => {

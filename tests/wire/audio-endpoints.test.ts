@@ -32,7 +32,7 @@ const file = (): Promise<File> => toFile(recording, 'speech.wav') as Promise<Fil
 const short = new File([encodeWav(decodeWav(recording).samples.subarray(8000, 20_000), 16_000)], 'short.wav')
 
 describe('voices', () => {
-  it('are listed as audio clients read them', async () => {
+  it('are listed in the format of audio clients', async () => {
     const list = async (query: string): Promise<Response> => fetch(`${server.url}/v1/audio/voices${query}`)
     const { voices } = (await (await list('')).json()) as { voices: { id: string; name: string }[] }
     expect(voices).toHaveLength(49)
@@ -44,7 +44,7 @@ describe('voices', () => {
 })
 
 describe('speech', () => {
-  it('says the text word for word, piece by piece', async () => {
+  it('speaks the text word for word, in pieces', async () => {
     const input = 'First sentence here. '.repeat(30)
     const response = await client.audio.speech.create({
       model: 'fake-omni',
@@ -77,7 +77,7 @@ describe('speech', () => {
     expect((await response.arrayBuffer()).byteLength).toBeGreaterThan(500)
   })
 
-  it('names what is wrong', async () => {
+  it('reports errors by field', async () => {
     const speak = (change: object) =>
       client.audio.speech.create({ model: 'fake-omni', voice: 'Cherry', input: 'Hi.', ...change } as never)
     await expect(speak({ voice: 'alloy' })).rejects.toThrow("Voice 'alloy' is not supported. Voices of")
@@ -86,7 +86,7 @@ describe('speech', () => {
     await expect(speak({ instructions: 'softly' })).rejects.toThrow('instructions is not supported')
   })
 
-  it('is cut at sentences, then clauses, then words', () => {
+  it('is split at sentences, then clauses, then words', () => {
     const long = `${'word '.repeat(100)}end, ${'more '.repeat(10)}.`
     const pieces = textPieces(long)
     expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThanOrEqual(220)
@@ -97,7 +97,7 @@ describe('speech', () => {
 })
 
 describe('transcriptions', () => {
-  it('are of the stretches between pauses', async () => {
+  it('are of the segments between pauses', async () => {
     const { text } = await client.audio.transcriptions.create({ model: 'fake-omni', file: await file() })
     expect(text).toMatch(/^\d\.\d s: Transcribe the audio\. \d\.\d s: Transcribe the audio\.$/)
   })
@@ -128,7 +128,7 @@ describe('transcriptions', () => {
     expect(verbose.text).toContain('It is in English.')
   })
 
-  it('may be streamed, stretch by stretch', async () => {
+  it('may be streamed by segment', async () => {
     const stream = await client.audio.transcriptions.create({ model: 'fake-omni', file: await file(), stream: true })
     const events = []
     for await (const event of stream) events.push(event)
@@ -148,7 +148,7 @@ describe('transcriptions', () => {
     expect(text).toContain('Translate what is said')
   })
 
-  it('name what is wrong', async () => {
+  it('report errors by field', async () => {
     const ask = async (change: object) =>
       client.audio.transcriptions.create({ model: 'fake-omni', file: await file(), ...change } as never)
     await expect(ask({ file: await toFile(Buffer.from('no audio'), 'x.wav') })).rejects.toThrow(
@@ -179,25 +179,28 @@ describe('a name that is no model', () => {
   }
   const listed = (message: string): string[] => / endpoint: ([^.]*(?:\.\d[^.]*)*)\./.exec(message)![1]!.split(', ')
 
-  it.each(['speech', 'transcriptions', 'translations'])('is answered with those that %s takes', async (path) => {
-    const message = await said(server, path)
-    expect(message).toContain('Checkpoints loaded here: fake-omni.')
-    expect(message).not.toContain('Realtime models')
-    const names = listed(message)
-    expect(names).toContain('qwen3-omni-flash')
-    expect(names.includes('qwen3-omni-flash-realtime')).toBe(path !== 'speech')
-    for (const model of names) {
-      const form = new FormData()
-      form.set('model', model)
-      form.set('file', short)
-      const body = path === 'speech' ? JSON.stringify({ model, input: 'Hi.' }) : form
-      const response = await fetch(`${server.url}/v1/audio/${path}`, { method: 'POST', body })
-      await response.arrayBuffer()
-      expect([model, response.status]).toEqual([model, 200])
-    }
-  })
+  it.each(['speech', 'transcriptions', 'translations'])(
+    'is answered with the models that %s supports',
+    async (path) => {
+      const message = await said(server, path)
+      expect(message).toContain('Checkpoints loaded here: fake-omni.')
+      expect(message).not.toContain('Realtime models')
+      const names = listed(message)
+      expect(names).toContain('qwen3-omni-flash')
+      expect(names.includes('qwen3-omni-flash-realtime')).toBe(path !== 'speech')
+      for (const model of names) {
+        const form = new FormData()
+        form.set('model', model)
+        form.set('file', short)
+        const body = path === 'speech' ? JSON.stringify({ model, input: 'Hi.' }) : form
+        const response = await fetch(`${server.url}/v1/audio/${path}`, { method: 'POST', body })
+        await response.arrayBuffer()
+        expect([model, response.status]).toEqual([model, 200])
+      }
+    },
+  )
 
-  it('is answered with none where the checkpoint cannot speak', async () => {
+  it('is answered without models where the checkpoint cannot speak', async () => {
     await using silent = await startTestServer({}, fakeEngine({ speech: false }))
     expect(await said(silent, 'speech')).toContain('No loaded checkpoint can do it.')
   })
@@ -216,7 +219,7 @@ describe('a form', () => {
     return ((await response.json()) as { error: { message: string } }).error.message
   }
 
-  it('with a field twice is refused by its name', async () => {
+  it('with a repeated field is refused by name', async () => {
     const both = [
       ['file', await file()],
       ['file', await file()],
@@ -244,7 +247,7 @@ describe('a form', () => {
     ).toContain("'segment'")
   })
 
-  it('has fields that mean nothing here named', async () => {
+  it('has its ignored fields named in a header', async () => {
     const response = await post([
       ['file', await file()],
       ['chunking_strategy', 'auto'],
@@ -268,7 +271,7 @@ describe('a form', () => {
 })
 
 describe('under a rate limit', () => {
-  it('a long text or recording is one request, and is not cut off by it', async () => {
+  it('a long text is one request, and is not cut off', async () => {
     await using limited = await startTestServer({ rateLimit: true }, undefined, { now: () => 0 })
     const { rateLimit } = limited.services.catalogue.find('qwen3-omni-flash')!.rules
     const { rateLimiter } = limited.services
@@ -289,7 +292,7 @@ describe('under a rate limit', () => {
     await refused.arrayBuffer()
   })
 
-  it('so is a recording of many stretches, whose tokens are charged', async () => {
+  it('a recording of several segments is one request, and its tokens are charged', async () => {
     await using limited = await startTestServer({ rateLimit: true }, undefined, { now: () => 0 })
     const model = 'qwen3-omni-flash'
     const { rateLimit } = limited.services.catalogue.find(model)!.rules
@@ -315,7 +318,7 @@ describe('under a rate limit', () => {
   })
 })
 
-it('counts requests under their model, refused ones too', async () => {
+it('counts requests under their model, including refused ones', async () => {
   await using counted = await startTestServer()
   const post = async (path: string, body: string | FormData): Promise<number> => {
     const response = await fetch(`${counted.url}/v1/audio/${path}`, { method: 'POST', body })

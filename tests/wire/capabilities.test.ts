@@ -9,7 +9,7 @@ const audio = { voice: 'Cherry', format: 'wav' }
 const speech = { modalities: ['text', 'audio'] }
 const usage = { stream_options: { include_usage: true } }
 
-describe('an engine that takes no seed, has one voice and counts no modalities', () => {
+describe('an engine without seeds, with one voice and without counts by modality', () => {
   let server: TestServer
   let image: object
   beforeAll(async () => {
@@ -27,7 +27,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
     return response.headers.get('x-omniserve-warnings')
   }
 
-  it('says so where the request names a seed', async () => {
+  it('adds a warning where the request has a seed', async () => {
     const seedless = "seed: the checkpoint 'fake-omni' does not support it, so replies with one seed may differ"
     expect(await warnings({ ...text, seed: 7 })).toBe(seedless)
     expect(await warnings({ ...text, seed: 7, stream: false })).toBe(seedless)
@@ -35,7 +35,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
     expect(await warnings({ ...text, seed: null })).toBeNull()
   })
 
-  it('says so where usage is shown and there is more than text to count', async () => {
+  it('adds a warning where usage has more than text to count', async () => {
     const unknown = expect.stringMatching(
       /^usage: the checkpoint 'fake-omni' does not report prompt tokens by modality/,
     )
@@ -45,7 +45,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
     expect(await warnings({ ...text, ...usage })).toBeNull()
   })
 
-  it('refuses a voice, and speaks where none is named', async () => {
+  it('refuses a voice, and speaks without one', async () => {
     const refused = await server.chat({ ...text, ...speech, audio })
     expect([refused.status, await refused.json()]).toMatchObject([
       400,
@@ -66,7 +66,7 @@ describe('an engine that takes no seed, has one voice and counts no modalities',
 describe('an engine that does not count prompts', () => {
   const capabilities = { countsPrompt: false }
 
-  it('answers where the context is tight, with the answer cut to the room that is guessed', async () => {
+  it('limits the answer to the estimated remaining context', async () => {
     await using server = await startTestServer({}, fakeEngine({ capabilities, contextLength: 500 }))
     const response = await server.chat({ ...text, max_tokens: 498 })
     expect(response.headers.get('x-omniserve-warnings')).toMatch(/^max_tokens: .* has room for \d+ answer tokens/)
@@ -76,7 +76,7 @@ describe('an engine that does not count prompts', () => {
     expect(request?.maxTokens).toBeLessThan(450)
   })
 
-  it('is named by the count of tokens, which goes by the rules of the API model', async () => {
+  it('is named by the token count, which follows the rules of the API model', async () => {
     await using server = await startTestServer({}, fakeEngine({ capabilities }))
     const count = await fetch(`${server.baseUrl}/tokens/count`, { method: 'POST', body: JSON.stringify(text) })
     expect([count.status, await count.json()]).toMatchObject([
@@ -122,7 +122,7 @@ describe('fields that have no effect', () => {
     )
   })
 
-  it('are not where they ask for nothing, nor what the caller keeps for itself', async () => {
+  it('are not named when empty, or when meant for the caller only', async () => {
     const nothing = {
       logit_bias: {},
       functions: null,
@@ -144,7 +144,7 @@ describe('fields that have no effect', () => {
     ).toBeNull()
   })
 
-  it('are at most eight', async () => {
+  it('are named up to eight', async () => {
     const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`field-${index}-${'x'.repeat(99)}`, 1]))
     const said = (await warned('/v1', { ...text, ...many })) ?? ''
     expect(said.split(', ')).toHaveLength(8)
@@ -152,7 +152,7 @@ describe('fields that have no effect', () => {
   })
 })
 
-it('an engine that can do all of that needs no warning', async () => {
+it('a fully capable engine has no warnings', async () => {
   await using server = await startTestServer()
   const url = dataUri(await png(64, 64))
   const content = [{ type: 'image_url', image_url: { url } }]

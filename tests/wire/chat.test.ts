@@ -30,7 +30,7 @@ describe('chat completions', () => {
     await files[Symbol.asyncDispose]()
   })
 
-  it('streams text: role first, then deltas, finish, usage, the end mark', async () => {
+  it('streams text: role, deltas, finish reason, usage, end mark', async () => {
     const response = await server.chat(hello)
     expect(response.status).toBe(200)
     expect(response.headers.get('content-type')).toBe('text/event-stream;charset=UTF-8')
@@ -47,14 +47,14 @@ describe('chat completions', () => {
     expect(reply.usage && usageAddsUp(reply.usage)).toBe(true)
   })
 
-  it('sends usage only when asked', async () => {
+  it('sends usage only on request', async () => {
     for (const stream_options of [undefined, null, {}, { include_usage: false }]) {
       const reply = await readReply(await server.chat({ ...hello, stream_options }))
       expect(reply.chunks.every((chunk) => chunk.usage === null && chunk.choices.length === 1)).toBe(true)
     }
   })
 
-  it('speaks: pieces join, the audio is the engine’s, the usage counts it', async () => {
+  it('speaks: the pieces join to the engine’s audio, and usage counts it', async () => {
     const reply = await readReply(await server.chat({ ...hello, ...spoken }))
     expect(reply.text).toBe('You said: 你是誰?')
     // The fake makes three frames of 80 ms for each of its six tokens.
@@ -158,7 +158,7 @@ describe('chat completions', () => {
     expect(last?.content.map((part) => part.type)).toEqual(['image', 'text', 'image', 'text'])
   })
 
-  it('hands the engine the model’s defaults, and what the request says in their place', async () => {
+  it('gives the engine the model’s defaults, or the request’s values', async () => {
     await (await server.chat(hello)).text()
     expect(server.engine.requests.at(-1)).toMatchObject({
       sampling: { temperature: 0.9, topP: 1, topK: 50, presencePenalty: 0, repetitionPenalty: 1.05, seed: 1234 },
@@ -196,7 +196,7 @@ describe('chat completions', () => {
     expect([reply.finish, reply.usage?.completion_tokens]).toEqual(['length', 2])
   })
 
-  it('drops the system message of spoken turbo, keeps it otherwise, with the speech prompt before it', async () => {
+  it('drops the system message of spoken turbo, and otherwise puts the speech prompt before it', async () => {
     const messages = [{ role: 'system', content: 'Be brief.' }, ...hello.messages]
     await (await server.chat({ ...hello, ...spoken, messages, model: 'qwen-omni-turbo' })).text()
     let system = server.engine.requests.at(-1)?.messages[0]
@@ -210,7 +210,7 @@ describe('chat completions', () => {
     )
   })
 
-  it('counts without running: the same prompt as the reply’s usage, and its price', async () => {
+  it('counts tokens without a reply: as many as the reply’s usage, with their price', async () => {
     const body = {
       ...hello,
       ...spoken,
@@ -229,7 +229,7 @@ describe('chat completions', () => {
     expect(count.cost?.total).toBeCloseTo(((tokens?.text_tokens ?? 0) * 0.43 + 102 * 0.78) / 1e6, 10)
   })
 
-  it('says which limit was met when the checkpoint is the smaller one', async () => {
+  it('names the exceeded limit when the checkpoint’s is smaller', async () => {
     await using small = await startTestServer({}, fakeEngine({ contextLength: 40, maxOutputTokens: 64 }))
     const unasked = await small.chat(hello)
     expect(unasked.headers.get('x-omniserve-warnings')).toBeNull()
@@ -255,7 +255,7 @@ describe('chat completions', () => {
     expect(small.engine.requests.at(-1)?.messages).toHaveLength(1)
   })
 
-  it('answers whole when lenient, as the hosted service does', async () => {
+  it('gives whole replies when lenient, as the hosted service does', async () => {
     await using lenient = await startTestServer({ lenientNonStream: true })
     const response = await lenient.chat({ ...hello, stream: false })
     const reply = chatCompletionSchema.parse(await response.json())
@@ -279,14 +279,14 @@ describe('chat completions', () => {
     expect(reply.usage?.completion_tokens_details?.audio_tokens).toBe(36)
   })
 
-  it('knows a model of a setting by its other names too', async () => {
+  it('resolves aliases of models in settings', async () => {
     await using old = await startTestServer({ textCarrier: { 'qwen-omni-turbo-0326': 'both' } })
     const reply = await readReply(await old.chat({ ...hello, ...spoken, model: 'qwen-omni-turbo-2025-03-26' }))
     const transcript = reply.chunks.map((chunk) => chunk.choices[0]?.delta.audio?.transcript ?? '').join('')
     expect([reply.text, transcript]).toEqual(['You said: 你是誰?', 'You said: 你是誰?'])
   })
 
-  it('lets another checkpoint answer for one model, and for its thinking', async () => {
+  it('binds one model, or its thinking, to another checkpoint', async () => {
     const other = fakeEngine({ models: ['other'], reply: () => ({ text: 'other', reasoning: 'hm' }) })
     const main = fakeEngine()
     await using bound = await startTestServer(

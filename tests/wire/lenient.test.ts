@@ -90,7 +90,7 @@ describe('leniencies', () => {
     })
   })
 
-  it('a turn may cite the audio of an earlier reply, streamed or whole', async () => {
+  it('a turn may refer to the audio of an earlier reply, streamed or whole', async () => {
     for (const stream of [true, false]) {
       const response = await lenient({ model, messages: [user('hello')], ...audio, stream })
       const text = await response.text()
@@ -122,7 +122,7 @@ describe('on both routes', () => {
     for (const reply of replies) expect(reply.pieces).toEqual(replies[0]!.pieces)
   })
 
-  it("errors say what would be right: in the text on /v1, separately where the text is the service's", async () => {
+  it("errors give the fix: in the message on /v1, separately where the message is the service's", async () => {
     const wrong = { ...streamed, model: 'qwen3-omni-flsh' }
     const own = 'The model `qwen3-omni-flsh` does not exist or you do not have access to it.'
     const hint = "Did you mean 'qwen3-omni-flash'? Models of region intl: qwen3-omni-flash, "
@@ -165,14 +165,14 @@ describe('on both routes', () => {
 describe('whole replies', () => {
   const client = (): OpenAI => new OpenAI({ apiKey: 'none', baseURL: `${server.url}/v1` })
 
-  it('are what the SDK expects', async () => {
+  it('match the types of the SDK', async () => {
     const reply = await client().chat.completions.create({ model, messages: [{ role: 'user', content: 'hello' }] })
     expect(reply.choices[0]!.message.content).toBe('You said: hello')
     expect(reply.choices[0]!.finish_reason).toBe('stop')
     expect(reply.usage!.total_tokens).toBeGreaterThan(0)
   })
 
-  it('have their audio as a file of the format asked for', async () => {
+  it('have audio as a file of the requested format', async () => {
     const speak = (format: 'wav' | 'mp3' | 'opus' | 'pcm16') =>
       client().chat.completions.create({
         model,
@@ -235,7 +235,7 @@ describe('tools', () => {
     }
   })
 
-  it('go round: call, answer, reply', async () => {
+  it('are called; their result is answered', async () => {
     const first = await client().chat.completions.create({
       model,
       messages: [{ role: 'user', content: 'call weather {"city":"Rome"}' }],
@@ -266,7 +266,7 @@ describe('tools', () => {
     ])
   })
 
-  it('are refused for turbo whatever is loaded, and `required` by the strict route', async () => {
+  it('are refused for turbo, and `required` is refused on the strict route', async () => {
     const turbo = await post('/v1', { ...streamed, model: 'qwen-omni-turbo', tools }, toolServer)
     expect(turbo.status).toBe(400)
     expect(await turbo.text()).toContain('The tool call is not supported.')

@@ -15,8 +15,8 @@ const long = (words: number) => () => ({ text: 'word '.repeat(words) })
 const idle = (server: TestServer) => () =>
   server.services.queue.active === 0 && server.services.shutdown.running === 0 && server.engine.status().active === 0
 
-describe('a reply that is over', () => {
-  it('is let go of by the engine too, streamed or whole', async () => {
+describe('a finished reply', () => {
+  it('is released by the engine, streamed or whole', async () => {
     await using server = await startTestServer({ lenientNonStream: true })
     expect((await readReply(await server.chat(hello))).done).toBe(true)
     await until(idle(server))
@@ -27,7 +27,7 @@ describe('a reply that is over', () => {
 })
 
 describe('a caller', () => {
-  it('that goes away in mid-stream ends the work', async () => {
+  it('that disconnects during a stream aborts the reply', async () => {
     await using server = await startTestServer({}, fakeEngine({ reply: long(100_000), tokenDelayMs: 2 }))
     const leaving = new AbortController()
     const response = await server.chat(hello, { signal: leaving.signal })
@@ -38,7 +38,7 @@ describe('a caller', () => {
     expect((await readReply(await server.chat({ ...hello, max_tokens: 1 }))).done).toBe(true)
   })
 
-  it('that goes away before the reply begins ends the work', async () => {
+  it('that disconnects before the reply begins aborts it', async () => {
     await using server = await startTestServer({}, fakeEngine({ startDelayMs: 60_000 }))
     const leaving = new AbortController()
     const pending = server.chat(hello, { signal: leaving.signal })
@@ -49,7 +49,7 @@ describe('a caller', () => {
     await until(idle(server))
   })
 
-  it('that does not read slows only its own reply', async () => {
+  it('that does not read slows down only its own reply', async () => {
     let made = 0
     const engine = fakeEngine({ reply: long(40_000) })
     const counting = {
@@ -94,7 +94,7 @@ function unreadingCaller(server: TestServer) {
 }
 
 describe('a caller that never reads', () => {
-  it('is cut off after the stall timeout, and its place given to the next', async () => {
+  it('is disconnected after the stall timeout, and the next request runs', async () => {
     await using server = await startTestServer({ stallTimeout: 0.3, maxActive: 1 }, fakeEngine({ reply: long(40_000) }))
     const socket = unreadingCaller(server)
     await until(() => server.engine.requests.length === 1)
@@ -103,7 +103,7 @@ describe('a caller that never reads', () => {
     socket.destroy()
   })
 
-  it('does not keep the server from stopping, nor from timing out', async () => {
+  it('does not prevent the server from stopping or timing out', async () => {
     const server = await startTestServer({}, fakeEngine({ reply: long(40_000) }))
     const socket = unreadingCaller(server)
     await until(() => server.engine.requests.length === 1)
@@ -120,7 +120,7 @@ describe('a caller that never reads', () => {
 })
 
 describe('bodies that arrive slowly', () => {
-  it('stay within their memory limit together, and free it', async () => {
+  it('share one memory limit, and free it', async () => {
     const maxBodyBytes = 10_000
     await using server = await startTestServer({ maxBodyBytes })
     const sockets = Array.from({ length: 16 }, () => {
@@ -160,7 +160,7 @@ function slowCaller(server: TestServer, head: string, trickleMs: number): Promis
   })
 }
 
-describe('a request that never arrives whole', () => {
+describe('a request that never arrives completely', () => {
   const post = 'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n'
 
   it.each([
@@ -179,7 +179,7 @@ describe('a request that never arrives whole', () => {
     expect((await readReply(await server.chat(hello))).done).toBe(true)
   })
 
-  it('headers are cut off too', async () => {
+  it('includes its headers', async () => {
     await using server = await startTestServer({ bodyTimeout: 0.3 })
     expect(await slowCaller(server, `${post}x-slow: `, 20)).toMatch(/^HTTP\/1.1 408 /)
     expect((await readReply(await server.chat(hello))).done).toBe(true)
@@ -203,7 +203,7 @@ describe('a reply that fails after it began', () => {
     })
   })
 
-  it('for lack of time says so', async () => {
+  it('at the time limit ends with a timeout error', async () => {
     await using server = await startTestServer(
       { requestTimeout: 1 },
       fakeEngine({ reply: long(1000), tokenDelayMs: 20 }),
@@ -215,7 +215,7 @@ describe('a reply that fails after it began', () => {
 })
 
 describe('the queue', () => {
-  it('refuses at once what it cannot hold, and serves the rest in order', async () => {
+  it('refuses requests beyond its limit at once, and serves the others in order', async () => {
     const fake = fakeEngine()
     let begin = (): void => undefined
     const begun = new Promise<void>((resolve) => (begin = resolve))
@@ -260,7 +260,7 @@ describe('stopping', () => {
     await server.stop()
   })
 
-  it('cuts after the grace, with an error in the stream', async () => {
+  it('ends replies after the grace period with an error in the stream', async () => {
     const server = await startTestServer({}, fakeEngine({ reply: long(10_000), tokenDelayMs: 5 }))
     const response = await server.chat(hello)
     const reading = readReply(response)
@@ -286,7 +286,7 @@ describe('stopping', () => {
 })
 
 describe('keys and origins', () => {
-  it('are asked for when set, on the API and the metrics alone', async () => {
+  it('are required when set, on the API and the metrics only', async () => {
     await using server = await startTestServer({ apiKey: ['one', 'two'] })
     const get = async (path: string, key?: string) =>
       (await fetch(`${server.url}${path}`, key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } }))
@@ -302,13 +302,13 @@ describe('keys and origins', () => {
     expect(await get('/openapi.json')).toBe(200)
   })
 
-  it('are required on a host that others reach', async () => {
+  it('are required on a public host', async () => {
     await expect(startTestServer({ host: '0.0.0.0' })).rejects.toThrow(ConfigError)
     await using open = await startTestServer({ host: '0.0.0.0', apiKey: ['k'] })
     expect(open.url).toMatch(/^http:\/\/0\.0\.0\.0:\d+$/)
   })
 
-  it('let pages of this machine call a keyless server, and no others', async () => {
+  it('let only local pages call a keyless server', async () => {
     await using server = await startTestServer()
     const from = (origin: string, init: RequestInit = {}) =>
       fetch(`${server.baseUrl}/models`, { ...init, headers: { origin, ...(init.headers as Record<string, string>) } })

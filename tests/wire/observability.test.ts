@@ -37,7 +37,7 @@ function keptLog() {
 }
 
 describe('the log', () => {
-  it('logs the cause of an error inside a stream, which the caller does not get', async () => {
+  it('contains the cause of an error in a stream, which the caller does not get', async () => {
     const kept = keptLog()
     const engine = fakeEngine({ failAt: { event: 2, error: new Error('the tensor tore') } })
     await using server = await startTestServer({}, engine, { log: kept.log })
@@ -119,7 +119,7 @@ describe('the metrics', () => {
 })
 
 describe('the playground', () => {
-  it('is served from its folder alone, under a strict policy', async () => {
+  it('is served only from its folder, under a strict policy', async () => {
     const parent = await mkdtemp(path.join(tmpdir(), 'omniserve-web-'))
     const folder = path.join(parent, 'dist')
     await mkdir(path.join(folder, 'assets'), { recursive: true })
@@ -148,7 +148,7 @@ describe('the playground', () => {
     await rm(parent, { recursive: true })
   })
 
-  it('is a short page where it is not built', async () => {
+  it('is a short page when it is not built', async () => {
     await using server = await startTestServer({}, undefined, { playgroundFolder: '/no/such/folder' })
     const response = await fetch(server.url)
     expect([response.status, await response.text()]).toEqual([200, expect.stringContaining('omniserve is running')])

@@ -43,7 +43,7 @@ describe('the document', () => {
     expect(validator.version).toBe('3.1')
   })
 
-  it('has no reference that leads nowhere, and ids once', () => {
+  it('has no broken references and no duplicate ids', () => {
     for (const [, name] of JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
       expect(document.components.schemas).toHaveProperty(name ?? '')
     }
@@ -53,7 +53,7 @@ describe('the document', () => {
     expect(new Set(ids).size).toBe(ids.length)
   })
 
-  it('names every route, which answers as it says', async () => {
+  it('names every route, which answers as documented', async () => {
     for (const [path, methods] of Object.entries(document.paths)) {
       for (const [method, { responses }] of Object.entries(methods)) {
         const response = await fetch(server.url + path.replace('{id}', 'qwen3-omni-flash'), {
@@ -66,7 +66,7 @@ describe('the document', () => {
     }
   })
 
-  it('is also a page that loads nothing and runs nothing', async () => {
+  it('is also a page without scripts or external resources', async () => {
     const response = await fetch(`${server.url}/reference`)
     const html = await response.text()
     expect(response.headers.get('content-security-policy')).toContain("default-src 'none'")
@@ -184,7 +184,7 @@ function createFuzzer(seed: number) {
 }
 
 describe('a schema fuzzer', () => {
-  it('finds no 500, and every refusal is of the error’s shape', async () => {
+  it('finds no 500, and every refusal matches the error schema', async () => {
     const next = createFuzzer(20_251_205)
     const statuses: Record<number, number> = {}
     const codes = new Set<string | null>()
@@ -204,7 +204,7 @@ describe('a schema fuzzer', () => {
     expect(server.services.queue.active).toBe(0)
   }, 120_000)
 
-  it('finds no 500 in paths and methods either', async () => {
+  it('finds no 500 in paths and methods', async () => {
     const paths = [
       '/',
       '/v1',

@@ -127,7 +127,7 @@ describe('speaks', () => {
     expect(usageAddsUp(usage)).toBe(true)
   })
 
-  it('with four voices in two languages, those without a speaker of their own by a stand-in', async () => {
+  it('with four voices in two languages; voices without a speaker use another', async () => {
     const answer = await fetch(`${server.url}/v1/voices?model=${model}`)
     const { data } = voiceListSchema.parse(await answer.json())
     expect(data).toHaveLength(1)
@@ -139,7 +139,7 @@ describe('speaks', () => {
     ])
   })
 
-  it('the same with another system message, which has no effect on speech', async () => {
+  it('the same with any system message', async () => {
     const user = { role: 'user', content: 'Hello.' }
     const one = await ask('', { messages: [user], ...spoken('Ethan') })
     const other = await ask('', { messages: [{ role: 'system', content: 'Shout.' }, user], ...spoken('Ethan') })
@@ -161,7 +161,7 @@ describe('refuses', () => {
     expect(error.param).toBe(param)
   })
 
-  it('audio that turbo finds too long, and audio that the checkpoint does, by name and with a way out', async () => {
+  it('audio too long for turbo or for the checkpoint, with the limit and the fix', async () => {
     const audio = (seconds: number): object => ({
       type: 'input_audio',
       input_audio: { data: dataUri(wav(seconds, 8000)), format: 'wav' },
@@ -179,7 +179,7 @@ describe('refuses', () => {
     })
   })
 
-  it('a prompt beyond the context of the checkpoint, which is smaller than turbo', async () => {
+  it('a prompt beyond the checkpoint’s context', async () => {
     const error = await failure('word '.repeat(9000))
     expect(error).toMatchObject({ status: 400, message: expect.stringMatching(/4096|4,096/) })
   })

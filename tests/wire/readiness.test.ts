@@ -32,7 +32,7 @@ async function loadingServer(settings: Parameters<typeof startTestServer>[0] = {
 }
 
 describe('while checkpoints are loading', () => {
-  it('the server lives, is not ready, and says when to try again', async () => {
+  it('the server is live but not ready, and says when to retry', async () => {
     const { server, finish } = await loadingServer({ apiKey: ['k'] })
     await using _ = server
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
@@ -73,7 +73,7 @@ describe('while checkpoints are loading', () => {
     await expect(fetch(`${server.url}/health`)).rejects.toThrow()
   })
 
-  it('stopping waits for the load and closes what it gave', async () => {
+  it('stopping waits for the load and closes its engines', async () => {
     const { server, finish } = await loadingServer()
     const stopped = server.stop(0)
     finish()
@@ -91,7 +91,7 @@ describe('while checkpoints are loading', () => {
 })
 
 describe('a port that is taken', () => {
-  it('is found before anything is loaded', async () => {
+  it('is reported before anything is loaded', async () => {
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo
@@ -112,7 +112,7 @@ describe('a port that is taken', () => {
     await expect(startTestServer({ host, apiKey: ['k'] })).rejects.toThrow(message)
   })
 
-  it('is free again when the settings turn out wrong', async () => {
+  it('is free again after settings are refused', async () => {
     const port = await freePort()
     await expect(startTestServer({ port, alias: { none: 'qwen3-omni-flash' } })).rejects.toThrow(
       new ConfigError('--alias none: none is no model of region intl.'),
@@ -125,7 +125,7 @@ describe('a port that is taken', () => {
 describe('several checkpoints', () => {
   const settings = { bind: { 'qwen3-omni-flash:thinking': 'thinker', 'qwen-omni-turbo': 'thinker' } }
 
-  it('are each reported, and one that is down leaves the server ready', async () => {
+  it('are reported separately, and one that is down leaves the server ready', async () => {
     let up = { instruct: true, thinker: false }
     const state = (name: keyof typeof up) => () => (up[name] ? {} : { ready: false, reason: `${name} is restarting` })
     const instruct = fakeEngine({ status: state('instruct') })
@@ -157,8 +157,8 @@ describe('several checkpoints', () => {
   })
 })
 
-describe('errors that pass', () => {
-  it('say when to try again: a full queue, a limit, a stop', async () => {
+describe('temporary errors', () => {
+  it('say when to retry: a full queue, a limit, a stop', async () => {
     await using busy = await startTestServer({ maxActive: 1, maxWaiting: 0 }, fakeEngine({ startDelayMs: 60_000 }))
     const leaving = new AbortController()
     const running = busy.chat(hello, { signal: leaving.signal })
@@ -193,7 +193,7 @@ describe('errors that pass', () => {
 })
 
 describe('a model that is not in the catalogue', () => {
-  it('is answered with the names that are, wherever it was named', async () => {
+  it('is answered with the available names on every route', async () => {
     await using server = await startTestServer({ region: 'cn' })
     const answers = [
       await server.chat({ ...hello, model: 'gpt-4o' }),

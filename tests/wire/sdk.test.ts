@@ -63,7 +63,7 @@ describe('openai', () => {
     }
   })
 
-  it('assembles streams, accumulates them, and takes whole replies', async () => {
+  it('assembles streams, accumulates them, and reads whole replies', async () => {
     const runner = client().chat.completions.stream({
       model: 'qwen3-omni-flash',
       messages: [{ role: 'user', content: 'x' }],
@@ -99,7 +99,7 @@ describe('openai', () => {
     expect(error.requestID).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('raises an error that comes in mid-stream', async () => {
+  it('raises an error in mid-stream', async () => {
     await using failing = await startTestServer({}, fakeEngine({ failAt: { event: 2, error: new Error('x') } }))
     const sdk = new OpenAI({ apiKey: 'x', baseURL: failing.baseUrl, maxRetries: 0 })
     const stream = await sdk.chat.completions.create({
@@ -121,7 +121,7 @@ describe('openai', () => {
     expect((await client().models.retrieve('qwen-omni-turbo')).owned_by).toBe('qwen')
   })
 
-  it('has types that ours fit', () => {
+  it('has types that match ours', () => {
     expectTypeOf<AsJson<ChatCompletionChunk['choices'][number]['delta']>>().toExtend<AsJson<OmniDelta>>()
     // The SDK leaves `system_fingerprint` out rather than null, and types `usage` without our details.
     expectTypeOf<Omit<ChatCompletionChunk, 'system_fingerprint' | 'choices' | 'usage'>>().toExtend<

@@ -70,7 +70,7 @@ describe('omniserve serve', () => {
       }),
     })
 
-  it('answers from a real checkpoint, in text and thinking', async () => {
+  it('answers from a real checkpoint, with and without thinking', async () => {
     expect((await fetch(`${url}/ready`)).status).toBe(200)
     const reply = await readReply(await chat({}))
     expect(reply.error).toBeUndefined()
@@ -100,7 +100,7 @@ describe('omniserve serve', () => {
     expect([thinking.error, thinking.done]).toEqual([undefined, true])
   })
 
-  it('says what the loaded checkpoint is', async () => {
+  it('describes the loaded checkpoint', async () => {
     const headers = { authorization: 'Bearer sk-very-secret' }
     const model = await (await fetch(`${url}/v1/models/qwen3-omni-flash`, { headers })).json()
     expect(model).toMatchObject({
@@ -115,7 +115,7 @@ describe('omniserve serve', () => {
     expect(voices).toMatch(/"name":"Ryan".*?"native":true,"spoken_by":"ryan"/)
   })
 
-  it('shuts down in order on SIGTERM, and has logged no key', async () => {
+  it('shuts down gracefully on SIGTERM, and logs no key', async () => {
     running.child.kill('SIGTERM')
     const { code, out, errors } = await running.ended
     expect([code, out.trim().split('\n').length]).toEqual([0, 1])
@@ -127,7 +127,7 @@ describe('omniserve serve', () => {
 })
 
 describe('omniserve', () => {
-  it('shows every setting in its help, with its variable', async () => {
+  it('lists every setting in its help, with its variable', async () => {
     const { code, out } = await start(['serve', '--help']).ended
     expect(code).toBe(0)
     const text = out.replaceAll(/\s+/g, ' ')
@@ -164,14 +164,14 @@ describe('omniserve', () => {
     expect(errors).not.toMatch(/\n\s+at /)
   })
 
-  it('ends in order when it is stopped while it loads', async () => {
+  it('shuts down gracefully while it loads', async () => {
     const starting = start(['serve', '--port', '0', '--model', checkpoint, '--log-level', 'debug'])
     await until(() => starting.errors().includes('listening; loading checkpoints'))
     starting.child.kill('SIGTERM')
     expect(await starting.ended).toMatchObject({ code: 0, errors: expect.stringContaining('stopping') as string })
   })
 
-  it('says that a port is taken', async () => {
+  it('reports that a port is taken', async () => {
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo

@@ -11,7 +11,7 @@ import { Agent, request } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild, type ChildServer } from './child-server.ts'
-import { type Benchmark, median, round, type Row } from './harness.ts'
+import { type Benchmark, median, quantile, round, type Row } from './harness.ts'
 
 /** Bytes that live on its heaps after a collection, resident bytes, milliseconds of processor so far. */
 async function measured(child: ChildServer): Promise<{ live: number; resident: number; cpu: number }> {
@@ -50,11 +50,6 @@ function stream(
     outgoing.on('error', reject)
     outgoing.end(BODY)
   })
-}
-
-function quantile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 }
 
 /** Milliseconds between the tokens of a stream. */

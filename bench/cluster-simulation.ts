@@ -14,7 +14,7 @@ import {
   type Health,
   trialDue,
 } from '../src/engines/remote/pool/health.ts'
-import { type Benchmark, round, type Row } from './harness.ts'
+import { type Benchmark, quantile, round, type Row } from './harness.ts'
 
 const SLOTS = 4
 const FIRST_AUDIO = 0.4
@@ -207,10 +207,6 @@ function simulate(count: number, strategy: Strategy, bursty: boolean, jobs: numb
 /** Box and Muller. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-}
-
-function quantile(sorted: readonly number[], part: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 }
 
 export const benchmark: Benchmark = {

@@ -7,10 +7,11 @@
  * sessions (16; 0 leaves them out).
  */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { decodeWav, encodeWav } from '../src/media/index.ts'
+import { encodeWav } from '../src/media/index.ts'
+import { twoSentences } from '../testing/recording.ts'
 import { type Benchmark, median, round, type Row } from './harness.ts'
 import { SessionClient } from './session-client.ts'
 import { ask, type Server, startServer } from './speech-client.ts'
@@ -28,27 +29,31 @@ const SENTENCES = [ONSET, 29_000, 49_600, 82_600] as const
 /** Silence that ends a turn, milliseconds. */
 const SILENCE = 500
 
+/** Rises and falls; differs by turn. */
+function volume(at: number, turn: number): number {
+  return 0.7 + 0.3 * Math.sin(2 * Math.PI * (at / (17.3 * RATE) + turn * 0.37))
+}
+
 /**
  * Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest
  * elsewhere.
  */
 function speech(seconds: number, turn: number): Float32Array {
-  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
   // From where somebody speaks.
   const first = ONSET + turn * 531
-  const volume = (at: number): number => 0.7 + 0.3 * Math.sin(2 * Math.PI * (at / (17.3 * RATE) + turn * 0.37))
-  return Float32Array.from({ length: seconds * RATE }, (_, at) => volume(at) * samples[(first + at) % samples.length]!)
+  return Float32Array.from(
+    { length: seconds * RATE },
+    (_, at) => volume(at, turn) * twoSentences[(first + at) % twoSentences.length]!,
+  )
 }
 
 /** The two sentences without the silence between them, ending as a sentence ends; `turn` makes each its own. */
 function sentences(seconds: number, turn: number): Float32Array {
-  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
   const [first, firstEnd, second, secondEnd] = SENTENCES
-  const spoken = Float32Array.of(...samples.subarray(first, firstEnd), ...samples.subarray(second, secondEnd))
+  const spoken = Float32Array.of(...twoSentences.subarray(first, firstEnd), ...twoSentences.subarray(second, secondEnd))
   const length = seconds * RATE
   const offset = spoken.length - (length % spoken.length)
-  const volume = (at: number): number => 0.7 + 0.3 * Math.sin(2 * Math.PI * (at / (17.3 * RATE) + turn * 0.37))
-  return Float32Array.from({ length }, (_, at) => volume(at) * spoken[(offset + at) % spoken.length]!)
+  return Float32Array.from({ length }, (_, at) => volume(at, turn) * spoken[(offset + at) % spoken.length]!)
 }
 
 /** One turn in a session of its own. */
@@ -115,17 +120,16 @@ async function cancellation(server: Server, round: number, signal: AbortSignal):
  */
 async function interruption(server: Server, signal: AbortSignal): Promise<number> {
   await using client = await SessionClient.open(server, false)
-  const { samples } = decodeWav(readFileSync(join(import.meta.dirname, '../testdata/silero-vad/speech.wav')))
   // Half a second of silence and a sentence, then silence until the reply begins.
   const sentence = new Float32Array(5 * RATE)
-  sentence.set(samples.subarray(0, 40_000))
+  sentence.set(twoSentences.subarray(0, 40_000))
   const over = new AbortController()
   const said = client.speak(sentence, AbortSignal.any([signal, over.signal])).catch(() => undefined)
   await client.next('response.audio.delta')
   over.abort()
   await said
   const begun = performance.now()
-  const speaking = client.speak(samples.subarray(ONSET, ONSET + RATE), signal, 32)
+  const speaking = client.speak(twoSentences.subarray(ONSET, ONSET + RATE), signal, 32)
   const { at, event } = await client.next('response.done')
   await speaking
   return (event['response'] as { status: string }).status === 'cancelled' ? at - begun : Number.NaN

@@ -11,18 +11,10 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../testing/free-port.ts'
 import { answerMeasurements } from './child-answers.ts'
 
 const [peerPort = '', nginx] = process.argv.slice(2)
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 async function pipes(): Promise<number> {
   const server = createServer({ noDelay: true }, (caller) => {

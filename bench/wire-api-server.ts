@@ -4,7 +4,7 @@
  */
 import { Agent, request } from 'node:http'
 import { startChild } from './child-server.ts'
-import { type Benchmark, round, type Row } from './harness.ts'
+import { type Benchmark, quantile, round, type Row } from './harness.ts'
 
 const END = Buffer.from('data: [DONE]')
 
@@ -39,11 +39,6 @@ function stream(
     outgoing.on('error', reject)
     outgoing.end(body)
   })
-}
-
-function quantile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 }
 
 async function measure(name: string, args: readonly string[], streams: number, tokens: number): Promise<Row> {

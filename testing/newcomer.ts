@@ -10,12 +10,13 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { cleanRoot, inside, sh, workFolder } from './clean-root.ts'
+import { freePort } from './free-port.ts'
 import { readReadme, takeTour } from './readme-tour.ts'
+import { userPath } from './user-path.ts'
 
 const { values: options } = parseArgs({ options: { 'clean-root': { type: 'boolean' }, tests: { type: 'boolean' } } })
 const root = path.join(import.meta.dirname, '..')
@@ -25,27 +26,12 @@ function check(name: string, right: boolean, seen: unknown): void {
   console.log(`ok  ${name}`)
 }
 
-/** Without the folders that npm put in front for scripts of this repository. */
-const searched = (process.env['PATH'] ?? '')
-  .split(path.delimiter)
-  .filter((place) => !place.includes('node_modules') && !place.includes('node-gyp-bin'))
-  .join(path.delimiter)
-
 interface Newcomer {
   /** The clone, as this machine sees it. */
   readonly clone: string
   /** A shell command in the clone, in a process group of its own. */
   readonly start: (command: string) => ChildProcess
   readonly remove: () => void
-}
-
-/** A free port, for there may be another server on 8000. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 function arrive(environment: Readonly<Record<string, string>>): Newcomer {
@@ -71,7 +57,7 @@ function arrive(environment: Readonly<Record<string, string>>): Newcomer {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|OMNISERVE_|NODE_(ENV|OPTIONS|PATH)$)/i.test(name),
   )
-  const env = { ...Object.fromEntries(inherited), PATH: searched, HOME: home, ...environment }
+  const env = { ...Object.fromEntries(inherited), PATH: userPath, HOME: home, ...environment }
   return {
     clone,
     start: (command) => spawn('sh', ['-c', command], { cwd: clone, env, detached: true, stdio: [...stdio] }),

@@ -12,18 +12,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { readReadme, takeTour } from './readme-tour.ts'
+import { userPath } from './user-path.ts'
 
 const root = path.join(import.meta.dirname, '..')
 const folder = await mkdtemp(path.join(tmpdir(), 'omniserve-packed-'))
 const command = path.join(folder, 'node_modules', 'omniserve', 'bin', 'omniserve.js')
-/**
- * Without the folders that npm put in front for scripts of this repository: the Node that users have runs the package.
- */
-const searched = (process.env['PATH'] ?? '')
-  .split(path.delimiter)
-  .filter((place) => !place.includes('node_modules') && !place.includes('node-gyp-bin'))
-  .join(path.delimiter)
-const environment = { ...process.env, PATH: searched, SKIP_FFMPEG: 'true', OMNISERVE_HOME: path.join(folder, 'home') }
+const environment = { ...process.env, PATH: userPath, SKIP_FFMPEG: 'true', OMNISERVE_HOME: path.join(folder, 'home') }
 
 async function run(program: string, args: readonly string[], cwd = folder): Promise<string> {
   const { stdout } = await promisify(execFile)(program, args, {

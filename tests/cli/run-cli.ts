@@ -37,8 +37,8 @@ function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(inherited), NO_COLOR: '1', OMNISERVE_THREADS: '1', ...options.environment }
 }
 
-/** Runs to the end. Without `input` the standard input is empty. */
-export async function omniserve(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
+/** Starts a command. Without `input` the standard input is empty. */
+export function startOmniserve(args: readonly string[], options: CliOptions = {}) {
   const child = spawn(process.execPath, [mainFile, ...args], { cwd: options.folder, env: environmentOf(options) })
   let out = ''
   let errors = ''
@@ -46,17 +46,23 @@ export async function omniserve(args: readonly string[], options: CliOptions = {
   child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
   child.stdin.on('error', () => undefined)
   child.stdin.end(options.input ?? '')
+  const ended = new Promise<Ended>((resolve) => void child.once('close', (code) => resolve({ code, out, errors })))
+  return { child, ended, out: () => out, errors: () => errors }
+}
+
+/** Runs a command to its end. */
+export async function omniserve(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
+  const { child, ended, out } = startOmniserve(args, options)
   const { interrupt } = options
   if (interrupt instanceof RegExp) {
     const look = (): void => {
-      if (!interrupt.test(out)) return
+      if (!interrupt.test(out())) return
       child.stdout.off('data', look)
       child.kill('SIGINT')
     }
     child.stdout.on('data', look)
   } else void interrupt?.then(() => child.kill('SIGINT'))
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
-  return { code, out, errors }
+  return ended
 }
 
 /** Debian's `script` gives a command a terminal. */

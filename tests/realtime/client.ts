@@ -1,7 +1,8 @@
 /** A raw WebSocket client for tests of realtime sessions. */
-import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
-import { decodeWav } from '../../src/media/index.ts'
+import { twoSentences } from '../../testing/recording.ts'
+
+export { twoSentences }
 
 export const MODEL_QUERY = 'model=qwen3-omni-flash-realtime'
 
@@ -118,12 +119,8 @@ export function pcmBase64(samples: Float32Array): string {
   return Buffer.from(pcm.buffer).toString('base64')
 }
 
-const recording = decodeWav(readFileSync(new URL('../../testdata/silero-vad/speech.wav', import.meta.url))).samples
-
-/** Two sentences with a second of silence between and after them, 16 kHz. */
-export const twoSentences = recording
-/** The first of them with half a second of silence before it and 0.9 seconds after it. */
-export const oneSentence = recording.subarray(0, 44_000)
+/** The first sentence of the recording with half a second of silence before it and 0.9 seconds after it. */
+export const oneSentence = twoSentences.subarray(0, 44_000)
 /** Zeros, 16 kHz. */
 export const silence = (seconds: number): Float32Array => new Float32Array(Math.round(seconds * 16_000))
 

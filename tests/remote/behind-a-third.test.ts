@@ -1,44 +1,32 @@
 /**
  * Two omniserves with nano behind a third, all on this machine: one is killed during requests and restarted, then the
- * other is drained, then the first gets SIGTERM and is started again. Nothing hangs, nothing is doubled, a reply that
- * had begun at the killed one ends with one clear error, and usage adds up.
+ * other is drained, then the first gets SIGTERM and is restarted. Nothing hangs or is duplicated, a reply that had begun
+ * at the killed one ends with one error, and usage adds up.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
 import { clusterStateSchema } from '../../src/protocol/index.ts'
 import { freePort } from '../../testing/free-port.ts'
 import { until } from '../../testing/until.ts'
 import { readReply, type Reply, usageAddsUp } from '../support/reply.ts'
+import { serve } from '../support/serve.ts'
 
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-third-'))
 const children = new Set<ChildProcess>()
 // 200 by hand: OMNISERVE_TEST_REQUESTS=200
 const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 30)
 
-const nano = ['--threads', '1', '--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
+const nano = ['--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
 
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
 
-async function serve(port: number, ...args: string[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [main, 'serve', '--port', String(port), '--log-level', 'error', ...args], {
-    env: { ...process.env, OMNISERVE_HOME: folder },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+async function serveAt(port: number, ...args: string[]): Promise<ChildProcess> {
+  const { child } = await serve(['--port', String(port), ...args], { home: folder })
   children.add(child)
-  let printed = ''
-  await new Promise<void>((resolve, reject) => {
-    child.stdout!.on('data', (bytes: Buffer) => {
-      printed += bytes.toString()
-      if (printed.includes('ready on ')) resolve()
-    })
-    child.once('close', (code) => reject(new Error(`omniserve serve ended with ${code}: ${printed}`)))
-  })
   return child
 }
 
@@ -67,9 +55,9 @@ beforeAll(async () => {
       balancing: { probeEvery: 0.3, ejectFor: 0.5, ejectForAtMost: 1 },
     }),
   )
-  const [first] = await Promise.all([serve(ports[0], ...nano), serve(ports[1], ...nano)])
+  const [first] = await Promise.all([serveAt(ports[0], ...nano), serveAt(ports[1], ...nano)])
   a = first
-  await serve(ports[2], '--config', file, '--speech-prompt', 'none')
+  await serveAt(ports[2], '--config', file, '--speech-prompt', 'none')
 })
 afterAll(async () => {
   for (const child of children) {
@@ -116,7 +104,7 @@ async function drain(name: string, draining: boolean): Promise<void> {
   expect(response.status).toBe(200)
 }
 
-/** Six callers with one request after another each, until they are told to stop; then what they were answered. */
+/** Six callers, each with one request after another, until they are stopped; then their answers. */
 function callers(): () => Promise<Awaited<ReturnType<typeof ask>>[]> {
   let stopped = false
   onTestFinished(() => void (stopped = true))
@@ -183,7 +171,7 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 
   // It comes back by itself.
-  a = await serve(ports[0], ...nano)
+  a = await serveAt(ports[0], ...nano)
   await until(async () => (await stateOf('a')) === 'up', 100)
 
   // The other is drained while requests run: six callers go on until it is.
@@ -208,7 +196,7 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
     expect([reply?.error, reply?.done]).toEqual([undefined, true])
   expect(await ended).toEqual([0, null])
   await until(async () => ['ejected', 'trial'].includes((await stateOf('a')) ?? ''), 100)
-  a = await serve(ports[0], ...nano)
+  a = await serveAt(ports[0], ...nano)
   await until(async () => (await stateOf('a')) === 'up', 100)
   await until(async () => (await ask(ports[2], false)).by === 'a', 20)
 })

@@ -1,5 +1,5 @@
-/** `omniserve serve` as a process of its own on a free port. */
-import { spawn } from 'node:child_process'
+/** `omniserve serve` as a process of its own, on a free port unless the arguments name one. */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,15 +10,21 @@ const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 export interface ServeProcess extends AsyncDisposable {
   readonly url: string
+  readonly child: ChildProcess
+}
+
+export interface ServeOptions {
+  /** `OMNISERVE_HOME`; a new folder by default. */
+  readonly home?: string
 }
 
 /** Waits for the ready line. @throws when the command ends before it, with its output */
-export async function serve(args: readonly string[] = []): Promise<ServeProcess> {
+export async function serve(args: readonly string[] = [], { home }: ServeOptions = {}): Promise<ServeProcess> {
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'error', ...args], {
     // Tests of other files run at the same time: threads that wait for each other would only wait longer.
     env: {
       ...process.env,
-      OMNISERVE_HOME: mkdtempSync(path.join(tmpdir(), 'omniserve-home-')),
+      OMNISERVE_HOME: home ?? mkdtempSync(path.join(tmpdir(), 'omniserve-home-')),
       OMNISERVE_THREADS: '1',
     },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -35,6 +41,7 @@ export async function serve(args: readonly string[] = []): Promise<ServeProcess>
   })
   return {
     url,
+    child,
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGTERM')
       await closed

@@ -1,43 +1,19 @@
 /** `omniserve serve` as a process: ready line, a reply from a real checkpoint, an orderly end, exit codes, help. */
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { environmentName, SETTINGS } from '../../src/config/index.ts'
 import { until } from '../../testing/until.ts'
+import { omniserve, startOmniserve, tinyCheckpoint as checkpoint } from '../cli/run-cli.ts'
 import { readReply, usageAddsUp } from '../support/reply.ts'
 
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-const checkpoint = fileURLToPath(new URL('../../testdata/checkpoints/tiny-mixed', import.meta.url))
-
-interface Ended {
-  readonly code: number | null
-  readonly out: string
-  readonly errors: string
-}
-
-function start(args: readonly string[], environment: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...environment } })
-  let out = ''
-  let errors = ''
-  child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
-  child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()))
-  const ended: Promise<Ended> = once(child, 'close').then(([code]: (number | null)[]) => ({
-    code: code ?? null,
-    out,
-    errors,
-  }))
-  return { child, ended, errors: () => errors }
-}
-
 describe('omniserve serve', () => {
-  let running: ReturnType<typeof start>
+  let running: ReturnType<typeof startOmniserve>
   let url = ''
   beforeAll(async () => {
-    running = start([
+    running = startOmniserve([
       'serve',
       '--port',
       '0',
@@ -128,7 +104,7 @@ describe('omniserve serve', () => {
 
 describe('omniserve', () => {
   it('lists every setting in its help, with its variable', async () => {
-    const { code, out } = await start(['serve', '--help']).ended
+    const { code, out } = await omniserve(['serve', '--help'])
     expect(code).toBe(0)
     const text = out.replaceAll(/\s+/g, ' ')
     for (const [name, row] of Object.entries(SETTINGS)) {
@@ -158,14 +134,14 @@ describe('omniserve', () => {
       'omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct',
     ],
   ] as const)('%j ends with an exit code and one line', async (args, environment, expected, text) => {
-    const { code, out, errors } = await start(args, environment).ended
+    const { code, out, errors } = await omniserve(args, { environment })
     expect([code, out]).toEqual([expected, ''])
     expect(errors).toContain(text)
     expect(errors).not.toMatch(/\n\s+at /)
   })
 
   it('shuts down gracefully while it loads', async () => {
-    const starting = start(['serve', '--port', '0', '--model', checkpoint, '--log-level', 'debug'])
+    const starting = startOmniserve(['serve', '--port', '0', '--model', checkpoint, '--log-level', 'debug'])
     await until(() => starting.errors().includes('listening; loading checkpoints'))
     starting.child.kill('SIGTERM')
     expect(await starting.ended).toMatchObject({ code: 0, errors: expect.stringContaining('stopping') as string })
@@ -176,7 +152,7 @@ describe('omniserve', () => {
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const { port } = taken.address() as AddressInfo
     // A missing checkpoint would end it with 3, were it checked first.
-    const { code, errors } = await start(['serve', '--port', String(port), '--model', '/no/such/folder']).ended
+    const { code, errors } = await omniserve(['serve', '--port', String(port), '--model', '/no/such/folder'])
     expect(code).toBe(2)
     expect(errors).toContain(`port ${port} of 127.0.0.1 is taken`)
     taken.close()

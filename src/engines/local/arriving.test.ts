@@ -6,24 +6,20 @@
  * odd lengths.
  */
 
-import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodedAudio, decodedImage } from '../../../testing/decoded-media.ts'
 import { tinyCheckpoint } from '../../../testing/golden-conversations.ts'
+import { twoSentences } from '../../../testing/recording.ts'
 import { makeRequest, readReply } from '../../../testing/requests.ts'
 import { until } from '../../../testing/until.ts'
 import type { AudioMedium, GenerationMessage, GenerationRequest } from '../../contract/index.ts'
-import { decodeWav } from '../../media/index.ts'
 import { loadHostedModel, type OpenHostedModel } from './load-model.ts'
 
 const RATE = 16_000
-const { samples: sentences } = decodeWav(
-  readFileSync(new URL('../../../testdata/silero-vad/speech.wav', import.meta.url)),
-)
 
 /** `samples` samples of the recording, from `from` on, in a loop. */
 function speech(samples: number, from = 0): Float32Array {
-  return Float32Array.from({ length: samples }, (_, at) => sentences[(from + at) % sentences.length]!)
+  return Float32Array.from({ length: samples }, (_, at) => twoSentences[(from + at) % twoSentences.length]!)
 }
 
 const kinds: Record<string, (samples: number) => Float32Array> = {

@@ -1,6 +1,6 @@
 /**
- * The other end of `child-server.ts`, in the child: prints the port, answers each line on standard input with resident
- * bytes, bytes that live on the heaps after a collection, and microseconds of processor so far, and ends with it.
+ * The child's side of `child-server.ts`: prints the port, answers each line of standard input with resident bytes, heap
+ * bytes after a collection and microseconds of CPU time so far, and ends when standard input ends.
  */
 import { createInterface } from 'node:readline'
 
@@ -9,7 +9,7 @@ const ownProcessor = (): number => process.cpuUsage().user + process.cpuUsage().
 /** @param processor microseconds so far; default this process's. */
 export function answerMeasurements(port: number, processor: () => number = ownProcessor): void {
   process.stdout.write(`${port}\n`)
-  /** Microseconds that collections for the sake of this took. */
+  /** Microseconds spent on these collections, which do not count. */
   let collecting = 0
   createInterface({ input: process.stdin }).on('line', () => {
     const worked = processor() - collecting

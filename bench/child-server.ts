@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 
 export interface ChildServer extends AsyncDisposable {
   readonly port: number
-  /** The numbers that it answers with; what they are is the file's. */
+  /** The numbers that it answers with; their meaning depends on the file. */
   measure(): Promise<number[]>
 }
 

@@ -1,11 +1,10 @@
 /**
- * What the API server in front costs against calling the replica directly, and against a relay that only passes bytes
- * on: time to first token of one stream after another, gaps between tokens of many streams at once, processor and
- * memory of each. All ways take turns in one run. `OMNISERVE_BENCH_NGINX`: the binary of nginx, for one way more.
+ * The API server's overhead as a proxy, against calling the replica directly and against a relay that only forwards
+ * bytes: time to first token of single streams, gaps between tokens of concurrent streams, CPU time and memory of each.
+ * All ways take turns in one run. `OMNISERVE_BENCH_NGINX`: the binary of nginx, for one more way.
  *
- * Client, peer and what is between them are three processes. Streams at once are either spread, each at a time of its
- * own as callers come, or in step: all tokens of a round at one moment, as one replica that computes them in one batch
- * sends them.
+ * Client, peer and proxy are three processes. Concurrent streams are either spread over time, as independent callers
+ * are, or in step: all tokens of a round at one moment, as from a replica that computes them in one batch.
  */
 import { Agent, request } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -13,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild, type ChildServer } from './child-server.ts'
 import { type Benchmark, median, quantile, round, type Row } from './harness.ts'
 
-/** Bytes that live on its heaps after a collection, resident bytes, milliseconds of processor so far. */
+/** Heap bytes after a collection, resident bytes, milliseconds of CPU time so far. */
 async function measured(child: ChildServer): Promise<{ live: number; resident: number; cpu: number }> {
   const [resident = 0, live = 0, cpu = 0] = await child.measure()
   return { live, resident, cpu: cpu / 1000 }
@@ -119,13 +118,13 @@ async function oneAfterAnother(count: number): Promise<Map<string, number[]>> {
 interface AtOnce {
   readonly gaps: number[]
   readonly firsts: number[]
-  /** Delays of the client's own event loop, milliseconds at the 99th of a hundred. */
+  /** 99th percentile of the delays of the client's own event loop, milliseconds. */
   readonly client: number[]
-  /** Microseconds of processor for each token, of what is between client and peer. */
+  /** Microseconds of CPU time of the proxy for each token. */
   readonly cpu: number[]
 }
 
-/** Many streams at once, the ways in turns. */
+/** Concurrent streams; the ways take turns. */
 async function atOnce(streams: number, tokens: number, rounds: number, spread: boolean): Promise<Map<string, AtOnce>> {
   await using ways = await Ways.open(tokens, PACE)
   const seen = new Map<string, AtOnce>(
@@ -133,14 +132,14 @@ async function atOnce(streams: number, tokens: number, rounds: number, spread: b
   )
   for (let turn = -1; turn < rounds; turn += 1) {
     for (const { name, port, path, between } of ways.all) {
-      // Connections of the round before may be closing.
+      // Connections of the previous round may still be closing.
       const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
       const before = between && (await measured(between))
       const loop = monitorEventLoopDelay({ resolution: 1 })
       loop.enable()
       const results = await Promise.all(
         Array.from({ length: streams }, async (_, index) => {
-          // Multiples of the golden ratio fall evenly into the time between two tokens.
+          // Multiples of the golden ratio spread evenly over the time between two tokens.
           if (spread) await sleep(((index * 0.618_034) % 1) * PACE * 25)
           return await stream(port, path, agent)
         }),

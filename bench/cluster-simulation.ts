@@ -19,10 +19,10 @@ import { type Benchmark, quantile, round, type Row } from './harness.ts'
 const SLOTS = 4
 const FIRST_AUDIO = 0.4
 const PER_SECOND = 0.45
-/** Share of all slots that is in use on average, the slow replica counted as whole. */
+/** Average share of slots in use; the slow replica counts in full. */
 const LOAD = 0.7
 const SLOWER = 3
-/** The flapping replica answers so long, then is down so long, in seconds. */
+/** Seconds for which the flapping replica is up, then down. */
 const [ALIVE, DEAD] = [60, 20]
 const PROBE_EVERY = 5
 
@@ -150,7 +150,7 @@ function simulate(count: number, strategy: Strategy, bursty: boolean, jobs: numb
         replica.health = afterSuccess(replica.health, now * 1000)
       })
       agenda.add(first + job.work * replica.slower, () => {
-        // Cut off in the middle: an error, not repeated.
+        // Cut off during the reply: an error, no retry.
         if (replica.life !== life) return begun ? lose() : undefined
         replica.running -= 1
         replica.pending -= 1
@@ -204,7 +204,7 @@ function simulate(count: number, strategy: Strategy, bursty: boolean, jobs: numb
   return { firstAudio, moved, failed }
 }
 
-/** Box and Muller. */
+/** Standard normal, by Box and Muller. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }

@@ -72,7 +72,7 @@ function audio(seconds: number): AudioMedium {
   return decodedAudio({ sampleRate: 16_000, samples })
 }
 
-/** A first user turn with so many tokens of text, and `media` before it. */
+/** A first user turn with this many tokens of text, after `media`. */
 async function firstTurn(
   hosted: HostedModel,
   media: GenerationMessage['content'],

@@ -1,5 +1,5 @@
 /**
- * One side of the dense comparison, in a process of its own: this engine or node-llama-cpp. The parent sends one {@link
+ * One side of the dense comparison, in its own process: this engine or node-llama-cpp. The parent sends one {@link
  * Command} at a time.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Effect of weight types of the code predictor and of the vocoder, the other stages in f32: odds of codes and samples
- * against f32.
+ * Effect of weight types of the code predictor and of the vocoder, with the other stages in f32: probabilities of codes
+ * and samples against f32.
  *
  * The checkpoint is `models/nano`, else `testdata/checkpoints/tiny-moe`, or the folder in `OMNISERVE_BENCH_CHECKPOINT`.
  * The talker continues from its first codes by itself, in f32; every type then gets the same hidden states and codes.
@@ -54,7 +54,7 @@ async function load(backend: Backend, checkpoint: Checkpoint, stage: WeightStage
   }
 }
 
-/** Frames that the talker then makes by sampling. */
+/** Frames that the talker then samples. */
 async function speak(model: Qwen3OmniModel, count: number): Promise<Frame[]> {
   const { talker, codePredictor, speech } = model
   if (!talker || !codePredictor || !speech) throw new Error('the checkpoint does not speak')

@@ -45,7 +45,7 @@ function request(id: string, text: string, maxTokens: number, speech: boolean, s
 }
 
 interface Times {
-  /** Seconds from asking. */
+  /** Seconds from the request. */
   readonly firstText: number
   readonly firstAudio: number
   readonly whole: number
@@ -54,7 +54,7 @@ interface Times {
   readonly speech: number
 }
 
-/** One thing that was measured, and the best it could be. */
+/** A measurement and its theoretical limit. */
 interface Measured {
   readonly measured: number
   readonly limit?: number
@@ -134,7 +134,7 @@ class Bench {
       'first text, s': { measured: text.firstText, limit: prompt },
       'tokens/s': { measured: text.rate, limit: 1000 / token },
     })
-    // Random weights end some replies early; another seed then.
+    // Random weights end some replies early; then another seed is used.
     let spoken = await this.#time(engine, request('speech', hello, textTokens, true))
     for (let seed = 2; seed <= 6 && spoken.speech * FRAMES < frames - 2; seed++)
       spoken = await this.#time(engine, request('speech', hello, textTokens, true, seed))
@@ -164,7 +164,7 @@ class Bench {
     this.add('memory', { 'GB resident at most': VmHWM / GB, 'GB of it not in files': RssAnon / GB })
   }
 
-  /** The row that earlier versions were measured by. */
+  /** A spoken reply of 8 tokens. */
   async short(): Promise<void> {
     await using engine = await this.open(fewFrames)
     await this.#time(engine, request('warm', hello, 4, true))
@@ -231,7 +231,7 @@ async function timed(events: AsyncIterable<EngineEvent>): Promise<Times> {
       samples += event.pcm.length
     } else if (event.type === 'end') {
       tokens = event.usage.textTokens ?? 0
-      // A token that is no text by itself shows only here.
+      // A token that is part of a character has no text delta of its own.
       firstText ||= since()
     }
   }
@@ -253,7 +253,7 @@ function statusOf(id: number | undefined): Record<string, number> {
     for (const name of ['VmHWM', 'VmRSS', 'RssAnon'])
       found[name] = Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1] ?? 0) * 1024
   } catch {
-    // Another system: nothing is said of memory.
+    // Other systems report no memory.
   }
   return found
 }
@@ -271,7 +271,7 @@ export const benchmark: Benchmark = {
     const path = join(directory, name)
     const kept = process.env['OMNISERVE_BENCH_KEEP'] !== undefined
     const parts = process.env['FULL_SIZE_PARTS']?.split(',') ?? ['start', 'replies', 'short', 'served']
-    // Should memory run out all the same, this process and those it starts go, and no others.
+    // If memory runs out, the system kills this process and its children first.
     if (process.platform === 'linux') writeFileSync('/proc/self/oom_score_adj', '1000')
     const config = fullSizeConfig(size)
     try {

@@ -54,7 +54,7 @@ function smallFiles(config: string): Record<string, string> {
 }
 
 /**
- * Embeddings are large and what is added to them small, so that tokens stay as different as in a trained model and
+ * Embeddings are large and the residuals small, so that tokens stay as different as in a trained model and
  * choose different experts. With equal scales all tokens would become alike, and most of the file would never be read.
  */
 function scaleOf(name: string): number {

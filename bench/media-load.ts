@@ -17,7 +17,7 @@ import { type Benchmark, median, round } from './harness.ts'
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const mib = 1024 ** 2
 
-/** The stated limits: caches and decoded media by their settings, and an idle server with its processes. */
+/** The limits: caches and decoded media by their settings, plus an idle server with its processes. */
 const cacheMemory = 1024 * mib
 const mediaMemory = 512 * mib
 

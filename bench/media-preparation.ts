@@ -23,7 +23,7 @@ interface Case {
   readonly pillow?: boolean
 }
 
-/** The files are larger than a data URI may be; over a network they would come by URL. */
+/** The files are larger than a data URI may be; in practice they are sent by URL. */
 const limits = { dataUriMaxBytes: 2 ** 30 }
 
 const scene = (size: string, seconds: number) => [

@@ -1,5 +1,5 @@
 /**
- * A model with random weights, loaded as a checkpoint's are, and reproducible random numbers.
+ * A model with random weights, loaded like a checkpoint's, and reproducible random numbers.
  *
  * In: a constructor, and a type and values for each of its weights. Out: the model, whose weights are freed with it.
  */

@@ -1,8 +1,8 @@
 /**
- * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of it, by hand, by voice
- * activity detection, and against the same turn by chat; an interruption to silence; many sessions at once.
+ * A spoken turn over WebSocket: end of the user's speech to the first audio, after 2 to 20 s of speech, ended by hand
+ * or by voice activity detection, and against the same turn by chat; interruption to silence; concurrent sessions.
  *
- * Speech is sent as it would be said, so a run takes minutes. The checkpoint is `models/nano`, or the folder or file in
+ * Speech is sent at its own pace, so a run takes minutes. The checkpoint is `models/nano`, or the folder or file in
  * `OMNISERVE_BENCH_CHECKPOINT`; `OMNISERVE_BENCH_THREADS` sets the threads, `OMNISERVE_BENCH_SESSIONS` how many
  * sessions (16; 0 leaves them out).
  */
@@ -20,7 +20,7 @@ const checkpoint = process.env['OMNISERVE_BENCH_CHECKPOINT'] ?? join(import.meta
 const threads = process.env['OMNISERVE_BENCH_THREADS']
 const sessions = Number(process.env['OMNISERVE_BENCH_SESSIONS'] ?? '16')
 const RATE = 16_000
-/** Of 18 s and of 2 s the encoder has as much left when they end; of 20 s it has twice that. */
+/** Seconds. At the end of 18 s and of 2 s the encoder has the same work left; at the end of 20 s twice that. */
 const LENGTHS = [2, 18, 20] as const
 /** Where the first sentence begins. */
 const ONSET = 11_000
@@ -35,11 +35,10 @@ function volume(at: number, turn: number): number {
 }
 
 /**
- * Two sentences, 6.3 s, said again and again, now louder, now softer; each `turn` begins elsewhere and is loudest
- * elsewhere.
+ * Two sentences, 6.3 s, in a loop with rising and falling volume; the beginning and the volume differ by `turn`.
  */
 function speech(seconds: number, turn: number): Float32Array {
-  // From where somebody speaks.
+  // Within speech, not silence.
   const first = ONSET + turn * 531
   return Float32Array.from(
     { length: seconds * RATE },
@@ -65,7 +64,7 @@ async function turn(server: Server, samples: Float32Array, signal: AbortSignal):
 interface VoiceTurn {
   /** Milliseconds from the last sample of speech to the first audio. */
   readonly all: number
-  /** From the end of the silence, as the server says it. */
+  /** From the end of the silence, as reported by the server. */
   readonly afterSilence: number
 }
 
@@ -86,7 +85,7 @@ function timesOf(turns: ReadonlyMap<number, readonly VoiceTurn[]>, what: keyof V
   return new Map([...turns].map(([seconds, all]) => [seconds, all.map((one) => one[what])]))
 }
 
-/** As a quiet room has it, 60 dB under speech. */
+/** Background noise 60 dB under speech. */
 function noise(samples: number): Float32Array {
   return Float32Array.from({ length: samples }, () => (Math.random() - 0.5) / 1000)
 }
@@ -108,7 +107,7 @@ async function byChat(server: Server, samples: Float32Array, signal: AbortSignal
   return firstAudio
 }
 
-/** Cancels a reply that speaks. Milliseconds to its end. */
+/** Cancels a reply during its speech. Returns the milliseconds to its end. */
 async function cancellation(server: Server, round: number, signal: AbortSignal): Promise<number> {
   await using client = await SessionClient.open(server, true)
   await client.answerOf(await client.speak(speech(2, round), signal))
@@ -116,7 +115,7 @@ async function cancellation(server: Server, round: number, signal: AbortSignal):
 }
 
 /**
- * Speaks into a reply as soon as it begins. Milliseconds from there to its end; not a number when it was over by then.
+ * Speaks as soon as a reply begins. Returns the milliseconds to the reply's end; NaN when it has ended before.
  */
 async function interruption(server: Server, signal: AbortSignal): Promise<number> {
   await using client = await SessionClient.open(server, false)
@@ -135,7 +134,7 @@ async function interruption(server: Server, signal: AbortSignal): Promise<number
   return (event['response'] as { status: string }).status === 'cancelled' ? at - begun : Number.NaN
 }
 
-/** So many sessions, each speaking for 5 to 20 s, two turns; a session's next turn begins when its reply is over. */
+/** `count` sessions with turns of 5 to 20 s of speech; a session's next turn begins at the end of its reply. */
 async function together(server: Server, count: number, turns: number, signal: AbortSignal): Promise<number[]> {
   const times: number[] = []
   await Promise.all(

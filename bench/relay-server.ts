@@ -1,6 +1,6 @@
 /**
- * The barest relay to one peer, in a process of its own, for `cluster-overhead.ts`: bytes are passed on and never
- * looked at. Node's sockets joined by `pipe`; or nginx with one worker as a proxy of HTTP without buffers.
+ * A minimal relay to one peer, in its own process, for `cluster-overhead.ts`: it forwards bytes unread. Node's sockets
+ * joined by `pipe`; or nginx with one worker as an HTTP proxy without buffers.
  *
  * Usage: node bench/relay-server.ts PEER_PORT [NGINX_BINARY]
  */
@@ -26,7 +26,7 @@ async function pipes(): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** Microseconds of processor of nginx's worker. Linux counts them in hundredths of a second. */
+/** Microseconds of CPU time of nginx's worker. Linux counts hundredths of a second. */
 function processorOf(pid: number): number {
   const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ').slice(11, 13)
   return (Number(user) + Number(system)) * 10_000

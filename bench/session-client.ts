@@ -1,9 +1,9 @@
 /**
- * A realtime session as a client on the wire times it: audio sent at the pace of speech, the reply's events with when
- * they came.
+ * A realtime session as a client on the wire times it: audio sent at the pace of speech, the reply's events with their
+ * arrival times.
  *
- * In: a server and 16 kHz samples. Out: milliseconds from the end of what was said, or from an interruption, to what
- * answers it.
+ * In: a server and 16 kHz samples. Out: milliseconds from the end of the speech, or from an interruption, to the event
+ * that answers it.
  */
 
 import { WebSocket } from 'ws'
@@ -35,8 +35,8 @@ export class SessionClient implements AsyncDisposable {
   }
 
   /**
-   * A session in DashScope's dialect without transcripts. `true`: turns end when the client says so; otherwise by
-   * silence, of so many milliseconds.
+   * A session in DashScope's dialect without transcripts. `true`: the client ends turns; otherwise silence of
+   * this many milliseconds does.
    */
   static async open(server: Server, byHand: boolean | { readonly silenceMs: number }): Promise<SessionClient> {
     const url = `${server.url.replace(/^http/, 'ws')}/api-ws/v1/realtime?model=qwen3-omni-flash-realtime`
@@ -76,8 +76,8 @@ export class SessionClient implements AsyncDisposable {
   }
 
   /**
-   * Sends samples at the pace of speech, each piece when its last sample would have been said. Gives when the last one
-   * was sent.
+   * Sends samples at the pace of speech, each piece at the time of its last sample. Returns the time at which the
+   * last one was sent.
    */
   async speak(samples: Float32Array, signal: AbortSignal, pieceMs = 100): Promise<number> {
     const begun = performance.now()

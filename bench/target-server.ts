@@ -20,7 +20,7 @@ const speaks = what === 'speech'
 const prompt = { total: 1, text: 1, image: 0, audio: 0, video: 0 }
 const frame = Int16Array.from({ length: 1920 }, (_, index) => Math.round(Math.sin(index / 9) * 8000))
 
-/** Only events, at the pace of the bare handler: the API server itself is measured. */
+/** Only emits events, at the pace of the bare handler, so that the API server itself is measured. */
 const engine = {
   ...fakeEngine(),
   async *generate(request: GenerationRequest): AsyncGenerator<EngineEvent> {

@@ -1,7 +1,7 @@
 /**
  * The playground in Chromium on loopback: time until it is usable, and from Enter to the first audio.
  *
- * The engine is the fake one, which answers at once, so the results are those of the page and the API server. Playback
+ * The fake engine answers at once, so the results are those of the page and the API server. Playback
  * buffers 60 ms against jitter.
  */
 

@@ -2,8 +2,8 @@
  * A whole spoken reply here and in a peer that runs in Python: the same random checkpoint of 260 million parameters,
  * the same prompt, 48 text tokens and 100 codec frames (8 s of speech), both greedy, alternating in one run.
  *
- * In: types of weights, and a peer's ways to give the reply. Out: rows that compare them. `OMNISERVE_BENCH_MIDDLE` names an existing
- * checkpoint folder; it is made with Python otherwise.
+ * In: types of weights, and a peer's ways to give the reply. Out: rows that compare them. `OMNISERVE_BENCH_MIDDLE`
+ * names an existing checkpoint folder; without it, Python creates one.
  */
 
 import { spawn } from 'node:child_process'
@@ -128,7 +128,7 @@ async function ours(engine: LocalEngine, id: string, signal: AbortSignal): Promi
   }
 }
 
-/** One timed reply of a new engine, after one that warms it. `kind`: the type of its weights; as stored when left out. */
+/** One timed reply of a new engine, after a warm-up. `kind`: the type of its weights; default: as stored. */
 async function timeOurs(folder: string, kind: WeightType | undefined, signal: AbortSignal): Promise<Timing> {
   const engine = await createLocalEngine({
     checkpoint: folder,
@@ -184,7 +184,7 @@ export async function compare(
     context.log(`  turn ${turn + 1} done`)
   }
   const middle = (way: Way, read: (timing: Timing) => number): number => median((runs.get(way) ?? []).map(read))
-  // Against the faster of the peer's, per second of speech: replies may end a token apart.
+  // Against the fastest of the peer, per second of speech: replies may differ by a token in length.
   const perSecond = (t: Timing): number => t.secondsTotal / t.samples
   const firstAudio = (t: Timing): number => t.secondsToFirstAudio
   const bestPeer = Math.min(...peers.map((way) => middle(way, perSecond)))

@@ -51,7 +51,7 @@ async function measure(name: string, args: readonly string[], streams: number, t
     ...(speech ? { modalities: ['text', 'audio'], audio: { voice: 'Cherry', format: 'wav' } } : {}),
   })
   const agent = new Agent({ keepAlive: true, maxSockets: streams })
-  // Warm: compiled code, open connections.
+  // Warm-up: compiled code, open connections.
   await Promise.all(Array.from({ length: Math.min(20, streams) }, () => stream(server.port, body, agent)))
   const [idle = 0] = await server.measure()
   const begun = performance.now()

@@ -1,5 +1,5 @@
 /**
- * How fast a request is read and checked: a 10 MB body (one image as a data URI) and a small one, stage by stage in
+ * Time to read and check a request: a 10 MB body (one image as a data URI) and a small one, stage by stage in
  * process, and whole over HTTP to an error that is found after everything was parsed.
  */
 import { Agent, request } from 'node:http'

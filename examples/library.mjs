@@ -1,4 +1,4 @@
-// The API server inside one's own program: start it, ask it, read the streamed reply, stop it.
+// The API server in your own program: start it, send a request, read the streamed reply, stop it.
 import { readSse } from 'omniserve/protocol'
 import { startServer } from 'omniserve/server'
 

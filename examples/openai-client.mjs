@@ -1,5 +1,5 @@
-// The official client: the text as it comes, the speech to reply.wav. OMNISERVE_URL and OMNISERVE_API_KEY name
-// another server.
+// The official client: prints the text as it arrives, saves the speech as reply.wav. OMNISERVE_URL and
+// OMNISERVE_API_KEY select another server.
 import { writeFile } from 'node:fs/promises'
 import OpenAI from 'openai'
 
@@ -23,7 +23,7 @@ for await (const chunk of stream) {
   if (chunk.usage) console.log(`\n${chunk.usage.total_tokens} tokens`)
 }
 
-// What is streamed is 24 kHz 16-bit mono PCM without a header.
+// The streamed audio is 24 kHz 16-bit mono PCM without a header.
 const pcm = Buffer.concat(pieces)
 const header = Buffer.alloc(44)
 header.write('RIFF', 0)

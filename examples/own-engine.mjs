@@ -1,4 +1,4 @@
-// An engine of one's own behind the API: this one says the last message backwards, a word at a time.
+// Your own engine behind the API: this one repeats the last message backwards, a word at a time.
 import { EngineError } from 'omniserve/contract'
 import { startServer } from 'omniserve/server'
 

@@ -32,9 +32,9 @@ export interface FakeEngineOptions {
   readonly id?: string
   /** Ids served; `fake-omni` when absent. */
   readonly models?: readonly string[]
-  /** What to answer; by default it repeats the last user text and names the media seen. */
-  readonly reply?: (request: GenerationRequest) => FakeReply
   /** The reply; by default it repeats the last user text and names the media. */
+  readonly reply?: (request: GenerationRequest) => FakeReply
+  /** Pause before each token, milliseconds. */
   readonly tokenDelayMs?: number
   /** Pause before `start`, milliseconds. */
   readonly startDelayMs?: number
@@ -46,7 +46,7 @@ export interface FakeEngineOptions {
   readonly toneHertz?: number
   readonly voices?: readonly EngineVoice[]
   readonly thinking?: boolean
-  /** Instead of all but tools. */
+  /** In place of the default capabilities, except tools. */
   readonly capabilities?: Partial<EngineCapabilities>
   /** Without speech the model lists `text` only and refuses `speech`. */
   readonly speech?: boolean

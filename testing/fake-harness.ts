@@ -1,5 +1,5 @@
 /**
- * Common parts of fake stages: each runs alonely, after a delay that ends early when aborted, fails on request, and
+ * Common parts of fake stages: each runs alone, after a delay that ends early when aborted, fails on request, and
  * counts live objects.
  */
 

@@ -1,11 +1,10 @@
 /**
- * A port of the loopback interface that stays free until it is used, also between the end of one server and the start
- * of another on it.
+ * A port of the loopback interface that stays free until it is used, also between two servers that use it in turn.
  */
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
-/** Below the ports that systems give to whoever asks for any, such as the other servers and clients of the tests. */
+/** Below the ports that systems assign to servers on port 0 and to clients. */
 const RANGE = [15_000, 32_000] as const
 
 export async function freePort(): Promise<number> {

@@ -1,6 +1,6 @@
 /**
- * README's commands and tour as a newcomer takes them: a clone in an empty folder, an empty home, npm's registry. What
- * README shows is what must be printed, times aside. Clones what is committed.
+ * README's commands and tour as a new user runs them: a clone in an empty folder, an empty home, npm's registry. The
+ * output must equal README's, except for times. Clones the last commit.
  *
  *   node testing/newcomer.ts                 on this machine
  *   node testing/newcomer.ts --clean-root    in a Debian root that holds Node and npm alone (see clean-root.ts)

@@ -1,6 +1,6 @@
 /**
- * A server whose checkpoint has tools, for clients that are tried by hand (`reference/clients/`): the fake engine,
- * which calls what a user asks it to (`call weather {"city": "Rome"}`) and answers a tool's result.
+ * A server whose checkpoint has tools, for manual tests of clients (`reference/clients/`): the fake engine, which calls
+ * the tool that a user names (`call weather {"city": "Rome"}`) and answers with the tool's result.
  *
  * Run: `npx node testing/tools-server.ts [PORT]` (8001). Ends with SIGINT or SIGTERM.
  */

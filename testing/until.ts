@@ -1,7 +1,7 @@
 /**
- * Waiting for states in tests, never for time: the limit only says that a state never comes.
+ * Waiting for states in tests, not for time: the limit only reports a state that is never reached.
  *
- * In: a condition, or a check that throws while it does not hold. Out: resolves at the first look at which it holds.
+ * In: a condition, or a check that throws while it does not hold. Out: resolves when it holds.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vi } from 'vitest'
@@ -9,11 +9,11 @@ import { vi } from 'vitest'
 /** Under the time limit of a test, so that the failure names the condition. */
 const LIMIT = 150_000
 
-/** Waits until the condition holds. Looks every `interval` milliseconds. */
+/** Waits until the condition holds. Checks every `interval` milliseconds. */
 export async function until(holds: () => boolean | Promise<boolean>, interval = 2): Promise<void> {
   const deadline = performance.now() + LIMIT
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`it never came true: ${String(holds)}`)
+    if (performance.now() > deadline) throw new Error(`never true: ${String(holds)}`)
     await sleep(interval)
   }
 }

@@ -22,7 +22,7 @@ const toUri = ({ bytes }: HostileFile) => `data:;base64,${bytes.toString('base64
 
 let servers: HostileServers
 let loader: DecodingLoader
-/** Gives up on a server soon. */
+/** With short timeouts. */
 let hasty: DecodingLoader
 let directory: string
 const asked: string[] = []

@@ -15,7 +15,7 @@ interface Violation {
 
 /** Axe's findings, of any impact, in the current page. Popups are outside the page's landmarks by design. */
 async function violations(page: Page, options: { popup?: boolean } = {}): Promise<string[]> {
-  // Transitions half way have half the contrast.
+  // Contrast is lower during transitions.
   await page.evaluate(
     `Promise.all(document.getAnimations().filter((a) => a.effect.getComputedTiming().iterations !== Infinity).map((a) => a.finished.catch(() => {})))`,
   )
@@ -26,7 +26,7 @@ async function violations(page: Page, options: { popup?: boolean } = {}): Promis
   return found.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.html).join(' | ')}`)
 }
 
-/** Nothing is found. What is closing may be looked at again; what is wrong stays wrong. */
+/** Nothing is found. Checked again while popups close. */
 async function expectNone(page: Page, options: { popup?: boolean } = {}): Promise<void> {
   await expect.poll(() => violations(page, options), { timeout: 30_000 }).toEqual([])
 }
@@ -135,7 +135,7 @@ describeInBrowser('accessibility', () => {
     expect(await page.locator('#message').inputValue()).toBe('hello\nthere')
     await page.keyboard.press('Enter')
     await page.locator('.turn-foot').waitFor()
-    // Said once to screen readers.
+    // Announced once to screen readers.
     await expect
       .poll(() => page.locator('.conversation > [role="status"]').innerText())
       .toMatch(/^Reply: A \*\*list\*\*/)

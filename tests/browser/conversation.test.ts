@@ -114,7 +114,7 @@ describeInBrowser('conversation', () => {
     expect(body.length).toBe(samples)
     expect(body).toEqual(expected)
 
-    // Replay from the middle, pause, go on.
+    // Replay from the middle, pause, continue.
     await page.getByRole('slider', { name: 'Position' }).fill('0.2')
     // Within the page: what is left plays for 1.7 seconds only.
     const pausedAt = await page.evaluate<number>(`(async () => {
@@ -143,8 +143,7 @@ describeInBrowser('conversation', () => {
       expect(await page.evaluate<number>(`globalThis.omniservePlayground.player.statistics.underruns`)).toBeGreaterThan(
         0,
       )
-      // But for silence (and the remainder of a zero when the browser interpolates), the played samples are the sent
-      // ones.
+      // Except for silence (and interpolated zeros), the played samples equal the sent ones.
       const played = (await page.evaluate<number[]>(`globalThis.tapped`)).filter((sample) => Math.abs(sample) > 1e-5)
       const sent = [...expectedTone(5 * 3 * 1920)].filter((sample) => sample !== 0)
       expect(played.length).toBe(sent.length)
@@ -169,7 +168,7 @@ describeInBrowser('conversation', () => {
     const firstTurn = page.getByRole('article', { name: 'You' }).first()
     await firstTurn.hover()
     await firstTurn.getByRole('button', { name: 'Edit and send again' }).click()
-    // One types on at the end.
+    // The caret is at the end.
     await page.keyboard.type(' and more')
     expect(await firstTurn.getByRole('textbox').inputValue()).toBe('first question and more')
     await firstTurn.getByRole('textbox').fill('changed question')
@@ -243,7 +242,7 @@ describeInBrowser('conversation', () => {
     await page.keyboard.type('Fruit')
     await page.keyboard.press('Enter')
     await expect.poll(() => titles.allInnerTexts()).toContain('Fruit')
-    // The given name outlives more turns and a reload.
+    // The given name is kept over more turns and a reload.
     await page.locator('.history-open', { hasText: 'Fruit' }).click()
     await ask(page, 'oranges', 2)
     await page.reload()

@@ -39,7 +39,7 @@ function comparable(request: GenerationRequest | undefined): unknown {
 async function copy(page: Page, language: string): Promise<string> {
   await page.getByRole('tab', { name: language }).click()
   await page.evaluate(`navigator.clipboard.writeText('')`)
-  // The panel being closed may still be there.
+  // The closing panel may still be there.
   await page.getByRole('tabpanel', { name: language }).getByRole('button', { name: 'Copy', exact: true }).click()
   // The page writes it some time after the click.
   const read = (): Promise<string> => page.evaluate<string>(`navigator.clipboard.readText()`)
@@ -67,7 +67,7 @@ describeInBrowser('copy as code', () => {
     await page.getByText('Copied', { exact: true }).waitFor()
     const copied = await page.evaluate<string>(`navigator.clipboard.readText()`)
     expect(copied).toBe(await page.locator('.commands pre').textContent())
-    // The shell's view of it: three commands.
+    // Three commands as the shell splits them.
     const { output } = await run('bash', ['-c', `npx() { echo "$@"; }\n${copied}`], '.')
     expect(output.trim().split('\n')).toEqual([
       'omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct',

@@ -23,7 +23,7 @@ describeInBrowser('failures', () => {
     const { page } = await openPlayground(browser, server.url, { settings: { speech: false } })
     await ask(page, Array.from({ length: 60 }, () => 'word').join(' '))
     const alert = page.locator('.failure')
-    // First what happened, then the server's message.
+    // The description comes first, then the server's message.
     expect(await alert.innerText()).toMatch(/^The conversation is too long for this model\s+Shorten the message/)
     expect(await alert.innerText()).toMatch(/400/)
     expect(await alert.innerText()).toMatch(/invalid_parameter_error/)

@@ -1,5 +1,5 @@
 /**
- * The page of operators: replicas, a drain and its end, a wrong key; accessible, within its content security policy.
+ * The operators' page: replicas, a drain and its end, a wrong key; accessible, within its content security policy.
  */
 import axe from 'axe-core'
 import type { Browser } from 'playwright-core'

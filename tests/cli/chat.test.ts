@@ -116,9 +116,9 @@ describe.concurrent('one question', () => {
       `#!/bin/sh\n/bin/cat > /dev/null\n{ echo 'ALSA lib: cannot find card'; echo 'audio open failed'; } >&2\n`,
     )
     await chmod(path.join(mute, 'ffplay'), 0o755)
-    const unheard = await chat(['Hello', '--play'], { environment: { PATH: mute } })
-    expect(unheard).toMatchObject({ code: 1, out: 'You said: Hello\n' })
-    expect(unheard.errors).toContain('--play: ffplay says: audio open failed')
+    const mutePlayer = await chat(['Hello', '--play'], { environment: { PATH: mute } })
+    expect(mutePlayer).toMatchObject({ code: 1, out: 'You said: Hello\n' })
+    expect(mutePlayer.errors).toContain('--play: ffplay says: audio open failed')
     const none = await chat(['Hello', '--play'], { environment: { PATH: folder.path } })
     expect(none).toMatchObject({ code: 2, errors: expect.stringContaining('install one of ffplay, pw-play') })
   })
@@ -212,7 +212,7 @@ describe('a server that runs on this machine', () => {
     const engine = fakeEngine()
     let asked = 0
     const engines = async () => {
-      // Loads until the command has looked whether it is ready.
+      // Loads until the command has checked whether it is ready.
       await until(() => asked >= 2)
       return new Map([['fake-omni', engine]])
     }

@@ -13,7 +13,6 @@ import { png, wav } from '../support/media.ts'
 import { startTestServer } from '../support/server.ts'
 import { mainFile, omniserve, temporaryFolder, testMedia, tinyCheckpoint } from './run-cli.ts'
 
-// Many processes: on a busy machine they wait for their turn.
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeAll(async () => {
   folder = await temporaryFolder()
@@ -243,7 +242,7 @@ describe.concurrent('pull, then convert, then bench', () => {
     for (const { profile, total_ms: total } of result.cases) {
       const sum = Object.values(profile.stages).reduce((all, milliseconds) => all + milliseconds, 0)
       expect(Math.abs(sum / total - 1)).toBeLessThan(0.05)
-      // The client waits for what the engine does, and a little more.
+      // The client's time includes the engine's.
       expect(profile.stages['transport']).toBeGreaterThanOrEqual(0)
       expect(Object.keys(profile.stages)).toEqual(expect.arrayContaining(['prefill', 'decode', 'sampling']))
     }

@@ -27,7 +27,7 @@ class Talk implements AsyncDisposable {
 
   constructor() {
     const client = new OpenAI({ apiKey: 'secret', baseURL: `${server.url}/v1` })
-    // The SDK's client speaks TLS whatever the URL says; the test server does not.
+    // The SDK's client uses TLS whatever the URL; the test server does not.
     const options = { createConnection: () => connect(Number(new URL(server.url).port), '127.0.0.1') }
     this.realtime = new OpenAIRealtimeWS({ model: 'fake-omni', options }, client)
     // Without a listener the SDK throws errors where they cannot be caught.
@@ -72,7 +72,7 @@ class Talk implements AsyncDisposable {
 
 const byHand = { type: 'realtime', audio: { input: { turn_detection: null } } } as const
 
-/** Opened and set. */
+/** A session with its settings applied. */
 async function open(session: OpenAI.Realtime.RealtimeSessionCreateRequest): Promise<Talk> {
   const talk = new Talk()
   await talk.next('session.created')

@@ -52,7 +52,7 @@ describe('a turn', () => {
     const [arrival] = arrivals()
     const { contentKey, facts } = asked()
     expect(arrival).toMatchObject({ samples: facts.samples, contentKey, prefills: true })
-    // What it was opened with is what is asked in the end, but for the audio.
+    // It is opened with the same request, except for the audio.
     const { messages, speech } = server.engine.requests.at(-1)!
     expect(arrival!.request.messages.slice(0, -1)).toEqual(messages.slice(0, -1))
     expect(arrival!.request.speech).toEqual(speech)
@@ -74,13 +74,13 @@ describe('a turn', () => {
     expect(arrival).toMatchObject({ samples: facts.samples, contentKey })
     expect(arrival!.endings.length).toBeGreaterThan(1)
     expect(arrival!.endings.at(-1)).toBe(contentKey)
-    // The model is given all of it up to where it stopped, the last pause but its beginning as silence.
+    // The model gets the audio up to its end; the last pause, except its beginning, is silence.
     expect(facts.samples / 16).toBeCloseTo(stopped - started, -1)
     const { samples } = await medium.decode(new AbortController().signal)
     const spoken = samples.findLastIndex((sample) => sample !== 0)
     expect(samples.length - spoken).toBeGreaterThan(1.25 * 16_000)
     expect(samples.length - spoken).toBeLessThan(1.35 * 16_000)
-    // The pause in the middle is there as it was.
+    // The pause in the middle is unchanged.
     expect(samples.subarray(0, spoken).some((_, at, all) => all.subarray(at, at + 800).every((one) => one === 0))).toBe(
       false,
     )

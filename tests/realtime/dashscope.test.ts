@@ -215,7 +215,7 @@ describe('interruption', () => {
     const reply = history.find(({ role }) => role === 'assistant')
     const text =
       reply === undefined ? '' : reply.content.map((part) => (part.type === 'text' ? part.text : '')).join('')
-    // Sent far ahead of the clock, hardly any of it was played.
+    // It is sent much faster than it plays, so little of it was played.
     expect(text.length).toBeLessThan(done.response.output[0].content[0].transcript.length)
   })
 

@@ -11,7 +11,7 @@ let sockets: WebSocketServer
 const sessions: Promise<void>[] = []
 
 beforeAll(async () => {
-  // Pings are sent when the test says so.
+  // The test triggers the pings.
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   await once(sockets, 'listening')
@@ -27,7 +27,7 @@ beforeAll(async () => {
       images: false,
     }
     const refuse = (): never => {
-      throw new Error('nothing is asked of it')
+      throw new Error('not expected to be called')
     }
     const ports: ConnectionPorts = {
       now: () => performance.now(),

@@ -106,7 +106,7 @@ describe('a session', () => {
   it('stops handling events while its client does not read the answers', async () => {
     const server = await start({ stallTimeout: 0.3 })
     const client = await RealtimeClient.dashscope(server)
-    // Its answer has them, and so have those of the small events that follow.
+    // The answer contains the instructions, and so do the answers to the small events that follow.
     await client.update({ instructions: 'x'.repeat(1024 * 1024) })
     client.socket.pause()
     const before = process.memoryUsage().external

@@ -1,6 +1,6 @@
 /**
  * Settings with several documented kinds of values, in both dialects: each is taken as documented, or refused by its
- * name, and the session goes on.
+ * name, and the session continues.
  */
 import { describe, expect, it } from 'vitest'
 import { MODEL_QUERY, oneSentence, RealtimeClient, silence, to24k } from './client.ts'
@@ -24,7 +24,7 @@ async function refused(client: RealtimeClient, event: object): Promise<unknown> 
   return (await client.next('error')).error.param
 }
 
-/** What the engine was asked for by a reply with these settings. */
+/** The engine's request for a reply with these settings. */
 async function reply(client: RealtimeClient, response?: object): Promise<(typeof server.engine.requests)[number]> {
   await client.reply(response)
   return server.engine.requests.at(-1)!

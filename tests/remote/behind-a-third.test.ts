@@ -135,7 +135,6 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
   const outcomes: Awaited<ReturnType<typeof ask>>[] = []
   let next = 0
   let killed = false
-  // Six callers, one request after another each.
   const caller = async (): Promise<void> => {
     while (next < REQUESTS) {
       const number = next
@@ -155,7 +154,7 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
     expect(status, `request ${number}`).toBe(200)
     const wanted = number % 3 === 0 ? spoken : written
     if (reply!.error) {
-      // It had begun at the one that was killed: one clear error, nothing after it.
+      // It had begun at the killed one: one error, nothing after it.
       expect(reply!.error.error.code).toBe('ModelUnavailable')
       expect([reply!.done, wanted.text.startsWith(reply!.text)]).toEqual([true, true])
       crashed += 1
@@ -170,11 +169,11 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
   expect(crashed).toBeLessThanOrEqual(6)
   expect(['ejected', 'trial']).toContain(await stateOf('a'))
 
-  // It comes back by itself.
+  // It is readmitted automatically.
   a = await serveAt(ports[0], ...nano)
   await until(async () => (await stateOf('a')) === 'up', 100)
 
-  // The other is drained while requests run: six callers go on until it is.
+  // The other is drained while six callers send requests.
   const drained = callers()
   await until(async () => ((await replicas()).find(({ name }) => name === 'b')?.live ?? 0) > 0)
   await drain('b', true)
@@ -184,7 +183,7 @@ it('loses no request when one is killed, one is drained, and one is restarted', 
   for (const { reply } of [...(await running), ...after]) expect([reply?.error, reply?.done]).toEqual([undefined, true])
   await until(async () => (await stateOf('b')) === 'drained', 20)
 
-  // SIGTERM is an orderly end: what runs there is finished, what comes meanwhile goes to the other.
+  // SIGTERM: running replies finish, new requests go to the other.
   await drain('b', false)
   await until(async () => (await stateOf('b')) === 'up', 20)
   const ordered = callers()

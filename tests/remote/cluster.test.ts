@@ -53,7 +53,7 @@ const pool = (name: string, replicas: readonly ReplicaPlan[], more: Partial<Pool
 const balancing: Balancing = {
   strategy: 'least-pending',
   affinity: 'none',
-  // Checks are made by hand.
+  // The test triggers the checks.
   probeEvery: 3_600_000,
   health: { strikes: 2, goodProbes: 2, out: [30_000, 300_000] },
   speechCost: 2,
@@ -136,7 +136,7 @@ describe('a cluster', () => {
     expect(cluster.status()[0]).toMatchObject({ state: 'ejected', counts: { ejections: 1, retries: 1 } })
     // No request goes there meanwhile.
     for (let count = 0; count < 3; count += 1) expect(await servedBy(engine)).toBe('b')
-    // It is healthy again; its time out is not over.
+    // It is healthy again, but still ejected.
     const again = await start(1, port)
     await cluster.probeAll()
     await cluster.probeAll()
@@ -241,7 +241,7 @@ describe('a cluster', () => {
         ['ejected', 0],
       ]),
     )
-    // A new request is told at once.
+    // A new request is refused at once.
     await expect(servedBy(engine)).rejects.toMatchObject({ code: 'upstream_failed' })
     bIsIll = false
     pass(30_000)

@@ -38,7 +38,7 @@ async function listening(server: Server | ReturnType<typeof createSocketServer>)
   return (server.address() as AddressInfo).port
 }
 
-/** A peer that answers every request so. */
+/** A peer that answers every request with this. */
 async function peer(
   adapter: AdapterName,
   answer: (response: ServerResponse) => void | Promise<void>,

@@ -1,7 +1,7 @@
 /**
  * Two real vLLM-Omni with nano behind `omniserve serve --config`, by hand: the programs of `testdata/samples`,
  * aborts, `kill -9`, SIGTERM. See reference/remote-peer/README.md. `OMNISERVE_REAL_REPLICAS='VENV NANO [PORT PORT]'`;
- * servers of an earlier run are taken over.
+ * servers of an earlier run are used again.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -152,7 +152,7 @@ async function replicas() {
   return clusterStateSchema.parse(await response.json()).replicas
 }
 
-/** Requests that went on to another replica. */
+/** Requests that moved to another replica. */
 const movesFrom = async (name: Name) => (await replicas()).find((replica) => replica.name === name)!.retries
 
 const liveAt = async (name: Name) => (await replicas()).find((replica) => replica.name === name)!.live
@@ -160,7 +160,7 @@ const liveAt = async (name: Name) => (await replicas()).find((replica) => replic
 const stateOf = async (name: Name) => (await replicas()).find((replica) => replica.name === name)?.state
 
 /** Requests running and waiting at both. */
-async function seatsTaken(): Promise<number> {
+async function usedSlots(): Promise<number> {
   let sum = 0
   for (const name of NAMES) {
     const page = await (await fetch(`${urlOf(name)}/metrics`)).text()
@@ -171,8 +171,8 @@ async function seatsTaken(): Promise<number> {
 }
 
 /**
- * Ends a replica under eight spoken requests, once one of them has begun there or while all wait, and says what became
- * of them.
+ * Ends a replica under eight spoken requests, once one of them has begun there or while all wait, and checks the
+ * outcomes.
  */
 async function endOneUnderLoad(
   name: Name,
@@ -276,17 +276,17 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
     ['written', {}],
     ['spoken', spoken],
   ])('free a slot within a second after the abort of a %s reply', async (kind, body) => {
-    await vi.waitFor(async () => expect(await seatsTaken()).toBe(0), { timeout: 30_000, interval: 50 })
+    await vi.waitFor(async () => expect(await usedSlots()).toBe(0), { timeout: 30_000, interval: 50 })
     const controller = new AbortController()
     const { begun, outcome } = ask(LONG, body, controller.signal)
     await begun
-    expect(await seatsTaken()).toBe(1)
+    expect(await usedSlots()).toBe(1)
     const aborted = performance.now()
     controller.abort()
     await expect(outcome).rejects.toThrow()
-    await vi.waitFor(async () => expect(await seatsTaken()).toBe(0), { timeout: 30_000, interval: 10 })
+    await vi.waitFor(async () => expect(await usedSlots()).toBe(0), { timeout: 30_000, interval: 10 })
     const took = performance.now() - aborted
-    note(`abort of a ${kind} reply: the seat is free after ${took.toFixed(0)} ms`)
+    note(`abort of a ${kind} reply: the slot is free after ${took.toFixed(0)} ms`)
     expect(took).toBeLessThan(1000)
   })
 

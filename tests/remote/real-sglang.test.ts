@@ -1,6 +1,6 @@
 /**
  * SGLang-Omni's own HTTP layer and client, on the scripted coordinator of reference/remote-peer/sglang_stub.py, by
- * hand. What it says is a recording; how it says it, and what it refuses, is its own.
+ * hand. The content is a recording; the wire format and the refusals are its own.
  * `OMNISERVE_REAL_SGLANG=http://127.0.0.1:18103`
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -10,7 +10,7 @@ import { readReply, usageAddsUp } from '../support/reply.ts'
 
 const url = process.env['OMNISERVE_REAL_SGLANG'] ?? ''
 const TEXT = 'I am nano, a very small omni model. I can see, hear and speak.'
-// Its voice cannot be chosen.
+// Its voice cannot be selected.
 const speech = { modalities: ['text', 'audio'] }
 
 let front: ClusterServer
@@ -80,7 +80,7 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
     const busy = await say('BUSY')
     expect([busy.status, busy.headers.get('retry-after') !== null]).toEqual([503, true])
     await busy.text()
-    // It rests a second after a full queue.
+    // It is paused for a second after a full queue.
     await vi.waitFor(async () => expect((await say('Hi')).status).toBe(200), { timeout: 10_000, interval: 200 })
     const long = await say('LONG')
     expect(long.status).toBe(400)
@@ -88,7 +88,7 @@ describe.skipIf(url === '')('a real HTTP layer of SGLang-Omni behind this server
     const dead = await readReply(await say('DIE'))
     expect(dead.error!.error.code).toBe('ModelUnavailable')
     expect(dead.done).toBe(true)
-    // Its health check is well, so it comes back by itself.
+    // Its health check passes, so it is readmitted.
     await vi.waitFor(async () => expect((await say('Hi')).status).toBe(200), { timeout: 30_000, interval: 200 })
   })
 

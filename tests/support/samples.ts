@@ -1,4 +1,4 @@
-/** The programs of `testdata/samples` run as they stand but for their hosts, with the media that they ask for. */
+/** The programs of `testdata/samples`, unchanged except for their hosts, with the media that they request. */
 import { execFile } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'

@@ -160,7 +160,7 @@ describe('transcriptions', () => {
     await expect(ask({ stream: true, response_format: 'srt' })).rejects.toThrow('stream is not supported')
     await expect(ask({ include: ['logprobs'] })).rejects.toThrow('include is not supported')
     await expect(ask({ language: '!' })).rejects.toThrow('language is not supported')
-    // Also where nothing is said, so that nothing is asked of the model.
+    // Also for silence, which sends no request to the model.
     const nothing = await toFile(encodeWav(new Float32Array(16_000), 16_000), 'silence.wav')
     await expect(ask({ file: nothing, language: 'klingon' })).rejects.toThrow('language is not supported')
     const plain = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', body: '{}' })
@@ -298,7 +298,7 @@ describe('under a rate limit', () => {
     const { rateLimit } = limited.services.catalogue.find(model)!.rules
     const { rateLimiter } = limited.services
     for (let sent = 1; sent < rateLimit.requestsPerMinute; sent += 1) rateLimiter!.take('anonymous', model, rateLimit)
-    // Its first stretch uses the tokens up.
+    // Its first segment uses the tokens up.
     rateLimiter!.charge('anonymous', model, rateLimit, rateLimit.tokensPerMinute - 1)
     const transcribe = async (): Promise<Response> => {
       const form = new FormData()

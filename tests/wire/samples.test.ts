@@ -1,4 +1,4 @@
-/** The programs of `testdata/samples`, run as they stand but for the hosts, and what they write looked at. */
+/** The programs of `testdata/samples`, unchanged except for the hosts, and their output. */
 import { execFileSync } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import path from 'node:path'

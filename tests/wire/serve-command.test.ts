@@ -1,4 +1,4 @@
-/** `omniserve serve` as a process: ready line, a reply from a real checkpoint, an orderly end, exit codes, help. */
+/** `omniserve serve` as a process: ready line, a reply from a real checkpoint, graceful shutdown, exit codes, help. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -54,7 +54,7 @@ describe('omniserve serve', () => {
     expect(reply.usage && usageAddsUp(reply.usage)).toBe(true)
     // Random weights end at any point.
     expect(reply.usage?.completion_tokens).toBeLessThanOrEqual(4)
-    // The log says how the weights are held, and where the request's time went.
+    // The log has the placement of the weights and the request's profile.
     const logged = (message: string): Record<string, unknown> | undefined =>
       running
         .errors()

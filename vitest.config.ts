@@ -10,27 +10,28 @@ if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 
 /**
- * A process for each file: those that change their own process, or measure its memory, and those that wait for other
- * programs, which take long.
+ * Files with a process of their own: they mock modules, measure memory, need a fresh process, or wait for other programs
+ * and take long.
  */
 const alone = [
   'src/tensor/**/*.test.ts',
   'tests/{engine-crash,examples,faults,hostile-media,nano}.test.ts',
   'tests/{browser,cli}/**/*.test.ts',
+  'tests/realtime/odd-orders.test.ts',
   'tests/remote/{behind-a-third,real-*}.test.ts',
   'tests/wire/{qwen-omni-turbo,samples,serve-command}.test.ts',
 ]
 
 export default defineConfig({
   test: {
-    // In the order of their names: what takes long begins first.
+    // Projects run in the order of their names: the long tests begin first.
     projects: [
       { extends: true, test: { name: 'alone', include: alone } },
       {
         extends: true,
         test: {
           name: 'shared',
-          // What a file loads serves the next one too.
+          // Modules are loaded once per worker.
           isolate: false,
           include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
           exclude: alone,

@@ -367,8 +367,8 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
     })
 
     it('leaves the others of a batch alone when its vocoder stops in the middle of a step', async () => {
-      const long = { script: answer('abcdefghij'.repeat(9)), tailFrames: 60, talkerDelay: () => 6, vocoderDelay: 40 }
-      const { runtime, model } = start(long)
+      const long = { script: answer('abcdefghij'.repeat(9)), tailFrames: 60 }
+      const { runtime, model } = start({ ...long, talkerDelay: () => 6, vocoderDelay: 40 })
       const stays = makeRequest({ text: 'a', maxTokens: 100, voice: 'Ethan' })
       const staying = readReply(runtime, stays)
       let over = false

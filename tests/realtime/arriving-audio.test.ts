@@ -26,12 +26,12 @@ async function open(session: object, at: { readonly url: string } = server): Pro
 /** Speaks piece after piece, as a microphone does; each is handled before the next. */
 async function stream(client: RealtimeClient, samples: Float32Array): Promise<void> {
   const errors = (): number => client.types.filter((type) => type === 'error').length
-  const before = errors()
+  const earlier = errors()
   for (let at = 0, pieces = 1; at < samples.length; at += 1600, pieces += 1) {
     client.speak(samples.subarray(at, at + 1600))
     // Answered with an error, in the order of the events.
     client.send({ type: 'conversation.item.retrieve', item_id: 'none' })
-    await until(() => errors() === before + pieces)
+    await until(() => errors() === earlier + pieces)
   }
 }
 

@@ -121,7 +121,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     const whole = (end: number): AudioMedium =>
       decodedAudio({ sampleRate: RATE, samples: withSilence(samples.subarray(0, end), silence) })
     const audio = open(before, scope, true)
-    const kept = hosted.runtime.kept.mediaBytes
+    const kept = hosted.runtime.cached.mediaBytes
     let sent = 0
     for (const [index, end] of [...pausesAt, samples.length].entries()) {
       for (; sent < end; sent = Math.min(end, sent + 4321))
@@ -134,7 +134,7 @@ describe.each(Object.entries(checkpoints))('%s', (name, checkpoint) => {
     // Nothing is kept of pauses that did not end the turn, however many there were.
     const most = (samples.length + silence) / (name === 'tiny25-grouped' ? 640 : 1200) + 20
     if (before.length === 0)
-      expect(hosted.runtime.kept.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
+      expect(hosted.runtime.cached.mediaBytes - kept).toBeLessThan(most * hosted.parts.model.thinker.hiddenSize * 4)
     const medium = whole(samples.length)
     return complete(audio, medium, [...before, turnOf(medium)], scope, true)
   }

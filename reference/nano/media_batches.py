@@ -1,6 +1,6 @@
 """Images and audio on disk, and training batches from them.
 
-    python3 media_batches.py images N SEED      work/images/*.npz
+    python3 media_batches.py images N SEED [KIND=SHARE,...]     work/images/*.npz, of all kinds or of these
     python3 media_batches.py sounds N SEED      work/sounds/*.npz (beeps, noise, spoken questions, sentences to transcribe)
     python3 media_batches.py beeps N SEED       the same without speech
     python3 media_batches.py replies N SEED     nano's own replies, to transcribe
@@ -116,11 +116,13 @@ def spoken_dialogue(rng, facts, tokens):
     return [("user", [("audio", tokens), q if en else text_data.full_width(q)]), ("assistant", text if en else text_data.full_width(text))]
 
 
-def make_images(n, seed, split="train"):
+def make_images(n, seed, split="train", kinds=None):
+    """`kinds`: shares by kind of image; default: those of `make_image`."""
     rng = random.Random(seed)
+    kind = lambda: rng.choices(list(kinds), list(kinds.values()))[0] if kinds else None
     IMAGES.mkdir(parents=True, exist_ok=True)
     for i in range(n // 500):
-        pairs = [md.make_image(rng, split) for _ in range(500)]
+        pairs = [md.make_image(rng, split, kind()) for _ in range(500)]
         arrays = [md.prepare(image) for image, _ in pairs]
         np.savez(IMAGES / f"{seed + i:06d}.npz", shapes=np.array([a.shape[:2] for a in arrays]), pixels=np.concatenate([a.ravel() for a in arrays]), scenes=np.array([s for _, s in pairs], object))
         print("images", (i + 1) * 500, flush=True)
@@ -362,4 +364,8 @@ SOUND_KINDS = {"sounds": {}, "beeps": {"speech": 0}, "replies": {"speech": 1, "o
 
 if __name__ == "__main__":
     what, n, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    make_images(n, seed) if what == "images" else make_sounds(n, seed, **SOUND_KINDS[what])
+    if what == "images":
+        shares = (part.split("=") for part in sys.argv[4].split(",")) if len(sys.argv) > 4 else ()
+        make_images(n, seed, kinds={kind: float(share) for kind, share in shares})
+    else:
+        make_sounds(n, seed, **SOUND_KINDS[what])

@@ -123,12 +123,9 @@ export class FileMapping implements Disposable {
     const start = Math.ceil(offset / page) * page
     const end = Math.floor((offset + length) / page) * page
     if (end <= start) return
-    const calls = systemCalls()
-    calls?.madvise(this.address + BigInt(start), end - start, MADV_DONTNEED)
-    if (!calls?.posix_fadvise) return
     const fd = openSync(this.path, 'r')
     try {
-      calls.posix_fadvise(fd, start, end - start, POSIX_FADV_DONTNEED)
+      dropPages(fd, start, this.address + BigInt(start), end - start)
     } finally {
       closeSync(fd)
     }
@@ -206,6 +203,16 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
     throw new TensorError(`a cache file could not be mapped (errno ${koffi.errno()})`)
   }
   adviseLargePages(address, length)
+}
+
+/**
+ * @internal Drops a file's pages that are mapped at `address`, from the process and, on Linux, from the page cache: the
+ * next access reads the file. The file is synchronised, and nothing was written to the mapping.
+ */
+export function dropPages(fd: number, offset: number, address: Address, length: number): void {
+  const calls = systemCalls()
+  calls?.madvise(address, length, MADV_DONTNEED)
+  calls?.posix_fadvise?.(fd, offset, length, POSIX_FADV_DONTNEED)
 }
 
 /**

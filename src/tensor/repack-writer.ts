@@ -10,7 +10,7 @@
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-import { mapOver } from './file-mapping.ts'
+import { dropPages, mapOver } from './file-mapping.ts'
 import { bytesAt, type Address } from './native.ts'
 
 export interface RepackWriterOptions {
@@ -87,7 +87,7 @@ export class RepackWriter implements AsyncDisposable {
 
   /** Gives the file its name. Returns whether it is there. */
   async finish(): Promise<boolean> {
-    const { path, dataAt, dataBytes } = this.#options
+    const { path, address, dataAt, dataBytes } = this.#options
     const file = this.#file
     if (!file) return false
     try {
@@ -95,6 +95,8 @@ export class RepackWriter implements AsyncDisposable {
       // Without it a power failure may leave a file of the right size with zeros in it.
       await file.sync()
       this.#map(file, dataBytes)
+      // Writing fills the page cache with small pages; reading a mapping fills it with large ones.
+      dropPages(file.fd, dataAt, address, dataBytes)
       await rename(this.#temporary, path)
     } catch (error) {
       await this.#giveUp(error)

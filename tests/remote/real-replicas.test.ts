@@ -183,7 +183,7 @@ async function endOneUnderLoad(
   const moves = await movesFrom(name)
   const sent = performance.now()
   const asked = Array.from({ length: 8 }, () => ask(LONG, spoken))
-  if (when === 'waiting') await vi.waitFor(async () => expect(await liveAt(name)).toBe(4), { interval: 1 })
+  if (when === 'waiting') await vi.waitFor(async () => expect(await liveAt(name)).toBe(4), { timeout: 20_000, interval: 1 })
   else {
     await Promise.any(
       asked.map(async ({ begun }) => {
@@ -280,7 +280,7 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
     const controller = new AbortController()
     const { begun, outcome } = ask(LONG, body, controller.signal)
     await begun
-    expect(await usedSlots()).toBe(1)
+    await vi.waitFor(async () => expect(await usedSlots()).toBe(1), { timeout: 10_000, interval: 10 })
     const aborted = performance.now()
     controller.abort()
     await expect(outcome).rejects.toThrow()

@@ -183,7 +183,8 @@ async function endOneUnderLoad(
   const moves = await movesFrom(name)
   const sent = performance.now()
   const asked = Array.from({ length: 8 }, () => ask(LONG, spoken))
-  if (when === 'waiting') await vi.waitFor(async () => expect(await liveAt(name)).toBe(4), { timeout: 20_000, interval: 1 })
+  if (when === 'waiting')
+    await vi.waitFor(async () => expect(await liveAt(name)).toBe(4), { timeout: 20_000, interval: 1 })
   else {
     await Promise.any(
       asked.map(async ({ begun }) => {

@@ -10,8 +10,8 @@ if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 
 /**
- * Files with a process of their own: they mock modules, measure memory, need a fresh process, or wait for other programs
- * and take long.
+ * Files with a process of their own: they mock modules, measure memory, need a fresh process, or wait for other
+ * programs and take long.
  */
 const alone = [
   'src/tensor/**/*.test.ts',

@@ -1,9 +1,11 @@
-"""Trains the thinker on two cores in rounds: two processes that do not wait for each other, and the mean of both after each round.
+"""Trains the thinker on two cores in rounds: two processes that do not wait for each other, and the mean of both after
+each round.
 
     python3 rounds.py text=0.3,image=0.3,... 9e-4:900 6e-4:900 3e-4:900
 
-Each argument after the mix is one round, RATE:SECONDS. The rate falls only in the last round. Resumes from work/a.pt and work/b.pt, or
-starts both from work/thinker.pt; the mean is work/thinker.pt. GUIDE, TOKENS and PART apply as in train_thinker.py.
+Each argument after the mix is one round, RATE:SECONDS. The rate falls only in the last round. Resumes from work/a.pt and
+work/b.pt, or starts both from work/thinker.pt; the mean is work/thinker.pt. GUIDE, TOKENS and PART apply as in
+train_thinker.py.
 """
 
 import os

@@ -1,7 +1,7 @@
 /**
  * Two omniserves with nano behind a third, all on this machine: one is killed during requests and restarted, then the
- * other is drained, then the first gets SIGTERM and is restarted. Nothing hangs or is duplicated, a reply that had begun
- * at the killed one ends with one error, and usage adds up.
+ * other is drained, then the first gets SIGTERM and is restarted. Nothing hangs or is duplicated, a reply that had
+ * begun at the killed one ends with one error, and usage adds up.
  */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

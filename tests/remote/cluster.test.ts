@@ -4,7 +4,7 @@
  */
 import { afterEach, describe, expect, it } from 'vitest'
 import { VOICES } from '../../src/catalogue/index.ts'
-import type { EngineEvent } from '../../src/contract/index.ts'
+import { EngineError, type EngineEvent } from '../../src/contract/index.ts'
 import { mapVoices } from '../../src/engines/local/voices.ts'
 import { ADAPTERS } from '../../src/engines/remote/adapters.ts'
 import { Cluster, type ClusterEvent } from '../../src/engines/remote/pool/cluster.ts'
@@ -247,6 +247,29 @@ describe('a cluster', () => {
     pass(30_000)
     for (let count = 0; count < 2; count += 1) await cluster.probeAll()
     expect(await Promise.all(waiting)).toEqual(['b', 'b', 'b'])
+  })
+
+  it('does not wait with a request that ended two replicas', async () => {
+    const servers = [await start(), await start(), await start()]
+    const { cluster } = await run(
+      [
+        pool(
+          'p',
+          servers.map((server, index) => replica(`r${index}`, server)),
+        ),
+      ],
+      { moveWithin: 3_600_000 },
+    )
+    const request = ask()
+    const excluded = new Set<string>()
+    for (let count = 0; count < 2; count += 1) {
+      const picked = cluster.pick('any', request, excluded)
+      if (picked.kind === 'refused') throw picked.error
+      using lease = picked.lease
+      excluded.add(lease.member.plan.name)
+      cluster.recordFailure(lease.member, request, new EngineError('engine_crashed', 'It crashed.'))
+    }
+    expect(await cluster.pickLater('any', request, excluded, never)).toMatchObject({ error: { retryable: false } })
   })
 
   it('ends the wait of a request that has to move when its caller leaves, or nothing can return', async () => {

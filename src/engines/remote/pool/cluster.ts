@@ -271,7 +271,8 @@ export class Cluster {
     for (;;) {
       const picked = this.pick(route, request, excluded)
       const left = end - performance.now()
-      if (picked.kind === 'leased' || left <= 0 || !this.#mayReturn(route, request, excluded, left)) return picked
+      if (picked.kind === 'leased' || !picked.error.retryable || left <= 0) return picked
+      if (!this.#mayReturn(route, request, excluded, left)) return picked
       await setTimeout(PICK_INTERVAL_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
   }

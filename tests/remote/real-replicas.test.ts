@@ -240,6 +240,9 @@ const LONG = 'Count from 1 to 48.'
 
 describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 0 }, () => {
   let whole: Reply
+  beforeAll(async () => {
+    if (given !== '') whole = (await ask(LONG, spoken).outcome).reply!
+  })
 
   it('run the samples unchanged', async () => {
     const totals: Usage[] = []
@@ -268,7 +271,6 @@ describe.skipIf(given === '')('two real vLLM-Omni behind this server', { retry: 
     note(
       `"Who are you?": ${(short.reply!.samples.length / 24_000).toFixed(2)} s of speech, ${JSON.stringify(short.reply!.usage)}`,
     )
-    whole = (await ask(LONG, spoken).outcome).reply!
     note(`"${LONG}": ${whole.text} | ${(whole.samples.length / 24_000).toFixed(2)} s of speech, ${whole.finish}`)
     expect([whole.error, whole.done]).toEqual([undefined, true])
   })

@@ -1,11 +1,11 @@
 # syntax=docker/dockerfile:1
-# omniserve with the nano checkpoint. docs/deploy.md tells how to run it; testing/image-replay.ts runs these steps without a container.
-# Debian, not Alpine: the numeric library wants glibc 2.34 or later.
+# omniserve with the nano checkpoint; docs/deploy.md describes its use. testing/image-replay.ts runs these steps without
+# a container engine. Debian, not Alpine: the numeric library requires glibc 2.34 or later.
 
 FROM node:24-bookworm-slim AS build
-# With FFMPEG=none the image holds no FFmpeg and reads no audio or video. NOTICE says why one may want that.
+# FFMPEG=none: an image without FFmpeg, and without audio and video input. The reason is in NOTICE.
 ARG FFMPEG=bundled
-# node-av would also download an ffmpeg command, which is not used.
+# Otherwise node-av also downloads an ffmpeg command, which is not used.
 ENV SKIP_FFMPEG=true
 WORKDIR /omniserve
 COPY package.json package-lock.json ./
@@ -19,7 +19,7 @@ RUN if [ "$FFMPEG" = none ]; then rm -rf node_modules/node-av node_modules/@seyd
 
 FROM node:24-bookworm-slim
 ARG FFMPEG=bundled
-# For FFMPEG=none give: --build-arg LICENCES="Apache-2.0 AND LGPL-3.0-or-later AND MIT"
+# With FFMPEG=none: --build-arg LICENCES="Apache-2.0 AND LGPL-3.0-or-later AND MIT"
 ARG LICENCES="Apache-2.0 AND GPL-3.0-or-later AND LicenseRef-FDK-AAC AND LGPL-3.0-or-later AND MIT"
 LABEL org.opencontainers.image.title="omniserve" \
       org.opencontainers.image.licenses="$LICENCES" \
@@ -42,10 +42,10 @@ RUN ln -s /omniserve/dist/cli/main.js /usr/local/bin/omniserve \
 USER node
 VOLUME /data
 EXPOSE 8000
-# A large checkpoint takes a while to load; then the answer comes at once.
+# The start period covers the loading of a large checkpoint.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.OMNISERVE_PORT || 8000) + '/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
-# Listening on all addresses needs a key: docker run -e OMNISERVE_API_KEY=...
+# Listening on all addresses requires a key: docker run -e OMNISERVE_API_KEY=...
 ENTRYPOINT ["node", "/omniserve/dist/cli/main.js"]
 CMD ["serve"]

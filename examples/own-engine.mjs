@@ -29,7 +29,7 @@ class BackwardsEngine {
   }
 
   async *generate(request, signal) {
-    // Until `start`, an error is a plain HTTP answer.
+    // Before `start`, an error is a plain HTTP response.
     if (request.speech) throw new EngineError('unsupported', 'This engine has no speech.', { param: 'modalities' })
     signal.throwIfAborted()
     this.#active += 1

@@ -1,8 +1,8 @@
 /**
- * The one error of the media folder, and its codes.
+ * The error of the media folder, and its codes.
  *
- * The wire maps `code` to a status and to the service's own text; `message` is for the user and names the fix. `detail`
- * is the part the service puts in brackets (`height:1 or width:1 must be larger than 10`).
+ * The API maps `code` to a status and to the service's own text. `message` is for the user and names the fix. `detail`
+ * is the part that the service puts in brackets (`height:1 or width:1 must be larger than 10`).
  *
  * Reference: the media rows of Model Studio's error catalogue.
  */
@@ -10,9 +10,9 @@
 export const mediaErrorCodes = [
   /** Neither a well-formed http(s) URL nor a base64 data URI. */
   'url_invalid',
-  /** The server could not be reached, or its answer was not a complete 200. */
+  /** The media's server could not be reached, or did not send a complete response with status 200. */
   'download_failed',
-  /** Connecting, the first byte, the next byte or the whole took too long. */
+  /** Connecting, waiting for the first or the next byte, or the whole download took too long. */
   'download_timeout',
   /** The media's server answered 404 or 410. */
   'not_found',
@@ -26,7 +26,7 @@ export const mediaErrorCodes = [
   'too_large',
   /** A data URI longer than the API accepts. */
   'data_uri_too_large',
-  /** The server sends a page or JSON, not media. */
+  /** The media's server sent a web page or JSON, not media. */
   'wrong_content_type',
   /** Not a supported image, or a broken one. */
   'image_illegal',
@@ -63,7 +63,7 @@ export type MediaErrorCode = (typeof mediaErrorCodes)[number]
 /** The requested kind. Frames of a list are `image`. */
 export type MediaKind = 'image' | 'audio' | 'video'
 
-/** How the medium was given. */
+/** How the request gave the medium. */
 export type SourceKind = 'url' | 'data'
 
 export interface MediaErrorOptions {
@@ -93,20 +93,20 @@ export class MediaError extends Error {
   }
 }
 
-/** The same error with its origin filled in; the code and texts stay. */
+/** A copy of `error` with its missing kind, source and index taken from `origin`. */
 export function withOrigin(error: MediaError, origin: MediaErrorOptions): MediaError {
-  const placed = new MediaError(error.code, error.message, {
+  const copy = new MediaError(error.code, error.message, {
     kind: error.kind ?? origin.kind,
     source: error.source ?? origin.source,
     detail: error.detail,
     index: error.index ?? origin.index,
     cause: error.cause,
   })
-  if (error.stack !== undefined) placed.stack = error.stack
-  return placed
+  if (error.stack !== undefined) copy.stack = error.stack
+  return copy
 }
 
-/** The code for "this is not a readable `kind`". */
+/** The code for a file that cannot be read as a `kind`. */
 export function illegalCode(kind: MediaKind): MediaErrorCode {
   switch (kind) {
     case 'image':
@@ -120,7 +120,7 @@ export function illegalCode(kind: MediaKind): MediaErrorCode {
   }
 }
 
-/** Turns an aborted signal into a {@link MediaError}; the signal's reason becomes the cause. */
+/** A {@link MediaError} for an aborted signal, whose reason becomes the cause. */
 export function abortedError(signal: AbortSignal | undefined): MediaError {
   return new MediaError('aborted', 'The request was cancelled while its media was being prepared.', {
     cause: signal?.reason,

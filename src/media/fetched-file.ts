@@ -1,4 +1,4 @@
-/** A file that was sent or fetched, with its type and a key of its content. */
+/** A file from a data URI or a download, with its type and a key of its content. */
 
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
@@ -10,7 +10,7 @@ import { sniff, sniffLength } from './sniff.ts'
 
 export class FetchedFile implements MediaFile, AsyncDisposable {
   readonly from: SourceKind
-  /** Of the request that opened it. */
+  /** Signal of the request that opened the file. */
   readonly signal: AbortSignal
   mimeType = 'application/octet-stream'
   contentKey = ''
@@ -26,9 +26,9 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
     return this.#spool.size
   }
 
-  /** Sniffs the type and digests the bytes. @param how what else decides the decoded result. */
-  async identify(how: string): Promise<void> {
-    const digest = createHash('sha256').update(how).update('\0')
+  /** Sets the type and the content key. @param settings everything besides the bytes that decides the decoded result */
+  async identify(settings: string): Promise<void> {
+    const digest = createHash('sha256').update(settings).update('\0')
     let head: Uint8Array = new Uint8Array()
     for await (const piece of pieces(this.#spool.bytes())) {
       if (head.length < sniffLength) head = Buffer.concat([head, piece.subarray(0, sniffLength - head.length)])
@@ -40,7 +40,7 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
     this.contentKey = digest.digest('hex')
   }
 
-  /** Where the bytes are, for a decoder process. */
+  /** The bytes or their path, for a decoder process. */
   input(): SpooledBytes {
     return this.#spool.bytes()
   }
@@ -58,15 +58,15 @@ export class FetchedFile implements MediaFile, AsyncDisposable {
 
 const pieceBytes = 1 << 20
 
-/** A mebibyte at a time, so that a large file does not block the event loop. */
+/** Yields a mebibyte at a time, so that a large file does not block the event loop. */
 async function* pieces(spooled: SpooledBytes): AsyncGenerator<Uint8Array> {
   if ('path' in spooled) {
     await using handle = await open(spooled.path)
     for await (const piece of handle.createReadStream({ highWaterMark: pieceBytes, autoClose: false })) yield piece
     return
   }
-  for (let at = 0; at < spooled.memory.length; at += pieceBytes) {
-    if (at > 0) await new Promise<void>((resolve) => void setImmediate(resolve))
-    yield spooled.memory.subarray(at, at + pieceBytes)
+  for (let offset = 0; offset < spooled.memory.length; offset += pieceBytes) {
+    if (offset > 0) await new Promise<void>((resolve) => void setImmediate(resolve))
+    yield spooled.memory.subarray(offset, offset + pieceBytes)
   }
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ffmpegBuild, ffmpegLicence, missingFfmpeg } from './ffmpeg-build.ts'
 
-describe('the licence of an FFmpeg', () => {
-  it('follows from how it was configured', () => {
+describe('the licence of FFmpeg', () => {
+  it('follows from its configure options', () => {
     expect(ffmpegLicence('--disable-debug')).toEqual({ licence: 'LGPL-2.1-or-later', incompatible: [] })
     expect(ffmpegLicence('--enable-version3 --enable-libfdk-aac').licence).toBe('LGPL-3.0-or-later')
     expect(ffmpegLicence('--enable-gpl --enable-libx264')).toEqual({ licence: 'GPL-2.0-or-later', incompatible: [] })
@@ -14,7 +14,7 @@ describe('the licence of an FFmpeg', () => {
     })
   })
 
-  it('that is installed is the one NOTICE states', async () => {
+  it('of the installed build is stated in NOTICE', async () => {
     const { licence, incompatible } = await ffmpegBuild()
     const notice = readFileSync(join(import.meta.dirname, '../../NOTICE'), 'utf8')
     expect(notice).toContain(licence)

@@ -1,45 +1,45 @@
 /**
  * The FFmpeg inside `node-av`: its version and licence, and the error when the media library is not installed.
  *
- * Reference: FFmpeg's own `configure` and LICENSE.md (which options ask for which licence).
+ * Reference: FFmpeg's own `configure` and LICENSE.md (the licence that each option requires).
  */
 import { MediaError, type MediaKind } from './errors.ts'
 
 export interface FfmpegBuild {
-  /** As FFmpeg names it, such as `8.1-Jellyfin`. */
+  /** FFmpeg's own version string, such as `8.1-Jellyfin`. */
   readonly version: string
   /** SPDX expression. */
   readonly licence: string
-  /** Parts whose licences are not compatible with the GPL by FFmpeg's own list. */
+  /** Parts whose licences are not compatible with the GPL, according to FFmpeg. */
   readonly incompatible: readonly string[]
 }
 
-/** Libraries that FFmpeg links with the GPL only by `--enable-nonfree`. */
-const notWithGpl = ['libfdk_aac', 'libfdk-aac', 'decklink', 'libnpp', 'cuda_nvcc', 'cuda-nvcc']
+/** Libraries that FFmpeg links together with GPL parts only if `--enable-nonfree` is set. */
+const incompatibleWithGpl = ['libfdk_aac', 'libfdk-aac', 'decklink', 'libnpp', 'cuda_nvcc', 'cuda-nvcc']
 
 /** @param configuration the options FFmpeg was configured with */
 export function ffmpegLicence(configuration: string): Pick<FfmpegBuild, 'licence' | 'incompatible'> {
   const options = new Set(configuration.split(/\s+/))
   const has = (name: string): boolean => options.has(`--enable-${name}`)
-  const third = has('version3')
+  const version3 = has('version3')
   const licence = has('gpl')
-    ? third
+    ? version3
       ? 'GPL-3.0-or-later'
       : 'GPL-2.0-or-later'
-    : third
+    : version3
       ? 'LGPL-3.0-or-later'
       : 'LGPL-2.1-or-later'
-  return { licence, incompatible: has('gpl') ? notWithGpl.filter(has) : [] }
+  return { licence, incompatible: has('gpl') ? incompatibleWithGpl.filter(has) : [] }
 }
 
-/** @throws as an import does when `node-av` or its binary for this platform is not installed */
+/** @throws the import's error when `node-av` or its binary for this platform is not installed */
 export async function ffmpegBuild(): Promise<FfmpegBuild> {
   const { getFFmpegInfo } = await import('node-av/lib')
   const { version, configuration } = getFFmpegInfo()
   return { version, ...ffmpegLicence(configuration) }
 }
 
-/** The error to answer with when `error` means that `node-av` is not installed; else undefined. */
+/** A `no_decoder` error if `error` means that `node-av` is not installed; else undefined. */
 export function missingFfmpeg(error: unknown, kind: MediaKind): MediaError | undefined {
   const text = error instanceof Error ? error.message : ''
   if (!/(package|module) \S*node-av|node-av native binding/.test(text)) return undefined

@@ -1,18 +1,19 @@
 /**
  * A video given as a list of images.
  *
- * In: sources and a way to open one. Out: one medium. A few images are opened or decoded at a time, so that a long list
- * leaves decoders for others; the first failure ends the rest and names its index.
+ * In: sources and a function that opens one. Out: one medium. Two images are opened or decoded at a time, so that a long
+ * list leaves decoders for other requests. The first failure cancels the rest and names its index.
  */
 
 import { createHash } from 'node:crypto'
 import type { RgbImage, VideoFacts, VideoMedium } from '../contract/index.ts'
 import { abortedError, MediaError, withOrigin } from './errors.ts'
 import { unifySizes } from './image/unify.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { Semaphore } from './semaphore.ts'
 import { openedMedium, type OpenedImage, type OpenedVideo } from './opened-medium.ts'
 
-const atOnce = 2
+/** Images of a list that are opened or decoded at the same time. */
+const concurrency = 2
 
 /** Opens every image. @throws MediaError with `index` */
 export async function openFrames(
@@ -22,7 +23,7 @@ export async function openFrames(
 ): Promise<OpenedImage[]> {
   const opened: (OpenedImage | undefined)[] = []
   try {
-    return await each(sources, signal, async (source, index, stop) => {
+    return await mapConcurrently(sources, signal, async (source, index, stop) => {
       const image = await open(source, stop)
       opened[index] = image
       return image
@@ -34,10 +35,12 @@ export async function openFrames(
 }
 
 /**
- * The images, whose own decoding counts towards no budget, as one video. Frames of another size are scaled to the first
- * one's. @param fps the rate the list stands for.
+ * Makes one video of the images. Frames of another size are scaled to the first one's.
+ *
+ * @param images opened without a memory budget, because `budget` counts the whole list
+ * @param fps frame rate of the list
  */
-export function frameList(images: readonly OpenedImage[], fps: number, budget: MemoryBudget): OpenedVideo {
+export function frameList(images: readonly OpenedImage[], fps: number, budget: Semaphore): OpenedVideo {
   const { width, height, sourceWidth, sourceHeight } = images[0]!.facts
   const facts: VideoFacts = {
     width,
@@ -60,7 +63,7 @@ export function frameList(images: readonly OpenedImage[], fps: number, budget: M
     warnings: [],
     budget,
     decode: async (signal) => {
-      const frames = await each(images, signal, async (image, _index, stop): Promise<RgbImage> => {
+      const frames = await mapConcurrently(images, signal, async (image, _index, stop): Promise<RgbImage> => {
         const pixels = await image.decode(stop)
         image.release()
         return pixels
@@ -74,33 +77,33 @@ export function frameList(images: readonly OpenedImage[], fps: number, budget: M
   })
 }
 
-/** Memory of a decoded video, bytes. */
+/** Memory of a decoded video, in bytes. */
 export function videoBytes({ width, height, frames, audio }: VideoFacts): number {
   return width * height * 3 * frames + 4 * (audio?.samples ?? 0)
 }
 
-/** Works on a few at once, in order. @throws MediaError of the first that fails, with its `index` */
-async function each<T, R>(
+/** Maps `items` with limited concurrency. @throws MediaError of the first item that fails, with its `index` */
+async function mapConcurrently<T, R>(
   items: readonly T[],
   signal: AbortSignal | undefined,
   work: (item: T, index: number, signal: AbortSignal) => Promise<R>,
 ): Promise<R[]> {
   const stop = new AbortController()
-  const both = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
+  const combined = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
   const results: R[] = []
   const queue = items.entries()
   const worker = async (): Promise<void> => {
     for (const [index, item] of queue) {
       try {
-        results[index] = await work(item, index, both)
+        results[index] = await work(item, index, combined)
       } catch (error) {
-        const placed = error instanceof MediaError ? withOrigin(error, { index, kind: 'image' }) : error
-        stop.abort(placed)
-        throw placed
+        const reason = error instanceof MediaError ? withOrigin(error, { index, kind: 'image' }) : error
+        stop.abort(reason)
+        throw reason
       }
     }
   }
-  const workers = Array.from({ length: Math.min(atOnce, items.length) }, worker)
+  const workers = Array.from({ length: Math.min(concurrency, items.length) }, worker)
   try {
     await Promise.all(workers)
     return results

@@ -1,5 +1,5 @@
 /**
- * Media: bytes to pixels and PCM, guarded, bounded and cancellable. See `docs/media.md`.
+ * Media: fetches files and decodes them to pixels and PCM, within limits, cancellable. See `docs/media.md`.
  */
 export { createMediaLoader, type MediaLoader, type MediaLoaderOptions } from './loader.ts'
 export { MediaError, type MediaErrorCode, mediaErrorCodes, type MediaKind, type SourceKind } from './errors.ts'
@@ -17,4 +17,4 @@ export type { Opened } from './opened-medium.ts'
 export type { ResolvedAddress, Resolver } from './fetch/resolve.ts'
 export { sampledFrameIndices } from './video/sample-frames.ts'
 export { decodeWav, encodeWav, type WavFile, wavHeader } from './wav.ts'
-export { CoderError, encodeSpeech, mimeTypeOf, SPEECH_RATE, type SpeechFormat } from './encode/encode-speech.ts'
+export { EncoderError, encodeSpeech, mimeTypeOf, SPEECH_RATE, type SpeechFormat } from './encode/encode-speech.ts'

@@ -1,22 +1,22 @@
 /**
- * A model's media limits, given by the catalogue, with defaults from here.
+ * A model's media limits. The catalogue gives them; the defaults are here.
  *
- * Bytes are of the encoded file. Pixels are width times height as stored. Durations are seconds.
+ * Bytes are the encoded file's. Pixels are width times height as stored. Durations are in seconds.
  * Reference: the guide's limits for qwen3-omni-flash (the defaults below).
  */
 
 export interface ImageLimits {
-  /** Encoded file, bytes. 10 MB. */
+  /** Size of the encoded file, bytes. Default 10 MB. */
   readonly maxBytes?: number
-  /** The whole data URI, characters. 10 485 760. */
+  /** Length of the whole data URI, characters. Default 10 485 760. */
   readonly dataUriMaxBytes?: number
-  /** Larger images are refused by their header, before a pixel is decoded. */
+  /** Larger images are refused before they are decoded. */
   readonly maxPixels?: number
-  /** Larger images that are allowed are scaled down to this, so that memory and transfer stay bounded. */
+  /** Allowed images with more pixels are scaled down to this many, to limit memory and transfer. */
   readonly maxOutputPixels?: number
   /** Each side must be larger than this: with 10, 10 x 10 is refused and 11 x 11 is accepted. */
   readonly minSide?: number
-  /** Longer side over shorter side. 200. */
+  /** Longer side divided by shorter side. Default 200. */
   readonly maxAspect?: number
 }
 
@@ -30,7 +30,7 @@ export interface AudioLimits {
 export interface VideoLimits {
   readonly maxBytes?: number
   readonly dataUriMaxBytes?: number
-  /** Of one stored frame; larger videos are refused by their header. */
+  /** Pixels of one stored frame; larger videos are refused before they are decoded. */
   readonly maxPixels?: number
   readonly minSide?: number
   readonly maxAspect?: number
@@ -43,13 +43,13 @@ export interface VideoLimits {
   readonly fps?: number
   /** Each delivered frame is scaled down to at most this many pixels. */
   readonly maxFramePixels?: number
-  /** All delivered frames together. Bounds memory: three bytes per pixel. */
+  /** Pixels of all delivered frames together. Limits memory: three bytes per pixel. */
   readonly maxTotalPixels?: number
-  /** An audio track that cannot be decoded is an error (the default), or a warning and a silent video. */
+  /** Whether an audio track that cannot be decoded is an error (the default) or only a warning. */
   readonly undecodableAudio?: 'error' | 'warn'
 }
 
-/** Limits as one caller may pass them for any kind; each method uses its own. */
+/** Limits for any kind of medium; each method uses its own. */
 export type LoaderLimits = ImageLimits & AudioLimits & VideoLimits
 
 const dataUriMaxBytes = 10_485_760
@@ -86,10 +86,10 @@ export const defaultVideoLimits: Required<VideoLimits> = {
   undecodableAudio: 'error',
 }
 
-/** Containers round a duration up by part of a frame; this much over a limit is not "too long". Seconds. */
+/** A medium may exceed a duration limit by this, because containers round durations up to a frame. Seconds. */
 export const durationTolerance = 0.1
 
-/** `given` over `defaults`; a key set to undefined counts as not given. */
+/** `given` with missing or undefined limits taken from `defaults`. */
 export function fillLimits<T extends object>(given: Partial<T>, defaults: T): T {
   const filled: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(defaults)) {

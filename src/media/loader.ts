@@ -1,35 +1,20 @@
 /**
- * A source string to a medium, within limits.
+ * Opens media sources within a model's limits.
  *
- * In: an http(s) URL or data URI and the limits of the API model. Out: contract media with their facts; pixels and
- * samples on request. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a private
- * temporary folder; disposing it ends and deletes them.
+ * In: an http(s) URL or data URI, and limits. Out: contract media with their facts, which decode to pixels and samples on
+ * request. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a {@link Fetcher}; disposing
+ * the loader disposes them.
  */
-import { rm } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
-import type {
-  AudioFacts,
-  AudioMedium,
-  ImageFacts,
-  ImageMedium,
-  MonoPcm,
-  RgbImage,
-  VideoFacts,
-  VideoFrames,
-  VideoMedium,
-} from '../contract/index.ts'
-import { ArrivingSamples } from './audio/arriving-samples.ts'
+import { availableParallelism } from 'node:os'
+import type { AudioMedium, ImageFacts, ImageMedium, RgbImage, VideoMedium } from '../contract/index.ts'
 import { audioRate } from './audio/rate.ts'
-import type { VideoFacts as DecodedVideoFacts, DecoderReply, DoneHeader, ImageHeader } from './decoder/messages.ts'
+import { SampleBuffer } from './audio/sample-buffer.ts'
+import type { DecoderReply, DoneHeader } from './decoder/messages.ts'
 import { DecoderPool, type JobRequest, type PoolStatus } from './decoder/pool.ts'
-import { abortedError, MediaError, type MediaKind, type SourceKind, withOrigin } from './errors.ts'
-import { FetchedFile } from './fetched-file.ts'
-import { HostAllowList } from './fetch/address.ts'
-import { download, type DownloadTimeouts } from './fetch/download.ts'
-import { Gate } from './fetch/gate.ts'
-import type { Resolver } from './fetch/resolve.ts'
+import { MediaError, type MediaKind, withOrigin } from './errors.ts'
+import { Fetcher, type FetcherOptions, type FileLimits } from './fetch/fetcher.ts'
 import { resourceError } from './fetch/resources.ts'
-import { makeSpoolDirectory, Spool } from './fetch/spool.ts'
+import type { FetchedFile } from './fetched-file.ts'
 import { frameList, openFrames, videoBytes } from './frame-list.ts'
 import {
   type AudioLimits,
@@ -40,50 +25,45 @@ import {
   type ImageLimits,
   type VideoLimits,
 } from './limits.ts'
-import { MemoryBudget } from './memory-budget.ts'
-import { openedMedium, type OpenedAudio, type OpenedImage, type OpenedVideo, type Outcome } from './opened-medium.ts'
-import { expectKind, sniff, sniffLength } from './sniff.ts'
-import { parseSource } from './source.ts'
+import { audioFacts, imageFacts, probedVideoFacts, videoFacts } from './media-facts.ts'
+import {
+  type DecodeResult,
+  openedMedium,
+  type OpenedAudio,
+  type OpenedImage,
+  type OpenedVideo,
+} from './opened-medium.ts'
+import { Semaphore } from './semaphore.ts'
 
-export interface MediaLoaderOptions {
-  /** `HOST` or `HOST:PORT`, fetched whatever their address. */
-  readonly allowHosts?: readonly string[]
-  /** Most decoder processes. Default: two to four, by the machine. */
+export interface MediaLoaderOptions extends FetcherOptions {
+  /** Most decoder processes. Default: two to four, depending on the number of CPUs. */
   readonly workers?: number
   /** Media parts that may wait for a decoder; more are refused with `overloaded`. Default 256. */
   readonly maxWaiting?: number
-  /** Most concurrent downloads; further ones wait. Default 32. */
-  readonly maxDownloads?: number
   /** Wall time of one decoding, milliseconds. Default 60 000. */
   readonly decodeTimeoutMs?: number
   /** Resident memory of one decoder process, bytes. Default 1 GiB. */
   readonly decodeMemoryBytes?: number
-  /** Most bytes of decoded media; further media wait. Default 512 MiB. */
+  /** Most bytes of decoded media in memory; further media wait. Default 512 MiB. */
   readonly decodedBytes?: number
-  /** A decoder process is replaced after this many files. Default 500. */
+  /** A decoder process is replaced after this many jobs. Default 500. */
   readonly jobsPerWorker?: number
   /** An idle decoder process ends after this long, milliseconds. Default 120 000. */
   readonly workerIdleMs?: number
-  /** Defaults: 10 s to connect, 10 s of silence, 120 s in all. */
-  readonly downloadTimeouts?: Partial<DownloadTimeouts>
-  /** Default 5. */
-  readonly maxRedirects?: number
-  /** Folder for large downloads while they are decoded. Default: the system's temporary folder. */
-  readonly temporaryDirectory?: string
-  /** Name resolution; tests inject one. */
-  readonly resolve?: Resolver
 }
 
 export interface MediaLoader extends AsyncDisposable {
   /** One image. @throws MediaError */
   image(source: string, limits?: ImageLimits, signal?: AbortSignal): Promise<OpenedImage>
-  /** One audio, 16 kHz mono once decoded. @throws MediaError */
+  /** One audio file, which decodes to 16 kHz mono. @throws MediaError */
   audio(source: string, limits?: AudioLimits, signal?: AbortSignal): Promise<OpenedAudio>
-  /** A video: frames sampled as Qwen's processor does, and its audio track. @throws MediaError */
+  /** One video: frames sampled as in Qwen's processor, and its audio track. @throws MediaError */
   video(source: string, limits?: VideoLimits, signal?: AbortSignal): Promise<OpenedVideo>
   /**
-   * A video given as images. `limits` are the image's, and of the video's `minFrames`, `maxFrames` and `fps` (the rate
-   * the list stands for). Frames after the first take the first one's size. @throws MediaError with `index`
+   * A video given as a list of images. `fps` is the frame rate of the list. Frames of another size are scaled to the
+   * first one's.
+   *
+   * @throws MediaError with `index`
    */
   frames(sources: readonly string[], limits?: FrameListLimits, signal?: AbortSignal): Promise<OpenedVideo>
   /** Live values for `/metrics`. */
@@ -93,30 +73,27 @@ export interface MediaLoader extends AsyncDisposable {
 export type FrameListLimits = ImageLimits & Pick<VideoLimits, 'minFrames' | 'maxFrames' | 'fps' | 'maxTotalPixels'>
 
 export interface LoaderStatus extends PoolStatus {
+  /** Running downloads. */
   readonly downloads: number
   /** Bytes of decoded media in memory. */
   readonly decodedBytes: number
 }
 
-/** Starts a loader. Nothing is spawned before the first file. @throws TypeError on a malformed `allowHosts` entry */
+/** Creates a loader. It starts no process before the first file. @throws TypeError on a malformed `allowHosts` entry */
 export function createMediaLoader(options: MediaLoaderOptions = {}): MediaLoader {
   return new Loader(options)
 }
 
 class Loader implements MediaLoader {
-  readonly #options: MediaLoaderOptions
-  readonly #allow: HostAllowList
   readonly #pool: DecoderPool
   readonly #closing = new AbortController()
-  readonly #downloads: Gate
-  readonly #budget: MemoryBudget
-  #directory: Promise<string> | undefined
+  readonly #fetcher: Fetcher
+  /** Bytes of decoded media. */
+  readonly #budget: Semaphore
 
   constructor(options: MediaLoaderOptions) {
-    this.#options = options
-    this.#allow = new HostAllowList(options.allowHosts)
-    this.#downloads = new Gate(options.maxDownloads ?? 32)
-    this.#budget = new MemoryBudget(options.decodedBytes ?? 512 * 1024 ** 2)
+    this.#fetcher = new Fetcher(options)
+    this.#budget = new Semaphore(options.decodedBytes ?? 512 * 1024 ** 2)
     this.#pool = new DecoderPool({
       workers: options.workers ?? Math.min(4, Math.max(2, availableParallelism())),
       maxWaiting: options.maxWaiting ?? 256,
@@ -131,12 +108,7 @@ class Loader implements MediaLoader {
     return this.#image(source, limits, this.#budget, signal)
   }
 
-  #image(
-    source: string,
-    given: ImageLimits,
-    budget: MemoryBudget,
-    signal: AbortSignal | undefined,
-  ): Promise<OpenedImage> {
+  #image(source: string, given: ImageLimits, budget: Semaphore, signal: AbortSignal | undefined): Promise<OpenedImage> {
     const limits = fillLimits(given, defaultImageLimits)
     const kind = 'image'
     return this.#open(source, kind, limits, signal, async (file) => {
@@ -146,20 +118,20 @@ class Loader implements MediaLoader {
       })
       const { width, height } = facts!
       return openedMedium<ImageMedium>({
-        ...common(file, budget),
+        ...commonProperties(file, budget),
         kind,
         facts: facts!,
         exact: true,
         bytes: width * height * 3,
         warnings: [],
         decode: async (stop) => {
-          let outcome: Outcome<ImageMedium> | undefined
+          let result: DecodeResult<ImageMedium> | undefined
           await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
             if (header.type !== 'image') return
             const decoded = { width: header.width, height: header.height, data: payload }
-            outcome = { decoded, facts: imageFacts(header), warnings: [] }
+            result = { decoded, facts: imageFacts(header), warnings: [] }
           })
-          return outcome!
+          return result!
         },
       })
     })
@@ -169,8 +141,8 @@ class Loader implements MediaLoader {
     const limits = fillLimits(given, defaultAudioLimits)
     const kind = 'audio'
     return this.#open(source, kind, limits, signal, async (file) => {
-      const decode = async (stop: AbortSignal): Promise<Outcome<AudioMedium>> => {
-        const samples = new ArrivingSamples(facts.samples)
+      const decode = async (stop: AbortSignal): Promise<DecodeResult<AudioMedium>> => {
+        const samples = new SampleBuffer(facts.samples)
         let warnings: readonly string[] = []
         await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
           if (header.type === 'pcm') samples.push(payload)
@@ -182,7 +154,7 @@ class Loader implements MediaLoader {
       const probed = await this.#probe(file, { kind, limits, probe: true })
       const facts = { sampleRate: audioRate, samples: Math.max(1, Math.round(probed.audioSeconds! * audioRate)) }
       return openedMedium<AudioMedium>({
-        ...common(file, this.#budget),
+        ...commonProperties(file, this.#budget),
         kind,
         facts,
         exact: false,
@@ -197,10 +169,10 @@ class Loader implements MediaLoader {
     const limits = fillLimits(given, defaultVideoLimits)
     const kind = 'video'
     return this.#open(source, kind, limits, signal, async (file) => {
-      const decode = async (stop: AbortSignal): Promise<Outcome<VideoMedium>> => {
+      const decode = async (stop: AbortSignal): Promise<DecodeResult<VideoMedium>> => {
         const frames: RgbImage[] = []
         const timestamps: number[] = []
-        const samples = new ArrivingSamples(Math.min(facts.audio?.samples ?? 0, limits.maxDurationSeconds * audioRate))
+        const samples = new SampleBuffer(Math.min(facts.audio?.samples ?? 0, limits.maxDurationSeconds * audioRate))
         let done: DoneHeader | undefined
         await this.#run(file, { kind, limits }, stop, ({ header, payload }) => {
           if (header.type === 'frame') {
@@ -209,14 +181,14 @@ class Loader implements MediaLoader {
           } else if (header.type === 'pcm') samples.push(payload)
           else if (header.type === 'done') done = header
         })
-        const known = done!.video!
-        const decoded = { frames, timestamps, fps: known.sampledFps, ...(!samples.empty && { audio: samples.pcm }) }
-        return { decoded, facts: videoFacts(known, decoded), warnings: done!.warnings }
+        const reported = done!.video!
+        const decoded = { frames, timestamps, fps: reported.sampledFps, ...(!samples.empty && { audio: samples.pcm }) }
+        return { decoded, facts: videoFacts(reported, decoded), warnings: done!.warnings }
       }
       const probed = await this.#probe(file, { kind, limits, probe: true })
-      const facts = statedFacts(probed)
+      const facts = probedVideoFacts(probed)
       return openedMedium<VideoMedium>({
-        ...common(file, this.#budget),
+        ...commonProperties(file, this.#budget),
         kind,
         facts,
         exact: false,
@@ -228,67 +200,55 @@ class Loader implements MediaLoader {
   }
 
   async frames(sources: readonly string[], given: FrameListLimits = {}, signal?: AbortSignal): Promise<OpenedVideo> {
-    const least = given.minFrames ?? 2
-    const most = given.maxFrames ?? defaultVideoLimits.maxFrames
-    if (sources.length < least || sources.length > most) {
-      const detail = `the range of sequence images shoule be (${least}, ${most}).`
+    const minFrames = given.minFrames ?? 2
+    const maxFrames = given.maxFrames ?? defaultVideoLimits.maxFrames
+    if (sources.length < minFrames || sources.length > maxFrames) {
+      const detail = `the range of sequence images shoule be (${minFrames}, ${maxFrames}).`
       throw new MediaError(
         'video_frame_count',
-        `A frame list holds ${least} to ${most} images; this one holds ${sources.length}.`,
+        `A frame list must have ${minFrames} to ${maxFrames} images; this one has ${sources.length}.`,
         { kind: 'video', detail },
       )
     }
-    const total = given.maxTotalPixels ?? defaultVideoLimits.maxTotalPixels
-    const maxOutputPixels = Math.min(given.maxOutputPixels ?? Infinity, Math.floor(total / sources.length))
+    const totalPixels = given.maxTotalPixels ?? defaultVideoLimits.maxTotalPixels
+    const maxOutputPixels = Math.min(given.maxOutputPixels ?? Infinity, Math.floor(totalPixels / sources.length))
     const limits = { ...given, maxOutputPixels }
-    // The list counts its frames as a whole.
-    const uncounted = new MemoryBudget(Infinity)
-    const images = await openFrames(sources, (source, stop) => this.#image(source, limits, uncounted, stop), signal)
+    // `frameList` counts the frames of the list together.
+    const unlimited = new Semaphore(Infinity)
+    const images = await openFrames(sources, (source, stop) => this.#image(source, limits, unlimited, stop), signal)
     return frameList(images, given.fps ?? defaultVideoLimits.fps, this.#budget)
   }
 
   status(): LoaderStatus {
-    return { ...this.#pool.status(), downloads: this.#downloads.active, decodedBytes: this.#budget.held }
+    return { ...this.#pool.status(), downloads: this.#fetcher.activeDownloads, decodedBytes: this.#budget.held }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
     await this.#pool[Symbol.asyncDispose]()
-    const directory = await this.#directory?.catch(() => undefined)
-    if (directory !== undefined) await rm(directory, { recursive: true, force: true })
+    await this.#fetcher[Symbol.asyncDispose]()
   }
 
-  /** Fetches, then probes the file. Errors name the medium's origin. */
+  /** Fetches a file and probes it. Errors have the medium's kind and source. */
   async #open<T>(
     source: string,
     kind: MediaKind,
-    limits: Required<Pick<ImageLimits, 'maxBytes' | 'dataUriMaxBytes'>>,
+    limits: FileLimits,
     caller: AbortSignal | undefined,
-    look: (file: FetchedFile) => Promise<T>,
+    probe: (file: FetchedFile) => Promise<T>,
   ): Promise<T> {
     const signal = caller === undefined ? this.#closing.signal : AbortSignal.any([caller, this.#closing.signal])
-    let from: SourceKind | undefined
-    let file: FetchedFile | undefined
+    const file = await this.#fetcher.fetch(source, kind, limits, signal)
     try {
-      if (signal.aborted) throw abortedError(signal)
-      const parsed = parseSource(source, limits.dataUriMaxBytes)
-      from = parsed.kind
-      const spool =
-        parsed.kind === 'data'
-          ? await checkedBytes(parsed.bytes, kind, limits.maxBytes)
-          : await this.#download(parsed.url, kind, limits.maxBytes, signal)
-      file = new FetchedFile(spool, from, signal)
-      if (spool.size === 0) throw empty(kind)
-      await file.identify(JSON.stringify([kind, limits]))
-      return await look(file)
+      return await probe(file)
     } catch (error) {
-      await file?.[Symbol.asyncDispose]()
-      const known = error instanceof MediaError ? error : resourceError(error)
-      throw known ? withOrigin(known, { kind, source: from }) : error
+      await file[Symbol.asyncDispose]()
+      const mediaError = error instanceof MediaError ? error : resourceError(error)
+      throw mediaError ? withOrigin(mediaError, { kind, source: file.from }) : error
     }
   }
 
-  /** Headers and packets only. */
+  /** Reads headers and packets without decoding. */
   async #probe(file: FetchedFile, job: WithoutInput<JobRequest>): Promise<DoneHeader> {
     let done: DoneHeader | undefined
     await this.#run(file, job, file.signal, ({ header }) => {
@@ -310,94 +270,15 @@ class Loader implements MediaLoader {
       throw error instanceof MediaError ? withOrigin(error, { kind: job.kind, source: file.from }) : error
     }
   }
-
-  async #download(url: URL, kind: MediaKind, maxBytes: number, signal: AbortSignal): Promise<Spool> {
-    using _turn = await this.#downloads.enter(signal)
-    this.#directory ??= makeSpoolDirectory(this.#options.temporaryDirectory ?? tmpdir())
-    this.#directory.catch(() => (this.#directory = undefined)) // tried again by the next download
-    return download(url, {
-      allow: this.#allow,
-      resolve: this.#options.resolve,
-      timeouts: { connectMs: 10_000, idleMs: 10_000, totalMs: 120_000, ...this.#options.downloadTimeouts },
-      maxRedirects: this.#options.maxRedirects ?? 5,
-      maxBytes,
-      directory: await this.#directory,
-      onHead: async (head) => {
-        if (head.length > 0) expectKind(await sniff(head), kind)
-      },
-      signal,
-    })
-  }
-}
-
-async function checkedBytes(bytes: Buffer, kind: MediaKind, maxBytes: number): Promise<Spool> {
-  if (bytes.length > maxBytes) {
-    throw new MediaError('too_large', `The media file has ${bytes.length} bytes; at most ${maxBytes} are taken.`)
-  }
-  if (bytes.length > 0) expectKind(await sniff(bytes.subarray(0, sniffLength)), kind)
-  return Spool.of(bytes)
-}
-
-function empty(kind: MediaKind): MediaError {
-  switch (kind) {
-    case 'image':
-      return new MediaError('image_illegal', 'The image file is empty.')
-    case 'audio':
-      return new MediaError('audio_empty', 'The audio file is empty.')
-    case 'video':
-      return new MediaError('video_invalid', 'The video file is empty.')
-    default:
-      return kind satisfies never
-  }
 }
 
 type WithoutInput<T> = T extends unknown ? Omit<T, 'input'> : never
 
-function common(file: FetchedFile, budget: MemoryBudget) {
+function commonProperties(file: FetchedFile, budget: Semaphore) {
   return {
     files: [file],
     contentKey: file.contentKey,
     budget,
     close: () => file[Symbol.asyncDispose](),
-  }
-}
-
-function imageFacts({ width, height, sourceWidth, sourceHeight }: ImageHeader): ImageFacts {
-  return { width, height, sourceWidth, sourceHeight }
-}
-
-function audioFacts({ sampleRate, samples }: MonoPcm): AudioFacts {
-  return { sampleRate, samples: samples.length }
-}
-
-function videoFacts(known: DecodedVideoFacts, { frames, fps, audio }: VideoFrames): VideoFacts {
-  const [first] = frames
-  return {
-    width: first?.width ?? 0,
-    height: first?.height ?? 0,
-    sourceWidth: known.width,
-    sourceHeight: known.height,
-    frames: frames.length,
-    fps,
-    seconds: known.durationSeconds,
-    source: { frames: known.sourceFrameCount, fps: known.sourceFps },
-    ...(audio && { audio: audioFacts(audio) }),
-  }
-}
-
-/** By headers and packets. */
-function statedFacts({ video, frames, audioSeconds = 0 }: DoneHeader): VideoFacts {
-  return {
-    width: frames!.width,
-    height: frames!.height,
-    sourceWidth: video!.width,
-    sourceHeight: video!.height,
-    frames: frames!.count,
-    fps: video!.sampledFps,
-    seconds: video!.durationSeconds,
-    source: { frames: video!.sourceFrameCount, fps: video!.sourceFps },
-    ...(audioSeconds > 0 && {
-      audio: { sampleRate: audioRate, samples: Math.round(audioSeconds * audioRate) },
-    }),
   }
 }

@@ -1,20 +1,20 @@
 /**
  * A medium that was fetched and probed, decoded on request.
  *
- * In: its files, their header's facts, and how to decode it. Out: a contract `Medium`. Concurrent readers share one
- * decoding; it ends early when the last of them has left.
+ * In: its files, the facts from their headers, and a function that decodes it. Out: a contract `Medium`. Concurrent
+ * callers of `decode` share one decoding, which is aborted when all of them have aborted.
  */
 
 import type { AnyMedium, AudioMedium, ImageMedium, MediaFile, VideoMedium } from '../contract/index.ts'
 import { abortedError } from './errors.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { Semaphore } from './semaphore.ts'
 
 type Decoded<M extends AnyMedium> = M extends { decode(signal?: AbortSignal): Promise<infer D> } ? D : never
 
 /** The result of decoding. */
-export interface Outcome<M extends AnyMedium> {
+export interface DecodeResult<M extends AnyMedium> {
   readonly decoded: Decoded<M>
-  /** The actual values. */
+  /** Facts of the decoded medium. */
   readonly facts: M['facts']
   readonly warnings: readonly string[]
 }
@@ -25,20 +25,23 @@ export interface MediumSource<M extends AnyMedium> {
   readonly facts: M['facts']
   readonly exact: boolean
   readonly contentKey: string
-  /** Memory of the decoded medium, by its header. */
+  /** Memory of the decoded medium, estimated from its header, in bytes. */
   readonly bytes: number
-  readonly decode: (signal: AbortSignal) => Promise<Outcome<M>>
-  readonly budget: MemoryBudget
+  readonly decode: (signal: AbortSignal) => Promise<DecodeResult<M>>
+  /** Counts the bytes of all decoded media. */
+  readonly budget: Semaphore
   /** Warnings from the header. */
   readonly warnings: readonly string[]
   /** Deletes the files. */
   readonly close: () => Promise<void>
 }
 
-interface Running<M extends AnyMedium> {
+/** A decoding that has not ended. */
+interface RunningDecode<M extends AnyMedium> {
   readonly result: Promise<Decoded<M>>
   readonly stop: AbortController
-  readers: number
+  /** Callers that wait for the result. */
+  callers: number
 }
 
 class LazyMedium<M extends AnyMedium> {
@@ -46,9 +49,9 @@ class LazyMedium<M extends AnyMedium> {
   readonly files: readonly MediaFile[]
   readonly contentKey: string
   readonly #source: MediumSource<M>
-  #outcome: Outcome<M> | undefined
-  #known: Pick<Outcome<M>, 'facts' | 'warnings'> | undefined
-  #running: Running<M> | undefined
+  #result: DecodeResult<M> | undefined
+  #exactInfo: Pick<DecodeResult<M>, 'facts' | 'warnings'> | undefined
+  #running: RunningDecode<M> | undefined
   #grant: Disposable | undefined
 
   constructor(source: MediumSource<M>) {
@@ -58,28 +61,28 @@ class LazyMedium<M extends AnyMedium> {
     this.contentKey = source.contentKey
   }
 
-  /** By the header, and exact once the medium has been decoded. */
+  /** From the header; exact once the medium has been decoded. */
   get facts(): M['facts'] {
-    return this.#known?.facts ?? this.#source.facts
+    return this.#exactInfo?.facts ?? this.#source.facts
   }
 
   get exact(): boolean {
-    return this.#source.exact || this.#known !== undefined
+    return this.#source.exact || this.#exactInfo !== undefined
   }
 
   get warnings(): readonly string[] {
-    return this.#known?.warnings ?? this.#source.warnings
+    return this.#exactInfo?.warnings ?? this.#source.warnings
   }
 
   async decode(signal?: AbortSignal): Promise<Decoded<M>> {
     if (signal?.aborted) throw abortedError(signal)
-    if (this.#outcome) return this.#outcome.decoded
+    if (this.#result) return this.#result.decoded
     const running = (this.#running ??= this.#start())
-    running.readers += 1
+    running.callers += 1
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        running.readers -= 1
-        if (running.readers === 0) running.stop.abort(signal?.reason)
+        running.callers -= 1
+        if (running.callers === 0) running.stop.abort(signal?.reason)
         reject(abortedError(signal))
       }
       signal?.addEventListener('abort', leave, { once: true })
@@ -89,7 +92,7 @@ class LazyMedium<M extends AnyMedium> {
   }
 
   release(): void {
-    this.#outcome = undefined
+    this.#result = undefined
     if (this.#running) return
     this.#grant?.[Symbol.dispose]()
     this.#grant = undefined
@@ -102,20 +105,20 @@ class LazyMedium<M extends AnyMedium> {
     await this.#source.close()
   }
 
-  #start(): Running<M> {
+  #start(): RunningDecode<M> {
     const stop = new AbortController()
     const result = this.#run(stop.signal).finally(() => (this.#running = undefined))
     result.catch(() => undefined)
-    return { result, stop, readers: 0 }
+    return { result, stop, callers: 0 }
   }
 
   async #run(signal: AbortSignal): Promise<Decoded<M>> {
     const { budget, bytes, decode } = this.#source
     this.#grant ??= await budget.acquire(bytes, signal)
     try {
-      this.#outcome = await decode(signal)
-      this.#known = this.#outcome
-      return this.#outcome.decoded
+      this.#result = await decode(signal)
+      this.#exactInfo = this.#result
+      return this.#result.decoded
     } catch (error) {
       this.#grant?.[Symbol.dispose]()
       this.#grant = undefined
@@ -124,7 +127,7 @@ class LazyMedium<M extends AnyMedium> {
   }
 }
 
-/** A medium with its owner's extra methods. Disposing it deletes the files. */
+/** A medium with its warnings. Disposing it deletes the files. */
 export type Opened<M extends AnyMedium> = M &
   AsyncDisposable & {
     /** Warnings about missing or damaged parts; decoding may add more. */
@@ -135,6 +138,6 @@ export type OpenedAudio = Opened<AudioMedium>
 export type OpenedVideo = Opened<VideoMedium>
 
 export function openedMedium<M extends AnyMedium>(source: MediumSource<M>): Opened<M> {
-  // The class keeps one kind's facts and decoded type together, which the union cannot express.
+  // The union type cannot express that facts and decoded type belong to the same kind; the class does.
   return new LazyMedium<M>(source) as unknown as Opened<M>
 }

@@ -1,10 +1,10 @@
 /**
- * A file's format, by its first bytes; names and content types are not used.
+ * Detects a file's format from its first bytes; names and content types are not used.
  *
- * In: the head of a file (4 100 bytes are enough). Out: its format and class. For audio and video only a coarse first
- * check: FFmpeg's own probing, limited to a list of formats, decides there.
+ * In: the first bytes of a file, up to {@link sniffLength}. Out: its format and class. For audio and video this is only
+ * a first check: FFmpeg's own probing, limited to the allowed formats, decides.
  *
- * Reference: `file-type` for the signatures; SGI's and the playlists' are added here.
+ * Reference: `file-type` for the signatures; those of SGI images, TIFF and text formats are here.
  */
 import { fileTypeFromBuffer } from 'file-type'
 import { illegalCode, MediaError, type MediaKind } from './errors.ts'
@@ -12,7 +12,7 @@ import { illegalCode, MediaError, type MediaKind } from './errors.ts'
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif' | 'bmp' | 'ico' | 'icns' | 'jp2' | 'sgi'
 
 export interface Sniffed {
-  /** `other` is anything known that is no medium (archives, documents, pages, playlists); `unknown` is no signature. */
+  /** `other`: a known format that is not media (archive, document, web page, playlist). `unknown`: no known signature. */
   readonly class: 'image' | 'audio' | 'video' | 'other' | 'unknown'
   /** For display: a media type or a short name. */
   readonly name: string
@@ -37,7 +37,7 @@ const imageFormats: Readonly<Record<string, ImageFormat>> = {
   'image/j2c': 'jp2',
 }
 
-/** Checks the head of a file. Never throws: an unrecognised one is `unknown`. */
+/** Detects the format. @param head first bytes of the file. Never throws: an unrecognised file is `unknown`. */
 export async function sniff(head: Uint8Array): Promise<Sniffed> {
   if (head.length >= 4 && head[0] === 0x01 && head[1] === 0xda && head[2]! <= 1 && (head[3] === 1 || head[3] === 2)) {
     return { class: 'image', name: 'image/sgi', imageFormat: 'sgi' }
@@ -51,11 +51,11 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
   try {
     mime = (await fileTypeFromBuffer(head.subarray(0, sniffLength)))?.mime
   } catch {
-    mime = undefined // a signature whose structure is cut off or broken
+    mime = undefined // a known signature, but the bytes after it are incomplete or broken
   }
-  // TGA files may begin like an icon without images.
+  // A TGA file may begin like an icon file without images.
   if (mime === 'image/x-icon' && head[4] === 0 && head[5] === 0) mime = undefined
-  // A TIFF's directory, which `file-type` needs, may be anywhere: compressed files have it at their end.
+  // `file-type` needs a TIFF's directory, which is at the end of compressed files.
   if (mime === undefined && isTiff(head)) mime = 'image/tiff'
   if (mime === undefined) return { class: 'unknown', name: 'unknown' }
   const imageFormat = imageFormats[mime]
@@ -68,17 +68,16 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
 }
 
 /**
- * Refuses what is certainly not a `kind`, so that a download can stop at its first bytes.
+ * Refuses a file that is certainly not a `kind`, so that a download can stop at its first bytes.
  *
- * Audio may come in a video container and a video without a video track is found later, so decoding distinguishes audio
- * and video.
+ * Does not distinguish audio and video, because audio may be in a video container. Decoding checks the tracks.
  *
  * @throws MediaError `image_illegal`, `audio_illegal` or `video_invalid`
  */
 export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
-  const fits =
+  const allowed =
     kind === 'image' ? sniffed.imageFormat !== undefined : sniffed.class !== 'image' && sniffed.class !== 'other'
-  if (fits) return
+  if (allowed) return
   const what = sniffed.class === 'unknown' ? 'The format of the file is unknown' : `The file is ${sniffed.name}`
   throw new MediaError(
     illegalCode(kind),
@@ -87,13 +86,13 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
   )
 }
 
-/** Either byte order, with 32-bit offsets or with BigTIFF's of 64. */
+/** TIFF and BigTIFF, in either byte order. */
 function isTiff(head: Uint8Array): boolean {
   const start = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 4)).toString('latin1')
   return ['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].includes(start)
 }
 
-/** Text formats that a media library might follow to other files, or a page sent in place of a file. */
+/** Names text that is not media: formats through which a library might open other files, and web pages. */
 function textName(head: Uint8Array): string | undefined {
   const start = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 512))
     .toString('latin1')

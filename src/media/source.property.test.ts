@@ -12,7 +12,7 @@ function bytesOf(source: string): Buffer {
   return parsed.bytes
 }
 
-it('gives the bytes of any data URI, in both alphabets, padded or not, in lines or not', () => {
+it('decodes any data URI: both alphabets, with or without padding and line breaks', () => {
   const types = fc.constantFrom('', 'image/png', 'audio/x-wav', 'application/vnd.a+b', 'VIDEO/MP4')
   const parameters = fc.constantFrom('', ';charset=utf-8', ';codecs=vp8,opus', '; codecs="vp8, opus"', ';a=b;c=d')
   const forms = fc.record({
@@ -21,7 +21,7 @@ it('gives the bytes of any data URI, in both alphabets, padded or not, in lines 
     escaped: fc.boolean(),
     lineLength: fc.option(fc.integer({ min: 1, max: 76 })),
     lineEnd: fc.constantFrom('\n', '\r\n', '\n  '),
-    mark: fc.constantFrom(';base64,', '; base64,', ';BASE64,'),
+    marker: fc.constantFrom(';base64,', '; base64,', ';BASE64,'),
   })
   fc.assert(
     fc.property(bytes, types, parameters, forms, (data, type, parameter, form) => {
@@ -31,31 +31,31 @@ it('gives the bytes of any data URI, in both alphabets, padded or not, in lines 
       if (form.lineLength !== null)
         payload = payload.replace(new RegExp(`.{${form.lineLength}}`, 'g'), `$&${form.lineEnd}`)
       if (form.escaped) payload = payload.replace(/[+/=]/g, encodeURIComponent)
-      expect(bytesOf(`data:${type}${parameter}${form.mark}${payload}`)).toEqual(Buffer.from(data))
+      expect(bytesOf(`data:${type}${parameter}${form.marker}${payload}`)).toEqual(Buffer.from(data))
     }),
   )
 })
 
-it('never decodes a payload to other bytes than were meant: one character less or one of another kind is refused', () => {
+it('refuses a payload with a missing or invalid character', () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 1, maxLength: 60 }),
       fc.nat(),
       fc.constantFrom(' ', '!', '.', '"', 'é'),
-      (data, at, odd) => {
+      (data, at, invalid) => {
         const payload = Buffer.from(data).toString('base64')
-        const place = at % payload.length
-        expect(() => bytesOf(`data:;base64,${payload.slice(0, place)}${odd}x${payload.slice(place)}`)).toThrow(
-          MediaError,
-        )
+        const position = at % payload.length
+        expect(() =>
+          bytesOf(`data:;base64,${payload.slice(0, position)}${invalid}x${payload.slice(position)}`),
+        ).toThrow(MediaError)
         if (data.length % 3 === 1) expect(() => bytesOf(`data:;base64,${payload.slice(0, -3)}`)).toThrow(MediaError)
       },
     ),
   )
 })
 
-it('answers any text with a source or a MediaError', () => {
-  const near = fc.tuple(
+it('returns a source or throws a MediaError for any text', () => {
+  const prefixed = fc.tuple(
     fc.constantFrom('data:', 'data:;base64,', 'DATA:a/b;', 'http://', 'https://[', 'ftp://'),
     fc.string({ unit: 'binary' }),
   )
@@ -63,7 +63,7 @@ it('answers any text with a source or a MediaError', () => {
     fc.property(
       fc.oneof(
         fc.string({ unit: 'binary' }),
-        near.map((both) => both.join('')),
+        prefixed.map((parts) => parts.join('')),
         fc.webUrl(),
       ),
       (text) => {

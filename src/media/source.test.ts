@@ -30,18 +30,18 @@ describe('media sources', () => {
     ['data: audio/wav;base64,AQID', [1, 2, 3]],
     ['data:;base64,%2B/8%3D', [0xfb, 0xff]],
     ['data:;base64,AQ\r\n  ID\n', [1, 2, 3]],
-  ])('takes %j', (uri, bytes) => {
+  ])('accepts %j', (uri, bytes) => {
     const source = parseSource(uri, 1000)
     expect(source.kind === 'data' && [...source.bytes]).toEqual(bytes)
   })
 
-  it('says what is wrong with base64', () => {
+  it('names the fault in base64', () => {
     expect(() => parseSource('data:;base64,AA A', 1000)).toThrow(/`\+`/)
     expect(() => parseSource('data:;base64,AAAAA', 1000)).toThrow(/wrong length \(5 characters\)/)
     expect(() => parseSource('data:;base64,AA*A', 1000)).toThrow(/"\*"/)
   })
 
-  it('takes http and https', () => {
+  it('accepts an https URL', () => {
     const source = parseSource('https://example.com/a.png?sig=%2B', 1000)
     expect(source.kind === 'url' && source.url.href).toBe('https://example.com/a.png?sig=%2B')
   })
@@ -72,13 +72,13 @@ describe('media sources', () => {
     expect(codeOf(source)).toBe('url_invalid')
   })
 
-  it('counts the whole data URI against its limit', () => {
+  it('limits the length of the whole data URI', () => {
     const uri = `data:;base64,${'A'.repeat(87)}`
     expect(codeOf(uri, 100)).toBe('none')
     expect(codeOf(`${uri}A`, 100)).toBe('data_uri_too_large')
   })
 
-  it('never repeats a secret in its message', () => {
+  it('does not repeat a password in its message', () => {
     expect(() => parseSource('http://user:secret@example.com/', 1000)).not.toThrow(/secret/)
   })
 })

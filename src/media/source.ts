@@ -1,10 +1,8 @@
 /**
- * A media source as the wire gives it: an http(s) URL or a base64 data URI.
+ * Parses a media source of a request: an http(s) URL or a base64 data URI.
  *
- * Raw base64 without `data:` is refused as the service refuses it. The media type inside a data URI is not trusted: the
- * content decides what it is.
- *
- * Parameters of a data URI may hold spaces, commas and quotes, as browsers write them (`codecs=vp8,opus`).
+ * Bare base64 without `data:` is refused, as by the service. The media type in a data URI is ignored: the content
+ * decides. Parameters of a data URI may have spaces, commas and quotes, as browsers write them (`codecs=vp8,opus`).
  *
  * Reference: RFC 2397 (data), RFC 4648 (base64 and its URL-safe alphabet), WHATWG Fetch (data: URL processor) and URL.
  */
@@ -14,12 +12,15 @@ export type MediaSource =
   | { readonly kind: 'url'; readonly url: URL }
   | { readonly kind: 'data'; readonly bytes: Buffer }
 
-/** The end of the header: base64 itself has no semicolon, so the first one is it. */
-const base64Mark = /;\s*base64\s*,/i
+/** The end of a data URI's header. The first match is used, because base64 has no semicolon. */
+const base64Marker = /;\s*base64\s*,/i
 const mediaType = /^data:\s*([\w.+!#$&^-]+\/[\w.+!#$&^-]+)?\s*$/i
 
-/** Most characters before the payload. */
-const longestHeader = 2048
+/** Most characters of a data URI's header. */
+const maxHeaderLength = 2048
+
+/** Most characters of a URL. */
+const maxUrlLength = 8192
 
 /**
  * Reads a source string. Data URIs are decoded here, after their length is checked.
@@ -30,10 +31,7 @@ const longestHeader = 2048
 export function parseSource(source: string, dataUriMaxBytes: number): MediaSource {
   if (/^\s*data:/i.test(source.slice(0, 64)))
     return { kind: 'data', bytes: parseDataUri(source.trim(), dataUriMaxBytes) }
-  if (source.length > 8192) {
-    throw invalid('It is neither an http(s) URL nor a data URI. Base64 needs the prefix `data:;base64,`.')
-  }
-  const url = parseUrl(source)
+  const url = source.length > maxUrlLength ? null : parseUrl(source)
   if (url === null) {
     throw invalid('It is neither an http(s) URL nor a data URI. Base64 needs the prefix `data:;base64,`.')
   }
@@ -41,7 +39,7 @@ export function parseSource(source: string, dataUriMaxBytes: number): MediaSourc
   return { kind: 'url', url }
 }
 
-/** `URL.parse`, which Node 20 lacks. */
+/** Like `URL.parse`, which Node 20 does not have. */
 export function parseUrl(text: string, base?: URL): URL | null {
   try {
     return new URL(text, base)
@@ -51,55 +49,56 @@ export function parseUrl(text: string, base?: URL): URL | null {
 }
 
 /**
- * Refuses what the downloader does not fetch: other schemes, credentials, no host.
+ * Refuses URLs that are not downloaded: other schemes than http(s), credentials, or no host.
  *
  * @throws MediaError `url_invalid`
  */
 export function checkUrl(url: URL): void {
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw invalid(`The scheme \`${url.protocol}\` is not fetched; use http, https or a data URI.`)
+    throw invalid(`The scheme \`${url.protocol}\` is not supported; use http, https or a data URI.`)
   }
-  if (url.username !== '' || url.password !== '') throw invalid('A URL with a user name or password is not fetched.')
-  if (url.hostname === '') throw invalid('The URL has no host.')
+  if (url.username !== '' || url.password !== '')
+    throw invalid('It has a user name or password; send the file as a data URI instead.')
+  if (url.hostname === '') throw invalid('It has no host.')
 }
 
 function parseDataUri(uri: string, maxBytes: number): Buffer {
   if (uri.length > maxBytes) {
     throw new MediaError(
       'data_uri_too_large',
-      `The data URI has ${uri.length} bytes; at most ${maxBytes} are taken. Give a URL instead.`,
+      `The data URI has ${uri.length} bytes; at most ${maxBytes} are accepted. Send a URL instead.`,
       { source: 'data' },
     )
   }
-  const mark = base64Mark.exec(uri.slice(0, longestHeader))
-  const header = uri.slice(0, mark?.index ?? 0)
-  if (mark === null || !mediaType.test(header.split(';', 1)[0]!)) {
+  const marker = base64Marker.exec(uri.slice(0, maxHeaderLength))
+  const header = uri.slice(0, marker?.index ?? 0)
+  if (marker === null || !mediaType.test(header.split(';', 1)[0]!)) {
     throw invalid('The data URI must look like `data:audio/wav;base64,...` (or `data:;base64,...`).', 'data')
   }
-  return decodeBase64(uri.slice(mark.index + mark[0].length))
+  return decodeBase64(uri.slice(marker.index + marker[0].length))
 }
 
-/** Strict where Node is lenient: input that would decode to other bytes than intended is refused. */
+/** Node decodes malformed base64 to other bytes than intended; such input is refused here. */
 function decodeBase64(text: string): Buffer {
   let payload = text
   if (payload.includes('%')) payload = payload.replace(/%(2b|2f|3d|0d|0a)/gi, (escape) => decodeURIComponent(escape))
-  // Line breaks, and the indentation after them, are layout; a space inside a line was a `+`.
+  // Line breaks and indentation are layout. A space inside a line was a `+` that a form decoder replaced.
   if (/\s/.test(payload)) payload = payload.replace(/[ \t]*[\r\n]\s*|\s+$/g, '')
   if (payload.includes(' ')) {
     throw invalid(
-      'The base64 of the data URI holds spaces: its `+` were decoded as form data. Send `+`, or `%2B` in a form.',
+      'The base64 of the data URI has spaces in place of `+`, because it was decoded as form data. Send `%2B` in a form.',
       'data',
     )
   }
   const stray = /[^A-Za-z0-9+/_=-]|=(?=[^=])/.exec(payload)?.[0]
   if (stray !== undefined) {
-    throw invalid(`The data URI holds characters that are not base64 (${JSON.stringify(stray)}).`, 'data')
+    throw invalid(`The base64 of the data URI has a character that is not allowed: ${JSON.stringify(stray)}.`, 'data')
   }
   const digits = payload.replace(/=+$/, '')
   const padding = payload.length - digits.length
   if (digits.length % 4 === 1 || (padding > 0 && (padding > 2 || payload.length % 4 !== 0))) {
     throw invalid(
-      `The base64 of the data URI has a wrong length (${payload.length} characters): some are missing.`,
+      `The base64 of the data URI has a wrong length (${payload.length} characters): it is incomplete.`,
       'data',
     )
   }

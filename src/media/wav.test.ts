@@ -6,20 +6,20 @@ import { decodeWav, encodeWav, wavHeader } from './wav.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../testdata/media/${name}`, import.meta.url))
 
-describe('wav', () => {
-  it('writes what it reads', () => {
+describe('WAVE files', () => {
+  it('are read as they were written', () => {
     const samples = Int16Array.from([0, 1, -1, 32_767, -32_768, 12_345])
     const read = decodeWav(encodeWav(samples, 24_000))
     expect(read).toMatchObject({ sampleRate: 24_000, channels: 1, bitsPerSample: 16 })
     expect(Array.from(read.samples, (sample) => sample * 32_768)).toEqual(Array.from(samples))
   })
 
-  it('clips floats and turns NaN into silence', () => {
+  it('have floats clipped and NaN replaced by silence', () => {
     const read = decodeWav(encodeWav(Float32Array.from([0.5, 2, -2, Number.NaN]), 8000))
     expect(Array.from(read.samples, (sample) => Math.round(sample * 32_768))).toEqual([16_384, 32_767, -32_768, 0])
   })
 
-  it('reads a stream whose length was not known', () => {
+  it('of unknown length are read to the end', () => {
     const pcm = Buffer.from(Int16Array.from([100, 200]).buffer)
     expect(decodeWav(Buffer.concat([wavHeader(24_000), pcm])).samples).toHaveLength(2)
   })
@@ -28,7 +28,7 @@ describe('wav', () => {
     ['tone.wav', 16_000, 16],
     ['odd-rate.wav', 11_025, 8],
     ['float.wav', 48_000, 32],
-  ])('reads %s as FFmpeg wrote it', (name, sampleRate, bitsPerSample) => {
+  ])('written by FFmpeg (%s) are read', (name, sampleRate, bitsPerSample) => {
     const read = decodeWav(file(name))
     expect(read).toMatchObject({ sampleRate, bitsPerSample, channels: 1 })
     expect(read.samples).toHaveLength(sampleRate)
@@ -42,7 +42,7 @@ describe('wav', () => {
     { bits: 32, validBits: 24 },
     { bits: 32, float: true },
     { bits: 64, float: true },
-  ])('reads $validBits of $bits bits, float $float, in both byte orders and headers', (row) => {
+  ])('of $bits bits are read in both byte orders and header forms (valid bits $validBits, float $float)', (row) => {
     for (const bigEndian of [false, true]) {
       for (const extensible of row.validBits === undefined ? [false, true] : [true]) {
         const { samples, sampleRate, bitsPerSample } = decodeWav(waveFile({ ...row, bigEndian, extensible }))
@@ -53,9 +53,9 @@ describe('wav', () => {
     }
   })
 
-  it('refuses what it cannot read', () => {
+  it('that are not supported are refused', () => {
     expect(() => decodeWav(Buffer.from('RIFF'))).toThrow('not a WAVE file')
-    expect(() => decodeWav(file('mulaw.wav'))).toThrow('coding 7')
+    expect(() => decodeWav(file('mulaw.wav'))).toThrow('format tag 7')
     expect(() => decodeWav(file('tone.wav').subarray(0, 30))).toThrow(RangeError)
   })
 })

@@ -1,9 +1,8 @@
 /**
- * RIFF/WAVE files, written and read without any library, for the command line and tests.
+ * Writes and reads RIFF/WAVE files without a library, for the command line and tests.
  *
- * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). Samples
- * are as wide as their container, whatever number of its bits is used. For untrusted files use the media loader
- * instead.
+ * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). The
+ * width of a sample is the block size's, not the number of valid bits. For untrusted files use the media loader instead.
  *
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; WAVEFORMATEXTENSIBLE; RFC 2361.
  */
@@ -31,47 +30,49 @@ export function encodeWav(samples: Int16Array | Float32Array, sampleRate: number
   return file
 }
 
-/** @throws RangeError when the file is cut off, is no WAVE file, or holds a coding other than integers and floats */
+/** @throws RangeError if the file is cut off, is not a WAVE file, or has a sample format other than integer and float */
 export function decodeWav(file: Uint8Array): WavFile {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
-  const tag = (at: number) => String.fromCharCode(...file.subarray(at, at + 4))
-  const little = tag(0) === 'RIFF'
-  if (file.length < 12 || !(little || tag(0) === 'RIFX') || tag(8) !== 'WAVE') throw new RangeError('not a WAVE file')
-  let format: (Coding & { channels: number; sampleRate: number }) | undefined
-  for (let at = 12; at + 8 <= file.length;) {
-    const name = tag(at)
-    const size = view.getUint32(at + 4, little)
-    const start = at + 8
+  const tag = (offset: number) => String.fromCharCode(...file.subarray(offset, offset + 4))
+  const littleEndian = tag(0) === 'RIFF'
+  if (file.length < 12 || !(littleEndian || tag(0) === 'RIFX') || tag(8) !== 'WAVE')
+    throw new RangeError('not a WAVE file')
+  let format: (SampleFormat & { channels: number; sampleRate: number }) | undefined
+  for (let offset = 12; offset + 8 <= file.length;) {
+    const name = tag(offset)
+    const size = view.getUint32(offset + 4, littleEndian)
+    const start = offset + 8
     if (name === 'fmt ') {
-      const code = view.getUint16(start, little)
-      const channels = view.getUint16(start + 2, little)
+      const formatTag = view.getUint16(start, littleEndian)
+      const channels = view.getUint16(start + 2, littleEndian)
       format = {
-        code: code === 0xfffe ? view.getUint32(start + 24, little) : code,
+        formatTag: formatTag === 0xfffe ? view.getUint32(start + 24, littleEndian) : formatTag,
         channels,
-        sampleRate: view.getUint32(start + 4, little),
-        bits: (view.getUint16(start + 12, little) / channels) * 8,
-        little,
+        sampleRate: view.getUint32(start + 4, littleEndian),
+        bits: (view.getUint16(start + 12, littleEndian) / channels) * 8,
+        littleEndian,
       }
     } else if (name === 'data') {
-      if (format === undefined) throw new RangeError('WAVE data before its format')
-      const end = Math.min(file.length, start + size) // 0xffffffff: a stream's header
+      if (format === undefined)
+        throw new RangeError('not a valid WAVE file: the `data` chunk comes before the `fmt ` chunk')
+      const end = Math.min(file.length, start + size) // a stream's header declares 0xffffffff
       const { channels, sampleRate, bits } = format
       return { sampleRate, channels, bitsPerSample: bits, samples: readSamples(view, start, end, format) }
     }
-    at = start + size + (size % 2)
+    offset = start + size + (size % 2)
   }
-  throw new RangeError('WAVE file without data')
+  throw new RangeError('not a valid WAVE file: it has no `data` chunk')
 }
 
-interface Coding {
+interface SampleFormat {
   /** 1 for integers, 3 for floats. */
-  readonly code: number
-  /** Of a sample's container. */
+  readonly formatTag: number
+  /** Width of a sample. */
   readonly bits: number
-  readonly little: boolean
+  readonly littleEndian: boolean
 }
 
-function readSamples(view: DataView, start: number, end: number, format: Coding): Float32Array {
+function readSamples(view: DataView, start: number, end: number, format: SampleFormat): Float32Array {
   const read = sampleReader(view, format)
   const width = format.bits / 8
   const samples = new Float32Array(Math.floor((end - start) / width))
@@ -79,15 +80,15 @@ function readSamples(view: DataView, start: number, end: number, format: Coding)
   return samples
 }
 
-function sampleReader(view: DataView, { code, bits, little }: Coding): (at: number) => number {
-  if (code === 1 && bits === 8) return (at) => (view.getUint8(at) - 128) / 128
-  if (code === 1 && bits === 16) return (at) => view.getInt16(at, little) / 32_768
-  if (code === 1 && bits === 24) {
-    const [high, low] = little ? [2, 0] : [0, 1]
-    return (at) => ((view.getInt8(at + high) << 16) | view.getUint16(at + low, little)) / 8_388_608
+function sampleReader(view: DataView, { formatTag, bits, littleEndian }: SampleFormat): (offset: number) => number {
+  if (formatTag === 1 && bits === 8) return (offset) => (view.getUint8(offset) - 128) / 128
+  if (formatTag === 1 && bits === 16) return (offset) => view.getInt16(offset, littleEndian) / 32_768
+  if (formatTag === 1 && bits === 24) {
+    const [high, low] = littleEndian ? [2, 0] : [0, 1]
+    return (offset) => ((view.getInt8(offset + high) << 16) | view.getUint16(offset + low, littleEndian)) / 8_388_608
   }
-  if (code === 1 && bits === 32) return (at) => view.getInt32(at, little) / 2_147_483_648
-  if (code === 3 && bits === 32) return (at) => view.getFloat32(at, little)
-  if (code === 3 && bits === 64) return (at) => view.getFloat64(at, little)
-  throw new RangeError(`WAVE coding ${code} with ${bits} bits is not read`)
+  if (formatTag === 1 && bits === 32) return (offset) => view.getInt32(offset, littleEndian) / 2_147_483_648
+  if (formatTag === 3 && bits === 32) return (offset) => view.getFloat32(offset, littleEndian)
+  if (formatTag === 3 && bits === 64) return (offset) => view.getFloat64(offset, littleEndian)
+  throw new RangeError(`WAVE format tag ${formatTag} with ${bits} bits is not supported`)
 }

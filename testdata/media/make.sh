@@ -109,11 +109,11 @@ ff -loop 1 -framerate 10 -i fields.png -t 2 $x264 -pix_fmt yuv420p -vf setsar=2/
 ff $video -vf "setpts='if(lt(N,5),N,if(lt(N,15),5+(N-5)*2,25+(N-15)))/(10*TB)'" -fps_mode vfr $x264 variable.mp4 2>/dev/null ||
   ff $video -vf "setpts='if(lt(N,5),N,if(lt(N,15),5+(N-5)*2,25+(N-15)))/(10*TB)'" -vsync vfr $x264 variable.mp4
 # sound that starts half a second after the pictures
-ff $video -itsoffset 0.5 -f lavfi -i sine=frequency=440:sample_rate=44100:duration=1,volume=4 $x264 -c:a libmp3lame late-sound.mkv
+ff $video -itsoffset 0.5 -f lavfi -i sine=frequency=440:sample_rate=44100:duration=1,volume=4 $x264 -c:a libmp3lame late-audio.mkv
 # 10-bit BT.2020 HLG
 ff $video -c:v libx265 -x265-params log-level=error:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc -pix_fmt yuv420p10le -tag:v hvc1 hdr.mp4
 # sound in a codec that is not taken
 ff $video $sound $x264 -c:a adpcm_ima_wav odd.avi
-python3 make-broken-sound.py
+python3 make-broken-audio.py
 cp clip.mp4 /dev/null
 ls -l | awk '{sum += $5} END {print sum " bytes"}'

@@ -168,7 +168,7 @@ describe('refuses', () => {
     })
     expect(await failure([audio(181), text])).toMatchObject({
       status: 400,
-      message: expect.stringContaining('longer than the 180 s the model takes'),
+      message: expect.stringContaining("longer than 180 s, the model's limit"),
     })
     // qwen3-omni-flash accepts 20 minutes; the checkpoint that answers for it here does not.
     expect(await failure([audio(301), text], { model: 'qwen3-omni-flash' })).toMatchObject({

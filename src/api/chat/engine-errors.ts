@@ -2,13 +2,13 @@
  * Converts engine errors to API errors. The text tells whether the loaded checkpoint or the API model is the cause.
  */
 import { EngineError } from '../../contract/index.ts'
-import { CoderError } from '../../media/index.ts'
+import { EncoderError } from '../../media/index.ts'
 import { ApiError, errors } from '../../protocol/index.ts'
 
 /** Anything thrown while a request runs, as an {@link ApiError}. `checkpoint` is the loaded one's name. */
 export function engineErrorToApi(error: unknown, checkpoint: string, contextLength: number): ApiError {
   if (error instanceof ApiError) return error
-  if (error instanceof CoderError) return errors.unavailable(error.message, error)
+  if (error instanceof EncoderError) return errors.unavailable(error.message, error)
   if (!(error instanceof EngineError)) return errors.internal(error)
   const { passedOn } = error
   if (passedOn)

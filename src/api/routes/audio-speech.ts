@@ -4,7 +4,7 @@
  */
 import type { Context } from 'hono'
 import type { EngineEvent } from '../../contract/index.ts'
-import { CoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
+import { EncoderError, encodeSpeech, mimeTypeOf } from '../../media/index.ts'
 import { ApiError, errors, parseAudioRequest, speechRequestSchema, unknownFields } from '../../protocol/index.ts'
 import { audioModelUnknown } from '../audio/audio-models.ts'
 import { textPieces } from '../audio/text-pieces.ts'
@@ -72,7 +72,7 @@ export function speech(services: Services) {
 
 function apiErrorOf(error: unknown): ApiError {
   if (error instanceof ApiError) return error
-  return error instanceof CoderError ? errors.unavailable(error.message, error) : errors.internal(error)
+  return error instanceof EncoderError ? errors.unavailable(error.message, error) : errors.internal(error)
 }
 
 async function* inTurn(

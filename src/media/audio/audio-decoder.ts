@@ -1,10 +1,10 @@
 /**
- * One audio stream to 16 kHz mono floats: FFmpeg's decoder and resampler.
+ * Decodes one audio stream to 16 kHz mono floats with FFmpeg's decoder and resampler.
  *
- * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, passed to `emit`. Samples are placed by their
- * time stamps: a gap becomes silence, what comes before the start is left out. Channels are mixed down with FFmpeg's
- * usual weights, summing to one (the mean, for stereo); rates and layouts may change within a stream; samples that are
- * not finite become silence and are counted.
+ * In: packets of the stream. Out: pieces of samples in [-1, 1], in order, passed to `emit`. Timestamps decide where
+ * samples are placed: a gap becomes silence, and samples before the start are dropped. Channels are mixed down with
+ * FFmpeg's default weights, scaled to sum to one (for stereo: the mean). The sample rate and the channel layout may
+ * change within a stream. Samples that are not finite become silence and are counted.
  */
 import {
   AV_CHANNEL_ORDER_NATIVE,
@@ -27,29 +27,29 @@ import {
 } from 'node-av/lib'
 import { allowedDecoder, audioDecoders, codecName } from '../av/formats.ts'
 import type { MediaInput } from '../av/input.ts'
-import { type RationalLike, seconds } from '../av/time.ts'
+import { type Rational, toSeconds } from '../av/time.ts'
 import { audioRate } from './rate.ts'
 
-/** Rates below this are damaged headers: resampling them up would exhaust memory. */
-export const minRate = 1000
-const maxRate = 1_000_000
+/** A lower sample rate, in Hz, means a damaged header: resampling to 16 kHz would exhaust memory. */
+export const minSampleRate = 1000
+const maxSampleRate = 1_000_000
 
 /** Samples per emitted piece: 256 KB. */
 const pieceSamples = 65_536
 
-/** Time stamps and samples that differ by less are a codec's priming or rounding. Seconds. */
-const leastOffset = { atStart: 0.05, within: 0.1 } as const
+/** A smaller difference between a timestamp and the samples so far is the codec's priming or rounding. Seconds. */
+const minOffset = { atStart: 0.05, later: 0.1 } as const
 
 /** How samples are placed in time. */
 export interface Placement {
-  /** The start on the packets' clock, seconds; by default the first sample's time. */
-  readonly zero?: number | undefined
-  /** False where the container derives its times from byte counts: samples then follow one another. */
-  readonly byTime?: boolean
+  /** Timestamp at which the output starts, seconds. Default: the first sample's timestamp. */
+  readonly startTime?: number | undefined
+  /** False where the container derives timestamps from byte counts: samples then follow one another without gaps. */
+  readonly useTimestamps?: boolean
 }
 
-/** Containers that count bytes or frames instead of carrying times: a gap in them cannot be detected. */
-const timeless: readonly string[] = [
+/** Containers without timestamps. FFmpeg counts their bytes or frames instead, so a gap cannot be detected. */
+const withoutTimestamps: readonly string[] = [
   'avi',
   'wav',
   'w64',
@@ -64,9 +64,9 @@ const timeless: readonly string[] = [
   'eac3',
 ]
 
-/** Whether a container's time stamps give the position of its audio. */
-export function timesAreKept({ containerName }: MediaInput): boolean {
-  return !containerName.split(',').some((name) => timeless.includes(name))
+/** Whether the container stores timestamps, so that they give the position of its audio. */
+export function hasTimestamps({ containerName }: MediaInput): boolean {
+  return !containerName.split(',').some((name) => withoutTimestamps.includes(name))
 }
 
 export class AudioDecoder implements Disposable {
@@ -74,35 +74,39 @@ export class AudioDecoder implements Disposable {
   /** Packets that the decoder rejected. */
   failedPackets = 0
   packets = 0
-  /** Samples that were infinite or not a number. */
+  /** Number of samples that were infinite or NaN. */
   nonFinite = 0
-  /** Samples emitted or about to be. */
+  /** Number of output samples so far, including those not yet emitted. */
   samples = 0
   readonly #context: CodecContext
   readonly #frame: Frame
   readonly #emit: (piece: Float32Array) => void
   #resampler: SoftwareResampleContext | undefined
-  #input = ''
+  #inputFormat = ''
   #piece = new Float32Array(pieceSamples)
   #filled = 0
   #output = Buffer.alloc(0)
 
-  readonly #timeBase: RationalLike
-  readonly #byTime: boolean
-  #zero: number | undefined
-  /** Position of the resampler's next sample, samples from the start; what comes before the start is dropped. */
+  readonly #timeBase: Rational
+  readonly #useTimestamps: boolean
+  #startTime: number | undefined
+  /** Position of the next output sample, counted from the start. Negative before the start: those are dropped. */
   #cursor: number | undefined
 
   /** @throws Error when there is no allowed decoder for the stream, or it does not open */
-  constructor(stream: Stream, emit: (piece: Float32Array) => void, { zero, byTime = true }: Placement = {}) {
+  constructor(
+    stream: Stream,
+    emit: (piece: Float32Array) => void,
+    { startTime, useTimestamps = true }: Placement = {},
+  ) {
     const codec = allowedDecoder(stream.codecpar.codecId, audioDecoders)
     this.codecName = codecName(stream.codecpar)
     if (codec === undefined) throw new Error(`no decoder for ${this.codecName} audio`)
     this.#emit = emit
     const { num, den } = stream.timeBase
     this.#timeBase = { num, den }
-    this.#zero = zero
-    this.#byTime = byTime
+    this.#startTime = startTime
+    this.#useTimestamps = useTimestamps
     this.#context = new CodecContext()
     this.#context.allocContext3(codec)
     this.#context.parametersToContext(stream.codecpar)
@@ -111,7 +115,7 @@ export class AudioDecoder implements Disposable {
     this.#context.setOption('max_samples', 1_048_576) // not as open options: freeing those crashes
     if (this.#context.open2Sync(codec, null) < 0) {
       this.#context.freeContext()
-      throw new Error(`the ${this.codecName} decoder does not take this audio`)
+      throw new Error(`the ${this.codecName} decoder does not accept this audio`)
     }
     this.#frame = new Frame()
     this.#frame.alloc()
@@ -124,11 +128,11 @@ export class AudioDecoder implements Disposable {
     this.#receive()
   }
 
-  /** The rest in decoder and resampler. */
+  /** Emits the samples that are still in the decoder and the resampler. */
   flush(): void {
     this.#context.sendPacketSync(null)
     this.#receive()
-    this.#drain()
+    this.#flushResampler()
     if (this.#filled > 0) this.#emit(this.#piece.slice(0, this.#filled))
     this.#filled = 0
   }
@@ -150,74 +154,75 @@ export class AudioDecoder implements Disposable {
     const { sampleRate, channelLayout, nbSamples } = frame
     const format = frame.format as AVSampleFormat
     const planes = frame.extendedData
-    if (nbSamples <= 0 || planes === null || sampleRate < minRate || sampleRate > maxRate) {
+    if (nbSamples <= 0 || planes === null || sampleRate < minSampleRate || sampleRate > maxSampleRate) {
       this.failedPackets += 1
       return
     }
-    this.#scrub(planes, format)
-    const input = `${sampleRate} ${format} ${channelLayout.nbChannels} ${channelLayout.mask}`
-    if (input !== this.#input) this.#drain()
-    if (this.#byTime || this.#cursor === undefined) {
-      this.#place(seconds(frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts, this.#timeBase))
+    this.#zeroNonFinite(planes, format)
+    const inputFormat = `${sampleRate} ${format} ${channelLayout.nbChannels} ${channelLayout.mask}`
+    if (inputFormat !== this.#inputFormat) this.#flushResampler()
+    if (this.#useTimestamps || this.#cursor === undefined) {
+      this.#place(toSeconds(frame.pts === AV_NOPTS_VALUE ? frame.bestEffortTimestamp : frame.pts, this.#timeBase))
     }
     this.#resampler ??= createResampler(channelLayout, format, sampleRate)
-    this.#input = input
+    this.#inputFormat = inputFormat
     this.#resample(planes, nbSamples)
   }
 
-  /** Moves the cursor to the position of a frame that begins at `time`. */
+  /** Moves the cursor to the position of a frame that begins at `time` (seconds): inserts silence for a gap. */
   #place(time: number | undefined): void {
     if (time === undefined) return
-    this.#zero ??= time
-    const at = (time - this.#zero) * audioRate
+    this.#startTime ??= time
+    const position = (time - this.#startTime) * audioRate
     if (this.#cursor === undefined) {
-      const shifted = Math.abs(at) >= leastOffset.atStart * audioRate
-      if (!shifted) this.#zero = time
-      this.#cursor = shifted && at < 0 ? Math.round(at) : 0
-      if (shifted && at > 0) this.#silence(at)
+      const shifted = Math.abs(position) >= minOffset.atStart * audioRate
+      if (!shifted) this.#startTime = time
+      this.#cursor = shifted && position < 0 ? Math.round(position) : 0
+      if (shifted && position > 0) this.#appendSilence(position)
       return
     }
-    const least = leastOffset.within * audioRate
-    if (at - this.#cursor < least) return
-    if (at - this.#cursor - Number(this.#resampler?.getDelay(BigInt(audioRate)) ?? 0) < least) return
-    this.#drain()
-    this.#silence(at - this.#cursor)
+    const smallestGap = minOffset.later * audioRate
+    const gap = position - this.#cursor
+    if (gap < smallestGap) return
+    if (gap - Number(this.#resampler?.getDelay(BigInt(audioRate)) ?? 0) < smallestGap) return
+    this.#flushResampler()
+    this.#appendSilence(position - this.#cursor)
   }
 
-  #silence(samples: number): void {
-    if (samples >= 1) this.#take(new Float32Array(Math.round(samples)))
+  #appendSilence(samples: number): void {
+    if (samples >= 1) this.#append(new Float32Array(Math.round(samples)))
   }
 
   #resample(planes: Buffer[] | null, count: number): number {
     const resampler = this.#resampler!
     const capacity = Math.max(resampler.getOutSamples(count), 256)
     if (this.#output.length < capacity * 4) this.#output = Buffer.alloc(capacity * 4)
-    const made = resampler.convertSync([this.#output], capacity, planes, count)
-    if (made < 0) {
+    const converted = resampler.convertSync([this.#output], capacity, planes, count)
+    if (converted < 0) {
       this.failedPackets += 1
       return 0
     }
-    if (made > 0) this.#take(new Float32Array(this.#output.buffer, this.#output.byteOffset, made))
-    return made
+    if (converted > 0) this.#append(new Float32Array(this.#output.buffer, this.#output.byteOffset, converted))
+    return converted
   }
 
-  /** Ends the current resampler and takes the samples left in its filter. */
-  #drain(): void {
+  /** Appends the samples left in the resampler's filter and frees the resampler. */
+  #flushResampler(): void {
     if (this.#resampler === undefined) return
     while (this.#resample(null, 0) > 0);
     this.#resampler.free()
     this.#resampler = undefined
   }
 
-  #take(given: Float32Array): void {
+  #append(converted: Float32Array): void {
     const cursor = this.#cursor ?? 0
-    this.#cursor = cursor + given.length
-    const samples = cursor < 0 ? given.subarray(Math.min(given.length, -cursor)) : given
+    this.#cursor = cursor + converted.length
+    const samples = cursor < 0 ? converted.subarray(Math.min(converted.length, -cursor)) : converted
     let piece = this.#piece
     let filled = this.#filled
     for (let i = 0; i < samples.length; i += 1) {
       const sample = samples[i]!
-      piece[filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#notANumber()
+      piece[filled] = sample > 1 ? 1 : sample < -1 ? -1 : sample === sample ? sample : this.#countNonFinite()
       filled += 1
       if (filled === pieceSamples) {
         this.#emit(piece)
@@ -230,13 +235,13 @@ export class AudioDecoder implements Disposable {
     this.samples += samples.length
   }
 
-  #notANumber(): number {
+  #countNonFinite(): number {
     this.nonFinite += 1
     return 0
   }
 
-  /** Makes float input finite before the resampler's filter spreads one bad sample over its neighbours. */
-  #scrub(planes: readonly Buffer[], format: AVSampleFormat): void {
+  /** Sets non-finite input to zero, because the resampler's filter would spread it over the neighbouring samples. */
+  #zeroNonFinite(planes: readonly Buffer[], format: AVSampleFormat): void {
     const double = format === AV_SAMPLE_FMT_DBL || format === AV_SAMPLE_FMT_DBLP
     if (!double && format !== AV_SAMPLE_FMT_FLT && format !== AV_SAMPLE_FMT_FLTP) return
     for (const { buffer, byteOffset, byteLength } of planes) {
@@ -255,26 +260,26 @@ export class AudioDecoder implements Disposable {
 function createResampler(layout: ChannelLayout, format: AVSampleFormat, rate: number): SoftwareResampleContext {
   const mono = avChannelLayoutDefault(1)
   const channels = Math.max(1, layout.nbChannels)
-  const given = layout.order === AV_CHANNEL_ORDER_UNSPEC ? avChannelLayoutDefault(channels) : layout
+  const input = layout.order === AV_CHANNEL_ORDER_UNSPEC ? avChannelLayoutDefault(channels) : layout
   const resampler = new SoftwareResampleContext()
-  const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, given, format, rate)
-  // Between floats FFmpeg lets a mix exceed full scale; this makes the weights sum to one (stereo: the mean).
+  const set = resampler.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, input, format, rate)
+  // For floats FFmpeg lets a mix exceed full scale. This makes the weights sum to one (for stereo: the mean).
   resampler.setOption('rematrix_maxval', 1)
-  if (set >= 0 && given.order === AV_CHANNEL_ORDER_NATIVE && resampler.init() >= 0) return resampler
+  if (set >= 0 && input.order === AV_CHANNEL_ORDER_NATIVE && resampler.init() >= 0) return resampler
   resampler.free()
-  // A layout for which FFmpeg has no weights (many discrete channels, ambisonics): the mean of all channels.
-  const plain = new SoftwareResampleContext()
+  // FFmpeg has no weights for some layouts (discrete channels, ambisonics): the mean of all channels is used.
+  const averaging = new SoftwareResampleContext()
   const unknown = { nbChannels: channels, order: AV_CHANNEL_ORDER_UNSPEC, mask: 0n }
-  if (plain.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, unknown, format, rate) < 0) {
+  if (averaging.allocSetOpts2(mono, AV_SAMPLE_FMT_FLT, audioRate, unknown, format, rate) < 0) {
     throw new Error(`audio with ${channels} channels at ${rate} Hz cannot be resampled`)
   }
-  plain.setMatrix(
+  averaging.setMatrix(
     Array.from({ length: channels }, () => 1 / channels),
     channels,
   )
-  if (plain.init() < 0) {
-    plain.free()
+  if (averaging.init() < 0) {
+    averaging.free()
     throw new Error(`audio with ${channels} channels at ${rate} Hz cannot be resampled`)
   }
-  return plain
+  return averaging
 }

@@ -25,8 +25,8 @@ const failure = async (file: Buffer) =>
   )
 
 const tone = (hz: number, seconds = 2, start = 0) => [{ start, seconds, hz }]
-const make = (container: string, codec: string, more: Partial<AudioTrack> = {}, muxer = {}) =>
-  makeMedia({ container, muxer, tracks: [{ audio: { codec, tones: tone(440), ...more } }] })
+const makeAudio = (container: string, codec: string, options: Partial<AudioTrack> = {}, muxer = {}) =>
+  makeMedia({ container, muxer, tracks: [{ audio: { codec, tones: tone(440), ...options } }] })
 
 describe('WAVE files of every width', () => {
   const integers = [[8], [16], [16, 12], [24], [24, 20], [32], [32, 24], [32, 20], [32, 16]] as const
@@ -42,10 +42,10 @@ describe('WAVE files of every width', () => {
   rows.push({ bits: 32, validBits: 24, float: true, bigEndian: false, extensible: true })
 
   it.each(rows)(
-    '$validBits of $bits bits, float $float, big-endian $bigEndian, extensible $extensible',
+    'decodes $validBits valid bits of $bits, float $float, big-endian $bigEndian, extensible $extensible',
     async (row) => {
       for (const channels of [1, 2]) {
-        // oxlint-disable-next-line no-await-in-loop -- two
+        // oxlint-disable-next-line no-await-in-loop -- one file at a time
         const { samples, seconds, warnings } = await decode(waveFile({ ...row, channels }))
         expect(seconds).toBe(1)
         expect(dominantHz(samples, 0.1, 0.9)).toBeCloseTo(440, -1)
@@ -56,7 +56,7 @@ describe('WAVE files of every width', () => {
   )
 })
 
-describe('codecs', () => {
+describe('audio codecs', () => {
   it.each([
     ['G.722 in WAVE', 'wav', 'g722', { rate: 16_000 }],
     ['G.726 in WAVE', 'wav', 'g726', { rate: 8000, options: { code_size: '4' } }],
@@ -66,26 +66,26 @@ describe('codecs', () => {
     ['WavPack in Matroska', 'matroska', 'wavpack', {}],
     ['TrueHD in Matroska', 'matroska', 'truehd', { channels: 2 }],
     ['24 bits in Wave64', 'w64', 'pcm_s24le', {}],
-  ])('%s', async (_name, container, codec, more) => {
-    const { samples, seconds, warnings } = await decode(make(container, codec, more))
+  ])('decodes %s', async (_name, container, codec, options) => {
+    const { samples, seconds, warnings } = await decode(makeAudio(container, codec, options))
     expect(seconds).toBeCloseTo(2, 0)
     expect(dominantHz(samples, 0.5, 1.5)).toBeCloseTo(440, -1)
     expect(warnings).toEqual([])
   })
 })
 
-describe('chained Ogg', () => {
-  const opus = (hz: number, channels: number) => make('ogg', 'libopus', { tones: tone(hz), channels })
+describe('a chained Ogg file', () => {
+  const opus = (hz: number, channels: number) => makeAudio('ogg', 'libopus', { tones: tone(hz), channels })
   it.each([
-    ['channels change', opus(440, 1), opus(880, 2)],
+    ['the number of channels changes', opus(440, 1), opus(880, 2)],
     [
-      'rate changes',
-      make('ogg', 'libvorbis', { rate: 44_100 }),
-      make('ogg', 'libvorbis', { tones: tone(880), rate: 22_050 }),
+      'the sample rate changes',
+      makeAudio('ogg', 'libvorbis', { rate: 44_100 }),
+      makeAudio('ogg', 'libvorbis', { tones: tone(880), rate: 22_050 }),
     ],
-    ['codec changes', make('ogg', 'flac'), opus(880, 1)],
+    ['the codec changes', makeAudio('ogg', 'flac'), opus(880, 1)],
     ['nothing changes', opus(440, 1), opus(880, 1)],
-  ])('%s', async (_name, first, second) => {
+  ])('is decoded to its end when %s', async (_name, first, second) => {
     const { samples, seconds, warnings } = await decode(Buffer.concat([first, second]))
     expect(seconds).toBeCloseTo(4, 1)
     expect(dominantHz(samples, 0.2, 1.8)).toBeCloseTo(440, -1)
@@ -93,7 +93,7 @@ describe('chained Ogg', () => {
     expect(warnings).toEqual([])
   })
 
-  it('says a link that cannot be read', async () => {
+  it('has a warning for a link that cannot be read', async () => {
     const broken = Buffer.from(opus(880, 1))
     broken.write('XpusHead', broken.indexOf('OpusHead'), 'latin1')
     const { seconds, warnings } = await decode(Buffer.concat([opus(440, 1), broken, opus(440, 2)]))
@@ -101,14 +101,14 @@ describe('chained Ogg', () => {
     expect(warnings.join()).toMatch(/part 2 of 3 cannot be read/)
   })
 
-  it('counts all links against the limits', async () => {
+  it('is checked against the limits as a whole', async () => {
     const chain = Buffer.concat([opus(440, 1), opus(440, 1), opus(440, 1)])
     await expect(decode(chain, { maxDurationSeconds: 5 })).rejects.toMatchObject({ code: 'audio_too_long' })
     await expect(decode(chain, { minDurationSeconds: 5 })).resolves.toMatchObject({ warnings: [] })
   })
 })
 
-describe('holes, jumps and late starts', () => {
+describe('gaps, clock jumps and late starts', () => {
   const tones = [...tone(440, 1), ...tone(880, 1, 3)]
   it.each([
     ['matroska', 'libopus'],
@@ -117,25 +117,25 @@ describe('holes, jumps and late starts', () => {
     ['mp4', 'aac'],
     ['matroska', 'pcm_s16le'],
     ['asf', 'wmav2'],
-  ])('a hole in %s of %s is silence', async (container, codec) => {
-    const { samples, warnings } = await decode(make(container, codec, { tones, rate: 48_000 }))
+  ])('a gap in %s of %s becomes silence', async (container, codec) => {
+    const { samples, warnings } = await decode(makeAudio(container, codec, { tones, rate: 48_000 }))
     expect(dominantHz(samples, 0.2, 0.8)).toBeCloseTo(440, -1)
     expect(loudness(samples, 1.3, 2.8)).toBeLessThan(0.02)
     expect(dominantHz(samples, 3.2, 3.8)).toBeCloseTo(880, -1)
     expect(warnings).toEqual([])
   })
 
-  it('a clock that jumps, or starts again', async () => {
-    const part = (start: number) => make('mpegts', 'aac', {}, { output_ts_offset: String(start) })
+  it('audio continues where the clock jumps or restarts', async () => {
+    const part = (start: number) => makeAudio('mpegts', 'aac', {}, { output_ts_offset: String(start) })
     for (const file of [Buffer.concat([part(0), part(7000)]), Buffer.concat([part(0), part(0)])]) {
-      // oxlint-disable-next-line no-await-in-loop -- two
+      // oxlint-disable-next-line no-await-in-loop -- one file at a time
       const { samples, seconds } = await decode(file)
       expect(Math.abs(seconds - 4)).toBeLessThan(0.15)
       expect(dominantHz(samples, 2.3, 3.8)).toBeCloseTo(440, -1)
     }
   })
 
-  it('audio that begins behind the first seconds of a video', async () => {
+  it('finds audio that begins after the first seconds of a video', async () => {
     const file = makeMedia({
       container: 'vob',
       tracks: [{ video: { codec: 'mpeg2video', frames: 120 } }, { audio: { codec: 'mp2', tones: tone(440, 1, 10) } }],
@@ -145,11 +145,11 @@ describe('holes, jumps and late starts', () => {
   })
 })
 
-describe('lengths', () => {
-  it('a guess from the bit rate is not believed', async () => {
+describe('durations', () => {
+  it('a duration estimated from the bit rate causes no warning', async () => {
     const rate = 16_000
-    const quiet = make('adts', 'aac', { rate, tones: tone(0, 3), options: { b: '64000' } })
-    const loud = make('adts', 'aac', { rate, tones: tone(440, 3) })
+    const quiet = makeAudio('adts', 'aac', { rate, tones: tone(0, 3), options: { b: '64000' } })
+    const loud = makeAudio('adts', 'aac', { rate, tones: tone(440, 3) })
     const { seconds, warnings } = await decode(Buffer.concat([quiet, loud]))
     expect(seconds).toBeCloseTo(6, 0)
     expect(warnings).toEqual([])
@@ -167,33 +167,39 @@ describe('lengths', () => {
     ['matroska', 'aac', {}],
     ['asf', 'wmav2', { channels: 2, rate: 44_100 }],
   ]
-  it.each(rows)('%s of %s: a cut file is said, a whole one is not', async (container, codec, more) => {
-    const file = make(container, codec, more)
-    expect((await decode(file)).warnings).toEqual([])
-    for (const share of [0.6, 0.9]) {
-      // oxlint-disable-next-line no-await-in-loop -- two
-      const { warnings } = await decode(file.subarray(0, file.length * share))
-      expect(warnings.join(), `${share}`).toMatch(/cut off|broken/)
-    }
-  })
+  it.each(rows)(
+    '%s of %s: a warning for a truncated file, none for a complete one',
+    async (container, codec, options) => {
+      const file = makeAudio(container, codec, options)
+      expect((await decode(file)).warnings).toEqual([])
+      for (const fraction of [0.6, 0.9]) {
+        // oxlint-disable-next-line no-await-in-loop -- one file at a time
+        const { warnings } = await decode(file.subarray(0, file.length * fraction))
+        expect(warnings.join(), `${fraction}`).toMatch(/cut off|broken/)
+      }
+    },
+  )
 
-  it('FLAC counts its samples, so a few missing ones are said', async () => {
-    const file = make('flac', 'flac')
+  it('FLAC: a warning even if only a few samples are missing', async () => {
+    const file = makeAudio('flac', 'flac')
     const { seconds, warnings } = await decode(file.subarray(0, file.length * 0.96))
     expect(seconds).toBeGreaterThan(1.8)
-    expect(warnings.join()).toMatch(/cut off: 1\.\d+ s of 2\.\d+ s are there/)
+    expect(warnings.join()).toMatch(/cut off: it has 1\.\d+ s of 2\.\d+ s/)
   })
 
-  it.each([0, 0xffff_ffff, 0x7fff_ffff, 0x7fff_f000])('WAVE from a pipe, whose length is given as %d', async (size) => {
-    const file = waveFile({ bits: 16 })
-    file.writeUInt32LE(size, file.indexOf('data') + 4)
-    const { seconds, warnings } = await decode(file)
-    expect([seconds, warnings]).toEqual([1, []])
-  })
+  it.each([0, 0xffff_ffff, 0x7fff_ffff, 0x7fff_f000])(
+    'WAVE written to a pipe, with a declared length of %d, is read to its end',
+    async (size) => {
+      const file = waveFile({ bits: 16 })
+      file.writeUInt32LE(size, file.indexOf('data') + 4)
+      const { seconds, warnings } = await decode(file)
+      expect([seconds, warnings]).toEqual([1, []])
+    },
+  )
 })
 
-describe('tracks', () => {
-  it('takes the one that can be decoded', async () => {
+describe('audio tracks', () => {
+  it('a track that can be decoded is preferred', async () => {
     const file = makeMedia({
       container: 'mp4',
       tracks: [{ audio: { codec: 'ac3', tones: tone(440) } }, { audio: { codec: 'aac', tones: tone(880) } }],
@@ -204,11 +210,11 @@ describe('tracks', () => {
     expect(warnings.join()).toMatch(/track 1 \(unknown \(zzzz\)\)/)
   })
 
-  it('names what it cannot decode', async () => {
-    const file = make('mp4', 'ac3')
+  it('the error names tracks that cannot be decoded', async () => {
+    const file = makeAudio('mp4', 'ac3')
     file.write('zzzz', file.indexOf('ac-3'), 'latin1')
     expect(await failure(file)).toMatch(/^audio_illegal: .*track 1 \(unknown \(zzzz\)\)/)
-    const silent = makeMedia({ container: 'mpegts', tracks: [{ video: { codec: 'mpeg2video', frames: 20 } }] })
-    expect(await failure(silent)).toMatch(/^audio_illegal: .*no audio in it/)
+    const withoutAudio = makeMedia({ container: 'mpegts', tracks: [{ video: { codec: 'mpeg2video', frames: 20 } }] })
+    expect(await failure(withoutAudio)).toMatch(/^audio_illegal: .*no audio track/)
   })
 })

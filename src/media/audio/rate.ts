@@ -1,2 +1,2 @@
-/** The sample rate of decoded audio, Hz: that of Qwen-Omni's feature extractors. */
+/** The sample rate of decoded audio, Hz. Qwen-Omni's feature extractors require it. */
 export const audioRate = 16_000

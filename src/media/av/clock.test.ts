@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { RunningClock } from './clock.ts'
+import { ContinuousClock } from './clock.ts'
 
-/** Times on the running clock of [stream, time] pairs, packets of 0.1 s. */
+/** Times on the continuous clock for [stream, time] pairs; each packet lasts 0.1 s. */
 const run = (packets: readonly (readonly [number, number | undefined])[], discontinuous = true) => {
-  const clock = new RunningClock(discontinuous)
+  const clock = new ContinuousClock(discontinuous)
   const times = packets.map(([stream, time]) => {
     const offset = clock.offset(stream, time, 0.1)
     return time === undefined ? undefined : Math.round((time + offset) * 1000) / 1000
@@ -11,8 +11,8 @@ const run = (packets: readonly (readonly [number, number | undefined])[], discon
   return { times, jumps: clock.jumps }
 }
 
-describe('a running clock', () => {
-  it('leaves a steady clock as it is, pauses included', () => {
+describe('a continuous clock', () => {
+  it('leaves a clock without jumps unchanged, with its pauses', () => {
     expect(
       run([
         [0, 7],
@@ -24,7 +24,7 @@ describe('a running clock', () => {
     ).toEqual({ times: [7, 7.05, 7.1, 9.9, 10], jumps: 0 })
   })
 
-  it('closes a jump forward, both streams by the same', () => {
+  it('removes a jump forward from both streams by the same offset', () => {
     expect(
       run([
         [0, 0],
@@ -56,7 +56,7 @@ describe('a running clock', () => {
     })
   })
 
-  it('keeps a packet of the old clock that comes late', () => {
+  it('accepts a late packet from before the jump', () => {
     expect(
       run([
         [0, 3],
@@ -68,12 +68,12 @@ describe('a running clock', () => {
     ).toEqual({ times: [3, 3, 3.1, 3.1, 3.1], jumps: 1 })
   })
 
-  it('takes no pause of one stream for a jump while the other continues', () => {
+  it('does not treat a pause of one stream as a jump while the other continues', () => {
     const video = Array.from({ length: 30 }, (_, i) => [0, i] as const)
     expect(run([[1, 0], ...video, [1, 29]])).toMatchObject({ jumps: 0 })
   })
 
-  it('comes back from one wrong time', () => {
+  it('recovers after a single wrong timestamp', () => {
     expect(
       run([
         [0, 1],
@@ -84,7 +84,7 @@ describe('a running clock', () => {
     ).toMatchObject({ times: [1, 1.1, 1.2, 1.3] })
   })
 
-  it('trusts a format with a steady clock up to a minute', () => {
+  it('accepts pauses of up to a minute in formats with a continuous clock', () => {
     expect(
       run(
         [
@@ -105,7 +105,7 @@ describe('a running clock', () => {
     ).toEqual({ times: [0, 0.1], jumps: 1 })
   })
 
-  it('packets without times follow their stream', () => {
+  it('gives packets without timestamps the offset of their stream', () => {
     expect(
       run([
         [0, 5000],

@@ -1,11 +1,11 @@
 /**
- * The containers and codecs that FFmpeg may open. Everything else is refused before it is parsed.
+ * The demuxers and decoders of FFmpeg that may be used. Other formats are refused before they are parsed.
  *
- * Formats that name other files (playlists, concat, DASH, image sequences, device and network inputs) are left out on
- * purpose, and no protocol is available to a container: bytes come through callbacks only. `formats.test.ts` checks
+ * Formats that refer to other files (playlists, concat, DASH, image sequences, device and network inputs) are not
+ * allowed, and no protocol is available to a demuxer: it reads through callbacks only. `formats.test.ts` checks
  * every name against the library.
  *
- * Reference: the formats the guide lists (MP4 AVI MKV MOV FLV WMV; AMR WAV 3GP AAC MP3) and their common relatives.
+ * Reference: the formats the guide lists (MP4 AVI MKV MOV FLV WMV; AMR WAV 3GP AAC MP3) and similar ones.
  */
 import type { FFDecoderCodec } from 'node-av/constants'
 import { avGetCodecName, Codec, type CodecParameters } from 'node-av/lib'
@@ -16,7 +16,7 @@ export const demuxers: readonly string[] = list(`
   ac3 eac3
 `)
 
-/** FFmpeg decoder names, video; not always the names of their codecs. */
+/** FFmpeg decoder names, video. A decoder's name may differ from its codec's. */
 export const videoDecoders: readonly string[] = list(`
   h264 hevc vvc vp8 vp9 libdav1d av1 mpeg4 mpeg1video mpeg2video mjpeg mjpegb h261 h263 h263p h263i flv vp3 vp6
   vp6f vp6a vp7 flashsv flashsv2 wmv1 wmv2 wmv3 wmv3image vc1 vc1image msmpeg4v1 msmpeg4v2 msmpeg4 mss1 mss2
@@ -37,13 +37,13 @@ export const audioDecoders: readonly string[] = list(`
   adpcm_sbpro_2 adpcm_sbpro_3 adpcm_sbpro_4
 `)
 
-/** The decoder for a codec: the library's own choice if it is allowed, else the first allowed one. */
+/** The decoder for a codec: FFmpeg's default if it is allowed, else the first allowed one, else undefined. */
 export function allowedDecoder(codecId: CodecParameters['codecId'], allowed: readonly string[]): Codec | undefined {
-  const usual = Codec.findDecoder(codecId)
-  if (usual !== null && allowed.includes(usual.name ?? '')) return usual
+  const preferred = Codec.findDecoder(codecId)
+  if (preferred !== null && allowed.includes(preferred.name ?? '')) return preferred
   for (const name of allowed) {
-    const other = decoderNamed(name)
-    if (other !== null && other.id === codecId) return other
+    const decoder = decoderNamed(name)
+    if (decoder !== null && decoder.id === codecId) return decoder
   }
   return undefined
 }
@@ -53,7 +53,7 @@ export function decoderNamed(name: string): Codec | null {
   return Codec.findDecoderByName(name as FFDecoderCodec)
 }
 
-/** For messages: FFmpeg's name, or the container's own tag where FFmpeg knows no such codec. */
+/** A codec's name for messages: FFmpeg's name, or the container's tag where FFmpeg does not know the codec. */
 export function codecName(parameters: CodecParameters): string {
   const name = avGetCodecName(parameters.codecId)
   if (name !== null && name !== 'none' && !name.startsWith('unknown')) return name

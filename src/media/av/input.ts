@@ -1,9 +1,8 @@
 /**
- * A container opened by FFmpeg from bytes in memory or from one file, and nothing else.
+ * A container opened by FFmpeg, with its packets' timestamps on one continuous clock.
  *
- * Runs in a decoder process; calls are synchronous because the process serves one job. Reading goes through callbacks,
- * so FFmpeg's own protocols (file, http, concat, ...) are never used, and are forbidden as well. Packets get their
- * times on one continuous clock, whatever the container's does.
+ * In: a byte source. Out: streams and packets. Runs in a decoder process; calls are synchronous because the process
+ * serves one job. FFmpeg reads through callbacks, and its own protocols (file, http, concat, ...) are forbidden.
  */
 import {
   AVERROR_EAGAIN,
@@ -18,76 +17,76 @@ import {
 } from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
-import { type ByteSource, ioBufferBytes, partOf, patched, seekable } from './bytes.ts'
-import { RunningClock } from './clock.ts'
-import { brokenFragment, declaredEnd } from './declared-end.ts'
+import { type ByteSource, ioBufferBytes, sliceBytes, patchBytes, ioCallbacks } from './bytes.ts'
+import { ContinuousClock } from './clock.ts'
+import { truncatedFragmentStart, declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
-import { type RationalLike, seconds } from './time.ts'
+import { type Rational, toSeconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 
-/** Consecutive read errors before the rest is abandoned; each may have skipped a damaged part. */
-const mostFailedReads = 64
+/** Reading ends after this many consecutive errors. After a single error FFmpeg may continue behind a damaged part. */
+const maxFailedReads = 64
 
-/** Frames are decoded at most so long before they are shown, seconds. */
-const mostReordering = 30
+/** A larger difference between presentation and decoding timestamp is a jump of the clock. Seconds. */
+const maxReorderDelay = 30
 
-/** Longest range of a deep probe, microseconds: longer than any file. */
-const deepAnalysis = 1_000_000_000_000n
+/** Analysed duration of a deep probe, microseconds: longer than any file. */
+const deepAnalyzeDuration = 1_000_000_000_000n
 
 export interface OpenOptions {
-  /** Probes the whole file for streams that begin late, not only its first seconds. */
+  /** Probes the whole file, not only its first seconds, to find streams that begin late. */
   readonly deep?: boolean
 }
 
-export interface Extent {
+/** The part of a stream that was read. Times are in seconds on the continuous clock. */
+export interface StreamExtent {
   packets: number
   /** Packets without a duration. */
-  unmeasured: number
-  /** Seconds. */
+  withoutDuration: number
   start: number
   end: number
   /** Whether the last packet was damaged, as in a truncated file. */
-  endsDamaged: boolean
+  lastPacketDamaged: boolean
 }
 
 export class MediaInput implements Disposable {
   readonly format: FormatContext
-  /** As found by probing; {@link currentStreams} has those that appeared while reading, too. */
+  /** Streams that probing found; {@link currentStreams} also has those that appeared while reading. */
   readonly streams: readonly Stream[]
-  /** Seconds by the headers of the container and its streams, never guessed from a bit rate. */
+  /** Durations in seconds that the headers of the container and its streams declare; never FFmpeg's estimates. */
   readonly declared: { readonly container: number | undefined; readonly streams: readonly (number | undefined)[] }
-  /** The last error while reading; reading may have continued after it. */
+  /** The last read error; reading may have continued after it. */
   readError: string | undefined
-  /** As above, for an error that nothing readable follows. */
+  /** The last read error, if nothing could be read after it. */
   endError: string | undefined
-  /** The range of each audio and video stream on the continuous clock, as far as it was read. */
-  readonly extents = new Map<number, Extent>()
+  /** By stream index, for audio and video streams. */
+  readonly extents = new Map<number, StreamExtent>()
   readonly #io: IOContext
-  readonly #clock: RunningClock
-  readonly #timeBases = new Map<number, RationalLike>()
+  readonly #clock: ContinuousClock
+  readonly #timeBases = new Map<number, Rational>()
 
   private constructor(format: FormatContext, io: IOContext, declared: MediaInput['declared']) {
     this.format = format
     this.streams = format.streams
     this.declared = declared
     this.#io = io
-    this.#clock = new RunningClock(((format.iformat?.flags ?? 0) & AVFMT_TS_DISCONT) !== 0)
+    this.#clock = new ContinuousClock(((format.iformat?.flags ?? 0) & AVFMT_TS_DISCONT) !== 0)
   }
 
   /**
-   * Opens and probes.
+   * Opens and probes a file.
    *
-   * @param bytes closed by the caller
+   * @param bytes stay owned by the caller
    * @throws MediaError `audio_illegal` or `video_invalid` when no allowed container is recognised
    */
   static open(bytes: ByteSource, kind: MediaKind, { deep = false }: OpenOptions = {}): MediaInput {
     const io = new IOContext()
     const wave = waveHeader(bytes)
-    const end = brokenFragment(bytes)
-    const readable = end === undefined ? bytes : partOf(bytes, 0, end)
-    const { read, seek } = seekable(wave === undefined ? readable : patched(readable, wave.patches))
+    const end = truncatedFragmentStart(bytes)
+    const readable = end === undefined ? bytes : sliceBytes(bytes, 0, end)
+    const { read, seek } = ioCallbacks(wave === undefined ? readable : patchBytes(readable, wave.patches))
     io.allocContextWithCallbacks(ioBufferBytes, 0, read, null, seek)
     const format = new FormatContext()
     format.allocContext()
@@ -96,7 +95,7 @@ export class MediaInput implements Disposable {
     format.maxStreams = 64
     if (deep) {
       format.probesize = BigInt(Math.max(bytes.size, 5_000_000))
-      format.maxAnalyzeDuration = deepAnalysis
+      format.maxAnalyzeDuration = deepAnalyzeDuration
     }
     using options = Dictionary.fromObject({
       protocol_whitelist: 'none',
@@ -106,15 +105,15 @@ export class MediaInput implements Disposable {
     let opened = false
     try {
       const result = format.openInputSync('', null, options)
-      if (result < 0) throw unreadable(kind, result, bytes)
+      if (result < 0) throw unreadableError(kind, result, bytes)
       opened = true
-      const declared = declaredSeconds(format) // before probing fills the gaps with guesses
+      const declared = declaredSeconds(format) // probing replaces missing durations by estimates
       if (wave?.bigEndian === true) {
         for (const { codecpar } of format.streams) codecpar.codecId = bigEndianCodec(codecpar.codecId)
       }
       const probed = format.findStreamInfoSync(null)
-      if (probed < 0) throw unreadable(kind, probed, bytes)
-      // FLV's header of durations is its first packet, which probing reads.
+      if (probed < 0) throw unreadableError(kind, probed, bytes)
+      // FLV declares durations in its first packet, which probing reads.
       return new MediaInput(format, io, format.iformat?.name === 'flv' ? declaredSeconds(format) : declared)
     } catch (error) {
       if (opened) format.closeInputSync()
@@ -138,23 +137,23 @@ export class MediaInput implements Disposable {
     return this.format.streams
   }
 
-  /** Calls `each` with every packet until the end, an unreadable rest, or `each` returning false. */
-  readPackets(each: (packet: Packet) => boolean | void): void {
+  /** Calls `onPacket` for every packet, until the file ends, nothing more can be read, or `onPacket` returns false. */
+  readPackets(onPacket: (packet: Packet) => boolean | void): void {
     using packet = new Packet()
     packet.alloc()
     while (this.#next(packet)) {
-      const go = each(packet)
+      const proceed = onPacket(packet)
       packet.unref()
-      if (go === false) return
+      if (proceed === false) return
     }
   }
 
-  /** As {@link readPackets}, waiting for `each` whenever it returns a promise. */
-  async readPacketsAsync(each: (packet: Packet) => Promise<void> | undefined | false): Promise<void> {
+  /** Like {@link readPackets}, but waits for the promise if `onPacket` returns one. */
+  async readPacketsAsync(onPacket: (packet: Packet) => Promise<void> | undefined | false): Promise<void> {
     using packet = new Packet()
     packet.alloc()
     while (this.#next(packet)) {
-      const pending = each(packet)
+      const pending = onPacket(packet)
       packet.unref()
       if (pending === false) return
       // oxlint-disable-next-line no-await-in-loop -- packets are in order
@@ -167,13 +166,13 @@ export class MediaInput implements Disposable {
     this.#io.freeContext()
   }
 
-  /** A demuxer may report a damaged part and continue after it, so an error alone is not the end. */
+  /** Reads the next packet. Errors are retried, because a demuxer may report a damaged part and continue after it. */
   #next(packet: Packet): boolean {
-    for (let failed = 0; failed < mostFailedReads; failed += 1) {
+    for (let failed = 0; failed < maxFailedReads; failed += 1) {
       const result = this.format.readFrameSync(packet)
       if (result >= 0) {
         this.endError = undefined
-        this.#onClock(packet)
+        this.#applyClock(packet)
         return true
       }
       if (result === AVERROR_EOF) return false
@@ -182,32 +181,33 @@ export class MediaInput implements Disposable {
     return false
   }
 
-  #onClock(packet: Packet): void {
+  #applyClock(packet: Packet): void {
     const base = this.#timeBase(packet.streamIndex)
     if (base === undefined) return
     const time = packet.dts === AV_NOPTS_VALUE ? packet.pts : packet.dts
-    const duration = seconds(packet.duration, base) ?? 0
-    const shown = this.#shown(packet, base)
-    const offset = this.#clock.offset(packet.streamIndex, seconds(time, base), duration, shown)
+    const duration = toSeconds(packet.duration, base) ?? 0
+    const presentation = this.#presentationTime(packet, base)
+    const offset = this.#clock.offset(packet.streamIndex, toSeconds(time, base), duration, presentation)
     if (offset !== 0) {
       const ticks = BigInt(Math.round((offset * base.den) / base.num))
       if (packet.pts !== AV_NOPTS_VALUE) packet.pts += ticks
       if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
     }
-    this.#extend(packet, seconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
+    this.#updateExtent(packet, toSeconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
   }
 
-  /** Presentation time, seconds; where a jump lies between that and its decoding time, the latter stands for both. */
-  #shown(packet: Packet, base: RationalLike): number | undefined {
-    const shown = seconds(packet.pts, base)
-    const decoded = seconds(packet.dts, base)
-    if (shown === undefined || decoded === undefined || Math.abs(shown - decoded) < mostReordering) return shown
+  /** Presentation timestamp, seconds. If the clock jumps between it and the decoding timestamp, the latter is used. */
+  #presentationTime(packet: Packet, base: Rational): number | undefined {
+    const presentation = toSeconds(packet.pts, base)
+    const decoding = toSeconds(packet.dts, base)
+    if (presentation === undefined || decoding === undefined) return presentation
+    if (Math.abs(presentation - decoding) < maxReorderDelay) return presentation
     packet.pts = packet.dts
-    return decoded
+    return decoding
   }
 
-  /** Of an audio or video stream; undefined for one of another kind. */
-  #timeBase(index: number): RationalLike | undefined {
+  /** Time base of an audio or video stream; undefined for other streams. */
+  #timeBase(index: number): Rational | undefined {
     const known = this.#timeBases.get(index)
     if (known !== undefined) return known
     const stream = this.streams[index] ?? this.format.streams[index]
@@ -218,15 +218,15 @@ export class MediaInput implements Disposable {
     return { num, den }
   }
 
-  #extend(packet: Packet, start: number | undefined, duration: number): void {
+  #updateExtent(packet: Packet, start: number | undefined, duration: number): void {
     let extent = this.extents.get(packet.streamIndex)
     if (extent === undefined) {
-      extent = { packets: 0, unmeasured: 0, start: Infinity, end: -Infinity, endsDamaged: false }
+      extent = { packets: 0, withoutDuration: 0, start: Infinity, end: -Infinity, lastPacketDamaged: false }
       this.extents.set(packet.streamIndex, extent)
     }
     extent.packets += 1
-    if (duration <= 0) extent.unmeasured += 1
-    extent.endsDamaged = (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0
+    if (duration <= 0) extent.withoutDuration += 1
+    extent.lastPacketDamaged = (packet.flags & AV_PKT_FLAG_CORRUPT) !== 0
     if (start === undefined) return
     extent.start = Math.min(extent.start, start)
     extent.end = Math.max(extent.end, start + duration)
@@ -237,18 +237,20 @@ function declaredSeconds(format: FormatContext): MediaInput['declared'] {
   const container = Number(format.duration) / 1_000_000
   return {
     container: container > 0 ? container : undefined,
-    streams: format.streams.map(({ duration, timeBase }) => (duration > 0n ? seconds(duration, timeBase) : undefined)),
+    streams: format.streams.map(({ duration, timeBase }) =>
+      duration > 0n ? toSeconds(duration, timeBase) : undefined,
+    ),
   }
 }
 
-function unreadable(kind: MediaKind, code: number, bytes: ByteSource): MediaError {
+function unreadableError(kind: MediaKind, code: number, bytes: ByteSource): MediaError {
   const reason = FFmpegError.strerror(code)
   const end = declaredEnd(bytes)
-  const cut =
-    end !== undefined && end > bytes.size ? ` It is cut off: ${bytes.size} of at least ${end} bytes are there.` : ''
+  const truncation =
+    end !== undefined && end > bytes.size ? ` It is cut off: the file has ${bytes.size} of at least ${end} bytes.` : ''
   return new MediaError(
     illegalCode(kind),
-    `The ${kind} is broken or in a format that is not supported (${reason}).${cut}`,
+    `The ${kind} is broken or in a format that is not supported (${reason}).${truncation}`,
     {
       kind,
     },

@@ -1,19 +1,19 @@
-/** FFmpeg's rational time stamps as seconds. */
+/** FFmpeg's rational numbers: timestamps in seconds, and ratios. */
 import { AV_NOPTS_VALUE } from 'node-av/constants'
 
-export interface RationalLike {
+export interface Rational {
   readonly num: number
   readonly den: number
 }
 
-/** Seconds, or undefined where the container has none. */
-export function seconds(timestamp: bigint, base: RationalLike): number | undefined {
+/** A timestamp in seconds, or undefined where the container has none. */
+export function toSeconds(timestamp: bigint, base: Rational): number | undefined {
   if (timestamp === AV_NOPTS_VALUE || base.den === 0) return undefined
   return (Number(timestamp) * base.num) / base.den
 }
 
-/** A positive, finite rate, or undefined. */
-export function rate({ num, den }: RationalLike): number | undefined {
+/** A positive, finite ratio such as a frame rate or a pixel aspect, or undefined. */
+export function toRatio({ num, den }: Rational): number | undefined {
   const value = num / den
   return den !== 0 && Number.isFinite(value) && value > 0 ? value : undefined
 }

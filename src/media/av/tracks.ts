@@ -1,8 +1,8 @@
 /**
- * Which track of a container is decoded: the best of those that can be decoded.
+ * Chooses the track of a container to decode: the best of those that can be decoded.
  *
- * In: an opened input. Out: the stream, and a sentence for each skipped track that cannot be decoded, so that it is
- * never taken for absent. Where there are several, a few packets of each are decoded first: a codec with a decoder may
+ * In: an opened input. Out: the stream, and a description of each track that cannot be decoded, so that it can be
+ * reported. If there are several tracks, a few packets of each are decoded first: a track whose codec has a decoder may
  * still hold unsupported data (encrypted samples, a damaged header).
  */
 import {
@@ -27,50 +27,50 @@ import { MediaInput } from './input.ts'
 
 export type TrackKind = 'audio' | 'video'
 
-export interface Choice {
+export interface TrackChoice {
   /** Undefined when there is no track of the kind, or none that can be decoded. */
   readonly stream: Stream | undefined
-  /** Tracks of the kind without a decoder here, described. */
+  /** Descriptions of the tracks of this kind that cannot be decoded. */
   readonly unreadable: readonly string[]
 }
 
-/** Packets of each track that are tried, and packets of the file that are read for that. */
-const trial = { packets: 12, read: 4000 } as const
+/** A trial decodes at most so many packets of a track, and reads at most so many packets of the file. */
+const trialLimits = { trackPackets: 12, filePackets: 4000 } as const
 
-/** @param maxPixels bounds trials of video decoders */
-export function chooseTrack(input: MediaInput, bytes: ByteSource, kind: TrackKind, maxPixels: number): Choice {
+/** @param maxPixels largest frame that a trial of a video decoder may decode */
+export function chooseTrack(input: MediaInput, bytes: ByteSource, kind: TrackKind, maxPixels: number): TrackChoice {
   const type = kind === 'audio' ? AVMEDIA_TYPE_AUDIO : AVMEDIA_TYPE_VIDEO
   const tracks = input.currentStreams.filter(
     ({ codecpar, disposition }) => codecpar.codecType === type && (disposition & AV_DISPOSITION_ATTACHED_PIC) === 0,
   )
-  const opened = tracks.filter((stream) => opens(stream, kind, maxPixels))
+  const opened = tracks.filter((stream) => decoderOpens(stream, kind, maxPixels))
   const failed = opened.length > 1 ? failedTrials(opened, bytes, kind, maxPixels) : new Set<number>()
   const readable = opened.filter(({ index }) => !failed.has(index))
   const best = input.format.findBestStream(type)
   const rank = (stream: Stream) => (stream.index === best ? 100 : 0) + dispositionRank(stream.disposition)
   const stream = readable.toSorted((a, b) => rank(b) - rank(a) || a.index - b.index)[0]
-  const unreadable = tracks.filter((track) => !readable.includes(track)).map(described)
+  const unreadable = tracks.filter((track) => !readable.includes(track)).map(describeTrack)
   return { stream, unreadable }
 }
 
-/** Tracks of unknown kind with packets: they may be the missing ones. */
+/** Descriptions of tracks whose type FFmpeg does not know and that have packets: one may be the missing track. */
 export function unknownTracks(input: MediaInput, packetsOf: (stream: number) => number): readonly string[] {
-  const known: readonly number[] = [
+  const knownTypes: readonly number[] = [
     AVMEDIA_TYPE_AUDIO,
     AVMEDIA_TYPE_VIDEO,
     AVMEDIA_TYPE_SUBTITLE,
     AVMEDIA_TYPE_ATTACHMENT,
   ]
-  const nameless: readonly number[] = [AV_CODEC_ID_NONE, AV_CODEC_ID_BIN_DATA]
+  const unknownCodecs: readonly number[] = [AV_CODEC_ID_NONE, AV_CODEC_ID_BIN_DATA]
   return input.currentStreams
     .filter(
       ({ index, codecpar }) =>
-        !known.includes(codecpar.codecType) && nameless.includes(codecpar.codecId) && packetsOf(index) > 0,
+        !knownTypes.includes(codecpar.codecType) && unknownCodecs.includes(codecpar.codecId) && packetsOf(index) > 0,
     )
-    .map(described)
+    .map(describeTrack)
 }
 
-function described(stream: Stream): string {
+function describeTrack(stream: Stream): string {
   return `track ${stream.index + 1} (${codecName(stream.codecpar)})`
 }
 
@@ -79,12 +79,12 @@ function dispositionRank(disposition: number): number {
   return (impaired ? 0 : 2) + ((disposition & AV_DISPOSITION_DEFAULT) === 0 ? 0 : 1)
 }
 
-/** Frames that are too large are refused by the caller: such a track counts as readable. */
+/** Such a track counts as readable, because the caller refuses it with an error of its own. */
 function tooLarge({ codecpar }: Stream, maxPixels: number): boolean {
   return codecpar.width * codecpar.height > maxPixels
 }
 
-function opens(stream: Stream, kind: TrackKind, maxPixels: number): boolean {
+function decoderOpens(stream: Stream, kind: TrackKind, maxPixels: number): boolean {
   if (kind === 'video' && tooLarge(stream, maxPixels)) {
     return allowedDecoder(stream.codecpar.codecId, videoDecoders) !== undefined
   }
@@ -101,41 +101,45 @@ function openDecoder(stream: Stream, kind: TrackKind, maxPixels: number): AudioD
 }
 
 interface Trial {
+  /** Undefined where the track is not tried. */
   readonly decoder: AudioDecoder | FrameDecoder | undefined
-  tried: number
-  gave: boolean
+  packets: number
+  /** Whether a packet was decoded. */
+  succeeded: boolean
 }
 
-/** Indices of the tracks whose first packets all fail and give nothing. */
+/** Indices of the tracks whose first packets all fail to decode. */
 function failedTrials(tracks: readonly Stream[], bytes: ByteSource, kind: TrackKind, maxPixels: number): Set<number> {
   using input = MediaInput.open(bytes, kind satisfies MediaKind)
   const trials = new Map<number, Trial>()
   for (const { index } of tracks) {
     const stream = input.currentStreams[index]
-    const untried = stream === undefined || (kind === 'video' && tooLarge(stream, maxPixels))
-    const decoder = untried ? undefined : openDecoder(stream, kind, maxPixels)
-    trials.set(index, { decoder, tried: 0, gave: false })
+    const skipped = stream === undefined || (kind === 'video' && tooLarge(stream, maxPixels))
+    const decoder = skipped ? undefined : openDecoder(stream, kind, maxPixels)
+    trials.set(index, { decoder, packets: 0, succeeded: false })
   }
-  let read = 0
+  let packetsRead = 0
   input.readPackets((packet) => {
-    read += 1
-    const one = trials.get(packet.streamIndex)
-    if (one?.decoder !== undefined && !one.gave && one.tried < trial.packets) {
-      one.tried += 1
-      if (one.decoder instanceof AudioDecoder) {
-        one.decoder.push(packet)
-        one.gave = one.decoder.samples > 0 || one.decoder.failedPackets < one.tried
+    packetsRead += 1
+    const trial = trials.get(packet.streamIndex)
+    if (trial?.decoder !== undefined && !trial.succeeded && trial.packets < trialLimits.trackPackets) {
+      trial.packets += 1
+      if (trial.decoder instanceof AudioDecoder) {
+        trial.decoder.push(packet)
+        trial.succeeded = trial.decoder.samples > 0 || trial.decoder.failedPackets < trial.packets
       } else {
-        void one.decoder.push(packet, () => {
-          one.gave = true
+        void trial.decoder.push(packet, () => {
+          trial.succeeded = true
           return undefined
         })
-        one.gave ||= one.decoder.failedPackets < one.tried
+        trial.succeeded ||= trial.decoder.failedPackets < trial.packets
       }
     }
-    const open = [...trials.values()].some(({ gave, tried }) => !gave && tried < trial.packets)
-    return open && read < trial.read
+    const undecided = [...trials.values()].some(
+      ({ succeeded, packets }) => !succeeded && packets < trialLimits.trackPackets,
+    )
+    return undecided && packetsRead < trialLimits.filePackets
   })
   for (const { decoder } of trials.values()) decoder?.[Symbol.dispose]()
-  return new Set([...trials].filter(([, { tried, gave }]) => tried > 0 && !gave).map(([index]) => index))
+  return new Set([...trials].filter(([, { packets, succeeded }]) => packets > 0 && !succeeded).map(([index]) => index))
 }

@@ -1,12 +1,12 @@
 /**
- * A WAVE header for FFmpeg: with the samples' container width, and in little-endian order.
+ * Corrects a WAVE header for FFmpeg.
  *
- * FFmpeg uses a sample's valid bits, so 24 valid bits in 32 decode to noise; valid bits are the top of their container,
- * so the wider integer is right unchanged. It reads the samples of big-endian files (RIFX) in the wrong byte order. In:
- * a file. Out: bytes to replace its header, and whether the samples are big-endian.
+ * FFmpeg takes a sample's valid bits for its width, so that 24 valid bits in 32 decode to noise. Valid bits are the high
+ * bits, so the full width is correct. FFmpeg also reads the samples of big-endian files (RIFX) in the wrong byte order.
+ * In: a file. Out: bytes that replace parts of its header, and whether the samples are big-endian.
  *
- * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64; libsndfile reads by block size,
- * too.
+ * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64. libsndfile also uses the
+ * block size, not the valid bits.
  */
 import {
   AV_CODEC_ID_PCM_F32BE,
@@ -27,6 +27,7 @@ import type { ByteSource } from './bytes.ts'
 
 type CodecId = CodecParameters['codecId']
 
+/** Bytes that replace those at `position`. */
 export interface Patch {
   readonly position: number
   readonly bytes: Buffer
@@ -46,60 +47,61 @@ const littleToBigEndian = new Map<CodecId, CodecId>([
   [AV_CODEC_ID_PCM_F64LE, AV_CODEC_ID_PCM_F64BE],
 ])
 
-/** The codec of big-endian samples that FFmpeg takes for little-endian ones. */
+/** The big-endian codec for the little-endian one that FFmpeg assumes. */
 export function bigEndianCodec(codecId: CodecId): CodecId {
   return littleToBigEndian.get(codecId) ?? codecId
 }
 
-const extensible = 0xfffe
-const integers = 1
-const floats = 3
+/** Format tags of a `fmt ` chunk. */
+const formatTags = { integer: 1, float: 3, extensible: 0xfffe } as const
 
-/** Most chunks before the samples. */
-const mostChunks = 1000
+/** A file with more chunks before its samples is damaged. */
+const maxChunks = 1000
 
-/** @returns undefined for a file that is no WAVE file, or needs no change */
+/** @returns undefined if the file is not a WAVE file, or needs no change */
 export function waveHeader(file: ByteSource): WaveHeader | undefined {
-  const layout = layoutOf(Buffer.from(file.at(0, 40)))
+  const layout = layoutOf(Buffer.from(file.read(0, 40)))
   if (layout === undefined) return undefined
   const { bigEndian } = layout
   const patches: Patch[] = []
-  let at = layout.first
-  for (let i = 0; i < mostChunks && at + layout.head <= file.size; i += 1) {
-    const head = Buffer.from(file.at(at, layout.head))
+  let offset = layout.firstChunk
+  for (let i = 0; i < maxChunks && offset + layout.headerBytes <= file.size; i += 1) {
+    const head = Buffer.from(file.read(offset, layout.headerBytes))
     const name = head.toString('latin1', 0, 4)
     const size = layout.size(head)
-    if (bigEndian) patches.push(swapped(head, at, [[4, 4]]))
+    if (bigEndian) patches.push(swapped(head, offset, [[4, 4]]))
     if (name === 'data') break
-    if (name === 'fmt ') patches.push(...formatPatches(file, at + layout.head, size, bigEndian))
-    at = layout.next(at, size)
+    if (name === 'fmt ') patches.push(...formatPatches(file, offset + layout.headerBytes, size, bigEndian))
+    offset = layout.next(offset, size)
   }
-  if (bigEndian) patches.push({ position: 0, bytes: Buffer.from('RIFF') }, swapped(file.at(4, 4), 4, [[0, 4]]))
+  if (bigEndian) patches.push({ position: 0, bytes: Buffer.from('RIFF') }, swapped(file.read(4, 4), 4, [[0, 4]]))
   return patches.length === 0 ? undefined : { patches, bigEndian }
 }
 
-/** Where a WAVE file's samples begin, and the declared number of their bytes. */
-export function waveDataEnd(file: ByteSource): { start: number; size: number } | undefined {
-  const layout = layoutOf(Buffer.from(file.at(0, 40)))
+/** Position and declared size of a WAVE file's samples, in bytes; undefined if it has none. */
+export function waveData(file: ByteSource): { start: number; size: number } | undefined {
+  const layout = layoutOf(Buffer.from(file.read(0, 40)))
   if (layout === undefined) return undefined
-  let at = layout.first
-  for (let i = 0; i < mostChunks && at + layout.head <= file.size; i += 1) {
-    const head = file.at(at, layout.head)
+  let offset = layout.firstChunk
+  for (let i = 0; i < maxChunks && offset + layout.headerBytes <= file.size; i += 1) {
+    const head = file.read(offset, layout.headerBytes)
     const size = layout.size(head)
-    if (head.toString('latin1', 0, 4) === 'data') return { start: at + layout.head, size }
-    at = layout.next(at, size)
+    if (head.toString('latin1', 0, 4) === 'data') return { start: offset + layout.headerBytes, size }
+    offset = layout.next(offset, size)
   }
   return undefined
 }
 
 interface Layout {
   readonly bigEndian: boolean
-  /** Where the first chunk begins, and how long the head of each is. */
-  readonly first: number
-  readonly head: number
-  /** Bytes of a chunk's body, by its head. */
-  readonly size: (head: Buffer) => number
-  readonly next: (at: number, size: number) => number
+  /** Position of the first chunk. */
+  readonly firstChunk: number
+  /** Bytes of a chunk's header. */
+  readonly headerBytes: number
+  /** Bytes of a chunk's body, read from its header. */
+  readonly size: (header: Buffer) => number
+  /** Position of the chunk that follows one at `offset` with `size` bytes. */
+  readonly next: (offset: number, size: number) => number
 }
 
 function layoutOf(head: Buffer): Layout | undefined {
@@ -108,36 +110,48 @@ function layoutOf(head: Buffer): Layout | undefined {
   if (wave && ['RIFF', 'RIFX', 'RF64', 'BW64'].includes(tag)) {
     const bigEndian = tag === 'RIFX'
     const size = (chunk: Buffer) => (bigEndian ? chunk.readUInt32BE(4) : chunk.readUInt32LE(4))
-    return { bigEndian, first: 12, head: 8, size, next: (at, bytes) => at + 8 + bytes + (bytes % 2) }
+    return {
+      bigEndian,
+      firstChunk: 12,
+      headerBytes: 8,
+      size,
+      next: (offset, bytes) => offset + 8 + bytes + (bytes % 2),
+    }
   }
   if (tag === 'riff' && head.toString('latin1', 24, 28) === 'wave') {
     const size = (chunk: Buffer) => Number(chunk.readBigUInt64LE(16)) - 24
-    return { bigEndian: false, first: 40, head: 24, size, next: (at, bytes) => at + 24 + Math.ceil(bytes / 8) * 8 }
+    return {
+      bigEndian: false,
+      firstChunk: 40,
+      headerBytes: 24,
+      size,
+      next: (offset, bytes) => offset + 24 + Math.ceil(bytes / 8) * 8,
+    }
   }
   return undefined
 }
 
-function formatPatches(file: ByteSource, at: number, size: number, bigEndian: boolean): Patch[] {
-  const original = Buffer.from(file.at(at, Math.min(size, 40)))
+function formatPatches(file: ByteSource, offset: number, size: number, bigEndian: boolean): Patch[] {
+  const original = Buffer.from(file.read(offset, Math.min(size, 40)))
   if (original.length < 16) return []
-  const words = (places: readonly number[], width: 2 | 4) => places.map((place) => [place, width] as const)
-  const fields = [...words([0, 2, 12, 14, 16, 18], 2), ...words([4, 8, 20, 24], 4), [28, 2], [30, 2]] as const
+  const ofWidth = (width: 2 | 4, places: readonly number[]) => places.map((place) => [place, width] as const)
+  const fields = [...ofWidth(2, [0, 2, 12, 14, 16, 18, 28, 30]), ...ofWidth(4, [4, 8, 20, 24])]
   const inFile = fields.filter(([place, width]) => place + width <= original.length)
-  const { bytes } = bigEndian ? swapped(original, at, inFile) : { bytes: Buffer.from(original) }
+  const { bytes } = bigEndian ? swapped(original, offset, inFile) : { bytes: Buffer.from(original) }
   const code = bytes.readUInt16LE(0)
-  const isExtensible = code === extensible && bytes.length >= 26
-  const coding = isExtensible ? bytes.readUInt16LE(24) : code
+  const isExtensible = code === formatTags.extensible && bytes.length >= 26
+  const tag = isExtensible ? bytes.readUInt16LE(24) : code
   const channels = bytes.readUInt16LE(2)
-  const width = bytes.readUInt16LE(12) / channels
-  const whole = [1, 2, 3, 4, 8].includes(width)
-  if (whole && (coding === integers || coding === floats) && (isExtensible || bigEndian)) {
+  const width = bytes.readUInt16LE(12) / channels // bytes per sample
+  const isValidWidth = [1, 2, 3, 4, 8].includes(width)
+  if (isValidWidth && (tag === formatTags.integer || tag === formatTags.float) && (isExtensible || bigEndian)) {
     bytes.writeUInt16LE(width * 8, 14)
     if (isExtensible) bytes.writeUInt16LE(width * 8, 18)
   }
-  return bytes.equals(original) ? [] : [{ position: at, bytes }]
+  return bytes.equals(original) ? [] : [{ position: offset, bytes }]
 }
 
-/** Reverses fields, given by position and width, of a big-endian structure. */
+/** Reverses the bytes of fields, given by position and width, of a big-endian structure. */
 function swapped(original: Buffer, position: number, fields: readonly (readonly [number, number])[]): Patch {
   const bytes = Buffer.from(original)
   for (const [place, width] of fields) bytes.subarray(place, place + width).reverse()

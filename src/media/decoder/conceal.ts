@@ -1,9 +1,9 @@
 /**
  * Hides this process's environment from the decoder processes it starts.
  *
- * They get an empty environment, but on Linux any process of the same user may read its parent's under `/proc`, with
- * all keys. A process that is not "dumpable" shows that only to root with the right to trace. It also leaves no core
- * dump and accepts no debugger of the same user.
+ * Decoder processes get an empty environment, but on Linux a process may read the environment of any process of the
+ * same user under `/proc`. A process that is not "dumpable" cannot be read that way, except by root. It also writes no
+ * core dump and accepts no debugger of the same user.
  *
  * Reference: prctl(2), PR_SET_DUMPABLE; proc(5), `/proc/pid/environ`.
  */
@@ -13,7 +13,7 @@ const setDumpable = 4
 
 let concealed = false
 
-/** Does nothing on systems other than Linux, where no such file exists. */
+/** Does nothing on other systems than Linux, which have no such file. */
 export function concealEnvironment(): void {
   if (concealed || process.platform !== 'linux') return
   concealed = true

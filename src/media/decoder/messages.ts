@@ -2,8 +2,8 @@
  * Messages between the server and a decoder process.
  *
  * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over
- * a pipe of its own (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw
- * bytes of payload: pixels and samples never pass through JSON or a structured clone.
+ * another pipe (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes of
+ * payload: pixels and samples never pass through JSON or a structured clone.
  */
 import type { MediaErrorCode, MediaKind } from '../errors.ts'
 import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'
@@ -21,7 +21,7 @@ export interface ImageHeader {
   readonly type: 'image'
   readonly width: number
   readonly height: number
-  /** Size as stored, orientation applied, before any scaling down. */
+  /** Stored size with the orientation applied, before scaling. */
   readonly sourceWidth: number
   readonly sourceHeight: number
   readonly format: string
@@ -36,24 +36,24 @@ export interface FrameHeader {
 }
 
 export interface PcmHeader {
-  /** Little-endian 32-bit floats, 16 kHz mono, continuing the previous ones. */
+  /** The payload is little-endian 32-bit floats, 16 kHz mono, which follow those of the previous reply. */
   readonly type: 'pcm'
 }
 
-/** Facts of the whole, once everything was sent. */
+/** The last reply: facts of the whole file. */
 export interface DoneHeader {
   readonly type: 'done'
   readonly warnings: readonly string[]
   readonly video?: VideoFacts
-  /** Of a probe: the frames that decoding will deliver, and their size. */
+  /** Only of a probe: the number and the size of the frames that decoding will deliver. */
   readonly frames?: { readonly count: number; readonly width: number; readonly height: number }
-  /** Of a probe: duration of the audio, 0 without any. */
+  /** Only of a probe: duration of the audio, 0 if there is none. */
   readonly audioSeconds?: number
 }
 
 export interface VideoFacts {
   readonly durationSeconds: number
-  /** Stored size, rotation applied, pixel aspect not. */
+  /** Stored size with rotation applied, but not the pixel aspect. */
   readonly width: number
   readonly height: number
   readonly sourceFrameCount: number
@@ -86,10 +86,10 @@ export interface DecoderReply {
 /** Index of the reply pipe among the child's file descriptors. */
 export const replyFd = 4
 
-/** Longest JSON header; a child that sends more is faulty. */
+/** Longest JSON header, bytes; a child that sends more is faulty. */
 const maxHeaderBytes = 64 * 1024
 
-/** A header and the length prefix before it, ready to write. */
+/** The length prefix and the header, as bytes. */
 export function encodeHeader(header: ReplyHeader): Buffer {
   const json = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(4)
@@ -98,7 +98,7 @@ export function encodeHeader(header: ReplyHeader): Buffer {
 }
 
 /**
- * Splits the reply pipe's bytes into replies. Payloads are written once, into memory of their own size.
+ * Splits the reply pipe's bytes into replies. Each payload byte is copied once.
  *
  * @throws RangeError on a header or payload longer than allowed: the child is faulty
  */
@@ -120,11 +120,11 @@ export class DecoderOutput {
         this.#prefix = this.#prefix.length === 0 ? rest : Buffer.concat([this.#prefix, rest])
         if (this.#prefix.length < 4) return
         const length = this.#prefix.readUInt32LE(0)
-        if (length > maxHeaderBytes) throw new RangeError('decoder reply header too long')
+        if (length > maxHeaderBytes) throw new RangeError('the header of a decoder reply is too long')
         if (this.#prefix.length < 4 + length) return
         const header = JSON.parse(this.#prefix.toString('utf8', 4, 4 + length)) as ReplyHeader
         if (!(header.bytes >= 0 && header.bytes <= this.#maxPayloadBytes)) {
-          throw new RangeError('decoder reply payload too long')
+          throw new RangeError('the payload of a decoder reply is too long')
         }
         rest = this.#prefix.subarray(4 + length)
         this.#prefix = Buffer.alloc(0)
@@ -132,10 +132,10 @@ export class DecoderOutput {
         this.#payload = new Uint8Array(header.bytes)
         this.#filled = 0
       }
-      const take = Math.min(rest.length, this.#payload.length - this.#filled)
-      this.#payload.set(rest.subarray(0, take), this.#filled)
-      this.#filled += take
-      rest = rest.subarray(take)
+      const count = Math.min(rest.length, this.#payload.length - this.#filled)
+      this.#payload.set(rest.subarray(0, count), this.#filled)
+      this.#filled += count
+      rest = rest.subarray(count)
       if (this.#filled < this.#payload.length) return
       const reply = { header: this.#header, payload: this.#payload }
       this.#header = undefined

@@ -16,8 +16,8 @@ const alive = (pid: number) => {
     return false
   }
 }
-const gone = (pid: number) => until(() => !alive(pid))
-const code = (promise: Promise<unknown>) =>
+const ended = (pid: number) => until(() => !alive(pid))
+const errorCode = (promise: Promise<unknown>) =>
   promise.then(
     () => 'none',
     (error: unknown) => (error instanceof MediaError ? error.code : String(error)),
@@ -26,7 +26,7 @@ const code = (promise: Promise<unknown>) =>
 let loader: DecodingLoader
 afterEach(() => loader?.[Symbol.asyncDispose]())
 
-it('a file of ours that has gone is not blamed on the medium', async () => {
+it('a missing temporary file is reported as a shortage of the server, not as a broken medium', async () => {
   await using pool = new DecoderPool({
     workers: 1,
     maxWaiting: 1,
@@ -42,7 +42,7 @@ it('a file of ours that has gone is not blamed on the medium', async () => {
     { kind: 'video', limits: fillLimits({}, defaultVideoLimits), input: { path } },
   ] as const
   for (const job of jobs) {
-    // oxlint-disable-next-line no-await-in-loop -- by one process
+    // oxlint-disable-next-line no-await-in-loop -- one process
     const error: unknown = await pool.run(job, () => undefined, new AbortController().signal).catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'overloaded', cause: expect.any(Error) as Error })
     expect(String(error)).toMatch(/temporary folder is missing \(ENOENT\)/)
@@ -51,41 +51,41 @@ it('a file of ours that has gone is not blamed on the medium', async () => {
 })
 
 describe('decoder processes', () => {
-  it('are reused, replaced after their share, and gone after close', async () => {
+  it('are reused, replaced after their number of jobs, and ended on close', async () => {
     loader = createDecodingLoader({ workers: 1, jobsPerWorker: 6 })
     const pids: number[] = []
     for (let i = 0; i < 5; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other on purpose
-      // Two jobs: the header, then the pixels.
+      // oxlint-disable-next-line no-await-in-loop -- jobs must run one after the other
+      // An image is two jobs: the header, then the pixels.
       await loader.image(uri('fields.png'))
       pids.push(loader.status().pids[0] ?? 0)
     }
     expect(pids[0]).toBe(pids[1])
     expect(pids[3]).not.toBe(pids[0])
-    await gone(pids[0]!)
+    await ended(pids[0]!)
     await loader[Symbol.asyncDispose]()
-    await gone(pids[4]!)
-    expect(await code(loader.image(uri('fields.png')))).toBe('aborted')
+    await ended(pids[4]!)
+    expect(await errorCode(loader.image(uri('fields.png')))).toBe('aborted')
   })
 
   it('end when idle', async () => {
     loader = createDecodingLoader({ workers: 1, workerIdleMs: 50 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
-    await gone(pid!)
+    await ended(pid!)
     await until(() => loader.status().workers === 0)
   })
 
-  it('are killed when the request goes away, queued or running', async () => {
+  it('are killed when a request is aborted, and queued requests are removed', async () => {
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
-    // It is given work and does not do it.
+    // A stopped process accepts a job and does not finish it.
     process.kill(pid!, 'SIGSTOP')
     const running = new AbortController()
     const queued = new AbortController()
-    const first = code(loader.video(uri('clip.mp4'), {}, running.signal))
-    const second = code(loader.image(uri('fields.png'), {}, queued.signal))
+    const first = errorCode(loader.video(uri('clip.mp4'), {}, running.signal))
+    const second = errorCode(loader.image(uri('fields.png'), {}, queued.signal))
     const third = loader.image(uri('fields.png'))
     await until(() => loader.status().active === 1 && loader.status().waiting === 2)
     queued.abort()
@@ -93,25 +93,25 @@ describe('decoder processes', () => {
     running.abort()
     expect(await first).toBe('aborted')
     expect((await third).width).toBe(64)
-    await gone(pid!)
-    expect(await code(loader.image(uri('fields.png'), {}, AbortSignal.abort()))).toBe('aborted')
+    await ended(pid!)
+    expect(await errorCode(loader.image(uri('fields.png'), {}, AbortSignal.abort()))).toBe('aborted')
   })
 
-  it('are killed for time and for memory, and the next file is served', async () => {
+  it('are killed at the time and memory limits', async () => {
     loader = createDecodingLoader({ workers: 1, decodeTimeoutMs: 1 })
-    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_timeout')
+    expect(await errorCode(loader.video(uri('clip.mp4')))).toBe('decode_timeout')
     await loader[Symbol.asyncDispose]()
     loader = createDecodingLoader({ workers: 1, decodeMemoryBytes: 40 * 1024 * 1024 })
-    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
-    expect(await code(loader.video(uri('clip.mp4')))).toBe('decode_memory')
+    expect(await errorCode(loader.video(uri('clip.mp4')))).toBe('decode_memory')
+    expect(await errorCode(loader.video(uri('clip.mp4')))).toBe('decode_memory')
   })
 
-  it('survive a crash', async () => {
+  it('are replaced after a crash', async () => {
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))
     const [pid] = loader.status().pids
     process.kill(pid!, 'SIGSTOP')
-    const failing = code(loader.video(uri('clip.mp4')))
+    const failing = errorCode(loader.video(uri('clip.mp4')))
     await until(() => loader.status().active === 1)
     process.kill(pid!, 'SIGSEGV')
     process.kill(pid!, 'SIGCONT')
@@ -121,12 +121,12 @@ describe('decoder processes', () => {
 
   it('have a bounded queue', async () => {
     loader = createDecodingLoader({ workers: 1, maxWaiting: 2 })
-    const codes = await Promise.all(Array.from({ length: 6 }, () => code(loader.image(uri('fields.png')))))
+    const codes = await Promise.all(Array.from({ length: 6 }, () => errorCode(loader.image(uri('fields.png')))))
     expect(codes.filter((value) => value === 'overloaded').length).toBeGreaterThan(0)
     expect(codes.filter((value) => value === 'none').length).toBeGreaterThanOrEqual(2)
   })
 
-  it('know no secrets of the server', async () => {
+  it('have no access to the environment of the server', async () => {
     vi.stubEnv('OMNISERVE_TEST_SECRET', 'do-not-pass-on')
     loader = createDecodingLoader({ workers: 1 })
     await loader.image(uri('fields.png'))

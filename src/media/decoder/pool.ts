@@ -1,8 +1,8 @@
 /**
- * A small pool of decoder processes.
+ * A pool of decoder processes.
  *
- * Media libraries parse untrusted input; here they do it in child processes that hold no secrets, have limits of memory
- * and time, and are killed when a request is cancelled or a limit is reached. A child serves one job at a time and is
+ * Media libraries parse untrusted input. They run in child processes that have no secrets and limited memory and time,
+ * and that are killed when a request is cancelled or a limit is reached. A child serves one job at a time and is
  * replaced after a crash, a kill or a number of jobs. Children start when first needed and end when idle.
  *
  * In: {@link DecodeJob}s without their id. Out: replies, in order, through `onReply`; errors are {@link MediaError}.
@@ -19,7 +19,7 @@ type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
 export type JobRequest = WithoutId<DecodeJob>
 
 export interface DecoderPoolOptions {
-  /** Most children at once. */
+  /** Most child processes at the same time. */
   readonly workers: number
   /** Jobs that may wait; one more is refused with `overloaded`. */
   readonly maxWaiting: number
@@ -27,9 +27,9 @@ export interface DecoderPoolOptions {
   readonly timeoutMs: number
   /** Resident memory of one child, bytes. */
   readonly memoryBytes: number
-  /** A child is replaced after this many. */
+  /** A child is replaced after this many jobs. */
   readonly jobsPerWorker: number
-  /** A child without work for this long is ended, milliseconds. */
+  /** A child that is idle for this long ends, milliseconds. */
   readonly idleMs: number
 }
 
@@ -51,16 +51,17 @@ interface Task {
 
 interface Worker {
   readonly child: ChildProcess
-  served: number
+  /** Jobs that it has finished. */
+  finishedJobs: number
   task: Task | undefined
   taskId: number
-  timer: NodeJS.Timeout | undefined
-  idle: NodeJS.Timeout | undefined
-  /** Why it was killed, if it was. */
-  verdict: MediaError | undefined
+  jobTimer: NodeJS.Timeout | undefined
+  idleTimer: NodeJS.Timeout | undefined
+  /** Set if the worker was killed: the error of its task. */
+  killReason: MediaError | undefined
 }
 
-/** A larger payload than any frame or image means a faulty child. */
+/** More than any frame or image has, bytes; a child that sends more is faulty. */
 const maxPayloadBytes = 512 * 1024 * 1024
 
 export class DecoderPool implements AsyncDisposable {
@@ -71,7 +72,7 @@ export class DecoderPool implements AsyncDisposable {
   #closed = false
 
   constructor(options: DecoderPoolOptions) {
-    // Before file descriptors can run out.
+    // Loads a library, which fails once no file descriptors are left.
     concealEnvironment()
     this.#options = options
   }
@@ -114,17 +115,17 @@ export class DecoderPool implements AsyncDisposable {
     await Promise.all(
       [...this.#workers].map(async (worker) => {
         worker.child.ref()
-        const gone = new Promise((resolve) => worker.child.once('exit', resolve))
+        const exited = new Promise((resolve) => worker.child.once('exit', resolve))
         if (worker.child.exitCode !== null || worker.child.signalCode !== null) return
         this.#kill(worker, abortedError(undefined))
-        await gone
+        await exited
       }),
     )
   }
 
   #dispatch(): void {
     while (this.#waiting.length > 0 && !this.#closed) {
-      let worker = [...this.#workers].find(({ task, verdict }) => task === undefined && verdict === undefined)
+      let worker = [...this.#workers].find(({ task, killReason }) => task === undefined && killReason === undefined)
       if (worker === undefined) {
         if (this.#workers.size >= this.#options.workers) return
         try {
@@ -139,12 +140,12 @@ export class DecoderPool implements AsyncDisposable {
   }
 
   #assign(worker: Worker, task: Task): void {
-    clearTimeout(worker.idle)
+    clearTimeout(worker.idleTimer)
     worker.task = task
     worker.taskId = this.#nextId
     this.#nextId += 1
     const seconds = this.#options.timeoutMs / 1000
-    worker.timer = setTimeout(
+    worker.jobTimer = setTimeout(
       () => this.#kill(worker, new MediaError('decode_timeout', `Decoding took longer than ${seconds} s.`)),
       this.#options.timeoutMs,
     )
@@ -152,32 +153,32 @@ export class DecoderPool implements AsyncDisposable {
     worker.child.channel?.ref()
     ;(worker.child.stdio[replyFd] as { ref?: () => void }).ref?.()
     worker.child.send({ ...task.job, id: worker.taskId } as DecodeJob, () => {
-      // A failed send means a dying child; its exit is what settles the task.
+      // Sending fails only if the child is ending; its exit settles the task.
     })
   }
 
   #start(): Worker {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const child = fork(fileURLToPath(new URL(`./worker.${extension}`, import.meta.url)), [], {
-      // No environment: no keys for a library to leak, no NODE_OPTIONS, no proxy. Windows needs its root without PATH.
+      // Empty, so that libraries see no keys, no NODE_OPTIONS and no proxy. Windows needs SystemRoot.
       env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
       execArgv: ['--max-old-space-size=256', '--no-warnings'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'],
     })
-    // Node gives up before it makes the pipes when descriptors run out; its event has the same error.
+    // Without file descriptors Node creates no pipes, and later emits the same error.
     if ((child.stdio as unknown) === undefined) {
       child.once('error', () => {})
       throw Object.assign(new Error('no file descriptors for a decoder process'), { code: 'EMFILE' })
     }
     const worker: Worker = {
       child,
-      served: 0,
+      finishedJobs: 0,
       task: undefined,
       taskId: 0,
-      timer: undefined,
-      idle: undefined,
-      verdict: undefined,
+      jobTimer: undefined,
+      idleTimer: undefined,
+      killReason: undefined,
     }
     this.#workers.add(worker)
     child.send({ memoryBytes: this.#options.memoryBytes }, () => {})
@@ -187,15 +188,15 @@ export class DecoderPool implements AsyncDisposable {
       try {
         for (const reply of reader.push(chunk)) this.#reply(worker, reply)
       } catch (cause) {
-        this.#kill(worker, new MediaError('decode_memory', 'The decoder sent more than it may.', { cause }))
+        this.#kill(worker, new MediaError('decode_memory', 'The decoder sent more data than allowed.', { cause }))
       }
     })
     pipe.on('error', () => {})
     child.on('error', (error) => {
-      worker.verdict ??= resourceError(error)
-      this.#gone(worker, null, null)
+      worker.killReason ??= resourceError(error)
+      this.#onExit(worker, null, null)
     })
-    child.on('exit', (code, signal) => this.#gone(worker, code, signal))
+    child.on('exit', (code, signal) => this.#onExit(worker, code, signal))
     return worker
   }
 
@@ -211,21 +212,21 @@ export class DecoderPool implements AsyncDisposable {
     if (header.type === 'done') task.onReply(reply)
     else {
       const { code, message, kind, detail } = header
-      // A resource that a child lacks is lacking on this machine.
-      const lack = code === 'overloaded' ? { cause: new Error(message) } : {}
-      error = new MediaError(code, message, { kind, detail, ...lack })
+      // A cause marks a shortage of this machine, which the child reports without one.
+      const cause = code === 'overloaded' ? { cause: new Error(message) } : {}
+      error = new MediaError(code, message, { kind, detail, ...cause })
     }
     this.#release(worker)
     settle(task, error)
     this.#dispatch()
   }
 
-  /** The worker is free again: reused, retired, or ended when idle. */
+  /** Makes the worker available again, or retires it after its last job. */
   #release(worker: Worker): void {
-    clearTimeout(worker.timer)
+    clearTimeout(worker.jobTimer)
     worker.task = undefined
-    worker.served += 1
-    if (worker.served >= this.#options.jobsPerWorker) {
+    worker.finishedJobs += 1
+    if (worker.finishedJobs >= this.#options.jobsPerWorker) {
       this.#retire(worker)
       return
     }
@@ -233,12 +234,12 @@ export class DecoderPool implements AsyncDisposable {
     worker.child.unref()
     worker.child.channel?.unref()
     ;(worker.child.stdio[replyFd] as { unref?: () => void }).unref?.()
-    worker.idle = setTimeout(() => this.#retire(worker), this.#options.idleMs)
-    worker.idle.unref()
+    worker.idleTimer = setTimeout(() => this.#retire(worker), this.#options.idleMs)
+    worker.idleTimer.unref()
   }
 
   #retire(worker: Worker): void {
-    clearTimeout(worker.idle)
+    clearTimeout(worker.idleTimer)
     this.#workers.delete(worker)
     if (worker.child.connected) worker.child.disconnect() // the child ends when its channel closes
     setTimeout(() => worker.child.kill('SIGKILL'), 2000).unref()
@@ -255,35 +256,35 @@ export class DecoderPool implements AsyncDisposable {
     if (worker !== undefined) this.#kill(worker, abortedError(task.signal))
   }
 
-  /** Ends the child at once; its task fails with `verdict` now, not when the process has exited. */
-  #kill(worker: Worker, verdict: MediaError): void {
-    worker.verdict ??= verdict
+  /** Kills the child. Its task fails with `reason` at once, without waiting for the exit. */
+  #kill(worker: Worker, reason: MediaError): void {
+    worker.killReason ??= reason
     worker.child.kill('SIGKILL')
     const { task } = worker
-    clearTimeout(worker.timer)
+    clearTimeout(worker.jobTimer)
     worker.task = undefined
-    if (task !== undefined) settle(task, verdict)
+    if (task !== undefined) settle(task, reason)
   }
 
-  #gone(worker: Worker, code: number | null, signal: NodeJS.Signals | null): void {
-    clearTimeout(worker.timer)
-    clearTimeout(worker.idle)
+  #onExit(worker: Worker, code: number | null, signal: NodeJS.Signals | null): void {
+    clearTimeout(worker.jobTimer)
+    clearTimeout(worker.idleTimer)
     this.#workers.delete(worker)
     const { task } = worker
     worker.task = undefined
-    if (task !== undefined) settle(task, worker.verdict ?? crashed(task, code, signal))
+    if (task !== undefined) settle(task, worker.killReason ?? crashed(task, code, signal))
     this.#dispatch()
   }
 }
 
 function crashed(task: Task, code: number | null, signal: NodeJS.Signals | null): MediaError {
   const { kind } = task.job
-  // The watchdog inside the child, or the kernel, ends it by SIGKILL; V8 out of memory aborts.
+  // Out of memory: the watchdog in the child or the kernel sends SIGKILL, and V8 aborts.
   if (signal === 'SIGKILL' || signal === 'SIGABRT' || code === 134) {
     return new MediaError('decode_memory', 'Decoding took more memory than allowed.', { kind })
   }
   const how = signal ?? `exit code ${code}`
-  return new MediaError(illegalCode(kind), `The ${kind} made its decoder fail (${how}); it is broken.`, { kind })
+  return new MediaError(illegalCode(kind), `The ${kind} is broken: its decoder crashed (${how}).`, { kind })
 }
 
 function settle(task: Task, error?: Error): void {

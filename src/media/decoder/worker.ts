@@ -1,10 +1,10 @@
 /**
  * The decoder process: receives one job at a time from its parent, decodes, and sends pixels and samples back.
  *
- * A second thread watches the process's resident memory, because the main one may be blocked inside a library; past the
- * limit the process ends itself and the parent reports `decode_memory`.
+ * A second thread watches the process's resident memory, because a library may block the main thread. Above the limit
+ * the process kills itself and the parent reports `decode_memory`.
  *
- * In, out: see `messages.ts`. Errors of any kind become an `error` reply, so that the process can be used again.
+ * In, out: see `messages.ts`. Every error becomes an `error` reply, so that the process can be used again.
  */
 import { once } from 'node:events'
 import { Socket } from 'node:net'
@@ -14,7 +14,7 @@ import { resourceError } from '../fetch/resources.ts'
 import { missingFfmpeg } from '../ffmpeg-build.ts'
 import { type DecodeJob, encodeHeader, type ReplyHeader, replyFd } from './messages.ts'
 
-/** Sends one reply; settles when the parent has taken enough of it, so that a slow parent slows the decoder. */
+/** Sends one reply. Resolves when the pipe has room again, so that a slow parent slows the decoder. */
 export type Send = (header: DistributiveOmit<ReplyHeader, 'id' | 'bytes'>, payload?: Uint8Array) => Promise<void>
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 
@@ -60,15 +60,15 @@ async function serve(job: DecodeJob): Promise<void> {
   }
 }
 
-/** One of our own files that cannot be read is no fault of the medium. */
+/** An error about the server's own files or memory is `overloaded`: it is not the medium's fault. */
 function asMediaError(error: unknown, { kind }: DecodeJob): MediaError {
   if (error instanceof MediaError) return error
   const reason = error instanceof Error ? error.message : String(error)
-  const illegal = `The ${kind} cannot be decoded: ${reason.slice(0, 200)}.`
-  return resourceError(error) ?? new MediaError(illegalCode(kind), illegal, { kind })
+  const message = `The ${kind} cannot be decoded: ${reason.slice(0, 200)}.`
+  return resourceError(error) ?? new MediaError(illegalCode(kind), message, { kind })
 }
 
-/** Polls from a thread of its own: the main thread cannot while a library blocks it. */
+/** Polls from a second thread, because a library may block the main one. */
 function watchMemory(memoryBytes: number): void {
   const source = `
     const { workerData } = require('node:worker_threads')

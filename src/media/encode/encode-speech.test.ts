@@ -1,13 +1,13 @@
-/** Long speech through the encoder process, whose input is full most of the time. */
+/** The encoder process with long speech, so that writing to it waits most of the time. */
 import { expect, it, onTestFinished } from 'vitest'
 import { encodeSpeech, SPEECH_RATE } from './encode-speech.ts'
 
-it('long speech leaves no listeners behind', async () => {
+it('encoding long speech removes its listeners', async () => {
   const warnings: string[] = []
   const warn = ({ message }: Error): void => void warnings.push(message)
   process.on('warning', warn)
   onTestFinished(() => void process.off('warning', warn))
-  const second = Int16Array.from({ length: SPEECH_RATE }, (_, at) => Math.round(8000 * Math.sin(at / 9)))
+  const second = Int16Array.from({ length: SPEECH_RATE }, (_, index) => Math.round(8000 * Math.sin(index / 9)))
   async function* speech(): AsyncGenerator<Int16Array, void, undefined> {
     for (let count = 0; count < 60; count += 1) yield second
   }

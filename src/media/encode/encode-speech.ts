@@ -1,7 +1,7 @@
 /**
- * Speech as a file: WAV here, MP3 and Opus in a process of its own, since encoding is native code.
+ * Encodes speech as WAV, MP3 or Opus (in Ogg). MP3 and Opus are encoded by FFmpeg in a child process.
  *
- * In: a stream of 24 kHz mono samples. Out: a stream of the file's bytes.
+ * In: a stream of 24 kHz mono samples, 16 bits. Out: a stream of the file's bytes.
  */
 import { spawn } from 'node:child_process'
 import type { Writable } from 'node:stream'
@@ -10,11 +10,12 @@ import { wavHeader } from '../wav.ts'
 
 export type SpeechFormat = 'pcm' | 'wav' | 'mp3' | 'opus'
 
+/** Sample rate of speech, Hz. */
 export const SPEECH_RATE = 24_000
 
-/** The encoder of a format failed: node-av is missing, or the process ended. */
-export class CoderError extends Error {
-  override readonly name = 'CoderError'
+/** The encoder process failed, for example because node-av is not installed. */
+export class EncoderError extends Error {
+  override readonly name = 'EncoderError'
 }
 
 const MIME_TYPES: Readonly<Record<SpeechFormat, string>> = {
@@ -29,8 +30,9 @@ export function mimeTypeOf(format: SpeechFormat): string {
 }
 
 /**
- * Encodes a stream of samples. A WAV header marks its length as unknown. Rejects with the signal's reason once aborted,
- * and when the encoder fails. Returning early ends the encoder.
+ * Encodes a stream of samples. The length in a WAV header is unknown (0xffffffff). Returning early ends the encoder.
+ *
+ * @throws EncoderError if the encoder fails; the signal's reason once aborted
  */
 export async function* encodeSpeech(
   samples: AsyncIterable<Int16Array>,
@@ -42,10 +44,10 @@ export async function* encodeSpeech(
     for await (const pcm of samples) yield bytesOf(pcm)
     return
   }
-  yield* encodeElsewhere(samples, format, signal)
+  yield* encodeInProcess(samples, format, signal)
 }
 
-async function* encodeElsewhere(
+async function* encodeInProcess(
   samples: AsyncIterable<Int16Array>,
   format: SpeechFormat,
   signal: AbortSignal,
@@ -60,7 +62,7 @@ async function* encodeElsewhere(
   })
   let failure: unknown
   child.once('error', (error) => (failure ??= error))
-  // An encoder that ends early closes its input; its exit code shows why.
+  // Writing fails if the encoder ends early; its exit code is checked below.
   child.stdin.on('error', () => undefined)
   const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
   const feeding = feed(samples, child.stdin).catch((error: unknown) => {
@@ -73,13 +75,16 @@ async function* encodeElsewhere(
     const code = await exited
     signal.throwIfAborted()
     if (failure !== undefined) throw failure
-    if (code !== 0) throw new CoderError(`The ${format} coder ended with ${code}. wav and pcm need none.`)
+    if (code !== 0)
+      throw new EncoderError(
+        `The ${format} encoder exited with code ${code}. Use the format wav or pcm, which need no encoder.`,
+      )
   } finally {
     child.kill('SIGKILL')
   }
 }
 
-/** Ends early, and its samples with it, once the encoder takes no more. */
+/** Writes the samples to the encoder. Stops, and ends the source, once the encoder has closed its input. */
 async function feed(samples: AsyncIterable<Int16Array>, input: Writable): Promise<void> {
   for await (const pcm of samples) {
     if (!input.write(bytesOf(pcm))) await drained(input)
@@ -88,7 +93,7 @@ async function feed(samples: AsyncIterable<Int16Array>, input: Writable): Promis
   input.end()
 }
 
-/** Resolves once more may be written, or nothing ever. */
+/** Resolves once the stream accepts more data or is closed. */
 async function drained(input: Writable): Promise<void> {
   if (input.destroyed) return
   await new Promise<void>((resolve) => {
@@ -102,7 +107,7 @@ async function drained(input: Writable): Promise<void> {
   })
 }
 
-/** Little-endian, which is every machine Node runs on. */
+/** The samples' bytes, little-endian on every machine that Node supports. */
 function bytesOf(pcm: Int16Array): Uint8Array {
   return new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength)
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { HostAllowList, isPublicAddress } from './address.ts'
 
 describe('public addresses', () => {
-  it.each(['8.8.8.8', '1.1.1.1', '203.0.114.1', '2606:4700:4700::1111', '2400:3200::1'])('%s', (address) => {
+  it.each(['8.8.8.8', '1.1.1.1', '203.0.114.1', '2606:4700:4700::1111', '2400:3200::1'])('%s is public', (address) => {
     expect(isPublicAddress(address)).toBe(true)
   })
 
@@ -14,7 +14,7 @@ describe('public addresses', () => {
     ::ffff:7f00:1 ::127.0.0.1 ::7f00:1 64:ff9b::7f00:1 64:ff9b::8.8.8.8 64:ff9b:1::1 2002:7f00:1::
     2001:0:1:: 2001:db8::1 100::1 2001:10::1 localhost 1.2.3 0x7f.1 [::1]
   `
-  it.each([...special.trim().split(/\s+/), '', '127.0.0.1\n'])('not %j', (address) => {
+  it.each([...special.trim().split(/\s+/), '', '127.0.0.1\n'])('%j is not public', (address) => {
     expect(isPublicAddress(address)).toBe(false)
   })
 })
@@ -22,7 +22,7 @@ describe('public addresses', () => {
 describe('allowed hosts', () => {
   const allows = (hosts: string[], url: string) => new HostAllowList(hosts).allows(new URL(url))
 
-  it('compares names exactly, case and a last dot aside', () => {
+  it('are compared without case and without a final dot, otherwise exactly', () => {
     expect(allows(['Files.Internal'], 'http://files.internal/a')).toBe(true)
     expect(allows(['files.internal'], 'http://files.internal.:8080/a')).toBe(true)
     expect(allows(['files.internal'], 'http://evil.files.internal/')).toBe(false)
@@ -30,7 +30,7 @@ describe('allowed hosts', () => {
     expect(allows([], 'http://files.internal/')).toBe(false)
   })
 
-  it('holds to the port when one is given', () => {
+  it('match only the given port', () => {
     expect(allows(['127.0.0.1:9000'], 'http://127.0.0.1:9000/')).toBe(true)
     expect(allows(['127.0.0.1:9000'], 'http://127.0.0.1:9001/')).toBe(false)
     expect(allows(['a.test:443'], 'https://a.test/')).toBe(true)
@@ -39,12 +39,12 @@ describe('allowed hosts', () => {
     expect(allows(['::1'], 'http://[::1]:5/')).toBe(true)
   })
 
-  it('sees through other spellings of an address', () => {
+  it('match other spellings of the same address', () => {
     expect(allows(['127.0.0.1'], 'http://2130706433/')).toBe(true)
     expect(allows(['127.0.0.2'], 'http://0x7f.1/')).toBe(false)
   })
 
-  it.each(['http://a/', 'a/b', 'a b', 'user@a', ''])('refuses the entry %j', (entry) => {
+  it.each(['http://a/', 'a/b', 'a b', 'user@a', ''])('cannot be %j', (entry) => {
     expect(() => new HostAllowList([entry])).toThrow('HOST or HOST:PORT')
   })
 })

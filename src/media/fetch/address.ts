@@ -1,11 +1,11 @@
 /**
- * The addresses that the downloader may connect to: the public internet, and hosts that the operator allows by name.
+ * The addresses that the downloader may connect to: public ones, and hosts that the operator allows by name.
  *
- * Everything that is not plainly public unicast is refused: private, loopback, link-local (cloud metadata),
- * carrier-grade NAT (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form
- * that contains an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64).
+ * Every address that is not public unicast is refused: private, loopback, link-local (cloud metadata), carrier-grade NAT
+ * (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form that contains an IPv4
+ * address (mapped, compatible, 6to4, Teredo, NAT64).
  *
- * Reference: IANA special-purpose registries as `ipaddr.js` carries them.
+ * Reference: IANA special-purpose registries as in `ipaddr.js`.
  */
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
@@ -27,9 +27,9 @@ const extraRanges: readonly (readonly [string, number])[] = [
   ['fec0::', 10], // site-local, deprecated
 ]
 
-/** True when `address` (IPv4 or IPv6, as text) is a public unicast address. Zone ids and anything malformed are not. */
+/** True if `address` (IPv4 or IPv6, as text) is public unicast. False for malformed addresses and those with a zone. */
 export function isPublicAddress(address: string): boolean {
-  if (isIP(address) === 0 || address.includes('%')) return false // ipaddr.js alone also takes short forms
+  if (isIP(address) === 0 || address.includes('%')) return false // ipaddr.js alone also accepts short forms
   const parsed = ipaddr.parse(address)
   if (parsed.range() !== 'unicast') return false
   return !extraRanges.some(([base, bits]) => {
@@ -38,11 +38,11 @@ export function isPublicAddress(address: string): boolean {
   })
 }
 
-/** Names of hosts, each with or without a port, that may be fetched whatever their address. */
+/** Hosts, each with or without a port, from which files may be downloaded even if their address is not public. */
 export class HostAllowList {
   readonly #entries: ReadonlySet<string>
 
-  /** @param hosts `HOST` (any port) or `HOST:PORT`; IPv6 in brackets. Compared exactly, case aside. */
+  /** @param hosts `HOST` (any port) or `HOST:PORT`, IPv6 in brackets, compared without case. @throws TypeError */
   constructor(hosts: readonly string[] = []) {
     this.#entries = new Set(hosts.map(normalise))
   }

@@ -14,13 +14,13 @@ import { makeSpoolDirectory, Spool } from './spool.ts'
 let server: net.Server
 let directory: string
 let port: number
-/** The server's answer to a path, byte for byte. */
-const answers = new Map<string, Buffer>()
+/** The server's response for each path, as raw bytes. */
+const responses = new Map<string, Buffer>()
 
 beforeAll(async () => {
   server = net.createServer((socket) => {
     socket.on('error', () => {})
-    socket.once('data', (request) => socket.end(answers.get(request.toString('latin1').split(' ')[1]!) ?? ''))
+    socket.once('data', (request) => socket.end(responses.get(request.toString('latin1').split(' ')[1]!) ?? ''))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -57,7 +57,7 @@ const codeOf = async (promise: Promise<unknown>) => {
 const ok = (headers: string, content = 'media') =>
   Buffer.from(`HTTP/1.1 200 OK\r\n${headers}Content-Length: ${content.length}\r\nConnection: close\r\n\r\n${content}`)
 
-describe('headers', () => {
+describe('response headers', () => {
   it.each([
     '',
     'Content-Encoding:\r\n',
@@ -65,27 +65,30 @@ describe('headers', () => {
     'Content-Encoding: , identity\r\n',
     'Content-Encoding: aws-chunked\r\n',
     'Content-Encoding: utf-8\r\n',
-  ])('reads a body under %j', async (header) => {
-    answers.set('/plain', ok(header))
+  ])('%j: the body is read', async (header) => {
+    responses.set('/plain', ok(header))
     expect(await body('/plain')).toBe('media')
   })
 
-  it.each(['gzip', 'x-gzip', 'br', 'deflate', 'zstd', 'identity, gzip'])('refuses the coding %s', async (coding) => {
-    answers.set('/coded', ok(`Content-Encoding: ${coding}\r\n`))
-    expect(await codeOf(fetchPath('/coded'))).toMatch(/^download_failed: .*content-encoding/)
-  })
+  it.each(['gzip', 'x-gzip', 'br', 'deflate', 'zstd', 'identity, gzip'])(
+    'content-encoding %s is refused',
+    async (encoding) => {
+      responses.set('/encoded', ok(`Content-Encoding: ${encoding}\r\n`))
+      expect(await codeOf(fetchPath('/encoded'))).toMatch(/^download_failed: .*content-encoding/)
+    },
+  )
 
-  it("refuses a page's type by name, whatever its bytes are", async () => {
-    answers.set('/page', ok('Content-Type: text/html\r\n', '\x89PNG\r\n\x1a\n'))
+  it('the content type of a web page is refused even if the bytes are media', async () => {
+    responses.set('/page', ok('Content-Type: text/html\r\n', '\x89PNG\r\n\x1a\n'))
     expect(await codeOf(fetchPath('/page'))).toMatch(/^wrong_content_type: .*text\/html.*data URI/)
   })
 
   it.each([
     ['UTF-8', Buffer.from('/été/日本 語.png'), '/%C3%A9t%C3%A9/%E6%97%A5%E6%9C%AC%20%E8%AA%9E.png'],
     ['Latin-1', Buffer.from('/caf\xe9', 'latin1'), '/caf%E9'],
-    ['escapes', Buffer.from('/a%20b?c=%C3%A9'), '/a%20b?c=%C3%A9'],
-  ])('follows a redirect in %s', async (_name, location, path) => {
-    answers.set(
+    ['percent encoding', Buffer.from('/a%20b?c=%C3%A9'), '/a%20b?c=%C3%A9'],
+  ])('a redirect in %s is followed', async (_name, location, path) => {
+    responses.set(
       '/from',
       Buffer.concat([
         Buffer.from('HTTP/1.1 302 Found\r\nLocation: '),
@@ -93,29 +96,29 @@ describe('headers', () => {
         Buffer.from('\r\nContent-Length: 0\r\n\r\n'),
       ]),
     )
-    answers.set(
+    responses.set(
       path.replace(/%[0-9a-f]{2}/gi, (escape) => escape.toLowerCase()),
       ok(''),
     )
-    answers.set(path, ok(''))
+    responses.set(path, ok(''))
     expect(await body('/from')).toBe('media')
   })
 
-  it('follows a redirect to a host in UTF-8', async () => {
-    answers.set(
+  it('a redirect to a host name in UTF-8 is followed', async () => {
+    responses.set(
       '/idn',
       Buffer.from(`HTTP/1.1 302 Found\r\nLocation: http://例え.test:${port}/there\r\nContent-Length: 0\r\n\r\n`),
     )
-    answers.set('/there', ok(''))
+    responses.set('/there', ok(''))
     expect(await body('/idn')).toBe('media')
   })
 })
 
-describe('what this machine lacks', () => {
+describe('shortages of the machine', () => {
   const large = 'x'.repeat(9 * 1024 * 1024)
 
-  it('a full disk is said, and leaves nothing', async () => {
-    answers.set('/large', ok('', large))
+  it('a full disk is reported, and no file is left', async () => {
+    responses.set('/large', ok('', large))
     const probe = await open(join(directory, 'probe'), 'w')
     const write = vi.spyOn(Object.getPrototypeOf(probe) as typeof probe, 'writeFile')
     await probe.close()
@@ -128,13 +131,13 @@ describe('what this machine lacks', () => {
     expect(await readdir(directory)).toEqual([])
   })
 
-  it('a temporary folder that vanished is made anew', async () => {
-    answers.set('/large', ok('', large))
+  it('a temporary folder that was removed is created again', async () => {
+    responses.set('/large', ok('', large))
     await rm(directory, { recursive: true })
     expect(await body('/large')).toHaveLength(large.length)
   })
 
-  it('a temporary folder that cannot be is said', async () => {
+  it('a temporary folder that cannot be created is reported', async () => {
     expect(await codeOf(makeSpoolDirectory(join(directory, 'not', 'there')))).toMatch(
       /^overloaded: .*folder is missing/,
     )
@@ -143,7 +146,7 @@ describe('what this machine lacks', () => {
   })
 
   it.skipIf(process.platform === 'win32')(
-    'no file descriptors: each part says so, and the next request is served',
+    'a lack of file descriptors is reported, and the next request succeeds',
     async () => {
       const script = `
       import { openSync, closeSync } from 'node:fs'
@@ -160,7 +163,7 @@ describe('what this machine lacks', () => {
       await loader[Symbol.asyncDispose]()
       process.stdout.write(JSON.stringify(out))`
       const tone = await readFile(new URL('../../../testdata/media/tone.wav', import.meta.url))
-      answers.set(
+      responses.set(
         '/wav',
         Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${tone.length}\r\n\r\n`), tone]),
       )
@@ -171,7 +174,7 @@ describe('what this machine lacks', () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       const out: Buffer[] = []
-      child.stdout.on('data', (piece: Buffer) => out.push(piece))
+      child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
       await once(child, 'close')
       expect(JSON.parse(Buffer.concat(out).toString())).toEqual([
         'overloaded EMFILE',

@@ -1,10 +1,10 @@
 /**
- * The guarded downloader: one URL to bytes, by plain http(s), without ever reaching a forbidden address.
+ * Downloads one URL by http(s), and never connects to a forbidden address.
  *
- * At each hop the name is resolved once, the answers are checked, and the connection goes to a checked address (SNI and
- * Host stay the name's), so an answer that changes between check and use has no effect. Bytes, redirects, silence and
- * total time are limited; a file that is plainly of another kind is dropped at its first bytes. Proxy settings in the
- * environment are ignored: a proxy would resolve names itself.
+ * At each hop the host name is resolved once, its addresses are checked, and the connection is made to a checked address
+ * (SNI and Host keep the name), so that a DNS answer that changes after the check has no effect. Bytes, redirects, idle
+ * time and total time are limited. A file of another kind is refused at its first bytes. Proxy settings in the
+ * environment are ignored, because a proxy would resolve names itself.
  *
  * In: a URL and limits. Out: a {@link Spool} that the caller disposes. Errors: {@link MediaError}.
  */
@@ -22,7 +22,7 @@ import { Spool } from './spool.ts'
 export interface DownloadTimeouts {
   /** Resolving, connecting and the response's headers, per hop, milliseconds. */
   readonly connectMs: number
-  /** Longest silence within a body, milliseconds. */
+  /** Longest time without data within a body, milliseconds. */
   readonly idleMs: number
   /** Everything, redirects included, milliseconds. */
   readonly totalMs: number
@@ -40,16 +40,16 @@ export interface DownloadOptions {
   readonly signal: AbortSignal
 }
 
-/** Content codings that change bytes. Others are names without a meaning, which browsers ignore as well. */
-const compressing = /^(x-)?(gzip|compress)$|^(deflate|br|zstd|dcb|dcz|exi|pack200-gzip)$/i
+/** Content encodings that change the bytes. Other names have no meaning, and browsers ignore them too. */
+const compressions = /^(x-)?(gzip|compress)$|^(deflate|br|zstd|dcb|dcz|exi|pack200-gzip)$/i
 
 const nameServers = nameServerResolver()
 
-/** Content types of an error page or an API's answer; the service refuses them by name, whatever the bytes are. */
+/** Content types of web pages and API replies. The service refuses them even if the bytes are media. */
 const pageTypes = /^(text\/(html|css|javascript|xml)|application\/(json|xhtml\+xml|xml|javascript|problem\+json))\b/i
 
 /**
- * Fetches `url` under the given limits.
+ * Downloads `url` within the given limits.
  *
  * @throws MediaError `url_invalid`, `forbidden_host`, `download_failed`, `download_timeout`, `not_found`,
  * `unauthorized`, `too_large`, `wrong_content_type`, `aborted`, or whatever `onHead` throws
@@ -76,14 +76,14 @@ async function follow(start: URL, options: DownloadOptions, signal: AbortSignal)
   let url = start
   for (let hop = 0; hop <= options.maxRedirects; hop += 1) {
     signal.throwIfAborted()
-    // oxlint-disable-next-line no-await-in-loop -- each hop is known only from the one before
+    // oxlint-disable-next-line no-await-in-loop -- each response names the next hop
     const response = await request(url, options, signal)
     const status = response.statusCode ?? 0
     const location = response.headers.location
     if (status >= 300 && status < 400 && status !== 304 && location !== undefined) {
       response.destroy()
       const next = parseUrl(asciiLocation(location), url)
-      if (next === null) throw failed('The media URL redirects to something that is no URL.')
+      if (next === null) throw failed('The media URL redirects to an invalid URL.')
       checkUrl(next)
       url = next
       continue
@@ -99,14 +99,12 @@ async function follow(start: URL, options: DownloadOptions, signal: AbortSignal)
   throw failed(`The media URL redirects more than ${options.maxRedirects} times.`)
 }
 
-/**
- * Node reads header bytes as Latin-1; escaped one by one they are the UTF-8 that servers mean, in paths and in names.
- */
+/** Node reads header bytes as Latin-1. Percent-encoded one by one, they are the UTF-8 that the server sent. */
 function asciiLocation(location: string): string {
   return location.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`)
 }
 
-/** Resolves, checks, connects to a checked address; returns the response once its headers are in. */
+/** Resolves the host, checks its addresses and connects to a checked one. Resolves with the response's headers. */
 async function request(url: URL, options: DownloadOptions, signal: AbortSignal): Promise<http.IncomingMessage> {
   const connectTimer = new AbortController()
   const timer = setTimeout(() => connectTimer.abort(), options.timeouts.connectMs)
@@ -138,7 +136,7 @@ async function checkedAddresses(
     all = family === 0 ? await unlessAborted(resolve(host, signal), signal) : [{ address: host, family }]
   } catch (error) {
     if (signal.aborted) throw error
-    throw resourceError(error) ?? failed(`The host ${host} could not be found.`, error)
+    throw resourceError(error) ?? failed(`The host ${host} could not be resolved.`, error)
   }
   const usable = allowed ? all : all.filter(({ address }) => isPublicAddress(address))
   if (usable.length === 0) {
@@ -166,34 +164,36 @@ function connect(
   }
   const client = url.protocol === 'https:' ? https : http
   return new Promise((resolve, reject) => {
-    const sent = client.request(url, {
+    const outgoing = client.request(url, {
       method: 'GET',
       agent: false,
       lookup: pinned,
       headers: { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'omniserve' },
       maxHeaderSize: 16_384,
     })
-    const abort = () => sent.destroy(connectSignal.aborted ? new Error('connect timeout') : new Error('aborted'))
+    const abort = () => outgoing.destroy(connectSignal.aborted ? new Error('connect timeout') : new Error('aborted'))
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
-    sent.once('response', (response) => {
+    outgoing.once('response', (response) => {
       signal.removeEventListener('abort', abort)
       const peer = response.socket.remoteAddress
       if (peer !== undefined && !addresses.some(({ address }) => sameAddress(address, peer))) {
         response.destroy()
-        reject(new MediaError('forbidden_host', 'The media URL was answered from an address that was not checked.'))
+        reject(
+          new MediaError('forbidden_host', 'The connection to the media URL ended at an address that was not checked.'),
+        )
         return
       }
-      response.on('error', () => {}) // the reader handles read errors; a late one must not be uncaught
+      response.on('error', () => {}) // `readBody` handles read errors; one after it must not be uncaught
       resolve(response)
     })
-    sent.once('error', (error) => {
+    outgoing.once('error', (error) => {
       signal.removeEventListener('abort', abort)
       const reason = resourceError(error) ?? failed(`The media's server could not be reached: ${error.message}.`, error)
       reject(signal.aborted ? error : reason)
     })
-    sent.on('error', () => {})
-    sent.end()
+    outgoing.on('error', () => {})
+    outgoing.end()
   })
 }
 
@@ -214,10 +214,12 @@ function checkResponse(response: http.IncomingMessage, status: number, maxBytes:
     )
   }
   if (status !== 200) throw failed(`The media URL was answered with ${status}.`)
-  const codings = response.headers['content-encoding']?.split(',').map((coding) => coding.trim()) ?? []
-  const coding = codings.find((each) => compressing.test(each))
-  if (coding !== undefined) {
-    throw failed(`The media URL was answered with content-encoding ${coding}, which was not asked for.`)
+  const encodings = response.headers['content-encoding']?.split(',').map((name) => name.trim()) ?? []
+  const encoding = encodings.find((name) => compressions.test(name))
+  if (encoding !== undefined) {
+    throw failed(
+      `The media's server sent content-encoding ${encoding}, which was not requested. Serve the file uncompressed.`,
+    )
   }
   const type = response.headers['content-type']
   if (type !== undefined && pageTypes.test(type)) {
@@ -236,9 +238,9 @@ async function readBody(response: http.IncomingMessage, options: DownloadOptions
   const head: Buffer[] = []
   let headBytes = 0
   let checked = false
-  let silent = false
-  const idle = setTimeout(() => {
-    silent = true
+  let timedOut = false
+  const idleTimer = setTimeout(() => {
+    timedOut = true
     response.destroy(new Error('idle'))
   }, options.timeouts.idleMs)
   const abort = () => response.destroy(new Error('aborted'))
@@ -251,7 +253,7 @@ async function readBody(response: http.IncomingMessage, options: DownloadOptions
   try {
     signal.throwIfAborted()
     for await (const chunk of response as AsyncIterable<Buffer>) {
-      idle.refresh()
+      idleTimer.refresh()
       if (spool.size + chunk.length > options.maxBytes) throw tooLarge(options.maxBytes)
       await spool.write(chunk)
       if (!checked) {
@@ -268,17 +270,17 @@ async function readBody(response: http.IncomingMessage, options: DownloadOptions
     if (signal.aborted || error instanceof MediaError) throw error
     const resource = resourceError(error)
     if (resource !== undefined) throw resource
-    if (silent) throw timeout(`The media's server sent nothing for ${options.timeouts.idleMs / 1000} s.`, error)
+    if (timedOut) throw timeout(`The media's server sent nothing for ${options.timeouts.idleMs / 1000} s.`, error)
     throw failed("The media's server closed the connection before the whole file was sent.", error)
   } finally {
-    clearTimeout(idle)
+    clearTimeout(idleTimer)
     signal.removeEventListener('abort', abort)
   }
 }
 
 function tooLarge(maxBytes: number, bytes?: number): MediaError {
-  const is = bytes === undefined ? `more than ${maxBytes}` : String(bytes)
-  return new MediaError('too_large', `The media file has ${is} bytes; at most ${maxBytes} are taken.`, {
+  const count = bytes === undefined ? `more than ${maxBytes}` : String(bytes)
+  return new MediaError('too_large', `The media file has ${count} bytes; at most ${maxBytes} are accepted.`, {
     source: 'url',
   })
 }

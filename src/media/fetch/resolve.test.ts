@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { nameServerResolver, systemResolver } from './resolve.ts'
 
 const never = new AbortController().signal
-let answering: Socket
-let mute: Socket
+let answeringServer: Socket
+let silentServer: Socket
 let directory: string
 let hostsFile: string
 
@@ -30,37 +30,39 @@ function reply(question: Buffer): Buffer {
   header.writeUInt16BE(known ? 0x8180 : 0x8183, 2)
   header.writeUInt16BE(data === undefined ? 0 : 1, 6)
   header.writeUInt32BE(0, 8)
-  const asked = question.subarray(12, end + 5)
-  if (data === undefined) return Buffer.concat([header, asked])
+  const questionSection = question.subarray(12, end + 5)
+  if (data === undefined) return Buffer.concat([header, questionSection])
   const record = Buffer.alloc(12)
   record.writeUInt16BE(0xc00c, 0)
   record.writeUInt16BE(type, 2)
   record.writeUInt16BE(1, 4)
   record.writeUInt32BE(60, 6)
   record.writeUInt16BE(data.length, 10)
-  return Buffer.concat([header, asked, record, data])
+  return Buffer.concat([header, questionSection, record, data])
 }
 
-const at = (socket: Socket) => `127.0.0.1:${(socket.address() as AddressInfo).port}`
+const addressOf = (socket: Socket) => `127.0.0.1:${(socket.address() as AddressInfo).port}`
 
 beforeAll(async () => {
-  answering = createSocket('udp4', (question, from) => answering.send(reply(question), from.port, from.address))
-  mute = createSocket('udp4')
-  for (const socket of [answering, mute]) socket.bind(0, '127.0.0.1')
-  await Promise.all([once(answering, 'listening'), once(mute, 'listening')])
+  answeringServer = createSocket('udp4', (question, from) =>
+    answeringServer.send(reply(question), from.port, from.address),
+  )
+  silentServer = createSocket('udp4')
+  for (const socket of [answeringServer, silentServer]) socket.bind(0, '127.0.0.1')
+  await Promise.all([once(answeringServer, 'listening'), once(silentServer, 'listening')])
   directory = await mkdtemp(join(tmpdir(), 'resolve-'))
   hostsFile = join(directory, 'hosts')
   await writeFile(hostsFile, '# comment\n198.51.100.4 listed.test other.test # more\nfd00::4\tLISTED.test\n')
 })
 afterAll(async () => {
-  answering.close()
-  mute.close()
+  answeringServer.close()
+  silentServer.close()
   await rm(directory, { recursive: true })
 })
 
-describe('a resolver that asks name servers', () => {
-  it('gives both families, or the one there is', async () => {
-    const resolve = nameServerResolver({ servers: [at(answering)], hostsFile })
+describe('the resolver that queries name servers', () => {
+  it('returns addresses of both families, or of the only one', async () => {
+    const resolve = nameServerResolver({ servers: [addressOf(answeringServer)], hostsFile })
     expect(await resolve('media.test', never)).toEqual([
       { address: '203.0.113.7', family: 4 },
       { address: '2001:db8::7', family: 6 },
@@ -68,13 +70,13 @@ describe('a resolver that asks name servers', () => {
     expect(await resolve('four.test', never)).toEqual([{ address: '203.0.113.7', family: 4 }])
   })
 
-  it('says that a name does not exist', async () => {
-    const resolve = nameServerResolver({ servers: [at(answering)], hostsFile })
+  it('rejects a name that does not exist', async () => {
+    const resolve = nameServerResolver({ servers: [addressOf(answeringServer)], hostsFile })
     await expect(resolve('nowhere.test', never)).rejects.toMatchObject({ code: 'ENOTFOUND' })
   })
 
-  it('reads the hosts file first, and knows localhost', async () => {
-    const resolve = nameServerResolver({ servers: [at(mute)], hostsFile })
+  it('reads the hosts file first and resolves localhost', async () => {
+    const resolve = nameServerResolver({ servers: [addressOf(silentServer)], hostsFile })
     expect(await resolve('Listed.test.', never)).toEqual([
       { address: '198.51.100.4', family: 4 },
       { address: 'fd00::4', family: 6 },
@@ -82,31 +84,33 @@ describe('a resolver that asks name servers', () => {
     expect((await resolve('a.localhost', never)).map(({ address }) => address)).toEqual(['127.0.0.1', '::1'])
   })
 
-  it('ends with the signal when the server never answers, and delays no other lookup', async () => {
+  it('ends when aborted if the server never answers, and delays no other lookup', async () => {
     const stop = new AbortController()
-    const stuck = nameServerResolver({ servers: [at(mute)], hostsFile })
+    const stuck = nameServerResolver({ servers: [addressOf(silentServer)], hostsFile })
     const results = Promise.allSettled(Array.from({ length: 20 }, (_, i) => stuck(`stuck${i}.test`, stop.signal)))
-    const free = nameServerResolver({ servers: [at(answering)], hostsFile })
+    const free = nameServerResolver({ servers: [addressOf(answeringServer)], hostsFile })
     expect(await free('media.test', never)).toHaveLength(2)
     expect(await readFile(hostsFile, 'utf8')).toContain('listed.test')
     stop.abort()
     expect((await results).map(({ status }) => status)).toEqual(Array(20).fill('rejected'))
   })
 
-  it('does not begin for a caller who has left', async () => {
-    const gone = AbortSignal.abort()
-    await expect(nameServerResolver({ servers: [at(answering)], hostsFile })('media.test', gone)).rejects.toThrow()
-    await expect(systemResolver('localhost', gone)).rejects.toThrow()
+  it('does not start if the signal is already aborted', async () => {
+    const aborted = AbortSignal.abort()
+    await expect(
+      nameServerResolver({ servers: [addressOf(answeringServer)], hostsFile })('media.test', aborted),
+    ).rejects.toThrow()
+    await expect(systemResolver('localhost', aborted)).rejects.toThrow()
   })
 })
 
-it('the system is asked for more names than may be asked at once', async () => {
+it('lookups by the system wait in a queue when there are more than may run at once', async () => {
   const stop = new AbortController()
-  const asked = Array.from({ length: 6 }, () => systemResolver('localhost', never))
-  const left = systemResolver('localhost', stop.signal)
+  const running = Array.from({ length: 6 }, () => systemResolver('localhost', never))
+  const aborted = systemResolver('localhost', stop.signal)
   stop.abort()
-  await expect(left).rejects.toThrow()
-  const answers = await Promise.all(asked)
+  await expect(aborted).rejects.toThrow()
+  const answers = await Promise.all(running)
   expect(answers.every((answer) => answer.length > 0)).toBe(true)
   expect((await systemResolver('localhost', never)).length).toBeGreaterThan(0)
 })

@@ -1,24 +1,25 @@
 /**
- * Host names to addresses, within a time limit and without the threads that files need.
+ * Resolves host names within a time limit, without blocking the threads that file access needs.
  *
- * `dns.lookup` runs on libuv's four threads and cannot be stopped: a few names whose server never answers would delay
- * every other lookup and every file. Names that callers choose therefore go to the name server directly (after the
- * hosts file, as the system does); `dns.lookup`, with the system's search domains and other sources, is only for names
+ * `dns.lookup` runs on libuv's four threads and cannot be cancelled: a few names whose server never answers would delay
+ * all other lookups and file reads. Names that callers choose are therefore resolved by the name server directly (after
+ * the hosts file, as the system does). `dns.lookup`, which also uses search domains and other sources, is only for names
  * that the operator allows, two at a time.
  *
- * In: a name, never an address. Out: its addresses. Errors: Node's DNS errors, or the signal's.
+ * In: a name, never an address. Out: its addresses. Errors: Node's DNS errors; an error for an aborted signal.
  */
 import { lookup, Resolver as NameServers } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isIP } from 'node:net'
+import { Semaphore } from '../semaphore.ts'
 
 export interface ResolvedAddress {
   readonly address: string
   readonly family: number
 }
 
-/** Name to addresses; called once for each hop of a download. */
+/** Resolves a host name; called once for each hop of a download. */
 export type Resolver = (hostname: string, signal: AbortSignal) => Promise<readonly ResolvedAddress[]>
 
 export interface NameServerOptions {
@@ -28,10 +29,10 @@ export interface NameServerOptions {
   readonly hostsFile?: string
 }
 
-/** One query to one server, milliseconds, and how often it is repeated. */
-const patience = { timeout: 2000, tries: 2 } as const
+/** Timeout of one query to one server, milliseconds, and the number of tries. */
+const queryLimits = { timeout: 2000, tries: 2 } as const
 
-/** How long the other family's answer is waited for once one has arrived, milliseconds. */
+/** How long to wait for the other address family after the first answer, milliseconds. */
 const otherFamilyMs = 250
 
 /** Looks in the hosts file, then asks name servers. Ends when `signal` aborts. */
@@ -39,7 +40,7 @@ export function nameServerResolver(options: NameServerOptions = {}): Resolver {
   return async (hostname, signal) => {
     const listed = await fromHostsFile(hostname, options.hostsFile ?? systemHostsFile())
     if (listed.length > 0) return listed
-    const servers = new NameServers(patience)
+    const servers = new NameServers(queryLimits)
     if (options.servers !== undefined) servers.setServers(options.servers)
     const cancel = () => servers.cancel()
     signal.addEventListener('abort', cancel, { once: true })
@@ -48,7 +49,7 @@ export function nameServerResolver(options: NameServerOptions = {}): Resolver {
       return await bothFamilies(servers, hostname)
     } catch (error) {
       signal.throwIfAborted()
-      // No name server is known here; the system may have other ways.
+      // No name server is configured; the system may have other sources.
       if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return await systemResolver(hostname, signal)
       throw error
     } finally {
@@ -59,17 +60,17 @@ export function nameServerResolver(options: NameServerOptions = {}): Resolver {
 }
 
 async function bothFamilies(servers: NameServers, hostname: string): Promise<readonly ResolvedAddress[]> {
-  const ask = async (family: 4 | 6): Promise<ResolvedAddress[]> => {
+  const query = async (family: 4 | 6): Promise<ResolvedAddress[]> => {
     const addresses = await (family === 4 ? servers.resolve4(hostname) : servers.resolve6(hostname))
     return addresses.map((address) => ({ address, family }))
   }
-  const answers = [ask(4), ask(6)]
+  const answers = [query(4), query(6)]
   await Promise.any(answers).catch((error: unknown) => {
     throw error instanceof AggregateError ? error.errors[0] : error
   })
   const none: ResolvedAddress[] = []
-  const late = new Promise<ResolvedAddress[]>((resolve) => setTimeout(resolve, otherFamilyMs, none).unref())
-  const both = await Promise.all(answers.map((answer) => Promise.race([answer.catch(() => none), late])))
+  const timeout = new Promise<ResolvedAddress[]>((resolve) => setTimeout(resolve, otherFamilyMs, none).unref())
+  const both = await Promise.all(answers.map((answer) => Promise.race([answer.catch(() => none), timeout])))
   return both.flat()
 }
 
@@ -93,49 +94,22 @@ async function fromHostsFile(hostname: string, file: string): Promise<ResolvedAd
   return text.split('\n').flatMap((line) => {
     const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/)
     const family = isIP(address)
-    return family !== 0 && names.some((each) => each.toLowerCase() === name) ? [{ address, family }] : []
+    return family !== 0 && names.some((alias) => alias.toLowerCase() === name) ? [{ address, family }] : []
   })
 }
 
-/** Lookups by the system that may run at once: half of libuv's threads. */
-const mostLookups = 2
+/** Concurrent lookups by the system: they take at most half of libuv's four threads. */
+const systemLookups = new Semaphore(2)
 
-let lookups = 0
-const waiting: (() => void)[] = []
-
-/** Asks the system, as every program does. Such a lookup cannot be cancelled, so few run at once. */
+/** Resolves through `dns.lookup`. Such a lookup cannot be cancelled, so at most two run at the same time. */
 export const systemResolver: Resolver = async (hostname, signal) => {
-  await turn(signal)
-  const answer = lookup(hostname, { all: true, verbatim: true }).finally(() => {
-    const next = waiting.shift()
-    if (next === undefined) lookups -= 1
-    else next() // the slot passes on
-  })
-  answer.catch(() => {}) // the caller may have left
-  return unlessAborted(answer, signal)
+  const slot = await systemLookups.acquire(1, signal)
+  const addresses = lookup(hostname, { all: true, verbatim: true }).finally(() => slot[Symbol.dispose]())
+  addresses.catch(() => {}) // after an abort nothing else handles the rejection
+  return unlessAborted(addresses, signal)
 }
 
-function turn(signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted()
-  if (lookups < mostLookups) {
-    lookups += 1
-    return Promise.resolve()
-  }
-  return new Promise((resolve, reject) => {
-    const go = () => {
-      signal.removeEventListener('abort', leave)
-      resolve()
-    }
-    const leave = () => {
-      waiting.splice(waiting.indexOf(go), 1)
-      reject(signal.reason as Error)
-    }
-    waiting.push(go)
-    signal.addEventListener('abort', leave, { once: true })
-  })
-}
-
-/** `promise`, or a rejection as soon as the signal is aborted. */
+/** Settles like `promise`, or rejects as soon as the signal is aborted. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(new Error('aborted', { cause: signal.reason }))

@@ -1,23 +1,22 @@
 /**
- * Bytes on their way from a download to a decoder: in memory while few, in a private temporary file once many.
- *
- * A large video must not stay in the API server's memory. Disposing deletes the file.
+ * Holds downloaded bytes until they are decoded: small files in memory, large ones in a private temporary file, so that
+ * they do not stay in the API server's memory. Disposing deletes the file.
  */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resourceError } from './resources.ts'
 
-/** Up to this many bytes stay in memory. */
+/** A file of at most this many bytes stays in memory. */
 export const spoolMemoryBytes = 8 * 1024 * 1024
 
-/** Where the bytes are, for a decoder process. */
+/** The bytes or their path, for a decoder process. */
 export type SpooledBytes = { readonly memory: Uint8Array } | { readonly path: string }
 
 /**
- * A new private folder for spools.
+ * Creates a private folder for spools.
  *
- * @throws MediaError `overloaded` when it cannot be made
+ * @throws MediaError `overloaded` if the machine has a shortage
  */
 export async function makeSpoolDirectory(parent: string): Promise<string> {
   try {
@@ -34,7 +33,7 @@ export class Spool implements AsyncDisposable {
   #file: { path: string; handle: FileHandle } | undefined
   #size = 0
 
-  /** @param directory an existing folder only we can read */
+  /** @param directory an existing folder that only this process's user can read */
   constructor(directory: string, memoryBytes = spoolMemoryBytes) {
     this.#directory = directory
     this.#memoryBytes = memoryBytes
@@ -60,7 +59,7 @@ export class Spool implements AsyncDisposable {
       this.#file = { path, handle: await this.#create(path) }
       const pending = this.#chunks
       this.#chunks = []
-      for (const part of pending) await this.#file.handle.writeFile(part) // appends: the handle keeps its position
+      for (const part of pending) await this.#file.handle.writeFile(part) // appends at the handle's position
       return
     }
     await this.#file.handle.writeFile(chunk)

@@ -29,52 +29,55 @@ const colours = ({ data }: { data: Buffer }) => {
   return [...found]
 }
 
-describe('values that are not alpha', () => {
+describe('a fourth channel that is not alpha', () => {
   /** 32 x 32 pixels of blue 10, green 20, red 30 and a fourth byte. */
   const bmp = (fourth: number, headerBytes: number, compression: number, alphaMask = 0) => {
     const masks = Buffer.alloc(16)
     for (const [i, mask] of [0xff0000, 0xff00, 0xff, alphaMask].entries()) masks.writeUInt32LE(mask, i * 4)
     const inHeader = headerBytes > 40 ? Buffer.concat([masks, Buffer.alloc(headerBytes - 56)]) : Buffer.alloc(0)
-    const behind = headerBytes === 40 && compression === 3 ? masks.subarray(0, 12) : Buffer.alloc(0)
+    const afterHeader = headerBytes === 40 && compression === 3 ? masks.subarray(0, 12) : Buffer.alloc(0)
     const pixels = Buffer.concat(Array.from({ length: 32 * 32 }, () => Buffer.from([10, 20, 30, fourth])))
     const head = Buffer.alloc(54)
     head.write('BM')
-    head.writeUInt32LE(14 + headerBytes + behind.length, 10)
+    head.writeUInt32LE(14 + headerBytes + afterHeader.length, 10)
     head.writeUInt32LE(headerBytes, 14)
     head.writeInt32LE(32, 18)
     head.writeInt32LE(32, 22)
     head.writeUInt16LE(1, 26)
     head.writeUInt16LE(32, 28)
     head.writeUInt32LE(compression, 30)
-    return Buffer.concat([head, inHeader, behind, pixels])
+    return Buffer.concat([head, inHeader, afterHeader, pixels])
   }
   const [plain, bitFields] = [0, 3]
 
   it.each([
-    ['plain', 40, plain, 0],
+    ['no masks', 40, plain, 0],
     ['masks without alpha', 40, bitFields, 0],
     ['a version 5 header without an alpha mask', 124, bitFields, 0],
     ['a version 5 header whose masks are not used', 124, plain, 0xff000000],
-  ])('BMP: %s', async (_name, headerBytes, compression, mask) => {
+  ])('BMP with %s is opaque', async (_name, headerBytes, compression, mask) => {
     for (const fourth of [0, 1, 128, 255]) {
-      // oxlint-disable-next-line no-await-in-loop -- four
+      // oxlint-disable-next-line no-await-in-loop -- one image at a time
       expect(colours(await decode(bmp(fourth, headerBytes, compression, mask)))).toEqual(['30,20,10'])
     }
   })
 
-  it('BMP: alpha where the header gives its mask', async () => {
+  it('BMP with an alpha mask has alpha', async () => {
     expect(colours(await decode(bmp(0x80, 108, bitFields, 0xff000000)))).toEqual(['142,137,132'])
     expect(colours(await decode(bmp(0x80, 56, bitFields, 0xff000000)))).toEqual(['142,137,132'])
   })
 
-  it.each(['little', 'big'])('TIFF of %s-endian order: a fourth sample that is unspecified', async (order) => {
-    const tiff = tiffOf(order === 'big', 0)
-    expect(colours(await decode(tiff))).toEqual(['30,20,10'])
-    expect(colours(await decode(tiffOf(order === 'big', 2)))).toEqual(['254,254,254'])
-  })
+  it.each(['little', 'big'])(
+    'TIFF, %s-endian: a fourth sample that is unspecified is ignored, one that is alpha is used',
+    async (order) => {
+      const tiff = tiffOf(order === 'big', 0)
+      expect(colours(await decode(tiff))).toEqual(['30,20,10'])
+      expect(colours(await decode(tiffOf(order === 'big', 2)))).toEqual(['254,254,254'])
+    },
+  )
 })
 
-/** 32 x 32 pixels of 30, 20, 10 and 1, the fourth sample of a kind: 0 unspecified, 2 alpha. */
+/** 32 x 32 pixels of red 30, green 20, blue 10 and a fourth sample 1. @param extraSample 0 unspecified, 2 alpha */
 function tiffOf(big: boolean, extraSample: number): Buffer {
   const pixels = Buffer.concat(Array.from({ length: 32 * 32 }, () => Buffer.from([30, 20, 10, 1])))
   const u16 = (value: number) => (big ? Buffer.from([value >> 8, value & 255]) : Buffer.from([value & 255, value >> 8]))
@@ -107,7 +110,7 @@ function tiffOf(big: boolean, extraSample: number): Buffer {
 }
 
 describe('the canvas of a GIF', () => {
-  /** A frame of one colour (200, 30, 30) at a position on a canvas of a size. */
+  /** A frame of one colour (200, 30, 30) on a canvas. */
   const gif = async (
     canvas: readonly [number, number],
     at: readonly [number, number],
@@ -141,7 +144,7 @@ describe('the canvas of a GIF', () => {
     )
   })
 
-  it('is left alone by a frame that fills it', async () => {
+  it('is not visible if the frame covers it', async () => {
     expect(colours(await decode(await gif([20, 20], [0, 0], [20, 20])))).toEqual(['200,30,30'])
   })
 })
@@ -157,23 +160,23 @@ describe('a JPEG', () => {
     },
   })
   it.each([false, true])(
-    'that lacks only its end marker is taken, one that lacks more is not (progressive %s)',
+    'that lacks only its end marker is decoded, one that lacks more is refused (progressive %s)',
     async (progressive) => {
       const whole = await noise.clone().jpeg({ progressive }).toBuffer()
       const expected = await decode(whole)
       for (const missing of [1, 2]) {
-        // oxlint-disable-next-line no-await-in-loop -- two
+        // oxlint-disable-next-line no-await-in-loop -- one image at a time
         expect((await decode(whole.subarray(0, -missing))).data.equals(expected.data)).toBe(true)
       }
       for (const missing of [12, 100, Math.floor(whole.length / 3)]) {
-        // oxlint-disable-next-line no-await-in-loop -- three
+        // oxlint-disable-next-line no-await-in-loop -- one image at a time
         expect(await failure(whole.subarray(0, -missing))).toMatch(/^image_illegal: .*premature end/)
       }
     },
   )
 })
 
-it('an AVIF sequence shows its still image', async () => {
+it('an AVIF sequence decodes to its still image', async () => {
   const bytes = file('sequence.avif')
   expect(bytes.toString('latin1', 8, 12)).toBe('avis')
   const { width, height, data } = await decode(bytes)

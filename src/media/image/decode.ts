@@ -1,17 +1,18 @@
 /**
- * An image file to interleaved 8-bit RGB, in a decoder process.
+ * Decodes an image file to interleaved 8-bit RGB. Runs in a decoder process.
  *
  * In: JPEG, PNG, WebP, GIF, TIFF, AVIF (libvips), BMP, SGI, JPEG 2000 (FFmpeg), ICO, ICNS (the largest image inside);
- * never SVG, which can refer to other files. Out: one `image` reply. Size is checked by the header before a pixel is
- * decoded. Orientation is applied; of animations the first frame counts; palettes, grey, 16 bits and CMYK become RGB;
- * transparency becomes white, as in Qwen's own loader. Colour profiles of RGB images are not applied, because the
- * models were trained on pixels read without them.
+ * not SVG, which can refer to other files. Out: one `image` reply. The header's size is checked before decoding. The
+ * orientation is applied; the first frame of an animation is used; palettes, grey, 16 bits and CMYK become RGB;
+ * transparency becomes white, as in Qwen's loader. Colour profiles of RGB images are not applied, because the models
+ * were trained on pixels that were read without them.
  */
 import { readFileSync } from 'node:fs'
 import sharp, { type Metadata, type Sharp } from 'sharp'
 import type { Send } from '../decoder/worker.ts'
 import { MediaError } from '../errors.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
+import { checkDimensions } from '../dimension-limits.ts'
 import type { ImageLimits } from '../limits.ts'
 import { expectKind, type ImageFormat, sniff, sniffLength } from '../sniff.ts'
 import { bmpHasAlpha, tiffExtraIsUnspecified } from './alpha.ts'
@@ -37,15 +38,15 @@ export async function decodeImage(source: SpooledBytes, limits: Limits, send: Se
   const { size } = opened
   const { width, height } = deliveredSize(size, limits)
   const header = { type: 'image', width, height, sourceWidth: size.width, sourceHeight: size.height, format } as const
-  await send(header, probe ? undefined : await rendered(opened, limits))
+  await send(header, probe ? undefined : await renderRgb(opened, limits))
   await send({ type: 'done', warnings: [] })
 }
 
 interface OpenImage {
   readonly image: Sharp
-  /** As shown: orientation applied. */
+  /** Size with the orientation applied. */
   readonly size: Size
-  /** Values beyond colour mean nothing and are dropped. */
+  /** Whether the fourth channel is not alpha and is dropped. */
   readonly opaque?: boolean
 }
 
@@ -71,19 +72,19 @@ async function openImage(bytes: Buffer, format: ImageFormat, limits: Limits): Pr
 }
 
 async function openVips(file: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
-  const bytes = format === 'avif' ? stillOfSequence(file) : format === 'jpeg' ? await withEnd(file, limits) : file
+  const bytes = format === 'avif' ? withStillBrand(file) : format === 'jpeg' ? await withEndMarker(file, limits) : file
   const options = { limitInputPixels: limits.maxPixels, failOn: 'error', sequentialRead: true, pages: 1 } as const
   const metadata = await readHeader(sharp(bytes, { ...options, limitInputPixels: false }), format)
   const size = { width: metadata.autoOrient.width, height: metadata.autoOrient.height }
-  checkSize(size, limits)
+  checkDimensions(size, limits, 'The image is')
   const image = sharp(bytes, { ...options, autoOrient: true, ignoreIcc: metadata.space !== 'cmyk' })
   if (format === 'tiff' && metadata.hasAlpha && tiffExtraIsUnspecified(bytes)) return { image, size, opaque: true }
   if (format === 'gif') return { image: await onCanvas(image, firstFrame(bytes), size), size }
   return { image, size }
 }
 
-/** A sequence holds a still image, too; libvips finds it only under the still image's brand. */
-function stillOfSequence(bytes: Buffer): Buffer {
+/** An AVIF sequence also has a still image. libvips finds it only if the file has the still image's brand. */
+function withStillBrand(bytes: Buffer): Buffer {
   if (bytes.toString('latin1', 8, 12) !== 'avis') return bytes
   const still = Buffer.from(bytes)
   still.write('avif', 8, 'latin1')
@@ -93,24 +94,24 @@ function stillOfSequence(bytes: Buffer): Buffer {
 const endOfImage = Buffer.from([0xff, 0xd9])
 
 /**
- * A JPEG that lacks only its end marker is complete. The decoder shows it by what it does with appended data: a decoder
- * that still needs data reads it, and the pixels change.
+ * Appends the end marker to a JPEG that lacks only that. To detect this, other data is appended: if the decoder still
+ * needs data, it reads it and the pixels change, so that the JPEG is incomplete.
  */
-async function withEnd(bytes: Buffer, { maxPixels }: Limits): Promise<Buffer> {
+async function withEndMarker(bytes: Buffer, { maxPixels }: Limits): Promise<Buffer> {
   if (bytes.subarray(-2).equals(endOfImage)) return bytes
-  const cut = bytes.at(-1) === 0xff ? bytes.subarray(0, -1) : bytes
-  const ended = Buffer.concat([cut, endOfImage])
-  const filled = Buffer.concat([cut, Buffer.alloc(64, 0x55), endOfImage])
+  const body = bytes.at(-1) === 0xff ? bytes.subarray(0, -1) : bytes
+  const ended = Buffer.concat([body, endOfImage])
+  const extended = Buffer.concat([body, Buffer.alloc(64, 0x55), endOfImage])
   const options = { limitInputPixels: maxPixels, failOn: 'none', sequentialRead: true } as const
   try {
     const pixels = await sharp(ended, options).raw().toBuffer()
-    return pixels.equals(await sharp(filled, options).raw().toBuffer()) ? ended : bytes
+    return pixels.equals(await sharp(extended, options).raw().toBuffer()) ? ended : bytes
   } catch {
     return bytes
   }
 }
 
-/** White where a GIF's first frame leaves its canvas empty. */
+/** Fills the canvas of a GIF with white where its first frame does not cover it. */
 async function onCanvas(image: Sharp, frame: Rectangle | undefined, { width, height }: Size): Promise<Sharp> {
   if (frame === undefined) return image
   const { left, top } = frame
@@ -138,11 +139,11 @@ async function readHeader(image: Sharp, format: ImageFormat): Promise<Metadata> 
 async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: Limits): Promise<OpenImage> {
   const size = headerSize(bytes, format)
   if (size === undefined) throw new MediaError('image_illegal', `The ${format} image's header is broken.`)
-  checkSize(size, limits)
+  checkDimensions(size, limits, 'The image is')
   const { decodeStill } = await import('./still.ts')
   if (format !== 'bmp') return raw(decodeStill(bytes, format, limits.maxPixels))
   const sized = Buffer.from(bytes)
-  sized.writeUInt32LE(bytes.length, 2) // many writers leave the file's size at 0, which FFmpeg refuses
+  sized.writeUInt32LE(bytes.length, 2) // many writers declare a file size of 0, which FFmpeg refuses
   const still = decodeStill(sized, format, limits.maxPixels)
   if (!bmpHasAlpha(bytes)) for (let i = 3; i < still.data.length; i += 4) still.data[i] = 255
   return raw(still)
@@ -157,13 +158,13 @@ async function openIcon(bytes: Buffer, format: 'ico' | 'icns', limits: Limits): 
       return openStill(icon.bytes, 'jp2', limits)
     case 'bmp': {
       const size = headerSize(icon.bytes, 'bmp')
-      if (size === undefined) throw new MediaError('image_illegal', "The icon's bitmap is broken.")
-      checkSize(size, limits)
+      if (size === undefined) throw new MediaError('image_illegal', "The icon's bitmap header is broken.")
+      checkDimensions(size, limits, 'The image is')
       const { decodeStill } = await import('./still.ts')
       return raw(applyMask(decodeStill(icon.bytes, 'bmp', limits.maxPixels), icon.mask, icon.hasAlpha))
     }
     case 'rgba':
-      checkSize(icon, limits)
+      checkDimensions(icon, limits, 'The image is')
       return raw(icon)
     default:
       return icon satisfies never
@@ -174,15 +175,15 @@ function raw({ width, height, data }: Size & { data: Uint8Array }): OpenImage {
   return { image: sharp(data, { raw: { width, height, channels: 4 } }), size: { width, height } }
 }
 
-/** Scaled down to the most pixels that are delivered. */
+/** The size after scaling down to at most `maxOutputPixels`. */
 function deliveredSize({ width, height }: Size, { maxOutputPixels }: Limits): Size {
   if (width * height <= maxOutputPixels) return { width, height }
   const scale = Math.sqrt(maxOutputPixels / (width * height))
-  const fit = (side: number) => Math.max(1, Math.floor(side * scale))
-  return { width: fit(width), height: fit(height) }
+  const scaled = (side: number) => Math.max(1, Math.floor(side * scale))
+  return { width: scaled(width), height: scaled(height) }
 }
 
-async function rendered({ image, size, opaque = false }: OpenImage, limits: Limits): Promise<Buffer> {
+async function renderRgb({ image, size, opaque = false }: OpenImage, limits: Limits): Promise<Buffer> {
   const { width, height } = deliveredSize(size, limits)
   const colours = opaque ? image.removeAlpha() : image.flatten({ background })
   const pipeline =
@@ -192,29 +193,12 @@ async function rendered({ image, size, opaque = false }: OpenImage, limits: Limi
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
-    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`)
+    if (info.channels !== 3) throw new Error(`it decodes to ${info.channels} channels instead of 3`)
     if (info.width !== width || info.height !== height)
-      throw new Error(`it is ${info.width} x ${info.height} where its header says ${width} x ${height}`)
+      throw new Error(`it decodes to ${info.width} x ${info.height} instead of ${width} x ${height}`)
     return data
   } catch (cause) {
     throw new MediaError('image_illegal', `The image is broken: ${reasonOf(cause)}.`, { cause })
-  }
-}
-
-/** @throws MediaError `image_dimensions`, with the service's own text as detail */
-function checkSize({ width, height }: Size, limits: Limits): void {
-  if (width * height > limits.maxPixels) {
-    const detail = `${width} x ${height} is more than ${limits.maxPixels} pixels`
-    throw new MediaError('image_dimensions', `The image is too large: ${detail}.`, { detail })
-  }
-  if (Math.min(width, height) <= limits.minSide) {
-    const detail = `height:${height} or width:${width} must be larger than ${limits.minSide}`
-    throw new MediaError('image_dimensions', `The image is too small: ${detail}.`, { detail })
-  }
-  if (Math.max(width, height) / Math.min(width, height) > limits.maxAspect) {
-    const ratio = Math.max(width, height) / Math.min(width, height)
-    const detail = `absolute aspect ratio must be smaller than ${limits.maxAspect}, got ${ratio}`
-    throw new MediaError('image_dimensions', `The image is too narrow: ${detail}.`, { detail })
   }
 }
 

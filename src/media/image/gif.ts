@@ -1,5 +1,5 @@
 /**
- * The position of a GIF's first frame on its canvas. Pure.
+ * Finds the position of a GIF's first frame on its canvas. Pure.
  *
  * Reference: GIF89a, sections 18 (logical screen descriptor) and 20 (image descriptor).
  */
@@ -11,20 +11,20 @@ export interface Rectangle {
   readonly height: number
 }
 
-/** @returns undefined when the file ends or is broken before its first frame */
+/** @returns pixels, or undefined if the file ends or is broken before its first frame */
 export function firstFrame(file: Buffer): Rectangle | undefined {
   const tableBytes = (flags: number) => ((flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 7) + 1))
-  let at = 13 + tableBytes(file[10] ?? 0)
-  while (at + 10 <= file.length) {
-    const block = file[at]
+  let offset = 13 + tableBytes(file[10] ?? 0)
+  while (offset + 10 <= file.length) {
+    const block = file[offset]
     if (block === 0x2c) {
-      const [left, top] = [file.readUInt16LE(at + 1), file.readUInt16LE(at + 3)]
-      return { left, top, width: file.readUInt16LE(at + 5), height: file.readUInt16LE(at + 7) }
+      const [left, top] = [file.readUInt16LE(offset + 1), file.readUInt16LE(offset + 3)]
+      return { left, top, width: file.readUInt16LE(offset + 5), height: file.readUInt16LE(offset + 7) }
     }
     if (block !== 0x21) return undefined
-    at += 2
-    while (at < file.length && file[at] !== 0) at += file[at]! + 1
-    at += 1
+    offset += 2
+    while (offset < file.length && file[offset] !== 0) offset += file[offset]! + 1
+    offset += 1
   }
   return undefined
 }

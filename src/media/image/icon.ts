@@ -1,5 +1,5 @@
 /**
- * Icon files (Windows ICO, Apple ICNS): picks the largest image inside and passes it on in its own format.
+ * Extracts the largest image of an icon file (Windows ICO, Apple ICNS), in the format in which it is stored.
  *
  * In: a whole icon file. Out: an encoded PNG, BMP or JPEG 2000, or raw RGBA for Apple's packed bitmaps. One-bit and
  * palette icons of classic Mac OS are not read.
@@ -11,7 +11,7 @@ import type { RgbaImage } from './still.ts'
 
 export type IconImage =
   | { readonly format: 'png' | 'jp2'; readonly bytes: Buffer }
-  /** A bitmap whose one-bit mask (1 is transparent) lies outside the BMP proper. */
+  /** A bitmap with its one-bit mask (1 is transparent), which a BMP file cannot hold. */
   | { readonly format: 'bmp'; readonly bytes: Buffer; readonly mask: Buffer | undefined; readonly hasAlpha: boolean }
   | ({ readonly format: 'rgba' } & RgbaImage)
 
@@ -21,7 +21,7 @@ export function largestIcon(file: Buffer, format: 'ico' | 'icns'): IconImage {
     return format === 'ico' ? fromIco(file) : fromIcns(file)
   } catch (error) {
     if (error instanceof MediaError) throw error
-    throw broken('its directory or an image in it is cut off')
+    throw broken('it is cut off')
   }
 }
 
@@ -40,11 +40,11 @@ function fromIco(file: Buffer): IconImage {
     const larger = best === undefined || area > best.area || (area === best.area && depth > best.depth)
     if (data.length > 40 && larger) best = { area, depth, data }
   }
-  if (best === undefined) throw broken('there is no image in it')
+  if (best === undefined) throw broken('it has no image')
   return isPng(best.data) ? { format: 'png', bytes: best.data } : fromDib(best.data)
 }
 
-/** A bitmap without its file header, twice as high as shown because the mask follows the pixels. */
+/** Makes a BMP file of a bitmap without file header, whose height counts the pixels and the mask that follows them. */
 function fromDib(dib: Buffer): IconImage {
   const headerBytes = dib.readUInt32LE(0)
   const width = dib.readInt32LE(4)
@@ -57,27 +57,28 @@ function fromDib(dib: Buffer): IconImage {
   const pixelBytes = Math.ceil((width * depth) / 32) * 4 * height
   const maskStride = Math.ceil(width / 32) * 4
   if (dib.length < pixelsAt + pixelBytes) throw broken('its bitmap is cut off')
-  const patched = Buffer.from(dib.subarray(0, pixelsAt + pixelBytes))
-  patched.writeInt32LE(height, 8)
+  const bitmap = Buffer.from(dib.subarray(0, pixelsAt + pixelBytes))
+  bitmap.writeInt32LE(height, 8)
   const header = Buffer.alloc(14)
   header.write('BM')
-  header.writeUInt32LE(14 + patched.length, 2)
+  header.writeUInt32LE(14 + bitmap.length, 2)
   header.writeUInt32LE(14 + pixelsAt, 10)
-  const after = dib.subarray(pixelsAt + pixelBytes)
-  const pixels = patched.subarray(pixelsAt)
+  const afterPixels = dib.subarray(pixelsAt + pixelBytes)
+  const pixels = bitmap.subarray(pixelsAt)
   const hasAlpha = depth === 32 && pixels.some((value, i) => i % 4 === 3 && value !== 0)
-  const mask = !hasAlpha && after.length >= maskStride * height ? flipRows(after, maskStride, height) : undefined
-  return { format: 'bmp', bytes: Buffer.concat([header, patched]), mask, hasAlpha }
+  const mask =
+    !hasAlpha && afterPixels.length >= maskStride * height ? flipRows(afterPixels, maskStride, height) : undefined
+  return { format: 'bmp', bytes: Buffer.concat([header, bitmap]), mask, hasAlpha }
 }
 
-/** Bitmaps are stored bottom row first. */
+/** Reverses the row order: bitmaps are stored bottom row first. */
 function flipRows(rows: Buffer, stride: number, height: number): Buffer {
   const out = Buffer.alloc(stride * height)
   for (let y = 0; y < height; y += 1) rows.copy(out, y * stride, (height - 1 - y) * stride, (height - y) * stride)
   return out
 }
 
-/** Makes masked pixels transparent, and sets the alpha of bitmaps that carry none. */
+/** Sets the alpha of a bitmap without alpha, in place: transparent where masked, opaque elsewhere. */
 export function applyMask(image: RgbaImage, mask: Buffer | undefined, hasAlpha: boolean): RgbaImage {
   if (hasAlpha) return image
   const { width, height, data } = image
@@ -91,7 +92,7 @@ export function applyMask(image: RgbaImage, mask: Buffer | undefined, hasAlpha: 
   return image
 }
 
-/** Apple's packed bitmaps: side, and the type of the matching eight-bit mask. */
+/** Apple's packed bitmaps: side in pixels, and the type of the matching eight-bit mask. */
 const packedTypes: Readonly<Record<string, { side: number; mask?: string }>> = {
   is32: { side: 16, mask: 's8mk' },
   il32: { side: 32, mask: 'l8mk' },
@@ -101,7 +102,7 @@ const packedTypes: Readonly<Record<string, { side: number; mask?: string }>> = {
   ic05: { side: 32 },
 }
 
-/** Sides of the types that hold a PNG or JPEG 2000 file. */
+/** Side in pixels of the types that hold a PNG or JPEG 2000 file. */
 const encodedTypes: Readonly<Record<string, number>> = Object.fromEntries(
   Object.entries({
     16: 'icp4 ic04',
@@ -127,21 +128,21 @@ function fromIcns(file: Buffer): IconImage {
     entries.set(file.toString('latin1', at, at + 4), file.subarray(at + 8, at + length))
     at += length
   }
-  let best: { side: number; make: () => IconImage } | undefined
-  const offer = (side: number, make: () => IconImage) => {
-    if (best === undefined || side > best.side) best = { side, make }
+  let best: { side: number; extract: () => IconImage } | undefined
+  const consider = (side: number, extract: () => IconImage) => {
+    if (best === undefined || side > best.side) best = { side, extract }
   }
   for (const [type, data] of entries) {
     const side = encodedTypes[type]
-    if (side !== undefined && isPng(data)) offer(side, () => ({ format: 'png', bytes: data }))
-    else if (side !== undefined && isJpeg2000(data)) offer(side, () => ({ format: 'jp2', bytes: data }))
+    if (side !== undefined && isPng(data)) consider(side, () => ({ format: 'png', bytes: data }))
+    else if (side !== undefined && isJpeg2000(data)) consider(side, () => ({ format: 'jp2', bytes: data }))
     else {
       const packed = packedTypes[type]
-      if (packed !== undefined) offer(packed.side, () => unpack(type, data, packed, entries))
+      if (packed !== undefined) consider(packed.side, () => unpack(type, data, packed, entries))
     }
   }
-  if (best === undefined) throw broken('there is no supported image in it')
-  return best.make()
+  if (best === undefined) throw broken('it has no supported image')
+  return best.extract()
 }
 
 function isJpeg2000(bytes: Buffer): boolean {
@@ -157,7 +158,7 @@ function unpack(
   const pixels = side * side
   const argb = data.toString('latin1', 0, 4) === 'ARGB'
   const start = argb ? 4 : type === 'it32' ? 4 : 0
-  const planes = runLengths(data.subarray(start), pixels * (argb ? 4 : 3))
+  const planes = decodeRunLengths(data.subarray(start), pixels * (argb ? 4 : 3))
   const alpha = argb ? planes.subarray(0, pixels) : mask === undefined ? undefined : entries.get(mask)
   const rgb = argb ? planes.subarray(pixels) : planes
   const rgba = new Uint8Array(pixels * 4)
@@ -170,15 +171,15 @@ function unpack(
   return { format: 'rgba', width: side, height: side, data: rgba }
 }
 
-/** Apple's run lengths: below 128, that many plus one bytes as they are; else one byte repeated, less 125 times. */
-function runLengths(packed: Buffer, size: number): Buffer {
+/** Apple's run lengths. A control byte below 128: `control + 1` literal bytes; else one byte `control - 125` times. */
+function decodeRunLengths(packed: Buffer, size: number): Buffer {
   if (packed.length === size) return packed
   const out = Buffer.alloc(size)
   let filled = 0
   let at = 0
   while (filled < size) {
     const control = packed[at]
-    if (control === undefined) throw broken('an image in it is cut off')
+    if (control === undefined) throw broken('one of its images is cut off')
     const run = control < 128 ? control + 1 : control - 125
     if (control < 128) packed.copy(out, filled, at + 1, at + 1 + run)
     else out.fill(packed[at + 1]!, filled, filled + run)

@@ -1,7 +1,7 @@
 /**
- * One still image by FFmpeg, for formats libvips is built without: BMP, SGI, JPEG 2000.
+ * Decodes one still image with FFmpeg, for formats that libvips is built without: BMP, SGI, JPEG 2000.
  *
- * In: a whole file. Out: interleaved 8-bit RGBA. The codec is given the file itself: no demuxer, no probing.
+ * In: a whole file. Out: interleaved 8-bit RGBA. The decoder gets the file itself, without demuxer and probing.
  */
 import {
   AV_CODEC_ID_BMP,
@@ -25,7 +25,7 @@ const codecIds = { bmp: AV_CODEC_ID_BMP, sgi: AV_CODEC_ID_SGI, jp2: AV_CODEC_ID_
 export function decodeStill(bytes: Uint8Array, format: keyof typeof codecIds, maxPixels: number): RgbaImage {
   Log.setLevel(AV_LOG_QUIET)
   const codec = Codec.findDecoder(codecIds[format])
-  if (codec === null) throw broken(format, 'this build has no decoder for it')
+  if (codec === null) throw broken(format, 'this build of FFmpeg has no decoder for it')
   using context = new CodecContext()
   context.allocContext3(codec)
   context.threadCount = 1

@@ -1,10 +1,8 @@
-/**
- * Frames of one list brought to one size: the first frame's. In the API server's process, on decoded pixels.
- */
+/** Scales the frames of a list to one size. Runs in the API server's process, on decoded pixels. */
 import sharp from 'sharp'
 import type { RgbImage } from '../../contract/index.ts'
 
-/** Frames of another size than the first are scaled to it (cubic); the rest are passed on as they are. */
+/** Scales frames of another size to the first frame's (bicubic); other frames are returned unchanged. */
 export async function unifySizes(images: readonly RgbImage[]): Promise<RgbImage[]> {
   const first = images[0]
   if (first === undefined) return []
@@ -16,7 +14,7 @@ export async function unifySizes(images: readonly RgbImage[]): Promise<RgbImage[
       continue
     }
     const raw = { width: image.width, height: image.height, channels: 3 } as const
-    // oxlint-disable-next-line no-await-in-loop -- one at a time keeps memory down
+    // oxlint-disable-next-line no-await-in-loop -- one at a time, to limit memory
     const data = await sharp(image.data, { raw })
       .resize(width, height, { fit: 'fill', kernel: 'cubic' })
       .raw()

@@ -16,7 +16,7 @@ interface Decoded {
   readonly facts: VideoFacts
 }
 
-/** Number of the frame that has this grey in the middle of its RGB, of so many. */
+/** The number of a frame, which is encoded as the grey level of its middle pixel. */
 const numberOf = (rgb: Uint8Array, width: number, height: number) => {
   const grey = rgb[(Math.floor(height / 2) * width + Math.floor(width / 2)) * 3]!
   return Math.round(((grey * 219) / 255 + 16 - greyLevel(0)) / 5)
@@ -46,15 +46,15 @@ const failure = async (file: Buffer, limits: VideoLimits = {}) =>
     (error: Error & { code?: string }) => `${error.code}: ${error.message}`,
   )
 
-const video = (codec: string, more: Partial<VideoTrack> = {}) => ({ video: { codec, frames: 40, ...more } })
-const audio = (codec: string, more: Partial<AudioTrack> = {}) => ({
-  audio: { codec, tones: [{ start: 0, seconds: 4, hz: 440 }], ...more },
+const video = (codec: string, options: Partial<VideoTrack> = {}) => ({ video: { codec, frames: 40, ...options } })
+const audio = (codec: string, options: Partial<AudioTrack> = {}) => ({
+  audio: { codec, tones: [{ start: 0, seconds: 4, hz: 440 }], ...options },
 })
 const h264 = video('libx264', { options: { preset: 'veryfast' } })
-const every = [0, 6, 11, 17, 22, 28, 33, 39]
+const allSampled = [0, 6, 11, 17, 22, 28, 33, 39]
 
-/** Puts another four-character code in place of the `nth` one of a file. */
-const renamed = (file: Buffer, from: string, to: string, nth = 0) => {
+/** Replaces the `nth` occurrence of a four-character code. */
+const withReplacedCode = (file: Buffer, from: string, to: string, nth = 0) => {
   const out = Buffer.from(file)
   let at = out.indexOf(from, 0, 'latin1')
   for (let i = 0; i < nth; i += 1) at = out.indexOf(from, at + 4, 'latin1')
@@ -74,76 +74,81 @@ describe('interlaced video', () => {
     ['ProRes', 'mov', 'prores_ks', { pixelFormat: AV_PIX_FMT_YUV422P10LE }],
     ['FFV1', 'matroska', 'ffv1', { pixelFormat: AV_PIX_FMT_YUV422P }],
     ['HuffYUV', 'avi', 'huffyuv', { pixelFormat: AV_PIX_FMT_YUV422P }],
-  ])('%s', async (_name, container, codec, more) => {
+  ])('%s has all its frames', async (_name, container, codec, options) => {
     const { numbers, warnings } = await decode(
-      makeMedia({ container, tracks: [video(codec, { interlaced: true, ...more })] }),
+      makeMedia({ container, tracks: [video(codec, { interlaced: true, ...options })] }),
     )
-    expect(numbers).toEqual(every)
+    expect(numbers).toEqual(allSampled)
     expect(warnings).toEqual([])
   })
 
-  it.each(['mpegts', 'vob', 'matroska'])('H.264 whose fields are coded apart, in %s', async (container) => {
-    const frames = fieldCodedVideo(Array.from({ length: 40 }, (_, i) => greyLevel(i)))
-    const file = makeMedia({
-      container,
-      tracks: [{ h264: { frames, parameterSets: fieldParameterSets(), fps: 25, width: 64, height: 64 } }],
-    })
-    const { numbers, facts, warnings } = await decode(file)
-    expect([facts.sourceFrameCount, Math.round(facts.sourceFps)]).toEqual([40, 25])
-    expect(facts.durationSeconds).toBeCloseTo(1.6, 1)
-    expect(numbers).toEqual([0, 13, 26, 39])
-    expect(warnings).toEqual([])
-  })
+  it.each(['mpegts', 'vob', 'matroska'])(
+    'H.264 with separately coded fields has all its frames in %s',
+    async (container) => {
+      const frames = fieldCodedVideo(Array.from({ length: 40 }, (_, i) => greyLevel(i)))
+      const file = makeMedia({
+        container,
+        tracks: [{ h264: { frames, parameterSets: fieldParameterSets(), fps: 25, width: 64, height: 64 } }],
+      })
+      const { numbers, facts, warnings } = await decode(file)
+      expect([facts.sourceFrameCount, Math.round(facts.sourceFps)]).toEqual([40, 25])
+      expect(facts.durationSeconds).toBeCloseTo(1.6, 1)
+      expect(numbers).toEqual([0, 13, 26, 39])
+      expect(warnings).toEqual([])
+    },
+  )
 
-  it('DV', async () => {
+  it('DV has all its frames', async () => {
     const { numbers } = await decode(makeMedia({ container: 'mov', tracks: [video('dvvideo', large)] }))
     expect(numbers).toEqual([0, 5, 9, 14])
   })
 })
 
-describe('tracks', () => {
-  const two = (codec: string) =>
+describe('tracks of a video', () => {
+  const withTwoAudioTracks = (codec: string) =>
     makeMedia({
       container: 'mp4',
       tracks: [h264, audio(codec), audio('aac', { tones: [{ start: 0, seconds: 4, hz: 880 }] })],
     })
 
-  it('takes the audio that can be decoded, and says what it passed over', async () => {
-    const unreadable = await decode(renamed(two('ac3'), 'ac-3', 'zzzz'))
+  it('audio that can be decoded is used, with a warning for the skipped track', async () => {
+    const unreadable = await decode(withReplacedCode(withTwoAudioTracks('ac3'), 'ac-3', 'zzzz'))
     expect(dominantHz(unreadable.audio, 1, 3)).toBeCloseTo(880, -1)
-    expect(unreadable.warnings).toEqual(['track 2 (unknown (zzzz)) cannot be decoded and was passed over'])
-    expect(dominantHz((await decode(two('ac3'))).audio, 1, 3)).toBeCloseTo(440, -1)
+    expect(unreadable.warnings).toEqual(['track 2 (unknown (zzzz)) cannot be decoded and was skipped'])
+    expect(dominantHz((await decode(withTwoAudioTracks('ac3'))).audio, 1, 3)).toBeCloseTo(440, -1)
   })
 
-  it('tries the first packets where a decoder alone is not enough', async () => {
-    const wrong = await decode(renamed(two('flac'), 'fLaC', 'ac-3'))
+  it('a track with a decoder is skipped if its packets cannot be decoded', async () => {
+    const wrong = await decode(withReplacedCode(withTwoAudioTracks('flac'), 'fLaC', 'ac-3'))
     expect(dominantHz(wrong.audio, 1, 3)).toBeCloseTo(880, -1)
     expect(wrong.warnings.join()).toMatch(/track 2 .*cannot be decoded/)
   })
 
-  it('takes the video that can be decoded', async () => {
+  it('video that can be decoded is used', async () => {
     const file = makeMedia({ container: 'mov', tracks: [h264, video('libx264', { first: 3, frames: 41 })] })
-    const { numbers, warnings } = await decode(renamed(file, 'avc1', 'zzzz'))
+    const { numbers, warnings } = await decode(withReplacedCode(file, 'avc1', 'zzzz'))
     expect(numbers[0]).toBe(3)
     expect(warnings.join()).toMatch(/track 1 \(unknown \(zzzz\)\) cannot be decoded/)
-    const none = renamed(renamed(file, 'avc1', 'zzzz'), 'avc1', 'zzzz')
+    const none = withReplacedCode(withReplacedCode(file, 'avc1', 'zzzz'), 'avc1', 'zzzz')
     expect(await failure(none)).toMatch(/^video_invalid: .*track 1 \(unknown \(zzzz\)\), track 2 .*Send H\.264/)
   })
 
-  it('refuses, or says, audio that nothing decodes', async () => {
-    const file = renamed(makeMedia({ container: 'mp4', tracks: [h264, audio('ac3')] }), 'ac-3', 'zzzz')
+  it('audio that cannot be decoded is an error or a warning', async () => {
+    const file = withReplacedCode(makeMedia({ container: 'mp4', tracks: [h264, audio('ac3')] }), 'ac-3', 'zzzz')
     expect(await failure(file)).toMatch(/^video_audio_undecodable: .*track 2 \(unknown \(zzzz\)\)/)
     const { warnings, facts } = await decode(file, { undecodableAudio: 'warn' })
     expect(facts.hasAudio).toBe(false)
     expect(warnings.join()).toMatch(/audio cannot be decoded: track 2/)
   })
 
-  it('says a track of no known kind', async () => {
+  it('a track of an unknown type has a warning', async () => {
     const { warnings, facts } = await decode(
-      unregistered(makeMedia({ container: 'mpegts', tracks: [video('mpeg2video'), audio('s302m', { channels: 2 })] })),
+      withUnknownRegistration(
+        makeMedia({ container: 'mpegts', tracks: [video('mpeg2video'), audio('s302m', { channels: 2 })] }),
+      ),
     )
     expect(facts.hasAudio).toBe(false)
-    expect(warnings.join()).toMatch(/track 2 .*no known kind/)
+    expect(warnings.join()).toMatch(/track 2 .*unknown type/)
   })
 
   it.each([
@@ -151,7 +156,7 @@ describe('tracks', () => {
     ['LPCM of a DVD', 'vob', 'mpeg2video', 'pcm_dvd', {}],
     ['LPCM of a Blu-ray', 'mpegts', 'libx264', 'pcm_bluray', { mpegts_m2ts_mode: '1' }],
     ['SMPTE 302M', 'mpegts', 'mpeg2video', 's302m', {}],
-  ])('reads %s', async (_name, container, videoCodec, codec, muxer) => {
+  ])('audio as %s is decoded', async (_name, container, videoCodec, codec, muxer) => {
     const { audio: samples } = await decode(
       makeMedia({ container, muxer, tracks: [video(videoCodec), audio(codec, { channels: 2 })] }),
     )
@@ -164,7 +169,7 @@ describe('tracks', () => {
     ['vob', 'mpeg2video', 'mp2'],
     ['flv', 'libx264', 'aac'],
     ['matroska', 'libx264', 'aac'],
-  ])('finds audio that begins late in %s', async (container, videoCodec, codec) => {
+  ])('audio that begins late in %s is found', async (container, videoCodec, codec) => {
     const tones = [{ start: 10, seconds: 1, hz: 440 }]
     const file = makeMedia({ container, tracks: [video(videoCodec, { frames: 120 }), audio(codec, { tones })] })
     const { audio: samples, warnings } = await decode(file)
@@ -174,8 +179,8 @@ describe('tracks', () => {
   })
 })
 
-/** Gives SMPTE 302M in a transport stream's map an unknown registration. */
-function unregistered(file: Buffer): Buffer {
+/** Replaces the registration of SMPTE 302M in a transport stream's program map by an unknown one. */
+function withUnknownRegistration(file: Buffer): Buffer {
   const out = Buffer.from(file)
   for (let at = 0; at < out.length; at += 188) {
     const packet = out.subarray(at, at + 188)
@@ -197,7 +202,7 @@ function crc(bytes: Buffer): number {
   return value >>> 0
 }
 
-describe('clocks', () => {
+describe('the clock of a video', () => {
   const part = (start: number, first: number, container = 'mpegts') => {
     const tones = [{ start, seconds: 2, hz: 440 }]
     const [videoCodec, codec] =
@@ -218,7 +223,7 @@ describe('clocks', () => {
     ['starts again', 'mpegts', 0, 0],
     ['jumps forward', 'vob', 0, 3000],
     ['starts again', 'vob', 0, 0],
-  ])('one that %s, in %s', async (_name, container, start, next) => {
+  ])('%s in %s: frames and audio continue', async (_name, container, start, next) => {
     const {
       numbers,
       facts,
@@ -226,36 +231,39 @@ describe('clocks', () => {
       warnings,
     } = await decode(Buffer.concat([part(start, 0, container), part(next, 20, container)]))
     expect(facts.durationSeconds).toBeCloseTo(4, 0)
-    expect(numbers).toEqual(every)
+    expect(numbers).toEqual(allSampled)
     expect(Math.abs(samples.length / 16_000 - 4)).toBeLessThan(0.15)
     expect(dominantHz(samples, 2.3, 3.8)).toBeCloseTo(440, -1)
     expect(warnings).toEqual([])
   })
 
-  it.each(['mpegts', 'matroska', 'flv'])('one that jumps between two frames of %s', async (container) => {
+  it.each(['mpegts', 'matroska', 'flv'])('jumps between two frames of %s: no frame is lost', async (container) => {
     const jump = { at: 20, seconds: 5000 }
     const { numbers, facts, warnings } = await decode(
       makeMedia({ container, tracks: [video('libx264', { jump, options: { preset: 'veryfast' } })] }),
     )
     expect(facts.sourceFrameCount).toBe(40)
     expect(Math.abs(facts.durationSeconds - 4)).toBeLessThan(0.25)
-    expect(Math.max(...numbers.map((number, i) => Math.abs(number - every[i]!))), numbers.join()).toBeLessThanOrEqual(3)
+    expect(
+      Math.max(...numbers.map((number, i) => Math.abs(number - allSampled[i]!))),
+      numbers.join(),
+    ).toBeLessThanOrEqual(3)
     expect(warnings).toEqual([])
   })
 
-  it('one that wraps', async () => {
+  it('wraps: frames and audio continue', async () => {
     const file = makeMedia({
       container: 'mpegts',
       muxer: { output_ts_offset: String(2 ** 33 / 90_000 - 3.4) },
       tracks: [h264, audio('aac')],
     })
     const { numbers, facts, audio: samples } = await decode(file)
-    expect([numbers, Math.round(facts.durationSeconds)]).toEqual([every, 4])
+    expect([numbers, Math.round(facts.durationSeconds)]).toEqual([allSampled, 4])
     expect(Math.abs(samples.length / 16_000 - 4)).toBeLessThan(0.15)
   })
 })
 
-describe('audio lies where its times say', () => {
+describe('audio is placed by its timestamps', () => {
   const tones = [
     { start: 0, seconds: 1, hz: 440 },
     { start: 3, seconds: 1, hz: 880 },
@@ -265,7 +273,7 @@ describe('audio lies where its times say', () => {
     ['mp4', 'aac'],
     ['mpegts', 'mp2'],
     ['flv', 'aac'],
-  ])('a hole in %s is silence', async (container, codec) => {
+  ])('a gap in %s becomes silence', async (container, codec) => {
     const { audio: samples, warnings } = await decode(makeMedia({ container, tracks: [h264, audio(codec, { tones })] }))
     expect(samples.length / 16_000).toBeCloseTo(4, 0)
     expect(dominantHz(samples, 0.2, 0.9)).toBeCloseTo(440, -1)
@@ -274,7 +282,7 @@ describe('audio lies where its times say', () => {
     expect(warnings).toEqual([])
   })
 
-  it.each(['matroska', 'mpegts', 'flv'])('what comes before the video is left out of %s', async (container) => {
+  it.each(['matroska', 'mpegts', 'flv'])('audio before the first frame is dropped in %s', async (container) => {
     const early = [
       { start: 0, seconds: 1, hz: 440 },
       { start: 1, seconds: 2, hz: 880 },
@@ -290,7 +298,7 @@ describe('audio lies where its times say', () => {
   })
 })
 
-describe('cut off', () => {
+describe('a truncated video', () => {
   const containers: [string, string, string | undefined][] = [
     ['matroska', 'libx264', 'aac'],
     ['matroska', 'libx264', undefined],
@@ -310,28 +318,31 @@ describe('cut off', () => {
     })
 
   it.each(containers)(
-    '%s of %s and %s: truncated is reported, complete is not',
+    '%s of %s and %s has a warning, a complete one has none',
     async (container, codec, audioCodec) => {
       const file = make(container, codec, audioCodec)
       expect((await decode(file)).warnings).toEqual([])
-      for (const share of [0.75, 0.9]) {
-        const length = Math.floor(file.length * share)
-        // oxlint-disable-next-line no-await-in-loop -- two
+      for (const fraction of [0.75, 0.9]) {
+        const length = Math.floor(file.length * fraction)
+        // oxlint-disable-next-line no-await-in-loop -- one file at a time
         const { warnings } = await decode(
           file.subarray(0, container === 'mpegts' && length % 188 === 0 ? length + 1 : length),
         )
-        expect(warnings.join(), `${container} ${share}`).toMatch(/cut off/)
+        expect(warnings.join(), `${container} ${fraction}`).toMatch(/cut off/)
       }
     },
   )
 
-  it.each([['faststart'], ['frag_keyframe+empty_moov']])('MP4 with %s is said, whole is not', async (movflags) => {
-    const file = make('mp4', 'libx264', 'aac', { movflags })
-    expect((await decode(file)).warnings).toEqual([])
-    expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
-  })
+  it.each([['faststart'], ['frag_keyframe+empty_moov']])(
+    'MP4 with %s has a warning, a complete one has none',
+    async (movflags) => {
+      const file = make('mp4', 'libx264', 'aac', { movflags })
+      expect((await decode(file)).warnings).toEqual([])
+      expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
+    },
+  )
 
-  it('MP4 whose last fragment has half an index: the fragments before it are used', async () => {
+  it('MP4 with a truncated last fragment index is decoded up to that fragment', async () => {
     const file = make('mp4', 'libx264', 'aac', { movflags: 'frag_keyframe+empty_moov', frag_duration: '500000' })
     const last = file.lastIndexOf('moof', file.length, 'latin1') - 4
     const { warnings, numbers } = await decode(file.subarray(0, last + 60))
@@ -340,34 +351,34 @@ describe('cut off', () => {
     expect(numbers.length).toBeGreaterThan(1)
   })
 
-  it('WebM of a recorder, without any length', async () => {
+  it('WebM without declared lengths has a warning', async () => {
     const file = make('webm', 'libvpx', undefined, { live: '1' })
     expect((await decode(file)).warnings).toEqual([])
     expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
   })
 
-  it('MP4 whose index is gone', async () => {
+  it('MP4 without its index is an error', async () => {
     const file = make('mp4', 'libx264', 'aac')
     expect(await failure(file.subarray(0, file.length * 0.6))).toMatch(/^video_invalid: .*cut off/)
   })
 })
 
-describe('what the scaler refuses at first', () => {
+describe('colours that the scaler does not support', () => {
   it.each([
-    ['ictcp', 'colormatrix=ICtCp', true],
+    ['ICtCp', 'colormatrix=ICtCp', true],
     ['YCgCo', 'colormatrix=YCgCo', true],
     ['constant luminance', 'colormatrix=bt2020c', true],
     ['a logarithmic transfer', 'transfer=log100', false],
-  ])('%s', async (_name, params, rough) => {
+  ])('%s is converted', async (_name, params, approximate) => {
     const track = video('libx264', { options: { 'x264-params': params } })
     const { numbers, warnings } = await decode(makeMedia({ container: 'mp4', tracks: [track] }))
-    expect(numbers).toEqual(every)
-    expect(warnings.join().includes('roughly')).toBe(rough)
+    expect(numbers).toEqual(allSampled)
+    expect(warnings.join().includes('approximate')).toBe(approximate)
   })
 })
 
-describe('damage and what follows', () => {
-  it('frames with errors in them are counted', async () => {
+describe('damaged and appended files', () => {
+  it('damaged frames have a warning', async () => {
     const file = makeMedia({ container: 'avi', tracks: [video('mpeg4', { width: 320, height: 240 })] })
     const middle = Math.floor(file.length / 2)
     file.fill(0x5a, middle, middle + 200)
@@ -377,17 +388,17 @@ describe('damage and what follows', () => {
   it.each([
     ['mp4', 'libx264'],
     ['asf', 'wmv2'],
-  ])('a second file behind the first is said in %s', async (container, codec) => {
+  ])('a second file after the first has a warning in %s', async (container, codec) => {
     const file = makeMedia({ container, tracks: [video(codec)] })
     const { numbers, warnings } = await decode(Buffer.concat([file, file]))
-    expect(numbers).toEqual(every)
+    expect(numbers).toEqual(allSampled)
     expect(warnings.join()).toMatch(new RegExp(`another file begins at byte ${file.length}`))
   })
 
-  it('a second WebM is read on', async () => {
+  it('a second WebM after the first is decoded', async () => {
     const part = (first: number) => makeMedia({ container: 'webm', tracks: [video('libvpx', { frames: 20, first })] })
     const { numbers, facts, warnings } = await decode(Buffer.concat([part(0), part(20)]))
-    expect(numbers).toEqual(every)
+    expect(numbers).toEqual(allSampled)
     expect(facts.durationSeconds).toBeCloseTo(4, 1)
     expect(warnings).toEqual([])
   })

@@ -1,10 +1,10 @@
 /**
- * A stored frame's orientation: quarter turns and mirroring from a container's display matrix.
+ * Reads a frame's orientation from a container's display matrix, and applies it.
  *
  * Reference: ISO/IEC 14496-12, the transformation matrix of a track header; FFmpeg's `libavutil/display.h`.
  */
 
-/** A quarter-turn of the image, clockwise, after an optional left-right mirroring. */
+/** Clockwise quarter turns of the image, after an optional left-right mirroring. */
 export interface Orientation {
   readonly quarterTurns: 0 | 1 | 2 | 3
   readonly mirrored: boolean
@@ -12,21 +12,21 @@ export interface Orientation {
 
 export const upright: Orientation = { quarterTurns: 0, mirrored: false }
 
-/** @param matrix nine native-endian 32-bit fixed-point numbers, as FFmpeg's side data carries them */
+/** @param matrix nine native-endian 32-bit fixed-point numbers, as in FFmpeg's side data; null for none */
 export function orientationOf(matrix: Buffer | null): Orientation {
   if (matrix === null || matrix.length < 36) return upright
-  const at = (i: number) => matrix.readInt32LE(i * 4) / 65_536
+  const element = (i: number) => matrix.readInt32LE(i * 4) / 65_536
   // (x, y) -> (a x + c y, b x + d y)
-  const [a, b, c, d] = [at(0), at(1), at(3), at(4)]
+  const [a, b, c, d] = [element(0), element(1), element(3), element(4)]
   const determinant = a * d - b * c
   if (!(Math.abs(determinant) > 1e-6)) return upright
   const mirrored = determinant < 0
-  // Undo the mirroring (x -> -x first), the rest is a turn; angles between are rounded to the nearest quarter.
+  // Without the mirroring (x -> -x first) the rest is a rotation, rounded to the nearest quarter turn.
   const degrees = (Math.atan2(mirrored ? -b : b, mirrored ? -a : a) * 180) / Math.PI
   return { quarterTurns: (((Math.round(degrees / 90) % 4) + 4) % 4) as Orientation['quarterTurns'], mirrored }
 }
 
-/** Turns interleaved RGB pixels; returns the input when there is nothing to do. */
+/** Rotates and mirrors interleaved RGB pixels. Returns `rgb` itself if it is already upright. */
 export function orient(
   rgb: Uint8Array,
   width: number,

@@ -1,8 +1,8 @@
 /**
- * One video stream to RGB frames: FFmpeg's decoder and scaler.
+ * Decodes one video stream to RGB frames with FFmpeg's decoder and scaler.
  *
- * In: packets. Out: decoded frames in presentation order; rendered, interleaved 8-bit RGB with square pixels, upright,
- * within a pixel limit, all of one size. Colours follow each frame's own colour space and range.
+ * In: packets. Out: decoded frames in presentation order; rendered, they are upright interleaved 8-bit RGB with square
+ * pixels, within a pixel limit, all of one size. Colours follow each frame's own colour space and range.
  */
 import { availableParallelism } from 'node:os'
 import {
@@ -16,7 +16,7 @@ import {
 } from 'node-av/constants'
 import { CodecContext, Frame, type Packet, SoftwareScaleContext, type Stream } from 'node-av/lib'
 import { allowedDecoder, codecName, videoDecoders } from '../av/formats.ts'
-import { rate } from '../av/time.ts'
+import { toRatio } from '../av/time.ts'
 import { MediaError } from '../errors.ts'
 import { orient, type Orientation } from './display-matrix.ts'
 
@@ -24,7 +24,7 @@ type OnFrame = (frame: Frame) => Promise<void> | undefined
 
 export class FrameDecoder implements Disposable {
   failedPackets = 0
-  /** Frames that came out with errors concealed. */
+  /** Frames in which the decoder concealed errors. */
   damagedFrames = 0
   readonly #context: CodecContext
   readonly #frame: Frame
@@ -38,7 +38,7 @@ export class FrameDecoder implements Disposable {
     const name = FrameDecoder.codecName(stream)
     const codec = allowedDecoder(stream.codecpar.codecId, videoDecoders)
     if (codec === undefined) {
-      throw new MediaError('video_invalid', `The video is ${name}, which cannot be decoded. Send H.264.`)
+      throw new MediaError('video_invalid', `The video's codec ${name} is not supported. Send H.264.`)
     }
     this.#context = new CodecContext()
     this.#context.allocContext3(codec)
@@ -54,7 +54,7 @@ export class FrameDecoder implements Disposable {
     this.#frame.alloc()
   }
 
-  /** Undefined when the consumer did not wait. */
+  /** Decodes one packet and calls `onFrame` for each frame. @returns undefined if no `onFrame` returned a promise */
   push(packet: Packet, onFrame: OnFrame): Promise<void> | undefined {
     if (this.#context.sendPacketSync(packet) < 0) this.failedPackets += 1
     return this.#receive(onFrame)
@@ -74,21 +74,21 @@ export class FrameDecoder implements Disposable {
     let pending: Promise<void> | undefined
     while (this.#context.receiveFrameSync(this.#frame) >= 0) {
       if (this.#frame.decodeErrorFlags !== 0) this.damagedFrames += 1
-      const taken = onFrame(this.#frame) // renders at once; only sending is awaited
-      if (taken !== undefined) pending = pending === undefined ? taken : Promise.all([pending, taken]).then(() => {})
+      const sent = onFrame(this.#frame) // uses the frame synchronously; only sending is awaited
+      if (sent !== undefined) pending = pending === undefined ? sent : Promise.all([pending, sent]).then(() => {})
       this.#frame.unref()
     }
     return pending
   }
 }
 
-/** Pixel aspects outside this are damaged headers. */
-const saneAspect = (aspect: number | undefined) =>
+/** Pixel aspects outside this range come from damaged headers. */
+const validAspect = (aspect: number | undefined) =>
   aspect !== undefined && aspect >= 0.1 && aspect <= 10 ? aspect : undefined
 
 export class FrameRenderer implements Disposable {
-  /** Whether a frame's colours were converted by another matrix than its own. */
-  roughColours = false
+  /** Whether a frame was converted with another colour matrix than its own. */
+  approximateColours = false
   readonly #orientation: Orientation
   readonly #maxPixels: number
   readonly #scaler = new SoftwareScaleContext()
@@ -107,17 +107,16 @@ export class FrameRenderer implements Disposable {
    * @throws MediaError `video_invalid`
    */
   render(frame: Frame, streamAspect: number | undefined): { data: Uint8Array; width: number; height: number } {
-    this.#target ??= this.#size(frame, saneAspect(streamAspect) ?? saneAspect(rate(frame.sampleAspectRatio)) ?? 1)
+    this.#target ??= this.#size(frame, validAspect(streamAspect) ?? validAspect(toRatio(frame.sampleAspectRatio)) ?? 1)
     const { width, height } = this.#target
     const output = this.#prepareOutput(width, height)
-    // Same transfer and primaries on both sides: high dynamic range keeps its code values, as in the model's own
-    // loader, without tone mapping.
+    // Input and output have the same transfer and primaries, so that HDR is not tone-mapped, as in Qwen's loader.
     output.colorTrc = frame.colorTrc
     output.colorPrimaries = frame.colorPrimaries
-    // Both fields are one frame here, as in the model's own loader; the scaler accepts no pair that differs in this.
+    // The output is progressive, as in Qwen's loader, and the scaler requires the same of its input.
     frame.clearFlags(AV_FRAME_FLAG_INTERLACED)
-    if (this.#scaler.scaleFrameSync(output, frame) < 0) this.#scaleRoughly(output, frame)
-    return orient(packed(output, width, height), width, height, this.#orientation)
+    if (this.#scaler.scaleFrameSync(output, frame) < 0) this.#scaleApproximately(output, frame)
+    return orient(withoutPadding(output, width, height), width, height, this.#orientation)
   }
 
   [Symbol.dispose](): void {
@@ -125,21 +124,18 @@ export class FrameRenderer implements Disposable {
     this.#scaler.freeContext()
   }
 
-  /**
-   * A matrix that the scaler lacks (ICtCp, YCgCo, ...) is replaced by the nearest available one, as in FFmpeg's older
-   * scaler.
-   */
-  #scaleRoughly(output: Frame, frame: Frame): void {
-    for (const each of [output, frame]) {
-      each.colorTrc = AVCOL_TRC_UNSPECIFIED
-      each.colorPrimaries = AVCOL_PRI_UNSPECIFIED
+  /** Scales with another colour matrix where the scaler does not support the frame's own (ICtCp, YCgCo, ...). */
+  #scaleApproximately(output: Frame, frame: Frame): void {
+    for (const image of [output, frame]) {
+      image.colorTrc = AVCOL_TRC_UNSPECIFIED
+      image.colorPrimaries = AVCOL_PRI_UNSPECIFIED
     }
     if (this.#scaler.scaleFrameSync(output, frame) >= 0) return
     frame.colorSpace = frame.colorSpace === AVCOL_SPC_BT2020_CL ? AVCOL_SPC_BT2020_NCL : AVCOL_SPC_UNSPECIFIED
     if (this.#scaler.scaleFrameSync(output, frame) < 0) {
       throw new MediaError('video_invalid', "The video's pixels cannot be converted to RGB.")
     }
-    this.roughColours = true
+    this.approximateColours = true
   }
 
   #size(frame: Frame, pixelAspect: number): { width: number; height: number } {
@@ -165,26 +161,26 @@ function scaledSize(
   pixelAspect: number,
   maxPixels: number,
 ): { width: number; height: number } {
-  const shown = width * pixelAspect
-  const scale = Math.min(1, Math.sqrt(maxPixels / (shown * height)))
-  // Rounded down when scaled, so that the product stays within the limit.
+  const displayWidth = width * pixelAspect
+  const scale = Math.min(1, Math.sqrt(maxPixels / (displayWidth * height)))
+  // A scaled size is rounded down to stay within the limit.
   const round = scale < 1 ? Math.floor : Math.round
-  return { width: Math.max(1, round(shown * scale)), height: Math.max(1, round(height * scale)) }
+  return { width: Math.max(1, round(displayWidth * scale)), height: Math.max(1, round(height * scale)) }
 }
 
-/** Size of rendered frames by the container's header: square pixels, upright, within a pixel limit. */
+/** Size of rendered frames, computed from the container's header: upright, square pixels, within a pixel limit. */
 export function renderedSize(
   { codecpar, sampleAspectRatio }: Stream,
   orientation: Orientation,
   maxPixels: number,
 ): { width: number; height: number } {
-  const aspect = saneAspect(rate(sampleAspectRatio)) ?? saneAspect(rate(codecpar.sampleAspectRatio)) ?? 1
+  const aspect = validAspect(toRatio(sampleAspectRatio)) ?? validAspect(toRatio(codecpar.sampleAspectRatio)) ?? 1
   const { width, height } = scaledSize(codecpar, aspect, maxPixels)
   return orientation.quarterTurns % 2 === 1 ? { width: height, height: width } : { width, height }
 }
 
-/** Rows without FFmpeg's padding; a copy. */
-function packed(frame: Frame, width: number, height: number): Uint8Array {
+/** Copies RGB rows without FFmpeg's padding. */
+function withoutPadding(frame: Frame, width: number, height: number): Uint8Array {
   const plane = frame.data![0]!
   const stride = frame.linesize[0]!
   const row = width * 3

@@ -1,18 +1,19 @@
 /**
- * The plan for a video file: which tracks, which frames, and warnings about the rest.
+ * Plans the decoding of a video file: which tracks and frames are decoded, and warnings about the others.
  *
- * In: a file. Out: a plan for decoding it. Reads every packet once and decodes only a few trial frames.
+ * In: a file. Out: the plan. Reads every packet once and decodes only a few packets as a trial.
  */
 import { AV_PKT_DATA_DISPLAYMATRIX } from 'node-av/constants'
 import type { Stream } from 'node-av/lib'
 import { sampledFrameCount } from '../../arithmetic/frame-count.ts'
-import { type Placement, timesAreKept } from '../audio/audio-decoder.ts'
-import { decodedSeconds, lengthIsOpen } from '../audio/decoded-seconds.ts'
+import { type Placement, hasTimestamps } from '../audio/audio-decoder.ts'
+import { decodedSeconds, durationIsUnknown } from '../audio/decoded-seconds.ts'
 import type { ByteSource } from '../av/bytes.ts'
-import { cutOff, leftOut } from '../av/cut-off.ts'
+import { describeTruncation, describeUnreadParts } from '../av/truncation.ts'
 import { MediaInput } from '../av/input.ts'
-import { type Choice, chooseTrack, unknownTracks } from '../av/tracks.ts'
+import { type TrackChoice, chooseTrack, unknownTracks } from '../av/tracks.ts'
 import type { VideoFacts } from '../decoder/messages.ts'
+import { checkDimensions } from '../dimension-limits.ts'
 import { MediaError } from '../errors.ts'
 import { durationTolerance, type VideoLimits } from '../limits.ts'
 import { orientationOf, type Orientation } from './display-matrix.ts'
@@ -23,19 +24,20 @@ import { readTimeline, type Timeline } from './timeline.ts'
 type Limits = Required<VideoLimits>
 
 export interface VideoPlan {
-  /** Whether probing had to read the whole file. */
+  /** Whether the whole file must be probed to find its tracks. */
   readonly deep: boolean
-  /** Index of the stream. */
+  /** Stream index. */
   readonly video: number
-  /** Index of the stream, undefined for a silent video. */
+  /** Stream index; undefined for a video without audio. */
   readonly audio: number | undefined
   readonly timeline: Timeline
+  /** Numbers of the sampled frames, in presentation order. */
   readonly indices: readonly number[]
   readonly orientation: Orientation
   readonly facts: VideoFacts
-  /** Of rendered frames, by the container's header. */
+  /** Size of rendered frames, computed from the container's header. */
   readonly frame: { readonly width: number; readonly height: number }
-  /** Duration of the audio by its packets, seconds; 0 without any. */
+  /** Duration of the audio, computed from its packets, seconds; 0 without audio. */
   readonly audioSeconds: number
   readonly warnings: string[]
 }
@@ -48,22 +50,22 @@ export function planVideo(bytes: ByteSource, limits: Limits): VideoPlan {
   return plan(bytes, limits, false) ?? plan(bytes, limits, true)!
 }
 
-/** Undefined when a track begins so late that a shallow probe lacks its parameters. */
+/** @returns undefined if a track begins so late that a probe of the file's first seconds does not describe it */
 function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | undefined {
   using input = MediaInput.open(bytes, 'video', { deep })
   const choice = chooseTrack(input, bytes, 'video', limits.maxPixels)
   const video = choice.stream
   if (!deep && (video === undefined ? choice.unreadable.length === 0 : video.codecpar.width <= 0)) return undefined
-  if (video === undefined) throw noVideo(choice)
+  if (video === undefined) throw noVideoError(choice)
   const orientation = orientationOf(video.codecpar.getCodedSideData(AV_PKT_DATA_DISPLAYMATRIX))
   const { width, height } = checkSize(video, orientation, limits)
 
   const packets = new Map<number, number>()
   const timeline = readTimeline(input, video, limits.maxDurationSeconds + durationTolerance, packets)
-  if (timeline === undefined) throw videoTooLong(limits)
+  if (timeline === undefined) throw videoTooLongError(limits)
   const packetsOf = (stream: number) => packets.get(stream) ?? 0
   const audio = chooseTrack(input, bytes, 'audio', limits.maxPixels)
-  if (!deep && isLate(audio, input, packetsOf)) return undefined
+  if (!deep && beginsLate(audio, input, packetsOf)) return undefined
 
   const { frameCount, fps, durationSeconds } = timeline
   if (frameCount === 0) throw new MediaError('video_invalid', 'The video has no frames.')
@@ -87,10 +89,9 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
   }
   const indices = sampledFrameIndices(frameCount, count)
   const warnings: string[] = []
-  if (choice.unreadable.length > 0)
-    warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was passed over`)
+  if (choice.unreadable.length > 0) warnings.push(`${choice.unreadable.join(', ')} cannot be decoded and was skipped`)
   const audioTrack = planAudio(audio, input, packetsOf, limits, warnings)
-  warnings.push(...damage(input, bytes, video, audioTrack, durationSeconds))
+  warnings.push(...damageWarnings(input, bytes, video, audioTrack, durationSeconds))
   return {
     deep,
     video: video.index,
@@ -100,27 +101,27 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     orientation,
     facts,
     frame: renderedSize(video, orientation, framePixels(limits, indices.length)),
-    audioSeconds: audioTrack === undefined ? 0 : audioLength(input, bytes, audioTrack, timeline, deep, limits),
+    audioSeconds: audioTrack === undefined ? 0 : audioDuration(input, bytes, audioTrack, timeline, deep, limits),
     warnings,
   }
 }
 
-function noVideo({ unreadable }: Choice): MediaError {
+function noVideoError({ unreadable }: TrackChoice): MediaError {
   if (unreadable.length === 0) {
     return new MediaError('video_invalid', 'The file has no video track. Send audio as `input_audio`.')
   }
   return new MediaError('video_invalid', `The file's video cannot be decoded: ${unreadable.join(', ')}. Send H.264.`)
 }
 
-/** An audio track with packets that was not fully known when the file was opened. */
-function isLate({ stream }: Choice, input: MediaInput, packetsOf: (stream: number) => number): boolean {
+/** Whether an audio track has packets but was not fully described when the file was opened. */
+function beginsLate({ stream }: TrackChoice, input: MediaInput, packetsOf: (stream: number) => number): boolean {
   if (stream === undefined || packetsOf(stream.index) === 0) return false
   return stream.index >= input.streams.length || stream.codecpar.sampleRate <= 0
 }
 
-/** The audio track to decode, or undefined; an unreadable one is refused or reported. */
+/** Stream index of the audio to decode, or undefined. A track that cannot be decoded is an error or a warning. */
 function planAudio(
-  { stream, unreadable }: Choice,
+  { stream, unreadable }: TrackChoice,
   input: MediaInput,
   packetsOf: (stream: number) => number,
   limits: Limits,
@@ -128,19 +129,19 @@ function planAudio(
 ): number | undefined {
   if (stream === undefined) {
     if (unreadable.length > 0)
-      undecodable(`the video's audio cannot be decoded: ${unreadable.join(', ')}`, warnings, limits)
+      reportUndecodableAudio(`the video's audio cannot be decoded: ${unreadable.join(', ')}`, warnings, limits)
     const unknown = unknownTracks(input, packetsOf)
-    if (unknown.length > 0) warnings.push(`${unknown.join(', ')} is of no known kind and was passed over`)
+    if (unknown.length > 0) warnings.push(`${unknown.join(', ')} has an unknown type and was skipped`)
     return undefined
   }
-  if (unreadable.length > 0) warnings.push(`${unreadable.join(', ')} cannot be decoded and was passed over`)
+  if (unreadable.length > 0) warnings.push(`${unreadable.join(', ')} cannot be decoded and was skipped`)
   if (packetsOf(stream.index) > 0) return stream.index
   warnings.push('the audio track is empty')
   return undefined
 }
 
-/** A video that would be silent by mistake: refused, or reported. */
-export function undecodable(reason: string, warnings: string[], limits: Limits, cause?: unknown): void {
+/** Throws or adds a warning, as the limits say. @throws MediaError `video_audio_undecodable` */
+export function reportUndecodableAudio(reason: string, warnings: string[], limits: Limits, cause?: unknown): void {
   if (limits.undecodableAudio === 'warn') {
     warnings.push(reason)
     return
@@ -149,73 +150,60 @@ export function undecodable(reason: string, warnings: string[], limits: Limits, 
   throw new MediaError('video_audio_undecodable', `${reason[0]!.toUpperCase()}${reason.slice(1)}. ${fix}`, { cause })
 }
 
-/** Refuses by header, before a decoder is opened. Returns the stored size with rotation applied. */
+/** Checks the stored size before a decoder is opened. @returns the size with rotation applied */
 function checkSize(video: Stream, orientation: Orientation, limits: Limits) {
-  const { width: w, height: h } = video.codecpar
-  if (w <= 0 || h <= 0) throw new MediaError('video_invalid', 'The video does not say how large its frames are.')
-  if (w * h > limits.maxPixels) {
-    const detail = `${w} x ${h} is more than ${limits.maxPixels} pixels`
-    throw new MediaError('image_dimensions', `The video's frames are too large: ${detail}.`, { detail })
-  }
-  if (Math.min(w, h) <= limits.minSide) {
-    const detail = `height:${h} or width:${w} must be larger than ${limits.minSide}`
-    throw new MediaError('image_dimensions', `The video's frames are too small: ${detail}.`, { detail })
-  }
-  if (Math.max(w, h) / Math.min(w, h) > limits.maxAspect) {
-    const detail = `absolute aspect ratio must be smaller than ${limits.maxAspect}, got ${w} / ${h}`
-    throw new MediaError('image_dimensions', `The video's frames are too narrow: ${detail}.`, { detail })
-  }
-  return orientation.quarterTurns % 2 === 1 ? { width: h, height: w } : { width: w, height: h }
+  const { width, height } = video.codecpar
+  if (width <= 0 || height <= 0)
+    throw new MediaError('video_invalid', 'The video is broken: its header has no frame size.')
+  checkDimensions({ width, height }, limits, "The video's frames are")
+  return orientation.quarterTurns % 2 === 1 ? { width: height, height: width } : { width, height }
 }
 
-function damage(
+function damageWarnings(
   input: MediaInput,
   bytes: ByteSource,
   video: Stream,
   audio: number | undefined,
   durationSeconds: number,
 ): string[] {
-  const cut = cutOff(input, bytes, video.index, durationSeconds)
-  if (cut !== undefined) return [`the video is cut off: ${cut}`]
-  const audioCut = audio === undefined ? undefined : cutOff(input, bytes, audio, 0)
-  if (audioCut !== undefined) return [`the video's audio is cut off: ${audioCut}`]
-  return leftOut(input, bytes)
+  const truncation = describeTruncation(input, bytes, video.index, durationSeconds)
+  if (truncation !== undefined) return [`the video is cut off: ${truncation}`]
+  const audioTruncation = audio === undefined ? undefined : describeTruncation(input, bytes, audio, 0)
+  if (audioTruncation !== undefined) return [`the video's audio is cut off: ${audioTruncation}`]
+  return describeUnreadParts(input, bytes)
 }
 
-/** On the video's clock; audio that starts after the video ends is placed at the start. */
+/** Places audio on the video's clock. Audio that starts after the video's end is placed at the start. */
 export function audioPlacement(input: MediaInput, audio: number, timeline: Timeline): Placement {
   const { start, durationSeconds, audioStart } = timeline
   const afterEnd = audioStart(audio) > start + durationSeconds
-  return { zero: afterEnd ? undefined : start, byTime: timesAreKept(input) }
+  return { startTime: afterEnd ? undefined : start, useTimestamps: hasTimestamps(input) }
 }
 
-/** As decoding places it. */
-function audioLength(
-  read: MediaInput,
+/** Duration of the audio as decoding places it, seconds. */
+function audioDuration(
+  readInput: MediaInput,
   bytes: ByteSource,
   audio: number,
   timeline: Timeline,
   deep: boolean,
   limits: Limits,
 ): number {
-  const placement = audioPlacement(read, audio, timeline)
-  if (lengthIsOpen(read, audio)) {
+  const placement = audioPlacement(readInput, audio, timeline)
+  if (durationIsUnknown(readInput, audio)) {
     using input = MediaInput.open(bytes, 'video', { deep })
     return decodedSeconds(input, input.streams[audio]!, placement, limits.maxDurationSeconds + durationTolerance)
   }
-  const end = read.extents.get(audio)?.end
+  const end = readInput.extents.get(audio)?.end
   if (end === undefined || !Number.isFinite(end)) return timeline.durationSeconds
-  return Math.max(0, end - (placement.zero ?? timeline.audioStart(audio)))
+  return Math.max(0, end - (placement.startTime ?? timeline.audioStart(audio)))
 }
 
-/** Pixels of a frame, so that all together stay within the limit. */
+/** Most pixels of one frame, so that all frames together stay within the limit. */
 export function framePixels(limits: Limits, frames: number): number {
   return Math.min(limits.maxFramePixels, Math.floor(limits.maxTotalPixels / frames))
 }
 
-export function videoTooLong(limits: Limits): MediaError {
-  return new MediaError(
-    'video_too_long',
-    `The video is longer than the ${limits.maxDurationSeconds} s the model takes.`,
-  )
+export function videoTooLongError(limits: Limits): MediaError {
+  return new MediaError('video_too_long', `The video is longer than ${limits.maxDurationSeconds} s, the model's limit.`)
 }

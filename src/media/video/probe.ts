@@ -1,10 +1,10 @@
 /**
- * The result of decoding a video, from its packets alone, in a decoder process.
+ * Predicts the result of decoding a video from its packets. Runs in a decoder process.
  *
- * In: as for decoding. Out: a `done` reply with the file's facts, the frames' number and size, and the audio's
- * duration.
+ * In: as for decoding. Out: a `done` reply with the file's facts, the number and size of the frames, and the duration of
+ * the audio.
  */
-import { openBytes } from '../av/bytes.ts'
+import { openByteSource } from '../av/bytes.ts'
 import type { Send } from '../decoder/worker.ts'
 import type { SpooledBytes } from '../fetch/spool.ts'
 import type { VideoLimits } from '../limits.ts'
@@ -15,7 +15,7 @@ import { planVideo } from './plan.ts'
  * `image_dimensions`
  */
 export async function probeVideo(source: SpooledBytes, limits: Required<VideoLimits>, send: Send): Promise<void> {
-  using bytes = openBytes(source)
+  using bytes = openByteSource(source)
   const { warnings, facts, frame, indices, audioSeconds } = planVideo(bytes, limits)
   const frames = { count: indices.length, ...frame }
   await send({ type: 'done', warnings, video: { ...facts, hasAudio: audioSeconds > 0 }, frames, audioSeconds })

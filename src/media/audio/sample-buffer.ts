@@ -1,16 +1,16 @@
 /**
- * Collects samples from a decoder, written once to their final memory.
+ * A buffer for the samples that a decoder sends, sized in advance so that each sample is copied once.
  *
  * In: pieces of little-endian 32-bit floats, and the expected number of samples. Out: mono PCM at {@link audioRate}.
  */
 import type { MonoPcm } from '../../contract/index.ts'
 import { audioRate } from './rate.ts'
 
-export class ArrivingSamples {
+export class SampleBuffer {
   #bytes: Uint8Array<ArrayBuffer>
   #filled = 0
 
-  /** @param expected samples, by the header: when more come they are moved to larger memory. */
+  /** @param expected number of samples that the header declares; the buffer grows when more arrive */
   constructor(expected: number) {
     this.#bytes = new Uint8Array(4 * expected)
   }

@@ -20,7 +20,7 @@ const settings = {
 const cluster = new ClusterHost({
   file: '',
   // No health checks: the peer is a bare handler.
-  first: {
+  cluster: {
     pools: {
       p: { engine: 'dashscope', model: 'qwen3-omni-flash', replicas: [url], maxPending: 1000, key: 'sk-bench' },
     },

@@ -1,14 +1,12 @@
 /**
- * One request and its streamed reply, over the wire.
+ * Sends one chat request and reads its streamed reply.
  *
- * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times.
- * Supports the chunks of this server and of the hosted service.
+ * In: a body of `POST chat/completions`. Out: deltas as they arrive, then a {@link Reply} with usage and times. Works
+ * with this server and with the hosted service.
  */
 import { PcmReader } from '../arithmetic/pcm.ts'
 import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
 import { apiFailure, type ApiConnection } from './api-connection.ts'
-
-export const SPEECH_RATE = 24_000
 
 export interface ReplyListener {
   readonly onReasoning?: (text: string) => void
@@ -25,33 +23,34 @@ export interface Reply {
   readonly reasoning: string
   readonly finishReason: string | null
   readonly usage: Usage | null
-  /** Samples of speech. */
+  /** Number of speech samples, 24 kHz. */
   readonly samples: number
   /** Milliseconds from sending to the first text (reasoning included), the first sample, and the end. */
   readonly times: { readonly firstToken: number | null; readonly firstAudio: number | null; readonly total: number }
   readonly pace: TextPace
 }
 
-/** How text arrived, reasoning included: the basis of a token rate. */
+/** How text arrived, reasoning included; {@link textRate} computes a token rate from it. */
 export interface TextPace {
-  /** Reads of the connection that brought text. */
+  /** Reads of the connection that contained text. */
   readonly reads: number
-  /** Pieces of text, and those of the first read. */
-  readonly pieces: number
-  readonly piecesOfFirstRead: number
+  /** Text deltas in all, and in the first read. */
+  readonly deltas: number
+  readonly deltasOfFirstRead: number
   /** Milliseconds from the first read with text to the last. */
   readonly milliseconds: number
 }
 
-/** Tokens per second after the first read; null when text came in fewer than three reads, too few for a rate. */
-export function textRate(tokens: number, { reads, pieces, piecesOfFirstRead, milliseconds }: TextPace): number | null {
+/** Tokens per second after the first read; null for fewer than three reads, which are too few for a rate. */
+export function textRate(tokens: number, { reads, deltas, deltasOfFirstRead, milliseconds }: TextPace): number | null {
   if (reads < 3 || milliseconds <= 0) return null
-  return (tokens * (1 - piecesOfFirstRead / pieces)) / (milliseconds / 1000)
+  return (tokens * (1 - deltasOfFirstRead / deltas)) / (milliseconds / 1000)
 }
 
 /**
- * Sends `body` (streaming and usage are added) and reads the reply.
- * @throws CommandError when the server cannot be reached, refuses, or breaks off; the signal's reason once aborted
+ * Sends `body`, with streaming and usage switched on, and reads the reply.
+ *
+ * @throws CommandError if the server cannot be reached, refuses or fails; the signal's reason once aborted
  */
 export async function ask(
   api: ApiConnection,
@@ -59,7 +58,7 @@ export async function ask(
   listener: ReplyListener,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const begun = performance.now()
+  const startedAt = performance.now()
   const response = await api.fetch('/chat/completions', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -73,10 +72,10 @@ export async function ask(
   let firstToken: number | null = null
   let firstAudio: number | null = null
   let count = 0
-  const since = (): number => performance.now() - begun
+  const elapsed = (): number => performance.now() - startedAt
   if (response.body === null) throw apiFailure(response.status, 'the reply has no body', null)
   const pace = new PaceMeter()
-  for await (const data of readSse(pace.counted(response.body))) {
+  for await (const data of readSse(pace.countReads(response.body))) {
     signal.throwIfAborted()
     if (data === DONE) break
     const event: ChatCompletionChunk | { error: unknown } = JSON.parse(data)
@@ -88,41 +87,42 @@ export async function ask(
     reply.finishReason = choice.finish_reason ?? reply.finishReason
     const { content, reasoning_content: reasoning, audio } = choice.delta
     if (reasoning) {
-      firstToken ??= since()
-      pace.text(since())
+      firstToken ??= elapsed()
+      pace.recordText(elapsed())
       reply.reasoning += reasoning
       listener.onReasoning?.(reasoning)
     }
     const text = (content ?? '') + (audio?.transcript ?? '')
     if (text !== '') {
-      firstToken ??= since()
-      pace.text(since())
+      firstToken ??= elapsed()
+      pace.recordText(elapsed())
       reply.text += text
       listener.onText?.(text)
     }
     if (audio?.data) {
       const pcm = samples.read(Buffer.from(audio.data, 'base64'))
       if (pcm.length === 0) continue
-      firstAudio ??= since()
+      firstAudio ??= elapsed()
       count += pcm.length
       listener.onSpeech?.(pcm)
     }
   }
   signal.throwIfAborted()
-  return { ...reply, samples: count, times: { firstToken, firstAudio, total: since() }, pace: pace.result }
+  return { ...reply, samples: count, times: { firstToken, firstAudio, total: elapsed() }, pace: pace.result }
 }
 
+/** Measures a {@link TextPace}. */
 class PaceMeter {
-  #read = 0
+  #currentRead = 0
   #lastTextRead = 0
   #reads = 0
-  #pieces = 0
-  #piecesOfFirstRead = 0
+  #deltas = 0
+  #deltasOfFirstRead = 0
   #first = 0
   #last = 0
 
-  /** The body; its reads are counted as they are consumed. */
-  counted(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  /** Returns a stream of the same bytes that counts the reads. */
+  countReads(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     const reader = body.getReader()
     return new ReadableStream<Uint8Array>(
       {
@@ -132,33 +132,33 @@ class PaceMeter {
             controller.close()
             return
           }
-          this.#read += 1
+          this.#currentRead += 1
           controller.enqueue(value)
         },
         cancel: (reason) => reader.cancel(reason),
       },
-      // Nothing is read ahead, so that a piece belongs to the latest read.
+      // Without read-ahead a delta belongs to the latest read.
       { highWaterMark: 0 },
     )
   }
 
-  /** A piece of text, at a time in milliseconds. */
-  text(now: number): void {
-    if (this.#read !== this.#lastTextRead) {
-      this.#lastTextRead = this.#read
+  /** Records a text delta. @param now milliseconds */
+  recordText(now: number): void {
+    if (this.#currentRead !== this.#lastTextRead) {
+      this.#lastTextRead = this.#currentRead
       this.#reads += 1
       if (this.#reads === 1) this.#first = now
       this.#last = now
     }
-    this.#pieces += 1
-    if (this.#reads === 1) this.#piecesOfFirstRead += 1
+    this.#deltas += 1
+    if (this.#reads === 1) this.#deltasOfFirstRead += 1
   }
 
   get result(): TextPace {
     return {
       reads: this.#reads,
-      pieces: this.#pieces,
-      piecesOfFirstRead: this.#piecesOfFirstRead,
+      deltas: this.#deltas,
+      deltasOfFirstRead: this.#deltasOfFirstRead,
       milliseconds: this.#last - this.#first,
     }
   }

@@ -1,4 +1,3 @@
-/** The kind of a file, by its content. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, it } from 'vitest'
@@ -9,15 +8,15 @@ import { kindOfFile } from './attachments.ts'
 it.each([
   ['webm', 'libvpx', 'libopus'],
   ['matroska', 'libx264', 'libvorbis'],
-])('%s with audio only is audio, with video it is video', async (container, video, audio) => {
+])('a %s file with only audio is audio, one with video is video', async (container, video, audio) => {
   await using folder = await temporaryFolder()
   const file = path.join(folder.path, 'recording.webm')
   const audioTrack = { audio: { codec: audio, rate: 48_000, tones: [{ start: 0, seconds: 1, hz: 440 }] } }
-  const seen = { video: { codec: video, frames: 10 } }
+  const videoTrack = { video: { codec: video, frames: 10 } }
   for (const muxer of [{}, { live: '1' }]) {
     await writeFile(file, makeMedia({ container, muxer, tracks: [audioTrack] }))
     expect(await kindOfFile(file)).toBe('audio')
-    await writeFile(file, makeMedia({ container, muxer, tracks: [seen, audioTrack] }))
+    await writeFile(file, makeMedia({ container, muxer, tracks: [videoTrack, audioTrack] }))
     expect(await kindOfFile(file)).toBe('video')
   }
 })

@@ -1,5 +1,5 @@
 /**
- * Images, audio and video of the command line, as content parts of a message.
+ * Makes content parts of a message from the images, audio and video of the command line.
  *
  * A URL or data URI is sent unchanged; a file becomes a data URI, or a URL of this process when it is too large for one
  * and the server is in this process.
@@ -14,11 +14,11 @@ import { CommandError, EXIT } from './exit.ts'
 export type AttachmentKind = 'image' | 'audio' | 'video'
 
 /** The API's limit for a data URI, characters. */
-const maxDataUri = 10_485_760
-/** Characters of `data:image/...;base64,` at most. */
-const longestPrefix = 64
+const maxDataUriLength = 10_485_760
+/** Most characters of `data:image/...;base64,`. */
+const maxPrefixLength = 64
 
-/** @throws CommandError naming the file and the fault */
+/** @throws CommandError that names the file and the fault */
 export async function attach(api: ApiConnection, kind: AttachmentKind, source: string): Promise<UserPart> {
   const url = await urlOf(api, kind, source)
   switch (kind) {
@@ -33,13 +33,13 @@ export async function attach(api: ApiConnection, kind: AttachmentKind, source: s
   }
 }
 
-/** Whether each file can be sent inside a request. URLs and files that cannot be read are left to {@link attach}. */
-export async function fitRequest(sources: readonly string[]): Promise<boolean> {
+/** Whether each file can be sent inside a request. True for URLs; {@link attach} reports files that cannot be read. */
+export async function fitInRequest(sources: readonly string[]): Promise<boolean> {
   const sizes = sources.map(async (source) => {
     if (isUrl(source)) return 0
     return (await stat(pathOf(source)).catch(() => undefined))?.size ?? 0
   })
-  return (await Promise.all(sizes)).every((size) => base64Length(size) + longestPrefix <= maxDataUri)
+  return (await Promise.all(sizes)).every((size) => base64Length(size) + maxPrefixLength <= maxDataUriLength)
 }
 
 function isUrl(source: string): boolean {
@@ -62,29 +62,32 @@ export async function attachFrames(api: ApiConnection, sources: readonly string[
 async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): Promise<string> {
   if (isUrl(source)) return source
   const path = pathOf(source)
-  const { size, head } = await look(path)
-  const found = await sniff(head)
-  if (found.class === 'other' || ((kind === 'image') !== (found.class === 'image') && found.class !== 'unknown')) {
-    throw new CommandError(`${path} is ${found.name}, which cannot be used as ${kind}`, EXIT.usage)
+  const { size, head } = await readHead(path)
+  const sniffed = await sniff(head)
+  if (
+    sniffed.class === 'other' ||
+    ((kind === 'image') !== (sniffed.class === 'image') && sniffed.class !== 'unknown')
+  ) {
+    throw new CommandError(`${path} is ${sniffed.name}, which cannot be used as ${kind}`, EXIT.usage)
   }
-  const type = kind === 'image' && found.class === 'image' ? found.name : ''
+  const type = kind === 'image' && sniffed.class === 'image' ? sniffed.name : ''
   const prefix = `data:${type};base64,`
-  if (prefix.length + base64Length(size) <= maxDataUri) return prefix + (await readFile(path, 'base64'))
+  if (prefix.length + base64Length(size) <= maxDataUriLength) return prefix + (await readFile(path, 'base64'))
   if (api.shareFile !== undefined) return api.shareFile(path)
   throw new CommandError(
-    `${path} has ${size} bytes, more than fits into a request (7.8 MB): give a URL from which ${api.name} can download it, or use --checkpoint`,
+    `${path} has ${size} bytes, more than the 7.8 MB that fit into a request: give a URL from which ${api.name} can download it, or use --checkpoint`,
     EXIT.usage,
   )
 }
 
-/** A file's kind, by its content: the kind to attach it as, `text`, or undefined. */
+/** A file's kind, detected from its content; undefined if it is neither media nor text. */
 export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' | undefined> {
-  const { head } = await look(path)
-  const found = await sniff(head)
-  switch (found.class) {
+  const { head } = await readHead(path)
+  const sniffed = await sniff(head)
+  switch (sniffed.class) {
     case 'image':
     case 'audio':
-      return found.class
+      return sniffed.class
     case 'video':
       // Ogg, Matroska and MP4 files may contain only audio.
       return /\.(og[ag]|opus|m4a|mka|wma)$/i.test(path) || isMatroskaAudio(head) ? 'audio' : 'video'
@@ -92,11 +95,11 @@ export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' 
     case 'other':
       return isText(head) ? 'text' : undefined
     default:
-      return found.class satisfies never
+      return sniffed.class satisfies never
   }
 }
 
-/** Matroska and WebM name the codecs of their tracks, which stand at the beginning: browsers record audio so. */
+/** Whether a Matroska or WebM file has only audio, as browsers record it. Its head names the codecs of the tracks. */
 function isMatroskaAudio(head: Uint8Array): boolean {
   if (head[0] !== 0x1a || head[1] !== 0x45 || head[2] !== 0xdf || head[3] !== 0xa3) return false
   const text = Buffer.from(head).toString('latin1')
@@ -105,14 +108,15 @@ function isMatroskaAudio(head: Uint8Array): boolean {
 
 function isText(head: Uint8Array): boolean {
   try {
-    // The limit may split a character: streaming tolerates that.
+    // The head may end inside a character, which streaming accepts.
     return !new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true }).includes('\0')
   } catch {
     return false
   }
 }
 
-async function look(path: string): Promise<{ readonly size: number; readonly head: Uint8Array }> {
+/** Size and first bytes of a file. @throws CommandError */
+async function readHead(path: string): Promise<{ readonly size: number; readonly head: Uint8Array }> {
   let file
   try {
     file = await open(path)

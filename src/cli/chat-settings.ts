@@ -1,10 +1,10 @@
-/** The settings of a question, and its request. */
+/** The settings of `chat`, and the request body for them. */
 import { createCatalogue } from '../catalogue/index.ts'
 import type { ChatCompletionRequest, Message } from '../protocol/index.ts'
 import type { findPlayer } from './speech-output.ts'
 
 export interface ChatSettings {
-  /** API model. */
+  /** Name of the API model. */
   readonly model: string
   readonly system: string | undefined
   /** Undefined for text only. */
@@ -21,7 +21,7 @@ export function defaultVoice(model: string): string {
   return createCatalogue('intl').find(model)?.defaultVoice ?? 'Cherry'
 }
 
-/** The body for these messages. */
+/** The request body for `messages`. */
 export function requestBody(settings: ChatSettings, messages: readonly Message[]): ChatCompletionRequest {
   const { voice, system } = settings
   return {

@@ -1,8 +1,8 @@
 /**
  * The checks of `omniserve doctor`.
  *
- * In: settings. Out: one {@link Check} after the other. None throws for a fault that it finds; what can end a process
- * runs in another.
+ * In: settings. Out: {@link Check}s, one by one. A fault that a check finds is its result, not an error. What can end
+ * its process runs in a child process.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, statfs } from 'node:fs/promises'
@@ -12,44 +12,37 @@ import path from 'node:path'
 import { checkExposure, homeFolder, packageFolder, type Settings } from '../config/index.ts'
 import { readCheckpointFacts } from '../engines/unloaded/unloaded-engine.ts'
 import { createMediaLoader, encodeWav, ffmpegBuild, MediaError } from '../media/index.ts'
-import { buildFor, type DeviceKind, findPackage, loadBackend, packagesFor, platformWarning } from '../tensor/index.ts'
-import { explainFailure } from './exit.ts'
+import { type DeviceKind, packagesFor } from '../tensor/index.ts'
+import type { Check } from './check.ts'
+import { checkGpu, checkNumericLibrary, checkSelectedDevice } from './device-checks.ts'
+import { failureText } from './exit.ts'
 import { adviseType } from './memory-advice.ts'
 import { findCheckpoint } from './open-engines.ts'
 import { bytesText, listText } from './output.ts'
 import { packageInfo } from './package-info.ts'
 import { checkPlacement } from './placement-check.ts'
-import { type Probe, runProbe } from './probe.ts'
 import { findPlayer } from './speech-output.ts'
-
-export interface Check {
-  readonly name: string
-  /** `warn` is worth knowing and stops nothing; `absent` is not installed and not needed. */
-  readonly status: 'ok' | 'warn' | 'fail' | 'absent'
-  readonly found: string
-  readonly fix?: string
-}
 
 /** Runs every check, cheap ones first. */
 export async function* checkMachine(settings: Settings, signal: AbortSignal): AsyncGenerator<Check, void, undefined> {
   yield checkNode(process.versions.node)
   yield await checkProcessor()
   yield checkMemorySize(totalmem(), process.availableMemory())
-  yield await checkDevice('cpu', signal)
-  let usable: DeviceKind = 'cpu'
+  yield await checkNumericLibrary(signal)
+  let workingDevice: DeviceKind = 'cpu'
   for (const device of ['cuda', 'metal', 'vulkan'] as const) {
     if (packagesFor(device).length === 0) continue
     const { works, ...check } = await checkGpu(device, settings.device === device, signal)
-    if (works && usable === 'cpu') usable = device
+    if (works && workingDevice === 'cpu') workingDevice = device
     yield check
   }
-  yield checkChoice(settings, usable)
+  yield checkSelectedDevice(settings, workingDevice)
   yield await checkDecoder(signal)
   yield await checkFfmpeg()
   const checkpoint = await checkCheckpoint(settings.model)
   yield checkpoint
-  // Facts of a checkpoint that cannot be loaded are not useful.
-  if (checkpoint.status !== 'fail') yield await checkPlacement(settings, usable, signal)
+  // The placement of a checkpoint that cannot be loaded is not useful.
+  if (checkpoint.status !== 'fail') yield await checkPlacement(settings, workingDevice, signal)
   yield await checkPort(settings)
   yield await checkFolder()
   yield checkPlayground()
@@ -92,76 +85,6 @@ export function checkMemorySize(total: number, available: number): Check {
   return { name: 'memory', status: 'ok', found }
 }
 
-/** Milliseconds. A driver may compile the self-test's shaders first. */
-const PROBE_TIMEOUT = 240_000
-
-/** Loads a device and its self-test. To be called in a process of its own. */
-export async function probeDevice(device: DeviceKind): Promise<Probe> {
-  try {
-    using backend = await loadBackend({ device })
-    const { version, packageName } = backend.library
-    return { ok: true, text: `${backend.deviceName}, ggml ${version} of ${packageName}, self-test passed` }
-  } catch (error) {
-    return {
-      ok: false,
-      text:
-        explainFailure(error, {})
-          .text.replace(/^omniserve: /, '')
-          .split('\n')[0] ?? '',
-    }
-  }
-}
-
-function probeApart(device: DeviceKind, signal: AbortSignal): Promise<Probe> {
-  return runProbe(['--probe', device], PROBE_TIMEOUT, signal)
-}
-
-async function checkDevice(device: DeviceKind, signal: AbortSignal): Promise<Check> {
-  const { ok, text } = await probeApart(device, signal)
-  const untested = platformWarning()
-  if (ok && untested !== undefined) return { name: 'numeric library', status: 'warn', found: text, fix: `${untested}.` }
-  if (ok) return { name: 'numeric library', status: 'ok', found: text }
-  const fix = `Install again with optional packages: npm ci (the library is ${packagesFor(device).join(' or ')}; on Linux it requires glibc 2.34 or later)`
-  return { name: 'numeric library', status: 'fail', found: text, fix }
-}
-
-/** The device that `--device` selects on this machine. `usable`: the first GPU that works, or the CPU. */
-function checkChoice({ device, gpuPrecision }: Settings, usable: DeviceKind): Check {
-  const taken = device === 'auto' ? usable : device
-  const precision = taken === 'cpu' ? '' : `, ${gpuPrecision} precision`
-  const why = device === 'auto' ? (usable === 'cpu' ? 'no GPU above works' : 'the first that works') : '--device'
-  return { name: 'device', status: 'ok', found: `${taken} (${why})${precision}` }
-}
-
-async function checkGpu(
-  device: DeviceKind,
-  wanted: boolean,
-  signal: AbortSignal,
-): Promise<Check & { readonly works: boolean }> {
-  const [packageName = ''] = packagesFor(device)
-  if (!packagesFor(device).some((candidate) => findPackage(candidate) !== undefined)) {
-    const found = `${packageName} is not installed`
-    return wanted
-      ? {
-          name: device,
-          status: 'fail',
-          found,
-          fix: `npm install ${packageName}@${buildFor().packages}, or --device cpu`,
-          works: false,
-        }
-      : { name: device, status: 'absent', found: `${found} (only needed for this kind of GPU)`, works: false }
-  }
-  const { ok, text } = await probeApart(device, signal)
-  if (ok) return { name: device, status: 'ok', found: text, works: true }
-  return {
-    works: false,
-    name: device,
-    status: wanted ? 'fail' : 'warn',
-    found: text,
-    fix: 'Check the driver, or run with --device cpu.',
-  }
-}
-
 async function checkDecoder(signal: AbortSignal): Promise<Check> {
   const name = 'media decoder'
   const fix = 'Install again: npm ci (sharp decodes images; node-av, with its own FFmpeg, decodes audio and video)'
@@ -176,8 +99,8 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
     const audio = await loader.audio(`data:;base64,${Buffer.from(wav).toString('base64')}`, {}, signal)
     const { data } = await image.decode(signal)
     const { samples, sampleRate } = await audio.decode(signal)
-    const right = data[0] === 255 && data[1] === 0 && Math.abs(samples.length / sampleRate - 1) < 0.05
-    if (right) return { name, status: 'ok', found: 'decodes images and audio' }
+    const correct = data[0] === 255 && data[1] === 0 && Math.abs(samples.length / sampleRate - 1) < 0.05
+    if (correct) return { name, status: 'ok', found: 'decodes images and audio' }
     return { name, status: 'fail', found: 'decodes images or audio incorrectly', fix }
   } catch (error) {
     signal.throwIfAborted()
@@ -187,7 +110,7 @@ async function checkDecoder(signal: AbortSignal): Promise<Check> {
   }
 }
 
-/** The loaded build's own declaration: its licence matters to anyone who redistributes the server. */
+/** Reports the licence of the installed FFmpeg, which matters for redistribution. */
 async function checkFfmpeg(): Promise<Check> {
   const name = 'FFmpeg'
   try {
@@ -206,12 +129,12 @@ async function checkCheckpoint(model: string): Promise<Check> {
   try {
     const found = findCheckpoint(model)
     const { model: facts, weightBytes, speakers, description } = await readCheckpointFacts(found)
-    const speaks = speakers.length > 0 ? `voices: ${listText(speakers)}` : 'no speech'
-    const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(weightBytes)}, ${speaks}`
+    const speech = speakers.length > 0 ? `voices: ${listText(speakers)}` : 'no speech'
+    const text = `${model}: ${facts.architecture}, ${facts.weights}, ${bytesText(weightBytes)}, ${speech}`
     const available = process.availableMemory()
     if (weightBytes + 256e6 > available) {
       const { type, bytes } = adviseType(description)
-      const smaller =
+      const fix =
         type === undefined || bytes >= weightBytes
           ? 'Use a smaller checkpoint or a machine with more memory.'
           : `omniserve convert ${model} --quantize ${type} makes it ${bytesText(bytes)}.`
@@ -219,7 +142,7 @@ async function checkCheckpoint(model: string): Promise<Check> {
         name,
         status: 'fail',
         found: `${text}, but only ${bytesText(available)} of memory is free`,
-        fix: smaller,
+        fix,
       }
     }
     if (found.id === 'tiny-random' && model === 'nano') {
@@ -232,12 +155,12 @@ async function checkCheckpoint(model: string): Promise<Check> {
     }
     return { name, status: 'ok', found: text }
   } catch (error) {
-    const text = explainFailure(error, {}).text.replace(/^omniserve: /, '')
+    const text = failureText(error, {})
     return {
       name,
       status: 'fail',
       found: text,
-      fix: 'Choose another with --model, or download it: omniserve pull OWNER/NAME',
+      fix: 'Choose another checkpoint with --model, or download one: omniserve pull OWNER/NAME',
     }
   }
 }
@@ -270,21 +193,20 @@ async function checkPort(settings: Settings): Promise<Check> {
       fix: 'Choose another --port or --host.',
     }
   }
-  const ours = await isOurs(host, port)
-  return ours
+  return (await isOmniserve(host, port))
     ? { name, status: 'ok', found: `an omniserve server is running on ${host}:${port}` }
     : {
         name,
         status: 'fail',
-        found: `${host}:${port} is taken by another program`,
+        found: `${host}:${port} is used by another program`,
         fix: 'Choose another port: --port 8001.',
       }
 }
 
-async function isOurs(host: string, port: number): Promise<boolean> {
+async function isOmniserve(host: string, port: number): Promise<boolean> {
   try {
-    const shown = host.includes(':') ? `[${host}]` : host
-    const response = await fetch(`http://${shown}:${port}/health`, { signal: AbortSignal.timeout(2000) })
+    const hostname = host.includes(':') ? `[${host}]` : host
+    const response = await fetch(`http://${hostname}:${port}/health`, { signal: AbortSignal.timeout(2000) })
     const body: unknown = await response.json()
     return typeof body === 'object' && body !== null && 'status' in body && body.status === 'ok' && 'version' in body
   } catch {

@@ -1,4 +1,4 @@
-/** The pure parts of the command line; tests/cli runs the commands as processes. */
+/** The pure parts of the command line. `tests/cli` runs the commands as processes. */
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../config/index.ts'
 import { EngineError } from '../contract/index.ts'
@@ -32,7 +32,7 @@ describe('explainFailure', () => {
     expect(explained.text).not.toMatch(/\n\s+at /)
   })
 
-  it('tells system errors in words, and the stack when asked', () => {
+  it('describes system errors, with the stack if OMNISERVE_DEBUG is set', () => {
     const error = Object.assign(new Error('ENOENT: ...'), { code: 'ENOENT', syscall: 'open', path: 'a.txt' })
     expect(explainFailure(error, {}).text).toBe('omniserve: a.txt: no such file or folder')
     expect(explainFailure(error, { OMNISERVE_DEBUG: '1' }).text).toMatch(/\n\s+at /)
@@ -50,9 +50,9 @@ describe('the API connection', () => {
     ],
   ])('%s is %s', (given, url) => expect(baseUrl(given)).toBe(url))
 
-  it('refuses what is no address', () => expect(() => baseUrl('http://')).toThrow(/--url http:\/\/: must be/))
+  it('refuses an invalid address', () => expect(() => baseUrl('http://')).toThrow(/--url http:\/\/: must be/))
 
-  it('passes on the API’s words, or what else answered', () => {
+  it('reports the API’s own message, or the response of another server', () => {
     const body = { error: { message: 'No.', type: 't', param: 'top_p', code: 'c' }, request_id: 'r' }
     expect(apiFailure(400, JSON.stringify(body), null).message).toBe(
       'the API refused the request (400 c) [top_p]: No. (request r)',
@@ -81,17 +81,17 @@ describe('the rate of tokens', () => {
     return ask(api, { model: 'm', messages: [] }, {}, new AbortController().signal)
   }
 
-  it('is not made of one read, or two', async () => {
+  it('is not computed from fewer than three reads', async () => {
     const one = await reply([['a', 'b', 'c', 'd', 'e', 'f'].map(chunk).join('')], 20)
-    expect(one.pace).toMatchObject({ reads: 1, pieces: 6, piecesOfFirstRead: 6 })
+    expect(one.pace).toMatchObject({ reads: 1, deltas: 6, deltasOfFirstRead: 6 })
     expect([one.text, textRate(6, one.pace)]).toEqual(['abcdef', null])
     const two = await reply([chunk('a') + chunk('b'), chunk('c') + chunk('d')], 20)
     expect(textRate(4, two.pace)).toBeNull()
   })
 
-  it('leaves out what came with the first read', async () => {
+  it('does not count tokens of the first read', async () => {
     const { pace, times } = await reply([chunk('a') + chunk('b'), chunk('c'), chunk('d')], 40)
-    expect(pace).toMatchObject({ reads: 3, pieces: 4, piecesOfFirstRead: 2 })
+    expect(pace).toMatchObject({ reads: 3, deltas: 4, deltasOfFirstRead: 2 })
     expect(pace.milliseconds).toBeGreaterThan(60)
     expect(pace.milliseconds).toBeLessThanOrEqual(times.total)
     expect(textRate(8, pace)).toBeCloseTo(4 / (pace.milliseconds / 1000), 6)
@@ -114,7 +114,7 @@ describe('adviseType', () => {
   })
 })
 
-describe('checks', () => {
+describe('the checks of doctor', () => {
   it('requires Node 20.19', () => {
     expect(checkNode('24.1.0').status).toBe('ok')
     expect(checkNode('20.19.0').status).toBe('ok')
@@ -122,14 +122,14 @@ describe('checks', () => {
     expect(checkNode('18.20.0').status).toBe('fail')
   })
 
-  it('knows when memory is short', () => {
+  it('warns if little memory is free', () => {
     expect(checkMemorySize(8e9, 4e9).status).toBe('ok')
     expect(checkMemorySize(8e9, 0.5e9).status).toBe('warn')
   })
 })
 
 describe('output', () => {
-  it('lines columns up', () => {
+  it('aligns the columns of a table', () => {
     const text = table(
       ['A', 'LONGER'],
       [
@@ -140,7 +140,7 @@ describe('output', () => {
     expect(text).toBe('A          LONGER\nlong cell  x\ny')
   })
 
-  it('tells amounts and lists', () => {
+  it('formats amounts and lists', () => {
     expect([999, 1500, 2.5e6, 7.05e10].map(bytesText)).toEqual(['999 bytes', '1.5 kB', '2.5 MB', '70.50 GB'])
     expect(listText(['a', 'b', 'c', 'd', 'e', 'f'])).toBe('a, b, c, d and 2 more')
     expect(listText(['a'])).toBe('a')

@@ -1,9 +1,9 @@
-/** `omniserve doctor` for a cluster: each replica's own facts, compared with the configuration. */
+/** The checks of `omniserve doctor` for a cluster: each replica's facts, compared with the configuration. */
 import { createCatalogue } from '../catalogue/index.ts'
 import type { ClusterFile, Settings } from '../config/index.ts'
 import type { EngineModel } from '../contract/index.ts'
-import type { Check } from './checks.ts'
-import { checkModelNames, openMember, planOf } from './open-cluster.ts'
+import type { Check } from './check.ts'
+import { checkModelNames, clusterPlan, openMember } from './open-cluster.ts'
 import { findCheckpoint } from './open-engines.ts'
 
 /** @throws ConfigError for keys that cannot be found and models that do not exist */
@@ -14,7 +14,7 @@ export async function* checkCluster(
   signal: AbortSignal,
 ): AsyncGenerator<Check, void, undefined> {
   checkModelNames(file, settings, path)
-  const plan = await planOf(file)
+  const plan = await clusterPlan(file)
   const models = new Map<string, EngineModel[]>()
   for (const pool of plan.pools) {
     const found: EngineModel[] = []
@@ -87,16 +87,16 @@ function* checkRoutes(
     const found = pools.flatMap((pool) => models.get(pool) ?? [])
     const local = pools.some((pool) => file.pools[pool]?.engine === 'local')
     if (found.length === 0 || local) continue
-    const lacks: string[] = []
-    if (!route.endsWith(':thinking') && !found.some(({ output }) => output.includes('audio'))) lacks.push('speech')
+    const missing: string[] = []
+    if (!route.endsWith(':thinking') && !found.some(({ output }) => output.includes('audio'))) missing.push('speech')
     if (route.endsWith(':thinking') && !found.some(({ thinking }) => thinking))
-      lacks.push('thinking (set thinking: true in the pool)')
+      missing.push('thinking (set thinking: true in the pool)')
     const limits = catalogue.find(route.split(':')[0] ?? '')?.normal
     const context = Math.max(...found.map(({ contextLength }) => contextLength))
     if (limits && context < limits.contextLength)
-      lacks.push(`the context of the API model: ${context} of ${limits.contextLength} tokens`)
-    if (lacks.length === 0) yield { name: route, status: 'ok', found: `by ${pools.join(', then ')}` }
-    else yield { name: route, status: 'warn', found: `by ${pools.join(', then ')}; it lacks ${lacks.join('; ')}` }
+      missing.push(`the context of the API model: ${context} of ${limits.contextLength} tokens`)
+    if (missing.length === 0) yield { name: route, status: 'ok', found: `by ${pools.join(', then ')}` }
+    else yield { name: route, status: 'warn', found: `by ${pools.join(', then ')}; it lacks ${missing.join('; ')}` }
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * Completion for bash 3.2 and later, with bash only: the package bash-completion is not needed, typed text is never
- * evaluated, and where `omniserve complete` suggests nothing, the shell's own file names follow.
+ * The completion script for bash 3.2 and later. It does not need the package bash-completion and never evaluates typed
+ * text. If `omniserve complete` suggests nothing, the shell completes file names.
  *
- * In place of the script of `@bomb.sh/tab`, which evaluates the line (Tab after `"$(command)"` would run it) and
- * completes no files.
+ * The script of `@bomb.sh/tab` is not used, because it evaluates the line (Tab after `"$(command)"` would run the
+ * command) and does not complete file names.
  */
 export const BASH_COMPLETION = String.raw`# bash completion for omniserve
 _omniserve() {
@@ -12,7 +12,7 @@ _omniserve() {
   read -d '' -a words <<< "\${COMP_LINE:0:COMP_POINT}"
   [[ \${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]] && words+=('')
   current=\${words[\${#words[@]} - 1]}
-  # Bash counts what follows the sign of equality as a word of its own.
+  # Bash treats the text after an equals sign as a separate word.
   current=\${current##*=}
   COMPREPLY=()
   while IFS= read -r line; do

@@ -1,8 +1,8 @@
 /**
  * A conversation at the terminal.
  *
- * Typed lines are messages; lines that begin with a slash are commands (`/help`). Answers stream; Ctrl-C stops one, and
- * twice at an empty prompt ends the conversation, as Ctrl-D does. Messages are stored only in memory.
+ * Typed lines are messages; lines that begin with a slash are commands (`/help`). Replies are streamed. Ctrl-C stops a
+ * reply; twice at an empty prompt it ends the conversation, like Ctrl-D. Messages are kept only in memory.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
@@ -11,7 +11,7 @@ import { ask, type Reply } from './ask.ts'
 import { attach, type AttachmentKind, kindOfFile } from './attachments.ts'
 import { type ChatSettings, defaultVoice, requestBody } from './chat-settings.ts'
 import type { ApiConnection } from './api-connection.ts'
-import { CommandError, explainFailure, Interrupted } from './exit.ts'
+import { CommandError, failureText, Interrupted } from './exit.ts'
 import { LineReader } from './line-reader.ts'
 import { note, print, styled, warn } from './output.ts'
 import { usageText } from './reply-text.ts'
@@ -55,11 +55,11 @@ export async function converse(api: ApiConnection, settings: ChatSettings): Prom
   print(`${styled('bold', `${settings.model} on ${api.name}`)}. /help for commands, Ctrl-D to end.`)
   for (;;) {
     const line = await readMessage(lines, conversation.prompt)
-    if (line === undefined || !(await conversation.take(line))) break
+    if (line === undefined || !(await conversation.handleLine(line))) break
   }
 }
 
-/** A line, or all between two lines of three quotation marks. */
+/** Reads a line, or the lines between two lines of three quotation marks. */
 async function readMessage(lines: LineReader, prompt: string): Promise<string | undefined> {
   const first = await lines.read(prompt)
   if (first?.trim() !== '"""') return first
@@ -77,9 +77,9 @@ class Conversation {
   #settings: ChatSettings
   #messages: Message[] = []
   #attached: UserPart[] = []
-  /** Without a reply when it was stopped. */
+  /** The last reply; `reply` is undefined if it was stopped. */
   #last: { readonly reply: Reply | undefined; readonly speech: SpeechOutput } | undefined
-  #answering: AbortController | undefined
+  #currentReply: AbortController | undefined
 
   constructor(api: ApiConnection, settings: ChatSettings) {
     this.#api = api
@@ -91,30 +91,30 @@ class Conversation {
     return styled('cyan', `${attached}> `)
   }
 
-  /** Stops the current answer. False when there is none. */
+  /** Stops the current reply. @returns false if there is none */
   stop(): boolean {
-    if (this.#answering === undefined) return false
-    this.#answering.abort(new Interrupted('stopped'))
+    if (this.#currentReply === undefined) return false
+    this.#currentReply.abort(new Interrupted('stopped'))
     return true
   }
 
-  /** Executes a line. False ends the conversation. */
-  async take(line: string): Promise<boolean> {
+  /** Sends a message or executes a command. @returns false to end the conversation */
+  async handleLine(line: string): Promise<boolean> {
     const text = line.trim()
     if (text === '') return true
     if (/^\/(exit|quit|bye)$/.test(text)) return false
     try {
       const command = /^\/([a-z]+)(?:\s+(.*))?$/s.exec(text)
-      if (command === null) await this.#say([...this.#attached, { type: 'text', text: line }])
-      else await this.#do(command[1] ?? '', (command[2] ?? '').trim())
+      if (command === null) await this.#send([...this.#attached, { type: 'text', text: line }])
+      else await this.#execute(command[1] ?? '', (command[2] ?? '').trim())
     } catch (error) {
       if (error instanceof Interrupted) note(styled('dim', '(stopped)', process.stderr))
-      else note(styled('red', explainFailure(error).text.replace(/^omniserve: /, ''), process.stderr))
+      else note(styled('red', failureText(error), process.stderr))
     }
     return true
   }
 
-  async #do(command: string, value: string): Promise<void> {
+  async #execute(command: string, value: string): Promise<void> {
     switch (command) {
       case 'image':
       case 'audio':
@@ -122,7 +122,7 @@ class Conversation {
         await this.#attach(command, value)
         break
       case 'file': {
-        const kind = await kindOfFile(needed(value, '/file FILE'))
+        const kind = await kindOfFile(requireArgument(value, '/file FILE'))
         if (kind === undefined || kind === 'text')
           throw new CommandError(`${value} is not an image, audio or video file`)
         await this.#attach(kind, value)
@@ -135,10 +135,10 @@ class Conversation {
         const { model } = this.#settings
         const voice =
           value === 'off' ? undefined : value === '' ? defaultVoice(model) : await findVoice(this.#api, model, value)
-        const thought = voice !== undefined && this.#settings.thinking
-        this.#settings = { ...this.#settings, voice, ...(thought && { thinking: false }) }
+        const thinkingOff = voice !== undefined && this.#settings.thinking
+        this.#settings = { ...this.#settings, voice, ...(thinkingOff && { thinking: false }) }
         print(voice === undefined ? 'Replies are text only.' : `Replies are spoken by ${voice}.`)
-        if (thought) print('Thinking is off: the API has no speech with thinking.')
+        if (thinkingOff) print('Thinking is off: the API does not support speech with thinking.')
         break
       }
       case 'play':
@@ -151,13 +151,13 @@ class Conversation {
         print(isOn(value) ? `Replies are spoken by ${this.#settings.voice} and played.` : 'Replies are not played.')
         break
       case 'save':
-        await this.#save(needed(value, '/save FILE'))
+        await this.#save(requireArgument(value, '/save FILE'))
         break
       case 'thinking': {
-        const spoken = isOn(value) && this.#settings.voice !== undefined
-        this.#settings = { ...this.#settings, thinking: isOn(value), ...(spoken && { voice: undefined }) }
+        const speechOff = isOn(value) && this.#settings.voice !== undefined
+        this.#settings = { ...this.#settings, thinking: isOn(value), ...(speechOff && { voice: undefined }) }
         print(isOn(value) ? 'Thinking is on.' : 'Thinking is off.')
-        if (spoken) print('Replies are text only now: the API has no speech with thinking.')
+        if (speechOff) print('Replies are text only now: the API does not support speech with thinking.')
         break
       }
       case 'system':
@@ -185,7 +185,7 @@ class Conversation {
   }
 
   async #attach(kind: AttachmentKind, source: string): Promise<void> {
-    const name = needed(source, `/${kind} FILE`).replace(/^(['"])(.*)\1$/, '$2')
+    const name = requireArgument(source, `/${kind} FILE`).replace(/^(['"])(.*)\1$/, '$2')
     this.#attached.push(await attach(this.#api, kind, name))
   }
 
@@ -200,33 +200,33 @@ class Conversation {
   }
 
   async #retry(): Promise<void> {
-    const at = this.#messages.findLastIndex(({ role }) => role === 'user')
-    const message = this.#messages[at]
+    const index = this.#messages.findLastIndex(({ role }) => role === 'user')
+    const message = this.#messages[index]
     if (message === undefined || !Array.isArray(message.content)) throw new CommandError('there is no question yet')
-    this.#messages = this.#messages.slice(0, at)
-    await this.#say(message.content as UserPart[])
+    this.#messages = this.#messages.slice(0, index)
+    await this.#send(message.content as UserPart[])
   }
 
-  async #say(content: readonly UserPart[]): Promise<void> {
-    const asked: Message = { role: 'user', content: [...content] }
+  async #send(content: readonly UserPart[]): Promise<void> {
+    const message: Message = { role: 'user', content: [...content] }
     const stopping = new AbortController()
-    this.#answering = stopping
+    this.#currentReply = stopping
     const speech = new SpeechOutput(this.#settings.player)
-    let said = ''
-    let reasoned = false
+    let replyText = ''
+    let inReasoning = false
     try {
       const reply = await ask(
         this.#api,
-        requestBody(this.#settings, [...this.#messages, asked]),
+        requestBody(this.#settings, [...this.#messages, message]),
         {
           onReasoning(text) {
-            reasoned = true
+            inReasoning = true
             process.stdout.write(styled('dim', text))
           },
           onText(text) {
-            if (reasoned) process.stdout.write('\n\n')
-            reasoned = false
-            said += text
+            if (inReasoning) process.stdout.write('\n\n')
+            inReasoning = false
+            replyText += text
             process.stdout.write(text)
           },
           onSpeech: (samples) => speech.write(samples),
@@ -239,19 +239,19 @@ class Conversation {
       this.#attached = []
       await speech.end(stopping.signal)
     } catch (error) {
-      if (said !== '') print()
-      if (said !== '' || speech.seconds > 0) this.#last = { reply: undefined, speech }
+      if (replyText !== '') print()
+      if (replyText !== '' || speech.seconds > 0) this.#last = { reply: undefined, speech }
       throw error
     } finally {
       await speech[Symbol.asyncDispose]()
-      this.#answering = undefined
-      // Messages stay in the history, also when the answer was cut short; a refused question is removed.
-      if (said !== '') this.#messages = [...this.#messages, asked, { role: 'assistant', content: said }]
+      this.#currentReply = undefined
+      // A question stays in the history if it has a reply, even one that was stopped.
+      if (replyText !== '') this.#messages = [...this.#messages, message, { role: 'assistant', content: replyText }]
     }
   }
 }
 
-function needed(value: string, usage: string): string {
+function requireArgument(value: string, usage: string): string {
   if (value === '') throw new CommandError(`missing argument: ${usage}`)
   return value
 }
@@ -262,22 +262,22 @@ function isOn(value: string): boolean {
   throw new CommandError('the argument must be on or off')
 }
 
-/** Tab: names of commands, then paths. */
+/** Completes names of commands, and paths after them. */
 function complete(line: string): [string[], string] {
   if (/^\/[a-z]*$/.test(line)) return [COMMANDS.filter((command) => command.startsWith(line)), line]
-  const given = /^\/(?:image|audio|video|file|save)\s+(.*)$/.exec(line)?.[1]
-  if (given === undefined) return [[], line]
+  const typedPath = /^\/(?:image|audio|video|file|save)\s+(.*)$/.exec(line)?.[1]
+  if (typedPath === undefined) return [[], line]
   const folder =
-    given.endsWith('/') || given === ''
-      ? given
-      : path.dirname(given) === '.' && !given.startsWith('./')
+    typedPath.endsWith('/') || typedPath === ''
+      ? typedPath
+      : path.dirname(typedPath) === '.' && !typedPath.startsWith('./')
         ? ''
-        : `${path.dirname(given)}/`
+        : `${path.dirname(typedPath)}/`
   try {
     const entries = readdirSync(folder === '' ? '.' : folder, { withFileTypes: true })
     const paths = entries.map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : ''))
-    return [paths.filter((candidate) => candidate.startsWith(given)), given]
+    return [paths.filter((candidate) => candidate.startsWith(typedPath)), typedPath]
   } catch {
-    return [[], given]
+    return [[], typedPath]
   }
 }

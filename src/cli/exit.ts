@@ -1,4 +1,4 @@
-/** Exit codes, and the output of failures: one line, never a stack. Documented in `--help` and docs/cli.md. */
+/** Exit codes, and the text of failures: one line without a stack. Documented in `--help` and docs/cli.md. */
 import { ConfigError } from '../config/index.ts'
 import { EngineError } from '../contract/index.ts'
 import { PullError } from '../weights/hub/pull-error.ts'
@@ -33,7 +33,8 @@ export class Interrupted extends Error {
 }
 
 /**
- * The code for an error, and what to print. With `OMNISERVE_DEBUG=1` the stack follows, for reports of faults.
+ * The exit code for an error, and the text to print. With `OMNISERVE_DEBUG=1` the stack follows, for bug reports.
+ *
  * @param environment contains `OMNISERVE_DEBUG`
  */
 export function explainFailure(
@@ -43,6 +44,14 @@ export function explainFailure(
   const { exitCode, message } = explain(error)
   const stack = environment['OMNISERVE_DEBUG'] === '1' && error instanceof Error ? `\n${error.stack ?? ''}` : ''
   return { exitCode, text: `omniserve: ${message}${stack}` }
+}
+
+/** The text of {@link explainFailure} without the program's name. */
+export function failureText(
+  error: unknown,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): string {
+  return explainFailure(error, environment).text.replace(/^omniserve: /, '')
 }
 
 function explain(error: unknown): { readonly exitCode: number; readonly message: string } {
@@ -91,7 +100,7 @@ function pullExit(error: PullError): number {
 const systemTexts: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder',
   EACCES: 'permission denied',
-  EISDIR: 'it is a folder',
+  EISDIR: 'it is a folder, not a file',
   ENOTDIR: 'part of the path is not a folder',
   ENOSPC: 'the disk is full',
   EROFS: 'the disk is read-only',

@@ -1,7 +1,7 @@
-/** The whole standard input as text. */
+/** Reads the whole standard input as text. */
 export async function readStandardInput(): Promise<string> {
   process.stdin.setEncoding('utf8')
   let text = ''
-  for await (const piece of process.stdin) text += String(piece)
+  for await (const chunk of process.stdin) text += String(chunk)
   return text
 }

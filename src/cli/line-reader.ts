@@ -1,10 +1,10 @@
-/** Lines typed at a terminal, with editing and Tab; lines typed while an answer streams wait for their turn. */
+/** Reads lines from a terminal, with editing and Tab. Lines typed while a reply streams wait in a queue. */
 import { createInterface, type Interface } from 'node:readline'
 
 export interface LineReaderOptions {
   readonly complete: (line: string) => [string[], string]
   /**
-   * Ctrl-C. False when there was nothing to stop: the line is cleared then; at an empty one, a second Ctrl-C ends the
+   * Handles Ctrl-C. If it returns false, the typed line is cleared; if the line is empty, a second Ctrl-C ends the
    * input.
    */
   readonly onInterrupt: () => boolean
@@ -12,13 +12,13 @@ export interface LineReaderOptions {
 
 export class LineReader implements Disposable {
   readonly #lines: Interface
-  readonly #waiting: string[] = []
-  #wake: (() => void) | undefined
+  readonly #queue: string[] = []
+  #notify: (() => void) | undefined
   #ended = false
-  /** Whether Ctrl-C was the last key, at an empty line. */
-  #asked = false
+  /** Whether the last key was Ctrl-C at an empty line. */
+  #interruptedOnce = false
   readonly #onKey = (_: unknown, key: { readonly name?: string; readonly ctrl?: boolean } | undefined): void => {
-    if (key?.ctrl !== true || key.name !== 'c') this.#asked = false
+    if (key?.ctrl !== true || key.name !== 'c') this.#interruptedOnce = false
   }
 
   constructor(options: LineReaderOptions) {
@@ -29,19 +29,19 @@ export class LineReader implements Disposable {
       terminal: true,
     })
     this.#lines.on('line', (line) => {
-      this.#waiting.push(line)
-      this.#wake?.()
+      this.#queue.push(line)
+      this.#notify?.()
     })
     this.#lines.on('close', () => {
       this.#ended = true
-      this.#wake?.()
+      this.#notify?.()
     })
     this.#lines.on('SIGINT', () => {
       if (options.onInterrupt()) return
       if (this.#lines.line !== '') this.#lines.write(null, { ctrl: true, name: 'u' })
-      else if (this.#asked) this.#lines.close()
+      else if (this.#interruptedOnce) this.#lines.close()
       else {
-        this.#asked = true
+        this.#interruptedOnce = true
         process.stdout.write('\n(Ctrl-C again ends the conversation)\n')
         this.#lines.prompt()
       }
@@ -49,18 +49,18 @@ export class LineReader implements Disposable {
     process.stdin.on('keypress', this.#onKey)
   }
 
-  /** Undefined once the input has ended. */
+  /** The next line; undefined once the input has ended. */
   async read(prompt: string): Promise<string | undefined> {
-    if (this.#waiting.length === 0 && !this.#ended) {
+    if (this.#queue.length === 0 && !this.#ended) {
       this.#lines.setPrompt(prompt)
       this.#lines.prompt(true)
       await new Promise<void>((resolve) => {
-        this.#wake = resolve
+        this.#notify = resolve
       })
-      this.#wake = undefined
+      this.#notify = undefined
       this.#lines.setPrompt('')
-    } else if (this.#waiting.length > 0) process.stdout.write(`${prompt}${this.#waiting[0]}\n`)
-    return this.#waiting.shift()
+    } else if (this.#queue.length > 0) process.stdout.write(`${prompt}${this.#queue[0]}\n`)
+    return this.#queue.shift()
   }
 
   [Symbol.dispose](): void {

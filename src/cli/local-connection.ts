@@ -1,6 +1,5 @@
 /**
- * A server in this process for the duration of a command: checkpoints, API and media, on a free loopback port with its
- * own key.
+ * Runs a server in this process for the duration of a command, on a free loopback port with a random key.
  */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
@@ -20,15 +19,15 @@ import { packageInfo } from './package-info.ts'
 import { createUnloadedEngine } from '../engines/unloaded/unloaded-engine.ts'
 
 export interface LocalConnectionOptions {
-  /** Checkpoint for a server in this process; by default that of the settings. */
+  /** Checkpoint to load. Default: the settings' checkpoint. */
   readonly checkpoint?: string | undefined
-  /** Other settings from options, by name. */
+  /** Other settings from command line options, by name. */
   readonly flags?: Readonly<Record<string, unknown>> | undefined
-  /** Whether weights are needed, or only facts that need none. */
+  /** Whether to load weights. Without them the server gives only facts. */
   readonly load: boolean
-  /** Log lines of the server to the standard error. */
+  /** Prints the server's log on the standard error. */
   readonly verbose?: boolean | undefined
-  /** Called with the metrics of each request of a server in this process. */
+  /** Called with the metrics of each request. */
   readonly onMetrics?: ((metrics: RequestMetrics) => void) | undefined
   readonly signal: AbortSignal
 }
@@ -45,7 +44,7 @@ export async function openLocalConnection(options: LocalConnectionOptions): Prom
   }
 }
 
-/** The settings of `serve`, without those that protect a server from its own user. */
+/** The settings of `serve`, without rate limits and, if a checkpoint is given, without bindings. */
 async function localSettings(options: Pick<LocalConnectionOptions, 'checkpoint' | 'flags'>): Promise<Settings> {
   const flags = { ...options.flags, ...(options.checkpoint !== undefined && { model: options.checkpoint }) }
   const loaded = await loadSettings({ flags, environment: process.env, folder: process.cwd() })
@@ -54,7 +53,7 @@ async function localSettings(options: Pick<LocalConnectionOptions, 'checkpoint' 
 }
 
 async function open(given: Settings, files: LocalFiles, options: LocalConnectionOptions): Promise<ApiConnection> {
-  // Other users of this machine cannot call a server that runs for one command.
+  // The key keeps other users of this machine from calling the server.
   const key = randomUUID()
   const settings: Settings = {
     ...given,

@@ -1,7 +1,7 @@
 /**
- * Local files, served by URL to the server in this process while a command runs: those too large for a data URI.
+ * Serves local files that are too large for a data URI to the API server in this process.
  *
- * Listens on the loopback address only; a file's URL cannot be guessed.
+ * Listens on the loopback address only, and the URLs are random, so that others cannot guess them.
  */
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net'
 export class LocalFiles implements AsyncDisposable {
   readonly #server: Server
   readonly #paths = new Map<string, string>()
-  /** `127.0.0.1:PORT`, to be allowed in the media settings. */
+  /** `127.0.0.1:PORT`, which the media settings must allow. */
   readonly host: string
 
   private constructor(server: Server) {
@@ -28,11 +28,11 @@ export class LocalFiles implements AsyncDisposable {
     })
     server.unref()
     const files = new LocalFiles(server)
-    server.on('request', (request, response) => void files.#answer(request, response))
+    server.on('request', (request, response) => void files.#serve(request, response))
     return files
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = this.#paths.get(request.url ?? '')
     const stats = path === undefined ? undefined : await stat(path).catch(() => undefined)
     if (path === undefined || stats === undefined) {
@@ -45,7 +45,7 @@ export class LocalFiles implements AsyncDisposable {
       .pipe(response)
   }
 
-  /** A URL under which the file can be fetched until this is disposed. */
+  /** Returns a URL of the file that is valid until this object is disposed. */
   share(path: string): string {
     const name = `/${randomUUID()}`
     this.#paths.set(name, path)

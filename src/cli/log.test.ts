@@ -11,7 +11,7 @@ function sink(isTTY: boolean) {
 }
 
 describe('the log', () => {
-  it('is a line for people on a terminal', () => {
+  it('is readable text on a terminal', () => {
     vi.stubEnv('NO_COLOR', '1')
     const { stream, text } = sink(true)
     const log = createLog({ logLevel: 'info', logFormat: 'auto' }, stream)
@@ -26,13 +26,13 @@ describe('the log', () => {
     )
   })
 
-  it('shows an error with its stack below the line', () => {
+  it('has the stack of an error below the line', () => {
     const { stream, text } = sink(false)
     createLog({ logLevel: 'error', logFormat: 'text' }, stream).error({ err: new Error('it broke'), code: 7 }, 'failed')
     expect(text()).toMatch(/error failed  code=7\n    Error: it broke\n    at /)
   })
 
-  it('leaves what is not its own as it is', () => {
+  it('does not change lines that are not JSON', () => {
     expect(logLine('plain words\n')).toBe('plain words')
   })
 })

@@ -11,7 +11,7 @@ type Style = Parameters<typeof styled>[0]
 
 const STANDARD_ERROR = 2
 
-/** @param stream that `auto` decides by */
+/** @param stream the format `auto` is text if this is a terminal, else JSON */
 export function createLog(
   { logLevel, logFormat }: Pick<Settings, 'logLevel' | 'logFormat'>,
   stream: NodeJS.WriteStream = process.stderr,
@@ -38,7 +38,7 @@ const styles: Readonly<Record<string, Style>> = {
   fatal: 'red',
 }
 
-/** One of pino's lines in readable form; anything but a JSON object is returned unchanged. */
+/** Converts a JSON line of pino to readable text. A line that is not JSON is returned without its line end. */
 export function logLine(json: string, stream: NodeJS.WriteStream = process.stderr): string {
   let fields: Record<string, unknown>
   try {
@@ -63,7 +63,7 @@ function clockTime(milliseconds: number): string {
   return [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0')).join(':')
 }
 
-/** `usage.prompt_tokens` and its value, for each leaf. */
+/** Pairs of a path such as `usage.prompt_tokens` and its value, one for each leaf. */
 function flatten(value: unknown, key = ''): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [[key, value]]
   return Object.entries(value).flatMap(([name, inner]) => flatten(inner, key === '' ? name : `${key}.${name}`))
@@ -76,9 +76,9 @@ function valueText(value: unknown): string {
 }
 
 function errorText(error: unknown): string {
-  const shown =
+  const text =
     typeof error === 'object' && error !== null && 'stack' in error ? String(error.stack) : JSON.stringify(error)
-  return shown
+  return text
     .split('\n')
     .map((line) => `    ${line.trim()}`)
     .join('\n')

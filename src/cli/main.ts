@@ -1,13 +1,13 @@
 #!/usr/bin/env node
-/** The `omniserve` command. One file per subcommand in `commands/`; only the called one is loaded. */
+/** The `omniserve` command. Each subcommand has a file in `commands/`, and only the called one is loaded. */
 import { Command, CommanderError } from 'commander'
 import { EXIT, EXIT_HELP, explainFailure } from './exit.ts'
-import { clearStatus, endWithReader } from './output.ts'
+import { clearStatus, exitOnClosedPipe } from './output.ts'
 import { packageInfo } from './package-info.ts'
 
 type AddCommand = (program: Command) => void
 
-/** In the order that `--help` lists them. */
+/** In the order of `--help`. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   serve: async () => (await import('./commands/serve.ts')).addServeCommand,
   chat: async () => (await import('./commands/chat.ts')).addChatCommand,
@@ -22,8 +22,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   verify: async () => (await import('./commands/verify.ts')).addVerifyCommand,
 }
 
-/** @param only the one subcommand to load; all when it is none of them */
-async function createProgram(only: string | undefined): Promise<Command> {
+/** @param subcommand the only one to load; all are loaded if it is unknown */
+async function createProgram(subcommand: string | undefined): Promise<Command> {
   const program = new Command('omniserve')
     .description('Qwen-Omni on your own machine')
     .version(packageInfo.version, '-V, --version')
@@ -38,25 +38,25 @@ Examples:
 ${EXIT_HELP}`,
     )
     .exitOverride()
-  const names = only !== undefined && Object.hasOwn(COMMANDS, only) ? [only] : Object.keys(COMMANDS)
+  const names = subcommand !== undefined && Object.hasOwn(COMMANDS, subcommand) ? [subcommand] : Object.keys(COMMANDS)
   for (const name of names) (await COMMANDS[name]?.())?.(program)
   if (names.length > 1) {
     const { addCompletionCommand } = await import('./commands/completion.ts')
     await addCompletionCommand(program)
   }
-  // Subcommands made by `command()` inherit these settings when they are made; those added elsewhere need them too.
+  // Subcommands that the completion library adds do not inherit this setting.
   for (const command of program.commands) command.exitOverride()
   return program
 }
 
 try {
-  // Help, which commander prints before any command runs, may be read through `head` too.
-  if (process.argv.length < 3 || process.argv.some((word) => word === '--help' || word === '-h')) endWithReader()
+  // Commander prints help before any command runs, and its output may be piped to `head`.
+  if (process.argv.length < 3 || process.argv.some((word) => word === '--help' || word === '-h')) exitOnClosedPipe()
   const program = await createProgram(process.argv[2])
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
-    // Commander has printed its message, or the help.
+    // Commander has already printed its message or the help.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
   } else {
     clearStatus()

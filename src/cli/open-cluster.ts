@@ -1,8 +1,8 @@
 /**
- * From the configuration file to a running cluster, and from each change of the file to a changed one.
+ * Starts the cluster of a configuration file, and updates it when the file changes.
  *
- * In: the file's cluster part, settings. Out: a {@link ClusterPort} for the API server. An invalid file is logged, and
- * the running cluster stays as it is.
+ * In: the cluster part of the file, settings. Out: a {@link ClusterPort} for the API server. If the changed file is
+ * invalid, the fault is logged and the running cluster stays unchanged.
  */
 import { unwatchFile, watchFile } from 'node:fs'
 import type { ClusterPort } from '../api/cluster-port.ts'
@@ -27,18 +27,20 @@ import { DEFAULT_HEALTH } from '../engines/remote/pool/health.ts'
 import { RemoteEngine } from '../engines/remote/remote-engine.ts'
 
 export interface ClusterHostOptions {
+  /** Path of the configuration file. */
   readonly file: string
-  readonly first: ClusterFile
+  /** The cluster part of the file at the start. */
+  readonly cluster: ClusterFile
   readonly settings: Settings
   readonly log: (text: string, facts: Readonly<Record<string, unknown>>) => void
   readonly warn: (text: string, facts: Readonly<Record<string, unknown>>) => void
-  /** Loads a checkpoint of this machine. */
+  /** Loads a checkpoint on this machine. */
   readonly openLocal: (checkpoint: string) => Promise<Engine>
-  /** Milliseconds between checks of the file; 0 for none. Default 1000. */
+  /** Milliseconds between checks for changes of the file; 0 for none. Default 1000. */
   readonly watchEvery?: number
 }
 
-/** The names of every route, by the file. */
+/** The key of `models` that stands for all API models without a key of their own. */
 const DEFAULT_ROUTE = '*'
 
 export class ClusterHost implements ClusterPort {
@@ -51,8 +53,8 @@ export class ClusterHost implements ClusterPort {
 
   constructor(options: ClusterHostOptions) {
     this.#options = options
-    this.#current = options.first
-    checkModelNames(options.first, options.settings, options.file)
+    this.#current = options.cluster
+    checkModelNames(options.cluster, options.settings, options.file)
   }
 
   get names(): readonly string[] {
@@ -62,27 +64,27 @@ export class ClusterHost implements ClusterPort {
   async load(onEvent: (event: ClusterEvent) => void, onChange: (bindings: Bindings) => void): Promise<Bindings> {
     this.#onChange = onChange
     this.#cluster = await Cluster.start({
-      plan: await planOf(this.#current),
+      plan: await clusterPlan(this.#current),
       open: (pool, replica) => openMember(pool, replica, this.#options.openLocal),
       onEvent,
     })
-    const every = this.#options.watchEvery ?? 1000
-    if (every > 0) {
-      watchFile(this.#options.file, { interval: every, persistent: false }, () => {
+    const interval = this.#options.watchEvery ?? 1000
+    if (interval > 0) {
+      watchFile(this.#options.file, { interval, persistent: false }, () => {
         this.#reloading = this.#reloading.then(() => this.reload())
       })
     }
     return this.#bindings(this.#cluster)
   }
 
-  /** Reads the file again. Never rejects: errors are logged. */
+  /** Reads the file again and applies its changes. Never rejects: errors are logged. */
   async reload(): Promise<void> {
     const { file, settings, warn, log } = this.#options
     try {
       const next = await loadClusterFile(file)
       if (!next) throw new ConfigError(`the configuration file ${file} no longer has any pools.`)
       checkModelNames(next, settings, file)
-      await this.#cluster?.apply(await planOf(next))
+      await this.#cluster?.apply(await clusterPlan(next))
       this.#current = next
       if (this.#cluster) this.#onChange?.(this.#bindings(this.#cluster))
       log('configuration file reloaded', { file, pools: this.names })
@@ -149,11 +151,8 @@ export function checkModelNames({ models }: ClusterFile, { region, alias }: Sett
   }
 }
 
-/**
- * The file's cluster part for the pools: defaults filled in, keys resolved, seconds to milliseconds. @throws
- * ConfigError
- */
-export async function planOf(file: ClusterFile): Promise<ClusterPlan> {
+/** Converts the file's cluster part: adds defaults, resolves keys, seconds to milliseconds. @throws ConfigError */
+export async function clusterPlan(file: ClusterFile): Promise<ClusterPlan> {
   const pools: PoolPlan[] = []
   for (const [name, pool] of Object.entries(file.pools)) pools.push(await poolPlan(name, pool))
   const balancing = file.balancing ?? {}
@@ -199,7 +198,7 @@ async function poolPlan(name: string, pool: PoolFile): Promise<PoolPlan> {
       talker: rest.talker,
     }),
   }
-  const listed = (replicas ?? [{ url: undefined, name }]).map((entry, index): ReplicaPlan => {
+  const replicaPlans = (replicas ?? [{ url: undefined, name }]).map((entry, index): ReplicaPlan => {
     const replica = typeof entry === 'string' ? { url: entry } : entry
     return {
       name: replica.name ?? `${name}-${index + 1}`,
@@ -215,7 +214,7 @@ async function poolPlan(name: string, pool: PoolFile): Promise<PoolPlan> {
   return {
     name,
     engine,
-    replicas: listed,
+    replicas: replicaPlans,
     peer,
     limits: milliseconds,
     ...(checkpoint !== undefined && { checkpoint }),
@@ -229,7 +228,7 @@ function defined<T extends object>(values: T): Defined<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>
 }
 
-/** Rejects as `openLocal` does. */
+/** Opens the engine of one replica. Rejects if `openLocal` does. */
 export async function openMember(
   pool: PoolPlan,
   replica: ReplicaPlan,

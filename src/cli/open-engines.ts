@@ -1,7 +1,8 @@
 /**
- * From the checkpoint names of the settings to running engines.
+ * Starts the engines for the checkpoints that the settings name.
  *
- * A name is resolved as: a built-in checkpoint, a folder or converted file, a pulled checkpoint of that hub id.
+ * A name is resolved in this order: a built-in checkpoint, a folder or converted file, a pulled checkpoint by its hub
+ * id.
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -18,35 +19,35 @@ export function weightsFolder(): string {
 }
 
 export interface FoundCheckpoint {
-  /** Folder, or file made by `omniserve convert`. */
+  /** Path of a folder, or of a file written by `omniserve convert`. */
   readonly location: string
-  /** The name it is served under. */
+  /** The name under which it is served. */
   readonly id: string
 }
 
-/** The fallback of a checkout without the built-in checkpoint: random weights, for trying the wire only. */
-const STAND_IN = path.join(packageFolder, 'testdata', 'checkpoints', 'tiny-mixed')
+/** Used if `models/nano` is missing: random weights, whose replies are meaningless. */
+const RANDOM_CHECKPOINT = path.join(packageFolder, 'testdata', 'checkpoints', 'tiny-mixed')
 
 /** @throws EngineError `bad_checkpoint` with the searched locations */
 export function findCheckpoint(name: string): FoundCheckpoint {
   if (/^[\w.-]+$/.test(name)) {
     const builtIn = path.join(packageFolder, 'models', name)
     if (isCheckpoint(builtIn)) return { location: builtIn, id: name }
-    if (name === 'nano' && isCheckpoint(STAND_IN)) return { location: STAND_IN, id: 'tiny-random' }
+    if (name === 'nano' && isCheckpoint(RANDOM_CHECKPOINT)) return { location: RANDOM_CHECKPOINT, id: 'tiny-random' }
   }
   const direct = path.resolve(name)
   if (isCheckpoint(direct)) return { location: direct, id: path.basename(direct).replace(/\.gguf$/, '') }
-  const places = [direct]
-  let pull = 'omniserve pull OWNER/NAME'
+  const searched = [direct]
+  let pullCommand = 'omniserve pull OWNER/NAME'
   if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
     const pulled = pulledFolder(name)
     if (isCheckpoint(pulled)) return { location: pulled, id: name }
-    places.push(pulled)
-    pull = `omniserve pull ${name}`
+    searched.push(pulled)
+    pullCommand = `omniserve pull ${name}`
   }
   throw new EngineError(
     'bad_checkpoint',
-    `no checkpoint '${name}': looked in ${places.join(' and ')}. Give a folder with a config.json, or download one: ${pull}`,
+    `no checkpoint '${name}': looked in ${searched.join(' and ')}. Give a folder with a config.json, or download one: ${pullCommand}`,
   )
 }
 
@@ -64,7 +65,8 @@ export interface OpenEnginesOptions {
 }
 
 /**
- * Starts one engine per checkpoint of `--model` and `--bind`. When one fails, those already started are closed.
+ * Starts one engine per checkpoint of `--model` and `--bind`. If one fails, the started ones are closed.
+ *
  * @throws EngineError `bad_checkpoint`
  */
 export async function openEngines(options: OpenEnginesOptions): Promise<ReadonlyMap<string, Engine>> {
@@ -74,9 +76,9 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
   const byLocation = new Map<string, Engine>()
   const engines = new Map<string, Engine>()
   try {
-    for (const [name, place] of found) {
-      const engine = byLocation.get(place.location) ?? (await openCheckpoint(name, place, options))
-      byLocation.set(place.location, engine)
+    for (const [name, checkpoint] of found) {
+      const engine = byLocation.get(checkpoint.location) ?? (await openCheckpoint(name, checkpoint, options))
+      byLocation.set(checkpoint.location, engine)
       engines.set(name, engine)
     }
   } catch (error) {
@@ -86,20 +88,20 @@ export async function openEngines(options: OpenEnginesOptions): Promise<Readonly
   return engines
 }
 
-/** Starts the engine of one checkpoint. @param name as the settings have it @throws EngineError `bad_checkpoint` */
+/** Starts the engine of one checkpoint. @param name as in the settings @throws EngineError `bad_checkpoint` */
 export async function openCheckpoint(
   name: string,
   { location, id }: FoundCheckpoint,
   { settings, log, warn, onMetrics, signal }: OpenEnginesOptions,
 ): Promise<Engine> {
-  if (location === STAND_IN && name === 'nano') {
+  if (location === RANDOM_CHECKPOINT && name === 'nano') {
     warn('models/nano is missing: random weights are used, so replies are meaningless', { location })
   }
   const speechPrompt = await readSpeechPrompt(settings)
   const systemPrompts = speechPrompt && [
     { text: speechPrompt.text, minContext: speechPrompt.always ? 0 : settings.speechPromptMinContext },
   ]
-  const begun = performance.now()
+  const startedAt = performance.now()
   const engine = await createLocalEngine({
     checkpoint: location,
     id,
@@ -123,7 +125,7 @@ export async function openCheckpoint(
     ...(signal && { signal }),
   })
   const [model] = await engine.models()
-  const seconds = (performance.now() - begun) / 1000
+  const seconds = (performance.now() - startedAt) / 1000
   const { chosen: placement, faster } = engine.placement ?? {}
   const facts = { checkpoint: id, location, device: model?.device, weights: model?.weights, placement, seconds }
   log('checkpoint loaded', { ...facts, ...(faster !== undefined && { faster }) })

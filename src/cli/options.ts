@@ -1,4 +1,4 @@
-/** Options that several commands share, and readers of their values. */
+/** Options that several commands share, and parsers of their values. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { addSettingsOptions } from './settings-options.ts'
 
@@ -14,7 +14,7 @@ export interface ConnectionFlags {
   readonly verbose?: boolean
 }
 
-/** `--url` and `--api-key`, and `--checkpoint` for answering without a server. */
+/** Adds the options that select a server or a checkpoint, and the region. */
 export function addConnectionOptions(command: Command): Command {
   return command
     .addOption(new Option('--url <url>', 'API server to use; without it the checkpoint runs here').env('OMNISERVE_URL'))
@@ -28,43 +28,36 @@ export function addConnectionOptions(command: Command): Command {
     )
 }
 
-/** How the model runs, for commands that load weights. */
+/** Adds the options for running a model, for commands that load weights. */
 export function addRunOptions(command: Command): Command {
   return addSettingsOptions(command, ['device', 'gpuPrecision', 'threads', 'contextLength'], { file: false })
 }
 
-/** Repeatable option. */
-export function collect(value: string, before: readonly string[] | undefined): string[] {
-  if (value === '') throw new InvalidArgumentError('It must not be empty.')
-  return [...(before ?? []), value]
-}
-
-/** A number option; the API checks further ranges. */
-export function numberIn(least: number, most = Number.POSITIVE_INFINITY): (value: string) => number {
+/** A parser of numbers within a range. The API checks narrower ranges. */
+export function numberIn(min: number, max = Number.POSITIVE_INFINITY): (value: string) => number {
   return (value) => {
     const number = Number(value)
-    if (value.trim() === '' || Number.isNaN(number) || number < least || number > most) {
+    if (value.trim() === '' || Number.isNaN(number) || number < min || number > max) {
       throw new InvalidArgumentError(
-        Number.isFinite(most)
-          ? `It must be a number from ${least} to ${most}.`
-          : `It must be a number, ${least} or more.`,
+        Number.isFinite(max) ? `It must be a number from ${min} to ${max}.` : `It must be a number, ${min} or more.`,
       )
     }
     return number
   }
 }
 
-export function integerFrom(least: number): (value: string) => number {
+/** A parser of integers. */
+export function integerFrom(min: number): (value: string) => number {
   return (value) => {
     const number = Number(value)
-    if (value.trim() === '' || !Number.isSafeInteger(number) || number < least) {
-      throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`)
+    if (value.trim() === '' || !Number.isSafeInteger(number) || number < min) {
+      throw new InvalidArgumentError(`It must be a whole number, ${min} or more.`)
     }
     return number
   }
 }
 
-/** The settings among a command's options, for the api. */
+/** The settings among a command's options. */
 export function settingFlags(flags: ConnectionFlags): Readonly<Record<string, unknown>> {
   const { device, gpuPrecision, threads, contextLength, region } = flags
   return { device, gpuPrecision, threads, contextLength, region }

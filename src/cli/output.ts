@@ -1,14 +1,13 @@
 /**
- * Output of commands: results to standard output, everything else to standard error.
- *
- * Colours and status lines only appear on a terminal without `NO_COLOR`.
+ * Output of commands: results on standard output, everything else on standard error. Status lines and
+ * colours appear only on a terminal, colours only without `NO_COLOR`.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
 
 type Style = Parameters<typeof styleText>[0]
 
-/** Exits quietly when the reader of the output has ended, as with `| head`. */
-export function endWithReader(): void {
+/** Makes the process exit without an error when the reader of its output ends, as with `| head`. */
+export function exitOnClosedPipe(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0)
     throw error
@@ -40,7 +39,7 @@ export function styled(style: Style, text: string, stream: NodeJS.WriteStream = 
 
 let statusShown = false
 
-/** A line that the next output replaces; on terminals only. */
+/** Prints a line that the next output replaces; only on a terminal. */
 export function status(text: string): void {
   if (!process.stderr.isTTY) return
   process.stderr.write(`\r\u001B[2K${styled('dim', text, process.stderr)}`)
@@ -53,7 +52,7 @@ export function clearStatus(): void {
   statusShown = false
 }
 
-/** Columns under headings, two spaces apart, not limited in width. The last column may contain wide characters. */
+/** Formats columns under headings, two spaces apart. Only the last column may contain wide characters. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length)),
@@ -82,7 +81,7 @@ export function countText(count: number): string {
 }
 
 /** `aiden, alek, andre, arthur and 45 more` */
-export function listText(names: readonly string[], most = 4): string {
-  const shown = names.slice(0, most).join(', ')
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown
+export function listText(names: readonly string[], max = 4): string {
+  const shown = names.slice(0, max).join(', ')
+  return names.length > max ? `${shown} and ${names.length - max} more` : shown
 }

@@ -1,4 +1,4 @@
-/** Facts of the package. */
+/** Facts from the package's package.json. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { packageFolder } from '../config/index.ts'
@@ -7,5 +7,5 @@ interface PackageInfo {
   readonly version: string
 }
 
-/** Read once, at start. */
+/** Read once at start. */
 export const packageInfo: PackageInfo = JSON.parse(readFileSync(path.join(packageFolder, 'package.json'), 'utf8'))

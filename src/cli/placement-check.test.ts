@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 
 import { placementRow } from './placement-check.ts'
 
-it('says how weights would be held, and what would be faster', () => {
+it('the check reports the placement of the weights, and a faster one if there is one', () => {
   expect(placementRow({ ok: true, text: '18.8 GB repacked' })).toEqual({
     name: 'weights',
     status: 'ok',

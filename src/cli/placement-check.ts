@@ -1,24 +1,21 @@
 /**
- * The row of `omniserve doctor` about the placement of the checkpoint's weights in memory, and a faster placement.
+ * The check of `omniserve doctor` for where the checkpoint's weights are placed in memory.
  *
- * In: settings and the device that `serve` takes. Out: a check. What is decided is what loading decides, by the same
- * function.
+ * In: settings and the device that `serve` uses. Out: a check with the placement that loading chooses, and a faster one
+ * if there is one.
  */
 import type { Settings } from '../config/index.ts'
 import { choosePlacement, loadedTypes } from '../engines/local/choose-placement.ts'
 import { openModel } from '../engines/open-model.ts'
 import { type DeviceKind, loadBackend } from '../tensor/index.ts'
-import type { Check } from './checks.ts'
-import { explainFailure } from './exit.ts'
+import type { Check } from './check.ts'
+import { failureText } from './exit.ts'
 import { findCheckpoint, weightsFolder } from './open-engines.ts'
 import { type Probe, runProbe } from './probe.ts'
 
-/** Milliseconds. A GPU's driver may compile the self-test's shaders first. */
-const PROBE_TIMEOUT = 240_000
-
 export async function checkPlacement(settings: Settings, device: DeviceKind, signal: AbortSignal): Promise<Check> {
   const args = ['--probe-placement', device, '--model', settings.model]
-  return placementRow(await runProbe(args, PROBE_TIMEOUT, signal))
+  return placementRow(await runProbe(args, signal))
 }
 
 export function placementRow({ ok, text, better }: Probe): Check {
@@ -28,7 +25,7 @@ export function placementRow({ ok, text, better }: Probe): Check {
   return { name, status: 'warn', found: text, fix: `Faster: ${better}.` }
 }
 
-/** To be called in a process of its own. */
+/** Must run in a separate process, because the numeric library can end its process. */
 export async function probePlacement({ model }: Settings, device: DeviceKind): Promise<Probe> {
   try {
     using backend = await loadBackend({ device })
@@ -42,9 +39,7 @@ export async function probePlacement({ model }: Settings, device: DeviceKind): P
     })
     return { ok: true, text: chosen, ...(faster !== undefined && { better: faster }) }
   } catch (error) {
-    const [line = ''] = explainFailure(error, {})
-      .text.replace(/^omniserve: /, '')
-      .split('\n')
+    const [line = ''] = failureText(error, {}).split('\n')
     return { ok: false, text: line }
   }
 }

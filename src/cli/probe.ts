@@ -1,7 +1,7 @@
 /**
  * Checks that `doctor` runs in a separate process, because the numeric library can end its process.
  *
- * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or one that says how the
+ * In: options of `omniserve doctor` that print a {@link Probe} as JSON. Out: that probe, or a failed one with how the
  * process ended.
  */
 import { spawn } from 'node:child_process'
@@ -9,16 +9,19 @@ import { spawn } from 'node:child_process'
 export interface Probe {
   readonly ok: boolean
   readonly text: string
-  /** A possible improvement, if the probe knows one. */
+  /** A possible improvement, if there is one. */
   readonly better?: string
 }
 
-/** @param timeout milliseconds */
-export async function runProbe(args: readonly string[], timeout: number, signal: AbortSignal): Promise<Probe> {
+/** Milliseconds. A GPU's driver may compile the self-test's shaders first. */
+const TIMEOUT = 240_000
+
+/** Runs `omniserve doctor` with `args` in a child process. Rejects with the signal's reason once aborted. */
+export async function runProbe(args: readonly string[], signal: AbortSignal): Promise<Probe> {
   const main = process.argv[1] ?? ''
   const child = spawn(process.execPath, [...process.execArgv, main, 'doctor', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout,
+    timeout: TIMEOUT,
     signal,
   })
   let output = ''
@@ -38,7 +41,7 @@ export async function runProbe(args: readonly string[], timeout: number, signal:
     const probe: Probe = JSON.parse(output)
     return probe
   } catch {
-    const took = ended === 'SIGTERM' ? `did not answer within ${timeout / 1000} s` : `exited (${ended})`
-    return { ok: false, text: `the numeric library ${took} ${errors.trim()}` }
+    const outcome = ended === 'SIGTERM' ? `did not answer within ${TIMEOUT / 1000} s` : `exited (${ended})`
+    return { ok: false, text: `the numeric library ${outcome} ${errors.trim()}` }
   }
 }

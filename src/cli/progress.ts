@@ -1,15 +1,15 @@
-/** A progress bar: drawn on a terminal, a line every tenth elsewhere. Always on standard error. */
+/** Progress on standard error: a bar on a terminal, otherwise a line for each 10 %. */
 import cliProgress from 'cli-progress'
 import { bytesText, countText } from './output.ts'
 
 export interface Progress {
-  /** @param label of the work, such as a file's name */
+  /** @param label the current item, such as a file's name */
   update(done: number, total: number, label: string): void
   /** Idempotent. */
   stop(): void
 }
 
-/** @param unit that amounts are shown in */
+/** @param unit of the amounts */
 export function createProgress(unit: 'bytes' | 'count', stream: NodeJS.WriteStream = process.stderr): Progress {
   const text = unit === 'bytes' ? bytesText : countText
   return stream.isTTY ? new Bar(text, stream) : new Lines(text, stream)

@@ -1,6 +1,6 @@
-/** A reply's tokens and times in one line. */
+/** Formats a reply's tokens and times as one line. */
 import type { Reply } from './ask.ts'
-import { SPEECH_RATE } from './ask.ts'
+import { SPEECH_RATE } from '../media/encode/encode-speech.ts'
 import { styled } from './output.ts'
 
 /**

@@ -1,4 +1,4 @@
-/** The settings as command line options, and back. */
+/** Adds settings as command line options, and reads them from the parsed options. */
 import { type Command, InvalidArgumentError } from 'commander'
 import {
   configFilePath,
@@ -9,9 +9,10 @@ import {
   type Settings,
 } from '../config/index.ts'
 
-function collect(value: string, before: readonly string[] | undefined): string[] {
+/** Reads a repeatable option. */
+export function collect(value: string, previous: readonly string[] | undefined): string[] {
   if (value === '') throw new InvalidArgumentError('It must not be empty.')
-  return [...(before ?? []), value]
+  return [...(previous ?? []), value]
 }
 
 /** Adds one option per setting (or per one of `names`), and, unless `file` is false, `--config`. */
@@ -21,14 +22,14 @@ export function addSettingsOptions(
   { file = true }: { readonly file?: boolean } = {},
 ): Command {
   for (const name of names) {
-    const row = SETTINGS[name]
-    const shown =
-      Array.isArray(row.fallback) || typeof row.fallback === 'object' || row.fallback === ''
+    const setting = SETTINGS[name]
+    const fallback =
+      Array.isArray(setting.fallback) || typeof setting.fallback === 'object' || setting.fallback === ''
         ? ''
-        : `, default: ${row.fallback}`
-    const text = `${row.description} (${environmentName(name)}${shown})`
-    if ('repeatable' in row) command.option(row.flags, `${text}; may be repeated`, collect)
-    else command.option(row.flags, text)
+        : `, default: ${setting.fallback}`
+    const text = `${setting.description} (${environmentName(name)}${fallback})`
+    if ('repeatable' in setting) command.option(setting.flags, `${text}; may be repeated`, collect)
+    else command.option(setting.flags, text)
   }
   if (!file) return command
   return command.option(
@@ -37,12 +38,12 @@ export function addSettingsOptions(
   )
 }
 
-/** The settings file, which may not exist. */
+/** Path of the configuration file, which may not exist. */
 export function configFileOf({ config }: Readonly<Record<string, unknown>>): string | undefined {
   return configFilePath(typeof config === 'string' ? config : process.env['OMNISERVE_CONFIG'], process.cwd())
 }
 
-/** Settings from the parsed options, the environment and the file. @throws ConfigError */
+/** Settings from the parsed options, the environment and the configuration file. @throws ConfigError */
 export function settingsFromOptions(options: Readonly<Record<string, unknown>>): Promise<Settings> {
   const file = options['config']
   return loadSettings({

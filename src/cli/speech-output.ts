@@ -1,32 +1,32 @@
-/** Destinations of speech: a WAV file, an installed player, or both. */
+/** Saves speech as a WAV file and plays it with an installed player. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { joinPcm } from '../arithmetic/pcm.ts'
+import { SPEECH_RATE } from '../media/encode/encode-speech.ts'
 import { encodeWav, wavHeader } from '../media/wav.ts'
-import { SPEECH_RATE } from './ask.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 interface Player {
   readonly command: string
   readonly arguments: readonly string[]
-  /** `wav` and `raw` are streamed to its standard input; `file` is played once whole. */
-  readonly takes: 'wav' | 'raw' | 'file'
+  /** `wav` and `raw` are streamed to the standard input; `file` is a file that is played once it is complete. */
+  readonly input: 'wav' | 'raw' | 'file'
 }
 
 const players: readonly Player[] = [
-  { command: 'ffplay', arguments: ['-nodisp', '-autoexit', '-loglevel', 'error', '-i', '-'], takes: 'wav' },
-  { command: 'pw-play', arguments: ['--raw', '--rate=24000', '--channels=1', '--format=s16', '-'], takes: 'raw' },
-  { command: 'paplay', arguments: ['--raw', '--rate=24000', '--channels=1', '--format=s16le'], takes: 'raw' },
-  { command: 'aplay', arguments: ['-q', '-'], takes: 'wav' },
+  { command: 'ffplay', arguments: ['-nodisp', '-autoexit', '-loglevel', 'error', '-i', '-'], input: 'wav' },
+  { command: 'pw-play', arguments: ['--raw', '--rate=24000', '--channels=1', '--format=s16', '-'], input: 'raw' },
+  { command: 'paplay', arguments: ['--raw', '--rate=24000', '--channels=1', '--format=s16le'], input: 'raw' },
+  { command: 'aplay', arguments: ['-q', '-'], input: 'wav' },
   {
     command: 'play',
     arguments: ['-q', '-t', 'raw', '-r', '24000', '-e', 'signed-integer', '-b', '16', '-c', '1', '-'],
-    takes: 'raw',
+    input: 'raw',
   },
-  { command: 'afplay', arguments: [], takes: 'file' },
+  { command: 'afplay', arguments: [], input: 'file' },
 ]
 
 /** The first player that is installed. */
@@ -44,7 +44,7 @@ function canRun(file: string): boolean {
   }
 }
 
-/** @throws CommandError naming players to install */
+/** @throws CommandError that names players to install */
 export function requirePlayer(): Player {
   const player = findPlayer()
   if (player !== undefined) return player
@@ -54,22 +54,22 @@ export function requirePlayer(): Player {
   )
 }
 
-/** @throws CommandError for a name that promises another format than WAV */
+/** @throws CommandError for a file name with the extension of another format than WAV */
 export function checkWavName(file: string): void {
-  const ending = path.extname(file).toLowerCase()
-  if (!['.mp3', '.opus', '.ogg', '.oga', '.flac', '.m4a', '.aac', '.aiff', '.pcm', '.raw'].includes(ending)) return
-  const name = `${file.slice(0, -ending.length)}.wav`
+  const extension = path.extname(file).toLowerCase()
+  if (!['.mp3', '.opus', '.ogg', '.oga', '.flac', '.m4a', '.aac', '.aiff', '.pcm', '.raw'].includes(extension)) return
+  const name = `${file.slice(0, -extension.length)}.wav`
   throw new CommandError(`${file}: speech is saved as WAV only; give a name such as ${name}`, EXIT.usage)
 }
 
-/** Collects one reply's speech. Call `end` (or dispose, to stop playing at once). */
+/** Collects and plays one reply's speech. Call `end` to finish playback; disposing stops it at once. */
 export class SpeechOutput implements AsyncDisposable {
   readonly #pieces: Int16Array[] = []
   readonly #player: Player | undefined
   #process: ChildProcess | undefined
   #failure: string | undefined
 
-  /** @param player of the arriving samples, if any */
+  /** @param player that plays the samples as they arrive; undefined for none */
   constructor(player?: Player) {
     this.#player = player
   }
@@ -81,19 +81,19 @@ export class SpeechOutput implements AsyncDisposable {
   write(samples: Int16Array): void {
     this.#pieces.push(samples)
     const player = this.#player
-    if (player === undefined || player.takes === 'file') return
+    if (player === undefined || player.input === 'file') return
     if (this.#process === undefined) {
       this.#process = this.#start(player, player.arguments)
-      if (player.takes === 'wav') this.#process.stdin?.write(wavHeader(SPEECH_RATE))
+      if (player.input === 'wav') this.#process.stdin?.write(wavHeader(SPEECH_RATE))
     }
     this.#process.stdin?.write(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
   }
 
-  /** Waits until playback ends. @throws CommandError when the player failed */
+  /** Waits until playback ends. @throws CommandError if the player failed */
   async end(signal: AbortSignal): Promise<void> {
     const player = this.#player
     if (player !== undefined && this.#pieces.length > 0) {
-      if (player.takes === 'file') await this.#playFile(player, signal)
+      if (player.input === 'file') await this.#playFile(player, signal)
       else if (this.#process !== undefined) {
         this.#process.stdin?.end()
         await exited(this.#process, signal)
@@ -102,7 +102,7 @@ export class SpeechOutput implements AsyncDisposable {
     if (this.#failure !== undefined) throw new CommandError(`--play: ${this.#failure}`)
   }
 
-  /** Writes what has arrived as a WAV file. */
+  /** Writes the samples so far as a WAV file. */
   async save(file: string): Promise<void> {
     await writeFile(file, encodeWav(joinPcm(this.#pieces), SPEECH_RATE))
   }
@@ -125,29 +125,29 @@ export class SpeechOutput implements AsyncDisposable {
 
   #start(player: Player, options: readonly string[]): ChildProcess {
     const child = spawn(player.command, options, { stdio: ['pipe', 'ignore', 'pipe'] })
-    let said = ''
+    let errors = ''
     child.stderr.on('data', (text: Buffer) => {
-      said = (said + text.toString()).slice(-4000)
+      errors = (errors + text.toString()).slice(-4000)
     })
-    // A player that has ended accepts no more; its exit code shows why.
+    // Writing fails if the player ends early; its exit code is checked below.
     child.stdin.on('error', () => undefined)
     child.on('error', (error) => {
       this.#failure = `${player.command}: ${error.message}`
     })
     child.on('exit', (code) => {
-      if (code !== null && code !== 0) this.#failure = `${player.command} ended with code ${code}: ${said.trim()}`
+      if (code !== null && code !== 0) this.#failure = `${player.command} exited with code ${code}: ${errors.trim()}`
     })
-    // ffplay ends with 0 when there is no audio device.
+    // ffplay exits with 0 if there is no audio device, so its messages are checked.
     child.on('close', () => {
-      const complaint = complaintOf(said)
-      if (complaint !== undefined) this.#failure ??= `${player.command} says: ${complaint}`
+      const cause = errorLine(errors)
+      if (cause !== undefined) this.#failure ??= `${player.command} failed: ${cause}`
     })
     return child
   }
 }
 
-/** The line with the cause: the player's own, or one of ALSA's trace before it. */
-function complaintOf(log: string): string | undefined {
+/** The line that names the cause: the player's own, or else one of ALSA's. */
+function errorLine(log: string): string | undefined {
   const lines = log.split(/[\r\n]+/).filter((line) => /failed|error|cannot|could ?n['o]t/i.test(line))
   return (lines.find((line) => !line.startsWith('ALSA lib')) ?? lines[0])?.trim()
 }

@@ -1,8 +1,8 @@
 /**
  * A video given as a list of images.
  *
- * In: sources and a function that opens one. Out: one medium. Two images are opened or decoded at a time, so that a long
- * list leaves decoders for other requests. The first failure cancels the rest and names its index.
+ * In: sources and a function that opens one. Out: one medium. Two images are opened or decoded at a time, so that a
+ * long list leaves decoders for other requests. The first failure cancels the rest and names its index.
  */
 
 import { createHash } from 'node:crypto'

@@ -1,9 +1,9 @@
 /**
  * Opens media sources within a model's limits.
  *
- * In: an http(s) URL or data URI, and limits. Out: contract media with their facts, which decode to pixels and samples on
- * request. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a {@link Fetcher}; disposing
- * the loader disposes them.
+ * In: an http(s) URL or data URI, and limits. Out: contract media with their facts, which decode to pixels and samples
+ * on request. Errors: {@link MediaError} only. A loader owns a pool of decoder processes and a {@link Fetcher};
+ * disposing the loader disposes them.
  */
 import { availableParallelism } from 'node:os'
 import type { AudioMedium, ImageFacts, ImageMedium, RgbImage, VideoMedium } from '../contract/index.ts'

@@ -12,7 +12,9 @@ import { illegalCode, MediaError, type MediaKind } from './errors.ts'
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif' | 'bmp' | 'ico' | 'icns' | 'jp2' | 'sgi'
 
 export interface Sniffed {
-  /** `other`: a known format that is not media (archive, document, web page, playlist). `unknown`: no known signature. */
+  /**
+   * `other`: a known format that is not media (archive, document, web page, playlist). `unknown`: no known signature.
+   */
   readonly class: 'image' | 'audio' | 'video' | 'other' | 'unknown'
   /** For display: a media type or a short name. */
   readonly name: string

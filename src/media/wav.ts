@@ -2,7 +2,8 @@
  * Writes and reads RIFF/WAVE files without a library, for the command line and tests.
  *
  * Reads 8, 16, 24 and 32-bit integers and 32 and 64-bit floats, plain or extensible, RIFF or RIFX (big-endian). The
- * width of a sample is the block size's, not the number of valid bits. For untrusted files use the media loader instead.
+ * width of a sample is the block size's, not the number of valid bits. For untrusted files use the media loader
+ * instead.
  *
  * Reference: Microsoft's Multimedia Programming Interface 1.0, RIFF WAVE; WAVEFORMATEXTENSIBLE; RFC 2361.
  */
@@ -30,7 +31,9 @@ export function encodeWav(samples: Int16Array | Float32Array, sampleRate: number
   return file
 }
 
-/** @throws RangeError if the file is cut off, is not a WAVE file, or has a sample format other than integer and float */
+/**
+ * @throws RangeError if the file is cut off, is not a WAVE file, or has a sample format other than integer and float
+ */
 export function decodeWav(file: Uint8Array): WavFile {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   const tag = (offset: number) => String.fromCharCode(...file.subarray(offset, offset + 4))

@@ -118,7 +118,7 @@ describe.concurrent('one question', () => {
     await chmod(path.join(mute, 'ffplay'), 0o755)
     const mutePlayer = await chat(['Hello', '--play'], { environment: { PATH: mute } })
     expect(mutePlayer).toMatchObject({ code: 1, out: 'You said: Hello\n' })
-    expect(mutePlayer.errors).toContain('--play: ffplay says: audio open failed')
+    expect(mutePlayer.errors).toContain('--play: ffplay failed: audio open failed')
     const none = await chat(['Hello', '--play'], { environment: { PATH: folder.path } })
     expect(none).toMatchObject({ code: 2, errors: expect.stringContaining('install one of ffplay, pw-play') })
   })
@@ -146,7 +146,7 @@ describe.concurrent('one question', () => {
     const unknown = await omniserve(['chat', 'x', '--model', 'gpt-4'])
     expect(unknown).toMatchObject({
       code: 3,
-      errors: expect.stringMatching(/^omniserve: --model gpt-4 is no API model.*there is no checkpoint 'gpt-4'/),
+      errors: expect.stringMatching(/^omniserve: --model gpt-4 is not an API model.*there is no checkpoint 'gpt-4'/),
     })
     const unreachable = await omniserve(['chat', 'x', '--url', 'http://127.0.0.1:1'])
     expect(unreachable).toMatchObject({ code: 4, errors: expect.stringContaining('cannot reach http://127.0.0.1:1') })
@@ -284,7 +284,7 @@ describe('without a server', () => {
     expect(answer.audio.seconds).toBeGreaterThan(0)
   })
 
-  it('takes a --model that is no API model as the checkpoint', async () => {
+  it('uses a --model that is not an API model as the checkpoint', async () => {
     const answer = await omniserve(['chat', 'Hi', '--model', tinyCheckpoint, ...local.slice(2)])
     expect(answer.code).toBe(0)
     const missing = await omniserve(['chat', 'Hi', '--model', 'no/such'])

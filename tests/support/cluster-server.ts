@@ -33,11 +33,11 @@ export async function startClusterServer(config: object): Promise<ClusterServer>
   const settings = { ...(await loadSettings({ file })), port: 0 }
   const lines: string[] = []
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) })
-  const first = await loadClusterFile(file)
-  if (!first) throw new Error('the configuration has no pools')
+  const clusterFile = await loadClusterFile(file)
+  if (!clusterFile) throw new Error('the configuration has no pools')
   const cluster = new ClusterHost({
     file,
-    first,
+    cluster: clusterFile,
     settings,
     log: (text, facts) => log.info(facts, text),
     warn: (text, facts) => log.warn(facts, text),

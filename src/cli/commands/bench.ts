@@ -1,21 +1,22 @@
-/** `omniserve bench`: how fast a checkpoint is on this machine, measured by a client of the API. */
+/** `omniserve bench`: measures a checkpoint's speed on this machine, as a client of the API. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import sharp from 'sharp'
 import type { EngineModel } from '../../contract/index.ts'
 import type { RequestMetrics } from '../../engines/local/local-engine.ts'
+import { SPEECH_RATE } from '../../media/encode/encode-speech.ts'
 import { encodeWav } from '../../media/wav.ts'
 import type { ChatCompletionRequest, UserPart } from '../../protocol/index.ts'
-import { ask, type Reply, SPEECH_RATE, textRate } from '../ask.ts'
+import { ask, type Reply, textRate } from '../ask.ts'
 import { defaultVoice } from '../chat-settings.ts'
 import type { ApiConnection } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { addConnectionOptions, addRunOptions, type ConnectionFlags, integerFrom, settingFlags } from '../options.ts'
-import { bytesText, endWithReader, note, print, printJson, table } from '../output.ts'
+import { bytesText, exitOnClosedPipe, note, print, printJson, table } from '../output.ts'
 import { createProgress } from '../progress.ts'
-import { MetricsInbox, stageLines, stageReport, type StageReport } from '../stage-report.ts'
+import { MetricsQueue, stageLines, stageReport, type StageReport } from '../stage-report.ts'
 
 interface BenchFlags extends ConnectionFlags {
   readonly model: string
@@ -31,7 +32,7 @@ interface Case {
   readonly speaks: boolean
 }
 
-interface Measured {
+interface CaseResult {
   readonly case: string
   readonly runs: number
   readonly prompt_tokens: number
@@ -40,12 +41,12 @@ interface Measured {
   readonly first_token_ms: number | null
   readonly first_audio_ms: number | null
   readonly total_ms: number
-  /** Text tokens per second after the first read; null when the text came in one or two reads. */
+  /** Text tokens per second after the first read; null if the text came in one or two reads. */
   readonly text_tokens_per_second: number | null
   readonly speech_seconds: number | null
-  /** Time to generate speech divided by its length; under 1 is faster than playback. */
+  /** Time to generate speech divided by its duration; below 1 is faster than playback. */
   readonly real_time_factor: number | null
-  /** With --profile. */
+  /** Only with --profile. */
   readonly profile?: StageReport
 }
 
@@ -76,23 +77,29 @@ ${EXIT_HELP}`,
 }
 
 async function bench(flags: BenchFlags): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   const signal = interruptSignal()
-  const begun = performance.now()
+  const startedAt = performance.now()
   if (flags.profile === true && flags.url !== undefined) {
     throw new CommandError(
-      '--profile is for a checkpoint that runs here; a server writes the same to its log with --log-level debug',
+      '--profile works only for a checkpoint that runs here; a server writes the same to its log with --log-level debug',
       EXIT.usage,
     )
   }
-  const inbox = flags.profile === true ? new MetricsInbox() : undefined
-  await using api = await connect({ ...flags, flags: settingFlags(flags), load: true, onMetrics: inbox?.take, signal })
-  const loadSeconds = api.remote ? null : (performance.now() - begun) / 1000
+  const metricsQueue = flags.profile === true ? new MetricsQueue() : undefined
+  await using api = await connect({
+    ...flags,
+    flags: settingFlags(flags),
+    load: true,
+    onMetrics: metricsQueue?.push,
+    signal,
+  })
+  const loadSeconds = api.remote ? null : (performance.now() - startedAt) / 1000
   const model = (await api.engines.values().next().value?.models())?.[0]
   const peak = new PeakMemory(api)
   const cases = await casesFor(model)
-  const measured: Measured[] = []
-  // Lines would be of little use for such a short run.
+  const results: CaseResult[] = []
+  // Progress lines are not useful for such a short run.
   const progress = process.stderr.isTTY ? createProgress('count') : undefined
   const total = cases.length * (flags.runs + 1)
   let done = 0
@@ -103,17 +110,17 @@ async function bench(flags: BenchFlags): Promise<void> {
       for (let run = 0; run <= flags.runs; run += 1) {
         progress?.update(done, total, name)
         const reply = await ask(api, bodyFor(flags, content, speaks), {}, signal)
-        const report = await inbox?.next(signal)
-        // The first run warms caches and decoders up.
+        const report = await metricsQueue?.next(signal)
+        // The first run warms up caches and decoders.
         if (run > 0) replies.push(reply)
         if (run > 0 && report) metrics.push(report)
-        await peak.look()
+        await peak.update()
         done += 1
       }
-      const waited = replies.map(({ times }) => times.total)
-      measured.push({
+      const clientTimes = replies.map(({ times }) => times.total)
+      results.push({
         ...summary(name, replies, speaks),
-        ...(inbox && { profile: stageReport(metrics, waited) }),
+        ...(metricsQueue && { profile: stageReport(metrics, clientTimes) }),
       })
     }
     progress?.update(done, total, '')
@@ -128,7 +135,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     peak_memory_bytes: peak.bytes,
   }
   if (flags.json === true) {
-    printJson({ ...facts, cases: measured })
+    printJson({ ...facts, cases: results })
     return
   }
   const where = model === undefined ? '' : `: ${model.weights} on ${model.device}`
@@ -136,7 +143,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   print(
     table(
       ['CASE', 'PROMPT', 'FIRST TOKEN', 'FIRST AUDIO', 'TOTAL', 'TEXT', 'SPEECH', 'RTF'],
-      measured.map((row) => [
+      results.map((row) => [
         row.case,
         `${row.prompt_tokens} tokens`,
         milliseconds(row.first_token_ms),
@@ -148,7 +155,7 @@ async function bench(flags: BenchFlags): Promise<void> {
       ]),
     ),
   )
-  for (const { case: name, profile } of measured) {
+  for (const { case: name, profile } of results) {
     if (profile) print(`\n${table([name.toUpperCase(), 'MEAN', 'SHARE'], stageLines(profile))}`)
   }
   const loaded = loadSeconds === null ? '' : `started in ${loadSeconds.toFixed(2)} s, `
@@ -156,18 +163,20 @@ async function bench(flags: BenchFlags): Promise<void> {
   note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens per reply`)
 }
 
-/** The checkpoint's modalities; a server on another machine is assumed to have all. */
+/** One case per modality of the checkpoint. A server on another machine is assumed to have all. */
 async function casesFor(model: EngineModel | undefined): Promise<Case[]> {
   const speaks = model === undefined || model.output.includes('audio')
-  const reads = (kind: 'image' | 'audio'): boolean => model === undefined || model.input.includes(kind)
+  const accepts = (kind: 'image' | 'audio'): boolean => model === undefined || model.input.includes(kind)
   const text = question('Tell me about yourself, and then tell me a story.')
   return [
     { name: 'text', content: [text], speaks: false },
     ...(speaks ? [{ name: 'text to speech', content: [text], speaks: true }] : []),
-    ...(reads('image')
+    ...(accepts('image')
       ? [{ name: 'image', content: [await testImage(), question('What is this?')], speaks: false }]
       : []),
-    ...(reads('audio') ? [{ name: 'audio', content: [sound(), question('What do you hear?')], speaks: false }] : []),
+    ...(accepts('audio')
+      ? [{ name: 'audio', content: [testAudio(), question('What do you hear?')], speaks: false }]
+      : []),
   ]
 }
 
@@ -183,8 +192,8 @@ async function testImage(): Promise<UserPart> {
   return { type: 'image_url', image_url: { url: `data:image/png;base64,${png.toString('base64')}` } }
 }
 
-/** Four seconds of a tone that grows louder. */
-function sound(): UserPart {
+/** Four seconds of a tone with rising amplitude. */
+function testAudio(): UserPart {
   const rate = 16_000
   const samples = Float32Array.from(
     { length: 4 * rate },
@@ -212,13 +221,13 @@ function textTokens({ usage }: Reply): number {
   return usage?.completion_tokens_details?.text_tokens ?? 0
 }
 
-function summary(name: string, replies: readonly Reply[], speaks: boolean): Measured {
+function summary(name: string, replies: readonly Reply[], speaks: boolean): CaseResult {
   const firstToken = median(replies.map(({ times }) => times.firstToken))
   const totalTime = median(replies.map(({ times }) => times.total)) ?? 0
   const speechSeconds = speaks ? median(replies.map(({ samples }) => samples / SPEECH_RATE)) : null
   const rate = speaks
     ? null
-    : // A few tokens give no rate.
+    : // Fewer than five tokens are too few for a rate.
       median(replies.map((reply) => (textTokens(reply) < 5 ? null : textRate(textTokens(reply), reply.pace))))
   return {
     case: name,
@@ -234,7 +243,7 @@ function summary(name: string, replies: readonly Reply[], speaks: boolean): Meas
   }
 }
 
-/** Of the known values; null without any. */
+/** Median of the values that are not null; null if there are none. */
 function median(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null).toSorted((a, b) => a - b)
   return known[Math.floor((known.length - 1) / 2)] ?? null
@@ -253,7 +262,7 @@ class PeakMemory {
     this.#api = api
   }
 
-  async look(): Promise<void> {
+  async update(): Promise<void> {
     let sum = 0
     for (const engine of new Set(this.#api.engines.values())) {
       const id = 'processId' in engine && typeof engine.processId === 'number' ? engine.processId : undefined
@@ -264,7 +273,7 @@ class PeakMemory {
   }
 }
 
-/** The high-water mark that Linux keeps; 0 elsewhere. */
+/** Peak resident memory of a process, bytes, from Linux; 0 on other systems. */
 async function peakOf(processId: number): Promise<number> {
   try {
     const text = await readFile(`/proc/${processId}/status`, 'utf8')

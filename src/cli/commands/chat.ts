@@ -1,5 +1,5 @@
 /**
- * `omniserve chat`: one question, or a conversation. Uses the wire with a server, or with a checkpoint in this process.
+ * `omniserve chat`: one question or a conversation, with a running server or a server in this process.
  */
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
@@ -7,7 +7,7 @@ import { type Command, Option } from 'commander'
 import { createCatalogue } from '../../catalogue/index.ts'
 import type { UserPart } from '../../protocol/index.ts'
 import { ask, type Reply } from '../ask.ts'
-import { attach, attachFrames, fitRequest } from '../attachments.ts'
+import { attach, attachFrames, fitInRequest } from '../attachments.ts'
 import { type ChatSettings, defaultVoice, requestBody } from '../chat-settings.ts'
 import type { ApiConnection } from '../api-connection.ts'
 import { connect } from '../connect.ts'
@@ -17,14 +17,14 @@ import { interruptSignal } from '../interrupt.ts'
 import {
   addConnectionOptions,
   addRunOptions,
-  collect,
   type ConnectionFlags,
   integerFrom,
   numberIn,
   settingFlags,
 } from '../options.ts'
 import { findCheckpoint } from '../open-engines.ts'
-import { endWithReader, note, printJson, styled, warn } from '../output.ts'
+import { collect } from '../settings-options.ts'
+import { exitOnClosedPipe, note, printJson, styled, warn } from '../output.ts'
 import { usageText } from '../reply-text.ts'
 import { checkWavName, requirePlayer, SpeechOutput } from '../speech-output.ts'
 
@@ -96,22 +96,22 @@ ${EXIT_HELP}`,
 }
 
 async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
-  endWithReader()
-  const { model, checkpoint } = nameModel(flags)
+  exitOnClosedPipe()
+  const { model, checkpoint } = resolveModel(flags)
   if (flags.saveAudio !== undefined) checkWritable(flags.saveAudio)
   const player = flags.play === true ? requirePlayer() : undefined
-  const spoken = await readWords(words)
+  const question = await readWords(words)
   const hasMedia = [flags.image, flags.audio, flags.video, flags.frame].some((list) => list !== undefined)
-  const talking = spoken === undefined && !hasMedia
-  if (talking && !process.stdin.isTTY) {
+  const interactive = question === undefined && !hasMedia
+  if (interactive && !process.stdin.isTTY) {
     throw new CommandError('there is no question: give words, or pipe them in', EXIT.usage)
   }
-  if (talking && flags.json === true) throw new CommandError('--json needs a question', EXIT.usage)
-  if (talking && flags.saveAudio !== undefined) {
+  if (interactive && flags.json === true) throw new CommandError('--json needs a question', EXIT.usage)
+  if (interactive && flags.saveAudio !== undefined) {
     throw new CommandError('--save-audio needs a question; in a conversation type /save FILE', EXIT.usage)
   }
-  // A conversation has its own Ctrl-C.
-  const signal = talking ? new AbortController().signal : interruptSignal()
+  // A conversation handles Ctrl-C itself.
+  const signal = interactive ? new AbortController().signal : interruptSignal()
   const settings: ChatSettings = {
     model,
     system: flags.system,
@@ -126,20 +126,20 @@ async function chat(words: readonly string[], flags: ChatFlags): Promise<void> {
     checkpoint,
     flags: settingFlags(flags),
     load: true,
-    // A file too large for a request needs a server in this process.
-    useRunning: await fitRequest([...(flags.image ?? []), ...(flags.audio ?? []), ...(flags.video ?? [])]),
+    // Only a server in this process accepts files that are too large for a request.
+    useRunning: await fitInRequest([...(flags.image ?? []), ...(flags.audio ?? []), ...(flags.video ?? [])]),
     verbose: flags.verbose,
     signal,
   })
-  if (talking) {
+  if (interactive) {
     const { converse } = await import('../conversation.ts')
     await converse(api, settings)
     return
   }
-  await answerOnce(api, settings, await contentOf(api, spoken, flags), flags, signal)
+  await answerOnce(api, settings, await contentOf(api, question, flags), flags, signal)
 }
 
-/** Checked before the reply is generated, not after. */
+/** Checks the file's folder before the reply is generated. @throws CommandError */
 function checkWritable(file: string): void {
   checkWavName(file)
   try {
@@ -149,11 +149,11 @@ function checkWritable(file: string): void {
   }
 }
 
-/** `--model` may name a checkpoint too: the API model is then the catalogue's first. */
-function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpoint: string | undefined } {
+/** `--model` may also name a checkpoint, which is then used with the default API model. @throws CommandError */
+function resolveModel(flags: ChatFlags): { readonly model: string; readonly checkpoint: string | undefined } {
   const { model, checkpoint, url } = flags
   const known = createCatalogue('intl').find(model) ?? createCatalogue('cn').find(model)
-  // The server's own models are checked by the server.
+  // With --url the server checks the model's name.
   if (known !== undefined || url !== undefined) return { model, checkpoint }
   if (checkpoint !== undefined) {
     throw new CommandError(`--model ${model}: unknown model; see: omniserve models`, EXIT.usage)
@@ -161,16 +161,16 @@ function nameModel(flags: ChatFlags): { readonly model: string; readonly checkpo
   try {
     findCheckpoint(model)
   } catch (error) {
-    const missing = `${model} is no API model (see: omniserve models), and there is ${(error as Error).message}`
+    const missing = `${model} is not an API model (see: omniserve models), and there is ${(error as Error).message}`
     throw new CommandError(`--model ${missing}`, EXIT.checkpoint)
   }
   return { model: 'qwen3-omni-flash', checkpoint: model }
 }
 
-/** The question; undefined when there is none and input is a terminal. */
+/** The question from the arguments or the standard input; undefined if there is none. */
 async function readWords(words: readonly string[]): Promise<string | undefined> {
-  const wantsInput = words.includes('-') || (words.length === 0 && !process.stdin.isTTY)
-  const input = wantsInput ? (await readStandardInput()).trim() : ''
+  const readsInput = words.includes('-') || (words.length === 0 && !process.stdin.isTTY)
+  const input = readsInput ? (await readStandardInput()).trim() : ''
   if (words.length === 0) return input === '' ? undefined : input
   return words.map((word) => (word === '-' ? input : word)).join(words.includes('-') ? '\n' : ' ')
 }
@@ -206,20 +206,20 @@ async function answerOnce(
 ): Promise<void> {
   const json = flags.json === true
   await using speech = new SpeechOutput(settings.player)
-  let reasoned = false
-  let begun = false
-  const asking = ask(
+  let inReasoning = false
+  let textStarted = false
+  const pendingReply = ask(
     api,
     requestBody(settings, [{ role: 'user', content }]),
     {
       onReasoning(text) {
-        reasoned = true
+        inReasoning = true
         if (!json) process.stderr.write(styled('dim', text, process.stderr))
       },
       onText(text) {
-        if (reasoned && !json) process.stderr.write('\n')
-        reasoned = false
-        begun = true
+        if (inReasoning && !json) process.stderr.write('\n')
+        inReasoning = false
+        textStarted = true
         if (!json) process.stdout.write(text)
       },
       onSpeech: (samples) => speech.write(samples),
@@ -229,9 +229,9 @@ async function answerOnce(
   )
   let reply: Reply
   try {
-    reply = await asking
+    reply = await pendingReply
   } catch (error) {
-    if (begun && !json) process.stdout.write('\n')
+    if (textStarted && !json) process.stdout.write('\n')
     if (flags.saveAudio !== undefined && speech.seconds > 0) await saveSpeech(speech, flags.saveAudio, false)
     throw error
   }

@@ -1,10 +1,12 @@
-/** `omniserve cluster status|drain|resume|schema`: replicas of a running server, through its operator routes. */
+/**
+ * `omniserve cluster status|drain|resume|schema`: manages the replicas of a running server through its admin routes.
+ */
 import { Option, type Command } from 'commander'
 import { configJsonSchema, loadSettings, SETTINGS } from '../../config/index.ts'
 import { apiErrorBodySchema, type ClusterState, clusterStateSchema } from '../../protocol/index.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { endWithReader, print, printJson, table } from '../output.ts'
+import { exitOnClosedPipe, print, printJson, table } from '../output.ts'
 
 interface ClusterFlags {
   readonly url?: string
@@ -29,7 +31,7 @@ Examples:
   omniserve cluster schema > omniserve.schema.json
 ${EXIT_HELP}`,
     )
-  const sub = (name: string, description: string): Command =>
+  const addSubcommand = (name: string, description: string): Command =>
     command
       .command(name)
       .description(description)
@@ -39,17 +41,17 @@ ${EXIT_HELP}`,
       )
       .addOption(new Option('--admin-key <key>', 'admin key').env('OMNISERVE_ADMIN_KEY'))
       .option('--json', 'print JSON')
-  sub('status', 'Show the replicas, their health and their load').action(async (flags: ClusterFlags) => {
-    show(await ask(flags, '', undefined), flags)
+  addSubcommand('status', 'Show the replicas, their health and their load').action(async (flags: ClusterFlags) => {
+    show(await callServer(flags, '', undefined), flags)
   })
-  sub('drain', 'Stop sending requests to a replica; its running ones finish')
+  addSubcommand('drain', 'Stop sending requests to a replica; its running ones finish')
     .argument('<replica>')
     .option('--wait', 'wait until its last request has finished')
     .action(async (name: string, flags: ClusterFlags) => drain(name, flags))
-  sub('resume', 'Send requests to a replica again, and lift a suspension')
+  addSubcommand('resume', 'Send requests to a replica again, and lift a suspension')
     .argument('<replica>')
     .action(async (name: string, flags: ClusterFlags) => {
-      show(await ask(flags, `/replicas/${encodeURIComponent(name)}`, { draining: false }), flags)
+      show(await callServer(flags, `/replicas/${encodeURIComponent(name)}`, { draining: false }), flags)
     })
   command
     .command('schema')
@@ -57,19 +59,20 @@ ${EXIT_HELP}`,
     .action(() => printJson(configJsonSchema()))
 }
 
-const WAIT_BETWEEN = 500
+/** Milliseconds between two requests for the state. */
+const POLL_INTERVAL = 500
 
 async function drain(name: string, flags: ClusterFlags): Promise<void> {
-  let state = await ask(flags, `/replicas/${encodeURIComponent(name)}`, { draining: true })
+  let state = await callServer(flags, `/replicas/${encodeURIComponent(name)}`, { draining: true })
   while (flags.wait === true && state.replicas.find((replica) => replica.name === name)?.state === 'draining') {
-    await new Promise((resolve) => setTimeout(resolve, WAIT_BETWEEN))
-    state = await ask(flags, '', undefined)
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))
+    state = await callServer(flags, '', undefined)
   }
   show(state, flags)
 }
 
-/** @throws CommandError with exit code 4 when nothing answers, 5 when the server refuses */
-async function ask(flags: ClusterFlags, path: string, body: object | undefined): Promise<ClusterState> {
+/** @throws CommandError with exit code 4 if the server cannot be reached, 5 if it refuses */
+async function callServer(flags: ClusterFlags, path: string, body: object | undefined): Promise<ClusterState> {
   const settings = await loadSettings({ environment: process.env, folder: process.cwd() })
   const base = flags.url ?? `http://${settings.host}:${settings.port}`
   const key = flags.adminKey ?? settings.adminKey
@@ -88,17 +91,17 @@ async function ask(flags: ClusterFlags, path: string, body: object | undefined):
     signal.throwIfAborted()
     throw new CommandError(`cannot reach ${base}: is omniserve serve running there?`, EXIT.unreachable)
   }
-  const answer: unknown = await response.json().catch(() => undefined)
-  const parsed = clusterStateSchema.safeParse(answer)
+  const reply: unknown = await response.json().catch(() => undefined)
+  const parsed = clusterStateSchema.safeParse(reply)
   if (response.ok && parsed.success) return parsed.data
-  const refusal = apiErrorBodySchema.safeParse(answer).data?.error.message ?? `HTTP ${response.status}`
+  const refusal = apiErrorBodySchema.safeParse(reply).data?.error.message ?? `HTTP ${response.status}`
   const hint =
-    response.status === 404 ? ' Is there a replica of that name, and does the server run with --admin-key?' : ''
+    response.status === 404 ? ' Check the name of the replica, and that the server runs with --admin-key.' : ''
   throw new CommandError(`${refusal}${hint}`, EXIT.refused)
 }
 
 function show(state: ClusterState, { json }: ClusterFlags): void {
-  endWithReader()
+  exitOnClosedPipe()
   if (json === true) {
     printJson(state)
     return

@@ -1,4 +1,6 @@
-/** `omniserve completion SHELL`: a script for the shell, which asks `omniserve complete -- WORDS` at every Tab. */
+/**
+ * `omniserve completion SHELL`: prints a script for the shell, which calls `omniserve complete -- WORDS` at every Tab.
+ */
 import tab from '@bomb.sh/tab/commander'
 import type { Command } from 'commander'
 import { createCatalogue, VOICES } from '../../catalogue/index.ts'
@@ -7,11 +9,11 @@ import { BASH_COMPLETION } from '../completion-bash.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { print } from '../output.ts'
 
-/** The end of the list of suggestions. 0: the shell adds file names. */
-const FILES_TOO = ':0'
+/** Ends the list of suggestions. 0: the shell adds file names. */
+const WITH_FILE_NAMES = ':0'
 
-/** The output of `work` through `console.log`, which the library uses. */
-function printedBy(work: () => void): string[] {
+/** The lines that `work` prints with `console.log`, as the library does. */
+function capturedLines(work: () => void): string[] {
   const lines: string[] = []
   const { log } = console
   console.log = (line: unknown) => lines.push(String(line))
@@ -23,7 +25,7 @@ function printedBy(work: () => void): string[] {
   return lines
 }
 
-/** To be called after all other commands are registered. */
+/** Must be called after all other commands are registered. */
 export async function addCompletionCommand(program: Command): Promise<void> {
   const root = tab(program, { completionCommandName: 'completion' })
   const suggest = (
@@ -62,8 +64,8 @@ export async function addCompletionCommand(program: Command): Promise<void> {
   const subcommand = (name: string): Command | undefined =>
     program.commands.find((candidate) => candidate.name() === name)
   subcommand('complete')?.action((words: string[]) => {
-    const lines = printedBy(() => root.parse(words))
-    print(lines.length > 1 ? lines.join('\n') : FILES_TOO)
+    const lines = capturedLines(() => root.parse(words))
+    print(lines.length > 1 ? lines.join('\n') : WITH_FILE_NAMES)
   })
   const command = subcommand('completion')
   command?.action((shell: string) => {

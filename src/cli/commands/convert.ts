@@ -1,4 +1,4 @@
-/** `omniserve convert`: a checkpoint folder to one file, quantised, that is mapped in a moment at start. */
+/** `omniserve convert`: writes a checkpoint folder as one quantised file that loads fast. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
@@ -59,24 +59,24 @@ ${EXIT_HELP}`,
 
 function readStage(
   value: string,
-  before: Partial<Record<WeightStage, WeightType>> | undefined,
+  previous: Partial<Record<WeightStage, WeightType>> | undefined,
 ): Partial<Record<WeightStage, WeightType>> {
   const [stage = '', type = ''] = value.split('=')
   try {
-    return { ...before, [parseWeightStage(stage)]: parseWeightType(type) }
+    return { ...previous, [parseWeightStage(stage)]: parseWeightType(type) }
   } catch (error) {
     throw new InvalidArgumentError(`${error instanceof Error ? error.message : ''}. Write STAGE=TYPE.`)
   }
 }
 
 async function convert(name: string, flags: ConvertFlags): Promise<void> {
-  const asked = flags.quantize === 'auto' ? undefined : parseWeightType(flags.quantize)
+  const requestedType = flags.quantize === 'auto' ? undefined : parseWeightType(flags.quantize)
   const { location, id } = findCheckpoint(name)
   const signal = interruptSignal()
   using checkpoint = await openCheckpoint(location, { supported: supportedArchitectures, signal })
   const { declarations, naming, ...rest } = describeModel(checkpoint.config)
   const advice = adviseType({ declarations, naming, ...rest })
-  const type = asked ?? advice.type
+  const type = requestedType ?? advice.type
   if (type === undefined) {
     throw new CommandError(
       `${name} needs ${bytesText(advice.bytes)} even at 4 bits, and this machine can hold ${bytesText(advice.available)}; to convert it for another machine, give a type with --quantize`,
@@ -86,8 +86,8 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   if (existsSync(output) && flags.force !== true) {
     throw new CommandError(`${output} already exists; use --force to replace it, or another --output`, EXIT.usage)
   }
-  if (asked === undefined) note(`quantising to ${type}, the finest type that fits this machine`)
-  const begun = performance.now()
+  if (requestedType === undefined) note(`quantising to ${type}, the finest type that fits this machine`)
+  const startedAt = performance.now()
   const progress = createProgress('bytes')
   using backend = await loadBackend({
     device: 'cpu',
@@ -107,7 +107,7 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   } finally {
     progress.stop()
   }
-  const seconds = (performance.now() - begun) / 1000
+  const seconds = (performance.now() - startedAt) / 1000
   if (flags.json === true) {
     printJson({
       path: result.path,

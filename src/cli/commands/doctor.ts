@@ -3,11 +3,13 @@ import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { loadClusterFile } from '../../config/index.ts'
 import type { DeviceKind } from '../../tensor/index.ts'
-import { checkMachine, type Check, probeDevice } from '../checks.ts'
+import type { Check } from '../check.ts'
+import { checkMachine } from '../checks.ts'
+import { probeDevice } from '../device-checks.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
 import { probePlacement } from '../placement-check.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { endWithReader, print, printJson, styled } from '../output.ts'
+import { exitOnClosedPipe, print, printJson, styled } from '../output.ts'
 import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
 
 interface DoctorFlags extends Record<string, unknown> {
@@ -21,7 +23,7 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .description('Check this machine and report what to fix')
     .option('--json', 'print JSON')
-    // The numeric library can end its process, so each device is tried in a process of its own.
+    // The numeric library can end its process, so each device is tried in a child process with one of these options.
     .addOption(new Option('--probe <device>').hideHelp())
     .addOption(new Option('--probe-placement <device>').hideHelp())
   addSettingsOptions(command, ['host', 'port', 'model', 'device', 'gpuPrecision', 'threads'])
@@ -42,7 +44,7 @@ ${EXIT_HELP}`,
 }
 
 async function doctor(flags: DoctorFlags): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   if (flags.probe !== undefined) {
     printJson(await probeDevice(flags.probe))
     return
@@ -54,19 +56,19 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   }
   const signal = interruptSignal()
   const checks: Check[] = []
-  const take = (check: Check): void => {
+  const report = (check: Check): void => {
     checks.push(check)
     if (flags.json !== true) show(check)
   }
   const file = configFileOf(flags)
   const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
   for await (const check of checkMachine(settings, signal)) {
-    // The cluster answers, and its own checkpoints are checked there.
-    if (cluster === undefined || check.name !== 'checkpoint') take(check)
+    // A cluster does not use `--model`; `checkCluster` checks the checkpoints of its pools.
+    if (cluster === undefined || check.name !== 'checkpoint') report(check)
   }
   if (cluster !== undefined && file !== undefined) {
     const { checkCluster } = await import('../cluster-checks.ts')
-    for await (const check of checkCluster(cluster, settings, file, signal)) take(check)
+    for await (const check of checkCluster(cluster, settings, file, signal)) report(check)
   }
   const failed = checks.filter(({ status }) => status === 'fail').length
   const warned = checks.filter(({ status }) => status === 'warn').length

@@ -1,16 +1,16 @@
-/** `omniserve models`: the API's models and limits, and the checkpoints that can answer for them. */
+/** `omniserve models`: lists the API models with their limits, and the checkpoints on this machine. */
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { homeFolder, packageFolder } from '../../config/index.ts'
 import { modelListSchema } from '../../protocol/index.ts'
-import { type ApiConnection, readAnswer } from '../api-connection.ts'
+import { type ApiConnection, readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
-import { EXIT_HELP, explainFailure } from '../exit.ts'
+import { EXIT_HELP, failureText } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { findCheckpoint, isCheckpoint } from '../open-engines.ts'
 import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
-import { bytesText, countText, endWithReader, listText, print, printJson, styled, table } from '../output.ts'
+import { bytesText, countText, exitOnClosedPipe, listText, print, printJson, styled, table } from '../output.ts'
 import { readCheckpointFacts } from '../../engines/unloaded/unloaded-engine.ts'
 
 interface LocalCheckpoint {
@@ -47,11 +47,11 @@ ${EXIT_HELP}`,
 }
 
 async function models(flags: ConnectionFlags & { readonly json?: boolean }): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   const signal = interruptSignal()
   await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const response = await api.fetch('/models', { signal })
-  const list = await readAnswer(response, modelListSchema)
+  const list = await readResponse(response, modelListSchema)
   const checkpoints = api.remote ? [] : await localCheckpoints(api)
   if (flags.json === true) {
     printJson({ ...list, ...(api.remote ? {} : { checkpoints }) })
@@ -97,8 +97,8 @@ async function models(flags: ConnectionFlags & { readonly json?: boolean }): Pro
 async function localCheckpoints(api: ApiConnection): Promise<LocalCheckpoint[]> {
   const pulled = await pulledNames(path.join(homeFolder(), 'checkpoints'))
   const models = path.join(packageFolder, 'models')
-  // The folder also has the voice activity detector, which is no checkpoint.
-  const builtIn = (await names(models)).filter((name) => isCheckpoint(path.join(models, name)))
+  // The folder also has the voice activity detector, which is not a checkpoint.
+  const builtIn = (await folderNames(models)).filter((name) => isCheckpoint(path.join(models, name)))
   const all = [...new Set([...api.engines.keys(), ...builtIn, ...pulled])]
   return Promise.all(all.map(describe))
 }
@@ -122,19 +122,20 @@ async function describe(name: string): Promise<LocalCheckpoint> {
       speakers,
     }
   } catch (error) {
-    return { name, location, problem: explainFailure(error).text.replace(/^omniserve: /, '') }
+    return { name, location, problem: failureText(error) }
   }
 }
 
 async function pulledNames(folder: string): Promise<string[]> {
-  const owners = await names(folder)
+  const owners = await folderNames(folder)
   const nested = await Promise.all(
-    owners.map(async (owner) => (await names(path.join(folder, owner))).map((name) => `${owner}/${name}`)),
+    owners.map(async (owner) => (await folderNames(path.join(folder, owner))).map((name) => `${owner}/${name}`)),
   )
   return nested.flat()
 }
 
-async function names(folder: string): Promise<string[]> {
+/** Names of the folders in `folder`; empty if it does not exist. */
+async function folderNames(folder: string): Promise<string[]> {
   try {
     const entries = await readdir(folder, { withFileTypes: true })
     return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)

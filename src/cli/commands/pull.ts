@@ -1,6 +1,5 @@
 /**
- * `omniserve pull`: a checkpoint from Hugging Face or ModelScope, resumed and checked, into the folder `--model ID`
- * looks in.
+ * `omniserve pull`: downloads a checkpoint from Hugging Face or ModelScope into the folder in which `--model ID` looks.
  */
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -60,7 +59,7 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
   const folder = path.resolve(flags.folder ?? pulledFolder(id))
   const signal = interruptSignal()
   let progress = createProgress('bytes')
-  status(`asking ${hub} for ${id} ...`)
+  status(`requesting ${id} from ${hub} ...`)
   let result
   try {
     result = await pullCheckpoint(id, {
@@ -72,7 +71,7 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
         progress.update(bytesDone, bytes, `${filesDone}/${files} ${file}`),
       onLicence: async (licence) => {
         progress.stop()
-        await agree(licence, id, flags.acceptLicence === true, signal)
+        await confirmLicence(licence, id, flags.acceptLicence === true, signal)
         progress = createProgress('bytes')
       },
       signal,
@@ -106,8 +105,8 @@ async function pull(given: string, flags: PullFlags): Promise<void> {
   note(advice)
 }
 
-/** Shows a licence that restricts use, and asks. @throws CommandError when it is not agreed to */
-async function agree(licence: Licence, id: string, accepted: boolean, signal: AbortSignal): Promise<void> {
+/** Shows a licence that restricts use and asks for consent. @throws CommandError if it is not given */
+async function confirmLicence(licence: Licence, id: string, accepted: boolean, signal: AbortSignal): Promise<void> {
   if (!licence.restricts) return
   const { name, terms, link } = licence
   note(`${id} has the licence ${name}${terms === undefined ? '' : ` (${terms})`}.`)
@@ -124,10 +123,10 @@ async function agree(licence: Licence, id: string, accepted: boolean, signal: Ab
   throw new CommandError('the licence was not accepted: only the model card was downloaded')
 }
 
-/** A line typed at the terminal; empty at the end of the input. Throws the signal's reason once aborted. */
+/** Reads a line from the terminal; empty at the end of the input. @throws the signal's reason once aborted */
 async function question(text: string, signal: AbortSignal): Promise<string> {
   using lines = createInterface({ input: process.stdin, output: process.stderr })
-  // A terminal in line mode gives Ctrl-C to the reader alone.
+  // `readline` consumes Ctrl-C, so it is passed on to the process.
   lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
   const answer = await Promise.race([lines.question(text, { signal }).catch(() => ''), ended])
@@ -137,7 +136,7 @@ async function question(text: string, signal: AbortSignal): Promise<string> {
 
 /** The next steps, depending on the downloaded files and this machine's memory. */
 async function adviceFor(folder: string, name: string): Promise<string> {
-  const [{ readCheckpointFacts }, { adviseType }, { explainFailure }, { totalmem }] = await Promise.all([
+  const [{ readCheckpointFacts }, { adviseType }, { failureText }, { totalmem }] = await Promise.all([
     import('../../engines/unloaded/unloaded-engine.ts'),
     import('../memory-advice.ts'),
     import('../exit.ts'),
@@ -152,6 +151,6 @@ async function adviceFor(folder: string, name: string): Promise<string> {
       ? `It cannot run here: ${machine}, even quantised to 4 bits (${bytesText(bytes)}).`
       : `Next, as ${machine}: omniserve convert ${name} --quantize ${type}   (${bytesText(bytes)})`
   } catch (error) {
-    return `It cannot be served: ${explainFailure(error).text.replace(/^omniserve: /, '')}`
+    return `It cannot be served: ${failureText(error)}`
   }
 }

@@ -1,4 +1,4 @@
-/** `omniserve serve`: listens, loads checkpoints, prints `ready on URL` once it can answer, stops in order. */
+/** `omniserve serve`: listens, loads checkpoints, prints `ready on URL`, and stops after running replies have ended. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
@@ -36,7 +36,7 @@ ${EXIT_HELP}`,
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
   const settings = await settingsFromOptions(options)
   checkExposure(settings)
-  // Imported only to run the server, so that help and errors of arguments are fast.
+  // Imported late, so that help and argument errors are fast.
   const [{ createLog }, { createLazyTextCounter }, { startServer }, { openEngines }] = await Promise.all([
     import('../log.ts'),
     import('../../accounting/index.ts'),
@@ -47,10 +47,10 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   const log = createLog(settings)
   const stopping = new AbortController()
   const ended = new Promise<void>((resolve) => {
-    let asked = 0
+    let signals = 0
     const onSignal = (signal: NodeJS.Signals): void => {
-      asked += 1
-      if (asked > 1) process.exit(EXIT.interrupted)
+      signals += 1
+      if (signals > 1) process.exit(EXIT.interrupted)
       log.info({ signal }, 'stopping: running replies finish first; repeat the signal to stop at once')
       stopping.abort(new Error(`stopped by ${signal}`))
       resolve()
@@ -82,7 +82,7 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   if (settings.logLevel !== 'silent') status(`listening on ${server.url}; loading ${names.join(', ')} ...`)
   try {
     await server.ready
-    // Loads its vocabulary: no request waits for that.
+    // Loads the vocabulary now, so that no request waits for it.
     await counter.count('')
     clearStatus()
     process.stdout.write(`ready on ${server.url}\n`)
@@ -96,14 +96,14 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   process.exitCode = EXIT.ok
 }
 
-/** The cluster of the configuration file, where it has one. @throws ConfigError */
+/** The cluster of the configuration file; undefined if the file has none. @throws ConfigError */
 async function clusterOf(
   options: Readonly<Record<string, unknown>>,
   opening: OpenEnginesOptions,
 ): Promise<ClusterPort | undefined> {
   const file = configFileOf(options)
-  const first = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
-  if (file === undefined || first === undefined) return undefined
+  const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
+  if (file === undefined || cluster === undefined) return undefined
   const [{ ClusterHost }, { findCheckpoint, openCheckpoint }] = await Promise.all([
     import('../open-cluster.ts'),
     import('../open-engines.ts'),
@@ -111,7 +111,7 @@ async function clusterOf(
   return new ClusterHost({
     ...opening,
     file,
-    first,
+    cluster,
     openLocal: (checkpoint) => openCheckpoint(checkpoint, findCheckpoint(checkpoint), opening),
   })
 }

@@ -1,15 +1,15 @@
-/** `omniserve tokens`: tokens and cost of files, a text or a whole request, without running anything. */
+/** `omniserve tokens`: counts tokens and price of files, a text or a request, without running a model. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { type ChatCompletionRequest, type TokensCount, tokensCountSchema, type UserPart } from '../../protocol/index.ts'
 import { attach, kindOfFile } from '../attachments.ts'
-import { type ApiConnection, readAnswer } from '../api-connection.ts'
+import { type ApiConnection, readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
-import { CommandError, EXIT, EXIT_HELP, explainFailure } from '../exit.ts'
+import { CommandError, EXIT, EXIT_HELP, explainFailure, failureText } from '../exit.ts'
 import { readStandardInput } from '../input.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
-import { countText, endWithReader, note, print, printJson, table, warn } from '../output.ts'
+import { countText, exitOnClosedPipe, note, print, printJson, table, warn } from '../output.ts'
 
 interface TokensFlags extends ConnectionFlags {
   readonly text?: string
@@ -57,9 +57,9 @@ ${EXIT_HELP}`,
 }
 
 async function tokens(files: readonly string[], flags: TokensFlags): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   if (flags.request !== undefined && (files.length > 0 || flags.text !== undefined)) {
-    throw new CommandError('--request excludes files and --text', EXIT.usage)
+    throw new CommandError('--request cannot be combined with files or --text', EXIT.usage)
   }
   if (flags.request === undefined && files.length === 0 && flags.text === undefined) {
     throw new CommandError('nothing to count: give files, --text or --request', EXIT.usage)
@@ -79,10 +79,9 @@ async function tokens(files: readonly string[], flags: TokensFlags): Promise<voi
       counted.push({ file, count: await count(api, requestOf(parts, flags), signal) })
     } catch (error) {
       if (!concernsFile(error) || signal.aborted) throw error
-      const { exitCode, text } = explainFailure(error)
-      const message = text.replace(/^omniserve: /, '')
+      const message = failureText(error)
       failed.push({ file, error: message.includes(file) ? message : `${file}: ${message}` })
-      process.exitCode ??= exitCode
+      process.exitCode ??= explainFailure(error).exitCode
     }
   }
   if (flags.json !== true) {
@@ -93,7 +92,7 @@ async function tokens(files: readonly string[], flags: TokensFlags): Promise<voi
   else printJson({ object: 'list', data: [...counted.map((row) => ({ file: row.file, ...row.count })), ...failed] })
 }
 
-/** Whether other files may succeed: not so when nothing answers. */
+/** Whether the error concerns one file. If the server cannot be reached, no file can be counted. */
 function concernsFile(error: unknown): boolean {
   return !(error instanceof CommandError) || error.exitCode !== EXIT.unreachable
 }
@@ -146,7 +145,7 @@ async function count(api: ApiConnection, request: unknown, signal: AbortSignal):
     body: JSON.stringify(request),
     signal,
   })
-  return readAnswer(response, tokensCountSchema)
+  return readResponse(response, tokensCountSchema)
 }
 
 function show(counted: readonly Counted[]): void {

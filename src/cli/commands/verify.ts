@@ -1,4 +1,4 @@
-/** `omniserve verify`: tests a checkpoint's modalities, speech and arithmetic on this machine, without a reference. */
+/** `omniserve verify`: tests a checkpoint's modalities, speech and arithmetic on this machine. */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type Command, Option } from 'commander'
@@ -9,7 +9,7 @@ import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { findCheckpoint } from '../open-engines.ts'
 import { integerFrom } from '../options.ts'
-import { clearStatus, endWithReader, note, print, status, styled } from '../output.ts'
+import { clearStatus, exitOnClosedPipe, note, print, status, styled } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
 import { addSettingsOptions, settingsFromOptions } from '../settings-options.ts'
 import { checkAgreement, runChecks } from '../verify/checks.ts'
@@ -64,12 +64,12 @@ ${EXIT_HELP}`,
 }
 
 async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   const settings = await settingsFromOptions(flags)
   const signal = interruptSignal()
   const name = checkpoint ?? settings.model
   const { against } = flags
-  // Both are located first: the other one is loaded only when the checks are done.
+  // Both are located now, although the second one is loaded only after the checks.
   findCheckpoint(name)
   if (against !== undefined) findCheckpoint(against)
   const tasks = makeTasks(flags.level, flags.seed)
@@ -83,7 +83,7 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
   }
   const replies: (readonly [string, InspectedReply])[] = []
   {
-    const begun = performance.now()
+    const startedAt = performance.now()
     await using model = await load(name, settings)
     signal.throwIfAborted()
     report = {
@@ -101,7 +101,7 @@ async function verify(checkpoint: string | undefined, flags: VerifyFlags): Promi
         steps: settings.speechSteps,
         guidance: settings.speechGuidance,
       },
-      load_seconds: (performance.now() - begun) / 1000,
+      load_seconds: (performance.now() - startedAt) / 1000,
       versions: {
         omniserve: packageInfo.version,
         node: process.versions.node,

@@ -1,12 +1,12 @@
-/** `omniserve voices`: a model's voices, and their speakers in the checkpoint that answers. */
+/** `omniserve voices`: lists the models' voices, and the checkpoint's speakers for them. */
 import { type Command } from 'commander'
 import { voiceListSchema, type VoiceListing } from '../../protocol/index.ts'
-import { readAnswer } from '../api-connection.ts'
+import { readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
-import { endWithReader, print, printJson, styled, table } from '../output.ts'
+import { exitOnClosedPipe, print, printJson, styled, table } from '../output.ts'
 
 interface VoicesFlags extends ConnectionFlags {
   readonly model?: string
@@ -34,11 +34,11 @@ ${EXIT_HELP}`,
 }
 
 async function voices(flags: VoicesFlags): Promise<void> {
-  endWithReader()
+  exitOnClosedPipe()
   const signal = interruptSignal()
   await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const query = flags.model === undefined ? '' : `?model=${encodeURIComponent(flags.model)}`
-  const list = await readAnswer(await api.fetch(`/voices${query}`, { signal }), voiceListSchema)
+  const list = await readResponse(await api.fetch(`/voices${query}`, { signal }), voiceListSchema)
   if (flags.json === true) {
     printJson(list)
     return

@@ -1,17 +1,18 @@
 /**
- * The checks of `omniserve verify`, cheap ones first. None needs a reference: each has an answer that follows from the
- * question, or compares the checkpoint with itself.
+ * The checks of `omniserve verify`, cheap ones first. None needs a reference: each has a known answer or compares the
+ * checkpoint with itself.
  *
- * In: an {@link Examiner} and tasks. Out: one {@link Finding} after the other. Marks depend on the family only, and
- * only where its streamed audio is not meant to equal the whole.
+ * In: an {@link Examiner} and tasks. Out: {@link Finding}s, one by one. The pass mark depends on the model family only
+ * for streaming, because not every family's streamed audio equals audio that is decoded at once.
  */
 import type { InspectedReply } from '../../engines/local/inspected-model.ts'
+import { SPEECH_RATE } from '../../media/index.ts'
 import { edits, quoted, units } from './error-rate.ts'
-import { type Examiner, SPEECH_RATE } from './examiner.ts'
+import type { Examiner } from './examiner.ts'
 import { type Detail, type Finding, reaches } from './report.ts'
 import type { Drawing, Language, Sentence, Tasks } from './tasks.ts'
 
-/** A check's result; the other fields of a finding follow. */
+/** The result of a check, from which its finding is made. */
 interface Outcome {
   readonly measured: number
   readonly details: readonly Detail[]
@@ -19,15 +20,15 @@ interface Outcome {
 
 type Plan = Pick<Finding, 'name' | 'what' | 'unit' | 'mark'>
 
-/** Of words or characters of its own speech. */
+/** Pass mark for the error rate of transcribing the checkpoint's own speech. */
 const TRANSCRIPT_ERRORS = { most: 0.15 } as const
 
-/** Runs the checks of the checkpoint's modalities. Others are listed as not checked. */
+/** Runs the checks for the checkpoint's modalities. The others are listed as not checked. */
 export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerator<Finding, void, undefined> {
   const { model, speakers } = examiner.model
-  const mark = { least: tasks.right }
+  const mark = { least: tasks.passMark }
   yield await finding({ name: 'sums', what: 'answers sums', unit: 'share', mark }, () =>
-    answered(
+    askAll(
       tasks.sums,
       ({ text }) => examiner.ask(text),
       ({ text, answer }) => [text, answer, isNumber],
@@ -40,7 +41,7 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
       yield await finding(plan, () =>
         readDrawings(
           examiner,
-          tasks.drawings.filter((one) => one.kind === kind),
+          tasks.drawings.filter((drawing) => drawing.kind === kind),
         ),
       )
   }
@@ -54,29 +55,30 @@ export async function* runChecks(examiner: Examiner, tasks: Tasks): AsyncGenerat
     }
     if (voices.length === 0) yield notChecked(plan, 'no speech')
     else if (!model.input.includes('audio')) yield notChecked(plan, 'no audio input')
-    else yield await finding(plan, () => hearsItself(examiner, tasks.sentences, language, voices))
+    else yield await finding(plan, () => transcribesOwnSpeech(examiner, tasks.sentences, language, voices))
   }
   const [sentence] = tasks.sentences
   const [voice] = voices
-  let spoken: InspectedReply | undefined
+  let speechReply: InspectedReply | undefined
   yield await finding(
     { name: 'determinism', what: 'gives the same reply again, and two at once', unit: 'share', mark: { least: 1 } },
     async () => {
-      const outcome = await isDeterministic(examiner, sentence!.request, voice)
-      spoken = outcome.reply
+      const outcome = await repeatsReply(examiner, sentence!.request, voice)
+      speechReply = outcome.reply
       return outcome
     },
   )
   const streaming = streamingPlan(model.architecture)
   if (voice === undefined) yield notChecked(streaming, 'no speech')
-  else if (spoken === undefined || spoken.pcm.length === 0) yield notChecked(streaming, 'no speech to compare')
+  else if (speechReply === undefined || speechReply.pcm.length === 0)
+    yield notChecked(streaming, 'no speech to compare')
   else {
-    const { codes, pcm } = spoken
-    yield await finding(streaming, () => streamsAsWhole(examiner, codes, pcm, voice, streaming.unit))
+    const { codes, pcm } = speechReply
+    yield await finding(streaming, () => comparesStreaming(examiner, codes, pcm, voice, streaming.unit))
   }
 }
 
-/** Compares replies of one type of weights with another's. `replies`: ids by prompt. */
+/** Compares this checkpoint's choice of tokens with the replies of another one. */
 export function checkAgreement(
   examiner: Examiner,
   replies: readonly (readonly [prompt: string, reply: InspectedReply])[],
@@ -88,22 +90,22 @@ export function checkAgreement(
     mark: { least: 0.9 },
   }
   return finding(plan, async () => {
-    let [same, all] = [0, 0]
+    let [agreeing, total] = [0, 0]
     const details: Detail[] = []
     for (const [prompt, { text, tokens }] of replies) {
-      const agreeing = await examiner.agreeing(prompt, tokens)
-      same += agreeing
-      all += tokens.length
-      details.push({ asked: prompt, wanted: text, got: `${agreeing} of ${tokens.length} tokens` })
+      const count = await examiner.countAgreeing(prompt, tokens)
+      agreeing += count
+      total += tokens.length
+      details.push({ asked: prompt, wanted: text, got: `${count} of ${tokens.length} tokens` })
     }
-    return { measured: all === 0 ? 0 : same / all, details }
+    return { measured: total === 0 ? 0 : agreeing / total, details }
   })
 }
 
 async function finding(plan: Plan, check: () => Promise<Outcome>): Promise<Finding> {
-  const begun = performance.now()
+  const startedAt = performance.now()
   const { measured, details } = await check()
-  const seconds = (performance.now() - begun) / 1000
+  const seconds = (performance.now() - startedAt) / 1000
   return { ...plan, state: reaches(measured, plan.mark) ? 'passed' : 'failed', measured, seconds, details }
 }
 
@@ -111,77 +113,75 @@ function notChecked(plan: Plan, reason: string): Finding {
   return { ...plan, state: 'not checked', reason, measured: null, seconds: 0, details: [] }
 }
 
-/**
- * Two voices that differ as much as names show: a woman and a man of the published checkpoints, else the first and the
- * last.
- */
+/** Two different voices: a female and a male one of the published checkpoints, else the first and the last. */
 export function chooseVoices(speakers: readonly string[]): string[] {
-  const woman = ['cherry', 'chelsie'].find((name) => speakers.includes(name)) ?? speakers[0]
-  const man = ['ethan', 'aiden'].find((name) => speakers.includes(name)) ?? speakers.at(-1)
-  return [...new Set([woman, man])].filter((name) => name !== undefined)
+  const female = ['cherry', 'chelsie'].find((name) => speakers.includes(name)) ?? speakers[0]
+  const male = ['ethan', 'aiden'].find((name) => speakers.includes(name)) ?? speakers.at(-1)
+  return [...new Set([female, male])].filter((name) => name !== undefined)
 }
 
 type Judge = (reply: string, wanted: string) => boolean
 
-/** A reply may show its steps; the last number is the answer. */
+/** The last number counts, because a reply may show its calculation. */
 const isNumber: Judge = (reply, wanted) => numbersOf(reply).at(-1) === wanted
 
 function numbersOf(text: string): string[] {
   return text.replaceAll(/(?<=\d),(?=\d{3})/g, '').match(/\d+/g) ?? []
 }
 
-async function answered<T>(
+/** Asks every question. @returns the fraction of correct answers */
+async function askAll<T>(
   questions: readonly T[],
   ask: (question: T) => Promise<InspectedReply>,
-  about: (question: T) => readonly [asked: string, wanted: string, judge: Judge],
+  expectation: (question: T) => readonly [asked: string, wanted: string, judge: Judge],
 ): Promise<Outcome> {
   const details: Detail[] = []
-  let right = 0
+  let correct = 0
   for (const question of questions) {
-    const [asked, wanted, judge] = about(question)
+    const [asked, wanted, judge] = expectation(question)
     const { text } = await ask(question)
-    right += Number(judge(text, wanted))
+    correct += Number(judge(text, wanted))
     details.push({ asked, wanted, got: text })
   }
-  return { measured: right / questions.length, details }
+  return { measured: correct / questions.length, details }
 }
 
 function readDrawings(examiner: Examiner, drawings: readonly Drawing[]): Promise<Outcome> {
   const reads: Judge = (reply, wanted) =>
     /^\d/.test(wanted) ? numbersOf(reply).includes(wanted) : units(reply).includes(wanted)
-  return answered(
+  return askAll(
     drawings,
     (drawing) => examiner.askAboutDrawing(drawing),
     ({ kind, question, shown }) => [`image of a ${kind}: ${question}`, shown, reads],
   )
 }
 
-async function hearsItself(
+async function transcribesOwnSpeech(
   examiner: Examiner,
   sentences: readonly Sentence[],
   language: Language,
   voices: readonly string[],
 ): Promise<Outcome> {
   const details: Detail[] = []
-  let [wrong, all] = [0, 0]
-  for (const sentence of sentences.filter((one) => one.language === language)) {
+  let [errors, total] = [0, 0]
+  for (const sentence of sentences.filter((candidate) => candidate.language === language)) {
     for (const voice of voices) {
-      const said = await examiner.speak(sentence.request, voice)
-      const count = Math.max(sentence.least, units(said.text).length)
-      // A reply with hardly any words, or without speech, is not understood.
-      const silent = units(said.text).length < sentence.least || said.pcm.length === 0
-      const transcript = silent ? '' : quoted((await examiner.askAboutAudio(said.pcm, sentence.transcribe)).text)
-      all += count
-      wrong += silent ? count : Math.min(count, edits(said.text, transcript))
-      const seconds = (said.pcm.length / SPEECH_RATE).toFixed(1)
-      details.push({ asked: `${voice}, ${seconds} s: ${sentence.request}`, wanted: said.text, got: transcript })
+      const spoken = await examiner.speak(sentence.request, voice)
+      const count = Math.max(sentence.least, units(spoken.text).length)
+      // A reply with too few words or without audio counts as wrong.
+      const unusable = units(spoken.text).length < sentence.least || spoken.pcm.length === 0
+      const transcript = unusable ? '' : quoted((await examiner.askAboutAudio(spoken.pcm, sentence.transcribe)).text)
+      total += count
+      errors += unusable ? count : Math.min(count, edits(spoken.text, transcript))
+      const seconds = (spoken.pcm.length / SPEECH_RATE).toFixed(1)
+      details.push({ asked: `${voice}, ${seconds} s: ${sentence.request}`, wanted: spoken.text, got: transcript })
     }
   }
-  return { measured: wrong / all, details }
+  return { measured: errors / total, details }
 }
 
-/** One reply four times: by itself, again with the first one's prefix, and twice at once. */
-async function isDeterministic(
+/** Generates one reply four times: first, again with a prefix cache hit, and twice concurrently. */
+async function repeatsReply(
   examiner: Examiner,
   request: string,
   voice: string | undefined,
@@ -214,8 +214,8 @@ function replyText({ text, tokens, codes, pcm }: InspectedReply): string {
 }
 
 /**
- * Qwen3-Omni's vocoder looks back only, so pieces join to the whole. Qwen2.5-Omni's windows see less than the whole, so
- * there only the loudness curve is compared: a window that is lost, repeated or moved breaks it.
+ * Qwen3-Omni's vocoder is causal, so streamed samples equal those decoded at once. Qwen2.5-Omni decodes in windows with
+ * less context, so only the loudness over time is compared: a lost, repeated or moved window changes it.
  */
 function streamingPlan(architecture: string): Plan {
   const name = 'streaming'
@@ -229,7 +229,7 @@ function streamingPlan(architecture: string): Plan {
     : { name, what: 'streamed speech equals the whole, signal-to-noise ratio', unit: 'dB', mark: { least: 40 } }
 }
 
-async function streamsAsWhole(
+async function comparesStreaming(
   examiner: Examiner,
   codes: Int32Array,
   streamed: Int16Array,
@@ -239,14 +239,14 @@ async function streamsAsWhole(
   const whole = await examiner.decodeInOnePiece(codes, voice)
   const pieces = Float32Array.from(streamed, (sample) => sample / 32_768)
   const ratio = signalToNoise(whole, pieces)
-  const course = correlation(loudness(whole), loudness(pieces))
+  const loudnessCorrelation = correlation(loudness(whole), loudness(pieces))
   const sameLength = whole.length === pieces.length
-  const got = `${pieces.length} samples, ${ratio.toFixed(1)} dB, loudness ${course.toFixed(3)}`
+  const got = `${pieces.length} samples, ${ratio.toFixed(1)} dB, loudness ${loudnessCorrelation.toFixed(3)}`
   const details = [{ asked: `speech of ${codes.length} codes`, wanted: `${whole.length} samples`, got }]
-  return { measured: sameLength ? (unit === 'dB' ? ratio : course) : 0, details }
+  return { measured: sameLength ? (unit === 'dB' ? ratio : loudnessCorrelation) : 0, details }
 }
 
-/** Signal-to-noise ratio, dB, at most 120, which means equal. */
+/** Signal-to-noise ratio in dB, at most 120 (equal signals). */
 export function signalToNoise(wanted: Float32Array, got: Float32Array): number {
   let [signal, noise] = [0, 0]
   for (let i = 0; i < wanted.length; i += 1) {
@@ -256,16 +256,16 @@ export function signalToNoise(wanted: Float32Array, got: Float32Array): number {
   return signal === 0 ? 0 : Math.min(120, 10 * Math.log10(signal / Math.max(noise, 1e-20)))
 }
 
-/** Root mean squares of pieces of 20 ms. */
+/** Root mean square of each 20 ms. */
 function loudness(samples: Float32Array): number[] {
-  const piece = SPEECH_RATE / 50
-  return Array.from({ length: Math.ceil(samples.length / piece) }, (_, i) => {
-    const part = samples.subarray(i * piece, (i + 1) * piece)
+  const window = SPEECH_RATE / 50
+  return Array.from({ length: Math.ceil(samples.length / window) }, (_, i) => {
+    const part = samples.subarray(i * window, (i + 1) * window)
     return Math.sqrt(part.reduce((sum, sample) => sum + sample * sample, 0) / part.length)
   })
 }
 
-/** Pearson's; 0 where either does not vary. */
+/** Pearson correlation; 0 if either series is constant. */
 export function correlation(left: readonly number[], right: readonly number[]): number {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
   const [a, b] = [mean(left), mean(right)]

@@ -1,6 +1,6 @@
-/** The error rate of a text: words of English, characters of Chinese. */
+/** Edit distance of texts, in words for English and in characters for Chinese. */
 
-/** Lower-case words and numbers, single Chinese characters; no punctuation. */
+/** Splits a text into lower-case words, numbers and single Chinese characters, without punctuation. */
 export function units(text: string): string[] {
   return (
     text
@@ -23,7 +23,7 @@ export function edits(wanted: string, got: string): number {
   return row[from.length]!
 }
 
-/** Only the words, where a reply quotes them after an introduction: `It says: "..."`. */
+/** The quoted words of a reply such as `It says: "..."`; else the whole text. */
 export function quoted(text: string): string {
   return /[:：]\s*["'“‘「](.+)["'”’」]\s*[.。]?\s*$/s.exec(text)?.[1] ?? text
 }

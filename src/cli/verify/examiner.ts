@@ -1,21 +1,20 @@
 /**
- * Prompts a loaded checkpoint: text, drawn images and its own speech in; replies out. Always greedy for text, with one
- * seed for speech.
+ * Prompts a loaded checkpoint with text, drawn images and its own speech, and returns its replies. Text is generated
+ * greedily, speech with a fixed seed.
  */
 import { randomUUID } from 'node:crypto'
 import sharp from 'sharp'
 import type { GenerationPart, GenerationRequest } from '../../contract/index.ts'
 import type { InspectedModel, InspectedReply } from '../../engines/local/inspected-model.ts'
-import { encodeWav, type MediaLoader } from '../../media/index.ts'
+import { encodeWav, type MediaLoader, SPEECH_RATE } from '../../media/index.ts'
 import { lettering } from './lettering.ts'
 import type { Drawing } from './tasks.ts'
 
-export const SPEECH_RATE = 24_000
 export const SEED = 1
 
-/** Answer tokens; a sum that is reasoned aloud takes most. */
+/** Most answer tokens; a sum with all its steps needs the most. */
 const ANSWER_TOKENS = 200
-/** Reasoning of checkpoints that always reason comes in addition. */
+/** Most reasoning tokens in addition, for checkpoints that always reason. */
 const REASONING_TOKENS = 4096
 
 export class Examiner {
@@ -63,11 +62,11 @@ export class Examiner {
     return this.model.decodeInOnePiece(codes, speaker, SEED, this.#signal)
   }
 
-  /** Share of a reply's positions where this checkpoint finds the reply's own token the most probable. */
-  async agreeing(text: string, reply: readonly number[]): Promise<number> {
+  /** Number of a reply's tokens that this checkpoint also finds the most probable at their position. */
+  async countAgreeing(text: string, reply: readonly number[]): Promise<number> {
     const messages = [{ role: 'user', content: [{ type: 'text', text }] }] as const
-    const likeliest = await this.model.likeliestTokens(messages, reply, this.#signal)
-    return reply.filter((id, i) => id === likeliest[i]).length
+    const mostProbable = await this.model.likeliestTokens(messages, reply, this.#signal)
+    return reply.filter((id, i) => id === mostProbable[i]).length
   }
 
   #reply(content: readonly GenerationPart[], speaker?: string): Promise<InspectedReply> {

@@ -1,14 +1,14 @@
 /**
- * Digits and small letters as SVG, from strokes defined here: the same images on every machine, whatever fonts it has.
+ * Draws digits and lower-case letters as SVG paths, so that images are the same on every machine. An SVG `text` element
+ * would depend on the installed fonts.
  *
- * In: a text of `0-9`, `a-z` and blanks. Out: an SVG document. A machine without fonts draws nothing for an SVG `text`
- * element.
+ * In: a text of `0-9`, `a-z` and spaces. Out: an SVG document.
  */
 
 interface Glyph {
-  /** Without the stroke's own width. */
+  /** Without the width of the stroke. */
   readonly width: number
-  /** An SVG path: capitals and ascenders reach y = 0, small letters y = 33, the baseline is y = 100. */
+  /** An SVG path. Digits and ascenders reach y = 0, lower-case letters y = 33; the baseline is y = 100. */
   readonly path: string
 }
 
@@ -77,7 +77,7 @@ const GLYPHS: Readonly<Record<string, Glyph>> = {
 }
 
 const STROKE = 15
-/** Between the edges of neighbours' strokes. */
+/** Distance between neighbouring glyphs. */
 const GAP = 11
 const DESCENT = 30
 
@@ -91,17 +91,17 @@ export interface Lettering {
   readonly paper: string
 }
 
-/** The text in the middle of the image, as large as it fits with a margin. Throws for a character without strokes. */
+/** Draws the text in the middle of the image, as large as fits with a margin. @throws Error for other characters */
 export function lettering({ text, width, height, ink, paper }: Lettering): string {
-  let at = STROKE / 2
+  let x = STROKE / 2
   const paths: string[] = []
   for (const character of text) {
-    const found = GLYPHS[character]
-    if (found === undefined) throw new Error(`no strokes for ${JSON.stringify(character)}`)
-    paths.push(`<path transform="translate(${at} 0)" d="${found.path}"/>`)
-    at += found.width + STROKE + GAP
+    const drawn = GLYPHS[character]
+    if (drawn === undefined) throw new Error(`there is no glyph for ${JSON.stringify(character)}`)
+    paths.push(`<path transform="translate(${x} 0)" d="${drawn.path}"/>`)
+    x += drawn.width + STROKE + GAP
   }
-  const textWidth = at - STROKE / 2 - GAP
+  const textWidth = x - STROKE / 2 - GAP
   const textHeight = 100 + STROKE + (/[gjpqy]/.test(text) ? DESCENT : 0)
   const scale = Math.min((0.84 * width) / textWidth, (0.5 * height) / (100 + STROKE))
   const left = (width - scale * textWidth) / 2

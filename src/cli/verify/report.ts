@@ -1,6 +1,4 @@
-/**
- * Results of `verify`, for users and for issues: no paths, no host name, only settings that change results.
- */
+/** The report of `verify`, for users and for issues. It has no paths, keys or host name. */
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
 import type { Level } from './tasks.ts'
 
@@ -15,19 +13,19 @@ export interface Finding {
   readonly name: string
   readonly what: string
   readonly state: 'passed' | 'failed' | 'not checked'
-  /** Why not checked. */
+  /** Only if not checked. */
   readonly reason?: string
-  /** Null where nothing was measured. */
+  /** Null if nothing was measured. */
   readonly measured: number | null
   readonly unit: 'share' | 'error rate' | 'dB' | 'correlation'
-  /** `least`: at least this passes; `most`: at most. */
+  /** The pass mark: at least `least`, or at most `most`. */
   readonly mark: { readonly least: number } | { readonly most: number }
   readonly seconds: number
   readonly details: readonly Detail[]
 }
 
 export interface CheckedModel {
-  /** The name it is loaded by, without folders. */
+  /** Name without folders. */
   readonly name: string
   readonly architecture: string
   readonly weights: string
@@ -38,7 +36,7 @@ export interface CheckedModel {
 export interface Report {
   readonly report: 'omniserve verify 1'
   readonly date: string
-  /** False while checks remain: a report of a command that ended early. */
+  /** False if the command ended before its last check. */
   readonly complete: boolean
   readonly passed: boolean
   readonly checkpoint: CheckedModel
@@ -86,7 +84,7 @@ export function markText({ mark, unit }: Finding): string {
   return 'least' in mark ? `at least ${amountText(mark.least, unit)}` : `at most ${amountText(mark.most, unit)}`
 }
 
-/** Whether a measured value is within its mark; NaN is not. */
+/** Whether a measured value passes; NaN does not. */
 export function reaches(measured: number, mark: Finding['mark']): boolean {
   return 'least' in mark ? measured >= mark.least : measured <= mark.most
 }

@@ -1,10 +1,10 @@
 /**
  * The questions for a checkpoint, by level.
  *
- * `full` has questions that any published Qwen-Omni answers well. `demo` has those that a model of 19 million
- * parameters can learn: two digits, short words, memorised replies. Its limit allows one more wrong answer in six,
- * because nano confuses 8 and
- * 6. Numbers, words and operands are drawn with a seed, so that two reports of one seed have the same questions.
+ * `full` has questions that any published Qwen-Omni answers well. `demo` has questions that a model of 19 million
+ * parameters can learn: two digits, short words, memorised replies. Its pass mark allows one more wrong answer in six,
+ * because nano confuses similar digits. Numbers, words and operands are drawn with a seed, so that two reports with the
+ * same seed have the same questions.
  */
 
 export type Level = 'demo' | 'full'
@@ -30,15 +30,15 @@ export interface Sentence {
   readonly language: Language
   /** A prompt for speech. */
   readonly request: string
-  /** Words (Chinese: characters) that a reply has at least. */
+  /** Fewest words (Chinese: characters) of a reply. */
   readonly least: number
   /** A prompt for transcription. */
   readonly transcribe: string
 }
 
 export interface Tasks {
-  /** Required share of right answers. */
-  readonly right: number
+  /** Required fraction of correct answers. */
+  readonly passMark: number
   readonly sums: readonly Question[]
   readonly drawings: readonly Drawing[]
   readonly sentences: readonly Sentence[]
@@ -57,7 +57,7 @@ const WORDS: Readonly<Record<Level, readonly string[]>> = {
   ),
 }
 
-/** Request and least length of the reply. */
+/** Request, and fewest words or characters of the reply. */
 const SPOKEN: Readonly<Record<Level, Readonly<Record<Language, readonly (readonly [string, number])[]>>>> = {
   demo: {
     English: [
@@ -110,8 +110,8 @@ const PROMPTS: readonly string[] = [
 /** @param seed an integer; equal seeds give equal tasks */
 export function makeTasks(level: Level, seed: number): Tasks {
   const random = generator(seed)
-  const below = (most: number): number => Math.floor(random() * most)
-  const between = (least: number, most: number): number => least + below(most - least + 1)
+  const below = (limit: number): number => Math.floor(random() * limit)
+  const between = (min: number, max: number): number => min + below(max - min + 1)
   const range: readonly [number, number] = level === 'demo' ? [3, 20] : [120, 899]
   const sums = Array.from({ length: COUNT }, (_, i): Question => {
     const [a, b] = [between(...range), between(...range)]
@@ -129,8 +129,8 @@ export function makeTasks(level: Level, seed: number): Tasks {
     return { kind, shown, question, ...size, ink, paper }
   }
   return {
-    // At `full` five of six: one error is a model's, two are a fault's.
-    right: level === 'demo' ? 0.66 : 0.8,
+    // `full` allows one wrong answer of six: two mean a fault.
+    passMark: level === 'demo' ? 0.66 : 0.8,
     sums,
     drawings: [...numbers.map((text, i) => draw('number', text, i)), ...words.map((text, i) => draw('word', text, i))],
     sentences: (['English', 'Chinese'] as const).flatMap((language) =>
@@ -145,12 +145,12 @@ export function makeTasks(level: Level, seed: number): Tasks {
   }
 }
 
-function shuffled<T>(values: readonly T[], below: (most: number) => number): T[] {
-  const left = [...values]
-  return Array.from({ length: left.length }, () => left.splice(below(left.length), 1)[0]!)
+function shuffled<T>(values: readonly T[], below: (limit: number) => number): T[] {
+  const remaining = [...values]
+  return Array.from({ length: remaining.length }, () => remaining.splice(below(remaining.length), 1)[0]!)
 }
 
-/** Numbers in [0, 1): a linear congruence (Numerical Recipes), whose high bits are even enough to draw questions. */
+/** Pseudo-random numbers in [0, 1) from a linear congruential generator (Numerical Recipes). */
 function generator(seed: number): () => number {
   let state = (seed * 2_654_435_761) >>> 0
   return () => {

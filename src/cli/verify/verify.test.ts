@@ -6,7 +6,7 @@ import { lettering } from './lettering.ts'
 import { makeTasks } from './tasks.ts'
 
 describe('edits', () => {
-  it('counts words of English and characters of Chinese, whatever the punctuation', () => {
+  it('counts English words and Chinese characters without punctuation', () => {
     expect(units("It's 5 o'clock, 你好！")).toEqual(["it's", '5', "o'clock", '你', '好'])
     expect(edits('The cat sees a ball.', 'the cat sees a ball')).toBe(0)
     expect(edits('The cat sees a ball.', 'The dog sees the big ball.')).toBe(3)
@@ -15,7 +15,7 @@ describe('edits', () => {
     expect(edits('', 'one two')).toBe(2)
   })
 
-  it('takes what a reply quotes', () => {
+  it('uses the quoted part of a reply', () => {
     expect(quoted("The original content of this audio is: 'It's noon.'")).toBe("It's noon.")
     expect(quoted('内容是：“你好。”')).toBe('你好。')
     expect(quoted('The ferry leaves: at noon.')).toBe('The ferry leaves: at noon.')
@@ -35,7 +35,7 @@ describe('lettering', () => {
     return { ink: dark.length, all: data.length, edge: edge.length }
   }
 
-  it('draws every character inside the image, each differently', async () => {
+  it('draws each character inside the image and differently', async () => {
     const characters = '0123456789abcdefghijklmnopqrstuvwxyz'.split('')
     const drawn = new Set<number>()
     for (const character of characters) {
@@ -49,14 +49,14 @@ describe('lettering', () => {
     expect((await bytesOf('98765')).edge).toBe(0)
   })
 
-  it('needs no font', () => {
+  it('does not need a font', () => {
     expect(lettering({ text: 'star 42', width: 90, height: 60, ink: 'red', paper: 'white' })).not.toMatch(/<text|font/)
-    expect(() => lettering({ text: 'é', width: 90, height: 60, ink: 'red', paper: 'white' })).toThrow('no strokes')
+    expect(() => lettering({ text: 'é', width: 90, height: 60, ink: 'red', paper: 'white' })).toThrow('no glyph')
   })
 })
 
 describe('tasks', () => {
-  it('are the same for a seed, and can all be drawn', () => {
+  it('are the same for the same seed and can all be drawn', () => {
     for (const level of ['demo', 'full'] as const) {
       expect(makeTasks(level, 7)).toEqual(makeTasks(level, 7))
       expect(makeTasks(level, 7)).not.toEqual(makeTasks(level, 8))
@@ -73,14 +73,14 @@ describe('tasks', () => {
   })
 })
 
-it('chooses two voices where there are two', () => {
+it('chooses two voices if there are two', () => {
   expect(chooseVoices(['aiden', 'chelsie', 'ethan'])).toEqual(['chelsie', 'ethan'])
   expect(chooseVoices(['ann', 'bob', 'carl'])).toEqual(['ann', 'carl'])
   expect(chooseVoices(['ann'])).toEqual(['ann'])
   expect(chooseVoices([])).toEqual([])
 })
 
-it('compares waves', () => {
+it('computes the signal-to-noise ratio and the correlation', () => {
   const wave = Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i / 9))
   expect(signalToNoise(wave, wave)).toBe(120)
   expect(

@@ -1,9 +1,9 @@
 /**
  * Detects a truncated file by what its container declares.
  *
- * In: an input that was read to its end. Out: a description for the user, or nothing. Three indications are checked: the
- * declared duration, the declared size in bytes, and a damaged last packet. The duration is not checked where FFmpeg
- * estimates it from a bit rate, or where the container's clock jumps.
+ * In: an input that was read to its end. Out: a description for the user, or nothing. Three indications are checked:
+ * the declared duration, the declared size in bytes, and a damaged last packet. The duration is not checked where
+ * FFmpeg estimates it from a bit rate, or where the container's clock jumps.
  */
 import type { ByteSource } from './bytes.ts'
 import { declaredEnd, appendedFileStart } from './declared-end.ts'

@@ -1,9 +1,9 @@
 /**
  * Corrects a WAVE header for FFmpeg.
  *
- * FFmpeg takes a sample's valid bits for its width, so that 24 valid bits in 32 decode to noise. Valid bits are the high
- * bits, so the full width is correct. FFmpeg also reads the samples of big-endian files (RIFX) in the wrong byte order.
- * In: a file. Out: bytes that replace parts of its header, and whether the samples are big-endian.
+ * FFmpeg takes a sample's valid bits for its width, so that 24 valid bits in 32 decode to noise. Valid bits are the
+ * high bits, so the full width is correct. FFmpeg also reads the samples of big-endian files (RIFX) in the wrong byte
+ * order. In: a file. Out: bytes that replace parts of its header, and whether the samples are big-endian.
  *
  * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64. libsndfile also uses the
  * block size, not the valid bits.

@@ -2,8 +2,8 @@
  * Messages between the server and a decoder process.
  *
  * Parent to child: one {@link DecodeJob} at a time over Node's IPC channel. Child to parent: {@link DecoderReply}s over
- * another pipe (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes of
- * payload: pixels and samples never pass through JSON or a structured clone.
+ * another pipe (file descriptor 4), each as a 4-byte little-endian header length, a JSON header, and `bytes` raw bytes
+ * of payload: pixels and samples never pass through JSON or a structured clone.
  */
 import type { MediaErrorCode, MediaKind } from '../errors.ts'
 import type { AudioLimits, ImageLimits, VideoLimits } from '../limits.ts'

@@ -1,9 +1,9 @@
 /**
  * The addresses that the downloader may connect to: public ones, and hosts that the operator allows by name.
  *
- * Every address that is not public unicast is refused: private, loopback, link-local (cloud metadata), carrier-grade NAT
- * (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form that contains an IPv4
- * address (mapped, compatible, 6to4, Teredo, NAT64).
+ * Every address that is not public unicast is refused: private, loopback, link-local (cloud metadata), carrier-grade
+ * NAT (Alibaba's metadata), multicast, documentation, benchmarking, unique-local, and every IPv6 form that contains an
+ * IPv4 address (mapped, compatible, 6to4, Teredo, NAT64).
  *
  * Reference: IANA special-purpose registries as in `ipaddr.js`.
  */

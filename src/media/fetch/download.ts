@@ -1,10 +1,10 @@
 /**
  * Downloads one URL by http(s), and never connects to a forbidden address.
  *
- * At each hop the host name is resolved once, its addresses are checked, and the connection is made to a checked address
- * (SNI and Host keep the name), so that a DNS answer that changes after the check has no effect. Bytes, redirects, idle
- * time and total time are limited. A file of another kind is refused at its first bytes. Proxy settings in the
- * environment are ignored, because a proxy would resolve names itself.
+ * At each hop the host name is resolved once, its addresses are checked, and the connection is made to a checked
+ * address (SNI and Host keep the name), so that a DNS answer that changes after the check has no effect. Bytes,
+ * redirects, idle time and total time are limited. A file of another kind is refused at its first bytes. Proxy settings
+ * in the environment are ignored, because a proxy would resolve names itself.
  *
  * In: a URL and limits. Out: a {@link Spool} that the caller disposes. Errors: {@link MediaError}.
  */

@@ -3,8 +3,8 @@
  *
  * `dns.lookup` runs on libuv's four threads and cannot be cancelled: a few names whose server never answers would delay
  * all other lookups and file reads. Names that callers choose are therefore resolved by the name server directly (after
- * the hosts file, as the system does). `dns.lookup`, which also uses search domains and other sources, is only for names
- * that the operator allows, two at a time.
+ * the hosts file, as the system does). `dns.lookup`, which also uses search domains and other sources, is only for
+ * names that the operator allows, two at a time.
  *
  * In: a name, never an address. Out: its addresses. Errors: Node's DNS errors; an error for an aborted signal.
  */

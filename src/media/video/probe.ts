@@ -1,8 +1,8 @@
 /**
  * Predicts the result of decoding a video from its packets. Runs in a decoder process.
  *
- * In: as for decoding. Out: a `done` reply with the file's facts, the number and size of the frames, and the duration of
- * the audio.
+ * In: as for decoding. Out: a `done` reply with the file's facts, the number and size of the frames, and the duration
+ * of the audio.
  */
 import { openByteSource } from '../av/bytes.ts'
 import type { Send } from '../decoder/worker.ts'

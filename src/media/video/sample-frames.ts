@@ -1,8 +1,8 @@
 /**
  * Chooses the frames of a video to decode; `sampledFrameCount` is their number. Pure.
  *
- * They are evenly spaced from the first to the last, as in Qwen's `qwen-omni-utils` (`torch.linspace(0, total - 1, n).round()`),
- * with the same rounding: single precision, computed from both ends, halves to even.
+ * They are evenly spaced from the first to the last, as in Qwen's `qwen-omni-utils` (`torch.linspace(0, total - 1,
+ * n).round()`), with the same rounding: single precision, computed from both ends, halves to even.
  */
 
 import { roundHalfEven } from '../../arithmetic/half-even.ts'

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { MemoryBudget } from './memory-budget.ts'
 
 describe('memory budget', () => {
-  it('takes up to its limit and no more', () => {
+  it('grants memory up to its limit', () => {
     const budget = new MemoryBudget(100)
     expect(budget.acquire(60)).toBe(true)
     expect(budget.acquire(41)).toBe(false)
@@ -14,7 +14,7 @@ describe('memory budget', () => {
     expect(() => budget.release(71)).toThrow(/more bytes were released/)
   })
 
-  it('reclaims just what is short, in order, before it refuses', () => {
+  it('reclaims only the missing memory, in order, before it refuses', () => {
     const budget = new MemoryBudget(100)
     const asked: [string, number][] = []
     const held = { first: 20, second: 50 }

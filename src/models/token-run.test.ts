@@ -13,7 +13,7 @@ function run(ids: readonly number[], media: readonly MediaRows[] = [], shift = 0
 const at = (key: string | undefined, ...rows: number[]): MediaRows => ({ key, rows: Int32Array.from(rows) })
 
 describe('common prefix', () => {
-  it('goes as far as ids and positions are equal', () => {
+  it('ends where ids or positions differ', () => {
     expect(commonPrefix(run([1, 2, 3, 4]), run([1, 2, 3, 5, 6]))).toBe(3)
     expect(commonPrefix(run([1, 2]), run([1, 2, 3]))).toBe(2)
     expect(commonPrefix(run([]), run([1]))).toBe(0)
@@ -23,7 +23,7 @@ describe('common prefix', () => {
     expect(commonPrefix(run([1, 2], [], 1), run([1, 2]))).toBe(0)
   })
 
-  it('ends before a medium that is another, or has no name', () => {
+  it('ends before a medium with another key or without one', () => {
     const ids = [1, 9, 9, 2, 9, 9, 3]
     const first = [at('a', 1, 2), at('b', 4, 5)]
     expect(commonPrefix(run(ids, first), run(ids, first))).toBe(7)

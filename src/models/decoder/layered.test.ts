@@ -112,7 +112,7 @@ it.each(['f32', 'q4_0'] as const)('in %s', async (type) => {
   expect(Math.max(...expected[1]!.logits!)).toBeGreaterThan(0.1)
 })
 
-it('stops between layers when it is no longer wanted', async () => {
+it('stops between layers when aborted', async () => {
   const declared = declareParameters(construct)
   using weights = await loadWeights(
     backend,

@@ -34,7 +34,7 @@ async function read(thinker: ThinkerStage, sequence: StageSequence, ids: readonl
 
 const ids = (count: number, seed = 0): number[] => Array.from({ length: count }, (_, i) => (i * 7 + seed) % 300)
 
-it('a cut sequence and a copy go on as a fresh one does', async () => {
+it('a truncated sequence and a copy continue like a new one', async () => {
   const { thinker } = tiny.model
   using first = thinker.newSequence(600)
   await read(thinker, first, ids(300))
@@ -50,7 +50,7 @@ it('a cut sequence and a copy go on as a fresh one does', async () => {
   expect(largestDifference(await read(thinker, first, ids(9, 3)), wanted)).toBeLessThan(2e-5)
 })
 
-it('counts in the budget what sequences hold, and says what would fit when one does not', async () => {
+it('sequences count towards the budget, and an error says what would fit', async () => {
   const budget = new MemoryBudget(1e9)
   using own = await loadTinyModel('tiny-moe', { budget })
   const { thinker } = own.model
@@ -85,7 +85,7 @@ it('counts in the budget what sequences hold, and says what would fit when one d
   expect(listening).toBeDefined()
 })
 
-it('reserves the memory of a batch before it runs: what does not fit fails before anything is written', async () => {
+it('the memory of a batch is reserved before it runs, so a batch that does not fit writes nothing', async () => {
   const budget = new MemoryBudget(1e9)
   using own = await loadTinyModel('tiny-moe', { budget })
   const { talker } = own.model

@@ -36,7 +36,7 @@ const respell = (part: Record<string, unknown>): void => {
 const real = load('qwen2.5-omni/config-7b.json')
 
 describe('config.json', () => {
-  it('means the same in the newer spelling and under either name', () => {
+  it('has the same meaning in the newer spelling and under either name', () => {
     const newer = structuredClone(real)
     respell(newer['thinker_config']!['text_config']!)
     respell(newer['talker_config']!)
@@ -45,7 +45,7 @@ describe('config.json', () => {
     expect(parseConfig(renamed)).toEqual({ ...parseConfig(real), architecture: 'Qwen2_5OmniForConditionalGeneration' })
   })
 
-  it('follows every switch of the tiny checkpoints', () => {
+  it('supports every option of the tiny checkpoints', () => {
     const grouped = parseConfig(load('checkpoints/tiny25-grouped/config.json'))
     expect(grouped.architecture).toBe('Qwen2_5OmniModel')
     expect(grouped.thinker).toMatchObject({ heads: 4, keyValueHeads: 2, tiedEmbeddings: false })
@@ -60,7 +60,7 @@ describe('config.json', () => {
     expect(parseConfig(load('checkpoints/tiny25-thinker/config.json')).speech).toBeUndefined()
   })
 
-  it('ties embeddings by the switch that transformers looks at, and takes sides of patches as lists', () => {
+  it('ties embeddings by the option that transformers uses, and accepts patch sizes as lists', () => {
     const tied = (path: string): boolean => parseConfig(change(real, path, true)).thinker.tiedEmbeddings
     expect(tied('thinker_config.text_config.tie_word_embeddings')).toBe(false)
     expect(tied('thinker_config.tie_word_embeddings')).toBe(true)
@@ -68,7 +68,7 @@ describe('config.json', () => {
     expect(parseConfig(listed).visionEncoder).toEqual(parseConfig(real).visionEncoder)
   })
 
-  it('takes a thinker saved alone', () => {
+  it('describes a checkpoint that has only the thinker', () => {
     const alone = { ...real['thinker_config']!, architectures: ['Qwen2_5OmniThinkerForConditionalGeneration'] }
     const description = describeModel(alone)
     expect(description.speaks).toBeUndefined()
@@ -78,7 +78,7 @@ describe('config.json', () => {
     expect(canonicalName('audio_tower.ln_post.bias')).toBe('thinker.audio_tower.ln_post.bias')
   })
 
-  it('reads no speech where enable_audio_output is off, whatever enable_talker says', () => {
+  it('has no speech if enable_audio_output is off, even if enable_talker is on', () => {
     expect(parseConfig(change(real, 'enable_audio_output', false)).speech).toBeUndefined()
     expect(parseConfig(change(real, 'enable_talker', false)).speech).toBeDefined()
   })
@@ -111,7 +111,7 @@ describe('config.json', () => {
     ['talker_config.num_hidden_layers', 1e9, /talker_config.num_hidden_layers should be at most/],
     ['token2wav_config.dit_config.num_hidden_layers', 1e9, /dit_config.num_hidden_layers should be at most/],
   ]
-  it.each(faults)('%s = %j is refused by name', (path, value, message) => {
+  it.each(faults)('%s = %j is refused with an error that names it', (path, value, message) => {
     expect(() => describeModel(change(real, path, value))).toThrow(message)
     expect(() => describeModel(change(real, path, value))).toThrow(expect.objectContaining({ code: 'bad_checkpoint' }))
   })

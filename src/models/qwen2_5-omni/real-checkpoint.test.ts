@@ -70,14 +70,14 @@ describe.each(published)('the published $size checkpoint', ({ size, tensors: cou
     return matchParameters(checkpoint, description.declarations, description.naming)
   }
 
-  it('has as many tensors and elements as its files', () => {
+  it('has the same number of tensors and elements as its files', () => {
     expect(tensors.size).toBe(count)
     let sum = 0
     for (const shape of tensors.values()) sum += elementsOf(shape)
     expect(sum).toBe(elements)
   })
 
-  it('maps to the graphs with none missing and none left but the one that nothing reads', () => {
+  it('maps to the graphs: no tensor is missing, and only the unused one is left', () => {
     const { recipes, ignored } = match()
     expect(ignored.map(({ name }) => name)).toEqual(['thinker.audio_tower.audio_bos_eos_token.weight'])
     expect(recipes.reduce((sum, recipe) => sum + recipe.segments.length, 0)).toBe(count - 1)
@@ -86,7 +86,7 @@ describe.each(published)('the published $size checkpoint', ({ size, tensors: cou
     expect(sum).toBe(elements - unused)
   })
 
-  it('complains by name when a tensor is missing, misshapen or unknown', () => {
+  it('names a tensor that is missing, misshapen or unknown', () => {
     const name = 'thinker.visual.blocks.7.attn.q.bias'
     expect(() => match((map) => map.delete(name))).toThrow(/visual\.blocks\.7\.attn\.q\.bias/)
     expect(() => match((map) => map.set(name, [1281]))).toThrow(/visual\.blocks\.7\.attn\.q\.bias/)
@@ -96,7 +96,7 @@ describe.each(published)('the published $size checkpoint', ({ size, tensors: cou
     expect(() => match((map) => map.delete('talker.thinker_to_talker_proj.bias'))).toThrow(/thinker_to_talker_proj\.bias/)
   })
 
-  it('lets only thinker and talker be stored in less than 8 bits', () => {
+  it('only the thinker and the talker may be stored in less than 8 bits', () => {
     const coarse = description.declarations.filter(({ precision }) => precision === 'coarse')
     const parts = new Set(coarse.map(({ name }) => name.split('.').slice(0, 2).join('.')))
     expect(parts).toEqual(
@@ -104,7 +104,7 @@ describe.each(published)('the published $size checkpoint', ({ size, tensors: cou
     )
   })
 
-  it('reads the facts that prompts and speech need', () => {
+  it('has the facts that prompts and speech require', () => {
     expect(description.contextLength).toBe(32_768)
     expect(description.speaks).toMatchObject({ sampleRate: 24_000, frameRate: 50 })
     const { thinker, audioEncoder, visionEncoder, speech } = parseConfig(json)

@@ -42,7 +42,7 @@ function prompt(name: string): Prompt {
 }
 
 describe('thinker and talker', () => {
-  it('give each sequence of a batch what they give it by itself', async () => {
+  it('give a sequence the same result in a batch and by itself', async () => {
     const { thinker, talker } = tiny.model
     const names = ['text', 'image', 'audio', 'mixed']
     const each = async (input: Prompt): Promise<Float32Array[]> => {
@@ -77,7 +77,7 @@ describe('thinker and talker', () => {
     }
   })
 
-  it('read a prompt in pieces as they read it whole', async () => {
+  it('give the same result for a prompt in chunks and at once', async () => {
     const { thinker } = tiny.model
     const whole = prompt('mixed')
     using all = thinker.newSequence(900)
@@ -97,7 +97,7 @@ describe('thinker and talker', () => {
     expect(largestDifference(hidden, wanted!.hidden!)).toBeLessThan(CLOSE)
   })
 
-  it('refuse what does not fit', async () => {
+  it('refuse more tokens than fit', async () => {
     const { thinker, talker } = tiny.model
     using sequence = talker!.newSequence(8)
     const rows = new Float32Array(talker!.inputWidth)
@@ -112,7 +112,7 @@ describe('thinker and talker', () => {
 })
 
 describe('audio encoder', () => {
-  it('gives the same tokens for the seconds before, however long the audio is', async () => {
+  it('gives the same tokens for the first seconds of longer audio', async () => {
     const { audioEncoder, thinker } = tiny.model
     const frames = 2 * 200 * 8
     const mel = formulaLogMel(128, frames)
@@ -126,7 +126,7 @@ describe('audio encoder', () => {
     expect(pauses).toHaveLength(0)
   })
 
-  it('stops at an abort, pauses between groups and refuses a log-mel of the wrong size', async () => {
+  it('stops when aborted, pauses between groups and refuses a log-mel of the wrong size', async () => {
     const { audioEncoder } = tiny.model
     const abort = new AbortController()
     let pauses = 0
@@ -144,7 +144,7 @@ describe('audio encoder', () => {
 })
 
 describe('vision encoder', () => {
-  it('sees each frame of a video as it sees it by itself, and stops at an abort', async () => {
+  it('encodes each frame of a video as it encodes it by itself, and stops when aborted', async () => {
     const { visionEncoder } = tiny.model
     const frame = formulaPatches(60, 1176)
     const two = new Float32Array(2 * frame.length)
@@ -172,7 +172,7 @@ describe('a checkpoint', () => {
     return folder
   }
 
-  it('says what is missing when it should speak and has no voices', async () => {
+  it('that should speak and has no voices is refused with an error that names the missing file', async () => {
     const folder = await temporary()
     const source = testdataPath('checkpoints/tiny25-even')
     for (const file of ['config.json', 'tokenizer.json', 'preprocessor_config.json'])
@@ -186,7 +186,7 @@ describe('a checkpoint', () => {
     await expect(readModel(folder)).rejects.toMatchObject({ code: 'bad_checkpoint' })
   })
 
-  it('converted to one file speaks with the same voices and computes the same', async () => {
+  it('converted to one file has the same voices and gives the same results', async () => {
     const folder = await temporary()
     const output = join(folder, 'even.gguf')
     using backend = await loadBackend({ device: 'cpu', threads: 1 })

@@ -16,7 +16,7 @@ const draws: readonly Draw[] = [
 const name = (draw: Draw): string => JSON.stringify(draw)
 
 describe.each(draws)('sampling in the graph with %o', (draw) => {
-  it('picks what the host picks from the same logits and numbers', async () => {
+  it('chooses the same codes as the host from the same logits and random numbers', async () => {
     using backend = await loadBackend({ device: 'cpu', threads: 1 })
     const [vocabulary, batch] = [2048, 64]
     using graph = buildGraph(backend, (g) => ({
@@ -36,7 +36,7 @@ describe.each(draws)('sampling in the graph with %o', (draw) => {
     expect(different).toBeLessThanOrEqual(1)
   })
 
-  it('stays in range whatever it is given', async () => {
+  it('chooses codes within range for any input', async () => {
     using backend = await loadBackend({ device: 'cpu', threads: 1 })
     const rows = [NaN, Infinity, -Infinity, 0, 3e38]
     using graph = buildGraph(backend, (g) => ({
@@ -78,13 +78,13 @@ describe('a frame in one computation', () => {
   }
   const samplersOf = (draw: Draw): Sampler[] => [1, 2, 3].map((seed) => createSampler(draw, createRandom(seed, 3)))
 
-  it.each(draws.map((draw) => [name(draw), draw] as const))('gives what group by group gives: %s', async (_, draw) => {
+  it.each(draws.map((draw) => [name(draw), draw] as const))('gives the same codes as one group at a time: %s', async (_, draw) => {
     const guessed = samplersOf(draw)
     const stepped = samplersOf(draw).map((sampler) => (logits: Float32Array) => sampler(logits))
     for (let frame = 0; frame < 6; frame++) expect(await predict(guessed, frame)).toEqual(await predict(stepped, frame))
   })
 
-  it('follows the samplers where the guesses are wrong', async () => {
+  it('gives the samplers’ codes where the guesses are wrong', async () => {
     const draw = draws[0]!
     const misled = samplersOf(draw).map((sampler) =>
       Object.assign((logits: Float32Array) => sampler(logits), {

@@ -20,7 +20,7 @@ afterAll(() => {
   tiny[Symbol.dispose]()
 })
 
-it('later streams carry theirs in one buffer, and give the same samples', async () => {
+it('later streams keep their state in one buffer and give the same samples', async () => {
   const code2wav = tiny.model.code2wav!
   const { num_quantizers: groups, codebook_size: size } = (
     tiny.config as { code2wav_config: { num_quantizers: number; codebook_size: number } }
@@ -42,7 +42,7 @@ it('later streams carry theirs in one buffer, and give the same samples', async 
   for (const stream of [first, second, third]) stream[Symbol.dispose]()
 })
 
-it('decodes on a spare backend while its own is at work and the other is idle, with the same samples', async () => {
+it('decodes on a second backend while its own is busy, with the same samples', async () => {
   const config = parseConfig(tiny.config).speech!.code2wav
   const construct = (parameters: Parameters): Code2WavModel => new Code2WavModel(parameters, config)
   using main = await loadBackend({ device: 'cpu', threads: 1, parallelThreads: 1 })

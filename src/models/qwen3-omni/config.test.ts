@@ -37,7 +37,7 @@ const respell = (part: Record<string, unknown>): void => {
 const real = load('qwen3-omni-30b-a3b/config.json')
 
 describe('config.json', () => {
-  it('is read whole for the published checkpoint', () => {
+  it('of the published checkpoint is read completely', () => {
     const config = parseConfig(real)
     expect(config.thinker).toMatchObject({ layers: 48, hidden: 2048, heads: 32, keyValueHeads: 4, headSize: 128 })
     expect(config.thinker.rotarySections).toEqual([24, 20, 20])
@@ -49,7 +49,7 @@ describe('config.json', () => {
     expect(config.speech?.code2wav).toMatchObject({ window: 72, upsampleRates: [8, 5, 4, 3] })
   })
 
-  it('means the same in the older spelling', () => {
+  it('has the same meaning in the older spelling', () => {
     const older = structuredClone(real)
     const talker = older['talker_config']!
     respell(older['thinker_config']!['text_config']!)
@@ -62,7 +62,7 @@ describe('config.json', () => {
     expect(parseConfig(newer)).toEqual(parseConfig(real))
   })
 
-  it('follows every switch of the tiny checkpoints', () => {
+  it('supports every option of the tiny checkpoints', () => {
     const mixed = parseConfig(load('checkpoints/tiny-mixed/config.json'))
     expect(mixed.thinker.sparseLayers).toEqual([false, true, false, false, false])
     expect(mixed.thinker.tiedEmbeddings).toBe(true)
@@ -76,7 +76,7 @@ describe('config.json', () => {
     expect(parseConfig(load('checkpoints/tiny-thinker/config.json')).speech).toBeUndefined()
   })
 
-  it('takes a thinker saved alone', () => {
+  it('describes a checkpoint that has only the thinker', () => {
     const alone = { ...real['thinker_config']!, architectures: ['Qwen3OmniMoeThinkerForConditionalGeneration'] }
     const description = describeModel(alone)
     expect(description.speaks).toBeUndefined()
@@ -86,7 +86,7 @@ describe('config.json', () => {
     expect(description.naming.canonicalName('model.audio_tower.ln_post.bias')).toBe('thinker.audio_tower.ln_post.bias')
   })
 
-  it('takes a sliding window that nothing feels, and the sides of a patch as a list', () => {
+  it('accepts a sliding window that has no effect, and patch sizes as lists', () => {
     const listed = change(real, 'thinker_config.vision_config.patch_size', [16, 16])
     expect(parseConfig(listed).visionEncoder.patch).toBe(16)
     const wide = change(real, 'thinker_config.text_config.sliding_window', 65_536)
@@ -123,7 +123,7 @@ describe('config.json', () => {
     ['code2wav_config.num_quantizers', 8, /num_quantizers is 8 but the talker makes 16/],
     ['code2wav_config.decoder_dim', 1500, /decoder_dim is 1500/],
   ]
-  it.each(faults)('%s = %j is refused by name', (path, value, message) => {
+  it.each(faults)('%s = %j is refused with an error that names it', (path, value, message) => {
     expect(() => describeModel(change(real, path, value))).toThrow(message)
     expect(() => describeModel(change(real, path, value))).toThrow(expect.objectContaining({ code: 'bad_checkpoint' }))
   })

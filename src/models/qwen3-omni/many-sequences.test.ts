@@ -27,7 +27,7 @@ afterAll(async () => {
   tiny[Symbol.dispose]()
 })
 
-it('the thinker steps many sequences at once', async () => {
+it('the thinker runs a step of many sequences at once', async () => {
   const { thinker } = tiny.model
   using stack = new DisposableStack()
   const first = {
@@ -45,7 +45,7 @@ it('the thinker steps many sequences at once', async () => {
   for (const { logits } of outputs) expect(largestDifference(logits!, wanted!.logits!)).toBeLessThan(2e-5)
 })
 
-it('the talker steps many sequences at once', async () => {
+it('the talker runs a step of many sequences at once', async () => {
   const talker = tiny.model.talker!
   using stack = new DisposableStack()
   const embeddings = Float32Array.from({ length: talker.hiddenSize }, (_, i) => Math.sin(i))
@@ -89,7 +89,7 @@ async function deepStep(backend: Backend): Promise<Float32Array[]> {
   return outputs.map(({ logits }) => logits!)
 }
 
-it('the scheduler of a GPU takes the graph of many sequences and layers', async () => {
+it('the scheduler of a GPU accepts the graph of many sequences and layers', async () => {
   const alone = await deepStep(tiny.backend)
   using scheduled = withScheduler(tiny.backend)
   const logits = await deepStep(scheduled.backend)

@@ -70,7 +70,7 @@ describe('the published 30B-A3B checkpoint', () => {
     expect(parameters).toBe(35_259_818_545)
   })
 
-  it('maps to the graphs with none missing and none left', () => {
+  it('maps to the graphs: no tensor is missing, and none is left', () => {
     using checkpoint = checkpointOf(tensors)
     const { recipes, ignored } = matchParameters(checkpoint, description.declarations, description.naming)
     expect(ignored).toEqual([])
@@ -82,14 +82,14 @@ describe('the published 30B-A3B checkpoint', () => {
     expect(elements).toBe(35_259_818_545)
   })
 
-  it('complains by name when a tensor is missing, misshapen or unknown', () => {
+  it('names a tensor that is missing, misshapen or unknown', () => {
     const name = 'thinker.model.layers.7.mlp.experts.90.up_proj.weight'
     expect(attempt((map) => map.delete(name))).toThrow(/layers\.7\.mlp\.experts\.up_proj\.weight/)
     expect(attempt((map) => map.set(name, [768, 2047]))).toThrow(/layers\.7\.mlp\.experts\.up_proj\.weight/)
     expect(attempt((map) => map.set('thinker.model.layers.48.norm.weight', [4]))).toThrow(/layers\.48\.norm\.weight/)
   })
 
-  it('lets only thinker and talker be stored in less than 8 bits', () => {
+  it('only the thinker and the talker may be stored in less than 8 bits', () => {
     const coarse = description.declarations.filter(({ precision }) => precision === 'coarse')
     const parts = new Set(coarse.map(({ name }) => name.split('.').slice(0, 2).join('.')))
     expect(parts).toEqual(
@@ -97,7 +97,7 @@ describe('the published 30B-A3B checkpoint', () => {
     )
   })
 
-  it('reads the facts that speech needs', () => {
+  it('has the facts that speech requires', () => {
     expect(description.contextLength).toBe(65_536)
     expect(description.speaks).toMatchObject({ sampleRate: 24_000, frameRate: 12.5 })
     expect(description.speaks?.speakers).toContain('ethan')

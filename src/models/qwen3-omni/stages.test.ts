@@ -59,7 +59,7 @@ function prompt(name: string): Prompt {
 }
 
 describe('thinker', () => {
-  it('gives each sequence of a batch what it gives it alone, through prefill and steps of different lengths', async () => {
+  it('gives a sequence the same result in a batch and by itself, in prefill and decode steps', async () => {
     const { thinker } = tiny.model
     const names = ['text', 'images', 'audio', 'mixed']
     const alone: Float32Array[][] = []
@@ -106,7 +106,7 @@ describe('thinker', () => {
     )
   })
 
-  it('gives the same for a prompt in chunks, in a batch with a sequence that is decoding', async () => {
+  it('gives the same result for a prompt in chunks, in a batch with a sequence in decode', async () => {
     const { thinker } = tiny.model
     const whole = prompt('mixed')
     using reference = thinker.newSequence(500)
@@ -141,7 +141,7 @@ describe('thinker', () => {
     expect(largestDifference(hidden, expected?.hidden ?? [])).toBeLessThan(CLOSE)
   })
 
-  it('returns nothing but fills the cache when neither logits nor hidden states are wanted', async () => {
+  it('fills the cache and returns nothing if neither logits nor hidden states are requested', async () => {
     const { thinker } = tiny.model
     using sequence = thinker.newSequence(100)
     const [output] = await thinker.forward([{ sequence, ...prompt('text'), logits: 'none', hidden: false }])
@@ -170,7 +170,7 @@ describe('thinker', () => {
     expect(sequence.length).toBe(0)
   })
 
-  it('says how much memory a context would need when there is none', async () => {
+  it('names the memory that a context needs if it does not fit', async () => {
     using sequence = tiny.model.thinker.newSequence(1e10)
     await expect(sequence.reserve(1e10)).rejects.toThrow(
       expect.objectContaining({
@@ -180,7 +180,7 @@ describe('thinker', () => {
     )
   })
 
-  it('stops at an abort, leaving the sequence as it was and usable', async () => {
+  it('stops when aborted, with the sequence unchanged and usable', async () => {
     const { thinker } = tiny.model
     using sequence = thinker.newSequence(100)
     const abort = new AbortController()
@@ -194,7 +194,7 @@ describe('thinker', () => {
 })
 
 describe('talker and code predictor', () => {
-  it('give each sequence of a batch what they give it alone', async () => {
+  it('give a sequence the same result in a batch and by itself', async () => {
     const { talker, codePredictor } = tiny.model
     if (!talker || !codePredictor) throw new Error('tiny-moe speaks')
     const names = ['text', 'audio', 'mixed']
@@ -262,23 +262,23 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     return Float32Array.from(samples)
   }
 
-  it('gives frames times samples per frame, less what a whole decode cuts off', () => {
+  it('gives samples per frame for each frame, less those that decoding at once cuts off', () => {
     const cut = frames * stage.samplesPerFrame - whole.length
     expect(cut).toBe({ 'tiny-moe': 555, 'tiny-mixed': 50, 'tiny-dense': 14 }[name])
   })
 
-  it('equals the whole for every chunk size', async () => {
+  it('equals decoding at once for every chunk size', async () => {
     for (let size = 1; size <= frames; size += size < 20 ? 1 : 7)
       expect(largestDifference(await inPieces(() => size), whole), `chunks of ${size}`).toBeLessThan(CLOSE)
   })
 
-  it('equals the whole for chunks of changing size, and with empty ones between', async () => {
+  it('equals decoding at once for chunks of changing size and empty chunks', async () => {
     expect(largestDifference(await inPieces((at) => 1 + ((at * 5) % 11)), whole)).toBeLessThan(CLOSE)
     using stream = stage.newStream()
     expect((await stream.push(new Int32Array())).length).toBe(0)
   })
 
-  it('keeps streams apart', async () => {
+  it('keeps the state of streams separate', async () => {
     using first = stage.newStream()
     using second = stage.newStream()
     const shifted = codes.map((code) => (code + 1) % 32)
@@ -291,7 +291,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     expect(largestDifference(a, whole)).toBeLessThan(CLOSE)
   })
 
-  it('takes over the memory and graphs of a stream that ended, and nothing of its audio', async () => {
+  it('reuses the memory and graphs of an ended stream without its audio', async () => {
     const other = codes.map((code) => (code + 5) % 32)
     const first = stage.newStream()
     await first.push(other)
@@ -319,7 +319,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
     expect(await perStream(7)).toBe(kept)
   })
 
-  it('refuses broken codes, and to go on after an abort', async () => {
+  it('refuses invalid codes, and codes after an abort', async () => {
     using stream = stage.newStream()
     await expect(stream.push(new Int32Array(groups + 1))).rejects.toThrow(/no frames/)
     await expect(stream.push(new Int32Array(groups).fill(9999))).rejects.toThrow(/code 9999/)
@@ -331,7 +331,7 @@ describe.each(['tiny-moe', 'tiny-mixed', 'tiny-dense'] as const)('code2wav of %s
 })
 
 describe('audio encoder', () => {
-  it('stops at an abort and refuses a log-mel of the wrong size', async () => {
+  it('stops when aborted and refuses a log-mel of the wrong size', async () => {
     const { audioEncoder } = tiny.model
     const bins = config.thinker_config.audio_config.num_mel_bins
     const abort = new AbortController()
@@ -342,7 +342,7 @@ describe('audio encoder', () => {
 })
 
 describe('a model', () => {
-  it('loads when its thinker was saved alone, and computes the same', async () => {
+  it('that has only the thinker is loaded and gives the same results', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'omniserve-thinker-'))
     try {
       await saveThinkerAlone(testdataPath('checkpoints/tiny-thinker'), folder)
@@ -366,7 +366,7 @@ describe('a model', () => {
     }
   })
 
-  it('refuses to make audio of values that are not finite', async () => {
+  it('refuses to convert values that are not finite to audio', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'omniserve-broken-'))
     try {
       await cp(testdataPath('checkpoints/tiny-dense'), folder, { recursive: true })

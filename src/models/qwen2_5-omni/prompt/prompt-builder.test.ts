@@ -38,7 +38,7 @@ beforeAll(async () => {
 const written = (prompt: { tokenIds: Int32Array }): string => builder.tokenizer.decode(prompt.tokenIds)
 
 describe('the system turn', () => {
-  it("is the family's own without one, and the caller's where there is one", async () => {
+  it("is the caller's, or the family's default if there is none", async () => {
     expect(written(await builder.prepare([user(text('Hi'))]))).toBe(
       '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n',
     )
@@ -46,7 +46,7 @@ describe('the system turn', () => {
     expect(written(own)).toMatch(/^<\|im_start\|>system\nBe brief\.<\|im_end\|>/)
   })
 
-  it('is the one that speech is promised for when the reply is spoken, whatever the caller wrote', async () => {
+  it('is the one that speech requires if the reply is spoken, even if the caller sent another', async () => {
     const messages = [{ role: 'system' as const, content: [text('Be brief.')] }, user(text('Hi'))]
     const spoken = written(await builder.prepare(messages, { speech: true }))
     expect(spoken).toBe(
@@ -74,13 +74,13 @@ describe('special tokens in a message', () => {
 })
 
 describe('audio', () => {
-  it('shorter than a token is filled up to one', async () => {
+  it('that is shorter than a token is padded to one', async () => {
     const { features } = await builder.prepare([user(audio(5))])
     expect(features[0]).toMatchObject({ type: 'audio', frames: 3 })
     expect(features[0]?.rows).toHaveLength(1)
   })
 
-  it('longer than the checkpoint takes is refused, not cut', async () => {
+  it('that is longer than the checkpoint supports is refused, not truncated', async () => {
     const messages = [user(audio(4_800_001))]
     await expect(builder.prepare(messages)).rejects.toMatchObject({
       code: 'unsupported',
@@ -107,7 +107,7 @@ describe('a video', () => {
     return kinds.join('').replaceAll(/(V+|A+)/g, (run) => `${run[0]}${run.length}`)
   }
 
-  it('is read by turns with its audio, two seconds of each', async () => {
+  it('is interleaved with its audio in blocks of two seconds', async () => {
     // 4.5 s at 2 frames a second; each pair of frames is a grid of 140 tokens.
     const prompt = await builder.prepare([user(video(9, 2, 16_000 * 4.5))])
     expect(marks(prompt)).toMatch(/^v\(a\(V(\d+)A50V\1A50V(\d+)A12\)\)$/)
@@ -121,13 +121,13 @@ describe('a video', () => {
     expect(positions[length - 1]).toBe(prompt.nextPosition - 1)
   })
 
-  it('without audio shares a request with one that has it', async () => {
+  it('without audio can share a request with one that has audio', async () => {
     const prompt = await builder.prepare([user(video(4, 2), video(4, 2, 32_000), audio(16_000))])
     expect(marks(prompt)).toMatch(/^v\(V(\d+)\)v\(a\(V\1A50\)\)a\(A25\)$/)
     expect(prompt.features.map(({ type }) => type)).toEqual(['vision', 'vision', 'audio', 'audio'])
   })
 
-  it('stands at the times of the frames that were taken', async () => {
+  it('has the positions of its sampled frames', async () => {
     const times = async (fps: number): Promise<number[]> => {
       const { positions, tokenIds } = await builder.prepare([user(video(6, fps))])
       const rows = [...tokenIds.keys()].filter((row) => tokenIds[row] === builder.config.tokens.video)
@@ -141,12 +141,12 @@ describe('a video', () => {
   })
 })
 
-it('ends replies at the end of a turn and at the end of the text', () => {
+it('replies end at the end-of-turn and the end-of-text token', () => {
   const { tokenizer, endTokenIds } = builder
   expect(endTokenIds).toEqual([tokenizer.idOf('<|im_end|>'), tokenizer.idOf('<|endoftext|>')])
 })
 
-describe('checkpoints that lack something', () => {
+describe('checkpoints with missing or other files', () => {
   const folders: string[] = []
   afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))))
 
@@ -163,7 +163,7 @@ describe('checkpoints that lack something', () => {
     return createQwen25Prompt(await readCheckpointFiles(folder))
   }
 
-  it('are refused by the key', async () => {
+  it('are refused with an error that names the key', async () => {
     await expect(variant((json) => json.replaceAll('"image_token_index"', '"image_index"'))).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringContaining('image_token_index') as string,
@@ -176,7 +176,7 @@ describe('checkpoints that lack something', () => {
     ['n_fft', 1e9, 'n_fft should be at most 64000'],
     ['image_std', [0.3, 0, 0.3], 'image_std should be above 0'],
     ['min_pixels', 1e9, 'min_pixels has a least of 1000000000 pixels above its most of 50176'],
-  ])('or whose preprocessing cannot be done are refused at once: %s %j', async (key, value, message) => {
+  ])('or whose preprocessing is not supported are refused at once: %s %j', async (key, value, message) => {
     const change = (json: string): string => JSON.stringify({ ...(JSON.parse(json) as object), [key]: value })
     await expect(variant(change, 'preprocessor_config.json')).rejects.toMatchObject({
       code: 'bad_checkpoint',
@@ -184,7 +184,7 @@ describe('checkpoints that lack something', () => {
     })
   })
 
-  it('or that spell the placeholders otherwise are read', async () => {
+  it('or that spell the placeholders differently are supported', async () => {
     const other = await variant((json) => json.replaceAll('_token_index"', '_token_id"'))
     const messages = [user({ type: 'image', image: decodedImage(pixels) }, text('What?'))]
     expect((await other.prepare(messages)).tokenIds).toEqual((await builder.prepare(messages)).tokenIds)

@@ -61,14 +61,14 @@ describe.each(['tiny25-grouped', 'tiny25-even'])('%s', async (name) => {
     return golden.floats(tensor).reduce((most, value, i) => Math.max(most, Math.abs(value - actual[i * step]!)), 0)
   }
 
-  it.each(facts.images)('resizes and cuts an image of $width x $height', async (fact) => {
+  it.each(facts.images)('resizes and patches an image of $width x $height', async (fact) => {
     const { patches, grid } = await visionPatches([image(fact.width, fact.height, fact.seed)], config.image)
     expect(grid).toEqual(fact.grid)
     const values = patches.slice(0, patches.length)
     expect(worst(values, fact.patches)).toBeLessThan(2e-6)
   })
 
-  it.each(facts.videos)('resizes and cuts $frames frames of $width x $height', async (fact) => {
+  it.each(facts.videos)('resizes and patches $frames frames of $width x $height', async (fact) => {
     const frames = Array.from({ length: fact.frames }, (_, n) => image(fact.width, fact.height, fact.seed + n))
     const { patches, grid } = await visionPatches(frames, config.video)
     expect(grid).toEqual(fact.grid)
@@ -76,7 +76,7 @@ describe.each(['tiny25-grouped', 'tiny25-even'])('%s', async (name) => {
     expect(worst(values, fact.patches)).toBeLessThan(2e-6)
   })
 
-  it.each(facts.audio)('takes the log-mel of $samples samples', async (fact) => {
+  it.each(facts.audio)('computes the log-mel of $samples samples', async (fact) => {
     const padded = fact.samples + 2 * config.audio.fftLength
     const { mel, frames } = await logMel(formulaAudio(fact.samples, fact.seed), config.audio, padded)
     expect(frames).toBe(fact.frames)
@@ -108,7 +108,7 @@ describe.each(['tiny25-grouped', 'tiny25-even'])('%s', async (name) => {
     }
   })
 
-  it.each(facts.spoken)('lays out "$name" under the system turn that speech is promised for', async (fact) => {
+  it.each(facts.spoken)('lays out "$name" with the system message that speech requires', async (fact) => {
     const messages = goldenMessages({ messages: fact.asked })
     const prompt = await builder.prepare(messages, { speech: true })
     expect([...prompt.tokenIds]).toEqual([...golden.integers(`conversation.${fact.name}.tokens`)])
@@ -116,7 +116,7 @@ describe.each(['tiny25-grouped', 'tiny25-even'])('%s', async (name) => {
     expect(await builder.count(messages, { speech: true })).toEqual(prompt.usage)
   })
 
-  it('writes the same without a template in the checkpoint', async () => {
+  it('gives the same prompt without a template in the checkpoint', async () => {
     const files = await readCheckpointFiles({
       location: folder,
       readText: (file) =>

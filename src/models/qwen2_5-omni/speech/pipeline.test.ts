@@ -103,7 +103,7 @@ async function finish(turns: readonly Speaking[], prefillRows: number): Promise<
 }
 
 describe('a reply', () => {
-  it.each([7, 64, 4096])('makes the same codes from a prompt read %d rows at a time', async (rows) => {
+  it.each([7, 64, 4096])('generates the same codes if the prompt is prefilled %d rows at a time', async (rows) => {
     const recorded = find('image')
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'chelsie' === recorded.speaker?.toLowerCase() ? 'chelsie' : 'ethan')
@@ -123,7 +123,7 @@ describe('a reply', () => {
     expect(turn.codes).toEqual(recorded.codes)
   })
 
-  it('waits for text between codes, and continues with it', async () => {
+  it('waits for text between codes, and continues when it arrives', async () => {
     const recorded = find('text')
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, recorded.speaker!.toLowerCase())
@@ -142,7 +142,7 @@ describe('a reply', () => {
     expect(turn.reply.audioTokens).toBe(13)
   })
 
-  it('speaks text that has no row, and a last token that is never run', async () => {
+  it('speaks text without a row, and a last token that is never run', async () => {
     const recorded = find('text')
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'ethan')
@@ -154,7 +154,7 @@ describe('a reply', () => {
     expect(turn.codes.length).toBeGreaterThan(0)
   })
 
-  it('makes no code that the vocoder cannot decode', async () => {
+  it('has no code that the vocoder cannot decode', async () => {
     const recorded = find('audio')
     const { prompt, hidden } = await read(recorded)
     using turn = begin(prompt, 'ethan')
@@ -167,7 +167,7 @@ describe('a reply', () => {
 })
 
 describe('several replies', () => {
-  it('make in company what they make by themselves; one given up stops, one that fails ends none of the others', async () => {
+  it('generate concurrently what each generates by itself; an aborted or failed one does not end the others', async () => {
     const cases = ['text', 'image', 'audio'].map(find)
     using stack = new DisposableStack()
     const turns: Speaking[] = []
@@ -194,7 +194,7 @@ describe('several replies', () => {
     expect(gone.failure).toBeUndefined()
   })
 
-  it('that find no memory wait by themselves', async () => {
+  it('that do not fit into memory wait without delaying others', async () => {
     const recorded = find('text')
     const { prompt, hidden } = await read(recorded)
     using stack = new DisposableStack()
@@ -216,7 +216,7 @@ describe('several replies', () => {
     expect(second.codes.length).toBeGreaterThan(1)
   })
 
-  it.each([5, 4096])('that give up their memory go on with the same codes, %d rows at a time', async (rows) => {
+  it.each([5, 4096])('that release their memory continue with the same codes, %d rows at a time', async (rows) => {
     const recorded = find('image')
     const { prompt, hidden } = await read(recorded)
     const codes = []
@@ -257,7 +257,7 @@ describe('several replies', () => {
   })
 })
 
-it('says which voices there are', () => {
+it('lists the voices', () => {
   expect(speech.speakers).toEqual(['chelsie', 'ethan'])
   expect(speech.hiddenRows).toBe('all')
   const prompt = { tokenIds: new Int32Array(1), positions: new Float32Array(3) } as PreparedPrompt

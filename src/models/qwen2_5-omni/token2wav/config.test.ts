@@ -13,7 +13,7 @@ function parse(dit: object = {}, vocoder: object = {}): Token2WavConfig {
 const hub = { dim: 1024, depth: 22, heads: 16, head_dim: 64, ff_mult: 2, emb_dim: 512, mel_dim: 80, num_embeds: 8193 }
 
 describe('token2wav_config', () => {
-  it('of the hub has the sizes of the published checkpoints, and as many tensors', () => {
+  it('of the hub has the sizes and the number of tensors of the published checkpoints', () => {
     const config = parse(hub)
     expect(config).toEqual(parse())
     const { dit } = config
@@ -29,7 +29,7 @@ describe('token2wav_config', () => {
     expect(model?.vocoder.context).toEqual({ before: 26, after: 26 })
   })
 
-  it('takes the spelling of transformers 5 before that of the hub', () => {
+  it('prefers the spelling of transformers 5 to the hub’s', () => {
     const { dit } = parse({ ...hub, hidden_size: 64, num_hidden_layers: 3, num_attention_heads: 2, rope_parameters: { rope_theta: 50 } })
     expect([dit.hidden, dit.layers, dit.heads, dit.rotaryBase]).toEqual([64, 3, 2, 50])
   })

@@ -4,13 +4,13 @@ import { givenNoise, normalNoise } from './noise.ts'
 import { evaluationCount, evaluationTimes, integrate, solverTimes, type SolverName } from './solver.ts'
 
 describe('solver', () => {
-  it('takes the times of the reference', () => {
+  it('uses the times of the reference', () => {
     const expected = [0, 0.015192, 0.060307, 0.133975, 0.233956, 0.357212, 0.5, 0.65798, 0.826352, 1]
     for (const [i, time] of solverTimes(10).entries()) expect(time).toBeCloseTo(expected[i] ?? 0, 6)
     expect(() => solverTimes(1)).toThrow(RangeError)
   })
 
-  it('counts evaluations, and knows their distinct times', () => {
+  it('reports the number of evaluations and their distinct times', () => {
     expect(evaluationCount('euler', 10)).toBe(9)
     expect(evaluationCount('rk4', 10)).toBe(36)
     expect(evaluationTimes('euler', 10)).toHaveLength(9)
@@ -18,7 +18,7 @@ describe('solver', () => {
     expect(evaluationTimes('rk4', 10)).toHaveLength(28)
   })
 
-  it('asks for no other times than it says', async () => {
+  it('evaluates only at the reported times', async () => {
     for (const solver of ['euler', 'rk4'] satisfies SolverName[]) {
       const asked = new Set<number>()
       await integrate(solver, 7, new Float32Array(1), (time, state) => {
@@ -60,7 +60,7 @@ describe('noise', () => {
     expect(within).toBeCloseTo(0.6827, 2)
   })
 
-  it('is the same for a frame however it is asked for', () => {
+  it('is the same for a frame in any range', () => {
     const whole = normalNoise(random(), 7)(0, 600)
     const pieces = normalNoise(random(), 7)
     pieces(0, 3)
@@ -68,7 +68,7 @@ describe('noise', () => {
     expect(pieces(1, 400)).toEqual(whole.slice(7, 2807))
   })
 
-  it('that is given ends where it ends', () => {
+  it('from an array is refused beyond its end', () => {
     expect(() => givenNoise(new Float32Array(20), 4)(3, 3)).toThrow(/noise of 5 frames is given, frame 6 is needed/)
   })
 })

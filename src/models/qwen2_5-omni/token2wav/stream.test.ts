@@ -58,13 +58,13 @@ async function speak(given: SpeechOptions, count = codes.length, step = count): 
 }
 
 describe('a speech stream', () => {
-  it('gives every code its samples, whatever the number of codes', async () => {
+  it('gives the right number of samples for any number of codes', async () => {
     for (const count of [1, 11, 12, 13, 36, 37, 71])
       expect(await speak(options(1), count)).toHaveLength(count * tiny.stage.samplesPerFrame)
     expect(await speak(options(1), 0)).toHaveLength(0)
   })
 
-  it('gives its first samples with the codes of the first window and the block after it', async () => {
+  it('gives its first samples after the codes of the first window and the next block', async () => {
     using stream = tiny.stage.newStream(options(1))
     const needed = tiny.stage.codesBeforeFirst({ windowBlocks: [2] })
     expect(needed).toBe(36)
@@ -74,14 +74,14 @@ describe('a speech stream', () => {
     expect(first).toHaveLength((48 - after) * tiny.stage.vocoder.model.hop)
   })
 
-  it('repeats itself with the same seed, and speaks otherwise with another seed or voice', async () => {
+  it('gives the same samples with the same seed, and others with another seed or voice', async () => {
     const first = await speak(options(1))
     expect(await speak(options(1), codes.length, 5)).toEqual(first)
     expect(signalToNoise(await speak(options(2)), first)).toBeLessThan(20)
     expect(signalToNoise(await speak(options(1, 'Ethan')), first)).toBeLessThan(20)
   })
 
-  it('gives windows, which are not quite the whole sequence', async () => {
+  it('differs slightly from the whole sequence, because it decodes windows', async () => {
     const noise = givenNoise(golden.floats('noise'), tiny.config.dit.mels)
     const settings = { solver: 'rk4', points: 10, guidance: 0.5 } as const
     const windowed = await speak({ ...options(1), noise, settings, windowBlocks: [3] })
@@ -90,18 +90,18 @@ describe('a speech stream', () => {
     expect(signalToNoise(windowed, golden.floats('windowed.wave.rk4.3'))).toBeGreaterThan(100)
   })
 
-  it('several at once give what each gives alone', async () => {
+  it('concurrent streams give the same samples as single ones', async () => {
     const alone = [await speak(options(1)), await speak(options(2, 'Ethan'))]
     expect(await Promise.all([speak(options(1)), speak(options(2, 'Ethan'), codes.length, 9)])).toEqual(alone)
   })
 
-  it('refuses codes that are none, and then is of no use', async () => {
+  it('refuses invalid codes, and everything after them', async () => {
     using stream = tiny.stage.newStream(options(1))
     await expect(stream.push(Int32Array.of(41))).rejects.toThrow(/code 41 is none of token2wav's 0 to 40/)
     await expect(stream.push(codes)).rejects.toThrow(/broken/)
   })
 
-  it('refuses windows that are none, noise that ends too soon and work after its end', async () => {
+  it('refuses invalid windows, too little noise, and codes after its end', async () => {
     for (const windowBlocks of [[], [0], [1.5], [-1], [Number.NaN]])
       expect(() => tiny.stage.newStream({ ...options(1), windowBlocks })).toThrow(/whole numbers of 1 at least/)
     const noise = givenNoise(new Float32Array(tiny.config.dit.mels * 10), tiny.config.dit.mels)

@@ -99,7 +99,7 @@ describe('voices', () => {
     expectVoice(voices.get('Ethan'), limit)
   })
 
-  it('come back from the safe form', () => {
+  it('are the same after conversion to safetensors', () => {
     const first = readVoices(torchFile, 'spk_dict.pt')
     const bytes = encodeVoices(first.values())
     expectVoice(readVoices(bytes, 'voices.safetensors').get('Ethan'))
@@ -113,11 +113,11 @@ describe('voices', () => {
     expect(failure(file(name))).toMatch(reason)
   })
 
-  it('name a missing file', async () => {
+  it('cause an error that names a missing file', async () => {
     await expect(readVoicesFile(testdataPath('voices/none.pt'))).rejects.toThrow(/cannot read the voices of .*none\.pt/)
   })
 
-  it('with numbers that are none, storages cut short or lists in place of tensors are refused', () => {
+  it('with NaN, truncated storages or lists in place of tensors are refused', () => {
     const key = [...torchEntries.keys()].find((name) => name.endsWith('data/0')) ?? ''
     const storage = torchEntries.get(key) ?? new Uint8Array()
     const broken = new Uint8Array(storage)
@@ -155,14 +155,14 @@ describe('hostile pickles', () => {
     ['a value below the mark', [0x4b, 1, 0x28, 0x85]],
     ['a persistent id of another kind', [...text('module'), 0x85, 0x51]],
     ['hooks with content', [0x4a, 0xff, 0xff, 0xff, 0xff, 0x85]],
-  ])('%s is refused, and nothing happens', (_, instructions) => {
+  ])('%s is refused without side effects', (_, instructions) => {
     const message = failure(withPickle(Uint8Array.from([0x80, 2, ...instructions, 0x2e])))
     expect(message).toMatch(/^spk_dict\.pt cannot be read as voices: (it|voice).*; download it again/)
     expect(existsSync(marker)).toBe(false)
     expect(({} as Record<string, unknown>)['x']).toBeUndefined()
   })
 
-  it('end: a million instructions, a stack without end, a dictionary within itself', () => {
+  it('terminate: a million instructions, an endless stack, a dictionary that contains itself', () => {
     expect(() => unpickle(Uint8Array.from([0x80, 2, ...Array.from({ length: 9000 }, () => 0x29), 0x2e]))).toThrow(/too deeply/)
     const busy = Array.from({ length: 60_000 }, () => [0x29, 0x85, 0x71, 0]).flat()
     expect(() => unpickle(Uint8Array.from([0x80, 2, ...busy, 0x2e]))).toThrow(/too deeply|too many/)
@@ -170,7 +170,7 @@ describe('hostile pickles', () => {
     expect(failure(withPickle(Uint8Array.from([0x80, 2, ...within, 0x2e])))).toMatch(/voice a has an unknown part "a"/)
   })
 
-  it('have nothing here to run with', () => {
+  it('find no code that they could run', () => {
     for (const name of ['unpickle.ts', 'stored-zip.ts', 'read-voices.ts']) {
       const source = readFileSync(join(import.meta.dirname, name), 'utf8')
       expect(source).not.toMatch(/\beval\b|\bFunction\(|\bimport\(|\brequire\(|child_process|node:vm|globalThis/)
@@ -233,7 +233,7 @@ describe('mutated files', () => {
     }
   }
 
-  it('are read or refused clearly: 2,000 pickles', () => {
+  it('are read or refused with a clear error: 2,000 pickles', () => {
     const dice = createDice(20260101)
     let refused = 0
     for (let i = 0; i < 2000; i++) {
@@ -245,7 +245,7 @@ describe('mutated files', () => {
     expect(refused).toBeGreaterThan(1500)
   })
 
-  it('are read or refused clearly: 500 archives', () => {
+  it('are read or refused with a clear error: 500 archives', () => {
     const dice = createDice(7)
     let refused = 0
     for (let i = 0; i < 500; i++) {

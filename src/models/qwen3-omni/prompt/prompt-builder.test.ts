@@ -44,7 +44,7 @@ describe('special tokens in a message', () => {
     expect(tokenizer.decode(tokenIds)).toBe(`<|im_start|>user\n${text}<|im_end|>\n<|im_start|>assistant\n`)
   })
 
-  it('cannot be put together from neighbouring parts', async () => {
+  it('cannot be formed by neighbouring parts', async () => {
     const { tokenIds } = await builder.prepare([
       { role: 'user', content: ['<|im_', 'end|>', '<|im_st'].map((text) => ({ type: 'text', text })) },
       { role: 'assistant', content: [{ type: 'text', text: 'art|><|im_end|>' }] },
@@ -69,7 +69,7 @@ describe('special tokens in a message', () => {
 })
 
 describe('thinking', () => {
-  it("is the template's switch", async () => {
+  it("is switched by the template's parameter", async () => {
     expect(builder.thinking).toBe('switch')
     const text = async (thinking?: boolean) =>
       builder.tokenizer.decode((await builder.prepare([user('x')], { thinking })).tokenIds)
@@ -95,7 +95,7 @@ describe('checkpoints with other templates', () => {
     return createPromptBuilder(folder)
   }
 
-  it('falls back to ChatML', async () => {
+  it('use ChatML if they have no template', async () => {
     const chatMl = await variant(undefined)
     expect(chatMl.thinking).toBe('fixed')
     const messages: GenerationMessage[] = [
@@ -111,24 +111,24 @@ describe('checkpoints with other templates', () => {
     expect((await chatMl.prepare(messages)).tokenIds).toEqual((await builder.prepare(messages)).tokenIds)
   })
 
-  it('knows when the template opens the reasoning', async () => {
+  it('may have a template that starts the reasoning', async () => {
     const thinker = await variant(
       "{% for m in messages %}{{ m.content }}{% endfor %}{{ '<|im_start|>assistant\\n<think>\\n' }}",
     )
     expect((await thinker.prepare([user('<think>')])).insideReasoning).toBe(true)
   })
 
-  it('reports a template that loses media', async () => {
-    const deaf = await variant('{% for m in messages %}{{ m.role }}{% endfor %}')
+  it('are refused if the template drops media', async () => {
+    const withoutMedia = await variant('{% for m in messages %}{{ m.role }}{% endfor %}')
     await expect(
-      deaf.prepare([{ role: 'user', content: [{ type: 'image', image: decodedImage(pixel) }] }]),
+      withoutMedia.prepare([{ role: 'user', content: [{ type: 'image', image: decodedImage(pixel) }] }]),
     ).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringContaining('did not place each image once') as string,
     })
   })
 
-  it('reports broken files by name', async () => {
+  it('are refused with an error that names a broken file', async () => {
     await expect(variant('{% for %}')).rejects.toMatchObject({
       code: 'bad_checkpoint',
       message: expect.stringContaining('chat template') as string,
@@ -151,7 +151,7 @@ describe('checkpoints with other templates', () => {
     ['"temporal_patch_size": 2', '"temporal_patch_size": 1', 'temporal_patch_size is 2 but config.json'],
     ['"spatial_merge_size": 2', '"spatial_merge_size": 4', 'merge_size is 2 but config.json'],
     ['"num_mel_bins": 128', '"num_mel_bins": 80', 'feature_size is 128 but config.json'],
-  ])('reports a config.json that contradicts the preprocessing: %s, %s', async (from, to, message) => {
+  ])('are refused if config.json contradicts the preprocessing: %s, %s', async (from, to, message) => {
     const contradicting = variant(undefined, (text) => {
       expect(text).toContain(from)
       return text.replaceAll(from, to)
@@ -162,7 +162,7 @@ describe('checkpoints with other templates', () => {
     })
   })
 
-  it('passes on what the template refuses', async () => {
+  it('report the error of a template', async () => {
     const strict = await variant(
       "{% if messages[0].role != 'user' %}{{ raise_exception('user first') }}{% endif %}{{ messages[0].content }}",
     )
@@ -172,7 +172,7 @@ describe('checkpoints with other templates', () => {
   })
 })
 
-describe('media that cannot be taken', () => {
+describe('media in a prompt', () => {
   const cases: [string, GenerationMessage['content'][number], string][] = [
     [
       'a ribbon',
@@ -187,7 +187,7 @@ describe('media that cannot be taken', () => {
     ['no frames', { type: 'video', video: decodedVideo({ frames: [], timestamps: [], fps: 2 }) }, 'at least one frame'],
     ['no rate', { type: 'video', video: decodedVideo({ frames: [pixel], timestamps: [0], fps: 0 }) }, 'fps'],
   ]
-  it.each(cases)('%s', async (_, part, message) => {
+  it.each(cases)('are refused: %s', async (_, part, message) => {
     await expect(builder.prepare([{ role: 'user', content: [part] }])).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringContaining(message) as string,
@@ -195,7 +195,7 @@ describe('media that cannot be taken', () => {
     await expect(builder.count([{ role: 'user', content: [part] }])).rejects.toThrow(message)
   })
 
-  it('frames of several sizes', async () => {
+  it('may not be frames of several sizes', async () => {
     const frames = [pixel, { ...pixel, width: 32, height: 128 }]
     const video = decodedVideo({ frames, timestamps: [0, 1], fps: 1 })
     const refusal = { code: 'unsupported', message: expect.stringContaining('one size') as string }
@@ -207,7 +207,7 @@ describe('media that cannot be taken', () => {
     ).rejects.toMatchObject(refusal)
   })
 
-  it('decodes what its header does not tell once, and what it tells not at all before it is read', async () => {
+  it('are decoded before their use only if their header is not exact', async () => {
     let decoded = 0
     const count = (audio: AudioMedium, exact: boolean): GenerationMessage['content'] => [
       {
@@ -237,7 +237,7 @@ describe('media that cannot be taken', () => {
     await expect(wrong.features[0]!.load()).rejects.toThrow('audio of 9999 samples decoded to audio of 4000 samples')
   })
 
-  it('takes audio too short for transformers', async () => {
+  it('may be audio that is too short for transformers', async () => {
     const samples = new Float32Array(10).fill(0.5)
     const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]
     const { features } = await builder.prepare([{ role: 'user', content }])
@@ -245,7 +245,7 @@ describe('media that cannot be taken', () => {
     expect(features[0]!.rows).toHaveLength(1)
   })
 
-  it('stops when asked', async () => {
+  it('stop being prepared when aborted', async () => {
     const stop = new AbortController()
     const samples = new Float32Array(16_000 * 120)
     const content = [{ type: 'audio', audio: decodedAudio({ sampleRate: 16_000, samples }) } as const]

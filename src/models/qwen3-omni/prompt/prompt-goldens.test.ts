@@ -60,7 +60,7 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
   const { facts, golden, worst, builder } = await load(name)
   const { config } = builder
 
-  it.each(facts.images)('resizes and cuts an image of $width x $height', async (fact) => {
+  it.each(facts.images)('resizes and patches an image of $width x $height', async (fact) => {
     const { patches, grid } = await visionPatches([image(fact.width, fact.height, fact.seed)], config.image)
     expect(grid).toEqual(fact.grid)
     const values = patches.slice(0, patches.length)
@@ -68,7 +68,7 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
     expect(Math.abs(values.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
   })
 
-  it.each(facts.videos)('resizes and cuts $frames frames of $width x $height', async (fact) => {
+  it.each(facts.videos)('resizes and patches $frames frames of $width x $height', async (fact) => {
     const frames = Array.from({ length: fact.frames }, (_, n) => image(fact.width, fact.height, fact.seed + n))
     const { patches, grid } = await visionPatches(frames, config.video)
     expect(grid).toEqual(fact.grid)
@@ -77,7 +77,7 @@ describe.each(['tiny-moe', 'tiny-mixed'])('%s', async (name) => {
     expect(Math.abs(values.reduce((a, b) => a + b, 0) - fact.patches.sum)).toBeLessThan(0.1)
   })
 
-  it.each(facts.audio)('hears $samples samples', async (fact) => {
+  it.each(facts.audio)('computes the log-mel of $samples samples', async (fact) => {
     const { mel, frames } = await logMel(formulaAudio(fact.samples, fact.seed), config.audio)
     expect(frames).toBe(fact.frames)
     expect(audioTokens(frames, config.audio.window)).toBe(fact.tokens)

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { defaultSpeech, readSpeechSettings } from './settings.ts'
 
-it('takes what the checkpoint says and transformers’ defaults for the rest', () => {
+it('uses the checkpoint’s settings, and transformers’ defaults for missing ones', () => {
   expect(readSpeechSettings(undefined)).toEqual(defaultSpeech)
   const read = readSpeechSettings({ talker_temperature: 0.5, talker_max_new_tokens: 100 })
   expect(read.talker).toEqual({ ...defaultSpeech.talker, temperature: 0.5 })
@@ -18,6 +18,6 @@ it.each([
   ['talker_top_p', 1.01],
   ['talker_repetition_penalty', 0],
   ['talker_max_new_tokens', 0],
-])('refuses %s of %j by name', (key, value) => {
+])('refuses %s = %j with an error that names it', (key, value) => {
   expect(() => readSpeechSettings({ [key]: value })).toThrow(`generation_config.json: ${key} should be`)
 })

@@ -17,7 +17,7 @@ const header = [imStart, assistant, 10]
 const load = (): Promise<Float32Array> => Promise.resolve(new Float32Array())
 
 describe('planTalkerPrompt', () => {
-  it('keeps user turns and the last header, and closes the gaps between them', () => {
+  it('keeps user turns and the last header with consecutive positions', () => {
     const ids = [...turn(system, 1, 2), ...turn(user, 3), ...turn(assistant, 4, 5, 6), ...turn(user, 7, 8), ...header]
     const plan = planTalkerPrompt(
       { tokenIds: Int32Array.from(ids), positions: axes([...ids.keys()]), nextPosition: ids.length, features: [] },
@@ -29,7 +29,7 @@ describe('planTalkerPrompt', () => {
     expect(plan.nextPosition).toBe(22)
   })
 
-  it("moves an image's grid with its turn", () => {
+  it("shifts an image's positions with its turn", () => {
     const ids = [...turn(system), ...turn(user, media, media, 3), ...header]
     // The grid of two starts at 8 and is one high: text continues at 10.
     const places: (number | [number, number, number])[] = [0, 1, 2, 3, 4, 5, 6, 7, [8, 8, 8], [8, 8, 9]]
@@ -46,7 +46,7 @@ describe('planTalkerPrompt', () => {
     expect(Array.from(plan.positions)).toEqual(Array.from(axes([0, 1, 2, [3, 3, 3], [3, 3, 4], 5, 6, 7, ...opening])))
   })
 
-  it('counts a video with audio like text, unless an image follows', () => {
+  it('gives a video with audio positions like text, unless an image follows', () => {
     const video: (number | [number, number, number])[] = [[3, 3, 3], [3, 3, 4], 3, 4, [16, 3, 3], [16, 3, 4]]
     const videoFeatures = (from: number): PromptFeature[] => [
       {

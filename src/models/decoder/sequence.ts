@@ -92,7 +92,7 @@ export class DecoderSequence implements StageSequence {
       const { free, limit } = this.#budget
       throw new EngineError(
         'overloaded',
-        `no memory for a context of ${tokens} tokens: it takes ${mebibytes(bytes)}, of which ${mebibytes(more)} are missing, ` +
+        `no memory for a context of ${tokens} tokens: it requires ${mebibytes(bytes)}, of which ${mebibytes(more)} are missing, ` +
           `and ${mebibytes(free)} of ${mebibytes(limit)} are free; about ${this.#fitting(free)} tokens would fit now and ` +
           `${this.#fitting(limit - this.#taken)} with nothing else running`,
       )

@@ -170,7 +170,7 @@ export class AudioEncoder implements AudioEncoderStage {
     const { config } = this.#model
     const { melBins, chunkFrames, outputWidth } = config
     if (mel.length !== frames * melBins)
-      throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
+      throw new RangeError(`a log-mel of ${mel.length} values is not [${melBins}, ${frames}]`)
     const tokens = Math.floor(positionsOf(frames) / 2)
     if (tokens < 1) throw new RangeError(`${frames} frames make no token; 3 are the fewest`)
     const embeddings = new Float32Array(tokens * outputWidth)

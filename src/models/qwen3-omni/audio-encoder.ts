@@ -139,7 +139,7 @@ export class AudioEncoder implements AudioEncoderStage {
     const { config } = this.#model
     const { melBins, chunkFrames, windowChunks, outputWidth } = config
     if (frames < 1 || mel.length !== frames * melBins)
-      throw new RangeError(`a log-mel of ${mel.length} values is no [${melBins}, ${frames}]`)
+      throw new RangeError(`a log-mel of ${mel.length} values is not [${melBins}, ${frames}]`)
     const padded = this.padding(frames, longestFrames)
     const pieces: Float32Array[] = []
     // Working memory is freed after each audio.
@@ -275,7 +275,7 @@ function joinPieces(pieces: readonly Float32Array[], width: number): Float32Arra
   const joined = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
   let at = 0
   for (const piece of pieces) {
-    if (piece.length % width !== 0) throw new RangeError(`a piece of ${piece.length} values is no rows of ${width}`)
+    if (piece.length % width !== 0) throw new RangeError(`a piece of ${piece.length} values is not a number of rows of ${width}`)
     joined.set(piece, at)
     at += piece.length
   }

@@ -42,7 +42,7 @@ const rules: PromptRules = {
     if (samples <= audio.longest) return
     throw new EngineError(
       'unsupported',
-      `an audio of ${(samples / sampleRate).toFixed(1)} s is too long for this model, which takes at most ` +
+      `an audio of ${(samples / sampleRate).toFixed(1)} s is too long for this model, which accepts at most ` +
         `${audio.longest / audio.sampleRate} s; send it in shorter pieces.`,
       { param: 'messages' },
     )

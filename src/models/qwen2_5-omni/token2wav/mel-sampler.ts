@@ -53,7 +53,7 @@ export class MelSampler implements Disposable {
   prepareVoice(mel: Float32Array, condition: Float32Array, options: RunOptions = {}): Promise<PreparedVoice> {
     const { mels, conditionWidth } = this.#model.config
     if (mel.length === 0 || mel.length % mels !== 0)
-      throw new RangeError(`a reference of ${mel.length} values is no mel of ${mels} bands`)
+      throw new RangeError(`a reference of ${mel.length} values is not a mel of ${mels} bands`)
     if (condition.length !== conditionWidth)
       throw new RangeError(`the voice's cond has ${condition.length} values, the model needs ${conditionWidth}`)
     const frames = mel.length / mels

@@ -122,7 +122,7 @@ describe('voices', () => {
     const storage = torchEntries.get(key) ?? new Uint8Array()
     const broken = new Uint8Array(storage)
     broken.fill(0xff, 0, 4)
-    expect(failure(zip(new Map([...torchEntries, [key, broken]])))).toMatch(/cond holds what is no number/)
+    expect(failure(zip(new Map([...torchEntries, [key, broken]])))).toMatch(/cond has a value that is not a number/)
     expect(failure(zip(new Map([...torchEntries, [key, storage.subarray(4)]])))).toMatch(/has 4 bytes for 2 numbers/)
     const without = new Map(torchEntries)
     without.delete(key)

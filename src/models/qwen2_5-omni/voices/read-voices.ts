@@ -36,7 +36,7 @@ export async function readVoicesFile(path: string): Promise<ReadonlyMap<string, 
  * Throws `EngineError('bad_checkpoint')` with the cause and the fix.
  */
 export function readVoices(bytes: Uint8Array, name: string): ReadonlyMap<string, Voice> {
-  if (bytes.length > LARGEST) throw new EngineError('bad_checkpoint', `${name} has ${bytes.length} bytes: it is no file of voices`)
+  if (bytes.length > LARGEST) throw new EngineError('bad_checkpoint', `${name} has ${bytes.length} bytes: it is not a file of voices`)
   try {
     const voices = startsWith(bytes, [0x50, 0x4b]) ? voicesOfTorch(bytes) : voicesOfSafetensors(bytes, name)
     if (voices.size === 0) throw new Error('it holds no voice')
@@ -71,7 +71,7 @@ function voicesOfTorch(bytes: Uint8Array): Map<string, Voice> {
 }
 
 function voiceOf(name: string, value: Pickled, read: (tensor: PickledTensor) => Float32Array): Voice {
-  if (!(value instanceof Map)) throw new Error(`voice ${name} is no dictionary`)
+  if (!(value instanceof Map)) throw new Error(`voice ${name} is not a dictionary`)
   const unknown = [...value.keys()].find((key) => key !== 'cond' && key !== 'ref_mel' && key !== 'bos_token')
   if (unknown !== undefined) throw new Error(`voice ${name} has an unknown part ${JSON.stringify(unknown)}`)
   const tensor = (key: string): { shape: readonly number[]; values: Float32Array } => {
@@ -97,7 +97,7 @@ function checked(name: string, condition: Values, mel: Values, bosToken: unknown
   if (!frames || !mels || more.length > 0) throw new Error(`voice ${name}: ref_mel is [${mel.shape.join(', ')}]`)
   if (condition.values.length === 0) throw new Error(`voice ${name}: cond is empty`)
   for (const [part, { values }] of Object.entries({ cond: condition, ref_mel: mel }))
-    if (!values.every((value) => Number.isFinite(value))) throw new Error(`voice ${name}: ${part} holds what is no number`)
+    if (!values.every((value) => Number.isFinite(value))) throw new Error(`voice ${name}: ${part} has a value that is not a number`)
   if (typeof bosToken !== 'number' || bosToken < 0) throw new Error(`voice ${name} has no bos_token`)
   return { name, bosToken, condition: condition.values, referenceMel: mel.values, referenceFrames: frames }
 }
@@ -155,7 +155,7 @@ function voicesOfSafetensors(bytes: Uint8Array, name: string): Map<string, Voice
     let values: Float32Array
     if (part === 'bos_token' && type === 'i32' && length === 4) values = Float32Array.from(new Int32Array(buffer))
     else if ((part === 'cond' || part === 'ref_mel') && type === 'f32') values = new Float32Array(buffer)
-    else throw new Error(`tensor ${key} (${type}) is no part of a voice`)
+    else throw new Error(`tensor ${key} (${type}) is not part of a voice`)
     const known = parts.get(voice) ?? new Map<string, Values>()
     parts.set(voice, known.set(part, { shape, values }))
   }

@@ -73,7 +73,7 @@ class Machine {
   }
 
   run(): Pickled {
-    if (this.#byte() !== 0x80 || this.#byte() !== 2) this.#fail('is no pickle of protocol 2')
+    if (this.#byte() !== 0x80 || this.#byte() !== 2) this.#fail('is not a pickle of protocol 2')
     for (let step = 0; step < MOST_STEPS; step++) {
       const opcode = this.#byte()
       if (opcode === 0x2e) {
@@ -177,7 +177,7 @@ class Machine {
   #reduce(): void {
     const parameters = this.#pop()
     const callee = this.#pop()
-    if (!isGlobal(callee) || !isTuple(parameters)) this.#fail('calls what is no name of the list')
+    if (!isGlobal(callee) || !isTuple(parameters)) this.#fail('calls a name that is not allowed')
     const { items } = parameters
     if (callee.name === ORDERED && items.length === 0) this.#push(new Map())
     else if (callee.name === REBUILD) this.#push(this.#tensor(items))
@@ -202,7 +202,7 @@ class Machine {
   #setItems(count: number): void {
     const items = this.#popMany(count)
     const target = this.#top()
-    if (!(target instanceof Map) || items.length % 2 !== 0) this.#fail('stores into something that is no dictionary')
+    if (!(target instanceof Map) || items.length % 2 !== 0) this.#fail('stores into a value that is not a dictionary')
     for (let i = 0; i < items.length; i += 2) {
       const [key, value] = [items[i], items[i + 1]]
       if (typeof key !== 'string' || value === undefined) this.#fail('has a dictionary with keys other than texts')
@@ -228,16 +228,16 @@ class Machine {
 
   #pop(): Pickled {
     const [value] = this.#popMany(1)
-    return value ?? this.#fail('takes a value that is not there')
+    return value ?? this.#fail('uses a value that does not exist')
   }
 
   #popMany(count: number): Pickled[] {
-    if (count > this.#stack.length - (this.#marks.at(-1) ?? 0)) this.#fail('takes values that are not there')
+    if (count > this.#stack.length - (this.#marks.at(-1) ?? 0)) this.#fail('uses values that do not exist')
     return this.#stack.splice(this.#stack.length - count, count)
   }
 
   #top(): Pickled {
-    return this.#stack.at(-1) ?? this.#fail('remembers a value that is not there')
+    return this.#stack.at(-1) ?? this.#fail('memoizes a value that does not exist')
   }
 
   #remembered(key: number): Pickled {
@@ -261,7 +261,7 @@ class Machine {
     try {
       return new TextDecoder('utf-8', { fatal: true }).decode(this.#bytes.subarray(this.#at - length, this.#at))
     } catch {
-      return this.#fail('has a text that is no UTF-8')
+      return this.#fail('has a text that is not UTF-8')
     }
   }
 

@@ -208,7 +208,7 @@ class Bench {
       : []
     for (const path of [this.#path, ...kept]) {
       using mapping = FileMapping.open(path)
-      mapping.forget(0, mapping.size)
+      mapping.evict(0, mapping.size)
     }
   }
 

@@ -124,8 +124,8 @@ async function decode(
   // Awaited here: the model is disposed when this function returns.
   return await spent(async () => {
     for (let i = 0; i < codes.length; i += 1)
-      await own.vocoder.push(codes.subarray(i, i + 1), { signal, alone: () => true })
-    await own.vocoder.finish({ signal, alone: () => true })
+      await own.vocoder.push(codes.subarray(i, i + 1), { signal, useAllThreads: () => true })
+    await own.vocoder.finish({ signal, useAllThreads: () => true })
   })
 }
 

@@ -13,8 +13,8 @@ export class FakeHarness {
   sequences = 0
   streams = 0
   readonly calls = new Map<string, number>()
-  /** Frames of each piece of the vocoder's input, and whether the call was alone. */
-  readonly decoded: { frames: number; alone: boolean }[] = []
+  /** Frames of each piece of the vocoder's input, and whether the call used all threads. */
+  readonly decoded: { frames: number; usedAllThreads: boolean }[] = []
   /** Serialised work. The vocoder runs in parallel to the others, on one piece of a reply at a time. */
   readonly #inTurn = {}
   readonly #busy = new Map<object, string>()

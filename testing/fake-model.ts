@@ -83,8 +83,8 @@ export interface FakeModel extends OmniModel {
   readonly sounds: readonly { frames: number; longestFrames: number }[]
   /** Encoder calls that have not ended. */
   readonly encoding: () => number
-  /** Frames of each piece of the vocoder's input, and whether the call was alone. */
-  readonly decoded: readonly { frames: number; alone: boolean }[]
+  /** Frames of each piece of the vocoder's input, and whether the call used all threads. */
+  readonly decoded: readonly { frames: number; usedAllThreads: boolean }[]
 }
 
 export function createFakeModel(options: FakeModelOptions = {}): FakeModel {

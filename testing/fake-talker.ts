@@ -146,8 +146,8 @@ function makeStages(
         const vocode = <T>(signal: AbortSignal | undefined, work: () => T): Promise<T> =>
           harness.stage('vocoder', options.vocoderDelay ?? 0, signal, work, stream)
         const stream: VocoderStream = {
-          push: (codes, { signal, alone } = {}) => {
-            harness.decoded.push({ frames: codes.length / codeGroups, alone: alone?.() ?? false })
+          push: (codes, { signal, useAllThreads } = {}) => {
+            harness.decoded.push({ frames: codes.length / codeGroups, usedAllThreads: useAllThreads?.() ?? false })
             return vocode(signal, () => {
               if (disposed) throw new Error('A disposed stream was used.')
               const all = new Float32Array(held.length + (codes.length / codeGroups) * samplesPerFrame)

@@ -233,8 +233,8 @@ function newVocoder(harness: FakeHarness, options: FakeModelOptions, { speaker, 
     return samples
   }
   const stream: VocoderStream = {
-    push(codes, { signal, alone } = {}) {
-      harness.decoded.push({ frames: codes.length, alone: alone?.() ?? false })
+    push(codes, { signal, useAllThreads } = {}) {
+      harness.decoded.push({ frames: codes.length, usedAllThreads: useAllThreads?.() ?? false })
       return vocode(signal, () => {
         if (disposed) throw new Error('A disposed stream was used.')
         held.push(...codes)

@@ -89,7 +89,7 @@ export interface DecodeOptions {
   /**
    * Called before each computation. True: nothing else computes, so the vocoder uses all threads and other stages wait.
    */
-  readonly alone?: () => boolean
+  readonly useAllThreads?: () => boolean
 }
 
 /**

@@ -168,10 +168,10 @@ describe.each(families)('$name', ({ speaksBy, stages, tokensOf, leadingText, row
       expect(ahead).toBeLessThan(rowsAhead[1])
       expect(sent).toBeGreaterThan(90)
       // A slow vocoder gets all threads while the talker waits for it, not while the talker continues.
-      const alone = model.decoded.map((piece) => piece.alone)
-      expect(alone[0]).toBe(false)
-      expect(alone.filter(Boolean).length).toBeGreaterThan(alone.length / 3)
-      expect(alone.filter((is) => !is).length).toBeGreaterThan(alone.length / 6)
+      const onAllThreads = model.decoded.map((piece) => piece.usedAllThreads)
+      expect(onAllThreads[0]).toBe(false)
+      expect(onAllThreads.filter(Boolean).length).toBeGreaterThan(onAllThreads.length / 3)
+      expect(onAllThreads.filter((all) => !all).length).toBeGreaterThan(onAllThreads.length / 6)
     })
 
     it('has nothing to say for an empty reply', async () => {

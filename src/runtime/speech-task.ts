@@ -188,7 +188,7 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
   async #decodeDue(): Promise<void> {
     const { reply } = this
     const { pipeline, signal, vocoderSlots, clock } = this.#options
-    const alone = (): boolean => this.#options.idle()
+    const useAllThreads = (): boolean => this.#options.idle()
     const urgency = (): number => secondsAhead(this.#playback, clock()) ?? -Infinity
     while (this.#isDue && !this.paused) {
       using _slot = await vocoderSlots.acquire(urgency, signal)
@@ -201,10 +201,10 @@ export class SpeechTask implements SpeechBatchMember, Disposable {
         this.#chunk += 1
         // The loop is woken for the last waiting chunk only: earlier chunks may use all threads.
         if (!this.#isDue) this.#options.wake()
-        this.#emit(await reply.vocoder.push(codes, { signal, alone }))
+        this.#emit(await reply.vocoder.push(codes, { signal, useAllThreads }))
       }
       if (this.#frames.length > 0 || !this.#ended || this.inactive) continue
-      this.#emit(await reply.vocoder.finish({ signal, alone }))
+      this.#emit(await reply.vocoder.finish({ signal, useAllThreads }))
       this.finished = true
       return
     }

@@ -22,8 +22,8 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-/** A chain of products that takes `layers` times about 15 ms. */
-const heavy =
+/** A chain of matrix products, each of several milliseconds. */
+const productChain =
   (layers: number) =>
   (g: GraphBuilder): { y: Tensor<'f32'> } => {
     const w = g.input('w', 'f32', [768, 768])
@@ -31,19 +31,19 @@ const heavy =
     for (let i = 0; i < layers; i++) y = g.mulMat(w, y)
     return { y }
   }
-/** Microseconds of processor time of this process since then: unlike the clock, not longer on a busy machine. */
+/** Microseconds of CPU time of this process since then; unlike elapsed time, not longer on a busy machine. */
 function cpuTime(since: NodeJS.CpuUsage): number {
   const { user, system } = process.cpuUsage(since)
   return user + system
 }
 
-const heavyInputs = { w: new Float32Array(768 * 768), x: new Float32Array(768 * 512) }
+const chainInputs = { w: new Float32Array(768 * 768), x: new Float32Array(768 * 512) }
 
 describe('the library', () => {
-  it('is refused when its version was not tested, with what to do', () => {
+  it('is refused when its version is untested, with the fix in the message', () => {
     expect(() => checkVersion('0.26.0', 'abcdef1', '@node-llama-cpp/linux-x64')).toThrow(TensorLibraryError)
     expect(() => checkVersion('0.26.0', 'abcdef1', '@node-llama-cpp/linux-x64')).toThrow(
-      /holds ggml 0\.26\.0 \(abcdef1\), which omniserve was not tested with; tested: 0\.25\.1 \(0ad4a86\)/,
+      /contains ggml 0\.26\.0 \(abcdef1\), which omniserve was not tested with; tested: 0\.25\.1 \(0ad4a86\)/,
     )
     expect(() => checkVersion('0.25.1', 'fffffff', 'x')).toThrow(/not tested/)
     expect(() => checkVersion('0.26.0', 'abcdef1', 'x', true)).not.toThrow()
@@ -57,18 +57,18 @@ describe('the library', () => {
     expect(packagesFor('vulkan', 'win32', 'x64')).toEqual(['@node-llama-cpp/win-x64-vulkan'])
   })
 
-  it.runIf(process.platform === 'linux')('says that a GPU package is missing or finds no GPU', () => {
+  it.runIf(process.platform === 'linux')('reports a missing GPU package and an impossible device', () => {
     expect(() => loadLibrary('cuda')).toThrow(/needs the package @node-llama-cpp\/linux-x64-cuda|loaded already/)
     expect(() => loadLibrary('metal')).toThrow(/device metal does not exist on linux/)
   })
 
-  it('falls back to the CPU for auto', async () => {
+  it('selects the CPU for auto when there is no GPU', async () => {
     using automatic = await loadBackend({ threads: 1 })
     expect(automatic.threads).toBe(1)
     expect(automatic.kind).toBe('cpu')
   })
 
-  it('refuses impossible thread counts', async () => {
+  it('refuses thread counts that are out of range', async () => {
     await expect(loadBackend({ threads: 0 })).rejects.toThrow(/threads must be an integer from 1 to 512, got 0/)
   })
 })
@@ -76,43 +76,43 @@ describe('the library', () => {
 describe('computing', () => {
   it('leaves the event loop free', async () => {
     const layers = 40
-    using graph = buildGraph(backend, heavy(layers))
+    using graph = buildGraph(backend, productChain(layers))
     let done = false
-    const run = graph.run(heavyInputs).then(() => (done = true))
+    const run = graph.run(chainInputs).then(() => (done = true))
     let turns = 0
     while (!done) {
       await nextTurn()
       turns += 1
     }
     await run
-    // A loop held by each product in turn would turn about once a product. `bench/` measures the gaps.
+    // A blocked loop would turn about once per product. `bench/` measures the gaps.
     expect(turns).toBeGreaterThan(layers * 10)
   })
 
-  it('stops when the signal aborts, and continues with the next job', async () => {
-    using graph = buildGraph(backend, heavy(400))
+  it('stops when the signal aborts, and runs the next job', async () => {
+    using graph = buildGraph(backend, productChain(400))
     const controller = new AbortController()
-    using tenth = buildGraph(backend, heavy(40))
-    const before = process.cpuUsage()
-    await tenth.run(heavyInputs)
-    const ofTenth = cpuTime(before)
-    const started = process.cpuUsage()
-    const run = graph.run(heavyInputs, { signal: controller.signal })
+    using tenth = buildGraph(backend, productChain(40))
+    const beforeTenth = process.cpuUsage()
+    await tenth.run(chainInputs)
+    const tenthTime = cpuTime(beforeTenth)
+    const beforeRun = process.cpuUsage()
+    const run = graph.run(chainInputs, { signal: controller.signal })
     setTimeout(() => controller.abort(new Error('enough')), 50)
     await expect(run).rejects.toThrow('enough')
-    expect(cpuTime(started)).toBeLessThan(ofTenth * 5)
+    expect(cpuTime(beforeRun)).toBeLessThan(tenthTime * 5)
     using small = buildGraph(backend, (g) => ({ y: g.sqr(g.input('x', 'f32', [1])) }))
     expect([...(await small.run({ x: Float32Array.of(3) })).y]).toEqual([9])
   })
 
-  it('does not start when aborted before', async () => {
+  it('does not start when the signal is already aborted', async () => {
     using graph = buildGraph(backend, (g) => ({ y: g.sqr(g.input('x', 'f32', [1])) }))
     await expect(
       graph.run({ x: Float32Array.of(3) }, { signal: AbortSignal.abort(new Error('gone')) }),
     ).rejects.toThrow('gone')
   })
 
-  it('keeps concurrent runs apart', async () => {
+  it('does not mix concurrent runs', async () => {
     using graphs = new GraphCache(backend)
     const results = await Promise.all(
       Array.from({ length: 40 }, (_, i) =>
@@ -125,7 +125,7 @@ describe('computing', () => {
     expect(graphs.built).toBe(3)
   })
 
-  it('rebuilds graphs whose working memory moved, and forgets the oldest', async () => {
+  it('rebuilds graphs whose working memory moved, and evicts the least recently used', async () => {
     using graphs = new GraphCache(backend, { capacity: 2 })
     const run = async (n: number): Promise<number> =>
       (
@@ -136,29 +136,29 @@ describe('computing', () => {
     for (const n of [10, 100_000, 10, 1_000_000, 10, 20, 30]) expect(await run(n)).toBe(n)
     expect(graphs.size).toBe(2)
     expect(graphs.scratchBytes).toBeGreaterThan(4_000_000)
-    graphs.forget((key) => key === '30')
+    graphs.evict((key) => key === '30')
     expect(graphs.size).toBe(1)
   })
 
-  it('computes a brief graph at once, a long one on another thread', async () => {
-    using own = await loadBackend({ device: 'cpu', threads: 1 })
-    using brief = buildGraph(own, (g) => ({ y: g.sqr(g.input('x', 'f32', [100])) }))
-    using long = buildGraph(own, heavy(3))
+  it('computes a brief graph in the calling thread, a long one on a worker thread', async () => {
+    using singleThreaded = await loadBackend({ device: 'cpu', threads: 1 })
+    using brief = buildGraph(singleThreaded, (g) => ({ y: g.sqr(g.input('x', 'f32', [100])) }))
+    using long = buildGraph(singleThreaded, productChain(3))
     const inputs = { x: new Float32Array(100).fill(3) }
-    /** Whether the event loop had a turn before the result was there. */
-    const turned = async (run: () => Promise<unknown>): Promise<boolean> => {
+    /** Whether the event loop turned before the result was there. */
+    const usesWorker = async (run: () => Promise<unknown>): Promise<boolean> => {
       let turn = false
       setImmediate(() => (turn = true))
       await run()
       return turn
     }
-    expect(await turned(() => brief.run(inputs))).toBe(true)
+    expect(await usesWorker(() => brief.run(inputs))).toBe(true)
     // On a busy machine many runs are not brief.
-    let waited = true
-    for (let i = 0; i < 1000 && waited; i++) waited = await turned(() => brief.run(inputs))
-    expect(waited).toBe(false)
+    let onWorker = true
+    for (let i = 0; i < 1000 && onWorker; i++) onWorker = await usesWorker(() => brief.run(inputs))
+    expect(onWorker).toBe(false)
     expect((await brief.run(inputs)).y[99]).toBe(9)
-    for (let i = 0; i < 3; i++) expect(await turned(() => long.run(heavyInputs))).toBe(true)
+    for (let i = 0; i < 3; i++) expect(await usesWorker(() => long.run(chainInputs))).toBe(true)
   })
 
   it('refuses a disposed graph', async () => {
@@ -167,11 +167,11 @@ describe('computing', () => {
     await expect(graph.run({ x: new Float32Array(1) })).rejects.toThrow(TensorError)
   })
 
-  it('returns all native memory, also of graphs disposed while they run', async () => {
+  it('frees all native memory, also of graphs that are disposed while they run', async () => {
     const before = backend.memory
     for (let i = 0; i < 5; i++) {
-      const graph = buildGraph(backend, heavy(2))
-      const run = graph.run(heavyInputs)
+      const graph = buildGraph(backend, productChain(2))
+      const run = graph.run(chainInputs)
       await new Promise((resolve) => setImmediate(resolve))
       graph[Symbol.dispose]()
       expect((await run).y).toHaveLength(768 * 512)
@@ -181,27 +181,27 @@ describe('computing', () => {
     expect(backend.memory).toEqual(before)
   })
 
-  it('frees what was given up during a job as the job ends, so that the backend can go at once', async () => {
-    const own = await loadBackend({ device: 'cpu', threads: 1 })
-    const graphs = Array.from({ length: 30 }, () => buildGraph(own, heavy(1)))
-    const run = graphs[0]!.run(heavyInputs)
+  it('frees what was disposed during a job when the job ends, so that the backend can be disposed next', async () => {
+    const disposable = await loadBackend({ device: 'cpu', threads: 1 })
+    const graphs = Array.from({ length: 30 }, () => buildGraph(disposable, productChain(1)))
+    const run = graphs[0]!.run(chainInputs)
     await new Promise((resolve) => setImmediate(resolve))
     for (const graph of graphs) graph[Symbol.dispose]()
     await run
-    expect(own.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
-    own[Symbol.dispose]()
+    expect(disposable.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
+    disposable[Symbol.dispose]()
   })
 
-  it.runIf(process.platform === 'linux')('does not grow over many builds and runs', async () => {
+  it.runIf(process.platform === 'linux')('does not leak memory over many builds and runs', async () => {
     const round = async (): Promise<void> => {
       for (let i = 0; i < 15; i++) {
-        // A small result: garbage of this side is not what is measured.
-        using graph = buildGraph(backend, (g) => ({ y: g.meanRows(g.meanRows(heavy(1)(g).y)) }))
-        await graph.run(heavyInputs)
+        // A small result, so that JavaScript garbage is not measured.
+        using graph = buildGraph(backend, (g) => ({ y: g.meanRows(g.meanRows(productChain(1)(g).y)) }))
+        await graph.run(chainInputs)
       }
     }
     await round()
-    // Fifteen graphs with 4 MB of working memory each, had they stayed, would be 60 MB in every round.
+    // Fifteen leaked graphs with 4 MB of working memory each would be 60 MB in every round.
     const growths: number[] = []
     while (growths.length < 6 && !growths.some((growth) => growth < 20e6)) {
       const before = process.memoryUsage.rss()
@@ -214,20 +214,20 @@ describe('computing', () => {
 
 describe('a parallel backend', () => {
   it.each([{ threads: 2 }, { threads: 1, parallelThreads: 1 }])(
-    'computes at the same time, on threads of its own, and stops alone, $threads and $parallelThreads',
+    'computes at the same time as the main backend and stops independently ($threads and $parallelThreads threads)',
     async (threads) => {
       using main = await loadBackend({ device: 'cpu', ...threads })
-      const side = main.parallel()
-      expect(side).not.toBe(main)
-      expect(side).toBe(main.parallel())
-      expect(side.threads).toBe(1)
-      using long = buildGraph(side, heavy(400))
+      const parallel = main.parallel()
+      expect(parallel).not.toBe(main)
+      expect(parallel).toBe(main.parallel())
+      expect(parallel.threads).toBe(1)
+      using long = buildGraph(parallel, productChain(400))
       using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
       const inputs = { x: new Float32Array(1000).fill(3) }
       const expected = new Float32Array(1000).fill(9)
       const controller = new AbortController()
       let ended = false
-      const running = long.run(heavyInputs, { signal: controller.signal }).finally(() => (ended = true))
+      const running = long.run(chainInputs, { signal: controller.signal }).finally(() => (ended = true))
       const outcome = running.then(
         () => 'computed',
         (error: Error) => error.message,
@@ -240,33 +240,33 @@ describe('a parallel backend', () => {
     },
   )
 
-  it('computes alone when it is asked to, the other waiting, and in parallel again afterwards', async () => {
+  it('computes on all threads on request while the main backend waits, and in parallel again afterwards', async () => {
     using main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.parallel()
-    using long = buildGraph(side, heavy(12))
+    const parallel = main.parallel()
+    using long = buildGraph(parallel, productChain(12))
     using short = buildGraph(main, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
     const inputs = { x: new Float32Array(1000).fill(3) }
-    const expected = await long.run(heavyInputs)
-    for (const alone of [true, false, true]) {
+    const expected = await long.run(chainInputs)
+    for (const useAllThreads of [true, false, true]) {
       const order: string[] = []
-      const running = long.run(heavyInputs, { alone: () => alone }).finally(() => order.push('long'))
+      const running = long.run(chainInputs, { useAllThreads: () => useAllThreads }).finally(() => order.push('long'))
       const waiting = short.run(inputs).finally(() => order.push('short'))
       expect((await running).y).toEqual(expected.y)
       expect((await waiting).y[0]).toBe(9)
-      expect(order).toEqual(alone ? ['long', 'short'] : ['short', 'long'])
+      expect(order).toEqual(useAllThreads ? ['long', 'short'] : ['short', 'long'])
     }
     const controller = new AbortController()
-    const given = long.run(heavyInputs, { alone: () => true, signal: controller.signal })
+    const aborted = long.run(chainInputs, { useAllThreads: () => true, signal: controller.signal })
     await new Promise((resolve) => setImmediate(resolve))
     controller.abort(new Error('enough'))
-    await expect(given).rejects.toThrow('enough')
+    await expect(aborted).rejects.toThrow('enough')
     expect((await short.run(inputs)).y[0]).toBe(9)
   })
 
-  it('counts its memory with the other, and goes with it', async () => {
+  it('counts its memory in the main backend, and is disposed with it', async () => {
     const main = await loadBackend({ device: 'cpu', threads: 2 })
-    const side = main.parallel()
-    const graph = buildGraph(side, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
+    const parallel = main.parallel()
+    const graph = buildGraph(parallel, (g) => ({ y: g.sqr(g.input('x', 'f32', [1000])) }))
     expect(main.memory.buffers).toBeGreaterThan(4000)
     const run = graph.run({ x: new Float32Array(1000) })
     expect(() => main[Symbol.dispose]()).toThrow(/while computations run/)
@@ -274,10 +274,10 @@ describe('a parallel backend', () => {
     graph[Symbol.dispose]()
     expect(main.memory).toEqual({ buffers: 0, contexts: 0, objects: 0 })
     main[Symbol.dispose]()
-    expect(side.disposed).toBe(true)
+    expect(parallel.disposed).toBe(true)
   })
 
-  it('is the same one where there is one thread', async () => {
+  it('is the main backend itself when there is one thread', async () => {
     using main = await loadBackend({ device: 'cpu', threads: 1 })
     expect(main.parallel()).toBe(main)
   })

@@ -1,196 +1,115 @@
 /**
  * A compute device, ready to run graphs: the CPU with a persistent thread pool, or a GPU.
  *
- * In: device and threads. Out: a {@link Backend} that allocates tensors, runs graphs one after the other on worker
- * threads (the event loop stays free), stops a graph when a signal aborts, and counts the native bytes that live.
+ * In: an opened device and thread counts. Out: a {@link Backend} that allocates tensors, runs graphs one after the
+ * other on worker threads (the event loop stays free), stops a graph when a signal aborts, and counts native memory.
  */
 
-import { availableParallelism } from 'node:os'
-
+import { CpuBackend } from './cpu-backend.ts'
 import { TensorError, TensorLibraryError } from './errors.ts'
-import { loadLibrary, packagesFor, type DeviceKind, type Library } from './library.ts'
-import { callAddress, callAsync, pointerAt, type Address, type Native } from './native.ts'
-import type { GpuPrecision } from './precision.ts'
-import { selfTest } from './self-test.ts'
+import type { DeviceKind, Library } from './library.ts'
+import { callAsync, type Address, type Native } from './native.ts'
 import { ThreadGovernor } from './thread-governor.ts'
 
-export interface BackendOptions {
-  /** `auto` takes the best GPU whose package is installed and works, else the CPU. Default `auto`. */
-  readonly device?: DeviceKind | 'auto'
-  /** Compute threads of the CPU. Default: all cores, 16 at most. */
-  readonly threads?: number
-  /** Threads of {@link Backend.parallel} in addition to `threads`. Default 0: it takes its threads from those. */
-  readonly parallelThreads?: number
-  /** How precisely a GPU computes. Default `fast`. */
-  readonly precision?: GpuPrecision
-  /** Accept a build of the library that the tests did not run with. */
-  readonly allowUntested?: boolean
-}
-
-/** A device that `auto` tried before the one it took. */
-export interface PassedDevice {
+/** A device that `auto` tried and skipped. */
+export interface SkippedDevice {
   readonly device: DeviceKind
   readonly reason: string
 }
 
-/** Native bytes held, by what holds them. */
+/** Native memory in use. */
 export interface NativeMemory {
-  /** Tensor data: weights, caches, activations. Mapped files are not counted. */
+  /** Bytes of tensor data: weights, caches, activations. Mapped files are not counted. */
   readonly buffers: number
-  /** Records of tensors and graphs. */
+  /** Bytes of tensor and graph records. */
   readonly contexts: number
-  /** Live native objects: contexts, buffers, allocators. */
+  /** Number of live native objects: contexts, buffers, allocators. */
   readonly objects: number
 }
 
-/** @internal What the choice of threads depends on. */
-export interface GraphKind {
-  /** Running it twice does what running it once does. */
-  readonly repeatable: boolean
-  /** Its operations take so long that threads waiting for each other after each lose little. */
-  readonly coarse: boolean
-}
-
-const STATUS_ABORTED = 1
-/** `ggml_backend_dev_type`: a GPU with memory of its own. Others share the machine's. */
-const DISCRETE_GPU = 1
-/**
- * Bytes that a GPU's graphs may use while they compute (dequantised weights, split sums), in addition to what they are
- * given before.
- */
-const GPU_RESERVE = 64e6
-/** Of this many brief graphs, one is judged by the governor of threads. */
-const JUDGED = 8
-
-/**
- * Loads the library, opens the device and checks that it computes right numbers.
- * Throws TensorLibraryError: package missing, untested version, wrong numbers.
- */
-export async function loadBackend(options: BackendOptions = {}): Promise<Backend> {
-  const threads = options.threads ?? Math.min(16, availableParallelism())
-  if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
-    throw new TensorError(`threads must be an integer from 1 to 512, got ${threads}`)
-  }
-  const wanted = options.device ?? 'auto'
-  const order: readonly DeviceKind[] =
-    wanted === 'auto'
-      ? (['cuda', 'metal', 'vulkan', 'cpu'] as const).filter((kind) => packagesFor(kind).length > 0)
-      : [wanted]
-  const load = {
-    ...(options.allowUntested !== undefined && { allowUntested: options.allowUntested }),
-    ...(options.precision !== undefined && { precision: options.precision }),
-  }
-  const passed: PassedDevice[] = []
-  let reason: unknown
-  for (const kind of order) {
-    let backend: Backend | undefined
-    try {
-      backend = openBackend(loadLibrary(kind, load), kind, { threads, parallel: options.parallelThreads ?? 0 }, passed)
-      await selfTest(backend)
-      return backend
-    } catch (error) {
-      backend?.[Symbol.dispose]()
-      // With `auto`, a GPU that is not there is no error; what the CPU says is.
-      reason = error
-      passed.push({ device: kind, reason: error instanceof Error ? error.message : String(error) })
-    }
-  }
-  throw reason
-}
-
-/** Compute threads, and those of the parallel backend that are not taken from them. */
-interface Threads {
+/** @internal Numbers of compute threads. */
+export interface ThreadCounts {
   readonly threads: number
+  /** Additional threads of the parallel backend; 0 when it takes its threads from `threads`. */
   readonly parallel: number
 }
 
-function openBackend(library: Library, kind: DeviceKind, threads: Threads, passed: readonly PassedDevice[]): Backend {
-  const { native } = library
-  const cpu = native.backend_dev_by_type(0)
-  if (cpu === null)
-    throw new TensorLibraryError(`${library.packageName} has no CPU backend that this processor can run`)
-  let device: Address | null = null
-  if (kind === 'cpu') device = cpu
-  else {
-    const count = Number(native.backend_dev_count())
-    for (let i = 0; i < count && device === null; i++) {
-      const candidate = native.backend_dev_get(i)
-      if (candidate === null) continue
-      const registry = native.backend_dev_backend_reg(candidate)
-      const name = registry === null ? '' : native.backend_reg_name(registry).toLowerCase()
-      if (name.startsWith(kind === 'metal' ? 'm' : kind) && native.backend_dev_type(candidate) !== 0) device = candidate
-    }
-  }
-  if (device === null) {
-    throw new TensorLibraryError(
-      `device ${kind}: ${library.packageName} is installed but finds no such device or driver here`,
-    )
-  }
-  return new Backend(library, kind, device, cpu, threads, passed)
+/** @internal Properties of a graph that the number of threads depends on. */
+export interface GraphKind {
+  /** Running it twice has the same effect as running it once. */
+  readonly repeatable: boolean
+  /** Its operations are so long that synchronising threads after each costs little. */
+  readonly longOperations: boolean
 }
 
-/** Counters that parallel backends share. */
-interface Held {
-  buffers: number
-  contexts: number
-  objects: number
-}
+/** `GGML_STATUS_ABORTED` */
+const STATUS_ABORTED = 1
+/** `GGML_STATUS_ALLOC_FAILED` */
+const STATUS_ALLOC_FAILED = -2
+/** `GGML_BACKEND_DEVICE_TYPE_GPU`: a GPU with its own memory. Other types share the machine's. */
+const DISCRETE_GPU = 1
+/** Bytes that a GPU's graphs may allocate while they compute (dequantised weights, split sums). */
+const GPU_RESERVE = 64e6
+/** One in this many brief graphs is measured by the thread governor. */
+const BRIEF_SAMPLING = 8
+/** Milliseconds between checks of whether a running graph should restart with fewer threads. */
+const RESTART_CHECK_INTERVAL = 50
 
-/** See the file header. Made by {@link loadBackend}. */
+type MemoryCounters = { -readonly [K in keyof NativeMemory]: number }
+
+/** See the file header. Made by `loadBackend`. */
 export class Backend implements Disposable {
   readonly library: Library
   readonly kind: DeviceKind
   readonly threads: number
   /** The device as its driver names it. */
   readonly deviceName: string
-  /** With `auto`: the devices tried before this one, and why they were not taken. */
-  readonly passed: readonly PassedDevice[]
+  /** With `auto`: the devices tried before this one, and why they were skipped. */
+  readonly skipped: readonly SkippedDevice[]
   /** @internal */
   readonly native: Native
-  /** @internal The device's default buffers. */
+  /** @internal The device's default buffer type. */
   readonly bufferType: Address
-  /** @internal Buffer types that rearrange weights for speed (CPU only), best first. */
+  /** @internal Buffer types that repack weights for fast kernels (CPU only), best first. */
   readonly extraBufferTypes: readonly Address[]
-  /** @internal Device and, where it is no CPU, the CPU that takes what the device cannot run. */
+  /** @internal The device and, on a GPU, the CPU for operations that the GPU does not support. */
   readonly backends: readonly Address[]
   readonly #device: Address
   readonly #cpuDevice: Address
-  readonly #cpuRegistry: Address
+  readonly #cpu: CpuBackend
   readonly #governor: ThreadGovernor
-  readonly #threadpools = new Map<number, Address>()
-  #threadsInUse = 0
-  readonly #abortFlag: Address
   #queue: Promise<unknown> = Promise.resolve()
   #queued = 0
   #briefRuns = 0
-  /** What to free once the job queued last is done. */
+  /** What to free when the last queued job is done. */
   #releases: (() => void)[] = []
   #disposed = false
-  readonly #held: Held
-  /** The main backend, where this one is parallel to it and takes its threads from it. */
+  /** Shared with the parallel backend. */
+  readonly #memory: MemoryCounters
+  /** On a parallel backend that takes its threads from the main backend: that one. */
   readonly #main: Backend | undefined
-  /** Threads for the parallel backend that are not taken from this one's. */
+  /** Additional threads of the parallel backend. */
   readonly #parallelThreads: number
   #parallel: Backend | undefined
-  /** Threads that the parallel backend computes with now. */
-  #inUseByParallel = 0
-  /** Whether the running job has the main's threads all to itself. */
-  #alone = false
+  /** Threads that the parallel backend is using now. */
+  #reservedThreads = 0
+  /** Whether the running job uses all threads of the main backend. */
+  #usesMainThreads = false
 
   constructor(
     library: Library,
     kind: DeviceKind,
     device: Address,
     cpuDevice: Address,
-    { threads, parallel }: Threads,
-    passed: readonly PassedDevice[],
-    beneath?: { readonly owner: Backend; readonly borrows: boolean },
+    { threads, parallel }: ThreadCounts,
+    skipped: readonly SkippedDevice[],
+    parent?: { readonly backend: Backend; readonly sharesThreads: boolean },
   ) {
     const native = library.native
-    this.passed = passed
-    this.#main = beneath?.borrows ? beneath.owner : undefined
+    this.skipped = skipped
+    this.#main = parent?.sharesThreads ? parent.backend : undefined
     this.#parallelThreads = parallel
-    this.#held = beneath ? beneath.owner.#held : { buffers: 0, contexts: 0, objects: 0 }
+    this.#memory = parent ? parent.backend.#memory : { buffers: 0, contexts: 0, objects: 0 }
     this.library = library
     this.native = native
     this.kind = kind
@@ -199,26 +118,18 @@ export class Backend implements Disposable {
     this.#device = device
     this.#cpuDevice = cpuDevice
     this.deviceName = native.backend_dev_description(device)
-    const registry = native.backend_dev_backend_reg(cpuDevice)
-    if (registry === null) throw new TensorLibraryError('the CPU device has no registry')
-    this.#cpuRegistry = registry
-    const flag = native.init(1024, false)
-    const cpu = native.backend_dev_init(cpuDevice, null)
-    if (flag === null || cpu === null)
-      throw new TensorLibraryError('the CPU backend could not be started: out of memory')
-    this.#abortFlag = flag
-    this.#startThreads(cpu)
-    const own = kind === 'cpu' ? cpu : native.backend_dev_init(device, null)
-    if (own === null) {
-      this.#stopThreads(cpu)
-      native.free(flag)
+    const cpu = new CpuBackend(native, cpuDevice, threads)
+    this.#cpu = cpu
+    const handle = kind === 'cpu' ? cpu.handle : native.backend_dev_init(device, null)
+    if (handle === null) {
+      cpu[Symbol.dispose]()
       throw new TensorLibraryError(`device ${kind} (${this.deviceName}) could not be started`)
     }
-    this.backends = kind === 'cpu' ? [cpu] : [own, cpu]
-    const bufferType = native.backend_get_default_buffer_type(own)
-    if (bufferType === null) throw new TensorLibraryError(`device ${kind} has no buffers`)
+    this.backends = kind === 'cpu' ? [handle] : [handle, cpu.handle]
+    const bufferType = native.backend_get_default_buffer_type(handle)
+    if (bufferType === null) throw new TensorLibraryError(`device ${kind} has no buffer type`)
     this.bufferType = bufferType
-    this.extraBufferTypes = kind === 'cpu' ? this.#findExtraBufferTypes(cpuDevice) : []
+    this.extraBufferTypes = kind === 'cpu' ? cpu.extraBufferTypes() : []
   }
 
   /** Total and free bytes as the device reports them (for the CPU: the machine's). */
@@ -230,8 +141,8 @@ export class Backend implements Disposable {
   }
 
   /**
-   * Bytes that can still be had where weights and caches go: on a GPU its own, as the driver tells (all of them,
-   * where it does not keep count); on the CPU, and at most that on a GPU that shares it, the machine's.
+   * Bytes available for weights and caches: a GPU's own memory as its driver reports it (all of it where the driver
+   * does not track use), else the machine's.
    */
   availableMemory(): number {
     if (this.kind === 'cpu') return process.availableMemory()
@@ -242,7 +153,8 @@ export class Backend implements Disposable {
   }
 
   /**
-   * Throws when a GPU's memory is nearly used up: a graph that takes more of it while it computes ends the process.
+   * Throws {@link TensorError} when a GPU's memory is nearly used up: a failed allocation within a graph would end the
+   * process.
    *
    * @internal
    */
@@ -255,12 +167,12 @@ export class Backend implements Disposable {
     )
   }
 
-  /** Native bytes and objects that live now; all zero once everything made from this backend is disposed. */
+  /** Native memory in use; all zero once everything made from this backend is disposed. */
   get memory(): NativeMemory {
-    return { ...this.#held }
+    return { ...this.#memory }
   }
 
-  /** Jobs waiting or running. */
+  /** Number of jobs waiting or running. */
   get queued(): number {
     return this.#queued
   }
@@ -270,21 +182,23 @@ export class Backend implements Disposable {
   }
 
   /**
-   * Runs `job` when all earlier ones are done. Jobs never overlap, so a job may set inputs, compute and read outputs
-   * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before
-   * its turn. `alone`, on a parallel backend, asked at its turn: as that one's job, on all its threads, because
-   * that one has nothing to do.
+   * Runs `job` when all earlier jobs are done. Jobs never overlap, so a job may set inputs, compute and read outputs
+   * without another graph writing the same memory in between. Rejects with the signal's reason when aborted before the
+   * job starts.
+   *
+   * @param useAllThreads on a parallel backend, called when the job is due; true runs it on all threads of the main
+   *   backend, as a job of that backend
    */
-  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, alone = (): boolean => false): Promise<T> {
+  enqueue<T>(job: () => Promise<T> | T, signal?: AbortSignal, useAllThreads = (): boolean => false): Promise<T> {
     if (this.#disposed) return Promise.reject(new TensorError('the backend is disposed'))
     const start = async (): Promise<T> => {
       signal?.throwIfAborted()
       if (this.#disposed) throw new TensorError('the backend was disposed before the computation began')
       if (!this.#main) return job()
-      return alone() ? this.#takeAll(this.#main, job) : this.#main.#runWithThreads(this.threads, job)
+      return useAllThreads() ? this.#runOnMainThreads(this.#main, job) : this.#main.#runReserving(this.threads, job)
     }
-    // At once, so that it stands in the other's queue before what is asked for next.
-    const result = this.#main && this.#queued === 0 && alone() ? start() : this.#queue.then(start)
+    // Start synchronously, so that the job is in the main queue before jobs that are enqueued there next.
+    const result = this.#main && this.#queued === 0 && useAllThreads() ? start() : this.#queue.then(start)
     this.#queued++
     const releases: (() => void)[] = []
     this.#releases = releases
@@ -297,21 +211,18 @@ export class Backend implements Disposable {
   }
 
   /**
-   * A second queue, whose computations run at the same time as this one's on a quarter of its threads (one at least),
-   * which this one then does without. Two that share nothing lose less time side by side than one after the other on
-   * all threads, which meet after each operation. With `parallelThreads` it has threads of its own. This backend itself
-   * on a GPU or with one thread in all. Its memory is counted here, and it is disposed with this one.
+   * A second backend on the same device, whose jobs run at the same time as this one's. It uses the threads given as
+   * `parallelThreads`, or else reserves a quarter of this backend's threads (at least one) while it computes. Returns
+   * this backend itself on a GPU, or with a single thread. Memory is counted here; disposing this one disposes both.
    */
   parallel(): Backend {
     if (this.#parallel) return this.#parallel
-    const borrows = this.#parallelThreads === 0
-    if (this.kind !== 'cpu' || (borrows && this.threads === 1)) return this
-    const threads = borrows ? Math.max(1, Math.floor(this.threads / 4)) : this.#parallelThreads
-    const { library, kind, passed } = this
-    this.#parallel = new Backend(library, kind, this.#device, this.#cpuDevice, { threads, parallel: 0 }, passed, {
-      owner: this,
-      borrows,
-    })
+    const { library, kind, skipped, sharesThreads } = this
+    if (kind !== 'cpu' || (sharesThreads && this.threads === 1)) return this
+    const threads = sharesThreads ? Math.max(1, Math.floor(this.threads / 4)) : this.#parallelThreads
+    const parent = { backend: this, sharesThreads }
+    const counts = { threads, parallel: 0 }
+    this.#parallel = new Backend(library, kind, this.#device, this.#cpuDevice, counts, skipped, parent)
     return this.#parallel
   }
 
@@ -320,55 +231,55 @@ export class Backend implements Disposable {
     return this.#parallelThreads === 0
   }
 
-  /** Runs a job of the parallel backend, on threads taken from this one between two of its jobs. */
-  async #runWithThreads<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
+  /** Runs a job of the parallel backend on threads that this backend gives up between two of its own jobs. */
+  async #runReserving<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
     await this.enqueue(() => {
-      this.#inUseByParallel = threads
-      // The pool that is left goes to sleep; otherwise its threads would go on waiting in a loop for their next work.
-      this.#useThreads(Math.min(this.#threadsInUse, this.threads - threads))
+      this.#reservedThreads = threads
+      // Changing pools puts the old one to sleep; its threads would otherwise spin while they wait for work.
+      this.#cpu.useThreads(Math.min(this.#cpu.threads, this.threads - threads))
     })
     try {
       return await job()
     } finally {
-      this.#inUseByParallel = 0
+      this.#reservedThreads = 0
     }
   }
 
-  /** Runs a job of this backend as one of the main backend's: alone, on all its threads. */
-  #takeAll<T>(main: Backend, job: () => Promise<T> | T): Promise<T> {
+  /** Runs a job of this parallel backend as a job of the main backend, on all its threads. */
+  #runOnMainThreads<T>(main: Backend, job: () => Promise<T> | T): Promise<T> {
     return main.enqueue(async () => {
-      // As in #runWithThreads: whose pool does not compute is to sleep.
-      main.#useThreads(1)
-      this.#alone = true
+      // As in #runReserving: puts the idle pool to sleep.
+      main.#cpu.useThreads(1)
+      this.#usesMainThreads = true
       try {
         return await job()
       } finally {
-        this.#alone = false
-        this.#useThreads(this.threads)
+        this.#usesMainThreads = false
+        this.#cpu.useThreads(this.threads)
       }
     })
   }
 
-  /** The threads that the running job may have, and who judges how many of them it gets. */
-  get #share(): { threads: number; governor: ThreadGovernor } {
-    if (this.#alone && this.#main) return { threads: this.#main.threads, governor: this.#main.#governor }
-    return { threads: this.threads - this.#inUseByParallel, governor: this.#governor }
+  /** Threads that the running job may use, and the governor that decides how many of them it does use. */
+  get #threadBudget(): { threads: number; governor: ThreadGovernor } {
+    if (this.#usesMainThreads && this.#main) return { threads: this.#main.threads, governor: this.#main.#governor }
+    return { threads: this.threads - this.#reservedThreads, governor: this.#governor }
   }
 
-  /** @internal Frees something native: now when nothing runs, else as soon as all jobs queued so far are done. */
+  /** @internal Frees a native object: now when nothing runs, else when all jobs queued so far are done. */
   release(free: () => void): void {
     if (this.#queued === 0) free()
     else this.#releases.push(free)
   }
 
   /**
-   * Runs `start`, which computes a graph here or on a worker thread; inside a job only. An abort rejects with the
-   * signal's reason: on the CPU after the running operation; on a GPU, which cannot be stopped, when the graph is done.
-   * One that crawls because other programs take the cores is stopped and started again with fewer threads, if it may.
+   * Runs `start`, which computes a graph in this thread or on a worker thread; inside a job only. On abort it rejects
+   * with the signal's reason: on the CPU after the running operation; on a GPU, which cannot be stopped, after the
+   * graph. A repeatable graph that is slow because other programs use the cores is restarted with fewer threads.
    *
    * @internal
-   * @param brief it computes here in less than a millisecond: only some of these are timed, because asking the system
-   *   for the processor's time costs a tenth of that
+   * @param brief computes in this thread, in about a millisecond: only some of these are measured, because reading the
+   *   process's CPU time is slow in comparison
    */
   async runNative(
     kind: GraphKind,
@@ -377,147 +288,91 @@ export class Backend implements Disposable {
     signal?: AbortSignal,
   ): Promise<void> {
     signal?.throwIfAborted()
-    const { threads, governor } = this.#share
-    // While a GPU computes, threads wait for it: the processor's time says nothing about them.
-    const judged = this.kind === 'cpu' && !kind.coarse && (!brief || this.#briefRuns++ % JUDGED === 0)
-    const stop = (): void => this.native.set_no_alloc(this.#abortFlag, true)
+    const { threads, governor } = this.#threadBudget
+    // While a GPU computes, CPU threads wait, so CPU time means nothing.
+    const measured = this.kind === 'cpu' && !kind.longOperations && (!brief || this.#briefRuns++ % BRIEF_SAMPLING === 0)
+    const stop = (): void => this.#cpu.setAbort(true)
     signal?.addEventListener('abort', stop, { once: true })
-    let crawls = false
-    const watch =
-      kind.repeatable && judged && !brief && threads > 1
+    let restart = false
+    const restartCheck =
+      kind.repeatable && measured && !brief && threads > 1
         ? setInterval(() => {
-            if (crawls || !governor.shouldRestart()) return
-            crawls = true
+            if (restart || !governor.shouldRestart()) return
+            restart = true
             stop()
-          }, 50)
+          }, RESTART_CHECK_INTERVAL)
         : undefined
     try {
       for (;;) {
-        crawls = false
-        // Read anew: the parallel backend may have ended meanwhile.
-        const now = this.#share.threads
-        this.#useThreads(
-          kind.coarse || this.kind !== 'cpu' ? now : judged ? governor.begin(now) : governor.threadsFor(now),
-        )
-        this.native.set_no_alloc(this.#abortFlag, false)
+        restart = false
+        // Read again on each attempt: the parallel backend may have finished meanwhile.
+        const limit = this.#threadBudget.threads
+        const ungoverned = kind.longOperations || this.kind !== 'cpu'
+        this.#cpu.useThreads(ungoverned ? limit : measured ? governor.begin(limit) : governor.threadsFor(limit))
+        this.#cpu.setAbort(false)
         signal?.throwIfAborted()
         const status = await start()
         if (status === STATUS_ABORTED) {
           signal?.throwIfAborted()
-          // Others took the cores: once more from the start, with fewer threads. Graphs can be repeated, because
-          // inputs keep their memory and cache writes go to rows by number.
-          if (crawls) continue
+          // Safe to run again: inputs keep their memory, and cache writes go to fixed rows.
+          if (restart) continue
         }
-        if (status !== 0) throw new TensorError(failure(status, this.deviceName))
-        if (judged) governor.end()
+        if (status !== 0) throw new TensorError(describeStatus(status, this.deviceName))
+        if (measured) governor.end()
         signal?.throwIfAborted()
         return
       }
     } finally {
-      clearInterval(watch)
+      clearInterval(restartCheck)
       signal?.removeEventListener('abort', stop)
     }
   }
 
-  /** @internal */
+  /** @internal A `ggml_context` for `bytes` of tensor and graph records. */
   newContext(bytes: number): Address {
     const context = this.native.init(bytes, true)
     if (context === null) throw new TensorError(`out of memory: ${bytes} bytes for tensor records`)
-    this.#held.contexts += bytes
-    this.#held.objects++
+    this.#memory.contexts += bytes
+    this.#memory.objects++
     return context
   }
 
   /** @internal */
   freeContext(context: Address, bytes: number): void {
     this.native.free(context)
-    this.#held.contexts -= bytes
-    this.#held.objects--
+    this.#memory.contexts -= bytes
+    this.#memory.objects--
   }
 
-  /** @internal Counts a native buffer (or allocator) of `bytes`; negative when it grows smaller. */
+  /** @internal Adds to the counters of buffer bytes and native objects; negative numbers subtract. */
   account(bytes: number, objects: number): void {
-    this.#held.buffers += bytes
-    this.#held.objects += objects
+    this.#memory.buffers += bytes
+    this.#memory.objects += objects
   }
 
-  /** Waits for nothing: dispose when no job runs. Throws when one does. */
+  /** Does not wait: throws {@link TensorError} while jobs are queued or running. */
   [Symbol.dispose](): void {
     if (this.#disposed) return
     if (this.#queued > 0 || (this.#parallel?.queued ?? 0) > 0)
       throw new TensorError('the backend is disposed while computations run; await them first')
     this.#parallel?.[Symbol.dispose]()
     this.#disposed = true
-    const cpu = this.backends.at(-1)
-    if (this.backends.length > 1 && this.backends[0] !== undefined) this.native.backend_free(this.backends[0])
-    if (cpu !== undefined) this.#stopThreads(cpu)
-    this.native.free(this.#abortFlag)
-  }
-
-  #procedure(name: string): Address {
-    const address = this.native.backend_reg_get_proc_address(this.#cpuRegistry, name)
-    if (address === null) throw new TensorLibraryError(`the CPU backend lacks ${name}`)
-    return address
-  }
-
-  #startThreads(cpu: Address): void {
-    this.#useThreads(this.threads, cpu)
-    // Cancelling needs a native predicate: this one returns the flag of a context made for nothing else.
-    const predicate = this.native.symbol('ggml_get_no_alloc')
-    callAddress(this.#procedure('ggml_backend_set_abort_callback'), 'v:ppp', cpu, predicate, this.#abortFlag)
-  }
-
-  /** Lets the CPU compute with this many threads. Without a lasting pool, each graph would pay 4 ms to start them. */
-  #useThreads(threads: number, cpu = this.backends.at(-1)): void {
-    if (threads === this.#threadsInUse || cpu === undefined) return
-    let pool = this.#threadpools.get(threads)
-    if (pool === undefined) {
-      // The parameters are opaque to us: the library fills a buffer larger than they can be.
-      const parameters = new Uint8Array(4096)
-      this.native.threadpool_params_init(parameters, threads)
-      const made = callAddress(this.#procedure('ggml_threadpool_new'), 'p:d', parameters)
-      if (made === null) throw new TensorLibraryError(`${threads} threads could not be started`)
-      pool = made
-      this.#threadpools.set(threads, pool)
-    }
-    callAddress(this.#procedure('ggml_backend_set_n_threads'), 'v:pi', cpu, threads)
-    callAddress(this.#procedure('ggml_backend_cpu_set_threadpool'), 'v:pp', cpu, pool)
-    this.#threadsInUse = threads
-  }
-
-  #stopThreads(cpu: Address): void {
-    this.native.backend_free(cpu)
-    for (const pool of this.#threadpools.values()) {
-      callAddress(this.#procedure('ggml_threadpool_free'), 'v:p', pool)
-    }
-    this.#threadpools.clear()
-  }
-
-  #findExtraBufferTypes(cpuDevice: Address): Address[] {
-    const get = this.native.backend_reg_get_proc_address(this.#cpuRegistry, 'ggml_backend_dev_get_extra_bufts')
-    if (get === null) return []
-    const list = callAddress(get, 'p:p', cpuDevice)
-    const found: Address[] = []
-    for (let i = 0; list !== null; i++) {
-      const type = pointerAt(list, i)
-      if (type === null) break
-      found.push(type)
-    }
-    return found
+    const [device] = this.backends
+    if (this.kind !== 'cpu' && device !== undefined) this.native.backend_free(device)
+    this.#cpu[Symbol.dispose]()
   }
 }
 
-/** `ggml_status` in words. */
-function failure(status: number, deviceName: string): string {
-  if (status === -2)
-    return `out of memory on ${deviceName} while computing: close other programs, or ask for less at once`
+function describeStatus(status: number, deviceName: string): string {
+  if (status === STATUS_ALLOC_FAILED)
+    return `out of memory on ${deviceName} while computing: close other programs, or send smaller requests`
   return `the computation on ${deviceName} failed with status ${status}`
 }
 
-/** @internal Computes a graph on the device: on a worker thread, or at once in this one. Gives its status. */
-export function computeGraph(backend: Backend, graph: Address, atOnce: boolean): Promise<number> | number {
-  const own = backend.backends[0]
-  if (own === undefined) throw new TensorError('the backend has no device')
+/** @internal Computes a graph on the device, in this thread or on a worker thread. Returns its `ggml_status`. */
+export function computeGraph(backend: Backend, graph: Address, inThisThread: boolean): Promise<number> | number {
+  const [device] = backend.backends
+  if (device === undefined) throw new TensorError('the backend has no device')
   const compute = backend.native.backend_graph_compute
-  return atOnce ? compute(own, graph) : callAsync(compute, own, graph)
+  return inThisThread ? compute(device, graph) : callAsync(compute, device, graph)
 }

@@ -1,11 +1,11 @@
 /**
  * The errors of the numeric library.
  *
- * The native library ends the process on an internal assertion, so all that it would assert is checked here first
- * and thrown as a {@link TensorError} that names the operation and the shapes.
+ * The native library ends the process when an assertion fails. So its conditions are checked in TypeScript first, and a
+ * violation is a {@link TensorError} that names the operation and the shapes.
  */
 
-/** A wrong shape, type, device or file, found before native code saw it. */
+/** A wrong shape, type, device or file, found before native code is called. */
 export class TensorError extends Error {
   override readonly name = 'TensorError'
 }

@@ -2,7 +2,7 @@
  * A file's bytes at an address: mapped where the system can (Linux, macOS), read into memory elsewhere (Windows).
  *
  * Mapped pages are shared with other processes and can be evicted; nothing is copied. Tested on Linux only; macOS uses
- * the same calls, Windows reads.
+ * the same system calls.
  */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
@@ -83,19 +83,19 @@ export class FileMapping implements Disposable {
       if (size === 0) throw new TensorError(`${path} is empty`)
       const calls = options.mode === 'read' ? undefined : systemCalls()
       if (!calls) {
-        // Spare bytes, to start at an address that tensors may have.
+        // Extra bytes, so that the data can start at an aligned address.
         const memory = koffi.alloc('uint8_t', size + ALIGNMENT) as Address
-        const skip = Number((BigInt(ALIGNMENT) - (memory % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
+        const padding = Number((BigInt(ALIGNMENT) - (memory % BigInt(ALIGNMENT))) % BigInt(ALIGNMENT))
         const bytes = bytesAt(memory, size + ALIGNMENT)
-        for (let at = 0; at < size;) {
-          const count = readSync(fd, bytes, skip + at, Math.min(size - at, 1 << 30), at)
+        for (let done = 0; done < size;) {
+          const count = readSync(fd, bytes, padding + done, Math.min(size - done, 1 << 30), done)
           if (count === 0) {
             koffi.free(memory)
             throw new TensorError(`${path} became shorter while it was read`)
           }
-          at += count
+          done += count
         }
-        return new FileMapping(path, memory + BigInt(skip), size, memory)
+        return new FileMapping(path, memory + BigInt(padding), size, memory)
       }
       const address = calls.mmap(null, size, PROT_READ, MAP_SHARED, fd, 0)
       if (address === null || address === MAP_FAILED)
@@ -107,7 +107,10 @@ export class FileMapping implements Disposable {
     }
   }
 
-  /** The bytes from `offset`, sharing the mapping's memory: valid until it is disposed. */
+  /**
+   * A view of `length` bytes from `offset`; valid until the mapping is disposed. Throws {@link TensorError} out of
+   * range.
+   */
   bytes(offset: number, length: number): Uint8Array {
     if (this.#disposed) throw new TensorError(`${this.path} is unmapped`)
     if (offset < 0 || length < 0 || offset + length > this.size) {
@@ -116,8 +119,8 @@ export class FileMapping implements Disposable {
     return bytesAt(this.address + BigInt(offset), length)
   }
 
-  /** Tells the system that a range will not be read again soon: its memory is better used for something else. */
-  forget(offset: number, length: number): void {
+  /** Evicts a range that will not be read again soon from memory. A later access reads the file again. */
+  evict(offset: number, length: number): void {
     if (!this.mapped || this.#disposed) return
     const page = 65536
     const start = Math.ceil(offset / page) * page
@@ -142,7 +145,9 @@ export class FileMapping implements Disposable {
 /** Tensor data in place must start at a multiple of this. */
 export const ALIGNMENT = 32
 
-/** @internal Asks Linux for large pages, of memory and of files: fewer address look-ups while weights are read. */
+/**
+ * @internal Asks Linux for large pages, of memory or of a mapped file: reading weights then needs fewer TLB entries.
+ */
 export function adviseLargePages(address: Address, length: number): void {
   if (process.platform !== 'linux') return
   const page = 1n << 21n
@@ -151,52 +156,51 @@ export function adviseLargePages(address: Address, length: number): void {
   if (end > start) systemCalls()?.madvise(start, Number(end - start), MADV_HUGEPAGE)
 }
 
-/** Memory that shows a file: bytes [address, address + length). */
+/** Memory that a file is mapped to: bytes [address, address + length). */
 export interface MappedRange {
   readonly address: Address
   readonly length: number
 }
 
-const WARM_PIECE = 64 << 20
+const PREFETCH_CHUNK = 64 << 20
 
 /**
- * Reads mapped memory in from its files, in order, on a worker thread. What is in memory already takes almost no time.
- * Only Linux waits for it; elsewhere the system is asked to. Rejects with the signal's reason when aborted, between two
- * pieces.
+ * Loads mapped pages from their files into memory, in order, on a worker thread. On Linux it resolves when they are
+ * loaded; elsewhere it only advises the system. Rejects with the signal's reason when aborted, between two chunks.
  *
  * @internal
  */
-export async function readIn(ranges: readonly MappedRange[], signal?: AbortSignal): Promise<void> {
+export async function prefetch(ranges: readonly MappedRange[], signal?: AbortSignal): Promise<void> {
   const calls = systemCalls()
   if (!calls) return
   const page = 65536n
-  const pieces = ranges.flatMap(({ address, length }) => {
+  const chunks = ranges.flatMap(({ address, length }) => {
     const start = (address / page) * page
     const total = Number(address - start) + length
-    return Array.from({ length: Math.ceil(total / WARM_PIECE) }, (_, i) => {
-      const at = i * WARM_PIECE
-      return { address: start + BigInt(at), length: Math.min(WARM_PIECE, total - at) }
+    return Array.from({ length: Math.ceil(total / PREFETCH_CHUNK) }, (_, i) => {
+      const at = i * PREFETCH_CHUNK
+      return { address: start + BigInt(at), length: Math.min(PREFETCH_CHUNK, total - at) }
     })
   })
-  for (const { address, length } of pieces) {
+  for (const { address, length } of chunks) {
     signal?.throwIfAborted()
-    // MADV_WILLNEED would fill the cache with small pages. Linux before 5.14 and other systems have nothing else.
-    const isRead =
+    // MADV_WILLNEED fills the page cache with small pages; it is the fallback before Linux 5.14 and on other systems.
+    const loaded =
       process.platform === 'linux' && (await callAsync(calls.madvise, address, length, MADV_POPULATE_READ)) === 0
-    if (!isRead) await callAsync(calls.madvise, address, length, MADV_WILLNEED)
+    if (!loaded) await callAsync(calls.madvise, address, length, MADV_WILLNEED)
   }
 }
 
-/** Whether files can be mapped in place of memory here, as kept repacked weights are. */
-export function canMapOver(): boolean {
+/** Whether this system can map files, as the cache of repacked weights requires. */
+export function canMapFiles(): boolean {
   return systemCalls() !== undefined
 }
 
 /**
  * @internal Maps a file's pages over existing memory: `address`, `length` and `offset` are multiples of 65536. Writes
- * stay private. Throws TensorError when the system refuses.
+ * stay private. Throws {@link TensorError} when the system refuses.
  */
-export function mapOver(fd: number, offset: number, address: Address, length: number): void {
+export function mapFileOver(fd: number, offset: number, address: Address, length: number): void {
   const calls = systemCalls()
   if (!calls) throw new TensorError('files cannot be mapped on this system')
   if (calls.mmap(address, length, PROT_READ_WRITE, MAP_PRIVATE_FIXED, fd, offset) !== address) {
@@ -206,8 +210,8 @@ export function mapOver(fd: number, offset: number, address: Address, length: nu
 }
 
 /**
- * @internal Drops a file's pages that are mapped at `address`, from the process and, on Linux, from the page cache: the
- * next access reads the file. The file is synchronised, and nothing was written to the mapping.
+ * @internal Drops a file's pages that are mapped at `address` from the process and, on Linux, from the page cache: the
+ * next access reads the file. Requires a file that is synced and a mapping without writes.
  */
 export function dropPages(fd: number, offset: number, address: Address, length: number): void {
   const calls = systemCalls()
@@ -216,10 +220,10 @@ export function dropPages(fd: number, offset: number, address: Address, length: 
 }
 
 /**
- * @internal Puts empty memory in place of a file's pages again, before it is given back to the allocator, which may go
- * on using it.
+ * @internal Replaces a file's pages by anonymous memory. Required before the memory is freed, because its allocator may
+ * reuse it.
  */
-export function unmapOver(address: Address, length: number): void {
+export function mapAnonymousOver(address: Address, length: number): void {
   const flags = MAP_PRIVATE_FIXED | (process.platform === 'darwin' ? 0x1000 : 0x20)
   systemCalls()?.mmap(address, length, PROT_READ_WRITE, flags, -1, 0)
 }

@@ -1,5 +1,5 @@
 /**
- * Half-precision numbers as 16-bit patterns, for masks and caches prepared on this side.
+ * Half-precision numbers as 16-bit patterns, for masks and values that TypeScript prepares.
  *
  * Reference: IEEE 754 binary16; rounding is to nearest even.
  */
@@ -10,6 +10,7 @@ const bits = new Uint32Array(scratch.buffer)
 /** Bit pattern of -infinity in f16. */
 export const HALF_NEGATIVE_INFINITY = 0xfc00
 
+/** The f16 bit pattern nearest to a number; infinity beyond the range. */
 export function toHalf(value: number): number {
   scratch[0] = value
   const x = bits[0] ?? 0
@@ -33,6 +34,7 @@ export function toHalf(value: number): number {
   return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half & 1) ? 1 : 0))
 }
 
+/** The number of an f16 bit pattern. */
 export function fromHalf(half: number): number {
   const exponent = (half >>> 10) & 31
   const mantissa = half & 0x3ff
@@ -47,12 +49,14 @@ export function fromHalf(half: number): number {
   return half & 0x8000 ? -magnitude : magnitude
 }
 
+/** f32 to f16 bit patterns. */
 export function toHalfArray(values: Float32Array): Uint16Array {
   const halves = new Uint16Array(values.length)
   for (let i = 0; i < values.length; i++) halves[i] = toHalf(values[i] ?? 0)
   return halves
 }
 
+/** f16 bit patterns to f32. */
 export function fromHalfArray(halves: Uint16Array): Float32Array {
   const values = new Float32Array(halves.length)
   for (let i = 0; i < halves.length; i++) values[i] = fromHalf(halves[i] ?? 0)

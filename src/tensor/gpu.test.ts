@@ -4,14 +4,15 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { loadBackend, type Backend } from './backend.ts'
+import type { Backend } from './backend.ts'
 import { buildGraph } from './graph.ts'
+import { loadBackend } from './load-backend.ts'
 import { relativeError, repeatableNumbers } from './numeric-check.ts'
 import { allocateTensors } from './tensor-buffer.ts'
 import { deviceLimit, exactDevice, testDevice } from './test-device.ts'
 
 const SIZE = 256
-/** As many as in the self-test, whose kernels are compiled already. */
+/** The width of the self-test's input, whose kernels are already compiled. */
 const COLUMNS = 3
 
 describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
@@ -30,7 +31,7 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
   const w = Float32Array.from({ length: SIZE * SIZE }, () => random() / 16)
   const x = Float32Array.from({ length: SIZE * COLUMNS }, random)
 
-  /** `times` products of a matrix with columns, and a sum. */
+  /** Multiplies x by w `times` times, and adds x. */
   const chain = (times: number) =>
     buildGraph(backend, (g) => {
       const matrix = g.input('w', 'f32', [SIZE, SIZE])
@@ -55,14 +56,14 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     return y.map((value, i) => value + x[i]!)
   }
 
-  it('computes a graph that reads no weight on the device', async () => {
+  it('computes a graph without weights on the device', async () => {
     using graph = chain(2)
     const { y } = await graph.run({ w, x })
-    expect(graph.onProcessor).toEqual([])
+    expect(graph.cpuFallbacks).toEqual([])
     expect(relativeError(y, expected(2))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 
-  it('builds graphs while another computes', async () => {
+  it('builds graphs while another graph computes', async () => {
     using long = chain(300)
     const running = long.run({ w, x })
     const results: Float32Array[] = []
@@ -74,7 +75,7 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     for (const y of results) expect(relativeError(y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 
-  it('rejects with the reason of an abort once the graph is done, and computes on', async () => {
+  it('rejects with the abort reason when the graph is done, and computes the next graph', async () => {
     using graph = chain(300)
     const controller = new AbortController()
     const running = graph.run({ w, x }, { signal: controller.signal })
@@ -85,7 +86,7 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     expect(relativeError((await next.run({ w, x })).y, expected(1))).toBeLessThan(deviceLimit(1e-5, 5e-3))
   })
 
-  it('says how much memory it has', () => {
+  it('reports its memory', () => {
     const { free, total } = backend.deviceMemory()
     expect(total).toBeGreaterThan(0)
     expect(free).toBeLessThanOrEqual(total)
@@ -93,7 +94,7 @@ describe.skipIf(testDevice === 'cpu')(`on ${testDevice}`, () => {
     expect(backend.availableMemory()).toBeLessThanOrEqual(total)
   })
 
-  it('refuses what is beyond its memory with an error', async () => {
+  it('reports an error when it is out of memory', async () => {
     expect(() => allocateTensors(backend, { big: { type: 'f32', shape: [2 ** 20, 2 ** 20] } })).toThrow(/out of memory/)
     using graph = buildGraph(backend, (g) => {
       const column = g.input('column', 'f32', [1, 2 ** 20])

@@ -1,8 +1,8 @@
 /**
- * Cache of graphs by key, with shared working memory: a graph is built once for (tokens, cache bucket), and run often.
+ * A cache of graphs by key, with shared working memory: a graph is built once for its shapes and run many times.
  *
  * In: a key that names everything the graph's description depends on (shapes, and which caches it reads), the
- * description, the inputs. Out: the outputs. The least recently used graphs are dropped.
+ * description, the inputs. Out: the outputs. The least recently used graphs are evicted.
  */
 
 import type { Backend } from './backend.ts'
@@ -19,19 +19,19 @@ import type { GraphBuilder } from './graph-builder.ts'
 import { Scratch } from './scratch.ts'
 
 export interface GraphCacheOptions extends GraphOptions {
-  /** Most graphs in the cache. Default 32. */
+  /** Maximum number of graphs in the cache. Default 32. */
   readonly capacity?: number
 }
 
 export interface CachedRunOptions extends RunOptions {
-  /** In place of the cache's own `maxNodes`, for a graph that grows with its batch. */
+  /** Overrides the cache's `maxNodes`, for a graph that grows with its batch. */
   readonly maxNodes?: number
 }
 
 export class GraphCache implements Disposable {
   readonly #backend: Backend
   readonly #options: GraphCacheOptions
-  /** Absent on a GPU, where each graph has a scheduler of its own. */
+  /** Absent on a GPU, where each graph has its own scheduler. */
   readonly #scratch: Scratch | undefined
   readonly #graphs = new Map<string, Graph>()
   #disposed = false
@@ -43,11 +43,12 @@ export class GraphCache implements Disposable {
     this.#scratch = backend.backends.length === 1 ? new Scratch(backend) : undefined
   }
 
-  /** Graphs built so far: stays put while keys repeat. */
+  /** Number of graphs built so far. */
   get built(): number {
     return this.#built
   }
 
+  /** Number of graphs in the cache. */
   get size(): number {
     return this.#graphs.size
   }
@@ -71,10 +72,10 @@ export class GraphCache implements Disposable {
       () => {
         const graph = this.#get(key, build, options.maxNodes)
         graph.check(inputs)
-        return graph.runNow(inputs, options.signal)
+        return graph.runInJob(inputs, options.signal)
       },
       options.signal,
-      options.alone,
+      options.useAllThreads,
     )
   }
 
@@ -87,12 +88,12 @@ export class GraphCache implements Disposable {
     return this.#backend.enqueue(async () => {
       using graph = this.#build(build, options.maxNodes)
       graph.check(inputs)
-      return await graph.runNow(inputs, options.signal)
+      return await graph.runInJob(inputs, options.signal)
     }, options.signal)
   }
 
-  /** Drops graphs whose key matches, such as those that read a cache about to be released. */
-  forget(matches: (key: string) => boolean): void {
+  /** Evicts graphs whose key matches, such as those that read a KV cache that is about to be freed. */
+  evict(matches: (key: string) => boolean): void {
     for (const [key, graph] of this.#graphs) {
       if (!matches(key)) continue
       this.#graphs.delete(key)
@@ -101,23 +102,24 @@ export class GraphCache implements Disposable {
   }
 
   #get<O extends OutputTensors>(key: string, build: (g: GraphBuilder) => O, maxNodes?: number): Graph<O> {
-    const known = this.#graphs.get(key)
-    if (known && !known.stale) {
+    const cached = this.#graphs.get(key)
+    if (cached && !cached.stale) {
+      // Last in the map: most recently used.
       this.#graphs.delete(key)
-      this.#graphs.set(key, known)
-      return known as unknown as Graph<O>
+      this.#graphs.set(key, cached)
+      return cached as unknown as Graph<O>
     }
-    if (known) {
+    if (cached) {
       this.#graphs.delete(key)
-      known[Symbol.dispose]()
+      cached[Symbol.dispose]()
     }
     const graph = this.#build(build, maxNodes)
     this.#graphs.set(key, graph as unknown as Graph)
-    for (const [oldest, old] of this.#graphs) {
-      if (!old.stale && this.#graphs.size <= (this.#options.capacity ?? 32)) continue
-      if (oldest === key) continue
-      this.#graphs.delete(oldest)
-      old[Symbol.dispose]()
+    for (const [otherKey, other] of this.#graphs) {
+      if (!other.stale && this.#graphs.size <= (this.#options.capacity ?? 32)) continue
+      if (otherKey === key) continue
+      this.#graphs.delete(otherKey)
+      other[Symbol.dispose]()
     }
     return graph
   }
@@ -133,7 +135,7 @@ export class GraphCache implements Disposable {
   [Symbol.dispose](): void {
     if (this.#disposed) return
     this.#disposed = true
-    this.forget(() => true)
+    this.evict(() => true)
     this.#backend.release(() => this.#scratch?.[Symbol.dispose]())
   }
 }

@@ -1,19 +1,19 @@
 /**
- * A graph ready to run, and a cache of graphs that share their working memory.
+ * A graph that is ready to run.
  *
  * In: a function that describes the computation with a {@link GraphBuilder} and returns its outputs by name. Out:
- * `run`, which takes the inputs as typed arrays and resolves to the outputs as typed arrays. Setting inputs, computing
- * and reading outputs happen as one job of the backend's queue, so concurrent runs cannot mix. The computation is on
- * worker threads; the event loop stays free. Only a graph that has taken less than {@link BRIEF} computes in the
- * calling thread: handing it over would take as long, and much longer where other threads keep the processors busy.
+ * `run`, which takes inputs and resolves to outputs as typed arrays. Setting inputs, computing and reading outputs are
+ * one job of the backend's queue, so concurrent runs cannot mix. Graphs compute on worker threads, and the event loop
+ * stays free. Only brief graphs ({@link BRIEF_MS}) compute in the calling thread, where starting a worker would take
+ * as long as the computation.
  */
 
 import { computeGraph, type Backend, type GraphKind } from './backend.ts'
 import { TensorError } from './errors.ts'
 import { fromHalfArray, toHalfArray } from './float16.ts'
 import { GraphBuilder } from './graph-builder.ts'
-import { DEFAULT_NODES, Scratch } from './scratch.ts'
 import { callAsync, type Address } from './native.ts'
+import { DEFAULT_NODES, Scratch } from './scratch.ts'
 import { describe, elementCount, type Tensor } from './tensor.ts'
 import { bytesOf, type TypedArray } from './tensor-buffer.ts'
 
@@ -26,7 +26,7 @@ export type Outputs<O> = { -readonly [K in keyof O]: O[K] extends Tensor<'i32'> 
 export type OutputTensors = Readonly<Record<string, Tensor<'f32' | 'f16' | 'i32'>>>
 
 export interface GraphOptions {
-  /** Most tensors in the graph. Default 8192. */
+  /** Maximum number of tensors in the graph. Default 8192. */
   readonly maxNodes?: number
 }
 
@@ -34,21 +34,25 @@ export interface RunOptions {
   /** Stops the computation; `run` rejects with its reason. */
   readonly signal?: AbortSignal
   /**
-   * On a parallel backend, asked when the computation's turn comes: whether it takes all threads. See {@link
+   * On a parallel backend, called when the computation is due: whether it uses all threads. See {@link
    * Backend.enqueue}.
    */
-  readonly alone?: () => boolean
+  readonly useAllThreads?: () => boolean
 }
 
-const LARGE = 1 << 21
-/** Floating-point operations per graph node above which a node is long. */
-const COARSE = 2e8
-/** Milliseconds below which a graph is not worth a worker thread. */
-const BRIEF = 1
-/** Milliseconds above which a brief graph stops being one. */
-const LATE = 4
+/** Bytes from which inputs and outputs are copied on a worker thread. */
+const LARGE_COPY = 1 << 21
+/** Mean floating-point operations per graph node above which operations count as long. */
+const LONG_OPERATION = 2e8
+/** Graphs that take fewer milliseconds compute in the calling thread. */
+const BRIEF_MS = 1
+/** A brief graph that takes more milliseconds is computed on worker threads from then on. */
+const NOT_BRIEF_MS = 4
 
-/** Builds a graph with working memory of its own. For one that runs with many shapes see {@link GraphCache}. */
+/**
+ * Builds a graph with its own working memory. For graphs of many shapes use `GraphCache`. Throws {@link TensorError}
+ * for wrong shapes or types, more tensors than `maxNodes`, or too little memory.
+ */
 export function buildGraph<O extends OutputTensors>(
   backend: Backend,
   build: (g: GraphBuilder) => O,
@@ -65,7 +69,7 @@ export function buildGraph<O extends OutputTensors>(
 
 /** See the file header. */
 export class Graph<O extends OutputTensors = OutputTensors> implements Disposable {
-  /** Operations in the graph. */
+  /** Number of operations in the graph. */
   readonly nodes: number
   #generation: number
   #allocated: boolean
@@ -78,10 +82,10 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   readonly #kind: GraphKind
   #context: Address | null
   readonly #contextBytes: number
-  /** Milliseconds of its fastest recent computation. */
-  #quickest = Infinity
+  /** Milliseconds of the fastest computation since the graph was last not brief. */
+  #fastest = Infinity
 
-  /** @internal Use {@link buildGraph} or {@link GraphCache}. */
+  /** @internal Use {@link buildGraph} or `GraphCache`. */
   constructor(
     backend: Backend,
     scratch: Scratch,
@@ -104,15 +108,19 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       const described = build(builder)
       const outputs: Record<string, Tensor> = {}
       for (const [name, tensor] of Object.entries(described)) outputs[name] = builder.output(tensor)
-      // An input that no operation reads is not part of the graph, so it would get no memory.
+      // Only tensors in the graph get memory, and an input that no operation reads would not be in it.
       for (const input of builder.inputs.values()) native.build_forward_expand(graph, input.handle)
       this.#outputs = outputs as unknown as O
       this.#inputs = builder.inputs
       this.#graph = graph
       this.nodes = native.graph_n_nodes(graph)
-      this.#kind = { repeatable: builder.repeatable, coarse: builder.work > COARSE * this.nodes }
+      this.#kind = {
+        repeatable: builder.repeatable,
+        longOperations: builder.work > LONG_OPERATION * this.nodes,
+      }
       for (const tensor of Object.values(outputs)) scratch.preferDevice(tensor.handle)
-      // A scheduler waits for its devices while it allocates; if another thread computes there, both wait for ever.
+      // A scheduler synchronises its devices while it allocates, which deadlocks when another graph runs: allocate
+      // later.
       this.#allocated = scratch.scheduler === null
       if (this.#allocated) scratch.allocate(graph)
       this.#generation = scratch.generation
@@ -123,33 +131,33 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     }
   }
 
-  /** @internal Names of outputs that the CPU computes in the device's place. Known once it has run. */
-  get onProcessor(): readonly string[] {
+  /** @internal After a run: names of outputs that the CPU computes because the device cannot. */
+  get cpuFallbacks(): readonly string[] {
     return Object.entries(this.#outputs)
       .filter(([, tensor]) => !this.#scratch.onDevice(tensor.handle))
       .map(([name]) => name)
   }
 
-  /** @internal Whether its working memory was given to a larger graph. */
+  /** @internal Whether its working memory has moved, because a larger graph was allocated. */
   get stale(): boolean {
     return this.#generation !== this.#scratch.generation
   }
 
   /**
-   * Runs the graph. All inputs must be given, exactly by their declared names, sizes and types; TensorError otherwise.
-   * Arrays must not change until the promise settles.
+   * Runs the graph. `inputs` has every declared input with its size and type, and no others. The arrays must not change
+   * until the promise settles. Rejects with {@link TensorError}, or with the signal's reason when aborted.
    */
   run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs<O>> {
-    const { signal, alone } = options
+    const { signal, useAllThreads } = options
     try {
       this.check(inputs)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#backend.enqueue(() => this.runNow(inputs, signal), signal, alone)
+    return this.#backend.enqueue(() => this.runInJob(inputs, signal), signal, useAllThreads)
   }
 
-  /** @internal Throws unless the inputs are what the graph declares. */
+  /** @internal Throws {@link TensorError} unless the inputs are what the graph declares. */
   check(inputs: Inputs): void {
     for (const [name, tensor] of this.#inputs) {
       const data = inputs[name]
@@ -166,48 +174,48 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     }
   }
 
-  /** @internal Inside a job of the backend's queue. */
-  async runNow(inputs: Inputs, signal?: AbortSignal): Promise<Outputs<O>> {
+  /** @internal As {@link run}, inside a job of the backend's queue. */
+  async runInJob(inputs: Inputs, signal?: AbortSignal): Promise<Outputs<O>> {
     if (this.#context === null) throw new TensorError('the graph is disposed')
     if (!this.#allocated) {
       this.#scratch.allocate(this.#graph)
       this.#generation = this.#scratch.generation
       this.#allocated = true
     }
-    if (this.stale) throw new TensorError('the graph lost its working memory to a larger one')
+    if (this.stale) throw new TensorError('the graph is stale: a larger graph uses its working memory; build it again')
     const { native } = this.#backend
     for (const [name, tensor] of this.#inputs) {
-      const given = inputs[name]
-      if (given === undefined) throw new TensorError(`input ${name} is missing`)
-      const data: TypedArray = tensor.type === 'f16' && given instanceof Float32Array ? toHalfArray(given) : given
-      if (data.byteLength < LARGE) native.backend_tensor_set(tensor.handle, data, 0, data.byteLength)
+      const input = inputs[name]
+      if (input === undefined) throw new TensorError(`input ${name} is missing`)
+      const data: TypedArray = tensor.type === 'f16' && input instanceof Float32Array ? toHalfArray(input) : input
+      if (data.byteLength < LARGE_COPY) native.backend_tensor_set(tensor.handle, data, 0, data.byteLength)
       else await callAsync(native.backend_tensor_set, tensor.handle, data, 0, data.byteLength)
     }
-    await this.#backend.runNative(this.#kind, () => this.#compute(), this.#brief, signal)
+    await this.#backend.runNative(this.#kind, () => this.#compute(), this.#isBrief, signal)
     const results: Record<string, Float32Array | Int32Array> = {}
     for (const [name, tensor] of Object.entries(this.#outputs)) results[name] = await this.#read(tensor)
     return results as Outputs<O>
   }
 
   /** Whether it computes in the calling thread. */
-  get #brief(): boolean {
-    return this.#scratch.scheduler === null && this.#quickest < BRIEF
+  get #isBrief(): boolean {
+    return this.#scratch.scheduler === null && this.#fastest < BRIEF_MS
   }
 
   #compute(): Promise<number> | number {
     const { scheduler } = this.#scratch
-    const begun = performance.now()
-    if (this.#brief) {
+    const startedAt = performance.now()
+    if (this.#isBrief) {
       const status = computeGraph(this.#backend, this.#graph, true)
-      if (performance.now() - begun > LATE) this.#quickest = Infinity
+      if (performance.now() - startedAt > NOT_BRIEF_MS) this.#fastest = Infinity
       return status
     }
-    const computing =
+    const computation =
       scheduler === null
         ? computeGraph(this.#backend, this.#graph, false)
         : callAsync(this.#backend.native.backend_sched_graph_compute, scheduler, this.#graph)
-    return Promise.resolve(computing).then((status) => {
-      if (status === 0) this.#quickest = Math.min(this.#quickest, performance.now() - begun)
+    return Promise.resolve(computation).then((status) => {
+      if (status === 0) this.#fastest = Math.min(this.#fastest, performance.now() - startedAt)
       return status
     })
   }
@@ -221,7 +229,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
         : tensor.type === 'f16'
           ? new Uint16Array(count)
           : new Float32Array(count)
-    if (values.byteLength < LARGE) native.backend_tensor_get(tensor.handle, values, 0, values.byteLength)
+    if (values.byteLength < LARGE_COPY) native.backend_tensor_get(tensor.handle, values, 0, values.byteLength)
     else await callAsync(native.backend_tensor_get, tensor.handle, values, 0, values.byteLength)
     return values instanceof Uint16Array ? fromHalfArray(values) : values
   }
@@ -237,13 +245,14 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
   }
 }
 
+/** Whether an array has the type and size of an input. */
 function accepts(tensor: Tensor, data: InputData): boolean {
   const count = elementCount(tensor)
   if (tensor.type === 'f16' && data instanceof Float32Array) return data.length === count
-  const fits =
+  const sameType =
     (tensor.type === 'f32' && data instanceof Float32Array) ||
     (tensor.type === 'f16' && data instanceof Uint16Array) ||
     (tensor.type === 'i32' && data instanceof Int32Array) ||
     (tensor.type === 'i64' && data instanceof BigInt64Array)
-  return fits && data.byteLength === bytesOf(tensor)
+  return sameType && data.byteLength === bytesOf(tensor)
 }

@@ -1,16 +1,10 @@
-/** The numeric library: what model code, `src/nn` and `src/weights` may use. */
+/** Tensors and graphs over ggml: the exports for the rest of the project. */
 
-export { Backend, loadBackend, type BackendOptions, type NativeMemory, type PassedDevice } from './backend.ts'
+export { Backend, type NativeMemory, type SkippedDevice } from './backend.ts'
 export { TensorError, TensorLibraryError } from './errors.ts'
-export { canMapOver, FileMapping } from './file-mapping.ts'
+export { canMapFiles, FileMapping } from './file-mapping.ts'
 export { fromBfloat16Array, fromHalf, fromHalfArray, HALF_NEGATIVE_INFINITY, toHalf, toHalfArray } from './float16.ts'
-export {
-  GraphBuilder,
-  outputLength,
-  type InputType,
-  type MultimodalRotaryOptions,
-  type RotaryOptions,
-} from './graph-builder.ts'
+export { GraphBuilder, type InputType } from './graph-builder.ts'
 export { GraphCache, type GraphCacheOptions } from './graph-cache.ts'
 export {
   buildGraph,
@@ -23,6 +17,10 @@ export {
   type RunOptions,
 } from './graph.ts'
 export { buildFor, findPackage, packagesFor, platformWarning, testedBuilds, type DeviceKind } from './library.ts'
+export { loadBackend, type BackendOptions } from './load-backend.ts'
+export { outputLength } from './operations-convolution.ts'
+export type { MultimodalRotaryOptions, RotaryOptions } from './operations-rotary.ts'
+export { loadWeights, type LoadWeightsOptions } from './load-weights.ts'
 export { precisionEnvironment, type GpuPrecision } from './precision.ts'
 export { dequantize, halfToFloat, isFinite, quantize } from './quantize.ts'
 export {
@@ -34,7 +32,7 @@ export {
   type TensorSpec,
   type TypedArray,
 } from './tensor-buffer.ts'
-export { describe, elementCount, isContiguous, toShape, type Shape, type Tensor } from './tensor.ts'
+export { describe, elementCount, isContiguous, toShape, trimShape, type Shape, type Tensor } from './tensor.ts'
 export {
   isTensorType,
   rowBytes,
@@ -49,11 +47,4 @@ export {
 export { repackTypeFor } from './repack.ts'
 export type { RepackCacheOptions } from './repack-cache.ts'
 export { planWeights, type WeightPlan } from './weight-plan.ts'
-export {
-  loadWeights,
-  WeightSet,
-  type LoadWeightsOptions,
-  type WeightSource,
-  type WeightSpec,
-  type WeightUse,
-} from './weights.ts'
+export { WeightSet, type WeightSource, type WeightSpec, type WeightUse } from './weight-set.ts'

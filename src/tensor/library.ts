@@ -1,9 +1,9 @@
 /**
  * Finds, loads and checks the native library: ggml, as published inside `@node-llama-cpp/<platform>` (MIT).
  *
- * The packages are optional dependencies: the platform's CPU package comes with `npm ci`, GPU ones are installed on
- * purpose. ggml's API drifts between versions and its mistakes end the process, so a version that this project's tests
- * did not run with is refused, with a message that says what was found and what is wanted.
+ * The packages are optional dependencies: `npm ci` installs the platform's CPU package, users install GPU packages.
+ * ggml's API changes between versions, and a wrong call ends the process. So a version that this project's tests did
+ * not run with is refused.
  */
 
 import { existsSync, readdirSync } from 'node:fs'
@@ -20,12 +20,12 @@ export type DeviceKind = 'cpu' | 'vulkan' | 'cuda' | 'metal'
 export interface TestedBuild {
   readonly version: string
   readonly commit: string
-  /** Version of the `@node-llama-cpp` packages that hold it. */
+  /** Version of the `@node-llama-cpp` packages that contain it. */
   readonly packages: string
 }
 
 const linuxBuild: TestedBuild = { version: '0.25.1', commit: '0ad4a86', packages: '3.22.1' }
-/** What macOS's and Windows's packages hold, which are published later. */
+/** Packages for macOS and Windows are published later than those for Linux. */
 const otherBuild: TestedBuild = { version: '0.23.0', commit: '5b4ebc5', packages: '3.21.1' }
 
 /** Builds of the library that the tests ran with, on Linux x64. */
@@ -51,7 +51,7 @@ export interface Library {
   readonly commit: string
   /** Folder of the shared libraries. */
   readonly directory: string
-  /** npm package they came from. */
+  /** The npm package that contains them. */
   readonly packageName: string
 }
 
@@ -102,19 +102,19 @@ function findLibraries(folder: string): { base: string; loader: string } | undef
 
 /**
  * Throws {@link TensorLibraryError} unless the build is one that was tested. `allowUntested` (or the environment
- * variable `OMNISERVE_ALLOW_UNTESTED_GGML=1`) lets it pass, at the user's risk; the numeric self-test still runs.
+ * variable `OMNISERVE_ALLOW_UNTESTED_GGML=1`) accepts it, at the user's risk; the numeric self-test still runs.
  */
 export function checkVersion(version: string, commit: string, packageName: string, allowUntested = false): void {
   const known = testedBuilds.some((build) => build.version === version && commit.startsWith(build.commit))
   if (known || allowUntested || process.env['OMNISERVE_ALLOW_UNTESTED_GGML'] === '1') return
-  const wanted = testedBuilds.map((build) => `${build.version} (${build.commit})`).join(', ')
+  const tested = testedBuilds.map((build) => `${build.version} (${build.commit})`).join(', ')
   throw new TensorLibraryError(
-    `${packageName} holds ggml ${version} (${commit}), which omniserve was not tested with; tested: ${wanted}. ` +
+    `${packageName} contains ggml ${version} (${commit}), which omniserve was not tested with; tested: ${tested}. ` +
       `Install ${packageName}@${buildFor().packages}, or set OMNISERVE_ALLOW_UNTESTED_GGML=1 to try at your own risk.`,
   )
 }
 
-/** Throws when the library's block sizes differ from {@link tensorTypes}. */
+/** Throws {@link TensorLibraryError} when the library's block sizes differ from {@link tensorTypes}. */
 export function verifyTypeTable(native: Native): void {
   for (const [name, info] of Object.entries(tensorTypes)) {
     const blockSize = Number(native.blck_size(info.id))
@@ -130,8 +130,9 @@ export function verifyTypeTable(native: Native): void {
 const loaded = new Map<string, Library>()
 
 /**
- * Loads the library for a device. One process can hold one package: asking for a second one throws.
- * Throws {@link TensorLibraryError} naming the package to install when none is there.
+ * Loads the library for a device, once per process. Throws {@link TensorLibraryError} when its package is not
+ * installed, untested or cannot be loaded, and when the process has loaded another package: two copies of ggml would
+ * clash.
  */
 export function loadLibrary(
   device: DeviceKind,
@@ -144,23 +145,23 @@ export function loadLibrary(
     if (!existing) continue
     if (environment.some(([name]) => process.env[name] === undefined))
       throw new TensorLibraryError(
-        'this process computes in fast precision already; exact precision needs its own process',
+        'this process already computes in fast precision; exact precision requires another process',
       )
     return existing
   }
   if (device === 'cpu') {
-    // Every package contains the CPU backend, and two copies in one process clash.
-    const any = [...loaded.values()][0]
-    if (any) return any
+    // Every package contains the CPU backend.
+    const [first] = loaded.values()
+    if (first) return first
   }
   for (const packageName of candidates) {
     const directory = findPackage(packageName)
     const files = directory === undefined ? undefined : findLibraries(directory)
     if (directory === undefined || !files) continue
-    const other = [...loaded.keys()][0]
+    const [other] = loaded.keys()
     if (other !== undefined) {
       throw new TensorLibraryError(
-        `${other} is loaded already; a process can use one build of ggml, not ${packageName} too`,
+        `${other} is already loaded; a process can use one build of ggml, not ${packageName} too`,
       )
     }
     let native: Native
@@ -176,7 +177,7 @@ export function loadLibrary(
     // A failed assertion would start a debugger to print a backtrace; only the message is useful.
     process.env['GGML_NO_BACKTRACE'] = '1'
     if (process.env['OMNISERVE_GGML_LOG'] !== '1') {
-      // A native no-op as the logger: ggml logs from worker threads, where a JavaScript callback could deadlock.
+      // A native function without effect is the logger: a JavaScript callback on ggml's threads could deadlock.
       native.log_set(native.symbol('ggml_is_quantized'), null)
     }
     for (const [name, value] of environment) process.env[name] ??= value

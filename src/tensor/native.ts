@@ -38,7 +38,7 @@ interface ResultMap {
 }
 type Kind = keyof KindMap
 type ResultKind = keyof ResultMap
-const spelled: Record<Kind | ResultKind, string> = {
+const cTypes: Record<Kind | ResultKind, string> = {
   p: 'void *',
   d: 'void *',
   i: 'int',
@@ -208,7 +208,7 @@ const signatures = {
   ssm_conv: 'p:ppp',
 } as const satisfies Record<string, Signature>
 
-/** Functions of the loader library (`libggml`), the rest stand in `libggml-base`. */
+/** Functions of the loader library (`libggml`); all others are in `libggml-base`. */
 const loaderSignatures = {
   backend_load_all_from_path: 'v:s',
   backend_dev_count: 'z:',
@@ -220,7 +220,7 @@ type Table<T extends Record<string, Signature>> = { readonly [K in keyof T]: Fun
 
 export type Native = Table<typeof signatures> &
   Table<typeof loaderSignatures> & {
-    /** A context that holds tensor and graph records but no tensor data. Null when memory is short. */
+    /** A context for tensor and graph records, without tensor data (`noAlloc`). Null when out of memory. */
     readonly init: (bytes: number, noAlloc: boolean) => Address | null
     /** Address of an exported function of the base library. */
     readonly symbol: (name: string) => Address
@@ -230,8 +230,8 @@ function bind<T extends Record<string, Signature>>(library: LibraryHandle, table
   const bound: Record<string, unknown> = {}
   for (const [name, signature] of Object.entries(table)) {
     const [result, args] = signature.split(':') as [ResultKind, string]
-    const kinds = Array.from(args, (kind) => spelled[kind as Kind])
-    bound[name] = library.func(`ggml_${name}`, spelled[result], kinds)
+    const kinds = Array.from(args, (kind) => cTypes[kind as Kind])
+    bound[name] = library.func(`ggml_${name}`, cTypes[result], kinds)
   }
   return bound as Table<T>
 }
@@ -250,7 +250,7 @@ export function bindNative(basePath: string, loaderPath: string): Native {
   }
 }
 
-/** Calls through a function address, as `ggml_backend_reg_get_proc_address` returns them. */
+/** Calls a function by its address, as `ggml_backend_reg_get_proc_address` returns it. */
 export function callAddress<S extends Signature>(
   address: Address,
   signature: S,
@@ -260,8 +260,8 @@ export function callAddress<S extends Signature>(
   if (!prototype) {
     const [result, kinds] = signature.split(':') as [ResultKind, string]
     prototype = koffi.proto(
-      spelled[result],
-      Array.from(kinds, (kind) => spelled[kind as Kind]),
+      cTypes[result],
+      Array.from(kinds, (kind) => cTypes[kind as Kind]),
     )
     prototypes.set(signature, prototype)
   }
@@ -276,12 +276,12 @@ export function callAsync<A extends unknown[], R>(fn: NativeFunction<A, R>, ...a
   })
 }
 
-/** Bytes at an address as an array that shares the memory. The caller keeps the memory alive. */
+/** An array that shares the memory at an address. Valid while the caller keeps the memory allocated. */
 export function bytesAt(address: Address, length: number): Uint8Array {
   return new Uint8Array(koffi.view(address, length))
 }
 
-/** Reads the pointer at `address + index * 8` (null-terminated lists). */
+/** The pointer at `address + index * 8`, for null-terminated lists. */
 export function pointerAt(address: Address, index: number): Address | null {
   return koffi.decode(address, index * 8, 'void *') as Address | null
 }

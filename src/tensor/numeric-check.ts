@@ -1,6 +1,6 @@
-/** Helpers of numeric device checks: reproducible numbers, and the relative error of results. */
+/** Numeric checks of devices: reproducible numbers, and the relative error of a result. */
 
-/** A generator of numbers in [-1, 1), the same ones for the same seed. */
+/** A generator of numbers in [-1, 1): the same sequence for the same seed. */
 export function repeatableNumbers(seed: number): () => number {
   let state = seed
   return () => {
@@ -9,14 +9,14 @@ export function repeatableNumbers(seed: number): () => number {
   }
 }
 
-/** Root of the squared differences over that of the squared expected values; NaN when `values` hold one. */
+/** Euclidean norm of the differences, divided by the norm of `expected`. NaN when `values` contains a NaN. */
 export function relativeError(values: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let difference = 0
-  let size = 0
+  let differences = 0
+  let total = 0
   for (let i = 0; i < expected.length; i++) {
-    const wanted = expected[i] ?? 0
-    difference += ((values[i] ?? 0) - wanted) ** 2
-    size += wanted ** 2
+    const value = expected[i] ?? 0
+    differences += ((values[i] ?? 0) - value) ** 2
+    total += value ** 2
   }
-  return Math.sqrt(difference / size)
+  return Math.sqrt(differences / total)
 }

@@ -1,8 +1,8 @@
 /**
  * Graph operations that work element by element or along rows: arithmetic, activations, norms, reductions, sorting.
  *
- * Rows are the first dimension. Second operands of arithmetic broadcast: each of their dimensions must divide the
- * first's.
+ * Rows are along the first dimension. The second operand of arithmetic broadcasts: each of its dimensions divides that
+ * of the first operand. All operations check shapes and types and throw {@link TensorError}.
  */
 
 import { LayoutOperations } from './operations-layout.ts'
@@ -46,7 +46,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.#binary('div', a, b)
   }
 
-  /** a * factor + bias, scalars. */
+  /** a * factor + bias, both scalars. */
   scale(a: Tensor<'f32'>, factor: number, bias = 0): Tensor<'f32'> {
     this.readable('scale', a)
     if (!isContiguous(a)) this.fail('scale', 'the tensor is not contiguous', a)
@@ -56,9 +56,9 @@ export abstract class ElementwiseOperations extends LayoutOperations {
   /** Limits values to [low, high]. */
   clamp(a: Tensor<'f32'>, low: number, high: number): Tensor<'f32'> {
     // The library clamps in place; the copy preserves the operand.
-    const own = this.copy(a)
+    const copy = this.copy(a)
     this.reserve('clamp')
-    return this.made(this.native.clamp(this.context, own.handle, low, high), 'f32', own.shape, own.strides, true)
+    return this.made(this.native.clamp(this.context, copy.handle, low, high), 'f32', copy.shape, copy.strides, true)
   }
 
   sqr(a: Tensor<'f32'>): Tensor<'f32'> {
@@ -119,24 +119,24 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.#unary('gelu_erf', a)
   }
 
-  /** GELU, tanh form (`gelu_pytorch_tanh`), by the library's half-precision table: fast, less precise. */
+  /** GELU, tanh approximation (`gelu_pytorch_tanh`), from the library's f16 table: fast, less precise. */
   geluTanhTable(a: Tensor<'f32'>): Tensor<'f32'> {
     return this.#unary('gelu', a)
   }
 
   /**
-   * GELU, tanh form (`gelu_pytorch_tanh`), in f32: x * sigmoid(x u) with u = 2 sqrt(2/pi) (1 + 0.044715 x^2), so silu(x
-   * u) / u.
+   * GELU, tanh approximation (`gelu_pytorch_tanh`), in f32: x * sigmoid(x u) with u = 2 sqrt(2/pi) (1 + 0.044715 x^2),
+   * which equals silu(x u) / u.
    */
   geluTanh(a: Tensor<'f32'>): Tensor<'f32'> {
-    const twice = 2 * Math.sqrt(2 / Math.PI)
+    const factor = 2 * Math.sqrt(2 / Math.PI)
     const x = this.cont(a)
-    const u = this.scale(this.sqr(x), twice * 0.044715, twice)
-    // The library has the sigmoid as one scalar call per element, but its product with x in vector instructions.
+    const u = this.scale(this.sqr(x), factor * 0.044715, factor)
+    // silu has a vectorised kernel in the library, sigmoid only a scalar one.
     return this.div(this.silu(this.mul(u, x)), u)
   }
 
-  /** silu(gate) * up, two tensors of one shape. */
+  /** silu(gate) * up; both tensors have the same shape. */
   swiglu(gate: Tensor<'f32'>, up: Tensor<'f32'>): Tensor<'f32'> {
     this.readable('swiglu', gate, up)
     if (!sameShape(gate.shape, up.shape)) this.fail('swiglu', 'shapes differ', gate, up)
@@ -153,21 +153,21 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.made(this.native.swiglu(this.context, a.handle), 'f32', [n / 2, d1, d2, d3])
   }
 
-  /** (x - mean) / sqrt(variance + epsilon) along rows; scale and bias are the caller's. */
+  /** (x - mean) / sqrt(variance + epsilon) along rows, without weight and bias. */
   layerNorm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
-    this.#rows('layerNorm', a)
+    this.#checkRows('layerNorm', a)
     return this.made(this.native.norm(this.context, a.handle, epsilon), 'f32', a.shape)
   }
 
-  /** x / sqrt(mean(x^2) + epsilon) along rows; the weight is the caller's. */
+  /** x / sqrt(mean(x^2) + epsilon) along rows, without weight. */
   rmsNorm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
-    this.#rows('rmsNorm', a)
+    this.#checkRows('rmsNorm', a)
     return this.made(this.native.rms_norm(this.context, a.handle, epsilon), 'f32', a.shape)
   }
 
   /** x / max(norm(x), epsilon) along rows. */
   l2Norm(a: Tensor<'f32'>, epsilon: number): Tensor<'f32'> {
-    this.#rows('l2Norm', a)
+    this.#checkRows('l2Norm', a)
     return this.made(this.native.l2_norm(this.context, a.handle, epsilon), 'f32', a.shape)
   }
 
@@ -185,7 +185,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
         mask.shape[1] >= a.shape[1] &&
         a.shape[2] % mask.shape[2] === 0 &&
         a.shape[3] % mask.shape[3] === 0
-      if (!fits) this.fail('softMax', 'the mask does not fit', a, mask)
+      if (!fits) this.fail('softMax', 'the mask does not match the tensor', a, mask)
       if (!isContiguous(mask)) this.fail('softMax', 'the mask is not contiguous', a, mask)
     }
     return this.made(this.native.soft_max_ext(this.context, a.handle, mask?.handle ?? null, scale, 0), 'f32', a.shape)
@@ -198,48 +198,50 @@ export abstract class ElementwiseOperations extends LayoutOperations {
 
   /** Sum of each row: [n, ...] to [1, ...]. */
   sumRows(a: Tensor<'f32'>): Tensor<'f32'> {
-    this.#rows('sumRows', a)
+    this.#checkRows('sumRows', a)
     return this.made(this.native.sum_rows(this.context, a.handle), 'f32', [1, a.shape[1], a.shape[2], a.shape[3]])
   }
 
   /** Mean of each row: [n, ...] to [1, ...]. */
   meanRows(a: Tensor<'f32'>): Tensor<'f32'> {
-    this.#rows('meanRows', a)
+    this.#checkRows('meanRows', a)
     return this.made(this.native.mean(this.context, a.handle), 'f32', [1, a.shape[1], a.shape[2], a.shape[3]])
   }
 
-  /** Running sum along rows. */
+  /** Cumulative sum along rows. */
   cumulativeSum(a: Tensor<'f32'>): Tensor<'f32'> {
     return this.#unary('cumsum', a)
   }
 
   /** Index of the largest entry of each row of a matrix: [n, rows] to [rows]. */
   argmax(a: Tensor<'f32'>): Tensor<'i32'> {
-    this.#rows('argmax', a)
+    this.#checkRows('argmax', a)
     if (a.shape[2] !== 1 || a.shape[3] !== 1) this.fail('argmax', 'needs a matrix', a)
     return this.made(this.native.argmax(this.context, a.handle), 'i32', [a.shape[1], 1, 1, 1])
   }
 
-  /** Indices that sort each row. */
+  /** Indices that sort each row: [n, rows] to [n, rows]. */
   argsort(a: Tensor<'f32'>, order: 'ascending' | 'descending' = 'descending'): Tensor<'i32'> {
-    this.#rows('argsort', a)
+    this.#checkRows('argsort', a)
     return this.made(this.native.argsort(this.context, a.handle, order === 'ascending' ? 0 : 1), 'i32', a.shape)
   }
 
   /** Indices of the k largest entries of each row, largest first: [n, rows] to a view [k, rows]. */
   topK(a: Tensor<'f32'>, k: number): Tensor<'i32'> {
-    if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('topK', `rows have no ${k} entries`, a)
+    if (!Number.isInteger(k) || k < 1 || k > a.shape[0])
+      this.fail('topK', `k is ${k}, must be from 1 to ${a.shape[0]}`, a)
     const sorted = this.argsort(a)
     return this.slice(sorted, 0, 0, k)
   }
 
   /**
-   * Indices of the k largest entries of each row, unordered: [n, rows] to [k, rows]. Much faster than {@link topK} on
+   * Indices of the k largest entries of each row, unordered: [n, rows] to [k, rows]. Faster than {@link topK} on
    * long rows.
    */
   largest(a: Tensor<'f32'>, k: number): Tensor<'i32'> {
-    this.#rows('largest', a)
-    if (!Number.isInteger(k) || k < 1 || k > a.shape[0]) this.fail('largest', `rows have no ${k} entries`, a)
+    this.#checkRows('largest', a)
+    if (!Number.isInteger(k) || k < 1 || k > a.shape[0])
+      this.fail('largest', `k is ${k}, must be from 1 to ${a.shape[0]}`, a)
     return this.made(this.native.top_k(this.context, a.handle, k), 'i32', [k, a.shape[1], a.shape[2], a.shape[3]])
   }
 
@@ -250,7 +252,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
     return this.made(this.native[operation](this.context, a.handle), 'f32', a.shape)
   }
 
-  #rows(operation: string, a: Tensor<'f32'>): void {
+  #checkRows(operation: string, a: Tensor<'f32'>): void {
     this.readable(operation, a)
     if (a.type !== 'f32') this.fail(operation, 'needs f32', a)
     if (!hasContiguousRows(a)) this.fail(operation, 'rows are not contiguous', a)
@@ -263,7 +265,7 @@ export abstract class ElementwiseOperations extends LayoutOperations {
   ): Tensor<T> {
     this.readable(operation, a, b)
     if (tensorTypes[a.type].quantised || tensorTypes[b.type].quantised) this.fail(operation, 'needs f32 or f16', a, b)
-    if (a.shape.some((extent, i) => extent % (b.shape[i as 0 | 1 | 2 | 3] ?? 1) !== 0)) {
+    if (a.shape.some((size, i) => size % (b.shape[i as 0 | 1 | 2 | 3] ?? 1) !== 0)) {
       this.fail(operation, 'the second shape does not divide the first', a, b)
     }
     if (!hasContiguousRows(a) || !hasContiguousRows(b)) this.fail(operation, 'rows are not contiguous', a, b)

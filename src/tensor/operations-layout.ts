@@ -1,5 +1,5 @@
 /**
- * Graph operations that move or reinterpret data: views, reshapes, copies, joins, padding.
+ * Graph operations that move or reinterpret data: views, reshapes, copies, concatenation, padding.
  *
  * Every operation checks what ggml would assert, and throws {@link TensorError} with the shapes. Dimensions are in ggml
  * order (contiguous first), strides and offsets in bytes. Nothing is computed here: operations describe a graph.
@@ -39,7 +39,7 @@ export abstract class LayoutOperations {
     this.#limit = limit
   }
 
-  /** @internal Whether running it twice gives the same result as once. Writes of rows by number keep it so. */
+  /** @internal Whether running the graph twice has the same effect as once, as writes of rows by index do. */
   get repeatable(): boolean {
     return this.#repeatable
   }
@@ -49,7 +49,7 @@ export abstract class LayoutOperations {
     return this.#work
   }
 
-  /** Tensors made so far. */
+  /** Number of tensors created so far. */
   get created(): number {
     return this.#created
   }
@@ -72,8 +72,8 @@ export abstract class LayoutOperations {
   }
 
   /**
-   * A window on `a` with its own shape; a view. `strides` are bytes between rows, slices and blocks (of dimensions 1 to
-   * 3), contiguous when left out; `offset` in bytes.
+   * Part of the memory of `a` in another shape; a view. `strides` of dimensions 1 to 3 and `offset` are in bytes;
+   * without strides the view is contiguous.
    */
   view<T extends TensorType>(
     a: Tensor<T>,
@@ -89,37 +89,38 @@ export abstract class LayoutOperations {
     const s3 = given[2] ?? s2 * shape[2]
     const offset = options.offset ?? 0
     const end = offset + rowBytes(a.type, shape[0]) + (shape[1] - 1) * s1 + (shape[2] - 1) * s2 + (shape[3] - 1) * s3
-    if (offset < 0 || end > extentBytes(a)) {
+    if (offset < 0 || end > spanBytes(a)) {
       this.fail(
         'view',
-        `[${dimensions.join(', ')}] from byte ${offset} ends at ${end}, beyond the tensor's ${extentBytes(a)} bytes`,
+        `[${dimensions.join(', ')}] from byte ${offset} ends at ${end}, beyond the tensor's ${spanBytes(a)} bytes`,
         a,
       )
     }
-    if (offset + tensorBytes(a.type, shape) > extentBytes(a)) {
+    if (offset + tensorBytes(a.type, shape) > spanBytes(a)) {
       this.fail('view', `[${dimensions.join(', ')}] overlaps itself, which the library refuses`, a)
     }
     const handle = this.native.view_4d(this.context, a.handle, ...shape, s1, s2, s3, offset)
     return this.made(handle, a.type, shape, [dense[0], s1, s2, s3], true)
   }
 
-  /** Part of one dimension: `length` entries from `start`; a view. */
+  /** `length` entries of one dimension from `start`; a view. */
   slice<T extends TensorType>(a: Tensor<T>, axis: Axis, start: number, length: number): Tensor<T> {
     if (start < 0 || length < 1 || start + length > a.shape[axis]) {
-      this.fail('slice', `entries ${start} to ${start + length} of dimension ${axis} do not exist`, a)
+      this.fail('slice', `entries ${start} to ${start + length} are outside dimension ${axis}`, a)
     }
     const info = tensorTypes[a.type]
     if (axis === 0 && (start % info.blockSize !== 0 || length % info.blockSize !== 0))
-      this.fail('slice', 'would cut a quantised block', a)
-    if (axis === 0 && a.strides[0] !== info.blockBytes) this.fail('slice', 'rows have gaps; call cont first', a)
+      this.fail('slice', 'cuts a quantised block', a)
+    if (axis === 0 && a.strides[0] !== info.blockBytes)
+      this.fail('slice', 'rows are not contiguous; call cont first', a)
     const shape: [number, number, number, number] = [...a.shape]
     shape[axis] = length
     const offset = axis === 0 ? (start / info.blockSize) * info.blockBytes : start * a.strides[axis]
-    if (a.strides[0] !== info.blockBytes) this.fail('slice', 'of a transposed tensor; call cont first', a)
+    if (a.strides[0] !== info.blockBytes) this.fail('slice', 'the tensor is transposed; call cont first', a)
     return this.view(a, shape, { strides: [a.strides[1], a.strides[2], a.strides[3]], offset })
   }
 
-  /** Moves dimension i of `a` to place `to[i]`; a view. `permute(a, 0, 2, 1, 3)` swaps the two middle dimensions. */
+  /** Moves dimension i of `a` to position `to[i]`; a view. `permute(a, 0, 2, 1, 3)` swaps the two middle dimensions. */
   permute<T extends TensorType>(a: Tensor<T>, ...to: [Axis, Axis, Axis, Axis]): Tensor<T> {
     this.readable('permute', a)
     if (new Set(to).size !== 4) this.fail('permute', `(${to.join(', ')}) names a dimension twice`, a)
@@ -137,19 +138,19 @@ export abstract class LayoutOperations {
     return this.permute(a, 1, 0, 2, 3)
   }
 
-  /** A contiguous copy, or `a` itself when it is contiguous already. */
+  /** `a` itself when it is contiguous, else a contiguous copy. */
   cont<T extends TensorType>(a: Tensor<T>): Tensor<T> {
     if (isContiguous(a)) return a
     return this.copy(a)
   }
 
-  /** A contiguous copy, always. */
+  /** A contiguous copy, also when `a` is contiguous. */
   copy<T extends TensorType>(a: Tensor<T>): Tensor<T> {
     this.readable('cont', a)
     return this.made(this.native.cont(this.context, a.handle), a.type, a.shape)
   }
 
-  /** A contiguous copy in another type. */
+  /** A contiguous copy in another type; `a` itself when it has this type. */
   cast<T extends FloatType | 'i32'>(a: Tensor, type: T): Tensor<T> {
     this.readable('cast', a)
     if (a.type === type) return a as Tensor<T>
@@ -157,8 +158,8 @@ export abstract class LayoutOperations {
   }
 
   /**
-   * Copies `from` into the memory of `to` (converting its type); returns a view of `to`. Use with {@link
-   * GraphBuilder.effect}. A graph with such writes is never restarted, because it may read what it wrote.
+   * Copies `from` into the memory of `to`, converting its type; returns a view of `to` for `effect`. A graph with such
+   * writes is never restarted, because it may read what it wrote.
    */
   copyInto<T extends TensorType>(from: Tensor, to: Tensor<T>): Tensor<T> {
     this.readable('copyInto', from, to)
@@ -167,7 +168,7 @@ export abstract class LayoutOperations {
     return this.made(this.native.cpy(this.context, from.handle, to.handle), to.type, to.shape, to.strides, true)
   }
 
-  /** Joins along a dimension; all others must be equal. */
+  /** Concatenates along a dimension; the sizes of all other dimensions are equal. */
   concat<T extends TensorType>(a: Tensor<T>, b: Tensor<T>, axis: Axis): Tensor<T> {
     this.readable('concat', a, b)
     const shape: [number, number, number, number] = [...a.shape]
@@ -176,15 +177,15 @@ export abstract class LayoutOperations {
       else if (a.shape[i] !== b.shape[i]) this.fail('concat', `dimension ${i} differs`, a, b)
     }
     if (a.type !== b.type) this.fail('concat', 'types differ', a, b)
-    if (tensorTypes[a.type].quantised) this.fail('concat', 'quantised tensors cannot be joined', a, b)
+    if (tensorTypes[a.type].quantised) this.fail('concat', 'quantised tensors cannot be concatenated', a, b)
     return this.made(this.native.concat(this.context, a.handle, b.handle, axis), a.type, shape)
   }
 
-  /** Repeats the whole tensor until it fills the shape; each dimension must divide. */
+  /** Repeats the whole tensor until it fills the shape; each dimension of `a` divides the new one. */
   repeat<T extends TensorType>(a: Tensor<T>, ...dimensions: number[]): Tensor<T> {
     const shape = toShape(dimensions, 'repeat')
     this.readable('repeat', a)
-    if (a.shape.some((extent, i) => shape[i as Axis] % extent !== 0))
+    if (a.shape.some((size, i) => shape[i as Axis] % size !== 0))
       this.fail('repeat', `cannot fill [${dimensions.join(', ')}]`, a)
     return this.made(this.native.repeat_4d(this.context, a.handle, ...shape), a.type, shape)
   }
@@ -194,10 +195,11 @@ export abstract class LayoutOperations {
     this.readable('pad', a)
     if (margins.length > 4 || margins.some(([before, after]) => before < 0 || after < 0))
       this.fail('pad', 'needs at most four pairs, none negative', a)
-    const m = (i: number): readonly [number, number] => margins[i] ?? [0, 0]
+    const margin = (i: number): readonly [number, number] => margins[i] ?? [0, 0]
     if (margins.every(([before, after]) => before === 0 && after === 0)) return a
-    const shape = a.shape.map((extent, i) => extent + m(i)[0] + m(i)[1]) as unknown as Shape
-    return this.made(this.native.pad_ext(this.context, a.handle, ...m(0), ...m(1), ...m(2), ...m(3)), 'f32', shape)
+    const shape = a.shape.map((size, i) => size + margin(i)[0] + margin(i)[1]) as unknown as Shape
+    const handle = this.native.pad_ext(this.context, a.handle, ...margin(0), ...margin(1), ...margin(2), ...margin(3))
+    return this.made(handle, 'f32', shape)
   }
 
   protected get native() {
@@ -224,23 +226,25 @@ export abstract class LayoutOperations {
     }
   }
 
-  /** Checks before a native call that creates tensors: graph capacity, and operands that may be read in any order. */
+  /** Before a native call: reserves a tensor, and throws when an operand is repacked and so not readable. */
   protected readable(operation: string, ...tensors: Tensor[]): void {
     this.reserve(operation)
     for (const tensor of tensors) {
       if (tensor.repacked)
         this.fail(
           operation,
-          'the weight is rearranged for matrix products and cannot be read otherwise; load it with `use` other than matmul',
+          'the weight is repacked for matrix products and no other operation can read it; load it with use: other',
           ...tensors,
         )
     }
   }
 
+  /** Counts floating-point operations, see {@link work}. */
   protected addWork(operations: number): void {
     this.#work += operations
   }
 
+  /** Counts tensors that are about to be created. Throws when the graph has too many. */
   protected reserve(operation: string, tensors = 1): void {
     this.#created += tensors
     if (this.#created > this.#limit) {
@@ -248,13 +252,14 @@ export abstract class LayoutOperations {
     }
   }
 
+  /** Throws {@link TensorError} with the operation and its operands. */
   protected fail(operation: string, message: string, ...tensors: Tensor[]): never {
     throw new TensorError(`${operation}(${tensors.map(describe).join(', ')}): ${message}`)
   }
 }
 
-/** Bytes from a tensor's first to its last. */
-function extentBytes(tensor: Tensor): number {
+/** Bytes from a tensor's first element to the end of its last one. */
+function spanBytes(tensor: Tensor): number {
   const { shape, strides } = tensor
   const info = tensorTypes[tensor.type]
   return (

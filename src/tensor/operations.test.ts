@@ -14,7 +14,7 @@ afterAll(() => {
 
 type F32 = Tensor<'f32'>
 
-/** Runs one operation on inputs x, y, ... of the given shapes. */
+/** Runs one operation on inputs of the given shapes. */
 async function compute(
   shapes: readonly (readonly number[])[],
   data: readonly Float32Array[],
@@ -24,14 +24,15 @@ async function compute(
     const inputs = shapes.map((shape, i) => g.input(`x${i}`, 'f32', shape))
     return { y: build(g, ...inputs) }
   })
-  const inputs: Inputs = Object.fromEntries(data.map((values, i) => [`x${i}`, values]))
+  const inputs: Inputs = Object.fromEntries(data.map((array, i) => [`x${i}`, array]))
   return [...(await graph.run(inputs)).y]
 }
 
-const count = (n: number, scale = 1, offset = 0): Float32Array =>
+/** Reproducible values in [-scale, scale]. */
+const values = (n: number, scale = 1, offset = 0): Float32Array =>
   Float32Array.from({ length: n }, (_, i) => Math.sin(i * 1.7 + offset) * scale)
 
-const close = (actual: readonly number[], expected: ArrayLike<number>, limit = 2e-6): void => {
+const expectClose = (actual: readonly number[], expected: ArrayLike<number>, limit = 2e-6): void => {
   expect(actual.length).toBe(expected.length)
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs((actual[i] ?? Number.NaN) - (expected[i] ?? Number.NaN))
@@ -51,8 +52,8 @@ const erf = (v: number): number => {
   return (2 / Math.sqrt(Math.PI)) * sum
 }
 
-describe('element by element', () => {
-  const x = count(40, 3)
+describe('elementwise operations', () => {
+  const x = values(40, 3)
   const sigmoid = (v: number): number => 1 / (1 + Math.exp(-v))
   it.each<[string, (g: GraphBuilder, a: F32) => F32, (v: number) => number]>([
     ['sqr', (g, a) => g.sqr(a), (v) => v * v],
@@ -76,35 +77,35 @@ describe('element by element', () => {
     ],
     ['scale', (g, a) => g.scale(a, -2, 0.5), (v) => 0.5 - 2 * v],
     ['clamp', (g, a) => g.add(g.clamp(a, -1, 0.5), g.scale(a, 0)), (v) => Math.min(0.5, Math.max(-1, v))],
-  ])('%s', async (_, build, reference) => {
-    close(await compute([[8, 5]], [x], build), x.map(reference))
+  ])('%s equals its formula', async (_, build, reference) => {
+    expectClose(await compute([[8, 5]], [x], build), x.map(reference))
   })
 
-  it('table GELU is close', async () => {
+  it('geluTanhTable is close to its formula', async () => {
     const y = await compute([[40]], [x], (g, a) => g.geluTanhTable(a))
-    close(
+    expectClose(
       y,
       x.map((v) => (v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)))) / 2),
       5e-3,
     )
   })
 
-  it('broadcasts the second operand', async () => {
-    const b = count(8, 1, 2)
-    close(
+  it('arithmetic broadcasts the second operand', async () => {
+    const b = values(8, 1, 2)
+    expectClose(
       await compute([[8, 5], [8]], [x, b], (g, a, y) => g.add(a, y)),
       x.map((v, i) => v + (b[i % 8] ?? 0)),
     )
-    close(
+    expectClose(
       await compute([[8, 5], [8]], [x, b], (g, a, y) => g.sub(a, y)),
       x.map((v, i) => v - (b[i % 8] ?? 0)),
     )
-    close(
+    expectClose(
       await compute([[8, 5], [8]], [x, b], (g, a, y) => g.mul(a, y)),
       x.map((v, i) => v * (b[i % 8] ?? 0)),
     )
-    const c = count(5, 1, 1)
-    close(
+    const c = values(5, 1, 1)
+    expectClose(
       await compute(
         [
           [8, 5],
@@ -117,9 +118,9 @@ describe('element by element', () => {
     )
   })
 
-  it('swiglu, in two tensors and in one', async () => {
-    const up = count(40, 1, 3)
-    close(
+  it('swiglu and swigluFused equal their formulas', async () => {
+    const up = values(40, 1, 3)
+    expectClose(
       await compute(
         [
           [8, 5],
@@ -135,12 +136,12 @@ describe('element by element', () => {
       const gate = x[row * 8 + at] ?? 0
       return gate * sigmoid(gate) * (x[row * 8 + 4 + at] ?? 0)
     })
-    close(await compute([[8, 5]], [x], (g, a) => g.swigluFused(a)), fused)
+    expectClose(await compute([[8, 5]], [x], (g, a) => g.swigluFused(a)), fused)
   })
 })
 
-describe('along rows', () => {
-  const x = count(30, 2)
+describe('operations along rows', () => {
+  const x = values(30, 2)
   const rows = (reference: (row: number[]) => number[]): number[] =>
     [0, 1, 2, 3, 4].flatMap((r) => reference(Array.from(x.slice(r * 6, r * 6 + 6))))
   const sum = (row: readonly number[]): number => row.reduce((a, b) => a + b, 0)
@@ -188,17 +189,17 @@ describe('along rows', () => {
           .toSorted((a, b) => (r[b] ?? 0) - (r[a] ?? 0))
           .slice(0, 3),
     ],
-  ])('%s', async (_, build, reference) => {
-    close(await compute([[6, 5]], [x], build), rows(reference))
+  ])('%s equals its formula', async (_, build, reference) => {
+    expectClose(await compute([[6, 5]], [x], build), rows(reference))
   })
 
-  it('softMax with a mask', async () => {
+  it('softMax applies a mask', async () => {
     const mask = Float32Array.from({ length: 30 }, (_, i) => (i % 6 > Math.floor(i / 6) ? Number.NEGATIVE_INFINITY : 0))
     const expected = [0, 1, 2, 3, 4].flatMap((r) => {
       const row = Array.from(x.slice(r * 6, r * 6 + 6)).map((v, i) => (i > r ? 0 : Math.exp(v)))
       return row.map((v) => v / sum(row))
     })
-    close(
+    expectClose(
       await compute(
         [
           [6, 5],
@@ -212,40 +213,40 @@ describe('along rows', () => {
   })
 })
 
-describe('layout', () => {
+describe('layout operations', () => {
   const x = Float32Array.from({ length: 24 }, (_, i) => i)
-  it('permutes, slices, joins, pads, repeats', async () => {
+  it('permute, slice, concatenate, pad, repeat and cast', async () => {
     // [2, 3, 4] to [3, 4, 2]: dimension 0 goes to position 2, 1 to 0, 2 to 1.
     const permuted = Array.from({ length: 24 }, (_, i) => {
       const [b, c, a] = [i % 3, Math.floor(i / 3) % 4, Math.floor(i / 12)]
       return a + 2 * b + 6 * c
     })
-    close(await compute([[2, 3, 4]], [x], (g, a) => g.permute(a, 2, 0, 1, 3)), permuted)
-    close(await compute([[4, 6]], [x], (g, a) => g.slice(a, 1, 2, 3)), x.slice(8, 20))
-    close(
+    expectClose(await compute([[2, 3, 4]], [x], (g, a) => g.permute(a, 2, 0, 1, 3)), permuted)
+    expectClose(await compute([[4, 6]], [x], (g, a) => g.slice(a, 1, 2, 3)), x.slice(8, 20))
+    expectClose(
       await compute([[4, 6]], [x], (g, a) => g.slice(a, 0, 1, 2)),
       [...x].filter((v) => v % 4 === 1 || v % 4 === 2),
     )
-    close(
+    expectClose(
       await compute(
         [
           [4, 6],
           [4, 1],
         ],
-        [x, count(4)],
+        [x, values(4)],
         (g, a, b) => g.concat(b, a, 1),
       ),
-      [...count(4), ...x],
+      [...values(4), ...x],
     )
     const padded = Array.from({ length: 7 * 6 }, (_, i) =>
       i % 7 >= 1 && i % 7 < 5 ? (x[Math.floor(i / 7) * 4 + (i % 7) - 1] ?? 0) : 0,
     )
-    close(await compute([[4, 6]], [x], (g, a) => g.pad(a, [[1, 2]])), padded)
-    close(await compute([[2, 1]], [x.slice(0, 2)], (g, a) => g.repeat(a, 4, 2)), [0, 1, 0, 1, 0, 1, 0, 1])
-    close(await compute([[4, 6]], [x], (g, a) => g.cast(g.cast(a, 'f16'), 'f32')), x)
+    expectClose(await compute([[4, 6]], [x], (g, a) => g.pad(a, [[1, 2]])), padded)
+    expectClose(await compute([[2, 1]], [x.slice(0, 2)], (g, a) => g.repeat(a, 4, 2)), [0, 1, 0, 1, 0, 1, 0, 1])
+    expectClose(await compute([[4, 6]], [x], (g, a) => g.cast(g.cast(a, 'f16'), 'f32')), x)
   })
 
-  it('reads and writes rows by number', async () => {
+  it('read and write rows by index', async () => {
     using graph = buildGraph(backend, (g) => {
       const table = g.input('table', 'f32', [4, 6])
       g.effect(g.setRows(table, g.input('rows', 'f32', [4, 2]), g.input('to', 'i64', [2])))
@@ -262,7 +263,7 @@ describe('layout', () => {
     expect([...argmax]).toEqual([0, 3, 3, 3, 0, 3])
   })
 
-  it('counts', async () => {
+  it('arange counts in steps', async () => {
     using graph = buildGraph(backend, (g) => ({ y: g.arange(5, 3) }))
     expect([...(await graph.run({})).y]).toEqual([0, 3, 6, 9, 12])
   })
@@ -270,8 +271,8 @@ describe('layout', () => {
 
 describe('rotary positions', () => {
   const [head, heads, tokens] = [16, 2, 3]
-  const x = count(head * heads * tokens)
-  const turn = (angle: (token: number, pair: number) => number): number[] => {
+  const x = values(head * heads * tokens)
+  const rotate = (angle: (token: number, pair: number) => number): number[] => {
     const y = [...x]
     for (let t = 0; t < tokens; t++) {
       for (let h = 0; h < heads; h++) {
@@ -295,61 +296,64 @@ describe('rotary positions', () => {
     return [...(await graph.run({ x, p: Int32Array.from(positions) })).y]
   }
 
-  it('plain', async () => {
+  it('rotary rotates by one position per token', async () => {
     const y = await run([3, 100, 7], (g, a, p) => g.rotary(a, p, { base: 1e4 }))
-    close(
+    expectClose(
       y,
-      turn((t, i) => ([3, 100, 7][t] ?? 0) * 1e4 ** ((-2 * i) / head)),
+      rotate((t, i) => ([3, 100, 7][t] ?? 0) * 1e4 ** ((-2 * i) / head)),
       1e-5,
     )
   })
 
-  it.each([true, false])('multimodal, interleaved %s', async (interleaved) => {
-    const p = [3, 9, 7, 30, 90, 70, 31, 91, 71]
-    const y = await run([...p, ...p.slice(0, 3)], (g, a, positions) =>
-      g.multimodalRotary(a, positions, { base: 1e4, sections: [4, 2, 2], interleaved }),
-    )
-    const axis = (i: number): number => (interleaved ? (i >= 6 ? 0 : i % 3) : i < 4 ? 0 : i < 6 ? 1 : 2)
-    close(
-      y,
-      turn((t, i) => (p[axis(i) * 3 + t] ?? 0) * 1e4 ** ((-2 * i) / head)),
-      1e-5,
-    )
-  })
+  it.each([true, false])(
+    'multimodalRotary rotates by three positions per token, interleaved %s',
+    async (interleaved) => {
+      const p = [3, 9, 7, 30, 90, 70, 31, 91, 71]
+      const y = await run([...p, ...p.slice(0, 3)], (g, a, positions) =>
+        g.multimodalRotary(a, positions, { base: 1e4, sections: [4, 2, 2], interleaved }),
+      )
+      const axis = (i: number): number => (interleaved ? (i >= 6 ? 0 : i % 3) : i < 4 ? 0 : i < 6 ? 1 : 2)
+      expectClose(
+        y,
+        rotate((t, i) => (p[axis(i) * 3 + t] ?? 0) * 1e4 ** ((-2 * i) / head)),
+        1e-5,
+      )
+    },
+  )
 
-  it('multimodal, positions in steps: fractions, and whole ones exactly as without steps', async () => {
+  it('multimodalRotary with position steps accepts fractions, and rotates whole positions exactly as without steps', async () => {
     const options = { base: 1e4, sections: [4, 2, 2], interleaved: true } as const
-    const rotate = (p: number[], positionSteps: number): Promise<number[]> =>
+    const rotateInSteps = (p: number[], positionSteps: number): Promise<number[]> =>
       run(
         [...p, ...p.slice(0, 3)].map((position) => Math.round(position * positionSteps)),
         (g, a, positions) => g.multimodalRotary(a, positions, { ...options, positionSteps }),
       )
     const p = [3, 26 / 3, 52 / 3, 30, 90.5, 70, 31, 91, 71.25]
-    close(
-      await rotate(p, 2 ** 14),
-      turn((t, i) => (p[(i >= 6 ? 0 : i % 3) * 3 + t] ?? 0) * 1e4 ** ((-2 * i) / head)),
+    expectClose(
+      await rotateInSteps(p, 2 ** 14),
+      rotate((t, i) => (p[(i >= 6 ? 0 : i % 3) * 3 + t] ?? 0) * 1e4 ** ((-2 * i) / head)),
       1e-4,
     )
     const whole = [3, 9, 60_001, 30, 90, 70, 31, 91, 71]
-    expect(await rotate(whole, 2 ** 14)).toEqual(await rotate(whole, 1))
+    expect(await rotateInSteps(whole, 2 ** 14)).toEqual(await rotateInSteps(whole, 1))
   })
 
-  it('of image patches', async () => {
+  it('visionRotary rotates by row and column', async () => {
     const [rows, columns] = [
       [0, 5, 9],
       [3, 1, 8],
     ]
     const y = await run([...rows, ...columns, ...rows, ...columns], (g, a, p) => g.visionRotary(a, p, 1e4))
     const quarter = head / 4
-    close(
+    expectClose(
       y,
-      turn((t, i) => ((i < quarter ? rows : columns)[t] ?? 0) * 1e4 ** ((-2 * (i % quarter)) / (head / 2))),
+      rotate((t, i) => ((i < quarter ? rows : columns)[t] ?? 0) * 1e4 ** ((-2 * (i % quarter)) / (head / 2))),
       1e-5,
     )
   })
 })
 
-describe('shape errors name the operation and the shapes', () => {
+describe('errors name the operation and the shapes', () => {
   it.each<[string, (g: GraphBuilder) => unknown, RegExp]>([
     [
       'mulMat',
@@ -365,11 +369,11 @@ describe('shape errors name the operation and the shapes', () => {
     ['reshape of a view', (g) => g.reshape(g.transpose(g.input('a', 'f32', [8, 2])), 16), /not contiguous; call cont/],
     ['view', (g) => g.view(g.input('a', 'f32', [8]), [4], { offset: 20 }), /ends at 36, beyond the tensor's 32 bytes/],
     ['overlapping view', (g) => g.view(g.input('a', 'f32', [8]), [4, 5], { strides: [4] }), /overlaps itself/],
-    ['slice', (g) => g.slice(g.input('a', 'f32', [8]), 0, 4, 5), /entries 4 to 9 of dimension 0 do not exist/],
+    ['slice', (g) => g.slice(g.input('a', 'f32', [8]), 0, 4, 5), /entries 4 to 9 are outside dimension 0/],
     [
       'softMax',
       (g) => g.softMax(g.input('a', 'f32', [8, 4]), { mask: g.input('m', 'f32', [8, 3]) }),
-      /the mask does not fit/,
+      /the mask does not match/,
     ],
     ['getRows', (g) => g.getRows(g.input('a', 'f32', [8, 4]), g.input('i', 'i64', [1]) as never), /ids must be i32/],
     [
@@ -377,15 +381,19 @@ describe('shape errors name the operation and the shapes', () => {
       (g) => g.rotary(g.input('x', 'f32', [8, 1, 4]), g.input('p', 'i32', [3]), { base: 1 }),
       /needs i32 positions \[4\]/,
     ],
-    ['topK', (g) => g.topK(g.input('a', 'f32', [4]), 5), /rows have no 5 entries/],
+    ['topK', (g) => g.topK(g.input('a', 'f32', [4]), 5), /k is 5, must be from 1 to 4/],
     ['concat', (g) => g.concat(g.input('a', 'f32', [4, 2]), g.input('b', 'f32', [5, 2]), 1), /dimension 0 differs/],
-    ['no dimension', (g) => g.input('a', 'f32', [0, 2]), /\[0, 2\] has a dimension that is no positive integer/],
-    ['input twice', (g) => [g.input('a', 'f32', [1]), g.input('a', 'f32', [1])], /a is declared twice/],
-  ])('%s', (_, build, message) => {
+    [
+      'an empty dimension',
+      (g) => g.input('a', 'f32', [0, 2]),
+      /\[0, 2\] has a dimension that is not a positive integer/,
+    ],
+    ['an input declared twice', (g) => [g.input('a', 'f32', [1]), g.input('a', 'f32', [1])], /a is declared twice/],
+  ])('of %s', (_, build, message) => {
     expect(() => buildGraph(backend, (g) => ({ y: (build(g), g.input('out', 'f32', [1])) }))).toThrow(message)
   })
 
-  it('limits the number of tensors', () => {
+  it('are thrown for too many tensors', () => {
     const many = (g: GraphBuilder): { y: F32 } => {
       let y = g.input('x', 'f32', [1])
       for (let i = 0; i < 100; i++) y = g.sqr(y)
@@ -394,7 +402,7 @@ describe('shape errors name the operation and the shapes', () => {
     expect(() => buildGraph(backend, many, { maxNodes: 50 })).toThrow(/limit of 50 tensors; raise maxNodes/)
   })
 
-  it('checks inputs at each run', async () => {
+  it('are thrown for wrong inputs of a run', async () => {
     using graph = buildGraph(backend, (g) => ({ y: g.sqr(g.input('x', 'f32', [4])) }))
     await expect(graph.run({})).rejects.toThrow(/input x f32 \[4\] is missing/)
     await expect(graph.run({ x: new Float32Array(3) })).rejects.toThrow(/cannot take Float32Array of 3 elements/)
@@ -403,15 +411,15 @@ describe('shape errors name the operation and the shapes', () => {
   })
 })
 
-describe('depthwise convolution, channels first', () => {
+describe('depthwise convolution with contiguous channels', () => {
   it.each([
     [5, 12, 7, 1],
     [24, 30, 12, 2],
     [3, 2, 2, 1],
     [48, 9, 4, 3],
-  ])('of %i channels over %i steps, %i taps, stride %i', async (channels, time, taps, stride) => {
-    const x = count(channels * time, 2)
-    const kernel = count(channels * taps, 1, 3)
+  ])('equals its formula for %i channels, %i frames, %i taps, stride %i', async (channels, time, taps, stride) => {
+    const x = values(channels * time, 2)
+    const kernel = values(channels * taps, 1, 3)
     const shapes = [
       [channels, time],
       [channels, taps],
@@ -425,15 +433,15 @@ describe('depthwise convolution, channels first', () => {
         sum += (x[(at * stride + k) * channels + channel] ?? 0) * (kernel[k * channels + channel] ?? 0)
       return sum
     })
-    close(y, expected)
+    expectClose(y, expected)
   })
 
-  it('refuses what the library would end the process for', () => {
+  it('refuses shapes for which the library would end the process', () => {
     const run = (a: number[], b: number[]): Promise<number[]> =>
       compute([a, b], [], (g, x, kernel) => g.depthwise(x, kernel))
     return Promise.all([
-      expect(run([4, 9], [5, 3])).rejects.toThrow(/shapes do not fit/),
-      expect(run([4, 2], [4, 3])).rejects.toThrow(/shapes do not fit/),
+      expect(run([4, 9], [5, 3])).rejects.toThrow(/shapes do not match/),
+      expect(run([4, 2], [4, 3])).rejects.toThrow(/shapes do not match/),
       expect(run([2, 9], [2, 3])).rejects.toThrow(/three channels/),
     ])
   })

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 
 import { precisionEnvironment } from './precision.ts'
 
-it('keeps Vulkan from half precision when it is to be exact, and leaves the rest alone', () => {
+it('disables half precision for exact Vulkan, and changes nothing else', () => {
   expect(precisionEnvironment('vulkan', 'exact')).toMatchObject({
     GGML_VK_DISABLE_F16: '1',
     GGML_VK_DISABLE_COOPMAT: '1',
@@ -12,7 +12,7 @@ it('keeps Vulkan from half precision when it is to be exact, and leaves the rest
   expect(precisionEnvironment('cuda', 'fast')).toEqual({})
 })
 
-it('refuses what no device of the kind does', () => {
+it('refuses exact precision on other GPUs', () => {
   expect(() => precisionEnvironment('cuda', 'exact')).toThrow(/cuda has no exact precision: use --gpu-precision fast/)
   expect(() => precisionEnvironment('metal', 'exact')).toThrow(/metal has no exact precision/)
 })

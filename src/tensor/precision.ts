@@ -1,9 +1,8 @@
 /**
- * How precisely a GPU computes: `fast` as its driver prefers, in half precision where that is faster; `exact` in f32
- * throughout.
+ * The precision of a GPU's computations: `fast` uses half precision where that is faster, `exact` f32 throughout.
  *
- * In: a device and a precision. Out: the environment that the library reads when it opens the device (ggml-vulkan.cpp).
- * It is read once per process, so one process computes in one precision. The CPU always computes in f32.
+ * In: a device and a precision. Out: environment variables that the library reads when it opens the device
+ * (ggml-vulkan.cpp), once per process. The CPU always computes in f32.
  */
 
 import { TensorLibraryError } from './errors.ts'
@@ -11,7 +10,7 @@ import type { DeviceKind } from './library.ts'
 
 export type GpuPrecision = 'exact' | 'fast'
 
-/** Products with f16 or 8-bit sums, and matrix instructions that have no f32 form. */
+/** Disables products that accumulate in f16 or 8-bit integers, and matrix instructions without an f32 form. */
 const exactVulkan: Readonly<Record<string, string>> = {
   GGML_VK_DISABLE_F16: '1',
   GGML_VK_DISABLE_BFLOAT16: '1',
@@ -21,12 +20,11 @@ const exactVulkan: Readonly<Record<string, string>> = {
   GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1',
 }
 
-/**
- * Variables that a process must have for this precision. Throws {@link TensorLibraryError} for a device that has no
- * exact mode.
- */
+/** Environment variables for a precision. Throws {@link TensorLibraryError} for a device without an exact mode. */
 export function precisionEnvironment(device: DeviceKind, precision: GpuPrecision): Readonly<Record<string, string>> {
   if (precision === 'fast' || device === 'cpu') return {}
   if (device === 'vulkan') return exactVulkan
-  throw new TensorLibraryError(`device ${device} has no exact precision: use --gpu-precision fast, or vulkan or cpu`)
+  throw new TensorLibraryError(
+    `device ${device} has no exact precision: use --gpu-precision fast, or the device vulkan or cpu`,
+  )
 }

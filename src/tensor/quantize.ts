@@ -1,7 +1,7 @@
 /**
- * Conversion of weights between number formats, by the library's own routines.
+ * Conversion of weights between tensor types with the library's functions.
  *
- * In: f32 values, rows contiguous. Out: bytes in the asked type, and back.
+ * In: f32 values, rows contiguous. Out: bytes of another type; and the reverse.
  */
 
 import type { Backend } from './backend.ts'
@@ -13,8 +13,8 @@ import { allocateTensors, writeTensor, type TypedArray } from './tensor-buffer.t
 import { rowBytes, tensorTypes, type TensorType } from './types.ts'
 
 /**
- * Stores `values` (rows of `columns`) as `type`; f32, f16 and bf16 too. Rows are spread over the backend's threads, and
- * the event loop stays free. Throws {@link TensorError} when a row does not divide into the type's blocks.
+ * Converts `values` (rows of `columns`) to a float or quantised type, on worker threads. Rejects with
+ * {@link TensorError} when values do not divide into rows, or a row does not divide into the type's blocks.
  */
 export async function quantize(
   backend: Backend,
@@ -23,7 +23,7 @@ export async function quantize(
   columns: number,
 ): Promise<Uint8Array> {
   if (columns < 1 || values.length % columns !== 0)
-    throw new TensorError(`${values.length} values are no rows of ${columns}`)
+    throw new TensorError(`${values.length} values do not divide into rows of ${columns}`)
   const rows = values.length / columns
   const bytesPerRow = rowBytes(type, columns)
   const result = new Uint8Array(bytesPerRow * rows)
@@ -51,7 +51,7 @@ export async function quantize(
   return result
 }
 
-/** bf16 or f16 bit patterns to f32, on a worker thread. */
+/** bf16 or f16 bit patterns to f32; large arrays on a worker thread. */
 export async function halfToFloat(
   backend: Backend,
   type: 'f16' | 'bf16',
@@ -64,12 +64,15 @@ export async function halfToFloat(
   return values
 }
 
-/** Whether no value, and no scale of a block, is infinite or NaN. Runs on a worker thread. */
+/** Whether all values, and all scales of blocks, are finite. Runs on a worker thread. */
 export async function isFinite(backend: Backend, type: TensorType, bytes: Uint8Array): Promise<boolean> {
   return callAsync(backend.native.validate_row_data, tensorTypes[type].id, bytes, bytes.length)
 }
 
-/** Any type back to f32: what the stored weights stand for. `data` holds rows of `columns` elements. */
+/**
+ * Converts rows of `columns` elements of any float or quantised type to f32. Rejects with {@link TensorError} when
+ * `data` does not divide into rows.
+ */
 export async function dequantize(
   backend: Backend,
   type: TensorType,
@@ -78,7 +81,7 @@ export async function dequantize(
 ): Promise<Float32Array> {
   const bytesPerRow = rowBytes(type, columns)
   if (data.byteLength % bytesPerRow !== 0)
-    throw new TensorError(`${data.byteLength} bytes are no rows of ${columns} ${type}`)
+    throw new TensorError(`${data.byteLength} bytes do not divide into rows of ${columns} ${type} elements`)
   const rows = data.byteLength / bytesPerRow
   using buffer = allocateTensors(backend, { weight: { type, shape: [columns, rows] } })
   await writeTensor(backend, buffer.tensors.weight, data)

@@ -1,9 +1,9 @@
 /**
- * A cache file of repacked weights, which is memory-mapped at the next start: a faster start, and evictable memory.
+ * A cache file of repacked weights, which later loads map: they start faster, and the system can evict its pages.
  *
- * The file's name is a hash of all that the bytes depend on: the source, the library's version, the CPU kernels in
- * use, and the weights' names, types, shapes and order. A source has a file for each kind of repacking that its
- * weights take; a file that does not fit is rewritten, and older ones of the same source are removed.
+ * The file name contains a hash of everything that the bytes depend on: the source, the library's version, the CPU
+ * kernels, and the weights' names, types, shapes and order. A source has one file per buffer type of its weights. Other
+ * files of the same source are removed.
  */
 
 import { createHash } from 'node:crypto'
@@ -12,26 +12,26 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 
 import type { Backend } from './backend.ts'
-import { canMapOver, mapOver } from './file-mapping.ts'
+import { canMapFiles, mapFileOver } from './file-mapping.ts'
 import type { Address } from './native.ts'
 import { RepackWriter } from './repack-writer.ts'
 import type { Tensor } from './tensor.ts'
 
 export interface RepackCacheOptions {
-  /** Folder of the cache files; made when missing. */
+  /** Folder of the cache files; created when missing. */
   readonly directory: string
-  /** Names the source file's content, such as its hash. Letters, digits, `-` and `_`. */
+  /** Identifies the content of the source file, such as its hash. Letters, digits, `-` and `_`. */
   readonly key: string
 }
 
-/** Alignment of data in the file and in memory: the largest page size of the platforms we run on. */
+/** Alignment of data in the file and in memory: the largest page size of the supported platforms. */
 const PAGE = 65536
-/** Linux maps files in large pages where address and place in the file have the same remainder by their size. */
+/** Linux uses large pages where the address and the file offset have the same remainder by this size. */
 const LARGE_PAGE = 2 << 20
-/** Bytes of weights from which on large pages are worth their alignment. */
-const LARGE = 64 << 20
+/** Weights of at least this many bytes are aligned for large pages. */
+const LARGE_WEIGHTS = 64 << 20
 const SUFFIX = '.repacked'
-/** Milliseconds without a write after which an unfinished file is abandoned, whoever has its process id now. */
+/** Milliseconds without a write after which an unfinished file counts as abandoned: process ids are reused. */
 const ABANDONED_AFTER = 10 * 60_000
 
 export class RepackCache {
@@ -46,28 +46,28 @@ export class RepackCache {
     this.path = join(directory, `${name}${SUFFIX}`)
   }
 
-  /** What the address of so many bytes of weights is aligned to. */
+  /** Alignment of the address of this many bytes of weights. */
   static alignmentOf(bytes: number): number {
-    return bytes < LARGE ? PAGE : LARGE_PAGE
+    return bytes < LARGE_WEIGHTS ? PAGE : LARGE_PAGE
   }
 
-  /** The first address from `base` on where the file can be mapped: less than the alignment away. */
+  /** The first address from `base` on where the file can be mapped. */
   static startFrom(base: Address, bytes: number): Address {
     const alignment = BigInt(RepackCache.alignmentOf(bytes))
-    // The weights' place in the file.
+    // Weights follow the header, at the second page of the file.
     const remainder = BigInt(PAGE) % alignment
     return base + ((((remainder - base) % alignment) + alignment) % alignment)
   }
 
-  /** The cache of these weights, or undefined where files cannot be mapped. */
-  static forSet(
+  /** The cache file of these weights, existing or not. Undefined where files cannot be mapped. */
+  static forWeights(
     backend: Backend,
     bufferType: Address,
     weights: readonly { readonly tensor: Tensor }[],
     bytes: number,
     options: RepackCacheOptions,
   ): RepackCache | undefined {
-    if (!canMapOver()) return undefined
+    if (!canMapFiles()) return undefined
     const hash = createHash('sha256')
     hash.update(
       JSON.stringify([
@@ -84,7 +84,7 @@ export class RepackCache {
     return new RepackCache(options.directory, name, bytes)
   }
 
-  /** Whether the file is there and whole. */
+  /** Whether the file exists and is complete. */
   exists(): boolean {
     if (!existsSync(this.path) || statSync(this.path).size !== this.#fileBytes) return false
     const fd = openSync(this.path, 'r')
@@ -97,31 +97,31 @@ export class RepackCache {
     }
   }
 
-  /** Maps the file's weights in place of the memory at `address` (a multiple of 65536). */
+  /** Maps the file's weights over the memory at `address` (a multiple of 65536). Throws when the system refuses. */
   mapInto(address: Address): void {
     const fd = openSync(this.path, 'r')
     try {
-      mapOver(fd, PAGE, address, this.#dataBytes)
+      mapFileOver(fd, PAGE, address, this.#dataBytes)
     } finally {
       closeSync(fd)
     }
   }
 
   /**
-   * Begins to write the file. Its weights are given to the {@link RepackWriter} as they are rearranged, from
+   * Starts to write the file. Weights are added to the {@link RepackWriter} as they are repacked in memory, from
    * `address` on (a multiple of 65536).
    */
   write(address: Address): Promise<RepackWriter> {
     try {
       removeAbandoned(this.#directory)
     } catch {
-      // Whatever is wrong with the folder, the writer finds too, and says.
+      // The writer has the same error, and warns.
     }
     return RepackWriter.create({
       path: this.path,
       header: this.#header,
       address,
-      dataAt: PAGE,
+      dataOffset: PAGE,
       dataBytes: this.#dataBytes,
     })
   }
@@ -139,29 +139,30 @@ export class RepackCache {
   }
 }
 
-/** Removes the source's files other than those of `caches`: of other builds, other processors, other weights. */
-export function removeOthers(options: RepackCacheOptions, caches: readonly RepackCache[]): void {
-  const kept = new Set(caches.map(({ path }) => path))
+/** Removes the source's cache files except `caches`: those of other builds, processors or weights. */
+export function removeOtherCaches(options: RepackCacheOptions, caches: readonly RepackCache[]): void {
+  const current = new Set(caches.map(({ path }) => path))
   try {
     removeAbandoned(options.directory)
     for (const name of existsSync(options.directory) ? readdirSync(options.directory) : []) {
       const path = join(options.directory, name)
-      if (name.startsWith(prefixOf(options)) && name.endsWith(SUFFIX) && !kept.has(path)) rmSync(path, { force: true })
+      if (name.startsWith(prefixOf(options)) && name.endsWith(SUFFIX) && !current.has(path))
+        rmSync(path, { force: true })
     }
   } catch (error) {
-    process.emitWarning(`old repacked weights in ${options.directory} could not be removed: ${String(error)}`)
+    process.emitWarning(`old caches of repacked weights in ${options.directory} could not be removed: ${String(error)}`)
   }
 }
 
-/** Removes unfinished files whose process is gone, of whatever source. */
+/** Removes unfinished files of all sources whose process has ended. */
 function removeAbandoned(directory: string): void {
   if (!existsSync(directory)) return
   for (const name of readdirSync(directory)) {
-    const id = /\.repacked\.(\d+)\.tmp$/.exec(name)?.[1]
-    if (id === undefined) continue
+    const processId = /\.repacked\.(\d+)\.tmp$/.exec(name)?.[1]
+    if (processId === undefined) continue
     const path = join(directory, name)
-    const untouched = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
-    if (untouched > ABANDONED_AFTER || !isRunning(Number(id))) rmSync(path, { force: true })
+    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+    if (age > ABANDONED_AFTER || !isRunning(Number(processId))) rmSync(path, { force: true })
   }
 }
 
@@ -170,7 +171,7 @@ function isRunning(processId: number): boolean {
     process.kill(processId, 0)
     return true
   } catch (error) {
-    // EPERM: it runs, as somebody else.
+    // EPERM: it runs under another user.
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }
@@ -179,7 +180,7 @@ function prefixOf(options: RepackCacheOptions): string {
   return `${options.key.replaceAll(/[^A-Za-z0-9_-]/g, '_')}.`
 }
 
-/** Which build of the CPU kernels is in use, and on which processor. */
+/** The loaded build of the CPU kernels, and the processor. */
 function cpuKernels(backend: Backend): string {
   return `${loadedKernels()} ${cpus()[0]?.model ?? process.arch} ${backend.deviceName}`
 }

@@ -1,26 +1,26 @@
 /**
- * Writes repacked weights to their cache file while they are made, and maps what is written in place of the memory it
- * was made in.
+ * Writes repacked weights to their cache file during repacking, and maps the written part of the file over the memory.
  *
- * In: pieces of one stretch of memory, in any order. Out: the file, under its name once it is whole and on the disk;
- * the memory then is the file's pages, which the system may drop and read again. So repacking takes no more memory
- * than a few weights.
+ * In: parts of one memory range, in any order. Out: the file, under its final name once it is complete and synced. The
+ * memory then consists of the file's pages, which the system can evict, so repacking needs memory for a few weights
+ * only.
  */
 
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-import { dropPages, mapOver } from './file-mapping.ts'
+import { dropPages, mapFileOver } from './file-mapping.ts'
 import { bytesAt, type Address } from './native.ts'
 
 export interface RepackWriterOptions {
   readonly path: string
   /** First bytes of the file. */
   readonly header: Uint8Array
-  /** Start of the memory, a multiple of 65536; its length `dataBytes` too. */
+  /** Start of the memory, a multiple of 65536. */
   readonly address: Address
-  /** Where the memory's bytes begin in the file, a multiple of 65536. */
-  readonly dataAt: number
+  /** Offset of the memory's bytes in the file, a multiple of 65536. */
+  readonly dataOffset: number
+  /** Length of the memory, a multiple of 65536. */
   readonly dataBytes: number
 }
 
@@ -30,12 +30,12 @@ const CHUNK = 64 << 20
 export class RepackWriter implements AsyncDisposable {
   readonly #options: RepackWriterOptions
   readonly #temporary: string
-  /** Undefined once it is finished or given up. */
+  /** Undefined once it is finished or abandoned. */
   #file: FileHandle | undefined
-  /** Pieces written beyond the mapped part: where they begin, and end. */
+  /** Written parts that do not follow the continuous part: start to end. */
   readonly #written = new Map<number, number>()
-  /** All before it has been written. */
-  #until = 0
+  /** End of the continuous written part. */
+  #writtenEnd = 0
   #mapped = 0
 
   private constructor(options: RepackWriterOptions) {
@@ -43,7 +43,7 @@ export class RepackWriter implements AsyncDisposable {
     this.#temporary = `${options.path}.${process.pid}.tmp`
   }
 
-  /** A full disk or a read-only folder is no error: the weights then stay in memory, with a warning. */
+  /** Creates the file. If it cannot be written, now or later, there is a warning and the weights stay in memory. */
   static async create(options: RepackWriterOptions): Promise<RepackWriter> {
     const writer = new RepackWriter(options)
     try {
@@ -52,54 +52,54 @@ export class RepackWriter implements AsyncDisposable {
       writer.#file = file
       await writer.#write(file, options.header, 0)
     } catch (error) {
-      await writer.#giveUp(error)
+      await writer.#abandon(error)
     }
     return writer
   }
 
-  /** Bytes, from the start, that are the file's pages by now. */
+  /** Number of leading bytes that are mapped from the file. */
   get mapped(): number {
     return this.#mapped
   }
 
   /**
-   * The bytes [from, until) of the memory will not change any more. Pieces of all calls together cover it without
-   * gaps.
+   * Writes the bytes [from, until) of the memory, which must not change afterwards. All calls together cover the memory
+   * without gaps.
    */
   async add(from: number, until: number): Promise<void> {
-    const { address, dataAt } = this.#options
+    const { address, dataOffset } = this.#options
     const file = this.#file
     if (!file) return
     try {
       for (let at = from; at < until; at += CHUNK) {
         const length = Math.min(CHUNK, until - at)
-        await this.#write(file, bytesAt(address + BigInt(at), length), dataAt + at)
+        await this.#write(file, bytesAt(address + BigInt(at), length), dataOffset + at)
       }
       if (this.#file !== file) return
       this.#written.set(from, until)
-      for (let next; (next = this.#written.get(this.#until)) !== undefined; this.#until = next)
-        this.#written.delete(this.#until)
-      this.#map(file, Math.floor(this.#until / PAGE) * PAGE)
+      for (let next; (next = this.#written.get(this.#writtenEnd)) !== undefined; this.#writtenEnd = next)
+        this.#written.delete(this.#writtenEnd)
+      this.#map(file, Math.floor(this.#writtenEnd / PAGE) * PAGE)
     } catch (error) {
-      if (this.#file === file) await this.#giveUp(error)
+      if (this.#file === file) await this.#abandon(error)
     }
   }
 
-  /** Gives the file its name. Returns whether it is there. */
+  /** Syncs the file and renames it to its final name. Returns whether it exists. */
   async finish(): Promise<boolean> {
-    const { path, address, dataAt, dataBytes } = this.#options
+    const { path, address, dataOffset, dataBytes } = this.#options
     const file = this.#file
     if (!file) return false
     try {
-      await file.truncate(dataAt + dataBytes)
-      // Without it a power failure may leave a file of the right size with zeros in it.
+      await file.truncate(dataOffset + dataBytes)
+      // Without a sync, a power failure may leave a file of the right size that contains zeros.
       await file.sync()
       this.#map(file, dataBytes)
-      // Writing fills the page cache with small pages; reading a mapping fills it with large ones.
-      dropPages(file.fd, dataAt, address, dataBytes)
+      // Writes fill the page cache with small pages; a later read of the mapping uses large ones.
+      dropPages(file.fd, dataOffset, address, dataBytes)
       await rename(this.#temporary, path)
     } catch (error) {
-      await this.#giveUp(error)
+      await this.#abandon(error)
       return false
     }
     this.#file = undefined
@@ -107,7 +107,7 @@ export class RepackWriter implements AsyncDisposable {
     return true
   }
 
-  /** Gives up what is not finished. What is mapped stays readable. */
+  /** Removes an unfinished file. Its mapped part stays readable. */
   async [Symbol.asyncDispose](): Promise<void> {
     const file = this.#file
     if (!file) return
@@ -116,20 +116,20 @@ export class RepackWriter implements AsyncDisposable {
     await rm(this.#temporary, { force: true })
   }
 
-  async #giveUp(error: unknown): Promise<void> {
+  async #abandon(error: unknown): Promise<void> {
     await this[Symbol.asyncDispose]()
-    process.emitWarning(`repacked weights could not be kept in ${this.#options.path}: ${String(error)}`)
+    process.emitWarning(`repacked weights could not be cached in ${this.#options.path}: ${String(error)}`)
   }
 
   #map(file: FileHandle, until: number): void {
-    const { address, dataAt } = this.#options
+    const { address, dataOffset } = this.#options
     if (until <= this.#mapped) return
-    mapOver(file.fd, dataAt + this.#mapped, address + BigInt(this.#mapped), until - this.#mapped)
+    mapFileOver(file.fd, dataOffset + this.#mapped, address + BigInt(this.#mapped), until - this.#mapped)
     this.#mapped = until
   }
 
   async #write(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-    for (let sent = 0; sent < bytes.length && this.#file === file;)
-      sent += (await file.write(bytes, sent, bytes.length - sent, at + sent)).bytesWritten
+    for (let done = 0; done < bytes.length && this.#file === file;)
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
   }
 }

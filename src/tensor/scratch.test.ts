@@ -1,10 +1,11 @@
-/** A scheduler, which GPUs have, accepts graphs up to the size it was made for: a graph's `maxNodes` reaches it. */
+/** A scheduler, as GPUs have, accepts graphs up to the size given at its creation: the graph's `maxNodes`. */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
 import { withScheduler } from '../../testing/scheduled-backend.ts'
-import { loadBackend, type Backend } from './backend.ts'
+import type { Backend } from './backend.ts'
 import { buildGraph } from './graph.ts'
+import { loadBackend } from './load-backend.ts'
 
 let backend: Backend
 
@@ -17,7 +18,7 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-it('runs a graph with more nodes than the default', async () => {
+it('runs a graph with more nodes than the default limit', async () => {
   const nodes = 9000
   using scheduled = withScheduler(backend)
   using graph = buildGraph(

@@ -1,17 +1,16 @@
 /**
  * Working memory of graphs: activations, inputs and outputs.
  *
- * On the CPU many graphs share one allocator, because only one of them runs at a time: their results overlap in memory.
- * When a larger graph makes it grow, the memory moves, and earlier graphs are stale: `generation` counts that, and
- * {@link GraphCache} rebuilds them. A GPU graph has a scheduler of its own, which hands operations that
- * the device cannot run to the CPU.
+ * On the CPU many graphs share one allocator, because only one of them runs at a time. When a larger graph makes it
+ * grow, the memory moves and earlier graphs are stale: `generation` changes, and `GraphCache` rebuilds them. On a GPU
+ * each graph has its own scheduler, which runs operations that the GPU does not support on the CPU.
  */
 
 import type { Backend } from './backend.ts'
 import { TensorError } from './errors.ts'
 import type { Address } from './native.ts'
 
-/** Most tensors in a graph that sets no limit. */
+/** Default of `maxNodes`: the maximum number of tensors in a graph. */
 export const DEFAULT_NODES = 8192
 
 export class Scratch implements Disposable {
@@ -23,7 +22,7 @@ export class Scratch implements Disposable {
   #bytes = 0
   #disposed = false
 
-  /** `maxNodes`: tensors made in the largest graph; a scheduler ends the process when a graph has more. */
+  /** `maxNodes`: tensors in the largest graph; a scheduler ends the process when a graph has more. */
   constructor(backend: Backend, maxNodes = DEFAULT_NODES) {
     const { native } = backend
     this.#backend = backend
@@ -36,7 +35,7 @@ export class Scratch implements Disposable {
         new BigUint64Array(backend.backends),
         null,
         backend.backends.length,
-        // Weights and caches count, too; each is read by an operation that counts already.
+        // Weights and caches count too; there are at most as many as operations that read them.
         2 * maxNodes,
         false,
         true,
@@ -46,11 +45,12 @@ export class Scratch implements Disposable {
     backend.account(0, 1)
   }
 
-  /** Whether several graphs may use it. */
+  /** Whether several graphs can use it. */
   get shared(): boolean {
     return this.#allocator !== null
   }
 
+  /** Changes when the memory moves. */
   get generation(): number {
     return this.#generation
   }
@@ -61,8 +61,8 @@ export class Scratch implements Disposable {
   }
 
   /**
-   * Asks a scheduler to compute an output, and so what leads to it, on the device where possible. Otherwise a graph
-   * that reads no weight runs on the CPU, where its inputs are.
+   * Makes a scheduler compute an output, and the operations before it, on the device where possible. By default a graph
+   * without weights runs on the CPU, where its inputs are.
    */
   preferDevice(tensor: Address): void {
     const { native, backends } = this.#backend
@@ -71,16 +71,19 @@ export class Scratch implements Disposable {
     native.backend_sched_set_tensor_backend(this.scheduler, tensor, device)
   }
 
-  /** Whether a scheduler computes the tensor on the device. */
+  /** Whether the tensor is computed on the device. */
   onDevice(tensor: Address): boolean {
     const { native, backends } = this.#backend
     return this.scheduler === null || native.backend_sched_get_tensor_backend(this.scheduler, tensor) === backends[0]
   }
 
-  /** Gives the graph's tensors their memory. Never while a graph with this memory runs. */
+  /**
+   * Allocates the memory of a graph's tensors. Must not be called while a graph with this memory runs. Throws
+   * {@link TensorError} when out of memory.
+   */
   allocate(graph: Address): void {
     const { native } = this.#backend
-    const done =
+    const allocated =
       this.#allocator !== null
         ? native.gallocr_alloc_graph(this.#allocator, graph)
         : this.scheduler !== null && native.backend_sched_alloc_graph(this.scheduler, graph)
@@ -90,7 +93,8 @@ export class Scratch implements Disposable {
       this.#bytes = bytes
       this.#generation++
     }
-    if (!done) throw new TensorError(`out of memory on ${this.#backend.deviceName} for the working memory of a graph`)
+    if (!allocated)
+      throw new TensorError(`out of memory on ${this.#backend.deviceName} for the working memory of a graph`)
     this.#backend.checkReserve()
   }
 

@@ -1,15 +1,16 @@
 /**
- * A small computation with a known result, run when a device is opened: a driver or build with wrong results is refused
- * at start. Weights that only go wrong when repacked stay as stored (`repack.ts`).
+ * A small computation with a known result, run when a device is opened, so that a driver or build with wrong results is
+ * refused. Types whose repacked form gives wrong results are not refused but used as stored (`repack.ts`).
  */
 
 import type { Backend } from './backend.ts'
 import { TensorLibraryError } from './errors.ts'
 import { buildGraph } from './graph.ts'
+import { loadWeights } from './load-weights.ts'
 import { relativeError, repeatableNumbers } from './numeric-check.ts'
 import { quantize } from './quantize.ts'
-import { loadWeights } from './weights.ts'
 
+/** The weight is [K, N], the input [K, M] in ggml order. */
 const K = 256
 const N = 64
 const M = 3
@@ -42,23 +43,25 @@ export async function selfTest(backend: Backend): Promise<void> {
     const row = x.subarray(m * K, m * K + K)
     for (let n = 0; n < N; n++)
       product[m * N + n] = row.reduce((sum, value, k) => sum + value * (weight[n * K + k] ?? 0), 0)
-    const root = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / K + 1e-6)
-    const all = row.reduce((sum, value) => sum + Math.exp(3 * value), 0)
+    const rootMeanSquare = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / K + 1e-6)
+    const total = row.reduce((sum, value) => sum + Math.exp(3 * value), 0)
     for (const [k, value] of row.entries()) {
-      norm[m * K + k] = value / root
-      softMax[m * K + k] = Math.exp(3 * value) / all
+      norm[m * K + k] = value / rootMeanSquare
+      softMax[m * K + k] = Math.exp(3 * value) / total
     }
   }
-  const loose = backend.kind === 'cpu' ? 1e-5 : 2e-3
-  verify('mul_mat f32', result.f32, product, loose)
+  const limit = backend.kind === 'cpu' ? 1e-5 : 2e-3
+  verify('mul_mat f32', result.f32, product, limit)
   verify('mul_mat q8_0', result.q8_0, product, 0.02)
   verify('mul_mat q4_0', result.q4_0, product, 0.15)
-  verify('rms_norm', result.norm, norm, loose)
-  verify('soft_max', result.softMax, softMax, loose)
+  verify('rms_norm', result.norm, norm, limit)
+  verify('soft_max', result.softMax, softMax, limit)
 }
 
 function verify(operation: string, values: Float32Array, expected: Float32Array, limit: number): void {
   const error = relativeError(values, expected)
   if (!(error <= limit))
-    throw new TensorLibraryError(`self-test: ${operation} is off by ${error.toExponential(2)} (limit ${limit})`)
+    throw new TensorLibraryError(
+      `self-test: ${operation} has a relative error of ${error.toExponential(2)} (limit ${limit})`,
+    )
 }

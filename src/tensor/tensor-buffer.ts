@@ -1,7 +1,7 @@
 /**
- * Tensors that live in device memory of their own: caches, constants, small weights.
+ * Tensors in a device buffer: caches, constants, small weights.
  *
- * In: names, types and shapes. Out: tensors, allocated together and released together by disposing the buffer.
+ * In: names, types and shapes. Out: tensors that are allocated together, and freed together by disposing the buffer.
  */
 
 import type { Backend } from './backend.ts'
@@ -18,7 +18,7 @@ export interface TensorSpec {
 
 export type TypedArray = Float32Array | Int32Array | BigInt64Array | Uint16Array | Int16Array | Int8Array | Uint8Array
 
-/** See the file header. Make one with {@link allocateTensors}. */
+/** See the file header. Made by {@link allocateTensors}. */
 export class TensorBuffer<Name extends string = string> implements Disposable {
   readonly tensors: Readonly<Record<Name, Tensor>>
   /** Bytes of device memory. */
@@ -45,7 +45,7 @@ export class TensorBuffer<Name extends string = string> implements Disposable {
     backend.account(this.bytes, 1)
   }
 
-  /** Fills all of it with zeros. Never while a graph that reads it runs. */
+  /** Fills it with zeros. Must not be called while a graph that uses it runs. */
   clear(): void {
     this.#backend.native.backend_buffer_clear(this.#buffer, 0)
   }
@@ -68,8 +68,8 @@ export class TensorBuffer<Name extends string = string> implements Disposable {
 }
 
 /**
- * Allocates tensors on the device. `clear`: zeroed before this returns, the default; for large ones use
- * {@link TensorBuffer.clearInWorker}. Throws {@link TensorError} naming the size when memory is short.
+ * Allocates tensors on the device. `clear` (default true) fills them with zeros; for large ones use
+ * {@link TensorBuffer.clearInWorker}. Throws {@link TensorError} with the size when out of memory.
  */
 export function allocateTensors<Name extends string>(
   backend: Backend,
@@ -98,12 +98,12 @@ export function allocateTensors<Name extends string>(
   }
 }
 
-/** @internal Bytes of a context for `tensors` records. */
+/** @internal Bytes of a context for this many tensor records. */
 export function contextBytesFor(backend: Backend, tensors: number): number {
   return Number(backend.native.tensor_overhead()) * (tensors + 1) + 1024
 }
 
-/** @internal */
+/** @internal A contiguous tensor record without memory. Throws {@link TensorError} for a wrong shape. */
 export function newTensor<T extends TensorType>(
   backend: Backend,
   context: Address,
@@ -124,8 +124,8 @@ export function bytesOf(tensor: Tensor): number {
 }
 
 /**
- * Writes a whole tensor. `data` holds exactly its bytes, in its type (f16 and bf16 as Uint16Array patterns, quantised
- * types as Uint8Array). Large data is written on a worker thread.
+ * Writes a whole tensor. `data` has its bytes in its type: f16 and bf16 as bit patterns in a Uint16Array, quantised
+ * types as Uint8Array. Large data is written on a worker thread. Rejects with {@link TensorError} for a wrong size.
  */
 export async function writeTensor(backend: Backend, tensor: Tensor, data: TypedArray): Promise<void> {
   const bytes = bytesOf(tensor)
@@ -136,7 +136,7 @@ export async function writeTensor(backend: Backend, tensor: Tensor, data: TypedA
   else await callAsync(backend.native.backend_tensor_set, tensor.handle, data, 0, bytes)
 }
 
-/** Reads a whole contiguous f32 tensor that keeps its data (a cache, a weight). */
+/** Reads a whole contiguous f32 tensor that is not a graph's intermediate result (a cache, a weight). */
 export function readTensor(backend: Backend, tensor: Tensor<'f32'>): Float32Array {
   const values = new Float32Array(elementCount(tensor))
   backend.native.backend_tensor_get(tensor.handle, values, 0, values.byteLength)

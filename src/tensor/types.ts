@@ -25,7 +25,7 @@ const block = (id: number, blockSize: number, blockBytes: number): TypeInfo => (
   quantised: true,
 })
 
-/** Every type that is stored or computed with. */
+/** All supported types. */
 export const tensorTypes = {
   f32: plain(0, 4),
   f16: plain(1, 2),
@@ -48,15 +48,17 @@ export const tensorTypes = {
 
 export type TensorType = keyof typeof tensorTypes
 
-/** Types that `quantize` can make from f32 weights. */
+/** Quantised types that `quantize` can produce. */
 export type QuantisedType = 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k'
 
 export type FloatType = 'f32' | 'f16' | 'bf16'
 
+/** Id, block size and bytes of a type. */
 export function typeInfo(type: TensorType): TypeInfo {
   return tensorTypes[type]
 }
 
+/** Whether a name is a tensor type. */
 export function isTensorType(name: string): name is TensorType {
   return Object.hasOwn(tensorTypes, name)
 }
@@ -65,14 +67,14 @@ const byId = new Map<number, TensorType>(
   Object.entries(tensorTypes).map(([name, info]) => [info.id, name as TensorType]),
 )
 
-/** The type that ggml numbers `id`; throws {@link TensorError} for one this project does not know. */
+/** The type with this number in ggml; throws {@link TensorError} for an unsupported one. */
 export function typeFromId(id: number): TensorType {
   const type = byId.get(id)
   if (!type) throw new TensorError(`tensor type number ${id} is not supported`)
   return type
 }
 
-/** Bytes of one row of `elements`; throws when a quantised block would be cut. */
+/** Bytes of one row; throws {@link TensorError} when its elements do not divide into the type's blocks. */
 export function rowBytes(type: TensorType, elements: number): number {
   const info = tensorTypes[type]
   if (elements % info.blockSize !== 0) {

@@ -1,8 +1,8 @@
 /**
- * What loading weights would make of them, before any is read: bytes, and whether they are rearranged and kept on
- * disk already.
+ * How much memory weights will take once loaded, and whether their repacked form is cached; no weight is read.
  *
- * In: what each weight is. Out: a {@link WeightPlan}. `loadWeights` lays its buffers out with the same functions.
+ * In: each weight's name, type, shape and use. Out: a {@link WeightPlan}. `loadWeights` lays out its buffers with the
+ * same functions.
  */
 
 import type { Backend } from './backend.ts'
@@ -12,24 +12,22 @@ import { repackTypeFor } from './repack.ts'
 import { contextBytesFor, newTensor } from './tensor-buffer.ts'
 import type { Tensor } from './tensor.ts'
 import { tensorBytes } from './types.ts'
-import type { WeightSpec } from './weights.ts'
+import type { WeightSpec } from './weight-set.ts'
 
 export interface WeightPlan {
   /** Bytes of all weights as they are stored. */
   readonly stored: number
-  /**
-   * Of those that can be rearranged for this processor: bytes as stored, and once rearranged. With AMX the latter are
-   * more.
-   */
+  /** Of those, bytes of weights that this processor can repack. */
   readonly repackable: number
+  /** Bytes of these once repacked; more than `repackable` with AMX. */
   readonly repacked: number
-  /** Whether all that would be rearranged is in the cache. */
-  readonly kept: boolean
+  /** Whether all of these are in the cache. */
+  readonly cached: boolean
 }
 
 /**
- * Tries each kind of weight once, as loading does; allocates no memory for weights. Names, types, shapes and order as
- * for `loadWeights`.
+ * Plans a load of these weights. Checks each kind of weight once, as loading does; allocates no memory for weights.
+ * Names, types, shapes and their order must be those of the `loadWeights` call, because the cache depends on them.
  */
 export async function planWeights(
   backend: Backend,
@@ -39,45 +37,54 @@ export async function planWeights(
   const contextBytes = contextBytesFor(backend, weights.length)
   const context = backend.newContext(contextBytes)
   try {
-    const lists = new Map<Address, { tensor: Tensor }[]>()
+    const byBufferType = new Map<Address, { tensor: Tensor }[]>()
     let [stored, repackable] = [0, 0]
     for (const { name, type, shape, use } of weights) {
       const bytes = tensorBytes(type, shape)
       const tensor = newTensor(backend, context, name, type, shape)
-      const target = await repackTypeFor(backend, type, tensor.shape, use)
+      const repackType = await repackTypeFor(backend, type, tensor.shape, use)
       stored += bytes
-      if (target === undefined) continue
+      if (repackType === undefined) continue
       repackable += bytes
-      const list = lists.get(target)
-      if (list) list.push({ tensor })
-      else lists.set(target, [{ tensor }])
+      append(byBufferType, repackType, { tensor })
     }
     let repacked = 0
-    let kept = lists.size > 0
-    for (const [type, list] of lists) {
-      const { bytes } = layOut(backend, type, list)
+    let cached = byBufferType.size > 0
+    for (const [bufferType, list] of byBufferType) {
+      const { bytes } = layOut(backend, bufferType, list)
       repacked += bytes
-      kept &&= cache !== undefined && RepackCache.forSet(backend, type, list, bytes, cache)?.exists() === true
+      cached &&=
+        cache !== undefined && RepackCache.forWeights(backend, bufferType, list, bytes, cache)?.exists() === true
     }
-    return { stored, repackable, repacked, kept }
+    return { stored, repackable, repacked, cached }
   } finally {
     backend.freeContext(context, contextBytes)
   }
 }
 
-/** @internal Where each weight of a buffer begins, and the buffer's bytes. */
+/** @internal The offset and size in bytes of each weight in a buffer of all of them, and the buffer's bytes. */
 export function layOut(
   backend: Backend,
-  type: Address,
-  list: readonly { readonly tensor: Tensor }[],
-): { offsets: number[]; bytes: number } {
-  const alignment = Number(backend.native.backend_buft_get_alignment(type))
+  bufferType: Address,
+  weights: readonly { readonly tensor: Tensor }[],
+): { offsets: number[]; sizes: number[]; bytes: number } {
+  const alignment = Number(backend.native.backend_buft_get_alignment(bufferType))
   const offsets: number[] = []
+  const sizes: number[] = []
   let bytes = 0
-  for (const { tensor } of list) {
+  for (const { tensor } of weights) {
+    const needed = Number(backend.native.backend_buft_get_alloc_size(bufferType, tensor.handle))
+    const size = Math.ceil(needed / alignment) * alignment
     offsets.push(bytes)
-    const size = Number(backend.native.backend_buft_get_alloc_size(type, tensor.handle))
-    bytes += Math.ceil(size / alignment) * alignment
+    sizes.push(size)
+    bytes += size
   }
-  return { offsets, bytes }
+  return { offsets, sizes, bytes }
+}
+
+/** @internal Adds a value to the list of a key. */
+export function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key)
+  if (list) list.push(value)
+  else lists.set(key, [value])
 }

@@ -71,7 +71,7 @@ export async function choosePlacement(
       available: availableFor(backend, options),
     }),
   )
-  const keeps = placement.kind === 'repacked-kept' || placement.kind === 'repacked-now'
+  const keeps = placement.kind === 'repacked-cached' || placement.kind === 'repacked-now'
   return { ...placement, ...(keeps && cache) }
 }
 

@@ -85,7 +85,7 @@ export async function loadHostedModel(
     }),
   )
   // Sequential reads are much faster than page faults in the order in which the first tokens need weights.
-  if (placement.weights + workingBytes <= before) await weights.readIn()
+  if (placement.weights + workingBytes <= before) await weights.prefetch()
   const free = Math.max(before - placement.weights, evictableShare * weights.mappedBytes)
   const most = cacheShare * Math.max(0, Math.min(free, backend.availableMemory()) - workingBytes)
   const budget = new MemoryBudget(Math.min(most, options.cacheBytes ?? Infinity))

@@ -115,7 +115,7 @@ export class DecoderSequence implements StageSequence {
   /** Graphs name the caches they read; see `KvStep.key`. */
   #forgetGraphs(): void {
     const reads = new RegExp(`\\bkv${this.cache.id}:`)
-    this.#graphs.forget((key) => reads.test(key))
+    this.#graphs.evict((key) => reads.test(key))
   }
 }
 

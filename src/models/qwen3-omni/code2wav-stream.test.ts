@@ -69,7 +69,7 @@ it('decodes on a second backend while its own is busy, with the same samples', a
     for (const [i, piece] of pieces.entries()) {
       // Which of them gets the spare one changes from piece to piece.
       const streams = i % 2 === 0 ? [first, second] : [second, first]
-      const decoding = streams.map((stream) => stream.push(piece, { alone: () => idle }))
+      const decoding = streams.map((stream) => stream.push(piece, { useAllThreads: () => idle }))
       expect(main.queued).toBe(idle ? 1 : 0)
       for (const samples of await Promise.all(decoding)) expect(samples).toEqual(wanted[i])
     }

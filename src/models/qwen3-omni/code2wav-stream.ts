@@ -136,7 +136,7 @@ export class Code2Wav implements Code2WavStage {
 
   #drop(carried: Carried): void {
     const own = `wav${carried.number}:`
-    for (const { graphs } of this.#lanes) graphs.forget((key) => key.startsWith(own))
+    for (const { graphs } of this.#lanes) graphs.evict((key) => key.startsWith(own))
     carried[Symbol.dispose]()
   }
 
@@ -148,10 +148,10 @@ export class Code2Wav implements Code2WavStage {
 }
 
 /** The lane of the next piece: the first one, unless it is busy and another is idle. */
-function laneFor([first, ...others]: readonly Lane[], alone: (() => boolean) | undefined): GraphCache {
+function laneFor([first, ...others]: readonly Lane[], useAllThreads: (() => boolean) | undefined): GraphCache {
   if (!first) throw new TypeError('a vocoder without a backend')
   const busy = first.backend.queued > 0
-  const other = busy && alone?.() === true ? others.find(({ backend }) => backend.queued === 0) : undefined
+  const other = busy && useAllThreads?.() === true ? others.find(({ backend }) => backend.queued === 0) : undefined
   return (other ?? first).graphs
 }
 
@@ -228,7 +228,7 @@ class Stream implements VocoderStream {
     const past = this.#model.carriedFrames
     const started = this.#decoded > 0
     const state: StreamState = { started, carried: (name, channels, count) => this.#carried.tensor(name, channels, count) }
-    const { samples } = await laneFor(this.#lanes, options.alone).run(
+    const { samples } = await laneFor(this.#lanes, options.useAllThreads).run(
       `wav${this.#carried.number}: ${frames} ${started}`,
       (g) => ({ samples: this.#model.forward(g, frames, state) }),
       {

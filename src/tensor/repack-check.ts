@@ -1,8 +1,8 @@
 /**
- * Whether repacked weights give the same products as stored ones, tested with small weights.
+ * Compares products of repacked weights with products of the same weights as stored, on small weights.
  *
- * Kernels of repacked weights take other paths for one row, for full blocks of rows and for the rest: all are tested.
- * Each graph runs twice: a kernel that accumulates where it should overwrite is only right while that memory is zero.
+ * Kernels of repacked weights have separate code for one row, full blocks of rows and remaining rows: all are compared.
+ * Each graph runs twice, because a kernel that wrongly accumulates is correct while its memory is zero.
  */
 
 import type { Backend } from './backend.ts'
@@ -14,15 +14,12 @@ import { quantize } from './quantize.ts'
 import { newTensor } from './tensor-buffer.ts'
 import { elementCount, type Shape, type Tensor } from './tensor.ts'
 import type { TensorType } from './types.ts'
-import type { WeightUse } from './weights.ts'
+import type { WeightUse } from './weight-set.ts'
 
-/** Rows of x: one, less than a block of any kernel, and two full blocks of 32 with 19 more. */
+/** Rows of x: one, less than a block of any kernel, and two blocks of 32 with 19 remaining rows. */
 const ROW_COUNTS = [1, 5, 83]
 
-/**
- * The largest relative error over all row counts, NaN included. Both round alike, so correct kernels differ very
- * little.
- */
+/** The largest relative error over all row counts, or NaN. Correct kernels round like those of stored weights. */
 export async function repackedError(
   backend: Backend,
   bufferType: Address,
@@ -32,9 +29,9 @@ export async function repackedError(
 ): Promise<number> {
   const values = Float32Array.from({ length: elementCount({ shape }) }, repeatableNumbers(1))
   const stored = await quantize(backend, type, values, shape[0])
-  using repacked = place(backend, bufferType, type, shape, stored)
-  using plain = place(backend, backend.bufferType, type, shape, stored)
-  let worst = 0
+  using repacked = allocate(backend, bufferType, type, shape, stored)
+  using plain = allocate(backend, backend.bufferType, type, shape, stored)
+  let largest = 0
   for (const rows of ROW_COUNTS) {
     const x = Float32Array.from({ length: shape[0] * rows }, repeatableNumbers(2))
     const ids = Int32Array.from({ length: rows }, (_, i) => i % shape[2])
@@ -50,13 +47,14 @@ export async function repackedError(
       return (await graph.run(inputs)).y
     }
     const error = relativeError(await products({ ...repacked.tensor, repacked: true }), await products(plain.tensor))
-    if (!(error <= worst)) worst = error
+    if (!(error <= largest)) largest = error
     if (Number.isNaN(error)) break
   }
-  return worst
+  return largest
 }
 
-function place(
+/** A weight in a buffer of the given type. */
+function allocate(
   backend: Backend,
   bufferType: Address,
   type: TensorType,
@@ -66,11 +64,11 @@ function place(
   const { native } = backend
   const bytes = Number(native.tensor_overhead()) * 2 + 1024
   const context = backend.newContext(bytes)
-  const tensor = newTensor(backend, context, 'trial', type, shape)
+  const tensor = newTensor(backend, context, 'weight to check', type, shape)
   const buffer = native.backend_alloc_ctx_tensors_from_buft(context, bufferType)
   if (buffer === null) {
     backend.freeContext(context, bytes)
-    throw new TensorError(`out of memory: ${stored.byteLength} bytes to try repacked weights`)
+    throw new TensorError(`out of memory: ${stored.byteLength} bytes to check repacked weights`)
   }
   native.backend_tensor_set(tensor.handle, stored, 0, stored.byteLength)
   return {

@@ -62,20 +62,22 @@ describe('number formats', () => {
     ['q5_0', 0.06],
     ['q4_k', 0.09],
     ['q4_0', 0.11],
-  ])('%s comes back within %f', async (type, limit) => {
+  ])('%s restores values with a relative error of at most %f', async (type, limit) => {
     const w = values(K * N)
     const stored = await quantize(backend, type, w, K)
     expect(stored.byteLength).toBe(tensorBytes(type, [K, N]))
     expect(relativeError(await dequantize(backend, type, stored, K), w)).toBeLessThanOrEqual(limit)
   })
 
-  it('refuses rows that cut a block', async () => {
+  it('refuses rows that do not divide into blocks', async () => {
     expect(() => rowBytes('q4_k', 128)).toThrow(/a row of 128 elements cannot be stored as q4_k: its blocks hold 256/)
     await expect(quantize(backend, 'q8_0', new Float32Array(33), 33)).rejects.toThrow(/blocks hold 32/)
-    await expect(quantize(backend, 'q8_0', new Float32Array(33), 32)).rejects.toThrow(/33 values are no rows of 32/)
+    await expect(quantize(backend, 'q8_0', new Float32Array(33), 32)).rejects.toThrow(
+      /33 values do not divide into rows of 32/,
+    )
   })
 
-  it('halves round as the library does', async () => {
+  it('rounds halves like the library', async () => {
     const w = Float32Array.from([
       0,
       -0,
@@ -98,8 +100,8 @@ describe('number formats', () => {
   })
 })
 
-describe('placing weights', () => {
-  it('maps, copies and repacks: the same products', async () => {
+describe('loading weights', () => {
+  it('maps, copies and repacks them, with the same products', async () => {
     const w = values(K * N)
     const q4 = await quantize(backend, 'q4_0', w, K)
     const path = join(folder, 'weights.bin')
@@ -130,31 +132,31 @@ describe('placing weights', () => {
       const repacked = weights.get('repacked')
       if (repacked.repacked) {
         expect(() => buildGraph(backend, (g) => ({ y: g.getRows(repacked, g.input('i', 'i32', [1])) }))).toThrow(
-          /rearranged for matrix products/,
+          /repacked for matrix products/,
         )
       }
     }
   })
 
   it.each(['f32', 'f16', 'q8_0', 'q4_0'] as const)(
-    'knows what %s weights take before they are loaded',
+    'plans the memory of %s weights before they are loaded',
     async (type) => {
       const stored = type === 'f32' ? values(K * N) : await quantize(backend, type, values(K * N), K)
       const source = type === 'f16' ? new Uint16Array(stored.buffer) : stored
       const spec: WeightSpec = { name: 'w', type, shape: [K, N], use: 'matmul', source }
       const plan = await planWeights(backend, [spec])
-      expect(plan.kept).toBe(false)
-      const wanted = plan.stored - plan.repackable + plan.repacked
+      expect(plan.cached).toBe(false)
+      const planned = plan.stored - plan.repackable + plan.repacked
       const before = backend.memory.buffers
       using weights = await loadWeights(backend, [spec])
-      // Repacked ones start at a page.
+      // Repacked weights start at a page, and their buffer ends with a page.
       const pages = weights.get('w').repacked ? 2 * 65_536 : 0
-      expect(backend.memory.buffers - before).toBe(wanted + pages)
-      expect(wanted).toBeGreaterThanOrEqual(tensorBytes(type, [K, N]))
+      expect(backend.memory.buffers - before).toBe(planned + pages)
+      expect(planned).toBeGreaterThanOrEqual(tensorBytes(type, [K, N]))
     },
   )
 
-  it('splits weights over buffers that a device can have', async () => {
+  it('splits weights into buffers of the size that a device supports', async () => {
     const specs = Array.from({ length: 5 }, (_, i): WeightSpec => {
       return { name: `w${i}`, use: 'matmul', type: 'f32', shape: [K, N], source: values(K * N, i + 1) }
     })
@@ -163,17 +165,17 @@ describe('placing weights', () => {
     const inOne = backend.memory.objects - objects
     using split = await loadWeights(backend, specs, { repack: false, largestBuffer: 2 * tensorBytes('f32', [K, N]) })
     expect(backend.memory.objects - objects - inOne).toBe(inOne + 2)
-    // A weight that is larger than a buffer should be stands alone.
-    using alone = await loadWeights(backend, specs, { repack: false, largestBuffer: 100 })
+    // A weight that is larger than a buffer gets its own one.
+    using oneEach = await loadWeights(backend, specs, { repack: false, largestBuffer: 100 })
     for (const { name } of specs) {
-      const wanted = await products(one, name)
-      expect(await products(split, name)).toEqual(wanted)
-      expect(await products(alone, name)).toEqual(wanted)
+      const expected = await products(one, name)
+      expect(await products(split, name)).toEqual(expected)
+      expect(await products(oneEach, name)).toEqual(expected)
     }
     expect(one.bytes).toEqual(split.bytes)
   })
 
-  it('keeps repacked weights in a file and maps it', async () => {
+  it('caches repacked weights in a file and maps it', async () => {
     const directory = join(folder, 'cache')
     const specs = async (seed: number): Promise<WeightSpec[]> => [
       {
@@ -194,52 +196,52 @@ describe('placing weights', () => {
     const repackCache = { directory, key: 'test' }
     const planned = await planWeights(backend, await specs(1), repackCache)
     using first = await loadWeights(backend, await specs(1), { repackCache })
-    expect(planned).toMatchObject({ kept: false })
+    expect(planned).toMatchObject({ cached: false })
     if (first.bytes.repacked === 0) return
     expect(first.bytes.repacked).toBe(planned.repacked)
-    expect(await planWeights(backend, await specs(1), repackCache)).toEqual({ ...planned, kept: true })
-    // What has just been written is the file's pages, as what is mapped later.
+    expect(await planWeights(backend, await specs(1), repackCache)).toEqual({ ...planned, cached: true })
+    // Weights that have just been written are pages of the file, as in later loads.
     expect(first.mappedBytes).toBe(planned.repacked)
-    await first.readIn()
-    const wanted = await products(first, 'a')
-    using unkept = await loadWeights(backend, await specs(1))
-    expect(unkept.mappedBytes).toBe(0)
-    expect(await products(unkept, 'a')).toEqual(wanted)
-    // A file for each kind of repacking: some processors have one for matrices and another for experts.
-    const kinds = new Set([
+    await first.prefetch()
+    const expected = await products(first, 'a')
+    using uncached = await loadWeights(backend, await specs(1))
+    expect(uncached.mappedBytes).toBe(0)
+    expect(await products(uncached, 'a')).toEqual(expected)
+    // One file per buffer type: some processors have one for matrices and another for experts.
+    const bufferTypes = new Set([
       await repackTypeFor(backend, 'q4_0', [K, N, 1, 1], 'matmul'),
       await repackTypeFor(backend, 'q4_0', [K, N, 4, 1], 'experts'),
     ])
-    expect(readdirSync(directory)).toHaveLength(kinds.size)
+    expect(readdirSync(directory)).toHaveLength(bufferTypes.size)
     const progress: number[] = []
-    // Other bytes under the same key show that the file is what is read.
+    // Other weights under the same key show that the file is used.
     using second = await loadWeights(backend, await specs(2), {
       repackCache,
       onProgress: (fraction) => progress.push(fraction),
     })
     expect(second.bytes).toMatchObject({ repacked: 0, copied: 0 })
     expect(second.mappedBytes).toBe(planned.repacked)
-    await second.readIn()
-    await expect(second.readIn(AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop')
+    await second.prefetch()
+    await expect(second.prefetch(AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop')
     expect(progress.at(-1)).toBe(1)
-    expect(await products(second, 'a')).toEqual(wanted)
-    // A damaged file is written anew. Those that have it mapped must not read it any more.
+    expect(await products(second, 'a')).toEqual(expected)
+    // A damaged file is rewritten. Weights that are mapped to it must not be read any more.
     const [file] = readdirSync(directory)
     truncateSync(join(directory, file ?? ''), 70_000)
     using third = await loadWeights(backend, await specs(1), { repackCache })
     expect(third.bytes.repacked).toBeGreaterThan(0)
-    expect(await products(third, 'a')).toEqual(wanted)
-    // Unfinished files of processes that are gone, or that write no more, do not stay, whatever their source.
-    const gone = join(directory, 'older.X.0.repacked.999999999.tmp')
+    expect(await products(third, 'a')).toEqual(expected)
+    // Unfinished files of processes that have ended, or have stopped writing, are removed.
+    const ended = join(directory, 'older.X.0.repacked.999999999.tmp')
     const stopped = join(directory, `older.X.0.repacked.${process.ppid}.tmp`)
     const writing = join(directory, `test.X.0.repacked.${process.ppid}.tmp`)
-    for (const path of [gone, stopped, writing]) writeFileSync(path, '')
+    for (const path of [ended, stopped, writing]) writeFileSync(path, '')
     utimesSync(stopped, 0, 0)
     using again = await loadWeights(backend, await specs(1), { repackCache })
     expect(again.bytes.repacked).toBe(0)
-    expect([gone, stopped, writing].map((path) => existsSync(path))).toEqual([false, false, true])
+    expect([ended, stopped, writing].map((path) => existsSync(path))).toEqual([false, false, true])
     rmSync(writing)
-    // Other weights under the key replace all of its files, and those of no other key.
+    // Other weights under the key replace all of its files, but no files of other keys.
     writeFileSync(join(directory, 'test2.X.0.repacked'), '')
     using fourth = await loadWeights(backend, (await specs(1)).slice(0, 1), { repackCache })
     expect(fourth.names).toEqual(['a'])
@@ -247,36 +249,36 @@ describe('placing weights', () => {
     expect(readdirSync(directory)).toHaveLength(2)
   })
 
-  it('continues in memory where the cache cannot be written', async ({ skip }) => {
+  it('keeps repacked weights in memory when the cache cannot be written', async ({ skip }) => {
     const spec = (name: string, seed: number): Promise<WeightSpec> =>
       quantize(backend, 'q4_0', values(K * N, seed), K).then((source) => {
         return { name, type: 'q4_0', shape: [K, N], use: 'matmul', source }
       })
     const specs = [await spec('a', 1), await spec('b', 2)]
     using plain = await loadWeights(backend, specs)
-    skip(plain.bytes.repacked === 0, 'nothing is repacked here')
+    skip(plain.bytes.repacked === 0, 'this processor repacks nothing')
     const blocked = join(folder, 'no-folder')
     writeFileSync(blocked, '')
     const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
     using weights = await loadWeights(backend, specs, { repackCache: { directory: blocked, key: 'test' } })
-    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/could not be kept in .*no-folder/))
+    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/could not be cached in .*no-folder/))
     expect(weights.mappedBytes).toBe(0)
     for (const name of ['a', 'b']) expect(await products(weights, name)).toEqual(await products(plain, name))
-    // A disk that fills up in the middle: what is written stays in use, the rest stays in memory.
+    // A disk that becomes full: the written part stays mapped, the rest stays in memory.
     const directory = join(folder, 'full')
-    const sync = vi.spyOn(RepackWriter.prototype, 'finish').mockImplementation(async function (this: RepackWriter) {
+    const finish = vi.spyOn(RepackWriter.prototype, 'finish').mockImplementation(async function (this: RepackWriter) {
       await this[Symbol.asyncDispose]()
       return false
     })
     using partly = await loadWeights(backend, specs, { repackCache: { directory, key: 'test' } })
-    sync.mockRestore()
+    finish.mockRestore()
     expect(partly.mappedBytes).toBeGreaterThan(0)
     expect(readdirSync(directory)).toEqual([])
     for (const name of ['a', 'b']) expect(await products(partly, name)).toEqual(await products(plain, name))
     vi.restoreAllMocks()
   })
 
-  it('says what is wrong, and leaves nothing behind', async () => {
+  it('reports errors in its arguments, and frees everything', async () => {
     const before = backend.memory
     const path = join(folder, 'short.bin')
     writeFileSync(path, Buffer.alloc(100))

@@ -46,23 +46,23 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-/** Fractions too, as some videos have. */
+/** Includes fractions, as positions of some videos do. */
 const positionsOf = (from: number, tokens: number): Float32Array =>
   Float32Array.from({ length: 3 * tokens }, (_, i) => 1.375 * (from + (i % tokens)) + 5 * Math.floor(i / tokens))
 
 describe('attention with caches', () => {
   it.each([
-    { window: undefined, limit: 2e-6, type: 'f32' as const, stored: 'columns' as const },
-    { window: 4, limit: 2e-6, type: 'f32' as const, stored: 'columns' as const },
-    { window: undefined, limit: 2e-3, type: 'f16' as const, stored: 'columns' as const },
-    { window: undefined, limit: 2e-6, type: 'f32' as const, stored: 'rows' as const },
-    { window: 4, limit: 2e-6, type: 'f32' as const, stored: 'rows' as const },
-    { window: undefined, limit: 2e-3, type: 'f16' as const, stored: 'rows' as const },
+    { window: undefined, limit: 2e-6, type: 'f32' as const, layout: 'columns' as const },
+    { window: 4, limit: 2e-6, type: 'f32' as const, layout: 'columns' as const },
+    { window: undefined, limit: 2e-3, type: 'f16' as const, layout: 'columns' as const },
+    { window: undefined, limit: 2e-6, type: 'f32' as const, layout: 'rows' as const },
+    { window: 4, limit: 2e-6, type: 'f32' as const, layout: 'rows' as const },
+    { window: undefined, limit: 2e-3, type: 'f16' as const, layout: 'rows' as const },
   ])(
-    'equals the reference step by step, two sequences in a step ($type, window $window, values in $stored)',
-    async ({ window, limit, type, stored }) => {
+    'equals the reference in each step, with two sequences ($type, window $window, values in $layout)',
+    async ({ window, limit, type, layout }) => {
       using graphs = new GraphCache(backend)
-      const cacheOptions = { layers: 1, keyValueHeads: 2, headSize: 16, capacity: 300, type, values: stored }
+      const cacheOptions = { layers: 1, keyValueHeads: 2, headSize: 16, capacity: 300, type, values: layout }
       using a = new KvCache(backend, cacheOptions)
       using b = new KvCache(backend, cacheOptions)
       const histories = new Map<KvCache, { x: Float32Array[]; length: number }>([
@@ -147,7 +147,7 @@ describe('attention with caches', () => {
     expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 
-  it('attends within blocks of heads that are no multiple of 16', async () => {
+  it('attends within blocks when the head size is not a multiple of 16', async () => {
     const [head, heads, tokens] = [40, 2, 70]
     const [q, k, v] = [
       random(head * heads * tokens, 1, 1),
@@ -170,15 +170,15 @@ describe('attention with caches', () => {
           for (let i = 0; i < head; i++) sum += (q[at(t) + i] ?? 0) * (k[at(from + j) + i] ?? 0)
           return Math.exp(sum * 0.2)
         })
-        const all = powers.reduce((a, b) => a + b)
+        const total = powers.reduce((a, b) => a + b)
         for (let i = 0; i < head; i++)
-          expected.push(powers.reduce((sum, p, j) => sum + (p / all) * (v[at(from + j) + i] ?? 0), 0))
+          expected.push(powers.reduce((sum, p, j) => sum + (p / total) * (v[at(from + j) + i] ?? 0), 0))
       }
     }
     expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(2e-6))
   })
 
-  it('refuses what does not fit', async () => {
+  it('refuses steps that do not fit in the cache', async () => {
     using cache = new KvCache(backend, { layers: 1, keyValueHeads: 1, headSize: 16, capacity: 8 })
     expect(() => new KvStep([{ cache, tokens: 9 }])).toThrow(/holds 0 of at most 8 tokens; 9 more do not fit/)
     expect(() => new KvStep([{ cache, tokens: 1 }])).toThrow(/memory for 0 tokens; reserve 1 first/)

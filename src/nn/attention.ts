@@ -1,5 +1,5 @@
 /**
- * Multi-head attention, grouped-query, with or without a cache.
+ * Multi-head and grouped-query attention, with or without a cache.
  *
  * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextAttention` (norms of queries
  * and keys), `Qwen2Attention` (biases), `Qwen3OmniMoeAudioAttention` and `Qwen3OmniMoeVisionAttention` (no cache,
@@ -9,7 +9,7 @@
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
 import { attendCached } from './attend-cached.ts'
 import { readCache, writeCache } from './kv-access.ts'
-import type { Segment } from './kv-cache.ts'
+import type { Segment } from './kv-step.ts'
 import { Linear } from './linear.ts'
 import { RmsNorm } from './norm.ts'
 import type { ParameterPrecision, Parameters } from './parameters.ts'
@@ -32,7 +32,7 @@ export interface AttentionOptions {
   readonly precision?: ParameterPrecision
 }
 
-/** Turns queries and keys by position: a {@link Rotary} and its graph input. */
+/** Rotary position embedding of queries and keys: a {@link Rotary} and its graph input. */
 export interface Rotation {
   readonly rotary: Rotary
   readonly positions: Tensor<'i32'>
@@ -49,7 +49,8 @@ export class Attention {
 
   constructor(parameters: Parameters, options: AttentionOptions) {
     const { hidden, heads, keyValueHeads, headSize, queryKeyNorm, precision } = options
-    if (heads % keyValueHeads !== 0) throw new TensorError(`${heads} heads cannot share ${keyValueHeads} key heads`)
+    if (heads % keyValueHeads !== 0)
+      throw new TensorError(`the number of heads, ${heads}, is not a multiple of keyValueHeads, ${keyValueHeads}`)
     this.options = options
     const linear = { bias: options.bias ?? false, ...(precision && { precision }) }
     const [query, key, value, output] = options.names ?? ['q_proj', 'k_proj', 'v_proj', 'o_proj']
@@ -79,24 +80,24 @@ export class Attention {
   ): Tensor<'f32'> {
     const { q, k, v } = this.project(g, x, rotation)
     const { heads, keyValueHeads, headSize } = this.options
-    const flat = (all: Tensor<'f32'>): Tensor<'f32'> => g.reshape(g.cont(all), keyValueHeads * headSize, x.shape[1])
-    const [keys, values] = [flat(k), flat(v)]
-    // Queries first: the writes below then follow all they depend on, in a fixed order.
+    const flatten = (all: Tensor<'f32'>): Tensor<'f32'> => g.reshape(g.cont(all), keyValueHeads * headSize, x.shape[1])
+    const [keys, values] = [flatten(k), flatten(v)]
+    // Queries first, so that the writes below have a fixed order.
     g.effect(q)
     const parts = segments.map((segment) => {
-      const own = (all: Tensor<'f32'>, dimension: 1 | 2): Tensor<'f32'> =>
+      const slice = (all: Tensor<'f32'>, dimension: 1 | 2): Tensor<'f32'> =>
         segments.length === 1 ? all : g.slice(all, dimension, segment.start, segment.tokens)
-      writeCache(g, segment, layer, own(keys, 1), own(values, 1))
-      const query = own(q, 2)
-      const seen = readCache(g, segment, layer, headSize)
-      return attendCached(g, query, seen.keys, seen.values, segment.mask, headSize ** -0.5, seen.columns)
+      writeCache(g, segment, layer, slice(keys, 1), slice(values, 1))
+      const query = slice(q, 2)
+      const cached = readCache(g, segment, layer, headSize)
+      return attendCached(g, query, cached.keys, cached.values, segment.mask, headSize ** -0.5, cached.columns)
     })
-    return this.o_proj.forward(g, joinTokens(g, parts, heads * headSize))
+    return this.o_proj.forward(g, concatTokens(g, parts, heads * headSize))
   }
 
   /**
-   * Encoder attention: tokens see all tokens of their own block. `lengths` are the blocks' sizes in order (default: one
-   * block); with `mask` f16 [tokens, tokens], visibility within one block is the mask's.
+   * Encoder attention: tokens attend to all tokens of their block. `lengths`: the blocks' tokens, in order (default:
+   * one block). `mask` f16 [tokens, tokens], only with one block: 0 where visible, -infinity elsewhere.
    */
   encode(
     g: GraphBuilder,
@@ -108,7 +109,7 @@ export class Attention {
     return this.o_proj.forward(g, attended)
   }
 
-  /** Queries [head, heads, tokens], keys and values [head, kv heads, tokens]: projected, normed, turned. */
+  /** Queries [head, heads, tokens], keys and values [head, kv heads, tokens], after norms and rotation. */
   project(
     g: GraphBuilder,
     x: Tensor<'f32'>,
@@ -131,7 +132,7 @@ export class Attention {
 
 /**
  * Attention within blocks of tokens: q [head, heads, tokens], k and v [head, kv heads, tokens]; to [head * heads,
- * tokens].
+ * tokens]. Options as in {@link Attention.encode}. Throws {@link TensorError} when the blocks do not match the tokens.
  */
 export function attendBlocks(
   g: GraphBuilder,
@@ -143,18 +144,18 @@ export function attendBlocks(
 ): Tensor<'f32'> {
   const [head, heads, tokens] = q.shape
   if (head > 32 && head % 16 !== 0) {
-    // The library's tiles need heads of a multiple of 16; zeros change no product.
-    const wider = (all: Tensor<'f32'>): Tensor<'f32'> => g.pad(all, [[0, 16 - (head % 16)]])
-    const attended = attendBlocks(g, wider(q), wider(k), wider(v), scale, options)
-    const apart = g.reshape(attended, attended.shape[0] / heads, heads, tokens)
-    return g.reshape(g.cont(g.slice(apart, 0, 0, head)), head * heads, tokens)
+    // The library's tiled kernel requires a multiple of 16; padding with zeros changes no product.
+    const padded = (all: Tensor<'f32'>): Tensor<'f32'> => g.pad(all, [[0, 16 - (head % 16)]])
+    const attended = attendBlocks(g, padded(q), padded(k), padded(v), scale, options)
+    const byHead = g.reshape(attended, attended.shape[0] / heads, heads, tokens)
+    return g.reshape(g.cont(g.slice(byHead, 0, 0, head)), head * heads, tokens)
   }
   const lengths = options.lengths ?? [tokens]
   if (lengths.reduce((sum, length) => sum + length, 0) !== tokens) {
-    throw new TensorError(`blocks of ${lengths.join(', ')} do not make ${tokens} tokens`)
+    throw new TensorError(`blocks of ${lengths.join(', ')} tokens do not add up to ${tokens} tokens`)
   }
-  if (options.mask && lengths.length !== 1) throw new TensorError('a mask goes with one block')
-  // Neighbouring blocks of one size are one operation, batched along the fourth dimension.
+  if (options.mask && lengths.length !== 1) throw new TensorError(`a mask requires one block, got ${lengths.length}`)
+  // Consecutive blocks of the same length are one operation, batched along the fourth dimension.
   const runs: { length: number; count: number }[] = []
   for (const length of lengths) {
     const last = runs.at(-1)
@@ -174,11 +175,11 @@ export function attendBlocks(
     start += length * count
     return g.reshape(attended, head * heads, length * count)
   })
-  return joinTokens(g, parts, head * heads)
+  return concatTokens(g, parts, head * heads)
 }
 
-function joinTokens(g: GraphBuilder, parts: readonly Tensor<'f32'>[], width: number): Tensor<'f32'> {
-  // Joined in pairs, so that no part is copied more than log2(parts) times.
+function concatTokens(g: GraphBuilder, parts: readonly Tensor<'f32'>[], width: number): Tensor<'f32'> {
+  // Concatenated in pairs, so that each part is copied at most log2(parts) times.
   let level = [...parts]
   while (level.length > 1) {
     const next: Tensor<'f32'>[] = []
@@ -189,6 +190,6 @@ function joinTokens(g: GraphBuilder, parts: readonly Tensor<'f32'>[], width: num
     level = next
   }
   const [joined] = level
-  if (!joined) throw new TensorError(`attention over no sequence (width ${width})`)
+  if (!joined) throw new TensorError(`attention needs at least one sequence (width ${width})`)
   return joined
 }

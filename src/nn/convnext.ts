@@ -17,11 +17,11 @@ export class ConvNeXtBlock {
   readonly pwconv1: Linear
   readonly pwconv2: Linear
   readonly gamma: LayerScale
-  /** Frames before x that the first output depends on. */
+  /** Number of frames before x that the first output depends on. */
   readonly context: number
 
   constructor(parameters: Parameters, channels: number) {
-    // The checkpoint's causal convolution holds its Conv1d under `conv`.
+    // The checkpoint's name of the Conv1d within its causal convolution is `conv`.
     this.dwconv = new DepthwiseCausalConv1d(parameters.scope('dwconv').scope('conv'), channels, 7)
     this.norm = new LayerNorm(parameters.scope('norm'), channels, 1e-6)
     this.pwconv1 = new Linear(parameters.scope('pwconv1'), channels, 4 * channels, { bias: true, precision: 'fine' })

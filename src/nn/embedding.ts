@@ -1,5 +1,5 @@
 /**
- * Table of vectors read by row number. Reference: torch.nn.Embedding. ids: i32 [count] to [size, count].
+ * A table of vectors, read by row index. ids: i32 [tokens] to [size, tokens]. Reference: torch.nn.Embedding.
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
@@ -7,7 +7,9 @@ import type { ParameterPrecision, Parameters } from './parameters.ts'
 
 export class Embedding {
   readonly weight: Tensor
+  /** Number of vectors. */
   readonly count: number
+  /** Elements of a vector. */
   readonly size: number
 
   constructor(parameters: Parameters, count: number, size: number, options: { precision?: ParameterPrecision } = {}) {
@@ -24,7 +26,7 @@ export class Embedding {
     return g.getRows(this.weight, ids)
   }
 
-  /** Logits by the same table (tied embeddings): x [size, tokens] to [count, tokens]. */
+  /** Logits with the same table (tied embeddings): x [size, tokens] to [count, tokens]. */
   project(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
     return g.mulMat(this.weight, x)
   }

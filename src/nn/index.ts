@@ -1,26 +1,19 @@
-/** Neural network modules for model code. */
+/** Neural network modules: the exports for the rest of the project. */
 
 export { attendCached } from './attend-cached.ts'
 export { Attention, attendBlocks, type AttentionOptions, type Rotation } from './attention.ts'
 export {
   CausalConv1d,
   CausalConvTranspose1d,
-  Conv2d,
   DepthwiseCausalConv1d,
   prepend,
   type ConvolutionOptions,
 } from './convolution.ts'
+export { Conv2d } from './conv2d.ts'
 export { ConvNeXtBlock } from './convnext.ts'
 export { Embedding } from './embedding.ts'
-export {
-  causalMask,
-  KvCache,
-  KvStep,
-  type KvCacheOptions,
-  type Segment,
-  type StepItem,
-  type StepOptions,
-} from './kv-cache.ts'
+export { KvCache, type KvCacheOptions } from './kv-cache.ts'
+export { causalMask, KvStep, type Segment, type StepItem, type StepOptions } from './kv-step.ts'
 export { layoutShape, rearrange } from './layouts.ts'
 export { Linear, type LinearOptions } from './linear.ts'
 export { MixtureOfExperts, type MixtureOptions } from './mixture-of-experts.ts'

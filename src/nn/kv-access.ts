@@ -1,11 +1,11 @@
 /**
- * Keys and values of one sequence within a graph: written to its cache and read from it, in the cache's own layout.
+ * Writes and reads the keys and values of one sequence in a graph, in the layout of its cache.
  *
- * In: a step's {@link Segment}, a layer. Out: effects of the graph, and views that `attendCached` takes.
+ * In: a step's {@link Segment} and a layer. Out: effects of the graph, and views for `attendCached`.
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
-import type { Segment } from './kv-cache.ts'
+import type { Segment } from './kv-step.ts'
 
 /** Writes a segment's new keys and values, [kv heads * head, tokens], as effects of the graph. */
 export function writeCache(
@@ -23,7 +23,7 @@ export function writeCache(
 }
 
 /**
- * What a segment's attention reads: keys [head, bucket, kv heads]; values too, or in columns [bucket, head, kv heads].
+ * Views of the keys [head, bucket, kv heads], and of the values: the same, or in columns [bucket, head, kv heads].
  */
 export function readCache(
   g: GraphBuilder,

@@ -1,4 +1,4 @@
-/** Caches that grow, are cut and are copied equal one of full size, bit for bit. */
+/** Results with caches that grow, are truncated or copied equal those with a cache of full size, bit for bit. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -8,7 +8,7 @@ import { Attention, declareParameters, KvCache, KvStep, loadedParameters, Rotary
 import { random } from './test-references.ts'
 
 const hidden = 48
-/** More than a store has pieces, so that most pieces hold two. */
+/** More than the groups of a store, so that most groups have two layers. */
 const layers = 9
 const rotary = new Rotary({ kind: 'plain', base: 10_000 })
 const construct = (p: Parameters): Attention =>
@@ -41,7 +41,7 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-/** Tokens [from, from + count) of one fixed text through all layers; [hidden, count]. */
+/** Computes tokens [from, from + count) of one fixed text in all layers; returns [hidden, count]. */
 async function step(cache: KvCache, count: number, from = cache.length): Promise<Float32Array> {
   const kv = new KvStep([{ cache, tokens: count }], { repeats: 3 })
   const x = random(hidden * 2000, 1, 5).slice(hidden * from, hidden * (from + count))
@@ -75,7 +75,7 @@ describe.each([
   ['f16', 'rows'],
   ['f32', 'rows'],
 ] as const)('a cache in %s with values in %s', (type, values) => {
-  it('takes no memory before it is reserved, and grows by blocks and an eighth', async () => {
+  it('has no memory before it is reserved, and grows by whole blocks and at least an eighth', async () => {
     using cache = new KvCache(backend, options(type, values))
     expect([cache.reserved, cache.bytes]).toEqual([0, 0])
     const sizes: number[] = []
@@ -88,7 +88,7 @@ describe.each([
     expect(sizes).toEqual([256, 256, 512, 512, 768, 1024, 1024, 1120])
   })
 
-  it('computes the same while it grows as at its full size from the start', async () => {
+  it('gives the same results while it grows as with its full size from the start', async () => {
     using whole = new KvCache(backend, options(type, values))
     await whole.reserve(1024)
     using growing = new KvCache(backend, options(type, values))
@@ -100,32 +100,32 @@ describe.each([
     expect(growing.reserved).toBeLessThan(whole.reserved)
   })
 
-  it('continues from a cut and from a copy as if nothing else had been there', async () => {
+  it('gives the same results after truncation and in a copy as in a fresh cache', async () => {
     using first = new KvCache(backend, options(type, values))
     await first.reserve(300)
     await step(first, 300)
     using copy = new KvCache(backend, options(type, values))
     await copy.reserve(140)
     await copy.copyFrom(first, 130)
-    // After token 130 the first one continues with another text.
+    // After token 130 the first cache continues with another text.
     first.truncate(130)
     await step(first, 30, 900)
     first.truncate(130)
     using fresh = new KvCache(backend, options(type, values))
     await fresh.reserve(300)
     await step(fresh, 130)
-    const wanted = await step(fresh, 7)
-    expect(await step(first, 7)).toEqual(wanted)
-    expect(await step(copy, 7)).toEqual(wanted)
+    const expected = await step(fresh, 7)
+    expect(await step(first, 7)).toEqual(expected)
+    expect(await step(copy, 7)).toEqual(expected)
     expect(copy.length).toBe(137)
   })
 })
 
-it('refuses copies that do not fit', async () => {
+it('refuses copies that are too long for the source or the target', async () => {
   using source = new KvCache(backend, options('f16', 'rows'))
   await source.reserve(1)
   await step(source, 1)
   using target = new KvCache(backend, options('f16', 'rows'))
-  await expect(target.copyFrom(source, 2)).rejects.toThrow(/of 1 tokens has no first 2/)
-  await expect(target.copyFrom(source, 1)).rejects.toThrow(/memory for 0 tokens cannot take 1/)
+  await expect(target.copyFrom(source, 2)).rejects.toThrow(/of 1 tokens does not have 2 tokens to copy/)
+  await expect(target.copyFrom(source, 1)).rejects.toThrow(/memory for 0 tokens; reserve 1 first/)
 })

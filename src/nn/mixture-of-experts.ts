@@ -1,5 +1,6 @@
 /**
- * Sparse mixture of experts: each token is processed by its top-k experts, weighted by the router.
+ * Sparse mixture of experts: each token is processed by its top-k experts, and their results are weighted by the
+ * router.
  *
  * x: [hidden, tokens] to [hidden, tokens]. Reference: transformers `Qwen3OmniMoeThinkerTextSparseMoeBlock` (no shared
  * expert) and `Qwen3OmniMoeTalkerTextSparseMoeBlock` (shared expert behind a sigmoid gate).
@@ -16,11 +17,11 @@ export interface MixtureOptions {
   /** Width of one expert. */
   readonly intermediate: number
   readonly experts: number
-  /** Experts per token. */
+  /** Number of experts per token. */
   readonly used: number
-  /** Router weights of the chosen experts are scaled to sum to one (`norm_topk_prob`). */
+  /** Whether the router weights of a token's experts are scaled to sum to one (`norm_topk_prob`). */
   readonly renormalise: boolean
-  /** Width of the shared expert, which processes every token. Absent: none. */
+  /** Width of the shared expert, which processes every token. Default: no shared expert. */
   readonly shared?: number
 }
 
@@ -40,11 +41,11 @@ export class MixtureOfExperts {
     const { hidden, intermediate, experts, shared } = options
     this.options = options
     this.gate = new Linear(parameters.scope('gate'), hidden, experts, { precision: 'exact' })
-    const inside = parameters.scope('experts')
-    const into = { shape: [hidden, intermediate, experts], use: 'experts', layout: 'experts' } as const
-    this.gate_proj = inside.get('gate_proj.weight', into)
-    this.up_proj = inside.get('up_proj.weight', into)
-    this.down_proj = inside.get('down_proj.weight', { ...into, shape: [intermediate, hidden, experts] })
+    const expertParameters = parameters.scope('experts')
+    const request = { shape: [hidden, intermediate, experts], use: 'experts', layout: 'experts' } as const
+    this.gate_proj = expertParameters.get('gate_proj.weight', request)
+    this.up_proj = expertParameters.get('up_proj.weight', request)
+    this.down_proj = expertParameters.get('down_proj.weight', { ...request, shape: [intermediate, hidden, experts] })
     this.shared_expert =
       shared === undefined ? undefined : new GatedMlp(parameters.scope('shared_expert'), hidden, shared)
     this.shared_expert_gate =
@@ -68,7 +69,7 @@ export class MixtureOfExperts {
     return this.#withShared(g, x, used === 1 && sum ? g.cont(sum) : (sum ?? x))
   }
 
-  /** Each token's experts i32 [used, tokens], and what their results are multiplied by, [used, tokens]. */
+  /** Each token's experts, i32 [used, tokens], and the weights of their results, [used, tokens]. */
   route(g: GraphBuilder, x: Tensor<'f32'>): { chosen: Tensor<'i32'>; weights: Tensor<'f32'> } {
     const { experts, used, renormalise } = this.options
     const tokens = x.shape[1]
@@ -79,27 +80,28 @@ export class MixtureOfExperts {
   }
 
   /**
-   * As {@link forward}, when it is known which experts the tokens chose: a matrix product for each expert. `weights`
-   * are those of {@link route}; the inputs of `sortedInputs` are declared. Quicker where experts have several tokens
-   * each.
+   * As {@link forward}, with one matrix product per expert, for tokens whose experts are known before the graph is
+   * built. Faster when experts have several tokens each. `weights` are those of {@link route}. Declares the inputs of
+   * `sortedInputs`.
    */
   forwardSorted(g: GraphBuilder, x: Tensor<'f32'>, weights: Tensor<'f32'>, sorted: SortedTokens): Tensor<'f32'> {
     const { hidden } = this.options
     const tokens = x.shape[1]
-    const { rows, places } = declareSorted(g, sorted)
-    const whole = g.cont(x)
-    // Results are written consecutively to one working memory.
-    const outer = g.view(g.workspace(hidden * sorted.rows.length), [hidden, sorted.rows.length])
+    const { tokenOfRow, rowOfChoice } = declareSorted(g, sorted)
+    const contiguous = g.cont(x)
+    // All experts write to one workspace.
+    const rows = sorted.tokenOfRow.length
+    const outer = g.view(g.workspace(hidden * rows), [hidden, rows])
     for (const { expert, start, count } of sorted.parts) {
-      const own = g.getRows(whole, g.slice(rows, 0, start, count))
-      const gate = g.mulMat(g.expert(this.gate_proj, expert), own)
-      const inner = g.swiglu(gate, g.mulMat(g.expert(this.up_proj, expert), own))
+      const input = g.getRows(contiguous, g.slice(tokenOfRow, 0, start, count))
+      const gate = g.mulMat(g.expert(this.gate_proj, expert), input)
+      const inner = g.swiglu(gate, g.mulMat(g.expert(this.up_proj, expert), input))
       g.effect(g.copyInto(g.mulMat(g.expert(this.down_proj, expert), inner), g.slice(outer, 1, start, count)))
     }
     let sum: Tensor<'f32'> | undefined
-    for (const [i, place] of places.entries()) {
+    for (const [i, rowOfToken] of rowOfChoice.entries()) {
       const weight = g.reshape(g.cont(g.slice(weights, 0, i, 1)), 1, tokens)
-      const part = g.mul(g.getRows(outer, place), weight)
+      const part = g.mul(g.getRows(outer, rowOfToken), weight)
       sum = sum ? g.add(sum, part) : part
     }
     return this.#withShared(g, x, sum ?? x)

@@ -9,13 +9,14 @@ import type { ParameterPrecision, Parameters } from './parameters.ts'
 /** Activations by their name in `hidden_act` of a config.json. */
 export type Activation = 'silu' | 'gelu' | 'gelu_pytorch_tanh' | 'relu'
 
-/** Throws {@link TensorError} for a name that no graph has. */
+/** Checks the name of an activation. Throws {@link TensorError} for an unsupported one. */
 export function toActivation(name: string): Activation {
   if (name === 'silu' || name === 'swish') return 'silu'
   if (name === 'gelu' || name === 'gelu_pytorch_tanh' || name === 'relu') return name
   throw new TensorError(`activation ${name} is not supported; silu, gelu, gelu_pytorch_tanh and relu are`)
 }
 
+/** Applies an activation element by element. */
 export function activate(g: GraphBuilder, activation: Activation, x: Tensor<'f32'>): Tensor<'f32'> {
   switch (activation) {
     case 'silu':
@@ -31,7 +32,7 @@ export function activate(g: GraphBuilder, activation: Activation, x: Tensor<'f32
   }
 }
 
-/** down_proj(silu(gate_proj x) * up_proj x), without biases unless asked for. */
+/** down_proj(silu(gate_proj x) * up_proj x); without biases by default. */
 export class GatedMlp {
   readonly gate_proj: Linear
   readonly up_proj: Linear
@@ -54,8 +55,8 @@ export class GatedMlp {
 }
 
 /**
- * second(activation(first x)), with biases; the two layers' names differ by model (`fc1`/`fc2`,
- * `linear_fc1`/`linear_fc2`).
+ * second(activation(first x)); with biases by default. `names`: the layers' names in the checkpoint, which differ by
+ * model (`fc1`/`fc2`, `linear_fc1`/`linear_fc2`). `sizes`: input, inner and output size.
  */
 export class PlainMlp {
   readonly first: Linear

@@ -68,7 +68,7 @@ const tensor = (seed: number, ...shape: number[]): { shape: number[]; values: Fl
   ),
 })
 
-/** PyTorch's [channels, time] to ours. */
+/** PyTorch's [channels, time] to [time, channels], which is [channels, time] in ggml order. */
 const toFrames = (values: ArrayLike<number>, channels: number): Float32Array => {
   const time = values.length / channels
   return Float32Array.from(
@@ -85,7 +85,7 @@ describe('convolutions', () => {
     { kernel: 1, dilation: 1, stride: 1, inChannels: 8 },
     { kernel: 4, dilation: 1, stride: 2 },
   ])(
-    'causal, kernel $kernel dilation $dilation stride $stride',
+    'CausalConv1d equals its formula: kernel $kernel, dilation $dilation, stride $stride',
     async ({ kernel, dilation, stride, inChannels = 6 }) => {
       const [out, time] = [5, 24]
       const weight = tensor(1, out, inChannels, kernel)
@@ -116,7 +116,7 @@ describe('convolutions', () => {
     { kernel: 4, stride: 4 },
     { kernel: 8, stride: 4 },
     { kernel: 9, stride: 3 },
-  ])('transposed, kernel $kernel stride $stride, cut on both sides', async ({ kernel, stride }) => {
+  ])('CausalConvTranspose1d cuts both ends: kernel $kernel, stride $stride', async ({ kernel, stride }) => {
     const [inChannels, out, time] = [6, 5, 9]
     const weight = tensor(4, inChannels, out, kernel)
     const bias = tensor(5, out)
@@ -144,7 +144,7 @@ describe('convolutions', () => {
     expect(maximumDifference(y, toFrames(kept, out))).toBeLessThan(deviceLimit(5e-6))
   })
 
-  it('two-dimensional, strided and padded, batched', async () => {
+  it('Conv2d equals its formula with stride, padding and a batch', async () => {
     const [width, height, inChannels, out, batch] = [9, 8, 3, 4, 2]
     const weight = tensor(7, out, inChannels, 3, 3)
     const bias = tensor(8, out)
@@ -177,7 +177,7 @@ describe('convolutions', () => {
     expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
   })
 
-  it('gives joined pieces what the whole gives', async () => {
+  it('consecutive pieces with history equal the whole', async () => {
     const checkpoint = {
       'up.weight': tensor(1, 6, 5, 8),
       'up.bias': tensor(2, 5),
@@ -233,7 +233,7 @@ describe('convolutions', () => {
     ['f32', 32],
     ['bf16', 32],
     ['q8_0', 32],
-  ] as const)('without gathering windows gives the same, %s in %i channels', async (type, channels) => {
+  ] as const)('overlapping windows give the same as gathered ones: %s weights, %i channels', async (type, channels) => {
     if (backend.kind !== 'cpu') return
     const construct = (p: Parameters) =>
       [1, 3, 9].map((dilation) => new CausalConv1d(p.scope(dilation), channels, channels, { kernel: 7, dilation }))
@@ -249,20 +249,20 @@ describe('convolutions', () => {
     using weights = await loadWeights(backend, sources)
     const layers = construct(loadedParameters(weights))
     const sizeOf = (frames: number) => Math.max(...layers.map((layer) => layer.workspaceFor(frames)))
-    // Fewer frames than the dilation, a whole number of rounds, and some left over.
+    // Fewer frames than the dilation, a multiple of it, and remaining frames.
     for (const frames of [1, 2, 9, 10, 31]) {
-      const through = (shared: boolean) =>
+      const buildLayers = (overlap: boolean) =>
         buildGraph(backend, (g) => {
-          const workspace = shared ? g.workspace(sizeOf(frames)) : undefined
-          // What memory held before is never part of a result.
+          const workspace = overlap ? g.workspace(sizeOf(frames)) : undefined
+          // Earlier content of the workspace must not change a result.
           if (workspace) g.effect(g.copyInto(g.input('before', 'f32', [sizeOf(frames)]), workspace))
           let x = g.input('x', 'f32', [channels, frames])
           for (const [i, layer] of layers.entries())
             x = layer.forward(g, x, g.input(`past${i}`, 'f32', [channels, layer.context]), workspace)
           return { y: x }
         })
-      using gathered = through(false)
-      using overlapping = through(true)
+      using gathered = buildLayers(false)
+      using overlapping = buildLayers(true)
       const inputs = {
         x: random(channels * frames, 1, 5),
         ...Object.fromEntries(layers.map((layer, i) => [`past${i}`, random(channels * layer.context, 1, 6 + i)])),
@@ -273,7 +273,7 @@ describe('convolutions', () => {
     }
   })
 
-  it('ConvNeXt block', async () => {
+  it('ConvNeXtBlock equals its formula', async () => {
     const [channels, time] = [8, 11]
     const names = {
       'dwconv.conv.weight': [channels, 1, 7],
@@ -336,7 +336,7 @@ describe('feed-forward', () => {
     )
   }
 
-  it('gated', async () => {
+  it('GatedMlp equals its formula', async () => {
     const checkpoint = {
       'gate_proj.weight': tensor(1, 24, 16),
       'up_proj.weight': tensor(2, 24, 16),
@@ -358,67 +358,70 @@ describe('feed-forward', () => {
   it.each([
     { renormalise: true, shared: undefined },
     { renormalise: false, shared: 12 },
-  ])('mixture of experts (renormalise $renormalise, shared expert $shared)', async ({ renormalise, shared }) => {
-    const [hidden, intermediate, experts, used, tokens] = [16, 8, 6, 2, 5]
-    const checkpoint = {
-      'gate.weight': tensor(1, experts, hidden),
-      'experts.gate_proj.weight': tensor(2, experts, intermediate, hidden),
-      'experts.up_proj.weight': tensor(3, experts, intermediate, hidden),
-      'experts.down_proj.weight': tensor(4, experts, hidden, intermediate),
-      'shared_expert.gate_proj.weight': tensor(5, 12, hidden),
-      'shared_expert.up_proj.weight': tensor(6, 12, hidden),
-      'shared_expert.down_proj.weight': tensor(7, hidden, 12),
-      'shared_expert_gate.weight': tensor(8, 1, hidden),
-    }
-    const x = random(hidden * tokens, 1, 9)
-    const y = await run(
-      (p) =>
-        new MixtureOfExperts(p, { hidden, intermediate, experts, used, renormalise, ...(shared ? { shared } : {}) }),
-      checkpoint,
-      { shape: [hidden, tokens], values: x },
-    )
-    const part = (name: keyof typeof checkpoint, expert: number): Float32Array => {
-      const { values } = checkpoint[name]
-      const size = values.length / experts
-      return values.slice(expert * size, (expert + 1) * size)
-    }
-    const expected: number[] = []
-    for (let t = 0; t < tokens; t++) {
-      const row = Array.from(x.slice(t * hidden, (t + 1) * hidden))
-      const logits = referenceLinear(row, checkpoint['gate.weight'].values, hidden)
-      const all = logits.reduce((sum, v) => sum + Math.exp(v), 0)
-      const best = logits
-        .map((v, expert) => ({ expert, p: Math.exp(v) / all }))
-        .toSorted((a, b) => b.p - a.p)
-        .slice(0, used)
-      const total = renormalise ? best.reduce((sum, { p }) => sum + p, 0) : 1
-      const sum = Array.from({ length: hidden }, () => 0)
-      for (const { expert, p } of best) {
-        const out = gated(
-          row,
-          part('experts.gate_proj.weight', expert),
-          part('experts.up_proj.weight', expert),
-          part('experts.down_proj.weight', expert),
-        )
-        for (const [i, v] of out.entries()) sum[i] = (sum[i] ?? 0) + (v * p) / total
+  ])(
+    'MixtureOfExperts equals its formula (renormalise $renormalise, shared expert $shared)',
+    async ({ renormalise, shared }) => {
+      const [hidden, intermediate, experts, used, tokens] = [16, 8, 6, 2, 5]
+      const checkpoint = {
+        'gate.weight': tensor(1, experts, hidden),
+        'experts.gate_proj.weight': tensor(2, experts, intermediate, hidden),
+        'experts.up_proj.weight': tensor(3, experts, intermediate, hidden),
+        'experts.down_proj.weight': tensor(4, experts, hidden, intermediate),
+        'shared_expert.gate_proj.weight': tensor(5, 12, hidden),
+        'shared_expert.up_proj.weight': tensor(6, 12, hidden),
+        'shared_expert.down_proj.weight': tensor(7, hidden, 12),
+        'shared_expert_gate.weight': tensor(8, 1, hidden),
       }
-      if (shared) {
-        const gate =
-          1 / (1 + Math.exp(-(referenceLinear(row, checkpoint['shared_expert_gate.weight'].values, hidden)[0] ?? 0)))
-        const out = gated(
-          row,
-          checkpoint['shared_expert.gate_proj.weight'].values,
-          checkpoint['shared_expert.up_proj.weight'].values,
-          checkpoint['shared_expert.down_proj.weight'].values,
-        )
-        for (const [i, v] of out.entries()) sum[i] = (sum[i] ?? 0) + v * gate
+      const x = random(hidden * tokens, 1, 9)
+      const y = await run(
+        (p) =>
+          new MixtureOfExperts(p, { hidden, intermediate, experts, used, renormalise, ...(shared ? { shared } : {}) }),
+        checkpoint,
+        { shape: [hidden, tokens], values: x },
+      )
+      const part = (name: keyof typeof checkpoint, expert: number): Float32Array => {
+        const { values } = checkpoint[name]
+        const size = values.length / experts
+        return values.slice(expert * size, (expert + 1) * size)
       }
-      expected.push(...sum)
-    }
-    expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
-  })
+      const expected: number[] = []
+      for (let t = 0; t < tokens; t++) {
+        const row = Array.from(x.slice(t * hidden, (t + 1) * hidden))
+        const logits = referenceLinear(row, checkpoint['gate.weight'].values, hidden)
+        const all = logits.reduce((sum, v) => sum + Math.exp(v), 0)
+        const best = logits
+          .map((v, expert) => ({ expert, p: Math.exp(v) / all }))
+          .toSorted((a, b) => b.p - a.p)
+          .slice(0, used)
+        const total = renormalise ? best.reduce((sum, { p }) => sum + p, 0) : 1
+        const sum = Array.from({ length: hidden }, () => 0)
+        for (const { expert, p } of best) {
+          const out = gated(
+            row,
+            part('experts.gate_proj.weight', expert),
+            part('experts.up_proj.weight', expert),
+            part('experts.down_proj.weight', expert),
+          )
+          for (const [i, v] of out.entries()) sum[i] = (sum[i] ?? 0) + (v * p) / total
+        }
+        if (shared) {
+          const gate =
+            1 / (1 + Math.exp(-(referenceLinear(row, checkpoint['shared_expert_gate.weight'].values, hidden)[0] ?? 0)))
+          const out = gated(
+            row,
+            checkpoint['shared_expert.gate_proj.weight'].values,
+            checkpoint['shared_expert.up_proj.weight'].values,
+            checkpoint['shared_expert.down_proj.weight'].values,
+          )
+          for (const [i, v] of out.entries()) sum[i] = (sum[i] ?? 0) + v * gate
+        }
+        expected.push(...sum)
+      }
+      expect(maximumDifference(y, expected)).toBeLessThan(deviceLimit(5e-6))
+    },
+  )
 
-  it('layer norm', async () => {
+  it('LayerNorm equals its formula', async () => {
     const weight = tensor(1, 12)
     const bias = tensor(2, 12)
     const x = random(24, 2, 3)

@@ -38,7 +38,7 @@ export class LayerNorm {
 }
 
 /**
- * Learned scale per channel: x [channels, ...] * scale. The parameter's own name differs by model (`gamma`, `scale`).
+ * Learned scale per channel: x [channels, ...] * scale. The parameter's name differs by model (`gamma`, `scale`).
  */
 export class LayerScale {
   readonly scale: Tensor<'f32'>

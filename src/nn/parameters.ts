@@ -1,10 +1,10 @@
 /**
- * Access of modules to their weights, by the checkpoint's names.
+ * How modules get their weights, by the checkpoint's names.
  *
  * A module's constructor gets {@link Parameters} and requests each weight by name, shape and use. The same constructor
- * runs twice: once with {@link declareParameters}, which only records the requests (to validate, convert and load a
- * checkpoint), and once with {@link loadedParameters}, which returns the loaded tensors. So the list of weights cannot
- * differ from the weights that the graphs use.
+ * runs twice: with {@link declareParameters}, which only records the requests (to validate, convert and load a
+ * checkpoint), and with {@link loadedParameters}, which returns the loaded tensors. So the list of declared weights
+ * always equals the weights that the graphs use.
  *
  * Shapes are in ggml order: a PyTorch weight [out, in] is [in, out].
  */
@@ -14,29 +14,30 @@ import { TensorError, toShape, type Shape, type Tensor, type WeightSet, type Wei
 /**
  * How a stored weight is made from checkpoint tensors (PyTorch shapes):
  * - `plain`: the tensor itself;
- * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension, with the name
- * `experts.NAME`;
- * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, in fastest:
- * PyTorch `weight.permute(0, 2, 1)`;
- * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, out
- * faster than kernel: PyTorch `weight.permute(2, 1, 0)`;
+ * - `experts`: `experts.0.NAME`, `experts.1.NAME`, ... stacked along a new last dimension as `experts.NAME`;
+ * - `conv-windows`: a Conv1d weight [out, in, kernel] as one matrix, [in * kernel, out] in ggml order, `in` contiguous:
+ *   PyTorch `weight.permute(0, 2, 1)`;
+ * - `conv-columns`: a ConvTranspose1d weight [in, out, kernel] as one matrix, [in, out * kernel] in ggml order, `out`
+ *   before `kernel`: PyTorch `weight.permute(2, 1, 0)`;
  * - `conv-flat`: a convolution weight [out, in, ...kernel] as one matrix, [kernel * in, out] in ggml order: the same
- * bytes.
+ *   bytes.
  *
- * `rearrange` in `layouts.ts` does the last three.
+ * See `rearrange` in `layouts.ts`.
  */
 export type ParameterLayout = 'plain' | 'experts' | 'conv-windows' | 'conv-columns' | 'conv-flat'
 
 /**
- * How coarsely it may be quantized: `exact` stays f32 (norms, biases, scales), `fine` has at least 8 bits, `coarse`
- * supports any type.
+ * How coarsely a weight may be quantised: `exact` is always f32 (norms, biases, scales), `fine` has at least 8 bits,
+ * `coarse` can have any type.
  */
 export type ParameterPrecision = 'exact' | 'fine' | 'coarse'
 
 export interface ParameterRequest {
+  /** ggml order. */
   readonly shape: readonly number[]
   /** Default `other`. */
   readonly use?: WeightUse
+  /** Default `plain`. */
   readonly layout?: ParameterLayout
   /** Default: `coarse` for matmul and experts, `exact` otherwise. */
   readonly precision?: ParameterPrecision
@@ -45,7 +46,7 @@ export interface ParameterRequest {
 }
 
 export interface ParameterDeclaration {
-  /** Full name, dots between modules. */
+  /** Full name, with dots between modules. */
   readonly name: string
   readonly shape: Shape
   readonly use: WeightUse
@@ -62,13 +63,16 @@ export interface Parameters {
   scope(name: string | number): Parameters
   /** One weight of this module. Throws {@link TensorError} when the loaded weight is missing or has another shape. */
   get(name: string, request: ParameterRequest): Tensor
-  /** A norm, bias or scale: always f32. */
+  /** A norm, bias or scale: always f32. Throws as {@link get} does, and for another type. */
   vector(name: string, shape: readonly number[]): Tensor<'f32'>
-  /** As `vector`, or undefined where the checkpoint has none. */
+  /** As {@link vector}; undefined when the checkpoint does not have it. */
   optionalVector(name: string, shape: readonly number[]): Tensor<'f32'> | undefined
 }
 
-/** Runs a constructor and returns the weights that it requested, in order. Placeholders must not reach a graph. */
+/**
+ * Runs a constructor and returns the weights that it requested, in order. The constructed module has placeholder
+ * tensors and must not be used in a graph.
+ */
 export function declareParameters(construct: (parameters: Parameters) => unknown): ParameterDeclaration[] {
   const declarations = new Map<string, ParameterDeclaration>()
   construct(
@@ -76,7 +80,7 @@ export function declareParameters(construct: (parameters: Parameters) => unknown
       const known = declarations.get(name)
       const declaration = declarationOf(name, request)
       if (known && JSON.stringify(known) !== JSON.stringify(declaration)) {
-        throw new TensorError(`parameter ${name} is asked for twice, differently`)
+        throw new TensorError(`parameter ${name} is requested twice with different properties`)
       }
       declarations.set(name, declaration)
       return {
@@ -93,17 +97,17 @@ export function declareParameters(construct: (parameters: Parameters) => unknown
   return [...declarations.values()]
 }
 
-/** Provides loaded weights. `prefix` is put before each name. */
+/** Provides loaded weights. `prefix`: the full name of the module, empty at the root. */
 export function loadedParameters(weights: WeightSet, prefix = ''): Parameters {
   return parameters(prefix, (name, request) =>
     request.optional && !weights.has(name) ? undefined : weights.get(name, declarationOf(name, request).shape),
   )
 }
 
-/** `get` returns undefined only for optional weights. */
+/** `get` looks up a full name; it returns undefined only for optional weights. */
 function parameters(path: string, get: (name: string, request: ParameterRequest) => Tensor | undefined): Parameters {
   const join = (name: string | number): string => (path === '' ? String(name) : `${path}.${name}`)
-  const present = (name: string, tensor: Tensor | undefined): Tensor => {
+  const required = (name: string, tensor: Tensor | undefined): Tensor => {
     if (!tensor) throw new TensorError(`the checkpoint has no weight ${join(name)}`)
     return tensor
   }
@@ -114,8 +118,8 @@ function parameters(path: string, get: (name: string, request: ParameterRequest)
   return {
     path,
     scope: (name) => parameters(join(name), get),
-    get: (name, request) => present(name, get(join(name), request)),
-    vector: (name, shape) => float32(name, present(name, get(join(name), { shape }))),
+    get: (name, request) => required(name, get(join(name), request)),
+    vector: (name, shape) => float32(name, required(name, get(join(name), { shape }))),
     optionalVector: (name, shape) => {
       const tensor = get(join(name), { shape, optional: true })
       return tensor && float32(name, tensor)

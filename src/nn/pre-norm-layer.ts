@@ -1,8 +1,8 @@
 /**
  * A pre-norm transformer layer: x + attention(norm(x)), then y + mlp(norm(y)).
  *
- * x: [hidden, tokens]. The parts are passed in: the norm, the feed-forward, whether what is added is scaled. How
- * attention reaches other tokens (caches, blocks, a stream's history) is the caller's choice.
+ * x: [hidden, tokens]. Attention, feed-forward, norms and scales are passed in. The caller also defines how attention
+ * reads other tokens (caches, blocks, a stream's history).
  */
 
 import type { GraphBuilder, Tensor } from '../tensor/index.ts'
@@ -17,8 +17,9 @@ export interface PreNormParts<Attention, Mlp extends Part> {
   readonly mlp: Mlp
   readonly attentionNorm: Part
   readonly mlpNorm: Part
-  /** Learned scales of the outputs of attention and feed-forward. */
+  /** Learned scale of the output of attention. */
   readonly attentionScale?: Part
+  /** Learned scale of the output of the feed-forward. */
   readonly mlpScale?: Part
 }
 
@@ -30,8 +31,8 @@ export class PreNormLayer<Attention, Mlp extends Part = Part> {
   }
 
   /**
-   * `attend` gets the attention and the normed x. `rows`: tokens needed of the result, i32 [count]; the feed-forward
-   * computes no others. Default: all.
+   * `attend` gets the attention and the normalised x. `rows`: i32 [count], the only tokens that the feed-forward
+   * computes and the result contains. Default: all.
    */
   forward(
     g: GraphBuilder,

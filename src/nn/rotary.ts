@@ -1,5 +1,5 @@
 /**
- * Rotary position embeddings: which frequencies turn by which position.
+ * Rotary position embeddings: which frequencies depend on which position.
  *
  * Reference: transformers `apply_rotary_pos_emb`, `Qwen3OmniMoeThinkerTextRotaryEmbedding` (multimodal, interleaved),
  * `Qwen2_5OmniRotaryEmbedding` (multimodal, consecutive sections), `apply_rotary_pos_emb_vision`.
@@ -8,9 +8,8 @@
 import { TensorError, type GraphBuilder, type Tensor } from '../tensor/index.ts'
 
 /**
- * Multimodal positions may be fractions (videos of three frames a second), the library's are whole numbers: it gets
- * positions in steps of 1/16384 and frequencies scaled down to match. A power of two, so whole positions turn by
- * exactly the same angle as unscaled ones; up to 131,071 of them fit.
+ * Multimodal positions may be fractions (videos of three frames per second), but ggml's are i32: they are passed in
+ * units of 1/16384. A power of two, so that angles of whole positions are exact; positions up to 131,071 fit.
  */
 const POSITION_STEPS = 2 ** 14
 
@@ -27,7 +26,9 @@ export type RotaryConfig =
   /** Row and column of an image patch. */
   | { readonly kind: 'vision'; readonly base: number }
 
-/** One rotation for all layers of a model: declares the positions once per graph, then turns queries and keys. */
+/**
+ * One rotation for all layers of a model: declares the position input once per graph, then rotates queries and keys.
+ */
 export class Rotary {
   readonly config: RotaryConfig
 
@@ -35,15 +36,15 @@ export class Rotary {
     this.config = config
   }
 
-  /** Declares the graph's position input; give it the result of {@link positions} at each run. */
+  /** Declares the graph's position input; its data at each run is the result of {@link positions}. */
   input(g: GraphBuilder, tokens: number, name = 'positions'): Tensor<'i32'> {
     return g.input(name, 'i32', [this.config.kind === 'plain' ? tokens : 4 * tokens])
   }
 
   /**
-   * Positions as the graph needs them. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width;
-   * fractions allowed); `vision` [2, patches] (row, column). Several sequences are joined by {@link joinPositions}
-   * first.
+   * Data of the graph's position input. In: `plain` [tokens]; `multimodal` [3, tokens] (temporal, height, width;
+   * fractions allowed); `vision` [2, patches] (row, column). Several sequences: use {@link joinPositions} first. Throws
+   * {@link TensorError} for a wrong length or a position out of range.
    */
   positions(values: Int32Array | Float32Array): Int32Array {
     const { kind } = this.config
@@ -52,12 +53,13 @@ export class Rotary {
         return Int32Array.from(values)
       case 'multimodal': {
         if (values.length % 3 !== 0)
-          throw new TensorError(`${values.length} multimodal positions are no three per token`)
+          throw new TensorError(`multimodal positions need three values per token, got ${values.length} values`)
         const tokens = values.length / 3
         const all = new Int32Array(4 * tokens)
         for (const [i, value] of values.entries()) {
           const step = Math.round(value * POSITION_STEPS)
-          if (step > 0x7fffffff) throw new TensorError(`position ${value} is beyond ${2 ** 31 / POSITION_STEPS - 1}`)
+          if (step > 0x7fffffff)
+            throw new TensorError(`position ${value} is above the maximum, ${2 ** 31 / POSITION_STEPS - 1}`)
           all[i] = step
         }
         all.copyWithin(3 * tokens, 0, tokens)
@@ -74,7 +76,7 @@ export class Rotary {
     }
   }
 
-  /** x: [head, heads, tokens]. */
+  /** Rotates x [head, heads, tokens]. */
   apply(g: GraphBuilder, x: Tensor<'f32'>, positions: Tensor<'i32'>): Tensor<'f32'> {
     const { config } = this
     switch (config.kind) {
@@ -90,7 +92,7 @@ export class Rotary {
   }
 }
 
-/** Joins the positions of sequences that share a step: each [axes, tokens of the sequence], to [axes, all tokens]. */
+/** Joins the positions of the sequences of a step: each [axes, tokens of the sequence]; to [axes, all tokens]. */
 export function joinPositions<T extends Int32Array | Float32Array>(
   parts: readonly T[],
   axes: number,
@@ -98,11 +100,11 @@ export function joinPositions<T extends Int32Array | Float32Array>(
   if (parts.length === 1 && parts[0]) return parts[0]
   const total = parts.reduce((sum, part) => sum + part.length, 0) / axes
   const joined = parts[0] instanceof Float32Array ? new Float32Array(total * axes) : new Int32Array(total * axes)
-  for (let axis = 0, at = 0; axis < axes; axis++) {
+  for (let axis = 0, offset = 0; axis < axes; axis++) {
     for (const part of parts) {
       const tokens = part.length / axes
-      joined.set(part.subarray(axis * tokens, (axis + 1) * tokens), at)
-      at += tokens
+      joined.set(part.subarray(axis * tokens, (axis + 1) * tokens), offset)
+      offset += tokens
     }
   }
   return joined

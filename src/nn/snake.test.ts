@@ -14,13 +14,13 @@ afterAll(() => {
   backend[Symbol.dispose]()
 })
 
-// Rows of several steps, of one (a prime count), and channels that fill a row by themselves.
+// Rows of several time steps, of one (a prime number of steps), and channels that already fill a row.
 it.each([
   [4, 12],
   [6, 1021],
   [3, 1],
   [1536, 5],
-])('is x + sin(x exp(alpha))^2 / exp(beta) for %i channels over %i steps', async (channels, time) => {
+])('SnakeBeta is x + sin(x exp(alpha))^2 / exp(beta) for %i channels over %i time steps', async (channels, time) => {
   const value = (i: number): number => (((i * 7919) % 2003) / 1001.5 - 1) * 30
   const x = Float32Array.from({ length: channels * time }, (_, i) => value(i))
   const alpha = Float32Array.from({ length: channels }, (_, i) => (i % 7) / 4 - 0.8)
@@ -36,9 +36,9 @@ it.each([
   const { y } = await graph.run({ x })
   const expected = Float32Array.from(x, (input, i) => {
     const channel = i % channels
-    // The argument rounded to f32: that rounding is part of the sine's error too.
-    const turned = Math.fround(input * Math.fround(Math.exp(alpha[channel] ?? 0)))
-    return input + Math.sin(turned) ** 2 / (Math.exp(beta[channel] ?? 0) + 1e-9)
+    // The argument is rounded to f32, as in the graph.
+    const angle = Math.fround(input * Math.fround(Math.exp(alpha[channel] ?? 0)))
+    return input + Math.sin(angle) ** 2 / (Math.exp(beta[channel] ?? 0) + 1e-9)
   })
   // Arguments reach 70, where f32 rounds to 4e-6.
   expect(largestDifference(y, expected)).toBeLessThan(2e-5)

@@ -1,13 +1,13 @@
 /**
- * Tokens sorted by the experts they chose, so that each expert multiplies its tokens in one matrix product.
+ * Sorts tokens by their experts, so that each expert multiplies its tokens in one matrix product.
  *
- * In: the choices of all tokens, read back from the router. Out: the rows of each expert, and the rows of each token's
- * results. The library's own product with chosen experts computes repacked weights row by row, which is slower.
+ * In: the experts of all tokens, as read from the router. Out: the rows of each expert, and the rows of each token's
+ * results. ggml's own product with experts (`mul_mat_id`) computes repacked weights row by row, which is slower.
  */
 
 import type { GraphBuilder, Inputs, Tensor } from '../tensor/index.ts'
 
-/** A run of rows of one expert. */
+/** The consecutive rows of one expert. */
 export interface ExpertRows {
   readonly expert: number
   readonly start: number
@@ -15,16 +15,16 @@ export interface ExpertRows {
 }
 
 export interface SortedTokens {
-  /** Token of each row, sorted by expert. */
-  readonly rows: Int32Array
+  /** The token of each row; rows are sorted by expert. */
+  readonly tokenOfRow: Int32Array
   readonly parts: readonly ExpertRows[]
-  /** Row of each token's n-th choice: [used][tokens]. */
-  readonly places: readonly Int32Array[]
+  /** The row of each token's n-th expert: [used][tokens]. */
+  readonly rowOfChoice: readonly Int32Array[]
 }
 
 /**
- * @param chosen [used, tokens], as the graph has it: a token's choices side by side.
- * @param multiple rows of an expert are filled up to a multiple of this with its last token's, which is not read.
+ * @param chosen expert indices [used, tokens]; the `used` choices of a token are contiguous
+ * @param multiple each expert's rows are padded to a multiple of this by repeating its last row; padding is not read
  */
 export function sortByExpert(chosen: Int32Array, used: number, experts: number, multiple: number): SortedTokens {
   const tokens = chosen.length / used
@@ -36,43 +36,43 @@ export function sortByExpert(chosen: Int32Array, used: number, experts: number, 
   counts.forEach((count, expert) => {
     next[expert] = start
     if (count === 0) return
-    const filled = Math.ceil(count / multiple) * multiple
-    parts.push({ expert, start, count: filled })
-    start += filled
+    const padded = Math.ceil(count / multiple) * multiple
+    parts.push({ expert, start, count: padded })
+    start += padded
   })
-  const rows = new Int32Array(start)
-  const places = Array.from({ length: used }, () => new Int32Array(tokens))
+  const tokenOfRow = new Int32Array(start)
+  const rowOfChoice = Array.from({ length: used }, () => new Int32Array(tokens))
   for (let token = 0; token < tokens; token += 1) {
     for (let choice = 0; choice < used; choice += 1) {
       const expert = chosen[token * used + choice]!
       const row = next[expert]!
       next[expert] = row + 1
-      rows[row] = token
-      places[choice]![token] = row
+      tokenOfRow[row] = token
+      rowOfChoice[choice]![token] = row
     }
   }
   for (const part of parts) {
-    const until = next[part.expert]!
-    rows.fill(rows[until - 1]!, until, part.start + part.count)
+    const end = next[part.expert]!
+    tokenOfRow.fill(tokenOfRow[end - 1]!, end, part.start + part.count)
   }
-  return { rows, parts, places }
+  return { tokenOfRow, parts, rowOfChoice }
 }
 
-/** Graph inputs of {@link SortedTokens}: their declaration and their data. */
-export function sortedInputs({ rows, places }: SortedTokens): Inputs {
+/** Data of the graph inputs that {@link declareSorted} declares. */
+export function sortedInputs({ tokenOfRow, rowOfChoice }: SortedTokens): Inputs {
   return Object.fromEntries([
-    ['experts.rows', rows],
-    ...places.map((place, i) => [`experts.places.${i}`, place] as const),
+    ['experts.tokenOfRow', tokenOfRow],
+    ...rowOfChoice.map((rows, i) => [`experts.rowOfChoice.${i}`, rows] as const),
   ])
 }
 
-/** The graph's end of {@link sortedInputs}. */
+/** Declares the graph inputs of sorted tokens. */
 export function declareSorted(
   g: GraphBuilder,
-  { rows, places }: SortedTokens,
-): { rows: Tensor<'i32'>; places: Tensor<'i32'>[] } {
+  { tokenOfRow, rowOfChoice }: SortedTokens,
+): { tokenOfRow: Tensor<'i32'>; rowOfChoice: Tensor<'i32'>[] } {
   return {
-    rows: g.input('experts.rows', 'i32', [rows.length]),
-    places: places.map((place, i) => g.input(`experts.places.${i}`, 'i32', [place.length])),
+    tokenOfRow: g.input('experts.tokenOfRow', 'i32', [tokenOfRow.length]),
+    rowOfChoice: rowOfChoice.map((rows, i) => g.input(`experts.rowOfChoice.${i}`, 'i32', [rows.length])),
   }
 }

@@ -1,4 +1,4 @@
-/** Plain JavaScript references for the tests of this folder. Double precision, not fast. */
+/** Reference implementations for the tests of this folder, in double precision. */
 
 /** Reproducible values in [-scale, scale]. */
 export function random(count: number, scale = 1, seed = 1): Float32Array {
@@ -13,17 +13,18 @@ export function random(count: number, scale = 1, seed = 1): Float32Array {
   })
 }
 
+/** The largest absolute difference, or NaN. Throws for different lengths. */
 export function maximumDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`)
-  let most = 0
+  let largest = 0
   for (let i = 0; i < a.length; i++) {
     const difference = Math.abs((a[i] ?? 0) - (b[i] ?? 0))
-    if (!(difference <= most)) most = difference
+    if (!(difference <= largest)) largest = difference
   }
-  return most
+  return largest
 }
 
-/** W x + b, rows of x one after the other. */
+/** W x + b for each row of x. */
 export function referenceLinear(
   x: ArrayLike<number>,
   weight: ArrayLike<number>,
@@ -67,7 +68,7 @@ interface AttentionShape {
   readonly queryKeyNorm: number
 }
 
-/** Whole attention layer over a whole sequence: causal (optionally windowed), or within blocks. */
+/** An attention layer over a whole sequence: causal, optionally with a window, or within blocks (`lengths`). */
 export function referenceAttention(
   weights: ReadonlyMap<string, Float32Array>,
   shape: AttentionShape,
@@ -80,9 +81,9 @@ export function referenceAttention(
   const weight = (name: string): Float32Array => weights.get(name) ?? new Float32Array()
   const project = (name: string): number[] =>
     referenceLinear(x, weight(`${name}.weight`), hidden, weight(`${name}.bias`))
-  const turn = (values: number[], count: number): number[] => {
+  const rotate = (values: number[], count: number): number[] => {
     const half = headSize / 2
-    const turned = [...values]
+    const rotated = [...values]
     for (let token = 0; token < tokens; token++) {
       for (let head = 0; head < count; head++) {
         const at = (token * count + head) * headSize
@@ -92,15 +93,15 @@ export function referenceAttention(
           const angle = (positions[axis * tokens + token] ?? 0) * 10_000 ** ((-2 * i) / headSize)
           const a = values[at + i] ?? 0
           const b = values[at + i + half] ?? 0
-          turned[at + i] = a * Math.cos(angle) - b * Math.sin(angle)
-          turned[at + i + half] = a * Math.sin(angle) + b * Math.cos(angle)
+          rotated[at + i] = a * Math.cos(angle) - b * Math.sin(angle)
+          rotated[at + i + half] = a * Math.sin(angle) + b * Math.cos(angle)
         }
       }
     }
-    return turned
+    return rotated
   }
-  const q = turn(referenceRmsNorm(project('q_proj'), weight('q_norm.weight'), headSize, shape.queryKeyNorm), heads)
-  const k = turn(
+  const q = rotate(referenceRmsNorm(project('q_proj'), weight('q_norm.weight'), headSize, shape.queryKeyNorm), heads)
+  const k = rotate(
     referenceRmsNorm(project('k_proj'), weight('k_norm.weight'), headSize, shape.queryKeyNorm),
     keyValueHeads,
   )
@@ -124,13 +125,13 @@ export function referenceAttention(
         }
         return sum / Math.sqrt(headSize)
       })
-      const top = Math.max(...scores)
-      const powers = scores.map((score) => Math.exp(score - top))
-      const all = powers.reduce((sum, power) => sum + power, 0)
+      const largest = Math.max(...scores)
+      const powers = scores.map((score) => Math.exp(score - largest))
+      const total = powers.reduce((sum, power) => sum + power, 0)
       for (let i = 0; i < headSize; i++) {
         attended.push(
           powers.reduce(
-            (sum, power, other) => sum + (power / all) * (v[(other * keyValueHeads + shared) * headSize + i] ?? 0),
+            (sum, power, other) => sum + (power / total) * (v[(other * keyValueHeads + shared) * headSize + i] ?? 0),
             0,
           ),
         )

@@ -1,7 +1,7 @@
 /**
- * One name for each tensor, whichever program wrote the checkpoint.
+ * The canonical name of each tensor, independent of the program that wrote the checkpoint.
  *
- * The hub's spelling is canonical. transformers 5 nests the thinker's parts one level deeper in memory, and
+ * The names on the hub are canonical. transformers 5 nests the thinker's modules one level deeper, and its
  * `save_pretrained` may write those names.
  */
 
@@ -11,7 +11,7 @@ const renames: readonly (readonly [prefix: string, canonical: string])[] = [
   ['thinker.model.visual.', 'thinker.visual.'],
 ]
 
-/** The hub's name of a stored tensor. */
+/** The name on the hub of a stored tensor. */
 export function canonicalName(name: string): string {
   for (const [prefix, canonical] of renames) {
     if (name.startsWith(prefix)) return canonical + name.slice(prefix.length)

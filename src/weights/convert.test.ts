@@ -15,11 +15,12 @@ import {
   type Tensor,
   type WeightSet,
 } from '../tensor/index.ts'
-import { openCheckpoint } from './checkpoint.ts'
+import { relativeError } from '../tensor/numeric-check.ts'
 import { convertCheckpoint, type ConvertProgress } from './convert.ts'
 import { readGgufHeader } from './gguf-read.ts'
 import { loadParameters } from './load-parameters.ts'
 import { checkMemory, checkpointMemory, estimateMemory } from './memory.ts'
+import { openCheckpoint } from './open-checkpoint.ts'
 import { bf16, declare, f32, type TestTensor, values, writeCheckpoint } from '../../testing/checkpoint-files.ts'
 import { chooseType, parseWeightStage, parseWeightType, type WeightType } from './weight-types.ts'
 
@@ -34,7 +35,7 @@ afterAll(async () => {
   await rm(root, { recursive: true })
 })
 
-const long = 'talker.code_predictor.model.layers.10.a_name_longer_than_ggml_can_take.weight'
+const longName = 'talker.code_predictor.model.layers.10.a_name_longer_than_ggml_can_take.weight'
 const requests: Record<string, ParameterRequest> = {
   'thinker.norm.weight': { shape: [256] },
   'thinker.linear.weight': { shape: [256, 64], use: 'matmul' },
@@ -44,7 +45,7 @@ const requests: Record<string, ParameterRequest> = {
   'thinker.mlp.experts.up_proj.weight': { shape: [256, 32, 3], use: 'experts', layout: 'experts' },
   'thinker.mlp.experts.down_proj.weight': { shape: [32, 256, 3], use: 'experts', layout: 'experts' },
   'talker.embedding.weight': { shape: [256, 16], precision: 'coarse' },
-  [long]: { shape: [256, 16], use: 'matmul', precision: 'fine' },
+  [longName]: { shape: [256, 16], use: 'matmul', precision: 'fine' },
   'code2wav.conv.weight': { shape: [96, 16], use: 'matmul', layout: 'conv-windows', precision: 'fine' },
   'code2wav.up.weight': { shape: [32, 80], use: 'matmul', layout: 'conv-columns', precision: 'fine' },
 }
@@ -61,7 +62,7 @@ const tensors: Record<string, TestTensor> = {
     ]),
   ),
   'talker.embedding.weight': bf16([16, 256], 5),
-  [long]: bf16([16, 256], 6),
+  [longName]: bf16([16, 256], 6),
   'code2wav.conv.weight': f32([16, 32, 3], 7),
   'code2wav.up.weight': f32([32, 16, 5], 8),
 }
@@ -80,7 +81,7 @@ function expected(name: string): Float32Array {
   return rearrange(request.layout ?? 'plain', wide(tensors[name]!), tensors[name]!.shape)
 }
 
-async function loaded(set: WeightSet, name: string): Promise<Float32Array> {
+async function valuesOf(set: WeightSet, name: string): Promise<Float32Array> {
   const tensor = set.get(name)
   const [columns, ...others] = tensor.shape
   return rowsOf(tensor, columns, 0, others[0] * others[1] * others[2])
@@ -96,42 +97,36 @@ async function rowsOf(tensor: Tensor, columns: number, from: number, to: number)
   return rowValues
 }
 
-/** Root mean square error over root mean square. */
-function error(actual: Float32Array, wanted: Float32Array): number {
-  expect(actual.length).toBe(wanted.length)
-  let wrong = 0
-  let all = 0
-  for (const [i, value] of wanted.entries()) {
-    wrong += (value - actual[i]!) ** 2
-    all += value ** 2
-  }
-  return Math.sqrt(wrong / all)
+/** Relative error of arrays of the same length. */
+function error(actual: Float32Array, expectedValues: Float32Array): number {
+  expect(actual.length).toBe(expectedValues.length)
+  return relativeError(actual, expectedValues)
 }
 
 describe('loading a folder', () => {
-  it('keeps stored types and makes norms f32', async () => {
+  it('keeps stored types, and converts norms to f32', async () => {
     using checkpoint = await openCheckpoint(await folder('as-is'))
     using set = await loadParameters(backend, checkpoint, declarations, { repack: false })
     expect(set.get('thinker.norm.weight').type).toBe('f32')
     expect(set.get('thinker.linear.weight').type).toBe('bf16')
-    for (const name of Object.keys(requests)) expect(error(await loaded(set, name), expected(name))).toBe(0)
+    for (const name of Object.keys(requests)) expect(error(await valuesOf(set, name), expected(name))).toBe(0)
     expect(checkpointMemory(checkpoint, declarations).weights).toBe(set.bytes.mapped + set.bytes.copied)
   })
 
-  it('converts on the way when asked', async () => {
+  it('converts to requested types', async () => {
     using checkpoint = await openCheckpoint(await folder('on-the-way'))
     using exact = await loadParameters(backend, checkpoint, declarations, { types: { type: 'f32' }, repack: false })
     for (const name of Object.keys(requests)) {
       expect(exact.get(name).type).toBe('f32')
-      expect(error(await loaded(exact, name), expected(name))).toBe(0)
+      expect(error(await valuesOf(exact, name), expected(name))).toBe(0)
     }
     using small = await loadParameters(backend, checkpoint, declarations, { types: { type: 'q4_0' }, repack: false })
     expect(small.get('thinker.linear.weight').type).toBe('q4_0')
-    expect(small.get(long).type).toBe('q8_0')
-    expect(error(await loaded(small, 'thinker.linear.weight'), expected('thinker.linear.weight'))).toBeLessThan(0.12)
+    expect(small.get(longName).type).toBe('q8_0')
+    expect(error(await valuesOf(small, 'thinker.linear.weight'), expected('thinker.linear.weight'))).toBeLessThan(0.12)
   })
 
-  it('gives everything back when aborted', async () => {
+  it('frees everything when aborted', async () => {
     using checkpoint = await openCheckpoint(await folder('aborted'))
     const before = backend.memory.objects
     await expect(
@@ -151,7 +146,7 @@ describe('converting', () => {
     ['q5_k', 0.05],
     ['q4_k', 0.1],
     ['q4_0', 0.12],
-  ])('to %s keeps the weights within %d', async (type, tolerance) => {
+  ])('to %s keeps weights within a relative error of %d', async (type, tolerance) => {
     using checkpoint = await openCheckpoint(await folder(`source-${type}`))
     const output = join(root, `${type}.gguf`)
     const steps: ConvertProgress[] = []
@@ -172,18 +167,19 @@ describe('converting', () => {
     expect(converted.kind).toBe('converted')
     expect(await converted.readText('tokenizer.json')).toBe('{"tokens": "grüße"}')
     using set = await loadParameters(backend, converted, declarations, { repack: false })
-    // All of it is used in place in the mapped file, but for the code predictor's products on Linux.
-    const { type: stored, shape } = set.get(long)
-    const apart = process.platform === 'linux' && (await repackTypeFor(backend, stored, shape, 'matmul')) === undefined
-    expect(set.bytes.copied).toBe(apart ? tensorBytes(stored, shape) : 0)
+    // All weights are used in place in the mapped file, except the code predictor's on Linux.
+    const { type: stored, shape } = set.get(longName)
+    const isCopied =
+      process.platform === 'linux' && (await repackTypeFor(backend, stored, shape, 'matmul')) === undefined
+    expect(set.bytes.copied).toBe(isCopied ? tensorBytes(stored, shape) : 0)
     expect(set.bytes.mapped + set.bytes.copied).toBe(estimateMemory(declarations, { type }).weights)
     for (const name of Object.keys(requests)) {
-      expect(error(await loaded(set, name), expected(name)), name).toBeLessThanOrEqual(tolerance)
+      expect(error(await valuesOf(set, name), expected(name)), name).toBeLessThanOrEqual(tolerance)
     }
     expect(set.get('thinker.norm.weight').type).toBe('f32')
   })
 
-  it('takes a type per stage', async () => {
+  it('supports a type per stage', async () => {
     using checkpoint = await openCheckpoint(await folder('stages'))
     const output = join(root, 'stages.gguf')
     await convertCheckpoint(backend, checkpoint, declarations, {
@@ -193,12 +189,12 @@ describe('converting', () => {
     })
     const { metadata, tensors: stored } = await readGgufHeader(output)
     expect(metadata.get('omniserve.weights')).toBe('q4_0 (talker f16, code-predictor q4_0, code2wav f32)')
-    // GGUF readers limit names to 63 bytes, so full names are in the metadata.
+    // ggml limits names to 63 bytes, so full names are in the metadata.
     expect(Math.max(...stored.map(({ name }) => Buffer.byteLength(name)))).toBeLessThanOrEqual(63)
     using converted = await openCheckpoint(output)
     const types = Object.fromEntries([...converted.tensors].map(([name, { type }]) => [name, type]))
     expect(types).toMatchObject({
-      [long]: 'q4_0',
+      [longName]: 'q4_0',
       'talker.embedding.weight': 'f16',
       'code2wav.conv.weight': 'f32',
       'thinker.linear.weight': 'q4_0',
@@ -207,7 +203,7 @@ describe('converting', () => {
     expect(converted.describeTypes()).toBe('q4_0, f32, f16')
   })
 
-  it('cuts large tensors into chunks that fit together', async () => {
+  it('splits large tensors into chunks of whole rows', async () => {
     // Over 2^24 elements, with rows that do not divide the chunk.
     const [rows, columns] = [2900, 6016]
     const wide = values(rows * columns, 3)
@@ -224,7 +220,7 @@ describe('converting', () => {
     expect(error(last, wide.subarray(-columns * 300))).toBeLessThan(0.01)
   })
 
-  it('leaves no file behind when aborted or refused', async () => {
+  it('leaves no file when aborted or refused', async () => {
     const source = await folder('left')
     using checkpoint = await openCheckpoint(source)
     const stop = new AbortController()
@@ -248,10 +244,10 @@ describe('converting', () => {
     using converted = await openCheckpoint(output)
     await expect(
       convertCheckpoint(backend, converted, declarations, { type: 'q4_0', output: join(root, 'again.gguf') }),
-    ).rejects.toThrow('converted already')
+    ).rejects.toThrow('already converted')
   })
 
-  it('twice at once to the same file gives one whole file', async () => {
+  it('twice at the same time to the same file gives one complete file', async () => {
     const source = await folder('twice')
     using checkpoint = await openCheckpoint(source)
     const output = join(source, 'out.gguf')
@@ -262,7 +258,7 @@ describe('converting', () => {
     expect((await stat(output)).size).toBe(results[0].bytes)
   })
 
-  it('removes what a killed conversion left, and not what another is writing', async () => {
+  it('removes the partial file of an ended conversion, but not that of a running one', async () => {
     const source = await folder('killed')
     using checkpoint = await openCheckpoint(source)
     for (const name of ['out.gguf.old.partial', 'out.gguf.new.partial', 'other.gguf.old.partial'])
@@ -278,7 +274,7 @@ describe('converting', () => {
     ])
   })
 
-  it('on a disk that takes less than it is given writes the same bytes', async () => {
+  it('writes the same bytes to a disk that accepts only a part of each write', async () => {
     const source = await folder('short')
     using checkpoint = await openCheckpoint(source)
     const convert = (name: string) =>
@@ -289,16 +285,21 @@ describe('converting', () => {
   })
 
   it.each<[string, number, WeightType, string]>([
-    ['over the range of f16', 70_000, 'f16', 'thinker.big.weight holds values up to 70000, more than f16 can'],
     [
-      'over the range of a block scale',
+      'above the range of f16',
+      70_000,
+      'f16',
+      'thinker.big.weight contains values up to 70000, out of the range of f16',
+    ],
+    [
+      'above the range of a block scale',
       1e9,
       'q4_0',
-      'thinker.big.weight holds values up to 1000000000, more than q4_0',
+      'thinker.big.weight contains values up to 1000000000, out of the range of q4_0',
     ],
     ['infinite', Number.POSITIVE_INFINITY, 'f16', 'infinite or NaN'],
-    ['no number', Number.NaN, 'bf16', 'infinite or NaN'],
-    ['no number, kept as stored', Number.NaN, 'f32', 'infinite or NaN'],
+    ['NaN', Number.NaN, 'bf16', 'infinite or NaN'],
+    ['NaN, kept as stored', Number.NaN, 'f32', 'infinite or NaN'],
   ])('refuses a value that is %s', async (name, value, type, message) => {
     const data = values(256 * 4, 1)
     data[300] = value
@@ -310,7 +311,7 @@ describe('converting', () => {
     ).rejects.toMatchObject({ code: 'bad_checkpoint', message: expect.stringContaining(message) as string })
   })
 
-  it('keeps the largest value that f16 has', async () => {
+  it('keeps the largest value of f16', async () => {
     const data = values(256 * 4, 1)
     data[300] = 65_504
     const big = { dtype: 'F32', shape: [4, 256], data: new Uint8Array(data.buffer) } as const
@@ -320,7 +321,7 @@ describe('converting', () => {
     await convertCheckpoint(backend, checkpoint, wanted, { type: 'f16', output })
     using converted = await openCheckpoint(output)
     using set = await loadParameters(backend, converted, wanted, { repack: false })
-    expect((await loaded(set, 'thinker.big.weight'))[300]).toBe(65_504)
+    expect((await valuesOf(set, 'thinker.big.weight'))[300]).toBe(65_504)
   })
 
   it('keeps the event loop free', async () => {
@@ -350,15 +351,18 @@ describe('a converted file', () => {
     good = join(root, 'good.gguf')
     await convertCheckpoint(backend, checkpoint, declarations, { type: 'q8_0', output: good })
   })
-  const spoil = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string> => {
+  const damage = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string> => {
     const path = join(root, `${name}.gguf`)
     await writeFile(path, change(await readFile(good)))
     return path
   }
-  const refusal = (message: string) => ({ code: 'bad_checkpoint', message: expect.stringContaining(message) as string })
+  const badCheckpoint = (message: string) => ({
+    code: 'bad_checkpoint',
+    message: expect.stringContaining(message) as string,
+  })
 
-  it('cut short is refused', async () => {
-    const path = await spoil('cut', (bytes) => bytes)
+  it('that is truncated is refused', async () => {
+    const path = await damage('cut', (bytes) => bytes)
     for (const length of [0, 3, 20, 400, 3000, (await stat(good)).size - 200]) {
       await truncate(path, 0)
       await writeFile(path, (await readFile(good)).subarray(0, length))
@@ -366,47 +370,49 @@ describe('a converted file', () => {
     }
   })
 
-  it('of another kind or version is refused', async () => {
+  it('of another format or version is refused', async () => {
     await expect(
-      openCheckpoint(await spoil('magic', (b) => Buffer.concat([Buffer.from('GGML'), b.subarray(4)]))),
-    ).rejects.toMatchObject(refusal('does not begin with GGUF'))
+      openCheckpoint(await damage('magic', (b) => Buffer.concat([Buffer.from('GGML'), b.subarray(4)]))),
+    ).rejects.toMatchObject(badCheckpoint('does not begin with GGUF'))
     await expect(
       openCheckpoint(
-        await spoil('version', (b) => {
+        await damage('version', (b) => {
           b.writeUInt32LE(2, 4)
           return b
         }),
       ),
-    ).rejects.toMatchObject(refusal('version 2'))
+    ).rejects.toMatchObject(badCheckpoint('version 2'))
     await expect(
       openCheckpoint(
-        await spoil('foreign', (b) => {
+        await damage('foreign', (b) => {
           b.write('omniserve.xxxxxx', b.indexOf('omniserve.format'))
           return b
         }),
       ),
-    ).rejects.toMatchObject(refusal('another program'))
+    ).rejects.toMatchObject(badCheckpoint('another program'))
     await expect(
       openCheckpoint(
-        await spoil('newer', (b) => {
+        await damage('newer', (b) => {
           b.writeUInt32LE(9, b.indexOf('omniserve.format') + 'omniserve.format'.length + 4)
           return b
         }),
       ),
-    ).rejects.toMatchObject(refusal('newer omniserve (format 9)'))
+    ).rejects.toMatchObject(badCheckpoint('newer omniserve (format 9)'))
   })
 
-  it('with a quantisation that is not supported is refused', async () => {
-    const path = await spoil('iq', (b) => {
+  it('with an unsupported quantisation is refused', async () => {
+    const path = await damage('iq', (b) => {
       const name = Buffer.from('thinker.linear.weight')
-      // The last mention is the tensor's own record: name, dimension count, two dimensions, type.
+      // The last occurrence is the tensor's record: name, number of dimensions, two dimensions, type.
       b.writeUInt32LE(22, b.lastIndexOf(name) + name.length + 4 + 16)
       return b
     })
-    await expect(openCheckpoint(path)).rejects.toMatchObject(refusal('thinker.linear.weight is quantised in a way'))
+    await expect(openCheckpoint(path)).rejects.toMatchObject(
+      badCheckpoint('thinker.linear.weight is quantised in a way'),
+    )
   })
 
-  it('that does not fit the model is refused', async () => {
+  it('that does not match the model is refused', async () => {
     using checkpoint = await openCheckpoint(good)
     const other = declare({
       ...requests,
@@ -419,7 +425,7 @@ describe('a converted file', () => {
     })
   })
 
-  it('is not written to', async () => {
+  it('is not modified by loading', async () => {
     const handle = await open(good, 'r')
     const before = await handle.stat()
     using checkpoint = await openCheckpoint(good)
@@ -430,7 +436,7 @@ describe('a converted file', () => {
   })
 })
 
-describe('choosing types', () => {
+describe('the type of a weight', () => {
   const declared = (name: string, row: number, precision: 'exact' | 'fine' | 'coarse') =>
     ({ name, shape: [row, 4, 1, 1], precision }) as const
 
@@ -452,7 +458,7 @@ describe('choosing types', () => {
     expect(chooseType(declared(name, row, precision), { type })).toBe(result)
   })
 
-  it('reads names from the command line', () => {
+  it('is parsed from the command line', () => {
     expect(parseWeightType('Q4_K')).toBe('q4_k')
     expect(() => parseWeightType('q3_k')).toThrow('quantisation q3_k is not supported; choose one of q4_0, q4_k')
     expect(parseWeightStage('talker')).toBe('talker')
@@ -461,7 +467,7 @@ describe('choosing types', () => {
 })
 
 describe('memory', () => {
-  // Half a billion weights: 2 GB as f32, 0.28 GB as q4_0.
+  // Half a billion weights: 1.1 GB as f16, 0.3 GB as q4_0.
   const large = declare({
     'thinker.x.weight': { shape: [8192, 65536], use: 'matmul' },
     'thinker.norm': { shape: [8192] },
@@ -474,7 +480,7 @@ describe('memory', () => {
     expect(estimateMemory(large, { type: 'q4_0' }).weights).toBe((8192 * 65536 * 18) / 32 + 8192 * 4)
   })
 
-  it('too little of it is said before loading, with the type that would fit', () => {
+  it('that is too small is reported before loading, with the type that would fit', () => {
     const need = { weights: estimateMemory(large, { type: 'f16' }).weights, working: 50_000_000 }
     expect(() => checkMemory(need, large, 'the-folder', 4e9)).not.toThrow()
     expect(() => checkMemory(need, large, 'the-folder', 0.7e9)).toThrow(

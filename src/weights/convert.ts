@@ -1,9 +1,9 @@
 /**
- * A checkpoint folder to one file that is mapped at start: weights quantised, experts stacked, convolutions in the
- * graphs' order, and the small files (config, tokenizer, template, preprocessing) inside.
+ * Converts a checkpoint folder to one file that is mapped at start: weights are quantised, experts stacked,
+ * convolutions rearranged for the graphs, and the small files (config, tokenizer, template, preprocessing) embedded.
  *
- * The container is GGUF version 3 with tensors named as declared. Reading is streamed: never more than 16 MiB of a
- * tensor is held as f32, and the arithmetic runs on the library's threads.
+ * The file is GGUF version 3 with tensors named as declared. Tensors are read in chunks (`read-parameter.ts`) and
+ * converted on worker threads.
  *
  * Reference: docs/decisions/2026-11-23-converted-file.md
  */
@@ -22,7 +22,7 @@ import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
 import { chooseType, type WeightTypeChoice } from './weight-types.ts'
 
-/** Small files that go into the converted file when the folder has them. */
+/** Small text files to embed, where the folder has them. */
 const embeddedFiles = [
   'config.json',
   'generation_config.json',
@@ -37,23 +37,23 @@ const embeddedFiles = [
   'processor_config.json',
 ] as const
 
-/** As `embeddedFiles`, of files that are not text: Qwen2.5-Omni's voices. */
+/** Small binary files to embed, where the folder has them: Qwen2.5-Omni's voices. */
 const embeddedBinaries = ['spk_dict.pt', 'voices.safetensors'] as const
 
-/** Not needed when the newer file with the same content exists. */
-const olderThan: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
+/** Files that are not embedded when another file with the same content is. */
+const replacedBy: Readonly<Record<string, string>> = { 'vocab.json': 'tokenizer.json', 'merges.txt': 'tokenizer.json' }
 
 const PARTIAL = '.partial'
 /** Milliseconds without a write after which an unfinished file counts as abandoned. */
 const ABANDONED_AFTER = 10 * 60_000
 
 export interface ConvertProgress {
-  /** The parameter that was just written. */
+  /** The parameter written last. */
   readonly tensor: string
   readonly type: TensorType
   readonly tensorsDone: number
   readonly tensors: number
-  /** Bytes of the output, so far and in all. */
+  /** Bytes of the output that are written, and in total. */
   readonly bytesDone: number
   readonly bytes: number
 }
@@ -69,16 +69,16 @@ export interface ConvertOptions extends WeightTypeChoice {
 export interface ConvertResult {
   readonly path: string
   readonly bytes: number
-  /** Weights that could not take the requested type, because their rows do not divide into its blocks. */
+  /** Weights of another type than the requested one, because their rows do not divide into its blocks. */
   readonly fallbacks: readonly { readonly name: string; readonly type: TensorType }[]
   readonly ignored: readonly { readonly name: string; readonly reason: string }[]
 }
 
 /**
- * Converts an opened folder. `backend` is any CPU backend.
+ * Converts an opened folder, on a CPU backend.
  *
- * Throws `EngineError('bad_checkpoint')` when the folder does not fit the declarations, is a converted file already, or
- * the disk is too small; the signal's reason once aborted, leaving no file behind.
+ * Rejects with `EngineError('bad_checkpoint')` when the weights do not match the declarations, the checkpoint is
+ * already converted or the disk has too little space; with the signal's reason when aborted. A failure leaves no file.
  */
 export async function convertCheckpoint(
   backend: Backend,
@@ -88,12 +88,12 @@ export async function convertCheckpoint(
 ): Promise<ConvertResult> {
   const { output, signal } = options
   if (checkpoint.kind !== 'folder') {
-    throw new EngineError('bad_checkpoint', `${checkpoint.location} is converted already; give the original folder`)
+    throw new EngineError('bad_checkpoint', `${checkpoint.location} is already converted; give the original folder`)
   }
   signal?.throwIfAborted()
-  const { recipes, ignored } = matchParameters(checkpoint, declarations, options.naming)
+  const { sources, ignored } = matchParameters(checkpoint, declarations, options.naming)
   const layout = convertedLayout(
-    recipes.map((recipe) => recipe.declaration),
+    sources.map((parameter) => parameter.declaration),
     options,
     await sourceOf(checkpoint),
   )
@@ -105,10 +105,10 @@ export async function convertCheckpoint(
     await using reader = new FileReader()
     await using writer = await GgufWriter.create(partial, layout.metadata, layout.plan)
     for (const [index, { declaration, type }] of layout.weights.entries()) {
-      const recipe = recipes[index]!
-      // The next chunk is read and quantised while one is written.
+      const parameter = sources[index]!
+      // The next chunk is read and quantised while the previous one is written.
       let written: Promise<void> = Promise.resolve()
-      for await (const chunk of parameterBytes(reader, recipe, type, backend, signal)) {
+      for await (const chunk of parameterBytes(reader, parameter, type, backend, signal)) {
         await written
         written = writer.append(chunk)
         written.catch(() => undefined)
@@ -118,14 +118,14 @@ export async function convertCheckpoint(
         tensor: declaration.name,
         type,
         tensorsDone: index + 1,
-        tensors: recipes.length,
+        tensors: sources.length,
         bytesDone: writer.position,
         bytes,
       })
     }
     await writer.finish()
     const { size } = await stat(partial)
-    if (size !== bytes) throw new Error(`${partial} has ${size} bytes instead of ${bytes}: the disk did not take all`)
+    if (size !== bytes) throw new Error(`${partial} has ${size} bytes instead of ${bytes}: the disk may be full`)
     signal?.throwIfAborted()
   } catch (error) {
     await rm(partial, { force: true })
@@ -135,15 +135,15 @@ export async function convertCheckpoint(
   return { path: output, bytes, ignored, fallbacks: fallbacksOf(layout, options) }
 }
 
-/** Removes what killed conversions to the same file left behind: a running one writes all the time. */
+/** Removes unfinished files of ended conversions to the same file; a running conversion writes continuously. */
 async function removeAbandoned(output: string): Promise<void> {
   const folder = dirname(output)
   const names = await readdir(folder).catch(() => [])
   const partials = names.filter((name) => name.startsWith(`${basename(output)}.`) && name.endsWith(PARTIAL))
   for (const name of partials) {
     const path = join(folder, name)
-    const untouched = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now())
-    if (untouched > ABANDONED_AFTER) await rm(path, { force: true })
+    const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now())
+    if (age > ABANDONED_AFTER) await rm(path, { force: true })
   }
 }
 
@@ -151,7 +151,7 @@ async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
   const files: Record<string, string> = {}
   for (const file of embeddedFiles) {
     const text = await checkpoint.readText(file)
-    if (text !== undefined && !(file in olderThan && olderThan[file]! in files)) files[file] = text
+    if (text !== undefined && !(file in replacedBy && replacedBy[file]! in files)) files[file] = text
   }
   const binaries: Record<string, string> = {}
   for (const file of embeddedBinaries) {
@@ -167,7 +167,7 @@ async function sourceOf(checkpoint: Checkpoint): Promise<ConvertedSource> {
   }
 }
 
-/** Compares with the type of a row of 256 elements. */
+/** Weights whose type differs from that of a row of 256 elements, which divides into all blocks. */
 function fallbacksOf({ weights }: ConvertedLayout, choice: WeightTypeChoice): { name: string; type: TensorType }[] {
   return weights.flatMap(({ declaration: { name, precision }, type }) =>
     chooseType({ name, precision, shape: toShape([256]) }, choice) === type ? [] : [{ name, type }],
@@ -187,11 +187,11 @@ async function checkDisk(output: string, bytes: number): Promise<void> {
   if (bytes > free) {
     throw new EngineError(
       'bad_checkpoint',
-      `${output} needs ${(bytes / 1e9).toFixed(2)} GB and the disk has ${(free / 1e9).toFixed(2)} GB left`,
+      `${output} needs ${(bytes / 1e9).toFixed(2)} GB and the disk has ${(free / 1e9).toFixed(2)} GB free: free some space or choose another disk`,
     )
   }
-  const there = await stat(output).catch(() => undefined)
-  if (there?.isDirectory() === true) {
+  const existing = await stat(output).catch(() => undefined)
+  if (existing?.isDirectory() === true) {
     throw new EngineError('bad_checkpoint', `${output} is a folder; give the path of the file to write`)
   }
 }

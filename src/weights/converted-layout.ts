@@ -1,14 +1,14 @@
 /**
  * The layout of a converted file without the weights' values: tensors in order with their types, and the metadata.
  *
- * In: the model's declarations, the requested types, the small files. Out: what {@link GgufWriter} needs. Converting
- * uses it, and so do programs that write such a file from other numbers (benchmarks on random weights).
+ * In: the model's declarations, the requested types, the small files. Out: the arguments of {@link GgufWriter}. Used by
+ * conversion, and by benchmarks that write files of random weights.
  *
  * Reference: docs/decisions/2026-11-23-converted-file.md
  */
 
 import type { ParameterDeclaration } from '../nn/index.ts'
-import type { TensorType } from '../tensor/index.ts'
+import { type TensorType, trimShape } from '../tensor/index.ts'
 import { type GgufMetadata, type GgufTensorPlan, GgufWriter } from './gguf-write.ts'
 import { chooseType, weightStages, type WeightTypeChoice } from './weight-types.ts'
 
@@ -32,7 +32,7 @@ export interface ConvertedLayout {
   readonly bytes: number
 }
 
-/** Lays the file out. Shapes have at most four dimensions, as declarations do. */
+/** Computes the layout. Throws as `chooseType` and {@link GgufWriter.size} do. */
 export function convertedLayout(
   declarations: readonly ParameterDeclaration[],
   choice: WeightTypeChoice,
@@ -40,9 +40,9 @@ export function convertedLayout(
 ): ConvertedLayout {
   const weights = declarations.map((declaration) => ({ declaration, type: chooseType(declaration, choice) }))
   const plan = weights.map(({ declaration, type }, index): GgufTensorPlan => {
-    // Other programs cannot read longer names; the full ones are in the metadata.
-    const short = Buffer.byteLength(declaration.name) > 63 ? `t.${index}` : declaration.name
-    return { name: short, type, shape: trim(declaration.shape) }
+    // ggml limits names to 63 bytes; the full names are in the metadata.
+    const ggufName = Buffer.byteLength(declaration.name) > 63 ? `t.${index}` : declaration.name
+    return { name: ggufName, type, shape: trimShape(declaration.shape) }
   })
   const metadata: Record<string, string | number | readonly string[]> = {
     'general.architecture': modelType,
@@ -57,14 +57,8 @@ export function convertedLayout(
   return { weights, plan, metadata, bytes: GgufWriter.size(metadata, plan) }
 }
 
-/** `q4_0 (code-predictor q8_0)` */
+/** For display: `q4_0 (code-predictor q8_0)`. */
 function describeChoice({ type, stages = {} }: WeightTypeChoice): string {
   const others = weightStages.flatMap((stage) => (stages[stage] === undefined ? [] : [`${stage} ${stages[stage]}`]))
   return others.length === 0 ? type : `${type} (${others.join(', ')})`
-}
-
-function trim(shape: readonly number[]): readonly number[] {
-  let rank = shape.length
-  while (rank > 1 && shape[rank - 1] === 1) rank--
-  return shape.slice(0, rank)
 }

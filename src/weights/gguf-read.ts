@@ -1,5 +1,5 @@
 /**
- * The header of a GGUF file: metadata, and where each tensor is.
+ * Reads the header of a GGUF file: metadata, and the location of each tensor.
  *
  * Reference: the GGUF specification, version 3 (little-endian). Strict: counts, lengths and ranges are checked against
  * the file.
@@ -45,10 +45,10 @@ export const ggufTypes = {
   f64: 12,
 } as const
 
-/** More than any real header; guards against reading a whole broken file. */
+/** Maximum header length in bytes, so that an invalid file is not read completely. */
 const largestHeader = 1 << 29
 
-/** Throws `EngineError('bad_checkpoint')`: not GGUF, cut short, an unsupported tensor type. */
+/** Rejects with `EngineError('bad_checkpoint')`: not a valid GGUF file, truncated, or an unsupported tensor type. */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
   const file = basename(path)
   let handle: FileHandle
@@ -59,17 +59,17 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
   }
   try {
     const { size } = await handle.stat()
-    // The header's length is not stored anywhere: read more until it parses.
+    // The file does not contain the length of its header: read more until it parses.
     for (let length = Math.min(size, 1 << 20); ; length = Math.min(size, length * 4)) {
       const bytes = Buffer.alloc(length)
       const { bytesRead } = await handle.read(bytes, 0, length, 0)
       try {
         return parseHeader(bytes.subarray(0, bytesRead), size)
       } catch (error) {
-        if (error === cutShort && length < size && length < largestHeader) continue
-        if (error === cutShort) throw broken(file, 'its header is cut short; convert or download it again')
+        if (error === truncated && length < size && length < largestHeader) continue
+        if (error === truncated) throw invalid(file, 'its header is cut short; convert or download it again')
         if (error instanceof EngineError) throw error
-        throw broken(file, messageOf(error), error)
+        throw invalid(file, messageOf(error), error)
       }
     }
   } finally {
@@ -77,50 +77,51 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
   }
 }
 
-function broken(file: string, what: string, cause?: unknown): EngineError {
+function invalid(file: string, what: string, cause?: unknown): EngineError {
   return new EngineError('bad_checkpoint', `${file} is not a valid GGUF file: ${what}`, { cause })
 }
 
 /** Thrown when the available bytes end inside the header. */
-const cutShort = new Error('cut short')
+const truncated = new Error('truncated')
 
 function parseHeader(bytes: Buffer, size: number): GgufHeader {
-  let at = 0
-  const need = (count: number): number => {
-    if (count > bytes.length - at) throw cutShort
-    at += count
-    return at - count
+  let position = 0
+  /** Advances by `count` bytes and returns the position before. */
+  const take = (count: number): number => {
+    if (count > bytes.length - position) throw truncated
+    position += count
+    return position - count
   }
-  const u32 = (): number => bytes.readUInt32LE(need(4))
-  const u64 = (): bigint => bytes.readBigUInt64LE(need(8))
+  const u32 = (): number => bytes.readUInt32LE(take(4))
+  const u64 = (): bigint => bytes.readBigUInt64LE(take(8))
   const count = (): number => {
     const value = u64()
-    if (value > BigInt(size)) throw new Error(`a length of ${value} is beyond the file`)
+    if (value > BigInt(size)) throw new Error(`a length of ${value} is larger than the file`)
     return Number(value)
   }
   const text = (): string => {
     const length = count()
-    const start = need(length)
+    const start = take(length)
     return bytes.toString('utf8', start, start + length)
   }
   const value = (type: number): GgufValue => {
     switch (type) {
       case ggufTypes.u8:
-        return bytes.readUInt8(need(1))
+        return bytes.readUInt8(take(1))
       case ggufTypes.i8:
-        return bytes.readInt8(need(1))
+        return bytes.readInt8(take(1))
       case ggufTypes.u16:
-        return bytes.readUInt16LE(need(2))
+        return bytes.readUInt16LE(take(2))
       case ggufTypes.i16:
-        return bytes.readInt16LE(need(2))
+        return bytes.readInt16LE(take(2))
       case ggufTypes.u32:
         return u32()
       case ggufTypes.i32:
-        return bytes.readInt32LE(need(4))
+        return bytes.readInt32LE(take(4))
       case ggufTypes.f32:
-        return bytes.readFloatLE(need(4))
+        return bytes.readFloatLE(take(4))
       case ggufTypes.bool:
-        return bytes.readUInt8(need(1)) !== 0
+        return bytes.readUInt8(take(1)) !== 0
       case ggufTypes.string:
         return text()
       case ggufTypes.array: {
@@ -133,18 +134,18 @@ function parseHeader(bytes: Buffer, size: number): GgufHeader {
       case ggufTypes.u64:
         return u64()
       case ggufTypes.i64:
-        return bytes.readBigInt64LE(need(8))
+        return bytes.readBigInt64LE(take(8))
       case ggufTypes.f64:
-        return bytes.readDoubleLE(need(8))
+        return bytes.readDoubleLE(take(8))
       default:
         throw new Error(`metadata of unknown type ${type}`)
     }
   }
 
   if (bytes.toString('latin1', 0, 4) !== 'GGUF') throw new Error('it does not begin with GGUF')
-  at = 4
+  position = 4
   const version = u32()
-  if (version !== 3) throw new Error(`it has version ${version}, version 3 is read`)
+  if (version !== 3) throw new Error(`it has version ${version}; only version 3 is supported`)
   const tensorCount = count()
   const metadataCount = count()
   const metadata = new Map<string, GgufValue>()
@@ -162,16 +163,17 @@ function parseHeader(bytes: Buffer, size: number): GgufHeader {
     infos.push({ name, shape, id, offset: u64() })
   }
   const alignment = metadata.get('general.alignment') ?? 32
-  if (typeof alignment !== 'number' || alignment < 8 || alignment % 8 !== 0) throw new Error('its alignment is broken')
-  const dataStart = Math.ceil(at / alignment) * alignment
+  if (typeof alignment !== 'number' || alignment < 8 || alignment % 8 !== 0)
+    throw new Error('general.alignment is not a multiple of 8')
+  const dataStart = Math.ceil(position / alignment) * alignment
   let end = dataStart
   const tensors = infos.map(({ name, shape, id, offset }) => {
     const type = supportedType(id, name)
-    if (!shape.every((extent) => Number.isSafeInteger(extent) && extent > 0))
-      throw new Error(`tensor ${name} has a broken shape`)
+    if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension > 0))
+      throw new Error(`tensor ${name} has an invalid shape`)
     const length = tensorBytes(type, shape)
     const start = dataStart + Number(offset)
-    if (start < end || start % alignment !== 0) throw new Error(`tensor ${name} overlaps another or is misplaced`)
+    if (start < end || start % alignment !== 0) throw new Error(`tensor ${name} overlaps another one or is not aligned`)
     end = start + length
     if (end > size)
       throw new Error(`it is cut short: tensor ${name} ends at byte ${end} of ${size}; convert or copy it again`)

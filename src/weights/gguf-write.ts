@@ -1,6 +1,5 @@
 /**
- * Writes a GGUF file front to back: the header first, from types and shapes alone, then each tensor's bytes as they
- * come.
+ * Writes a GGUF file sequentially: first the header, from names, types and shapes, then each tensor's bytes.
  *
  * Reference: the GGUF specification, version 3 (little-endian).
  */
@@ -8,42 +7,45 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { tensorBytes, type TensorType, typeInfo } from '../tensor/index.ts'
 import { ggufTypes } from './gguf-read.ts'
+import { writeAll } from './write-all.ts'
 
 export interface GgufTensorPlan {
-  /** 63 bytes of UTF-8 at most: longer names cannot be read by other programs. */
+  /** At most 63 bytes of UTF-8, ggml's limit. */
   readonly name: string
   readonly type: TensorType
-  /** ggml order: contiguous dimension first; four dimensions at most. */
+  /** ggml order: contiguous dimension first; at most four dimensions. */
   readonly shape: readonly number[]
 }
 
-/** Numbers are written as u32 when they are natural, as f32 otherwise; lists are of texts. */
+/** Non-negative integers are written as u32, other numbers as f32. */
 export type GgufMetadata = Readonly<Record<string, GgufMetadataValue>>
 type GgufMetadataValue = string | number | boolean | readonly string[]
 
 const alignment = 64
 
-/** An open file that takes tensors in the order of the plan. Disposing it closes the file, finished or not. */
+/** An open file, to which tensors are appended in the order of the plan. Disposing it closes the file. */
 export class GgufWriter implements AsyncDisposable {
   readonly #handle: FileHandle
   readonly #plan: readonly GgufTensorPlan[]
   /** Bytes written so far. */
   position = 0
+  /** Index of the current tensor. */
   #tensor = 0
-  #left = 0
+  /** Bytes of the current tensor that are not written yet. */
+  #remaining = 0
 
   private constructor(handle: FileHandle, plan: readonly GgufTensorPlan[]) {
     this.#handle = handle
     this.#plan = plan
   }
 
-  /** Creates the file (replacing one that is there) and writes the header. */
+  /** Creates or replaces the file and writes the header. Throws when a tensor name is too long. */
   static async create(path: string, metadata: GgufMetadata, plan: readonly GgufTensorPlan[]): Promise<GgufWriter> {
     const header = encodeHeader(metadata, plan)
     const writer = new GgufWriter(await open(path, 'w'), plan)
     await writer.#write(header)
     await writer.#pad()
-    writer.#left = plan.length === 0 ? 0 : bytesOfPlan(plan[0]!)
+    writer.#remaining = plan.length === 0 ? 0 : bytesOfPlan(plan[0]!)
     return writer
   }
 
@@ -55,22 +57,22 @@ export class GgufWriter implements AsyncDisposable {
     )
   }
 
-  /** Appends bytes of the current tensor. Throws when they are more than its type and shape allow. */
+  /** Appends bytes of the current tensor. Throws when there are more than its type and shape need. */
   async append(bytes: Uint8Array): Promise<void> {
     const tensor = this.#plan[this.#tensor]
-    if (tensor === undefined) throw new Error('all tensors of the plan are written')
-    if (bytes.length > this.#left)
-      throw new Error(`tensor ${tensor.name} gets ${bytes.length - this.#left} bytes too many`)
+    if (tensor === undefined) throw new Error('all tensors of the plan are already written')
+    if (bytes.length > this.#remaining)
+      throw new Error(`tensor ${tensor.name} gets ${bytes.length - this.#remaining} bytes too many`)
     await this.#write(bytes)
-    this.#left -= bytes.length
-    if (this.#left > 0) return
+    this.#remaining -= bytes.length
+    if (this.#remaining > 0) return
     await this.#pad()
     this.#tensor++
     const next = this.#plan[this.#tensor]
-    this.#left = next === undefined ? 0 : bytesOfPlan(next)
+    this.#remaining = next === undefined ? 0 : bytesOfPlan(next)
   }
 
-  /** Makes sure that all is on disk. Throws when tensors of the plan are missing. */
+  /** Syncs the file to disk. Throws when tensors of the plan are missing. */
   async finish(): Promise<void> {
     if (this.#tensor < this.#plan.length) throw new Error(`tensor ${this.#plan[this.#tensor]!.name} is not written`)
     await this.#handle.sync()
@@ -81,11 +83,7 @@ export class GgufWriter implements AsyncDisposable {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done)
-      if (bytesWritten === 0) throw new Error('the disk takes no more bytes')
-      done += bytesWritten
-    }
+    await writeAll(this.#handle, bytes)
     this.position += bytes.length
   }
 
@@ -155,7 +153,7 @@ function encodeHeader(metadata: GgufMetadata, plan: readonly GgufTensorPlan[]): 
     if (Buffer.byteLength(tensor.name) > 63) throw new Error(`tensor name ${tensor.name} is too long for GGUF`)
     text(tensor.name)
     u32(tensor.shape.length)
-    for (const extent of tensor.shape) u64(extent)
+    for (const dimension of tensor.shape) u64(dimension)
     u32(typeInfo(tensor.type).id)
     u64(offset)
     offset += aligned(bytesOfPlan(tensor))

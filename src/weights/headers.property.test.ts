@@ -24,13 +24,13 @@ const names = fc.uniqueArray(
 )
 const shapes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 })
 
-/** The only errors that may be thrown. */
-function badCheckpoint(error: unknown): void {
+/** Checks that an error is of the only kind that may be thrown. */
+function expectBadCheckpoint(error: unknown): void {
   expect(error).toBeInstanceOf(EngineError)
   expect((error as EngineError).code).toBe('bad_checkpoint')
 }
 
-/** Bytes changed and the end cut off. */
+/** Some bytes changed, and the end cut off. */
 const damages = fc.record({
   changes: fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
   keep: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -46,10 +46,10 @@ const safetensorsFiles = fc
     names,
     fc.array(fc.tuple(shapes, fc.constantFrom('F32', 'F16', 'BF16', 'I64', 'U8')), { minLength: 5, maxLength: 5 }),
   )
-  .map(([wanted, kinds]) => {
+  .map(([tensorNames, kinds]) => {
     const size = { F32: 4, F16: 2, BF16: 2, I64: 8, U8: 1 }
     let at = 0
-    const entries = wanted.map((name, i) => {
+    const entries = tensorNames.map((name, i) => {
       const [shape, dtype] = kinds[i]!
       const begin = at
       at += shape.reduce((a, b) => a * b, 1) * size[dtype]
@@ -76,12 +76,12 @@ it('a safetensors header is read as written', () => {
 it('a damaged safetensors file is refused, or read within its bounds', () => {
   fc.assert(
     fc.property(safetensorsFiles, damages, ({ file }, damage) => {
-      const given = damaged(file, damage)
+      const bytes = damaged(file, damage)
       try {
-        const { entries } = parseSafetensorsHeader(given, 'x.safetensors')
-        for (const { offset, length } of entries.values()) expect(offset + length).toBeLessThanOrEqual(given.length)
+        const { entries } = parseSafetensorsHeader(bytes, 'x.safetensors')
+        for (const { offset, length } of entries.values()) expect(offset + length).toBeLessThanOrEqual(bytes.length)
       } catch (error) {
-        badCheckpoint(error)
+        expectBadCheckpoint(error)
       }
     }),
     runs(500),
@@ -97,7 +97,7 @@ const ggufPlans = fc.record({
         maxLength: 5,
       }),
     )
-    .map(([wanted, kinds]) => wanted.map((name, i) => ({ name, shape: kinds[i]![0], type: kinds[i]![1] })))
+    .map(([tensorNames, kinds]) => tensorNames.map((name, i) => ({ name, shape: kinds[i]![0], type: kinds[i]![1] })))
     .filter((tensors) => tensors.every(({ name }) => Buffer.byteLength(name) < 64)),
   metadata: fc.dictionary(
     fc.stringMatching(/^[a-z.]{1,10}$/).filter((key) => key !== 'general.alignment'),
@@ -106,7 +106,7 @@ const ggufPlans = fc.record({
   ),
 })
 
-async function written(
+async function writeGguf(
   path: string,
   { tensors, metadata }: typeof ggufPlans extends fc.Arbitrary<infer T> ? T : never,
 ) {
@@ -120,18 +120,18 @@ it('a GGUF header is read as written, and a damaged one is refused or read withi
   const path = join(folder, 'x.gguf')
   await fc.assert(
     fc.asyncProperty(ggufPlans, damages, async (plan, damage) => {
-      const size = await written(path, plan)
+      const size = await writeGguf(path, plan)
       expect(size).toBe(GgufWriter.size(plan.metadata, plan.tensors))
       const header = await readGgufHeader(path)
       expect(header.tensors.map(({ name, shape, type }) => ({ name, shape, type }))).toEqual(plan.tensors)
       for (const [key, value] of Object.entries(plan.metadata)) expect(header.metadata.get(key)).toEqual(value)
-      const given = damaged(await readFile(path), damage)
-      await writeFile(path, given)
+      const bytes = damaged(await readFile(path), damage)
+      await writeFile(path, bytes)
       try {
         const { tensors } = await readGgufHeader(path)
-        for (const { offset, length } of tensors) expect(offset + length).toBeLessThanOrEqual(given.length)
+        for (const { offset, length } of tensors) expect(offset + length).toBeLessThanOrEqual(bytes.length)
       } catch (error) {
-        badCheckpoint(error)
+        expectBadCheckpoint(error)
       }
     }),
     runs(150),

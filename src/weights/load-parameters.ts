@@ -1,9 +1,9 @@
 /**
- * Loads weights onto a device: those that the graphs use, from a checkpoint with exactly these tensors.
+ * Loads a model's weights from a checkpoint onto a device.
  *
- * In: an opened checkpoint and the model's declarations. Out: a WeightSet, named as declared. Weights that are stored
- * in the required form are used in place in the mapped file (the code predictor's are copied); the others are converted
- * first.
+ * In: an opened checkpoint and the model's declarations. Out: a {@link WeightSet}, with names as declared. Weights that
+ * are stored in the required type and order are used in place in the mapped file (the code predictor's are copied); the
+ * others are converted first.
  */
 
 import { EngineError } from '../contract/index.ts'
@@ -19,27 +19,26 @@ import {
   type WeightSpec,
 } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { type CheckpointNaming, matchParameters, type Recipe } from './match-parameters.ts'
+import { type CheckpointNaming, matchParameters, type ParameterSource } from './match-parameters.ts'
 import { messageOf } from './message-of.ts'
 import { FileReader, parameterBytes } from './read-parameter.ts'
 import { chooseType, stageOf, type WeightTypeChoice } from './weight-types.ts'
 
 export interface LoadParametersOptions extends LoadWeightsOptions {
   /**
-   * Converts the weights of a folder while loading (for small checkpoints and tests; `omniserve convert` does it once).
-   * Without it, weights keep their stored type, and norms and biases become f32. Converted files keep theirs in any
-   * case.
+   * Converts the weights of a folder at each load (for small checkpoints and tests; `omniserve convert` does it once).
+   * Default: weights keep their stored type, except that norms and biases become f32. Ignored for converted files.
    */
   readonly types?: WeightTypeChoice
-  /** The family's other spellings, and stored tensors that no graph uses. Anything else unused is an error. */
+  /** Other names of the family's tensors, and stored tensors to ignore. All other unused tensors are errors. */
   readonly naming?: CheckpointNaming
 }
 
 /**
- * Loads every declared parameter. The checkpoint must outlive the set (weights may be in its mapped files).
+ * Loads every declared parameter. The checkpoint must outlive the set, because weights may be in its mapped files.
  *
- * Throws `EngineError('bad_checkpoint')` when tensors are missing, misshapen or unused; the signal's reason once
- * aborted.
+ * Rejects with `EngineError('bad_checkpoint')` when tensors are missing, unused or have a wrong shape; with the
+ * signal's reason when aborted.
  */
 export async function loadParameters(
   backend: Backend,
@@ -47,13 +46,20 @@ export async function loadParameters(
   declarations: readonly ParameterDeclaration[],
   options: LoadParametersOptions = {},
 ): Promise<WeightSet> {
-  const { recipes } = matchParameters(checkpoint, declarations, options.naming)
+  const { sources } = matchParameters(checkpoint, declarations, options.naming)
   await using reader = new FileReader()
   const specs: WeightSpec[] = []
-  for (const recipe of recipes) {
+  for (const parameter of sources) {
     options.signal?.throwIfAborted()
     specs.push(
-      await weightSpec(reader, checkpoint, recipe, loadedType(recipe, checkpoint, options.types), backend, options),
+      await weightSpec(
+        reader,
+        checkpoint,
+        parameter,
+        loadedType(parameter, checkpoint, options.types),
+        backend,
+        options,
+      ),
     )
   }
   try {
@@ -65,21 +71,21 @@ export async function loadParameters(
 }
 
 /**
- * The type a parameter has once loaded. Convolutions over time stored in bf16 become f32, which changes no value: their
- * windows are then used in place and need not be rounded to bf16. They are copied in any case.
+ * The type of a parameter after loading. bf16 weights of convolutions over time become f32, which is exact: their
+ * windows can then be used in place, without conversion to bf16.
  */
-export function loadedType(recipe: Recipe, checkpoint: Checkpoint, types?: WeightTypeChoice): TensorType {
-  if (checkpoint.kind === 'converted') return recipe.type
-  if (types !== undefined) return chooseType(recipe.declaration, types)
-  const { precision, layout } = recipe.declaration
-  return precision === 'exact' || (recipe.type === 'bf16' && layout === 'conv-windows') ? 'f32' : recipe.type
+export function loadedType(parameter: ParameterSource, checkpoint: Checkpoint, types?: WeightTypeChoice): TensorType {
+  if (checkpoint.kind === 'converted') return parameter.type
+  if (types !== undefined) return chooseType(parameter.declaration, types)
+  const { precision, layout } = parameter.declaration
+  return precision === 'exact' || (parameter.type === 'bf16' && layout === 'conv-windows') ? 'f32' : parameter.type
 }
 
 /**
- * Whether a weight is copied out of its file because it is read so often that large pages matter, which Linux gives to
- * copies always and to files only sometimes. Repacked weights are copied anyway.
+ * Whether a weight is copied although it could be mapped: it is read so often that large pages matter, which Linux
+ * always provides for copies but not for files. Repacked weights are copies already.
  */
-async function readOften(
+async function shouldCopy(
   backend: Backend,
   { name, shape, use }: ParameterDeclaration,
   type: TensorType,
@@ -92,31 +98,31 @@ async function readOften(
 async function weightSpec(
   reader: FileReader,
   checkpoint: Checkpoint,
-  recipe: Recipe,
+  parameter: ParameterSource,
   type: TensorType,
   backend: Backend,
   options: LoadParametersOptions,
 ): Promise<WeightSpec> {
-  const { declaration, segments, rearranged } = recipe
+  const { declaration, segments, rearranged } = parameter
   const { name, shape, use } = declaration
   const [segment] = segments
-  if (type === recipe.type && !rearranged && segments.length === 1 && segment !== undefined) {
+  if (type === parameter.type && !rearranged && segments.length === 1 && segment !== undefined) {
     const mapping = checkpoint.mapping(segment.file)
     const { offset } = segment
-    const apart = await readOften(backend, declaration, type)
+    const copy = await shouldCopy(backend, declaration, type)
     return {
       name,
       type,
       shape,
       use,
-      source: apart ? mapping.bytes(offset, tensorBytes(type, shape)).slice() : { mapping, offset },
+      source: copy ? mapping.bytes(offset, tensorBytes(type, shape)).slice() : { mapping, offset },
     }
   }
   const source = new Uint8Array(tensorBytes(type, shape))
-  let at = 0
-  for await (const bytes of parameterBytes(reader, recipe, type, backend, options.signal)) {
-    source.set(bytes, at)
-    at += bytes.length
+  let done = 0
+  for await (const bytes of parameterBytes(reader, parameter, type, backend, options.signal)) {
+    source.set(bytes, done)
+    done += bytes.length
   }
   return { name, type, shape, use, source }
 }

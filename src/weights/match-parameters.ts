@@ -1,24 +1,25 @@
 /**
- * Strict agreement between a checkpoint and the model built from its config: every declared parameter is there with the
- * right shape, and every stored tensor is used or named as ignored.
+ * Matches a checkpoint's tensors with a model's declared parameters. Strict: every parameter has a tensor of the right
+ * shape, and every tensor is used or explicitly ignored.
  *
- * In: declarations (what the graphs ask for) and an opened checkpoint. Out: a recipe per parameter: which byte ranges,
- * joined, hold it, and how to rearrange them.
+ * In: declarations and an opened checkpoint. Out: for each parameter its {@link ParameterSource}, the byte ranges that
+ * contain it and whether they must be rearranged.
  */
 
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { layoutShape } from '../nn/layouts.ts'
-import { type TensorType, toShape } from '../tensor/index.ts'
+import { type TensorType, toShape, trimShape } from '../tensor/index.ts'
 import { canonicalName } from './canonical-names.ts'
-import { type Checkpoint, listOf, type StoredTensor } from './checkpoint.ts'
+import type { Checkpoint, StoredTensor } from './checkpoint.ts'
+import { listOf } from './list-of.ts'
 import type { StoredFloat } from './safetensors.ts'
 
-/** How a model family's checkpoints name things. */
+/** Names in the checkpoints of a model family. */
 export interface CheckpointNaming {
-  /** Stored tensors that no graph uses, by canonical name, and why. */
+  /** Stored tensors to ignore, by canonical name, with the reason. */
   readonly ignored?: readonly { readonly pattern: RegExp; readonly reason: string }[]
-  /** Rewrites other spellings of stored names to the hub's. Default: {@link canonicalName}. */
+  /** The name on the hub of a stored tensor. Default: {@link canonicalName}. */
   canonicalName?(name: string): string
 }
 
@@ -28,27 +29,27 @@ interface Segment {
   readonly length: number
 }
 
-export interface Recipe {
+export interface ParameterSource {
   readonly declaration: ParameterDeclaration
   readonly type: TensorType
-  /** Joined in this order, the tensor's stored elements. */
+  /** Concatenated in this order, they are the parameter's stored elements. */
   readonly segments: readonly Segment[]
-  /** Whether the elements must be put in another order: `rearrange` of `nn/layouts.ts`, with the declared layout. */
+  /** Whether the elements must be reordered by `rearrange` of `nn/layouts.ts`, with the declared layout. */
   readonly rearranged: boolean
-  /** PyTorch shape of the stored tensor; for converted files, their own. */
+  /** PyTorch shape of the stored tensor; for converted files, the shape in ggml order. */
   readonly storedShape: readonly number[]
 }
 
 export interface MatchResult {
-  readonly recipes: readonly Recipe[]
-  /** Stored tensors left out, with the reason. */
+  readonly sources: readonly ParameterSource[]
+  /** Ignored tensors, with the reason. */
   readonly ignored: readonly { readonly name: string; readonly reason: string }[]
 }
 
 /**
  * Finds every parameter's bytes.
  *
- * Throws `EngineError('bad_checkpoint')` listing all missing, misshapen, oddly typed and unused tensors at once.
+ * Throws `EngineError('bad_checkpoint')` with all tensors that are missing, unused, or have a wrong shape or type.
  */
 export function matchParameters(
   checkpoint: Checkpoint,
@@ -59,7 +60,7 @@ export function matchParameters(
   const used = new Set<string>()
   const missing: string[] = []
   const wrong: string[] = []
-  const recipes: Recipe[] = []
+  const sources: ParameterSource[] = []
   const find = (name: string): StoredTensor | undefined => {
     const tensor = stored.get(name)
     if (tensor !== undefined) used.add(name)
@@ -67,7 +68,7 @@ export function matchParameters(
   }
   for (const declaration of declarations) {
     const result = checkpoint.kind === 'converted' ? matchConverted(declaration, find) : matchStored(declaration, find)
-    if (typeof result !== 'string') recipes.push(result)
+    if (typeof result !== 'string') sources.push(result)
     else if (result === '') {
       if (!declaration.optional) missing.push(declaration.name)
     } else wrong.push(`${declaration.name} ${result}`)
@@ -88,13 +89,13 @@ export function matchParameters(
   if (faults.length > 0) {
     throw new EngineError(
       'bad_checkpoint',
-      `the weights in ${checkpoint.location} do not fit its config.json: ${faults.join('; ')}`,
+      `the weights in ${checkpoint.location} do not match its config.json: ${faults.join('; ')}`,
     )
   }
-  return { recipes, ignored }
+  return { sources, ignored }
 }
 
-/** Converted files hold declared names already. */
+/** Tensors by canonical name. Converted files already have declared names. */
 function canonicalTensors(checkpoint: Checkpoint, naming: CheckpointNaming): ReadonlyMap<string, StoredTensor> {
   if (checkpoint.kind === 'converted') return checkpoint.tensors
   const byName = new Map<string, StoredTensor>()
@@ -104,7 +105,7 @@ function canonicalTensors(checkpoint: Checkpoint, naming: CheckpointNaming): Rea
     if (other !== undefined) {
       throw new EngineError(
         'bad_checkpoint',
-        `${checkpoint.location} holds ${canonical} twice, as ${other.name} and ${name}`,
+        `${checkpoint.location} contains ${canonical} twice, as ${other.name} and ${name}`,
       )
     }
     byName.set(canonical, tensor)
@@ -114,19 +115,19 @@ function canonicalTensors(checkpoint: Checkpoint, naming: CheckpointNaming): Rea
 
 type Find = (name: string) => StoredTensor | undefined
 
-/** A recipe, an empty text when a tensor is missing, or an error text. */
-function matchConverted(declaration: ParameterDeclaration, find: Find): Recipe | string {
+/** Returns the source, an empty string when a tensor is missing, or an error text. */
+function matchConverted(declaration: ParameterDeclaration, find: Find): ParameterSource | string {
   const tensor = find(declaration.name)
   if (tensor === undefined) return ''
   if (!sameShape(toShape(tensor.shape), declaration.shape)) {
-    return `is [${trim(tensor.shape).join(', ')}], should be [${trim(declaration.shape).join(', ')}]`
+    return `is [${trimShape(tensor.shape).join(', ')}], should be [${trimShape(declaration.shape).join(', ')}]`
   }
   const { file, offset, length, type } = tensor
   if (type === 'u8') return 'is stored as u8'
   return { declaration, type, segments: [{ file, offset, length }], rearranged: false, storedShape: tensor.shape }
 }
 
-function matchStored(declaration: ParameterDeclaration, find: Find): Recipe | string {
+function matchStored(declaration: ParameterDeclaration, find: Find): ParameterSource | string {
   if (declaration.layout === 'experts') return matchExperts(declaration, find)
   const tensor = find(declaration.name)
   if (tensor === undefined) return ''
@@ -148,13 +149,13 @@ function matchStored(declaration: ParameterDeclaration, find: Find): Recipe | st
   }
 }
 
-/** The declared shape in the order that the checkpoint stores; `x` joins extents that a layout merges. */
+/** The declared shape in the order of the checkpoint; `x` joins dimensions that a layout merges. */
 function expectedShape({ layout, shape }: ParameterDeclaration, stored: readonly number[]): string {
   const [inner, outer] = shape
   switch (layout) {
     case 'plain':
     case 'experts':
-      return `[${padded(trim(shape), stored.length).toReversed().join(', ')}]`
+      return `[${padded(trimShape(shape), stored.length).toReversed().join(', ')}]`
     case 'conv-windows':
       return inner % (stored[1] ?? 1) === 0
         ? `[${outer}, ${stored[1] ?? 1}, ${inner / (stored[1] ?? 1)}]`
@@ -170,13 +171,13 @@ function expectedShape({ layout, shape }: ParameterDeclaration, stored: readonly
   }
 }
 
-/** Stacks experts that are stored one by one, or takes its part of the fused tensors that transformers 5 writes. */
-function matchExperts(declaration: ParameterDeclaration, find: Find): Recipe | string {
-  const at = declaration.name.lastIndexOf('experts.')
-  const prefix = declaration.name.slice(0, at + 'experts.'.length)
+/** Matches experts that are stored separately, or fused as transformers 5 writes them. */
+function matchExperts(declaration: ParameterDeclaration, find: Find): ParameterSource | string {
+  const start = declaration.name.lastIndexOf('experts.')
+  const prefix = declaration.name.slice(0, start + 'experts.'.length)
   const projection = declaration.name.slice(prefix.length)
-  const [inside, outside, count] = declaration.shape
-  const single = [outside, inside]
+  const [inner, outer, count] = declaration.shape
+  const single = [outer, inner]
   const segments: Segment[] = []
   let type: StoredFloat | undefined
   for (let expert = 0; expert < count; expert++) {
@@ -202,14 +203,14 @@ function matchFusedExperts(
   prefix: string,
   projection: string,
   find: Find,
-): Recipe | string {
-  const [inside, outside, count] = declaration.shape
+): ParameterSource | string {
+  const [inner, outer, count] = declaration.shape
   const half = projection === 'gate_proj.weight' ? 0 : projection === 'up_proj.weight' ? 1 : undefined
   const tensor = find(half === undefined ? prefix + projection.replace(/\.weight$/, '') : `${prefix}gate_up_proj`)
   if (tensor === undefined) return ''
   const fault = floatFault(tensor)
   if (fault !== undefined) return fault
-  const expected = [count, half === undefined ? outside : outside * 2, inside]
+  const expected = [count, half === undefined ? outer : outer * 2, inner]
   if (!sameList(tensor.shape, expected)) {
     return `is [${tensor.shape.join(', ')}] fused, should be [${expected.join(', ')}]`
   }
@@ -218,36 +219,30 @@ function matchFusedExperts(
   if (half === undefined) {
     return { declaration, type, segments: [{ file, offset, length }], rearranged: false, storedShape: tensor.shape }
   }
+  // gate_proj and up_proj of each expert follow each other.
   const part = length / count / 2
   const segments = Array.from({ length: count }, (_, expert) => ({
     file,
     offset: offset + (expert * 2 + half) * part,
     length: part,
   }))
-  return { declaration, type, segments, rearranged: false, storedShape: [count, outside, inside] }
+  return { declaration, type, segments, rearranged: false, storedShape: [count, outer, inner] }
 }
 
 function floatFault(tensor: StoredTensor): string | undefined {
   if (tensor.type === 'f32' || tensor.type === 'f16' || tensor.type === 'bf16') return undefined
-  return `is stored as ${tensor.type}, which no weight may be`
+  return `is stored as ${tensor.type}, should be f32, f16 or bf16`
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return sameList(trim(a), trim(b))
+  return sameList(trimShape(a), trimShape(b))
 }
 
 function sameList(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, i) => extent === b[i])
+  return a.length === b.length && a.every((size, i) => size === b[i])
 }
 
-/** With trailing ones up to `rank`. */
+/** Adds trailing ones up to `rank` dimensions. */
 function padded(shape: readonly number[], rank: number): readonly number[] {
   return [...shape, ...Array.from({ length: Math.max(0, rank - shape.length) }, () => 1)]
-}
-
-/** Without trailing ones. */
-function trim(shape: readonly number[]): readonly number[] {
-  let rank = shape.length
-  while (rank > 1 && shape[rank - 1] === 1) rank--
-  return shape.slice(0, rank)
 }

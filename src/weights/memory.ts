@@ -1,5 +1,5 @@
 /**
- * How much memory a checkpoint's weights take under a choice of types, and whether this machine has it: checked before
+ * How much memory a checkpoint's weights need with a choice of types, and whether it is available. Checked before
  * loading, so that too little memory is an error message and not a killed process.
  */
 
@@ -20,16 +20,17 @@ import {
 } from './weight-types.ts'
 
 export interface MemoryEstimate {
-  /** Bytes of weights. */
+  /** Bytes of all weights. */
   readonly weights: number
+  /** Bytes of each stage's weights. */
   readonly stages: Readonly<Partial<Record<WeightStage, number>>>
 }
 
 type Declared = Pick<ParameterDeclaration, 'name' | 'shape' | 'precision'>
 
-/** Bytes of the declared weights under a choice of types: the size of a converted file, headers aside. */
+/** Bytes of the declared weights with a choice of types: the size of a converted file without its header. */
 export function estimateMemory(declarations: readonly Declared[], choice: WeightTypeChoice): MemoryEstimate {
-  return sum(
+  return totalOf(
     declarations.map((declaration) => [declaration, tensorBytes(chooseType(declaration, choice), declaration.shape)]),
   )
 }
@@ -40,16 +41,16 @@ export function checkpointMemory(
   declarations: readonly ParameterDeclaration[],
   options: { readonly types?: WeightTypeChoice; readonly naming?: CheckpointNaming } = {},
 ): MemoryEstimate {
-  const { recipes } = matchParameters(checkpoint, declarations, options.naming)
-  return sum(
-    recipes.map((recipe) => [
-      recipe.declaration,
-      tensorBytes(loadedType(recipe, checkpoint, options.types), recipe.declaration.shape),
+  const { sources } = matchParameters(checkpoint, declarations, options.naming)
+  return totalOf(
+    sources.map((source) => [
+      source.declaration,
+      tensorBytes(loadedType(source, checkpoint, options.types), source.declaration.shape),
     ]),
   )
 }
 
-function sum(sizes: readonly (readonly [Declared, number])[]): MemoryEstimate {
+function totalOf(sizes: readonly (readonly [Declared, number])[]): MemoryEstimate {
   const stages: Partial<Record<WeightStage, number>> = {}
   let weights = 0
   for (const [{ name }, bytes] of sizes) {
@@ -68,8 +69,8 @@ export interface MemoryNeed {
 }
 
 /**
- * Throws `EngineError('bad_checkpoint')` when the need is more than `available` bytes (default: what the system reports
- * as available to this process). The message says how much is needed and the finest type that would fit.
+ * Throws `EngineError('bad_checkpoint')` when the need exceeds `available` bytes (default: memory that the system
+ * reports as available). The message contains the needed bytes and the most precise type that would fit.
  */
 export function checkMemory(
   need: MemoryNeed,
@@ -84,10 +85,10 @@ export function checkMemory(
     .map((type): [WeightType, number] => [type, estimateMemory(declarations, { type }).weights + need.working])
     .filter(([, bytes]) => bytes < total)
   const fitting = smaller.find(([, bytes]) => bytes <= available)
-  const least = smaller.at(-1)
+  const smallest = smaller.at(-1)
   const advice =
     fitting === undefined
-      ? `no smaller type would fit${least ? ` (${least[0]} needs ${gigabytes(least[1])})` : ''}; ` +
+      ? `no smaller type would fit${smallest ? ` (${smallest[0]} needs ${gigabytes(smallest[1])})` : ''}; ` +
         'use a smaller checkpoint or a machine with more memory'
       : `converted with --quantize ${fitting[0]} it would fit, needing ${gigabytes(fitting[1])}`
   throw new EngineError(

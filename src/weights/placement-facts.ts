@@ -1,15 +1,15 @@
 /**
- * What {@link placeWeights} decides by, looked up on this machine: the checkpoint's bytes, the processor's kernels,
- * memory and disk.
+ * Collects the facts on which {@link placeWeights} decides: the checkpoint's bytes, the processor's kernels, memory and
+ * disk.
  *
- * In: an opened checkpoint and the device it is to run on. Out: {@link PlacementFacts}. Reads no weights.
+ * In: an opened checkpoint and its device. Out: {@link PlacementFacts}. Reads no weights.
  */
 
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 import type { ParameterDeclaration } from '../nn/parameters.ts'
-import { type Backend, canMapOver, planWeights, type RepackCacheOptions, tensorBytes } from '../tensor/index.ts'
+import { type Backend, canMapFiles, planWeights, type RepackCacheOptions, tensorBytes } from '../tensor/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { loadedType } from './load-parameters.ts'
 import { type CheckpointNaming, matchParameters } from './match-parameters.ts'
@@ -19,39 +19,42 @@ import type { WeightTypeChoice } from './weight-types.ts'
 export interface PlacementFactsOptions {
   readonly types?: WeightTypeChoice
   readonly naming?: CheckpointNaming
-  /** Folder for the cache file of repacked weights. */
+  /** Cache of repacked weights. */
   readonly cache?: RepackCacheOptions
+  /** Whether repacking is enabled. */
   readonly repack: boolean
+  /** Bytes for caches and intermediate results. */
   readonly working: number
+  /** Bytes of memory available to this process. */
   readonly available: number
 }
 
-/** Throws as `matchParameters` does. */
+/** Rejects as `matchParameters` throws. */
 export async function placementFacts(
   backend: Backend,
   checkpoint: Checkpoint,
   declarations: readonly ParameterDeclaration[],
-  { types, naming, cache, ...given }: PlacementFactsOptions,
+  { types, naming, cache, ...limits }: PlacementFactsOptions,
 ): Promise<PlacementFacts> {
-  const { recipes } = matchParameters(checkpoint, declarations, naming)
-  const weights = recipes.map((recipe) => {
-    const { name, shape, use } = recipe.declaration
-    return { name, shape, use, type: loadedType(recipe, checkpoint, types) }
+  const { sources } = matchParameters(checkpoint, declarations, naming)
+  const weights = sources.map((source) => {
+    const { name, shape, use } = source.declaration
+    return { name, shape, use, type: loadedType(source, checkpoint, types) }
   })
-  const { kept, ...bytes } = await planWeights(backend, weights, cache)
-  const wide = weights
+  const { cached, ...bytes } = await planWeights(backend, weights, cache)
+  const unquantised = weights
     .filter(({ use, type }) => use !== 'other' && (type === 'f32' || type === 'f16' || type === 'bf16'))
     .reduce((sum, { type, shape }) => sum + tensorBytes(type, shape), 0)
-  const free = cache && canMapOver() ? await freeDisk(cache.directory) : undefined
+  const free = cache && canMapFiles() ? await freeDisk(cache.directory) : undefined
   return {
     ...bytes,
-    wide,
-    ...given,
-    ...(cache && free !== undefined && { cache: { directory: cache.directory, kept, free } }),
+    unquantised,
+    ...limits,
+    ...(cache && free !== undefined && { cache: { directory: cache.directory, exists: cached, free } }),
   }
 }
 
-/** Of the disk that a folder is on, or will be; undefined when it is not known. */
+/** Free bytes of the disk of a folder, which may not exist yet; undefined when unknown. */
 async function freeDisk(folder: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(folder)

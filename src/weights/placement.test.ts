@@ -7,17 +7,17 @@ const facts: PlacementFacts = {
   stored: 20.8e9,
   repackable: 18.8e9,
   repacked: 18.8e9,
-  wide: 0,
+  unquantised: 0,
   working: 0.256e9,
   available: 22e9,
-  cache: { directory: '/cache', kept: false, free: 60e9 },
+  cache: { directory: '/cache', exists: false, free: 60e9 },
   repack: true,
 }
 const cache = facts.cache!
-const { cache: _none, ...nowhere } = facts
+const { cache: _cache, ...factsWithoutCache } = facts
 
-describe('where weights are placed', () => {
-  it('repacks once and keeps it, where memory and disk suffice', () => {
+describe('the placement of weights', () => {
+  it('is repacked and cached when there is enough memory and disk', () => {
     expect(placeWeights(facts)).toEqual({
       kind: 'repacked-now',
       weights: 20.8e9,
@@ -25,24 +25,24 @@ describe('where weights are placed', () => {
     })
   })
 
-  it('maps what is kept, however full the disk is', () => {
-    expect(placeWeights({ ...facts, cache: { ...cache, kept: true, free: 0 } })).toEqual({
-      kind: 'repacked-kept',
+  it('is mapped from the cache, also when the disk is full', () => {
+    expect(placeWeights({ ...facts, cache: { ...cache, exists: true, free: 0 } })).toEqual({
+      kind: 'repacked-cached',
       weights: 20.8e9,
       chosen: '18.8 GB repacked for this processor, mapped from /cache',
     })
   })
 
-  it('leaves disk to others: 2 GB', () => {
+  it('leaves 2 GB of disk free', () => {
     const kinds = [20.79e9, 20.8e9].map(
       (free) => placeWeights({ ...facts, available: 30e9, cache: { ...cache, free } }).kind,
     )
     expect(kinds).toEqual(['repacked-in-memory', 'repacked-now'])
   })
 
-  it('repacks in memory at each start where it cannot be kept, and leaves 1 GB to others', () => {
+  it('is repacked in memory when it cannot be cached and 1 GB of memory stays free', () => {
     const need = 20.8e9 + 0.256e9
-    const placed = [need + 0.99e9, need + 1e9].map((available) => placeWeights({ ...nowhere, available }))
+    const placed = [need + 0.99e9, need + 1e9].map((available) => placeWeights({ ...factsWithoutCache, available }))
     expect(placed.map(({ kind }) => kind)).toEqual(['stored', 'repacked-in-memory'])
     expect(placed[0]?.faster).toBe(
       'weights repacked for this processor: they take a folder to keep them in, or 22.1 GB of memory, 22.0 GB is available',
@@ -56,9 +56,9 @@ describe('where weights are placed', () => {
     )
   })
 
-  it('stays with what is stored where repacked weights are larger and do not fit, kept or not', () => {
-    const amx = { ...facts, repacked: 21e9, cache: { ...cache, kept: true } }
-    expect(placeWeights({ ...amx, available: 23.5e9 }).kind).toBe('repacked-kept')
+  it('is as stored when repacked weights are larger and do not fit in memory', () => {
+    const amx = { ...facts, repacked: 21e9, cache: { ...cache, exists: true } }
+    expect(placeWeights({ ...amx, available: 23.5e9 }).kind).toBe('repacked-cached')
     expect(placeWeights({ ...amx, available: 23.2e9 })).toEqual({
       kind: 'stored',
       weights: 20.8e9,
@@ -67,16 +67,18 @@ describe('where weights are placed', () => {
     })
   })
 
-  it('says that a checkpoint in 16 bits would be faster converted', () => {
-    const folder = { ...facts, repackable: 0, repacked: 0, wide: 19e9 }
+  it('recommends to convert a checkpoint in 16 bits', () => {
+    const folder = { ...facts, repackable: 0, repacked: 0, unquantised: 19e9 }
     expect(placeWeights(folder).faster).toBe(
       'omniserve convert --quantize q8_0, for the 19.0 GB of weights in 16 bits or more',
     )
-    expect(placeWeights({ ...folder, wide: 1e9 }).faster).toBeUndefined()
-    expect(placeWeights({ ...facts, repack: false, wide: 19e9 }).faster).toMatch(/switched off; omniserve convert/)
+    expect(placeWeights({ ...folder, unquantised: 1e9 }).faster).toBeUndefined()
+    expect(placeWeights({ ...facts, repack: false, unquantised: 19e9 }).faster).toMatch(
+      /switched off; omniserve convert/,
+    )
   })
 
-  it('has nothing to repack on a GPU or in types that no kernel takes', () => {
+  it('is as stored when nothing can be repacked, as on a GPU', () => {
     expect(placeWeights({ ...facts, repackable: 0, repacked: 0 })).toEqual({
       kind: 'stored',
       weights: 20.8e9,
@@ -84,7 +86,7 @@ describe('where weights are placed', () => {
     })
   })
 
-  it('says what is switched off', () => {
+  it('is as stored when repacking is disabled, and says so', () => {
     expect(placeWeights({ ...facts, repack: false })).toMatchObject({ kind: 'stored', faster: expect.any(String) })
   })
 })

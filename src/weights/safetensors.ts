@@ -1,8 +1,8 @@
 /**
- * The header of one safetensors file: which tensors it holds, where, and of what shape. Strict: a file with a wrong
- * header is refused before a byte of it is used.
+ * Reads the header of a safetensors file: the names, types, shapes and byte ranges of its tensors. Strict: a file with
+ * an invalid header is refused.
  *
- * In: a path. Out: entries with absolute byte ranges. Data is read or mapped elsewhere.
+ * In: a path. Out: entries with absolute byte ranges. The tensors' data is not read.
  *
  * Reference: the safetensors format (8-byte little-endian header length, JSON header, data without gaps or overlaps).
  */
@@ -12,8 +12,9 @@ import { basename } from 'node:path'
 import { EngineError } from '../contract/index.ts'
 import { messageOf } from './message-of.ts'
 
-/** Element types that checkpoints of the family come in. Integers are buffers, never weights to multiply with. */
+/** Element types of weights. */
 export type StoredFloat = 'f32' | 'f16' | 'bf16'
+/** All supported element types. Integers are for buffers that no graph uses. */
 export type StoredType = StoredFloat | 'i8' | 'i16' | 'i32' | 'i64' | 'u8'
 
 interface SafetensorsEntry {
@@ -29,8 +30,8 @@ interface SafetensorsEntry {
 export interface SafetensorsHeader {
   readonly path: string
   readonly entries: ReadonlyMap<string, SafetensorsEntry>
-  /** The writer's notes (`__metadata__`). */
-  readonly notes: Readonly<Record<string, string>>
+  /** Texts of `__metadata__`. */
+  readonly metadata: Readonly<Record<string, string>>
 }
 
 const types: Readonly<Record<string, { readonly type: StoredType; readonly bytes: number }>> = {
@@ -44,15 +45,15 @@ const types: Readonly<Record<string, { readonly type: StoredType; readonly bytes
   U8: { type: 'u8', bytes: 1 },
 }
 
-/** The reference implementation's limit. */
+/** Maximum header length in bytes, as in the reference implementation. */
 const largestHeader = 100_000_000
 
 /**
  * Reads and checks the header of one file.
  *
- * Throws `EngineError('bad_checkpoint')` naming the file, the tensor and what is wrong: truncated file, header out of
- * bounds, unknown element type, size that does not match the shape, ranges that overlap, leave gaps or run past the
- * end.
+ * Rejects with `EngineError('bad_checkpoint')`, naming the file, the tensor and the fault: a truncated file, a header
+ * out of bounds, an unknown element type, a size that does not match the shape, ranges that overlap, have gaps or
+ * exceed the file.
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   const fail = failureOf(path)
@@ -74,7 +75,7 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
   }
 }
 
-/** As {@link readSafetensorsHeader}, of a whole file in memory; `path` names it in errors. */
+/** As {@link readSafetensorsHeader}, for a file in memory; errors contain `path`. */
 export function parseSafetensorsHeader(bytes: Uint8Array, path: string): SafetensorsHeader {
   const fail = failureOf(path)
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -107,21 +108,21 @@ function parseHeader(header: Buffer, path: string, size: number, fail: Fail): Sa
     throw fail('its header is not JSON', error)
   }
   if (!isRecord(parsed)) throw fail('its header is not a JSON object')
-  const notes: Record<string, string> = {}
+  const metadata: Record<string, string> = {}
   const entries = new Map<string, SafetensorsEntry>()
   for (const [name, value] of Object.entries(parsed)) {
     if (name === '__metadata__') {
-      if (isRecord(value)) for (const [key, note] of Object.entries(value)) notes[key] = String(note)
+      if (isRecord(value)) for (const [key, text] of Object.entries(value)) metadata[key] = String(text)
       continue
     }
     entries.set(name, checkEntry(name, value, dataStart, fail))
   }
   checkRanges([...entries.values()], dataStart, size, fail)
-  return { path, entries, notes }
+  return { path, entries, metadata }
 }
 
 function checkEntry(name: string, value: unknown, dataStart: number, fail: Fail): SafetensorsEntry {
-  if (!isRecord(value)) throw fail(`tensor ${name} is not described`)
+  if (!isRecord(value)) throw fail(`the entry of tensor ${name} is not an object`)
   const { dtype, shape, data_offsets: offsets } = value
   if (typeof dtype !== 'string') throw fail(`tensor ${name} has no dtype`)
   const known = Object.hasOwn(types, dtype) ? types[dtype] : undefined
@@ -132,8 +133,8 @@ function checkEntry(name: string, value: unknown, dataStart: number, fail: Fail)
       `tensor ${name} is stored as ${dtype}, which is not supported (F32, F16 and BF16 are)${hint}`,
     )
   }
-  if (!isNaturalArray(shape)) throw fail(`tensor ${name} has a broken shape`)
-  if (!isNaturalArray(offsets) || offsets.length !== 2) throw fail(`tensor ${name} has broken data_offsets`)
+  if (!isNaturalArray(shape)) throw fail(`tensor ${name} has an invalid shape`)
+  if (!isNaturalArray(offsets) || offsets.length !== 2) throw fail(`tensor ${name} has invalid data_offsets`)
   const [begin, end] = [offsets[0]!, offsets[1]!]
   const elements = shape.reduce((product, dimension) => product * dimension, 1)
   if (end - begin !== elements * known.bytes) {
@@ -146,12 +147,12 @@ function checkEntry(name: string, value: unknown, dataStart: number, fail: Fail)
 
 function checkRanges(entries: readonly SafetensorsEntry[], dataStart: number, size: number, fail: Fail): void {
   let end = dataStart
-  let before = ''
+  let previous = ''
   for (const entry of entries.toSorted((a, b) => a.offset - b.offset || a.length - b.length)) {
-    if (entry.offset < end) throw fail(`tensors ${before} and ${entry.name} overlap`)
+    if (entry.offset < end) throw fail(`tensors ${previous} and ${entry.name} overlap`)
     if (entry.offset > end) throw fail(`${entry.offset - end} bytes before tensor ${entry.name} belong to no tensor`)
     end = entry.offset + entry.length
-    before = entry.name
+    previous = entry.name
     if (end > size) {
       throw fail(`it is cut short: tensor ${entry.name} ends at byte ${end} of ${size}; download it again`)
     }

@@ -1,20 +1,20 @@
 /**
- * Which number format each weight is stored in.
+ * The type that each weight is stored in.
  *
- * One type is asked for the whole checkpoint, and optionally others for single stages. What a weight is used for sets a
- * floor: norms and biases stay f32, the code predictor and the encoders keep at least 8 bits, and a row that does not
- * divide into a type's blocks takes the next finer type that it does divide into.
+ * In: a requested type for the whole checkpoint, and optionally others for single stages. Out: a type for each weight.
+ * Norms and biases are always f32, the code predictor and the encoders have at least 8 bits, and a row that does not
+ * divide into a type's blocks gets the next finer type that it divides into.
  */
 
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
 import { type TensorType, typeInfo } from '../tensor/index.ts'
 
-/** Types that `--quantize` takes, coarse to fine. */
+/** Types for `--quantize`, coarse to fine. */
 export const weightTypes = ['q4_0', 'q4_k', 'q5_k', 'q6_k', 'q8_0', 'f16', 'bf16', 'f32'] as const
 export type WeightType = (typeof weightTypes)[number]
 
-/** Parts of a model that can have a type of their own. */
+/** Parts of a model that can have their own type. */
 export const weightStages = [
   'thinker',
   'audio-encoder',
@@ -28,7 +28,7 @@ export type WeightStage = (typeof weightStages)[number]
 
 export interface WeightTypeChoice {
   readonly type: WeightType
-  /** Taken as requested for all weights of a stage that are not exact, floors aside. */
+  /** Types of single stages, for all weights that need not be f32; the 8-bit minimum does not apply. */
   readonly stages?: Partial<Record<WeightStage, WeightType>>
 }
 
@@ -43,12 +43,12 @@ const stagePrefixes: readonly (readonly [prefix: string, stage: WeightStage])[] 
   ['token2wav.', 'code2wav'],
 ]
 
-/** Which stage a weight belongs to; the thinker for names outside all of them. */
+/** The stage of a weight, by its name. Default: thinker. */
 export function stageOf(name: string): WeightStage {
   return stagePrefixes.find(([prefix]) => name.startsWith(prefix))?.[1] ?? 'thinker'
 }
 
-/** Next finer type when a row does not divide into blocks. */
+/** The next finer type, for rows that do not divide into blocks. Default: f16. */
 const finer: Readonly<Record<string, TensorType>> = {
   q4_k: 'q4_0',
   q5_k: 'q5_1',
@@ -58,16 +58,16 @@ const finer: Readonly<Record<string, TensorType>> = {
   q8_0: 'f16',
 }
 
-/** The type that a weight is stored in under a choice. */
+/** The type of a weight for a choice of types. */
 export function chooseType(
   declaration: Pick<ParameterDeclaration, 'name' | 'shape' | 'precision'>,
   choice: WeightTypeChoice,
 ): TensorType {
   if (declaration.precision === 'exact') return 'f32'
   const stage = stageOf(declaration.name)
-  const asked = choice.stages?.[stage]
-  const coarseAllowed = asked !== undefined || declaration.precision === 'coarse'
-  let type: TensorType = asked ?? choice.type
+  const requested = choice.stages?.[stage]
+  const coarseAllowed = requested !== undefined || declaration.precision === 'coarse'
+  let type: TensorType = requested ?? choice.type
   if (!coarseAllowed && bitsOf(type) < 8) type = 'q8_0'
   while (declaration.shape[0] % typeInfo(type).blockSize !== 0) type = finer[type] ?? 'f16'
   return type
@@ -78,7 +78,7 @@ function bitsOf(type: TensorType): number {
   return Math.floor((blockBytes * 8) / blockSize)
 }
 
-/** Checks a type's name from a command line. Throws `unsupported` listing the names that exist. */
+/** Checks a type's name from the command line. Throws `EngineError('unsupported')` with the supported names. */
 export function parseWeightType(name: string): WeightType {
   const type = weightTypes.find((known) => known === name.toLowerCase())
   if (type !== undefined) return type
@@ -91,7 +91,7 @@ export function parseWeightType(name: string): WeightType {
   )
 }
 
-/** Checks a stage's name from a command line. */
+/** Checks a stage's name from the command line. Throws `EngineError('unsupported')` with the supported names. */
 export function parseWeightStage(name: string): WeightStage {
   const stage = weightStages.find((known) => known === name)
   if (stage !== undefined) return stage

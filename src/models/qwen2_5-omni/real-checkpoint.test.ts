@@ -78,11 +78,11 @@ describe.each(published)('the published $size checkpoint', ({ size, tensors: cou
   })
 
   it('maps to the graphs: no tensor is missing, and only the unused one is left', () => {
-    const { recipes, ignored } = match()
+    const { sources, ignored } = match()
     expect(ignored.map(({ name }) => name)).toEqual(['thinker.audio_tower.audio_bos_eos_token.weight'])
-    expect(recipes.reduce((sum, recipe) => sum + recipe.segments.length, 0)).toBe(count - 1)
+    expect(sources.reduce((sum, source) => sum + source.segments.length, 0)).toBe(count - 1)
     let sum = 0
-    for (const { declaration } of recipes) sum += elementsOf(declaration.shape)
+    for (const { declaration } of sources) sum += elementsOf(declaration.shape)
     expect(sum).toBe(elements - unused)
   })
 

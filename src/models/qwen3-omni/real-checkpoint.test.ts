@@ -72,12 +72,12 @@ describe('the published 30B-A3B checkpoint', () => {
 
   it('maps to the graphs: no tensor is missing, and none is left', () => {
     using checkpoint = checkpointOf(tensors)
-    const { recipes, ignored } = matchParameters(checkpoint, description.declarations, description.naming)
+    const { sources, ignored } = matchParameters(checkpoint, description.declarations, description.naming)
     expect(ignored).toEqual([])
-    const used = recipes.reduce((count, recipe) => count + recipe.segments.length, 0)
+    const used = sources.reduce((count, source) => count + source.segments.length, 0)
     expect(used).toBe(28_010)
     let elements = 0
-    for (const { declaration } of recipes)
+    for (const { declaration } of sources)
       elements += declaration.shape.reduce((product: number, extent: number) => product * extent, 1)
     expect(elements).toBe(35_259_818_545)
   })

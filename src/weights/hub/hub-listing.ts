@@ -1,5 +1,5 @@
 /**
- * What files a model has on its hub, where to fetch them, and what they must hash to.
+ * Lists the files of a model on its hub, with their URLs, sizes and hashes.
  *
  * Reference: Hugging Face hub API (`/api/models/ID/tree/REV`, `/ID/resolve/REV/PATH`), ModelScope API
  * (`/api/v1/models/ID/repo/files`, `/api/v1/models/ID/repo`).
@@ -17,7 +17,7 @@ type FileHash =
   | { readonly kind: 'git-sha1'; readonly value: string }
 
 export interface HubFile {
-  /** Relative, forward slashes, checked to stay inside the target folder. */
+  /** Relative, with forward slashes; checked to be inside the target folder. */
   readonly path: string
   readonly size: number
   readonly url: string
@@ -30,7 +30,7 @@ export interface HubListing {
   readonly files: readonly HubFile[]
 }
 
-/** Lists at one commit, so that files of two versions never mix. */
+/** Lists the files of one commit, so that files of two versions never mix. Rejects with {@link PullError}. */
 export async function listHuggingFace(client: HubClient, id: string, revision = 'main'): Promise<HubListing> {
   const { endpoint } = client.options
   const hub = {
@@ -60,6 +60,7 @@ export async function listHuggingFace(client: HubClient, id: string, revision = 
   })
 }
 
+/** Lists the files of a branch, tag or commit. Rejects with {@link PullError}. */
 export async function listModelScope(client: HubClient, id: string, revision = 'master'): Promise<HubListing> {
   const base = `${client.options.endpoint}/api/v1/models/${id}/repo`
   return listing(client, async () => {
@@ -68,7 +69,7 @@ export async function listModelScope(client: HubClient, id: string, revision = '
     if (body.Code !== 200) {
       throw new PullError('not_found', `ModelScope has no ${id} at ${revision}: ${String(body.Message ?? body.Code)}`)
     }
-    if (!Array.isArray(body.Data?.Files)) throw new TypeError('no list of files')
+    if (!Array.isArray(body.Data?.Files)) throw new TypeError('Data.Files is not a list')
     const files = (body.Data.Files as Record<string, unknown>[])
       .filter((entry) => entry.Type !== 'tree')
       .map((entry): HubFile => {
@@ -87,28 +88,24 @@ export async function listModelScope(client: HubClient, id: string, revision = '
   })
 }
 
-/** Turns any error of an invalid answer into a PullError. */
+/** Converts errors of an invalid response to {@link PullError}. */
 async function listing(client: HubClient, list: () => Promise<HubListing>): Promise<HubListing> {
   try {
     return await list()
   } catch (error) {
     client.options.signal?.throwIfAborted()
     if (error instanceof PullError) throw error
-    throw new PullError(
-      'bad_listing',
-      `${client.options.name} sent a listing that makes no sense: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    )
+    throw new PullError('bad_listing', `${client.options.name} sent an invalid list of files: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
-/** Refuses names that would leave the target folder or hide in it. */
+/** Refuses names that could be outside the target folder. */
 function checkedPath(path: string): string {
   const parts = path.split('/')
-  const odd = parts.some((part) => part === '' || part === '.' || part === '..' || /[\\:\0]/.test(part))
-  if (odd) throw new Error(`a file named ${JSON.stringify(path)}`)
+  const isUnsafe = parts.some((part) => part === '' || part === '.' || part === '..' || /[\\:\0]/.test(part))
+  if (isUnsafe) throw new Error(`a file named ${JSON.stringify(path)}`)
   return path
 }
 

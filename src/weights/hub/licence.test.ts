@@ -14,11 +14,11 @@ it.each([
   ['unknown', card('tags: [a]'), false],
   ['unknown', 'license: cc-by-nc-4.0', false],
   ['unknown', undefined, false],
-])('%s', (name, text, restricts) => {
+])('reads the licence %s', (name, text, restricts) => {
   expect(readLicence('Somebody/Model', text)).toMatchObject({ name, restricts })
 })
 
-it('links to the text', () => {
+it('reads the link to the licence text', () => {
   const licence = readLicence(
     'Somebody/Model',
     card('license: other', 'license_name: own', 'license_link: https://x/y'),
@@ -26,7 +26,7 @@ it('links to the text', () => {
   expect(licence.link).toBe('https://x/y')
 })
 
-it('knows Qwen2.5-Omni-3B and what is made of it, whatever a card says', () => {
+it('knows the licence of Qwen2.5-Omni-3B and its derivatives, whatever the card says', () => {
   for (const id of ['Qwen/Qwen2.5-Omni-3B', 'other/Qwen2.5-Omni-3B-GPTQ']) {
     expect(readLicence(id, card('license: apache-2.0'))).toMatchObject({ name: 'qwen-research', restricts: true })
     expect(readLicence(id, undefined).terms).toContain('non-commercial')

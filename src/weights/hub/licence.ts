@@ -1,23 +1,23 @@
 /**
- * The licence of a checkpoint on a hub, and whether it has to be agreed to before the weights are fetched.
+ * The licence of a checkpoint on a hub, and whether the user must agree to it before the download.
  *
- * In: the id and the model card (`README.md`, whose front matter names the licence). Out: a {@link Licence}. Published
- * checkpoints with known terms are listed here, because cards of derived checkpoints are often missing or wrong.
+ * In: the id and the model card (`README.md`, whose front matter names the licence). Out: a {@link Licence}. Some known
+ * checkpoints are listed here, because model cards of derived checkpoints are often missing or wrong.
  */
 
 export interface Licence {
-  /** As in the card, such as `apache-2.0` or `qwen-research`; `unknown` without a card. */
+  /** As in the card, such as `apache-2.0` or `qwen-research`; `unknown` when there is none. */
   readonly name: string
-  /** A summary of the terms; absent where only the hub has them. */
+  /** A summary of the terms, for known checkpoints. */
   readonly terms?: string
-  /** Path in the repository, or URL, of the text. */
+  /** Path in the repository, or URL, of the licence text. */
   readonly link?: string
   /** False for licences that allow any use. */
   readonly restricts: boolean
 }
 
-/** SPDX names that allow any use, in the hubs' spelling. */
-const OPEN = new Set([
+/** Licences that allow any use: SPDX names as the hubs spell them. */
+const UNRESTRICTED = new Set([
   'apache-2.0',
   'mit',
   'bsd',
@@ -41,7 +41,11 @@ const KNOWN: readonly { readonly id: RegExp; readonly licence: Licence }[] = [
   },
 ]
 
-/** @param card text of README.md */
+/**
+ * The licence of a checkpoint.
+ *
+ * @param card the text of README.md
+ */
 export function readLicence(id: string, card: string | undefined): Licence {
   const known = KNOWN.find((entry) => entry.id.test(id))?.licence
   if (known !== undefined) return known
@@ -50,9 +54,9 @@ export function readLicence(id: string, card: string | undefined): Licence {
     new RegExp(`^${key}:[ \\t]*(?:-[ \\t]*)?["']?([^"'#\\r\\n]+?)["']?[ \\t]*(?:#.*)?$`, 'm').exec(front)?.[1]
   const spdx = field('license')?.toLowerCase()
   const named = field('license_name')
-  // Cards of a licence without an SPDX name have `other`, and the name in a field of its own.
+  // For licences without an SPDX name, cards have `license: other` and the name in `license_name`.
   const name = spdx === 'other' || spdx === undefined ? named : spdx
   if (name === undefined) return { name: spdx ?? 'unknown', restricts: spdx !== undefined }
   const link = field('license_link')
-  return { name, ...(link !== undefined && { link }), restricts: !OPEN.has(name.toLowerCase()) }
+  return { name, ...(link !== undefined && { link }), restricts: !UNRESTRICTED.has(name.toLowerCase()) }
 }

@@ -1,20 +1,20 @@
-/** The errors of fetching a checkpoint, each with its fix. */
+/** Errors of downloading a checkpoint; messages contain the fix. */
 
 export type PullErrorCode =
-  /** The id or an option is not well formed. */
+  /** The id or an option is invalid. */
   | 'bad_request'
   /** No such model, revision or file. */
   | 'not_found'
-  /** A token is missing, wrong, or has not been granted access. */
+  /** The token is missing, wrong, or has no access to the model. */
   | 'unauthorized'
   /** The hub's rate limit, after all retries. */
   | 'rate_limited'
-  /** The hub cannot be reached or the connection breaks again and again. */
+  /** The hub cannot be reached, after all retries. */
   | 'network'
-  /** What arrived differs from what the hub announced. */
+  /** The received bytes differ from the hub's size or hash. */
   | 'checksum'
   | 'disk_full'
-  /** The listing is invalid, or has no checkpoint. */
+  /** The list of files is invalid, or has no checkpoint. */
   | 'bad_listing'
 
 export class PullError extends Error {

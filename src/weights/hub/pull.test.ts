@@ -57,14 +57,18 @@ async function expectWhole(folder: string): Promise<void> {
     expect((await readFile(join(folder, name))).equals(hub.files.get(name)!), name).toBe(true)
   }
 }
-/** Waits until the first file in parts has as many bytes on disk. */
-const stored = (folder: string, bytes: number): Promise<void> =>
+/** Waits until the partial file of the large shard has this many bytes. */
+const waitForPartial = (folder: string, bytes: number): Promise<void> =>
   eventually(async () => {
     const part = (await readdir(folder)).find((file) => file.startsWith(large) && file.endsWith('.partial'))
     expect((await stat(join(folder, part!))).size).toBe(bytes)
   })
-/** Does something the first `times` that a file's content is asked for. */
-const onContent = (file: string, times: number, act: (...args: Parameters<TestHub['mischief']>) => void): void => {
+/** Handles the first `times` requests for a file's content. */
+const onContentRequest = (
+  file: string,
+  times: number,
+  act: (...args: Parameters<TestHub['mischief']>) => void,
+): void => {
   let left = times
   hub.mischief = (request, response) => {
     if (!request.url!.startsWith(`/${file}`) || left-- <= 0) return false
@@ -73,18 +77,18 @@ const onContent = (file: string, times: number, act: (...args: Parameters<TestHu
   }
 }
 
-it('takes what a checkpoint is read from, voices included, and nothing else', () => {
+it('selects the files of a checkpoint, including voices, and no others', () => {
   const wanted = ['model-00001-of-00005.safetensors', 'config.json', 'merges.txt', 'spk_dict.pt', 'LICENSE']
   const unwanted = ['pytorch_model.bin', 'optimizer.pt', 'folder/spk_dict.pt', 'model.onnx', '.gitattributes']
   expect([...wanted, ...unwanted].filter((path) => isCheckpointFile(path))).toEqual(wanted)
 })
 
 describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) => {
-  it('fetches the checkpoint, checked, with progress', async () => {
+  it('downloads and checks the files, and reports progress', async () => {
     const steps: PullProgress[] = []
-    const asked = options({ hub: name, onProgress: (step) => steps.push(step) })
-    const result = await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    const pullOptions = options({ hub: name, onProgress: (step) => steps.push(step) })
+    const result = await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     const bytes = weights.length + second.length + content['config.json'].length + 2
     expect(result).toMatchObject({ hub: name, id: hub.id, bytes, bytesFetched: bytes })
     expect(result.files).toHaveLength(4)
@@ -95,201 +99,202 @@ describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) 
     )
   })
 
-  it('fetches nothing twice', async () => {
-    const asked = options({ hub: name })
-    await pullCheckpoint(hub.id, asked)
+  it('downloads nothing twice', async () => {
+    const pullOptions = options({ hub: name })
+    await pullCheckpoint(hub.id, pullOptions)
     hub.log.length = 0
-    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ bytesFetched: 0 })
+    expect(await pullCheckpoint(hub.id, pullOptions)).toMatchObject({ bytesFetched: 0 })
     expect(hub.log.filter(({ host }) => host === 'cdn')).toEqual([])
-    // Without the ledger, by reading what is there.
-    await rm(join(asked.folder, '.omniserve-pull.json'))
-    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ bytesFetched: 0 })
+    // Without the record of checked files, it reads the files.
+    await rm(join(pullOptions.folder, '.omniserve-pull.json'))
+    expect(await pullCheckpoint(hub.id, pullOptions)).toMatchObject({ bytesFetched: 0 })
   })
 
-  it('resumes where a connection broke', async () => {
-    const asked = options({ hub: name })
-    onContent(large, 2, (request, response) => {
+  it('resumes after a broken connection', async () => {
+    const pullOptions = options({ hub: name })
+    onContentRequest(large, 2, (request, response) => {
       const from = Number(/\d+/.exec(request.headers.range ?? '0')![0])
       response.writeHead(from > 0 ? 206 : 200, {
         'content-length': weights.length - from,
         'content-range': `bytes ${from}-${weights.length - 1}/${weights.length}`,
       })
       response.write(weights.subarray(from, from + 70_000))
-      void stored(asked.folder, from + 70_000).then(() => response.destroy())
+      void waitForPartial(pullOptions.folder, from + 70_000).then(() => response.destroy())
     })
-    const result = await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    const result = await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     expect(hub.contentRequests(large).map(({ range }) => range)).toEqual([undefined, 'bytes=70000-', 'bytes=140000-'])
     expect(result.bytesFetched).toBe(result.bytes)
   })
 
-  it('keeps the token to the hub', async () => {
+  it('sends the token to the hub only', async () => {
     hub.token = 'hf_secret'
-    const asked = options({ hub: name, env: { HF_TOKEN: 'hf_secret', MODELSCOPE_API_TOKEN: 'hf_secret' } })
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    const pullOptions = options({ hub: name, env: { HF_TOKEN: 'hf_secret', MODELSCOPE_API_TOKEN: 'hf_secret' } })
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     for (const { host, authorization } of hub.log)
       expect(authorization).toBe(host === 'hub' ? 'Bearer hf_secret' : undefined)
   })
 })
 
-describe('broken transfers', () => {
-  it('resume from an earlier run', async () => {
-    const asked = options()
+describe('a download', () => {
+  it('resumes from an earlier run', async () => {
+    const pullOptions = options()
     const stop = new AbortController()
-    onContent(large, 1, (_, response) => {
+    onContentRequest(large, 1, (_, response) => {
       response.writeHead(200, { 'content-length': weights.length })
       response.write(weights.subarray(0, 100_000))
-      void stored(asked.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
+      void waitForPartial(pullOptions.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
     })
-    await expect(pullCheckpoint(hub.id, { ...asked, signal: stop.signal, parallel: 1 })).rejects.toThrow('ctrl-c')
-    const left = (await readdir(asked.folder)).filter((file) => file.endsWith('.partial'))
+    await expect(pullCheckpoint(hub.id, { ...pullOptions, signal: stop.signal, parallel: 1 })).rejects.toThrow('ctrl-c')
+    const left = (await readdir(pullOptions.folder)).filter((file) => file.endsWith('.partial'))
     expect(left).toHaveLength(1)
-    expect((await stat(join(asked.folder, left[0]!))).size).toBe(100_000)
+    expect((await stat(join(pullOptions.folder, left[0]!))).size).toBe(100_000)
     hub.log.length = 0
     const first: PullProgress[] = []
-    const result = await pullCheckpoint(hub.id, { ...asked, onProgress: (step) => first.push(step) })
+    const result = await pullCheckpoint(hub.id, { ...pullOptions, onProgress: (step) => first.push(step) })
     expect(hub.contentRequests(large).map(({ range }) => range)).toEqual(['bytes=100000-'])
     expect(result.bytesFetched).toBe(result.bytes - 100_000)
     expect(first[0]!.bytesDone).toBeGreaterThan(100_000)
-    await expectWhole(asked.folder)
+    await expectWhole(pullOptions.folder)
   })
 
-  it('start over where the server cannot resume', async () => {
+  it('starts again when the server cannot resume', async () => {
     let cut = true
-    const asked = options()
+    const pullOptions = options()
     hub.mischief = (request, response) => {
       if (!request.url!.startsWith(`/${large}`)) return false
       response.writeHead(200, { 'content-length': weights.length })
       if (cut) {
         response.write(weights.subarray(0, 50_000))
-        void stored(asked.folder, 50_000).then(() => response.destroy())
+        void waitForPartial(pullOptions.folder, 50_000).then(() => response.destroy())
       } else response.end(weights)
       cut = false
       return true
     }
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
   })
 
-  it('fetch again what an earlier run left damaged', async () => {
-    const asked = options()
+  it('starts again when the partial file of an earlier run is damaged', async () => {
+    const pullOptions = options()
     const stop = new AbortController()
-    onContent(large, 1, (_, response) => {
+    onContentRequest(large, 1, (_, response) => {
       response.writeHead(200, { 'content-length': weights.length })
       response.write(Buffer.alloc(100_000, 7))
-      void stored(asked.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
+      void waitForPartial(pullOptions.folder, 100_000).then(() => stop.abort(new Error('ctrl-c')))
     })
-    await expect(pullCheckpoint(hub.id, { ...asked, signal: stop.signal })).rejects.toThrow('ctrl-c')
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    await expect(pullCheckpoint(hub.id, { ...pullOptions, signal: stop.signal })).rejects.toThrow('ctrl-c')
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     expect(hub.contentRequests(large).map(({ range }) => range)).toEqual([undefined, 'bytes=100000-', undefined])
   })
 
-  it('are given up when nothing comes any more', async () => {
-    onContent(large, 99, (_, response) => response.destroy())
-    const asked = options({ tries: 3 })
-    await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject({ name: 'PullError', code: 'network' })
+  it('fails after several tries without data', async () => {
+    onContentRequest(large, 99, (_, response) => response.destroy())
+    const pullOptions = options({ tries: 3 })
+    await expect(pullCheckpoint(hub.id, pullOptions)).rejects.toMatchObject({ name: 'PullError', code: 'network' })
     expect(pauses.length).toBeGreaterThanOrEqual(2)
-    expect((await readdir(asked.folder)).some((file) => file === large)).toBe(false)
+    expect((await readdir(pullOptions.folder)).some((file) => file === large)).toBe(false)
   })
 
-  it('are noticed when they only stall', async () => {
-    onContent(large, 1, (_, response) => {
+  it('is retried when it stalls', async () => {
+    onContentRequest(large, 1, (_, response) => {
       response.writeHead(200, { 'content-length': weights.length })
       response.write(weights.subarray(0, 10_000))
     })
-    const asked = options({ stallAfter: 1500 })
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    const pullOptions = options({ stallAfter: 1500 })
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     expect(hub.contentRequests(large)).toHaveLength(2)
   })
 
-  it.each(['model-00002-of-00002.safetensors', 'config.json'])(
-    'that changed a byte of %s are refused',
-    async (file) => {
-      hub.mischief = (request, response) => {
-        if (!request.url!.startsWith(`/${file}`)) return false
-        const wrong = Buffer.from(hub.files.get(file)!)
-        wrong[5] = wrong[5]! ^ 1
-        sendContent(wrong, request, response)
-        return true
-      }
-      const asked = options()
-      await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject({
-        code: 'checksum',
-        message: expect.stringContaining(file) as string,
-      })
-      expect((await readdir(asked.folder)).filter((name) => name.startsWith(file))).toEqual([])
-    },
-  )
+  it.each(['model-00002-of-00002.safetensors', 'config.json'])('with a changed byte in %s is refused', async (file) => {
+    hub.mischief = (request, response) => {
+      if (!request.url!.startsWith(`/${file}`)) return false
+      const wrong = Buffer.from(hub.files.get(file)!)
+      wrong[5] = wrong[5]! ^ 1
+      sendContent(wrong, request, response)
+      return true
+    }
+    const pullOptions = options()
+    await expect(pullCheckpoint(hub.id, pullOptions)).rejects.toMatchObject({
+      code: 'checksum',
+      message: expect.stringContaining(file) as string,
+    })
+    expect((await readdir(pullOptions.folder)).filter((name) => name.startsWith(file))).toEqual([])
+  })
 
-  it('that bring too much are refused', async () => {
-    onContent(large, 99, (_, response) => response.writeHead(200).end(Buffer.concat([weights, weights])))
+  it('of too many bytes is refused', async () => {
+    onContentRequest(large, 99, (_, response) => response.writeHead(200).end(Buffer.concat([weights, weights])))
     await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject({ code: 'checksum' })
   })
 
   it.each(['huggingface', 'modelscope'] as const)(
-    'to a disk that takes a part of each write are whole: %s',
+    'to a disk that accepts only a part of each write is complete: %s',
     async (name) => {
       hub.withoutHash.add(large)
-      const asked = options({ hub: name })
-      await withShortWrites(() => pullCheckpoint(hub.id, asked))
-      await expectWhole(asked.folder)
+      const pullOptions = options({ hub: name })
+      await withShortWrites(() => pullCheckpoint(hub.id, pullOptions))
+      await expectWhole(pullOptions.folder)
     },
   )
 
-  it('of files that the hub gives no hash for are named', async () => {
+  it('lists files without a hash as unverified', async () => {
     hub.withoutHash.add(large)
-    const asked = options({ hub: 'modelscope' })
-    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ unverified: [large] })
-    expect(await pullCheckpoint(hub.id, asked)).toMatchObject({ unverified: [large], bytesFetched: 0 })
-    await expectWhole(asked.folder)
+    const pullOptions = options({ hub: 'modelscope' })
+    expect(await pullCheckpoint(hub.id, pullOptions)).toMatchObject({ unverified: [large] })
+    expect(await pullCheckpoint(hub.id, pullOptions)).toMatchObject({ unverified: [large], bytesFetched: 0 })
+    await expectWhole(pullOptions.folder)
   })
 
-  it('replace a file that changed on disk', async () => {
-    const asked = options()
-    await pullCheckpoint(hub.id, asked)
-    await writeFile(join(asked.folder, large), Buffer.alloc(weights.length))
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+  it('replaces a file that changed on disk', async () => {
+    const pullOptions = options()
+    await pullCheckpoint(hub.id, pullOptions)
+    await writeFile(join(pullOptions.folder, large), Buffer.alloc(weights.length))
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
   })
 })
 
-describe('refusals', () => {
-  const refusal = (code: string, ...parts: string[]) => ({
+describe('errors', () => {
+  const pullError = (code: string, ...parts: string[]) => ({
     name: 'PullError',
     code,
     message: expect.stringMatching(new RegExp(parts.join('.*'), 's')) as string,
   })
 
-  it('of a missing or wrong token name the variable', async () => {
+  it('for a missing or wrong token name the environment variable', async () => {
     hub.token = 'right'
     await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(
-      refusal('unauthorized', 'requires a token', 'HF_TOKEN'),
+      pullError('unauthorized', 'requires a token', 'HF_TOKEN'),
     )
     await expect(pullCheckpoint(hub.id, options({ token: 'wrong' }))).rejects.toMatchObject(
-      refusal('unauthorized', 'refuses the token', 'HF_TOKEN'),
+      pullError('unauthorized', 'refuses the token', 'HF_TOKEN'),
     )
     await expect(pullCheckpoint(`modelscope:${hub.id}`, options())).rejects.toMatchObject(
-      refusal('unauthorized', 'MODELSCOPE_API_TOKEN'),
+      pullError('unauthorized', 'MODELSCOPE_API_TOKEN'),
     )
     expect(JSON.stringify(hub.log.map(({ path }) => path))).not.toContain('wrong')
   })
 
-  it('of an unknown model or revision', async () => {
-    await expect(pullCheckpoint('Qwen/Nothing', options())).rejects.toMatchObject(refusal('not_found', 'Qwen/Nothing'))
-    await expect(pullCheckpoint(hub.id, options({ revision: 'v9' }))).rejects.toMatchObject(refusal('not_found', 'v9'))
+  it('name an unknown model or revision', async () => {
+    await expect(pullCheckpoint('Qwen/Nothing', options())).rejects.toMatchObject(
+      pullError('not_found', 'Qwen/Nothing'),
+    )
+    await expect(pullCheckpoint(hub.id, options({ revision: 'v9' }))).rejects.toMatchObject(
+      pullError('not_found', 'v9'),
+    )
     hub.mischief = (_, response) => {
       response.writeHead(200).end('{"Code": 10010205001, "Message": "record not found"}')
       return true
     }
     await expect(pullCheckpoint('ms:Qwen/Nothing', options())).rejects.toMatchObject(
-      refusal('not_found', 'record not found'),
+      pullError('not_found', 'record not found'),
     )
   })
 
-  it('to go on are waited for as long as asked', async () => {
+  it('with Retry-After delay the next try by that time', async () => {
     let left = 2
     hub.mischief = (_, response) => {
       if (left-- <= 0) return false
@@ -297,74 +302,74 @@ describe('refusals', () => {
       else response.writeHead(503).end()
       return true
     }
-    const asked = options()
-    await pullCheckpoint(hub.id, asked)
-    await expectWhole(asked.folder)
+    const pullOptions = options()
+    await pullCheckpoint(hub.id, pullOptions)
+    await expectWhole(pullOptions.folder)
     expect(pauses).toEqual([7000, 2000])
   })
 
-  it('that do not end', async () => {
+  it('that persist end the pull', async () => {
     hub.mischief = (_, response) => {
       response.writeHead(429).end()
       return true
     }
-    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(refusal('rate_limited', '429'))
+    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(pullError('rate_limited', '429'))
     hub.mischief = (_, response) => {
       response.writeHead(502).end()
       return true
     }
-    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(refusal('network', '502'))
-    const asked = options({ tries: 2 })
+    await expect(pullCheckpoint(hub.id, options({ tries: 2 }))).rejects.toMatchObject(pullError('network', '502'))
+    const pullOptions = options({ tries: 2 })
     await hub[Symbol.asyncDispose]()
-    await expect(pullCheckpoint(hub.id, asked)).rejects.toMatchObject(
-      refusal('network', 'cannot be reached', 'ECONNREFUSED'),
+    await expect(pullCheckpoint(hub.id, pullOptions)).rejects.toMatchObject(
+      pullError('network', 'cannot be reached', 'ECONNREFUSED'),
     )
     hub = await new TestHub(content).start()
   })
 
   it.each([['../evil.json'], ['/etc/evil.json'], ['a\\..\\evil.json'], ['folder//evil.json'], ['C:evil.json']])(
-    'of a file named %s',
+    'report an unsafe file name: %s',
     async (path) => {
       hub.extraEntries = [{ type: 'file', path, size: 3, oid: 'x', Path: path, Type: 'blob', Size: 3 }]
       for (const name of ['huggingface', 'modelscope'] as const) {
         await expect(pullCheckpoint(hub.id, options({ hub: name }))).rejects.toMatchObject(
-          refusal('bad_listing', 'a file named'),
+          pullError('bad_listing', 'a file named'),
         )
       }
     },
   )
 
-  it('of listings that make no sense', async () => {
+  it('report an invalid list of files', async () => {
     hub.mischief = (_, response) => {
       response.writeHead(200).end('<html>')
       return true
     }
-    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing'))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(pullError('bad_listing'))
     hub.mischief = () => false
     hub.extraEntries = [{ type: 'file', path: 'x.json', size: -3, oid: 'x' }]
-    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'size -3'))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(pullError('bad_listing', 'size -3'))
   })
 
-  it('of what is no checkpoint', async () => {
+  it('report a repository without a checkpoint', async () => {
     hub.files.delete('config.json')
-    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'no config.json'))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(pullError('bad_listing', 'no config.json'))
     hub.files.set('config.json', Buffer.from('{}'))
     for (const name of hub.files.keys()) if (name.endsWith('.safetensors')) hub.files.delete(name)
-    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('bad_listing', 'no safetensors'))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(pullError('bad_listing', 'no safetensors'))
   })
 
-  it('for want of disk space, before fetching', async () => {
+  it('report too little disk space before the download', async () => {
     hub.extraEntries = [{ type: 'file', path: 'huge.safetensors', size: 2 ** 52, oid: 'x' }]
-    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(refusal('disk_full', 'GB left'))
+    await expect(pullCheckpoint(hub.id, options())).rejects.toMatchObject(pullError('disk_full', 'GB left'))
     expect(hub.log.filter(({ host }) => host === 'cdn')).toEqual([])
   })
 
-  it.each(['Qwen', 'Qwen/../x', '../x', 'a/b/c', 'http://x/y', 'Qwen/', ''])('of the id %j', async (id) => {
-    await expect(pullCheckpoint(id, options())).rejects.toMatchObject(refusal('bad_request', 'OWNER/NAME'))
+  it.each(['Qwen', 'Qwen/../x', '../x', 'a/b/c', 'http://x/y', 'Qwen/', ''])('report the invalid id %j', async (id) => {
+    await expect(pullCheckpoint(id, options())).rejects.toMatchObject(pullError('bad_request', 'OWNER/NAME'))
   })
 })
 
-it('reads ids', () => {
+it('parses ids', () => {
   expect(parseHubId('Qwen/Qwen3-Omni-30B-A3B-Instruct')).toEqual({
     hub: 'huggingface',
     id: 'Qwen/Qwen3-Omni-30B-A3B-Instruct',

@@ -75,8 +75,8 @@ export class KvCache implements Disposable {
   reservedFor(tokens: number): number {
     if (tokens > this.capacity) throw capacityError(this, tokens - this.#length)
     if (tokens <= this.reserved) return this.reserved
-    const wanted = roundUp(Math.max(tokens, Math.ceil(this.reserved * (1 + GROWTH))), BUCKET)
-    return Math.min(wanted, roundUp(this.capacity, CAPACITY_STEP))
+    const grown = roundUp(Math.max(tokens, Math.ceil(this.reserved * (1 + GROWTH))), BUCKET)
+    return Math.min(grown, roundUp(this.capacity, CAPACITY_STEP))
   }
 
   /** Bytes of a cache with this many reserved tokens, and the peak while it grows to this size. */

@@ -231,7 +231,7 @@ export class Backend implements Disposable {
     return this.#parallelThreads === 0
   }
 
-  /** Runs a job of the parallel backend on threads that this backend gives up between two of its own jobs. */
+  /** Runs a job of the parallel backend on threads that this backend reserves between two of its own jobs. */
   async #runReserving<T>(threads: number, job: () => Promise<T> | T): Promise<T> {
     await this.enqueue(() => {
       this.#reservedThreads = threads

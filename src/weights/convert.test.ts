@@ -210,12 +210,12 @@ describe('converting', () => {
     const big = {
       'thinker.big.weight': { dtype: 'F32', shape: [rows, columns], data: new Uint8Array(wide.buffer) },
     } as const
-    const wanted = declare({ 'thinker.big.weight': { shape: [columns, rows], use: 'matmul' } })
+    const bigDeclaration = declare({ 'thinker.big.weight': { shape: [columns, rows], use: 'matmul' } })
     using checkpoint = await openCheckpoint(await folder('big', big))
     const output = join(root, 'big.gguf')
-    await convertCheckpoint(backend, checkpoint, wanted, { type: 'q8_0', output })
+    await convertCheckpoint(backend, checkpoint, bigDeclaration, { type: 'q8_0', output })
     using converted = await openCheckpoint(output)
-    using set = await loadParameters(backend, converted, wanted, { repack: false })
+    using set = await loadParameters(backend, converted, bigDeclaration, { repack: false })
     const last = await rowsOf(set.get('thinker.big.weight'), columns, rows - 300, rows)
     expect(error(last, wide.subarray(-columns * 300))).toBeLessThan(0.01)
   })
@@ -305,9 +305,9 @@ describe('converting', () => {
     data[300] = value
     const big = { dtype: 'F32', shape: [4, 256], data: new Uint8Array(data.buffer) } as const
     using checkpoint = await openCheckpoint(await folder(`big-${name}`, { 'thinker.big.weight': big }))
-    const wanted = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
+    const bigDeclaration = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
     await expect(
-      convertCheckpoint(backend, checkpoint, wanted, { type, output: join(root, 'big.gguf') }),
+      convertCheckpoint(backend, checkpoint, bigDeclaration, { type, output: join(root, 'big.gguf') }),
     ).rejects.toMatchObject({ code: 'bad_checkpoint', message: expect.stringContaining(message) as string })
   })
 
@@ -316,21 +316,21 @@ describe('converting', () => {
     data[300] = 65_504
     const big = { dtype: 'F32', shape: [4, 256], data: new Uint8Array(data.buffer) } as const
     using checkpoint = await openCheckpoint(await folder('largest', { 'thinker.big.weight': big }))
-    const wanted = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
+    const bigDeclaration = declare({ 'thinker.big.weight': { shape: [256, 4], use: 'matmul' } })
     const output = join(root, 'largest.gguf')
-    await convertCheckpoint(backend, checkpoint, wanted, { type: 'f16', output })
+    await convertCheckpoint(backend, checkpoint, bigDeclaration, { type: 'f16', output })
     using converted = await openCheckpoint(output)
-    using set = await loadParameters(backend, converted, wanted, { repack: false })
+    using set = await loadParameters(backend, converted, bigDeclaration, { repack: false })
     expect((await valuesOf(set, 'thinker.big.weight'))[300]).toBe(65_504)
   })
 
   it('keeps the event loop free', async () => {
     const [rows, columns] = [2048, 4096]
     const big = { 'thinker.big.weight': bf16([rows, columns], 3) }
-    const wanted = declare({ 'thinker.big.weight': { shape: [columns, rows], use: 'matmul' } })
+    const bigDeclaration = declare({ 'thinker.big.weight': { shape: [columns, rows], use: 'matmul' } })
     using checkpoint = await openCheckpoint(await folder('free', big))
     let done = false
-    const conversion = convertCheckpoint(backend, checkpoint, wanted, {
+    const conversion = convertCheckpoint(backend, checkpoint, bigDeclaration, {
       type: 'q4_k',
       output: join(root, 'free.gguf'),
     }).then(() => (done = true))

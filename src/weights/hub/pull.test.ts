@@ -15,8 +15,8 @@ const content = {
   'model-00001-of-00002.safetensors': weights,
   'model-00002-of-00002.safetensors': second,
   'tokenizer.json': '{}',
-  'pytorch_model.bin': 'not wanted',
-  'folder/extra.json': 'not wanted',
+  'pytorch_model.bin': 'not part of a checkpoint',
+  'folder/extra.json': 'not part of a checkpoint',
 }
 
 const large = 'model-00001-of-00002.safetensors'
@@ -78,9 +78,9 @@ const onContentRequest = (
 }
 
 it('selects the files of a checkpoint, including voices, and no others', () => {
-  const wanted = ['model-00001-of-00005.safetensors', 'config.json', 'merges.txt', 'spk_dict.pt', 'LICENSE']
-  const unwanted = ['pytorch_model.bin', 'optimizer.pt', 'folder/spk_dict.pt', 'model.onnx', '.gitattributes']
-  expect([...wanted, ...unwanted].filter((path) => isCheckpointFile(path))).toEqual(wanted)
+  const selected = ['model-00001-of-00005.safetensors', 'config.json', 'merges.txt', 'spk_dict.pt', 'LICENSE']
+  const others = ['pytorch_model.bin', 'optimizer.pt', 'folder/spk_dict.pt', 'model.onnx', '.gitattributes']
+  expect([...selected, ...others].filter((path) => isCheckpointFile(path))).toEqual(selected)
 })
 
 describe.each(['huggingface', 'modelscope'] as const)('pulling from %s', (name) => {

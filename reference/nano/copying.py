@@ -96,13 +96,19 @@ def long_text(rng, lang):
     """Random words, as many as a long sentence has."""
     if lang == "en":
         common, n = open_text.words("en", "train"), rng.randint(2, 14)
-        word = lambda: rng.choice(common[:800]) if rng.random() < 0.4 else rng.choice(common) if rng.random() < 0.8 else open_text.name(rng, "train", "en") if rng.random() < 0.5 else open_text.made_up(rng)
+        word = lambda: rng.choice(common[:800]) if rng.random() < 0.4 else rng.choice(common) if rng.random() < 0.4 else open_text.name(rng, "train", "en") if rng.random() < 0.2 else open_text.made_up(rng)
         words = [word() + ("," if rng.random() < 0.05 and i < n - 1 else "") for i in range(n)]
         text = " ".join(words)
         return (text[0].upper() + text[1:] if rng.random() < 0.6 else text) + rng.choice(["", ".", ".", "!"])
     words = open_text.words("zh", "train")
     text = "".join(rng.choice(words[:800] if rng.random() < 0.5 else words) + (rng.choice([",", ""]) if rng.random() < 0.1 else "") for _ in range(rng.randint(2, 10)))
     return text.rstrip(",") + rng.choice(["", "。", "。", "!"])
+
+
+def joined(rng):
+    """Tokens of letters, one to three: every token's letters are practised, also those of tokens that few words have."""
+    usable = joined.usable = getattr(joined, "usable", None) or [p for p in PIECES if p.isascii() and p.isalpha() and len(p) > 1]
+    return "".join(rng.choice(usable) for _ in range(rng.choice([1, 2, 2, 3])))[:13]
 
 
 def sample(rng, lang):
@@ -114,5 +120,5 @@ def sample(rng, lang):
         n = open_text.name(rng, "train", lang)
         return open_text.greeting(rng, "train", lang, n) + (open_text.asked_name(rng, "train", lang, n) if rng.random() < 0.5 else [])
     if kind == "spell":
-        return open_text.spell(rng, "train", lang)
+        return open_text.spell(rng, "train", lang, joined(rng) if PIECES and rng.random() < 0.4 else None)
     return [turn for part in open_text.fact(rng, "train", lang) for turn in part]

@@ -64,12 +64,12 @@ def spoken(rng, split, only=None, recorded=False):
     half of it in one of its voices; "request", what wants an answer; "asked", the same in open words; "free", words that no grammar
     of ours puts together. `recorded`: English of a person's recordings."""
     lang = "en" if recorded else rng.choice(["zh", "en"])
-    kind = "free" if only == "free" else "asked" if only == "asked" else "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [3, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
+    kind = "free" if only == "free" else "asked" if only == "asked" else "reply" if only == "reply" else rng.choices(["talk", "arith", "count"], [5, 2, 1])[0] if only == "request" else rng.choices(["talk", "arith", "count", "copy", "reply"], [34, 12, 6, 26, 22] if split == "train" else [34, 12, 6, 48, 0])[0]
     answer = None
     if kind == "free":
         text = open_text.free_sentence(rng, split, lang) if rng.random() < 0.5 else open_text.odd_sentence(rng, split, lang)
     elif kind == "asked":
-        skill = rng.choice(["arith", "arith", "arith", "talk", "talk", "name", "bigger", "count", "repeat", "spell", "unknown"])
+        skill = rng.choice(["arith", "arith", "talk", "talk", "talk", "name", "name", "bigger", "count", "repeat", "spell", "unknown"])
         (_, text), (_, answer), *_ = open_text.SKILLS[skill](rng, split, lang)
         text, answer = said_aloud(text, lang), answer if lang == "en" else text_data.full_width(answer)
     elif kind == "copy":
@@ -88,7 +88,7 @@ def spoken(rng, split, only=None, recorded=False):
     if recorded:
         voice = rng.choice(list(sd.RECORDED))
         wave = sd.speak_recorded(text, voice, rng.uniform(0.85, 1.35), sd.RECORDED[voice] * rng.uniform(0.85, 1.2))
-    elif only == "reply" and rng.random() < 0.5:
+    elif rng.random() < (0.5 if only == "reply" else 0.1 if split == "train" else 0):
         wave = sd.speak(text, lang, *rng.choice(list(c.VOICES.values())))
     else:
         sex = rng.choice("mf")

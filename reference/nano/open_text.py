@@ -5,7 +5,9 @@
 """
 
 import random
+import re
 from functools import lru_cache
+from pathlib import Path
 
 import wordfreq
 
@@ -42,8 +44,26 @@ def words(lang, split):
     return [w for w in usable if held("word", w) == (split == "heldout")]
 
 
+@lru_cache(None)
+def rare_words():
+    """English words beyond the frequent ones, without those that `newcomers.py` asks for."""
+    asked = set(re.findall("[a-z]+", (Path(__file__).parent / "newcomers.py").read_text().lower()))
+    return [w for w in wordfreq.top_n_list("en", 120000)[14000:] if w.isascii() and w.isalpha() and 3 <= len(w) <= 13 and w not in RUDE and w not in asked and not held("word", w)]
+
+
 def made_up(rng):
-    """An unseen word, like names of people and products."""
+    """An unseen word: a rare one, parts of two words, or syllables."""
+    kind = rng.random()
+    if kind < 0.45:
+        return rng.choice(rare_words())
+    if kind < 0.75:
+        first, second = rng.choice(words("en", "train")), rng.choice(words("en", "train"))
+        return (first[: rng.randint(1, len(first))] + second[rng.randint(0, len(second) - 1) :])[:13]
+    return syllables(rng)
+
+
+def syllables(rng):
+    """Like names of people and products."""
     onset, vowel, coda = "b d f g h j k l m n p r s t v w z ch sh th br tr st kr pl".split(), "a e i o u ai ee oo ia".split(), ["", "", "", "n", "r", "l", "s", "t", "x", "m"]
     return "".join(rng.choice(onset) + rng.choice(vowel) + rng.choice(coda) for _ in range(rng.randint(1, 3)))
 
@@ -61,7 +81,7 @@ def name(rng, split, lang):
             return n
 
 
-AROUND = (["Please tell me: ", "Okay. ", "Now, ", "Hey, ", "nano, ", "Quick question: ", "So, ", "Next: ", "I want to know: ", "Hello. "], [", please", " now", ", nano", " for me", " please", ", okay"])
+AROUND = (["And ", "And ", "Please tell me: ", "Okay. ", "Now, ", "Hey, ", "nano, ", "Quick question: ", "So, ", "Next: ", "I want to know: ", "Hello. "], [", please", " now", ", nano", " for me", " please", ", okay"])
 
 
 def plain(rng, text):
@@ -129,10 +149,11 @@ SPELL_EN = ["Spell {}.", "How do you spell {}?", "Spell the word {}.", "Please s
 SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼写单词{}", "{}这个单词怎么拼", "单词{}由哪些字母组成", "请把{}拼出来", "帮我拼一下{}", "英文{}怎么写", "怎么拼{}", "{}的拼写是什么", "{}的字母有哪些", "请逐个字母拼{}", "单词{}怎么拼写", "告诉我{}怎么拼", "拼出{}"]
 
 
-def spell(rng, split, lang):
+def spell(rng, split, lang, w=None):
+    """`w`: the word; one of the split when left out."""
     kind = rng.random()
     known = words("en", split)
-    w = rng.choice(known[:1500] if kind < 0.3 else known) if kind < 0.75 else name(rng, split, "en") if kind < 0.87 else made_up(rng)
+    w = w or (rng.choice(known[:1500] if kind < 0.15 else known) if kind < (0.3 if split == "train" else 0.75) else name(rng, split, "en") if kind < (0.36 if split == "train" else 0.87) else made_up(rng))
     q = pick(rng, SPELL_EN if lang == "en" else SPELL_ZH, split, "spell").format(w if rng.random() < 0.9 else w.upper())
     return [("user", q), ("assistant", ", ".join(w.lower()) + ".")]
 

@@ -4,8 +4,8 @@ each round.
     python3 rounds.py text=0.3,image=0.3,... 9e-4:900 6e-4:900 3e-4:900
 
 Each argument after the mix is one round, RATE:SECONDS. The rate falls only in the last round. Resumes from work/a.pt and
-work/b.pt, or starts both from work/thinker.pt; the mean is work/thinker.pt. GUIDE, TOKENS and PART apply as in
-train_thinker.py.
+work/b.pt, or starts both from work/thinker.pt; the mean is work/thinker.pt. Each process holds a third of the media in
+memory, another one each round. GUIDE, TOKENS and PART apply as in train_thinker.py.
 """
 
 import os
@@ -42,7 +42,7 @@ def main(mix, rounds):
         last = number == len(rounds) - 1
         runs = []
         for i, name in enumerate(STATES):
-            own = {"STATE": f"{name}.pt", "SEED": str(2 * number + i), "SHARE": f"{i}/{len(STATES)}", "LR": rate, "DECAY": "1" if last else "0.01"}
+            own = {"STATE": f"{name}.pt", "SEED": str(2 * number + i), "SHARE": f"{(number + i) % 3}/3", "LR": rate, "DECAY": "1" if last else "0.01"}
             runs.append(subprocess.Popen([sys.executable, "train_thinker.py", seconds, mix], env={"EAGER": "1", "PAUSE": "900", **os.environ, **own}))
         if any(run.wait() for run in runs):
             raise SystemExit("a trainer failed")

@@ -80,7 +80,7 @@ def synthesiser():
 
 
 def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarray:
-    """24 kHz float32 mono, leading and trailing silence cut to 40 and 80 ms."""
+    """24 kHz float32 mono, leading and trailing silence cut to 70 and 100 ms."""
     if sex == "m" and hertz > 165:
         sex = "f"  # boys: beyond the male variant's range
     voice = "en-us" if lang == "en" else "cmn-latn-pinyin"
@@ -90,8 +90,7 @@ def speak(text, lang, sex="f", hertz=200.0, pace=165, variant=None) -> np.ndarra
     loud = np.flatnonzero(np.abs(wave) > 0.004)
     if len(loud) == 0:
         return np.zeros(c.FRAME, np.float32)
-    start, end = max(0, loud[0] - 960), min(len(wave), loud[-1] + 1920)
-    wave = wave[start:end]
+    wave = np.pad(wave, (1680, 2400))[loud[0] : loud[-1] + 4080]
     return wave * (0.16 / max(1e-4, float(np.sqrt(np.mean(wave**2)))) * 0.6)
 
 

@@ -105,13 +105,13 @@ const cases: readonly (readonly [string, string, (folder: string) => Promise<unk
     'whose tensors have other shapes than its configuration says',
     moe,
     (folder) => changeConfig(folder, (config) => (config.thinker_config.text_config['moe_intermediate_size'] = 48)),
-    /do not fit its config\.json: misshapen thinker\.model\.layers\.0\.\S+ expert 0 is \[32, 64\], should be \[48, 64\]/,
+    /do not match its config\.json: misshapen thinker\.model\.layers\.0\.\S+ expert 0 is \[32, 64\], should be \[48, 64\]/,
   ],
   [
     'of a format that is not read',
     moe,
     (folder) => changeHeader(folder, '"dtype":"BF16","shape":', '"dtype":"I16", "shape":'),
-    /misshapen \S+ is stored as i16, which no weight may be/,
+    /misshapen \S+ is stored as i16, should be f32, f16 or bf16/,
   ],
   [
     'quantised by another tool',

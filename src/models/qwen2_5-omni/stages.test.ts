@@ -138,7 +138,7 @@ describe('audio encoder', () => {
     const long = audioEncoder.encode(formulaLogMel(128, 5000), 5000, { signal: abort.signal, pause })
     await expect(long).rejects.toThrow('gone')
     expect(pauses).toBe(1)
-    await expect(audioEncoder.encode(formulaLogMel(128, 10), 11)).rejects.toThrow(/no \[128, 11\]/)
+    await expect(audioEncoder.encode(formulaLogMel(128, 10), 11)).rejects.toThrow(/not \[128, 11\]/)
     await expect(audioEncoder.encode(formulaLogMel(128, 2), 2)).rejects.toThrow(/3 are the fewest/)
   })
 })

@@ -337,7 +337,7 @@ describe('audio encoder', () => {
     const abort = new AbortController()
     abort.abort(new Error('gone'))
     await expect(audioEncoder?.encode(formulaLogMel(bins, 900), 900, { signal: abort.signal })).rejects.toThrow('gone')
-    await expect(audioEncoder?.encode(formulaLogMel(bins, 10), 11)).rejects.toThrow(/no \[128, 11\]/)
+    await expect(audioEncoder?.encode(formulaLogMel(bins, 10), 11)).rejects.toThrow(/not \[128, 11\]/)
   })
 })
 

@@ -126,7 +126,7 @@ describe('a speech stream', () => {
   it('refuses a voice of another model', async () => {
     const { voice } = options(1)
     await expect(speak({ ...options(1), voice: { ...voice, condition: new Float32Array(3) } })).rejects.toThrow(/cond has 3/)
-    await expect(speak({ ...options(1), voice: { ...voice, referenceMel: new Float32Array(7) } })).rejects.toThrow(/no mel of 20/)
+    await expect(speak({ ...options(1), voice: { ...voice, referenceMel: new Float32Array(7) } })).rejects.toThrow(/not a mel of 20 bands/)
     const short = { ...voice, referenceMel: voice.referenceMel.slice(0, 40) }
     await expect(speak({ ...options(1), voice: short })).rejects.toThrow(/reference of 2 frames is too short/)
   })

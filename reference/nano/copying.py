@@ -5,6 +5,8 @@ earlier. By the answers alone these form late, and together; `loss` asks chosen 
 `sample(rng, lang)` gives conversations that are mostly copies: sentences of random words, names, letters, facts.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -96,7 +98,8 @@ def long_text(rng, lang):
     """Random words, as many as a long sentence has."""
     if lang == "en":
         common, n = open_text.words("en", "train"), rng.randint(2, 14)
-        word = lambda: rng.choice(common[:800]) if rng.random() < 0.4 else rng.choice(common) if rng.random() < 0.4 else open_text.name(rng, "train", "en") if rng.random() < 0.2 else open_text.made_up(rng)
+        kinds = [lambda: rng.choice(common[:800]), lambda: rng.choice(common), lambda: open_text.name(rng, "train", "en"), lambda: open_text.made_up(rng)]
+        word = lambda: rng.choices(kinds, [40, 24, 7, 29])[0]()
         words = [word() + ("," if rng.random() < 0.05 and i < n - 1 else "") for i in range(n)]
         text = " ".join(words)
         return (text[0].upper() + text[1:] if rng.random() < 0.6 else text) + rng.choice(["", ".", ".", "!"])
@@ -105,10 +108,15 @@ def long_text(rng, lang):
     return text.rstrip(",") + rng.choice(["", "。", "。", "!"])
 
 
+@lru_cache(None)
+def spellable():
+    """The tokens of two letters and more; `watch` has to come first."""
+    return [piece for piece in PIECES if piece.isascii() and piece.isalpha() and len(piece) > 1]
+
+
 def joined(rng):
     """Tokens of letters, one to three: every token's letters are practised, also those of tokens that few words have."""
-    usable = joined.usable = getattr(joined, "usable", None) or [p for p in PIECES if p.isascii() and p.isalpha() and len(p) > 1]
-    return "".join(rng.choice(usable) for _ in range(rng.choice([1, 2, 2, 3])))[:13]
+    return "".join(rng.choice(spellable()) for _ in range(rng.choice([1, 2, 2, 3])))[:13]
 
 
 def sample(rng, lang):

@@ -150,10 +150,12 @@ SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼
 
 
 def spell(rng, split, lang, w=None):
-    """`w`: the word; one of the split when left out."""
-    kind = rng.random()
-    known = words("en", split)
-    w = w or (rng.choice(known[:1500] if kind < 0.15 else known) if kind < (0.3 if split == "train" else 0.75) else name(rng, split, "en") if kind < (0.36 if split == "train" else 0.87) else made_up(rng))
+    """`w`: the word; one of the split when left out. Training takes unseen words more often, so that none is memorised."""
+    if w is None:
+        known = words("en", split)
+        frequent, all_known, named, unseen = [15, 15, 6, 64] if split == "train" else [30, 45, 12, 13]
+        kinds = [lambda: rng.choice(known[:1500]), lambda: rng.choice(known), lambda: name(rng, split, "en"), lambda: made_up(rng)]
+        w = rng.choices(kinds, [frequent, all_known, named, unseen])[0]()
     q = pick(rng, SPELL_EN if lang == "en" else SPELL_ZH, split, "spell").format(w if rng.random() < 0.9 else w.upper())
     return [("user", q), ("assistant", ", ".join(w.lower()) + ".")]
 

@@ -1,8 +1,8 @@
 /**
  * The check of `omniserve doctor` for where the checkpoint's weights are placed in memory.
  *
- * In: settings and the device that `serve` uses. Out: a check with the placement that loading chooses, and a faster one
- * if there is one.
+ * In: settings and the device that `serve` uses. Out: a check with the placement that loading chooses, and a
+ * faster one if there is one.
  */
 import type { Settings } from '../config/index.ts'
 import { choosePlacement, loadedTypes } from '../engines/local/choose-placement.ts'

@@ -1,8 +1,8 @@
 /**
  * Finds a server that runs on this machine at the address of the settings of `serve`.
  *
- * In: the settings of the environment and `omniserve.json`. Out: a connection to the server once it is ready; undefined
- * if there is none, if it refuses the key, or if it serves another checkpoint than the settings name.
+ * In: the settings of the environment and `omniserve.json`. Out: a connection to the server once it is ready;
+ * undefined if there is none, if it refuses the key, or if it serves another checkpoint than the settings name.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadSettings, SETTINGS, type Settings } from '../config/index.ts'

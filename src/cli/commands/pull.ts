@@ -1,5 +1,6 @@
 /**
- * `omniserve pull`: downloads a checkpoint from Hugging Face or ModelScope into the folder in which `--model ID` looks.
+ * `omniserve pull`: downloads a checkpoint from Hugging Face or ModelScope into the folder in which
+ * `--model ID` looks.
  */
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'

@@ -214,8 +214,8 @@ function replyText({ text, tokens, codes, pcm }: InspectedReply): string {
 }
 
 /**
- * Qwen3-Omni's vocoder is causal, so streamed samples equal those decoded at once. Qwen2.5-Omni decodes in windows with
- * less context, so only the loudness over time is compared: a lost, repeated or moved window changes it.
+ * Qwen3-Omni's vocoder is causal, so streamed samples equal those decoded at once. Qwen2.5-Omni decodes in windows
+ * with less context, so only the loudness over time is compared: a lost, repeated or moved window changes it.
  */
 function streamingPlan(architecture: string): Plan {
   const name = 'streaming'

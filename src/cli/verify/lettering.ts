@@ -1,6 +1,6 @@
 /**
- * Draws digits and lower-case letters as SVG paths, so that images are the same on every machine. An SVG `text` element
- * would depend on the installed fonts.
+ * Draws digits and lower-case letters as SVG paths, so that images are the same on every machine. An SVG `text`
+ * element would depend on the installed fonts.
  *
  * In: a text of `0-9`, `a-z` and spaces. Out: an SVG document.
  */

@@ -3,8 +3,8 @@
  *
  * `full` has questions that any published Qwen-Omni answers well. `demo` has questions that a model of 19 million
  * parameters can learn: two digits, short words, memorised replies. Its pass mark allows one more wrong answer in six,
- * because nano confuses similar digits. Numbers, words and operands are drawn with a seed, so that two reports with the
- * same seed have the same questions.
+ * because nano confuses similar digits. Numbers, words and operands are drawn with a seed, so that two reports with
+ * the same seed have the same questions.
  */
 
 export type Level = 'demo' | 'full'

@@ -285,6 +285,7 @@ export const benchmark: Benchmark = {
         bench.add('file', { GB: file.bytes / GB, 'billion weights': file.parameters / 1e9, 's to write': seconds })
       bench.add('limits', {
         'GB/s read': speeds.bandwidth / GB,
+        'GB/s read by products of one column': speeds.column / GB,
         'GMAC/s in q4_0': speeds.narrow / GB,
         'GMAC/s in q8_0': speeds.fine / GB,
         'GB per text token': limits.bytesPerToken / GB,

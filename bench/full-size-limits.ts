@@ -23,6 +23,8 @@ export interface Speeds {
   /** Multiply-accumulates a second of one product: repacked q4_0 weights with many columns, and q8_0. */
   readonly narrow: number
   readonly fine: number
+  /** Bytes a second that repacked q4_0 products of one column read, from weights that no cache holds. */
+  readonly column: number
 }
 
 export interface Limits {
@@ -41,11 +43,11 @@ export async function measureSpeeds(): Promise<Speeds> {
   const bytes = 1 << 28
   await using reader = new Reader(bytes, backend.threads)
   const read = median(await measure(7, () => reader.read(1)))
-  const product = async (type: TensorType, size: number, columns: number): Promise<number> => {
+  const product = async (type: TensorType, size: number, columns: number, count = 4): Promise<number> => {
     const random = uniform(11)
-    const values = (count: number): Float32Array => Float32Array.from({ length: count }, () => random() - 0.5)
+    const values = (length: number): Float32Array => Float32Array.from({ length }, () => random() - 0.5)
     const source = await quantize(backend, type as 'q4_0', values(size * size), size)
-    const names = ['a', 'b', 'c', 'd']
+    const names = Array.from({ length: count }, (_, i) => `${i}`)
     using weights = await loadWeights(
       backend,
       names.map((name) => ({ name, type, shape: [size, size], use: 'matmul', source })),
@@ -62,6 +64,7 @@ export async function measureSpeeds(): Promise<Speeds> {
   }
   return {
     bandwidth: bytes / (read / 1000),
+    column: (await product('q4_0', 2048, 1, 100)) * (tensorBytes('q4_0', [32]) / 32),
     narrow: await product('q4_0', 2048, 256),
     fine: await product('q8_0', 1536, 144),
   }

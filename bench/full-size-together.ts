@@ -1,9 +1,9 @@
 /**
  * Several spoken replies at once from the whole of Qwen3-Omni-30B-A3B (random 4-bit weights, repacked): how long the
- * others wait for their first word and first audio while one speaks, and whether anybody's audio stops.
+ * others wait for their first word and first audio while one speaks, and whether anybody's audio stops. Weights are
+ * placed as in full-size-30b.ts, whose files are used when `OMNISERVE_BENCH_KEEP` has kept them.
  *
- * `OMNISERVE_BENCH_LAYERS=12` takes fewer layers of the thinker, for a machine without 24 GB; `OMNISERVE_BENCH_KEEP`
- * keeps the file.
+ * `OMNISERVE_BENCH_LAYERS=12` takes fewer layers of the thinker, for a machine without 24 GB.
  */
 
 import { existsSync } from 'node:fs'
@@ -95,7 +95,8 @@ export const benchmark: Benchmark = {
   async run(context) {
     const { directory, signal } = context
     const layers = process.env['OMNISERVE_BENCH_LAYERS']
-    const path = join(directory, `full-size-together-${layers ?? 'all'}.gguf`)
+    const path = join(directory, `full-size-30b${layers === undefined ? '' : `-${layers}`}.gguf`)
+    const weights = join(directory, 'weights')
     const kept = process.env['OMNISERVE_BENCH_KEEP'] !== undefined
     try {
       if (!existsSync(path))
@@ -110,7 +111,7 @@ export const benchmark: Benchmark = {
         id: 'full-size',
         device: 'cpu',
         signal,
-        keepFree: -64e9,
+        cacheDirectory: weights,
         contextLength: 4096,
         maxSpeechFrames: frames,
         hangMilliseconds: 600_000,
@@ -132,7 +133,8 @@ export const benchmark: Benchmark = {
         await engine.close()
       }
     } finally {
-      if (!kept) await Promise.all([rm(path, { force: true }), rm(`${path}.partial`, { force: true })])
+      const made = [path, `${path}.partial`, weights]
+      if (!kept) await Promise.all(made.map((one) => rm(one, { force: true, recursive: true })))
     }
   },
 }

@@ -75,7 +75,7 @@ def talk(rng, split, lang, turns, pictures=(), sounds=()):
             told.append(lambda asked=asked: asked)
         elif x < 0.36 and told:
             add("asked again", rng.choice(told)())
-        elif x < (0.75 if len(seen) > 1 else 0.56) and (seen or heard):
+        elif x < (0.85 if len(seen) > 1 else 0.56) and (seen or heard):
             if heard and (not seen or rng.random() < (0.2 if len(seen) > 1 else 0.35)):
                 f = heard[0]
                 add("heard again", [("user", again(rng, "sound", en)), ("assistant", f"I heard {COUNTS[f['count']][0]} {f['level']} beep{'s' if f['count'] > 1 else ''}." if en else f"我听到{'一两三四五六'[f['count'] - 1]}声{TONES[f['level']]}音。")])

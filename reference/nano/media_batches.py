@@ -116,6 +116,14 @@ def spoken_dialogue(rng, facts, tokens):
     return [("user", [("audio", tokens), q if en else text_data.full_width(q)]), ("assistant", text if en else text_data.full_width(text))]
 
 
+def store(path, **arrays):
+    """Trainers read new files while this runs, so a file appears whole."""
+    part = path.with_suffix(".part")
+    with open(part, "wb") as f:
+        np.savez(f, **arrays)
+    part.rename(path)
+
+
 def make_images(n, seed, split="train", kinds=None):
     """`kinds`: shares by kind of image; default: those of `make_image`."""
     rng = random.Random(seed)
@@ -124,7 +132,7 @@ def make_images(n, seed, split="train", kinds=None):
     for i in range(n // 500):
         pairs = [md.make_image(rng, split, kind()) for _ in range(500)]
         arrays = [md.prepare(image) for image, _ in pairs]
-        np.savez(IMAGES / f"{seed + i:06d}.npz", shapes=np.array([a.shape[:2] for a in arrays]), pixels=np.concatenate([a.ravel() for a in arrays]), scenes=np.array([s for _, s in pairs], object))
+        store(IMAGES / f"{seed + i:06d}.npz", shapes=np.array([a.shape[:2] for a in arrays]), pixels=np.concatenate([a.ravel() for a in arrays]), scenes=np.array([s for _, s in pairs], object))
         print("images", (i + 1) * 500, flush=True)
 
 
@@ -136,7 +144,7 @@ def make_sounds(n, seed, split="train", speech=0.8, **kind):
         for _ in range(250):
             wave, facts = md.make_sound(rng, split) if rng.random() >= speech else spoken(rng, split, **kind)
             rows.append((whisper_mel(wave), facts))
-        np.savez(SOUNDS / f"{seed + i:06d}.npz", lengths=np.array([r[0].shape[1] for r in rows]), mels=np.concatenate([r[0] for r in rows], 1), facts=np.array([r[1] for r in rows], object))
+        store(SOUNDS / f"{seed + i:06d}.npz", lengths=np.array([r[0].shape[1] for r in rows]), mels=np.concatenate([r[0] for r in rows], 1), facts=np.array([r[1] for r in rows], object))
         print("sounds", (i + 1) * 250, flush=True)
 
 
@@ -256,7 +264,9 @@ def framed(rng, mel, facts):
 
 
 def sound_batch(rng, chat, size=32):
-    rows = sorted(rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12)), key=lambda r: r[0].shape[1])
+    rows = rng.sample(sounds.refresh(), min(len(sounds.rows), size * 12))
+    rows += [row for row in rng.sample(sounds.rows, min(len(sounds.rows), size * 12)) if row[1].get("free")]  # the hardest kind twice
+    rows.sort(key=lambda row: row[0].shape[1])
     out = []
     for i in range(0, len(rows) - size + 1, size):
         part = [(framed(rng, mel, facts), facts) for mel, facts in rows[i : i + size]]
@@ -347,11 +357,13 @@ def talk_batch(rng, chat, size=8):
     for _ in range(6):
         group = rng.choice(sorted((g for g in shapes.values() if len(g) > 20), key=len)[-6:])
         tokens, rows = group[0][0].shape[0] * group[0][0].shape[1] // 1024, []
-        turns = rng.choice([3, 5, 8, 12])
+        turns = rng.choice([3, 4, 4, 8, 12, 12])
+        if turns == 4:  # two images and questions about both
+            group = [row for row in group if row[1]["kind"] in ("one", "mixed")] if rng.random() < 0.5 else group
         for _ in range(size if turns > 5 else 2 * size):
             lang = rng.choice(["en", "zh"])
-            pictures = [(shake(im, rng) if rng.random() < 0.6 else im, scene, tokens) for im, scene in rng.sample(group, rng.choice([0, 1, 1, 2, 2, 3]) if turns > 3 else 1)]
-            heard = [(mel, facts, audio_tokens(mel.shape[1])) for mel, facts in rng.sample(by[lang], rng.choice([0, 1, 1, 2]) if turns > 3 else rng.choice([0, 1]))]
+            pictures = [(shake(im, rng) if rng.random() < 0.6 else im, scene, tokens) for im, scene in rng.sample(group, 2 if turns == 4 else rng.choice([0, 1, 2, 2, 2, 3]) if turns > 3 else 1)]
+            heard = [(mel, facts, audio_tokens(mel.shape[1])) for mel, facts in rng.sample(by[lang], 0 if turns == 4 else rng.choice([0, 1, 1, 2]) if turns > 3 else rng.choice([0, 1]))]
             rows.append(long_talks.talk(rng, "train", lang, turns, pictures, heard))
         ids, att, lab = chat.batch([chat.encode(messages) for messages, *_ in rows])
         batch = {"input_ids": ids, "attention_mask": att, "labels": lab}

@@ -145,8 +145,9 @@ def fact(rng, split, lang):
 
 
 SPELL_EN = ["Spell {}.", "How do you spell {}?", "Spell the word {}.", "Please spell {}.", "Can you spell {}?", "How is {} spelled?", "Spell {} for me.", "Spell \"{}\".", "spell {}", "What letters are in {}?", "Could you spell the word {}?",
-            "Spell out {}.", "Can you spell the word {} for me?", "How do I spell {}?", "Give me the letters of {}.", "How do you write {}?", "Spell {} letter by letter.", "Please spell out {}.", "What is the spelling of {}?", "Which letters does {} have?", "Spell this word: {}", "Spell this: {}", "I want you to spell {}.", "Spelling of {}, please.", "Now spell {}.", "How is the word {} written?", "Show me how to spell {}.", "{}, spelled out?"]
-SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼写单词{}", "{}这个单词怎么拼", "单词{}由哪些字母组成", "请把{}拼出来", "帮我拼一下{}", "英文{}怎么写", "怎么拼{}", "{}的拼写是什么", "{}的字母有哪些", "请逐个字母拼{}", "单词{}怎么拼写", "告诉我{}怎么拼", "拼出{}"]
+            "Spell out {}.", "Can you spell the word {} for me?", "How do I spell {}?", "Give me the letters of {}.", "How do you write {}?", "Spell {} letter by letter.", "Please spell out {}.", "What is the spelling of {}?", "Which letters does {} have?", "Spell this word: {}", "Spell this: {}", "I want you to spell {}.", "Spelling of {}, please.", "Now spell {}.", "How is the word {} written?", "Show me how to spell {}.", "{}, spelled out?",
+            "Please spell the word {}.", "Spell the name {}.", "How does one spell {}?", "How is the word {} spelt?", "Tell me how {} is spelt.", "Would you spell {}?", "Spell {} slowly.", "The word is {}. Spell it.", "I need the letters of {}.", "Can you tell me how to spell {}?"]
+SPELL_ZH = ["{}怎么拼?", "请拼写{}", "拼一下{}", "{}怎么拼写", "拼写单词{}", "{}这个单词怎么拼", "单词{}由哪些字母组成", "请把{}拼出来", "帮我拼一下{}", "英文{}怎么写", "怎么拼{}", "{}的拼写是什么", "{}的字母有哪些", "请逐个字母拼{}", "单词{}怎么拼写", "告诉我{}怎么拼", "拼出{}", "麻烦拼一下{}", "你会拼{}吗", "请你拼写单词{}", "能拼写一下{}吗", "把{}的字母说出来"]
 
 
 def spell(rng, split, lang, w=None):
@@ -156,8 +157,8 @@ def spell(rng, split, lang, w=None):
         frequent, all_known, named, unseen = [15, 15, 6, 64] if split == "train" else [30, 45, 12, 13]
         kinds = [lambda: rng.choice(known[:1500]), lambda: rng.choice(known), lambda: name(rng, split, "en"), lambda: made_up(rng)]
         w = rng.choices(kinds, [frequent, all_known, named, unseen])[0]()
-    q = pick(rng, SPELL_EN if lang == "en" else SPELL_ZH, split, "spell").format(w if rng.random() < 0.9 else w.upper())
-    return [("user", q), ("assistant", ", ".join(w.lower()) + ".")]
+    q = pick(rng, SPELL_EN if lang == "en" else SPELL_ZH, split, "spell").format(w if rng.random() < 0.9 else rng.choice([w.upper(), w.capitalize()]))
+    return [("user", plain(rng, q) if lang == "en" else q), ("assistant", ", ".join(w.lower()) + ".")]
 
 
 REPEAT_EN = ["Repeat after me: {}", "Say: {}", "Please repeat: {}", "Repeat: {}", "Say \"{}\"", "Say {}", "Repeat this: {}", "Can you say {}", "Please say: {}", "Say after me: {}", "Repeat the sentence: {}", "Repeat \"{}\"", "Say exactly this: {}", "Read this aloud: {}", "Say the following: {}", "Echo: {}", "Please say {}", "Now say: {}", "Repeat these words: {}", "Copy this: {}", "I say: {} Now you.", "Can you repeat: {}", "Say this sentence: {}", "Say these words: {}", "Repeat what I say: {}", "Please repeat the words {}", "Speak after me: {}"]
@@ -242,7 +243,7 @@ def arithmetic(rng, split, lang):
     for _ in range(400):
         op = rng.choices("+-*/", [34, 36, 21, 9])[0]
         if op in "+-":
-            top = rng.choice([10, 10, 20, 50, 100])
+            top = rng.choice([10, 10, 20, 50, 100] if op == "+" else [10, 20, 50, 100, 100, 100])
             a, b = rng.randint(0, top), rng.randint(0, top)
             if op == "-" and b > a and rng.random() < 0.85:
                 a, b = b, a
@@ -293,13 +294,14 @@ def bigger(rng, split, lang):
 
 
 NOT_EN = ["What is {n}?", "What does {n} mean?", "Tell me about {n}.", "How does {n} work?", "Why is {n} important?", "Who invented {n}?", "Explain {n} please.", "Where can I buy {n}?", "Translate {n} into French.", "Write something about {n}.", "What is the history of {n}?", "How do I learn {n}?",
-          "What do you think about {n}?", "Who is {p}?", "When was {p} born?", "What is the meaning of {n}?", "What do you know about {n}?", "Describe {n}.", "What is the difference between {n} and {m}?", "How many people live in {p}?", "Why do people like {n}?", "Is {n} good for me?", "What is the best {n}?"]
-NOT_ZH = ["{n}是什么", "{n}是什么意思", "介绍一下{n}", "什么是{n}", "为什么{n}很重要", "谁发明了{n}", "请解释{n}", "哪里可以买到{n}", "把{n}翻译成英文", "写一篇关于{n}的文章", "{n}的历史是什么", "怎么学{n}", "你觉得{n}怎么样", "{p}是谁", "{p}是哪年出生的", "{n}和{m}有什么区别", "给我讲讲{n}", "{n}有什么用", "你了解{n}吗"]
+          "What do you think about {n}?", "Who is {p}?", "When was {p} born?", "What is the meaning of {n}?", "What do you know about {n}?", "Describe {n}.", "What is the difference between {n} and {m}?", "How many people live in {p}?", "Why do people like {n}?", "Is {n} good for me?", "What is the best {n}?",
+          "Who was the winner of {n} in {y}?", "In which year did {n} begin?", "Please program {n} for me.", "Write {n} that does {m}.", "Can you make me a {n} of {m}?", "Who wrote {n}?", "How far is it to {p}?", "What happened in {y}?", "Who was the first {n}?", "I need code for {n}."]
+NOT_ZH = ["{n}是什么", "{n}是什么意思", "介绍一下{n}", "什么是{n}", "为什么{n}很重要", "谁发明了{n}", "请解释{n}", "哪里可以买到{n}", "把{n}翻译成英文", "写一篇关于{n}的文章", "{n}的历史是什么", "怎么学{n}", "你觉得{n}怎么样", "{p}是谁", "{p}是哪年出生的", "{n}和{m}有什么区别", "给我讲讲{n}", "{n}有什么用", "你了解{n}吗", "{y}年谁赢了{n}", "帮我写个{n}的程序", "{n}是谁写的", "{y}年发生了什么"]
 
 
 def unknown(rng, split, lang):
     n, m = (rng.choice(words(lang, split)[300:]) for _ in range(2))
-    q = pick(rng, NOT_EN if lang == "en" else NOT_ZH, split, "unknown").format(n=n, m=m, p=name(rng, split, lang))
+    q = pick(rng, NOT_EN if lang == "en" else NOT_ZH, split, "unknown").format(n=n, m=m, p=name(rng, split, lang), y=rng.randint(1850, 2030))
     return [("user", plain(rng, q) if lang == "en" else q + rng.choice(["", "?"])), ("assistant", "I am too small, I do not know that." if lang == "en" else "我太小了,这个我不会。")]
 
 

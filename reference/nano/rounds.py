@@ -44,7 +44,7 @@ def main(mix, rounds):
         for i, name in enumerate(STATES):
             own = {"STATE": f"{name}.pt", "SEED": str(2 * number + i), "SHARE": f"{(number + i) % 3}/3", "LR": rate, "DECAY": "1" if last else "0.01"}
             runs.append(subprocess.Popen([sys.executable, "train_thinker.py", seconds, mix], env={"EAGER": "1", "PAUSE": "900", **os.environ, **own}))
-        if any(run.wait() for run in runs):
+        if any([run.wait() for run in runs]):  # waits for all
             raise SystemExit("a trainer failed")
         average(number)
 

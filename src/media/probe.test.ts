@@ -60,3 +60,13 @@ it('the audio of a video whose packets have no duration is measured by decoding'
   expect(audio?.samples.length).toBeGreaterThan(16_000 * 1.9)
   expect(probed).toBe(audio?.samples.length)
 })
+
+it('an Ogg stream whose last packet is trimmed by more than its length is not too long', async () => {
+  const part = (hz: number, seconds: number) =>
+    makeMedia({
+      container: 'ogg',
+      tracks: [{ audio: { codec: 'libvorbis', rate: 44_100, tones: [{ start: 0, seconds, hz }] } }],
+    })
+  await using medium = await loader.audio(data(Buffer.concat([part(440, 1), part(440, 0.001), part(880, 1)])))
+  expect(medium.facts.samples / 16_000).toBeCloseTo(2, 1)
+})

@@ -57,7 +57,7 @@ export function decoderNamed(name: string): Codec | null {
 export function codecName(parameters: CodecParameters): string {
   const name = avGetCodecName(parameters.codecId)
   if (name !== null && name !== 'none' && !name.startsWith('unknown')) return name
-  return `unknown (${parameters.codecTagString ?? parameters.codecTag})`
+  return parameters.codecTag === 0 ? 'unknown codec' : `unknown (${parameters.codecTagString ?? parameters.codecTag})`
 }
 
 function list(names: string): string[] {

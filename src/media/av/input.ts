@@ -14,6 +14,7 @@ import {
   AV_LOG_QUIET,
   AV_NOPTS_VALUE,
   AV_PKT_FLAG_CORRUPT,
+  AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
 import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
@@ -166,12 +167,16 @@ export class MediaInput implements Disposable {
     this.#io.freeContext()
   }
 
-  /** Reads the next packet. Errors are retried, because a demuxer may report a damaged part and continue after it. */
+  /**
+   * Reads the next packet. Errors are retried, because a demuxer may report a damaged part and continue after it. A
+   * negative duration, which trims the end of an Ogg stream, comes from FFmpeg as an unsigned number of 32 bits.
+   */
   #next(packet: Packet): boolean {
     for (let failed = 0; failed < maxFailedReads; failed += 1) {
       const result = this.format.readFrameSync(packet)
       if (result >= 0) {
         this.endError = undefined
+        if (this.containerName === 'ogg') packet.duration = BigInt.asIntN(32, packet.duration)
         this.#applyClock(packet)
         return true
       }
@@ -192,6 +197,8 @@ export class MediaInput implements Disposable {
       const ticks = BigInt(Math.round((offset * base.den) / base.num))
       if (packet.pts !== AV_NOPTS_VALUE) packet.pts += ticks
       if (packet.dts !== AV_NOPTS_VALUE) packet.dts += ticks
+      // FFmpeg applies the edit list of the first MP4 to one that is appended to it.
+      packet.flags = (packet.flags & ~AV_PKT_FLAG_DISCARD) as Packet['flags']
     }
     this.#updateExtent(packet, toSeconds(packet.pts === AV_NOPTS_VALUE ? packet.dts : packet.pts, base), duration)
   }
@@ -235,10 +242,12 @@ export class MediaInput implements Disposable {
 
 function declaredSeconds(format: FormatContext): MediaInput['declared'] {
   const container = Number(format.duration) / 1_000_000
+  // ASF declares one duration, which FFmpeg copies to every stream.
+  const ofStreams = format.iformat?.name !== 'asf'
   return {
     container: container > 0 ? container : undefined,
     streams: format.streams.map(({ duration, timeBase }) =>
-      duration > 0n ? toSeconds(duration, timeBase) : undefined,
+      ofStreams && duration > 0n ? toSeconds(duration, timeBase) : undefined,
     ),
   }
 }

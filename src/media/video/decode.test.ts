@@ -357,6 +357,19 @@ describe('a truncated video', () => {
     expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
   })
 
+  it('AVI written to a pipe has a warning', async () => {
+    const file = make('avi', 'mpeg4', 'mp2')
+    file.writeUInt32LE(0, 4)
+    expect((await decode(file)).warnings).toEqual([])
+    expect((await decode(file.subarray(0, file.length * 0.6))).warnings.join()).toMatch(/cut off/)
+  })
+
+  it('ASF whose tracks have different lengths has no warning', async () => {
+    const tones = [{ start: 1, seconds: 1, hz: 440 }]
+    const tracks = [video('wmv2'), audio('wmav2', { rate: 44_100, channels: 2, tones })]
+    expect((await decode(makeMedia({ container: 'asf', tracks }))).warnings).toEqual([])
+  })
+
   it('MP4 without its index is an error', async () => {
     const file = make('mp4', 'libx264', 'aac')
     expect(await failure(file.subarray(0, file.length * 0.6))).toMatch(/^video_invalid: .*cut off/)
@@ -393,6 +406,15 @@ describe('damaged and appended files', () => {
     const { numbers, warnings } = await decode(Buffer.concat([file, file]))
     expect(numbers).toEqual(allSampled)
     expect(warnings.join()).toMatch(new RegExp(`another file begins at byte ${file.length}`))
+  })
+
+  it('a second fragmented MP4 after the first is decoded', async () => {
+    const muxer = { movflags: 'frag_keyframe+empty_moov+default_base_moof' }
+    const options = { preset: 'veryfast', bf: '2', g: '10' }
+    const part = (first: number) =>
+      makeMedia({ container: 'mp4', muxer, tracks: [video('libx264', { frames: 20, first, options })] })
+    const { numbers, warnings } = await decode(Buffer.concat([part(0), part(20)]))
+    expect([numbers, warnings]).toEqual([allSampled, []])
   })
 
   it('a second WebM after the first is decoded', async () => {

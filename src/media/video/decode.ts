@@ -53,7 +53,8 @@ export async function decodeVideo(source: SpooledBytes, limits: Limits, send: Se
       if (audio.samples > maxSamples) throw videoTooLongError(limits)
       return sendPieces(pieces, send)
     }
-    if (packet.streamIndex !== video.index) return undefined
+    // An empty packet repeats the frame before it (Theora, AVI); the decoder refuses it.
+    if (packet.streamIndex !== video.index || packet.size === 0) return undefined
     if (sampler.done) return audio === undefined ? false : undefined
     return decoder.push(packet, (frame) => sampler.take(frame))
   })

@@ -56,6 +56,45 @@ describe('WAVE files of every width', () => {
   )
 })
 
+it('decodes 24 bits in 32 with a plain header', async () => {
+  const file = waveFile({ bits: 32, validBits: 24 })
+  file.writeUInt16LE(24, 34)
+  const { samples } = await decode(file)
+  expect(loudness(samples, 0.1, 0.9)).toBeCloseTo(0.5 / Math.SQRT2, 2)
+})
+
+describe('WAVE with 64-bit sizes', () => {
+  const long = (...values: number[]) => Buffer.from(new BigUint64Array(values.map(BigInt)).buffer)
+
+  /** RF64 with the size of the samples in its `ds64` chunk; 0 is unknown. */
+  const rf64 = (tag: 'RF64' | 'BW64', size: number) => {
+    const wave = waveFile({ bits: 16 })
+    wave.write(tag)
+    wave.writeUInt32LE(0xffff_ffff, 4)
+    wave.writeUInt32LE(0xffff_ffff, wave.indexOf('data') + 4)
+    const sizes = Buffer.concat([long(wave.length, size, 16_000), Buffer.alloc(4)])
+    return Buffer.concat([wave.subarray(0, 12), Buffer.from('ds64\x1c\0\0\0'), sizes, wave.subarray(12)])
+  }
+
+  it.each(['RF64', 'BW64'] as const)('%s is read to its end, and a truncated one has a warning', async (tag) => {
+    for (const size of [32_000, 0]) {
+      // oxlint-disable-next-line no-await-in-loop -- one file at a time
+      const { seconds, warnings } = await decode(rf64(tag, size))
+      expect([seconds, warnings]).toEqual([1, []])
+    }
+    const { warnings } = await decode(rf64(tag, 32_000).subarray(0, -16_000))
+    expect(warnings.join()).toMatch(/cut off/)
+  })
+
+  it('Wave64 written to a pipe is read to its end', async () => {
+    const file = makeAudio('w64', 'pcm_s16le', { rate: 16_000 })
+    file.writeBigUInt64LE(2n ** 64n - 1n, 16)
+    file.writeBigUInt64LE(2n ** 63n - 1n, file.indexOf('data') + 16)
+    const { seconds, warnings } = await decode(file)
+    expect([seconds, warnings]).toEqual([2, []])
+  })
+})
+
 describe('audio codecs', () => {
   it.each([
     ['G.722 in WAVE', 'wav', 'g722', { rate: 16_000 }],
@@ -166,6 +205,10 @@ describe('durations', () => {
     ['ogg', 'libopus', {}],
     ['matroska', 'aac', {}],
     ['asf', 'wmav2', { channels: 2, rate: 44_100 }],
+    ['adts', 'aac', { rate: 44_100 }],
+    ['ac3', 'ac3', { rate: 44_100 }],
+    ['eac3', 'eac3', { rate: 44_100 }],
+    ['mp2', 'mp2', { rate: 44_100 }],
   ]
   it.each(rows)(
     '%s of %s: a warning for a truncated file, none for a complete one',

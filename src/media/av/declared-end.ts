@@ -5,9 +5,10 @@
  * format declares no sizes, or where the writer did not know them.
  *
  * Reference: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), RFC 3533 (Ogg), ISO/IEC 13818-1 (transport
- * and program streams), RIFF, Core Audio Format, FLV, and Advanced Systems Format.
+ * and program streams), RIFF, AIFF, AU, Core Audio Format, FLV, and Advanced Systems Format.
  */
 import type { ByteSource } from './bytes.ts'
+import { lastFrameEnd } from './frame-chain.ts'
 import { lastPageEnd } from './ogg-links.ts'
 import { waveData } from './wave-header.ts'
 
@@ -24,12 +25,14 @@ export function declaredEnd(bytes: ByteSource): number | undefined {
   if (head.readUInt32BE(0) === 0x1a45dfa3) return lastElementEnd(bytes)
   if (tag === 'OggS') return lastPageEnd(bytes)
   if (tag.startsWith('FLV')) return lastTagEnd(bytes, head.readUInt32BE(5))
-  if (tag === 'RIFF' && form === 'AVI ') return riffEnd(head.readUInt32LE(4))
+  if (tag === 'RIFF' && form === 'AVI ') return riffEnd(head.readUInt32LE(4)) ?? lastAviChunkEnd(bytes)
   if (form === 'WAVE' || tag === 'riff') return waveEnd(bytes)
+  if (tag === 'FORM') return riffEnd(head.readUInt32BE(4))
+  if (tag === '.snd') return auEnd(head)
   if (tag === 'caff') return lastChunkEnd(bytes)
   if (head.readUInt32BE(0) === 0x3026b275) return asfEnd(bytes)
   if (head.readUInt32BE(0) === 0x000001ba) return lastPackEnd(bytes)
-  return transportEnd(head, bytes.size)
+  return transportEnd(head, bytes.size) ?? lastFrameEnd(bytes)
 }
 
 /** The start of a second file of the same format, appended to the first. FFmpeg reads only the first. */
@@ -144,6 +147,24 @@ function lastTagEnd(bytes: ByteSource, headerSize: number): number | undefined {
 
 function riffEnd(size: number): number | undefined {
   return size === 0 || size >= unknownSize ? undefined : 7 + size // the last byte may be padding
+}
+
+/** For a file that was written to a pipe, whose declared size is unknown. */
+function lastAviChunkEnd(bytes: ByteSource): number | undefined {
+  let offset = 12
+  while (offset + 8 <= bytes.size) {
+    const chunk = bytes.read(offset, 8)
+    const id = chunk.toString('latin1', 0, 4)
+    if (!/^[\x20-\x7e]{4}$/.test(id)) return undefined
+    const size = chunk.readUInt32LE(4)
+    offset += id === 'LIST' || id === 'RIFF' ? 12 : 8 + size + (size % 2)
+  }
+  return offset
+}
+
+function auEnd(head: Buffer): number | undefined {
+  const size = head.readUInt32BE(8)
+  return size === 0 || size >= unknownSize ? undefined : head.readUInt32BE(4) + size
 }
 
 function waveEnd(bytes: ByteSource): number | undefined {

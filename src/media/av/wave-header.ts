@@ -3,9 +3,10 @@
  *
  * FFmpeg takes a sample's valid bits for its width, so that 24 valid bits in 32 decode to noise. Valid bits are the
  * high bits, so the full width is correct. FFmpeg also reads the samples of big-endian files (RIFX) in the wrong byte
- * order. In: a file. Out: bytes that replace parts of its header, and whether the samples are big-endian.
+ * order, and no samples where a writer to a pipe left the 64-bit size unknown (RF64, Wave64). In: a file. Out: bytes
+ * that replace parts of its header, and whether the samples are big-endian.
  *
- * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, Sony Wave64. libsndfile also uses the
+ * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, EBU Tech 3306 (RF64), Sony Wave64. libsndfile also uses the
  * block size, not the valid bits.
  */
 import {
@@ -70,7 +71,10 @@ export function waveHeader(file: ByteSource): WaveHeader | undefined {
     const name = head.toString('latin1', 0, 4)
     const size = layout.size(head)
     if (bigEndian) patches.push(swapped(head, offset, [[4, 4]]))
-    if (name === 'data') break
+    if (name === 'data') {
+      patches.push(...unknownSizePatches(file, layout, offset, size))
+      break
+    }
     if (name === 'fmt ') patches.push(...formatPatches(file, offset + layout.headerBytes, size, bigEndian))
     offset = layout.next(offset, size)
   }
@@ -86,14 +90,43 @@ export function waveData(file: ByteSource): { start: number; size: number } | un
   for (let i = 0; i < maxChunks && offset + layout.headerBytes <= file.size; i += 1) {
     const head = file.read(offset, layout.headerBytes)
     const size = layout.size(head)
-    if (head.toString('latin1', 0, 4) === 'data') return { start: offset + layout.headerBytes, size }
+    if (head.toString('latin1', 0, 4) === 'data') {
+      const is64 = layout.size64At !== undefined && size === unknownSize32
+      return { start: offset + layout.headerBytes, size: is64 ? size64(file, layout.size64At!) : size }
+    }
     offset = layout.next(offset, size)
   }
   return undefined
 }
 
+/** A 32-bit size that means: see the `ds64` chunk. */
+const unknownSize32 = 0xffff_ffff
+
+function size64(file: ByteSource, position: number): number {
+  const bytes = file.read(position, 8)
+  return bytes.length < 8 ? 0 : Number(bytes.readBigUInt64LE(0))
+}
+
+/** Writes the number of bytes that follow where the size of the samples is unknown. @param offset of the data chunk */
+function unknownSizePatches(file: ByteSource, layout: Layout, offset: number, size: number): Patch[] {
+  const present = file.size - offset - layout.headerBytes
+  const patch = (position: number, value: number): Patch => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigUInt64LE(BigInt(value))
+    return { position, bytes }
+  }
+  const { size64At } = layout
+  if (size64At !== undefined && size === unknownSize32 && size64(file, size64At) === 0)
+    return [patch(size64At, present)]
+  if (layout.headerBytes === 24 && size >= Number.MAX_SAFE_INTEGER)
+    return [patch(16, file.size), patch(offset + 16, present + 24)]
+  return []
+}
+
 interface Layout {
   readonly bigEndian: boolean
+  /** Position of the 64-bit size of the samples. */
+  readonly size64At?: number | undefined
   /** Position of the first chunk. */
   readonly firstChunk: number
   /** Bytes of a chunk's header. */
@@ -112,6 +145,7 @@ function layoutOf(head: Buffer): Layout | undefined {
     const size = (chunk: Buffer) => (bigEndian ? chunk.readUInt32BE(4) : chunk.readUInt32LE(4))
     return {
       bigEndian,
+      size64At: head.toString('latin1', 12, 16) === 'ds64' ? 28 : undefined,
       firstChunk: 12,
       headerBytes: 8,
       size,
@@ -144,7 +178,9 @@ function formatPatches(file: ByteSource, offset: number, size: number, bigEndian
   const channels = bytes.readUInt16LE(2)
   const width = bytes.readUInt16LE(12) / channels // bytes per sample
   const isValidWidth = [1, 2, 3, 4, 8].includes(width)
-  if (isValidWidth && (tag === formatTags.integer || tag === formatTags.float) && (isExtensible || bigEndian)) {
+  const is24In32 = tag === formatTags.integer && bytes.readUInt16LE(14) === 24 && width === 4
+  const mayDiffer = isExtensible || bigEndian || is24In32
+  if (isValidWidth && (tag === formatTags.integer || tag === formatTags.float) && mayDiffer) {
     bytes.writeUInt16LE(width * 8, 14)
     if (isExtensible) bytes.writeUInt16LE(width * 8, 18)
   }

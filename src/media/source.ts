@@ -12,9 +12,9 @@ export type MediaSource =
   | { readonly kind: 'url'; readonly url: URL }
   | { readonly kind: 'data'; readonly bytes: Buffer }
 
-/** The end of a data URI's header. The first match is used, because base64 has no semicolon. */
-const base64Marker = /;\s*base64\s*,/i
-const mediaType = /^data:\s*([\w.+!#$&^-]+\/[\w.+!#$&^-]+)?\s*$/i
+/** The end of a data URI's header. The last match is used: a parameter may contain it, but base64 has no semicolon. */
+const base64Marker = /;\s*base64\s*,/gi
+const mediaType = /^data:[^,"]*$/i
 
 /** Most characters of a data URI's header. */
 const maxHeaderLength = 2048
@@ -70,9 +70,9 @@ function parseDataUri(uri: string, maxBytes: number): Buffer {
       { source: 'data' },
     )
   }
-  const marker = base64Marker.exec(uri.slice(0, maxHeaderLength))
+  const marker = [...uri.slice(0, maxHeaderLength).matchAll(base64Marker)].at(-1)
   const header = uri.slice(0, marker?.index ?? 0)
-  if (marker === null || !mediaType.test(header.split(';', 1)[0]!)) {
+  if (marker === undefined || !mediaType.test(header.split(';', 1)[0]!)) {
     throw invalid('The data URI must look like `data:audio/wav;base64,...` (or `data:;base64,...`).', 'data')
   }
   return decodeBase64(uri.slice(marker.index + marker[0].length))
@@ -82,8 +82,8 @@ function parseDataUri(uri: string, maxBytes: number): Buffer {
 function decodeBase64(text: string): Buffer {
   let payload = text
   if (payload.includes('%')) payload = payload.replace(/%(2b|2f|3d|0d|0a)/gi, (escape) => decodeURIComponent(escape))
-  // Line breaks and indentation are layout. A space inside a line was a `+` that a form decoder replaced.
-  if (/\s/.test(payload)) payload = payload.replace(/[ \t]*[\r\n]\s*|\s+$/g, '')
+  // Line breaks, tabs and outer spaces are layout. A space inside a line was a `+` that a form decoder replaced.
+  if (/\s/.test(payload)) payload = payload.replace(/^\s+|[ \t\f]*[\r\n\t\f]\s*|\s+$/g, '')
   if (payload.includes(' ')) {
     throw invalid(
       'The base64 of the data URI has spaces in place of `+`, because it was decoded as form data. Send `%2B` in a form.',

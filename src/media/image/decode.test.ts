@@ -34,8 +34,9 @@ describe('a fourth channel that is not alpha', () => {
   const bmp = (fourth: number, headerBytes: number, compression: number, alphaMask = 0) => {
     const masks = Buffer.alloc(16)
     for (const [i, mask] of [0xff0000, 0xff00, 0xff, alphaMask].entries()) masks.writeUInt32LE(mask, i * 4)
-    const inHeader = headerBytes > 40 ? Buffer.concat([masks, Buffer.alloc(headerBytes - 56)]) : Buffer.alloc(0)
-    const afterHeader = headerBytes === 40 && compression === 3 ? masks.subarray(0, 12) : Buffer.alloc(0)
+    const inHeader = Buffer.concat([masks, Buffer.alloc(Math.max(0, headerBytes - 56))]).subarray(0, headerBytes - 40)
+    const maskBytes = compression === 6 ? 16 : compression === 3 ? 12 : 0
+    const afterHeader = headerBytes === 40 ? masks.subarray(0, maskBytes) : Buffer.alloc(0)
     const pixels = Buffer.concat(Array.from({ length: 32 * 32 }, () => Buffer.from([10, 20, 30, fourth])))
     const head = Buffer.alloc(54)
     head.write('BM')
@@ -48,11 +49,13 @@ describe('a fourth channel that is not alpha', () => {
     head.writeUInt32LE(compression, 30)
     return Buffer.concat([head, inHeader, afterHeader, pixels])
   }
-  const [plain, bitFields] = [0, 3]
+  const [plain, bitFields, alphaBitFields] = [0, 3, 6]
 
   it.each([
     ['no masks', 40, plain, 0],
     ['masks without alpha', 40, bitFields, 0],
+    ['a version 2 header', 52, bitFields, 0],
+    ['an alpha mask of 0', 40, alphaBitFields, 0],
     ['a version 5 header without an alpha mask', 124, bitFields, 0],
     ['a version 5 header whose masks are not used', 124, plain, 0xff000000],
   ])('BMP with %s is opaque', async (_name, headerBytes, compression, mask) => {
@@ -65,6 +68,7 @@ describe('a fourth channel that is not alpha', () => {
   it('BMP with an alpha mask has alpha', async () => {
     expect(colours(await decode(bmp(0x80, 108, bitFields, 0xff000000)))).toEqual(['142,137,132'])
     expect(colours(await decode(bmp(0x80, 56, bitFields, 0xff000000)))).toEqual(['142,137,132'])
+    expect(colours(await decode(bmp(0x80, 40, alphaBitFields, 0xff000000)))).toEqual(['142,137,132'])
   })
 
   it.each(['little', 'big'])(

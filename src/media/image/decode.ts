@@ -16,6 +16,7 @@ import { checkDimensions } from '../dimension-limits.ts'
 import type { ImageLimits } from '../limits.ts'
 import { expectKind, type ImageFormat, sniff, sniffLength } from '../sniff.ts'
 import { bmpHasAlpha, tiffExtraIsUnspecified } from './alpha.ts'
+import { setStandardHeader } from './bmp-header.ts'
 import { headerSize, type Size } from './dimensions.ts'
 import { firstFrame, type Rectangle } from './gif.ts'
 import { applyMask, largestIcon } from './icon.ts'
@@ -144,6 +145,7 @@ async function openStill(bytes: Buffer, format: 'bmp' | 'sgi' | 'jp2', limits: L
   if (format !== 'bmp') return raw(decodeStill(bytes, format, limits.maxPixels))
   const sized = Buffer.from(bytes)
   sized.writeUInt32LE(bytes.length, 2) // many writers declare a file size of 0, which FFmpeg refuses
+  setStandardHeader(sized)
   const still = decodeStill(sized, format, limits.maxPixels)
   if (!bmpHasAlpha(bytes)) for (let i = 3; i < still.data.length; i += 4) still.data[i] = 255
   return raw(still)

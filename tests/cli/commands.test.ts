@@ -52,12 +52,13 @@ describe.concurrent('help and usage', () => {
     expect(await run(name)).toMatchObject({ code: 2, errors: expect.stringContaining(`unknown command '${name}'`) })
   })
 
-  it.each(COMMANDS)('%s --help shows examples and exit codes', async (name) => {
+  it.each(COMMANDS)('%s --help shows examples and exit codes, in lines of at most 120 columns', async (name) => {
     const { code, out } = await run(name, '--help')
     expect(code).toBe(0)
     expect(out).toContain(`Usage: omniserve ${name}`)
     expect(out).toMatch(new RegExp(`Examples:\\n  (?:cat .* )?omniserve ${name}`))
     expect(out).toContain('Exit codes:')
+    expect(out.split('\n').filter((line) => line.length > 120)).toEqual([])
   })
 
   it('answers wrong usage with 2, on the standard error', async () => {

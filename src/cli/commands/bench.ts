@@ -64,7 +64,8 @@ export function addBenchCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Times are medians as a client sees them, from sending the request to the first token, the first audio and the end.
+Times are medians as a client sees them, from sending the request to the first token, the first
+audio and the end.
 
 Examples:
   omniserve bench

@@ -78,9 +78,10 @@ export function addChatCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Without --url, chat uses a server on this machine if one is running (at the settings' host and port). Otherwise, or with
---checkpoint, the checkpoint runs in this command. Files are sent inside the request; the server downloads URLs. The reply goes
-to the standard output, everything else to the standard error. In a conversation, /help lists the commands; Ctrl-C stops a reply.
+Without --url, chat uses a server on this machine if one is running (at the settings' host and
+port). Otherwise, or with --checkpoint, the checkpoint runs in this command. Files are sent inside
+the request; the server downloads URLs. The reply goes to the standard output, everything else to
+the standard error. In a conversation, /help lists the commands; Ctrl-C stops a reply.
 
 Examples:
   omniserve chat

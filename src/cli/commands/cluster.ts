@@ -22,7 +22,8 @@ export function addClusterCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-The server must run with --admin-key (OMNISERVE_ADMIN_KEY). A drained replica gets no new requests; its running ones finish.
+The server must run with --admin-key (OMNISERVE_ADMIN_KEY). A drained replica gets no new requests;
+its running ones finish.
 
 Examples:
   omniserve cluster status

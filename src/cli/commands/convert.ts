@@ -45,7 +45,8 @@ export function addConvertCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Norms and biases stay in 32 bits. The code predictor, code2wav and the encoders keep at least 8 bits, unless --stage sets their type.
+Norms and biases stay in 32 bits. The code predictor, code2wav and the encoders keep at least 8
+bits, unless --stage sets their type.
 
 Examples:
   omniserve convert Qwen/Qwen3-Omni-30B-A3B-Instruct

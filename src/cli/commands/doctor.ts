@@ -30,9 +30,10 @@ export function addDoctorCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Checks Node, the processor, memory, the numeric library and GPUs (with a self-test), the media decoder (with an image and
-audio), the checkpoint's files, memory and weights, the port, the disk and the audio player. With pools in the configuration file it
-also checks each replica. The exit code is 1 when something must be fixed.
+Checks Node, the processor, memory, the numeric library and GPUs (with a self-test), the media
+decoder (with an image and audio), the checkpoint's files, memory and weights, the port, the disk
+and the audio player. With pools in the configuration file it also checks each replica. The exit
+code is 1 when something must be fixed.
 
 Examples:
   omniserve doctor

@@ -42,9 +42,10 @@ export function addPullCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-An interrupted download resumes when you run the command again. Every file is checked against the hub's hash; files without
-one are listed. A licence that restricts use (Qwen2.5-Omni-3B: non-commercial) is shown before the download and must be accepted.
-HF_TOKEN or MODELSCOPE_API_TOKEN gives access to private checkpoints; HF_ENDPOINT or MODELSCOPE_ENDPOINT sets a mirror.
+An interrupted download resumes when you run the command again. Every file is checked against the
+hub's hash; files without one are listed. A licence that restricts use (Qwen2.5-Omni-3B:
+non-commercial) is shown before the download and must be accepted. HF_TOKEN or MODELSCOPE_API_TOKEN
+gives access to private checkpoints; HF_ENDPOINT or MODELSCOPE_ENDPOINT sets a mirror.
 
 Examples:
   omniserve pull Qwen/Qwen3-Omni-30B-A3B-Instruct

@@ -18,8 +18,8 @@ export function addServeCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Each option is also an environment variable (in brackets) and a key of the configuration file. Options win over variables,
-variables over the file.
+Each option is also an environment variable (in brackets) and a key of the configuration file.
+Options win over variables, variables over the file.
 
 Examples:
   omniserve serve

@@ -44,8 +44,8 @@ export function addTokensCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-The content decides what a file is; for a URL, its ending does. A file that cannot be counted is reported and the others are
-counted. The exit code is then that of the first failure.
+The content decides what a file is; for a URL, its ending does. A file that cannot be counted is
+reported and the others are counted. The exit code is then that of the first failure.
 
 Examples:
   omniserve tokens cat.jpg talk.mp3

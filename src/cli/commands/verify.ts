@@ -49,10 +49,11 @@ export function addVerifyCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-No reference is needed. The checkpoint answers sums, reads numbers and words from images, speaks English and Chinese sentences
-in two voices and transcribes them. Replies are repeated, one at a time and two at once, and streamed speech is compared with
-speech decoded in one piece. What a checkpoint does not support is listed as not checked. The report has no paths, keys or host
-name. The exit code is 1 when a check fails.
+No reference is needed. The checkpoint answers sums, reads numbers and words from images, speaks
+English and Chinese sentences in two voices and transcribes them. Replies are repeated, one at a
+time and two at once, and streamed speech is compared with speech decoded in one piece. What a
+checkpoint does not support is listed as not checked. The report has no paths, keys or host name.
+The exit code is 1 when a check fails.
 
 Examples:
   omniserve verify nano --level demo

@@ -70,6 +70,22 @@ describe('response headers', () => {
     expect(await body('/plain')).toBe('media')
   })
 
+  it.each([
+    ['203 Non-Authoritative Information', ''],
+    ['206 Partial Content', 'Content-Range: bytes 0-4/5\r\n'],
+  ])('status %s: the body is read', async (status, header) => {
+    responses.set('/status', Buffer.from(ok(header).toString().replace('200 OK', status)))
+    expect(await body('/status')).toBe('media')
+  })
+
+  it.each(['bytes 0-4/9', 'bytes 4-8/9', 'bytes 0-4/*', ''])(
+    'status 206 with the range %j is refused',
+    async (range) => {
+      responses.set('/part', Buffer.from(ok(`Content-Range: ${range}\r\n`).toString().replace('200 OK', '206 Partial')))
+      expect(await codeOf(fetchPath('/part'))).toMatch(/^download_failed: .*206: with a part/)
+    },
+  )
+
   it.each(['gzip', 'x-gzip', 'br', 'deflate', 'zstd', 'identity, gzip'])(
     'content-encoding %s is refused',
     async (encoding) => {

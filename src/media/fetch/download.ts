@@ -213,7 +213,9 @@ function checkResponse(response: http.IncomingMessage, status: number, maxBytes:
       `The media URL was answered with ${status}; it must be readable without a login.`,
     )
   }
-  if (status !== 200) throw failed(`The media URL was answered with ${status}.`)
+  if (status === 206 && !isWhole(response.headers['content-range']))
+    throw failed('The media URL was answered with 206: with a part of the file only.')
+  if (![200, 203, 206].includes(status)) throw failed(`The media URL was answered with ${status}.`)
   const encodings = response.headers['content-encoding']?.split(',').map((name) => name.trim()) ?? []
   const encoding = encodings.find((name) => compressions.test(name))
   if (encoding !== undefined) {
@@ -231,6 +233,12 @@ function checkResponse(response: http.IncomingMessage, status: number, maxBytes:
   }
   const length = response.headers['content-length']
   if (length !== undefined && Number(length) > maxBytes) throw tooLarge(maxBytes, Number(length))
+}
+
+/** Whether a range that was not requested covers the whole file. */
+function isWhole(range: string | undefined): boolean {
+  const [, last, size] = /^bytes 0-(\d+)\/(\d+)$/.exec(range?.trim() ?? '') ?? []
+  return last !== undefined && Number(last) + 1 === Number(size)
 }
 
 async function readBody(response: http.IncomingMessage, options: DownloadOptions, signal: AbortSignal): Promise<Spool> {

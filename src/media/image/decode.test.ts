@@ -79,10 +79,17 @@ describe('a fourth channel that is not alpha', () => {
       expect(colours(await decode(tiffOf(order === 'big', 2)))).toEqual(['254,254,254'])
     },
   )
+
+  it('TIFF with YCbCr pixels is refused', async () => {
+    for (const big of [false, true]) {
+      // oxlint-disable-next-line no-await-in-loop -- one image at a time
+      expect(await failure(tiffOf(big, 0, 6))).toMatch(/^image_illegal: .*YCbCr.*RGB/)
+    }
+  })
 })
 
 /** 32 x 32 pixels of red 30, green 20, blue 10 and a fourth sample 1. @param extraSample 0 unspecified, 2 alpha */
-function tiffOf(big: boolean, extraSample: number): Buffer {
+function tiffOf(big: boolean, extraSample: number, photometric = 2): Buffer {
   const pixels = Buffer.concat(Array.from({ length: 32 * 32 }, () => Buffer.from([30, 20, 10, 1])))
   const u16 = (value: number) => (big ? Buffer.from([value >> 8, value & 255]) : Buffer.from([value & 255, value >> 8]))
   const u32 = (value: number) => {
@@ -99,7 +106,7 @@ function tiffOf(big: boolean, extraSample: number): Buffer {
     short(257, 32),
     long(258, 8, 4),
     short(259, 1),
-    short(262, 2),
+    short(262, photometric),
     long(273, 16),
     short(277, 4),
     short(278, 32),

@@ -20,6 +20,7 @@ import { setStandardHeader } from './bmp-header.ts'
 import { headerSize, type Size } from './dimensions.ts'
 import { firstFrame, type Rectangle } from './gif.ts'
 import { applyMask, largestIcon } from './icon.ts'
+import { tiffIsYCbCr } from './tiff-tag.ts'
 
 sharp.cache(false)
 sharp.concurrency(1)
@@ -73,6 +74,8 @@ async function openImage(bytes: Buffer, format: ImageFormat, limits: Limits): Pr
 }
 
 async function openVips(file: Buffer, format: ImageFormat, limits: Limits): Promise<OpenImage> {
+  if (format === 'tiff' && tiffIsYCbCr(file))
+    throw new MediaError('image_illegal', 'The tiff image has YCbCr pixels, which are not supported. Save it as RGB.')
   const bytes = format === 'avif' ? withStillBrand(file) : format === 'jpeg' ? await withEndMarker(file, limits) : file
   const options = { limitInputPixels: limits.maxPixels, failOn: 'error', sequentialRead: true, pages: 1 } as const
   const metadata = await readHeader(sharp(bytes, { ...options, limitInputPixels: false }), format)

@@ -71,6 +71,8 @@ describe.runIf(process.platform === 'linux')('omniserve serve with a real checkp
     const cut = await readReply(response)
     expect(cut.error?.error.message).toBeTruthy()
     expect(cut.finish).toBeUndefined()
+    const { reason } = (await (await fetch(`${url}/ready`)).json()) as { reason?: string }
+    expect(reason ?? '').not.toContain('last output') // what was logged while loading is not the reason
     let again = await ask('hi', { max_tokens: 3 })
     while (again.status !== 200) {
       expect(again.status).toBe(503)

@@ -22,3 +22,21 @@ describe('a body with a content coding', () => {
     expect(await read('{"a":1}', { 'content-encoding': coding })).toEqual({ a: 1 })
   })
 })
+
+describe('a body that is not UTF-8', () => {
+  it.each([
+    ['GBK', Buffer.from('7b2261223a22c4e3bac322 7d'.replaceAll(' ', ''), 'hex')],
+    ['UTF-16', Buffer.from('\ufeff{"a":1}', 'utf16le')],
+  ])('%s is refused, with and without a declared size', async (_, body) => {
+    for (const size of [{ 'content-length': String(body.length) }, {}] as Record<string, string>[]) {
+      const reply = read(body, size)
+      await expect(reply).rejects.toMatchObject({ status: 400 })
+      await expect(reply).rejects.toThrow('it is not UTF-8')
+    }
+  })
+
+  it('a byte order mark is no part of it', async () => {
+    expect(await read('\ufeff{"a":"你"}', { 'content-length': '14' })).toEqual({ a: '你' })
+    expect(await read('\ufeff{"a":"你"}')).toEqual({ a: '你' })
+  })
+})

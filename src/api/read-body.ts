@@ -68,7 +68,7 @@ export function bodyLimits({ maxBodyBytes, bodyTimeout }: Settings): BodyLimits 
 
 /**
  * @throws ApiError 413 past `maxBytes`, 408 past `timeout`, 503 when `share` is exhausted, 400 when it is empty,
- * compressed, not JSON, or has too much structure.
+ * compressed, not UTF-8, not JSON, or has too much structure.
  */
 export async function readJson(
   request: Request,
@@ -83,15 +83,37 @@ export async function readJson(
   if (declared !== null && Number(declared) > maxBytes) throw errors.bodyTooLarge(maxBytes)
   const small = declared !== null && Number(declared) <= smallBody
   if (small) share.add(Number(declared))
-  const reading = small ? request.text() : readWithin(request, maxBytes, share)
+  const reading = small ? readText(request) : readWithin(request, maxBytes, share)
   const text = await inTime(reading, timeout)
   if (text.trim() === '') throw errors.bodyInvalid('it is empty.')
   const fault = structureFault(text)
   if (fault !== undefined) throw errors.bodyInvalid(fault)
   try {
     return JSON.parse(text)
+  } catch (error) {
+    throw errors.bodyInvalid(`it is not JSON${placeOf(error)}.`)
+  }
+}
+
+/** Where JSON stops being valid, if the parser says: ` (line 1, column 8)`. */
+function placeOf(error: unknown): string {
+  const message = (error as Error).message
+  if (message.startsWith('Unexpected end')) return ' (it ends too early)'
+  const place = /\(line (\d+) column (\d+)\)$/.exec(message)
+  return place === null ? '' : ` (line ${place[1]}, column ${place[2]})`
+}
+
+async function readText(request: Request): Promise<string> {
+  const bytes = await request.arrayBuffer()
+  return utf8(() => new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+}
+
+/** Text in another encoding would otherwise reach the model as replacement characters. @throws ApiError 400 */
+function utf8(decode: () => string): string {
+  try {
+    return decode()
   } catch {
-    throw errors.bodyInvalid('it is not JSON.')
+    throw errors.bodyInvalid('it is not UTF-8; send it encoded in UTF-8.')
   }
 }
 
@@ -147,7 +169,7 @@ async function readBytesWithin(request: Request, maxBytes: number, share: BodySh
 
 async function readWithin(request: Request, maxBytes: number, share: BodyShare): Promise<string> {
   if (request.body === null) return ''
-  const decoder = new TextDecoder()
+  const decoder = new TextDecoder('utf-8', { fatal: true })
   const pieces: string[] = []
   let size = 0
   for await (const piece of request.body) {
@@ -155,8 +177,8 @@ async function readWithin(request: Request, maxBytes: number, share: BodyShare):
     // Leaving the loop early cancels the body.
     if (size > maxBytes) throw errors.bodyTooLarge(maxBytes)
     share.add(piece.byteLength)
-    pieces.push(decoder.decode(piece, { stream: true }))
+    pieces.push(utf8(() => decoder.decode(piece, { stream: true })))
   }
-  pieces.push(decoder.decode())
+  pieces.push(utf8(() => decoder.decode()))
   return pieces.join('')
 }

@@ -44,11 +44,15 @@ export function limitsOf(model: ApiModel, thinking: boolean): ModeLimits {
  */
 export function createCatalogue(region: RegionName, aliases: Readonly<Record<string, string>> = {}): Catalogue {
   const listed = MODELS.filter((model) => model.regions.includes(region))
+  const unknownAlias = (alias: string, name: string): Error => {
+    const known = listed.map(({ id }) => id)
+    return new Error(`alias ${alias}: ${name} is no model of region ${region}. Models: ${known.join(', ')}`)
+  }
   const models = listed.map((model): CatalogueModel => {
     const target = aliases[model.id]
     const source = target === undefined ? model : listed.find((other) => other.id === target)
     if (source === undefined) {
-      throw new Error(`alias ${model.id}=${target}: ${target} is no model of region ${region}`)
+      throw unknownAlias(`${model.id}=${target}`, target ?? '')
     }
     const pointed: ApiModel =
       source === model
@@ -59,7 +63,7 @@ export function createCatalogue(region: RegionName, aliases: Readonly<Record<str
   const names = new Map<string, CatalogueModel>()
   for (const model of models) for (const name of [model.id, ...model.alsoKnownAs]) names.set(name, model)
   for (const name of Object.keys(aliases)) {
-    if (!names.has(name)) throw new Error(`alias ${name}: ${name} is no model of region ${region}`)
+    if (!names.has(name)) throw unknownAlias(name, name)
   }
   const realtime = REALTIME_MODELS.flatMap(({ chat, ...model }): CatalogueRealtimeModel[] => {
     const found = names.get(chat)

@@ -99,8 +99,20 @@ describe('images', () => {
     const { code, message } = await failure(loader.image(`data:;base64,${tga.toString('base64')}`))
     expect([code, message]).toEqual([
       'image_illegal',
-      'The format of the file is unknown; it cannot be read as an image.',
+      'The format of the file is unknown. Send JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP.',
     ])
+  })
+
+  it('a file of another kind is refused with the part or the format to send in its place', async () => {
+    const refused = async (kind: 'image' | 'audio' | 'video', sent: Buffer): Promise<string> =>
+      (await failure(loader[kind](`data:;base64,${sent.toString('base64')}`))).message
+    const heic = Buffer.concat([Buffer.from('0000001866747970686569630000000068656963', 'hex'), Buffer.alloc(200)])
+    const gif = Buffer.from('GIF89a'.padEnd(200, '\0'), 'latin1')
+    expect(await refused('image', heic)).toMatch(/^The file is image\/heic, not a supported image format\. Send JPEG, /)
+    expect(await refused('video', gif)).toBe('The file is image/gif, not a video. Send it as `image_url`.')
+    const wav = Buffer.from('RIFF\0\0\0\0WAVE'.padEnd(200, '\0'), 'latin1')
+    expect(await refused('image', wav)).toBe('The file is audio/wav, not an image. Send it as `input_audio`.')
+    expect(await refused('audio', Buffer.alloc(3200, 1))).toContain('Send WAV (raw PCM requires its header), MP3')
   })
 
   it('grey, 16 bits and CMYK become RGB', async () => {

@@ -80,12 +80,28 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
   const allowed =
     kind === 'image' ? sniffed.imageFormat !== undefined : sniffed.class !== 'image' && sniffed.class !== 'other'
   if (allowed) return
-  const what = sniffed.class === 'unknown' ? 'The format of the file is unknown' : `The file is ${sniffed.name}`
-  throw new MediaError(
-    illegalCode(kind),
-    `${what}; it cannot be read as ${kind === 'audio' ? 'audio' : `${kind === 'image' ? 'an' : 'a'} ${kind}`}.`,
-    { kind },
-  )
+  const { class: found, name } = sniffed
+  const article = kind === 'image' ? 'an ' : kind === 'video' ? 'a ' : ''
+  const what =
+    found === 'unknown'
+      ? `The format of the file is unknown. ${supportedFormats[kind]}`
+      : found === 'other'
+        ? `The file is ${name}, not a supported ${kind} format. ${supportedFormats[kind]}`
+        : `The file is ${name}, not ${article}${kind}. Send it as \`${partOf[found]}\`.`
+  throw new MediaError(illegalCode(kind), what, { kind })
+}
+
+/** What to send in place of a file that is not supported; docs/media.md has all formats. */
+export const supportedFormats: Readonly<Record<MediaKind, string>> = {
+  image: 'Send JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP.',
+  audio: 'Send WAV (raw PCM requires its header), MP3, AAC, FLAC or Ogg.',
+  video: 'Send MP4, MOV, MKV, WebM or AVI.',
+}
+
+const partOf: Readonly<Record<MediaKind, string>> = {
+  image: 'image_url',
+  audio: 'input_audio',
+  video: 'video_url',
 }
 
 /** TIFF and BigTIFF, in either byte order. */

@@ -76,6 +76,15 @@ describe('media sources', () => {
     expect(codeOf(source)).toBe('url_invalid')
   })
 
+  it.each([
+    ['http://127.0.0.1:99999/a.png', 'The URL cannot be parsed: check its host and port.'],
+    ['https://exa mple.com/a.png', 'The URL cannot be parsed: check its host and port.'],
+    [`http://a.com/${'a'.repeat(9000)}`, 'The URL has 9013 characters; at most 8192 are accepted.'],
+    ['iVBORw0KGgo=', 'Base64 needs the prefix `data:;base64,`.'],
+  ])('says what is wrong with %.40s', (source, reason) => {
+    expect(() => parseSource(source, 1_000_000)).toThrow(reason)
+  })
+
   it('limits the length of the whole data URI', () => {
     const uri = `data:;base64,${'A'.repeat(87)}`
     expect(codeOf(uri, 100)).toBe('none')

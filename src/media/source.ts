@@ -33,6 +33,13 @@ export function parseSource(source: string, dataUriMaxBytes: number): MediaSourc
     return { kind: 'data', bytes: parseDataUri(source.trim(), dataUriMaxBytes) }
   const url = source.length > maxUrlLength ? null : parseUrl(source)
   if (url === null) {
+    if (/^\s*https?:/i.test(source)) {
+      throw invalid(
+        source.length > maxUrlLength
+          ? `The URL has ${source.length} characters; at most ${maxUrlLength} are accepted.`
+          : 'The URL cannot be parsed: check its host and port.',
+      )
+    }
     throw invalid('It is neither an http(s) URL nor a data URI. Base64 needs the prefix `data:;base64,`.')
   }
   checkUrl(url)

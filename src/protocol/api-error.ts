@@ -58,6 +58,22 @@ export class ApiError extends Error {
     this.hint = init.hint
   }
 
+  /** The same error of another field, for endpoints that name it differently. */
+  withParam(param: string): ApiError {
+    const { status, type, code, message, scope, retryAfter, hint, cause } = this
+    return new ApiError({
+      status,
+      type,
+      code,
+      message,
+      param,
+      scope,
+      cause,
+      ...(retryAfter !== undefined && { retryAfter }),
+      ...(hint !== undefined && { hint }),
+    })
+  }
+
   /**
    * The body sent over HTTP, and inside a stream that has begun. `requestId`: a uuid with dashes; `hint`: next to the
    * message.

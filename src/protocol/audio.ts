@@ -3,11 +3,16 @@ import { z } from 'zod'
 import type { ApiError } from './api-error.ts'
 import { errors } from './error-catalogue.ts'
 import { requestIssueToError } from './request-issue.ts'
+import { temperatureText } from './request.ts'
 
 export const speechRequestSchema = z
   .object({
     model: z.string().describe('An API model, or the name of a loaded checkpoint.'),
-    input: z.string().min(1).max(4096).describe('The text to speak, at most 4096 characters.'),
+    input: z
+      .string()
+      .min(1)
+      .max(4096, 'input should have at most 4096 characters')
+      .describe('The text to speak, at most 4096 characters.'),
     voice: z.string().nullish().describe('A voice of the model; its default voice when absent.'),
     response_format: z
       .enum(['mp3', 'opus', 'wav', 'pcm'])
@@ -25,7 +30,7 @@ export const transcriptionRequestSchema = z
     language: z.string().nullish().describe('ISO 639-1 code of what is spoken.'),
     prompt: z.string().nullish().describe('Words that are likely to occur.'),
     response_format: z.enum(['json', 'text', 'srt', 'vtt', 'verbose_json']).nullish().describe('Default json.'),
-    temperature: z.coerce.number().min(0).lt(2).nullish(),
+    temperature: z.coerce.number(temperatureText).min(0, temperatureText).lt(2, temperatureText).nullish(),
     stream: z
       .enum(['true', 'false'])
       .nullish()

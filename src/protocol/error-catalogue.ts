@@ -148,8 +148,8 @@ export const errors = {
   fieldRequired: (param: string) => invalid(`Field required: ${param}`, param),
   contentRequired: (param: string) => invalid('The content field is a required field.', param),
   tooShort: (value: string, param: string) => invalid(`${value} is too short - '${param}'`, param),
-  wrongType: (value: string, expected: string, param: string) =>
-    invalid(`${value} is not of type '${expected}' - '${param}'`, param),
+  wrongType: (value: string, expected: string | readonly string[], param: string) =>
+    invalid(`${value} is not of type '${[expected].flat().join("' or '")}' - '${param}'`, param),
   belowMinimum: (value: string, minimum: number | bigint, param: string) =>
     invalid(`${value} is lesser than the minimum of ${minimum} - '${param}'`, param),
   aboveMaximum: (value: string, maximum: number | bigint, param: string) =>
@@ -264,8 +264,15 @@ export const errors = {
       'Multiple inputs of the same modality or mixed modality inputs are currently not applicable to the omni model',
       param,
     ),
-  inputLength: (maximum: number, hint?: string) =>
-    algo(`Range of input length should be [1, ${maximum}]${because(hint)}`, 'messages'),
+  /** `hint` is sent next to the message. */
+  inputLength: (maximum: number, { detail, hint }: { detail?: string; hint?: string } = {}) =>
+    new ApiError({
+      status: 400,
+      ...INVALID,
+      param: 'messages',
+      message: `${ALGO}Range of input length should be [1, ${maximum}]${because(detail)}`,
+      ...(hint !== undefined && { hint }),
+    }),
   maxTokensRange: (maximum: number, param: string) => algo(`Range of ${param} should be [1, ${maximum}]`, param),
   framesRange: (minimum: number, maximum: number, param: string) =>
     algo(

@@ -33,6 +33,7 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
     }
     if (last === 'stop') return errors.stopMixed()
     if (last === 'content' && (value === undefined || value === null)) return errors.contentRequired(param)
+    if (last === 'content' && !Array.isArray(value)) return errors.wrongType(show(value), ['string', 'array'], param)
     const branch = closestBranch(issue.errors, value)
     const inner = branch?.[0]
     if (inner !== undefined) return fromIssue(inner, path, body)

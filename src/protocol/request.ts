@@ -94,7 +94,7 @@ export const messageSchema = z
   ])
   .meta({ id: 'Message' })
 
-const temperatureText = 'Temperature should be in [0.0, 2.0)'
+export const temperatureText = 'Temperature should be in [0.0, 2.0)'
 const topPText = 'Range of top_p should be (0.0, 1.0]'
 const topKText = 'Parameter top_k be greater than or equal to 0'
 const presenceText = 'Presence_penalty should be in [-2.0, 2.0]'
@@ -121,13 +121,18 @@ export const chatCompletionRequestSchema = z
       .nullish(),
     temperature: z.number("'temperature' must be Float").min(0, temperatureText).lt(2, temperatureText).nullish(),
     top_p: z.number(topPText).gt(0, topPText).max(1, topPText).nullish(),
-    top_k: z.int(topKText).min(0, topKText).nullish().describe('Null or above 100 switches top-k off.'),
+    top_k: z
+      .number(topKText)
+      .min(0, topKText)
+      .int('top_k should be an integer')
+      .nullish()
+      .describe('Null or above 100 switches top-k off.'),
     presence_penalty: z.number(presenceText).min(-2, presenceText).max(2, presenceText).nullish(),
     repetition_penalty: z.number(repetitionText).gt(0, repetitionText).nullish(),
     frequency_penalty: z.number().nullish().describe('Ignored, with a warning.'),
     max_tokens: z.int().nullish().describe("Answer tokens, reasoning excluded; up to the model's maximum output."),
     max_completion_tokens: z.int().nullish().describe('Reasoning and answer together.'),
-    seed: z.int().min(0).max(MAX_SEED).nullish().describe('Default 1234.'),
+    seed: z.number().min(0).max(MAX_SEED).int().nullish().describe('Default 1234.'),
     stop: z
       .union([z.string(), z.array(z.string()), z.array(z.int())])
       .nullish()

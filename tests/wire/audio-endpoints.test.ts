@@ -31,6 +31,24 @@ const file = (): Promise<File> => toFile(recording, 'speech.wav') as Promise<Fil
 /** The beginning of its first sentence. */
 const short = new File([encodeWav(decodeWav(recording).samples.subarray(8000, 20_000), 16_000)], 'short.wav')
 
+describe('errors', () => {
+  it.each([
+    ['no words', { input: ' \n' }, 'input', 'Field required: input'],
+    ['a long text', { input: 'x'.repeat(4097) }, 'input', 'input should have at most 4096 characters'],
+    ['an unknown voice', { voice: 'alloy' }, 'voice', "Voice 'alloy' is not supported."],
+  ])('of speech name its own field: %s', async (_, change, param, message) => {
+    const body = JSON.stringify({ model: 'fake-omni', input: 'a', voice: 'Cherry', ...change })
+    const response = await fetch(`${server.url}/v1/audio/speech`, { method: 'POST', body })
+    const { error } = (await response.json()) as { error: { param: string; message: string } }
+    expect([response.status, error.param, error.message]).toEqual([400, param, expect.stringContaining(message)])
+  })
+
+  it('of a temperature name its range', async () => {
+    const asked = client.audio.transcriptions.create({ model: 'fake-omni', file: short, temperature: 2 })
+    await expect(asked).rejects.toThrow('Temperature should be in [0.0, 2.0)')
+  })
+})
+
 describe('voices', () => {
   it('are listed in the format of audio clients', async () => {
     const list = async (query: string): Promise<Response> => fetch(`${server.url}/v1/audio/voices${query}`)
@@ -82,7 +100,7 @@ describe('speech', () => {
       client.audio.speech.create({ model: 'fake-omni', voice: 'Cherry', input: 'Hi.', ...change } as never)
     await expect(speak({ voice: 'alloy' })).rejects.toThrow("Voice 'alloy' is not supported. Voices of")
     await expect(speak({ model: 'tts-1' })).rejects.toThrow('Models of this endpoint')
-    await expect(speak({ input: ' ' })).rejects.toThrow('content')
+    await expect(speak({ input: ' ' })).rejects.toThrow('Field required: input')
     await expect(speak({ instructions: 'softly' })).rejects.toThrow('instructions is not supported')
   })
 

@@ -53,6 +53,17 @@ const leniencies: readonly (readonly [string, object])[] = [
   ['an audio object without voice', { ...streamed, ...audio, audio: { format: 'wav' } }],
   ['a voice in other letters', { ...streamed, ...audio, audio: { voice: 'cherry', format: 'wav' } }],
   ['a checkpoint by its name', { ...streamed, model: 'fake-omni' }],
+  [
+    'a refusal in place of content',
+    { ...streamed, messages: [user('a'), { role: 'assistant', content: null, refusal: 'No.' }, user('b')] },
+  ],
+  [
+    'a refusal as a part',
+    {
+      ...streamed,
+      messages: [user('a'), { role: 'assistant', content: [{ type: 'refusal', refusal: 'No.' }] }, user('b')],
+    },
+  ],
   ['mp3, in a whole reply', { model, messages: [user('hello')], ...audio, audio: { voice: 'Cherry', format: 'mp3' } }],
 ]
 
@@ -74,6 +85,14 @@ describe('leniencies', () => {
     expect((await strict({ ...streamed, messages: [user(parts)] })).status).toBe(400)
     const reply = await readReply(await lenient({ ...streamed, messages: [user(parts)] }))
     expect(reply.text).toContain('an image of 64 by 64 and 1.0 seconds of sound')
+  })
+
+  it("a checkpoint's model and voices are found by its name: on /v1 only", async () => {
+    for (const path of ['models/fake-omni', 'voices?model=fake-omni']) {
+      expect([path, (await fetch(`${server.url}/v1/${path}`)).status]).toEqual([path, 200])
+      expect([path, (await fetch(`${server.url}/compatible-mode/v1/${path}`)).status]).toEqual([path, 404])
+    }
+    expect(await (await fetch(`${server.url}/v1/models/fake-omni`)).json()).toMatchObject({ id: 'fake-omni' })
   })
 
   it('modalities follow from an audio object: on /v1 only', async () => {
@@ -140,6 +159,8 @@ describe('on both routes', () => {
         hint: expect.stringMatching(/^Did you mean 'Cherry'\? Voices of \S+: Cherry, /) as string,
       },
     })
+    const empty = await lenient({ ...streamed, messages: [user('')] })
+    expect(await empty.text()).toContain('49152]. The user messages have no text and no media.')
     const whole = await strict({ model, messages: [user('hello')] })
     expect(await whole.json()).toMatchObject({
       error: {

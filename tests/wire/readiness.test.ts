@@ -115,7 +115,7 @@ describe('a port that is taken', () => {
   it('is free again after settings are refused', async () => {
     const port = await freePort()
     await expect(startTestServer({ port, alias: { none: 'qwen3-omni-flash' } })).rejects.toThrow(
-      new ConfigError('--alias none: none is no model of region intl.'),
+      /^--alias none: none is no model of region intl\. Models: qwen3-omni-flash, .*\.$/,
     )
     await using server = await startTestServer({ port })
     expect((await fetch(`${server.url}/health`)).status).toBe(200)

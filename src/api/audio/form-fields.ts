@@ -48,9 +48,6 @@ function checkLists(form: FormData, fields: Readonly<Record<string, string>>): v
     throw errors.notSupportedHere('include', 'a transcript has no logprobs.')
   const granularities = [...form.getAll('timestamp_granularities[]'), ...form.getAll('timestamp_granularities')]
   if (granularities.includes('word'))
-    throw errors.notSupportedHere(
-      'timestamp_granularities',
-      'times are known of stretches between pauses only ("segment").',
-    )
+    throw errors.notSupportedHere('timestamp_granularities', 'of its values, only "segment" is.')
   if (granularities.some((value) => value !== 'segment')) throw errors.notOneOf(['segment'], 'timestamp_granularities')
 }

@@ -264,7 +264,9 @@ function checkMessages(
   const input = plan.some(
     (message) => message.role === 'user' && message.parts.some((part) => part.type !== 'text' || part.text !== ''),
   )
-  if (!input) throw errors.inputLength(limitsOf(model, false).maxInput)
+  if (!input) {
+    throw errors.inputLength(limitsOf(model, false).maxInput, { hint: 'The user messages have no text and no media.' })
+  }
   return plan
 }
 

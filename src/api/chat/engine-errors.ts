@@ -20,10 +20,9 @@ export function engineErrorToApi(error: unknown, checkpoint: string, contextLeng
         error.param ?? null,
       )
     case 'context_overflow':
-      return errors.inputLength(
-        contextLength,
-        `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
-      )
+      return errors.inputLength(contextLength, {
+        detail: `the checkpoint '${checkpoint}' loaded here holds less than the API model. ${error.message}`,
+      })
     case 'overloaded':
       // No other request uses the missing capacity, so a retry would not help.
       if (!error.retryable)

@@ -31,6 +31,9 @@ function lenientMessage(message: Json, textOf: (audioId: string) => string | und
   if (message['role'] === 'assistant' && (content === null || content === undefined) && isObject(audio)) {
     const text = typeof audio['id'] === 'string' ? textOf(audio['id']) : undefined
     if (text !== undefined) out['content'] = text
+  } else if (message['role'] === 'assistant' && typeof message['refusal'] === 'string') {
+    out['content'] = content ?? message['refusal']
+    delete out['refusal']
   }
   if (Array.isArray(content))
     out['content'] = content.map((part: unknown) => (isObject(part) ? lenientPart(part) : part))
@@ -38,6 +41,7 @@ function lenientMessage(message: Json, textOf: (audioId: string) => string | und
 }
 
 function lenientPart(part: Json): Json {
+  if (part['type'] === 'refusal' && typeof part['refusal'] === 'string') return { type: 'text', text: part['refusal'] }
   if (part['type'] === 'audio_url') {
     const { audio_url: given, ...others } = part
     const url = isObject(given) ? given['url'] : given

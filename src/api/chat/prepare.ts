@@ -225,7 +225,8 @@ async function countPrompt(
   signal: AbortSignal,
 ): Promise<PromptTokens> {
   const prompt = await promptTokens(messages, plan.model.rules.tokens, services.counter, plan.maxInput, signal)
-  if (prompt.total > plan.maxInput) throw errors.inputLength(plan.maxInput)
+  if (prompt.total > plan.maxInput)
+    throw errors.inputLength(plan.maxInput, { hint: `The request has at least ${prompt.total} tokens.` })
   return prompt
 }
 

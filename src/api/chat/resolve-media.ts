@@ -93,7 +93,8 @@ export async function resolveMedia(
         both.throwIfAborted()
         const part = await resolvePart(ref, limits, maxOutputPixels, media, both)
         tokens += tokensOf(part, ref, limits.tokens)
-        if (tokens > limits.maxInput) throw errors.inputLength(limits.maxInput)
+        if (tokens > limits.maxInput)
+          throw errors.inputLength(limits.maxInput, { hint: `The request has at least ${tokens} tokens.` })
         resolved.set(at.join('.'), part)
       }
     }

@@ -19,7 +19,7 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   const hint = hintOf(services, error, c.req.path)
   // The strict route's texts are the service's letter for letter; a wrong name is followed by the right ones.
   const separately = c.req.path.startsWith('/compatible-mode/') && error.code !== 'model_not_found'
-  const message = separately || hint === undefined ? error.message : `${error.message.trimEnd()} ${hint}`
+  const message = separately || hint === undefined ? error.message : `${sentence(error.message)} ${hint}`
   if (separately && hint !== undefined) c.header('x-omniserve-hint', encodeURI(hint).replaceAll('%20', ' '))
   // Set by the first middleware; absent only if that one failed.
   const requestId: string | undefined = c.get('requestId')
@@ -43,6 +43,11 @@ export function renderError(services: Services, thrown: unknown, c: Context<AppE
   const body = error.toBody(id, separately ? hint : undefined)
   // Headers set so far, those for other origins among them, stay.
   return c.body(JSON.stringify({ ...body, error: { ...body.error, message } }), error.status as 400)
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trimEnd()
+  return /[.!?]$/.test(trimmed) ? trimmed : `${trimmed}.`
 }
 
 /** What would be right, where the message does not say. For a model; on `/v1`, checkpoints by their names too. */

@@ -40,7 +40,7 @@ export function speech(services: Services) {
       if (modelName === 'unknown' && !services.catalogue.isOnOtherWire(request.model))
         throw audioModelUnknown(services, request.model, 'speech')
       const pieces = textPieces(request.input)
-      if (pieces.length === 0) throw errors.contentRequired('input')
+      if (pieces.length === 0) throw errors.fieldRequired('input')
       const format = request.response_format ?? 'mp3'
       scope.own(await services.queue.enter(scope.signal))
       const say = (text: string, index: number): Promise<AsyncGenerator<Int16Array>> =>
@@ -71,7 +71,7 @@ export function speech(services: Services) {
 }
 
 function apiErrorOf(error: unknown): ApiError {
-  if (error instanceof ApiError) return error
+  if (error instanceof ApiError) return error.param === 'audio.voice' ? error.withParam('voice') : error
   return error instanceof EncoderError ? errors.unavailable(error.message, error) : errors.internal(error)
 }
 

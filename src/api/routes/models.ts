@@ -27,19 +27,24 @@ export function listModels(services: Services) {
 export function showModel(services: Services) {
   return (c: Context<AppEnv>): Response => {
     const name = c.req.param('id') ?? ''
-    const model = services.catalogue.find(name)
-    if (model === undefined) throw errors.modelNotFound(name.slice(0, 200))
-    return c.json(listing(services, model))
+    const shown = listing(services, modelNamed(services, c, name))
+    return c.json(services.catalogue.find(name) === undefined ? { ...shown, id: name } : shown)
   }
+}
+
+/** On `/v1` a checkpoint's name is a model, too. @throws ApiError 404 */
+function modelNamed(services: Services, c: Context<AppEnv>, name: string): CatalogueModel {
+  const byCheckpoint = c.req.path.startsWith('/v1/') ? modelOfCheckpoint(services, name) : undefined
+  const model = services.catalogue.find(name) ?? byCheckpoint
+  if (model === undefined) throw errors.modelNotFound(name.slice(0, 200))
+  return model
 }
 
 /** All models' voices, or those of `?model=`. @throws ApiError 404 */
 export function listVoices(services: Services) {
   return (c: Context<AppEnv>): Response => {
     const name = c.req.query('model')
-    const named = name === undefined ? undefined : services.catalogue.find(name)
-    if (name !== undefined && named === undefined) throw errors.modelNotFound(name.slice(0, 200))
-    const models = named === undefined ? services.catalogue.models : [named]
+    const models = name === undefined ? services.catalogue.models : [modelNamed(services, c, name)]
     const list: VoiceList = {
       object: 'list',
       data: models.map((model) => ({

@@ -103,7 +103,10 @@ export class EngineProcess {
 
   #receive(message: FromProcess): void {
     this.#lastMessageAt = performance.now()
-    if (message.type === 'loaded') this.#loaded = true
+    if (message.type === 'loaded') {
+      this.#loaded = true
+      this.#lastLines.length = 0 // they were about loading; they explain no later end
+    }
     if (message.type === 'status') this.status = message.status
     this.#options.onMessage(message)
   }

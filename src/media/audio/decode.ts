@@ -47,7 +47,7 @@ export async function decodeAudio(source: SpooledBytes, limits: Required<AudioLi
         `The ${totals.codecName} audio is broken: none of its packets can be decoded.`,
       )
     }
-    throw new MediaError('audio_empty', 'The audio is empty: it has no samples.')
+    throw new MediaError('audio_empty', 'The file has no audio samples.')
   }
   if (totals.failedPackets > totals.packets / 2) {
     throw new MediaError(

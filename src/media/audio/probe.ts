@@ -45,7 +45,7 @@ export async function probeAudio(source: SpooledBytes, limits: Required<AudioLim
     }
     if (total > maxSeconds) throw audioTooLongError(limits)
   }
-  if (total <= 0) throw new MediaError('audio_empty', 'The audio is empty: it has no samples.')
+  if (total <= 0) throw new MediaError('audio_empty', 'The file has no audio samples.')
   await send({ type: 'done', warnings, audioSeconds: total })
 }
 

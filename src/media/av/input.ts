@@ -24,6 +24,7 @@ import { truncatedFragmentStart, declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
 import { type Rational, toSeconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
+import { supportedFormats } from '../sniff.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 
@@ -255,13 +256,13 @@ function declaredSeconds(format: FormatContext): MediaInput['declared'] {
 function unreadableError(kind: MediaKind, code: number, bytes: ByteSource): MediaError {
   const reason = FFmpegError.strerror(code)
   const end = declaredEnd(bytes)
-  const truncation =
-    end !== undefined && end > bytes.size ? ` It is cut off: the file has ${bytes.size} of at least ${end} bytes.` : ''
+  const fix =
+    end !== undefined && end > bytes.size
+      ? `It is cut off: the file has ${bytes.size} of at least ${end} bytes.`
+      : supportedFormats[kind]
   return new MediaError(
     illegalCode(kind),
-    `The ${kind} is broken or in a format that is not supported (${reason}).${truncation}`,
-    {
-      kind,
-    },
+    `The ${kind} is broken or in a format that is not supported (${reason}). ${fix}`,
+    { kind },
   )
 }

@@ -57,6 +57,18 @@ const codeOf = async (promise: Promise<unknown>) => {
 const ok = (headers: string, content = 'media') =>
   Buffer.from(`HTTP/1.1 200 OK\r\n${headers}Content-Length: ${content.length}\r\nConnection: close\r\n\r\n${content}`)
 
+it('a server without TLS is named as the reason, without the names of OpenSSL', async () => {
+  await using plain = net.createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  })
+  await once(plain.listen(0, '127.0.0.1'), 'listening')
+  const url = new URL(`https://127.0.0.1:${(plain.address() as AddressInfo).port}/`)
+  expect(await codeOf(download(url, options()))).toBe(
+    "download_failed: The media's server could not be reached: the server does not answer with TLS; try http://.",
+  )
+})
+
 describe('response headers', () => {
   it.each([
     '',

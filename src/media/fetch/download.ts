@@ -189,12 +189,20 @@ function connect(
     })
     outgoing.once('error', (error) => {
       signal.removeEventListener('abort', abort)
-      const reason = resourceError(error) ?? failed(`The media's server could not be reached: ${error.message}.`, error)
+      const reason =
+        resourceError(error) ?? failed(`The media's server could not be reached: ${reasonOf(error)}.`, error)
       reject(signal.aborted ? error : reason)
     })
     outgoing.on('error', () => {})
     outgoing.end()
   })
+}
+
+/** OpenSSL's messages name its source files; their last part but those is the reason. */
+function reasonOf({ message }: Error): string {
+  const reason = /:SSL routines:[^:]*:([^:]+)/.exec(message)?.[1]
+  if (reason === undefined) return message
+  return reason === 'wrong version number' ? 'the server does not answer with TLS; try http://' : `TLS: ${reason}`
 }
 
 function sameAddress(checked: string, peer: string): boolean {

@@ -111,11 +111,11 @@ async function checkedBytes(bytes: Buffer, kind: MediaKind, maxBytes: number): P
 function emptyFileError(kind: MediaKind): MediaError {
   switch (kind) {
     case 'image':
-      return new MediaError('image_illegal', 'The image file is empty.')
+      return new MediaError('image_illegal', 'The file has 0 bytes.')
     case 'audio':
-      return new MediaError('audio_empty', 'The audio file is empty.')
+      return new MediaError('audio_empty', 'The file has 0 bytes.')
     case 'video':
-      return new MediaError('video_invalid', 'The video file is empty.')
+      return new MediaError('video_invalid', 'The file has 0 bytes.')
     default:
       return kind satisfies never
   }

@@ -213,5 +213,8 @@ function asBuffer(bytes: Uint8Array): Buffer {
 
 function reasonOf(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause)
-  return message.split('\n')[0]!.slice(0, 160).replace(/\.$/, '')
+  return message
+    .split('\n')[0]!
+    .slice(0, 160)
+    .replace(/[.:]+$/, '')
 }

@@ -74,7 +74,7 @@ function plan(bytes: ByteSource, limits: Limits, deep: boolean): VideoPlan | und
     const least = limits.minDurationSeconds > 0 ? `${limits.minDurationSeconds} s` : 'half a second and two frames'
     throw new MediaError(
       'video_too_short',
-      `The video has ${frameCount} frames in ${durationSeconds.toFixed(2)} s; it needs at least ${least}.`,
+      `The video has ${frameCount} ${frameCount === 1 ? 'frame' : 'frames'} in ${durationSeconds.toFixed(2)} s; it needs at least ${least}.`,
     )
   }
   const facts: VideoFacts = {

@@ -22,6 +22,8 @@ export const messageRows: readonly Row[] = [
   ['empty body', '', 400, INVALID, null, 'Required body invalid, please check the request body format'],
   ['spaces', '  \n ', 400, INVALID, null, 'it is empty'],
   ['not JSON', '{"model":', 400, INVALID, null, 'it is not JSON'],
+  ['a comma too many', '{"model":"a",}', 400, INVALID, null, 'it is not JSON (line 1, column 14)'],
+  ['cut off', '{"model":"a"', 400, INVALID, null, /it is not JSON \(.*\)/],
   ['form encoding', 'model=qwen3-omni-flash', 400, INVALID, null, 'it is not JSON'],
   ['null', 'null', 400, INVALID, null, 'it should be a JSON object'],
   ['list', [], 400, INVALID, null, 'it should be a JSON object'],
@@ -31,6 +33,14 @@ export const messageRows: readonly Row[] = [
   ['a model a million deep', `{"model":${'{"a":'.repeat(1e6)}1${'}'.repeat(1e6 + 1)}`, 400, INVALID, null, 'deep'],
   ['five million messages', `{"messages":[${'{},'.repeat(5e6)}0]}`, 400, INVALID, null, 'more than 100000 values'],
   ['unescaped control character', '{"model":"a\u0001"}', 400, INVALID, null, 'it is not JSON'],
+  [
+    'content as a number',
+    asking({ role: 'user', content: 5 }),
+    400,
+    INVALID,
+    'messages.0.content',
+    "5 is not of type 'string' or 'array' - 'messages.0.content'",
+  ],
   // ── model ──
   ['no model', { messages: [user('hi')], stream: true }, 400, null, 'model', 'you must provide a model parameter'],
   ['null model', flash({ model: null }), 400, null, 'model', 'you must provide a model parameter'],

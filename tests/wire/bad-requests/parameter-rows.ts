@@ -175,7 +175,8 @@ export const parameterRows: readonly Row[] = [
     'top_k',
     `${ALGO}Parameter top_k be greater than or equal to 0`,
   ],
-  ['broken top_k', flash({ top_k: 1.5 }), 400, INVALID, 'top_k', 'Parameter top_k'],
+  ['broken top_k', flash({ top_k: 1.5 }), 400, INVALID, 'top_k', 'top_k should be an integer'],
+  ['huge seed', flash({ seed: 1e20 }), 400, INVALID, 'seed', 'greater than the maximum of 2147483647'],
   [
     'presence_penalty too large',
     flash({ presence_penalty: 2.1 }),

@@ -6,8 +6,8 @@
  * order, and no samples where a writer to a pipe left the 64-bit size unknown (RF64, Wave64). In: a file. Out: bytes
  * that replace parts of its header, and whether the samples are big-endian.
  *
- * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, EBU Tech 3306 (RF64), Sony Wave64. libsndfile also uses the
- * block size, not the valid bits.
+ * Reference: WAVEFORMATEXTENSIBLE (wValidBitsPerSample), RIFF and RIFX, EBU Tech 3306 (RF64), Sony Wave64. libsndfile
+ * also uses the block size, not the valid bits.
  */
 import {
   AV_CODEC_ID_PCM_F32BE,

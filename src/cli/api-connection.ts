@@ -6,7 +6,7 @@
  */
 import type { z } from 'zod'
 import type { Engine } from '../contract/index.ts'
-import { apiErrorBodySchema } from '../protocol/index.ts'
+import { apiErrorBodySchema } from '../protocol/api-error.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 export interface ApiConnection extends AsyncDisposable {

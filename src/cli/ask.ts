@@ -5,7 +5,8 @@
  * with this server and with the hosted service.
  */
 import { PcmReader } from '../arithmetic/pcm.ts'
-import { type ChatCompletionChunk, type ChatCompletionRequest, DONE, readSse, type Usage } from '../protocol/index.ts'
+import type { ChatCompletionChunk, ChatCompletionRequest, Usage } from '../protocol/index.ts'
+import { DONE, readSse } from '../protocol/sse.ts'
 import { apiFailure, type ApiConnection } from './api-connection.ts'
 
 export interface ReplyListener {

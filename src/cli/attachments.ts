@@ -6,7 +6,7 @@
  */
 import { open, readFile, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { sniff, sniffLength } from '../media/sniff.ts'
+import type { Sniffed } from '../media/sniff.ts'
 import type { UserPart } from '../protocol/index.ts'
 import type { ApiConnection } from './api-connection.ts'
 import { CommandError, EXIT } from './exit.ts'
@@ -62,8 +62,7 @@ export async function attachFrames(api: ApiConnection, sources: readonly string[
 async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): Promise<string> {
   if (isUrl(source)) return source
   const path = pathOf(source)
-  const { size, head } = await readHead(path)
-  const sniffed = await sniff(head)
+  const { size, sniffed } = await readHead(path)
   if (
     sniffed.class === 'other' ||
     ((kind === 'image') !== (sniffed.class === 'image') && sniffed.class !== 'unknown')
@@ -82,8 +81,7 @@ async function urlOf(api: ApiConnection, kind: AttachmentKind, source: string): 
 
 /** A file's kind, detected from its content; undefined if it is neither media nor text. */
 export async function kindOfFile(path: string): Promise<AttachmentKind | 'text' | undefined> {
-  const { head } = await readHead(path)
-  const sniffed = await sniff(head)
+  const { head, sniffed } = await readHead(path)
   switch (sniffed.class) {
     case 'image':
     case 'audio':
@@ -115,8 +113,12 @@ function isText(head: Uint8Array): boolean {
   }
 }
 
-/** Size and first bytes of a file. @throws CommandError */
-async function readHead(path: string): Promise<{ readonly size: number; readonly head: Uint8Array }> {
+/** Size, first bytes and format of a file. @throws CommandError */
+async function readHead(
+  path: string,
+): Promise<{ readonly size: number; readonly head: Uint8Array; readonly sniffed: Sniffed }> {
+  // Loaded with the first file, as most questions have none.
+  const { sniff, sniffLength } = await import('../media/sniff.ts')
   let file
   try {
     file = await open(path)
@@ -131,7 +133,7 @@ async function readHead(path: string): Promise<{ readonly size: number; readonly
     if (stats.size === 0) throw new CommandError(`${path} is empty`, EXIT.usage)
     const head = new Uint8Array(Math.min(sniffLength, stats.size))
     await file.read(head, 0, head.length, 0)
-    return { size: stats.size, head }
+    return { size: stats.size, head, sniffed: await sniff(head) }
   } finally {
     await file.close()
   }

@@ -3,8 +3,8 @@ import { createCatalogue } from '../catalogue/index.ts'
 import type { ClusterFile, Settings } from '../config/index.ts'
 import type { EngineModel } from '../contract/index.ts'
 import type { Check } from './check.ts'
+import { findCheckpoint } from './find-checkpoint.ts'
 import { checkModelNames, clusterPlan, openMember } from './open-cluster.ts'
-import { findCheckpoint } from './open-engines.ts'
 
 /** @throws ConfigError for keys that cannot be found and models that do not exist */
 export async function* checkCluster(

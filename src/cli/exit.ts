@@ -1,5 +1,5 @@
 /** Exit codes, and the text of failures: one line without a stack. Documented in `--help` and docs/cli.md. */
-import { ConfigError } from '../config/index.ts'
+import { ConfigError } from '../config/config-error.ts'
 import { EngineError } from '../contract/index.ts'
 import { PullError } from '../weights/hub/pull-error.ts'
 

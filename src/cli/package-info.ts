@@ -1,7 +1,7 @@
 /** Facts from the package's package.json. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { packageFolder } from '../config/index.ts'
+import { packageFolder } from '../config/paths.ts'
 
 interface PackageInfo {
   readonly version: string

@@ -10,7 +10,7 @@ import { openModel } from '../engines/open-model.ts'
 import { type DeviceKind, loadBackend } from '../tensor/index.ts'
 import type { Check } from './check.ts'
 import { failureText } from './exit.ts'
-import { findCheckpoint, weightsFolder } from './open-engines.ts'
+import { findCheckpoint, weightsFolder } from './find-checkpoint.ts'
 import { type Probe, runProbe } from './probe.ts'
 
 export async function checkPlacement(settings: Settings, device: DeviceKind, signal: AbortSignal): Promise<Check> {

@@ -68,7 +68,7 @@ async function untilLoaded(origin: string, signal: AbortSignal): Promise<Ready |
 /** Whether the server serves the checkpoint that the settings name, or the settings name none. */
 async function serves({ models }: Ready, settings: Settings): Promise<boolean> {
   if (settings.model === SETTINGS.model.fallback) return true
-  const { findCheckpoint } = await import('./open-engines.ts')
+  const { findCheckpoint } = await import('./find-checkpoint.ts')
   try {
     return models.includes(findCheckpoint(settings.model).id)
   } catch {

@@ -1,13 +1,7 @@
 /** Adds settings as command line options, and reads them from the parsed options. */
 import { type Command, InvalidArgumentError } from 'commander'
-import {
-  configFilePath,
-  environmentName,
-  loadSettings,
-  type SettingName,
-  SETTINGS,
-  type Settings,
-} from '../config/index.ts'
+import { configFilePath, loadSettings } from '../config/load.ts'
+import { environmentName, type SettingName, SETTINGS, type Settings } from '../config/settings.ts'
 
 /** Reads a repeatable option. */
 export function collect(value: string, previous: readonly string[] | undefined): string[] {

@@ -1,6 +1,5 @@
 /** Finds a voice by its typed name. */
 import { createCatalogue } from '../catalogue/index.ts'
-import { voiceListSchema } from '../protocol/index.ts'
 import { type ApiConnection, readResponse } from './api-connection.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { listText } from './output.ts'
@@ -19,6 +18,7 @@ export async function findVoice(api: ApiConnection, model: string, typed: string
 async function voicesOf(api: ApiConnection, model: string): Promise<readonly string[] | undefined> {
   try {
     const response = await api.fetch(`/voices?model=${encodeURIComponent(model)}`)
+    const { voiceListSchema } = await import('../protocol/index.ts')
     const { data } = await readResponse(response, voiceListSchema)
     return data.flatMap(({ voices }) => voices.map(({ name }) => name))
   } catch (error) {

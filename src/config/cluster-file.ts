@@ -4,7 +4,7 @@
  * In: a path. Out: its values, and the cluster part checked. Reference: YAML 1.2, of which JSON is a part.
  */
 import { readFile } from 'node:fs/promises'
-import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml'
+import type { Document, LineCounter, visit } from 'yaml'
 import type { z } from 'zod'
 import { type ClusterFile, CLUSTER_KEYS, clusterSchema, type PoolFile } from './cluster-schema.ts'
 import { ConfigError } from './config-error.ts'
@@ -16,7 +16,9 @@ export interface ConfigDocument {
 }
 
 /** @throws ConfigError with the line, if the text is not YAML */
-export function parseConfigText(text: string, file: string): ConfigDocument {
+export async function parseConfigText(text: string, file: string): Promise<ConfigDocument> {
+  // Loaded when there is a file, as most commands have none.
+  const { isNode, LineCounter, parseDocument, visit } = await import('yaml')
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false })
   const [error] = document.errors
@@ -24,7 +26,7 @@ export function parseConfigText(text: string, file: string): ConfigDocument {
     const { line } = lines.linePos(error.pos[0])
     throw new ConfigError(`the configuration file ${file}, line ${line}, is not YAML: ${error.message}`)
   }
-  const values = valuesOf(document, file, lines)
+  const values = valuesOf(document, file, lines, visit)
   if (values === null) return { values: {}, lineOf: () => undefined }
   if (typeof values !== 'object' || Array.isArray(values))
     throw new ConfigError(`the configuration file ${file} must hold keys and values.`)
@@ -44,16 +46,16 @@ export function parseConfigText(text: string, file: string): ConfigDocument {
  * @throws ConfigError for an alias without its anchor, such as `*.example.com` without quotes, and for too many of
  * them
  */
-function valuesOf(document: Document, file: string, lines: LineCounter): unknown {
+function valuesOf(document: Document, file: string, lines: LineCounter, walk: typeof visit): unknown {
   try {
     return document.toJS()
   } catch (error) {
     let at: number | undefined
-    visit(document, {
+    walk(document, {
       Alias(_, alias) {
         if (alias.resolve(document) !== undefined) return undefined
         at = alias.range?.[0]
-        return visit.BREAK
+        return walk.BREAK
       },
     })
     const place = at === undefined ? '' : `, line ${lines.linePos(at).line},`
@@ -65,7 +67,7 @@ function valuesOf(document: Document, file: string, lines: LineCounter): unknown
 
 /** The cluster part of a file; undefined when it has no `pools`. @throws ConfigError that names file, line and key */
 export async function loadClusterFile(file: string): Promise<ClusterFile | undefined> {
-  const document = parseConfigText(await readFile(file, 'utf8'), file)
+  const document = await parseConfigText(await readFile(file, 'utf8'), file)
   const part = Object.fromEntries(
     CLUSTER_KEYS.flatMap((key) => (key in document.values ? [[key, document.values[key]]] : [])),
   )

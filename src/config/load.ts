@@ -11,7 +11,7 @@ import path from 'node:path'
 import { CLUSTER_KEYS } from './cluster-schema.ts'
 import { parseConfigText } from './cluster-file.ts'
 import { ConfigError } from './config-error.ts'
-import { didYouMean } from '../protocol/index.ts'
+import { didYouMean } from '../protocol/did-you-mean.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
 
 export interface ConfigSources {
@@ -86,7 +86,7 @@ async function readConfigFile(
   }
   let json: unknown
   try {
-    json = /\.ya?ml$/i.test(target) ? parseConfigText(text, target).values : JSON.parse(text)
+    json = /\.ya?ml$/i.test(target) ? (await parseConfigText(text, target)).values : JSON.parse(text)
   } catch (error) {
     if (error instanceof ConfigError) throw error
     throw new ConfigError(

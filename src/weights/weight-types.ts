@@ -8,7 +8,7 @@
 
 import { EngineError } from '../contract/index.ts'
 import type { ParameterDeclaration } from '../nn/parameters.ts'
-import { type TensorType, typeInfo } from '../tensor/index.ts'
+import { type TensorType, typeInfo } from '../tensor/types.ts'
 
 /** Types for `--quantize`, coarse to fine. */
 export const weightTypes = ['q4_0', 'q4_k', 'q5_k', 'q6_k', 'q8_0', 'f16', 'bf16', 'f32'] as const

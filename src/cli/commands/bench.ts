@@ -1,7 +1,6 @@
 /** `omniserve bench`: measures a checkpoint's speed on this machine, as a client of the API. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import sharp from 'sharp'
 import type { EngineModel } from '../../contract/index.ts'
 import type { RequestMetrics } from '../../engines/local/local-engine.ts'
 import { SPEECH_RATE } from '../../media/encode/encode-speech.ts'
@@ -15,8 +14,7 @@ import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { addConnectionOptions, addRunOptions, type ConnectionFlags, integerFrom, settingFlags } from '../options.ts'
 import { bytesText, exitOnClosedPipe, note, print, printJson, table } from '../output.ts'
-import { createProgress } from '../progress.ts'
-import { MetricsQueue, stageLines, stageReport, type StageReport } from '../stage-report.ts'
+import type { StageReport } from '../stage-report.ts'
 
 interface BenchFlags extends ConnectionFlags {
   readonly model: string
@@ -80,6 +78,10 @@ ${EXIT_HELP}`,
 async function bench(flags: BenchFlags): Promise<void> {
   exitOnClosedPipe()
   const signal = interruptSignal()
+  const [{ createProgress }, { MetricsQueue, stageLines, stageReport }] = await Promise.all([
+    import('../progress.ts'),
+    import('../stage-report.ts'),
+  ])
   const startedAt = performance.now()
   if (flags.profile === true && flags.url !== undefined) {
     throw new CommandError(
@@ -189,6 +191,7 @@ function question(text: string): UserPart {
 async function testImage(): Promise<UserPart> {
   const disc =
     '<svg xmlns="http://www.w3.org/2000/svg" width="448" height="448"><rect width="448" height="448" fill="#fff"/><circle cx="224" cy="224" r="150" fill="#d22"/></svg>'
+  const { default: sharp } = await import('sharp')
   const png = await sharp(Buffer.from(disc)).png().toBuffer()
   return { type: 'image_url', image_url: { url: `data:image/png;base64,${png.toString('base64')}` } }
 }

@@ -12,6 +12,7 @@ import { type ChatSettings, defaultVoice, requestBody } from '../chat-settings.t
 import type { ApiConnection } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { findCheckpoint } from '../find-checkpoint.ts'
 import { readStandardInput } from '../input.ts'
 import { interruptSignal } from '../interrupt.ts'
 import {
@@ -22,7 +23,6 @@ import {
   numberIn,
   settingFlags,
 } from '../options.ts'
-import { findCheckpoint } from '../open-engines.ts'
 import { collect } from '../settings-options.ts'
 import { exitOnClosedPipe, note, printJson, styled, warn } from '../output.ts'
 import { usageText } from '../reply-text.ts'

@@ -2,8 +2,8 @@
  * `omniserve cluster status|drain|resume|schema`: manages the replicas of a running server through its admin routes.
  */
 import { Option, type Command } from 'commander'
-import { configJsonSchema, loadSettings, SETTINGS } from '../../config/index.ts'
-import { apiErrorBodySchema, type ClusterState, clusterStateSchema } from '../../protocol/index.ts'
+import { SETTINGS } from '../../config/settings.ts'
+import type { ClusterState } from '../../protocol/index.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { exitOnClosedPipe, print, printJson, table } from '../output.ts'
@@ -57,7 +57,10 @@ ${EXIT_HELP}`,
   command
     .command('schema')
     .description('Print the JSON schema of the configuration file')
-    .action(() => printJson(configJsonSchema()))
+    .action(async () => {
+      const { configJsonSchema } = await import('../../config/index.ts')
+      printJson(configJsonSchema())
+    })
 }
 
 /** Milliseconds between two requests for the state. */
@@ -74,6 +77,10 @@ async function drain(name: string, flags: ClusterFlags): Promise<void> {
 
 /** @throws CommandError with exit code 4 if the server cannot be reached, 5 if it refuses */
 async function callServer(flags: ClusterFlags, path: string, body: object | undefined): Promise<ClusterState> {
+  const [{ loadSettings }, { apiErrorBodySchema, clusterStateSchema }] = await Promise.all([
+    import('../../config/index.ts'),
+    import('../../protocol/index.ts'),
+  ])
   const settings = await loadSettings({ environment: process.env, folder: process.cwd() })
   const base = flags.url ?? `http://${settings.host}:${settings.port}`
   const key = flags.adminKey ?? settings.adminKey

@@ -2,25 +2,19 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { describeModel, supportedArchitectures } from '../../models/index.ts'
-import { loadBackend } from '../../tensor/index.ts'
 import {
-  convertCheckpoint,
-  openCheckpoint,
   parseWeightStage,
   parseWeightType,
   type WeightStage,
   weightStages,
   type WeightType,
   weightTypes,
-} from '../../weights/index.ts'
+} from '../../weights/weight-types.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
+import { findCheckpoint } from '../find-checkpoint.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { adviseType } from '../memory-advice.ts'
-import { findCheckpoint } from '../open-engines.ts'
 import { integerFrom } from '../options.ts'
 import { bytesText, note, print, printJson } from '../output.ts'
-import { createProgress } from '../progress.ts'
 
 interface ConvertFlags {
   readonly quantize: string
@@ -74,7 +68,16 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   const requestedType = flags.quantize === 'auto' ? undefined : parseWeightType(flags.quantize)
   const { location, id } = findCheckpoint(name)
   const signal = interruptSignal()
-  using checkpoint = await openCheckpoint(location, { supported: supportedArchitectures, signal })
+  // Imported late, so that help and argument errors are fast.
+  const [{ describeModel, supportedArchitectures }, { loadBackend }, weights, { adviseType }, { createProgress }] =
+    await Promise.all([
+      import('../../models/index.ts'),
+      import('../../tensor/index.ts'),
+      import('../../weights/index.ts'),
+      import('../memory-advice.ts'),
+      import('../progress.ts'),
+    ])
+  using checkpoint = await weights.openCheckpoint(location, { supported: supportedArchitectures, signal })
   const { declarations, naming, ...rest } = describeModel(checkpoint.config)
   const advice = adviseType({ declarations, naming, ...rest })
   const type = requestedType ?? advice.type
@@ -96,7 +99,7 @@ async function convert(name: string, flags: ConvertFlags): Promise<void> {
   })
   let result
   try {
-    result = await convertCheckpoint(backend, checkpoint, declarations, {
+    result = await weights.convertCheckpoint(backend, checkpoint, declarations, {
       output,
       naming,
       type,

@@ -1,13 +1,9 @@
 /** `omniserve doctor`: checks everything that a server needs on this machine and names the fixes. */
 import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
-import { loadClusterFile } from '../../config/index.ts'
 import type { DeviceKind } from '../../tensor/index.ts'
 import type { Check } from '../check.ts'
-import { checkMachine } from '../checks.ts'
-import { probeDevice } from '../device-checks.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
-import { probePlacement } from '../placement-check.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { exitOnClosedPipe, print, printJson, styled } from '../output.ts'
 import { addSettingsOptions, configFileOf, settingsFromOptions } from '../settings-options.ts'
@@ -47,11 +43,13 @@ ${EXIT_HELP}`,
 async function doctor(flags: DoctorFlags): Promise<void> {
   exitOnClosedPipe()
   if (flags.probe !== undefined) {
+    const { probeDevice } = await import('../device-checks.ts')
     printJson(await probeDevice(flags.probe))
     return
   }
   const settings = await settingsFromOptions(flags)
   if (flags.probePlacement !== undefined) {
+    const { probePlacement } = await import('../placement-check.ts')
     printJson(await probePlacement(settings, flags.probePlacement))
     return
   }
@@ -61,6 +59,10 @@ async function doctor(flags: DoctorFlags): Promise<void> {
     checks.push(check)
     if (flags.json !== true) show(check)
   }
+  const [{ loadClusterFile }, { checkMachine }] = await Promise.all([
+    import('../../config/index.ts'),
+    import('../checks.ts'),
+  ])
   const file = configFileOf(flags)
   const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
   for await (const check of checkMachine(settings, signal)) {

@@ -2,16 +2,14 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
-import { homeFolder, packageFolder } from '../../config/index.ts'
-import { modelListSchema } from '../../protocol/index.ts'
+import { homeFolder, packageFolder } from '../../config/paths.ts'
 import { type ApiConnection, readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { EXIT_HELP, failureText } from '../exit.ts'
+import { findCheckpoint, isCheckpoint } from '../find-checkpoint.ts'
 import { interruptSignal } from '../interrupt.ts'
-import { findCheckpoint, isCheckpoint } from '../open-engines.ts'
 import { addConnectionOptions, type ConnectionFlags, settingFlags } from '../options.ts'
 import { bytesText, countText, exitOnClosedPipe, listText, print, printJson, styled, table } from '../output.ts'
-import { readCheckpointFacts } from '../../engines/unloaded/unloaded-engine.ts'
 
 interface LocalCheckpoint {
   readonly name: string
@@ -49,6 +47,7 @@ ${EXIT_HELP}`,
 async function models(flags: ConnectionFlags & { readonly json?: boolean }): Promise<void> {
   exitOnClosedPipe()
   const signal = interruptSignal()
+  const { modelListSchema } = await import('../../protocol/index.ts')
   await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const response = await api.fetch('/models', { signal })
   const list = await readResponse(response, modelListSchema)
@@ -108,6 +107,7 @@ async function describe(name: string): Promise<LocalCheckpoint> {
   try {
     const found = findCheckpoint(name)
     location = found.location
+    const { readCheckpointFacts } = await import('../../engines/unloaded/unloaded-engine.ts')
     const { model, speakers, weightBytes } = await readCheckpointFacts(found)
     return {
       name,

@@ -5,14 +5,12 @@
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { type Command, Option } from 'commander'
-import { pulledFolder } from '../../config/index.ts'
+import { pulledFolder } from '../../config/paths.ts'
 import type { Licence } from '../../weights/hub/licence.ts'
-import { parseHubId, pullCheckpoint } from '../../weights/hub/pull.ts'
 import { CommandError, EXIT, EXIT_HELP } from '../exit.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { integerFrom } from '../options.ts'
 import { bytesText, listText, note, print, printJson, status, warn } from '../output.ts'
-import { createProgress } from '../progress.ts'
 
 interface PullFlags {
   readonly hub?: 'huggingface' | 'modelscope'
@@ -57,6 +55,10 @@ ${EXIT_HELP}`,
 }
 
 async function pull(given: string, flags: PullFlags): Promise<void> {
+  const [{ parseHubId, pullCheckpoint }, { createProgress }] = await Promise.all([
+    import('../../weights/hub/pull.ts'),
+    import('../progress.ts'),
+  ])
   const { hub, id } = parseHubId(given, flags.hub)
   const folder = path.resolve(flags.folder ?? pulledFolder(id))
   const signal = interruptSignal()

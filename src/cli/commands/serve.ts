@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Command } from 'commander'
 import type { ClusterPort } from '../../api/cluster-port.ts'
-import { checkExposure, loadClusterFile, packageFolder } from '../../config/index.ts'
+import { packageFolder } from '../../config/paths.ts'
 import { EXIT, EXIT_HELP } from '../exit.ts'
 import { clearStatus, status } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
@@ -35,6 +35,7 @@ ${EXIT_HELP}`,
 
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
   const settings = await settingsFromOptions(options)
+  const { checkExposure } = await import('../../config/index.ts')
   checkExposure(settings)
   // Imported late, so that help and argument errors are fast.
   const [{ createLog }, { createLazyTextCounter }, { startServer }, { openEngines }] = await Promise.all([
@@ -102,10 +103,12 @@ async function clusterOf(
   opening: OpenEnginesOptions,
 ): Promise<ClusterPort | undefined> {
   const file = configFileOf(options)
+  const { loadClusterFile } = await import('../../config/index.ts')
   const cluster = file === undefined || !existsSync(file) ? undefined : await loadClusterFile(file)
   if (file === undefined || cluster === undefined) return undefined
-  const [{ ClusterHost }, { findCheckpoint, openCheckpoint }] = await Promise.all([
+  const [{ ClusterHost }, { findCheckpoint }, { openCheckpoint }] = await Promise.all([
     import('../open-cluster.ts'),
+    import('../find-checkpoint.ts'),
     import('../open-engines.ts'),
   ])
   return new ClusterHost({

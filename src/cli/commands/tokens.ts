@@ -1,7 +1,7 @@
 /** `omniserve tokens`: counts tokens and price of files, a text or a request, without running a model. */
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { type ChatCompletionRequest, type TokensCount, tokensCountSchema, type UserPart } from '../../protocol/index.ts'
+import type { ChatCompletionRequest, TokensCount, UserPart } from '../../protocol/index.ts'
 import { attach, kindOfFile } from '../attachments.ts'
 import { type ApiConnection, readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
@@ -145,6 +145,7 @@ async function count(api: ApiConnection, request: unknown, signal: AbortSignal):
     body: JSON.stringify(request),
     signal,
   })
+  const { tokensCountSchema } = await import('../../protocol/index.ts')
   return readResponse(response, tokensCountSchema)
 }
 

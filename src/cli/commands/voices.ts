@@ -1,6 +1,6 @@
 /** `omniserve voices`: lists the models' voices, and the checkpoint's speakers for them. */
 import { type Command } from 'commander'
-import { voiceListSchema, type VoiceListing } from '../../protocol/index.ts'
+import type { VoiceListing } from '../../protocol/index.ts'
 import { readResponse } from '../api-connection.ts'
 import { connect } from '../connect.ts'
 import { EXIT_HELP } from '../exit.ts'
@@ -36,6 +36,7 @@ ${EXIT_HELP}`,
 async function voices(flags: VoicesFlags): Promise<void> {
   exitOnClosedPipe()
   const signal = interruptSignal()
+  const { voiceListSchema } = await import('../../protocol/index.ts')
   await using api = await connect({ ...flags, flags: settingFlags(flags), load: false, signal })
   const query = flags.model === undefined ? '' : `?model=${encodeURIComponent(flags.model)}`
   const list = await readResponse(await api.fetch(`/voices${query}`, { signal }), voiceListSchema)

@@ -49,6 +49,12 @@ export default defineConfig({
     hookTimeout: onDevice ? 1_800_000 : 180_000,
     expect: { poll: { timeout: 90_000, interval: 25 } },
     // Child processes (the engine's, the decoders', the command line's) are not counted.
-    coverage: { provider: 'v8', include: ['src/**/*.ts', 'web/src/**/*.{ts,tsx}'], reporter: ['text', 'text-summary'] },
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts', 'web/src/**/*.{ts,tsx}'],
+      reporter: ['text', 'text-summary'],
+      // One failed test does not take away the figures of all others.
+      reportOnFailure: true,
+    },
   },
 })

@@ -117,11 +117,16 @@ export async function until(page: Page, expression: string, timeout = 90_000): P
   await expect.poll(() => page.evaluate<boolean>(`Boolean(${expression})`), { timeout, interval: 50 }).toBe(true)
 }
 
-/** Waits until there are exactly `replies` replies and none is in progress. */
+/**
+ * Waits until there are exactly `replies` replies, none is in progress, and what is drawn late (Markdown, images) no
+ * longer moves what a test clicks next.
+ */
 export async function repliesDone(page: Page, replies: number): Promise<void> {
   await until(
     page,
     `document.querySelectorAll('.turn-assistant').length === ${replies} &&
-     document.querySelectorAll('.turn-assistant[aria-busy="false"]').length === ${replies}`,
+     document.querySelectorAll('.turn-assistant[aria-busy="false"]').length === ${replies} &&
+     document.querySelector('.prose-plain') === null &&
+     [...document.querySelectorAll('.turn img')].every((image) => image.hasAttribute('src') && image.complete)`,
   )
 }

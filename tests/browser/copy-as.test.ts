@@ -89,6 +89,7 @@ describeInBrowser('copy as code', () => {
         system: 'It\'s "quoted" and $HOME',
       },
     })
+    const first = engine.requests.length
     const [chooser] = await Promise.all([
       page.waitForEvent('filechooser'),
       page
@@ -102,7 +103,7 @@ describeInBrowser('copy as code', () => {
     await page.getByRole('button', { name: 'Copy as code' }).click()
     expect(await page.locator('.code').first().innerText()).toMatch(/base64,.{24}… \(\d+ kB\)/)
 
-    const fromPage = engine.requests[0]
+    const fromPage = engine.requests[first]
     const same = (request: GenerationRequest | undefined): void => {
       expect(comparable(request)).toEqual(comparable(fromPage))
     }
@@ -111,7 +112,7 @@ describeInBrowser('copy as code', () => {
     const script = temporaryFile('ask.sh', Buffer.from(curl))
     const ran = await run('bash', [script], path.dirname(script))
     expect(ran.output).toContain('data: [DONE]')
-    same(engine.requests[1])
+    same(engine.requests[first + 1])
     const body = curl.split("<<'JSON'\n")[1]?.split('\nJSON\n')[0] ?? ''
     expect(JSON.parse(body)).toEqual(requests[0])
 
@@ -124,7 +125,7 @@ describeInBrowser('copy as code', () => {
     )
     const nodeRan = await run(process.execPath, [program], path.dirname(program))
     expect(nodeRan.code, nodeRan.output).toBe(0)
-    same(engine.requests[2])
+    same(engine.requests[first + 2])
     const wav = readFileSync(path.join(path.dirname(program), 'reply.wav'))
     expect(wav.readUInt32LE(24)).toBe(24_000)
     expect(wav.length).toBeGreaterThan(48_000)

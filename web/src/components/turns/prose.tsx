@@ -5,8 +5,9 @@ const load = (): Promise<{ default: typeof import('./markdown.tsx').Markdown }> 
   import('./markdown.tsx').then(({ Markdown }) => ({ default: Markdown }))
 
 const Markdown = lazy(load)
-// Loaded while the user is still reading the page.
-setTimeout(() => void load().catch(() => {}), 1500)
+// Loaded as soon as the page is drawn: a reply that is drawn again moves what is below it, perhaps under a click.
+const idle = globalThis.requestIdleCallback ?? ((work: () => void) => setTimeout(work, 100))
+idle(() => void load().catch(() => {}))
 
 export function Prose({ text }: { text: string }): ReactElement {
   return (

@@ -7,6 +7,15 @@ const tokenizer = createTokenizer(JSON.parse(await readFile(new URL('tokenizer.j
 const unbroken = (length: number): string =>
   Array.from({ length }, (_, index) => String.fromCharCode(97 + ((index * index) % 26))).join('')
 
+it('keeps the process alive only while it works', async () => {
+  const ports = (): number => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length
+  const before = ports()
+  const working = tokenizer.encodeMarkupLater(unbroken(20_000))
+  expect(ports()).toBeGreaterThan(before)
+  await working
+  expect(ports()).toBe(before)
+})
+
 it('gives long texts the ids that short ones get, markup included', async () => {
   const text = `<|im_start|>${unbroken(20_000)} and words<|im_end|>`
   const ids = await tokenizer.encodeMarkupLater(text)

@@ -67,6 +67,7 @@ export class TokenizerThread {
     if (this.#current) return
     const job = this.#jobs.shift()
     if (!job) {
+      this.#worker?.unref()
       this.#idle = setTimeout(() => this.#stop(), idleMilliseconds)
       this.#idle.unref()
       return
@@ -75,6 +76,8 @@ export class TokenizerThread {
     this.#current = job
     const { text, marker } = job
     this.#worker ??= this.#start()
+    // Only while it works does it keep the process alive; a listener does so too.
+    this.#worker.ref()
     this.#worker.postMessage({ text, marker } satisfies ThreadRequest)
   }
 
@@ -83,7 +86,6 @@ export class TokenizerThread {
     const worker = new Worker(new URL(`./tokenizer-thread-main.${extension}`, import.meta.url), {
       workerData: this.#definition(),
     })
-    worker.unref()
     worker.on('message', (reply: ThreadReply) => {
       const job = this.#current
       this.#current = undefined

@@ -141,6 +141,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     options.counter ?? createTextCounter(),
     readSpeechPrompt(settings),
   ])
+  const media = options.media ?? mediaLoaderOf(settings)
   // Last, when nothing else can fail: only the server closes a load that has begun.
   const load = typeof engines === 'function' ? engines : async () => engines
   const metrics = new Metrics()
@@ -171,8 +172,7 @@ export async function createServices(options: ServerOptions): Promise<Services> 
     catalogue,
     host,
     cluster,
-    media:
-      options.media ?? createMediaLoader({ allowHosts: settings.mediaAllowHost, decodedBytes: settings.mediaMemory }),
+    media,
     counter,
     queue,
     bodies,
@@ -195,6 +195,16 @@ function catalogueOf({ region, alias }: Settings): Catalogue {
   } catch (error) {
     const reason = error instanceof Error ? error.message.replace(/^alias /, '') : String(error)
     throw new ConfigError(`--alias ${reason}.`, { cause: error })
+  }
+}
+
+/** @throws ConfigError for a malformed `--media-allow-host` */
+function mediaLoaderOf({ mediaAllowHost, mediaMemory }: Settings): MediaPort & AsyncDisposable {
+  try {
+    return createMediaLoader({ allowHosts: mediaAllowHost, decodedBytes: mediaMemory })
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new ConfigError(`--media-allow-host: ${error.message.replace(/^allowHosts: /, '')}.`, { cause: error })
   }
 }
 

@@ -77,6 +77,11 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
     log,
     version: packageInfo.version,
     playgroundFolder: path.join(packageFolder, 'web', 'dist'),
+  }).catch(async (error: unknown) => {
+    // What is being loaded would keep the process alive.
+    stopping.abort(error)
+    await cluster?.close()
+    throw error
   })
   const { names } = server.services.host
   log.debug({ checkpoints: names, url: server.url }, 'listening; loading checkpoints')

@@ -53,7 +53,7 @@ export default defineConfig({
       provider: 'v8',
       include: ['src/**/*.ts', 'web/src/**/*.{ts,tsx}'],
       reporter: ['text', 'text-summary'],
-      // One failed test does not take away the figures of all others.
+      // One failed test does not take away the results of all others.
       reportOnFailure: true,
     },
   },

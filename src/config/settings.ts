@@ -20,9 +20,8 @@ const flag = z.preprocess((value) => {
   return value
 }, z.boolean())
 const texts = z.array(z.string().min(1))
-/** As browsers send them: no path, no slash at the end. */
-const origins = z.array(z.string().regex(/^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+)$/))
-const hosts = z.array(z.string().regex(/^[^\s/?#@]+$/))
+/** As browsers send them: in lower case, without a path or a slash at the end. */
+const origins = z.array(z.string().regex(/^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@]+)$/))
 
 /** `NAME=VALUE` strings, or an object, as a map. */
 const pairs = z.preprocess(
@@ -161,7 +160,7 @@ export const SETTINGS = {
     description: 'key for the admin routes (/admin/cluster); without one they are off',
   }),
   mediaAllowHost: setting({
-    schema: hosts,
+    schema: texts,
     fallback: [],
     expects: 'host names, each with or without a port (in a file, a list)',
     flags: '--media-allow-host <host[:port]>',
@@ -171,7 +170,7 @@ export const SETTINGS = {
   corsOrigin: setting({
     schema: origins,
     fallback: [],
-    expects: 'origins such as https://app.example.com, without a path, or * (in a file, a list)',
+    expects: 'origins such as https://app.example.com, in lower case, without a path, or * (in a file, a list)',
     flags: '--cors-origin <origin>',
     repeatable: true,
     description: 'web origin that may call; default: any if keys are set, else pages of this machine only',

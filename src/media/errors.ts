@@ -63,6 +63,13 @@ export type MediaErrorCode = (typeof mediaErrorCodes)[number]
 /** The requested kind. Frames of a list are `image`. */
 export type MediaKind = 'image' | 'audio' | 'video'
 
+/** What to send in place of a file that is not supported; docs/media.md has all formats. */
+export const supportedFormats: Readonly<Record<MediaKind, string>> = {
+  image: 'Send JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP.',
+  audio: 'Send WAV (raw PCM requires its header), MP3, AAC, FLAC or Ogg.',
+  video: 'Send MP4, MOV, MKV, WebM or AVI.',
+}
+
 /** How the request gave the medium. */
 export type SourceKind = 'url' | 'data'
 

@@ -7,7 +7,7 @@
  * Reference: `file-type` for the signatures; those of SGI images, TIFF and text formats are here.
  */
 import { fileTypeFromBuffer } from 'file-type'
-import { illegalCode, MediaError, type MediaKind } from './errors.ts'
+import { illegalCode, MediaError, type MediaKind, supportedFormats } from './errors.ts'
 
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif' | 'bmp' | 'ico' | 'icns' | 'jp2' | 'sgi'
 
@@ -89,13 +89,6 @@ export function expectKind(sniffed: Sniffed, kind: MediaKind): void {
         ? `The file is ${name}, not a supported ${kind} format. ${supportedFormats[kind]}`
         : `The file is ${name}, not ${article}${kind}. Send it as \`${partOf[found]}\`.`
   throw new MediaError(illegalCode(kind), what, { kind })
-}
-
-/** What to send in place of a file that is not supported; docs/media.md has all formats. */
-export const supportedFormats: Readonly<Record<MediaKind, string>> = {
-  image: 'Send JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP.',
-  audio: 'Send WAV (raw PCM requires its header), MP3, AAC, FLAC or Ogg.',
-  video: 'Send MP4, MOV, MKV, WebM or AVI.',
 }
 
 const partOf: Readonly<Record<MediaKind, string>> = {

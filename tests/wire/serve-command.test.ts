@@ -119,12 +119,7 @@ describe('omniserve', () => {
     [['serve', '--host', '0.0.0.0'], {}, 2, 'refusing to listen on 0.0.0.0 without a key'],
     [['serve'], { OMNISERVE_REGION: 'mars' }, 2, 'variable OMNISERVE_REGION'],
     [['serve', '--what'], {}, 2, "unknown option '--what'"],
-    [
-      ['serve', '--media-allow-host', 'http://a'],
-      {},
-      2,
-      'flag --media-allow-host is "http://a"; it must be host names',
-    ],
+    [['serve', '--media-allow-host', 'http://a'], {}, 2, '--media-allow-host: `http://a` is not HOST or HOST:PORT.'],
     [['serve', '--media-allow-host', 'a:b'], {}, 2, '--media-allow-host: `a:b` is not HOST or HOST:PORT.'],
     [['serve', '--cors-origin', 'https://a/'], {}, 2, 'flag --cors-origin is "https://a/"; it must be origins'],
     [

@@ -5,11 +5,11 @@
  */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { homeFolder, type Settings } from '../../config/index.ts'
+import type { Settings } from '../../config/index.ts'
 import { inspectModel, type InspectedModel, type InspectedReply } from '../../engines/local/inspected-model.ts'
 import { createMediaLoader, type MediaLoader } from '../../media/index.ts'
 import { CommandError, EXIT } from '../exit.ts'
-import { findCheckpoint } from '../find-checkpoint.ts'
+import { findCheckpoint, weightsFolder } from '../find-checkpoint.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { clearStatus, exitOnClosedPipe, note, print, status, styled } from '../output.ts'
 import { packageInfo } from '../package-info.ts'
@@ -112,7 +112,7 @@ async function load(name: string, settings: Settings): Promise<InspectedModel> {
       id: path.basename(id),
       device: settings.device,
       precision: settings.gpuPrecision,
-      cacheDirectory: path.join(homeFolder(), 'weights'),
+      cacheDirectory: weightsFolder(),
       diffusion: { solver: settings.speechSolver, steps: settings.speechSteps, guidance: settings.speechGuidance },
       ...(settings.threads > 0 && { threads: settings.threads }),
       ...(settings.contextLength > 0 && { contextLength: settings.contextLength }),

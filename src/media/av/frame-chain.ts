@@ -11,6 +11,8 @@ import type { ByteSource } from './bytes.ts'
 
 /** Bytes of a frame that give its length. */
 const headerBytes = 7
+/** More than the longest accepted audio has; a file of tiny frames would keep the reader busy. */
+const maxFrames = 1_000_000
 
 export function lastFrameEnd(bytes: ByteSource): number | undefined {
   const head = Buffer.from(bytes.read(0, 10))
@@ -19,6 +21,7 @@ export function lastFrameEnd(bytes: ByteSource): number | undefined {
   let offset = amr?.start ?? tagBytes(head)
   let frames = 0
   while (offset < bytes.size) {
+    if (frames === maxFrames) return undefined
     const frame = bytes.read(offset, headerBytes)
     const length = frameLength(frame)
     if (length === undefined) {

@@ -17,14 +17,13 @@ import {
   AV_PKT_FLAG_DISCARD,
 } from 'node-av/constants'
 import { Dictionary, FFmpegError, FormatContext, IOContext, Log, Packet, type Stream } from 'node-av/lib'
-import { illegalCode, MediaError, type MediaKind } from '../errors.ts'
+import { illegalCode, MediaError, type MediaKind, supportedFormats } from '../errors.ts'
 import { type ByteSource, ioBufferBytes, sliceBytes, patchBytes, ioCallbacks } from './bytes.ts'
 import { ContinuousClock } from './clock.ts'
 import { truncatedFragmentStart, declaredEnd } from './declared-end.ts'
 import { audioDecoders, demuxers, videoDecoders } from './formats.ts'
 import { type Rational, toSeconds } from './time.ts'
 import { bigEndianCodec, waveHeader } from './wave-header.ts'
-import { supportedFormats } from '../sniff.ts'
 
 Log.setLevel(AV_LOG_QUIET)
 

@@ -1,5 +1,5 @@
 /**
- * Rewrites the two BMP headers with bit masks that FFmpeg refuses. Pure: the masks are at the same place in both forms.
+ * Rewrites the two BMP headers with bit masks that FFmpeg refuses. The masks are at the same place in both forms.
  *
  * Reference: BITMAPINFOHEADER, BITMAPV2INFOHEADER and BITMAPV3INFOHEADER; BI_ALPHABITFIELDS (Windows CE).
  */

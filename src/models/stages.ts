@@ -59,6 +59,8 @@ export interface ThinkerInput {
   readonly features?: InjectedFeatures
   /** Logits of the last token, of every token (tests), or none (a prefill chunk that is not the last). */
   readonly logits: 'last' | 'all' | 'none'
+  /** [vocab]: gets the logits of the last token, instead of a new array. */
+  readonly logitsInto?: Float32Array | undefined
   /** Whether to return the hidden states that the family's speech needs, of every token of this call. */
   readonly hidden: boolean
 }

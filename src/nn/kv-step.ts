@@ -11,6 +11,8 @@ import { HALF_NEGATIVE_INFINITY, TensorError, type GraphBuilder, type Inputs, ty
 import { maskRowsFor } from './attend-cached.ts'
 import { BUCKET, capacityError, type KvCache } from './kv-cache.ts'
 
+const FINE_BUCKET = 64
+
 export interface StepItem {
   readonly cache: KvCache
   /** New tokens of this sequence. */
@@ -69,7 +71,7 @@ export class KvStep {
         throw new TensorError(
           `the cache has memory for ${cache.reserved} tokens; reserve ${cache.length + tokens} first`,
         )
-      const bucket = Math.min(cache.reserved, Math.ceil((cache.length + tokens) / BUCKET) * BUCKET)
+      const bucket = bucketFor(cache, cache.length + tokens)
       const item = { cache, tokens, start, bucket }
       start += tokens
       return item
@@ -123,6 +125,12 @@ export class KvStep {
     const rows = this.#maskRows(cache, tokens)
     return { repeats: rows === tokens ? 1 : this.#repeats, rows }
   }
+}
+
+/** Rows that attention reads. Short contexts on a CPU have finer steps, because most rows would be hidden. */
+function bucketFor(cache: KvCache, tokens: number): number {
+  const step = cache.columns && tokens <= BUCKET ? FINE_BUCKET : BUCKET
+  return Math.min(cache.reserved, Math.ceil(tokens / step) * step)
 }
 
 /** Element `width * token + i` of the new values is written to column `length + token` of row `i`. */

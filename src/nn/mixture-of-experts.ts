@@ -55,28 +55,24 @@ export class MixtureOfExperts {
   }
 
   forward(g: GraphBuilder, x: Tensor<'f32'>): Tensor<'f32'> {
-    const { hidden, used } = this.options
+    const { hidden } = this.options
     const tokens = x.shape[1]
     const { chosen, weights } = this.route(g, x)
     const rows = g.reshape(g.cont(x), hidden, 1, tokens)
     const inner = g.swiglu(g.mulMatId(this.gate_proj, rows, chosen), g.mulMatId(this.up_proj, rows, chosen))
-    const outer = g.mul(g.mulMatId(this.down_proj, inner, chosen), g.reshape(weights, 1, used, tokens))
-    let sum: Tensor<'f32'> | undefined
-    for (let i = 0; i < used; i++) {
-      const part = g.view(outer, [hidden, tokens], { strides: [outer.strides[2]], offset: i * outer.strides[1] })
-      sum = sum ? g.add(sum, part) : part
-    }
-    return this.#withShared(g, x, used === 1 && sum ? g.cont(sum) : (sum ?? x))
+    return this.#withShared(g, x, g.weightedSum(g.mulMatId(this.down_proj, inner, chosen), weights))
   }
 
   /** Each token's experts, i32 [used, tokens], and the weights of their results, [used, tokens]. */
   route(g: GraphBuilder, x: Tensor<'f32'>): { chosen: Tensor<'i32'>; weights: Tensor<'f32'> } {
     const { experts, used, renormalise } = this.options
     const tokens = x.shape[1]
-    const probabilities = g.softMax(this.gate.forward(g, x))
-    const chosen = g.topK(probabilities, used)
-    const weights = g.reshape(g.getRows(g.reshape(probabilities, 1, experts, tokens), chosen), used, tokens)
-    return { chosen, weights: renormalise ? g.div(weights, g.sumRows(weights)) : weights }
+    const logits = this.gate.forward(g, x)
+    // The softmax of the chosen logits is the same as renormalising the softmax of all.
+    const scores = renormalise ? logits : g.softMax(logits)
+    const chosen = g.topK(scores, used)
+    const weights = g.reshape(g.getRows(g.reshape(scores, 1, experts, tokens), chosen), used, tokens)
+    return { chosen, weights: renormalise ? g.softMax(weights) : weights }
   }
 
   /**

@@ -103,6 +103,7 @@ export class RequestTask {
   /** Rows whose hidden states speech has received. */
   #speechRows = 0
   #forced: number[] = []
+  #logits: Float32Array | undefined
   #reason: EndReason = 'stop'
   #calls = 0
   readonly #controller = new AbortController()
@@ -297,6 +298,12 @@ export class RequestTask {
   emitAudio(pcm: Int16Array): void {
     this.stopwatch.audio(pcm.length)
     this.emit({ type: 'audio-delta', pcm, counts: this.#counts })
+  }
+
+  /** One array for the logits of all steps. */
+  logitsArray(vocabulary: number): Float32Array {
+    this.#logits ??= new Float32Array(vocabulary)
+    return this.#logits
   }
 
   /** Adds the next token: a forced one, or one sampled from `logits` (which sampling overwrites). */

@@ -68,9 +68,11 @@ export async function thinkerStep(
     budget,
   )
   const entries: Entry[] = tasks.map((task) => {
-    if (task.phase === 'decode') return { task, input: decodeInput(task, hiddenFilter), prefilled: 0 }
+    const logitsInto = task.logitsArray(thinker.vocabSize)
+    if (task.phase === 'decode')
+      return { task, input: { ...decodeInput(task, hiddenFilter), logitsInto }, prefilled: 0 }
     const prefilled = shares[prefilling.indexOf(task)]!
-    return { task, input: prefillInput(task, prefilled, hiddenFilter), prefilled }
+    return { task, input: { ...prefillInput(task, prefilled, hiddenFilter), logitsInto }, prefilled }
   })
   const rows = tasks.map((task) => task.row)
   const outputs = await thinker.forward(

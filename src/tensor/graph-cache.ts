@@ -71,8 +71,8 @@ export class GraphCache implements Disposable {
     return this.#backend.enqueue(
       () => {
         const graph = this.#get(key, build, options.maxNodes)
-        graph.check(inputs)
-        return graph.runInJob(inputs, options.signal)
+        graph.check(inputs, options.into)
+        return graph.runInJob(inputs, options.signal, options.into)
       },
       options.signal,
       options.useAllThreads,

@@ -38,6 +38,11 @@ export interface RunOptions {
    * Backend.enqueue}.
    */
   readonly useAllThreads?: () => boolean
+  /**
+   * Arrays for f32 outputs, by name, instead of new ones: large arrays that are soon forgotten keep the garbage
+   * collector busy.
+   */
+  readonly into?: Readonly<Record<string, Float32Array>>
 }
 
 /** Bytes from which inputs and outputs are copied on a worker thread. */
@@ -148,17 +153,17 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
    * until the promise settles. Rejects with {@link TensorError}, or with the signal's reason when aborted.
    */
   run(inputs: Inputs, options: RunOptions = {}): Promise<Outputs<O>> {
-    const { signal, useAllThreads } = options
+    const { signal, useAllThreads, into } = options
     try {
-      this.check(inputs)
+      this.check(inputs, into)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#backend.enqueue(() => this.runInJob(inputs, signal), signal, useAllThreads)
+    return this.#backend.enqueue(() => this.runInJob(inputs, signal, into), signal, useAllThreads)
   }
 
   /** @internal Throws {@link TensorError} unless the inputs are what the graph declares. */
-  check(inputs: Inputs): void {
+  check(inputs: Inputs, into: RunOptions['into'] = {}): void {
     for (const [name, tensor] of this.#inputs) {
       const data = inputs[name]
       if (data === undefined) throw new TensorError(`input ${describe(tensor)} is missing`)
@@ -172,10 +177,17 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
       if (!this.#inputs.has(name))
         throw new TensorError(`the graph has no input ${name}; it has ${[...this.#inputs.keys()].join(', ')}`)
     }
+    for (const [name, array] of Object.entries(into)) {
+      const tensor = this.#outputs[name]
+      if (tensor?.type !== 'f32' || elementCount(tensor) !== array.length)
+        throw new TensorError(
+          `an array of ${array.length} elements is given for ${tensor ? describe(tensor) : `an unknown output, ${name}`}`,
+        )
+    }
   }
 
   /** @internal As {@link run}, inside a job of the backend's queue. */
-  async runInJob(inputs: Inputs, signal?: AbortSignal): Promise<Outputs<O>> {
+  async runInJob(inputs: Inputs, signal?: AbortSignal, into: RunOptions['into'] = {}): Promise<Outputs<O>> {
     if (this.#context === null) throw new TensorError('the graph is disposed')
     if (!this.#allocated) {
       this.#scratch.allocate(this.#graph)
@@ -193,7 +205,7 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     }
     await this.#backend.runNative(this.#kind, () => this.#compute(), this.#isBrief, signal)
     const results: Record<string, Float32Array | Int32Array> = {}
-    for (const [name, tensor] of Object.entries(this.#outputs)) results[name] = await this.#read(tensor)
+    for (const [name, tensor] of Object.entries(this.#outputs)) results[name] = await this.#read(tensor, into[name])
     return results as Outputs<O>
   }
 
@@ -220,15 +232,16 @@ export class Graph<O extends OutputTensors = OutputTensors> implements Disposabl
     })
   }
 
-  async #read(tensor: Tensor): Promise<Float32Array | Int32Array> {
+  async #read(tensor: Tensor, given?: Float32Array): Promise<Float32Array | Int32Array> {
     const { native } = this.#backend
     const count = elementCount(tensor)
     const values =
-      tensor.type === 'i32'
+      given ??
+      (tensor.type === 'i32'
         ? new Int32Array(count)
         : tensor.type === 'f16'
           ? new Uint16Array(count)
-          : new Float32Array(count)
+          : new Float32Array(count))
     if (values.byteLength < LARGE_COPY) native.backend_tensor_get(tensor.handle, values, 0, values.byteLength)
     else await callAsync(native.backend_tensor_get, tensor.handle, values, 0, values.byteLength)
     return values instanceof Uint16Array ? fromHalfArray(values) : values

@@ -182,6 +182,7 @@ const signatures = {
   swiglu: 'p:pp',
   swiglu_split: 'p:ppp',
   sum_rows: 'p:pp',
+  out_prod: 'p:ppp',
   mean: 'p:pp',
   cumsum: 'p:pp',
   argmax: 'p:pp',

@@ -90,6 +90,28 @@ export abstract class MatrixOperations extends ElementwiseOperations {
     }
   }
 
+  /**
+   * Sum of vectors with weights: a [n, count, tokens], weights [count, tokens] to [n, tokens]. One operation on a CPU;
+   * other devices do not support it and get several.
+   */
+  weightedSum(a: Tensor<'f32'>, weights: Tensor<'f32'>): Tensor<'f32'> {
+    this.readable('weightedSum', a, weights)
+    const [n, count, tokens, one] = a.shape
+    if (one !== 1 || weights.shape[0] !== count || weights.shape[1] !== tokens || weights.shape[2] !== 1)
+      this.fail('weightedSum', 'shapes do not match', a, weights)
+    const factors = this.reshape(this.cont(weights), 1, count, tokens)
+    if (this.backend.kind === 'cpu' && hasContiguousRows(a)) {
+      const sum = this.made(this.native.out_prod(this.context, a.handle, factors.handle), 'f32', [n, 1, tokens, 1])
+      return this.reshape(sum, n, tokens)
+    }
+    const scaled = this.mul(a, factors)
+    const part = (i: number): Tensor<'f32'> =>
+      this.view(scaled, [n, tokens], { strides: [scaled.strides[2]], offset: i * scaled.strides[1] })
+    let sum = part(0)
+    for (let i = 1; i < count; i++) sum = this.add(sum, part(i))
+    return count === 1 ? this.cont(sum) : sum
+  }
+
   /** Adds each expert's bias to its result: a [n, used, tokens] + bias [n, experts] at ids i32 [used, tokens]. */
   addId(a: Tensor<'f32'>, bias: Tensor<'f32'>, ids: Tensor<'i32'>): Tensor<'f32'> {
     this.readable('addId', a, bias, ids)

@@ -59,6 +59,8 @@ export class Thinker implements ThinkerStage {
   readonly #model: ThinkerModel
   readonly #graphs: GraphCache
   readonly #options: DecoderStageOptions
+  /** For a step's logits, [rows, vocabulary]. Kept, because collecting an array of this size per token is costly. */
+  #array: Float32Array = new Float32Array()
 
   constructor(backend: Backend, model: ThinkerModel, options: DecoderStageOptions = {}) {
     this.#backend = backend
@@ -86,14 +88,18 @@ export class Thinker implements ThinkerStage {
     await growSequences(inputs.map(({ sequence, tokenIds }) => ({ sequence, tokens: tokenIds.length })))
     const plan = this.#plan(inputs)
     const { step } = plan
+    const array = this.#takeArray(plan.logitRows * this.vocabSize)
     const outputs = this.#goesByLayers(plan)
       ? await this.#runByLayers(plan, inputs.length, signal)
       : await this.#graphs.run(plan.key, (g) => this.#build(g, plan), plan.data, {
           maxNodes: stepNodes(this.#model.config.layers, inputs.length),
           ...(signal && { signal }),
+          ...(plan.logitRows > 0 && { into: { logits: array.subarray(0, plan.logitRows * this.vocabSize) } }),
         })
     step.advance()
-    return this.#split(inputs, plan, outputs)
+    const results = this.#split(inputs, plan, outputs)
+    this.#array = array
+    return results
   }
 
   async embed(tokenIds: Int32Array): Promise<Float32Array> {
@@ -221,17 +227,27 @@ export class Thinker implements ThinkerStage {
     outputs: Readonly<Record<string, Float32Array>>,
   ): ThinkerOutput[] {
     let [row, start] = [0, 0]
-    return inputs.map(({ tokenIds, logits, hidden }) => {
+    return inputs.map(({ tokenIds, logits, logitsInto, hidden }) => {
       const rows = logits === 'none' ? 0 : logits === 'last' ? 1 : tokenIds.length
       const result: { logits?: Float32Array; hidden?: Float32Array } = {}
-      if (rows > 0 && outputs['logits'])
-        result.logits = outputs['logits'].slice(row * this.vocabSize, (row + rows) * this.vocabSize)
+      if (rows > 0 && outputs['logits']) {
+        const own = outputs['logits'].subarray(row * this.vocabSize, (row + rows) * this.vocabSize)
+        if (logits === 'last' && logitsInto) logitsInto.set(own)
+        result.logits = logits === 'last' && logitsInto ? logitsInto : own.slice()
+      }
       if (hidden && plan.hiddenWanted && outputs['hidden'])
         result.hidden = outputs['hidden'].slice(start * this.hiddenSize, (start + tokenIds.length) * this.hiddenSize)
       row += rows
       start += tokenIds.length
       return result
     })
+  }
+
+  /** At least `count` elements, which no other call uses until they are put back. */
+  #takeArray(count: number): Float32Array {
+    const array = this.#array.length < count ? new Float32Array(count) : this.#array
+    this.#array = new Float32Array()
+    return array
   }
 
   [Symbol.dispose](): void {

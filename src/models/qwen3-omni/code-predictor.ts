@@ -91,6 +91,8 @@ export class CodePredictor implements CodePredictorStage {
   readonly #graphs: GraphCache
   readonly #cache: TensorBuffer
   readonly #kind: Backend['kind']
+  /** By number of frames in a batch. */
+  readonly #logits = new Map<number, Readonly<Record<string, Float32Array>>>()
 
   constructor(
     backend: Backend,
@@ -161,7 +163,7 @@ export class CodePredictor implements CodePredictorStage {
   #pick(inputs: readonly CodePredictorInput[], codes: readonly number[][], logits: Float32Array): void {
     const { vocabulary } = this.#model.config
     for (const [i, input] of inputs.entries()) {
-      const code = input.sample(logits.slice(i * vocabulary, (i + 1) * vocabulary))
+      const code = input.sample(logits.subarray(i * vocabulary, (i + 1) * vocabulary))
       checkIds(Int32Array.of(code), vocabulary)
       codes[i]?.push(code)
     }
@@ -194,7 +196,7 @@ export class CodePredictor implements CodePredictorStage {
       `frame ${batch} ${temperature} ${topK} ${topP}`,
       (g) => this.#buildFrame(g, batch, settings),
       { ...opening, positions, noise },
-      { ...run, maxNodes: groups * (60 * config.layers + 80) + 100 },
+      { ...run, maxNodes: groups * (60 * config.layers + 80) + 100, into: this.#logitsOf(batch) },
     )
     for (let group = 1; group < codeGroups; group++) {
       this.#pick(inputs, codes, outputs[`logits.${group}`] as Float32Array)
@@ -202,6 +204,18 @@ export class CodePredictor implements CodePredictorStage {
     }
     const { sum } = outputs
     return sum instanceof Float32Array ? sum : undefined
+  }
+
+  /** Arrays for the logits of every group, [vocabulary, batch]; the same ones for each frame. */
+  #logitsOf(batch: number): Readonly<Record<string, Float32Array>> {
+    const { vocabulary } = this.#model.config
+    let arrays = this.#logits.get(batch)
+    if (!arrays) {
+      const groups = Array.from({ length: this.#model.codeGroups - 1 }, (_, i) => `logits.${i + 1}`)
+      arrays = Object.fromEntries(groups.map((name) => [name, new Float32Array(vocabulary * batch)]))
+      this.#logits.set(batch, arrays)
+    }
+    return arrays
   }
 
   /** The input of group 1: states and codes, each sequence's pair at positions 0 and 1. */

@@ -107,7 +107,7 @@ export class Talker implements TalkerStage {
     const { logits, hidden } = await this.#run({ step, embeddings, last, positions, sequences: inputs.length }, signal)
     step.advance()
     return inputs.map((_, i) => ({
-      logits: logits.slice(i * this.vocabSize, (i + 1) * this.vocabSize),
+      logits: logits.subarray(i * this.vocabSize, (i + 1) * this.vocabSize),
       hidden: hidden.slice(i * this.hiddenSize, (i + 1) * this.hiddenSize),
     }))
   }

@@ -72,13 +72,15 @@ async function compare(backend: Backend, type: TensorType, batch: number, contex
   )
   const bytes = weights.reduce((sum, weight) => sum + tensorBytes(weight.type, weight.shape), 0)
   await using reader = new Reader(bytes / predictor.lm_head.length, backend.threads)
-  const sampler = createSampler(defaultSpeech.codePredictor, createRandom(1, 3))
-  const predict = (sample: CodePredictorInput['sample']): Promise<unknown> =>
-    stageRun.predict(Array.from({ length: batch }, () => ({ hidden: values(talker.hidden), firstCode: 7, sample })))
+  const samplers = Array.from({ length: batch }, (_, i) =>
+    createSampler(defaultSpeech.codePredictor, createRandom(i + 1, 3)),
+  )
+  const predict = (samples: readonly CodePredictorInput['sample'][]): Promise<unknown> =>
+    stageRun.predict(samples.map((sample) => ({ hidden: values(talker.hidden), firstCode: 7, sample })))
   const works = {
-    frame: () => predict(sampler),
+    frame: () => predict(samplers),
     // A function hides its sampler: group by group, the host picking in between.
-    stepped: () => predict((logits) => sampler(logits)),
+    stepped: () => predict(samplers.map((sampler) => (logits: Float32Array) => sampler(logits))),
     bare: () => bare.run(given),
     read: () => reader.read(predictor.lm_head.length),
   }

@@ -193,6 +193,26 @@ describe('operations along rows', () => {
     expectClose(await compute([[6, 5]], [x], build), rows(reference))
   })
 
+  it.each([1, 3])('weightedSum adds %i vectors with weights, for each token', async (count) => {
+    const vectors = values(5 * count * 2)
+    const weights = values(count * 2, 1, 0.5)
+    const y = await compute(
+      [
+        [5, count, 2],
+        [count, 2],
+      ],
+      [vectors, weights],
+      (g, a, w) => g.weightedSum(a, w),
+    )
+    const expected = Array.from({ length: 10 }, (_, at) => {
+      const [i, token] = [at % 5, Math.floor(at / 5)]
+      let sum = 0
+      for (let k = 0; k < count; k++) sum += vectors[(token * count + k) * 5 + i]! * weights[token * count + k]!
+      return sum
+    })
+    expectClose(y, expected)
+  })
+
   it('softMax applies a mask', async () => {
     const mask = Float32Array.from({ length: 30 }, (_, i) => (i % 6 > Math.floor(i / 6) ? Number.NEGATIVE_INFINITY : 0))
     const expected = [0, 1, 2, 3, 4].flatMap((r) => {
@@ -408,6 +428,31 @@ describe('errors name the operation and the shapes', () => {
     await expect(graph.run({ x: new Float32Array(3) })).rejects.toThrow(/cannot take Float32Array of 3 elements/)
     await expect(graph.run({ x: new Int32Array(4) })).rejects.toThrow(/cannot take Int32Array/)
     await expect(graph.run({ x: new Float32Array(4), z: new Float32Array(1) })).rejects.toThrow(/no input z; it has x/)
+  })
+})
+
+describe('arrays for outputs', () => {
+  const doubled = (): ReturnType<typeof buildGraph<{ y: F32 }>> =>
+    buildGraph(backend, (g) => ({ y: g.scale(g.input('x', 'f32', [3]), 2) }))
+
+  it('get the results of each run', async () => {
+    using graph = doubled()
+    const array = new Float32Array(3)
+    for (const x of [values(3), values(3, 2)]) {
+      const { y } = await graph.run({ x }, { into: { y: array } })
+      expect(y).toBe(array)
+      expectClose(
+        [...array],
+        x.map((value) => 2 * value),
+      )
+    }
+  })
+
+  it('are refused when they do not match', async () => {
+    using graph = doubled()
+    const run = (into: Record<string, Float32Array>): Promise<unknown> => graph.run({ x: values(3) }, { into })
+    await expect(run({ y: new Float32Array(2) })).rejects.toThrow(/array of 2 elements/)
+    await expect(run({ z: new Float32Array(3) })).rejects.toThrow(/unknown output, z/)
   })
 })
 

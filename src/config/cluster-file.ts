@@ -1,73 +1,13 @@
-/**
- * The configuration file as text: YAML or JSON, read with the line of every key, for error messages.
- *
- * In: a path. Out: its values, and the cluster part checked. Reference: YAML 1.2, of which JSON is a part.
- */
+/** The cluster part of the configuration file. In: a path. Out: the part, checked against its schema. */
 import { readFile } from 'node:fs/promises'
-import type { Document, LineCounter, visit } from 'yaml'
 import type { z } from 'zod'
 import { type ClusterFile, CLUSTER_KEYS, clusterSchema, type PoolFile } from './cluster-schema.ts'
 import { ConfigError } from './config-error.ts'
 
-export interface ConfigDocument {
-  readonly values: Readonly<Record<string, unknown>>
-  /** Line of a key, from 1; of the nearest key above where it is not in the file. */
-  lineOf(path: readonly PropertyKey[]): number | undefined
-}
-
-/** @throws ConfigError with the line, if the text is not YAML */
-export async function parseConfigText(text: string, file: string): Promise<ConfigDocument> {
-  // Loaded when there is a file, as most commands have none.
-  const { isNode, LineCounter, parseDocument, visit } = await import('yaml')
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false })
-  const [error] = document.errors
-  if (error) {
-    const { line } = lines.linePos(error.pos[0])
-    throw new ConfigError(`the configuration file ${file}, line ${line}, is not YAML: ${error.message}`)
-  }
-  const values = valuesOf(document, file, lines, visit)
-  if (values === null) return { values: {}, lineOf: () => undefined }
-  if (typeof values !== 'object' || Array.isArray(values))
-    throw new ConfigError(`the configuration file ${file} must hold keys and values.`)
-  return {
-    values: values as Readonly<Record<string, unknown>>,
-    lineOf(path) {
-      for (let length = path.length; length > 0; length -= 1) {
-        const node: unknown = document.getIn(path.slice(0, length), true)
-        if (isNode(node) && node.range) return lines.linePos(node.range[0]).line
-      }
-      return undefined
-    },
-  }
-}
-
-/**
- * @throws ConfigError for an alias without its anchor, such as `*.example.com` without quotes, and for too many of
- * them
- */
-function valuesOf(document: Document, file: string, lines: LineCounter, walk: typeof visit): unknown {
-  try {
-    return document.toJS()
-  } catch (error) {
-    let at: number | undefined
-    walk(document, {
-      Alias(_, alias) {
-        if (alias.resolve(document) !== undefined) return undefined
-        at = alias.range?.[0]
-        return walk.BREAK
-      },
-    })
-    const place = at === undefined ? '' : `, line ${lines.linePos(at).line},`
-    const fix = at === undefined ? '' : '; put a value that begins with * in quotes'
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new ConfigError(`the configuration file ${file}${place} cannot be read: ${reason}${fix}.`, { cause: error })
-  }
-}
-
 /** The cluster part of a file; undefined when it has no `pools`. @throws ConfigError that names file, line and key */
 export async function loadClusterFile(file: string): Promise<ClusterFile | undefined> {
-  const document = await parseConfigText(await readFile(file, 'utf8'), file)
+  const { parseConfigText } = await import('./config-document.ts')
+  const document = parseConfigText(await readFile(file, 'utf8'), file)
   const part = Object.fromEntries(
     CLUSTER_KEYS.flatMap((key) => (key in document.values ? [[key, document.values[key]]] : [])),
   )

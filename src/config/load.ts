@@ -9,7 +9,6 @@ import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { CLUSTER_KEYS } from './cluster-schema.ts'
-import { parseConfigText } from './cluster-file.ts'
 import { ConfigError } from './config-error.ts'
 import { didYouMean } from '../protocol/did-you-mean.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
@@ -86,7 +85,10 @@ async function readConfigFile(
   }
   let json: unknown
   try {
-    json = /\.ya?ml$/i.test(target) ? (await parseConfigText(text, target)).values : JSON.parse(text)
+    if (/\.ya?ml$/i.test(target)) {
+      const { parseConfigText } = await import('./config-document.ts')
+      json = parseConfigText(text, target).values
+    } else json = JSON.parse(text)
   } catch (error) {
     if (error instanceof ConfigError) throw error
     throw new ConfigError(

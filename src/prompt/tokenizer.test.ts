@@ -43,6 +43,17 @@ describe('the Qwen tokenizer', () => {
     expect(qwen.addedToken(872)).toBeUndefined()
   })
 
+  it('bounds the number of ids from below', () => {
+    const texts = [...known.map(([text]) => text), ' '.repeat(5000), 'e\u0301'.repeat(700), '<|im_start|>'.repeat(90)]
+    for (const text of texts) {
+      expect(qwen.fewestTokens(text)).toBeGreaterThan(0)
+      expect(qwen.fewestTokens(text)).toBeLessThanOrEqual(qwen.encodeMarkup(text).length)
+    }
+    // The longest token has 128 spaces.
+    expect(qwen.fewestTokens(' '.repeat(5000))).toBe(40)
+    expect(qwen.fewestTokens('\u{E000}a'.repeat(256), '\u{E000}')).toBe(2)
+  })
+
   it('refuses another kind of tokenizer', () => {
     expect(() => createTokenizer({ decoder: { type: 'Metaspace' } })).toThrow('ByteLevel')
   })

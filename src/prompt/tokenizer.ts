@@ -38,6 +38,8 @@ export interface PromptTokenizer {
   encodeMarkup(text: string, marker?: string): number[]
   /** As `encodeMarkup`, in a separate thread for a long text. Rejects with the signal's reason once aborted. */
   encodeMarkupLater(text: string, marker?: string, signal?: AbortSignal): Promise<readonly number[] | Int32Array>
+  /** A lower bound of the number of ids of `encodeMarkup`, without the time and memory that ids take. */
+  fewestTokens(text: string, marker?: string): number
   /** The id of a token by its text in the vocabulary, or undefined. */
   idOf(token: string): number | undefined
   /** The added token with this id, or undefined for an ordinary token. */
@@ -130,6 +132,18 @@ export function createTokenizer(definition: object, config: object = {}, text?: 
     return ids
   }
 
+  /** No token stands for more UTF-16 units: a vocabulary entry has a character for each byte. */
+  const longestToken = added.reduce(
+    (most, { content }) => Math.max(most, content.length),
+    model.vocab.reduce((most: number, spelling: string) => Math.max(most, spelling?.length ?? 0), 1),
+  )
+
+  function fewestTokens(text: string, marker?: string): number {
+    const plain = marker === undefined ? text : text.replaceAll(marker, '')
+    const normal = inner.normalizer === null ? plain : inner.normalizer(plain)
+    return Math.ceil(normal.length / longestToken)
+  }
+
   function bytesOf(id: number): Uint8Array {
     const token = addedById.get(id)
     if (token !== undefined) return utf8.encode(token.content)
@@ -167,6 +181,7 @@ export function createTokenizer(definition: object, config: object = {}, text?: 
     addedTokens: added,
     encodeText,
     encodeMarkup,
+    fewestTokens,
     idOf: (token) => addedByContent.get(token)?.id ?? model.tokens_to_ids.get(token),
     addedToken: (id) => addedById.get(id),
     bytesOf,

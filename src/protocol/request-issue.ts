@@ -33,11 +33,11 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
     }
     if (last === 'stop') return errors.stopMixed()
     if (last === 'content' && (value === undefined || value === null)) return errors.contentRequired(param)
-    if (last === 'content' && !Array.isArray(value)) return errors.wrongType(show(value), ['string', 'array'], param)
+    if (last === 'content' && !Array.isArray(value)) return errors.wrongType(shown(value), ['string', 'array'], param)
     const branch = closestBranch(issue.errors, value)
     const inner = branch?.[0]
     if (inner !== undefined) return fromIssue(inner, path, body)
-    return errors.wrongType(show(value), 'string', param)
+    return errors.wrongType(shown(value), 'string', param)
   }
 
   if (last === 'content' && (value === undefined || value === null)) return errors.contentRequired(param)
@@ -46,16 +46,16 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
   switch (issue.code) {
     case 'invalid_type':
       if (isServiceText(issue.message)) return errors.parameterRange(issue.message, param)
-      return errors.wrongType(show(value), jsonType(issue.expected), param)
+      return errors.wrongType(shown(value), jsonType(issue.expected), param)
     case 'too_small':
       if (isServiceText(issue.message)) return errors.parameterRange(issue.message, param)
       if (issue.origin === 'array' || issue.origin === 'string') {
-        return last === 'content' ? errors.contentRequired(param) : errors.tooShort(show(value), param)
+        return last === 'content' ? errors.contentRequired(param) : errors.tooShort(shown(value), param)
       }
-      return errors.belowMinimum(show(value), issue.minimum, param)
+      return errors.belowMinimum(shown(value), issue.minimum, param)
     case 'too_big':
       if (isServiceText(issue.message)) return errors.parameterRange(issue.message, param)
-      return errors.aboveMaximum(show(value), issue.maximum, param)
+      return errors.aboveMaximum(shown(value), issue.maximum, param)
     case 'invalid_value':
       // The literal `type` of a text part: any other value is media where only text is allowed.
       if (last === 'type') {
@@ -64,9 +64,9 @@ function fromIssue(issue: Issue, prefix: readonly PropertyKey[], body: unknown):
         if (role === 'system') return errors.systemTextOnly(parentOf(param))
         return errors.partTypeUnknown(plain(value), param)
       }
-      return errors.wrongType(show(value), 'string', param)
+      return errors.wrongType(shown(value), 'string', param)
     default:
-      return errors.wrongType(show(value), 'object', param)
+      return errors.wrongType(shown(value), 'object', param)
   }
 }
 
@@ -115,13 +115,13 @@ function jsonType(expected: string): string {
 }
 
 /** A value as shown in an error, never long: data URIs and keys do not belong in messages. */
-function show(value: unknown): string {
+export function shown(value: unknown): string {
   // JSON cannot express the infinity that 1e400 parses to.
   const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'undefined')
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }
 
-/** As {@link show}, but a string without its quotes. */
+/** As {@link shown}, but a string without its quotes. */
 function plain(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, 80) : show(value)
+  return typeof value === 'string' ? value.slice(0, 80) : shown(value)
 }

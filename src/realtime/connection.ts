@@ -21,6 +21,8 @@ const MAX_UNSENT_WITH_REPLIES = 8 * 1024 * 1024
 /** Estimated overhead of a waiting frame, so that many empty frames also pause the socket. */
 const FRAME_BYTES = 64
 const REASON_BYTES = 120
+/** Most names of ignored keys in the log of one session. */
+const MAX_IGNORED = 32
 
 export interface ConnectionLimits extends SessionLimits {
   /** Longest session, milliseconds. */
@@ -59,6 +61,8 @@ class Connection {
   /** Frames that wait to be handled, in order. Null: a binary frame. */
   readonly #pendingFrames: (string | null)[] = []
   #pendingBytes = 0
+  /** Ignored keys that are in the log: clients repeat them with each event. */
+  readonly #ignored = new Set<string>()
   #processing = false
   #alive = true
   #closed = false
@@ -186,6 +190,7 @@ class Connection {
       const given = event['event_id']
       eventId = typeof given === 'string' ? given.slice(0, 512) : undefined
       const command = this.#options.dialect.read(event, this.#session.config)
+      this.#logIgnored(event)
       await this.#session.handle(command)
     } catch (error) {
       if (this.#closed) return
@@ -196,6 +201,14 @@ class Connection {
         )
       this.#fault(fault, eventId)
     }
+  }
+
+  #logIgnored(event: Readonly<Record<string, unknown>>): void {
+    const paths = this.#options.dialect.ignored(event).map((path) => `${String(event['type'])}: ${path}`)
+    const fresh = paths.filter((path) => !this.#ignored.has(path)).slice(0, MAX_IGNORED - this.#ignored.size)
+    if (fresh.length === 0) return
+    for (const path of fresh) this.#ignored.add(path)
+    this.#options.ports.log(`not supported and ignored: ${fresh.join(', ')}`)
   }
 
   // ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import { dirname } from 'node:path'
 
 import { dropPages, mapFileOver } from './file-mapping.ts'
 import { bytesAt, type Address } from './native.ts'
+import { writeAll } from './write-all.ts'
 
 export interface RepackWriterOptions {
   readonly path: string
@@ -50,7 +51,7 @@ export class RepackWriter implements AsyncDisposable {
       await mkdir(dirname(options.path), { recursive: true })
       const file = await open(writer.#temporary, 'w+')
       writer.#file = file
-      await writer.#write(file, options.header, 0)
+      await writeAll(file, options.header, 0)
     } catch (error) {
       await writer.#abandon(error)
     }
@@ -73,7 +74,7 @@ export class RepackWriter implements AsyncDisposable {
     try {
       for (let at = from; at < until; at += CHUNK) {
         const length = Math.min(CHUNK, until - at)
-        await this.#write(file, bytesAt(address + BigInt(at), length), dataOffset + at)
+        await writeAll(file, bytesAt(address + BigInt(at), length), dataOffset + at)
       }
       if (this.#file !== file) return
       this.#written.set(from, until)
@@ -126,10 +127,5 @@ export class RepackWriter implements AsyncDisposable {
     if (until <= this.#mapped) return
     mapFileOver(file.fd, dataOffset + this.#mapped, address + BigInt(this.#mapped), until - this.#mapped)
     this.#mapped = until
-  }
-
-  async #write(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-    for (let done = 0; done < bytes.length && this.#file === file;)
-      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
   }
 }

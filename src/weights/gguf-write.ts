@@ -6,8 +6,8 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { tensorBytes, type TensorType, typeInfo } from '../tensor/index.ts'
+import { writeAll } from '../tensor/write-all.ts'
 import { ggufTypes } from './gguf-read.ts'
-import { writeAll } from './write-all.ts'
 
 export interface GgufTensorPlan {
   /** At most 63 bytes of UTF-8, ggml's limit. */

@@ -78,6 +78,7 @@ export function createMediaPrompt(files: CheckpointFiles, rules: PromptRules): M
     const shapes = sizes.map((size) => mediumShape(size, longest, config, rules))
     const messages = options.speech === true && rules.spokenMessages ? rules.spokenMessages(asked) : asked
     const chat = template.render(messages, options.thinking, options.tools)
+    checkLength(chat, tokenizer, config.contextLength)
     const ids = await tokenizer.encodeMarkupLater(chat.text, chat.marker, options.signal)
     const layout = layOutPrompt(ids, shapes, config, (video) => rules.videoOrder(video, config))
     return { ...layout, insideReasoning: chat.insideReasoning, longest, shapes }
@@ -165,4 +166,20 @@ function mediumShape(size: MediumSize, longest: number, config: ProcessorConfig,
     default:
       return size satisfies never
   }
+}
+
+/** Refuses a text that cannot fit before it is tokenized. @throws EngineError `context_overflow` */
+function checkLength(
+  { text, marker }: { readonly text: string; readonly marker?: string | undefined },
+  tokenizer: PromptTokenizer,
+  contextLength: number,
+): void {
+  if (text.length <= contextLength) return
+  const fewest = tokenizer.fewestTokens(text, marker)
+  if (fewest < contextLength) return
+  throw new EngineError(
+    'context_overflow',
+    `The prompt takes at least ${fewest} tokens and the context holds ${contextLength}; shorten the messages.`,
+    { param: 'messages' },
+  )
 }

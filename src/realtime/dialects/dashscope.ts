@@ -14,6 +14,7 @@ import { type Dialect, randomLetters, type ServerEvent, type SessionModel, type 
 import * as fields from './fields.ts'
 import type { Json } from './fields.ts'
 import { itemJson } from './items.ts'
+import { DASHSCOPE_KEYS, ignoredKeys } from './known-keys.ts'
 import { type ServerSpelling, writeSessionEvent } from './server-events.ts'
 import {
   checkSpeech,
@@ -87,6 +88,10 @@ export class DashScopeDialect implements Dialect, ClientSpelling, ServerSpelling
 
   read(event: Json, config: SessionConfig): SessionCommand {
     return readClientEvent(event, this, config)
+  }
+
+  ignored(event: Json): readonly string[] {
+    return ignoredKeys(event, DASHSCOPE_KEYS, this.model.name)
   }
 
   write(event: SessionEvent, names: SessionNames): readonly ServerEvent[] {

@@ -27,6 +27,8 @@ export interface Dialect {
   newId(kind: 'session' | 'conversation' | 'item' | 'response' | 'call' | 'event'): string
   /** @throws SessionFault for an event that is unknown or malformed. `config` is the session's current one. */
   read(event: Readonly<Record<string, unknown>>, config: SessionConfig): SessionCommand
+  /** Paths of keys without an effect in an event that `read` accepts. */
+  ignored(event: Readonly<Record<string, unknown>>): readonly string[]
   /** Events to send, in order, without their `event_id`. */
   write(event: SessionEvent, names: SessionNames): readonly ServerEvent[]
 }

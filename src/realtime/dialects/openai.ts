@@ -13,6 +13,7 @@ import { type Dialect, randomLetters, type ServerEvent, type SessionModel, type 
 import * as fields from './fields.ts'
 import type { Json } from './fields.ts'
 import { itemJson } from './items.ts'
+import { OPENAI_KEYS, ignoredKeys } from './known-keys.ts'
 import { type ServerSpelling, writeSessionEvent } from './server-events.ts'
 import {
   checkSpeech,
@@ -80,6 +81,10 @@ export class OpenAiDialect implements Dialect, ClientSpelling, ServerSpelling {
 
   read(event: Json, config: SessionConfig): SessionCommand {
     return readClientEvent(event, this, config)
+  }
+
+  ignored(event: Json): readonly string[] {
+    return ignoredKeys(event, OPENAI_KEYS, this.model.name)
   }
 
   write(event: SessionEvent, names: SessionNames): readonly ServerEvent[] {

@@ -6,10 +6,10 @@ import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { writeAll } from '../../tensor/write-all.ts'
 import type { HubClient } from './hub-client.ts'
 import type { HubFile } from './hub-listing.ts'
 import { messageOf } from '../message-of.ts'
-import { writeAll } from '../write-all.ts'
 import { PullError } from './pull-error.ts'
 
 export interface DownloadOptions {

@@ -2,6 +2,20 @@
 import { ALGO, INVALID, user, flash, turbo, spoken, asking, type Row } from './building.ts'
 
 export const parameterRows: readonly Row[] = [
+  // ── extra_body ──
+  [
+    'numeric extra_body',
+    flash({ extra_body: 5 }),
+    400,
+    INVALID,
+    'extra_body',
+    "5 is not of type 'object' - 'extra_body'",
+  ],
+  ['extra_body as text', flash({ extra_body: '{"top_k": 3}' }), 400, INVALID, 'extra_body', "is not of type 'object'"],
+  ['extra_body as list', flash({ extra_body: [{ top_k: 3 }] }), 400, INVALID, 'extra_body', "is not of type 'object'"],
+  ['false extra_body', flash({ extra_body: false }), 400, INVALID, 'extra_body', "false is not of type 'object'"],
+  ['bad value in extra_body', flash({ extra_body: { top_k: 'x' } }), 400, INVALID, 'top_k', 'Parameter top_k'],
+
   // ── modalities, audio ──
   ['modalities as string', flash({ modalities: 'text' }), 400, INVALID, 'modalities', `"text" is not of type 'array'`],
   [

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The entry of the `omniserve` command. Runs the built command; in a checkout that is not built yet, installs and
- * builds first, and says so on the standard error. Plain JavaScript, because it runs before anything is compiled.
+ * builds first, and says so on standard error. Plain JavaScript, because it runs before anything is compiled.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -27,7 +27,7 @@ function fail(message, code = 1) {
   process.exit(code)
 }
 
-/** Runs npm in the checkout, its output on the standard error. */
+/** Runs npm in the checkout, its output on standard error. */
 function npm(...words) {
   // Settings of an enclosing npx are about npx, not about this.
   const environment = Object.fromEntries(

@@ -15,7 +15,7 @@ import type { Engine } from './contract/index.ts'
 export type { Engine, Settings }
 
 export interface StartOptions {
-  /** As the flags of `omniserve serve`, in camel case; defaults for the rest. `port: 0` picks a free port. */
+  /** As the options of `omniserve serve`, in camel case; defaults for the rest. `port: 0` picks a free port. */
   readonly settings?: Partial<Settings>
   /**
    * Engines by checkpoint name, closed by the server. The first answers for every API model unless `settings.model`

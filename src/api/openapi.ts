@@ -90,11 +90,12 @@ export function openApiDocument(version: string): Json {
     requestBody: CHAT_BODY,
     responses: {
       200: {
-        description: 'The reply: a stream, or one object on a lenient server.',
+        description:
+          'The reply: a stream, or one object for a request without `stream` (on /v1, or with --lenient-non-stream).',
         headers: {
           'x-request-id': { $ref: '#/components/headers/RequestId' },
           'x-omniserve-served-by': {
-            description: 'The replica that answers, on a server in front of several.',
+            description: 'In a cluster: the replica that answers.',
             schema: { type: 'string' },
           },
           'x-omniserve-warnings': {
@@ -107,7 +108,7 @@ export function openApiDocument(version: string): Json {
             schema: {
               type: 'string',
               description:
-                'Events `data: ` and a ChatCompletionChunk (#/components/schemas/ChatCompletionChunk) each, the last one `data: [DONE]`. A failure after the first byte is an event holding an Error.',
+                'Events, each `data: ` and a ChatCompletionChunk (#/components/schemas/ChatCompletionChunk); the last is `data: [DONE]`. A failure after the first byte is an event with an Error.',
             },
           },
           'application/json': { schema: ref('ChatCompletion') },
@@ -140,7 +141,9 @@ export function openApiDocument(version: string): Json {
     operationId: 'listVoices',
     summary: 'List the voices of each model, with the speaker of the checkpoint',
     tags: ['Catalogue'],
-    parameters: [{ name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only this model’s.' }],
+    parameters: [
+      { name: 'model', in: 'query', schema: { type: 'string' }, description: 'Only the voices of this model.' },
+    ],
     responses: { 200: json('VoiceList', 'The voices.'), ...errorResponses(401, 403, 404) },
   }
   const speechVoices = {
@@ -148,7 +151,12 @@ export function openApiDocument(version: string): Json {
     summary: 'List the voices for speech',
     tags: ['Audio'],
     parameters: [
-      { name: 'model', in: 'query', schema: { type: 'string' }, description: 'The model that has most when absent.' },
+      {
+        name: 'model',
+        in: 'query',
+        schema: { type: 'string' },
+        description: 'Default: the model with the most voices.',
+      },
     ],
     responses: { 200: json('SpeechVoices', 'The voices.'), ...errorResponses(401, 403, 404) },
   }
@@ -189,7 +197,7 @@ export function openApiDocument(version: string): Json {
     },
     responses: {
       200: {
-        description: 'The transcript, in the format asked for.',
+        description: 'The transcript, in the requested format.',
         content: {
           'application/json': { schema: ref('Transcription') },
           'text/plain': { schema: { type: 'string' } },
@@ -256,7 +264,7 @@ export function openApiDocument(version: string): Json {
   paths['/admin/cluster'] = {
     get: {
       operationId: 'showCluster',
-      summary: 'List the replicas with their state; with --admin-key only',
+      summary: 'List the replicas with their state; requires --admin-key',
       ...adminKey,
       responses: { 200: json('ClusterState', 'The replicas.'), ...errorResponses(401, 403, 404) },
     },
@@ -264,7 +272,7 @@ export function openApiDocument(version: string): Json {
   paths['/admin/cluster/replicas/{name}'] = {
     post: {
       operationId: 'drainReplica',
-      summary: 'Take a replica out, or back in; with --admin-key only',
+      summary: 'Drain or resume a replica; requires --admin-key',
       ...adminKey,
       parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }],
       requestBody: { required: true, content: { 'application/json': { schema: ref('DrainRequest') } } },
@@ -300,13 +308,13 @@ export function openApiDocument(version: string): Json {
         key: {
           type: 'http',
           scheme: 'bearer',
-          description: 'Any key is accepted, or none, by a loopback server started without --api-key.',
+          description: 'A server without --api-key accepts any key, or none.',
         },
         adminKey: { type: 'http', scheme: 'bearer', description: 'The key of --admin-key.' },
       },
       headers: {
         Hint: {
-          description: 'What would be right, where the message is the hosted service’s own to the letter.',
+          description: 'The fix, where the message is the hosted service’s own text.',
           schema: { type: 'string' },
         },
         RequestId: {

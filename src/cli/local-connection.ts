@@ -26,7 +26,7 @@ export interface LocalConnectionOptions {
   readonly flags?: Readonly<Record<string, unknown>> | undefined
   /** Whether to load weights. Without them the server gives only facts. */
   readonly load: boolean
-  /** Prints the server's log on the standard error. */
+  /** Prints the server's log on standard error. */
   readonly verbose?: boolean | undefined
   /** Called with the metrics of each request. */
   readonly onMetrics?: ((metrics: RequestMetrics) => void) | undefined

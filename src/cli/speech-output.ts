@@ -12,7 +12,7 @@ import { CommandError, EXIT } from './exit.ts'
 interface Player {
   readonly command: string
   readonly arguments: readonly string[]
-  /** `wav` and `raw` are streamed to the standard input; `file` is a file that is played once it is complete. */
+  /** `wav` and `raw` are streamed to standard input; `file` is a file that is played once it is complete. */
   readonly input: 'wav' | 'raw' | 'file'
 }
 

@@ -21,7 +21,7 @@ describe('settings', () => {
     for (const row of Object.values(SETTINGS)) expect(row.schema.safeParse(row.fallback).success, row.flags).toBe(true)
   })
 
-  it('lets flags win over the environment, and that over the file', async () => {
+  it('lets options override the environment, and that override the file', async () => {
     const settings = await loadSettings({
       folder,
       environment: { OMNISERVE_PORT: '2', OMNISERVE_LOG_LEVEL: 'error', OMNISERVE_HOST: '' },
@@ -55,14 +55,14 @@ describe('settings', () => {
   })
 
   it.each([
-    [{ flags: { port: '70000' } }, 'the flag --port is "70000"; it must be a whole number from 0 to 65535.'],
-    [{ flags: { port: '' } }, 'the flag --port is ""; it must be a whole number from 0 to 65535.'],
-    [{ flags: { region: 'eu' } }, 'the flag --region is "eu"; it must be intl or cn.'],
+    [{ flags: { port: '70000' } }, 'the option --port is "70000"; it must be a whole number from 0 to 65535.'],
+    [{ flags: { port: '' } }, 'the option --port is ""; it must be a whole number from 0 to 65535.'],
+    [{ flags: { region: 'eu' } }, 'the option --region is "eu"; it must be intl or cn.'],
     [
       { flags: { bind: ['a=b', 'x'] } },
-      'the flag --bind is "a=b" and "x"; it must be API_MODEL=CHECKPOINT or API_MODEL:thinking=CHECKPOINT',
+      'the option --bind is "a=b" and "x"; it must be API_MODEL=CHECKPOINT or API_MODEL:thinking=CHECKPOINT',
     ],
-    [{ flags: { bind: ['__proto__=x'] } }, 'the flag --bind is "__proto__=x"; it must be'],
+    [{ flags: { bind: ['__proto__=x'] } }, 'the option --bind is "__proto__=x"; it must be'],
     [
       { environment: { OMNISERVE_RATE_LIMIT: 'maybe' } },
       'the variable OMNISERVE_RATE_LIMIT is "maybe"; it must be true or false.',
@@ -71,7 +71,7 @@ describe('settings', () => {
       { environment: { OMNISERVE_MAX_ACTIVE: '0' } },
       'the variable OMNISERVE_MAX_ACTIVE is "0"; it must be a whole number, 1 or more.',
     ],
-    [{ flags: { textCarrier: ['a=b'] } }, 'the flag --text-carrier is "a=b"; it must be MODEL=content'],
+    [{ flags: { textCarrier: ['a=b'] } }, 'the option --text-carrier is "a=b"; it must be MODEL=content'],
     [
       { file: '/nowhere/omniserve.json' },
       'cannot read the configuration file /nowhere/omniserve.json: there is no such file.',

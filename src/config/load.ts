@@ -14,7 +14,7 @@ import { didYouMean } from '../protocol/did-you-mean.ts'
 import { environmentName, type SettingName, SETTINGS, type Settings } from './settings.ts'
 
 export interface ConfigSources {
-  /** Values by setting name. Undefined: the flag was not given. */
+  /** Values by setting name. Undefined: the option was not given. */
   readonly flags?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** The file to read; it must exist. */
@@ -35,7 +35,7 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
     const variable = environmentName(name)
     const given = environment[variable]
     const candidates: [unknown, string][] = [
-      [sources.flags?.[name], `the flag ${row.flags.split(' ')[0] ?? ''}`],
+      [sources.flags?.[name], `the option ${row.flags.split(' ')[0] ?? ''}`],
       [
         given === '' || given === undefined ? undefined : 'repeatable' in row ? given.split(',') : given,
         `the variable ${variable}`,

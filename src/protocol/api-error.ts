@@ -9,13 +9,16 @@ import { z } from 'zod'
 export const apiErrorBodySchema = z
   .object({
     error: z.object({
-      message: z.string().describe('What went wrong and how to put it right.'),
+      message: z.string().describe('What is wrong, and how to fix it.'),
       type: z.string(),
-      param: z.string().nullable().describe('The request field the error is about, dotted, or null.'),
+      param: z.string().nullable().describe('Path of the wrong field, with dots, or null.'),
       code: z.string().nullable(),
-      hint: z.string().optional().describe("What would be right here, where `message` is the service's own text."),
+      hint: z.string().optional().describe("The fix, where `message` is the service's own text."),
     }),
-    id: z.string().optional().describe('`chatcmpl-` and the request id; on errors found past the gateway only.'),
+    id: z
+      .string()
+      .optional()
+      .describe('`chatcmpl-` and the request id. Absent if the error occurs before the model is known.'),
     request_id: z.string().describe('The uuid also sent as `x-request-id`.'),
   })
   .meta({ id: 'Error' })

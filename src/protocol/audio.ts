@@ -27,7 +27,7 @@ export const speechRequestSchema = z
 export const transcriptionRequestSchema = z
   .object({
     model: z.string().describe('An API model, or the name of a loaded checkpoint.'),
-    language: z.string().nullish().describe('ISO 639-1 code of what is spoken.'),
+    language: z.string().nullish().describe('ISO 639-1 code of the spoken language.'),
     prompt: z.string().nullish().describe('Words that are likely to occur.'),
     response_format: z.enum(['json', 'text', 'srt', 'vtt', 'verbose_json']).nullish().describe('Default json.'),
     temperature: z.coerce.number(temperatureText).min(0, temperatureText).lt(2, temperatureText).nullish(),
@@ -47,7 +47,7 @@ export const transcriptionSchema = z
     segments: z
       .array(z.object({ id: z.int(), start: z.number(), end: z.number(), text: z.string() }))
       .optional()
-      .describe('Stretches between pauses, in seconds from the beginning.'),
+      .describe('Segments between pauses; times in seconds from the start.'),
   })
   .meta({ id: 'Transcription' })
 

@@ -82,7 +82,7 @@ export const chatCompletionSchema = z
           audio: z
             .object({ id: z.string(), data: z.string(), transcript: z.string(), expires_at: z.int() })
             .optional()
-            .describe('A spoken reply, as a file of the format asked for, in Base64.'),
+            .describe('A spoken reply. `data` is a file of the requested format, in Base64.'),
           tool_calls: z
             .array(
               z.object({

@@ -12,10 +12,10 @@ export const clusterStateSchema = z
         url: z.string().optional(),
         state: z
           .enum(['up', 'ejected', 'trial', 'suspended', 'resting', 'draining', 'drained'])
-          .describe('`drained`: it may be stopped. `suspended`: out until an operator acts.'),
+          .describe('`drained`: it may be stopped. `suspended`: out of service until an operator acts.'),
         reason: z.string().optional(),
-        live: z.int().describe('Requests at it now.'),
-        pending: z.number().describe('Their cost.'),
+        live: z.int().describe('Its running requests.'),
+        pending: z.number().describe('Cost of its running requests.'),
         max_pending: z.number(),
         weight: z.number(),
         requests: z.int(),
@@ -28,7 +28,7 @@ export const clusterStateSchema = z
   .meta({ id: 'ClusterState' })
 
 export const adminDrainSchema = z
-  .object({ draining: z.boolean().describe('false takes it back in, and lifts a suspension.') })
+  .object({ draining: z.boolean().describe('false resumes it, and lifts a suspension.') })
   .meta({ id: 'DrainRequest' })
 
 export type ClusterState = z.infer<typeof clusterStateSchema>

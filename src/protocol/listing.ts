@@ -22,7 +22,7 @@ export const modelSchema = z
     region: z.enum(['intl', 'cn']),
     family: z.enum(['flash', 'turbo', 'open']),
     kind: z.enum(['stable', 'latest', 'snapshot', 'open']),
-    same_as: z.string().optional().describe('The snapshot this name stands for.'),
+    same_as: z.string().optional().describe('The snapshot that this name stands for.'),
     also_known_as: z.array(z.string()),
     input_modalities: z.array(modalitySchema),
     output_modalities: z.array(z.enum(['text', 'audio'])),
@@ -69,7 +69,7 @@ export const modelSchema = z
         input_modalities: z.array(modalitySchema),
         output_modalities: z.array(z.enum(['text', 'audio'])),
         thinking: z.boolean(),
-        tools: z.boolean().describe('Whether its chat template takes tools.'),
+        tools: z.boolean().describe('Whether it supports tools.'),
       })
       .nullable()
       .describe('The checkpoint loaded here that answers for this name.'),
@@ -148,7 +148,7 @@ export const readySchema = z
           reason: z.string().optional(),
           active: z.int(),
           waiting: z.int(),
-          answers_for: z.array(z.string()).describe('API models; `MODEL:thinking` for a thinking mode alone.'),
+          answers_for: z.array(z.string()).describe('API models; `MODEL:thinking`: only its thinking mode.'),
         }),
       )
       .describe('The state of each checkpoint.'),

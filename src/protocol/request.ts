@@ -14,7 +14,7 @@ const MAX_SEED = 2 ** 31 - 1
 
 const imageUrlSchema = z
   .union([z.string(), z.object({ url: z.string() })])
-  .describe('A URL or a data URI. A bare string in place of the object is tolerated.')
+  .describe('A URL or a data URI. A string in place of the object is accepted.')
 
 /** Accepted on a part next to its payload; docs/wire.md lists the models that use it. */
 const samplingHints = {
@@ -35,7 +35,7 @@ export const audioPartSchema = z
   .object({
     type: z.literal('input_audio'),
     input_audio: z.object({
-      data: z.string().describe('A URL, or `data:;base64,` and the file. Bare Base64 is refused.'),
+      data: z.string().describe('A URL, or `data:;base64,` and the file. On /v1 also Base64 alone.'),
       format: z.string().nullish().describe('Optional; the file itself decides.'),
     }),
   })
@@ -72,17 +72,20 @@ const assistantMessageSchema = z
     reasoning_content: z.string().nullish(),
     tool_calls: z.array(z.unknown()).nullish(),
     partial: z.boolean().nullish(),
-    audio: z.object({ id: z.string() }).nullish().describe('On /v1: a spoken reply of before, in place of content.'),
+    audio: z.object({ id: z.string() }).nullish().describe('On /v1: an earlier spoken reply, in place of content.'),
   })
   .meta({ id: 'AssistantMessage', description: 'Text only.' })
 
 const toolMessageSchema = z
   .object({ role: z.literal('tool'), content: textContent.nullish(), tool_call_id: z.string().nullish() })
-  .meta({ id: 'ToolMessage', description: 'The answer of a tool; refused where there are no tools.' })
+  .meta({
+    id: 'ToolMessage',
+    description: 'The result of a tool call. Refused if the model or the checkpoint has no tools.',
+  })
 
 const functionMessageSchema = z
   .object({ role: z.literal('function'), content: textContent.nullish(), name: z.string().nullish() })
-  .meta({ id: 'FunctionMessage', description: 'Parsed, then refused: these models take no tools here.' })
+  .meta({ id: 'FunctionMessage', description: 'Not supported: use tool messages.' })
 
 export const messageSchema = z
   .discriminatedUnion('role', [
@@ -105,7 +108,10 @@ export const chatCompletionRequestSchema = z
   .object({
     model: z.string().describe('A model or snapshot of the catalogue; see GET /compatible-mode/v1/models.'),
     messages: z.array(messageSchema).min(1),
-    stream: z.boolean().nullish().describe('Must be true, unless the server was started with --lenient-non-stream.'),
+    stream: z
+      .boolean()
+      .nullish()
+      .describe('On /compatible-mode/v1 it must be true, unless the server runs with --lenient-non-stream.'),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
     modalities: z.array(z.string()).nullish().describe('["text"] (default) or ["text", "audio"].'),
     audio: z
@@ -126,7 +132,7 @@ export const chatCompletionRequestSchema = z
       .min(0, topKText)
       .int('top_k should be an integer')
       .nullish()
-      .describe('Null or above 100 switches top-k off.'),
+      .describe('Null, 0 and values over 100 turn it off.'),
     presence_penalty: z.number(presenceText).min(-2, presenceText).max(2, presenceText).nullish(),
     repetition_penalty: z.number(repetitionText).gt(0, repetitionText).nullish(),
     frequency_penalty: z.number().nullish().describe('Ignored, with a warning.'),
@@ -136,16 +142,16 @@ export const chatCompletionRequestSchema = z
     stop: z
       .union([z.string(), z.array(z.string()), z.array(z.int())])
       .nullish()
-      .describe('Texts or token ids that end the reply; kinds may not be mixed.'),
-    n: z.int(nText).min(1, nText).max(4, nText).nullish().describe('1 is the only value these models take.'),
+      .describe('Strings that end the reply, or token ids; not both.'),
+    n: z.int(nText).min(1, nText).max(4, nText).nullish().describe('Only 1 is supported.'),
     enable_thinking: z.boolean().nullish().describe('qwen3-omni-flash only; excludes audio output.'),
-    thinking_budget: z.int().nullish().describe('Most reasoning tokens.'),
+    thinking_budget: z.int().nullish().describe('Maximum number of reasoning tokens.'),
     enable_search: z.boolean().nullish().describe('Refused when true.'),
     response_format: z.object({ type: z.string() }).nullish().describe('Only {"type": "text"}.'),
     tools: z
       .array(z.unknown())
       .nullish()
-      .describe('Functions, where the model and the checkpoint loaded have them; otherwise refused unless empty.'),
+      .describe('Functions. Refused if the model or the loaded checkpoint has no tools, unless empty.'),
     tool_choice: z.unknown().optional(),
     parallel_tool_calls: z.boolean().nullish().describe('False: at most one call in a reply.'),
     logprobs: z.boolean().nullish().describe('Refused when true.'),

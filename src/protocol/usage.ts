@@ -28,7 +28,7 @@ export const usageSchema = z
     completion_tokens_details: completionTokensDetailsSchema.optional(),
     prompt_tokens_details: promptTokensDetailsSchema.optional(),
   })
-  .meta({ id: 'Usage', description: 'Keys of no amount are absent. Reasoning and text are counted apart.' })
+  .meta({ id: 'Usage', description: 'Modalities without tokens are absent. Text does not include reasoning.' })
 
 export type PromptTokensDetails = z.infer<typeof promptTokensDetailsSchema>
 export type CompletionTokensDetails = z.infer<typeof completionTokensDetailsSchema>

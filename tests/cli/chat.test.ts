@@ -39,7 +39,7 @@ const chat = (args: readonly string[], options = {}) =>
   omniserve(['chat', ...args, ...remote], { folder: folder.path, ...options })
 
 describe.concurrent('one question', () => {
-  it('prints the answer, and nothing else, to the standard output', async () => {
+  it('prints the answer, and nothing else, to standard output', async () => {
     const { code, out, errors } = await chat(['Good', 'morning'])
     expect({ code, out, errors }).toEqual({ code: 0, out: 'You said: Good morning\n', errors: '' })
   })
@@ -87,13 +87,13 @@ describe.concurrent('one question', () => {
     expect(request?.messages[0]).toEqual({ role: 'system', content: [{ type: 'text', text: 'Be brief.' }] })
   })
 
-  it('reasons on the standard error and answers on the standard output', async () => {
+  it('reasons on standard error and answers on standard output', async () => {
     const { out, errors } = await chat(['Why?', '--thinking', '--thinking-budget', '3'])
     expect(out).toBe('You said: Why?\n')
     expect(errors.trim()).toBe('Let me think')
   })
 
-  it('reads the standard input, alone and within a question', async () => {
+  it('reads standard input, alone and within a question', async () => {
     const alone = await chat([], { input: 'from a pipe\n' })
     expect(alone.out).toBe('You said: from a pipe\n')
     const within = await chat(['Sum up:', '-'], { input: 'some notes' })

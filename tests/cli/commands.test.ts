@@ -61,7 +61,7 @@ describe.concurrent('help and usage', () => {
     expect(out.split('\n').filter((line) => line.length > 120)).toEqual([])
   })
 
-  it('answers wrong usage with 2, on the standard error', async () => {
+  it('answers wrong usage with 2, on standard error', async () => {
     for (const args of [[], ['nonsense'], ['chat', '--nonsense'], ['pull'], ['bench', '--runs', '0']]) {
       const { code, out, errors } = await run(...args)
       expect({ args, code, out }).toEqual({ args, code: 2, out: '' })

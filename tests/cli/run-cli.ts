@@ -37,7 +37,7 @@ function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(inherited), NO_COLOR: '1', OMNISERVE_THREADS: '1', ...options.environment }
 }
 
-/** Starts a command. Without `input` the standard input is empty. */
+/** Starts a command. Without `input` standard input is empty. */
 export function startOmniserve(args: readonly string[], options: CliOptions = {}) {
   const child = spawn(process.execPath, [mainFile, ...args], { cwd: options.folder, env: environmentOf(options) })
   let out = ''

@@ -69,7 +69,7 @@ describe('an engine that does not count prompts', () => {
   it('limits the answer to the estimated remaining context', async () => {
     await using server = await startTestServer({}, fakeEngine({ capabilities, contextLength: 500 }))
     const response = await server.chat({ ...text, max_tokens: 498 })
-    expect(response.headers.get('x-omniserve-warnings')).toMatch(/^max_tokens: .* has room for \d+ answer tokens/)
+    expect(response.headers.get('x-omniserve-warnings')).toMatch(/^max_tokens: .* can generate at most \d+ tokens/)
     expect(await readReply(response)).toMatchObject({ error: undefined, done: true, text: 'You said: hi' })
     const [request] = server.engine.requests
     expect(request?.maxTokens).toBeGreaterThan(300)

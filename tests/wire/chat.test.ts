@@ -235,7 +235,7 @@ describe('chat completions', () => {
     expect(unasked.headers.get('x-omniserve-warnings')).toBeNull()
     expect((await readReply(unasked)).text).toBe('You said: 你是誰?')
     const clamped = await small.chat({ ...hello, max_tokens: 60 })
-    expect(clamped.headers.get('x-omniserve-warnings')).toContain("the checkpoint 'fake-omni' has room for")
+    expect(clamped.headers.get('x-omniserve-warnings')).toContain("the checkpoint 'fake-omni' can generate at most")
     const beyond = await small.chat({ ...hello, max_tokens: 65 })
     expect(beyond.headers.get('x-omniserve-warnings')).toContain("'fake-omni' gives at most 64 answer tokens")
     expect((await readReply(beyond)).text).toBe('You said: 你是誰?')

@@ -4,8 +4,8 @@ import type { BoundModel } from '../engine-host.ts'
 import type { Services } from '../services.ts'
 
 /**
- * 404 for a name that an audio endpoint does not know. `speech`: it has to speak; otherwise it has to hear, and
- * realtime models are taken, too.
+ * 404 for a name that an audio endpoint does not know. For `speech` it lists models with audio output; otherwise those
+ * with audio input, and realtime models.
  */
 export function audioModelUnknown(services: Services, name: string, task: 'speech' | 'transcript'): ApiError {
   const { catalogue, host } = services

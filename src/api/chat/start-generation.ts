@@ -41,12 +41,12 @@ export async function startGeneration(prepared: Prepared, signal: AbortSignal): 
   }
 }
 
-/** Whether the prompt alone would have fitted. */
+/** Whether the prompt fits, but not with the answer's tokens. */
 function overByAnswer(error: unknown): boolean {
   return error instanceof EngineError && error.code === 'context_overflow' && error.param === 'max_tokens'
 }
 
-/** Answer tokens left in the checkpoint's context. @throws ApiError when the prompt alone is too long for it. */
+/** Answer tokens left in the checkpoint's context. @throws ApiError when the prompt is too long for it. */
 async function answerTokensLeft(prepared: Prepared, signal: AbortSignal): Promise<number> {
   const { model } = prepared.loaded
   // Where no engine counts, the billed count and a margin for the template stand in.
@@ -61,7 +61,7 @@ async function beginWithin(prepared: Prepared, available: number, signal: AbortS
   const begun = await begin(prepared, { ...generation, maxTokens }, signal)
   const warnings = prepared.warnings()
   if (maxTokens === generation.maxTokens || !plan.maxTokensAsked) return { ...begun, warnings }
-  const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' has room for ${maxTokens} answer tokens after this prompt`
+  const warning = `max_tokens: the checkpoint '${prepared.loaded.model.id}' can generate at most ${maxTokens} tokens after this prompt`
   return { ...begun, warnings: [...warnings, warning] }
 }
 

@@ -50,7 +50,7 @@ function sentence(text: string): string {
   return /[.!?]$/.test(trimmed) ? trimmed : `${trimmed}.`
 }
 
-/** What would be right, where the message does not say. For a model; on `/v1`, checkpoints by their names too. */
+/** The fix, where the message does not have it. For a model; on `/v1`, checkpoints by their names too. */
 function hintOf({ catalogue, host }: Services, error: ApiError, path: string): string | undefined {
   const { message } = error
   if (error.code !== 'model_not_found' || !message.endsWith('do not have access to it.')) return error.hint

@@ -111,7 +111,7 @@ async function sayPiece(
   let plan = planRequest(services, body(text), { lenient: true, caller })
   const scripted = services.host.resolve(plan.model.id, false)?.model.capabilities.scripted === true
   if (!scripted) plan = planRequest(services, body(READ_ALOUD + text), { lenient: true, caller })
-  // The pieces are one request.
+  // All pieces count as one request.
   if (first) services.rateLimiter?.take(caller, plan.model.id, plan.model.rules.rateLimit)
   const plain = await prepare(services, plan, { id, caller, traceparent: undefined }, signal)
   const prepared = scripted ? { ...plain, generation: { ...plain.generation, script: text } } : plain

@@ -2,7 +2,7 @@
  * `POST /audio/transcriptions` and `POST /audio/translations`: a recording's transcript, by the loaded checkpoint.
  *
  * The recording is split at its pauses into segments of at most 25 seconds, which are transcribed one after the other.
- * Times are those of the stretches; streamed, each is an event. Reference: OpenAI's API reference;
+ * Times are those of the segments; streamed, each is an event. Reference: OpenAI's API reference;
  * docs/audio-endpoints.md has the prompts.
  */
 import type { Context } from 'hono'
@@ -70,7 +70,7 @@ export function transcriptions(services: Services, task: 'transcribe' | 'transla
         )
       const prompt = promptOf(request, task)
       if (file === undefined) throw errors.fieldRequired('file')
-      // The stretches are one request.
+      // All segments count as one request.
       services.rateLimiter?.take(caller, target.chat.id, target.chat.rules.rateLimit)
       const samples = await samplesOf(services, file, target, scope.signal)
       const pieces = await speechSegments(samples, await loadVoiceModel(), {
@@ -116,7 +116,7 @@ interface Recording {
   readonly pieces: readonly SpeechSegment[]
 }
 
-/** The words of one stretch after the other. */
+/** The segments' texts, one after the other. */
 async function* segmentsOf(
   services: Services,
   caller: SessionCaller,
@@ -133,7 +133,7 @@ async function* segmentsOf(
   }
 }
 
-/** Stretches as events `transcript.text.delta`, then `transcript.text.done`. A failure cuts the connection. */
+/** Segments as events `transcript.text.delta`, then `transcript.text.done`. A failure cuts the connection. */
 function streamOf(
   first: IteratorResult<Segment, void>,
   rest: AsyncGenerator<Segment, void>,

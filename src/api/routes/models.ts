@@ -58,7 +58,7 @@ export function listVoices(services: Services) {
 }
 
 /**
- * As programs that speak OpenAI's audio API ask for them: those of `?model=`, or of the model that has most. @throws
+ * For clients of OpenAI's audio API: those of `?model=`, or of the model that has most. @throws
  * ApiError 404
  */
 export function listSpeechVoices(services: Services) {

@@ -53,7 +53,7 @@ export function addChatCommand(program: Command): void {
   const command = program
     .command('chat')
     .description('Ask one question or have a conversation, with images, audio, video and speech')
-    .argument('[words...]', 'the question; - reads the standard input; without words, a conversation starts')
+    .argument('[words...]', 'the question; - reads standard input; without words, a conversation starts')
     .option('--model <name>', 'API model; any other name is used as --checkpoint', 'qwen3-omni-flash')
     .option('--image <file|url>', 'attach an image; may be repeated', collect)
     .option('--audio <file|url>', 'attach audio; may be repeated', collect)
@@ -63,7 +63,7 @@ export function addChatCommand(program: Command): void {
     .option('--voice <name>', 'speak the reply in this voice (see: omniserve voices)')
     .option('--save-audio <file>', 'save the speech as WAV; uses the default voice without --voice')
     .option('--play', 'play the speech as it arrives, with ffplay, pw-play, paplay, aplay, play or afplay')
-    .option('--thinking', 'reason before answering; the reasoning goes to the standard error')
+    .option('--thinking', 'reason before answering; the reasoning goes to standard error')
     .option('--thinking-budget <tokens>', 'maximum number of reasoning tokens', integerFrom(1))
     .option('--temperature <number>', 'from 0 (always the most probable token) to below 2', numberIn(0))
     .option('--top-p <number>', 'more than 0, at most 1', numberIn(0))
@@ -80,8 +80,8 @@ export function addChatCommand(program: Command): void {
       `
 Without --url, chat uses a server on this machine if one is running (at the settings' host and
 port). Otherwise, or with --checkpoint, the checkpoint runs in this command. Files are sent inside
-the request; the server downloads URLs. The reply goes to the standard output, everything else to
-the standard error. In a conversation, /help lists the commands; Ctrl-C stops a reply.
+the request; the server downloads URLs. The reply goes to standard output, everything else to
+standard error. In a conversation, /help lists the commands; Ctrl-C stops a reply.
 
 Examples:
   omniserve chat
@@ -168,7 +168,7 @@ function resolveModel(flags: ChatFlags): { readonly model: string; readonly chec
   return { model: 'qwen3-omni-flash', checkpoint: model }
 }
 
-/** The question from the arguments or the standard input; undefined if there is none. */
+/** The question from the arguments or standard input; undefined if there is none. */
 async function readWords(words: readonly string[]): Promise<string | undefined> {
   const readsInput = words.includes('-') || (words.length === 0 && !process.stdin.isTTY)
   const input = readsInput ? (await readStandardInput()).trim() : ''

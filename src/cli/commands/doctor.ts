@@ -76,10 +76,12 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const failed = checks.filter(({ status }) => status === 'fail').length
   const warned = checks.filter(({ status }) => status === 'warn').length
   if (flags.json === true) printJson({ ok: failed === 0, checks })
-  else if (failed > 0) print(`\n${failed} to fix${warned > 0 ? `, ${warned} to note` : ''}.`)
-  else print(warned > 0 ? `\nReady; ${warned} to note.` : '\nReady.')
+  else if (failed > 0) print(`\n${failed} to fix${warned > 0 ? `, ${notes(warned)}` : ''}.`)
+  else print(warned > 0 ? `\nReady, with ${notes(warned)}.` : '\nReady.')
   if (failed > 0) process.exitCode = EXIT.failed
 }
+
+const notes = (count: number): string => `${count} ${count === 1 ? 'note' : 'notes'}`
 
 const marks = {
   ok: ['green', 'ok  '],

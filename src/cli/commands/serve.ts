@@ -19,7 +19,7 @@ export function addServeCommand(program: Command): void {
       'after',
       `
 Each option is also an environment variable (in brackets) and a key of the configuration file.
-Options win over variables, variables over the file.
+An option overrides the variable, the variable overrides the file.
 
 Examples:
   omniserve serve

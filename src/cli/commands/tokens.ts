@@ -36,7 +36,7 @@ export function addTokensCommand(program: Command): void {
     .description('Count the tokens and the price of files or a request, without running it')
     .argument('[files...]', 'image, audio, video and text files, each counted as one question')
     .option('--text <text>', 'a question; with files, added to each of them')
-    .option('--request <file>', 'count the JSON body of a chat request; - reads the standard input')
+    .option('--request <file>', 'count the JSON body of a chat request; - reads standard input')
     .option('--model <name>', 'API model, for its rules and prices', 'qwen3-omni-flash')
     .option('--voice <name>', 'count as a request with audio output')
     .option('--json', 'print JSON as from POST /v1/tokens/count; for files, a list whose entries name the `file`')

@@ -1,7 +1,7 @@
 /**
  * Runs the checks of `omniserve verify`, shows each finding when it is there, and writes the report.
  *
- * In: a checkpoint's name and the command's options. Out: lines on the standard output, the report, the exit code.
+ * In: a checkpoint's name and the command's options. Out: lines on standard output, the report, the exit code.
  */
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'

@@ -133,7 +133,7 @@ export class RemoteEngine implements Engine {
             break reading
           }
           for (const output of reply.add(adapter.read(readEvent(event)))) {
-            // Until the first token, a failed reply may move to another peer, so a role alone does not start it.
+            // Until the first token, a failed reply may move to another peer, so a chunk with only a role does not start it.
             if (!started) yield { type: 'start', ...servedBy }
             started = true
             yield output

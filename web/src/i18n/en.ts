@@ -353,7 +353,7 @@ export const en = {
   },
   welcome: {
     title: 'Talk to Qwen-Omni on your own machine',
-    lead: 'Text, images, audio and video in; text and speech out, streamed. Nothing is sent anywhere else.',
+    lead: 'Text, images, audio and video in; text and speech out, streamed. This page sends data only to this server.',
     nanoTitle: 'The nano checkpoint is loaded',
     nano: 'nano is a small demonstration model that comes with omniserve. It can see, hear and speak, but it knows very little: simple images, short sentences, easy sums. You can try every feature with it.',
     randomTitle: 'Random weights are loaded',
@@ -370,12 +370,12 @@ export const en = {
     try: {
       hello: { title: 'Say hello', text: 'Who are you?' },
       image: { title: 'Show an image', text: 'What is in this image?' },
-      sum: { title: 'Ask a sum', text: 'What is 7 plus 5?' },
+      sum: { title: 'Do a sum', text: 'What is 7 plus 5?' },
       chinese: { title: 'Speak Chinese', text: '你会做什么？' },
     },
     or: 'Or record a question, take a photo, drop in a video, or talk.',
   },
 }
 
-/** Required keys of a translation. Voices may be missing: the server's own text is shown then. */
-export type Texts = typeof en & { voice?: Record<string, string> }
+/** Keys of a translation. Descriptions and names of voices are optional: the server's are shown otherwise. */
+export type Texts = typeof en & { voice?: Record<string, string>; voiceName?: Record<string, string> }

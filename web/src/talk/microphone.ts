@@ -21,7 +21,7 @@ export class Microphone implements Disposable {
   #waiting = new Float32Array(PIECE)
   #filled = 0
   #level = 0
-  /** A call, or a locked screen, suspends the page's audio; it goes on when the page is seen again. */
+  /** A call, or a locked screen, suspends the page's audio; it resumes when the page is visible again. */
   readonly #onSeen = (): void => {
     if (document.visibilityState === 'visible' && this.#context.state !== 'running') void this.#resume()
   }

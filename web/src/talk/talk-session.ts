@@ -119,7 +119,7 @@ export class TalkSession {
     player.unlock()
     try {
       this.#microphone = await Microphone.open(
-        (samples) => this.#hear(samples),
+        (samples) => this.#sendAudio(samples),
         () => this.#end({ key: 'unplugged', message: '' }),
       )
     } catch (error) {
@@ -332,7 +332,7 @@ export class TalkSession {
 
   // ── the microphone ───────────────────────────────────────────────────────────────────────────────────────────
 
-  #hear(samples: Int16Array): void {
+  #sendAudio(samples: Int16Array): void {
     if (this.#state.phase !== 'live') return
     // A network that is gone closes nothing for minutes.
     if ((this.#socket?.bufferedAmount ?? 0) > MOST_UNSENT) return this.#end({ key: 'lost', message: '' })

@@ -49,7 +49,7 @@ export function readOmniDelta(json: unknown): ReturnType<Adapter['read']> {
   const data = audio?.data ?? ''
   const delta = readTextDelta(chunk)
   const transcript = audio?.transcript ?? ''
-  // Empty text beside audio, or in a last chunk, is not a token.
+  // Empty text in a chunk with audio, or in the last chunk, is not a token.
   const { silentToken: _, ...rest } = delta
   return {
     ...rest,

@@ -35,8 +35,9 @@ export function VoicePicker({ voices, checkpoint, value, onChange }: VoicePicker
       t(`dialect.${name}`, { defaultValue: name }),
     )
   const about = (voice: VoiceListing): string => t(`voice.${voice.name}`, { defaultValue: voice.description })
+  const localName = (voice: VoiceListing): string => t(`voiceName.${voice.name}`, { defaultValue: voice.display_name })
   const contains = (voice: VoiceListing, query: string): boolean =>
-    [voice.name, voice.display_name, about(voice), languages(voice)]
+    [voice.name, localName(voice), about(voice), languages(voice)]
       .join(' ')
       .toLowerCase()
       .includes(query.trim().toLowerCase())
@@ -55,7 +56,7 @@ export function VoicePicker({ voices, checkpoint, value, onChange }: VoicePicker
         <Combobox.Label className="field-label">{t('settings.voice')}</Combobox.Label>
         <Combobox.Trigger className="input select-trigger" aria-describedby={`${id}-note`}>
           <span className="select-value">
-            {value} <span className="voice-local">{selected?.display_name}</span>
+            {value} <span className="voice-local">{selected === null ? null : localName(selected)}</span>
           </span>
           <Combobox.Icon className="select-icon">
             <ChevronsUpDown size={15} />
@@ -80,7 +81,7 @@ export function VoicePicker({ voices, checkpoint, value, onChange }: VoicePicker
                     </Combobox.ItemIndicator>
                     <span className="option-body">
                       <span className="option-title">
-                        {voice.name} <span className="voice-local">{voice.display_name}</span>
+                        {voice.name} <span className="voice-local">{localName(voice)}</span>
                         {voice.native === false ? (
                           <span className="badge">
                             {t('settings.standInBadge', { speaker: voice.spoken_by ?? '?' })}

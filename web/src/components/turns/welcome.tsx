@@ -13,7 +13,8 @@ const commandsFrom = (source: string): string => `npx omniserve pull \\
 npx omniserve convert \\
   Qwen/Qwen3-Omni-30B-A3B-Instruct \\
   --output qwen3-omni.gguf
-npx omniserve serve --model qwen3-omni.gguf`
+npx omniserve serve \\
+  --model qwen3-omni.gguf`
 
 const STARTERS = [
   { key: 'hello', icon: Hand, image: false },

@@ -163,7 +163,9 @@ async function bench(flags: BenchFlags): Promise<void> {
   }
   const loaded = loadSeconds === null ? '' : `started in ${loadSeconds.toFixed(2)} s, `
   if (peak.bytes !== null) print(`${loaded}peak memory of the engine ${bytesText(peak.bytes)}`)
-  note(`medians of ${flags.runs} runs, at most ${flags.maxTokens} text tokens per reply`)
+  note(
+    `${flags.runs === 1 ? '1 run' : `medians of ${flags.runs} runs`}, at most ${flags.maxTokens} text tokens per reply`,
+  )
 }
 
 /** One case per modality of the checkpoint. A server on another machine is assumed to have all. */

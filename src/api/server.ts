@@ -29,6 +29,7 @@ import { BodyMemory } from './read-body.ts'
 import { readSpeechPrompt } from './speech-prompt.ts'
 import type { Services } from './services.ts'
 import { Shutdown } from './shutdown.ts'
+import { answerUnreadableRequests } from './unreadable-requests.ts'
 
 export interface ServerOptions {
   readonly settings: Settings
@@ -226,6 +227,7 @@ function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings)
       server.off('error', fail)
       resolve(server as Server)
     })
+    answerUnreadableRequests(server as Server, settings.bodyTimeout)
     const fail = (error: Error): void => {
       const hint = listenText('code' in error ? error.code : undefined, settings) ?? error.message
       reject(new ConfigError(`cannot listen: ${hint}`, { cause: error }))

@@ -6,6 +6,7 @@
  *
  * Reference: `file-type` for the signatures; those of SGI images, TIFF and text formats are here.
  */
+import { fileTypeFromBuffer } from 'file-type'
 import { illegalCode, MediaError, type MediaKind, supportedFormats } from './errors.ts'
 
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif' | 'bmp' | 'ico' | 'icns' | 'jp2' | 'sgi'
@@ -49,8 +50,6 @@ export async function sniff(head: Uint8Array): Promise<Sniffed> {
   const text = textName(head)
   if (text !== undefined) return { class: 'other', name: text }
   let mime: string | undefined
-  // Loaded for the first file, not by every command.
-  const { fileTypeFromBuffer } = await import('file-type')
   try {
     mime = (await fileTypeFromBuffer(head.subarray(0, sniffLength)))?.mime
   } catch {

@@ -84,6 +84,15 @@ export const errors = {
       param: 'model',
       message: `The model \`${model}\` does not exist or you do not have access to it.${hint}`,
     }),
+  requestMalformed: (reason: string) =>
+    new ApiError({ status: 400, ...INVALID, scope: 'gateway', message: `The request is not HTTP/1.1: ${reason}.` }),
+  headersTooLarge: (limit: number) =>
+    new ApiError({
+      status: 431,
+      ...INVALID,
+      scope: 'gateway',
+      message: `The request's headers are over ${limit} bytes. Send fewer or shorter headers.`,
+    }),
   bodyTooLarge: (limit: number) =>
     new ApiError({
       status: 413,

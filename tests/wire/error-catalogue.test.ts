@@ -4,6 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { MediaError, type MediaErrorCode, mediaErrorCodes } from '../../src/media/index.ts'
@@ -84,6 +86,14 @@ const handshake = (url: string): Promise<Answer> =>
       })
     })
   })
+/** The answer to bytes that are no request, which ends the connection. */
+const sendRaw = async (bytes: string): Promise<Answer> => {
+  const { hostname, port } = new URL(plain.url)
+  const socket = connect(Number(port), hostname)
+  socket.write(bytes)
+  const [head = '', body = ''] = (await textOf(socket)).split('\r\n\r\n')
+  return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), body: apiErrorBodySchema.parse(JSON.parse(body)) }
+}
 const user = (content: string): object => ({ role: 'user', content })
 const post = (url: string, body: unknown): Promise<Response> =>
   fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
@@ -138,6 +148,17 @@ const CASES: Record<ErrorName, Case> = {
     status: 404,
     code: 'model_not_found',
     text: "does not exist or you do not have access to it. Did you mean 'qwen3-omni-flash-realtime'?",
+  },
+  requestMalformed: {
+    ...invalid,
+    make: () => sendRaw('GET /v1/models HTTP/1.1\r\nhost: x\r\na header\r\n\r\n'),
+    text: 'The request is not HTTP/1.1: Invalid header token.',
+  },
+  headersTooLarge: {
+    ...invalid,
+    status: 431,
+    make: () => sendRaw(`GET /v1/models HTTP/1.1\r\nhost: x\r\na: ${'b'.repeat(20_000)}\r\n\r\n`),
+    text: "The request's headers are over 16384 bytes.",
   },
   bodyTooLarge: { ...invalid, status: 413, make: chat(`"${'x'.repeat(20_000_001)}"`), text: 'over 20000000 bytes' },
   bodyTimedOut: {

@@ -1,4 +1,5 @@
 /** Scales the frames of a list to one size. Runs in the API server's process, on decoded pixels. */
+import sharp from 'sharp'
 import type { RgbImage } from '../../contract/index.ts'
 
 /** Scales frames of another size to the first frame's (bicubic); other frames are returned unchanged. */
@@ -12,9 +13,6 @@ export async function unifySizes(images: readonly RgbImage[]): Promise<RgbImage[
       out.push({ width, height, data: image.data })
       continue
     }
-    // Few lists need it, and every command would load it.
-    // oxlint-disable-next-line no-await-in-loop -- loaded once
-    const { default: sharp } = await import('sharp')
     const raw = { width: image.width, height: image.height, channels: 3 } as const
     // oxlint-disable-next-line no-await-in-loop -- one at a time, to limit memory
     const data = await sharp(image.data, { raw })

@@ -4,6 +4,7 @@
  * In: media of the contract. Out: text for a request's body. Files are read completely.
  */
 
+import sharp from 'sharp'
 import { EngineError, type MediaFile, type VideoMedium } from '../../../contract/index.ts'
 import { encodeWav } from '../../../media/index.ts'
 
@@ -35,8 +36,6 @@ export async function jpegFrames(video: VideoMedium, signal: AbortSignal): Promi
   for (const file of video.files) {
     if (file.mimeType === 'image/jpeg') frames.push(await base64Of(file, signal))
     else {
-      // Few requests need it.
-      const { default: sharp } = await import('sharp')
       const bytes = await file.bytes(signal)
       const jpeg = await sharp(bytes).autoOrient().flatten({ background: '#ffffff' }).jpeg({ quality: 95 }).toBuffer()
       frames.push(jpeg.toString('base64'))

@@ -115,13 +115,13 @@ describe('omniserve', () => {
   })
 
   it.each([
-    [['serve', '--port', 'x'], {}, 2, 'flag --port'],
+    [['serve', '--port', 'x'], {}, 2, 'option --port'],
     [['serve', '--host', '0.0.0.0'], {}, 2, 'refusing to listen on 0.0.0.0 without a key'],
     [['serve'], { OMNISERVE_REGION: 'mars' }, 2, 'variable OMNISERVE_REGION'],
     [['serve', '--what'], {}, 2, "unknown option '--what'"],
     [['serve', '--media-allow-host', 'http://a'], {}, 2, '--media-allow-host: `http://a` is not HOST or HOST:PORT.'],
     [['serve', '--media-allow-host', 'a:b'], {}, 2, '--media-allow-host: `a:b` is not HOST or HOST:PORT.'],
-    [['serve', '--cors-origin', 'https://a/'], {}, 2, 'flag --cors-origin is "https://a/"; it must be origins'],
+    [['serve', '--cors-origin', 'https://a/'], {}, 2, 'option --cors-origin is "https://a/"; it must be origins'],
     [
       ['serve', '--bind', 'gpt-4=tiny'],
       { OMNISERVE_MODEL: checkpoint },

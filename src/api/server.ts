@@ -227,7 +227,7 @@ function listen(fetch: Parameters<typeof serve>[0]['fetch'], settings: Settings)
       server.off('error', fail)
       resolve(server as Server)
     })
-    answerUnreadableRequests(server as Server, settings.bodyTimeout)
+    answerUnreadableRequests(server as Server)
     const fail = (error: Error): void => {
       const hint = listenText('code' in error ? error.code : undefined, settings) ?? error.message
       reject(new ConfigError(`cannot listen: ${hint}`, { cause: error }))

@@ -7,25 +7,23 @@ import { maxHeaderSize, type Server, type ServerResponse, STATUS_CODES } from 'n
 import type { Duplex } from 'node:stream'
 import { type ApiError, errors } from '../protocol/index.ts'
 
-/** @param bodyTimeout seconds, as in the settings */
-export function answerUnreadableRequests(server: Server, bodyTimeout: number): void {
+export function answerUnreadableRequests(server: Server): void {
   const latest = new WeakMap<Duplex, ServerResponse>()
   server.on('request', ({ socket }, response) => void latest.set(socket, response))
   server.on('clientError', (fault: NodeJS.ErrnoException & { reason?: string }, socket: Duplex) => {
     const response = latest.get(socket)
     // A second status line would end up inside the reply that is being sent.
-    const isReplying = response?.headersSent === true && !response.writableFinished
-    if (fault.code === 'ECONNRESET' || !socket.writable || isReplying) return void socket.destroy()
-    socket.end(written(errorOf(fault, bodyTimeout)))
+    const isOpen = response !== undefined && !response.writableFinished
+    if (fault.code === 'ECONNRESET' || !socket.writable || (isOpen && response.headersSent))
+      return void socket.destroy()
+    const limit = isOpen ? server.requestTimeout : server.headersTimeout
+    socket.end(written(errorOf(fault, limit / 1000)))
   })
 }
 
-function errorOf(
-  { code, reason, message }: NodeJS.ErrnoException & { reason?: string },
-  bodyTimeout: number,
-): ApiError {
+function errorOf({ code, reason, message }: NodeJS.ErrnoException & { reason?: string }, seconds: number): ApiError {
   if (code === 'HPE_HEADER_OVERFLOW') return errors.headersTooLarge(maxHeaderSize)
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return errors.bodyTimedOut(bodyTimeout === 0 ? 60 : bodyTimeout)
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return errors.bodyTimedOut(seconds)
   return errors.requestMalformed(reason ?? message)
 }
 

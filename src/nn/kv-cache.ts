@@ -20,7 +20,7 @@ export interface KvCacheOptions {
   readonly values?: 'rows' | 'columns'
 }
 
-/** @internal Tokens in a bucket: attention reads whole buckets of rows, and caches grow by whole buckets. */
+/** @internal Tokens in a bucket: caches grow by whole buckets, and attention to long contexts reads whole ones. */
 export const BUCKET = 256
 /** The capacity is rounded up to a multiple of this, so that columns are aligned. */
 const CAPACITY_STEP = 32

@@ -3,14 +3,15 @@
  *
  * In: caches and numbers of new tokens. Out: a {@link KvStep}, which declares the graph inputs that caches need and
  * computes their data. The linear layers compute the tokens of all sequences as one matrix ([hidden, tokens of A,
- * tokens of B, ...]); only attention is per sequence. It reads the first `bucket` rows of a cache, a multiple of 256,
- * so that graphs repeat; a mask hides rows that are not written or not visible.
+ * tokens of B, ...]); only attention is per sequence. It reads the first `bucket` rows of a cache, whole steps of 256
+ * (64 in short contexts on a CPU), so that graphs repeat; a mask hides rows that are not written or not visible.
  */
 
 import { HALF_NEGATIVE_INFINITY, TensorError, type GraphBuilder, type Inputs, type Tensor } from '../tensor/index.ts'
 import { maskRowsFor } from './attend-cached.ts'
 import { BUCKET, capacityError, type KvCache } from './kv-cache.ts'
 
+/** Rows in a step of short contexts. */
 const FINE_BUCKET = 64
 
 export interface StepItem {

@@ -6,6 +6,17 @@ export { twoSentences }
 
 export const MODEL_QUERY = 'model=qwen3-omni-flash-realtime'
 
+/** What DashScope's own SDKs send in `session.update`. */
+export const SDK_SESSION = {
+  modalities: ['audio', 'text'],
+  voice: null,
+  input_audio_format: 'pcm16',
+  output_audio_format: 'pcm16',
+  input_audio_transcription: { model: null },
+  turn_detection: { type: 'server_vad', threshold: 0.2, prefix_padding_ms: 300, silence_duration_ms: 800 },
+  smooth_output: true,
+}
+
 export type ServerEvent = { readonly type: string; readonly event_id: string } & Readonly<Record<string, any>>
 
 export class RealtimeClient implements AsyncDisposable {

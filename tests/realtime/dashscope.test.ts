@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
-import { oneSentence, order, pcmBase64, RealtimeClient, silence, twoSentences } from './client.ts'
+import { oneSentence, order, pcmBase64, RealtimeClient, SDK_SESSION, silence, twoSentences } from './client.ts'
 import { startForFile } from './fake-sessions.ts'
 
 const server = await startForFile({ realtimeIdle: 0 }, { tokenDelayMs: 5 })
@@ -54,16 +54,7 @@ describe('opening', () => {
     client.send({
       event_id: 'event_1',
       type: 'session.update',
-      session: {
-        modalities: ['audio', 'text'],
-        voice: null,
-        input_audio_format: 'pcm16',
-        output_audio_format: 'pcm16',
-        input_audio_transcription: { model: null },
-        turn_detection: { type: 'server_vad', threshold: 0.2, prefix_padding_ms: 300, silence_duration_ms: 800 },
-        smooth_output: true,
-        tools: [],
-      },
+      session: { ...SDK_SESSION, tools: [] },
     })
     const { session } = await client.next('session.updated')
     expect(session).toMatchObject({ voice: 'Cherry', output_audio_format: 'pcm16', smooth_output: true })

@@ -87,8 +87,8 @@ const handshake = (url: string): Promise<Answer> =>
     })
   })
 /** The answer to bytes that are no request, which ends the connection. */
-const sendRaw = async (bytes: string): Promise<Answer> => {
-  const { hostname, port } = new URL(plain.url)
+const sendRaw = async (bytes: string, { url } = plain): Promise<Answer> => {
+  const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   socket.write(bytes)
   const [head = '', body = ''] = (await textOf(socket)).split('\r\n\r\n')
@@ -544,6 +544,15 @@ describe('error catalogue', () => {
     const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
     for (const name of Object.keys(CASES)) expect(page).toMatch(new RegExp(`^- \\*\\*${name}\\*\\* \\(\\d{3}, `, 'm'))
     expect(page.match(/^- \*\*\w+\*\* \(\d{3}, /gm)).toHaveLength(Object.keys(CASES).length)
+  })
+
+  it('answers headers that do not end with the time that they had', async () => {
+    const server = await start({ bodyTimeout: 0.3 })
+    const { status, body } = await sendRaw('GET /v1/models HTTP/1.1\r\nhost: x\r\n', server)
+    expect({ status, message: body.error.message }).toEqual({
+      status: 408,
+      message: expect.stringContaining('did not arrive within 0.3 s'),
+    })
   })
 
   it('answers a foreign host name on a keyless server', async () => {
